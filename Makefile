@@ -1,0 +1,168 @@
+# parlua: run Lua functions in parallel.
+#
+#   make            install what is missing, build ./parlua
+#   make demo       the same, then analyse real files of this machine on all cores
+#   make test       the same, then run the whole suite
+#   make lint       luacheck, compiler warnings as errors, clang-format
+#   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
+#   make bench      measure parlua beside other tools
+#   make install    PREFIX=/usr/local DESTDIR=
+#   make clean
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CFLAGS ?= -O2 -g
+BUILD ?= build
+BINARY ?= parlua
+BUSTED ?= busted
+
+WARNINGS = -Wall -Wextra -Wshadow -Wpedantic
+LUAJIT_CFLAGS = $(shell pkg-config --cflags luajit)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -pthread $(LUAJIT_CFLAGS)
+
+# LuaJIT is linked statically where its archive is found (nothing to relocate: half a millisecond less to start), else
+# dynamically. All of it goes in and all of it is exported, for the C modules that scripts require and for ffi.C.
+LUAJIT_ARCHIVE = $(wildcard $(shell pkg-config --variable=libdir luajit)/libluajit-5.1.a)
+LUAJIT_WHOLE = -Wl,--whole-archive $(LUAJIT_ARCHIVE) -Wl,--no-whole-archive
+LUAJIT_LIBS = $(if $(LUAJIT_ARCHIVE),$(LUAJIT_WHOLE),$(shell pkg-config --libs luajit))
+CJSON_LIBS = $(shell $(CC) -print-file-name=liblua5.1-cjson.a)
+LDFLAGS ?=
+ALL_LDFLAGS = -pthread -Wl,--export-dynamic $(LDFLAGS)
+ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
+
+# embed.c is a tool of the build; the MPI engine is a shared object of its own.
+SOURCES := $(filter-out src/embed.c src/engine_mpi.c,$(wildcard src/*.c))
+OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
+MODULES := $(sort $(shell find lua -name '*.lua'))
+LUA_DIRECTORIES := $(wildcard lua spec examples bench)
+
+.PHONY: all binary demo test lint sanitize bench install uninstall clean
+.PHONY: deps deps-test deps-lint deps-bench FORCE
+.DELETE_ON_ERROR:
+
+all: deps
+	@$(MAKE) --no-print-directory binary
+
+binary: $(BINARY)
+
+$(BINARY): $(OBJECTS)
+	$(CC) $(CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(ALL_LIBS)
+
+$(BUILD)/%.o: src/%.c | $(BUILD)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/embedded.o: $(BUILD)/embedded.c
+	$(CC) $(ALL_CFLAGS) -Isrc -MMD -MP -c -o $@ $<
+
+$(BUILD)/embedded.c: $(BUILD)/embed src/shared.h $(BUILD)/modules.list $(MODULES)
+	$(BUILD)/embed $@ src/shared.h lua $(MODULES)
+
+# Always built plain: under a sanitizer it would only be slower.
+$(BUILD)/embed: src/embed.c | $(BUILD)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 $(LUAJIT_CFLAGS) -o $@ $< $(LUAJIT_LIBS) -lm -ldl
+
+# Changes when a module is added or removed, which the modules' own times don't show.
+$(BUILD)/modules.list: FORCE | $(BUILD)
+	@echo $(MODULES) | cmp -s - $@ || echo $(MODULES) > $@
+
+$(BUILD):
+	@mkdir -p $@
+
+-include $(wildcard $(BUILD)/*.d)
+
+# --- using it ---------------------------------------------------------------------------------------------------------
+
+demo: all
+	./parlua examples/wordcount.lua
+
+test: deps-test all
+	$(BUSTED) --lua=./parlua
+
+bench: deps-bench all
+	./parlua bench/run.lua
+
+install: all
+	install -D -m 755 parlua $(DESTDIR)$(PREFIX)/bin/parlua
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/parlua
+
+clean:
+	rm -rf build parlua
+
+# --- checking it ------------------------------------------------------------------------------------------------------
+
+lint: deps deps-lint
+	luacheck --quiet $(LUA_DIRECTORIES)
+	clang-format --dry-run -Werror src/*.[ch]
+	@$(MAKE) --no-print-directory binary BUILD=build/lint BINARY=build/lint/parlua CFLAGS='-O2 -Werror'
+
+ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+TSAN = -fsanitize=thread
+# The specs that run tasks in threads.
+THREADS_SPECS = $(shell grep -l for_each_engine spec/*_spec.lua)
+
+sanitize: deps deps-test
+	@$(MAKE) --no-print-directory binary BUILD=build/asan BINARY=build/asan/parlua CFLAGS='-O1 -g -fno-omit-frame-pointer $(ASAN)'
+	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua
+	@$(MAKE) --no-print-directory binary BUILD=build/tsan BINARY=build/tsan/parlua CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
+	TSAN_OPTIONS=suppressions=$(CURDIR)/tsan.supp SPEC_ENGINES=threads $(BUSTED) --lua=build/tsan/parlua $(THREADS_SPECS)
+
+# --- what it needs ----------------------------------------------------------------------------------------------------
+
+# Shell functions of the deps targets. `need PACKAGE TEST...` notes the package as missing when the test fails;
+# `library FILE` tests that the compiler finds a library.
+define DEPS_FUNCTIONS
+missing=; \
+need() { package=$$1; shift; "$$@" > /dev/null 2>&1 || missing="$$missing $$package"; }; \
+library() { test "$$($(CC) -print-file-name=$$1)" != "$$1"; };
+endef
+
+# Installs what `need` found missing: says what, and stops where it can't.
+define DEPS_INSTALL
+test -z "$$missing" && exit 0; \
+if ! command -v apt-get > /dev/null; then \
+  echo "parlua needs (by their names in Debian):$$missing" >&2; \
+  echo "There is no apt-get here: install them with this system's own package manager, then run make again." >&2; exit 1; \
+fi; \
+root=; \
+if [ "$$(id -u)" != 0 ]; then \
+  if ! command -v sudo > /dev/null; then \
+    echo "parlua needs$$missing. As root, run: apt-get install --no-install-recommends$$missing" >&2; exit 1; \
+  fi; \
+  root=sudo; \
+fi; \
+echo "Installing Debian packages:$$missing"; \
+fetch() { $$root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing > /dev/null; }; \
+update() { $$root apt-get update -qq; }; \
+{ apt-cache show $$missing > /dev/null 2>&1 || update; } && { fetch || { update && fetch; }; }
+endef
+
+deps:
+	@$(DEPS_FUNCTIONS) \
+	need gcc command -v $(CC); \
+	need libc6-dev library crt1.o; \
+	need pkg-config command -v pkg-config; \
+	need libluajit-5.1-dev pkg-config --exists luajit; \
+	need lua-cjson-dev library liblua5.1-cjson.a; \
+	need libedit2 library libedit.so.2; \
+	$(DEPS_INSTALL)
+
+deps-test:
+	@$(DEPS_FUNCTIONS) \
+	need lua-busted command -v $(BUSTED); \
+	$(DEPS_INSTALL)
+
+deps-lint:
+	@$(DEPS_FUNCTIONS) \
+	need lua-check command -v luacheck; \
+	need clang-format command -v clang-format; \
+	$(DEPS_INSTALL)
+
+deps-bench:
+	@$(DEPS_FUNCTIONS) \
+	need python3 command -v python3; \
+	need python3-joblib python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
+	need parallel command -v parallel; \
+	need mawk command -v mawk; \
+	$(DEPS_INSTALL)

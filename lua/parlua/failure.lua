@@ -1,0 +1,105 @@
+--- Failures: the record of a task that did not return.
+local M = {}
+
+---@class parlua.Failure
+---@field index integer the task
+---@field args table its arguments, with `n`
+---@field kind "error"|"timeout"|"crash"|"memory"|"unsendable"|"cancelled"
+---@field message string always readable
+---@field value any what was raised, when it can cross
+---@field traceback? string the task's own
+---@field worker integer
+---@field host string
+---@field attempts integer how often it was tried
+---@field seconds number how long the last try took (of tasks far shorter than a chunk: the mean over those since the last reading)
+local Failure = {}
+Failure.__index = Failure
+
+function Failure:__tostring()
+  local text = ("task %s failed (%s): %s"):format(tostring(self.index), self.kind, self.message)
+  return self.traceback and text .. "\n" .. self.traceback or text
+end
+
+---@return parlua.Failure
+function M.new(fields) return setmetatable(fields, Failure) end
+
+function M.is(value) return getmetatable(value) == Failure end
+
+--- A short readable form of a raised value that is no string.
+local function describe(value)
+  local kind = type(value)
+  local meta = debug.getmetatable(value)
+  if type(meta) == "table" and rawget(meta, "__tostring") then
+    local ok, text = pcall(tostring, value)
+    if ok and type(text) == "string" then return text end
+    return ("(a %s whose __tostring failed: %s)"):format(kind, tostring(text))
+  end
+  if kind ~= "table" then return tostring(value) end
+  local parts, more = {}, 0
+  for key, item in next, value do
+    if #parts < 6 and (type(key) == "string" or type(key) == "number") then
+      local text = type(item) == "string" and ("%q"):format(item) or type(item) == "table" and "{...}" or tostring(item)
+      parts[#parts + 1] = type(key) == "string" and ("%s = %s"):format(key, text) or ("[%s] = %s"):format(tostring(key), text)
+    else
+      more = more + 1
+    end
+  end
+  table.sort(parts)
+  if more > 0 then parts[#parts + 1] = "..." end
+  return "{" .. table.concat(parts, ", ") .. "}"
+end
+
+local function kind_of(message)
+  if type(message) == "string" and message:find("not enough memory", 1, true) then return "memory" end
+  return "error"
+end
+
+--- The frames of the task alone: what stands below the worker's loop belongs to the runner.
+local function own_frames(traceback)
+  local kept = {}
+  for line in traceback:gmatch("[^\n]+") do
+    if line:find("parlua.loop:", 1, true) then break end
+    if not line:find("parlua/failure.lua:", 1, true) then kept[#kept + 1] = line end
+  end
+  return table.concat(kept, "\n")
+end
+
+local Record = {} -- marks records that `capture` made: what a task raises can be any table
+
+--- Marks a record that was made elsewhere, to be raised.
+function M.mark(record) return setmetatable(record, Record) end
+
+--- Message handler: makes the record of a raised value while the stack of the error still stands.
+function M.capture(value)
+  if getmetatable(value) == Record then return value end
+  local record = { message = type(value) == "string" and value or describe(value), kind = kind_of(value) }
+  if value ~= nil then record.value = value end
+  local ok, traceback = pcall(debug.traceback, "", 2)
+  if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end
+  return setmetatable(record, Record)
+end
+
+--- The record behind what a protected call returned: `capture` itself may not have come to run (out of memory, stack overflow).
+function M.record(value)
+  if getmetatable(value) == Record then return setmetatable(value, nil) end
+  local message = type(value) == "string" and value or describe(value)
+  return { kind = kind_of(message), message = message, value = value }
+end
+
+local signal_names = {
+  [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [5] = "SIGTRAP", [6] = "SIGABRT", [7] = "SIGBUS", [8] = "SIGFPE",
+  [9] = "SIGKILL", [10] = "SIGUSR1", [11] = "SIGSEGV", [12] = "SIGUSR2", [13] = "SIGPIPE", [14] = "SIGALRM", [15] = "SIGTERM",
+  [24] = "SIGXCPU", [25] = "SIGXFSZ",
+}
+
+--- What a wait status tells, in words.
+---@param status integer as from wait(2)
+function M.status_text(status)
+  local signal = status % 128
+  if signal == 0 then return ("the worker exited with status %d"):format(math.floor(status / 256) % 256) end
+  local name = signal_names[signal] or "signal " .. signal
+  local core = status % 256 >= 128 and ", core dumped" or ""
+  return ("the worker was killed by %s%s"):format(name, core)
+end
+
+return M

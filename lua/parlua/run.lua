@@ -1,0 +1,431 @@
+--- One run: a map function over a source, on an engine. Turns the events of dispatch into results, failures and progress, and applies the
+--- policies: retries, halting, limits on failures.
+local ffi = require "ffi"
+local host = require "parlua.host"
+local codec = require "parlua.codec"
+local block = require "parlua.block"
+local failure = require "parlua.failure"
+local options_module = require "parlua.options"
+local report = require "parlua.report"
+local serial = require "parlua.serial"
+local sources = require "parlua.sources"
+local worker = require "parlua.worker"
+local writer_module = require "parlua.writer"
+
+local M = {}
+
+local C = ffi.C
+local cast = ffi.cast
+local NIL, FAILURE, LOWEST = C.TAG_NIL, C.TAG_FAILURE, C.TAG_LOWEST
+local DONE, RESULTS, SUPPLY, LOST = C.EVENT_DONE, C.EVENT_RESULTS, C.EVENT_SUPPLY, C.EVENT_LOST
+local TEXT, TICK, SIGNAL, TROUBLE = C.EVENT_TEXT, C.EVENT_TICK, C.EVENT_SIGNAL, C.EVENT_TROUBLE
+local CAN_KILL, INHERITS, SHARES_MEMORY, CAN_ABANDON, LIMITS_MEMORY = 1, 2, 4, 8, 16 -- enum engine_flags of src/engine.h
+
+--- What each engine can do. Serial runs in this state.
+local flags = { serial = INHERITS + SHARES_MEMORY, threads = SHARES_MEMORY + CAN_ABANDON,
+                process = CAN_KILL + INHERITS + LIMITS_MEMORY }
+
+local function can(engine, flag) return flags[engine] % (2 * flag) >= flag end
+
+local function engines_that_can(...)
+  local names = {}
+  for _, name in ipairs(host.engines) do
+    for k = 1, select("#", ...) do
+      if can(name, (select(k, ...))) then
+        names[#names + 1] = ("engine = %q"):format(name)
+        break
+      end
+    end
+  end
+  return table.concat(names, " or ")
+end
+
+--- Raises a clear error for what the engine can't honour.
+local function check_engine(engine, options)
+  local function refuse(option, why, ...)
+    error(("option '%s': the %s engine %s; use %s"):format(option, engine, why, engines_that_can(...)), 0)
+  end
+  if options.timeout and not can(engine, CAN_KILL) and not can(engine, CAN_ABANDON) then
+    refuse("timeout", "cannot stop a task", CAN_KILL, CAN_ABANDON)
+  end
+  if options.memory and not can(engine, LIMITS_MEMORY) then
+    refuse("memory", "cannot limit a worker's memory", LIMITS_MEMORY)
+  end
+  if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
+  for _, name in ipairs { "journal", "resume" } do
+    if options[name] then error(("option '%s' is not available in this version"):format(name), 0) end
+  end
+end
+
+--- The engine's name for a call: a call inside a task runs serially.
+local function choose_engine(options)
+  if worker.current() then return "serial" end
+  local name = options.engine or "auto"
+  return name == "auto" and "process" or name
+end
+
+-- ---- warm engines ----
+
+local idle = {} -- engine name .. workers -> list of engines that are open and not in use
+
+local function take_engine(name, workers, memory)
+  local key = name .. workers
+  local list = idle[key]
+  if list and #list > 0 and not memory then return table.remove(list), key end
+  local engine, message = host.engine(name, workers, memory or 0)
+  if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
+  return engine, key
+end
+
+local function give_engine(engine, name, key)
+  if can(name, INHERITS) then
+    engine:close()
+  else
+    idle[key] = idle[key] or {}
+    table.insert(idle[key], engine)
+  end
+end
+
+--- Ends workers that are kept warm.
+function M.close_idle()
+  for key, list in pairs(idle) do
+    for _, engine in ipairs(list) do engine:close() end
+    idle[key] = nil
+  end
+end
+
+-- ---- a run ----
+
+---@class parlua.Summary
+---@field tasks integer tasks that ended
+---@field returned integer
+---@field failed integer
+---@field cancelled integer tasks that were cut off (of a known total)
+---@field seconds number
+---@field engine string
+---@field workers integer
+---@field interrupted? string "SIGINT" or "SIGTERM"
+
+local Run = {}
+Run.__index = Run
+
+local hostname
+
+local function encode_job(job)
+  local bytes, message = codec.encode_as("", job)
+  if not bytes then error(message, 0) end
+  return bytes
+end
+
+--- Opens the engine's side.
+local function open_driver(run, job)
+  local options, name = run.options, run.engine_name
+  local total = run.puller and -1 or run.source.n
+  if name == "serial" then
+    return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt", inside = worker.current() })
+  end
+  local workers = run.workers
+  if not can(name, INHERITS) then
+    job.path, job.cpath = package.path, package.cpath
+    job = encode_job(job)
+  end
+  if not run.engine then
+    run.engine, run.engine_key = take_engine(name, workers, options.memory)
+    run.owns_engine = true
+  end
+  return host.run(run.engine, { total = total, chunk = options.chunk or 0, timeout = options.timeout or 0, workers = workers }, job)
+end
+
+local interrupted -- the signal that ended a run of this program
+
+--- The signal by which a run was interrupted, or nil.
+function M.interrupted() return interrupted end
+
+--- An interactive program goes on after an interruption.
+function M.forget_interrupt() interrupted = nil end
+
+--- Begins a run.
+---@param f function
+---@param arguments any what sources.of takes
+---@param call_options? table
+---@param keep "first"|"all"|"none"
+---@param given? {job_options: table, pool: table}
+function M.open(f, arguments, call_options, keep, given)
+  given = given or {}
+  if interrupted and not given.after_interrupt then error("interrupted", 0) end
+  if type(f) ~= "function" then
+    local meta = getmetatable(f)
+    if type(meta) ~= "table" or type(meta.__call) ~= "function" then
+      error(("the map function must be a function, got %s"):format(f == nil and "nothing" or type(f)), 0)
+    end
+    local callable = f
+    f = function(...) return callable(...) end
+  end
+  local options = given.options or options_module.resolve(call_options, given.job_options)
+  local engine = choose_engine(options)
+  check_engine(engine, options)
+  local source = sources.of(arguments)
+  local run = setmetatable({
+    f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retried = 0,
+    began = host.now(), retries = options.retries or 0, workers = engine == "serial" and 1 or options.workers or host.cores(),
+  }, Run)
+  local inherits = can(engine, INHERITS)
+  run.puller = sources.open(source, inherits)
+  run.total = source:is_indexed() and source.n or nil
+  local job = { f = f, keep = keep, init = options.init, source = sources.describe(source, inherits, run.puller) }
+  if engine == "serial" and job.source.kind == "values" then
+    job.source = { kind = "local", raw = source.raw }
+  end
+  if given.pool then run.engine = given.pool:engine_for(run) end
+  run.driver = open_driver(run, job)
+  run.event = cast("struct event *", run.driver:event())
+  if run.puller then
+    run.writer = not run.puller.text and run.driver.writer and run.driver:writer()
+      or writer_module.open(function(bytes) return run.driver:stage(bytes) end)
+  end
+  local kind = options.progress
+  if kind and kind ~= "bar" and kind ~= "none" then run:open_report(kind) end
+  return run
+end
+
+function Run:open_report(kind)
+  self.report = report.open(kind)
+  self.report:start { tasks = self.total, workers = self.workers, engine = self.engine_name }
+  return self.report
+end
+
+--- Progress: at the first tick a bar is opened where one is wanted.
+function Run:progress()
+  local reporter = self.report
+  if reporter == nil then
+    local kind = self.options.progress
+    if kind == "bar" or (kind == nil and not worker.current() and host.isatty(2)) then
+      reporter = self:open_report(kind or "bar")
+    else
+      self.report, reporter = false, false
+    end
+  end
+  if reporter then
+    reporter:progress { done = self.done, failed = self.failed, tasks = self.total, seconds = host.now() - self.began }
+  end
+end
+
+local function print_text(run, stream, text)
+  if run.report then return run.report:print(stream, text) end
+  local file = stream == 1 and io.stdout or io.stderr
+  file:write(text)
+end
+
+--- Pulls tasks from the source. A source that raises is a failure of the task that it was to make.
+function Run:supply(want)
+  local writer, driver = self.writer, self.driver
+  writer:begin(0)
+  local ok, count = xpcall(self.puller.fill, failure.capture, self.puller, writer, want)
+  if not ok then
+    local record = failure.record(count)
+    if self.supplied == nil then
+      error(("arguments: %s%s"):format(record.message, record.traceback and "\n" .. record.traceback or ""), 0)
+    end
+    self.source_failed = record
+    count = 0
+  end
+  if count > 0 then
+    writer:finish(count)
+    self.supplied = (self.supplied or 0) + count
+    driver:supply(count)
+    return
+  end
+  driver:exhausted()
+  self.supplied = self.supplied or 0
+  self.total = self.supplied
+  if self.source_failed then
+    self.total = self.supplied + 1
+    self.done = self.done + 1
+    self.source_failed.message = "arguments: " .. self.source_failed.message
+    self:final_failure(self.total, self.source_failed, 1, 0, { n = 0 })
+    if self.on_lost then self.on_lost(self, self.total) end
+  end
+end
+
+function Run:arguments_of(index)
+  local payload = self.event.payload
+  if self.driver.arguments then
+    local held = self.driver.arguments
+    return held[index - held.origin + 1]
+  end
+  return sources.arguments_of(self.source, self.puller, payload ~= nil and payload or nil, index)
+end
+
+--- A task failed for good.
+function Run:final_failure(index, record, attempt, worker_number, arguments)
+  hostname = hostname or host.hostname()
+  record.index, record.args, record.attempts, record.worker, record.host = index, arguments, attempt, worker_number, hostname
+  record.seconds = record.seconds or 0
+  local made = failure.new(record)
+  self.failed = self.failed + 1
+  self.failures[#self.failures + 1] = made
+  if self.on_failure then self.on_failure(self, made) end
+  if self.report then self.report:failure(made) end
+  local most = self.options.max_failures
+  if made.kind == "cancelled" or self.cancelled then return end
+  if self.options.on_error == "halt" then
+    self.halted = made
+    self:cancel()
+  elseif most and self:too_many(most) then
+    self.stopped = ("%d tasks failed (max_failures = %s)"):format(self.failed, tostring(most))
+    self:cancel()
+  end
+end
+
+--- `max_failures`: a number, or a share of the tasks that ended ("5%"), looked at from the twentieth on.
+function Run:too_many(most)
+  if type(most) == "number" then return self.failed >= most end
+  local share = tonumber((most:gsub("%%$", ""))) / 100
+  return self.done >= 20 and self.failed > share * self.done
+end
+
+--- Task `index` did not return: tries it again or records its failure. Returns true when it is tried again.
+function Run:task_failed(index, record)
+  if index == 0 then
+    self.broken = record.message
+    self:cancel()
+    return false
+  end
+  local attempt = self.event.attempt
+  local retry = record.kind == "error" or record.kind == "crash" or record.kind == "timeout"
+  if retry and attempt <= self.retries and not self.cancelled then
+    self.done = self.done - 1
+    self.driver:redo(index, attempt + 1, 0)
+    return true
+  end
+  self:final_failure(index, record, attempt, self.event.worker, self:arguments_of(index))
+  return false
+end
+
+--- The value behind a tagged word, for serial runs too.
+function Run:special(out, half, k, tag)
+  local driver = self.driver
+  if driver.special then return driver:special(out, half, k, tag) end
+  return block.special(out, half, k, tag)
+end
+
+local causes = {
+  [C.LOST_TIMEOUT] = function(run) return "timeout", ("the task took more than %g s"):format(run.options.timeout) end,
+  [C.LOST_CANCELLED] = function() return "cancelled", "the run was cancelled" end,
+  [C.LOST_CRASH] = function(_, status) return "crash", failure.status_text(status) end,
+}
+
+function Run:lost(event)
+  if event.first == 0 then return end
+  local kind, message = causes[tonumber(event.cause)](self, event.status)
+  self.done = self.done + 1
+  local retried = self:task_failed(event.first, { kind = kind, message = message, seconds = event.seconds })
+  if not retried and self.on_lost then self.on_lost(self, event.first) end
+end
+
+local signal_names = { [2] = "SIGINT", [15] = "SIGTERM" }
+
+--- Waits for one event and handles it. Returns false when the run is over.
+function Run:step(wait)
+  local kind = self.driver:next(wait)
+  local event = self.event
+  if kind == RESULTS then
+    self.done = self.done + event.want
+    self.on_results(self, event)
+  elseif kind == SUPPLY then
+    self:supply(event.want)
+  elseif kind == LOST then
+    self:lost(event)
+  elseif kind == TEXT then
+    print_text(self, event.stream, ffi.string(event.bytes, event.length))
+  elseif kind == TICK then
+    self:progress()
+  elseif kind == SIGNAL then
+    self.signal = signal_names[event.status] or "signal"
+    interrupted = self.signal
+    self:cancel()
+  elseif kind == TROUBLE then
+    self:close()
+    local why = event.status == 10 and "they end as soon as they begin" or host.strerror(event.status)
+    if event.status == 11 and can(self.engine_name, CAN_ABANDON) then
+      why = "too many tasks are over their time limit and cannot be stopped in threads; use " .. engines_that_can(CAN_KILL)
+    end
+    error(("the %s engine cannot start workers: %s"):format(self.engine_name, why), 0)
+  elseif kind == DONE then
+    return false
+  end
+  return true
+end
+
+--- Nothing more is handed out, what runs is ended.
+function Run:cancel()
+  self.cancelled = true
+  self.driver:cancel()
+end
+
+--- Gives back workers and terminal. Safe to call twice.
+function Run:close()
+  if self.closed then return end
+  self.closed = true
+  self.seconds = host.now() - self.began
+  self.driver:close()
+  if self.report then self.report:finish(self:summary()) end
+  if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key) end
+end
+
+---@return parlua.Summary
+function Run:summary()
+  return { tasks = self.done, returned = self.done - self.failed, failed = self.failed,
+           cancelled = self.total and math.max(0, self.total - self.done) or 0, seconds = self.seconds or host.now() - self.began,
+           engine = self.engine_name, workers = self.workers, interrupted = self.signal, stopped = self.stopped }
+end
+
+local function by_index(a, b) return a.index < b.index end
+
+--- Runs to the end. Returns the failures, sorted, and the summary; raises the failure of a halted run.
+function Run:finish()
+  local ok, message = xpcall(function()
+    while self:step() do end -- luacheck: ignore 542
+  end, function(message) return type(message) == "string" and message or message end)
+  self:close()
+  if not ok then error(message, 0) end
+  return self:outcome()
+end
+
+--- What a finished run raises or returns.
+function Run:outcome()
+  if self.broken then error(self.broken, 0) end
+  table.sort(self.failures, by_index)
+  if self.halted then error(self.halted, 0) end
+  return self.failures, self:summary()
+end
+
+-- ---- decoding blocks of results ----
+
+--- Numbers and nils of words from..from+count-1 into `into`; anything else through `other`.
+-- About 2 ns a word (bench/decode.lua).
+local function take_words(into, first, words, half, from, count, other)
+  for k = from, from + count - 1 do
+    local tag = half[2 * k + 1]
+    if tag >= 0 or tag < LOWEST then
+      into[first + k] = words[k]
+    elseif tag ~= NIL then
+      other(first + k, k, tag)
+    end
+  end
+end
+M.take_words = take_words
+
+--- See parlua.stream.
+function M.outcomes(...) return require("parlua.stream").outcomes(...) end
+
+--- Failures of a block in which only failures are kept.
+function M.take_sparse(run, event)
+  local out = event.block
+  local half = cast(block.halves, out.word)
+  for k = event.from, event.from + event.count - 1 do
+    run:task_failed(out.word[2 * k], run:special(out, half, 2 * k + 1, FAILURE))
+  end
+end
+
+return M

@@ -1,0 +1,440 @@
+--- Sources of arguments: lazy, and they know how to split themselves.
+--
+-- A source is a plain table, so that it can cross to a worker. Two families:
+--   indexed (`source.n` is known): the arguments of task i follow from i alone. A chunk is two numbers; each worker makes the
+--     arguments itself, by code that `emit` writes into the worker's loop.
+--   supplied: the coordinator pulls tasks (`open`) and writes them into blocks: values, or what the worker needs to find them
+--     (byte ranges of a file).
+local ffi = require "ffi"
+local host = require "parlua.host"
+local block = require "parlua.block"
+
+local M = {}
+
+---@class parlua.Source
+---@field kind string
+---@field n? integer number of tasks, when known
+local Source = {}
+Source.__index = Source
+M.Source = Source
+
+local function is_source(value)
+  return type(value) == "table" and getmetatable(value) == Source
+end
+M.is_source = is_source
+
+local function new(source)
+  return setmetatable(source, Source)
+end
+
+local function check_number(value, name, where)
+  if type(value) ~= "number" or value ~= value then
+    error(("%s: %s must be a number, got %s"):format(where, name, value ~= value and "nan" or type(value)), 3)
+  end
+  return value
+end
+
+--- Numbers from first to last, as a numeric `for` counts them. Example: `parlua.range(1, 1e6)`, `parlua.range(10)`.
+---@param first number with one argument: the last, and the first is 1
+---@param last? number
+---@param step? number default 1
+---@return parlua.Source
+function M.range(first, last, step)
+  if last == nil then first, last = 1, first end
+  check_number(first, "first", "range")
+  check_number(last, "last", "range")
+  step = step == nil and 1 or check_number(step, "step", "range")
+  if step == 0 then error("range: step must not be 0", 2) end
+  local n = math.floor((last - first) / step + 1e-10) + 1
+  if n ~= n or n == math.huge then error(("range: from %g to %g by %g has no end"):format(first, last, step), 2) end
+  return new { kind = "range", first = first, step = step, n = n > 0 and n or 0 }
+end
+
+--- The items of a plain list. A list serves as it is wherever arguments are expected; this makes it a part of a product or zip.
+---@param items any[]
+---@return parlua.Source
+function M.list(items)
+  if type(items) ~= "table" then error("list: a table is expected, got " .. type(items), 2) end
+  return new { kind = "list", items = items, n = items.n or #items }
+end
+
+local function indexed_parts(where, ...)
+  local parts = { ... }
+  for k = 1, select("#", ...) do
+    local part = parts[k]
+    if type(part) == "table" and not is_source(part) then part = M.list(part) end
+    if not is_source(part) or not part.n or part.kind == "blocks" then
+      error(("%s: part %d must be a list, a range, a product or a zip, got %s"):format(where, k,
+        is_source(part) and part.kind or type(part)), 3)
+    end
+    parts[k] = part
+  end
+  if #parts == 0 then error(where .. ": at least one part is expected", 3) end
+  return parts
+end
+
+--- Every combination of the parts; the last varies fastest, as nested loops do. Nothing is materialised.
+---@param ... parlua.Source|any[]
+---@return parlua.Source
+function M.product(...)
+  local parts, n = indexed_parts("product", ...), 1
+  for _, part in ipairs(parts) do n = n * part.n end
+  if n > 2 ^ 53 then error(("product: %g combinations are more than can be counted (2^53)"):format(n), 2) end
+  return new { kind = "product", parts = parts, n = n }
+end
+
+--- The parts in step; as long as the shortest.
+---@param ... parlua.Source|any[]
+---@return parlua.Source
+function M.zip(...)
+  local parts, n = indexed_parts("zip", ...), math.huge
+  for _, part in ipairs(parts) do n = math.min(n, part.n) end
+  return new { kind = "zip", parts = parts, n = n }
+end
+
+--- Paths that a shell pattern matches, sorted. Directories are left out.
+---@param pattern string|string[] "*", "?", "[...]"; "**" stands for any number of directories
+---@return parlua.Source
+function M.files(pattern)
+  local patterns = type(pattern) == "table" and pattern or { pattern }
+  local found, seen = {}, {}
+  for _, one in ipairs(patterns) do
+    if type(one) ~= "string" then error("files: a pattern (string) is expected, got " .. type(one), 2) end
+    local paths, message = host.glob(one)
+    if not paths then error(("files: '%s': %s"):format(one, message), 2) end
+    for _, path in ipairs(paths) do
+      if not seen[path] then
+        seen[path] = true
+        found[#found + 1] = path
+      end
+    end
+  end
+  table.sort(found)
+  return M.list(found)
+end
+
+local text_options = { lines = { raw = "boolean", keep_cr = "boolean" }, blocks = { raw = "boolean", size = "number" } }
+
+local function text_source(kind, path, options)
+  if type(path) ~= "string" then error(kind .. ": a path is expected, got " .. type(path), 3) end
+  local source = { kind = kind, path = path }
+  for name, value in pairs(options or {}) do
+    local expected = text_options[kind][name]
+    if not expected then error(("%s: unknown option '%s'"):format(kind, tostring(name)), 3) end
+    if type(value) ~= expected then
+      error(("%s: option '%s' must be a %s, got %s"):format(kind, name, expected, type(value)), 3)
+    end
+    source[name] = value
+  end
+  return source
+end
+
+--- The lines of a text file, without their ends; a task a line. Each worker reads its own byte ranges. The last line may lack its
+--- end; CRLF ends are taken off too; other bytes, NUL included, are kept. A pipe (or "-", standard input) is read as a stream.
+---@param path string
+---@param options? {keep_cr: boolean} keep_cr: leave a carriage return at a line's end
+---@return parlua.Source
+function M.lines(path, options)
+  return new(text_source("lines", path, options))
+end
+
+--- A text file in pieces of whole lines; a task a piece.
+---@param path string
+---@param options? {size: integer, raw: boolean} size: bytes, about (default 1 MiB); raw: the task gets a pointer
+--- (const char *) and a length instead of a string, valid during the task
+---@return parlua.Source
+function M.blocks(path, options)
+  local source = text_source("blocks", path, options)
+  source.size = source.size or 2 ^ 20
+  if source.size < 1 then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
+  return new(source)
+end
+
+--- What a generic `for` takes (`parlua.iterate(pairs(t))`): each step's values are the arguments of a task.
+---@return parlua.Source
+function M.iterate(step, state, control)
+  if type(step) ~= "function" then error("iterate: an iterator function is expected, got " .. type(step), 2) end
+  return new { kind = "iterator", step = step, state = state, control = control }
+end
+
+--- Turns what may stand for arguments into a source.
+---@param arguments any a source, a list, an iterator function, a coroutine
+---@return parlua.Source
+function M.of(arguments)
+  if is_source(arguments) then return arguments end
+  local kind = type(arguments)
+  if kind == "table" then
+    local meta = getmetatable(arguments)
+    if meta and meta.__call then return M.iterate(function(s, c) return arguments(s, c) end) end
+    return M.list(arguments)
+  elseif kind == "function" then
+    return M.iterate(arguments)
+  elseif kind == "thread" then
+    return M.iterate(function()
+      if coroutine.status(arguments) == "dead" then return nil end
+      local values = { coroutine.resume(arguments) }
+      if not values[1] then error(debug.traceback(arguments, tostring(values[2])), 0) end
+      return unpack(values, 2, table.maxn(values))
+    end)
+  end
+  error(("arguments must be a list, a source such as parlua.range(1, 10), an iterator function or a coroutine, got %s"):format(
+    kind == "nil" and "nothing" or kind), 0)
+end
+
+-- ---- indexed sources: code that makes the arguments of task i ----
+
+local emit = {}
+
+--- Appends to `builder` what makes the arguments of task `i` (the name of a number from 1). Returns the expressions.
+local function emit_source(source, builder, i)
+  return emit[source.kind](source, builder, i)
+end
+
+function emit.range(source, builder, i)
+  local first, step = source.first, source.step
+  if step == 1 then
+    if first == 1 then return { i } end
+    return { ("(%s + %s)"):format(i, builder:constant(first - 1)) }
+  end
+  return { ("(%s + (%s - 1) * %s)"):format(builder:constant(first), i, builder:constant(step)) }
+end
+
+function emit.list(source, builder, i)
+  return { ("%s[%s]"):format(builder:constant(source.items), i) }
+end
+
+function emit.product(source, builder, i)
+  local parts, indices = source.parts, {}
+  local rest = builder:variable(i .. " - 1")
+  for k = #parts, 1, -1 do
+    if k == 1 then
+      indices[1] = builder:variable(rest .. " + 1")
+    else
+      local n = builder:constant(parts[k].n)
+      local quotient = builder:variable(("floor(%s / %s)"):format(rest, n))
+      indices[k] = builder:variable(("%s - %s * %s + 1"):format(rest, quotient, n))
+      rest = quotient
+    end
+  end
+  local expressions = {}
+  for k, part in ipairs(parts) do
+    for _, expression in ipairs(emit_source(part, builder, indices[k])) do expressions[#expressions + 1] = expression end
+  end
+  return expressions
+end
+
+function emit.zip(source, builder, i)
+  local expressions = {}
+  for _, part in ipairs(source.parts) do
+    for _, expression in ipairs(emit_source(part, builder, i)) do expressions[#expressions + 1] = expression end
+  end
+  return expressions
+end
+
+M.emit = emit_source
+
+--- Collects lines of code, and the constants that it uses.
+local Builder = {}
+Builder.__index = Builder
+M.Builder = Builder
+
+function M.builder()
+  return setmetatable({ lines = {}, names = {}, constants = {}, variables = 0 }, Builder)
+end
+
+--- A name for a value in the code.
+function Builder:constant(value)
+  local k = #self.constants + 1
+  self.constants[k] = value
+  self.names[k] = "c" .. k
+  return self.names[k]
+end
+
+--- A new local variable with the value of `expression`.
+function Builder:variable(expression)
+  self.variables = self.variables + 1
+  local name = "x" .. self.variables
+  self.lines[#self.lines + 1] = ("local %s = %s"):format(name, expression)
+  return name
+end
+
+--- A function from a task's index to its arguments, for indexed sources.
+---@return fun(i: integer): ...
+function M.maker(source)
+  local builder = M.builder()
+  local expressions = emit_source(source, builder, "i")
+  local names = table.concat(builder.names, ", ")
+  local text = ("local floor%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(names ~= "" and ", " .. names or "",
+    table.concat(builder.lines, "\n"), table.concat(expressions, ", "))
+  return assert(loadstring(text, "=parlua.source"))(math.floor, unpack(builder.constants))
+end
+
+--- Is the source indexed: can a worker make its arguments from the index?
+function Source:is_indexed()
+  return emit[self.kind] ~= nil
+end
+
+local function holds_list(source)
+  if source.kind == "list" then return true end
+  for _, part in ipairs(source.parts or {}) do
+    if holds_list(part) then return true end
+  end
+  return false
+end
+
+-- ---- supplied sources: how the coordinator pulls tasks ----
+-- open(source, first) returns a puller: puller:fill(writer, want) writes up to `want` tasks and returns how many (0: exhausted).
+
+local pullers = {}
+
+--- A list whose values must be sent (the worker does not inherit them).
+function pullers.list(source)
+  local items, n, at = source.items, source.n, 0
+  return {
+    fill = function(_, writer, want)
+      local last = math.min(n, at + want)
+      local count = writer:items(items, at + 1, last)
+      at = at + count
+      return count
+    end,
+  }
+end
+
+--- A product or zip that holds lists is made in the coordinator only when the source itself can't cross.
+local function remember(values, ...)
+  values.n = select("#", ...)
+  for k = 1, values.n do values[k] = (select(k, ...)) end
+  return values
+end
+
+function pullers.iterator(source)
+  local step, state, control, ended, held = source.step, source.state, source.control, false, nil
+  local function pull(writer, count, first, ...)
+    if first == nil then
+      ended = true
+      return 0
+    end
+    control = first
+    if writer:task(count, first, ...) then return 1 end
+    held = remember({}, first, ...)
+    return 0
+  end
+  return {
+    fill = function(_, writer, want)
+      local count = 0
+      if held then
+        writer:task_alone(held)
+        held = nil
+        return 1
+      end
+      while count < want and not ended and not held do count = count + pull(writer, count, step(state, control)) end
+      if count == 0 and held then
+        writer:task_alone(held)
+        held = nil
+        return 1
+      end
+      return count
+    end,
+  }
+end
+
+ffi.cdef [[
+struct parlua_cut { double offset, stop, count; };
+]]
+
+--- Maps the file of a text source; raises a clear error when it can't be read.
+local function open_text(source)
+  local text, message = host.map_text(source.path)
+  if not text then error(("%s: cannot read '%s': %s"):format(source.kind, source.path, message), 0) end
+  return text
+end
+
+--- Lines: a chunk is one byte range; its words are the offset and the length.
+function pullers.lines(source)
+  local text = source.text or open_text(source)
+  if text:is_stream() then return pullers.iterator { step = function() return text:line(source.keep_cr or false) end } end
+  local cut = ffi.new("struct parlua_cut")
+  return {
+    text = text,
+    fill = function(_, writer, want)
+      local count, offset, length = text:cut_lines(cut.offset, want)
+      if count == 0 then return 0 end
+      cut.offset = offset + length
+      writer:range(offset, length)
+      return count
+    end,
+  }
+end
+
+--- Blocks: two words a task, offset and length.
+function pullers.blocks(source)
+  local text = source.text or open_text(source)
+  if text:is_stream() then
+    return pullers.iterator {
+      step = function()
+        local piece = text:piece(source.size)
+        if not piece or not source.raw then return piece end
+        return piece
+      end,
+    }
+  end
+  local offset = 0
+  return {
+    text = text,
+    fill = function(_, writer, want)
+      local count = 0
+      while count < want do
+        local length = text:cut_block(offset, source.size)
+        if length == 0 then break end
+        if not writer:task(count, offset, length) then break end
+        offset = offset + length
+        count = count + 1
+      end
+      return count
+    end,
+  }
+end
+
+--- The arguments of task `i` as a table with `n`: for failures and for output.
+---@param payload? ffi.cdata* the block in which they were supplied
+function M.arguments_of(source, puller, payload, i)
+  if not puller then
+    source.make = source.make or M.maker(source)
+    return remember({}, source.make(i))
+  end
+  if not puller.text then return block.arguments(payload, i) end
+  local text = ffi.cast("const char *", puller.text:pointer())
+  if source.kind == "blocks" then
+    local range = block.arguments(payload, i)
+    return { n = 1, ffi.string(text + range[1], range[2]) }
+  end
+  local offset = payload.word[0]
+  for _ = payload.origin, i - 1 do offset = offset + select(3, puller.text:cut_lines(offset, 1)) end
+  local line = ffi.string(text + offset, select(3, puller.text:cut_lines(offset, 1))):gsub("\n$", "")
+  if not source.keep_cr then line = line:gsub("\r$", "") end
+  return { n = 1, line }
+end
+
+--- Prepares a source for a run before any work starts: opens its file, checks its first item.
+---@return table puller, or nil when workers make the arguments themselves
+function M.open(source, inherits)
+  if source:is_indexed() and (inherits or not (source.kind == "list")) then return nil end
+  return pullers[source.kind](source)
+end
+
+--- What a worker needs of the source: sent with the job.
+function M.describe(source, inherits, puller)
+  if source:is_indexed() then
+    if source.kind == "list" and not inherits then return { kind = "values" } end
+    return source
+  end
+  if puller.text then
+    return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr,
+             text = inherits and puller.text or nil }
+  end
+  return { kind = "values", raw = source.raw }
+end
+
+M.holds_list = holds_list
+
+return M

@@ -1,0 +1,251 @@
+--- Results as they come, in order or not: imap, and what a job's output is made from. Batches of results that are ahead of their turn wait;
+--- no more is handed out than `window` tasks beyond what the consumer has taken.
+local ffi = require "ffi"
+local block = require "parlua.block"
+local run_module = require "parlua.run"
+
+local M = {}
+
+local C = ffi.C
+local cast = ffi.cast
+local FAILURE, TUPLE, LOWEST = C.TAG_FAILURE, C.TAG_TUPLE, C.TAG_LOWEST
+
+-- Tasks that may be handed out beyond what was taken, when the caller does not say: a few milliseconds of the smallest tasks.
+local default_window = 200000
+local BLOCK_WORDS = 8
+
+-- Results that wait for their turn may fill about so much memory.
+local most_bytes = 64 * 2 ^ 20
+
+local LATER, FAILED = {}, {} -- in place of a result: the task is tried again; it failed
+
+---@class parlua.Stream
+---@field failures parlua.Failure[] so far
+local Stream = {}
+Stream.__index = Stream
+
+--- Several results of one task, from a codec message or as they are.
+local function pack_tuple(...) return { n = select("#", ...), ... } end
+
+local function tuple_of(run, out, half, k, tag)
+  if run.driver.special then return run:special(out, half, k, tag) end
+  return pack_tuple(block.special(out, half, k, tag))
+end
+
+--- Copies an event's results into a batch.
+---@return table batch first: index of its first task; n; at: how many were taken; values[0 ..]; tuples[j]: several results; arguments[j]
+local function take_batch(stream, event)
+  local run, out = stream.run, event.block
+  local half, words = cast(block.halves, out.word), out.word
+  local first, n, from = event.first + event.from, event.count, event.from
+  local values, batch = {}, nil
+  batch = { first = first, n = n, at = 0, values = values }
+  for j = 0, n - 1 do
+    local k = from + j
+    local tag = half[2 * k + 1]
+    if tag >= 0 or tag < LOWEST then
+      values[j] = words[k]
+    elseif tag == TUPLE then
+      batch.tuples = batch.tuples or {}
+      batch.tuples[j] = tuple_of(run, out, half, k, tag)
+    elseif tag == FAILURE then
+      values[j] = run:task_failed(first + j, run:special(out, half, k, tag)) and LATER or FAILED
+    else
+      values[j] = run:special(out, half, k, tag)
+    end
+  end
+  if stream.with_arguments and run.puller then
+    batch.arguments = {}
+    for j = 0, n - 1 do batch.arguments[j] = run:arguments_of(first + j) end
+  end
+  stream.bytes_a_task = (BLOCK_WORDS + tonumber(out.size - out.floor)) / math.max(tonumber(out.count), 1)
+  return batch
+end
+
+local function add_batch(stream, batch)
+  if stream.ordered then
+    stream.waiting[batch.first] = batch
+  else
+    stream.queue[#stream.queue + 1] = batch
+  end
+end
+
+--- Opens a stream of f's results over the arguments.
+---@param keep "first"|"all"
+---@param given? table see parlua.run
+function M.open(f, arguments, options, keep, given)
+  local run = run_module.open(f, arguments, options, keep, given)
+  local stream = setmetatable({
+    run = run, ordered = run.options.ordered ~= false, waiting = {}, queue = {}, turn = 1, taken = 0, by_index = {},
+    failures = run.failures, bytes_a_task = 8, window = run.options.window,
+  }, Stream)
+  function run.on_results(_, event)
+    if event.block.kind == C.BLOCK_SPARSE then return run_module.take_sparse(run, event) end
+    add_batch(stream, take_batch(stream, event))
+  end
+  function run.on_failure(_, failed)
+    if stream.with_arguments then stream.by_index[failed.index] = failed end
+  end
+  function run.on_lost(_, index)
+    add_batch(stream, { first = index, n = 1, at = 0, values = { [0] = FAILED } })
+  end
+  stream:hold_back()
+  return stream
+end
+
+--- Lets so many tasks be handed out as the window allows.
+function Stream:hold_back()
+  local window = self.window
+    or math.max(4 * self.run.workers, math.floor(math.min(default_window, most_bytes / self.bytes_a_task)))
+  self.run.driver:raise_ceiling((self.ordered and self.turn - 1 or self.taken) + window)
+end
+
+--- The batch whose turn it is, waiting for it; nil: the run is over.
+function Stream:next_batch()
+  self.batch = nil
+  while true do
+    local batch
+    if self.ordered then
+      batch = self.waiting[self.turn]
+      self.waiting[self.turn] = nil
+    else
+      batch = table.remove(self.queue, 1)
+    end
+    if batch then
+      self.batch = batch
+      self:hold_back()
+      return batch
+    end
+    if self.over then
+      local nearest -- tasks that a cancelled run cut off leave gaps
+      for first in pairs(self.waiting) do
+        if not nearest or first < nearest then nearest = first end
+      end
+      if not nearest then return nil end
+      self.turn = nearest
+    elseif not self.run:step() then
+      self.over = true
+    end
+  end
+end
+
+--- The result of task `index` that was to be tried again: waits for it. Returns the batch that holds it, or nil when it was cut off.
+function Stream:late(index)
+  while true do
+    local batch = self.waiting[index]
+    self.waiting[index] = nil
+    if batch and batch.values[0] ~= LATER then return batch end
+    if self.over then return nil end
+    if not batch and not self.run:step() then self.over = true end
+  end
+end
+
+--- Takes the next task's outcome: index, the batch that holds it and its place there; nil at the end.
+function Stream:take()
+  while true do
+    local batch = self.batch
+    if not batch or batch.at >= batch.n then batch = self:next_batch() end
+    if not batch then return nil end
+    local j = batch.at
+    local index = batch.first + j
+    batch.at = j + 1
+    self.turn, self.taken = index + 1, self.taken + 1
+    if batch.values[j] ~= LATER then return index, batch, j end
+    self.taken = self.taken - 1
+    if self.ordered then
+      local late = self:late(index)
+      if late then
+        self.taken = self.taken + 1
+        return index, late, 0
+      end
+    end
+  end
+end
+
+--- Ends the run, whatever its state; safe to call twice.
+function Stream:close() self.run:close() end
+
+---@return parlua.Summary
+function Stream:summary() return self.run:summary() end
+
+--- Closes a stream that came to its end; raises what the run raises.
+local function finish(stream)
+  stream:close()
+  stream.run:outcome()
+  return nil
+end
+
+local function guard(stream, ok, ...)
+  if ok then return ... end
+  stream:close()
+  error((...), 0)
+end
+
+local function step_iterator(stream)
+  if stream.run.closed then return nil end
+  while true do
+    local index, batch, j = stream:take()
+    if not index then return finish(stream) end
+    local value = batch.values[j]
+    if batch.tuples and batch.tuples[j] then
+      local tuple = batch.tuples[j]
+      return index, unpack(tuple, 1, tuple.n)
+    elseif value ~= FAILED then
+      return index, value
+    end
+  end
+end
+
+function M.imap(f, arguments, options, given)
+  local stream = M.open(f, arguments, options, "all", given)
+  return function()
+    -- the common case without a protected call
+    local batch = stream.batch
+    if batch and batch.at < batch.n and not batch.tuples then
+      local j = batch.at
+      local value = batch.values[j]
+      if value ~= FAILED and value ~= LATER then
+        batch.at = j + 1
+        local index = batch.first + j
+        stream.turn, stream.taken = index + 1, stream.taken + 1
+        return index, value
+      end
+    end
+    return guard(stream, pcall(step_iterator, stream))
+  end, stream
+end
+
+--- Runs f over the arguments and calls visit(index, args, result, failure) for each task, in order unless `ordered` is false. If visit
+--- returns false the run ends quietly.
+---@return parlua.Failure[] failures, parlua.Summary summary
+function M.outcomes(f, arguments, options, visit, given)
+  local stream = M.open(f, arguments, options, "first", given)
+  stream.with_arguments = true
+  local run = stream.run
+  local stopped = false
+  local ok, message = xpcall(function()
+    while true do
+      local index, batch, j = stream:take()
+      if not index then return end
+      local value, answer = batch.values[j], nil
+      if value == FAILED then
+        local failed = stream.by_index[index]
+        stream.by_index[index] = nil
+        answer = visit(index, failed.args, nil, failed)
+      else
+        local arguments_of_task = batch.arguments and batch.arguments[j] or run:arguments_of(index)
+        answer = visit(index, arguments_of_task, value, nil)
+      end
+      if answer == false then
+        stopped = true
+        return
+      end
+    end
+  end, function(e) return type(e) == "string" and debug.traceback(e, 2) or e end)
+  stream:close()
+  if not ok then error(message, 0) end
+  if stopped then return run.failures, run:summary() end
+  return run:outcome()
+end
+
+return M

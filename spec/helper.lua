@@ -1,0 +1,149 @@
+--- What the specs share: running commands, temporary directories, going over the engines.
+--
+--   local helper = require "spec.helper"
+
+local ffi = require "ffi"
+local lfs = require "lfs"
+
+ffi.cdef [[
+long readlink(const char *path, char *target, size_t size);
+]]
+
+local helper = {}
+
+--- Far more than any command of the suite needs, also under a sanitizer on a busy machine: only one that hangs
+--- reaches it.
+local TIME_LIMIT = 120 -- seconds
+
+--- The parlua that runs the specs, and therefore the one that they test.
+helper.parlua = (function()
+  local target = ffi.new("char[4096]")
+  local length = tonumber(ffi.C.readlink("/proc/self/exe", target, 4096))
+  return ffi.string(target, length)
+end)()
+
+--- The engines that specs go over; SPEC_ENGINES="threads" limits them.
+helper.engines = {}
+for name in (os.getenv("SPEC_ENGINES") or "serial threads process"):gmatch("%S+") do
+  table.insert(helper.engines, name)
+end
+
+--- Calls a function for each engine, inside a `describe` of its own.
+---@param body fun(engine: string)
+---@param only? string[]  the engines that promise the behaviour; default: all
+function helper.for_each_engine(body, only)
+  local busted = require "busted"
+  for _, engine in ipairs(helper.engines) do
+    local is_wanted = not only
+    for _, name in ipairs(only or {}) do is_wanted = is_wanted or name == engine end
+    if is_wanted then
+      busted.describe("engine " .. engine .. ":", function() body(engine) end)
+    end
+  end
+end
+
+--- A word for the shell.
+---@param word string
+---@return string
+function helper.quote(word)
+  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
+end
+
+--- Reads a whole file.
+---@param path string
+---@return string
+function helper.read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+--- Writes a whole file; returns its path.
+---@param path string
+---@param text string
+---@return string path
+function helper.write(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+  return path
+end
+
+--- Removes a file, or a directory with all that is in it.
+---@param path string
+function helper.remove(path)
+  if lfs.symlinkattributes(path, "mode") == "directory" then
+    for name in lfs.dir(path) do
+      if name ~= "." and name ~= ".." then helper.remove(path .. "/" .. name) end
+    end
+    lfs.rmdir(path)
+  else
+    os.remove(path)
+  end
+end
+
+--- Calls a function with a new, empty directory, which is removed afterwards whatever happens.
+---@param body fun(directory: string)
+function helper.with_directory(body)
+  local directory = helper.new_directory()
+  local right, message = xpcall(function() body(directory) end, function(value)
+    return type(value) == "string" and debug.traceback(value, 2) or value
+  end)
+  helper.remove(directory)
+  if not right then error(message, 0) end
+end
+
+--- A new, empty directory; whoever asks removes it.
+---@return string path
+function helper.new_directory()
+  local name = os.tmpname()
+  os.remove(name)
+  assert(lfs.mkdir(name))
+  return name
+end
+
+---@class spec.Result
+---@field stdout string
+---@field stderr string
+---@field status integer  of exit; 128 + the number of the signal that ended it
+
+--- Runs a command of the shell, with standard input empty unless given.
+---@param command string
+---@param options? { stdin?: string, env?: table<string, string>, directory?: string, seconds?: number }
+---@return spec.Result result
+--- Raises when it does not end within two minutes: a test must not hang the suite.
+function helper.run(command, options)
+  options = options or {}
+  local seconds = options.seconds or TIME_LIMIT
+  local result
+  helper.with_directory(function(directory)
+    local words = {}
+    for name, value in pairs(options.env or {}) do words[#words + 1] = name .. "=" .. helper.quote(value) end
+    local script = helper.write(directory .. "/command", (options.directory and
+      "cd " .. helper.quote(options.directory) .. " || exit\n" or "") .. command .. "\n")
+    local stdin = options.stdin and helper.write(directory .. "/stdin", options.stdin) or "/dev/null"
+    os.execute(("env %s timeout -k 5 %g sh %s <%s >%s 2>%s; echo $? >%s"):format(table.concat(words, " "), seconds,
+      script, stdin, directory .. "/stdout", directory .. "/stderr", directory .. "/status"))
+    result = {
+      stdout = helper.read(directory .. "/stdout"),
+      stderr = helper.read(directory .. "/stderr"),
+      status = tonumber(helper.read(directory .. "/status")),
+    }
+  end)
+  if result.status == 124 then
+    error(("the command did not end within %g seconds: %s\nstandard output: %s\nstandard error: %s"):format(seconds,
+      command, result.stdout:sub(-1000), result.stderr:sub(-1000)), 2)
+  end
+  return result
+end
+
+--- Runs the parlua under test with arguments written as in a shell.
+---@param arguments string
+---@param options? table  as for helper.run
+---@return spec.Result result
+function helper.run_parlua(arguments, options)
+  return helper.run(helper.quote(helper.parlua) .. " " .. arguments, options)
+end
+
+return helper

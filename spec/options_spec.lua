@@ -1,0 +1,232 @@
+local ffi = require "ffi"
+
+ffi.cdef [[
+int setenv(const char *name, const char *value, int overwrite);
+int unsetenv(const char *name);
+]]
+
+--- parlua.options as a process would see it that was started with these options on its command line and in its
+--- environment; `use` is called with it.
+local function with_options(command, environment, use)
+  local before = { package.loaded["parlua.options"], package.loaded["parlua.command"] }
+  package.loaded["parlua.options"], package.loaded["parlua.command"] = nil, command
+  for name, value in pairs(environment) do ffi.C.setenv(name, value, 1) end
+  local right, message = pcall(function() use(require "parlua.options") end)
+  for name in pairs(environment) do ffi.C.unsetenv(name) end
+  package.loaded["parlua.options"], package.loaded["parlua.command"] = before[1], before[2]
+  if not right then error(message, 0) end
+end
+
+--- The message with which resolving these options fails.
+local function message_for(call, job, command, environment)
+  local found
+  with_options(command or {}, environment or {}, function(options)
+    local right, message = pcall(options.resolve, call, job)
+    assert.is_false(right)
+    assert.is_string(message)
+    found = message
+  end)
+  return found
+end
+
+--- The options that a call gets.
+local function resolved(call, job, command, environment)
+  local found
+  with_options(command or {}, environment or {}, function(options) found = options.resolve(call, job) end)
+  return found
+end
+
+describe("parlua.options", function()
+  describe("resolve", function()
+    it("gives the defaults when nothing is set", function()
+      assert.same({
+        engine = "auto", on_error = "skip", retries = 0, ordered = true, seed = 0, as = "table", format = "jsonl",
+      }, resolved())
+    end)
+
+    it("gives each caller a table of its own", function()
+      with_options({}, {}, function(options)
+        options.resolve().engine = "changed"
+        options.resolve({}).engine = "changed"
+        assert.equal("auto", options.resolve().engine)
+      end)
+    end)
+
+    it("leaves the tables that it is given as they are", function()
+      local call, job = { workers = 2, memory = "1M" }, { seed = 3 }
+      resolved(call, job)
+      assert.same({ workers = 2, memory = "1M" }, call)
+      assert.same({ seed = 3 }, job)
+    end)
+
+    it("prefers the call to the command line to the environment to the job to the default", function()
+      local environment = { PARLUA_WORKERS = "3", PARLUA_SEED = "3", PARLUA_RETRIES = "3" }
+      local command = { workers = "2", seed = "2" }
+      local job = { workers = 4, seed = 4, retries = 4, chunk = 4 }
+      local found = resolved({ workers = 1 }, job, command, environment)
+      assert.equal(1, found.workers)
+      assert.equal(2, found.seed)
+      assert.equal(3, found.retries)
+      assert.equal(4, found.chunk)
+      assert.equal("auto", found.engine)
+    end)
+
+    it("takes back an option without a default when a call or job sets it to false", function()
+      assert.is_nil(resolved({ timeout = false }, nil, { timeout = "5" }).timeout)
+      assert.is_nil(resolved({ timeout = false }, { timeout = 5 }).timeout)
+      assert.equal(5, resolved(nil, { timeout = false }, { timeout = "5" }).timeout)
+    end)
+
+    it("takes an empty environment variable for none", function()
+      assert.is_nil(resolved(nil, nil, nil, { PARLUA_TIMEOUT = "" }).timeout)
+    end)
+
+    it("reads sizes with their units, as powers of 1024", function()
+      local sizes = {
+        ["1M"] = 2 ^ 20, ["512M"] = 2 ^ 29, ["512m"] = 2 ^ 29, ["512MB"] = 2 ^ 29, ["512 MiB"] = 2 ^ 29,
+        ["2G"] = 2 ^ 31,
+        ["1.5G"] = 1.5 * 2 ^ 30, ["2048K"] = 2 ^ 21, ["1T"] = 2 ^ 40, ["1048576"] = 2 ^ 20, [2 ^ 20] = 2 ^ 20,
+      }
+      for given, bytes in pairs(sizes) do assert.equal(bytes, resolved({ memory = given }).memory) end
+    end)
+
+    it("accepts every value that an option documents", function()
+      local function f() end
+      local call = {
+        engine = "threads", workers = 4096, on_error = "halt", max_failures = 1, timeout = 0.001, retries = 5,
+        memory = "1G", ordered = false, chunk = 100, seed = 2 ^ 53, init = f, progress = f, as = "array",
+        journal = "run.journal", resume = true, window = 10,
+      }
+      local found = resolved(call)
+      for name, value in pairs(call) do
+        if name ~= "memory" then assert.equal(value, found[name]) end
+      end
+      for _, kind in ipairs { "bar", "plain", "json", "none" } do
+        assert.equal(kind, resolved({ progress = kind }).progress)
+      end
+    end)
+
+    it("reads every option from the environment", function()
+      local found = resolved(nil, nil, nil, {
+        PARLUA_ENGINE = "serial", PARLUA_WORKERS = "7", PARLUA_ON_ERROR = "halt", PARLUA_MAX_FAILURES = "9",
+        PARLUA_TIMEOUT = "1.5", PARLUA_RETRIES = "2", PARLUA_MEMORY = "64M", PARLUA_ORDERED = "no", PARLUA_CHUNK = "8",
+        PARLUA_SEED = "11", PARLUA_PROGRESS = "none", PARLUA_JOURNAL = "j", PARLUA_RESUME = "1", PARLUA_OUTPUT = "o",
+        PARLUA_FORMAT = "text", PARLUA_DEBUG = "yes",
+      })
+      assert.same({
+        engine = "serial", workers = 7, on_error = "halt", max_failures = 9, timeout = 1.5, retries = 2,
+        memory = 2 ^ 26, ordered = false, chunk = 8, seed = 11, progress = "none", journal = "j", resume = true,
+        output = "o", format = "text", debug = true, as = "table",
+      }, found)
+    end)
+  end)
+
+  describe("a wrong value", function()
+    it("is told with its option, where it came from, what it was and what is allowed", function()
+      assert.equal("wrong value for the option workers, from the call: 0; it takes an integer from 1 to 4096",
+        message_for({ workers = 0 }))
+      assert.equal("wrong value for the option workers, from the job's options: 5000; "
+        .. "it takes an integer from 1 to 4096", message_for(nil, { workers = 5000 }))
+      assert.equal('wrong value for the option timeout, from --timeout: "abc"; it takes a number of seconds above 0',
+        message_for(nil, nil, { timeout = "abc" }))
+      assert.equal('wrong value for the option timeout, from the environment variable PARLUA_TIMEOUT: "-1"; '
+        .. "it takes a number of seconds above 0", message_for(nil, nil, nil, { PARLUA_TIMEOUT = "-1" }))
+    end)
+
+    it("comes with the nearest of the allowed words", function()
+      assert.equal('wrong value for the option engine, from the call: "thread"; '
+        .. "it takes auto, serial, threads or process (did you mean threads?)", message_for({ engine = "thread" }))
+      assert.equal('wrong value for the option engine, from the call: "gpu"; '
+        .. "it takes auto, serial, threads or process", message_for({ engine = "gpu" }))
+    end)
+
+    it("is one of the wrong type, out of range, or no number", function()
+      local nan = 0 / 0
+      local wrong = {
+        workers = { "4", 1.5, -1, nan, math.huge, {} }, engine = { 1, "", "Threads" }, on_error = { "stop", true },
+        max_failures = { 0, -1, 0.5 }, timeout = { 0, -1, nan, math.huge, "1" }, retries = { -1, 0.5, 1e7 },
+        memory = { "", "M", "12X", "-1M", "1", 0, 1.5, nan, math.huge, {}, "1.2.3M" }, ordered = { "true", 1, 0 },
+        chunk = { 0, -3, 2.5 }, seed = { -1, 0.1, 2 ^ 60, "x", false }, init = { "f", {} }, progress = { "Bar", 1 },
+        as = { "list", 1 }, journal = { "", 1, "a\0b", {} }, resume = { "yes", 0 }, window = { 0, 1.5 },
+      }
+      for name, values in pairs(wrong) do
+        for _, value in ipairs(values) do
+          local message = message_for({ [name] = value })
+          assert.truthy(message:find("wrong value for the option " .. name .. ", from the call: ", 1, true), message)
+        end
+      end
+    end)
+
+    it("is shortened when it is long, and named by its type when it is no plain value", function()
+      assert.truthy(message_for({ engine = ("x"):rep(1000) }):find('"' .. ("x"):rep(37) .. '...";', 1, true))
+      assert.truthy(message_for({ engine = {} }):find("from the call: a table;", 1, true))
+    end)
+  end)
+
+  describe("an unknown option", function()
+    it("is an error that names the nearest", function()
+      assert.equal("unknown option timout in the call; did you mean timeout?", message_for({ timout = 1 }))
+      assert.equal("unknown option wokrers in the job's options; did you mean workers?",
+        message_for(nil, { wokrers = 1 }))
+      assert.equal("unknown option maxfailures in the call; did you mean max_failures?",
+        message_for({ maxfailures = 1 }))
+    end)
+
+    it("is an error with all names when none is near", function()
+      local message = message_for({ frobnicate = 1 })
+      assert.truthy(message:find("^unknown option frobnicate in the call; there are: workers, engine, timeout, "))
+    end)
+
+    it("may be a key that is no string", function()
+      assert.truthy(message_for({ 5 }):find("^unknown option %[1%] in the call"))
+    end)
+  end)
+
+  it("refuses options that are no table", function()
+    assert.equal("the options of a call must be a table, not 4", message_for(4))
+    assert.equal('the options of a job must be a table, not "x"', message_for(nil, "x"))
+  end)
+
+  it("refuses in a call what is for the command", function()
+    for _, name in ipairs { "output", "format", "debug" } do
+      assert.truthy(message_for({ [name] = "x" }):find("^the option " .. name .. " is for the command line"))
+    end
+    assert.equal("text", resolved(nil, { format = "text" }).format)
+  end)
+
+  it("refuses to resume without a journal", function()
+    assert.truthy(message_for({ resume = true }):find("name its file with the option journal", 1, true))
+  end)
+
+  describe("nearest", function()
+    local nearest = require("parlua.options").nearest
+
+    it("counts insertions, deletions, substitutions and swaps of neighbours", function()
+      local cases = {
+        { "threads", "threads", 0 }, { "thread", "threads", 1 }, { "threadds", "threads", 1 },
+        { "thraeds", "threads", 1 }, { "thresds", "threads", 1 }, { "", "abc", 3 }, { "abc", "", 3 }, { "ab", "ba", 1 },
+        { "kitten", "sitting", 3 },
+      }
+      for _, case in ipairs(cases) do
+        local word, errors = nearest(case[1], { case[2] })
+        assert.equal(case[2], word)
+        assert.equal(case[3], errors)
+      end
+    end)
+
+    it("picks the best of a list, the first among equals, whatever the case of letters", function()
+      assert.equal("serial", (nearest("SERIEL", { "process", "serial", "threads" })))
+      assert.equal("aa", (nearest("ab", { "aa", "bb" })))
+      assert.is_nil((nearest("x", {})))
+    end)
+  end)
+
+  it("prints a page of help that fits a screen", function()
+    local count = 0
+    for line in require("parlua.options").help():gmatch("([^\n]*)\n") do
+      count = count + 1
+      assert.is_true(#line <= 80, line)
+    end
+    assert.is_true(count <= 24)
+  end)
+end)

@@ -1,0 +1,898 @@
+/* dispatch.c - see dispatch.h. */
+#include "dispatch.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A chunk is to take about this long: a round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden by the queued
+ * chunk anyway. */
+static const double chunk_seconds = 1e-3;
+/* A chunk is at most so many times as large as the last one that was measured. */
+static const double chunk_growth = 16;
+/* A chunk is at most 1 / (share * workers) of what is left. */
+static const double chunk_share = 2;
+/* Running chunks are cut when an idle worker could take over at least this much work. */
+static const double cut_seconds = 60e-6;
+/* How often cells are sampled while the coordinator has nothing else to do, and events of kind EVENT_TICK. */
+static const double sample_seconds = 0.05, tick_seconds = 0.1;
+/* Time limits are met to within this share of the limit, sampled no more often than the least. */
+static const double timeout_share = 0.04, timeout_sample_least = 0.002, timeout_sample_most = 0.02;
+/* The coordinator looks again for this long before it sleeps, if its last wait was as short. */
+static const double spin_seconds = 20e-6;
+/* After a cancellation a thread has so long to end its task before it is abandoned. */
+static const double cancel_grace = 0.3;
+
+enum {
+  LANE_DEPTH = 2,         /* chunks at a worker: one that runs, one queued */
+  MOST_IDLE_DEATHS = 5,   /* workers that died in a row with no task to blame before the run is given up */
+  LARGEST_CHUNK = 1 << 30 /* tasks */
+};
+
+/* What was supplied for some tasks; shared by the chunks cut from it. */
+struct payload {
+  int users;
+  uint64_t capacity;
+  struct block block;
+};
+
+/* A run of tasks: to be handed out (again), or at a worker. */
+struct work {
+  struct work *next;
+  double first, last;
+  double reached;  /* last task whose end was reported */
+  double not_before;
+  struct payload *payload;
+  uint32_t attempt;
+  uint32_t number; /* of the chunk, in its message */
+  uint32_t place;
+  uint64_t sent;
+  int complete;    /* all of its message is in the channel */
+};
+
+struct lane {
+  struct work *works[LANE_DEPTH];
+  int count;
+  uint64_t job_sent;     /* bytes of the job's message in the channel */
+  uint32_t from;         /* words or pairs of the oldest block that were reported */
+  struct block *whole;   /* results that come in pieces */
+  uint64_t whole_have;
+  int delivered;         /* what to give back before the next event: see enum delivered */
+  enum lost_cause cause; /* why it is being ended; 0: it is not */
+  int dying, dead;
+  int status;
+  double seen, since;    /* sampled task, and when it was first seen */
+};
+
+enum delivered { NOTHING, CLOSED_BLOCK, WHOLE_BLOCK };
+
+struct dispatch {
+  struct engine *engine;
+  struct dispatch_options options;
+  struct lane *lanes;
+  uint32_t lanes_count, turn;
+  double next, ceiling, total; /* total: INFINITY until the supply is exhausted */
+  double size, per_task;       /* tasks a chunk; seconds a task, measured */
+  uint32_t chunks;
+  struct work *again_head, **again_tail; /* to be handed out before anything new */
+  struct payload *staged, *spare, *reported;
+  struct lane *reporting;
+  double last_tick, last_sample, cancelled_at;
+  int cancelled, can_cut, idle_deaths, asked;
+  int trouble;                 /* errno of the last start that failed */
+  char text[TEXT_BYTES];
+};
+
+/* ---- payloads and works ---- */
+
+static struct payload *payload_new(struct dispatch *d, uint64_t bytes)
+{
+  struct payload *payload = NULL;
+  if (bytes <= BLOCK_BYTES) {
+    bytes = BLOCK_BYTES;
+    payload = d->spare;
+    d->spare = NULL;
+  }
+  if (!payload) payload = malloc(offsetof(struct payload, block) + bytes);
+  if (!payload) return NULL;
+  memset(&payload->block, 0, BLOCK_HEAD);
+  payload->users = 1;
+  payload->capacity = bytes;
+  payload->block.size = payload->block.floor = bytes;
+  return payload;
+}
+
+static void payload_drop(struct dispatch *d, struct payload *payload)
+{
+  if (!payload || --payload->users > 0) return;
+  if (!d->spare && payload->capacity == BLOCK_BYTES)
+    d->spare = payload;
+  else
+    free(payload);
+}
+
+static struct work *work_new(double first, double last, struct payload *payload, uint32_t attempt)
+{
+  struct work *work = calloc(1, sizeof *work);
+  if (!work) return NULL;
+  work->first = first;
+  work->last = last;
+  work->reached = first - 1;
+  work->payload = payload;
+  work->attempt = attempt;
+  if (payload) payload->users++;
+  return work;
+}
+
+static void work_free(struct dispatch *d, struct work *work)
+{
+  payload_drop(d, work->payload);
+  free(work);
+}
+
+/* Queues tasks first..last to be handed out before anything new; takes over nothing. */
+static int again(struct dispatch *d, double first, double last, const struct work *like, uint32_t attempt, double not_before)
+{
+  if (first > last || d->cancelled) return 0;
+  struct work *work = work_new(first, last, like->payload, attempt);
+  if (!work) return ENOMEM;
+  work->not_before = not_before;
+  *d->again_tail = work;
+  d->again_tail = &work->next;
+  return 0;
+}
+
+static struct work *take_again(struct dispatch *d, double now)
+{
+  for (struct work **link = &d->again_head; *link; link = &(*link)->next) {
+    struct work *work = *link;
+    if (work->not_before > now) continue;
+    *link = work->next;
+    if (d->again_tail == &work->next) d->again_tail = link;
+    work->next = NULL;
+    return work;
+  }
+  return NULL;
+}
+
+/* ---- opening and closing ---- */
+
+struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
+{
+  struct dispatch *d = calloc(1, sizeof *d);
+  if (!d) return NULL;
+  d->lanes_count = options->workers < engine->workers ? options->workers : engine->workers;
+  d->lanes = calloc(d->lanes_count, sizeof *d->lanes);
+  if (!d->lanes) {
+    free(d);
+    return NULL;
+  }
+  d->engine = engine;
+  d->options = *options;
+  d->next = 1;
+  d->ceiling = INFINITY;
+  d->total = options->total >= 0 ? options->total : INFINITY;
+  d->size = options->chunk > 0 ? options->chunk : 1;
+  d->again_tail = &d->again_head;
+  d->can_cut = membarrier_all();
+  d->last_tick = d->last_sample = clock_seconds();
+  return d;
+}
+
+static void lane_clear(struct dispatch *d, struct lane *lane)
+{
+  for (int i = 0; i < lane->count; i++) work_free(d, lane->works[i]);
+  free(lane->whole);
+  memset(lane, 0, sizeof *lane);
+}
+
+/* Lets a worker of an engine that is kept come to rest, its results thrown away; false when it does not within the grace. */
+static bool lane_quiet(struct dispatch *d, uint32_t w, double deadline)
+{
+  struct slot *slot = d->engine->slots[w];
+  uint32_t ended[1];
+  for (;;) {
+    while (slot_results(slot)) slot_release_results(slot);
+    while (slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST)) {
+      int stream;
+      slot_take_text(slot, d->text, &stream);
+    }
+    if (channel_filled(&slot->in) == 0) return true;
+    hub_asleep(&d->engine->hub);
+    if (slot_results(slot) || channel_filled(&slot->in) == 0) {
+      hub_awake(&d->engine->hub);
+      continue;
+    }
+    double left = deadline - clock_seconds();
+    if (left <= 0) return false;
+    hub_wait(&d->engine->hub, left < 0.01 ? left : 0.01, ended, 1);
+  }
+}
+
+static void lane_stop_tasks(struct dispatch *d, uint32_t w)
+{
+  struct lane *lane = &d->lanes[w];
+  struct slot *slot = d->engine->slots[w];
+  if (!slot || !d->engine->alive[w]) return;
+  for (int i = lane->count - 1; i >= 0; i--)
+    if (lane->works[i]->sent > 0) {
+      slot_revoke(slot, lane->works[i]->place);
+      slot_set_limit(slot, lane->works[i]->place, -1);
+    }
+}
+
+void dispatch_close(struct dispatch *d)
+{
+  struct engine *engine = d->engine;
+  double deadline = clock_seconds() + cancel_grace;
+  for (uint32_t w = 0; w < d->lanes_count; w++) lane_stop_tasks(d, w);
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    if (!engine->alive[w]) continue;
+    if (engine->ops->flags & CAN_KILL) {
+      if (d->lanes[w].count > 0) engine->ops->kill(engine, w);
+    } else if ((d->lanes[w].count > 0 && d->lanes[w].works[0]->sent && !d->lanes[w].works[d->lanes[w].count - 1]->complete) ||
+               !lane_quiet(d, w, deadline)) {
+      engine->ops->kill(engine, w);
+    }
+  }
+  for (uint32_t w = 0; w < d->lanes_count; w++) lane_clear(d, &d->lanes[w]);
+  for (struct work *work = d->again_head, *next; work; work = next) {
+    next = work->next;
+    work_free(d, work);
+  }
+  payload_drop(d, d->reported);
+  payload_drop(d, d->staged);
+  free(d->spare);
+  free(d->lanes);
+  free(d);
+}
+
+/* ---- handing out ---- */
+
+/* Moves what is on its way to worker `w` into its channel, as far as there is room. */
+static void lane_pump(struct dispatch *d, uint32_t w)
+{
+  struct lane *lane = &d->lanes[w];
+  struct slot *slot = d->engine->slots[w];
+  uint32_t place;
+  if (lane->dying || lane->dead) return;
+  if (d->options.message && d->engine->has_job[w] != d->options.job) {
+    if (!slot_send(slot, d->options.message, &lane->job_sent, &place)) return;
+    d->engine->has_job[w] = d->options.job;
+  }
+  for (int i = 0; i < lane->count; i++) {
+    struct work *work = lane->works[i];
+    if (work->complete) continue;
+    struct block plain = {.size = BLOCK_HEAD, .floor = BLOCK_HEAD};
+    struct block *message = work->payload ? &work->payload->block : &plain;
+    message->kind = BLOCK_CHUNK;
+    message->first = work->first;
+    message->last = work->last;
+    message->chunk = work->number;
+    message->job = d->options.job;
+    message->attempt = work->attempt;
+    if (!slot_send(slot, message, &work->sent, &work->place)) return;
+    work->complete = 1;
+  }
+}
+
+static void lane_give(struct dispatch *d, uint32_t w, struct work *work)
+{
+  struct lane *lane = &d->lanes[w];
+  work->number = ++d->chunks;
+  work->sent = 0;
+  work->complete = 0;
+  lane->works[lane->count++] = work;
+  lane_pump(d, w);
+}
+
+/* Tasks for the next chunk. */
+static double chunk_size(const struct dispatch *d)
+{
+  double n = d->size, left = (d->total < d->ceiling ? d->total : d->ceiling) - d->next + 1;
+  if (d->options.chunk <= 0 && isfinite(d->total)) {
+    double share = ceil((d->total - d->next + 1) / (chunk_share * d->lanes_count));
+    if (n > share) n = share;
+  }
+  if (n > left) n = left;
+  if (n > LARGEST_CHUNK) n = LARGEST_CHUNK;
+  return n < 1 ? 1 : floor(n);
+}
+
+static bool more_to_hand_out(const struct dispatch *d)
+{
+  return !d->cancelled && d->next <= d->total && d->next <= d->ceiling;
+}
+
+/* Makes sure that a worker stands behind lane `w`. */
+static bool lane_ready(struct dispatch *d, uint32_t w, lua_State *L, int job)
+{
+  struct engine *engine = d->engine;
+  struct lane *lane = &d->lanes[w];
+  if (lane->dying || lane->dead) return false;
+  if (engine->alive[w]) return true;
+  int error = engine_start(engine, w, L, job);
+  if (error) {
+    d->trouble = error;
+    lane->dead = 1;
+    return false;
+  }
+  lane->from = 0;
+  lane->job_sent = 0;
+  return true;
+}
+
+/* The lane that gets the next chunk: the one with the fewest; -1 when all have enough. */
+static int hungriest(const struct dispatch *d)
+{
+  int best = -1, least = LANE_DEPTH;
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    const struct lane *lane = &d->lanes[w];
+    if (lane->dying || lane->dead || lane->count >= least) continue;
+    best = (int)w;
+    least = lane->count;
+    if (least == 0) break;
+  }
+  return best;
+}
+
+/* Hands out work until every worker has enough. Returns true when arguments are to be supplied first: *event asks for them. */
+static bool feed(struct dispatch *d, struct event *event, lua_State *L, int job)
+{
+  double now = d->again_head ? clock_seconds() : 0;
+  d->asked = 0;
+  if (d->cancelled) return false;
+  while (d->again_head || more_to_hand_out(d)) {
+    int w = hungriest(d);
+    if (w < 0) break;
+    struct work *work = d->again_head ? take_again(d, now) : NULL;
+    if (!work && !more_to_hand_out(d)) break;
+    if (!lane_ready(d, (uint32_t)w, L, job)) {
+      if (work) {
+        work->next = d->again_head;
+        if (!d->again_head) d->again_tail = &work->next;
+        d->again_head = work;
+      }
+      continue;
+    }
+    if (!work) {
+      double n = chunk_size(d);
+      if (d->options.total < 0) {
+        event->kind = EVENT_SUPPLY;
+        event->want = n;
+        d->asked = w + 1;
+        return true;
+      }
+      work = work_new(d->next, d->next + n - 1, NULL, 1);
+      if (!work) break;
+      d->next += n;
+    }
+    lane_give(d, (uint32_t)w, work);
+  }
+  return false;
+}
+
+struct block *dispatch_stage(struct dispatch *d, uint64_t bytes)
+{
+  payload_drop(d, d->staged);
+  d->staged = payload_new(d, bytes);
+  return d->staged ? &d->staged->block : NULL;
+}
+
+int dispatch_supply(struct dispatch *d, double count)
+{
+  struct payload *payload = d->staged;
+  d->staged = NULL;
+  payload->block.origin = d->next;
+  struct work *work = work_new(d->next, d->next + count - 1, payload, 1);
+  payload_drop(d, payload); /* the work's now */
+  if (!work) return ENOMEM;
+  d->next += count;
+  lane_give(d, (uint32_t)d->asked - 1, work);
+  return 0;
+}
+
+void dispatch_exhausted(struct dispatch *d)
+{
+  d->total = d->next - 1;
+}
+
+void dispatch_ceiling(struct dispatch *d, double last)
+{
+  d->ceiling = last;
+}
+
+int dispatch_redo(struct dispatch *d, double task, uint32_t attempt, double delay)
+{
+  struct work like = {.payload = d->reported};
+  return again(d, task, task, &like, attempt, clock_seconds() + delay);
+}
+
+/* ---- results ---- */
+
+static void measure(struct dispatch *d, double tasks, double seconds)
+{
+  if (tasks < 1) return;
+  d->per_task = seconds / tasks;
+  if (d->options.chunk > 0) return;
+  double ideal = chunk_seconds / (d->per_task > 1e-12 ? d->per_task : 1e-12), most = tasks * chunk_growth;
+  if (ideal > d->size && tasks < d->size) return; /* a short chunk says nothing of longer ones */
+  d->size = ideal < most ? ideal : most;
+  if (d->size < 1) d->size = 1;
+}
+
+/* The chunk that ran first at a worker has ended at `last`: what it did not do is handed out again. */
+static void finish_work(struct dispatch *d, struct lane *lane, double last, double seconds)
+{
+  struct work *work = lane->works[0];
+  if (last < work->last) again(d, last + 1, work->last, work, work->attempt, 0);
+  measure(d, last - work->first + 1, seconds);
+  memmove(lane->works, lane->works + 1, (size_t)--lane->count * sizeof *lane->works);
+  work_free(d, work);
+  lane->since = 0;
+  lane->seen = 0;
+}
+
+static void give_back(struct dispatch *d)
+{
+  struct lane *lane = d->reporting;
+  payload_drop(d, d->reported);
+  d->reported = NULL;
+  d->reporting = NULL;
+  if (!lane) return;
+  if (lane->delivered == CLOSED_BLOCK) {
+    slot_release_results(d->engine->slots[lane - d->lanes]);
+    lane->from = 0;
+  } else if (lane->delivered == WHOLE_BLOCK) {
+    free(lane->whole);
+    lane->whole = NULL;
+  }
+  lane->delivered = NOTHING;
+}
+
+/* Fills the event for `count` results of `block` from word `from` on. */
+static void report(struct dispatch *d, struct lane *lane, struct event *event, struct block *block, uint32_t from, uint32_t count)
+{
+  struct work *work = lane->works[0];
+  event->kind = EVENT_RESULTS;
+  event->block = block;
+  event->first = block->first;
+  event->from = from;
+  event->count = count;
+  event->worker = (uint32_t)(lane - d->lanes) + 1;
+  event->attempt = work->attempt;
+  d->reported = work->payload;
+  if (d->reported) d->reported->users++;
+  event->payload = d->reported ? &d->reported->block : NULL;
+  d->reporting = lane;
+  d->idle_deaths = 0;
+}
+
+/* Adds a piece to the lane's large block; true when it is whole. */
+static bool join_piece(struct lane *lane, const struct block *piece)
+{
+  if (piece->whole) {
+    free(lane->whole);
+    lane->whole = malloc(piece->whole);
+    lane->whole_have = 0;
+  }
+  if (!lane->whole) return false;
+  memcpy((char *)lane->whole + lane->whole_have, (const char *)piece + BLOCK_HEAD, piece->count);
+  lane->whole_have += piece->count;
+  return lane->whole_have >= BLOCK_HEAD && lane->whole_have == lane->whole->size;
+}
+
+/* Reports closed blocks of lane `w`. Returns true when *event was filled. */
+static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lua_State *L, int job)
+{
+  struct lane *lane = &d->lanes[w];
+  struct slot *slot = d->engine->slots[w];
+  for (;;) {
+    struct block *block = slot_results(slot);
+    if (!block) return false;
+    if (lane->count == 0 || block->chunk != lane->works[0]->number) { /* of a run that was given up */
+      slot_release_results(slot);
+      continue;
+    }
+    if (block->kind == BLOCK_PIECE) {
+      bool whole = join_piece(lane, block);
+      slot_release_results(slot);
+      if (!whole) {
+        if (!lane->whole) d->trouble = ENOMEM;
+        continue;
+      }
+      report(d, lane, event, lane->whole, 0, 1);
+      event->want = lane->whole->last - lane->works[0]->reached;
+      lane->works[0]->reached = lane->whole->last;
+      lane->delivered = WHOLE_BLOCK;
+      return true;
+    }
+    struct work *work = lane->works[0];
+    uint32_t from = lane->from, count = block->count - from;
+    bool final = block->final;
+    double reached = block->last, fresh = reached - work->reached;
+    report(d, lane, event, block, from, count);
+    event->want = fresh > 0 ? fresh : 0;
+    if (reached > work->reached) work->reached = reached;
+    lane->delivered = CLOSED_BLOCK;
+    if (final) {
+      finish_work(d, lane, reached, block->seconds);
+      struct event unused;
+      if (d->options.total >= 0) feed(d, &unused, L, job);
+    }
+    if (count > 0 || event->want > 0) return true;
+    give_back(d);
+  }
+}
+
+/* Reports what lies finished in the block that worker `w` is filling. */
+static bool lane_partial(struct dispatch *d, uint32_t w, struct event *event)
+{
+  struct lane *lane = &d->lanes[w];
+  struct slot *slot = d->engine->slots[w];
+  struct block *block = slot_open_results(slot);
+  if (!block || lane->count == 0) return false;
+  struct work *work = lane->works[0];
+  double first = block->first, current = slot_current(slot);
+  if (block->chunk != work->number || slot_results(slot)) return false;
+  if (current <= first || current > work->last) return false;
+  uint32_t count = block->kind == BLOCK_SPARSE ? __atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : (uint32_t)(current - first);
+  double fresh = current - 1 - work->reached;
+  if (fresh < 1) return false;
+  if (block->kind == BLOCK_SPARSE && count > 0 && block->word[2 * (count - 1)] >= current) count--; /* not ended: about to */
+  report(d, lane, event, block, lane->from, count - lane->from);
+  event->want = fresh;
+  lane->from = count;
+  work->reached = current - 1;
+  return true;
+}
+
+/* ---- ends of workers ---- */
+
+/* Everything that a dead worker left was reported: settles what it had not done. Always fills *event. */
+static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
+{
+  struct lane *lane = &d->lanes[w];
+  struct slot *slot = d->engine->slots[w];
+  double current = slot_current(slot);
+  memset(event, 0, sizeof *event);
+  event->kind = EVENT_LOST;
+  event->worker = w + 1;
+  event->status = lane->status;
+  event->cause = lane->cause ? lane->cause : LOST_CRASH;
+  if (lane->count > 0) {
+    struct work *work = lane->works[0];
+    event->attempt = work->attempt;
+    d->reported = work->payload;
+    if (d->reported) d->reported->users++;
+    event->payload = d->reported ? &d->reported->block : NULL;
+    if (current > work->reached && current <= work->last) {
+      event->first = current;
+      event->seconds = lane->since > 0 ? clock_seconds() - lane->since : clock_seconds() - slot->started;
+      again(d, work->reached + 1, current - 1, work, work->attempt, 0);
+      work->reached = current;
+    }
+    for (int i = 0; i < lane->count; i++)
+      again(d, lane->works[i]->reached + 1, lane->works[i]->last, lane->works[i], lane->works[i]->attempt, 0);
+  }
+  if (event->first > 0 || lane->cause)
+    d->idle_deaths = 0;
+  else
+    d->idle_deaths++;
+  d->engine->alive[w] = false;
+  lane_clear(d, lane);
+  if (d->idle_deaths >= MOST_IDLE_DEATHS) {
+    d->trouble = ECHILD;
+    lane->dead = 1;
+  }
+}
+
+/* Lane `w` is being ended: goes on with it. Returns true when *event was filled. */
+static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_State *L, int job)
+{
+  struct lane *lane = &d->lanes[w];
+  struct engine *engine = d->engine;
+  bool kills = engine->ops->flags & CAN_KILL;
+  if (kills && lane->dying == 1) {
+    if (!engine->ops->ended(engine, w, &lane->status)) return false;
+    lane->dying = 2;
+  }
+  if (lane_results(d, w, event, L, job)) return true;
+  if (lane_partial(d, w, event)) return true;
+  if (!kills) {
+    if (lane->cause != LOST_CANCELLED && slot_current(engine->slots[w]) != lane->seen) { /* it came back after all */
+      lane->dying = 0;
+      lane->cause = 0;
+      return false;
+    }
+    struct slot *slot = engine->slots[w];
+    struct slot frozen = *slot;
+    int error = engine->ops->kill(engine, w);
+    if (error) {
+      d->trouble = error;
+      dispatch_cancel(d);
+    }
+    engine->slots[w] = &frozen; /* for lane_bury: the cells as they were */
+    lane_bury(d, w, event);
+    engine->slots[w] = error ? slot : NULL;
+    if (error) lane->dead = 1;
+    return true;
+  }
+  lane_bury(d, w, event);
+  return true;
+}
+
+static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause)
+{
+  struct lane *lane = &d->lanes[w];
+  if (lane->dying) return;
+  lane->cause = cause;
+  lane->dying = 1;
+  if (d->engine->ops->flags & CAN_KILL) d->engine->ops->kill(d->engine, w);
+}
+
+/* Looks at what each worker is in: time limits, and results that wait in open blocks. Returns true when *event was filled. */
+static bool sample(struct dispatch *d, struct event *event, double now)
+{
+  double limit = d->options.timeout;
+  for (uint32_t i = 0; i < d->lanes_count; i++) {
+    uint32_t w = (d->turn + i) % d->lanes_count;
+    struct lane *lane = &d->lanes[w];
+    if (!d->engine->alive[w] || lane->dying || lane->count == 0) continue;
+    struct slot *slot = d->engine->slots[w];
+    double current = slot_current(slot);
+    if (current == 0 || current != lane->seen || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED)) {
+      lane->seen = current;
+      lane->since = now;
+      if (current != 0 && current == lane->works[0]->first && slot->started > now - 3600) lane->since = slot->started;
+    } else if (limit > 0 && now - lane->since > limit) {
+      lane_end(d, w, LOST_TIMEOUT);
+      continue;
+    }
+    if (d->cancelled && now - d->cancelled_at > cancel_grace) {
+      lane_end(d, w, LOST_CANCELLED);
+      continue;
+    }
+    if (!slot_results(slot) && lane_partial(d, w, event)) {
+      d->turn = w + 1;
+      return true;
+    }
+  }
+  d->last_sample = now;
+  return false;
+}
+
+static double sample_interval(const struct dispatch *d)
+{
+  double interval = sample_seconds;
+  if (d->options.timeout > 0) {
+    double wanted = d->options.timeout * timeout_share;
+    if (wanted < timeout_sample_least) wanted = timeout_sample_least;
+    if (wanted > timeout_sample_most) wanted = timeout_sample_most;
+    interval = wanted;
+  }
+  return interval;
+}
+
+/* ---- balance ---- */
+
+/* Takes a queued chunk from a worker that is busy with another. */
+static bool take_queued(struct dispatch *d)
+{
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = &d->lanes[w];
+    if (lane->dying || lane->count < 2) continue;
+    struct work *work = lane->works[lane->count - 1];
+    if (work->complete ? !slot_revoke(d->engine->slots[w], work->place) : work->sent > 0) continue;
+    lane->count--;
+    again(d, work->first, work->last, work, work->attempt, 0);
+    work_free(d, work);
+    return true;
+  }
+  return false;
+}
+
+/* Seconds of work, as far as measured, that running worker `w` has before it behind its present task. */
+static double lane_left(const struct dispatch *d, uint32_t w, double now, double *current)
+{
+  const struct lane *lane = &d->lanes[w];
+  if (lane->dying || lane->count == 0 || !lane->works[0]->complete) return 0;
+  const struct slot *slot = d->engine->slots[w];
+  const struct work *work = lane->works[0];
+  *current = slot_current(slot);
+  if (*current < work->first) *current = work->first;
+  if (*current >= work->last) return 0;
+  double per_task = (now - slot->started) / (*current - work->first + 1);
+  if (per_task < d->per_task) per_task = d->per_task;
+  return per_task * (work->last - *current);
+}
+
+/* Cuts the running chunk with the most work left in two; its tail is to be handed out. */
+static bool cut(struct dispatch *d)
+{
+  double now = clock_seconds(), most = cut_seconds, at = 0, current = 0;
+  uint32_t best = 0;
+  if (!d->can_cut) return false;
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    double left = lane_left(d, w, now, &current);
+    if (left <= most) continue;
+    most = left;
+    best = w;
+    at = current;
+  }
+  if (at == 0) return false;
+  struct work *work = d->lanes[best].works[0];
+  struct slot *slot = d->engine->slots[best];
+  double keep = at + floor((work->last - at) / 2);
+  slot_set_limit(slot, work->place, keep);
+  membarrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
+  current = slot_current(slot);
+  if (current > keep) keep = current;
+  if (keep >= work->last) return false;
+  again(d, keep + 1, work->last, work, work->attempt, 0);
+  work->last = keep;
+  return true;
+}
+
+/* An idle worker with nothing to be handed out: take work from a busy one. */
+static bool balance(struct dispatch *d)
+{
+  int idle = 0, busy = 0;
+  if (d->cancelled || d->again_head || d->lanes_count < 2 || d->options.chunk > 0) return false;
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    if (d->lanes[w].dead || d->lanes[w].dying) continue;
+    idle += d->lanes[w].count == 0;
+    busy += d->lanes[w].count > 0;
+  }
+  if (!idle || !busy) return false;
+  return take_queued(d) || cut(d);
+}
+
+/* ---- the loop ---- */
+
+static bool finished(const struct dispatch *d)
+{
+  if (!d->cancelled && (d->again_head || d->next <= d->total)) return false;
+  for (uint32_t w = 0; w < d->lanes_count; w++)
+    if (d->lanes[w].count > 0 || d->lanes[w].dying) return false;
+  return true;
+}
+
+static bool any_usable(const struct dispatch *d)
+{
+  for (uint32_t w = 0; w < d->lanes_count; w++)
+    if (!d->lanes[w].dead) return true;
+  return false;
+}
+
+static bool scan(struct dispatch *d, struct event *event, lua_State *L, int job)
+{
+  for (uint32_t i = 0; i < d->lanes_count; i++) {
+    uint32_t w = (d->turn + i) % d->lanes_count;
+    struct lane *lane = &d->lanes[w];
+    struct slot *slot = d->engine->slots[w];
+    if (!d->engine->alive[w] || !slot) continue;
+    event->length = slot_take_text(slot, d->text, &event->stream);
+    if (event->length > 0) {
+      event->kind = EVENT_TEXT;
+      event->bytes = d->text;
+      event->worker = w + 1;
+      return true;
+    }
+    bool filled = lane->dying ? lane_dying(d, w, event, L, job) : lane_results(d, w, event, L, job);
+    if (filled) {
+      d->turn = w + 1;
+      return true;
+    }
+    lane_pump(d, w);
+  }
+  return false;
+}
+
+/* Is there something to report or to do at once? */
+static bool something(struct dispatch *d)
+{
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct slot *slot = d->engine->slots[w];
+    if (!d->engine->alive[w] || !slot) continue;
+    if (slot_results(slot) || slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST)) return true;
+    if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete &&
+        channel_filled(&slot->in) < CHANNEL_BLOCKS)
+      return true;
+  }
+  return false;
+}
+
+static void note_ended(struct dispatch *d, const uint32_t *ended, int n)
+{
+  for (int i = 0; i < n; i++)
+    if (ended[i] < d->lanes_count && d->engine->alive[ended[i]] && !d->lanes[ended[i]].dying) d->lanes[ended[i]].dying = 1;
+}
+
+/* Workers whose end no descriptor tells (none was left) are asked now and then. */
+static void ask_ended(struct dispatch *d)
+{
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = &d->lanes[w];
+    if (!d->engine->alive[w] || lane->dying || !(d->engine->ops->flags & CAN_KILL)) continue;
+    if (d->engine->ops->ended(d->engine, w, &lane->status)) lane->dying = 2;
+  }
+}
+
+static void rest(struct dispatch *d, double seconds)
+{
+  struct hub *hub = &d->engine->hub;
+  uint32_t ended[64];
+  double began = clock_seconds();
+  if (hub->last_wait < spin_seconds)
+    while (clock_seconds() - began < spin_seconds)
+      for (int i = 0; i < 8; i++)
+        if (something(d)) goto done;
+  hub_asleep(hub);
+  if (something(d))
+    hub_awake(hub);
+  else
+    note_ended(d, ended, hub_wait(hub, seconds, ended, 64));
+done:
+  hub->last_wait = clock_seconds() - began;
+}
+
+void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int job, double wait)
+{
+  double deadline = wait < 1e9 ? clock_seconds() + wait : INFINITY;
+  give_back(d);
+  memset(event, 0, sizeof *event);
+  for (;;) {
+    int number = signals_pending();
+    if (number) {
+      event->kind = EVENT_SIGNAL;
+      event->status = number;
+      return;
+    }
+    if (feed(d, event, L, job)) return;
+    if (scan(d, event, L, job)) return;
+    if (finished(d)) {
+      event->kind = EVENT_DONE;
+      return;
+    }
+    if (d->trouble && (!any_usable(d) || d->trouble == EAGAIN || d->trouble == ECHILD)) {
+      event->kind = EVENT_TROUBLE;
+      event->status = d->trouble;
+      d->trouble = 0;
+      return;
+    }
+    if (balance(d)) continue;
+    double now = clock_seconds(), interval = sample_interval(d);
+    if (now - d->last_sample >= interval) {
+      if (sample(d, event, now)) return;
+      ask_ended(d);
+    }
+    if (now - d->last_tick >= tick_seconds || now >= deadline) {
+      d->last_tick = now;
+      event->kind = EVENT_TICK;
+      return;
+    }
+    double pause = d->last_sample + interval - now;
+    if (pause > deadline - now) pause = deadline - now;
+    rest(d, pause > 0 ? pause : 1e-4);
+  }
+}
+
+void dispatch_cancel(struct dispatch *d)
+{
+  if (d->cancelled) return;
+  d->cancelled = 1;
+  d->cancelled_at = clock_seconds();
+  for (struct work *work = d->again_head, *next; work; work = next) {
+    next = work->next;
+    work_free(d, work);
+  }
+  d->again_head = NULL;
+  d->again_tail = &d->again_head;
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = &d->lanes[w];
+    lane_stop_tasks(d, w);
+    if (lane->count > 0 && d->engine->alive[w] && (d->engine->ops->flags & CAN_KILL)) lane_end(d, w, LOST_CANCELLED);
+  }
+}

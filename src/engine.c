@@ -1,0 +1,87 @@
+/* engine.c - what all engines share; see engine.h. */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *const engine_names[] = {"serial", "threads", "process", NULL};
+
+const struct engine_ops *engine_find(const char *name)
+{
+  static const struct engine_ops *const all[] = {&engine_threads, &engine_process};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strcmp(all[i]->name, name) == 0) return all[i];
+  return NULL;
+}
+
+int engine_open(struct engine *engine, const struct engine_ops *ops, uint32_t workers)
+{
+  memset(engine, 0, sizeof *engine);
+  engine->ops = ops;
+  engine->workers = workers;
+  engine->owner = getpid();
+  int error = hub_open(&engine->hub);
+  if (error) return error;
+  engine->slots = calloc(workers, sizeof *engine->slots);
+  engine->own = calloc(workers, ops->own_bytes);
+  engine->alive = calloc(workers, sizeof *engine->alive);
+  engine->has_job = calloc(workers, sizeof *engine->has_job);
+  engine->abandoned = calloc(1, sizeof *engine->abandoned);
+  if (engine->slots && engine->own && engine->alive && engine->has_job && engine->abandoned) {
+    membarrier_join();
+    return 0;
+  }
+  engine_close(engine);
+  return ENOMEM;
+}
+
+void *engine_own(struct engine *engine, uint32_t w)
+{
+  return engine->own + w * engine->ops->own_bytes;
+}
+
+int engine_start(struct engine *engine, uint32_t w, lua_State *L, int job)
+{
+  if (!engine->slots[w]) {
+    engine->slots[w] = slot_map(w + 1);
+    if (!engine->slots[w]) return errno;
+  } else {
+    slot_reset(engine->slots[w]);
+  }
+  engine->has_job[w] = 0;
+  int error = engine->ops->start(engine, w, L, job);
+  if (!error) engine->alive[w] = true;
+  return error;
+}
+
+void engine_stop(struct engine *engine, double seconds)
+{
+  struct block stop = {.kind = BLOCK_STOP, .size = BLOCK_HEAD, .floor = BLOCK_HEAD};
+  for (uint32_t w = 0; w < engine->workers; w++) {
+    uint64_t sent = 0;
+    uint32_t place;
+    if (engine->alive[w] && !slot_send(engine->slots[w], &stop, &sent, &place)) engine->ops->kill(engine, w);
+  }
+  for (uint32_t w = 0; w < engine->workers; w++) {
+    if (engine->alive[w]) engine->ops->join(engine, w, seconds);
+    engine->alive[w] = false;
+  }
+}
+
+void engine_close(struct engine *engine)
+{
+  if (!engine->ops || engine->owner != getpid()) return;
+  if (engine->alive) engine_stop(engine, 1.0);
+  for (uint32_t w = 0; engine->slots && w < engine->workers; w++) slot_unmap(engine->slots[w]);
+  if (engine->abandoned && __atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) == 0) {
+    free(engine->abandoned);
+    hub_close(&engine->hub);
+  } /* else abandoned threads may still ring: the little that they touch stays */
+  free(engine->slots);
+  free(engine->own);
+  free(engine->alive);
+  free(engine->has_job);
+  memset(engine, 0, sizeof *engine);
+}

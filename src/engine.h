@@ -1,0 +1,65 @@
+/* engine.h - how workers are started, reached and stopped. An engine moves bytes: it owns slots and whatever runs behind them (threads,
+ * processes), and knows nothing of Lua values, retries or order. dispatch.h stands above it. */
+#ifndef PARLUA_ENGINE_H
+#define PARLUA_ENGINE_H
+#include <lua.h>
+
+#include "hub.h"
+
+enum engine_flags {
+  CAN_KILL = 1,      /* a worker can be ended at any moment, without harm to others */
+  INHERITS = 2,      /* workers see the coordinator's Lua state: the job crosses without being encoded */
+  SHARES_MEMORY = 4, /* pointers are valid in workers */
+  CAN_ABANDON = 8,   /* a worker that does not answer can be left alone and replaced */
+  LIMITS_MEMORY = 16 /* `memory` can be limited for each worker */
+};
+
+struct engine;
+
+/* What one kind of engine does. All calls are the coordinator's. */
+struct engine_ops {
+  const char *name;
+  unsigned flags;
+  size_t own_bytes; /* an engine's memory for each worker */
+  /* Starts worker `w` on its slot. `L` has the job's table at index `job` (used with INHERITS only). Returns 0 or an errno. */
+  int (*start)(struct engine *engine, uint32_t w, lua_State *L, int job);
+  /* Ends worker `w` at once (CAN_KILL) or gives it up (CAN_ABANDON). Returns 0, or an errno when it can't be done. */
+  int (*kill)(struct engine *engine, uint32_t w);
+  /* Has worker `w` ended? Then *status is as from wait(2). */
+  bool (*ended)(struct engine *engine, uint32_t w, int *status);
+  /* Waits for worker `w`, which was told to stop; ends it after `seconds`. */
+  void (*join)(struct engine *engine, uint32_t w, double seconds);
+};
+
+struct engine {
+  const struct engine_ops *ops;
+  struct hub hub;
+  uint32_t workers;    /* how many there may be */
+  struct slot **slots; /* mapped when first started */
+  char *own;           /* workers * own_bytes */
+  bool *alive;         /* a worker stands behind the slot */
+  uint32_t *has_job;   /* number of the job that each worker was sent last */
+  uint64_t memory;     /* limit for one worker, bytes; 0: none */
+  uint32_t *abandoned; /* how many workers given up have not ended; they share it, so it may outlive the engine */
+  uint32_t jobs;       /* jobs numbered so far */
+  int owner;           /* process that opened it: a forked copy must leave it alone */
+  int busy;            /* a run uses it */
+};
+
+extern const struct engine_ops engine_threads, engine_process;
+/* Names of all engines of this build, ended by NULL. */
+extern const char *const engine_names[];
+
+/* The engine by name, or NULL. */
+const struct engine_ops *engine_find(const char *name);
+/* Opens an engine for up to `workers` workers; none is started. Returns 0, or an errno. */
+int engine_open(struct engine *engine, const struct engine_ops *ops, uint32_t workers);
+/* Stops all workers, waits for them, frees everything. Does nothing in a process that did not open it. */
+void engine_close(struct engine *engine);
+/* Starts worker `w` (mapping its slot, or making it as new). Returns 0 or an errno. */
+int engine_start(struct engine *engine, uint32_t w, lua_State *L, int job);
+/* Tells all living workers to stop and waits. */
+void engine_stop(struct engine *engine, double seconds);
+/* An engine's own memory for worker `w`. */
+void *engine_own(struct engine *engine, uint32_t w);
+#endif

@@ -1,0 +1,127 @@
+/* engine_process.c - workers are processes forked from the coordinator: each sees everything that the script had at that moment, and one that
+ * dies harms nobody. They are killed with their coordinator. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "worker.h"
+
+struct process {
+  pid_t pid;
+  int fd; /* pidfd, or -1 where descriptors ran out: then its end is found by asking */
+};
+
+static void ignore_signal(int number)
+{
+  (void)number;
+}
+
+/* A terminal's Ctrl-C and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows. Handlers, not
+ * SIG_IGN, so that programs that tasks start are not made deaf. */
+static void set_signals(void)
+{
+  struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  signal(SIGPIPE, SIG_DFL);
+}
+
+static void limit_memory(uint64_t bytes)
+{
+  struct rlimit limit;
+  long pages = 0;
+  FILE *statm = fopen("/proc/self/statm", "r");
+  if (statm) {
+    if (fscanf(statm, "%ld", &pages) != 1) pages = 0;
+    fclose(statm);
+  }
+  limit.rlim_cur = limit.rlim_max = bytes + (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+  setrlimit(RLIMIT_AS, &limit);
+}
+
+static void run_child(struct engine *engine, uint32_t w, lua_State *L, int job)
+{
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != engine->owner) _exit(1);
+  set_signals();
+  if (engine->memory) limit_memory(engine->memory);
+  int status = worker_main(L, engine->slots[w], &engine->hub.bell, job);
+  if (status) fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)w + 1, lua_tostring(L, -1));
+  fflush(NULL);
+  _exit(status);
+}
+
+static int process_start(struct engine *engine, uint32_t w, lua_State *L, int job)
+{
+  struct process *process = engine_own(engine, w);
+  fflush(NULL);
+  pid_t pid = fork();
+  if (pid < 0) return errno;
+  if (pid == 0) run_child(engine, w, L, job);
+  process->pid = pid;
+  process->fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (process->fd >= 0 && hub_watch(&engine->hub, process->fd, w) != 0) {
+    close(process->fd);
+    process->fd = -1;
+  }
+  return 0;
+}
+
+static int process_kill(struct engine *engine, uint32_t w)
+{
+  struct process *process = engine_own(engine, w);
+  return kill(process->pid, SIGKILL) < 0 ? errno : 0;
+}
+
+static bool process_ended(struct engine *engine, uint32_t w, int *status)
+{
+  struct process *process = engine_own(engine, w);
+  pid_t pid;
+  if (process->pid == 0) return false;
+  do
+    pid = waitpid(process->pid, status, WNOHANG);
+  while (pid < 0 && errno == EINTR);
+  if (pid == 0) return false;
+  if (pid < 0) *status = 0; /* somebody else waited for it (SIGCHLD ignored): it is gone all the same */
+  if (process->fd >= 0) close(process->fd);
+  process->pid = 0;
+  process->fd = -1;
+  return true;
+}
+
+static void process_join(struct engine *engine, uint32_t w, double seconds)
+{
+  int status;
+  double deadline = clock_seconds() + seconds;
+  for (long pause = 50000; !process_ended(engine, w, &status);) {
+    struct timespec time = {.tv_nsec = pause};
+    struct process *process = engine_own(engine, w);
+    if (clock_seconds() > deadline) process_kill(engine, w);
+    if (process->fd >= 0) {
+      uint32_t ended[1];
+      hub_asleep(&engine->hub);
+      hub_wait(&engine->hub, 0.02, ended, 1);
+    } else {
+      nanosleep(&time, NULL);
+      if (pause < 10000000) pause *= 2;
+    }
+  }
+}
+
+const struct engine_ops engine_process = {
+  .name = "process",
+  .flags = CAN_KILL | INHERITS | LIMITS_MEMORY,
+  .own_bytes = sizeof(struct process),
+  .start = process_start,
+  .kill = process_kill,
+  .ended = process_ended,
+  .join = process_join,
+};

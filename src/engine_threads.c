@@ -1,0 +1,127 @@
+/* engine_threads.c - workers are threads, each with a LuaJIT state of its own, kept between runs. A thread that does not answer can't be
+ * ended: it is abandoned, and ends by itself when its task does. A crash in one ends the whole program. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine.h"
+#include "state.h"
+#include "worker.h"
+
+/* An abandoned thread costs a processor until its task ends: after so many at a time the run must stop. */
+enum { MOST_ABANDONED = 8 };
+
+/* What a thread works on; it frees this, and the slot, when it was abandoned. */
+struct thread {
+  pthread_t id;
+  struct slot *slot;
+  struct bell bell;
+  uint32_t *abandoned; /* the engine's count */
+  uint32_t left;       /* set by the first of: the coordinator that abandons, the thread that ends */
+};
+
+struct threads {
+  struct thread *thread;
+};
+
+/* Called by both sides of an abandoned thread; the second frees what they shared. */
+static void leave_thread(struct thread *thread)
+{
+  if (!__atomic_exchange_n(&thread->left, 1, __ATOMIC_SEQ_CST)) return;
+  slot_unmap(thread->slot);
+  __atomic_fetch_sub(thread->abandoned, 1, __ATOMIC_SEQ_CST);
+  free(thread);
+}
+
+static void *run_thread(void *argument)
+{
+  struct thread *thread = argument;
+  lua_State *L = state_new();
+  if (L) {
+    if (worker_main(L, thread->slot, &thread->bell, 0))
+      fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)thread->slot->id, lua_tostring(L, -1));
+    lua_close(L);
+  } else {
+    fprintf(stderr, "parlua: worker %u: not enough memory for a Lua state\n", (unsigned)thread->slot->id);
+  }
+  leave_thread(thread);
+  return NULL;
+}
+
+static int threads_start(struct engine *engine, uint32_t w, lua_State *L, int job)
+{
+  struct threads *own = engine_own(engine, w);
+  struct thread *thread = calloc(1, sizeof *thread);
+  sigset_t all, before;
+  (void)L;
+  (void)job;
+  if (!thread) return ENOMEM;
+  thread->slot = engine->slots[w];
+  thread->bell = engine->hub.bell;
+  thread->abandoned = engine->abandoned;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the coordinator's */
+  int error = pthread_create(&thread->id, NULL, run_thread, thread);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (error)
+    free(thread);
+  else
+    own->thread = thread;
+  return error;
+}
+
+/* Leaves the thread alone: its slot is its own from here on. */
+static void abandon(struct engine *engine, uint32_t w)
+{
+  struct threads *own = engine_own(engine, w);
+  struct thread *thread = own->thread;
+  __atomic_fetch_add(engine->abandoned, 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&thread->slot->abandoned, 1, __ATOMIC_SEQ_CST);
+  pthread_detach(thread->id);
+  slot_wake(thread->slot);
+  engine->slots[w] = NULL;
+  own->thread = NULL;
+  engine->alive[w] = false;
+  leave_thread(thread);
+}
+
+static int threads_kill(struct engine *engine, uint32_t w)
+{
+  if (__atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED) return EAGAIN;
+  abandon(engine, w);
+  return 0;
+}
+
+static bool threads_ended(struct engine *engine, uint32_t w, int *status)
+{
+  (void)engine;
+  (void)w;
+  (void)status;
+  return false;
+}
+
+static void threads_join(struct engine *engine, uint32_t w, double seconds)
+{
+  struct threads *own = engine_own(engine, w);
+  struct timespec deadline;
+  clock_gettime(CLOCK_REALTIME, &deadline);
+  deadline.tv_sec += (time_t)seconds;
+  if (pthread_timedjoin_np(own->thread->id, NULL, &deadline) == 0) {
+    free(own->thread);
+    own->thread = NULL;
+  } else {
+    abandon(engine, w);
+  }
+}
+
+const struct engine_ops engine_threads = {
+  .name = "threads",
+  .flags = SHARES_MEMORY | CAN_ABANDON,
+  .own_bytes = sizeof(struct threads),
+  .start = threads_start,
+  .kill = threads_kill,
+  .ended = threads_ended,
+  .join = threads_join,
+};

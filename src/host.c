@@ -1,0 +1,412 @@
+/* host.c - what the Lua side calls: module parlua.host. Engines and runs as userdata, and the small services of the machine. */
+#include <errno.h>
+#include <lauxlib.h>
+#include <lualib.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "codec.h"
+#include "cores.h"
+#include "dispatch.h"
+#include "host.h"
+#include "state.h"
+#include "text.h"
+#include "worker.h"
+
+static const char engine_meta[] = "parlua.engine", run_meta[] = "parlua.run";
+
+/* An engine that may serve several runs, one after another. Its environment table keeps the last job's bytes. */
+struct host_engine {
+  struct engine engine;
+  struct block *message; /* the last job */
+};
+
+struct host_run {
+  struct dispatch *dispatch;
+  struct host_engine *engine;
+  struct event event;
+  int signals; /* signals_begin was called */
+};
+
+/* ---- engines ---- */
+
+static int engine_gc(lua_State *L)
+{
+  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
+  engine_close(&engine->engine);
+  free(engine->message);
+  engine->message = NULL;
+  return 0;
+}
+
+static int method_flags(lua_State *L)
+{
+  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
+  unsigned flags = engine->engine.ops ? engine->engine.ops->flags : 0;
+  lua_pushnumber(L, flags);
+  return 1;
+}
+
+/* engine(name, workers, memory in bytes or 0) -> engine, or nil and a message. */
+static int host_engine_open(lua_State *L)
+{
+  static const luaL_Reg methods[] = {{"close", engine_gc}, {"flags", method_flags}, {"__gc", engine_gc}, {NULL, NULL}};
+  const struct engine_ops *ops = engine_find(luaL_checkstring(L, 1));
+  uint32_t workers = (uint32_t)luaL_checknumber(L, 2);
+  if (!ops) return luaL_error(L, "there is no engine '%s'", lua_tostring(L, 1));
+  struct host_engine *engine = lua_newuserdata(L, sizeof *engine);
+  memset(engine, 0, sizeof *engine);
+  int error = engine_open(&engine->engine, ops, workers);
+  if (error) {
+    lua_pushnil(L);
+    lua_pushstring(L, strerror(error));
+    return 2;
+  }
+  engine->engine.memory = (uint64_t)luaL_optnumber(L, 3, 0);
+  if (luaL_newmetatable(L, engine_meta)) {
+    luaL_register(L, NULL, methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  lua_setfenv(L, -2);
+  return 1;
+}
+
+/* Makes the job's message out of the codec's bytes at `index`; the same bytes as the last time keep their number, so that warm workers go
+ * on with what they have compiled. */
+static int set_job(lua_State *L, struct host_engine *engine, int index)
+{
+  size_t length;
+  const char *bytes = lua_tolstring(L, index, &length);
+  lua_getfenv(L, 1);
+  lua_getfield(L, -1, "job");
+  int same = lua_rawequal(L, -1, index);
+  lua_pop(L, 1);
+  lua_pushvalue(L, index);
+  lua_setfield(L, -2, "job");
+  lua_pop(L, 1);
+  if (same && engine->message) return 0;
+  uint64_t offset = BLOCK_HEAD + 8, count = length, size = offset + value_bytes(length);
+  struct block *message = calloc(1, size);
+  if (!message) return ENOMEM;
+  free(engine->message);
+  engine->message = message;
+  message->kind = BLOCK_JOB;
+  message->chunk = message->job = ++engine->engine.jobs;
+  message->size = size;
+  message->floor = offset;
+  message->count = 1;
+  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(offset / 8);
+  memcpy(&message->word[0], &word, 8);
+  memcpy((char *)message + offset, &count, 8);
+  memcpy((char *)message + offset + 8, bytes, length);
+  return 0;
+}
+
+/* ---- runs ---- */
+
+static struct host_run *check_run(lua_State *L)
+{
+  struct host_run *run = luaL_checkudata(L, 1, run_meta);
+  if (!run->dispatch) luaL_error(L, "the run is closed");
+  return run;
+}
+
+static int run_close(lua_State *L)
+{
+  struct host_run *run = luaL_checkudata(L, 1, run_meta);
+  if (run->dispatch && run->engine->engine.owner == getpid()) {
+    dispatch_close(run->dispatch);
+    run->engine->engine.busy = 0;
+    if (run->signals) signals_end();
+  }
+  run->dispatch = NULL;
+  return 0;
+}
+
+/* next([seconds]) -> kind of the event; its fields are behind event(). */
+static int run_next(lua_State *L)
+{
+  struct host_run *run = check_run(L);
+  double wait = luaL_optnumber(L, 2, 1e300);
+  lua_settop(L, 1);
+  lua_getfenv(L, 1);
+  lua_getfield(L, 2, "job");
+  dispatch_next(run->dispatch, &run->event, L, 3, wait);
+  lua_pushnumber(L, run->event.kind);
+  return 1;
+}
+
+static int run_event(lua_State *L)
+{
+  lua_pushlightuserdata(L, &check_run(L)->event);
+  return 1;
+}
+
+/* stage(bytes) -> the block to fill. */
+static int run_stage(lua_State *L)
+{
+  struct block *block = dispatch_stage(check_run(L)->dispatch, (uint64_t)luaL_optnumber(L, 2, 0));
+  if (!block) return luaL_error(L, "not enough memory for arguments");
+  lua_pushlightuserdata(L, block);
+  return 1;
+}
+
+static int run_supply(lua_State *L)
+{
+  int error = dispatch_supply(check_run(L)->dispatch, luaL_checknumber(L, 2));
+  return error ? luaL_error(L, "cannot hand out tasks: %s", strerror(error)) : 0;
+}
+
+static int run_exhausted(lua_State *L)
+{
+  dispatch_exhausted(check_run(L)->dispatch);
+  return 0;
+}
+
+/* redo(task, attempt, seconds) */
+static int run_redo(lua_State *L)
+{
+  int error = dispatch_redo(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3),
+                            luaL_checknumber(L, 4));
+  return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
+}
+
+static int run_ceiling(lua_State *L)
+{
+  dispatch_ceiling(check_run(L)->dispatch, luaL_checknumber(L, 2));
+  return 0;
+}
+
+static int run_cancel(lua_State *L)
+{
+  dispatch_cancel(check_run(L)->dispatch);
+  return 0;
+}
+
+static double field(lua_State *L, const char *name)
+{
+  lua_getfield(L, 2, name);
+  double value = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+/* run(engine, {total, chunk, timeout, workers}, job): job is the job's table (engines that inherit) or its codec bytes. -> run */
+static int host_run_open(lua_State *L)
+{
+  static const luaL_Reg methods[] = {
+    {"next", run_next},       {"event", run_event}, {"stage", run_stage},     {"supply", run_supply}, {"exhausted", run_exhausted},
+    {"redo", run_redo},       {"close", run_close}, {"raise_ceiling", run_ceiling}, {"cancel", run_cancel}, {"__gc", run_close},
+    {NULL, NULL},
+  };
+  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
+  struct dispatch_options options = {0};
+  if (!engine->engine.ops) return luaL_error(L, "the engine is closed");
+  if (engine->engine.busy) return luaL_error(L, "the engine is busy with another run");
+  options.total = field(L, "total");
+  options.chunk = field(L, "chunk");
+  options.timeout = field(L, "timeout");
+  options.workers = (uint32_t)field(L, "workers");
+  if (lua_type(L, 3) == LUA_TSTRING) {
+    int error = set_job(L, engine, 3);
+    if (error) return luaL_error(L, "cannot send the job: %s", strerror(error));
+    options.message = engine->message;
+    options.job = engine->message->job;
+  }
+  struct host_run *run = lua_newuserdata(L, sizeof *run);
+  memset(run, 0, sizeof *run);
+  if (luaL_newmetatable(L, run_meta)) {
+    luaL_register(L, NULL, methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_setmetatable(L, -2);
+  lua_createtable(L, 0, 2);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "engine"); /* kept alive */
+  lua_pushvalue(L, 3);
+  lua_setfield(L, -2, "job");
+  lua_setfenv(L, -2);
+  run->engine = engine;
+  run->dispatch = dispatch_open(&engine->engine, &options);
+  if (!run->dispatch) return luaL_error(L, "not enough memory for a run");
+  engine->engine.busy = 1;
+  signals_begin(&engine->engine.hub.bell);
+  run->signals = 1;
+  return 1;
+}
+
+/* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag TAG_STRING takes one string.
+ * Returns 0; or the bytes that a block for this value needs when it does not fit; or nil and a message when it can't cross. */
+static int host_place(lua_State *L)
+{
+  struct block *block;
+  memcpy(&block, lua_topointer(L, 1), sizeof block);
+  uint64_t words = (uint64_t)lua_tonumber(L, 2), k = (uint64_t)lua_tonumber(L, 3), length;
+  int tag = (int)lua_tonumber(L, 4), count = lua_gettop(L) - 4;
+  struct buffer *buffer = lua_touserdata(L, lua_upvalueindex(1));
+  const char *bytes;
+  size_t size;
+  if (tag == TAG_STRING) {
+    bytes = lua_tolstring(L, 5, &size);
+  } else {
+    buffer->length = 0;
+    if (codec_encode(L, 5, count, "argument", 0, buffer)) {
+      lua_pushnil(L);
+      lua_insert(L, -2);
+      return 2;
+    }
+    bytes = (char *)buffer->bytes;
+    size = buffer->length;
+  }
+  length = size;
+  uint64_t need = value_bytes(length);
+  if (BLOCK_HEAD + 8 * words + need > block->floor) {
+    lua_pushnumber(L, (lua_Number)(BLOCK_HEAD + 8 * words + need));
+    return 1;
+  }
+  block->floor -= need;
+  memcpy((char *)block + block->floor, &length, 8);
+  memcpy((char *)block + block->floor + 8, bytes, length);
+  uint64_t word = (uint64_t)(uint32_t)tag << 32 | (uint32_t)(block->floor / 8);
+  memcpy(&block->word[k], &word, 8);
+  lua_pushnumber(L, 0);
+  return 1;
+}
+
+static int buffer_gc(lua_State *L)
+{
+  buffer_free(lua_touserdata(L, 1));
+  return 0;
+}
+
+/* ---- small services ---- */
+
+static int host_now(lua_State *L)
+{
+  lua_pushnumber(L, clock_seconds());
+  return 1;
+}
+
+static int host_sleep(lua_State *L)
+{
+  double seconds = luaL_checknumber(L, 1);
+  struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+  nanosleep(&time, NULL); /* a signal ends it */
+  return 0;
+}
+
+static int host_cores(lua_State *L)
+{
+  lua_pushnumber(L, cores_available());
+  return 1;
+}
+
+static int host_isatty(lua_State *L)
+{
+  lua_pushboolean(L, isatty((int)luaL_checknumber(L, 1)));
+  return 1;
+}
+
+/* columns(fd): width of the terminal behind a descriptor, or nil. */
+static int host_columns(lua_State *L)
+{
+  struct winsize size;
+  if (ioctl((int)luaL_checknumber(L, 1), TIOCGWINSZ, &size) < 0 || size.ws_col == 0) return 0;
+  lua_pushnumber(L, size.ws_col);
+  return 1;
+}
+
+static int host_name(lua_State *L)
+{
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  lua_pushstring(L, name);
+  return 1;
+}
+
+static int host_pid(lua_State *L)
+{
+  lua_pushnumber(L, getpid());
+  return 1;
+}
+
+static int host_ignore_sigpipe(lua_State *L)
+{
+  (void)L;
+  signal(SIGPIPE, SIG_IGN);
+  return 0;
+}
+
+/* write(fd, string): the whole of it, past C's buffers. Returns true, or nil and an errno's text and number. */
+static int host_write(lua_State *L)
+{
+  int fd = (int)luaL_checknumber(L, 1);
+  size_t length;
+  const char *bytes = luaL_checklstring(L, 2, &length);
+  while (length > 0) {
+    ssize_t n = write(fd, bytes, length);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      lua_pushnil(L);
+      lua_pushstring(L, strerror(errno));
+      lua_pushnumber(L, errno);
+      return 3;
+    }
+    bytes += n;
+    length -= (size_t)n;
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int host_signals_count(lua_State *L)
+{
+  lua_pushnumber(L, signals_count());
+  return 1;
+}
+
+static int host_strerror(lua_State *L)
+{
+  lua_pushstring(L, strerror((int)luaL_checknumber(L, 1)));
+  return 1;
+}
+
+int luaopen_parlua_host(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+    {"engine", host_engine_open}, {"run", host_run_open},     {"value", worker_value},
+    {"now", host_now},            {"cores", host_cores},      {"isatty", host_isatty},
+    {"columns", host_columns},    {"hostname", host_name},  {"sleep", host_sleep},    {"pid", host_pid},
+    {"write", host_write},        {"strerror", host_strerror}, {"ignore_sigpipe", host_ignore_sigpipe},
+    {"map_text", text_lua_open},  {"glob", text_lua_glob},    {"signals_count", host_signals_count},
+    {NULL, NULL},
+  };
+  lua_createtable(L, 0, 24);
+  luaL_register(L, NULL, functions);
+  lua_pushstring(L, embedded_shared_h);
+  lua_setfield(L, -2, "declarations");
+  struct buffer *buffer = lua_newuserdata(L, sizeof *buffer);
+  memset(buffer, 0, sizeof *buffer);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, buffer_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_pushcclosure(L, host_place, 1);
+  lua_setfield(L, -2, "place");
+  lua_newtable(L);
+  for (int i = 0; engine_names[i]; i++) {
+    lua_pushstring(L, engine_names[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "engines");
+  return 1;
+}

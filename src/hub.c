@@ -1,0 +1,145 @@
+/* hub.c - see hub.h. */
+#include "hub.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { HUB_BYTES = 4096 };
+static const uint32_t bell_mark = 0xffffffff; /* in place of a worker's number */
+
+int hub_open(struct hub *hub)
+{
+  struct epoll_event event = {.events = EPOLLIN, .data.u32 = bell_mark};
+  memset(hub, 0, sizeof *hub);
+  hub->bell.fd = hub->poll_fd = -1;
+  hub->bell.asleep = mmap(NULL, HUB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (hub->bell.asleep == MAP_FAILED) {
+    hub->bell.asleep = NULL;
+    return errno;
+  }
+  hub->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  hub->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (hub->bell.fd < 0 || hub->poll_fd < 0 || epoll_ctl(hub->poll_fd, EPOLL_CTL_ADD, hub->bell.fd, &event) < 0) {
+    int error = errno;
+    hub_close(hub);
+    return error;
+  }
+  return 0;
+}
+
+void hub_close(struct hub *hub)
+{
+  if (hub->bell.fd >= 0) close(hub->bell.fd);
+  if (hub->poll_fd >= 0) close(hub->poll_fd);
+  if (hub->bell.asleep) munmap(hub->bell.asleep, HUB_BYTES);
+  hub->bell.fd = hub->poll_fd = -1;
+  hub->bell.asleep = NULL;
+}
+
+int hub_watch(struct hub *hub, int pid_fd, uint32_t w)
+{
+  struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u32 = w};
+  return epoll_ctl(hub->poll_fd, EPOLL_CTL_ADD, pid_fd, &event) < 0 ? errno : 0;
+}
+
+void hub_asleep(struct hub *hub)
+{
+  __atomic_store_n(hub->bell.asleep, 1, __ATOMIC_SEQ_CST);
+}
+
+void hub_awake(struct hub *hub)
+{
+  __atomic_store_n(hub->bell.asleep, 0, __ATOMIC_SEQ_CST);
+}
+
+int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most)
+{
+  struct epoll_event events[64];
+  struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+  int n = epoll_pwait2(hub->poll_fd, events, 64, &time, NULL), count = 0;
+  hub_awake(hub);
+  for (int i = 0; i < n; i++) {
+    uint64_t rung;
+    if (events[i].data.u32 != bell_mark) {
+      if (count < most) ended[count++] = events[i].data.u32;
+    } else if (read(hub->bell.fd, &rung, sizeof rung) < 0) {
+      continue; /* another reader was first: nothing to take */
+    }
+  }
+  return count;
+}
+
+/* The one piece of global state: signals are delivered to the process. */
+static volatile sig_atomic_t signal_number, signal_total, signal_depth;
+static volatile double *volatile signal_cell;
+static int signal_fd = -1;
+static struct sigaction old_actions[2];
+static const int caught[2] = {SIGINT, SIGTERM};
+
+static void on_signal(int number)
+{
+  const uint64_t one = 1;
+  int error = errno;
+  signal_number = number;
+  if (++signal_total > 1) { /* the second ends the program; its workers die with it */
+    signal(number, SIG_DFL);
+    raise(number);
+  }
+  if (signal_cell) *signal_cell = -1;
+  ssize_t ignored = signal_fd >= 0 ? write(signal_fd, &one, sizeof one) : 0;
+  (void)ignored;
+  errno = error;
+}
+
+void signals_begin(const struct bell *bell)
+{
+  if (signal_depth++ > 0) return;
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  signal_fd = bell ? dup(bell->fd) : -1;
+  signal_number = signal_total = 0;
+  for (int i = 0; i < 2; i++) {
+    sigaction(caught[i], NULL, &old_actions[i]);
+    if (old_actions[i].sa_handler != SIG_IGN) sigaction(caught[i], &action, NULL); /* nohup: ignored stays ignored */
+  }
+}
+
+void signals_end(void)
+{
+  if (signal_depth == 0 || --signal_depth > 0) return;
+  for (int i = 0; i < 2; i++) sigaction(caught[i], &old_actions[i], NULL);
+  if (signal_fd >= 0) close(signal_fd);
+  signal_fd = -1;
+}
+
+volatile double *signals_watch(volatile double *cell)
+{
+  volatile double *before = signal_cell;
+  signal_cell = cell;
+  return before;
+}
+
+int signals_pending(void)
+{
+  int number = signal_number;
+  if (number) signal_number = 0;
+  return number;
+}
+
+void signals_serial(int begin)
+{
+  if (begin)
+    signals_begin(NULL);
+  else
+    signals_end();
+}
+
+int signals_count(void)
+{
+  return signal_total;
+}

@@ -1,0 +1,29 @@
+/* hub.h - where the coordinator sleeps: until a worker rings, a worker process ends, a signal comes, or time is up. */
+#ifndef PARLUA_HUB_H
+#define PARLUA_HUB_H
+#include "slot.h"
+
+struct hub {
+  struct bell bell;
+  int poll_fd;      /* epoll over the bell and the ends of worker processes */
+  double last_wait; /* seconds: decides whether looking again before sleeping pays */
+};
+
+/* Returns 0, or an errno. */
+int hub_open(struct hub *hub);
+void hub_close(struct hub *hub);
+/* Reports the end of process `pid` (descriptor from pidfd_open) as worker `w`; see hub_wait. Returns 0 or an errno. */
+int hub_watch(struct hub *hub, int pid_fd, uint32_t w);
+/* Says that the coordinator is about to sleep: look once more for work, then call hub_wait or hub_awake. */
+void hub_asleep(struct hub *hub);
+void hub_awake(struct hub *hub);
+/* Sleeps up to `seconds`. Stores the numbers of up to `most` workers whose process ended; returns how many. */
+int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most);
+
+/* Signals. While at least one run is open, the first SIGINT or SIGTERM is noted instead of ending the program; the second ends it. */
+void signals_begin(const struct bell *bell); /* bell: to be rung, or NULL */
+void signals_end(void);
+/* A caught signal also sets *cell to -1 (the limit of a serial run); NULL: none. Returns the cell before. */
+volatile double *signals_watch(volatile double *cell);
+int signals_count(void);   /* how many were caught since signals_begin of the outermost run */
+#endif

@@ -1,0 +1,486 @@
+/* The command `parlua [options] script.lua [arguments]`.
+
+   A Lua interpreter in the manner of luajit, whose options mean the same here, that also runs job scripts: scripts that
+   return a table with a function `map`. The options of parlua's own (--workers, ...) are described, read and checked in
+   lua/parlua/options.lua; here they are only recognised. Everything runs inside one protected call. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <luajit.h>
+#include <lualib.h>
+
+#include "repl.h"
+#include "state.h"
+
+#define PARLUA_VERSION "0.1.0"
+
+extern char **environ;
+
+/* The engines that this parlua has, up to a NULL. */
+extern const char *const engine_names[];
+__attribute__((weak)) const char *const engine_names[] = {"serial", "threads", "process", NULL};
+
+enum exit_status {
+  EXIT_RETURNED = 0, /* the script ended; all tasks of a job returned */
+  EXIT_FAILED = 1,   /* an uncaught error, or some tasks failed */
+  EXIT_WRONG = 2,    /* the command or the script is wrong: nothing was run */
+};
+
+/* An option that acts before the script does: -e, -l, -j or -O, in the order given. */
+struct action {
+  char letter;
+  const char *value;
+};
+
+/* What the words of the command line ask for. */
+struct command {
+  int argc;
+  char **argv;
+  int script; /* index in argv of the script's name, or of -b...; argc when there is none */
+  struct action *actions;
+  int action_count;
+  bool help;               /* -h, --help */
+  bool version;            /* -v, --version */
+  bool interactive;        /* -i */
+  bool ignore_environment; /* -E */
+  bool bytecode;           /* -b: this and all that follows is for LuaJIT's tool */
+  bool own_options;        /* some of parlua's own: options.lua has them */
+  int status;              /* the exit status: an enum exit_status, or what a job returned */
+};
+
+/* Prints the error on top of the stack, and removes it. As in every Lua interpreter, nothing is said of error(nil). */
+static void print_error(lua_State *L)
+{
+  const char *message = lua_tostring(L, -1);
+  fflush(stdout);
+  if (message) fprintf(stderr, "parlua: %s\n", message);
+  lua_pop(L, 1);
+}
+
+/* The exit status for the LUA_ERR code of a load or a call; prints its error. */
+static int report(lua_State *L, int lua_status)
+{
+  if (lua_status == 0) return EXIT_RETURNED;
+  print_error(L);
+  return lua_status == LUA_ERRSYNTAX || lua_status == LUA_ERRFILE ? EXIT_WRONG : EXIT_FAILED;
+}
+
+/* Pushes require(module)[field]; raises when there is no such module. */
+static void push_from_module(lua_State *L, const char *module, const char *field)
+{
+  lua_getglobal(L, "require");
+  lua_pushstring(L, module);
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, field);
+  lua_remove(L, -2);
+}
+
+/* --- options that act ------------------------------------------------------------------------------------------- */
+
+/* Runs a string of Lua. */
+static int run_string(lua_State *L, const char *text, const char *chunk_name)
+{
+  int failed = luaL_loadbuffer(L, text, strlen(text), chunk_name);
+  return report(L, failed ? failed : state_call(L, 0, 0));
+}
+
+/* Calls a C function with a string. */
+static int call_with_word(lua_State *L, lua_CFunction function, const char *word)
+{
+  lua_pushcfunction(L, function);
+  lua_pushstring(L, word);
+  return report(L, state_call(L, 1, 0));
+}
+
+/* -l NAME: require(NAME). */
+static int require_module(lua_State *L)
+{
+  lua_getglobal(L, "require");
+  lua_insert(L, 1);
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+/* Pushes the words of a comma-separated list; returns how many. */
+static int push_words(lua_State *L, const char *list)
+{
+  int count = 0;
+  while (*list) {
+    size_t length = strcspn(list, ",");
+    luaL_checkstack(L, 1, "too many words in an option");
+    lua_pushlstring(L, list, length);
+    list += length + (list[length] == ',');
+    count++;
+  }
+  return count;
+}
+
+/* -j NAME[=WORDS]: jit.NAME(WORDS...), or else require("jit.NAME").start(WORDS...). */
+static int control_jit(lua_State *L)
+{
+  const char *command = lua_tostring(L, 1), *equals = strchr(command, '=');
+  lua_pushlstring(L, command, equals ? (size_t)(equals - command) : strlen(command));
+  const char *name = lua_tostring(L, 2);
+  lua_getglobal(L, "jit");
+  lua_getfield(L, -1, name);
+  if (!lua_isfunction(L, -1)) push_from_module(L, lua_pushfstring(L, "jit.%s", name), "start");
+  lua_call(L, equals ? push_words(L, equals + 1) : 0, 0);
+  return 0;
+}
+
+/* -O[WORDS]: jit.opt.start(WORDS...). */
+static int optimize_jit(lua_State *L)
+{
+  push_from_module(L, "jit.opt", "start");
+  lua_call(L, push_words(L, lua_tostring(L, 1)), 0);
+  return 0;
+}
+
+/* Runs the options that act, up to the first that goes wrong. */
+static int run_actions(lua_State *L, const struct command *command)
+{
+  int status = EXIT_RETURNED;
+  for (int i = 0; i < command->action_count && status == EXIT_RETURNED; i++) {
+    const char *value = command->actions[i].value;
+    switch (command->actions[i].letter) {
+    case 'e': status = run_string(L, value, "=(command line)"); break;
+    case 'l': status = call_with_word(L, require_module, value); break;
+    case 'j': status = call_with_word(L, control_jit, value); break;
+    case 'O': status = call_with_word(L, optimize_jit, value); break;
+    }
+  }
+  return status;
+}
+
+/* Calls LuaJIT's tool that saves or lists bytecode with the words from -b on. */
+static int save_bytecode(lua_State *L)
+{
+  const struct command *command = lua_touserdata(L, 1);
+  char **words = command->argv + command->script;
+  push_from_module(L, "jit.bcsave", "start");
+  int count = 0;
+  if (words[0][2] != '\0') {
+    lua_pushfstring(L, "-%s", words[0] + 2);
+    count++;
+  }
+  while (*++words) {
+    luaL_checkstack(L, 1, "too many arguments");
+    lua_pushstring(L, *words);
+    count++;
+  }
+  lua_call(L, count, 0);
+  return 0;
+}
+
+/* --- reading the command line ----------------------------------------------------------------------------------- */
+
+/* Says what is wrong with an option. */
+static bool wrong_option(lua_State *L, const char *format, const char *word)
+{
+  lua_pushfstring(L, format, word);
+  print_error(L);
+  return false;
+}
+
+/* Gives an option of parlua's own to options.read_word, which keeps it in package.loaded["parlua.command"]. Moves `i`
+   to the last word that it used. */
+static bool read_own_option(lua_State *L, struct command *command, int *i)
+{
+  command->own_options = true;
+  push_from_module(L, "parlua.options", "read_word");
+  lua_pushstring(L, command->argv[*i]);
+  lua_pushstring(L, command->argv[*i + 1]); /* nil at the end */
+  lua_call(L, 2, 2);
+  if (lua_isnil(L, -2)) {
+    print_error(L);
+    return false;
+  }
+  *i += (int)lua_tointeger(L, -2) - 1;
+  lua_pop(L, 2);
+  return true;
+}
+
+/* Reads an option that acts; its value is the rest of the word or else, but for -O, the next word. */
+static bool read_action(lua_State *L, struct command *command, int *i)
+{
+  const char *word = command->argv[*i];
+  const char *value = word + 2;
+  if (*value == '\0' && word[1] != 'O') value = command->argv[++*i];
+  if (!value) {
+    const char *what = word[1] == 'e'   ? "option -e needs a value: Lua code"
+                       : word[1] == 'l' ? "option -l needs a value: the name of a module"
+                                        : "option -j needs a value: on, off, flush, or a module of LuaJIT such as v";
+    return wrong_option(L, "%s", what);
+  }
+  command->actions[command->action_count++] = (struct action){word[1], value};
+  return true;
+}
+
+/* Reads a word of letters without values, such as -iv. */
+static bool read_letters(lua_State *L, struct command *command, const char *word)
+{
+  for (const char *letter = word + 1; *letter; letter++) {
+    switch (*letter) {
+    case 'h': command->help = true; break;
+    case 'i': command->interactive = true; break;
+    case 'v': command->version = true; break;
+    case 'E': command->ignore_environment = true; break;
+    default: return wrong_option(L, "unknown option %s; parlua --help lists the options", word);
+    }
+  }
+  return true;
+}
+
+/* Reads one option of any kind; moves `i` to the last word that it used. */
+static bool read_option(lua_State *L, struct command *command, int *i)
+{
+  const char *word = command->argv[*i];
+  if (strcmp(word, "--help") == 0) return command->help = true;
+  if (strcmp(word, "--version") == 0) return command->version = true;
+  if (word[1] && strchr("-no", word[1])) return read_own_option(L, command, i);
+  if (word[1] && strchr("eljO", word[1])) return read_action(L, command, i);
+  return read_letters(L, command, word);
+}
+
+/* Reads the options, up to the script's name; false after a message about a wrong one. */
+static bool read_command(lua_State *L, struct command *command)
+{
+  int i = 1;
+  for (; i < command->argc; i++) {
+    const char *word = command->argv[i];
+    if (word[0] != '-' || word[1] == '\0') /* a script's name, or "-" for standard input */
+      break;
+    if (strcmp(word, "--") == 0) {
+      i++;
+      break;
+    }
+    if (word[1] == 'b') {
+      command->bytecode = true;
+      break;
+    }
+    if (!read_option(L, command, &i)) return false;
+  }
+  command->script = i;
+  return true;
+}
+
+/* --- the script ------------------------------------------------------------------------------------------------- */
+
+/* The global `arg`: the script's name at 0, its words from 1, what stands before it at negative indices. */
+static void set_arg(lua_State *L, const struct command *command)
+{
+  int zero = command->script < command->argc ? command->script : 0;
+  lua_createtable(L, command->argc - zero, zero + 1);
+  for (int i = 0; i < command->argc; i++) {
+    lua_pushstring(L, command->argv[i]);
+    lua_rawseti(L, -2, i - zero);
+  }
+  lua_setglobal(L, "arg");
+}
+
+/* Pushes the script's words; returns how many. */
+static int push_script_words(lua_State *L, const struct command *command)
+{
+  int count = 0;
+  for (int i = command->script + 1; i < command->argc; i++, count++) {
+    luaL_checkstack(L, 1, "too many arguments to the script");
+    lua_pushstring(L, command->argv[i]);
+  }
+  return count;
+}
+
+/* table, key -> table[key]: a function, so that it can be called protected. */
+static int index_table(lua_State *L)
+{
+  lua_gettable(L, 1);
+  return 1;
+}
+
+/* Pushes a field of the table at `index`; nil when reading it raises, as it does in a strict module's table. */
+static void push_field(lua_State *L, int index, const char *name)
+{
+  lua_pushvalue(L, index);
+  lua_pushcfunction(L, index_table);
+  lua_insert(L, -2);
+  lua_pushstring(L, name);
+  if (lua_pcall(L, 2, 1, 0) != 0) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+  }
+}
+
+/* Runs the value on top, which the script returned, if it is a job: a table with a `map`, or with `arguments` and, by
+   mistake, without a `map`. */
+static int run_if_job(lua_State *L, const struct command *command)
+{
+  int job = lua_gettop(L);
+  if (!lua_istable(L, job)) return EXIT_RETURNED;
+  push_field(L, job, "map");
+  push_field(L, job, "arguments");
+  if (lua_isnil(L, -1) && lua_isnil(L, -2)) return EXIT_RETURNED;
+  push_from_module(L, "parlua.job", "run");
+  lua_pushvalue(L, job);
+  int failed = state_call(L, 1 + push_script_words(L, command), 1);
+  return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
+}
+
+/* Runs the script, "-" or none being standard input, and then the job if it returned one. */
+static int run_script(lua_State *L, const struct command *command)
+{
+  bool named = command->script < command->argc;
+  const char *path = named ? command->argv[command->script] : NULL;
+  /* After "--" a file may be called "-". */
+  if (named && strcmp(path, "-") == 0 && strcmp(command->argv[command->script - 1], "--") != 0) path = NULL;
+  int failed = luaL_loadfile(L, path);
+  if (!failed) failed = state_call(L, push_script_words(L, command), 1);
+  return failed ? report(L, failed) : run_if_job(L, command);
+}
+
+/* LUA_INIT: Lua code, or @ and the name of a file with it. */
+static int run_lua_init(lua_State *L)
+{
+  const char *init = getenv(LUA_INIT);
+  if (!init) return EXIT_RETURNED;
+  if (init[0] != '@') return run_string(L, init, "=" LUA_INIT);
+  int failed = luaL_loadfile(L, init + 1);
+  return report(L, failed ? failed : state_call(L, 0, 0));
+}
+
+/* --- the command ------------------------------------------------------------------------------------------------ */
+
+/* -E: package.path and package.cpath as they are without LUA_PATH and LUA_CPATH. */
+static void reset_paths(lua_State *L)
+{
+  lua_pushboolean(L, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "loaders");
+  lua_pushcfunction(L, luaopen_package);
+  lua_call(L, 0, 0);
+  lua_setfield(L, -2, "loaders"); /* ours again */
+  lua_pop(L, 1);
+}
+
+/* Whether some environment variable sets an option of parlua's own. */
+static bool environment_has_options(void)
+{
+  for (char **variable = environ; variable && *variable; variable++)
+    if (strncmp(*variable, "PARLUA_", strlen("PARLUA_")) == 0) return true;
+  return false;
+}
+
+/* Checks the values of parlua's own options, so that a wrong one stops the command before the script does anything. */
+static int check_own_options(lua_State *L, const struct command *command)
+{
+  if (!command->own_options && !environment_has_options()) return EXIT_RETURNED;
+  push_from_module(L, "parlua.options", "check_command");
+  lua_call(L, 0, 1);
+  if (lua_isnil(L, -1)) return EXIT_RETURNED;
+  print_error(L);
+  return EXIT_WRONG;
+}
+
+/* Prints the version of parlua, the LuaJIT that it runs on, and the engines that it has. */
+static void print_version(lua_State *L)
+{
+  lua_getglobal(L, "jit");
+  lua_getfield(L, -1, "version");
+  printf("parlua " PARLUA_VERSION " on %s; engines:", lua_tostring(L, -1));
+  for (const char *const *name = engine_names; *name; name++) printf("%s %s", name == engine_names ? "" : ",", *name);
+  putchar('\n');
+  lua_pop(L, 2);
+}
+
+/* Prints the page of help, which options.lua makes from its table. */
+static void print_help(lua_State *L)
+{
+  push_from_module(L, "parlua.options", "help");
+  lua_call(L, 0, 1);
+  fputs(lua_tostring(L, -1), stdout);
+  lua_pop(L, 1);
+}
+
+/* Runs what the command line asks for, once it is read. */
+static int run_command(lua_State *L, const struct command *command)
+{
+  if (command->help) {
+    print_help(L);
+    return EXIT_RETURNED;
+  }
+  if (command->bytecode) {
+    lua_pushcfunction(L, save_bytecode);
+    lua_pushlightuserdata(L, (void *)command);
+    return report(L, state_call(L, 1, 0));
+  }
+  int status = check_own_options(L, command);
+  if (status == EXIT_RETURNED && !command->ignore_environment) status = run_lua_init(L);
+  if (status != EXIT_RETURNED) return status;
+
+  bool has_script = command->script < command->argc;
+  bool has_chunk = false;
+  for (int i = 0; i < command->action_count; i++) has_chunk |= command->actions[i].letter == 'e';
+  bool bare = !has_script && !has_chunk && !command->version && !command->interactive;
+  bool prompt = command->interactive || (bare && isatty(STDIN_FILENO));
+
+  if (command->version || prompt) print_version(L);
+  status = run_actions(L, command);
+  if (status == EXIT_RETURNED && (has_script || (bare && !prompt))) status = run_script(L, command);
+  if (prompt && (status == EXIT_RETURNED || has_script)) repl_run(L, 0);
+  return status;
+}
+
+/* package.loaded["parlua.command"]: the values of parlua's own options on the command line, by name; none yet. */
+static void set_command_table(lua_State *L)
+{
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_newtable(L);
+  lua_setfield(L, -2, "parlua.command");
+  lua_pop(L, 1);
+}
+
+/* All of the command, called protected. */
+static int run_protected(lua_State *L)
+{
+  struct command *command = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  command->actions = lua_newuserdata(L, sizeof *command->actions * (size_t)(command->argc + 1));
+  set_command_table(L);
+  if (!read_command(L, command)) {
+    command->status = EXIT_WRONG;
+    return 0;
+  }
+  if (command->ignore_environment) reset_paths(L);
+  set_arg(L, command);
+  command->status = run_command(L, command);
+  return 0;
+}
+
+/* Standard output that couldn't be written, on a full disk say, must not pass for success. */
+static int check_output(int status)
+{
+  errno = 0;
+  if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+  fprintf(stderr, "parlua: cannot write standard output: %s\n", errno ? strerror(errno) : "an earlier write failed");
+  return status == EXIT_RETURNED ? EXIT_FAILED : status;
+}
+
+int main(int argc, char **argv)
+{
+  lua_State *L = state_new();
+  if (!L) {
+    fputs("parlua: cannot start: not enough memory\n", stderr);
+    return EXIT_FAILED;
+  }
+  struct command command = {.argc = argc, .argv = argv};
+  lua_pushcfunction(L, run_protected);
+  lua_pushlightuserdata(L, &command);
+  int failed = state_call(L, 1, 0);
+  if (failed) command.status = report(L, failed);
+  lua_close(L);
+  return check_output(command.status);
+}

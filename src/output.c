@@ -1,0 +1,126 @@
+/* output.c - see output.h. */
+#include "output.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "worker.h"
+
+/* A line without an end is sent as it is when it has grown to this. */
+enum { LONGEST_LINE = 1 << 16 };
+
+struct output {
+  struct worker *worker;
+  FILE *file;
+  int stream;
+  struct buffer line; /* what has no line end yet */
+};
+
+static const char outputs_key = 0; /* registry: light userdata -> userdata of two struct output */
+
+static ssize_t output_write(void *cookie, const char *bytes, size_t length)
+{
+  struct output *output = cookie;
+  const char *end = memrchr(bytes, '\n', length);
+  size_t whole = end ? (size_t)(end - bytes) + 1 : 0;
+  if (whole > 0) {
+    if (output->line.length > 0) {
+      if (buffer_append(&output->line, bytes, whole)) return 0;
+      worker_text(output->worker, output->stream, (char *)output->line.bytes, output->line.length);
+      output->line.length = 0;
+    } else {
+      worker_text(output->worker, output->stream, bytes, whole);
+    }
+  }
+  if (length > whole && buffer_append(&output->line, bytes + whole, length - whole)) return 0;
+  if (output->line.length > LONGEST_LINE) {
+    worker_text(output->worker, output->stream, (char *)output->line.bytes, output->line.length);
+    output->line.length = 0;
+  }
+  return (ssize_t)length;
+}
+
+/* LuaJIT's file handles begin with the FILE pointer, as Lua's do. */
+static void set_handle(lua_State *L, const char *name, FILE *file)
+{
+  lua_getglobal(L, "io");
+  lua_getfield(L, -1, name);
+  FILE **handle = lua_touserdata(L, -1);
+  if (handle && lua_type(L, -1) == LUA_TUSERDATA) *handle = file;
+  lua_pop(L, 2);
+}
+
+static int output_print(lua_State *L)
+{
+  FILE *file = ((struct output *)lua_touserdata(L, lua_upvalueindex(1)))->file;
+  int n = lua_gettop(L);
+  lua_getglobal(L, "tostring");
+  for (int i = 1; i <= n; i++) {
+    size_t length;
+    lua_pushvalue(L, n + 1);
+    lua_pushvalue(L, i);
+    lua_call(L, 1, 1);
+    const char *text = lua_tolstring(L, -1, &length);
+    if (!text) return luaL_error(L, "'tostring' must return a string to 'print'");
+    if (i > 1) putc('\t', file);
+    fwrite(text, 1, length, file);
+    lua_pop(L, 1);
+  }
+  putc('\n', file);
+  return 0;
+}
+
+void output_install(lua_State *L, struct worker *worker)
+{
+  cookie_io_functions_t functions = {.write = output_write};
+  lua_pushlightuserdata(L, (void *)&outputs_key);
+  struct output *outputs = lua_newuserdata(L, 2 * sizeof *outputs);
+  memset(outputs, 0, 2 * sizeof *outputs);
+  for (int i = 0; i < 2; i++) {
+    outputs[i].worker = worker;
+    outputs[i].stream = i + 1;
+    outputs[i].file = fopencookie(&outputs[i], "w", functions);
+    if (!outputs[i].file) continue;
+    setvbuf(outputs[i].file, NULL, _IOLBF, BUFSIZ);
+    set_handle(L, i == 0 ? "stdout" : "stderr", outputs[i].file);
+  }
+  if (outputs[0].file) {
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, output_print, 1);
+    lua_setglobal(L, "print");
+  }
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static struct output *installed(lua_State *L)
+{
+  lua_pushlightuserdata(L, (void *)&outputs_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  struct output *outputs = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return outputs;
+}
+
+void output_capture_c(lua_State *L)
+{
+  struct output *outputs = installed(L);
+  if (outputs && outputs[0].file) stdout = outputs[0].file;
+}
+
+void output_close(lua_State *L)
+{
+  struct output *outputs = installed(L);
+  for (int i = 0; outputs && i < 2; i++) {
+    if (!outputs[i].file) continue;
+    set_handle(L, i == 0 ? "stdout" : "stderr", i == 0 ? stdout : stderr);
+    if (stdout == outputs[i].file) stdout = fdopen(1, "w");
+    fclose(outputs[i].file);
+    outputs[i].file = NULL;
+    if (outputs[i].line.length > 0)
+      worker_text(outputs[i].worker, outputs[i].stream, (char *)outputs[i].line.bytes, outputs[i].line.length);
+    buffer_free(&outputs[i].line);
+  }
+}

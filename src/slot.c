@@ -1,0 +1,184 @@
+/* slot.c - see slot.h. */
+#include "slot.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, SLOT_HEAD = PAGE, PIECE_BYTES = BLOCK_BYTES - BLOCK_HEAD };
+
+_Static_assert(sizeof(struct slot) <= SLOT_HEAD, "the cells fit their page");
+_Static_assert(offsetof(struct block, word) == BLOCK_HEAD, "words begin behind the header");
+
+static const size_t slot_bytes = SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES + TEXT_BYTES;
+
+double clock_seconds(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+uint64_t value_bytes(uint64_t length)
+{
+  return 8 + ((length + 7) & ~(uint64_t)7);
+}
+
+void bell_ring(const struct bell *bell)
+{
+  const uint64_t one = 1;
+  if (!__atomic_load_n(bell->asleep, __ATOMIC_SEQ_CST)) return;
+  if (__atomic_exchange_n(bell->asleep, 0, __ATOMIC_SEQ_CST)) {
+    ssize_t ignored = write(bell->fd, &one, sizeof one);
+    (void)ignored; /* full counter: it is awake anyway */
+  }
+}
+
+struct slot *slot_map(uint32_t id)
+{
+  struct slot *slot = mmap(NULL, slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (slot == MAP_FAILED) return NULL;
+  slot->id = id;
+  return slot;
+}
+
+void slot_unmap(struct slot *slot)
+{
+  if (slot) munmap(slot, slot_bytes);
+}
+
+void slot_reset(struct slot *slot)
+{
+  uint32_t id = slot->id;
+  memset(slot, 0, sizeof *slot);
+  slot->id = id;
+}
+
+struct block *slot_in_block(struct slot *slot, uint32_t place)
+{
+  return (struct block *)((char *)slot + SLOT_HEAD + (size_t)(place % CHANNEL_BLOCKS) * BLOCK_BYTES);
+}
+
+struct block *slot_out_block(struct slot *slot, uint32_t place)
+{
+  return (struct block *)((char *)slot + SLOT_HEAD + (size_t)(CHANNEL_BLOCKS + place % CHANNEL_BLOCKS) * BLOCK_BYTES);
+}
+
+char *slot_text(struct slot *slot)
+{
+  return (char *)slot + SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES;
+}
+
+uint32_t channel_filled(const struct channel *channel)
+{
+  return __atomic_load_n(&channel->tail, __ATOMIC_SEQ_CST) - __atomic_load_n(&channel->head, __ATOMIC_SEQ_CST);
+}
+
+void slot_wake(struct slot *slot)
+{
+  if (!__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST)) return;
+  __atomic_fetch_add(&slot->bell, 1, __ATOMIC_SEQ_CST);
+  syscall(SYS_futex, &slot->bell, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* Copies a message that fits one block: the words and the values, not the gap between them. */
+static void copy_block(struct block *to, const struct block *from)
+{
+  size_t words = BLOCK_HEAD + (size_t)from->count * 8;
+  memcpy(to, from, words);
+  if (from->floor < from->size) memcpy((char *)to + from->floor, (const char *)from + from->floor, from->size - from->floor);
+}
+
+bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, uint32_t *place)
+{
+  struct channel *channel = &slot->in;
+  while (*sent < message->size) {
+    uint32_t tail = channel->tail;
+    if (channel_filled(channel) == CHANNEL_BLOCKS) return false;
+    struct block *to = slot_in_block(slot, tail);
+    if (message->size <= BLOCK_BYTES) {
+      copy_block(to, message);
+      *sent = message->size;
+    } else {
+      uint64_t left = message->size - *sent, n = left < PIECE_BYTES ? left : PIECE_BYTES;
+      to->kind = BLOCK_PIECE;
+      to->whole = *sent ? 0 : message->size;
+      to->count = (uint32_t)n;
+      memcpy((char *)to + BLOCK_HEAD, (const char *)message + *sent, n);
+      *sent += n;
+    }
+    __atomic_store_n(&to->claim, CLAIM_QUEUED, __ATOMIC_RELAXED);
+    *place = tail;
+    slot_set_limit(slot, tail, message->last);
+    __atomic_store_n(&channel->tail, tail + 1, __ATOMIC_SEQ_CST);
+    slot_wake(slot);
+  }
+  return true;
+}
+
+bool slot_revoke(struct slot *slot, uint32_t place)
+{
+  uint32_t expected = CLAIM_QUEUED;
+  return __atomic_compare_exchange_n(&slot_in_block(slot, place)->claim, &expected, CLAIM_REVOKED, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST);
+}
+
+double slot_current(const struct slot *slot)
+{
+  double current;
+  __atomic_load((const double *)&slot->current, &current, __ATOMIC_ACQUIRE);
+  return current;
+}
+
+void slot_set_limit(struct slot *slot, uint32_t place, double last)
+{
+  __atomic_store((double *)&slot->limit[place % CHANNEL_BLOCKS], &last, __ATOMIC_SEQ_CST);
+}
+
+struct block *slot_results(struct slot *slot)
+{
+  return channel_filled(&slot->out) ? slot_out_block(slot, slot->out.head) : NULL;
+}
+
+void slot_release_results(struct slot *slot)
+{
+  __atomic_store_n(&slot->out.head, slot->out.head + 1, __ATOMIC_SEQ_CST);
+  slot_wake(slot);
+}
+
+struct block *slot_open_results(struct slot *slot)
+{
+  uint32_t open = __atomic_load_n(&slot->out.open, __ATOMIC_ACQUIRE), head = slot->out.head;
+  if (open != head + 1) return NULL;
+  return slot_out_block(slot, head);
+}
+
+size_t slot_take_text(struct slot *slot, char *into, int *stream)
+{
+  uint32_t head = slot->text_head, tail = __atomic_load_n(&slot->text_tail, __ATOMIC_ACQUIRE), mark;
+  char *ring = slot_text(slot);
+  if (tail == head) return 0;
+  for (size_t i = 0; i < 4; i++) ((char *)&mark)[i] = ring[(head + i) % TEXT_BYTES];
+  size_t length = mark >> 1;
+  *stream = (mark & 1) ? 2 : 1;
+  for (size_t i = 0; i < length; i++) into[i] = ring[(head + 4 + i) % TEXT_BYTES];
+  __atomic_store_n(&slot->text_head, head + 4 + (uint32_t)length, __ATOMIC_SEQ_CST);
+  slot_wake(slot);
+  return length;
+}
+
+bool membarrier_join(void)
+{
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+bool membarrier_all(void)
+{
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+}

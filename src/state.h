@@ -1,0 +1,30 @@
+/* One Lua state: the standard libraries, the modules embedded in the binary, and calls that cannot escape. */
+#ifndef PARLUA_STATE_H
+#define PARLUA_STATE_H
+
+#include <stddef.h>
+
+#include <lua.h>
+
+/* A Lua module compiled to bytecode when parlua was built. The table ends with an entry whose name is NULL. */
+struct embedded_module {
+  const char *name; /* as given to require: "parlua", "parlua.run" */
+  const unsigned char *bytecode;
+  size_t length; /* bytes */
+};
+
+/* Both written by embed.c at build time. */
+extern const struct embedded_module embedded_modules[];
+extern const char embedded_shared_h[]; /* the text of shared.h for ffi.cdef: without preprocessor lines */
+
+/* A new state with all standard libraries, in which `require` finds the modules inside the binary before any file:
+   the embedded Lua modules, and the C modules parlua.host, parlua.codec and parlua.cjson.
+   NULL when there is no memory. The caller closes it with lua_close. */
+lua_State *state_new(void);
+
+/* Calls the function below its `nargs` arguments on the stack, as lua_pcall does: 0 and `nresults` results, or a
+   LUA_ERR code and one string: the message and the traceback. An error value that is no string is shown by its
+   __tostring, or else by its type; nil stays nil, which Lua programs raise to end without a message. */
+int state_call(lua_State *L, int nargs, int nresults);
+
+#endif

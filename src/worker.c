@@ -1,0 +1,398 @@
+/* worker.c - see worker.h. */
+#include "worker.h"
+
+#include <lauxlib.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "codec.h"
+#include "output.h"
+
+/* A worker that has nothing to do looks again for this long before it sleeps, if its last waits were as short: a round trip
+ * between two spinning cores takes 0.3 us, between two sleeping ones 10 us (measured); while idle for longer it must not spin. */
+static const double spin_seconds = 20e-6;
+
+/* In front of an encoded value: a block's header, its words (at most a pair) and the value's length, so that a value which is too large
+ * for a slot's block becomes a block of its own without another copy. */
+enum { VALUE_OFFSET = BLOCK_HEAD + 16 + 8 };
+
+/* Memory kept for the next large message; larger buffers are given back after use. */
+enum { KEEP_BYTES = 64 << 20 };
+
+struct worker {
+  struct slot *slot;
+  struct bell bell;
+  struct block *out;    /* block being filled */
+  struct block *whole;  /* a message that came in pieces */
+  size_t whole_capacity;
+  int holding;          /* the oldest block of the in channel is in use */
+  uint32_t chunk, job;  /* numbers of what runs */
+  double lap;
+  double last_wait;     /* seconds: decides whether spinning pays */
+  struct buffer value;  /* an encoded value, from VALUE_OFFSET on */
+  int value_tag;        /* it waits for the next block */
+};
+
+typedef int ready_function(const struct worker *worker);
+
+static int has_message(const struct worker *worker)
+{
+  return channel_filled(&worker->slot->in) > 0 || __atomic_load_n(&worker->slot->abandoned, __ATOMIC_SEQ_CST);
+}
+
+static int has_room(const struct worker *worker)
+{
+  return channel_filled(&worker->slot->out) < CHANNEL_BLOCKS || __atomic_load_n(&worker->slot->abandoned, __ATOMIC_SEQ_CST);
+}
+
+static int has_text_room(const struct worker *worker)
+{
+  const struct slot *slot = worker->slot;
+  return slot->text_tail == __atomic_load_n(&slot->text_head, __ATOMIC_SEQ_CST) ||
+         __atomic_load_n(&slot->abandoned, __ATOMIC_SEQ_CST);
+}
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/* Waits until `ready`: by looking again for a while where that has paid, then asleep. */
+static void wait_until(struct worker *worker, ready_function *ready)
+{
+  struct slot *slot = worker->slot;
+  if (ready(worker)) return;
+  double began = clock_seconds();
+  if (worker->last_wait < spin_seconds)
+    do
+      for (int i = 0; i < 16; i++) {
+        if (ready(worker)) goto done;
+        pause_briefly();
+      }
+    while (clock_seconds() - began < spin_seconds);
+  for (;;) {
+    uint32_t bell = __atomic_load_n(&slot->bell, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&slot->asleep, 1, __ATOMIC_SEQ_CST);
+    if (ready(worker)) break;
+    syscall(SYS_futex, &slot->bell, FUTEX_WAIT, bell, NULL, NULL, 0);
+  }
+  __atomic_store_n(&slot->asleep, 0, __ATOMIC_SEQ_CST);
+done:
+  worker->last_wait = clock_seconds() - began;
+}
+
+/* As wait_until, while a task waits for the coordinator: that time is not the task's. */
+static void wait_for_coordinator(struct worker *worker, ready_function *ready)
+{
+  if (ready(worker)) return;
+  __atomic_store_n(&worker->slot->blocked, 1, __ATOMIC_RELAXED);
+  wait_until(worker, ready);
+  __atomic_store_n(&worker->slot->blocked, 0, __ATOMIC_RELAXED);
+}
+
+static void release_message(struct worker *worker)
+{
+  struct channel *in = &worker->slot->in;
+  if (!worker->holding) return;
+  worker->holding = 0;
+  __atomic_store_n(&in->head, in->head + 1, __ATOMIC_SEQ_CST);
+  bell_ring(&worker->bell);
+}
+
+/* Puts pieces together; returns the whole block once the last piece is there, NULL before. The last piece stays held. */
+static struct block *join_pieces(struct worker *worker, const struct block *piece, uint64_t *have)
+{
+  if (piece->whole) {
+    *have = 0;
+    if (worker->whole_capacity < piece->whole) {
+      free(worker->whole);
+      worker->whole = malloc(piece->whole);
+      worker->whole_capacity = worker->whole ? piece->whole : 0;
+    }
+  }
+  if (worker->whole) memcpy((char *)worker->whole + *have, (const char *)piece + BLOCK_HEAD, piece->count);
+  *have += piece->count;
+  if (!worker->whole) {
+    fprintf(stderr, "parlua: worker %u: not enough memory for a message\n", (unsigned)worker->slot->id);
+    _exit(1);
+  }
+  return *have >= worker->whole->size && *have > BLOCK_HEAD ? worker->whole : NULL;
+}
+
+struct block *worker_receive(struct worker *worker)
+{
+  static struct block stop = {.kind = BLOCK_STOP};
+  struct slot *slot = worker->slot;
+  uint64_t have = 0;
+  if (worker->whole_capacity > KEEP_BYTES) {
+    free(worker->whole);
+    worker->whole = NULL;
+    worker->whole_capacity = 0;
+  }
+  for (;;) {
+    release_message(worker);
+    wait_until(worker, has_message);
+    if (__atomic_load_n(&slot->abandoned, __ATOMIC_SEQ_CST)) return &stop;
+    struct block *block = slot_in_block(slot, slot->in.head);
+    uint32_t expected = CLAIM_QUEUED;
+    worker->holding = 1;
+    if (!__atomic_compare_exchange_n(&block->claim, &expected, CLAIM_TAKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+      continue; /* taken back */
+    if (block->kind == BLOCK_PIECE && !(block = join_pieces(worker, block, &have))) continue;
+    worker->chunk = block->chunk;
+    worker->job = block->job;
+    worker->lap = clock_seconds();
+    slot->started = worker->lap;
+    return block;
+  }
+}
+
+volatile double *worker_limit(struct worker *worker)
+{
+  return &worker->slot->limit[worker->slot->in.head % CHANNEL_BLOCKS];
+}
+
+struct slot *worker_slot(struct worker *worker)
+{
+  return worker->slot;
+}
+
+struct block *worker_open(struct worker *worker, double first, int kind)
+{
+  struct channel *out = &worker->slot->out;
+  wait_for_coordinator(worker, has_room);
+  struct block *block = slot_out_block(worker->slot, out->tail);
+  block->first = first;
+  block->last = first - 1;
+  block->seconds = 0;
+  block->size = BLOCK_BYTES;
+  block->floor = BLOCK_BYTES;
+  block->kind = (uint32_t)kind;
+  block->chunk = worker->chunk;
+  block->job = worker->job;
+  block->count = 0;
+  block->final = 0;
+  worker->out = block;
+  __atomic_store_n(&out->open, out->tail + 1, __ATOMIC_RELEASE);
+  return block;
+}
+
+struct block *worker_current(struct worker *worker)
+{
+  return worker->out;
+}
+
+static void publish(struct worker *worker)
+{
+  struct channel *out = &worker->slot->out;
+  __atomic_store_n(&out->tail, out->tail + 1, __ATOMIC_SEQ_CST);
+  bell_ring(&worker->bell);
+}
+
+void worker_close(struct worker *worker, double last, uint32_t count, int final)
+{
+  struct block *block = worker->out;
+  block->last = last;
+  block->count = count;
+  block->final = (uint32_t)final;
+  if (final) block->seconds = clock_seconds() - worker->slot->started;
+  publish(worker);
+  if (final) {
+    double none = 0;
+    __atomic_store((double *)&worker->slot->current, &none, __ATOMIC_RELEASE);
+  }
+}
+
+double worker_lap(struct worker *worker)
+{
+  double now = clock_seconds(), lap = now - worker->lap;
+  worker->lap = now;
+  return lap;
+}
+
+static void set_tag(struct block *block, uint64_t word, int tag, uint64_t offset)
+{
+  uint64_t bits = (uint64_t)(uint32_t)tag << 32 | (uint32_t)(offset / 8);
+  memcpy(&block->word[word], &bits, 8);
+}
+
+/* Puts the encoded value of `length` bytes into `block` as what belongs to `task`, word or pair `k`. False: it does not fit. */
+static int place_value(struct worker *worker, struct block *block, double task, uint64_t k, int tag)
+{
+  uint64_t length = worker->value.length - VALUE_OFFSET, need = value_bytes(length);
+  int sparse = block->kind == BLOCK_SPARSE;
+  uint64_t words = BLOCK_HEAD + (k + 1) * (sparse ? 16 : 8);
+  if (words + need > block->floor) return 0;
+  uint64_t floor = block->floor - need;
+  memcpy((char *)block + floor, &length, 8);
+  memcpy((char *)block + floor + 8, worker->value.bytes + VALUE_OFFSET, length);
+  block->floor = floor;
+  if (sparse) {
+    block->word[2 * k] = task;
+    set_tag(block, 2 * k + 1, tag, floor);
+    __atomic_store_n(&block->count, (uint32_t)k + 1, __ATOMIC_RELEASE);
+  } else {
+    set_tag(block, k, tag, floor);
+  }
+  return 1;
+}
+
+/* Words or pairs that still fit the block, counted from its beginning. */
+static double block_room(const struct block *block)
+{
+  return (double)((block->floor - BLOCK_HEAD) / (block->kind == BLOCK_SPARSE ? 16 : 8));
+}
+
+/* put(k, task, tag, value...): encodes the values into the open block as word k. Returns the block's room; or -1 when it does not fit: then
+ * close the block and call flush; or nil and a message when it can't cross. */
+static int put(lua_State *L)
+{
+  struct worker *worker = lua_touserdata(L, lua_upvalueindex(1));
+  uint64_t k = (uint64_t)lua_tonumber(L, 1);
+  double task = lua_tonumber(L, 2);
+  int tag = (int)lua_tonumber(L, 3), top = lua_gettop(L);
+  worker->value.length = 0;
+  if (buffer_reserve(&worker->value, VALUE_OFFSET)) return luaL_error(L, "not enough memory");
+  worker->value.length = VALUE_OFFSET;
+  if (codec_encode(L, 4, top - 3, "result", 0, &worker->value)) {
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    return 2;
+  }
+  if (place_value(worker, worker->out, task, k, tag)) {
+    lua_pushnumber(L, block_room(worker->out));
+  } else {
+    worker->value_tag = tag;
+    lua_pushnumber(L, -1);
+  }
+  return 1;
+}
+
+/* Sends the encoded value as a block of its own, in pieces. */
+static void send_pieces(struct worker *worker, double task, int kind)
+{
+  struct buffer *value = &worker->value;
+  uint64_t length = value->length - VALUE_OFFSET;
+  struct block *whole = (struct block *)(void *)value->bytes;
+  memset(whole, 0, BLOCK_HEAD);
+  whole->first = whole->last = task;
+  whole->kind = (uint32_t)kind;
+  whole->chunk = worker->chunk;
+  whole->job = worker->job;
+  whole->size = value->length;
+  whole->floor = VALUE_OFFSET - 8;
+  whole->count = 1;
+  memcpy(value->bytes + VALUE_OFFSET - 8, &length, 8);
+  if (kind == BLOCK_SPARSE) whole->word[0] = task;
+  set_tag(whole, kind == BLOCK_SPARSE, worker->value_tag, VALUE_OFFSET - 8);
+  for (uint64_t sent = 0; sent < value->length;) {
+    uint64_t left = value->length - sent, room = BLOCK_BYTES - BLOCK_HEAD, n = left < room ? left : room;
+    wait_for_coordinator(worker, has_room);
+    if (__atomic_load_n(&worker->slot->abandoned, __ATOMIC_SEQ_CST)) return;
+    struct block *piece = slot_out_block(worker->slot, worker->slot->out.tail);
+    piece->kind = BLOCK_PIECE;
+    piece->whole = sent ? 0 : value->length;
+    piece->chunk = worker->chunk;
+    piece->count = (uint32_t)n;
+    piece->final = 0;
+    memcpy((char *)piece + BLOCK_HEAD, value->bytes + sent, n);
+    sent += n;
+    publish(worker);
+  }
+  if (value->capacity > KEEP_BYTES) buffer_free(value);
+}
+
+/* flush(task, kind): after the open block was closed, puts the value that did not fit: as the first word of a new block (returns true: that
+ * block is open), or as a block of its own (returns false). */
+static int flush_value(lua_State *L)
+{
+  struct worker *worker = lua_touserdata(L, lua_upvalueindex(1));
+  double task = lua_tonumber(L, 1);
+  int kind = (int)lua_tonumber(L, 2);
+  uint64_t least = BLOCK_HEAD + 16 + value_bytes(worker->value.length - VALUE_OFFSET);
+  if (least <= BLOCK_BYTES) {
+    struct block *block = worker_open(worker, task, kind);
+    lua_pushboolean(L, place_value(worker, block, task, 0, worker->value_tag));
+  } else {
+    send_pieces(worker, task, kind);
+    lua_pushboolean(L, 0);
+  }
+  return 1;
+}
+
+/* value(pointer to a block, offset in units of 8 bytes): the values of the codec message there. */
+int worker_value(lua_State *L)
+{
+  const void *cell = lua_topointer(L, 1);
+  const char *block;
+  uint64_t length, offset = (uint64_t)(uint32_t)lua_tonumber(L, 2) * 8;
+  memcpy(&block, cell, sizeof block);
+  memcpy(&length, block + offset, 8);
+  int n = codec_decode(L, block + offset + 8, length, 0);
+  return n < 0 ? lua_error(L) : n;
+}
+
+void worker_text(struct worker *worker, int stream, const char *bytes, size_t length)
+{
+  struct slot *slot = worker->slot;
+  enum { MOST = TEXT_BYTES / 2 };
+  char *ring = slot_text(slot);
+  while (length > 0) {
+    size_t n = length < MOST ? length : MOST;
+    uint32_t tail = slot->text_tail, mark = (uint32_t)n << 1 | (stream == 2);
+    while (TEXT_BYTES - (tail - __atomic_load_n(&slot->text_head, __ATOMIC_SEQ_CST)) < n + 4) {
+      if (__atomic_load_n(&slot->abandoned, __ATOMIC_SEQ_CST)) return;
+      bell_ring(&worker->bell);
+      wait_for_coordinator(worker, has_text_room);
+    }
+    for (size_t i = 0; i < 4; i++) ring[(tail + i) % TEXT_BYTES] = ((char *)&mark)[i];
+    for (size_t i = 0; i < n; i++) ring[(tail + 4 + i) % TEXT_BYTES] = bytes[i];
+    __atomic_store_n(&slot->text_tail, tail + 4 + (uint32_t)n, __ATOMIC_SEQ_CST);
+    bell_ring(&worker->bell);
+    bytes += n;
+    length -= n;
+  }
+}
+
+static void push_function(lua_State *L, struct worker *worker, const char *name, lua_CFunction f)
+{
+  lua_pushlightuserdata(L, worker);
+  lua_pushcclosure(L, f, 1);
+  lua_setfield(L, -2, name);
+}
+
+int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int job)
+{
+  struct worker worker = {.slot = slot, .bell = *bell};
+  membarrier_join();
+  output_install(L, &worker);
+  if (job) output_capture_c(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "parlua.worker");
+  int status = lua_pcall(L, 1, 1, 0);
+  if (status == 0) {
+    lua_getfield(L, -1, "main");
+    lua_createtable(L, 0, 6);
+    lua_pushlightuserdata(L, &worker);
+    lua_setfield(L, -2, "pointer");
+    push_function(L, &worker, "put", put);
+    push_function(L, &worker, "flush", flush_value);
+    if (job)
+      lua_pushvalue(L, job);
+    else
+      lua_pushnil(L);
+    status = lua_pcall(L, 2, 0, 0);
+  }
+  output_close(L);
+  release_message(&worker);
+  free(worker.whole);
+  buffer_free(&worker.value);
+  return status != 0;
+}

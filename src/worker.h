@@ -1,0 +1,19 @@
+/* worker.h - the worker's side of a slot, and the life of a worker: it receives jobs and chunks, runs them in Lua
+ * (lua/parlua/worker.lua) and puts the results into blocks. The same for threads and for processes. */
+#ifndef PARLUA_WORKER_H
+#define PARLUA_WORKER_H
+#include <lua.h>
+
+#include "slot.h"
+
+/* Runs the worker in the state `L` on `slot` until it is told to stop. When `job` is not 0 it is the stack index of the job's Lua
+ * table (process engine: inherited); otherwise jobs come as messages. Returns 0, or 1 when the worker's own Lua code failed:
+ * then a message is on the stack. */
+int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int job);
+
+/* Sends text that a task printed to the coordinator: whole lines wherever a line ends. */
+/* Lua: value(pointer to a block, place in units of 8 bytes) -> the values of the codec message there. */
+int worker_value(lua_State *L);
+
+void worker_text(struct worker *worker, int stream, const char *bytes, size_t length);
+#endif
