@@ -347,8 +347,8 @@ describe("a job", function()
 
     it("writes to a pipe as it is", function()
       helper.write(directory .. "/job.lua", UPPER)
-      local result = helper.run("mkfifo p; cat p & " .. helper.quote(helper.parlua) .. " --format text -o p job.lua a; wait",
-        { directory = directory })
+      local result = helper.run("mkfifo p; cat p & " .. helper.quote(helper.parlua)
+        .. " --format text -o p job.lua a; wait", { directory = directory })
       assert.equal("A\n", result.stdout, shown(result))
       assert.equal("named pipe", lfs.attributes(directory .. "/p", "mode"))
     end)

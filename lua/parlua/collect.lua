@@ -16,9 +16,7 @@ local most_preallocated = 1e8
 ---@return table results, parlua.Failure[] failures, parlua.Summary summary
 function M.map(f, arguments, options, given)
   local run = run_module.open(f, arguments, options, "first", given)
-  local total = run.total
-  local results = new_table(total and math.min(total, most_preallocated) or 0, 1)
-  local out, half
+  local results, out, half
   local function other(index, k, tag)
     local value = run:special(out, half, k, tag)
     if tag == FAILURE then
@@ -27,13 +25,20 @@ function M.map(f, arguments, options, given)
       results[index] = value
     end
   end
+  -- made when the first results come: forked workers then do not share its pages, which would be copied as they are written
+  local function make_results()
+    local total = run.total
+    results = new_table(total and math.min(total, most_preallocated) or 0, 1)
+  end
   function run.on_results(_, event)
+    if not results then make_results() end
     out = event.block
     if out.kind == ffi.C.BLOCK_SPARSE then return run_module.take_sparse(run, event) end
     half = cast(block.halves, out.word)
     take_words(results, event.first, out.word, half, event.from, event.count, other)
   end
   local failures, summary = run:finish()
+  if not results then make_results() end
   results.n = run.total or run.done
   return results, failures, summary
 end

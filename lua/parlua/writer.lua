@@ -78,23 +78,15 @@ end
 
 --- A chunk of this one task, however large. `values` has a field n.
 function Writer:task_alone(values)
-  local bytes, tries = 0, 0
+  local missing, bytes = 0, 0
   repeat
+    bytes = bytes + missing
     self:begin(bytes)
+    bytes = tonumber(self.block.size)
     self.width = math.max(values.n, 1)
-    local fits = true
-    local more = 0
-    for j = 1, values.n do
-      local need = self:put(self.width, j - 1, values[j])
-      if need > 0 then
-        fits = false
-        more = more + need
-      end
-    end
-    bytes = tonumber(self.block.size) + more
-    tries = tries + 1
-  until fits or tries > 3
-  if not fits then error("arguments of one task do not fit into memory") end
+    missing = 0
+    for j = 1, values.n do missing = missing + self:put(self.width, j - 1, values[j]) end
+  until missing == 0
 end
 
 --- Adds items first..last of a list, a task each, to an empty chunk; returns how many fitted (at least one).
