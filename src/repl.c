@@ -298,7 +298,7 @@ void repl_run(lua_State *L, int variables)
   if (variables < 0) variables += lua_gettop(L) + 1;
   editor_open(&editor);
   enum outcome outcome;
-  int status, base = lua_gettop(L);
+  int status = 0, base = lua_gettop(L);
   while ((outcome = read_chunk(L, &editor, &status)) != LINE_END) {
     if (outcome == LINE_INTERRUPTED) continue;
     if (status == 0 && variables) {

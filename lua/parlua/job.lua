@@ -6,8 +6,8 @@
 --                     other; or a list or generator itself. Absent: each word is a task
 --   job.options       options of the run, weaker than the command line's
 --   job.finish(results, failures, summary)
---                     called at the end, also after Ctrl-C, but not for a run that a failure halted; `results` has holes
---                     where tasks failed
+--                     called at the end, also after Ctrl-C, but not when a failure halted the run; `results` has
+--                     holes where tasks failed
 --
 -- `run` writes the results to standard output or to a file, failures and one line of summary to standard error, and
 -- returns the exit status. The file appears under its name once the run is complete; what an interrupted or halted run
@@ -517,9 +517,9 @@ local function run_tasks(run, source, options)
     return value
   end
   local ran, failures, summary = xpcall(function()
-    return outcomes(run.job.map, source, options, function(index, args, result, failure)
+    return outcomes(run.job.map, source, nil, function(index, args, result, failure)
       return take_outcome(run, index, args, result, failure)
-    end)
+    end, { options = options })
   end, handle)
   unsubscribe()
   if ran then return failures, summary end
