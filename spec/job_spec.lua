@@ -113,6 +113,27 @@ describe("a job", function()
       assert.is_nil(result.stdout:find('"index":99999,', 1, true))
     end)
 
+    it("keeps its lines whole beside what tasks print", function()
+      local result = run([[
+        local parlua = require "parlua"
+        local job = {}
+        function job.arguments() return parlua.range(1, 3000) end
+        function job.map(i)
+          print(("p"):rep(i % 100))
+          return ("r"):rep(i % 100)
+        end
+        return job
+      ]], on .. "job.lua | cat")
+      local printed, results = 0, 0
+      for line in result.stdout:gmatch "(.-)\n" do
+        if line:find "^p*$" then printed = printed + 1
+        elseif line:find '^{"index":%d+,"args":%[%d+%],"result":"r*"}$' then results = results + 1
+        else error("a mixed line: " .. line) end
+      end
+      assert.equal(3000, printed)
+      assert.equal(3000, results)
+    end)
+
     it("calls finish with the results, the failures and the summary", function()
       local result = run(SQUARES:gsub("return job\n$", [[
         function job.finish(results, failures, summary)
@@ -466,13 +487,15 @@ describe("a job", function()
           function job.finish(results, _, summary) print("finish", results[1], summary.interrupted) end
           return job
         ]])
-        local result = helper.run(helper.quote(helper.parlua) .. " -n 2 --engine " .. engine .. " -o out job.lua & "
-          .. "while [ ! -e running ]; do sleep 0.01; done; kill -" .. signal .. " $!; wait $!; echo $?",
-          { directory = directory, seconds = 30 })
+        -- In the foreground: a shell makes what it runs in the background ignore SIGINT.
+        local result = helper.run(
+          "{ while [ ! -e running ]; do sleep 0.01; done; kill -" .. signal .. " $(cat pid); } & "
+          .. "sh -c 'echo $$ >pid; exec \"$@\"' sh " .. helper.quote(helper.parlua) .. " -n 2 --engine " .. engine
+          .. " -o out job.lua; echo $?", { directory = directory, seconds = 30 })
         assert.equal("finish\t1\tSIG" .. signal .. "\n" .. status .. "\n", result.stdout, shown(result))
         assert.truthy(result.stderr:find("interrupted by SIG" .. signal, 1, true), shown(result))
         assert.truthy(helper.read(directory .. "/out.partial"):find '^{"index":1,')
-        assert.same({ "job.lua", "out.partial", "running" }, names())
+        assert.same({ "job.lua", "out.partial", "pid", "running" }, names())
       end)
     end
   end)

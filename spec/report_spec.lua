@@ -362,6 +362,15 @@ describe("reporters", function()
     report.open("none"):finish {}
     assert.same({ "start", "progress", "finish" }, seen)
   end)
+
+  it("need not be open for others to follow a run", function()
+    local seen
+    local stop = report.subscribe(function(_, data) seen = data.done end)
+    report.publish("progress", { done = 3, failed = 0, seconds = 1 })
+    stop()
+    report.publish("progress", { done = 4, failed = 0, seconds = 2 })
+    assert.equal(3, seen)
+  end)
 end)
 
 describe("a length of time", function()

@@ -24,8 +24,8 @@ enum codec_flags {
 };
 
 /*
- * How deep values may nest (tables in tables, functions in upvalues, ...), in both directions. Bounded by the 8000 stack
- * slots that LuaJIT allows a C function; it takes less than 512 KB of C stack (measured).
+ * How deep values may nest (tables in tables, functions in upvalues, ...), in both directions. Bounded by the 8000
+ * stack slots that LuaJIT allows a C function; it takes less than 512 KB of C stack (measured).
  */
 enum { CODEC_DEPTH_LIMIT = 2000 };
 

@@ -418,7 +418,7 @@ static void measure(struct dispatch *d, double tasks, double seconds)
   if (d->options.chunk > 0) return;
   double ideal = chunk_seconds / (d->per_task > 1e-12 ? d->per_task : 1e-12), most = tasks * chunk_growth;
   if (ideal > d->size && tasks < d->size) return; /* a short chunk says nothing of longer ones */
-  d->size = ideal < most ? ideal : most;
+  d->size = floor(ideal < most ? ideal : most);
   if (d->size < 1) d->size = 1;
 }
 

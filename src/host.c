@@ -339,10 +339,18 @@ static int host_pid(lua_State *L)
   return 1;
 }
 
+static void do_nothing(int number)
+{
+  (void)number;
+}
+
+/* From here on writing to a closed pipe is an error, not the end. A handler, not SIG_IGN: programs that tasks start must not inherit it. */
 static int host_ignore_sigpipe(lua_State *L)
 {
+  struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
   (void)L;
-  signal(SIGPIPE, SIG_IGN);
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGPIPE, &action, NULL);
   return 0;
 }
 

@@ -33,6 +33,7 @@ struct worker {
   int holding;          /* the oldest block of the in channel is in use */
   uint32_t chunk, job;  /* numbers of what runs */
   double lap;
+  double waited;        /* seconds of the running chunk in which it waited for the coordinator */
   double last_wait;     /* seconds: decides whether spinning pays */
   struct buffer value;  /* an encoded value, from VALUE_OFFSET on */
   int value_tag;        /* it waits for the next block */
@@ -92,8 +93,12 @@ done:
 static void wait_for_coordinator(struct worker *worker, ready_function *ready)
 {
   if (ready(worker)) return;
+  double began = clock_seconds();
   __atomic_store_n(&worker->slot->blocked, 1, __ATOMIC_RELAXED);
   wait_until(worker, ready);
+  double waited = clock_seconds() - began;
+  worker->waited += waited;
+  worker->lap += waited;
   __atomic_store_n(&worker->slot->blocked, 0, __ATOMIC_RELAXED);
 }
 
@@ -150,6 +155,7 @@ struct block *worker_receive(struct worker *worker)
     worker->job = block->job;
     worker->lap = clock_seconds();
     slot->started = worker->lap;
+    worker->waited = 0;
     return block;
   }
 }
@@ -202,7 +208,7 @@ void worker_close(struct worker *worker, double last, uint32_t count, int final)
   block->last = last;
   block->count = count;
   block->final = (uint32_t)final;
-  if (final) block->seconds = clock_seconds() - worker->slot->started;
+  if (final) block->seconds = clock_seconds() - worker->slot->started - worker->waited;
   publish(worker);
   if (final) {
     double none = 0;

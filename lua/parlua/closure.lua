@@ -17,6 +17,10 @@
 local bit = require "bit"
 local util = require "jit.util"
 
+-- Nothing here runs often enough to be worth compiling, and where memory runs out (a worker at its
+-- limit) LuaJIT's trace compiler was seen to retry for ever.
+require("jit").off(true, true)
+
 local closure = {}
 
 local base_functions = {

@@ -199,21 +199,14 @@ function Run:progress()
   local reporter = self.report
   if reporter == nil then
     local kind = self.options.progress
-    if kind == "bar" or (kind == nil and not worker.current() and host.isatty(2)) then
+    if kind == "bar" or (kind == nil and not worker.current() and report.is_terminal(2) and os.getenv("TERM") ~= "dumb") then
       reporter = self:open_report(kind or "bar")
     else
       self.report, reporter = false, false
     end
   end
-  if reporter then
-    reporter:progress { done = self.done, failed = self.failed, tasks = self.total, seconds = host.now() - self.began }
-  end
-end
-
-local function print_text(run, stream, text)
-  if run.report then return run.report:print(stream, text) end
-  local file = stream == 1 and io.stdout or io.stderr
-  file:write(text)
+  local data = { done = self.done, failed = self.failed, tasks = self.total, seconds = host.now() - self.began }
+  if reporter then reporter:progress(data) else report.publish("progress", data) end
 end
 
 --- Pulls tasks from the source. A source that raises is a failure of the task that it was to make.
@@ -337,7 +330,7 @@ function Run:step(wait)
   elseif kind == LOST then
     self:lost(event)
   elseif kind == TEXT then
-    print_text(self, event.stream, ffi.string(event.bytes, event.length))
+    report.print(event.stream, ffi.string(event.bytes, event.length))
   elseif kind == TICK then
     self:progress()
   elseif kind == SIGNAL then
