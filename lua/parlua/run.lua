@@ -122,7 +122,7 @@ local function open_driver(run, job)
   local options, name = run.options, run.engine_name
   local total = run.puller and -1 or run.source.n
   if name == "serial" then
-    return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt", inside = worker.current() })
+    return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt" })
   end
   local workers = run.workers
   if not can(name, INHERITS) then
