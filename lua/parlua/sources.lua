@@ -115,10 +115,11 @@ function M.files(pattern)
   return M.list(found)
 end
 
-local text_options = { lines = { raw = "boolean", keep_cr = "boolean" }, blocks = { raw = "boolean", size = "number" } }
+local text_options = { lines = { keep_cr = "boolean" }, blocks = { raw = "boolean", size = "number" } }
 
 local function text_source(kind, path, options)
   if type(path) ~= "string" then error(kind .. ": a path is expected, got " .. type(path), 3) end
+  if options ~= nil and type(options) ~= "table" then error(kind .. ": options must be a table, got " .. type(options), 3) end
   local source = { kind = kind, path = path }
   for name, value in pairs(options or {}) do
     local expected = text_options[kind][name]
@@ -148,7 +149,7 @@ end
 function M.blocks(path, options)
   local source = text_source("blocks", path, options)
   source.size = source.size or 2 ^ 20
-  if source.size < 1 then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
+  if not (source.size >= 1) then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
   return new(source)
 end
 
