@@ -122,7 +122,7 @@ local function open_driver(run, job)
   local options, name = run.options, run.engine_name
   local total = run.puller and -1 or run.source.n
   if name == "serial" then
-    return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt", inside = worker.current() })
+    return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt" })
   end
   local workers = run.workers
   if not can(name, INHERITS) then
@@ -209,21 +209,26 @@ function Run:progress()
   if reporter then reporter:progress(data) else report.publish("progress", data) end
 end
 
+--- Asks the source for tasks and writes them; returns how many. What a source gave before it raised are tasks like any other.
+local function pull(run, want)
+  if run.source_failed then return 0 end
+  local puller = run.puller
+  run.writer:begin(0)
+  local ok, result = xpcall(puller.fill, failure.capture, puller, run.writer, want)
+  if ok then return result end
+  local record, count = failure.record(result), puller.pulled or 0
+  if run.supplied == nil and count == 0 then
+    error(("arguments: %s%s"):format(record.message, record.traceback and "\n" .. record.traceback or ""), 0)
+  end
+  run.source_failed = record
+  return count
+end
+
 --- Pulls tasks from the source. A source that raises is a failure of the task that it was to make.
 function Run:supply(want)
-  local writer, driver = self.writer, self.driver
-  writer:begin(0)
-  local ok, count = xpcall(self.puller.fill, failure.capture, self.puller, writer, want)
-  if not ok then
-    local record = failure.record(count)
-    if self.supplied == nil then
-      error(("arguments: %s%s"):format(record.message, record.traceback and "\n" .. record.traceback or ""), 0)
-    end
-    self.source_failed = record
-    count = 0
-  end
+  local driver, count = self.driver, pull(self, want)
   if count > 0 then
-    writer:finish(count)
+    self.writer:finish(count)
     self.supplied = (self.supplied or 0) + count
     driver:supply(count)
     return

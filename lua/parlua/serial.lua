@@ -71,8 +71,7 @@ function Run:special(out, half, k, tag)
   return block.special(out, half, k, tag)
 end
 
---- Opens a serial run. `options`: total (negative: tasks are supplied), chunk (0: measured), halt (stop at the first failure),
---- inside (in a task: its worker has run `init`).
+--- Opens a serial run. `options`: total (negative: tasks are supplied), chunk (0: measured), halt (stop at the first failure).
 function Run.open(job, options)
   local slot = ffi.new("struct slot")
   local run = setmetatable({
@@ -85,7 +84,7 @@ function Run.open(job, options)
   run.unknown = options.total < 0
   run.outlet = local_outlet(run)
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
-  if job.init and not options.inside then job.init() end
+  worker.prepare(job)
   C.signals_serial(1)
   run.open_signals = true
   return run

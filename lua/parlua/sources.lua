@@ -47,6 +47,7 @@ function M.range(first, last, step)
   if step == 0 then error("range: step must not be 0", 2) end
   local n = math.floor((last - first) / step + 1e-10) + 1
   if n ~= n or n == math.huge then error(("range: from %g to %g by %g has no end"):format(first, last, step), 2) end
+  if n > 2 ^ 53 then error(("range: %g numbers are more than can be counted (2^53)"):format(n), 2) end
   return new { kind = "range", first = first, step = step, n = n > 0 and n or 0 }
 end
 
@@ -93,13 +94,14 @@ function M.zip(...)
 end
 
 --- Paths that a shell pattern matches, sorted. Directories are left out.
----@param pattern string|string[] "*", "?", "[...]"; "**" stands for any number of directories
+---@param pattern string|string[] "*", "?", "[...]"; "**" stands for any number of directories, at the end for all files below
 ---@return parlua.Source
 function M.files(pattern)
   local patterns = type(pattern) == "table" and pattern or { pattern }
   local found, seen = {}, {}
   for _, one in ipairs(patterns) do
     if type(one) ~= "string" then error("files: a pattern (string) is expected, got " .. type(one), 2) end
+    if one == "**" or one:sub(-3) == "/**" then one = one .. "/*" end
     local paths, message = host.glob(one)
     if not paths then error(("files: '%s': %s"):format(one, message), 2) end
     for _, path in ipairs(paths) do
@@ -113,10 +115,11 @@ function M.files(pattern)
   return M.list(found)
 end
 
-local text_options = { lines = { raw = "boolean", keep_cr = "boolean" }, blocks = { raw = "boolean", size = "number" } }
+local text_options = { lines = { keep_cr = "boolean" }, blocks = { raw = "boolean", size = "number" } }
 
 local function text_source(kind, path, options)
   if type(path) ~= "string" then error(kind .. ": a path is expected, got " .. type(path), 3) end
+  if options ~= nil and type(options) ~= "table" then error(kind .. ": options must be a table, got " .. type(options), 3) end
   local source = { kind = kind, path = path }
   for name, value in pairs(options or {}) do
     local expected = text_options[kind][name]
@@ -146,7 +149,7 @@ end
 function M.blocks(path, options)
   local source = text_source("blocks", path, options)
   source.size = source.size or 2 ^ 20
-  if source.size < 1 then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
+  if not (source.size >= 1) then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
   return new(source)
 end
 
@@ -320,14 +323,16 @@ function pullers.iterator(source)
     return 0
   end
   return {
-    fill = function(_, writer, want)
+    pulled = 0, -- tasks in the chunk so far: a step that raises does not take them along
+    fill = function(self, writer, want)
       local count = 0
-      if held then
-        writer:task_alone(held)
-        held = nil
-        return 1
+      self.pulled = 0
+      if not held then
+        while count < want and not ended and not held do
+          count = count + pull(writer, count, step(state, control))
+          self.pulled = count
+        end
       end
-      while count < want and not ended and not held do count = count + pull(writer, count, step(state, control)) end
       if count == 0 and held then
         writer:task_alone(held)
         held = nil

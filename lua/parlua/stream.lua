@@ -62,9 +62,11 @@ local function take_batch(stream, event)
   return batch
 end
 
+-- The batch in which a task was tried first may itself still wait: what became of a further try stands beside it.
 local function add_batch(stream, batch)
   if stream.ordered then
-    stream.waiting[batch.first] = batch
+    local place = stream.run.event.attempt > 1 and stream.redone or stream.waiting
+    place[batch.first] = batch
   else
     stream.queue[#stream.queue + 1] = batch
   end
@@ -76,7 +78,7 @@ end
 function M.open(f, arguments, options, keep, given)
   local run = run_module.open(f, arguments, options, keep, given)
   local stream = setmetatable({
-    run = run, ordered = run.options.ordered ~= false, waiting = {}, queue = {}, turn = 1, taken = 0, by_index = {},
+    run = run, ordered = run.options.ordered ~= false, waiting = {}, redone = {}, queue = {}, turn = 1, taken = 0, by_index = {},
     failures = run.failures, bytes_a_task = 8, window = run.options.window,
   }, Stream)
   function run.on_results(_, event)
@@ -100,26 +102,33 @@ function Stream:hold_back()
   self.run.driver:raise_ceiling((self.ordered and self.turn - 1 or self.taken) + window)
 end
 
+--- Takes the batch that begins with task `first`, if it is there.
+function Stream:take_waiting(first)
+  local place = self.waiting[first] and self.waiting or self.redone
+  local batch = place[first]
+  place[first] = nil
+  return batch
+end
+
 --- The batch whose turn it is, waiting for it; nil: the run is over.
 function Stream:next_batch()
   self.batch = nil
+  self:hold_back()
   while true do
     local batch
     if self.ordered then
-      batch = self.waiting[self.turn]
-      self.waiting[self.turn] = nil
+      batch = self:take_waiting(self.turn)
     else
       batch = table.remove(self.queue, 1)
     end
     if batch then
       self.batch = batch
-      self:hold_back()
       return batch
     end
     if self.over then
       local nearest -- tasks that a cancelled run cut off leave gaps
-      for first in pairs(self.waiting) do
-        if not nearest or first < nearest then nearest = first end
+      for _, place in ipairs { self.waiting, self.redone } do
+        for first in pairs(place) do nearest = math.min(first, nearest or first) end
       end
       if not nearest then return nil end
       self.turn = nearest
@@ -132,8 +141,8 @@ end
 --- The result of task `index` that was to be tried again: waits for it. Returns the batch that holds it, or nil when it was cut off.
 function Stream:late(index)
   while true do
-    local batch = self.waiting[index]
-    self.waiting[index] = nil
+    local batch = self.redone[index]
+    self.redone[index] = nil
     if batch and batch.values[0] ~= LATER then return batch end
     if self.over then return nil end
     if not batch and not self.run:step() then self.over = true end

@@ -304,8 +304,8 @@ end
 
 -- ---- the worker's life ----
 
---- Runs a job's `init`, once.
-local function prepare(job)
+--- Runs a job's `init`, once; raises what it raises with its traceback.
+function M.prepare(job)
   if job.path then package.path, package.cpath = job.path, job.cpath end
   if job.init then
     local ok, message = xpcall(job.init, failure.capture)
@@ -330,7 +330,7 @@ function M.main(worker, inherited)
 
   local function load(job)
     local ok, result = pcall(function()
-      prepare(job)
+      M.prepare(job)
       return M.runner(job, slot, outlet)
     end)
     if ok then runner, trouble = result, nil else runner, trouble = nil, result end
