@@ -194,7 +194,7 @@ static bool lane_quiet(struct dispatch *d, uint32_t w, double deadline)
   uint32_t ended[1];
   for (;;) {
     while (slot_results(slot)) slot_release_results(slot);
-    while (slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST)) {
+    while (slot_has_text(slot)) {
       int stream;
       slot_take_text(slot, d->text, &stream);
     }
@@ -597,6 +597,7 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   if (kills && lane->dying == 1) {
     if (!engine->ops->ended(engine, w, &lane->status)) return false;
     lane->dying = 2;
+    if (slot_has_text(engine->slots[w])) return false; /* its last words first */
   }
   if (lane_results(d, w, event, L, job)) return true;
   if (lane_partial(d, w, event)) return true;
@@ -796,7 +797,7 @@ static bool something(struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
-    if (slot_results(slot) || slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST)) return true;
+    if (slot_results(slot) || slot_has_text(slot)) return true;
     if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete &&
         channel_filled(&slot->in) < CHANNEL_BLOCKS)
       return true;

@@ -159,6 +159,11 @@ struct block *slot_open_results(struct slot *slot)
   return slot_out_block(slot, head);
 }
 
+bool slot_has_text(const struct slot *slot)
+{
+  return slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST);
+}
+
 size_t slot_take_text(struct slot *slot, char *into, int *stream)
 {
   uint32_t head = slot->text_head, tail = __atomic_load_n(&slot->text_tail, __ATOMIC_ACQUIRE), mark;

@@ -49,6 +49,8 @@ struct block *slot_results(struct slot *slot);
 void slot_release_results(struct slot *slot);
 /* Coordinator: the block that is being filled (readable up to `current`), or NULL. */
 struct block *slot_open_results(struct slot *slot);
+/* Coordinator: has the worker printed anything that was not taken? */
+bool slot_has_text(const struct slot *slot);
 /* Coordinator: next piece of printed text, in whole records; returns its length or 0. Copies to `into` (TEXT_BYTES large). */
 size_t slot_take_text(struct slot *slot, char *into, int *stream);
 

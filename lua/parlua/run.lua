@@ -6,6 +6,7 @@ local codec = require "parlua.codec"
 local block = require "parlua.block"
 local failure = require "parlua.failure"
 local options_module = require "parlua.options"
+local output = require "parlua.output"
 local report = require "parlua.report"
 local serial = require "parlua.serial"
 local sources = require "parlua.sources"
@@ -335,7 +336,8 @@ function Run:step(wait)
   elseif kind == LOST then
     self:lost(event)
   elseif kind == TEXT then
-    report.print(event.stream, ffi.string(event.bytes, event.length))
+    self.output = self.output or output.open(report.print)
+    self.output:add(event.worker, event.stream, ffi.string(event.bytes, event.length))
   elseif kind == TICK then
     self:progress()
   elseif kind == SIGNAL then
@@ -367,6 +369,7 @@ function Run:close()
   self.closed = true
   self.seconds = host.now() - self.began
   self.driver:close()
+  if self.output then self.output:close() end
   if self.report then self.report:finish(self:summary()) end
   if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key) end
 end
