@@ -133,6 +133,28 @@ describe("the threads engine", function()
     assert.equal("true\n", result.stdout, result.stderr)
   end)
 
+  it("stays warm also when a run is halted, or its loop left", function()
+    local result = run_script([[
+      local function touch(i)
+        touched = true
+        if i == 20 then error("stop") end
+        return i
+      end
+      local function is_warm() return rawget(_G, "touched") == true end
+      print(pcall(parlua.map, touch, parlua.range(1e6), { on_error = "halt" }))
+      for i in parlua.imap(touch, parlua.range(1e6)) do
+        if i == 10 then break end
+      end
+      collectgarbage()
+      collectgarbage()
+      local results = parlua.map(is_warm, parlua.range(1000), { chunk = 1 })
+      local cold = 0
+      for i = 1, 1000 do cold = cold + (results[i] and 0 or 1) end
+      print(cold)
+    ]])
+    assert.truthy(result.stdout:find("\n0\n$"), result.stdout .. result.stderr)
+  end)
+
   it("starts no threads for a second call", function()
     local result = run_script([[
       local function threads()

@@ -210,16 +210,21 @@ static bool lane_quiet(struct dispatch *d, uint32_t w, double deadline)
   }
 }
 
+/* Takes back what worker `w` has not begun, and lets it begin no further task. */
 static void lane_stop_tasks(struct dispatch *d, uint32_t w)
 {
   struct lane *lane = &d->lanes[w];
   struct slot *slot = d->engine->slots[w];
   if (!slot || !d->engine->alive[w]) return;
-  for (int i = lane->count - 1; i >= 0; i--)
-    if (lane->works[i]->sent > 0) {
-      slot_revoke(slot, lane->works[i]->place);
-      slot_set_limit(slot, lane->works[i]->place, -1);
+  for (int i = lane->count - 1; i >= 0; i--) {
+    struct work *work = lane->works[i];
+    if (work->sent == 0 || (work->complete && slot_revoke(slot, work->place))) {
+      lane->count--; /* it is never begun: nothing will be heard of it */
+      work_free(d, work);
+    } else {
+      slot_set_limit(slot, work->place, -1);
     }
+  }
 }
 
 void dispatch_close(struct dispatch *d)
