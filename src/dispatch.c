@@ -858,11 +858,11 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
     }
     if (feed(d, event, L, job)) return;
     if (scan(d, event, L, job)) return;
-    if (finished(d)) {
+    if (finished(d) && d->trouble != EBUSY) {
       event->kind = EVENT_DONE;
       return;
     }
-    if (d->trouble && (!any_usable(d) || d->trouble == EAGAIN || d->trouble == ECHILD)) {
+    if (d->trouble && (!any_usable(d) || d->trouble == EBUSY || d->trouble == ECHILD)) {
       event->kind = EVENT_TROUBLE;
       event->status = d->trouble;
       d->trouble = 0;

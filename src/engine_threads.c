@@ -89,7 +89,7 @@ static void abandon(struct engine *engine, uint32_t w)
 
 static int threads_kill(struct engine *engine, uint32_t w)
 {
-  if (__atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED) return EAGAIN;
+  if (__atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED) return EBUSY;
   abandon(engine, w);
   return 0;
 }
