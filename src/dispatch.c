@@ -614,7 +614,8 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
     }
     struct slot *slot = engine->slots[w];
     struct slot frozen = *slot;
-    int error = engine->ops->kill(engine, w);
+    bool too_many = lane->cause == LOST_TIMEOUT && __atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED;
+    int error = too_many ? EBUSY : engine->ops->kill(engine, w);
     if (error) {
       d->trouble = error;
       dispatch_cancel(d);

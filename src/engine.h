@@ -6,6 +6,9 @@
 
 #include "hub.h"
 
+/* An abandoned worker costs a processor until its task ends: after so many at a time, a run with a time limit must stop. */
+enum { MOST_ABANDONED = 8 };
+
 enum engine_flags {
   CAN_KILL = 1,      /* a worker can be ended at any moment, without harm to others */
   INHERITS = 2,      /* workers see the coordinator's Lua state: the job crosses without being encoded */
@@ -23,8 +26,7 @@ struct engine_ops {
   size_t own_bytes; /* an engine's memory for each worker */
   /* Starts worker `w` on its slot. `L` has the job's table at index `job` (used with INHERITS only). Returns 0 or an errno. */
   int (*start)(struct engine *engine, uint32_t w, lua_State *L, int job);
-  /* Ends worker `w` at once (CAN_KILL) or gives it up (CAN_ABANDON). Returns 0, or an errno when it can't be done
-   (EBUSY: too many were given up and have not ended). */
+  /* Ends worker `w` at once (CAN_KILL) or gives it up (CAN_ABANDON). Returns 0, or an errno when it can't be done. */
   int (*kill)(struct engine *engine, uint32_t w);
   /* Has worker `w` ended? Then *status is as from wait(2). */
   bool (*ended)(struct engine *engine, uint32_t w, int *status);

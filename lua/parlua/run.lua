@@ -159,7 +159,7 @@ function M.forget_interrupt() interrupted = nil end
 ---@param given? {job_options: table, pool: table}
 function M.open(f, arguments, call_options, keep, given)
   given = given or {}
-  if interrupted and not given.after_interrupt then error("interrupted", 0) end
+  if interrupted and not given.after_interrupt then error("the program was interrupted by " .. interrupted, 0) end
   if type(f) ~= "function" then
     local meta = getmetatable(f)
     if type(meta) ~= "table" or type(meta.__call) ~= "function" then
