@@ -71,6 +71,15 @@ describe("parlua.each", function()
       assert.equal(20000, summary.returned)
     end)
 
+    it("runs each task once, however its chunks are cut for idle workers", function()
+      local list = {}
+      for i = 1, 20000 do list[i] = i end
+      for _ = 1, 40 do
+        local _, summary = parlua.each(function(x) return x end, list, with())
+        assert.equal(20000, summary.tasks)
+      end
+    end)
+
     it("reports every failing task exactly once when all of 100000 fail", function()
       local failures, summary = parlua.each(function(i) error(i, 0) end, parlua.range(1e5), with())
       assert.equal(1e5, #failures)

@@ -242,7 +242,7 @@ describe("the process engine", function()
 
   it("with a memory limit fails the task that needs more, and runs the others", function()
     local failure = only_failure(3, 8, function()
-      local t = {}
+      local t = {} -- luacheck: ignore 241
       for k = 1, 1e9 do t[k] = ("x"):rep(1e6) .. k end
     end, { memory = "100M" })
     assert.equal("memory", failure.kind)
@@ -315,7 +315,7 @@ describe("the process engine", function()
       step(stream)
       stream:close()
       no_children()
-      for _ in parlua.imap(function(x) return x end, parlua.range(1e9), with()) do break end
+      for _ in parlua.imap(function(x) return x end, parlua.range(1e9), with()) do break end -- luacheck: ignore 512
       step, stream = nil, nil -- luacheck: ignore 311
       collectgarbage()
       collectgarbage()

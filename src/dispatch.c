@@ -734,8 +734,13 @@ static bool cut(struct dispatch *d)
   double keep = at + floor((work->last - at) / 2);
   slot_set_limit(slot, work->place, keep);
   membarrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
+  bool is_queued = slot_is_queued(slot, work->place);
   current = slot_current(slot);
-  if (current > keep) keep = current;
+  if (!is_queued && (current < work->first || current > work->last)) { /* it has just ended, perhaps all of it */
+    slot_set_limit(slot, work->place, work->last);
+    return false;
+  }
+  if (!is_queued && current > keep) keep = current;
   if (keep >= work->last) return false;
   again(d, keep + 1, work->last, work, work->attempt, 0);
   work->last = keep;

@@ -129,6 +129,11 @@ bool slot_revoke(struct slot *slot, uint32_t place)
                                      __ATOMIC_SEQ_CST);
 }
 
+bool slot_is_queued(struct slot *slot, uint32_t place)
+{
+  return __atomic_load_n(&slot_in_block(slot, place)->claim, __ATOMIC_SEQ_CST) == CLAIM_QUEUED;
+}
+
 double slot_current(const struct slot *slot)
 {
   double current;

@@ -39,6 +39,8 @@ uint32_t channel_filled(const struct channel *channel); /* blocks published and 
 bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, uint32_t *place);
 /* Coordinator: takes the message at `place` back before the worker begins it; false when it is too late. */
 bool slot_revoke(struct slot *slot, uint32_t place);
+/* Coordinator: is the message at `place` one that the worker has not begun? */
+bool slot_is_queued(struct slot *slot, uint32_t place);
 /* Coordinator: the task that the worker is in, ordered after what was seen before. */
 double slot_current(const struct slot *slot);
 void slot_set_limit(struct slot *slot, uint32_t place, double last);

@@ -69,10 +69,12 @@ end
 
 local idle = {} -- engine name .. workers -> list of engines that are open and not in use
 local in_use = {} -- engines of runs that are not closed: a stream that is collected gives its engine back, open
+-- luacheck: ignore 241/in_use
 
 local function take_engine(name, workers, memory)
-  local key, engine, message = name .. workers, nil, nil
+  local key = name .. workers
   local list = idle[key]
+  local engine, message
   if list and #list > 0 and not memory then
     engine = table.remove(list)
   else
