@@ -35,7 +35,8 @@ describe("parlua.each", function()
     end)
 
     it("keeps no results, whatever the function returns", function()
-      local failures, summary, more = parlua.each(function(i) return i, ("x"):rep(1000), io.stdout, coroutine.create(print) end,
+      local failures, summary, more = parlua.each(function(i) return i, ("x"):rep(1000), io.stdout,
+        coroutine.create(print) end,
         parlua.range(2000), with())
       assert.same({}, failures) -- nothing is sent, so nothing is unsendable
       assert.equal(2000, summary.returned)
@@ -74,7 +75,7 @@ describe("parlua.each", function()
     it("runs each task once, however its chunks are cut for idle workers", function()
       local list = {}
       for i = 1, 20000 do list[i] = i end
-      for _ = 1, 40 do
+      for _ = 1, 20 do
         local _, summary = parlua.each(function(x) return x end, list, with())
         assert.equal(20000, summary.tasks)
       end

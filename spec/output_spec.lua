@@ -103,7 +103,8 @@ describe("what tasks print", function()
     end)
 
     it("keeps a line that is longer than any buffer complete", function()
-      local result = run_script(engine, [[parlua.each(function() print(("x"):rep(1000000)) end, { 1 }, { workers = 1 })]])
+      local result = run_script(engine, [[parlua.each(function() print(("x"):rep(1000000)) end, { 1 },
+        { workers = 1 })]])
       assert.is_true(("x"):rep(1000000) .. "\n" == result.stdout)
     end)
 
@@ -175,7 +176,8 @@ describe("what tasks print", function()
           local parlua = require 'parlua'
           parlua.each(function(i) print("line", i) end, parlua.range(1e9))
         ]])
-        result = helper.run(("%s --engine %s -n 2 script.lua | head -1 | wc -l"):format(helper.quote(helper.parlua), engine),
+        result = helper.run(("%s --engine %s -n 2 script.lua | head -1 | wc -l"):format(helper.quote(helper.parlua),
+          engine),
           { directory = directory })
       end)
       assert.equal("1", result.stdout:match("%d+"))

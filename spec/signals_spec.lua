@@ -12,7 +12,8 @@ describe("a signal", function()
   before_each(function() directory = helper.new_directory() end)
   after_each(function() helper.remove(directory) end)
 
-  --- Runs a script in the foreground (a shell makes what it runs in the background deaf to SIGINT) and sends it signals: a list of
+  --- Runs a script in the foreground (a shell makes what it runs in the background deaf to SIGINT) and sends it
+  -- signals: a list of
   --- { the name of a file to wait for, a signal }. The script may read the name of this directory as `...`.
   local function run_with_signals(engine, signals, text, options)
     options = options or {}
@@ -29,7 +30,8 @@ describe("a signal", function()
     ]] .. text)
     local sender = {}
     for k, signal in ipairs(signals) do
-      sender[k] = ("n=0; while [ ! -e %s ] && [ $n -lt 3000 ]; do n=$((n+1)); sleep 0.01; done; kill -%s $(cat pid);"):format(
+      sender[k] = ("n=0; while [ ! -e %s ] && [ $n -lt 3000 ]; do n=$((n+1)); sleep 0.01; done; "
+        .. "kill -%s $(cat pid);"):format(
         signal[1], signal[2])
     end
     return helper.run(("{ %s } & sh -c 'echo $$ >pid; exec \"$@\"' sh %s --engine %s -n 2 %s"):format(
@@ -49,7 +51,8 @@ describe("a signal", function()
 
   helper.for_each_engine(function(engine)
     for _, signal in ipairs { "INT", "TERM" } do
-      it("SIG" .. signal .. " ends a call, which returns what is done; the program goes on and ends with " .. exit[signal], function()
+      it("SIG" .. signal .. " ends a call, which returns what is done; the program goes on and ends with " ..
+        exit[signal], function()
         local result = run_with_signals(engine, { { "running", signal } }, [[
           local results, failures, summary = parlua.map(function(i)
             if i == 3000 then touch("running") end
@@ -61,7 +64,8 @@ describe("a signal", function()
           for _, failure in ipairs(failures) do assert(failure.kind == "cancelled") end
           print(#failures <= 2, parlua.interrupted())
         ]])
-        assert.equal(("1\t2\t10000000\tSIG%s\ttrue\ttrue\ntrue\tSIG%s\n"):format(signal, signal), result.stdout, result.stderr)
+        assert.equal(("1\t2\t10000000\tSIG%s\ttrue\ttrue\ntrue\tSIG%s\n"):format(signal, signal), result.stdout,
+          result.stderr)
         assert.equal("", result.stderr)
         assert.equal(exit[signal], result.status)
       end)
@@ -113,7 +117,8 @@ describe("a signal", function()
     end)
   end)
 
-  -- The serial engine runs tasks in the program's own state, where nothing but a second signal ends one that never returns.
+  -- The serial engine runs tasks in the program's own state, where nothing but a second signal ends one that never
+  -- returns.
   helper.for_each_engine(function(engine)
     it("ends tasks that never return, and leaves no process", function()
       local result = run_with_signals(engine, { { "worker1", "INT" } }, [[
@@ -125,7 +130,8 @@ describe("a signal", function()
         print(summary.interrupted, summary.returned, summary.failed + summary.cancelled)
       ]])
       assert.equal(130, result.status)
-      assert.truthy(result.stdout:find("1\tcancelled\tthe run was cancelled\n", 1, true), result.stdout .. result.stderr)
+      assert.truthy(result.stdout:find("1\tcancelled\tthe run was cancelled\n", 1, true), result.stdout ..
+        result.stderr)
       assert.truthy(result.stdout:find("SIGINT\t0\t5\n$"), result.stdout .. result.stderr)
       for name in lfs.dir(directory) do
         if name:find("^worker%d$") then assert.is_false(is_alive(tonumber(helper.read(directory .. "/" .. name)))) end
@@ -206,7 +212,8 @@ describe("a signal", function()
       end, parlua.range(10), { engine = "process", workers = 2 })
       print(results[5], summary.interrupted)
     ]])
-    local result = helper.run(("trap '' INT; %s script.lua"):format(helper.quote(helper.parlua)), { directory = directory })
+    local result = helper.run(("trap '' INT; %s script.lua"):format(helper.quote(helper.parlua)),
+      { directory = directory })
     assert.equal("5\tnil\n", result.stdout, result.stderr)
     assert.equal(0, result.status)
   end)

@@ -1,7 +1,8 @@
 local helper = require "spec.helper"
 local parlua = require "parlua"
 
--- What only threads promise: workers that stay warm, functions that cross between states, and an end of what can't be stopped.
+-- What only threads promise: workers that stay warm, functions that cross between states, and an end of what can't be
+-- stopped.
 describe("the threads engine", function()
   local function with(options)
     options = options or {}
@@ -30,7 +31,8 @@ describe("the threads engine", function()
     assert.same({ 1, nil, 3, n = 3 }, results)
     assert.equal(1, #failures)
     assert.equal("error", failures[1].kind)
-    assert.truthy(failures[1].message:find("os.exit: a task of the threads engine cannot end the program"), failures[1].message)
+    assert.truthy(failures[1].message:find("os.exit: a task of the threads engine cannot end the program"),
+      failures[1].message)
   end)
 
   it("makes os.exit an error also where the function holds it as an upvalue", function()
@@ -76,10 +78,15 @@ describe("the threads engine", function()
     it("with modules that it requires, by name, once in each worker", function()
       local result = run_script([[
         local tool = require "tool"
-        local results = parlua.map(function(x) return tool.double(x) + tool.loads() + require("other").one end, parlua.range(20))
+        local results = parlua.map(function(x) return tool.double(x) + tool.loads() + require("other").one end,
+          parlua.range(20))
         print(table.concat(results, " "), tool.loads())
       ]], { modules = {
-        tool = "local loads = (_G.loads or 0) + 1; _G.loads = loads; return { double = function(x) return 2 * x end, loads = function() return loads end }",
+        tool = [[
+          local loads = (_G.loads or 0) + 1
+          _G.loads = loads
+          return { double = function(x) return 2 * x end, loads = function() return loads end }
+        ]],
         other = "return { one = 1 }",
       } })
       local expected = {}
@@ -191,7 +198,8 @@ describe("the threads engine", function()
       print(results.n, results[3], results[4], results[12], summary.returned)
       print(table.concat(parlua.map(function(x) return -x end, { 1, 2, 3 }), " "))
     ]])
-    assert.equal("1\t4\ttimeout\tthe task took more than 0.2 s\t4\n12\t3\tnil\t12\t11\n-1 -2 -3\n", result.stdout, result.stderr)
+    assert.equal("1\t4\ttimeout\tthe task took more than 0.2 s\t4\n12\t3\tnil\t12\t11\n-1 -2 -3\n", result.stdout,
+      result.stderr)
     assert.equal(0, result.status)
   end)
 
@@ -216,14 +224,16 @@ describe("the threads engine", function()
       print(ok, message)
     ]])
     assert.truthy(result.stdout:find(
-      "^false\tthe threads engine cannot .*too many tasks are over their time limit and cannot be stopped in threads; " ..
+      "^false\tthe threads engine cannot .*too many tasks are over their time limit and cannot be " ..
+      "stopped in threads; " ..
       "use engine = \"process\""), result.stdout .. result.stderr)
     assert.equal(0, result.status)
   end)
 
   it("ends with the program also while a task runs that never ends", function()
     local result = run_script([[
-      pcall(parlua.map, function(i) if i == 1 then error("stop") end while true do end end, { 1, 2 }, { on_error = "halt", chunk = 1 })
+      pcall(parlua.map, function(i) if i == 1 then error("stop") end while true do end end, { 1, 2 },
+        { on_error = "halt", chunk = 1 })
       print("end")
     ]])
     assert.equal("end\n", result.stdout, result.stderr)

@@ -68,8 +68,8 @@ end
 -- ---- warm engines ----
 
 local idle = {} -- engine name .. workers -> list of engines that are open and not in use
-local in_use = {} -- engines of runs that are not closed: a stream that is collected gives its engine back, open
--- luacheck: ignore 241/in_use
+-- Engines of runs that are not closed: a stream that is collected gives its engine back, open.
+local in_use = {} -- luacheck: ignore 241
 
 local function take_engine(name, workers, memory)
   local key = name .. workers
