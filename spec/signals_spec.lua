@@ -59,8 +59,8 @@ describe("a signal", function()
             local x = 0
             for k = 1, i > 3000 and 1e5 or 1 do x = x + k end
             return i
-          end, parlua.range(1e7))
-          print(results[1], results[2], results.n, summary.interrupted, summary.cancelled > 0, summary.tasks >= 2990)
+          end, parlua.range(1e7), { workers = 1 })
+          print(results[1], results[2], results.n, summary.interrupted, summary.cancelled > 0, summary.tasks >= 2999)
           for _, failure in ipairs(failures) do assert(failure.kind == "cancelled") end
           print(#failures <= 2, parlua.interrupted())
         ]])
@@ -80,10 +80,10 @@ describe("a signal", function()
         local last = 0
         for i in step, stream do
           if i == 1000 then touch("running") end
-          assert(i == last + 1)
+          assert(i > last) -- what was cut off leaves gaps
           last = i
         end
-        print(last >= 1000, stream:summary().interrupted)
+        print(last > 0, stream:summary().interrupted)
       ]])
       assert.equal("true\tSIGINT\n", result.stdout, result.stderr)
       assert.equal(130, result.status)
