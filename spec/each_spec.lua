@@ -35,7 +35,8 @@ describe("parlua.each", function()
     end)
 
     it("keeps no results, whatever the function returns", function()
-      local failures, summary, more = parlua.each(function(i) return i, ("x"):rep(1000), io.stdout, coroutine.create(print) end,
+      local failures, summary, more = parlua.each(function(i) return i, ("x"):rep(1000), io.stdout,
+        coroutine.create(print) end,
         parlua.range(2000), with())
       assert.same({}, failures) -- nothing is sent, so nothing is unsendable
       assert.equal(2000, summary.returned)
@@ -69,6 +70,15 @@ describe("parlua.each", function()
         for i = 1, 20000 do coroutine.yield(i) end
       end), with())
       assert.equal(20000, summary.returned)
+    end)
+
+    it("runs each task once, however its chunks are cut for idle workers", function()
+      local list = {}
+      for i = 1, 20000 do list[i] = i end
+      for _ = 1, 20 do
+        local _, summary = parlua.each(function(x) return x end, list, with())
+        assert.equal(20000, summary.tasks)
+      end
     end)
 
     it("reports every failing task exactly once when all of 100000 fail", function()

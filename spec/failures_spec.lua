@@ -167,7 +167,8 @@ describe("a failure", function()
           for _, failure in ipairs(failures) do print(failure.index, failure.kind, failure.message, #failure.args) end
         ]])
         local result = helper.run_parlua(("--engine %s -n 2 %s"):format(engine, script))
-        assert.equal("1\tnil\t3\tnil\t5\t2\n2\tmemory\tnot enough memory\t1\n4\tmemory\tnot enough memory\t1\n", result.stdout,
+        assert.equal("1\tnil\t3\tnil\t5\t2\n2\tmemory\tnot enough memory\t1\n4\tmemory\tnot enough memory\t1\n",
+          result.stdout,
           result.stderr)
         assert.equal(0, result.status)
       end)
@@ -188,7 +189,8 @@ describe("a failure", function()
       for _, failure in ipairs(failures) do assert.equal("unsendable", failure.kind) end
       assert.equal("cannot send result.handles[1]: userdata (FILE*)", failures[1].message)
       assert.equal("cannot send result: a coroutine", failures[2].message)
-      assert.truthy(failures[3].message:find("^cannot send upvalue 'log' of function at .*failures_spec.lua:%d+: userdata %(FILE%*%)$"),
+      assert.truthy(failures[3].message:find("^cannot send upvalue 'log' of function at .*failures_spec.lua:%d+: "
+        .. "userdata %(FILE%*%)$"),
         failures[3].message)
     end)
 
@@ -419,7 +421,8 @@ describe("a failure", function()
         helper.with_directory(function(directory)
           local path = helper.write(directory .. "/lines", "l1\nl2\nl3\nl4\nl5\n")
           local try = stubborn(directory, 2)
-          assert.same({}, (parlua.each(function(line) try(line:sub(2) + 0) end, parlua.lines(path), with { retries = 1 })))
+          assert.same({}, (parlua.each(function(line) try(line:sub(2) + 0) end, parlua.lines(path),
+            with { retries = 1 })))
           for i = 1, 5 do assert.equal("xx", helper.read(directory .. "/" .. i)) end
         end)
       end)
@@ -442,7 +445,8 @@ describe("a failure", function()
       for i = 1, 3e4 do
         if i % 3 ~= 0 then
           k = k + 1
-          if failures[k].index ~= i or failures[k].value ~= i or results[i] ~= nil then assert.equal(i, failures[k].index) end
+          if failures[k].index ~= i or failures[k].value ~= i or results[i] ~= nil then assert.equal(i,
+            failures[k].index) end
         elseif results[i] ~= i then
           assert.equal(i, results[i])
         end
@@ -462,7 +466,8 @@ describe("a failure", function()
       refused("^cannot send upvalue 'log' of function at .*failures_spec.lua:%d+: userdata %(FILE%*%)$",
         function() log:write("x") end, { 1 })
       local state = { parts = { coroutine.create(print) } }
-      refused("^cannot send upvalue 'state'%.parts%[1%] of function at .*: a coroutine", function() return state.parts end, { 1 })
+      refused("^cannot send upvalue 'state'%.parts%[1%] of function at .*: a coroutine",
+        function() return state.parts end, { 1 })
       log:close()
     end)
 

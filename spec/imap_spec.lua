@@ -74,7 +74,8 @@ describe("parlua.imap", function()
 
     it("gives all results of a task that returns several, nil among them", function()
       local rows = {}
-      for i, a, b, c in parlua.imap(function(x) return x, nil, "c" .. x end, { 1, 2 }, with()) do rows[i] = { a, b, c } end
+      for i, a, b, c in parlua.imap(function(x) return x, nil, "c" .. x end, { 1, 2 }, with()) do rows[i] = { a, b,
+        c } end
       assert.same({ { 1, nil, "c1" }, { 2, nil, "c2" } }, rows)
       local counts = {}
       local step = parlua.imap(function(n) return unpack({ 1, 2, 3, 4 }, 1, n) end, { 0, 1, 2, 4 }, with())
@@ -86,7 +87,8 @@ describe("parlua.imap", function()
 
     it("gives nil, true, false, text and tables", function()
       local rows = {}
-      for i, x in parlua.imap(function(i) return ({ true, false, nil, "text", { 5 } })[i] end, parlua.range(5), with()) do
+      for i, x in parlua.imap(function(i) return ({ true, false, nil, "text", { 5 } })[i] end, parlua.range(5),
+        with()) do
         rows[i] = { x }
       end
       assert.same({ { true }, { false }, {}, { "text" }, { { 5 } } }, rows)

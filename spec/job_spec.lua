@@ -104,7 +104,7 @@ describe("a job", function()
     end)
 
     it("stops at the first failure with --halt, with the task's traceback", function()
-      local result = run(SQUARES, on .. "--halt job.lua 1 100000")
+      local result = run(SQUARES, on .. "-n 1 --halt job.lua 1 100000")
       assert.equal(1, result.status, shown(result))
       assert.truthy(result.stderr:find("task 5 (5) failed: error: ", 1, true), shown(result))
       assert.truthy(result.stderr:find("stack traceback:", 1, true), shown(result))

@@ -29,7 +29,8 @@ describe("parlua.map", function()
 
     it("gives results of every type that can cross", function()
       local shared = { "shared" }
-      local arguments = { 1.5, -0.0, 1 / 0, 0 / 0, true, false, "", "text\0with\0zeros", ("long"):rep(1000), { a = { b = { 1, 2, 3 } } },
+      local arguments = { 1.5, -0.0, 1 / 0, 0 / 0, true, false, "", "text\0with\0zeros", ("long"):rep(1000),
+        { a = { b = { 1, 2, 3 } } },
         { shared, shared } }
       local results = parlua.map(function(x) return x end, arguments, with())
       assert.equal(#arguments, results.n)
@@ -146,7 +147,8 @@ describe("parlua.map", function()
       expected.n = 500
       for _, workers in ipairs { 1, 2, 5 } do
         for _, chunk in ipairs { 1, 3, 499, 500, 10000 } do
-          assert.same(expected, (parlua.map(function(i) return i % 11 == 0 and "word " .. i or i + 0.5 end, parlua.range(500),
+          assert.same(expected, (parlua.map(function(i) return i % 11 == 0 and "word " .. i or i + 0.5 end,
+            parlua.range(500),
             with { workers = workers, chunk = chunk })))
         end
       end
@@ -170,7 +172,8 @@ describe("parlua.map", function()
 
     it("gives the function its upvalues", function()
       local factor, words = 10, { "a", "b", "c" }
-      assert.same({ "10a", "20b", "30c", n = 3 }, (parlua.map(function(i) return factor * i .. words[i] end, parlua.range(3), with())))
+      assert.same({ "10a", "20b", "30c", n = 3 }, (parlua.map(function(i) return factor * i .. words[i] end,
+        parlua.range(3), with())))
     end)
 
     it("runs recursive functions, also ones that call each other", function()
@@ -188,14 +191,16 @@ describe("parlua.map", function()
           if j == 2 then error("inner " .. i) end
           return 10 * i + j
         end, parlua.range(3))
-        return { inner[1], inner[2], inner[3], summary.engine, failures[1].message:match("inner %d"), #failures, inner.n }
+        return { inner[1], inner[2], inner[3], summary.engine, failures[1].message:match("inner %d"), #failures,
+          inner.n }
       end, parlua.range(3), with())
       for i = 1, 3 do assert.same({ 10 * i + 1, nil, 10 * i + 3, "serial", "inner " .. i, 1, 3 }, results[i]) end
     end)
 
     it("runs a call inside a task serially also where it asks for another engine", function()
       local results = parlua.map(function(i)
-        local inner, _, summary = parlua.map(function(j) return i + j end, { 1, 2 }, { engine = "threads", workers = 4 })
+        local inner, _, summary = parlua.map(function(j) return i + j end, { 1, 2 }, { engine = "threads",
+          workers = 4 })
         return { inner[1], inner[2], summary.engine }
       end, { 10, 20 }, with())
       assert.same({ { 11, 12, "serial" }, { 21, 22, "serial" }, n = 2 }, results)
@@ -204,7 +209,7 @@ describe("parlua.map", function()
     it("goes on with a task after a nested call, whose failures are not the task's", function()
       local results, failures = parlua.map(function(i)
         parlua.each(function() error("nested") end, parlua.range(3))
-        for _ in parlua.imap(function(x) return x end, parlua.range(100)) do break end
+        for _ in parlua.imap(function(x) return x end, parlua.range(100)) do break end -- luacheck: ignore 512
         if i == 2 then error("own") end
         return i
       end, parlua.range(3), with())
@@ -253,7 +258,8 @@ describe("parlua.map", function()
 
     it("calls the given function for progress", function()
       local events = {}
-      parlua.map(square, parlua.range(10), with { progress = function(name, data) events[#events + 1] = { name, data } end })
+      parlua.map(square, parlua.range(10), with { progress = function(name, data) events[#events + 1] = { name,
+        data } end })
       assert.equal("start", events[1][1])
       assert.equal(10, events[1][2].tasks)
       assert.equal("finish", events[#events][1])

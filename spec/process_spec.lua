@@ -10,7 +10,8 @@ void abort(void);
 unsigned int usleep(unsigned int microseconds);
 ]]
 
--- What only processes promise: a worker that dies, hangs or grows costs one failure, and the function sees all that the script has.
+-- What only processes promise: a worker that dies, hangs or grows costs one failure, and the function sees all that
+-- the script has.
 describe("the process engine", function()
   local SIGKILL = 9
 
@@ -91,7 +92,8 @@ describe("the process engine", function()
     it("touches memory that is not its own", function()
       local failure = only_failure(7, 20, function() ffi.cast("int *", 16)[0] = 1 end)
       assert.equal("crash", failure.kind)
-      assert.truthy(failure.message:find("SIGSEGV", 1, true) or failure.message:find("exited with status 1", 1, true), failure.message)
+      assert.truthy(failure.message:find("SIGSEGV", 1, true) or failure.message:find("exited with status 1", 1, true),
+        failure.message)
       assert.equal(1, failure.attempts)
       assert.is_true(failure.worker == 1 or failure.worker == 2)
     end)
@@ -230,7 +232,8 @@ describe("the process engine", function()
 
     it("does not count the time in which a slow consumer holds a task up", function()
       local count = 0
-      local step, stream = parlua.imap(function(i) return ("x"):rep(100000) .. i end, parlua.range(40), with { timeout = 0.2, chunk = 40 })
+      local step, stream = parlua.imap(function(i) return ("x"):rep(100000) .. i end, parlua.range(40),
+        with { timeout = 0.2, chunk = 40 })
       for _ in step, stream do
         count = count + 1
         if count == 1 then ffi.C.usleep(500000) end
@@ -242,7 +245,7 @@ describe("the process engine", function()
 
   it("with a memory limit fails the task that needs more, and runs the others", function()
     local failure = only_failure(3, 8, function()
-      local t = {}
+      local t = {} -- luacheck: ignore 241
       for k = 1, 1e9 do t[k] = ("x"):rep(1e6) .. k end
     end, { memory = "100M" })
     assert.equal("memory", failure.kind)
@@ -266,7 +269,8 @@ describe("the process engine", function()
       file:seek("set")
       local step = coroutine.wrap(function() coroutine.yield("yielded") end)
       local array = ffi.new("double[3]", 1, 2, 3)
-      local results = parlua.map(function() return { file:read("*a"), step(), array[2] } end, { 1 }, with { workers = 1 })
+      local results = parlua.map(function() return { file:read("*a"), step(), array[2] } end, { 1 },
+        with { workers = 1 })
       assert.same({ { "content", "yielded", 3 }, n = 1 }, results)
       file:close()
     end)
@@ -278,7 +282,8 @@ describe("the process engine", function()
     end)
 
     it("also arguments that can't be sent, as far as they stand in a list", function()
-      local results, failures = parlua.map(function(file) return io.type(file) end, { io.tmpfile(), io.tmpfile() }, with())
+      local results, failures = parlua.map(function(file) return io.type(file) end, { io.tmpfile(), io.tmpfile() },
+        with())
       assert.same({}, failures)
       assert.same({ "file", "file", n = 2 }, results)
     end)
@@ -315,7 +320,7 @@ describe("the process engine", function()
       step(stream)
       stream:close()
       no_children()
-      for _ in parlua.imap(function(x) return x end, parlua.range(1e9), with()) do break end
+      for _ in parlua.imap(function(x) return x end, parlua.range(1e9), with()) do break end -- luacheck: ignore 512
       step, stream = nil, nil -- luacheck: ignore 311
       collectgarbage()
       collectgarbage()
@@ -377,9 +382,11 @@ describe("the process engine", function()
   end)
 
   it("gives up with a clear error when workers end as soon as they begin", function()
-    local ok, message = pcall(parlua.map, function(x) return x end, { 1, 2, 3 }, with { init = function() os.exit(4) end })
+    local ok, message = pcall(parlua.map, function(x) return x end, { 1, 2, 3 },
+      with { init = function() os.exit(4) end })
     assert.is_false(ok)
-    assert.truthy(tostring(message):find("the process engine cannot start workers: they end as soon as they begin"), tostring(message))
+    assert.truthy(tostring(message):find("the process engine cannot start workers: they end as soon as they begin"),
+      tostring(message))
     assert.same({}, children_of(ffi.C.getpid()))
   end)
 

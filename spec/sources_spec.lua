@@ -12,7 +12,8 @@ describe("arguments from", function()
 
     --- The arguments of every task, as a list of lists with `n`.
     local function tasks_of(arguments, options)
-      local results, failures = parlua.map(function(...) return { n = select("#", ...), ... } end, arguments, with(options))
+      local results, failures = parlua.map(function(...) return { n = select("#", ...), ... } end, arguments,
+        with(options))
       assert.same({}, failures)
       results.n = nil
       return results
@@ -30,8 +31,10 @@ describe("arguments from", function()
 
     describe("a range", function()
       it("counts as a numeric for does", function()
-        for _, limits in ipairs { { 1, 10 }, { 0, 0 }, { 5, 1 }, { -3, 3 }, { 10, 1, -3 }, { 1, 10, 4 }, { 0, 1, 0.25 }, { 1, 2, 0.3 },
-                                  { 3, -1, -0.5 }, { 1, 5, -1 }, { 2.5, 6 }, { -0.5, 0.5, 0.1 }, { 1e15, 1e15 + 3 }, { 0, 100, 33 } } do
+        for _, limits in ipairs { { 1, 10 }, { 0, 0 }, { 5, 1 }, { -3, 3 }, { 10, 1, -3 }, { 1, 10, 4 }, { 0, 1,
+          0.25 }, { 1, 2, 0.3 },
+                                  { 3, -1, -0.5 }, { 1, 5, -1 }, { 2.5, 6 }, { -0.5, 0.5, 0.1 }, { 1e15, 1e15 + 3 },
+                                    { 0, 100, 33 } } do
           local expected = {}
           for x = limits[1], limits[2], limits[3] or 1 do expected[#expected + 1] = x end
           local values = values_of(parlua.range(unpack(limits)))
@@ -88,7 +91,8 @@ describe("arguments from", function()
 
     describe("a product", function()
       it("gives every combination, the last part varying fastest", function()
-        assert.same({ { 1, "a", n = 2 }, { 1, "b", n = 2 }, { 2, "a", n = 2 }, { 2, "b", n = 2 }, { 3, "a", n = 2 }, { 3, "b", n = 2 } },
+        assert.same({ { 1, "a", n = 2 }, { 1, "b", n = 2 }, { 2, "a", n = 2 }, { 2, "b", n = 2 }, { 3, "a", n = 2 },
+          { 3, "b", n = 2 } },
           tasks_of(parlua.product(parlua.range(3), { "a", "b" })))
         local expected = {}
         for x = 1, 3 do
@@ -96,7 +100,8 @@ describe("arguments from", function()
             for z = -1, -2, -1 do expected[#expected + 1] = { x, y, z, n = 3 } end
           end
         end
-        assert.same(expected, tasks_of(parlua.product(parlua.range(3), parlua.range(10, 40, 10), parlua.range(-1, -2, -1))))
+        assert.same(expected, tasks_of(parlua.product(parlua.range(3), parlua.range(10, 40, 10), parlua.range(-1, -2,
+          -1))))
       end)
 
       it("of one part is that part; of an empty part is empty", function()
@@ -131,7 +136,8 @@ describe("arguments from", function()
     describe("a zip", function()
       it("goes through its parts in step, as far as the shortest", function()
         assert.same({ { 1, "a", n = 2 }, { 2, "b", n = 2 } }, tasks_of(parlua.zip(parlua.range(100), { "a", "b" })))
-        assert.same({ { 1, 10, n = 2 }, { 2, 20, n = 2 }, { 3, 30, n = 2 } }, tasks_of(parlua.zip(parlua.range(3), parlua.range(10, 90, 10))))
+        assert.same({ { 1, 10, n = 2 }, { 2, 20, n = 2 }, { 3, 30, n = 2 } }, tasks_of(parlua.zip(parlua.range(3),
+          parlua.range(10, 90, 10))))
         assert.same({}, tasks_of(parlua.zip(parlua.range(3), {})))
       end)
 
@@ -211,9 +217,11 @@ describe("arguments from", function()
 
       it("that raises at its first step ends the call before any work", function()
         local called = false
-        local ok, message = pcall(parlua.map, function() called = true end, function() error("cannot open the list") end, with())
+        local ok, message = pcall(parlua.map, function() called = true end,
+          function() error("cannot open the list") end, with())
         assert.is_false(ok)
-        assert.truthy(tostring(message):find("arguments: .*sources_spec.lua:%d+: cannot open the list"), tostring(message))
+        assert.truthy(tostring(message):find("arguments: .*sources_spec.lua:%d+: cannot open the list"),
+          tostring(message))
         assert.is_false(called)
       end)
 
@@ -304,7 +312,8 @@ describe("arguments from", function()
     describe("files", function()
       it("gives the paths that a pattern matches, sorted, without directories", function()
         helper.with_directory(function(directory)
-          for _, name in ipairs { "b.txt", "a.txt", "c.md", ".hidden.txt" } do helper.write(directory .. "/" .. name, "") end
+          for _, name in ipairs { "b.txt", "a.txt", "c.md", ".hidden.txt" } do helper.write(directory .. "/" .. name,
+            "") end
           lfs.mkdir(directory .. "/d.txt")
           assert.same({ directory .. "/a.txt", directory .. "/b.txt" }, values_of(parlua.files(directory .. "/*.txt")))
           assert.same({ directory .. "/a.txt", directory .. "/b.txt", directory .. "/c.md" },
@@ -324,7 +333,8 @@ describe("arguments from", function()
           assert.same({ directory .. "/one/in.c", directory .. "/one/two/deep.c", directory .. "/top.c" },
             values_of(parlua.files(directory .. "/**/*.c")))
           assert.same({ directory .. "/one/two/deep.c" }, values_of(parlua.files(directory .. "/**/two/*.c")))
-          assert.same({ directory .. "/one/in.c", directory .. "/one/two/deep.c" }, values_of(parlua.files(directory .. "/one/**/*.c")))
+          assert.same({ directory .. "/one/in.c", directory .. "/one/two/deep.c" }, values_of(parlua.files(directory ..
+            "/one/**/*.c")))
           assert.equal(4, #values_of(parlua.files(directory .. "/**")))
         end)
       end)
@@ -350,7 +360,8 @@ describe("arguments from", function()
     end)
 
     it("a product or zip of something that has no length", function()
-      refused("product: part 2 must be a list, a range, a product or a zip, got function", parlua.product, { 1 }, ipairs)
+      refused("product: part 2 must be a list, a range, a product or a zip, got function", parlua.product, { 1 },
+        ipairs)
       refused("zip: part 1 must be .*, got number", parlua.zip, 5)
       refused("zip: part 1 must be .*, got iterator", parlua.zip, parlua.iterate(ipairs {}))
       refused("product: at least one part", parlua.product)

@@ -98,7 +98,8 @@ describe("text from", function()
         for i = 1, 30000 do lines[i] = ("%d %s"):format(i, ("w"):rep(i % 50)) end
         assert.same(lines, pieces_of(parlua.lines(file_with(table.concat(lines, "\n")))))
         local count = 0
-        for i, line in parlua.imap(function(line) return line end, parlua.lines(file_with(table.concat(lines, "\n"))), with()) do
+        for i, line in parlua.imap(function(line) return line end, parlua.lines(file_with(table.concat(lines, "\n"))),
+          with()) do
           count = count + 1
           if lines[i] ~= line then assert.equal(lines[i], line) end
         end
@@ -108,7 +109,8 @@ describe("text from", function()
       it("names the line of a task that fails", function()
         local path = file_with("good\nbad\r\ngood\nbad2")
         for _, chunk in ipairs { false, 1, 3 } do
-          local _, failures = parlua.map(function(line) if line:find("bad") then error("bad line") end end, parlua.lines(path),
+          local _, failures = parlua.map(function(line) if line:find("bad") then error("bad line") end end,
+            parlua.lines(path),
             with { chunk = chunk or nil })
           assert.equal(2, #failures)
           assert.equal(2, failures[1].index)
@@ -120,7 +122,8 @@ describe("text from", function()
 
       it("reads a FIFO as a stream", function()
         local text = {}
-        for i = 1, 5000 do text[i] = "line " .. i .. (i % 7 == 0 and "\r" or "") .. (i % 100 == 0 and ("x"):rep(5000) or "") end
+        for i = 1, 5000 do text[i] = "line " .. i .. (i % 7 == 0 and "\r" or "") .. (i % 100 == 0 and ("x"):rep(5000)
+          or "") end
         text = table.concat(text, "\n")
         local path = file_with(text)
         local fifo = directory .. "/fifo" .. engine
@@ -143,9 +146,11 @@ describe("text from", function()
           local results = parlua.map(string.upper, parlua.lines("-"))
           print(results.n, table.concat(results, "|", 1, results.n))
         ]])
-        local result = helper.run_parlua(("--engine %s -n 2 %s"):format(engine, script), { stdin = "one\ntwo\n\nthree" })
+        local result = helper.run_parlua(("--engine %s -n 2 %s"):format(engine, script),
+          { stdin = "one\ntwo\n\nthree" })
         assert.equal("4\tONE|TWO||THREE\n", result.stdout, result.stderr)
-        result = helper.run(("printf 'a\\nb' | %s --engine %s -n 2 %s"):format(helper.quote(helper.parlua), engine, script))
+        result = helper.run(("printf 'a\\nb' | %s --engine %s -n 2 %s"):format(helper.quote(helper.parlua), engine,
+          script))
         assert.equal("2\tA|B\n", result.stdout, result.stderr)
       end)
 
@@ -189,7 +194,8 @@ describe("text from", function()
 
       it("keeps every byte: CRLF, NUL, no last line end", function()
         local text = "a\r\nb\0c\n\0\n\r\n\255"
-        for size = 1, 12 do assert.equal(text, table.concat(pieces_of(parlua.blocks(file_with(text), { size = size })))) end
+        for size = 1, 12 do assert.equal(text, table.concat(pieces_of(parlua.blocks(file_with(text),
+          { size = size })))) end
       end)
 
       it("raw is a pointer and a length", function()

@@ -194,7 +194,7 @@ static bool lane_quiet(struct dispatch *d, uint32_t w, double deadline)
   uint32_t ended[1];
   for (;;) {
     while (slot_results(slot)) slot_release_results(slot);
-    while (slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST)) {
+    while (slot_has_text(slot)) {
       int stream;
       slot_take_text(slot, d->text, &stream);
     }
@@ -210,16 +210,21 @@ static bool lane_quiet(struct dispatch *d, uint32_t w, double deadline)
   }
 }
 
+/* Takes back what worker `w` has not begun, and lets it begin no further task. */
 static void lane_stop_tasks(struct dispatch *d, uint32_t w)
 {
   struct lane *lane = &d->lanes[w];
   struct slot *slot = d->engine->slots[w];
   if (!slot || !d->engine->alive[w]) return;
-  for (int i = lane->count - 1; i >= 0; i--)
-    if (lane->works[i]->sent > 0) {
-      slot_revoke(slot, lane->works[i]->place);
-      slot_set_limit(slot, lane->works[i]->place, -1);
+  for (int i = lane->count - 1; i >= 0; i--) {
+    struct work *work = lane->works[i];
+    if (work->sent == 0 || (work->complete && slot_revoke(slot, work->place))) {
+      lane->count--; /* it is never begun: nothing will be heard of it */
+      work_free(d, work);
+    } else {
+      slot_set_limit(slot, work->place, -1);
     }
+  }
 }
 
 void dispatch_close(struct dispatch *d)
@@ -597,6 +602,7 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   if (kills && lane->dying == 1) {
     if (!engine->ops->ended(engine, w, &lane->status)) return false;
     lane->dying = 2;
+    if (slot_has_text(engine->slots[w])) return false; /* its last words first */
   }
   if (lane_results(d, w, event, L, job)) return true;
   if (lane_partial(d, w, event)) return true;
@@ -608,7 +614,8 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
     }
     struct slot *slot = engine->slots[w];
     struct slot frozen = *slot;
-    int error = engine->ops->kill(engine, w);
+    bool too_many = lane->cause == LOST_TIMEOUT && __atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED;
+    int error = too_many ? EBUSY : engine->ops->kill(engine, w);
     if (error) {
       d->trouble = error;
       dispatch_cancel(d);
@@ -727,8 +734,13 @@ static bool cut(struct dispatch *d)
   double keep = at + floor((work->last - at) / 2);
   slot_set_limit(slot, work->place, keep);
   membarrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
+  bool is_queued = slot_is_queued(slot, work->place);
   current = slot_current(slot);
-  if (current > keep) keep = current;
+  if (!is_queued && (current < work->first || current > work->last)) { /* it has just ended, perhaps all of it */
+    slot_set_limit(slot, work->place, work->last);
+    return false;
+  }
+  if (!is_queued && current > keep) keep = current;
   if (keep >= work->last) return false;
   again(d, keep + 1, work->last, work, work->attempt, 0);
   work->last = keep;
@@ -796,7 +808,7 @@ static bool something(struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
-    if (slot_results(slot) || slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST)) return true;
+    if (slot_results(slot) || slot_has_text(slot)) return true;
     if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete &&
         channel_filled(&slot->in) < CHANNEL_BLOCKS)
       return true;
@@ -852,11 +864,11 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
     }
     if (feed(d, event, L, job)) return;
     if (scan(d, event, L, job)) return;
-    if (finished(d)) {
+    if (finished(d) && d->trouble != EBUSY) {
       event->kind = EVENT_DONE;
       return;
     }
-    if (d->trouble && (!any_usable(d) || d->trouble == EAGAIN || d->trouble == ECHILD)) {
+    if (d->trouble && (!any_usable(d) || d->trouble == EBUSY || d->trouble == ECHILD)) {
       event->kind = EVENT_TROUBLE;
       event->status = d->trouble;
       d->trouble = 0;

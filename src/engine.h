@@ -6,6 +6,9 @@
 
 #include "hub.h"
 
+/* An abandoned worker costs a processor until its task ends: after so many at a time, a run with a time limit must stop. */
+enum { MOST_ABANDONED = 8 };
+
 enum engine_flags {
   CAN_KILL = 1,      /* a worker can be ended at any moment, without harm to others */
   INHERITS = 2,      /* workers see the coordinator's Lua state: the job crosses without being encoded */

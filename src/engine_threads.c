@@ -10,9 +10,6 @@
 #include "state.h"
 #include "worker.h"
 
-/* An abandoned thread costs a processor until its task ends: after so many at a time the run must stop. */
-enum { MOST_ABANDONED = 8 };
-
 /* What a thread works on; it frees this, and the slot, when it was abandoned. */
 struct thread {
   pthread_t id;
@@ -89,7 +86,6 @@ static void abandon(struct engine *engine, uint32_t w)
 
 static int threads_kill(struct engine *engine, uint32_t w)
 {
-  if (__atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED) return EAGAIN;
   abandon(engine, w);
   return 0;
 }

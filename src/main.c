@@ -29,6 +29,8 @@ enum exit_status {
   EXIT_RETURNED = 0, /* the script ended; all tasks of a job returned */
   EXIT_FAILED = 1,   /* an uncaught error, or some tasks failed */
   EXIT_WRONG = 2,    /* the command or the script is wrong: nothing was run */
+  EXIT_INTERRUPTED = 130,
+  EXIT_TERMINATED = 143,
 };
 
 /* An option that acts before the script does: -e, -l, -j or -O, in the order given. */
@@ -443,6 +445,19 @@ static void set_command_table(lua_State *L)
   lua_pop(L, 1);
 }
 
+/* The exit status of a program in which a run was interrupted, and not by a prompt's user who went on: 130 or 143. */
+static int interrupted_status(lua_State *L, int status)
+{
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "parlua.run");
+  if (!lua_istable(L, -1)) return status;
+  lua_getfield(L, -1, "interrupted");
+  lua_call(L, 0, 1);
+  const char *signal = lua_tostring(L, -1);
+  if (!signal) return status;
+  return strcmp(signal, "SIGTERM") == 0 ? EXIT_TERMINATED : EXIT_INTERRUPTED;
+}
+
 /* All of the command, called protected. */
 static int run_protected(lua_State *L)
 {
@@ -456,7 +471,7 @@ static int run_protected(lua_State *L)
   }
   if (command->ignore_environment) reset_paths(L);
   set_arg(L, command);
-  command->status = run_command(L, command);
+  command->status = interrupted_status(L, run_command(L, command));
   return 0;
 }
 

@@ -6,17 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
 #include "worker.h"
-
-/* A line without an end is sent as it is when it has grown to this. */
-enum { LONGEST_LINE = 1 << 16 };
 
 struct output {
   struct worker *worker;
   FILE *file;
   int stream;
-  struct buffer line; /* what has no line end yet */
 };
 
 static const char outputs_key = 0; /* registry: light userdata -> userdata of two struct output */
@@ -24,22 +19,7 @@ static const char outputs_key = 0; /* registry: light userdata -> userdata of tw
 static ssize_t output_write(void *cookie, const char *bytes, size_t length)
 {
   struct output *output = cookie;
-  const char *end = memrchr(bytes, '\n', length);
-  size_t whole = end ? (size_t)(end - bytes) + 1 : 0;
-  if (whole > 0) {
-    if (output->line.length > 0) {
-      if (buffer_append(&output->line, bytes, whole)) return 0;
-      worker_text(output->worker, output->stream, (char *)output->line.bytes, output->line.length);
-      output->line.length = 0;
-    } else {
-      worker_text(output->worker, output->stream, bytes, whole);
-    }
-  }
-  if (length > whole && buffer_append(&output->line, bytes + whole, length - whole)) return 0;
-  if (output->line.length > LONGEST_LINE) {
-    worker_text(output->worker, output->stream, (char *)output->line.bytes, output->line.length);
-    output->line.length = 0;
-  }
+  worker_text(output->worker, output->stream, bytes, length);
   return (ssize_t)length;
 }
 
@@ -73,7 +53,7 @@ static int output_print(lua_State *L)
   return 0;
 }
 
-void output_install(lua_State *L, struct worker *worker)
+void output_install(lua_State *L, struct worker *worker, FILE *files[2], int owns_process)
 {
   cookie_io_functions_t functions = {.write = output_write};
   lua_pushlightuserdata(L, (void *)&outputs_key);
@@ -82,12 +62,14 @@ void output_install(lua_State *L, struct worker *worker)
   for (int i = 0; i < 2; i++) {
     outputs[i].worker = worker;
     outputs[i].stream = i + 1;
-    outputs[i].file = fopencookie(&outputs[i], "w", functions);
+    outputs[i].file = files[i] = fopencookie(&outputs[i], "w", functions);
     if (!outputs[i].file) continue;
     setvbuf(outputs[i].file, NULL, _IOLBF, BUFSIZ);
     set_handle(L, i == 0 ? "stdout" : "stderr", outputs[i].file);
   }
-  if (outputs[0].file) {
+  if (outputs[0].file && owns_process) {
+    stdout = outputs[0].file;
+  } else if (outputs[0].file) {
     lua_pushvalue(L, -1);
     lua_pushcclosure(L, output_print, 1);
     lua_setglobal(L, "print");
@@ -95,32 +77,17 @@ void output_install(lua_State *L, struct worker *worker)
   lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-static struct output *installed(lua_State *L)
+void output_close(lua_State *L)
 {
   lua_pushlightuserdata(L, (void *)&outputs_key);
   lua_rawget(L, LUA_REGISTRYINDEX);
   struct output *outputs = lua_touserdata(L, -1);
   lua_pop(L, 1);
-  return outputs;
-}
-
-void output_capture_c(lua_State *L)
-{
-  struct output *outputs = installed(L);
-  if (outputs && outputs[0].file) stdout = outputs[0].file;
-}
-
-void output_close(lua_State *L)
-{
-  struct output *outputs = installed(L);
   for (int i = 0; outputs && i < 2; i++) {
     if (!outputs[i].file) continue;
     set_handle(L, i == 0 ? "stdout" : "stderr", i == 0 ? stdout : stderr);
     if (stdout == outputs[i].file) stdout = fdopen(1, "w");
     fclose(outputs[i].file);
     outputs[i].file = NULL;
-    if (outputs[i].line.length > 0)
-      worker_text(outputs[i].worker, outputs[i].stream, (char *)outputs[i].line.bytes, outputs[i].line.length);
-    buffer_free(&outputs[i].line);
   }
 }

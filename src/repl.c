@@ -268,6 +268,18 @@ static int call_interruptible(lua_State *L)
   return status;
 }
 
+/* A run that Ctrl-C ended ends what was typed, not the session. */
+static void forget_interrupted_run(lua_State *L)
+{
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "parlua.run");
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "forget_interrupt");
+    lua_call(L, 0, 0);
+  }
+  lua_pop(L, 2);
+}
+
 /* Prints the error on top and removes it. */
 static void print_error(lua_State *L)
 {
@@ -299,6 +311,7 @@ void repl_run(lua_State *L, int variables)
   editor_open(&editor);
   enum outcome outcome;
   int status = 0, base = lua_gettop(L);
+  forget_interrupted_run(L);
   while ((outcome = read_chunk(L, &editor, &status)) != LINE_END) {
     if (outcome == LINE_INTERRUPTED) continue;
     if (status == 0 && variables) {
@@ -306,6 +319,7 @@ void repl_run(lua_State *L, int variables)
       lua_setfenv(L, -2);
     }
     if (status == 0) status = call_interruptible(L);
+    forget_interrupted_run(L);
     if (status == 0)
       print_values(L, base);
     else

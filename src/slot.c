@@ -129,6 +129,11 @@ bool slot_revoke(struct slot *slot, uint32_t place)
                                      __ATOMIC_SEQ_CST);
 }
 
+bool slot_is_queued(struct slot *slot, uint32_t place)
+{
+  return __atomic_load_n(&slot_in_block(slot, place)->claim, __ATOMIC_SEQ_CST) == CLAIM_QUEUED;
+}
+
 double slot_current(const struct slot *slot)
 {
   double current;
@@ -157,6 +162,11 @@ struct block *slot_open_results(struct slot *slot)
   uint32_t open = __atomic_load_n(&slot->out.open, __ATOMIC_ACQUIRE), head = slot->out.head;
   if (open != head + 1) return NULL;
   return slot_out_block(slot, head);
+}
+
+bool slot_has_text(const struct slot *slot)
+{
+  return slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST);
 }
 
 size_t slot_take_text(struct slot *slot, char *into, int *stream)

@@ -39,6 +39,8 @@ uint32_t channel_filled(const struct channel *channel); /* blocks published and 
 bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, uint32_t *place);
 /* Coordinator: takes the message at `place` back before the worker begins it; false when it is too late. */
 bool slot_revoke(struct slot *slot, uint32_t place);
+/* Coordinator: is the message at `place` one that the worker has not begun? */
+bool slot_is_queued(struct slot *slot, uint32_t place);
 /* Coordinator: the task that the worker is in, ordered after what was seen before. */
 double slot_current(const struct slot *slot);
 void slot_set_limit(struct slot *slot, uint32_t place, double last);
@@ -49,6 +51,8 @@ struct block *slot_results(struct slot *slot);
 void slot_release_results(struct slot *slot);
 /* Coordinator: the block that is being filled (readable up to `current`), or NULL. */
 struct block *slot_open_results(struct slot *slot);
+/* Coordinator: has the worker printed anything that was not taken? */
+bool slot_has_text(const struct slot *slot);
 /* Coordinator: next piece of printed text, in whole records; returns its length or 0. Copies to `into` (TEXT_BYTES large). */
 size_t slot_take_text(struct slot *slot, char *into, int *stream);
 

@@ -58,6 +58,20 @@ static void add_searcher(lua_State *L)
   lua_pop(L, 1);
 }
 
+/* Keeps the globals as they are in every state, under registry["parlua.globals"]: a script may put functions of its own in
+   their places and still use the first ones, which are known by their names (closure.lua). */
+static void keep_globals(lua_State *L)
+{
+  lua_createtable(L, 0, 32);
+  lua_pushnil(L);
+  while (lua_next(L, LUA_GLOBALSINDEX)) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_setfield(L, LUA_REGISTRYINDEX, "parlua.globals");
+}
+
 /* Fills a new state; runs protected, since each step may run out of memory. */
 static int open_state(lua_State *L)
 {
@@ -65,6 +79,7 @@ static int open_state(lua_State *L)
   lua_getglobal(L, "package");
   preload_c_modules(L);
   add_searcher(L);
+  keep_globals(L);
   return 0;
 }
 

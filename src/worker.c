@@ -26,6 +26,7 @@ enum { KEEP_BYTES = 64 << 20 };
 
 struct worker {
   struct slot *slot;
+  FILE *files[2];       /* the state's stdout and stderr */
   struct bell bell;
   struct block *out;    /* block being filled */
   struct block *whole;  /* a message that came in pieces */
@@ -205,6 +206,8 @@ static void publish(struct worker *worker)
 void worker_close(struct worker *worker, double last, uint32_t count, int final)
 {
   struct block *block = worker->out;
+  for (int i = 0; final && i < 2; i++)
+    if (worker->files[i]) fflush(worker->files[i]); /* text stands before the end of the chunk that it belongs to */
   block->last = last;
   block->count = count;
   block->final = (uint32_t)final;
@@ -378,8 +381,7 @@ int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int jo
 {
   struct worker worker = {.slot = slot, .bell = *bell};
   membarrier_join();
-  output_install(L, &worker);
-  if (job) output_capture_c(L);
+  output_install(L, &worker, worker.files, job != 0);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "parlua.worker");
   int status = lua_pcall(L, 1, 1, 0);

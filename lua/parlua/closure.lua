@@ -148,10 +148,13 @@ function closure.names(globals)
     add(entry.value, "_G", entry.name, entry.name)
   end
   add(globals, "_G", false, "_G")
+  local first_globals = debug.getregistry()["parlua.globals"] or globals -- a script may have replaced some since
   for _, name in ipairs(base_functions) do
-    local value = rawget(globals, name)
-    if type(value) == "function" and is_library_function(value) then
-      add(value, "_G", name, name)
+    for _, holder in ipairs { globals, first_globals } do
+      local value = rawget(holder, name)
+      if type(value) == "function" and is_library_function(value) then
+        add(value, "_G", name, name)
+      end
     end
   end
   local loaded = package.loaded

@@ -6,6 +6,7 @@ local codec = require "parlua.codec"
 local block = require "parlua.block"
 local failure = require "parlua.failure"
 local options_module = require "parlua.options"
+local output = require "parlua.output"
 local report = require "parlua.report"
 local serial = require "parlua.serial"
 local sources = require "parlua.sources"
@@ -67,17 +68,25 @@ end
 -- ---- warm engines ----
 
 local idle = {} -- engine name .. workers -> list of engines that are open and not in use
+-- Engines of runs that are not closed: a stream that is collected gives its engine back, open.
+local in_use = {} -- luacheck: ignore 241
 
 local function take_engine(name, workers, memory)
   local key = name .. workers
   local list = idle[key]
-  if list and #list > 0 and not memory then return table.remove(list), key end
-  local engine, message = host.engine(name, workers, memory or 0)
-  if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
+  local engine, message
+  if list and #list > 0 and not memory then
+    engine = table.remove(list)
+  else
+    engine, message = host.engine(name, workers, memory or 0)
+    if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
+  end
+  in_use[engine] = true
   return engine, key
 end
 
 local function give_engine(engine, name, key)
+  in_use[engine] = nil
   if can(name, INHERITS) then
     engine:close()
   else
@@ -152,7 +161,7 @@ function M.forget_interrupt() interrupted = nil end
 ---@param given? {job_options: table, pool: table}
 function M.open(f, arguments, call_options, keep, given)
   given = given or {}
-  if interrupted and not given.after_interrupt then error("interrupted", 0) end
+  if interrupted and not given.after_interrupt then error("the program was interrupted by " .. interrupted, 0) end
   if type(f) ~= "function" then
     local meta = getmetatable(f)
     if type(meta) ~= "table" or type(meta.__call) ~= "function" then
@@ -167,7 +176,7 @@ function M.open(f, arguments, call_options, keep, given)
   local source = sources.of(arguments)
   local run = setmetatable({
     f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retried = 0,
-    began = host.now(), retries = options.retries or 0, workers = engine == "serial" and 1 or options.workers or host.cores(),
+    began = host.now(), process = host.pid(), retries = options.retries or 0, workers = engine == "serial" and 1 or options.workers or host.cores(),
   }, Run)
   local inherits = can(engine, INHERITS)
   run.puller = sources.open(source, inherits)
@@ -335,7 +344,8 @@ function Run:step(wait)
   elseif kind == LOST then
     self:lost(event)
   elseif kind == TEXT then
-    report.print(event.stream, ffi.string(event.bytes, event.length))
+    self.output = self.output or output.open(report.print)
+    self.output:add(event.worker, event.stream, ffi.string(event.bytes, event.length))
   elseif kind == TICK then
     self:progress()
   elseif kind == SIGNAL then
@@ -345,7 +355,7 @@ function Run:step(wait)
   elseif kind == TROUBLE then
     self:close()
     local why = event.status == 10 and "they end as soon as they begin" or host.strerror(event.status)
-    if event.status == 11 and can(self.engine_name, CAN_ABANDON) then
+    if event.status == 16 then -- EBUSY
       why = "too many tasks are over their time limit and cannot be stopped in threads; use " .. engines_that_can(CAN_KILL)
     end
     error(("the %s engine cannot start workers: %s"):format(self.engine_name, why), 0)
@@ -361,12 +371,13 @@ function Run:cancel()
   self.driver:cancel()
 end
 
---- Gives back workers and terminal. Safe to call twice.
+--- Gives back workers and terminal. Safe to call twice. A forked copy is not this process's to close.
 function Run:close()
-  if self.closed then return end
+  if self.closed or self.process ~= host.pid() then return end
   self.closed = true
   self.seconds = host.now() - self.began
   self.driver:close()
+  if self.output then self.output:close() end
   if self.report then self.report:finish(self:summary()) end
   if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key) end
 end

@@ -149,7 +149,7 @@ end
 function M.blocks(path, options)
   local source = text_source("blocks", path, options)
   source.size = source.size or 2 ^ 20
-  if not (source.size >= 1) then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
+  if source.size < 1 or source.size ~= source.size then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
   return new(source)
 end
 

@@ -91,6 +91,9 @@ function M.open(f, arguments, options, keep, given)
   function run.on_lost(_, index)
     add_batch(stream, { first = index, n = 1, at = 0, values = { [0] = FAILED } })
   end
+  -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
+  stream.guard = newproxy(true)
+  getmetatable(stream.guard).__gc = function() run:close() end
   stream:hold_back()
   return stream
 end

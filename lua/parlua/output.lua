@@ -1,0 +1,52 @@
+--- What tasks print comes from each worker in pieces, cut anywhere: here they become whole lines again, so that lines of different workers
+--- never mix.
+local M = {}
+
+-- A line without an end is passed on as it is when it has grown to this: memory stays bounded.
+local LONGEST_LINE = 16 * 2 ^ 20
+
+local Output = {}
+Output.__index = Output
+
+---@param print fun(stream: 1|2, text: string)
+function M.open(print) return setmetatable({ print = print, held = {} }, Output) end
+
+--- Takes the next piece that a worker printed on a stream; prints the lines that end in it.
+function Output:add(worker, stream, text)
+  local key = 2 * worker + stream
+  local held = self.held[key]
+  if not held then
+    if text:byte(-1) == 10 then return self.print(stream, text) end
+    held = { stream = stream, bytes = 0 }
+    self.held[key] = held
+  end
+  local rest = text:match("[^\n]*$")
+  if #rest < #text then
+    held[#held + 1] = text:sub(1, -1 - #rest)
+    self:flush(key)
+    text = rest
+    if text == "" then return end
+    held = { stream = stream, bytes = 0 }
+    self.held[key] = held
+  end
+  held[#held + 1] = text
+  held.bytes = held.bytes + #text
+  if held.bytes > LONGEST_LINE then self:flush(key) end
+end
+
+--- Prints what is held under a key.
+function Output:flush(key)
+  local held = self.held[key]
+  self.held[key] = nil
+  self.print(held.stream, table.concat(held))
+end
+
+--- Prints what has no line end, worker by worker: no more of it will come.
+function Output:close()
+  local keys = {}
+  for key in pairs(self.held) do keys[#keys + 1] = key end
+  table.sort(keys)
+  for _, key in ipairs(keys) do self:flush(key) end
+end
+
+return M

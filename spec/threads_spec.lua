@@ -1,0 +1,265 @@
+local helper = require "spec.helper"
+local parlua = require "parlua"
+
+-- What only threads promise: workers that stay warm, functions that cross between states, and an end of what can't be
+-- stopped.
+describe("the threads engine", function()
+  local function with(options)
+    options = options or {}
+    options.engine, options.workers = "threads", options.workers or 2
+    return options
+  end
+
+  --- Runs a script of its own; returns its result.
+  local function run_script(text, options)
+    local result
+    helper.with_directory(function(directory)
+      options = options or {}
+      options.directory = directory
+      for name, content in pairs(options.modules or {}) do helper.write(directory .. "/" .. name .. ".lua", content) end
+      helper.write(directory .. "/script.lua", "local parlua = require 'parlua'\n" .. text)
+      result = helper.run_parlua("--engine threads -n 2 script.lua", options)
+    end)
+    return result
+  end
+
+  it("makes os.exit an error of the task", function()
+    local results, failures = parlua.map(function(i)
+      if i == 2 then os.exit(3) end
+      return i
+    end, { 1, 2, 3 }, with())
+    assert.same({ 1, nil, 3, n = 3 }, results)
+    assert.equal(1, #failures)
+    assert.equal("error", failures[1].kind)
+    assert.truthy(failures[1].message:find("os.exit: a task of the threads engine cannot end the program"),
+      failures[1].message)
+  end)
+
+  it("makes os.exit an error also where the function holds it as an upvalue", function()
+    local result = run_script([[
+      local exit = os.exit
+      local _, failures = parlua.map(function() exit(3) end, { 1 })
+      print(#failures, failures[1].message)
+    ]])
+    assert.equal(0, result.status)
+    assert.truthy(result.stdout:find("^1\t.*cannot end the program"), result.stdout)
+  end)
+
+  describe("sends the function", function()
+    it("with upvalues that several functions share", function()
+      local count = 0
+      local function increase() count = count + 1 end
+      local function read() return count end
+      local results = parlua.map(function()
+        local before = read()
+        increase()
+        increase()
+        return read() - before
+      end, parlua.range(10), with())
+      for i = 1, 10 do assert.equal(2, results[i]) end
+      assert.equal(0, count) -- a copy
+    end)
+
+    it("with classes and their instances", function()
+      local Point = {}
+      Point.__index = Point
+      function Point.new(x, y) return setmetatable({ x = x, y = y }, Point) end
+      function Point.__add(a, b) return Point.new(a.x + b.x, a.y + b.y) end
+      function Point:norm() return self.x * self.x + self.y * self.y end
+      local origin = Point.new(1, 1)
+      local results = parlua.map(function(x)
+        local sum = origin + Point.new(x, x)
+        assert(getmetatable(sum) == Point and getmetatable(origin) == Point)
+        return sum:norm()
+      end, { 1, 2 }, with())
+      assert.same({ 8, 18, n = 2 }, results)
+    end)
+
+    it("with modules that it requires, by name, once in each worker", function()
+      local result = run_script([[
+        local tool = require "tool"
+        local results = parlua.map(function(x) return tool.double(x) + tool.loads() + require("other").one end,
+          parlua.range(20))
+        print(table.concat(results, " "), tool.loads())
+      ]], { modules = {
+        tool = [[
+          local loads = (_G.loads or 0) + 1
+          _G.loads = loads
+          return { double = function(x) return 2 * x end, loads = function() return loads end }
+        ]],
+        other = "return { one = 1 }",
+      } })
+      local expected = {}
+      for i = 1, 20 do expected[i] = 2 * i + 2 end
+      assert.equal(table.concat(expected, " ") .. "\t1\n", result.stdout, result.stderr)
+    end)
+
+    it("with the globals that it names, functions among them", function()
+      local result = run_script([[
+        factor = 3
+        function triple(x) return factor * x end
+        function helper_of(x) return triple(x) + 1 end
+        print(table.concat(parlua.map(function(x) return helper_of(x) end, { 1, 2, 3 }), " "))
+        factor = 5
+        print(table.concat(parlua.map(function(x) return helper_of(x) end, { 1, 2, 3 }), " "))
+      ]])
+      assert.equal("4 7 10\n6 11 16\n", result.stdout, result.stderr)
+    end)
+
+    it("anew when what it captures has changed between calls", function()
+      local base = 1
+      local function f(x) return x + base end
+      assert.same({ 2, n = 1 }, (parlua.map(f, { 1 }, with())))
+      base = 10
+      assert.same({ 11, n = 1 }, (parlua.map(f, { 1 }, with())))
+    end)
+
+    it("with the script's package.path", function()
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/far_module.lua", "return { answer = 42 }")
+        local before = package.path
+        package.path = directory .. "/?.lua;" .. before
+        local results, failures = parlua.map(function() return require("far_module").answer end, { 1, 2 }, with())
+        package.path = before
+        assert.same({}, failures)
+        assert.same({ 42, 42, n = 2 }, results)
+      end)
+    end)
+  end)
+
+  it("stays warm: a worker's globals live on from call to call", function()
+    local result = run_script([[
+      local function count() calls = (rawget(_G, "calls") or 0) + 1 return calls end
+      local most = 0
+      for _ = 1, 50 do
+        local results = parlua.map(count, { 1, 2 })
+        most = math.max(most, results[1], results[2])
+      end
+      print(most > 2)
+    ]])
+    assert.equal("true\n", result.stdout, result.stderr)
+  end)
+
+  it("stays warm also when a run is halted, or its loop left", function()
+    local result = run_script([[
+      local function touch(i)
+        touched = true
+        if i == 20 then error("stop") end
+        return i
+      end
+      local function is_warm() return rawget(_G, "touched") == true end
+      print(pcall(parlua.map, touch, parlua.range(1e6), { on_error = "halt" }))
+      for i in parlua.imap(touch, parlua.range(1e6)) do
+        if i == 10 then break end
+      end
+      collectgarbage()
+      collectgarbage()
+      local results = parlua.map(is_warm, parlua.range(1000), { chunk = 1 })
+      local cold = 0
+      for i = 1, 1000 do cold = cold + (results[i] and 0 or 1) end
+      print(cold)
+    ]])
+    assert.truthy(result.stdout:find("\n0\n$"), result.stdout .. result.stderr)
+  end)
+
+  it("starts no threads for a second call", function()
+    local result = run_script([[
+      local function threads()
+        local n = 0
+        for _ in io.popen("ls /proc/self/../" .. require("parlua.host").pid() .. "/task"):lines() do n = n + 1 end
+        return n
+      end
+      parlua.map(function(x) return x end, { 1, 2, 3 })
+      local first = threads()
+      for _ = 1, 10 do parlua.map(function(x) return -x end, { 1, 2, 3 }) end
+      print(threads() == first, first >= 2 and first <= 3)
+    ]])
+    assert.equal("true\ttrue\n", result.stdout, result.stderr)
+  end)
+
+  it("runs several streams at once, each with threads of its own", function()
+    local a = parlua.imap(function(x) return x end, parlua.range(10), with())
+    local b = parlua.imap(function(x) return 2 * x end, parlua.range(10), with())
+    for i = 1, 10 do
+      assert.same({ i, i }, { a() })
+      assert.same({ i, 2 * i }, { b() })
+    end
+    assert.is_nil((a()))
+    assert.is_nil((b()))
+  end)
+
+  it("abandons a task at its time limit, and replaces the thread", function()
+    local result = run_script([[
+      local results, failures, summary = parlua.map(function(i)
+        if i == 4 then while true do end end
+        return i
+      end, parlua.range(12), { timeout = 0.2 })
+      print(#failures, failures[1].index, failures[1].kind, failures[1].message, failures[1].args[1])
+      print(results.n, results[3], results[4], results[12], summary.returned)
+      print(table.concat(parlua.map(function(x) return -x end, { 1, 2, 3 }), " "))
+    ]])
+    assert.equal("1\t4\ttimeout\tthe task took more than 0.2 s\t4\n12\t3\tnil\t12\t11\n-1 -2 -3\n", result.stdout,
+      result.stderr)
+    assert.equal(0, result.status)
+  end)
+
+  it("takes a thread that comes back after its time limit no further", function()
+    local results, failures = parlua.map(function(i)
+      if i == 1 then
+        local library = require "ffi"
+        library.cdef "unsigned int usleep(unsigned int microseconds);"
+        library.C.usleep(400000)
+      end
+      return i
+    end, parlua.range(6), with { timeout = 0.1 })
+    assert.equal(1, #failures)
+    assert.equal("timeout", failures[1].kind)
+    assert.same({ nil, 2, 3, 4, 5, 6, n = 6 }, results)
+    assert.same({ 7, n = 1 }, (parlua.map(function(x) return x end, { 7 }, with())))
+  end)
+
+  it("stops with a clear error when more than 8 tasks can't be stopped", function()
+    local result = run_script([[
+      local ok, message = pcall(parlua.map, function() while true do end end, parlua.range(20), { timeout = 0.05 })
+      print(ok, message)
+    ]])
+    assert.truthy(result.stdout:find(
+      "^false\tthe threads engine cannot .*too many tasks are over their time limit and cannot be " ..
+      "stopped in threads; " ..
+      "use engine = \"process\""), result.stdout .. result.stderr)
+    assert.equal(0, result.status)
+  end)
+
+  it("ends with the program also while a task runs that never ends", function()
+    local result = run_script([[
+      pcall(parlua.map, function(i) if i == 1 then error("stop") end while true do end end, { 1, 2 },
+        { on_error = "halt", chunk = 1 })
+      print("end")
+    ]])
+    assert.equal("end\n", result.stdout, result.stderr)
+    assert.equal(0, result.status)
+  end)
+
+  it("keeps each worker's state apart from the script's", function()
+    _G.parlua_spec_mine = "mine"
+    local results = parlua.map(function()
+      local before = rawget(_G, "parlua_" .. "spec_mine")
+      _G["parlua_" .. "spec_mine"] = "theirs"
+      return tostring(before)
+    end, { 1 }, with { workers = 1 })
+    assert.equal("mine", _G.parlua_spec_mine)
+    _G.parlua_spec_mine = nil
+    assert.equal("nil", results[1])
+  end)
+
+  it("collects the garbage of tasks in each worker", function()
+    local results = parlua.map(function()
+      for _ = 1, 200 do
+        local t = {} -- luacheck: ignore 241
+        for k = 1, 1000 do t[k] = { k } end
+      end
+      return collectgarbage("count")
+    end, parlua.range(20), with())
+    for i = 1, 20 do assert.is_true(results[i] < 64 * 1024, "KiB in use: " .. results[i]) end
+  end)
+end)
