@@ -170,10 +170,14 @@ deps-lint: deps
 	need clang-format command -v clang-format; \
 	$(DEPS_INSTALL)
 
+# Python is the system's own, for which the packages are: another one may come first in PATH.
 deps-bench: deps
 	@$(DEPS_FUNCTIONS) \
-	need python3 command -v python3; \
-	need python3-joblib python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
+	need gcc command -v gcc; \
+	need luajit command -v luajit; \
+	need python3 test -x /usr/bin/python3; \
+	need python3-joblib /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
 	need parallel command -v parallel; \
 	need mawk command -v mawk; \
+	need time test -x /usr/bin/time; \
 	$(DEPS_INSTALL)
