@@ -144,10 +144,10 @@ end
 
 --- Runs a command for the shell; returns what it printed.
 function M.shell(command)
-  local pipe = assert(io.popen(command .. "\necho $?", "r"))
+  local pipe = assert(io.popen(command .. "\nprintf '\\n%d' $?", "r"))
   local output = pipe:read("*a")
   pipe:close()
-  local text, status = output:match("^(.-)(%d+)\n$")
+  local text, status = output:match("^(.*)\n(%d+)$")
   if status ~= "0" then error(("`%s` ends with status %s: %s"):format(command, status, text)) end
   return text
 end

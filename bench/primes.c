@@ -7,9 +7,8 @@
 
 static int is_prime(uint32_t n)
 {
-  if (n % 2 == 0) return 0;
   uint32_t last = (uint32_t)sqrt(n);
-  for (uint32_t d = 3; d <= last; d += 2) {
+  for (uint32_t d = 2; d <= last; d++) {
     if (n % d == 0) return 0;
   }
   return 1;

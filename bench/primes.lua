@@ -4,8 +4,7 @@ local measure = require "measure"
 local parlua = require "parlua"
 
 local function is_prime(n)
-  if n % 2 == 0 then return 0 end
-  for d = 3, math.sqrt(n), 2 do
+  for d = 2, math.sqrt(n) do
     if n % d == 0 then return 0 end
   end
   return 1

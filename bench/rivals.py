@@ -122,9 +122,7 @@ def heavy_tail(path, batch):
 
 
 def is_prime(n):
-    if n % 2 == 0:
-        return 0
-    for d in range(3, int(n ** 0.5) + 1, 2):
+    for d in range(2, int(n ** 0.5) + 1):
         if n % d == 0:
             return 0
     return 1
