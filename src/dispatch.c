@@ -175,7 +175,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->total = options->total >= 0 ? options->total : INFINITY;
   d->size = options->chunk > 0 ? options->chunk : 1;
   d->again_tail = &d->again_head;
-  d->can_cut = membarrier_all();
+  d->can_cut = membarrier_works();
   d->last_tick = d->last_sample = clock_seconds();
   return d;
 }

@@ -178,6 +178,12 @@ bool membarrier_join(void)
   return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
+bool membarrier_works(void)
+{
+  long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+  return commands >= 0 && (commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+}
+
 bool membarrier_all(void)
 {
   return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
