@@ -162,8 +162,9 @@ static struct work *take_again(struct dispatch *d, double now)
 
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
 {
-  struct dispatch *d = calloc(1, sizeof *d);
+  struct dispatch *d = malloc(sizeof *d);
   if (!d) return NULL;
+  memset(d, 0, offsetof(struct dispatch, text));
   d->lanes_count = options->workers < engine->workers ? options->workers : engine->workers;
   d->lanes = calloc(d->lanes_count, sizeof *d->lanes);
   if (!d->lanes) {

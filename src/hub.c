@@ -104,8 +104,8 @@ void signals_begin(const struct bell *bell)
   signal_fd = bell ? dup(bell->fd) : -1;
   signal_number = signal_total = 0;
   for (int i = 0; i < 2; i++) {
-    sigaction(caught[i], NULL, &old_actions[i]);
-    if (old_actions[i].sa_handler != SIG_IGN) sigaction(caught[i], &action, NULL); /* nohup: ignored stays ignored */
+    sigaction(caught[i], &action, &old_actions[i]);
+    if (old_actions[i].sa_handler == SIG_IGN) sigaction(caught[i], &old_actions[i], NULL); /* nohup: it stays so */
   }
 }
 
