@@ -222,6 +222,21 @@ describe("the process engine", function()
       assert.equal("timeout", only_failure(1, 1, function() ffi.C.usleep(60e6) end, { timeout = 0.1 }).kind)
     end)
 
+    it("replaces workers that end one after another, however they end", function()
+      local result = helper.run_parlua("-", { seconds = 60, stdin = [[
+        local ffi, parlua = require "ffi", require "parlua"
+        ffi.cdef "int getpid(void); int kill(int pid, int signal);"
+        local function task(i)
+          if i % 4 == 0 then while true do end end
+          if i % 4 == 1 then ffi.C.kill(ffi.C.getpid(), 9) end
+        end
+        for _ = 1, 15 do
+          local _, failures = parlua.map(task, parlua.range(24), { engine = "process", workers = 2, timeout = 0.01 })
+          assert(#failures >= 12) -- on a busy machine a short task may be over the limit too
+        end]] })
+      assert.equal(0, result.status, result.stderr)
+    end)
+
     it("leaves many short tasks alone, whatever they take together", function()
       local _, failures = parlua.map(function(i)
         ffi.C.usleep(2000)

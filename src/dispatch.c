@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,8 @@ static const double cut_seconds = 60e-6;
 static const double sample_seconds = 0.05, tick_seconds = 0.1;
 /* Time limits are met to within this share of the limit, sampled no more often than the least. */
 static const double timeout_share = 0.04, timeout_sample_least = 0.002, timeout_sample_most = 0.02;
-/* The coordinator looks again for this long before it sleeps, if its last wait was as short. */
+/* The coordinator looks again for this long before it sleeps, if its last wait was as short, or nothing is known of the tasks: it may
+ * share a processor with a worker, who needs it more. */
 static const double spin_seconds = 20e-6;
 /* After a cancellation a thread has so long to end its task before it is abandoned. */
 static const double cancel_grace = 0.3;
@@ -160,8 +162,9 @@ static struct work *take_again(struct dispatch *d, double now)
 
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
 {
-  struct dispatch *d = calloc(1, sizeof *d);
+  struct dispatch *d = malloc(sizeof *d);
   if (!d) return NULL;
+  memset(d, 0, offsetof(struct dispatch, text));
   d->lanes_count = options->workers < engine->workers ? options->workers : engine->workers;
   d->lanes = calloc(d->lanes_count, sizeof *d->lanes);
   if (!d->lanes) {
@@ -175,7 +178,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->total = options->total >= 0 ? options->total : INFINITY;
   d->size = options->chunk > 0 ? options->chunk : 1;
   d->again_tail = &d->again_head;
-  d->can_cut = membarrier_all();
+  d->can_cut = membarrier_works();
   d->last_tick = d->last_sample = clock_seconds();
   return d;
 }
@@ -837,10 +840,12 @@ static void rest(struct dispatch *d, double seconds)
   struct hub *hub = &d->engine->hub;
   uint32_t ended[64];
   double began = clock_seconds();
-  if (hub->last_wait < spin_seconds)
-    while (clock_seconds() - began < spin_seconds)
+  if (hub->last_wait < spin_seconds || d->per_task == 0)
+    while (clock_seconds() - began < spin_seconds) {
       for (int i = 0; i < 8; i++)
         if (something(d)) goto done;
+      if (d->per_task == 0) sched_yield(); /* to a worker that was woken on this processor */
+    }
   hub_asleep(hub);
   if (something(d))
     hub_awake(hub);

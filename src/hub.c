@@ -47,6 +47,11 @@ int hub_watch(struct hub *hub, int pid_fd, uint32_t w)
   return epoll_ctl(hub->poll_fd, EPOLL_CTL_ADD, pid_fd, &event) < 0 ? errno : 0;
 }
 
+void hub_unwatch(struct hub *hub, int pid_fd)
+{
+  epoll_ctl(hub->poll_fd, EPOLL_CTL_DEL, pid_fd, NULL);
+}
+
 void hub_asleep(struct hub *hub)
 {
   __atomic_store_n(hub->bell.asleep, 1, __ATOMIC_SEQ_CST);
@@ -104,8 +109,8 @@ void signals_begin(const struct bell *bell)
   signal_fd = bell ? dup(bell->fd) : -1;
   signal_number = signal_total = 0;
   for (int i = 0; i < 2; i++) {
-    sigaction(caught[i], NULL, &old_actions[i]);
-    if (old_actions[i].sa_handler != SIG_IGN) sigaction(caught[i], &action, NULL); /* nohup: ignored stays ignored */
+    sigaction(caught[i], &action, &old_actions[i]);
+    if (old_actions[i].sa_handler == SIG_IGN) sigaction(caught[i], &old_actions[i], NULL); /* nohup: it stays so */
   }
 }
 

@@ -151,10 +151,17 @@ struct block *slot_results(struct slot *slot)
   return channel_filled(&slot->out) ? slot_out_block(slot, slot->out.head) : NULL;
 }
 
+/* Coordinator: wakes the worker if it sleeps until there is room, not if it has nothing to do. */
+static void wake_blocked(struct slot *slot)
+{
+  if (__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST) && __atomic_load_n(&slot->blocked, __ATOMIC_SEQ_CST))
+    slot_wake(slot);
+}
+
 void slot_release_results(struct slot *slot)
 {
   __atomic_store_n(&slot->out.head, slot->out.head + 1, __ATOMIC_SEQ_CST);
-  slot_wake(slot);
+  wake_blocked(slot);
 }
 
 struct block *slot_open_results(struct slot *slot)
@@ -179,13 +186,19 @@ size_t slot_take_text(struct slot *slot, char *into, int *stream)
   *stream = (mark & 1) ? 2 : 1;
   for (size_t i = 0; i < length; i++) into[i] = ring[(head + 4 + i) % TEXT_BYTES];
   __atomic_store_n(&slot->text_head, head + 4 + (uint32_t)length, __ATOMIC_SEQ_CST);
-  slot_wake(slot);
+  wake_blocked(slot);
   return length;
 }
 
 bool membarrier_join(void)
 {
   return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+bool membarrier_works(void)
+{
+  long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+  return commands >= 0 && (commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED);
 }
 
 bool membarrier_all(void)

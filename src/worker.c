@@ -3,6 +3,7 @@
 
 #include <lauxlib.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,10 @@
 #include "codec.h"
 #include "output.h"
 
-/* A worker that has nothing to do looks again for this long before it sleeps, if its last waits were as short: a round trip
- * between two spinning cores takes 0.3 us, between two sleeping ones 10 us (measured); while idle for longer it must not spin. */
-static const double spin_seconds = 20e-6;
+/* A worker that has nothing to do looks again for this long before it sleeps: a round trip between two spinning cores takes 0.3 us,
+ * between two sleeping ones 10 us (measured). Each wait is given as much, whatever the last took: one long wait would otherwise make
+ * all that follow long, as waking takes longer than this. */
+static const double spin_seconds = 50e-6;
 
 /* In front of an encoded value: a block's header, its words (at most a pair) and the value's length, so that a value which is too large
  * for a slot's block becomes a block of its own without another copy. */
@@ -35,7 +37,6 @@ struct worker {
   uint32_t chunk, job;  /* numbers of what runs */
   double lap;
   double waited;        /* seconds of the running chunk in which it waited for the coordinator */
-  double last_wait;     /* seconds: decides whether spinning pays */
   struct buffer value;  /* an encoded value, from VALUE_OFFSET on */
   int value_tag;        /* it waits for the next block */
 };
@@ -72,13 +73,13 @@ static void wait_until(struct worker *worker, ready_function *ready)
   struct slot *slot = worker->slot;
   if (ready(worker)) return;
   double began = clock_seconds();
-  if (worker->last_wait < spin_seconds)
-    do
-      for (int i = 0; i < 16; i++) {
-        if (ready(worker)) goto done;
-        pause_briefly();
-      }
-    while (clock_seconds() - began < spin_seconds);
+  do {
+    for (int i = 0; i < 16; i++) {
+      if (ready(worker)) return;
+      pause_briefly();
+    }
+    sched_yield(); /* to the coordinator, where it has been put on the same processor */
+  } while (clock_seconds() - began < spin_seconds);
   for (;;) {
     uint32_t bell = __atomic_load_n(&slot->bell, __ATOMIC_SEQ_CST);
     __atomic_store_n(&slot->asleep, 1, __ATOMIC_SEQ_CST);
@@ -86,8 +87,6 @@ static void wait_until(struct worker *worker, ready_function *ready)
     syscall(SYS_futex, &slot->bell, FUTEX_WAIT, bell, NULL, NULL, 0);
   }
   __atomic_store_n(&slot->asleep, 0, __ATOMIC_SEQ_CST);
-done:
-  worker->last_wait = clock_seconds() - began;
 }
 
 /* As wait_until, while a task waits for the coordinator: that time is not the task's. */
