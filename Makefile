@@ -73,6 +73,7 @@ $(BUILD):
 # --- using it ---------------------------------------------------------------------------------------------------------
 
 demo: all
+	@echo "The most frequent words of all C headers and licence texts below /usr:"
 	./parlua examples/wordcount.lua
 
 test: deps-test all

@@ -267,6 +267,20 @@ describe("the process engine", function()
     assert.truthy(failure.message:find("not enough memory"), failure.message)
   end)
 
+  it("with a memory limit fails the task that uses it up bit by bit, and even holds on to it", function()
+    local failure = only_failure(3, 8, function()
+      local t = {}
+      for k = 1, 1e9 do t[k] = { k } end
+    end, { memory = "60M" })
+    assert.equal("memory", failure.kind)
+    failure = only_failure(3, 8, function()
+      _G.parlua_spec_hoard = {}
+      for k = 1, 1e9 do _G.parlua_spec_hoard[k] = { k } end
+    end, { memory = "60M" })
+    assert.equal("memory", failure.kind)
+    assert.truthy(failure.message:find("not enough memory"), failure.message)
+  end)
+
   describe("shows the function", function()
     it("the script's upvalues and globals as they are at the call", function()
       local upvalue = 1

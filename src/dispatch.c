@@ -568,7 +568,7 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
   event->kind = EVENT_LOST;
   event->worker = w + 1;
   event->status = lane->status;
-  event->cause = lane->cause ? lane->cause : LOST_CRASH;
+  event->cause = lane->cause ? lane->cause : slot->starved ? LOST_MEMORY : LOST_CRASH;
   if (lane->count > 0) {
     struct work *work = lane->works[0];
     event->attempt = work->attempt;

@@ -55,9 +55,13 @@ static void run_child(struct engine *engine, uint32_t w, lua_State *L, int job)
   if (engine->memory) limit_memory(engine->memory);
   lua_gc(L, LUA_GCRESTART, -1); /* no collection before the heap has doubled: marking what was inherited copies its pages */
   int status = worker_main(L, engine->slots[w], &engine->hub.bell, job);
-  if (status) fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)w + 1, lua_tostring(L, -1));
+  if (status == LUA_ERRMEM && engine->slots[w]->current > 0) {
+    engine->slots[w]->starved = 1; /* the task's failure says it */
+  } else if (status) {
+    fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)w + 1, lua_tostring(L, -1));
+  }
   fflush(NULL);
-  _exit(status);
+  _exit(status != 0);
 }
 
 static int process_start(struct engine *engine, uint32_t w, lua_State *L, int job)

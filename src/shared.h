@@ -75,7 +75,8 @@ struct slot {
   volatile double started; /* monotonic seconds when the running chunk began */
   uint32_t blocked;        /* the worker waits for room to put results: not its task's fault */
   uint32_t asleep;         /* the worker sleeps on `bell` */
-  uint64_t pad1[5];
+  uint32_t starved;        /* the worker ends because memory ran out */
+  uint32_t pad1[9];
   /* the coordinator's line */
   volatile double limit[CHANNEL_BLOCKS]; /* last task that may still be begun, by place in the channel */
   uint32_t bell;                         /* futex: rung when `asleep` */
@@ -99,7 +100,7 @@ enum event_kind {
   EVENT_TROUBLE   /* `status`: errno; no worker can be started */
 };
 
-enum lost_cause { LOST_CRASH = 1, LOST_TIMEOUT, LOST_CANCELLED };
+enum lost_cause { LOST_CRASH = 1, LOST_TIMEOUT, LOST_CANCELLED, LOST_MEMORY };
 
 struct event {
   double first;

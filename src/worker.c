@@ -401,5 +401,5 @@ int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int jo
   release_message(&worker);
   free(worker.whole);
   buffer_free(&worker.value);
-  return status != 0;
+  return status;
 }

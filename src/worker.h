@@ -7,8 +7,8 @@
 #include "slot.h"
 
 /* Runs the worker in the state `L` on `slot` until it is told to stop. When `job` is not 0 it is the stack index of the job's Lua
- * table (process engine: inherited); otherwise jobs come as messages. Returns 0, or 1 when the worker's own Lua code failed:
- * then a message is on the stack. */
+ * table (process engine: inherited); otherwise jobs come as messages. Returns 0, or the LUA_ERR
+ * code when the worker's own Lua code failed: then a message is on the stack. */
 int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int job);
 
 /* Lua: value(pointer to a block, place in units of 8 bytes) -> the values of the codec message there. */

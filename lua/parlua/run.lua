@@ -53,8 +53,9 @@ local function check_engine(engine, options)
     refuse("memory", "cannot limit a worker's memory", LIMITS_MEMORY)
   end
   if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
-  for _, name in ipairs { "journal", "resume" } do
-    if options[name] then error(("option '%s' is not available in this version"):format(name), 0) end
+  for _, name in ipairs { "seed", "journal", "resume" } do
+    local value = options[name]
+    if value and value ~= 0 then error(("option '%s' is not available in this version"):format(name), 0) end
   end
 end
 
@@ -319,6 +320,7 @@ end
 local causes = {
   [C.LOST_TIMEOUT] = function(run) return "timeout", ("the task took more than %g s"):format(run.options.timeout) end,
   [C.LOST_CANCELLED] = function() return "cancelled", "the run was cancelled" end,
+  [C.LOST_MEMORY] = function() return "memory", "not enough memory" end,
   [C.LOST_CRASH] = function(_, status) return "crash", failure.status_text(status) end,
 }
 

@@ -279,6 +279,8 @@ function M.runner(job, slot, outlet)
       else
         local task = slot.current
         k, why = task - base, PENDING
+        -- no record: memory ran out before one was made; what the task held is let go, to have some for it
+        if type(reached) == "string" then collectgarbage() end
         if outlet.fail(none and entries or k, task, failure.record(reached)) >= 0 then
           k, entries, why = k + 1, entries + 1, AGAIN
         end
