@@ -148,6 +148,12 @@ function closure.names(globals)
     add(entry.value, "_G", entry.name, entry.name)
   end
   add(globals, "_G", false, "_G")
+  local task = package.loaded["parlua.task"]
+  if task then
+    add(task.random, "math", "random", false)
+    add(task.randomseed, "math", "randomseed", false)
+    add(task.running, "parlua", "task", false)
+  end
   for _, name in ipairs(base_functions) do
     local value = rawget(globals, name)
     if type(value) == "function" and is_library_function(value) then

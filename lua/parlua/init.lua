@@ -1,6 +1,7 @@
 --- parlua: runs a Lua function over many sets of arguments, in parallel. The public interface.
 local host = require "parlua.host"
 local run = require "parlua.run"
+local task = require "parlua.task"
 local sources = require "parlua.sources"
 local stream = require "parlua.stream"
 local collect = require "parlua.collect"
@@ -15,6 +16,10 @@ parlua.lines = sources.lines
 parlua.blocks = sources.blocks
 parlua.files = sources.files
 parlua.iterate = sources.iterate
+parlua.csv = sources.csv
+parlua.take = sources.take
+parlua.enumerate = sources.enumerate
+parlua.batch = sources.batch
 
 --- Calls f once for each set of arguments and returns the results in their order.
 --- Example: `local squares = parlua.map(function(x) return x * x end, parlua.range(1, 10))`
@@ -40,6 +45,9 @@ function parlua.imap(f, arguments, options) return stream.imap(f, arguments, opt
 --- Processors that this process may use: affinity, cgroup quota, batch allocation.
 ---@return integer
 function parlua.cores() return host.cores() end
+
+--- The running task, for what f itself wants to know: `parlua.task.index`, `.attempt`, `.worker`; all nil where no task runs.
+parlua.task = task.running
 
 parlua.interrupted = run.interrupted
 
