@@ -75,6 +75,9 @@ local Cut = setmetatable({}, Record)
 function M.raise_cut() error(Cut, 0) end
 function M.is_cut(value) return value == Cut end
 
+--- A record without its mark.
+function M.plain(record) return setmetatable(record, nil) end
+
 --- Message handler: makes the record of a raised value while the stack of the error still stands.
 function M.capture(value)
   if getmetatable(value) == Record then return value end

@@ -172,6 +172,7 @@ function M.open(f, arguments, call_options, keep, given)
   }, Run)
   local inherits = can(engine, INHERITS)
   run.fold = given.fold
+  if run.fold then run.fold.n, run.fold.retries, run.fold.halt = source.n, run.retries, options.on_error == "halt" end
   run.puller = sources.open(source, inherits, run.fold)
   run.total = source:is_indexed() and source.n or nil
   local job = { f = f, keep = keep, init = options.init, source = sources.describe(source, inherits, run.puller), fold = run.fold,
@@ -255,6 +256,20 @@ function Run:arguments_of(index)
     return held[index - held.origin + 1]
   end
   return sources.arguments_of(self.source, self.puller, payload ~= nil and payload or nil, index)
+end
+
+--- What was supplied for a block of tasks.
+function Run:arguments_of_unit(b)
+  local held = self.driver.arguments
+  if held then return held[b - held.origin + 1] end
+  return block.arguments(self.event.payload, b)
+end
+
+--- Several results of one task, in a table with n.
+function Run:tuple(out, half, k, tag)
+  if self.driver.special then return self:special(out, half, k, tag) end
+  local function pack(...) return { n = select("#", ...), ... } end
+  return pack(block.special(out, half, k, tag))
 end
 
 --- A task failed for good.

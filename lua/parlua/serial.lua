@@ -68,7 +68,7 @@ end
 
 --- The value of a tagged word of one of the run's blocks.
 function Run:special(out, half, k, tag)
-  if tag == LOCAL or tag == FAILURE or tag == C.TAG_TUPLE then return self.values[half[2 * k]] end
+  if tag == LOCAL or tag == FAILURE or tag == C.TAG_TUPLE or tag == C.TAG_VALUE then return self.values[half[2 * k]] end
   return block.special(out, half, k, tag)
 end
 
