@@ -92,7 +92,10 @@ static bool process_ended(struct engine *engine, uint32_t w, int *status)
   while (pid < 0 && errno == EINTR);
   if (pid == 0) return false;
   if (pid < 0) *status = 0; /* somebody else waited for it (SIGCHLD ignored): it is gone all the same */
-  if (process->fd >= 0) close(process->fd);
+  if (process->fd >= 0) {
+    hub_unwatch(&engine->hub, process->fd);
+    close(process->fd);
+  }
   process->pid = 0;
   process->fd = -1;
   return true;

@@ -47,6 +47,11 @@ int hub_watch(struct hub *hub, int pid_fd, uint32_t w)
   return epoll_ctl(hub->poll_fd, EPOLL_CTL_ADD, pid_fd, &event) < 0 ? errno : 0;
 }
 
+void hub_unwatch(struct hub *hub, int pid_fd)
+{
+  epoll_ctl(hub->poll_fd, EPOLL_CTL_DEL, pid_fd, NULL);
+}
+
 void hub_asleep(struct hub *hub)
 {
   __atomic_store_n(hub->bell.asleep, 1, __ATOMIC_SEQ_CST);

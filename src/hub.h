@@ -14,6 +14,8 @@ int hub_open(struct hub *hub);
 void hub_close(struct hub *hub);
 /* Reports the end of process `pid` (descriptor from pidfd_open) as worker `w`; see hub_wait. Returns 0 or an errno. */
 int hub_watch(struct hub *hub, int pid_fd, uint32_t w);
+/* No longer: to be called before the descriptor is closed, since forked workers may have it open still. */
+void hub_unwatch(struct hub *hub, int pid_fd);
 /* Says that the coordinator is about to sleep: look once more for work, then call hub_wait or hub_awake. */
 void hub_asleep(struct hub *hub);
 void hub_awake(struct hub *hub);
