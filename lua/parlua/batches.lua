@@ -105,6 +105,7 @@ local function text_puller(fold, puller)
     local count = fill(self, writer, tasks)
     if count == 0 then return 0 end
     missing = tasks - count
+    writer:range_tasks(count)
     self.tasks = self.tasks + count
     local blocks = fold:block_of(first + count - 1) - next_block + 1
     next_block = next_block + blocks

@@ -114,7 +114,7 @@ end
 function M.folder(job, slot, cursor, reader)
   local sources = require "parlua.sources"
   local fold, source = job.fold, job.source
-  local cell, loops, again = { cell = nil }, {}, nil
+  local cell, loops, again, text_last = { cell = nil }, {}, nil, nil
   local indexed = not reader and source.n
   local step_line
 
@@ -165,7 +165,7 @@ function M.folder(job, slot, cursor, reader)
   --- Tasks whose worker was lost as it ran them, and what is next: another attempt; 0: they have failed for good. In the words of a chunk
   --- behind those of a text; or in the batch.
   local function read_again(chunk)
-    local from, list = reader and 2 or 0, nil
+    local from, list = reader and 3 or 0, nil
     if not reader and not indexed then return nil end
     for k = from, chunk.count - 2, 2 do
       list = list or {}
@@ -177,6 +177,7 @@ function M.folder(job, slot, cursor, reader)
   function folder.begin(chunk, limit)
     cell.cell = limit
     again = read_again(chunk)
+    text_last = reader and fold:first(chunk.origin) + chunk.word[2] - 1
   end
 
   --- How far to go from task i on without a stop, and as which attempt (0: not at all).
@@ -216,6 +217,7 @@ function M.folder(job, slot, cursor, reader)
   function folder.run(b, batch)
     local first, last = fold:first(b), fold:last(b)
     if batch then last = first + batch.n - 1 end
+    if text_last and text_last < last then last = text_last end
     local list = batch and batch.again or again
     local loop = loop_for(batch and #batch or 0)
     local i, attempt, lap, failures = first, 1, C.clock_seconds(), nil

@@ -346,11 +346,11 @@ function Folding:stage_again(b, again, payload)
     writer.block.origin = b
     return
   end
-  local staged = cast(block.pointer, run.driver:stage(C.BLOCK_HEAD + 8 * (2 + 2 * #again)))
+  local staged = cast(block.pointer, run.driver:stage(C.BLOCK_HEAD + 8 * (3 + 2 * #again)))
   local n = 0
   if puller then
-    staged.word[0], staged.word[1] = payload.word[0], payload.word[1]
-    staged.width, staged.origin, n = 1, payload.origin, 2
+    for k = 0, 2 do staged.word[k] = payload.word[k] end
+    staged.width, staged.origin, n = 1, payload.origin, 3
   end
   for k, pair in ipairs(again) do
     staged.word[n + 2 * k - 2], staged.word[n + 2 * k - 1] = pair[1], pair[2]
