@@ -449,6 +449,21 @@ static bool shorten_work(struct dispatch *d, uint32_t w, int i)
   return true;
 }
 
+/* Is all that worker `w` has behind the new total? What is queued there and is not is taken back, if it was not begun. */
+static bool only_useless(struct dispatch *d, uint32_t w)
+{
+  struct lane *lane = &d->lanes[w];
+  if (lane->count == 0 || lane->works[0]->first <= d->total) return false;
+  while (lane->count > 1) {
+    struct work *work = lane->works[lane->count - 1];
+    if (work->complete ? !slot_revoke(d->engine->slots[w], work->place) : work->sent > 0) return false;
+    lane->count--;
+    again(d, work->first, work->last, work, work->attempt, 0);
+    work_free(d, work);
+  }
+  return true;
+}
+
 void dispatch_shorten(struct dispatch *d, double last)
 {
   if (last >= d->total) return;
@@ -468,8 +483,7 @@ void dispatch_shorten(struct dispatch *d, double last)
     struct lane *lane = &d->lanes[w];
     for (int i = lane->count - 1; i >= 0; i--)
       if (lane->works[i]->last > last) shorten_work(d, w, i);
-    if (lane->count > 0 && lane->works[0]->first > last && d->engine->alive[w] && (d->engine->ops->flags & CAN_KILL))
-      lane_end(d, w, LOST_CANCELLED);
+    if ((d->engine->ops->flags & CAN_KILL) && d->engine->alive[w] && only_useless(d, w)) lane_end(d, w, LOST_CANCELLED);
   }
 }
 
