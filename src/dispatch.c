@@ -808,6 +808,10 @@ static bool cut(struct dispatch *d)
   slot_set_limit(slot, work->place, keep);
   membarrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
   current = slot_current(slot);
+  if (slot_results(slot)) { /* the chunk may have ended: what its end is, the results tell */
+    slot_set_limit(slot, work->place, work->last);
+    return false;
+  }
   if (current > keep) keep = current;
   if (keep >= work->last) return false;
   again(d, keep + 1, work->last, work, work->attempt, 0);
