@@ -223,6 +223,19 @@ describe("parlua.imap", function()
       assert.same({ 20, 40, 30, 60 }, products)
     end)
 
+    it("runs each task once however often chunks are cut", function()
+      for _ = 1, 30 do
+        local iterator, stream = parlua.imap(function(x)
+          if x % 26 == 0 and parlua.task.attempt < 2 then error("not yet", 0) end
+          return x
+        end, parlua.range(4000), with { window = 33, workers = 3, retries = 1 })
+        local count = 0
+        for _ in iterator do count = count + 1 end
+        assert.equal(4000, count)
+        assert.equal(4000, stream:summary().tasks)
+      end
+    end)
+
     it("gives late results in their place when a task is tried again", function()
       helper.with_directory(function(directory)
         local indices = {}

@@ -64,6 +64,41 @@ describe("a job", function()
       assert.equal(1, result.status)
     end)
 
+    it("that reduces writes the one value", function()
+      local sum = "return { map = tonumber, reduce = require('parlua').sum }"
+      assert.equal("6\n", run(sum, on .. "job.lua 1 2 3").stdout)
+      local several = "local p = require 'parlua' return { map = tonumber, reduce = { n = p.count, most = p.max } }"
+      assert.same({ n = 3, most = 5 }, decode(run(several, on .. "job.lua 1 5 3").stdout))
+      local step = "return { map = function(w) return w end, reduce = function(a, w) return (a or '') .. w end }"
+      assert.equal("abc\n", run(step, on .. "--format text job.lua a b c").stdout)
+      assert.equal("", run(step, on .. "--format none job.lua a b c").stdout)
+    end)
+
+    it("that reduces tells failures, and gives finish the value", function()
+      local result = run([[
+        local parlua = require "parlua"
+        return {
+          arguments = parlua.range(1, 10),
+          map = function(i) if i == 4 then error("four") end return i end,
+          reduce = parlua.sum,
+          finish = function(sum, failures, summary) print(sum, #failures, summary.tasks) end,
+        }]], on .. "job.lua")
+      assert.equal("51\n51\t1\t10\n", result.stdout)
+      assert.truthy(result.stderr:find("task 4 (4) failed", 1, true), shown(result))
+      assert.equal(1, result.status)
+    end)
+
+    it("ends where its stop says so", function()
+      local stops = "return { arguments = require('parlua').range(1e9), map = function(i) return i end, stop = function(r) return r == 3 end }"
+      local result = run(stops, on .. "--format text job.lua")
+      assert.equal("1\n2\n3\n", result.stdout)
+      assert.equal(0, result.status, shown(result))
+      local reduces = stops:gsub("r == 3", "r >= 6"):gsub("stop =", "reduce = { init = 0, step = function(a, b) return a + b end }, stop =")
+      result = run(reduces, on .. "job.lua")
+      assert.equal("6\n", result.stdout)
+      assert.equal(0, result.status, shown(result))
+    end)
+
     it("tells failures and a summary on standard error", function()
       local result = run(SQUARES, on .. "job.lua 1 6")
       local failure, summary, rest = result.stderr:match "^(.-)\n(.-)\n(.*)$"
@@ -233,7 +268,11 @@ describe("a job", function()
       refused("did you mean `arguments`", "return { args = {}, map = print }")
     end)
 
-    it("a field of a later version", function() refused("`reduce`", "return { reduce = {}, map = print }") end)
+    it("a reduction without a step", function() refused("the job's `reduce`: step must be", "return { reduce = { init = 0 }, map = print }") end)
+
+    it("an option inside the reduction", function()
+      refused("options go into the job's `options`", "return { reduce = { step = print, workers = 2 }, map = print }")
+    end)
 
     it("an option that does not exist", function()
       refused("wrokers.*workers", "return { options = { wrokers = 2 }, map = print }")

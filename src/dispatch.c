@@ -65,6 +65,7 @@ struct lane {
   int dying, dead;
   int status;
   double seen, since;    /* sampled task, and when it was first seen */
+  double seen_inner;     /* likewise, in a block of tasks */
 };
 
 enum delivered { NOTHING, CLOSED_BLOCK, WHOLE_BLOCK };
@@ -82,6 +83,7 @@ struct dispatch {
   struct lane *reporting;
   double last_tick, last_sample, cancelled_at;
   int cancelled, can_cut, idle_deaths, asked;
+  int shortened;               /* tasks behind `total` were given up, though they may run */
   int trouble;                 /* errno of the last start that failed */
   char text[TEXT_BYTES];
 };
@@ -136,6 +138,7 @@ static void work_free(struct dispatch *d, struct work *work)
 /* Queues tasks first..last to be handed out before anything new; takes over nothing. */
 static int again(struct dispatch *d, double first, double last, const struct work *like, uint32_t attempt, double not_before)
 {
+  if (last > d->total) last = d->total;
   if (first > last || d->cancelled) return 0;
   struct work *work = work_new(first, last, like->payload, attempt);
   if (!work) return ENOMEM;
@@ -381,6 +384,8 @@ static bool feed(struct dispatch *d, struct event *event, lua_State *L, int job)
   return false;
 }
 
+static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause);
+
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes)
 {
   payload_drop(d, d->staged);
@@ -415,6 +420,79 @@ int dispatch_redo(struct dispatch *d, double task, uint32_t attempt, double dela
 {
   struct work like = {.payload = d->reported};
   return again(d, task, task, &like, attempt, clock_seconds() + delay);
+}
+
+int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt)
+{
+  struct work like = {.payload = d->staged};
+  int error = again(d, task, task, &like, attempt, 0);
+  payload_drop(d, d->staged);
+  d->staged = NULL;
+  return error;
+}
+
+/* Work at place `i` of lane `w` has tasks behind the new total: they are not begun any more. Returns true when it is gone. */
+static bool shorten_work(struct dispatch *d, uint32_t w, int i)
+{
+  struct lane *lane = &d->lanes[w];
+  struct slot *slot = d->engine->slots[w];
+  struct work *work = lane->works[i];
+  bool useless = work->first > d->total;
+  if (!work->complete) {
+    if (work->sent > 0 || !useless) {
+      work->last = useless ? work->first : d->total;
+      return false;
+    }
+  } else if (!useless || !slot_revoke(slot, work->place)) {
+    slot_set_limit(slot, work->place, useless ? -1 : d->total);
+    if (!d->can_cut) return false;
+    membarrier_all();
+    double current = slot_current(slot), keep = useless ? work->first - 1 : d->total;
+    if (keep < current) keep = current;
+    if (keep < work->last) work->last = keep;
+    return false;
+  }
+  memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
+  work_free(d, work);
+  return true;
+}
+
+/* Is all that worker `w` has behind the new total? What is queued there and is not is taken back, if it was not begun. */
+static bool only_useless(struct dispatch *d, uint32_t w)
+{
+  struct lane *lane = &d->lanes[w];
+  if (lane->count == 0 || lane->works[0]->first <= d->total) return false;
+  while (lane->count > 1) {
+    struct work *work = lane->works[lane->count - 1];
+    if (work->complete ? !slot_revoke(d->engine->slots[w], work->place) : work->sent > 0) return false;
+    lane->count--;
+    again(d, work->first, work->last, work, work->attempt, 0);
+    work_free(d, work);
+  }
+  return true;
+}
+
+void dispatch_shorten(struct dispatch *d, double last)
+{
+  if (last >= d->total) return;
+  d->total = last;
+  d->shortened = 1;
+  for (struct work **link = &d->again_head, *work; (work = *link);) {
+    if (work->last > last) work->last = last;
+    if (work->first <= last) {
+      link = &work->next;
+      continue;
+    }
+    *link = work->next;
+    if (d->again_tail == &work->next) d->again_tail = link;
+    work_free(d, work);
+  }
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = &d->lanes[w];
+    for (int i = lane->count - 1; i >= 0; i--)
+      if (lane->works[i]->last > last) shorten_work(d, w, i);
+    if ((d->engine->ops->flags & CAN_KILL) && d->engine->alive[w] && only_useless(d, w)) lane_end(d, w, LOST_CANCELLED);
+  }
 }
 
 /* ---- results ---- */
@@ -576,7 +654,8 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     if (d->reported) d->reported->users++;
     event->payload = d->reported ? &d->reported->block : NULL;
     if (current > work->reached && current <= work->last) {
-      event->first = current;
+      event->first = d->shortened && current > d->total ? 0 : current;
+      event->inner = slot->inner;
       event->seconds = lane->since > 0 ? clock_seconds() - lane->since : clock_seconds() - slot->started;
       again(d, work->reached + 1, current - 1, work, work->attempt, 0);
       work->reached = current;
@@ -610,12 +689,12 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   if (lane_results(d, w, event, L, job)) return true;
   if (lane_partial(d, w, event)) return true;
   if (!kills) {
-    if (lane->cause != LOST_CANCELLED && slot_current(engine->slots[w]) != lane->seen) { /* it came back after all */
+    struct slot *slot = engine->slots[w];
+    if (lane->cause != LOST_CANCELLED && (slot_current(slot) != lane->seen || slot->inner != lane->seen_inner)) { /* it came back after all */
       lane->dying = 0;
       lane->cause = 0;
       return false;
     }
-    struct slot *slot = engine->slots[w];
     struct slot frozen = *slot;
     bool too_many = lane->cause == LOST_TIMEOUT && __atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED;
     int error = too_many ? EBUSY : engine->ops->kill(engine, w);
@@ -651,11 +730,12 @@ static bool sample(struct dispatch *d, struct event *event, double now)
     struct lane *lane = &d->lanes[w];
     if (!d->engine->alive[w] || lane->dying || lane->count == 0) continue;
     struct slot *slot = d->engine->slots[w];
-    double current = slot_current(slot);
-    if (current == 0 || current != lane->seen || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED)) {
+    double current = slot_current(slot), inner = slot->inner;
+    if (current == 0 || current != lane->seen || inner != lane->seen_inner || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED)) {
       lane->seen = current;
+      lane->seen_inner = inner;
       lane->since = now;
-      if (current != 0 && current == lane->works[0]->first && slot->started > now - 3600) lane->since = slot->started;
+      if (current != 0 && inner == 0 && current == lane->works[0]->first && slot->started > now - 3600) lane->since = slot->started;
     } else if (limit > 0 && now - lane->since > limit) {
       lane_end(d, w, LOST_TIMEOUT);
       continue;
@@ -769,8 +849,14 @@ static bool balance(struct dispatch *d)
 static bool finished(const struct dispatch *d)
 {
   if (!d->cancelled && (d->again_head || d->next <= d->total)) return false;
-  for (uint32_t w = 0; w < d->lanes_count; w++)
-    if (d->lanes[w].count > 0 || d->lanes[w].dying) return false;
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    const struct lane *lane = &d->lanes[w];
+    if (!d->shortened && (lane->count > 0 || lane->dying)) return false;
+    for (int i = 0; i < lane->count; i++) /* what runs behind the total is not waited for */
+      if (lane->works[i]->first <= d->total && lane->works[i]->reached < d->total &&
+          lane->works[i]->reached < lane->works[i]->last)
+        return false;
+  }
   return true;
 }
 

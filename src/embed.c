@@ -12,6 +12,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <lualib.h>
 
 enum { BYTES_PER_LINE = 20, NAME_SIZE = 256 };
 
@@ -128,6 +129,7 @@ int main(int argc, char **argv)
   lua_State *L = luaL_newstate();
   output = fopen(argv[1], "w");
   if (!L || !output) fail(argv[1], strerror(errno));
+  luaL_openlibs(L); /* the parser loads the FFI for 64-bit constants, and closing the state then needs the rest of it */
   fprintf(output, "/* Written by embed.c when parlua was built. */\n#include \"state.h\"\n\n");
 
   for (int i = 4; i < argc; i++) embed_module(L, argv[i], below_root(argv[i], root), i);

@@ -179,6 +179,19 @@ static int run_redo(lua_State *L)
   return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
 }
 
+/* redo_staged(task, attempt) */
+static int run_redo_staged(lua_State *L)
+{
+  int error = dispatch_redo_staged(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3));
+  return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
+}
+
+static int run_shorten(lua_State *L)
+{
+  dispatch_shorten(check_run(L)->dispatch, luaL_checknumber(L, 2));
+  return 0;
+}
+
 static int run_ceiling(lua_State *L)
 {
   dispatch_ceiling(check_run(L)->dispatch, luaL_checknumber(L, 2));
@@ -205,6 +218,7 @@ static int host_run_open(lua_State *L)
   static const luaL_Reg methods[] = {
     {"next", run_next},       {"event", run_event}, {"stage", run_stage},     {"supply", run_supply}, {"exhausted", run_exhausted},
     {"redo", run_redo},       {"close", run_close}, {"raise_ceiling", run_ceiling}, {"cancel", run_cancel}, {"__gc", run_close},
+    {"redo_staged", run_redo_staged}, {"shorten", run_shorten},
     {NULL, NULL},
   };
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);

@@ -73,10 +73,11 @@ struct slot {
   /* the worker's line */
   volatile double current; /* task that the worker is in; 0: none. All chunk's tasks before it have their results in place */
   volatile double started; /* monotonic seconds when the running chunk began */
+  volatile double inner;   /* where a task of dispatch is a block of tasks: the one that the worker is in; else 0 */
   uint32_t blocked;        /* the worker waits for room to put results: not its task's fault */
   uint32_t asleep;         /* the worker sleeps on `bell` */
   uint32_t starved;        /* the worker ends because memory ran out */
-  uint32_t pad1[9];
+  uint32_t pad1[7];
   /* the coordinator's line */
   volatile double limit[CHANNEL_BLOCKS]; /* last task that may still be begun, by place in the channel */
   uint32_t bell;                         /* futex: rung when `asleep` */
@@ -106,6 +107,7 @@ struct event {
   double first;
   double want;
   double seconds;
+  double inner;          /* lost: `inner` of the worker's slot */
   struct block *block;
   struct block *payload; /* what was supplied for these tasks, or NULL: valid until the next event */
   const char *bytes;

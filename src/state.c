@@ -80,6 +80,10 @@ static int open_state(lua_State *L)
   preload_c_modules(L);
   add_searcher(L);
   keep_globals(L);
+  /* Replaces math.random before any script can keep it in a local. */
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "parlua.task");
+  lua_call(L, 1, 0);
   return 0;
 }
 

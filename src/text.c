@@ -7,6 +7,7 @@
 #include <fts.h>
 #include <glob.h>
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -58,6 +59,42 @@ size_t text_cut_lines(const struct text *text, size_t offset, size_t want, size_
   for (; count < want && p < stop; count++) {
     const char *end = memchr(p, '\n', (size_t)(stop - p));
     p = end ? end + 1 : stop;
+  }
+  *length = (size_t)(p - from);
+  return count;
+}
+
+/* The end of the row that begins at `p`, behind its line end. */
+static const char *row_end(const char *p, const char *stop, char quote, char separator)
+{
+  const char *end = memchr(p, '\n', (size_t)(stop - p));
+  if (!end) end = stop;
+  if (!memchr(p, quote, (size_t)(end - p))) return end < stop ? end + 1 : stop;
+  for (bool begins = true; p < stop; p++) {
+    if (begins && *p == quote) {
+      do {
+        p = memchr(p + 1, quote, (size_t)(stop - p - 1));
+        if (!p) return stop;
+      } while (p + 1 < stop && p[1] == quote && p++);
+    } else if (*p == '\n') {
+      return p + 1;
+    }
+    begins = *p == separator;
+  }
+  return stop;
+}
+
+size_t text_cut_rows(const struct text *text, size_t offset, size_t want, char quote, char separator, size_t *length)
+{
+  const char *from = text->bytes + offset, *stop = text->bytes + text->length, *p = from;
+  size_t count = 0;
+  *length = 0;
+  if (!text->bytes || offset >= text->length) return 0;
+  while (count < want) {
+    while (p < stop && (*p == '\n' || (*p == '\r' && p + 1 < stop && p[1] == '\n'))) p++;
+    if (p == stop) break;
+    p = row_end(p, stop, quote, separator);
+    count++;
   }
   *length = (size_t)(p - from);
   return count;
@@ -160,6 +197,19 @@ static int method_cut_lines(lua_State *L)
   return 3;
 }
 
+/* cut_rows(offset, want, quote, separator) -> rows, offset, length */
+static int method_cut_rows(lua_State *L)
+{
+  size_t length, offset = (size_t)luaL_checknumber(L, 2);
+  lua_Number want = luaL_checknumber(L, 3);
+  char quote = (char)luaL_checkinteger(L, 4), separator = (char)luaL_checkinteger(L, 5);
+  lua_pushnumber(L, (lua_Number)text_cut_rows(check_text(L), offset, want > 1e15 ? (size_t)1e15 : (size_t)want, quote,
+                                              separator, &length));
+  lua_pushnumber(L, (lua_Number)offset);
+  lua_pushnumber(L, (lua_Number)length);
+  return 3;
+}
+
 static int method_cut_block(lua_State *L)
 {
   lua_pushnumber(L, (lua_Number)text_cut_block(check_text(L), (size_t)luaL_checknumber(L, 2), (size_t)luaL_checknumber(L, 3)));
@@ -202,7 +252,7 @@ int text_lua_open(lua_State *L)
   static const luaL_Reg methods[] = {
     {"pointer", method_pointer},     {"length", method_length}, {"is_stream", method_is_stream}, {"cut_lines", method_cut_lines},
     {"cut_block", method_cut_block}, {"line", method_line},     {"piece", method_piece},         {"__gc", method_gc},
-    {NULL, NULL},
+    {"cut_rows", method_cut_rows},   {NULL, NULL},
   };
   const char *path = luaL_checkstring(L, 1);
   struct text *text = lua_newuserdata(L, sizeof *text);

@@ -20,6 +20,8 @@ int text_open(struct text *text, const char *path);
 void text_close(struct text *text);
 /* Mapped: counts up to `want` lines from byte `offset` on; *length is theirs in bytes, ends included. Returns how many. */
 size_t text_cut_lines(const struct text *text, size_t offset, size_t want, size_t *length);
+/* Likewise for rows of comma-separated values: a line end between quotes does not end a row; empty lines are none. */
+size_t text_cut_rows(const struct text *text, size_t offset, size_t want, char quote, char separator, size_t *length);
 /* Mapped: bytes of whole lines from `offset` on, about `size` (at least one line); 0 at the end. */
 size_t text_cut_block(const struct text *text, size_t offset, size_t size);
 /* Stream: bytes of the next line, its end included, or with `size` of whole lines of about that many bytes. *at is valid until the next

@@ -149,6 +149,12 @@ function closure.names(globals)
   end
   add(globals, "_G", false, "_G")
   local first_globals = debug.getregistry()["parlua.globals"] or globals -- a script may have replaced some since
+  local task = package.loaded["parlua.task"]
+  if task then
+    add(task.random, "math", "random", false)
+    add(task.randomseed, "math", "randomseed", false)
+    add(task.running, "parlua", "task", false)
+  end
   for _, name in ipairs(base_functions) do
     for _, holder in ipairs { globals, first_globals } do
       local value = rawget(holder, name)

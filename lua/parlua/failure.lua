@@ -69,6 +69,15 @@ local Record = {} -- marks records that `capture` made: what a task raises can b
 --- Marks a record that was made elsewhere, to be raised.
 function M.mark(record) return setmetatable(record, Record) end
 
+local Cut = setmetatable({}, Record)
+
+--- Raised in the middle of a block of tasks that is not to be gone on with.
+function M.raise_cut() error(Cut, 0) end
+function M.is_cut(value) return value == Cut end
+
+--- A record without its mark.
+function M.plain(record) return setmetatable(record, nil) end
+
 --- Message handler: makes the record of a raised value while the stack of the error still stands.
 function M.capture(value)
   if getmetatable(value) == Record then return value end

@@ -1,6 +1,9 @@
 --- parlua: runs a Lua function over many sets of arguments, in parallel. The public interface.
 local host = require "parlua.host"
 local run = require "parlua.run"
+local reduce = require "parlua.reduce"
+local reducers = require "parlua.reducers"
+local task = require "parlua.task"
 local sources = require "parlua.sources"
 local stream = require "parlua.stream"
 local collect = require "parlua.collect"
@@ -15,6 +18,10 @@ parlua.lines = sources.lines
 parlua.blocks = sources.blocks
 parlua.files = sources.files
 parlua.iterate = sources.iterate
+parlua.csv = sources.csv
+parlua.take = sources.take
+parlua.enumerate = sources.enumerate
+parlua.batch = sources.batch
 
 --- Calls f once for each set of arguments and returns the results in their order.
 --- Example: `local squares = parlua.map(function(x) return x * x end, parlua.range(1, 10))`
@@ -37,9 +44,47 @@ function parlua.each(f, arguments, options) return collect.each(f, arguments, op
 ---@return table stream stream.failures, stream:summary(), stream:close()
 function parlua.imap(f, arguments, options) return stream.imap(f, arguments, options) end
 
+--- Folds f's results, in the order of the arguments, to one value. `reduction` is a reducer (`parlua.mean`), a table of reducers, whose
+--- values then come in a table, or has fields of its own: init (a value, or a function that makes one), step(accumulator, result, index),
+--- merge(a, b), stop(accumulator), finish(accumulator); options stand beside them or in the last argument. With `merge`, workers fold blocks
+--- of tasks, and only their values travel: then init must be neutral.
+--- Example: `local total = parlua.reduce(math.sqrt, parlua.range(1e9), parlua.sum)`
+---@param reduction parlua.Reducer|table
+---@param options? table
+---@return any value
+---@return parlua.Failure[] failures
+---@return parlua.Summary summary
+function parlua.reduce(f, arguments, reduction, options) return reduce.reduce(f, arguments, reduction, options) end
+
+--- The first task whose result is neither nil nor false: the one with the lowest index, the same on every engine. The rest is cut off.
+---@return integer? index nil: there is none
+---@return any value its result
+---@return parlua.Failure[] failures of tasks before it
+---@return parlua.Summary summary
+function parlua.find(f, arguments, options) return reduce.find(f, arguments, options) end
+
+--- Is some result neither nil nor false? The rest is cut off as soon as that is known.
+---@return boolean
+---@return parlua.Failure[] failures when it is false
+---@return parlua.Summary summary
+function parlua.any(f, arguments, options) return reduce.any(f, arguments, options) end
+
+--- Did every task return something that is neither nil nor false? A task that failed did not. The rest is cut off as soon as one has not.
+---@return boolean
+---@return parlua.Failure[] failures when no result was nil or false
+---@return parlua.Summary summary
+function parlua.all(f, arguments, options) return reduce.all(f, arguments, options) end
+
+for _, name in ipairs { "sum", "count", "min", "max", "mean", "histogram", "collect", "group", "top" } do
+  parlua[name] = reducers[name]
+end
+
 --- Processors that this process may use: affinity, cgroup quota, batch allocation.
 ---@return integer
 function parlua.cores() return host.cores() end
+
+--- The running task, for what f itself wants to know: `parlua.task.index`, `.attempt`, `.worker`; all nil where no task runs.
+parlua.task = task.running
 
 parlua.interrupted = run.interrupted
 

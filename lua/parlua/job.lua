@@ -5,9 +5,13 @@
 --                     a generator (`parlua.range`) or an iterator, or that yields the arguments of one task after the
 --                     other; or a list or generator itself. Absent: each word is a task
 --   job.options       options of the run, weaker than the command line's
+--   job.reduce        what becomes of the results: a reducer (`parlua.mean`), a table of reducers, a table with `init`, `step`
+--                     and, if there are any, `merge`, `stop`, `finish`, as for parlua.reduce; or a function: the step. The one
+--                     value is written instead of the results
+--   job.stop          stop(accumulator) of a job that reduces; else stop(result, index): when it is true, that was enough
 --   job.finish(results, failures, summary)
 --                     called at the end, also after Ctrl-C, but not when a failure halted the run; `results` has
---                     holes where tasks failed
+--                     holes where tasks failed. Of a job that reduces it gets the value
 --
 -- `run` writes the results to standard output or to a file, failures and one line of summary to standard error, and
 -- returns the exit status. The file appears under its name once the run is complete; what an interrupted or halted run
@@ -351,7 +355,7 @@ local FORMATS = { jsonl = jsonl, json = array, text = text_lines, none = none }
 
 -- The job's table -------------------------------------------------------------------------------------------------
 
-local FIELDS = { "arguments", "map", "options", "finish", "reduce" }
+local FIELDS = { "arguments", "map", "options", "finish", "reduce", "stop" }
 local ALSO_MEANT = { args = "arguments", opts = "options" }
 
 --- The field that a name was probably meant to be, or nil. The longer the field, the more may be wrong: `max` is not
@@ -378,7 +382,6 @@ local function complaint(job)
       return format("unknown field `%s` in the job: did you mean `%s`?", name, field)
     end
   end
-  if job.reduce ~= nil then return "the job has a `reduce`, which this version of parlua does not run" end
   if type(job.map) ~= "function" then
     return job.map == nil and "the job has no function `map`"
       or format("the job's `map` must be a function, it is a %s", type(job.map))
@@ -386,10 +389,28 @@ local function complaint(job)
   if job.finish ~= nil and type(job.finish) ~= "function" then
     return format("the job's `finish` must be a function, it is a %s", type(job.finish))
   end
+  if job.stop ~= nil and type(job.stop) ~= "function" then
+    return format("the job's `stop` must be a function, it is a %s", type(job.stop))
+  end
   if job.options ~= nil and type(job.options) ~= "table" then
     return format("the job's `options` must be a table, it is a %s", type(job.options))
   end
   return nil
+end
+
+--- What the job's `reduce` is about: a reducer, a table of them, a table with `step`, or a function: then that is the step. Returns nil
+-- where the job has none; or nil and a message.
+local function plan_of(job)
+  local reduction = job.reduce
+  if reduction == nil then return nil end
+  if type(reduction) == "function" then reduction = { step = reduction } end
+  local right, plan, rest = pcall(require("parlua.reduce").plan_of, reduction, { stop = job.stop })
+  if not right then return nil, format("the job's `reduce`: %s", (tostring(plan):gsub("^reduce: ", ""))) end
+  local name = next(rest)
+  if name ~= nil then
+    return nil, format("the job's `reduce` has a field `%s` that means nothing: options go into the job's `options`", tostring(name))
+  end
+  return plan
 end
 
 local SOURCES = { table = true, ["function"] = true, thread = true }
@@ -494,6 +515,7 @@ end
 
 --- Takes one task's outcome; returns false when no more can be written.
 local function take_outcome(run, index, args, result, failure)
+  local stop = run.job.stop
   if failure then
     show_failure(run, failure)
   else
@@ -502,7 +524,28 @@ local function take_outcome(run, index, args, result, failure)
   end
   run.format.put(run.sink.buffer, run.is_first, index, args, result, failure)
   run.is_first = false
+  if stop and not failure and stop(result, index) then return false end
   return run.sink:settle()
+end
+
+--- Runs the tasks of a job that reduces. Returns failures and summary; or nil and the error.
+local function run_reduction(run, source, options, plan)
+  local ran, value, failures, summary = xpcall(function()
+    return require("parlua.reduce").run_plan(run.job.map, source, plan, nil, { options = options })
+  end, function(raised)
+    return type(raised) == "string" and options.debug and debug.traceback(raised, 2) or raised
+  end)
+  if not ran then return nil, value end
+  for _, failure in ipairs(failures) do show_failure(run, failure) end
+  run.returned = summary.returned
+  run.results = value
+  if options.format == "text" and type(value) == "string" then
+    run.sink.buffer:put(value, "\n")
+  elseif options.format ~= "none" then
+    json.put(run.sink.buffer, value, "/value")
+    run.sink.buffer:put("\n")
+  end
+  return failures, summary
 end
 
 --- Runs the tasks. Returns failures and summary; or nil and the error.
@@ -547,7 +590,7 @@ end
 
 --- Calls the job's finish. Returns true, or nil and the error with its traceback.
 local function call_finish(run, failures, summary)
-  run.results.n = summary.tasks
+  if not run.reduces then run.results.n = summary.tasks end
   return xpcall(function() run.job.finish(run.results, failures, summary) end, function(value)
     return debug.traceback(error_text(value), 2)
   end)
@@ -636,7 +679,12 @@ function M.run(job, ...)
     say("%s", error_text(options))
     return EXIT.wrong
   end
-  local source, sink
+  local plan, source, sink
+  plan, message = plan_of(job)
+  if message then
+    say("%s", message)
+    return EXIT.wrong
+  end
   source, message = arguments_of(job, ...)
   if source == nil then
     say("%s", message)
@@ -652,7 +700,13 @@ function M.run(job, ...)
     return EXIT.wrong
   end
   local run = new_run(job, options, sink)
-  local failures, outcome = run_tasks(run, source, options)
+  local failures, outcome
+  if plan then
+    run.reduces, run.format = true, none
+    failures, outcome = run_reduction(run, source, options, plan)
+  else
+    failures, outcome = run_tasks(run, source, options)
+  end
   if not failures then return end_badly(run, outcome) end
   return end_well(run, failures, outcome)
 end

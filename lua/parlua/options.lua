@@ -10,6 +10,7 @@ local options = {}
 ---@field type string         a key of `checks`
 ---@field takes string        what a value may be, to complete "it takes ..."
 ---@field default? any        none: nil
+---@field implied? boolean    it has a default, which is made elsewhere
 ---@field min? number         for numbers and sizes
 ---@field max? number         for numbers
 ---@field values? string[]    for choices
@@ -40,8 +41,9 @@ local specs = {
     flags = { { "--halt", "halt" } }, help = "stop at the first failure" },
   { name = "max_failures", type = "integer", min = 1, max = LARGEST_INTEGER, takes = "an integer of at least 1",
     long = "--max-failures", metavar = "N", help = "stop after N failures" },
-  { name = "seed", type = "integer", min = 0, max = LARGEST_INTEGER, default = 0, takes = "an integer from 0 to 2^53",
-    long = "--seed", metavar = "N", help = "base of the random numbers (0)", planned = true },
+  { name = "seed", type = "integer", min = 0, max = LARGEST_INTEGER, implied = true,
+    takes = "an integer from 0 to 2^53",
+    long = "--seed", metavar = "N", help = "base of the random numbers (0)" },
   { name = "chunk", type = "integer", min = 1, max = 1e9, takes = "an integer from 1 to 1000000000",
     long = "--chunk", metavar = "N", help = "tasks handed to a worker at once (measured)" },
   { name = "ordered", type = "boolean", default = true,
@@ -280,7 +282,7 @@ local function merge(into, from, is_call)
       error(("the option %s is for the command line or a job's options, not for a call"):format(name), 0)
     end
     local checked = checks[spec.type](spec, value, false)
-    if checked == nil and not (value == false and spec.default == nil) then refuse(spec, value, origin) end
+    if checked == nil and not (value == false and spec.default == nil and not spec.implied) then refuse(spec, value, origin) end
     into[name] = checked
   end
 end

@@ -10,6 +10,7 @@ local output = require "parlua.output"
 local report = require "parlua.report"
 local serial = require "parlua.serial"
 local sources = require "parlua.sources"
+local task = require "parlua.task"
 local worker = require "parlua.worker"
 local writer_module = require "parlua.writer"
 
@@ -130,7 +131,7 @@ end
 --- Opens the engine's side.
 local function open_driver(run, job)
   local options, name = run.options, run.engine_name
-  local total = run.puller and -1 or run.source.n
+  local total = run.puller and -1 or run.fold and run.fold:blocks(run.source.n) or run.source.n
   if name == "serial" then
     return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt" })
   end
@@ -158,8 +159,8 @@ function M.forget_interrupt() interrupted = nil end
 ---@param f function
 ---@param arguments any what sources.of takes
 ---@param call_options? table
----@param keep "first"|"all"|"none"
----@param given? {job_options: table, pool: table}
+---@param keep "first"|"all"|"none"|"found"|"lacking"
+---@param given? {job_options: table, pool: table, fold: parlua.Fold}
 function M.open(f, arguments, call_options, keep, given)
   given = given or {}
   if interrupted and not given.after_interrupt then error("the program was interrupted by " .. interrupted, 0) end
@@ -180,9 +181,12 @@ function M.open(f, arguments, call_options, keep, given)
     began = host.now(), process = host.pid(), retries = options.retries or 0, workers = engine == "serial" and 1 or options.workers or host.cores(),
   }, Run)
   local inherits = can(engine, INHERITS)
-  run.puller = sources.open(source, inherits)
+  run.fold = given.fold
+  if run.fold then run.fold.n, run.fold.retries, run.fold.halt = source.n, run.retries, options.on_error == "halt" end
+  run.puller = sources.open(source, inherits, run.fold)
   run.total = source:is_indexed() and source.n or nil
-  local job = { f = f, keep = keep, init = options.init, source = sources.describe(source, inherits, run.puller) }
+  local job = { f = f, keep = keep, init = options.init, source = sources.describe(source, inherits, run.puller), fold = run.fold,
+                key = task.key(options.seed or task.base or 0) }
   if engine == "serial" and job.source.kind == "values" then
     job.source = { kind = "local", raw = source.raw }
   end
@@ -245,9 +249,9 @@ function Run:supply(want)
   end
   driver:exhausted()
   self.supplied = self.supplied or 0
-  self.total = self.supplied
+  self.total = self.puller.tasks or self.supplied
   if self.source_failed then
-    self.total = self.supplied + 1
+    self.total = self.total + 1
     self.done = self.done + 1
     self.source_failed.message = "arguments: " .. self.source_failed.message
     self:final_failure(self.total, self.source_failed, 1, 0, { n = 0 })
@@ -264,6 +268,20 @@ function Run:arguments_of(index)
   return sources.arguments_of(self.source, self.puller, payload ~= nil and payload or nil, index)
 end
 
+--- What was supplied for a block of tasks.
+function Run:arguments_of_unit(b)
+  local held = self.driver.arguments
+  if held then return held[b - held.origin + 1] end
+  return block.arguments(self.event.payload, b)
+end
+
+--- Several results of one task, in a table with n.
+function Run:tuple(out, half, k, tag)
+  if self.driver.special then return self:special(out, half, k, tag) end
+  local function pack(...) return { n = select("#", ...), ... } end
+  return pack(block.special(out, half, k, tag))
+end
+
 --- A task failed for good.
 function Run:final_failure(index, record, attempt, worker_number, arguments)
   hostname = hostname or host.hostname()
@@ -276,7 +294,9 @@ function Run:final_failure(index, record, attempt, worker_number, arguments)
   if self.report then self.report:failure(made) end
   local most = self.options.max_failures
   if made.kind == "cancelled" or self.cancelled then return end
-  if self.options.on_error == "halt" then
+  if self.options.on_error == "halt" and self.on_halt then
+    self.on_halt(self, made)
+  elseif self.options.on_error == "halt" then
     self.halted = made
     self:cancel()
   elseif most and self:too_many(most) then
@@ -327,6 +347,7 @@ local causes = {
 function Run:lost(event)
   if event.first == 0 then return end
   local kind, message = causes[tonumber(event.cause)](self, event.status)
+  if self.lose then return self.lose(self, event, { kind = kind, message = message, seconds = event.seconds }) end
   self.done = self.done + 1
   local retried = self:task_failed(event.first, { kind = kind, message = message, seconds = event.seconds })
   if not retried and self.on_lost then self.on_lost(self, event.first) end
@@ -339,7 +360,7 @@ function Run:step(wait)
   local kind = self.driver:next(wait)
   local event = self.event
   if kind == RESULTS then
-    self.done = self.done + event.want
+    if not self.fold then self.done = self.done + event.want end
     self.on_results(self, event)
   elseif kind == SUPPLY then
     self:supply(event.want)

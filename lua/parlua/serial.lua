@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local block = require "parlua.block"
 local host = require "parlua.host"
+local task = require "parlua.task"
 local worker = require "parlua.worker"
 
 local C = ffi.C
@@ -67,7 +68,7 @@ end
 
 --- The value of a tagged word of one of the run's blocks.
 function Run:special(out, half, k, tag)
-  if tag == LOCAL or tag == FAILURE or tag == C.TAG_TUPLE then return self.values[half[2 * k]] end
+  if tag == LOCAL or tag == FAILURE or tag == C.TAG_TUPLE or tag == C.TAG_VALUE then return self.values[half[2 * k]] end
   return block.special(out, half, k, tag)
 end
 
@@ -83,6 +84,8 @@ function Run.open(job, options)
   if run.total < 0 then run.total = math.huge end
   run.unknown = options.total < 0
   run.outlet = local_outlet(run)
+  run.job = job
+  run.index_cell = worker.index_cell(ffi.cast("struct slot *", slot), job)
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
   worker.prepare(job)
   C.signals_serial(1)
@@ -112,13 +115,15 @@ function Run:run_chunk(chunk, first, last, attempt)
   local began = host.now()
   self.lap = began
   self.attempt = attempt
-  chunk.first, chunk.last = first, last
+  chunk.first, chunk.last, chunk.attempt = first, last, attempt
   self.limit[0] = self.cancelled and -1 or last
   self.values = {}
   local before = worker.current()
   local cell = C.signals_watch(self.limit)
-  worker.enter(self.slot, self)
+  worker.enter(self.slot)
+  local before_task = task.enter(self.index_cell, 1, self.job.key)
   local ok, message = pcall(self.runner, chunk, self.limit)
+  task.leave(before_task)
   worker.enter(before)
   C.signals_watch(cell)
   if not ok then error(message, 0) end
@@ -152,6 +157,10 @@ function Run:redo(task, attempt, delay)
   again.arguments = self.arguments
   self.again[#self.again + 1] = again
 end
+
+function Run:redo_staged() error("a block of tasks is not lost in serial runs") end
+
+function Run:shorten(last) self.total = math.min(self.total, last) end
 
 function Run:raise_ceiling(last) self.ceiling = last end
 

@@ -8,6 +8,7 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local block = require "parlua.block"
+local csv = require "parlua.csv"
 
 local M = {}
 
@@ -115,7 +116,16 @@ function M.files(pattern)
   return M.list(found)
 end
 
-local text_options = { lines = { keep_cr = "boolean" }, blocks = { raw = "boolean", size = "number" } }
+local text_options = {
+  lines = { keep_cr = "boolean" },
+  blocks = { raw = "boolean", size = "number" },
+  csv = { header = { "boolean", "table" }, separator = "string", quote = "string", types = "table" },
+}
+
+local function is_of_type(value, expected)
+  if type(expected) == "string" then return type(value) == expected end
+  return type(value) == expected[1] or type(value) == expected[2]
+end
 
 local function text_source(kind, path, options)
   if type(path) ~= "string" then error(kind .. ": a path is expected, got " .. type(path), 3) end
@@ -124,8 +134,9 @@ local function text_source(kind, path, options)
   for name, value in pairs(options or {}) do
     local expected = text_options[kind][name]
     if not expected then error(("%s: unknown option '%s'"):format(kind, tostring(name)), 3) end
-    if type(value) ~= expected then
-      error(("%s: option '%s' must be a %s, got %s"):format(kind, name, expected, type(value)), 3)
+    if not is_of_type(value, expected) then
+      local wanted = type(expected) == "table" and table.concat(expected, " or a ") or expected
+      error(("%s: option '%s' must be a %s, got %s"):format(kind, name, wanted, type(value)), 3)
     end
     source[name] = value
   end
@@ -150,6 +161,39 @@ function M.blocks(path, options)
   local source = text_source("blocks", path, options)
   source.size = source.size or 2 ^ 20
   if source.size < 1 or source.size ~= source.size then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
+  return new(source)
+end
+
+local column_types = { auto = true, number = true, string = true }
+
+local function one_byte(source, name, default)
+  local value = source[name] or default
+  if #value ~= 1 or value == "\n" then
+    error(("csv: option '%s' must be one character, got %q"):format(name, value), 3)
+  end
+  return value:byte()
+end
+
+--- Rows of a file of comma-separated values; a task a row: a table by the header's names. A field that reads as a number is one (007 is
+--- not), an empty one is nil, what stands in quotes is a string. Quotes may hold separators, line ends and, twice, the quote.
+--- Each worker reads its own byte ranges. Example: `parlua.csv("t.csv", { types = { zip = "string" } })`
+---@param path string "-": standard input
+---@param options? {header: boolean|string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
+--- header: true (the first row), a list of names, or false: rows are lists, with a field n
+---@return parlua.Source
+function M.csv(path, options)
+  local source = text_source("csv", path, options)
+  source.separator, source.quote = one_byte(source, "separator", ","), one_byte(source, "quote", '"')
+  for column, kind in pairs(source.types or {}) do
+    if not column_types[kind] then
+      error(("csv: the type of column '%s' must be auto, number or string, got %s"):format(tostring(column), tostring(kind)), 2)
+    end
+  end
+  if type(source.header) == "table" then
+    source.names = source.header
+  elseif source.header == false and source.types then
+    error("csv: option 'types' goes by the names of columns, but there is no header", 2)
+  end
   return new(source)
 end
 
@@ -236,6 +280,26 @@ end
 
 M.emit = emit_source
 
+function emit.take(source, builder, i) return emit_source(source.parts[1], builder, i) end
+
+function emit.enumerate(source, builder, i) return { i, unpack(emit_source(source.parts[1], builder, i)) } end
+
+local function pack_item(...)
+  if select("#", ...) == 1 then return (...) end
+  return { n = select("#", ...), ... }
+end
+
+function emit.batch(source, builder, i)
+  local part, size = source.parts[1], source.size
+  local make, n = M.maker(part), part.n
+  local function batch(b)
+    local list, first = {}, (b - 1) * size
+    for k = 1, math.min(size, n - first) do list[k] = pack_item(make(first + k)) end
+    return list
+  end
+  return { ("%s(%s)"):format(builder:constant(batch), i) }
+end
+
 --- Collects lines of code, and the constants that it uses.
 local Builder = {}
 Builder.__index = Builder
@@ -311,7 +375,7 @@ local function remember(values, ...)
 end
 
 function pullers.iterator(source)
-  local step, state, control, ended, held = source.step, source.state, source.control, false, nil
+  local step, state, control, ended, held = source.step or source.make(), source.state, source.control, false, nil
   local function pull(writer, count, first, ...)
     if first == nil then
       ended = true
@@ -354,10 +418,23 @@ local function open_text(source)
   return text
 end
 
+--- A text that can only be read from its beginning to its end: `step` gives its pieces.
+local function stream_puller(source, step)
+  local i = 0
+  if not source.enumerated then return pullers.iterator { step = step } end
+  return pullers.iterator {
+    step = function()
+      local piece = step()
+      i = i + 1
+      if piece ~= nil then return i, piece end
+    end,
+  }
+end
+
 --- Lines: a chunk is one byte range; its words are the offset and the length.
 function pullers.lines(source)
   local text = source.text or open_text(source)
-  if text:is_stream() then return pullers.iterator { step = function() return text:line(source.keep_cr or false) end } end
+  if text:is_stream() then return stream_puller(source, function() return text:line(source.keep_cr or false) end) end
   local cut = ffi.new("struct parlua_cut")
   return {
     text = text,
@@ -371,17 +448,90 @@ function pullers.lines(source)
   }
 end
 
+--- The next row of a stream: the text of one line, or of several where quotes hold line ends.
+local function stream_row(text, source)
+  local line
+  repeat
+    line = text:line(true)
+    if line == nil then return nil end
+  until line ~= "" and line ~= "\r"
+  while not csv.is_whole(line, source.separator, source.quote) do
+    local more = text:line(true)
+    if more == nil then break end
+    line = line .. "\n" .. more
+  end
+  return line
+end
+
+--- The function that reads one row.
+local function row_reader(source)
+  local read = csv.reader(source)
+  return function(line)
+    local p = ffi.cast(csv.bytes, line)
+    return (read(p, p + #line))
+  end
+end
+
+--- Reads the header where the names are not given; returns the offset of the first row.
+local function read_header(source, text)
+  if source.names or source.header == false then return 0 end
+  local line, offset, length
+  if text:is_stream() then
+    line = stream_row(text, source) or ""
+  else
+    local _
+    _, offset, length = text:cut_rows(0, 1, source.quote, source.separator)
+    line = ffi.string(ffi.cast("const char *", text:pointer()), length)
+  end
+  if line == "" then error(("csv: '%s' is empty: it has no header"):format(source.path), 0) end
+  local p = ffi.cast(csv.bytes, line)
+  local names, message = csv.header(p, p + #line, source.separator, source.quote)
+  if not names then error(("csv: '%s': %s"):format(source.path, message), 0) end
+  for column in pairs(source.types or {}) do
+    local found = false
+    for _, name in ipairs(names) do found = found or name == column end
+    if not found then error(("csv: '%s' has no column '%s'; it has %s"):format(source.path, column, table.concat(names, ", ")), 0) end
+  end
+  source.found_names = names
+  return length
+end
+
+--- Rows: a chunk is one byte range, as for lines.
+function pullers.csv(source)
+  local text = source.text or open_text(source)
+  local offset = read_header(source, text)
+  if text:is_stream() then
+    local parse = row_reader(M.with_names(source))
+    return stream_puller(source, function()
+      local line = stream_row(text, source)
+      return line and parse(line)
+    end)
+  end
+  return {
+    text = text,
+    fill = function(_, writer, want)
+      local count, from, length = text:cut_rows(offset, want, source.quote, source.separator)
+      if count == 0 then return 0 end
+      offset = from + length
+      writer:range(from, length)
+      return count
+    end,
+  }
+end
+
+--- A csv source with its header's names.
+function M.with_names(source)
+  local copy = {}
+  for key, value in pairs(source) do copy[key] = value end
+  copy.names = source.names or source.found_names
+  return copy
+end
+
 --- Blocks: two words a task, offset and length.
 function pullers.blocks(source)
   local text = source.text or open_text(source)
   if text:is_stream() then
-    return pullers.iterator {
-      step = function()
-        local piece = text:piece(source.size)
-        if not piece or not source.raw then return piece end
-        return piece
-      end,
-    }
+    return stream_puller(source, function() return text:piece(source.size) end)
   end
   local offset = 0
   return {
@@ -400,31 +550,72 @@ function pullers.blocks(source)
   }
 end
 
+--- Bytes of the line or row at `offset` of a mapped text.
+local function task_length(source, text, offset)
+  if source.kind == "csv" then return (select(3, text:cut_rows(offset, 1, source.quote, source.separator))) end
+  return (select(3, text:cut_lines(offset, 1)))
+end
+
+--- The argument that these bytes of a mapped text are to a task; of a row that is wrong: its text.
+local function text_argument(source, text, offset, length)
+  local bytes = ffi.string(ffi.cast("const char *", text:pointer()) + offset, length)
+  if source.kind == "csv" then
+    local ok, row = pcall(row_reader(M.with_names(source)), bytes)
+    return ok and row or bytes
+  elseif source.kind == "lines" then
+    bytes = bytes:gsub("\n$", "")
+    if not source.keep_cr then bytes = bytes:gsub("\r$", "") end
+  end
+  return bytes
+end
+
+local function as_task(source, i, argument)
+  if source.enumerated then return { n = 2, i, argument } end
+  return { n = 1, argument }
+end
+
+--- The arguments of task `i`, a piece of text.
+function M.piece_arguments(source, puller, i, offset, length)
+  return as_task(source, i, text_argument(source, puller.text, offset, length))
+end
+
 --- The arguments of task `i` as a table with `n`: for failures and for output.
 ---@param payload? ffi.cdata* the block in which they were supplied
-function M.arguments_of(source, puller, payload, i)
+---@param origin? integer the task of its first word, where the block itself does not tell
+function M.arguments_of(source, puller, payload, i, origin)
   if not puller then
     source.make = source.make or M.maker(source)
     return remember({}, source.make(i))
   end
   if not puller.text then return block.arguments(payload, i) end
-  local text = ffi.cast("const char *", puller.text:pointer())
   if source.kind == "blocks" then
     local range = block.arguments(payload, i)
-    return { n = 1, ffi.string(text + range[1], range[2]) }
+    return as_task(source, i, text_argument(source, puller.text, range[1], range[2]))
   end
   local offset = payload.word[0]
-  for _ = payload.origin, i - 1 do offset = offset + select(3, puller.text:cut_lines(offset, 1)) end
-  local line = ffi.string(text + offset, select(3, puller.text:cut_lines(offset, 1))):gsub("\n$", "")
-  if not source.keep_cr then line = line:gsub("\r$", "") end
-  return { n = 1, line }
+  for _ = origin or payload.origin, i - 1 do offset = offset + task_length(source, puller.text, offset) end
+  return as_task(source, i, text_argument(source, puller.text, offset, task_length(source, puller.text, offset)))
 end
 
 --- Prepares a source for a run before any work starts: opens its file, checks its first item.
+---@param fold? parlua.Fold tasks are handed out in blocks
 ---@return table puller, or nil when workers make the arguments themselves
-function M.open(source, inherits)
+function M.open(source, inherits, fold)
   if source:is_indexed() and (inherits or not (source.kind == "list")) then return nil end
-  return pullers[source.kind](source)
+  if fold then return require("parlua.batches").open(source, fold, pullers) end
+  return M.limit(source, pullers[source.kind](source))
+end
+
+--- Holds a puller to what `take` left of its source.
+function M.limit(source, puller)
+  local left, fill = source.most, puller.fill
+  if not left then return puller end
+  function puller.fill(self, writer, want)
+    local count = left > 0 and fill(self, writer, math.min(want, left)) or 0
+    left = left - count
+    return count
+  end
+  return puller
 end
 
 --- What a worker needs of the source: sent with the job.
@@ -434,10 +625,110 @@ function M.describe(source, inherits, puller)
     return source
   end
   if puller.text then
-    return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr,
+    return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr, enumerated = source.enumerated,
+             names = source.names or source.found_names, types = source.types, separator = source.separator, quote = source.quote,
              text = inherits and puller.text or nil }
   end
   return { kind = "values", raw = source.raw }
+end
+
+-- ---- sources made from others ----
+
+--- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or nothing at the end.
+function M.reader(source)
+  local i = 0
+  if source:is_indexed() then
+    local make, n = M.maker(source), source.n
+    return function()
+      if i >= n then return end
+      i = i + 1
+      return true, make(i)
+    end
+  end
+  local puller = M.open(source, false)
+  local held, offset, length
+  local writer = {}
+  function writer.task(_, _, ...)
+    if puller.text then offset, length = ... else held = { n = select("#", ...), ... } end
+    return true
+  end
+  function writer.range(_, from, bytes) offset, length = from, bytes end
+  return function()
+    if puller:fill(writer, 1) == 0 then return end
+    i = i + 1
+    if puller.text then held = as_task(source, i, text_argument(source, puller.text, offset, length)) end
+    return true, unpack(held, 1, held.n)
+  end
+end
+
+local function copy_with(source, field, value)
+  local copy = {}
+  for key, item in pairs(source) do copy[key] = item end
+  copy[field] = value
+  return new(copy)
+end
+
+local function check_count(value, name, where, least)
+  if type(value) ~= "number" or value < least or value % 1 ~= 0 then
+    error(("%s: %s must be an integer of at least %d, got %s"):format(where, name, least, tostring(value)), 3)
+  end
+  return value
+end
+
+--- The first n tasks of a source. Example: `parlua.take(parlua.lines("big.log"), 1000)`
+---@return parlua.Source
+function M.take(arguments, n)
+  local source = M.of(arguments)
+  check_count(n, "n", "take", 0)
+  if source.kind == "list" then return copy_with(source, "n", math.min(n, source.n)) end
+  if source:is_indexed() then return new { kind = "take", parts = { source }, n = math.min(n, source.n) } end
+  return copy_with(source, "most", math.min(n, source.most or n))
+end
+
+--- The tasks of a source with their number, from 1, as the first argument.
+---@return parlua.Source
+function M.enumerate(arguments)
+  local source = M.of(arguments)
+  if source:is_indexed() then return new { kind = "enumerate", parts = { source }, n = source.n } end
+  if source.path and not source.enumerated and source.path ~= "-" then return copy_with(source, "enumerated", true) end
+  return new {
+    kind = "iterator",
+    make = function()
+      local read, i = M.reader(source), 0
+      local function number(more, ...)
+        if not more then return nil end
+        i = i + 1
+        return i, ...
+      end
+      return function() return number(read()) end
+    end,
+  }
+end
+
+--- Tasks of n items each: their argument is a list of n (the last may have fewer) of what were the arguments of single tasks; where those
+--- are several, an item is a list of them, with a field n.
+---@return parlua.Source
+function M.batch(arguments, n)
+  local source = M.of(arguments)
+  check_count(n, "n", "batch", 1)
+  if source:is_indexed() then
+    return new { kind = "batch", parts = { source }, size = n, n = math.ceil(source.n / n) }
+  end
+  return new {
+    kind = "iterator",
+    make = function()
+      local read = M.reader(source)
+      local function add(list, more, ...)
+        if more then list[#list + 1] = pack_item(...) end
+        return more
+      end
+      return function()
+        local list = {}
+        while #list < n and add(list, read()) do end -- luacheck: ignore 542
+        return #list > 0 and list or nil
+      end
+    end,
+  }
 end
 
 M.holds_list = holds_list

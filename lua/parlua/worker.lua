@@ -5,8 +5,11 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local block = require "parlua.block"
+local csv = require "parlua.csv"
 local sources = require "parlua.sources"
 local failure = require "parlua.failure"
+local fold = require "parlua.fold"
+local task = require "parlua.task"
 
 local M = {}
 
@@ -17,14 +20,16 @@ local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSEN
 local VALUE, TUPLE, FAILURE = C.TAG_VALUE, C.TAG_TUPLE, C.TAG_FAILURE
 local HEAD = C.BLOCK_HEAD
 local const_bytes = ffi.typeof("const char *")
+local index_cell = ffi.typeof("double *")
 
 ffi.cdef [[
-struct parlua_lines { const char *next, *stop; };
+struct parlua_cursor { const char *next, *stop, *from; }; /* the next task's text; where the chunk's ends; the present task's */
 void *memchr(const void *, int, size_t);
 ]]
 
--- Why the loop returned: the chunk is done; task k may not be begun; the block is full; task k's value waits for the next block.
-local DONE, STOPPED, FULL, PENDING, AGAIN = 0, 1, 2, 3, 4
+-- Why the loop returned: the chunk is done; task k may not be begun; the block is full; task k's value waits for the next block; task k
+-- returned what is looked for.
+local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND = 0, 1, 2, 3, 4, 5
 
 -- ---- the loop's text ----
 
@@ -67,13 +72,18 @@ end
 function supplied.blocks(source, builder, width)
   fetch_words(builder, width)
   local text = builder:constant(cast("const char *", source.text:pointer()))
-  if source.raw then return { text .. " + a0", "a1" } end
-  return { ("ffi_string(%s + a0, a1)"):format(text) }
+  local expressions = source.raw and { text .. " + a0", "a1" } or { ("ffi_string(%s + a0, a1)"):format(text) }
+  if source.enumerated then table.insert(expressions, 1, "i") end
+  return expressions
 end
 
-function supplied.lines(source, builder)
+--- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over.
+local texts = { lines = {}, csv = {} }
+
+function texts.lines.emit(source, builder)
   builder.lines[#builder.lines + 1] = [[
     local from, stop = cursor.next, cursor.stop
+    cursor.from = from
     local to = cast(char_pointer, memchr(from, 10, stop - from))
     if to == nil then to = stop end
     cursor.next = to + 1]]
@@ -83,9 +93,29 @@ function supplied.lines(source, builder)
   return { "ffi_string(from, to - from)" }
 end
 
+function texts.lines.skip(_, cursor)
+  local to = C.memchr(cursor.next, 10, cursor.stop - cursor.next)
+  cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
+end
+
+function texts.csv.emit(source, builder)
+  local read, bytes = builder:constant(csv.reader(source)), builder:constant(csv.bytes)
+  builder.lines[#builder.lines + 1] = ([[
+    cursor.from = cursor.next
+    local row, behind = %s(cast(%s, cursor.next), cast(%s, cursor.stop))
+    cursor.next = cast(char_pointer, behind)]]):format(read, bytes, bytes)
+  return { "row" }
+end
+
+function texts.csv.skip(source, cursor)
+  cursor.next = cast(const_bytes, csv.skip(cast(csv.bytes, cursor.next), cast(csv.bytes, cursor.stop), source.separator, source.quote))
+end
+
 --- What becomes of a task's result, by what is kept.
 local keeps = {
   none = function(call) return ("%s"):format(call) end,
+  found = function(call) return ("local v = %s\nif v then return k, %d, v end"):format(call, FOUND) end,
+  lacking = function(call) return ("if not %s then return k, %d, true end"):format(call, FOUND) end,
   all = function(call)
     return ("room = collect(k, i, words, half, room, %s)\nif room < 0 then return k, %d end"):format(call, PENDING)
   end,
@@ -101,8 +131,12 @@ local keeps = {
   end,
 }
 
+-- Kept as pairs of an index and a value.
+local is_sparse = { none = true, found = true, lacking = true }
+
 --- The loop's text. It runs tasks base + k for k0..k1, k being the word of the result; it returns the first k that it did not do, and why.
 local function loop_text(job, builder, expressions, width)
+  if job.fold then expressions = { "i", unpack(expressions) } end
   local call = ("f(%s)"):format(table.concat(expressions, ", "))
   local body = keeps[job.keep](call)
   if width and width > 0 and job.source.kind == "values" and not job.source.raw then
@@ -119,7 +153,7 @@ local function loop_text(job, builder, expressions, width)
     "    local i = base + k",
     "    slot.current = i",
     ("    if i > limit[0] then return k, %d end"):format(STOPPED),
-    job.keep == "none" and "" or ("    if k >= room then return k, %d end"):format(FULL),
+    is_sparse[job.keep] and "" or ("    if k >= room then return k, %d end"):format(FULL),
     table.concat(builder.lines, "\n"),
     body,
     "  end",
@@ -189,7 +223,10 @@ M.slot_outlet = slot_outlet
 ---@class parlua.Job
 ---@field f function the map function
 ---@field source table what the worker needs of the source (sources.describe)
----@field keep "first"|"all"|"none" which of a task's results are kept
+---@field keep "first"|"all"|"none"|"found"|"lacking" which of a task's results are kept; found, lacking: the first that is true, or
+--- that is not, and then the chunk ends
+---@field key ffi.cdata* of the random streams
+---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field init? function run once in each worker
 
 --- An argument that could not be sent fails its task.
@@ -204,12 +241,12 @@ end
 ---@return fun(chunk: ffi.cdata*, limit: ffi.cdata*)
 function M.runner(job, slot, outlet)
   local source = job.source
-  local loops, cursor, text = {}, ffi.new("struct parlua_lines"), source.text
+  local loops, cursor, text = {}, ffi.new("struct parlua_cursor"), source.text
   local store = outlet.store
-  local keep, none = job.keep, job.keep == "none"
+  local none = is_sparse[job.keep]
   local kind = none and SPARSE or DENSE
 
-  if (source.kind == "lines" or source.kind == "blocks") and not text then
+  if source.path and not text then
     local message
     text, message = host.map_text(source.path)
     if not text then error(("cannot read '%s': %s"):format(source.path, message)) end
@@ -236,48 +273,66 @@ function M.runner(job, slot, outlet)
     return unpack(values, 1, values.n)
   end
 
+  local reader = texts[source.kind]
+  local folder = job.fold and fold.folder(job, slot, cursor, reader)
+
   local function loop_for(width)
     local loop = loops[width]
     if loop then return loop end
     local builder, expressions = sources.builder(), nil
-    if supplied[source.kind] then
+    if job.fold then
+      local carries = source.kind == "local" and supplied["local"] or not reader and not source.n and supplied.values
+      expressions = carries and carries({ run = source.run }, builder, width) or {}
+    elseif reader then
+      expressions = reader.emit(source, builder)
+      if source.enumerated then table.insert(expressions, 1, "i") end
+    elseif supplied[source.kind] then
       expressions = supplied[source.kind](source, builder, width)
     else
       expressions = sources.emit(source, builder, "i")
     end
     loop = assert(loadstring(loop_text(job, builder, expressions, width), "=parlua.loop"))(xpcall, type, math.floor, unpack, cast, slot,
-      job.f, store, collect, fetch, outlet.special or special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
+      folder and folder.run or job.f, store, collect, fetch, outlet.special or special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
     loops[width] = loop
     return loop
   end
 
-  --- Lines: sets the cursor on the line of task `first`.
-  local function seek_line(chunk, first)
+  --- Text: sets the cursor on task `first`.
+  local function seek(chunk, first)
     local p = cast(const_bytes, text:pointer()) + chunk.word[0]
     cursor.next, cursor.stop = p, p + chunk.word[1]
-    for _ = chunk.origin, first - 1 do
-      local to = C.memchr(cursor.next, 10, cursor.stop - cursor.next)
-      cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
-    end
+    local from = chunk.origin
+    if job.fold then from, first = job.fold:first(from), job.fold:first(first) end
+    for _ = from, first - 1 do reader.skip(source, cursor) end
   end
 
   return function(chunk, limit)
     local loop = loop_for(chunk.width)
     local last = chunk.last
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
-    if source.kind == "lines" then seek_line(chunk, chunk.first) end
+    if reader then seek(chunk, chunk.first) end
+    task.begin(chunk.attempt)
+    if folder then folder.begin(chunk, limit) end
     -- the open block holds what tasks base .. base + k - 1 returned (or, where nothing is kept, `entries` failures)
     local base, k, entries, why = chunk.first, 0, 0, AGAIN
     outlet.open(base, kind)
     while why == AGAIN do
       local out = outlet.block
-      local words, ok, reached = out.word, nil, nil
-      ok, reached, why = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8, limit, words,
+      local words, ok, reached, found = out.word, nil, nil, nil
+      ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8, limit, words,
         cast(block.halves, words), chunk, awords, ahalf, origin)
       if ok then
         k = reached
+        if why == FOUND then
+          last = base + k
+          why = PENDING
+          if outlet.put(entries, last, VALUE, found) >= 0 then k, entries, why = k + 1, entries + 1, DONE end
+        end
+      elseif failure.is_cut(reached) then
+        k, why = slot.current - base, STOPPED
       else
         local task = slot.current
+        if reader and cursor.next == cursor.from then reader.skip(source, cursor) end -- it was the text that was wrong
         k, why = task - base, PENDING
         -- no record: memory ran out before one was made; what the task held is let go, to have some for it
         if type(reached) == "string" then collectgarbage() end
@@ -306,6 +361,14 @@ end
 
 -- ---- the worker's life ----
 
+--- The slot of the task that runs in this state, or nil: a nested call then runs serially.
+local current_slot
+
+--- The cell of a slot that has the index of the running task.
+function M.index_cell(slot, job)
+  return cast(index_cell, slot) + ffi.offsetof("struct slot", job.fold and "inner" or "current") / 8
+end
+
 --- Runs a job's `init`, once; raises what it raises with its traceback.
 function M.prepare(job)
   if job.path then package.path, package.cpath = job.path, job.cpath end
@@ -332,13 +395,14 @@ function M.main(worker, inherited)
 
   local function load(job)
     local ok, result = pcall(function()
+      task.enter(M.index_cell(slot, job), slot.id, job.key)
       M.prepare(job)
       return M.runner(job, slot, outlet)
     end)
     if ok then runner, trouble = result, nil else runner, trouble = nil, result end
   end
 
-  M.enter(slot)
+  current_slot = slot
   if inherited then load(inherited) else os.exit = refuse_exit end
   while true do
     local message = C.worker_receive(handle)
@@ -355,9 +419,6 @@ function M.main(worker, inherited)
     end
   end
 end
-
---- The slot of the task that runs in this state, or nil: a nested call then runs serially.
-local current_slot
 
 --- This state runs tasks of `slot` from here on; nil: none.
 function M.enter(slot) current_slot = slot end

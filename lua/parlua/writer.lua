@@ -120,4 +120,10 @@ function Writer:range(offset, length)
   self.plain_words = 2
 end
 
+--- A third one: how many tasks the range has.
+function Writer:range_tasks(count)
+  self.words[2] = count
+  self.plain_words = 3
+end
+
 return { open = open }

@@ -1,0 +1,183 @@
+local helper = require "spec.helper"
+
+local local_random = math.random -- as a script may keep it
+local parlua = require "parlua"
+
+--- The chi-square statistic of counts that are to be equal.
+local function chi_square(counts, bins)
+  local total, sum = 0, 0
+  for k = 1, bins do total = total + (counts[k] or 0) end
+  for k = 1, bins do sum = sum + ((counts[k] or 0) - total / bins) ^ 2 / (total / bins) end
+  return sum
+end
+
+--- Beyond five standard deviations of the statistic lies less than one case in ten thousand; the seeds are fixed.
+local function is_plausible(statistic, bins)
+  local degrees = bins - 1
+  return math.abs(statistic - degrees) < 5 * math.sqrt(2 * degrees)
+end
+
+describe("math.random", function()
+  --- What tasks 1..n draw in this state.
+  local function expected(f, n, seed) return (parlua.map(f, parlua.range(n), { engine = "serial", seed = seed })) end
+
+  local function three() return ("%.17g %.17g %d"):format(math.random(), math.random(), math.random(100)) end
+
+  local function one() return math.random() end
+
+  helper.for_each_engine(function(engine)
+    local function with(options)
+      local all = { engine = engine, workers = 2 }
+      for name, value in pairs(options or {}) do all[name] = value end
+      return all
+    end
+
+    it("gives a task the same numbers whatever the engine, workers and chunks", function()
+      local numbers = expected(three, 500)
+      for _, chunk in ipairs { 1, 13, 500 } do
+        assert.same(numbers, (parlua.map(three, parlua.range(500), with { chunk = chunk, workers = 3 })))
+      end
+    end)
+
+    it("goes by the seed", function()
+      assert.same(expected(three, 50, 7), (parlua.map(three, parlua.range(50), with { seed = 7 })))
+      assert.are_not.same(expected(three, 50), (parlua.map(three, parlua.range(50), with { seed = 7 })))
+    end)
+
+    it("is the same when the script keeps it in a local", function()
+      local random = math.random
+      assert.same(expected(one, 100), (parlua.map(function() return random() end, parlua.range(100), with())))
+      assert.same(expected(one, 100), (parlua.map(function() return local_random() end, parlua.range(100), with())))
+    end)
+
+    it("is the same when a task is tried again", function()
+      local numbers = expected(one, 40)
+      local function retried(i)
+        local x = math.random()
+        if i % 3 == 0 and parlua.task.attempt < 3 then error("once more") end
+        return x
+      end
+      assert.same(numbers, (parlua.map(retried, parlua.range(40), with { retries = 2 })))
+      local list = parlua.reduce(retried, parlua.range(40), parlua.collect, with { retries = 2, block = 8 })
+      for i = 1, 40 do assert.equal(numbers[i], list[i]) end
+    end)
+
+    it("is the same in reductions whose blocks workers fold", function()
+      local numbers, list = expected(one, 3000), parlua.reduce(one, parlua.range(3000), parlua.collect, with())
+      for i = 1, 3000 do assert.equal(numbers[i], list[i]) end
+    end)
+
+    it("draws integers between its arguments", function()
+      local bounds = parlua.map(function()
+        local least, most = math.huge, -math.huge
+        for _ = 1, 1000 do
+          local x, y = math.random(-3, 3), math.random(5)
+          least, most = math.min(least, x), math.max(most, x)
+          assert(x % 1 == 0 and y % 1 == 0 and y >= 1 and y <= 5)
+        end
+        return least * 100 + most
+      end, parlua.range(4), with())
+      assert.same({ -297, -297, -297, -297, n = 4 }, bounds)
+    end)
+
+    it("refuses what is no number", function()
+      local messages = parlua.map(function(i)
+        if i == 1 then return (select(2, pcall(math.random, {}))) end
+        return (select(2, pcall(math.random, nil)))
+      end, parlua.range(2), with())
+      assert.same({ "bad argument #1 to 'random' (number expected, got table)",
+        "bad argument #1 to 'random' (number expected, got nil)", n = 2 }, messages)
+    end)
+
+    it("can be seeded in a task, for the rest of that task", function()
+      local numbers = parlua.map(function(i)
+        if i % 2 == 1 then math.randomseed(99) end
+        return math.random()
+      end, parlua.range(6), with { chunk = 3 })
+      assert.equal(numbers[1], numbers[3])
+      assert.equal(numbers[1], numbers[5])
+      local others = expected(one, 6)
+      for _, i in ipairs { 2, 4, 6 } do assert.equal(others[i], numbers[i]) end
+    end)
+
+    it("draws other numbers in the nested calls of each task, and goes on after one", function()
+      local function nested() return parlua.map(one, { 1, 2 })[1] end
+      local numbers = parlua.map(nested, parlua.range(4), with())
+      assert.same(expected(nested, 4), numbers)
+      for i = 2, 4 do assert.are_not.equal(numbers[1], numbers[i]) end
+      local function between(is_nested)
+        local a = math.random()
+        if is_nested then parlua.map(one, { 1, 2, 3 }) end
+        return a + math.random()
+      end
+      assert.equal(parlua.map(between, { false }, with())[1], parlua.map(between, { true }, with())[1])
+    end)
+
+    it("stands beside parlua.task, which tells index, attempt and worker", function()
+      local task = parlua.task
+      local told = parlua.map(function()
+        if task.index == 3 and task.attempt == 1 then error("again") end
+        return { parlua.task.index, task.attempt, task.worker >= 1 and task.worker <= 2 }
+      end, parlua.range(4), with { retries = 1 })
+      assert.same({ { 1, 1, true }, { 2, 1, true }, { 3, 2, true }, { 4, 1, true }, n = 4 }, told)
+      assert.is_nil(parlua.task.index)
+    end)
+  end)
+
+  it("takes its base from math.randomseed in the script", function()
+    helper.with_directory(function(directory)
+      local path = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local function draw() return math.random() end
+        local default = parlua.map(draw, { 1 }, { engine = "serial" })[1]
+        math.randomseed(42)
+        local based = parlua.map(draw, { 1 }, { engine = "threads" })[1]
+        local given = parlua.map(draw, { 1 }, { engine = "process", seed = 42 })[1]
+        print(default == based, based == given)
+      ]])
+      assert.equal("false\ttrue\n", helper.run_parlua(path).stdout)
+    end)
+  end)
+
+  it("outside of tasks is LuaJIT's own: seeded, it repeats, and runs do not disturb it", function()
+    math.randomseed(3)
+    local a, b = math.random(), math.random(10)
+    math.randomseed(3)
+    assert.equal(a, math.random())
+    parlua.map(one, parlua.range(3), { engine = "serial" })
+    assert.equal(b, math.random(10))
+    local ok, message = pcall(function() math.random({}) end)
+    assert.is_false(ok)
+    assert.truthy(message:find("bad argument #1 to 'random' (number expected, got table)", 1, true))
+  end)
+
+  describe("in neighbouring tasks", function()
+    local tasks, bins = 1e5, 100
+
+    for seed = 0, 2 do
+      it("is even and independent (seed " .. seed .. ")", function()
+        local first, second = {}, {}
+        for i, a, b in parlua.imap(function() return math.random(), math.random() end, parlua.range(tasks),
+          { engine = "threads", workers = 2, seed = seed }) do
+          first[i], second[i] = a, b
+        end
+        local firsts, neighbours, within = {}, {}, {}
+        local function add(counts, bin) counts[bin] = (counts[bin] or 0) + 1 end
+        for i = 1, tasks do
+          add(firsts, math.floor(first[i] * bins) + 1)
+          add(within, math.floor(first[i] * 10) * 10 + math.floor(second[i] * 10) + 1)
+          if i % 2 == 0 then add(neighbours, math.floor(first[i - 1] * 10) * 10 + math.floor(first[i] * 10) + 1) end
+        end
+        for _, counts in ipairs { firsts, neighbours, within } do
+          assert.is_true(is_plausible(chi_square(counts, bins), bins), chi_square(counts, bins))
+        end
+        for _, lag in ipairs { 1, 2, 64, 1024 } do
+          local sum = 0
+          for i = 1, tasks - lag do sum = sum + (first[i] - 0.5) * (first[i + lag] - 0.5) end
+          -- of independent draws: mean 0, and 1/12 the standard deviation of each product
+          assert.is_true(math.abs(sum) < 5 / 12 * math.sqrt(tasks - lag), "lag " .. lag)
+        end
+      end)
+    end
+  end)
+end)
