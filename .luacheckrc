@@ -1,5 +1,5 @@
 std = "luajit"
-max_line_length = 120
+max_line_length = 140
 codes = true
 
 -- What busted gives to specs.

@@ -8,9 +8,8 @@ local parlua = require "parlua"
 local tasks = tonumber(arg[1]) or 100
 local DARTS = 100000 -- a task
 
--- Seeded by the task's number, so that the estimate does not depend on how many workers there are.
-local function hits(task)
-  math.randomseed(task)
+-- Each task has random numbers of its own, so that the estimate does not depend on how many workers there are.
+local function hits()
   local count = 0
   for _ = 1, DARTS do
     local x, y = math.random(), math.random()

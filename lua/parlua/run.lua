@@ -54,9 +54,8 @@ local function check_engine(engine, options)
     refuse("memory", "cannot limit a worker's memory", LIMITS_MEMORY)
   end
   if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
-  for _, name in ipairs { "seed", "journal", "resume" } do
-    local value = options[name]
-    if value and value ~= 0 then error(("option '%s' is not available in this version"):format(name), 0) end
+  for _, name in ipairs { "journal", "resume" } do
+    if options[name] then error(("option '%s' is not available in this version"):format(name), 0) end
   end
 end
 
