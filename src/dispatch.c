@@ -834,14 +834,14 @@ static bool cut(struct dispatch *d)
 static bool balance(struct dispatch *d)
 {
   int idle = 0, busy = 0;
-  if (d->cancelled || d->again_head || d->lanes_count < 2 || d->options.chunk > 0) return false;
+  if (d->cancelled || d->again_head || d->lanes_count < 2) return false;
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     if (d->lanes[w].dead || d->lanes[w].dying) continue;
     idle += d->lanes[w].count == 0;
     busy += d->lanes[w].count > 0;
   }
   if (!idle || !busy) return false;
-  return take_queued(d) || cut(d);
+  return take_queued(d) || (d->options.chunk <= 0 && cut(d));
 }
 
 /* ---- the loop ---- */
@@ -998,4 +998,17 @@ void dispatch_cancel(struct dispatch *d)
     lane_stop_tasks(d, w);
     if (lane->count > 0 && d->engine->alive[w] && (d->engine->ops->flags & CAN_KILL)) lane_end(d, w, LOST_CANCELLED);
   }
+}
+
+bool dispatch_abort(struct dispatch *d, double task)
+{
+  if (!(d->engine->ops->flags & CAN_KILL)) return false;
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = &d->lanes[w];
+    if (!d->engine->alive[w] || lane->dying || lane->count == 0) continue;
+    if (slot_current(d->engine->slots[w]) != task) continue;
+    lane_end(d, w, LOST_CANCELLED);
+    return true;
+  }
+  return false;
 }

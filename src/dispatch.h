@@ -37,6 +37,8 @@ int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt);
 void dispatch_shorten(struct dispatch *d, double last);
 /* No task behind `last` is handed out until this is raised. */
 void dispatch_ceiling(struct dispatch *d, double last);
+/* Ends the worker that is in `task` (CAN_KILL): an EVENT_LOST follows. False: none is, or it can't be ended. */
+bool dispatch_abort(struct dispatch *d, double task);
 /* Nothing more is handed out; what runs is ended (CAN_KILL) or left to end within a short grace and then given up. Go on with
  * dispatch_next until EVENT_DONE. */
 void dispatch_cancel(struct dispatch *d);

@@ -198,6 +198,12 @@ static int run_ceiling(lua_State *L)
   return 0;
 }
 
+static int run_abort(lua_State *L)
+{
+  lua_pushboolean(L, dispatch_abort(check_run(L)->dispatch, luaL_checknumber(L, 2)));
+  return 1;
+}
+
 static int run_cancel(lua_State *L)
 {
   dispatch_cancel(check_run(L)->dispatch);
@@ -217,7 +223,7 @@ static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
     {"next", run_next},       {"event", run_event}, {"stage", run_stage},     {"supply", run_supply}, {"exhausted", run_exhausted},
-    {"redo", run_redo},       {"close", run_close}, {"raise_ceiling", run_ceiling}, {"cancel", run_cancel}, {"__gc", run_close},
+    {"redo", run_redo},       {"close", run_close}, {"raise_ceiling", run_ceiling}, {"cancel", run_cancel}, {"abort", run_abort}, {"__gc", run_close},
     {"redo_staged", run_redo_staged}, {"shorten", run_shorten},
     {NULL, NULL},
   };

@@ -1,6 +1,7 @@
 --- parlua: runs a Lua function over many sets of arguments, in parallel. The public interface.
 local host = require "parlua.host"
 local run = require "parlua.run"
+local pool = require "parlua.pool"
 local reduce = require "parlua.reduce"
 local reducers = require "parlua.reducers"
 local task = require "parlua.task"
@@ -78,6 +79,17 @@ function parlua.all(f, arguments, options) return reduce.all(f, arguments, optio
 for _, name in ipairs { "sum", "count", "min", "max", "mean", "histogram", "collect", "group", "top" } do
   parlua[name] = reducers[name]
 end
+
+--- Opens a pool: workers that stay over several calls, and single calls whose results are asked for later. It has the methods map, each,
+--- imap, reduce, find, submit and close. Example: `local pool = parlua.pool { engine = "threads" }`
+---@param options? table defaults for the pool's calls
+---@return parlua.Pool
+function parlua.pool(options) return pool.open(options) end
+
+--- Calls f(...) in a worker of the program's own pool, and returns at once.
+--- Example: `local future = parlua.submit(math.sqrt, 2); print(future:get())`
+---@return parlua.Future future future:get(), future:wait(seconds), future:cancel(), future.failure
+function parlua.submit(f, ...) return pool.submit(f, ...) end
 
 --- Processors that this process may use: affinity, cgroup quota, batch allocation.
 ---@return integer

@@ -72,9 +72,9 @@ local idle = {} -- engine name .. workers -> list of engines that are open and n
 -- Engines of runs that are not closed: a stream that is collected gives its engine back, open.
 local in_use = {} -- luacheck: ignore 241
 
-local function take_engine(name, workers, memory)
+local function take_engine(name, workers, memory, engines)
   local key = name .. workers
-  local list = idle[key]
+  local list = engines[key]
   local engine, message
   if list and #list > 0 and not memory then
     engine = table.remove(list)
@@ -86,22 +86,23 @@ local function take_engine(name, workers, memory)
   return engine, key
 end
 
-local function give_engine(engine, name, key)
+local function give_engine(engine, name, key, engines)
   in_use[engine] = nil
-  if can(name, INHERITS) then
+  if can(name, INHERITS) or engines.closed then
     engine:close()
   else
-    idle[key] = idle[key] or {}
-    table.insert(idle[key], engine)
+    engines[key] = engines[key] or {}
+    table.insert(engines[key], engine)
   end
 end
 
---- Ends workers that are kept warm.
-function M.close_idle()
-  for key, list in pairs(idle) do
+--- Ends workers that are kept warm: a pool's, after which none are kept.
+function M.close_engines(engines)
+  for key, list in pairs(engines) do
     for _, engine in ipairs(list) do engine:close() end
-    idle[key] = nil
+    engines[key] = nil
   end
+  engines.closed = true
 end
 
 -- ---- a run ----
@@ -140,7 +141,7 @@ local function open_driver(run, job)
     job = encode_job(job)
   end
   if not run.engine then
-    run.engine, run.engine_key = take_engine(name, workers, options.memory)
+    run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
   return host.run(run.engine, { total = total, chunk = options.chunk or 0, timeout = options.timeout or 0, workers = workers }, job)
@@ -159,7 +160,7 @@ function M.forget_interrupt() interrupted = nil end
 ---@param arguments any what sources.of takes
 ---@param call_options? table
 ---@param keep "first"|"all"|"none"|"found"|"lacking"
----@param given? {job_options: table, pool: table, fold: parlua.Fold}
+---@param given? {job_options: table, engines: table, fold: parlua.Fold} engines: where warm ones are kept
 function M.open(f, arguments, call_options, keep, given)
   given = given or {}
   if interrupted and not given.after_interrupt then error("the program was interrupted by " .. interrupted, 0) end
@@ -177,7 +178,8 @@ function M.open(f, arguments, call_options, keep, given)
   local source = sources.of(arguments)
   local run = setmetatable({
     f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retried = 0,
-    began = host.now(), process = host.pid(), retries = options.retries or 0, workers = engine == "serial" and 1 or options.workers or host.cores(),
+    began = host.now(), process = host.pid(), retries = options.retries or 0,
+    workers = engine == "serial" and 1 or options.workers or host.cores(), engines = given.engines or idle,
   }, Run)
   local inherits = can(engine, INHERITS)
   run.fold = given.fold
@@ -189,7 +191,6 @@ function M.open(f, arguments, call_options, keep, given)
   if engine == "serial" and job.source.kind == "values" then
     job.source = { kind = "local", raw = source.raw }
   end
-  if given.pool then run.engine = given.pool:engine_for(run) end
   run.driver = open_driver(run, job)
   run.event = cast("struct event *", run.driver:event())
   if run.puller then
@@ -401,7 +402,7 @@ function Run:close()
   self.driver:close()
   if self.output then self.output:close() end
   if self.report then self.report:finish(self:summary()) end
-  if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key) end
+  if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key, self.engines) end
 end
 
 ---@return parlua.Summary

@@ -62,6 +62,8 @@ local function take_batch(stream, event)
   return batch
 end
 
+M.take_batch, M.LATER, M.FAILED = take_batch, LATER, FAILED
+
 -- The batch in which a task was tried first may itself still wait: what became of a further try stands beside it.
 local function add_batch(stream, batch)
   if stream.ordered then
