@@ -171,6 +171,7 @@ function M.open(f, arguments, call_options, keep, given)
     local callable = f
     f = function(...) return callable(...) end
   end
+  if type(call_options) == "table" and call_options.is_stream then call_options = nil end -- imap's second result, behind its iterator
   local options = given.options or options_module.resolve(call_options, given.job_options)
   local engine = choose_engine(options)
   check_engine(engine, options)
