@@ -46,6 +46,6 @@ table.sort(names)
 print(("%-14s %7s %7s %7s %7s %9s"):format("station", "n", "low", "mean", "high", "deviation"))
 for _, name in ipairs(names) do
   local s = stations[name]
-  print(("%-14s %7d %7.1f %7.1f %7.1f %9.2f"):format(name, s.n, s.low, s.mean.mean, s.high, s.mean.deviation))
+  print(("%-14s %7d %7.1f %7.1f %7.1f %9.2f"):format(name, s.n, s.low, s.mean.mean, s.high, s.mean.deviation or 0))
 end
 print(("%d rows, %d wrong, %.2f s with %d workers"):format(summary.tasks, #failures, summary.seconds, summary.workers))

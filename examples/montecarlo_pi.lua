@@ -8,7 +8,7 @@ local parlua = require "parlua"
 local tasks = tonumber(arg[1]) or 100
 local DARTS = 100000 -- a task
 
--- Each task has random numbers of its own, so that the estimate does not depend on how many workers there are.
+-- Each task has random numbers of its own, so the estimate does not depend on how many workers there are (--seed: others).
 local function hits()
   local count = 0
   for _ = 1, DARTS do
@@ -18,9 +18,8 @@ local function hits()
   return count
 end
 
--- Each result is used and forgotten: any number of tasks needs no more memory than one.
-local total = 0
-for _, count in parlua.imap(hits, parlua.range(tasks)) do total = total + count end
+-- Each result is added and forgotten: any number of tasks needs no more memory than one.
+local total = parlua.reduce(hits, parlua.range(tasks), parlua.sum)
 
 local darts = tasks * DARTS
 local estimate = 4 * total / darts

@@ -139,6 +139,23 @@ describe("math.random", function()
     end)
   end)
 
+  it("is the same in nested calls under --seed, on every engine", function()
+    helper.with_directory(function(directory)
+      local path = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        math.randomseed(9)
+        print(parlua.map(function() return parlua.map(function() return math.random() end, { 1 })[1] end, { 1 })[1])
+      ]])
+      for _, seed in ipairs { "", "--seed 5 " } do
+        local expected = helper.run_parlua(seed .. "--engine serial " .. path).stdout
+        assert.truthy(tonumber(expected))
+        for _, engine in ipairs(helper.engines) do
+          assert.equal(expected, helper.run_parlua(seed .. "--engine " .. engine .. " " .. path).stdout)
+        end
+      end
+    end)
+  end)
+
   it("outside of tasks is LuaJIT's own: seeded, it repeats, and runs do not disturb it", function()
     math.randomseed(3)
     local a, b = math.random(), math.random(10)

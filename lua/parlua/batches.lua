@@ -123,6 +123,7 @@ function M.open(source, fold, pullers)
     local puller = sources.limit(source, pullers[source.kind](source))
     if puller.text and source.kind ~= "blocks" then return text_puller(fold, puller) end
     if puller.text then return batch_puller(fold, range_reader(puller), puller.text, false) end
+    return batch_puller(fold, sources.reader(source, puller), nil, true)
   end
   return batch_puller(fold, sources.reader(source), nil, true)
 end

@@ -155,6 +155,13 @@ function M.interrupted() return interrupted end
 --- An interactive program goes on after an interruption.
 function M.forget_interrupt() interrupted = nil end
 
+--- What the random streams of a run begin with. A nested run goes by its call alone, and by the task that it is in: workers do not know
+--- what the command line says.
+local function seed_of(options, call_options)
+  if worker.current() then return call_options and call_options.seed or 0 end
+  return options.seed or task.base or 0
+end
+
 --- Begins a run.
 ---@param f function
 ---@param arguments any what sources.of takes
@@ -172,6 +179,7 @@ function M.open(f, arguments, call_options, keep, given)
     local callable = f
     f = function(...) return callable(...) end
   end
+  if type(call_options) == "table" and call_options.is_stream then call_options = nil end -- imap's second result, behind its iterator
   local options = given.options or options_module.resolve(call_options, given.job_options)
   local engine = choose_engine(options)
   check_engine(engine, options)
@@ -187,7 +195,7 @@ function M.open(f, arguments, call_options, keep, given)
   run.puller = sources.open(source, inherits, run.fold)
   run.total = source:is_indexed() and source.n or nil
   local job = { f = f, keep = keep, init = options.init, source = sources.describe(source, inherits, run.puller), fold = run.fold,
-                key = task.key(options.seed or task.base or 0) }
+                key = task.key(seed_of(options, call_options)) }
   if engine == "serial" and job.source.kind == "values" then
     job.source = { kind = "local", raw = source.raw }
   end

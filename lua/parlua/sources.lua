@@ -635,7 +635,8 @@ end
 -- ---- sources made from others ----
 
 --- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or nothing at the end.
-function M.reader(source)
+---@param puller? table of the source, when it is open
+function M.reader(source, puller)
   local i = 0
   if source:is_indexed() then
     local make, n = M.maker(source), source.n
@@ -645,7 +646,7 @@ function M.reader(source)
       return true, make(i)
     end
   end
-  local puller = M.open(source, false)
+  puller = puller or M.open(source, false)
   local held, offset, length
   local writer = {}
   function writer.task(_, _, ...)

@@ -23,6 +23,7 @@ local LATER, FAILED = {}, {} -- in place of a result: the task is tried again; i
 ---@field failures parlua.Failure[] so far
 local Stream = {}
 Stream.__index = Stream
+Stream.is_stream = true
 
 --- Several results of one task, from a codec message or as they are.
 local function pack_tuple(...) return { n = select("#", ...), ... } end
