@@ -1,0 +1,124 @@
+local parlua = require "parlua"
+local helper = require "spec.helper"
+
+describe("a pool", function()
+  helper.for_each_engine(function(engine)
+    local pool
+
+    before_each(function() pool = parlua.pool { engine = engine, workers = 2 } end)
+    after_each(function() pool:close() end)
+
+    it("runs map, each, imap, reduce and find with its own options", function()
+      local function square(x) return x * x end
+      assert.same({ 1, 4, 9, n = 3 }, (pool:map(square, { 1, 2, 3 })))
+      local _, summary = pool:each(square, parlua.range(10))
+      assert.equal(10, summary.returned)
+      assert.equal(engine, summary.engine)
+      local sum = 0
+      for _, value in pool:imap(square, parlua.range(4)) do sum = sum + value end
+      assert.equal(30, sum)
+      assert.equal(30, (pool:reduce(square, parlua.range(4), parlua.sum)))
+      assert.equal(3, (pool:find(function(x) return x > 2 end, parlua.range(9))))
+    end)
+
+    it("gives all results of a submitted call", function()
+      local base = 10
+      local future = pool:submit(function(a, b) return a + b + base, nil, "third" end, 1, 2)
+      assert.same({ 13, nil, "third", n = 3 }, (function(...) return { n = select("#", ...), ... } end)(future:get()))
+      assert.is_true(future:wait(0))
+      assert.is_nil(future.failure)
+      assert.equal(0, select("#", pool:submit(function() end):get()))
+    end)
+
+    it("sees what a function captures at the time of each call", function()
+      local factor = 2
+      local function times(x) return factor * x end
+      local first = pool:submit(times, 5)
+      assert.equal(10, first:get())
+      factor = 3
+      assert.equal(15, pool:submit(times, 5):get())
+    end)
+
+    it("takes many calls at once, asked for in any order", function()
+      local futures = {}
+      for i = 1, 500 do futures[i] = pool:submit(function(x) return -x end, i) end
+      for i = 500, 1, -1 do assert.equal(-i, futures[i]:get()) end
+    end)
+
+    it("raises a call's failure when its result is asked for, and goes on", function()
+      local future = pool:submit(function(x) error("no " .. x, 0) end, "luck")
+      assert.is_true(future:wait())
+      local ok, failure = pcall(future.get, future)
+      assert.is_false(ok)
+      assert.equal("error", failure.kind)
+      assert.equal("no luck", failure.message)
+      assert.same({ n = 1, "luck" }, failure.args)
+      assert.equal(failure, future.failure)
+      assert.equal(7, pool:submit(function() return 7 end):get())
+    end)
+
+    it("does not begin a call that was cancelled before", function()
+      local futures = {}
+      for i = 1, 20 do
+        futures[i] = pool:submit(function(k)
+          local stop = os.clock() + 0.01
+          while os.clock() < stop do end
+          return k
+        end, i)
+      end
+      assert.is_true(futures[20]:cancel())
+      assert.equal("cancelled", futures[20].failure.kind)
+      assert.is_false(pcall(futures[20].get, futures[20]))
+      for i = 1, 19 do assert.equal(i, futures[i]:get()) end
+      assert.is_false(futures[1]:cancel())
+    end)
+
+    it("cancels what has not ended when it is closed, and takes no more", function()
+      local future = pool:submit(function() return 1 end)
+      future:get()
+      pool:close()
+      pool:close()
+      assert.has_error(function() pool:submit(print) end, "the pool is closed")
+      assert.has_error(function() pool:map(print, {}) end, "the pool is closed")
+    end)
+
+    it("refuses what is no function, and a wait that is no time", function()
+      assert.has_error(function() pool:submit("f") end, "submit: a function is expected, got string")
+      local future = pool:submit(function() end)
+      assert.has_error(function() future:wait(-1) end, "wait: seconds must be a number of at least 0, got -1")
+    end)
+  end)
+
+  it("ends a running call that is cancelled, on the process engine, and replaces the worker", function()
+    local pool = parlua.pool { engine = "process", workers = 1 }
+    local future = pool:submit(function() while true do end end)
+    assert.is_false(future:wait(0.1))
+    assert.is_true(future:cancel())
+    assert.equal(2, pool:submit(function() return 2 end):get())
+    pool:close()
+  end)
+
+  it("contains a crash of a submitted call", function()
+    local pool = parlua.pool { engine = "process", workers = 2 }
+    local future = pool:submit(function() os.exit(4) end)
+    assert.is_true(future:wait(30))
+    assert.equal("crash", future.failure.kind)
+    assert.equal("the worker exited with status 4", future.failure.message)
+    pool:close()
+  end)
+
+  it("says what can't be sent", function()
+    local pool = parlua.pool { engine = "threads", workers = 1 }
+    local file = io.tmpfile()
+    assert.has_error(function() pool:submit(function() return file end) end,
+      "cannot send upvalue 'file' of function at spec/pool_spec.lua:113: userdata (FILE*)")
+    file:close()
+    pool:close()
+  end)
+
+  it("of the program's own serves parlua.submit", function()
+    local result = helper.run_parlua [[-e 'print(require("parlua").submit(math.max, 1, 3, 2):get())']]
+    assert.equal("3\n", result.stdout, result.stderr)
+    assert.equal(0, result.status)
+  end)
+end)
