@@ -4,6 +4,7 @@
    return a table with a function `map`. The options of parlua's own (--workers, ...) are described, read and checked in
    lua/parlua/options.lua; here they are only recognised. Everything runs inside one protected call. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,8 @@ enum exit_status {
   EXIT_RETURNED = 0, /* the script ended; all tasks of a job returned */
   EXIT_FAILED = 1,   /* an uncaught error, or some tasks failed */
   EXIT_WRONG = 2,    /* the command or the script is wrong: nothing was run */
+  EXIT_SIGINT = 130, /* Ctrl-C ended a run of tasks, and the script went on to its end */
+  EXIT_SIGTERM = 143,
 };
 
 /* An option that acts before the script does: -e, -l, -j or -O, in the order given. */
@@ -405,6 +408,21 @@ static void print_help(lua_State *L)
   lua_pop(L, 1);
 }
 
+/* The exit status after a script, which is another one if a signal ended a run of its tasks. */
+static int status_after_signals(lua_State *L, int status)
+{
+  if (status != EXIT_RETURNED && status != EXIT_FAILED) return status;
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "parlua.run");
+  if (lua_istable(L, -1)) {
+    push_field(L, lua_gettop(L), "interrupted");
+    lua_call(L, 0, 1);
+    const char *signal = lua_tostring(L, -1);
+    if (signal) status = strcmp(signal, "SIGTERM") == 0 ? EXIT_SIGTERM : EXIT_SIGINT;
+  }
+  return status;
+}
+
 /* Runs what the command line asks for, once it is read. */
 static int run_command(lua_State *L, const struct command *command)
 {
@@ -430,7 +448,8 @@ static int run_command(lua_State *L, const struct command *command)
   if (command->version || prompt) print_version(L);
   status = run_actions(L, command);
   if (status == EXIT_RETURNED && (has_script || (bare && !prompt))) status = run_script(L, command);
-  if (prompt && (status == EXIT_RETURNED || has_script)) repl_run(L, 0);
+  if (!prompt) return status_after_signals(L, status);
+  if (status == EXIT_RETURNED || has_script) repl_run(L, 0);
   return status;
 }
 
@@ -469,8 +488,17 @@ static int check_output(int status)
   return status == EXIT_RETURNED ? EXIT_FAILED : status;
 }
 
+/* A standard stream that the caller has closed is opened the wrong way round: using it fails as before, and no file
+   opened later gets its number and what is meant for it. */
+static void occupy_standard_files(void)
+{
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+  occupy_standard_files();
   lua_State *L = state_new();
   if (!L) {
     fputs("parlua: cannot start: not enough memory\n", stderr);
