@@ -219,6 +219,37 @@ describe("the command parlua", function()
       transcript("-e 'print(1)' >/dev/full",
         { stderr = "^parlua: cannot write standard output: No space left on device\n$", status = 1 })
     end)
+
+    it("of a standard output that is closed: nothing else gets what is meant for it", function()
+      local job = script("numbers.lua", "return { map = tonumber, arguments = { 1, 2, 3 } }")
+      transcript("-e 'print(1)' >&-",
+        { stderr = "^parlua: cannot write standard output: Bad file descriptor\n$", status = 1 })
+      transcript("-n 2 " .. job .. " >&-",
+        { stderr = "^parlua: cannot write the results to standard output: Bad file descriptor\n", status = 2 })
+    end)
+  end)
+
+  describe("a signal", function()
+    helper.for_each_engine(function(engine)
+      for signal, status in pairs { INT = 130, TERM = 143 } do
+        it("SIG" .. signal .. " during a run lets the script go on to its end, with exit status " .. status, function()
+          local path = script("signal.lua", ([[
+            local parlua, ffi = require "parlua", require "ffi"
+            ffi.cdef "int getpid(void);"
+            local pid = ffi.C.getpid()
+            local _, _, summary = parlua.map(function(n)
+              if n == 1 then io.popen("kill -%d " .. pid):close() end
+              return n
+            end, coroutine.wrap(function()
+              local n = 0
+              while true do n = n + 1 coroutine.yield(n) end
+            end))
+            print(summary.interrupted)
+          ]]):format(status - 128))
+          transcript("--engine " .. engine .. " -n 2 " .. path, { stdout = "SIG" .. signal .. "\n", status = status })
+        end)
+      end
+    end)
   end)
 
   describe("options", function()

@@ -271,6 +271,7 @@ describe("the process engine", function()
     local failure = only_failure(3, 8, function()
       local t = {}
       for k = 1, 1e9 do t[k] = { k } end
+      return #t
     end, { memory = "60M" })
     assert.equal("memory", failure.kind)
     failure = only_failure(3, 8, function()

@@ -147,10 +147,10 @@ describe("math.random", function()
         print(parlua.map(function() return parlua.map(function() return math.random() end, { 1 })[1] end, { 1 })[1])
       ]])
       for _, seed in ipairs { "", "--seed 5 " } do
-        local expected = helper.run_parlua(seed .. "--engine serial " .. path).stdout
-        assert.truthy(tonumber(expected))
+        local serial_output = helper.run_parlua(seed .. "--engine serial " .. path).stdout
+        assert.truthy(tonumber(serial_output))
         for _, engine in ipairs(helper.engines) do
-          assert.equal(expected, helper.run_parlua(seed .. "--engine " .. engine .. " " .. path).stdout)
+          assert.equal(serial_output, helper.run_parlua(seed .. "--engine " .. engine .. " " .. path).stdout)
         end
       end
     end)

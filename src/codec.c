@@ -953,8 +953,7 @@ int codec_encode(lua_State *L, int first, int count, const char *what, unsigned 
 
   struct codec *codec = codec_of(L);
   if (codec == NULL) return -1;
-  struct encoder encoder = {
-      .L = L, .codec = codec, .out = out, .what = what, .start = start, .count = count, .flags = flags};
+  struct encoder encoder = {.L = L, .codec = codec, .out = out, .what = what, .start = start, .count = count, .flags = flags};
   bool nested = codec->encoding;
   encoder.objects = nested ? &encoder.own : &codec->objects;
   encoder.own.generation = 1;
@@ -1122,8 +1121,7 @@ static void decode_pairs(struct decoder *decoder, int table)
   while (peek(decoder) != TAG_END) {
     decode_value(decoder);
     int type = lua_type(L, -1);
-    if (type == LUA_TNIL || (type == LUA_TNUMBER && isnan(lua_tonumber(L, -1))))
-      corrupt(decoder, "a table's key is nil or NaN");
+    if (type == LUA_TNIL || (type == LUA_TNUMBER && isnan(lua_tonumber(L, -1)))) corrupt(decoder, "a table's key is nil or NaN");
     decode_value(decoder);
     lua_rawset(L, table);
   }
@@ -1179,8 +1177,7 @@ static void decode_dump(struct decoder *decoder)
   const char *dump = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
   memcpy(&sum, take(decoder, sizeof sum), sizeof sum);
   if (dump == NULL || sum != checksum(dump, length)) corrupt(decoder, "a function's code is damaged");
-  if (luaL_loadbufferx(L, dump, length, "=?", "b") != 0)
-    luaL_error(L, "cannot decode a function: %s", lua_tostring(L, -1));
+  if (luaL_loadbufferx(L, dump, length, "=?", "b") != 0) luaL_error(L, "cannot decode a function: %s", lua_tostring(L, -1));
   lua_remove(L, -2);
 }
 
@@ -1271,8 +1268,7 @@ static void decode_function(struct decoder *decoder, unsigned tag)
   }
   decode_globals(decoder, function);
   for (; lua_getupvalue(L, function, upvalues + 1); upvalues++) lua_pop(L, 1);
-  if (take_byte(decoder) != (unsigned)upvalues)
-    corrupt(decoder, "a function has another number of upvalues than its code");
+  if (take_byte(decoder) != (unsigned)upvalues) corrupt(decoder, "a function has another number of upvalues than its code");
   for (int i = 1; i <= upvalues; i++) decode_upvalue(decoder, function, i);
   decoder->depth--;
 }
@@ -1281,8 +1277,7 @@ static void decode_function(struct decoder *decoder, unsigned tag)
 static void decode_name(struct decoder *decoder)
 {
   lua_State *L = decoder->L;
-  if (decoder->flags & CODEC_NO_FUNCTIONS)
-    luaL_error(L, "cannot decode: functions and libraries are not accepted here");
+  if (decoder->flags & CODEC_NO_FUNCTIONS) luaL_error(L, "cannot decode: functions and libraries are not accepted here");
   decode_enter(decoder);
   push_tool(L, TOOL_RESOLVE);
   decode_value(decoder);
@@ -1454,8 +1449,7 @@ static int module_decode(lua_State *L)
 static int module_by_name(lua_State *L)
 {
   luaL_checkstring(L, 1);
-  luaL_argcheck(L, lua_istable(L, 2) || lua_isfunction(L, 2) || lua_isuserdata(L, 2), 2,
-                "a function, table or userdata expected");
+  luaL_argcheck(L, lua_istable(L, 2) || lua_isfunction(L, 2) || lua_isuserdata(L, 2), 2, "a function, table or userdata expected");
   struct codec *codec = codec_of(L);
   if (codec == NULL) return lua_error(L);
   lua_settop(L, 2);

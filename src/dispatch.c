@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A chunk is to take about this long: a round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden by the queued
- * chunk anyway. */
+/* A chunk is to take about this long: a round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden
+ * by the queued chunk anyway. */
 static const double chunk_seconds = 1e-3;
 /* A chunk is at most so many times as large as the last one that was measured. */
 static const double chunk_growth = 16;
@@ -20,8 +20,8 @@ static const double cut_seconds = 60e-6;
 static const double sample_seconds = 0.05, tick_seconds = 0.1;
 /* Time limits are met to within this share of the limit, sampled no more often than the least. */
 static const double timeout_share = 0.04, timeout_sample_least = 0.002, timeout_sample_most = 0.02;
-/* The coordinator looks again for this long before it sleeps, if its last wait was as short, or nothing is known of the tasks: it may
- * share a processor with a worker, who needs it more. */
+/* The coordinator looks again for this long before it sleeps, if its last wait was as short, or nothing is known of the tasks: it
+ * may share a processor with a worker, who needs it more. */
 static const double spin_seconds = 20e-6;
 /* After a cancellation a thread has so long to end its task before it is abandoned. */
 static const double cancel_grace = 0.3;
@@ -43,29 +43,29 @@ struct payload {
 struct work {
   struct work *next;
   double first, last;
-  double reached;  /* last task whose end was reported */
+  double reached; /* last task whose end was reported */
   double not_before;
   struct payload *payload;
   uint32_t attempt;
   uint32_t number; /* of the chunk, in its message */
   uint32_t place;
   uint64_t sent;
-  int complete;    /* all of its message is in the channel */
+  int complete; /* all of its message is in the channel */
 };
 
 struct lane {
   struct work *works[LANE_DEPTH];
   int count;
-  uint64_t job_sent;     /* bytes of the job's message in the channel */
-  uint32_t from;         /* words or pairs of the oldest block that were reported */
-  struct block *whole;   /* results that come in pieces */
+  uint64_t job_sent;   /* bytes of the job's message in the channel */
+  uint32_t from;       /* words or pairs of the oldest block that were reported */
+  struct block *whole; /* results that come in pieces */
   uint64_t whole_have;
   int delivered;         /* what to give back before the next event: see enum delivered */
   enum lost_cause cause; /* why it is being ended; 0: it is not */
   int dying, dead;
   int status;
-  double seen, since;    /* sampled task, and when it was first seen */
-  double seen_inner;     /* likewise, in a block of tasks */
+  double seen, since; /* sampled task, and when it was first seen */
+  double seen_inner;  /* likewise, in a block of tasks */
 };
 
 enum delivered { NOTHING, CLOSED_BLOCK, WHOLE_BLOCK };
@@ -83,8 +83,8 @@ struct dispatch {
   struct lane *reporting;
   double last_tick, last_sample, cancelled_at;
   int cancelled, can_cut, idle_deaths, asked;
-  int shortened;               /* tasks behind `total` were given up, though they may run */
-  int trouble;                 /* errno of the last start that failed */
+  int shortened; /* tasks behind `total` were given up, though they may run */
+  int trouble;   /* errno of the last start that failed */
   char text[TEXT_BYTES];
 };
 
@@ -690,7 +690,8 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   if (lane_partial(d, w, event)) return true;
   if (!kills) {
     struct slot *slot = engine->slots[w];
-    if (lane->cause != LOST_CANCELLED && (slot_current(slot) != lane->seen || slot->inner != lane->seen_inner)) { /* it came back after all */
+    if (lane->cause != LOST_CANCELLED &&
+        (slot_current(slot) != lane->seen || slot->inner != lane->seen_inner)) { /* it came back after all */
       lane->dying = 0;
       lane->cause = 0;
       return false;
@@ -853,8 +854,7 @@ static bool finished(const struct dispatch *d)
     const struct lane *lane = &d->lanes[w];
     if (!d->shortened && (lane->count > 0 || lane->dying)) return false;
     for (int i = 0; i < lane->count; i++) /* what runs behind the total is not waited for */
-      if (lane->works[i]->first <= d->total && lane->works[i]->reached < d->total &&
-          lane->works[i]->reached < lane->works[i]->last)
+      if (lane->works[i]->first <= d->total && lane->works[i]->reached < d->total && lane->works[i]->reached < lane->works[i]->last)
         return false;
   }
   return true;
@@ -898,8 +898,7 @@ static bool something(struct dispatch *d)
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
     if (slot_results(slot) || slot_has_text(slot)) return true;
-    if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete &&
-        channel_filled(&slot->in) < CHANNEL_BLOCKS)
+    if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete && channel_filled(&slot->in) < CHANNEL_BLOCKS)
       return true;
   }
   return false;

@@ -1,8 +1,9 @@
-/* dispatch.h - hands tasks out to an engine's workers in chunks sized by measurement, and reports what comes of them as events: results, lost
- * workers, printed text. Knows nothing of Lua values.
+/* dispatch.h - hands tasks out to an engine's workers in chunks sized by measurement, and reports what comes of them as events:
+ * results, lost workers, printed text. Knows nothing of Lua values.
  *
- * Tasks are numbers from 1. Either their total is known and workers make the arguments from the index, or the arguments are supplied, a
- * block at a time, when dispatch asks for them (EVENT_SUPPLY). Every task ends exactly once: in an EVENT_RESULTS or an EVENT_LOST. */
+ * Tasks are numbers from 1. Either their total is known and workers make the arguments from the index, or the arguments are
+ * supplied, a block at a time, when dispatch asks for them (EVENT_SUPPLY). Every task ends exactly once: in an EVENT_RESULTS or an
+ * EVENT_LOST. */
 #ifndef PARLUA_DISPATCH_H
 #define PARLUA_DISPATCH_H
 #include "engine.h"
@@ -10,11 +11,11 @@
 struct dispatch;
 
 struct dispatch_options {
-  double total;        /* tasks, when known; negative: arguments are supplied */
-  double chunk;        /* tasks a chunk; 0: measured */
-  double timeout;      /* seconds for one task; 0: none */
-  uint32_t workers;    /* use the engine's first so many */
-  uint32_t job;        /* the job's number */
+  double total;                /* tasks, when known; negative: arguments are supplied */
+  double chunk;                /* tasks a chunk; 0: measured */
+  double timeout;              /* seconds for one task; 0: none */
+  uint32_t workers;            /* use the engine's first so many */
+  uint32_t job;                /* the job's number */
   const struct block *message; /* the job as a message, sent to each worker first; NULL: workers inherit it. Kept by the caller */
 };
 

@@ -37,8 +37,7 @@ static const char *below_root(const char *path, const char *root)
 static void module_name(const char *path, char name[NAME_SIZE])
 {
   size_t length = strlen(path);
-  if (length < 5 || length >= NAME_SIZE || strcmp(path + length - 4, ".lua") != 0)
-    fail(path, "is no name of a Lua module");
+  if (length < 5 || length >= NAME_SIZE || strcmp(path + length - 4, ".lua") != 0) fail(path, "is no name of a Lua module");
   memcpy(name, path, length - 4);
   name[length - 4] = '\0';
   for (char *p = name; *p; p++)

@@ -1,5 +1,5 @@
-/* engine.h - how workers are started, reached and stopped. An engine moves bytes: it owns slots and whatever runs behind them (threads,
- * processes), and knows nothing of Lua values, retries or order. dispatch.h stands above it. */
+/* engine.h - how workers are started, reached and stopped. An engine moves bytes: it owns slots and whatever runs behind them
+ * (threads, processes), and knows nothing of Lua values, retries or order. dispatch.h stands above it. */
 #ifndef PARLUA_ENGINE_H
 #define PARLUA_ENGINE_H
 #include <lua.h>

@@ -1,5 +1,5 @@
-/* engine_process.c - workers are processes forked from the coordinator: each sees everything that the script had at that moment, and one that
- * dies harms nobody. They are killed with their coordinator. */
+/* engine_process.c - workers are processes forked from the coordinator: each sees everything that the script had at that moment,
+ * and one that dies harms nobody. They are killed with their coordinator. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -91,8 +91,7 @@ static bool process_ended(struct engine *engine, uint32_t w, int *status)
   struct process *process = engine_own(engine, w);
   pid_t pid;
   if (process->pid == 0) return false;
-  do
-    pid = waitpid(process->pid, status, WNOHANG);
+  do pid = waitpid(process->pid, status, WNOHANG);
   while (pid < 0 && errno == EINTR);
   if (pid == 0) return false;
   if (pid < 0) *status = 0; /* somebody else waited for it (SIGCHLD ignored): it is gone all the same */
@@ -125,11 +124,11 @@ static void process_join(struct engine *engine, uint32_t w, double seconds)
 }
 
 const struct engine_ops engine_process = {
-  .name = "process",
-  .flags = CAN_KILL | INHERITS | LIMITS_MEMORY,
-  .own_bytes = sizeof(struct process),
-  .start = process_start,
-  .kill = process_kill,
-  .ended = process_ended,
-  .join = process_join,
+    .name = "process",
+    .flags = CAN_KILL | INHERITS | LIMITS_MEMORY,
+    .own_bytes = sizeof(struct process),
+    .start = process_start,
+    .kill = process_kill,
+    .ended = process_ended,
+    .join = process_join,
 };

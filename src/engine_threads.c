@@ -1,5 +1,5 @@
-/* engine_threads.c - workers are threads, each with a LuaJIT state of its own, kept between runs. A thread that does not answer can't be
- * ended: it is abandoned, and ends by itself when its task does. A crash in one ends the whole program. */
+/* engine_threads.c - workers are threads, each with a LuaJIT state of its own, kept between runs. A thread that does not answer
+ * can't be ended: it is abandoned, and ends by itself when its task does. A crash in one ends the whole program. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -113,11 +113,11 @@ static void threads_join(struct engine *engine, uint32_t w, double seconds)
 }
 
 const struct engine_ops engine_threads = {
-  .name = "threads",
-  .flags = SHARES_MEMORY | CAN_ABANDON,
-  .own_bytes = sizeof(struct threads),
-  .start = threads_start,
-  .kill = threads_kill,
-  .ended = threads_ended,
-  .join = threads_join,
+    .name = "threads",
+    .flags = SHARES_MEMORY | CAN_ABANDON,
+    .own_bytes = sizeof(struct threads),
+    .start = threads_start,
+    .kill = threads_kill,
+    .ended = threads_ended,
+    .join = threads_join,
 };

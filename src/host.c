@@ -79,8 +79,8 @@ static int host_engine_open(lua_State *L)
   return 1;
 }
 
-/* Makes the job's message out of the codec's bytes at `index`; the same bytes as the last time keep their number, so that warm workers go
- * on with what they have compiled. */
+/* Makes the job's message out of the codec's bytes at `index`; the same bytes as the last time keep their number, so that warm
+ * workers go on with what they have compiled. */
 static int set_job(lua_State *L, struct host_engine *engine, int index)
 {
   size_t length;
@@ -174,8 +174,8 @@ static int run_exhausted(lua_State *L)
 /* redo(task, attempt, seconds) */
 static int run_redo(lua_State *L)
 {
-  int error = dispatch_redo(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3),
-                            luaL_checknumber(L, 4));
+  int error =
+      dispatch_redo(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3), luaL_checknumber(L, 4));
   return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
 }
 
@@ -222,10 +222,10 @@ static double field(lua_State *L, const char *name)
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    {"next", run_next},       {"event", run_event}, {"stage", run_stage},     {"supply", run_supply}, {"exhausted", run_exhausted},
-    {"redo", run_redo},       {"close", run_close}, {"raise_ceiling", run_ceiling}, {"cancel", run_cancel}, {"abort", run_abort}, {"__gc", run_close},
-    {"redo_staged", run_redo_staged}, {"shorten", run_shorten},
-    {NULL, NULL},
+      {"next", run_next},           {"event", run_event}, {"stage", run_stage}, {"supply", run_supply},
+      {"exhausted", run_exhausted}, {"redo", run_redo},   {"close", run_close}, {"raise_ceiling", run_ceiling},
+      {"cancel", run_cancel},       {"abort", run_abort}, {"__gc", run_close},  {"redo_staged", run_redo_staged},
+      {"shorten", run_shorten},     {NULL, NULL},
   };
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   struct dispatch_options options = {0};
@@ -264,8 +264,9 @@ static int host_run_open(lua_State *L)
   return 1;
 }
 
-/* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag TAG_STRING takes one string.
- * Returns 0; or the bytes that a block for this value needs when it does not fit; or nil and a message when it can't cross. */
+/* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag TAG_STRING
+ * takes one string. Returns 0; or the bytes that a block for this value needs when it does not fit; or nil and a message when it
+ * can't cross. */
 static int host_place(lua_State *L)
 {
   struct block *block;
@@ -364,7 +365,8 @@ static void do_nothing(int number)
   (void)number;
 }
 
-/* From here on writing to a closed pipe is an error, not the end. A handler, not SIG_IGN: programs that tasks start must not inherit it. */
+/* From here on writing to a closed pipe is an error, not the end. A handler, not SIG_IGN: programs that tasks start must not
+ * inherit it. */
 static int host_ignore_sigpipe(lua_State *L)
 {
   struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
@@ -411,12 +413,23 @@ static int host_strerror(lua_State *L)
 int luaopen_parlua_host(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    {"engine", host_engine_open}, {"run", host_run_open},     {"value", worker_value},
-    {"now", host_now},            {"cores", host_cores},      {"isatty", host_isatty},
-    {"columns", host_columns},    {"hostname", host_name},  {"sleep", host_sleep},    {"pid", host_pid},
-    {"write", host_write},        {"strerror", host_strerror}, {"ignore_sigpipe", host_ignore_sigpipe},
-    {"map_text", text_lua_open},  {"glob", text_lua_glob},    {"signals_count", host_signals_count},
-    {NULL, NULL},
+      {"engine", host_engine_open},
+      {"run", host_run_open},
+      {"value", worker_value},
+      {"now", host_now},
+      {"cores", host_cores},
+      {"isatty", host_isatty},
+      {"columns", host_columns},
+      {"hostname", host_name},
+      {"sleep", host_sleep},
+      {"pid", host_pid},
+      {"write", host_write},
+      {"strerror", host_strerror},
+      {"ignore_sigpipe", host_ignore_sigpipe},
+      {"map_text", text_lua_open},
+      {"glob", text_lua_glob},
+      {"signals_count", host_signals_count},
+      {NULL, NULL},
   };
   lua_createtable(L, 0, 24);
   luaL_register(L, NULL, functions);

@@ -4,6 +4,7 @@
    return a table with a function `map`. The options of parlua's own (--workers, ...) are described, read and checked in
    lua/parlua/options.lua; here they are only recognised. Everything runs inside one protected call. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -433,7 +434,8 @@ static int run_command(lua_State *L, const struct command *command)
   if (command->version || prompt) print_version(L);
   status = run_actions(L, command);
   if (status == EXIT_RETURNED && (has_script || (bare && !prompt))) status = run_script(L, command);
-  if (prompt && (status == EXIT_RETURNED || has_script)) repl_run(L, 0);
+  if (!prompt) return status;
+  if (status == EXIT_RETURNED || has_script) repl_run(L, 0);
   return status;
 }
 
@@ -485,11 +487,20 @@ static int check_output(int status)
   return status == EXIT_RETURNED ? EXIT_FAILED : status;
 }
 
+/* A standard stream that the caller has closed is opened the wrong way round: using it fails as before, and no file
+   opened later gets its number and what is meant for it. */
+static void occupy_standard_files(void)
+{
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
   /* Blocks are asked for and freed with each run: their memory stays, touched, instead of going back to the kernel. */
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   mallopt(M_TRIM_THRESHOLD, 8 << 20);
+  occupy_standard_files();
   lua_State *L = state_new();
   if (!L) {
     fputs("parlua: cannot start: not enough memory\n", stderr);

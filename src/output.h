@@ -1,6 +1,6 @@
-/* output.h - what tasks print. In a worker, print, io.write and io.stdout (and io.stderr) write to streams of the worker's own, which
- * send what they get to the coordinator; there it becomes whole lines again (lua/parlua/output.lua), so that lines of different
- * tasks never mix, and the progress bar can step aside. */
+/* output.h - what tasks print. In a worker, print, io.write and io.stdout (and io.stderr) write to streams of the worker's own,
+ * which send what they get to the coordinator; there it becomes whole lines again (lua/parlua/output.lua), so that lines of
+ * different tasks never mix, and the progress bar can step aside. */
 #ifndef PARLUA_OUTPUT_H
 #define PARLUA_OUTPUT_H
 #include <lua.h>
@@ -8,8 +8,8 @@
 
 struct worker;
 
-/* Makes the state's standard streams send what they get through `worker`; `files` gets the two streams (NULL: no memory for one), to be
- * flushed now and then. A worker that owns its process has C's stdout too (ffi.C.printf, LuaJIT's own print). */
+/* Makes the state's standard streams send what they get through `worker`; `files` gets the two streams (NULL: no memory for one),
+ * to be flushed now and then. A worker that owns its process has C's stdout too (ffi.C.printf, LuaJIT's own print). */
 void output_install(lua_State *L, struct worker *worker, FILE *files[2], int owns_process);
 /* Closes the state's streams, after sending what they hold. */
 void output_close(lua_State *L);

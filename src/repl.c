@@ -103,8 +103,7 @@ static void editor_open(struct editor *editor)
   editor->library = dlopen("libedit.so.2", RTLD_NOW | RTLD_LOCAL);
   if (!editor->library) return;
   if (!find(editor, "rl_callback_handler_install", &editor->install) ||
-      !find(editor, "rl_callback_read_char", &editor->read_char) ||
-      !find(editor, "rl_callback_handler_remove", &editor->remove) ||
+      !find(editor, "rl_callback_read_char", &editor->read_char) || !find(editor, "rl_callback_handler_remove", &editor->remove) ||
       !find(editor, "rl_replace_line", &editor->replace_line) || !find(editor, "add_history", &editor->add_history) ||
       !find(editor, "write_history", &editor->write_history) || !find(editor, "read_history", &read_history) ||
       !find(editor, "using_history", &using_history) || !find(editor, "stifle_history", &stifle_history)) {
@@ -201,8 +200,7 @@ static bool is_incomplete(lua_State *L, int status)
   static const char mark[] = "'<eof>'";
   size_t length;
   const char *message = lua_tolstring(L, -1, &length);
-  return status == LUA_ERRSYNTAX && length >= sizeof mark - 1 &&
-         strcmp(message + length - (sizeof mark - 1), mark) == 0;
+  return status == LUA_ERRSYNTAX && length >= sizeof mark - 1 && strcmp(message + length - (sizeof mark - 1), mark) == 0;
 }
 
 /* Returns its arguments. */

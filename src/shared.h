@@ -41,21 +41,21 @@ enum block_kind {
 };
 
 struct block {
-  double first;      /* chunk: first task; results: task of the first word; sparse: first task covered */
-  double last;       /* chunk: last task; results: last task that ended (set when the block is closed) */
-  double origin;     /* chunk with arguments: task of the first word (a chunk may be part of what was supplied) */
-  double seconds;    /* results, final: what the chunk took */
-  uint64_t size;     /* bytes of this block, header included */
-  uint64_t floor;    /* lowest byte that values use */
-  uint32_t kind;     /* enum block_kind */
-  uint32_t chunk;    /* number of the chunk; job: number of the job */
-  uint32_t job;      /* chunk: number of the job that it belongs to */
-  uint32_t width;    /* chunk: words a task; 0: the worker makes the arguments from the index */
-  uint32_t count;    /* words (dense) or pairs (sparse); sparse: kept up to date while the block is open */
-  uint32_t final;    /* results: the chunk ends with this block */
-  uint32_t claim;    /* chunk: see slot.h */
-  uint32_t attempt;  /* chunk: which try of its tasks this is, from 1 */
-  uint64_t whole;    /* piece: size of the block that it is part of; 0 in its other pieces but the first */
+  double first;     /* chunk: first task; results: task of the first word; sparse: first task covered */
+  double last;      /* chunk: last task; results: last task that ended (set when the block is closed) */
+  double origin;    /* chunk with arguments: task of the first word (a chunk may be part of what was supplied) */
+  double seconds;   /* results, final: what the chunk took */
+  uint64_t size;    /* bytes of this block, header included */
+  uint64_t floor;   /* lowest byte that values use */
+  uint32_t kind;    /* enum block_kind */
+  uint32_t chunk;   /* number of the chunk; job: number of the job */
+  uint32_t job;     /* chunk: number of the job that it belongs to */
+  uint32_t width;   /* chunk: words a task; 0: the worker makes the arguments from the index */
+  uint32_t count;   /* words (dense) or pairs (sparse); sparse: kept up to date while the block is open */
+  uint32_t final;   /* results: the chunk ends with this block */
+  uint32_t claim;   /* chunk: see slot.h */
+  uint32_t attempt; /* chunk: which try of its tasks this is, from 1 */
+  uint64_t whole;   /* piece: size of the block that it is part of; 0 in its other pieces but the first */
   uint64_t reserved[5];
   double word[1];
 };
@@ -107,7 +107,7 @@ struct event {
   double first;
   double want;
   double seconds;
-  double inner;          /* lost: `inner` of the worker's slot */
+  double inner; /* lost: `inner` of the worker's slot */
   struct block *block;
   struct block *payload; /* what was supplied for these tasks, or NULL: valid until the next event */
   const char *bytes;
@@ -123,11 +123,11 @@ struct event {
 
 /* The worker's side, for the loop in lua/parlua/worker.lua. */
 struct worker;
-struct block *worker_receive(struct worker *worker);                 /* next chunk, job or stop; sleeps; ends the one before */
+struct block *worker_receive(struct worker *worker);                      /* next chunk, job or stop; sleeps; ends the one before */
 struct block *worker_open(struct worker *worker, double first, int kind); /* block for results; waits for room */
-struct block *worker_current(struct worker *worker); /* the open block */
+struct block *worker_current(struct worker *worker);                      /* the open block */
 void worker_close(struct worker *worker, double last, uint32_t count, int final); /* publishes the open block */
-double worker_lap(struct worker *worker); /* seconds since the last lap or the chunk's beginning */
+double worker_lap(struct worker *worker);             /* seconds since the last lap or the chunk's beginning */
 volatile double *worker_limit(struct worker *worker); /* cell of the last task of the received chunk that may be begun */
 struct slot *worker_slot(struct worker *worker);
 

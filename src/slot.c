@@ -2,9 +2,9 @@
 #include "slot.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -154,8 +154,7 @@ struct block *slot_results(struct slot *slot)
 /* Coordinator: wakes the worker if it sleeps until there is room, not if it has nothing to do. */
 static void wake_blocked(struct slot *slot)
 {
-  if (__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST) && __atomic_load_n(&slot->blocked, __ATOMIC_SEQ_CST))
-    slot_wake(slot);
+  if (__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST) && __atomic_load_n(&slot->blocked, __ATOMIC_SEQ_CST)) slot_wake(slot);
 }
 
 void slot_release_results(struct slot *slot)

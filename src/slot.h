@@ -56,8 +56,8 @@ bool slot_has_text(const struct slot *slot);
 /* Coordinator: next piece of printed text, in whole records; returns its length or 0. Copies to `into` (TEXT_BYTES large). */
 size_t slot_take_text(struct slot *slot, char *into, int *stream);
 
-/* Makes every running thread of every process that called membarrier_join pass a memory barrier (it interrupts them). Returns false where
- * the kernel has none: then running chunks must not be cut. */
+/* Makes every running thread of every process that called membarrier_join pass a memory barrier (it interrupts them). Returns false
+ * where the kernel has none: then running chunks must not be cut. */
 bool membarrier_all(void);
 /* Whether the kernel has it: asks, and interrupts nobody. */
 bool membarrier_works(void);

@@ -127,8 +127,7 @@ static ssize_t read_more(struct text *text)
     text->capacity = capacity;
   }
   ssize_t n;
-  do
-    n = read(text->fd, text->buffer + text->have, text->capacity - text->have);
+  do n = read(text->fd, text->buffer + text->have, text->capacity - text->have);
   while (n < 0 && errno == EINTR);
   if (n > 0) text->have += (size_t)n;
   if (n == 0) text->ended = 1;
@@ -203,8 +202,8 @@ static int method_cut_rows(lua_State *L)
   size_t length, offset = (size_t)luaL_checknumber(L, 2);
   lua_Number want = luaL_checknumber(L, 3);
   char quote = (char)luaL_checkinteger(L, 4), separator = (char)luaL_checkinteger(L, 5);
-  lua_pushnumber(L, (lua_Number)text_cut_rows(check_text(L), offset, want > 1e15 ? (size_t)1e15 : (size_t)want, quote,
-                                              separator, &length));
+  lua_pushnumber(
+      L, (lua_Number)text_cut_rows(check_text(L), offset, want > 1e15 ? (size_t)1e15 : (size_t)want, quote, separator, &length));
   lua_pushnumber(L, (lua_Number)offset);
   lua_pushnumber(L, (lua_Number)length);
   return 3;
@@ -250,9 +249,11 @@ static int method_gc(lua_State *L)
 int text_lua_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    {"pointer", method_pointer},     {"length", method_length}, {"is_stream", method_is_stream}, {"cut_lines", method_cut_lines},
-    {"cut_block", method_cut_block}, {"line", method_line},     {"piece", method_piece},         {"__gc", method_gc},
-    {"cut_rows", method_cut_rows},   {NULL, NULL},
+      {"pointer", method_pointer},     {"length", method_length},
+      {"is_stream", method_is_stream}, {"cut_lines", method_cut_lines},
+      {"cut_block", method_cut_block}, {"line", method_line},
+      {"piece", method_piece},         {"__gc", method_gc},
+      {"cut_rows", method_cut_rows},   {NULL, NULL},
   };
   const char *path = luaL_checkstring(L, 1);
   struct text *text = lua_newuserdata(L, sizeof *text);

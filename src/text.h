@@ -1,5 +1,5 @@
-/* text.h - text files for parlua.lines and parlua.blocks: mapped into memory and cut at line ends, or, where they can't be mapped (a pipe, a
- * terminal, /proc), read as a stream. */
+/* text.h - text files for parlua.lines and parlua.blocks: mapped into memory and cut at line ends, or, where they can't be mapped
+ * (a pipe, a terminal, /proc), read as a stream. */
 #ifndef PARLUA_TEXT_H
 #define PARLUA_TEXT_H
 #include <lua.h>
@@ -24,11 +24,12 @@ size_t text_cut_lines(const struct text *text, size_t offset, size_t want, size_
 size_t text_cut_rows(const struct text *text, size_t offset, size_t want, char quote, char separator, size_t *length);
 /* Mapped: bytes of whole lines from `offset` on, about `size` (at least one line); 0 at the end. */
 size_t text_cut_block(const struct text *text, size_t offset, size_t size);
-/* Stream: bytes of the next line, its end included, or with `size` of whole lines of about that many bytes. *at is valid until the next
- * call. Returns 0 at the end, or -1 with errno set. */
+/* Stream: bytes of the next line, its end included, or with `size` of whole lines of about that many bytes. *at is valid until the
+ * next call. Returns 0 at the end, or -1 with errno set. */
 ssize_t text_read(struct text *text, size_t size, const char **at);
 
-/* Lua: text(path) -> userdata with the methods pointer, length, is_stream, cut_lines, cut_block, line, piece; or nil and a message. */
+/* Lua: text(path) -> userdata with the methods pointer, length, is_stream, cut_lines, cut_block, line, piece; or nil and a message.
+ */
 int text_lua_open(lua_State *L);
 /* Lua: glob(pattern) -> sorted list of paths of files; or nil and a message. "**" stands for any number of directories. */
 int text_lua_glob(lua_State *L);

@@ -15,12 +15,12 @@
 #include "output.h"
 
 /* A worker that has nothing to do looks again for this long before it sleeps: a round trip between two spinning cores takes 0.3 us,
- * between two sleeping ones 10 us (measured). Each wait is given as much, whatever the last took: one long wait would otherwise make
- * all that follow long, as waking takes longer than this. */
+ * between two sleeping ones 10 us (measured). Each wait is given as much, whatever the last took: one long wait would otherwise
+ * make all that follow long, as waking takes longer than this. */
 static const double spin_seconds = 50e-6;
 
-/* In front of an encoded value: a block's header, its words (at most a pair) and the value's length, so that a value which is too large
- * for a slot's block becomes a block of its own without another copy. */
+/* In front of an encoded value: a block's header, its words (at most a pair) and the value's length, so that a value which is too
+ * large for a slot's block becomes a block of its own without another copy. */
 enum { VALUE_OFFSET = BLOCK_HEAD + 16 + 8 };
 
 /* Memory kept for the next large message; larger buffers are given back after use. */
@@ -28,17 +28,17 @@ enum { KEEP_BYTES = 64 << 20 };
 
 struct worker {
   struct slot *slot;
-  FILE *files[2];       /* the state's stdout and stderr */
+  FILE *files[2]; /* the state's stdout and stderr */
   struct bell bell;
-  struct block *out;    /* block being filled */
-  struct block *whole;  /* a message that came in pieces */
+  struct block *out;   /* block being filled */
+  struct block *whole; /* a message that came in pieces */
   size_t whole_capacity;
-  int holding;          /* the oldest block of the in channel is in use */
-  uint32_t chunk, job;  /* numbers of what runs */
+  int holding;         /* the oldest block of the in channel is in use */
+  uint32_t chunk, job; /* numbers of what runs */
   double lap;
-  double waited;        /* seconds of the running chunk in which it waited for the coordinator */
-  struct buffer value;  /* an encoded value, from VALUE_OFFSET on */
-  int value_tag;        /* it waits for the next block */
+  double waited;       /* seconds of the running chunk in which it waited for the coordinator */
+  struct buffer value; /* an encoded value, from VALUE_OFFSET on */
+  int value_tag;       /* it waits for the next block */
 };
 
 typedef int ready_function(const struct worker *worker);
@@ -209,7 +209,7 @@ void worker_close(struct worker *worker, double last, uint32_t count, int final)
     if (worker->files[i]) fflush(worker->files[i]); /* text stands before the end of the chunk that it belongs to */
   block->last = last;
   block->count = count;
-  block->final = (uint32_t)final;
+  block->final = (uint32_t) final;
   if (final) block->seconds = clock_seconds() - worker->slot->started - worker->waited;
   publish(worker);
   if (final) {
@@ -258,8 +258,8 @@ static double block_room(const struct block *block)
   return (double)((block->floor - BLOCK_HEAD) / (block->kind == BLOCK_SPARSE ? 16 : 8));
 }
 
-/* put(k, task, tag, value...): encodes the values into the open block as word k. Returns the block's room; or -1 when it does not fit: then
- * close the block and call flush; or nil and a message when it can't cross. */
+/* put(k, task, tag, value...): encodes the values into the open block as word k. Returns the block's room; or -1 when it does not
+ * fit: then close the block and call flush; or nil and a message when it can't cross. */
 static int put(lua_State *L)
 {
   struct worker *worker = lua_touserdata(L, lua_upvalueindex(1));
@@ -317,8 +317,8 @@ static void send_pieces(struct worker *worker, double task, int kind)
   if (value->capacity > KEEP_BYTES) buffer_free(value);
 }
 
-/* flush(task, kind): after the open block was closed, puts the value that did not fit: as the first word of a new block (returns true: that
- * block is open), or as a block of its own (returns false). */
+/* flush(task, kind): after the open block was closed, puts the value that did not fit: as the first word of a new block (returns
+ * true: that block is open), or as a block of its own (returns false). */
 static int flush_value(lua_State *L)
 {
   struct worker *worker = lua_touserdata(L, lua_upvalueindex(1));

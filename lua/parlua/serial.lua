@@ -148,8 +148,8 @@ end
 
 function Run:exhausted() self.total = self.next_task - 1 end
 
-function Run:redo(task, attempt, delay)
-  local again = { task = task, attempt = attempt, at = host.now() + delay, payload = nil }
+function Run:redo(index, attempt, delay)
+  local again = { task = index, attempt = attempt, at = host.now() + delay, payload = nil }
   if self.staged then -- it is used again: keep this task's arguments
     again.bytes = ffi.new("char[?]", self.staged_size)
     ffi.copy(again.bytes, self.staged, self.staged_size)

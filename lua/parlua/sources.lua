@@ -475,12 +475,11 @@ end
 --- Reads the header where the names are not given; returns the offset of the first row.
 local function read_header(source, text)
   if source.names or source.header == false then return 0 end
-  local line, offset, length
+  local line, length
   if text:is_stream() then
     line = stream_row(text, source) or ""
   else
-    local _
-    _, offset, length = text:cut_rows(0, 1, source.quote, source.separator)
+    length = select(3, text:cut_rows(0, 1, source.quote, source.separator))
     line = ffi.string(ffi.cast("const char *", text:pointer()), length)
   end
   if line == "" then error(("csv: '%s' is empty: it has no header"):format(source.path), 0) end
@@ -601,7 +600,7 @@ end
 ---@param fold? parlua.Fold tasks are handed out in blocks
 ---@return table puller, or nil when workers make the arguments themselves
 function M.open(source, inherits, fold)
-  if source:is_indexed() and (inherits or not (source.kind == "list")) then return nil end
+  if source:is_indexed() and (inherits or source.kind ~= "list") then return nil end
   if fold then return require("parlua.batches").open(source, fold, pullers) end
   return M.limit(source, pullers[source.kind](source))
 end

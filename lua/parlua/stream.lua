@@ -39,8 +39,8 @@ local function take_batch(stream, event)
   local run, out = stream.run, event.block
   local half, words = cast(block.halves, out.word), out.word
   local first, n, from = event.first + event.from, event.count, event.from
-  local values, batch = {}, nil
-  batch = { first = first, n = n, at = 0, values = values }
+  local values = {}
+  local batch = { first = first, n = n, at = 0, values = values }
   for j = 0, n - 1 do
     local k = from + j
     local tag = half[2 * k + 1]
@@ -242,7 +242,8 @@ function M.outcomes(f, arguments, options, visit, given)
     while true do
       local index, batch, j = stream:take()
       if not index then return end
-      local value, answer = batch.values[j], nil
+      local value = batch.values[j]
+      local answer
       if value == FAILED then
         local failed = stream.by_index[index]
         stream.by_index[index] = nil

@@ -9,7 +9,7 @@ local csv = require "parlua.csv"
 local sources = require "parlua.sources"
 local failure = require "parlua.failure"
 local fold = require "parlua.fold"
-local task = require "parlua.task"
+local running = require "parlua.task"
 
 local M = {}
 
@@ -279,7 +279,8 @@ function M.runner(job, slot, outlet)
   local function loop_for(width)
     local loop = loops[width]
     if loop then return loop end
-    local builder, expressions = sources.builder(), nil
+    local builder = sources.builder()
+    local expressions
     if job.fold then
       local carries = source.kind == "local" and supplied["local"] or not reader and not source.n and supplied.values
       expressions = carries and carries({ run = source.run }, builder, width) or {}
@@ -311,14 +312,15 @@ function M.runner(job, slot, outlet)
     local last = chunk.last
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
     if reader then seek(chunk, chunk.first) end
-    task.begin(chunk.attempt)
+    running.begin(chunk.attempt)
     if folder then folder.begin(chunk, limit) end
     -- the open block holds what tasks base .. base + k - 1 returned (or, where nothing is kept, `entries` failures)
     local base, k, entries, why = chunk.first, 0, 0, AGAIN
     outlet.open(base, kind)
     while why == AGAIN do
       local out = outlet.block
-      local words, ok, reached, found = out.word, nil, nil, nil
+      local words = out.word
+      local ok, reached, found
       ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8, limit, words,
         cast(block.halves, words), chunk, awords, ahalf, origin)
       if ok then
@@ -395,7 +397,7 @@ function M.main(worker, inherited)
 
   local function load(job)
     local ok, result = pcall(function()
-      task.enter(M.index_cell(slot, job), slot.id, job.key)
+      running.enter(M.index_cell(slot, job), slot.id, job.key)
       M.prepare(job)
       return M.runner(job, slot, outlet)
     end)
