@@ -331,6 +331,7 @@ static bool lane_ready(struct dispatch *d, uint32_t w, lua_State *L, int job)
   }
   lane->from = 0;
   lane->job_sent = 0;
+  engine->hub.last_wait = 1; /* it takes a while to come up: nothing to look for again and again */
   return true;
 }
 

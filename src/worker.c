@@ -383,7 +383,9 @@ int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int jo
   output_install(L, &worker, worker.files, job != 0);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "parlua.worker");
+  if (!job) lua_gc(L, LUA_GCSTOP, 0); /* nothing of what is loaded is garbage */
   int status = lua_pcall(L, 1, 1, 0);
+  if (!job) lua_gc(L, LUA_GCRESTART, -1);
   if (status == 0) {
     lua_getfield(L, -1, "main");
     lua_createtable(L, 0, 6);

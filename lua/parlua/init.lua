@@ -1,12 +1,12 @@
 --- parlua: runs a Lua function over many sets of arguments, in parallel. The public interface.
 local host = require "parlua.host"
+local lazy = require "parlua.lazy"
 local run = require "parlua.run"
-local pool = require "parlua.pool"
-local reduce = require "parlua.reduce"
-local reducers = require "parlua.reducers"
+local pool = lazy "parlua.pool"
+local reduce = lazy "parlua.reduce"
 local task = require "parlua.task"
 local sources = require "parlua.sources"
-local stream = require "parlua.stream"
+local stream = lazy "parlua.stream"
 local collect = require "parlua.collect"
 
 local parlua = { _VERSION = "0.1.0" }
@@ -76,9 +76,15 @@ function parlua.any(f, arguments, options) return reduce.any(f, arguments, optio
 ---@return parlua.Summary summary
 function parlua.all(f, arguments, options) return reduce.all(f, arguments, options) end
 
-for _, name in ipairs { "sum", "count", "min", "max", "mean", "histogram", "collect", "group", "top" } do
-  parlua[name] = reducers[name]
-end
+-- The reducers are loaded when one is first used.
+local reducers = { sum = true, count = true, min = true, max = true, mean = true, histogram = true, collect = true, group = true, top = true }
+setmetatable(parlua, {
+  __index = function(_, name)
+    if not reducers[name] then return nil end
+    for each in pairs(reducers) do parlua[each] = require("parlua.reducers")[each] end
+    return parlua[name]
+  end,
+})
 
 --- Opens a pool: workers that stay over several calls, and single calls whose results are asked for later. It has the methods map, each,
 --- imap, reduce, find, submit and close. Example: `local pool = parlua.pool { engine = "threads" }`

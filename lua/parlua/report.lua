@@ -17,7 +17,7 @@
 -- so that the text stands above the bar. Other parts follow the events of every run with `report.subscribe`.
 
 local ffi = require "ffi"
-local json = require "parlua.json"
+local json = require "parlua.lazy" "parlua.json"
 local new_buffer = require("string.buffer").new
 
 local floor, format, max, min = math.floor, string.format, math.max, math.min

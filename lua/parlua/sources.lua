@@ -8,7 +8,8 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local block = require "parlua.block"
-local csv = require "parlua.csv"
+local lazy = require "parlua.lazy"
+local csv = lazy "parlua.csv"
 
 local M = {}
 

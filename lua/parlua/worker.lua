@@ -5,10 +5,11 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local block = require "parlua.block"
-local csv = require "parlua.csv"
+local lazy = require "parlua.lazy"
+local csv = lazy "parlua.csv"
 local sources = require "parlua.sources"
 local failure = require "parlua.failure"
-local fold = require "parlua.fold"
+local fold = lazy "parlua.fold"
 local running = require "parlua.task"
 
 local M = {}
