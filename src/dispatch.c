@@ -898,6 +898,7 @@ static bool something(struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
+    if (d->lanes[w].dying == 1 && (d->engine->ops->flags & CAN_KILL)) continue; /* its end is waited for first */
     if (slot_results(slot) || slot_has_text(slot)) return true;
     if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete && channel_filled(&slot->in) < CHANNEL_BLOCKS)
       return true;
@@ -905,10 +906,14 @@ static bool something(struct dispatch *d)
   return false;
 }
 
+/* A descriptor told that these ended; asked again, since one may speak of a worker that was replaced meanwhile. */
 static void note_ended(struct dispatch *d, const uint32_t *ended, int n)
 {
-  for (int i = 0; i < n; i++)
-    if (ended[i] < d->lanes_count && d->engine->alive[ended[i]] && !d->lanes[ended[i]].dying) d->lanes[ended[i]].dying = 1;
+  for (int i = 0; i < n; i++) {
+    uint32_t w = ended[i];
+    if (w >= d->lanes_count || !d->engine->alive[w] || d->lanes[w].dying) continue;
+    if (d->engine->ops->ended(d->engine, w, &d->lanes[w].status)) d->lanes[w].dying = 2;
+  }
 }
 
 /* Workers whose end no descriptor tells (none was left) are asked now and then. */
