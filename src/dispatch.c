@@ -657,7 +657,7 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     if (current > work->reached && current <= work->last) {
       event->first = d->shortened && current > d->total ? 0 : current;
       event->inner = slot->inner;
-      event->seconds = lane->since > 0 ? clock_seconds() - lane->since : clock_seconds() - slot->started;
+      event->seconds = lane->since > 0 ? clock_seconds() - lane->since : clock_seconds() - slot_started(slot);
       again(d, work->reached + 1, current - 1, work, work->attempt, 0);
       work->reached = current;
     }
@@ -737,7 +737,7 @@ static bool sample(struct dispatch *d, struct event *event, double now)
       lane->seen = current;
       lane->seen_inner = inner;
       lane->since = now;
-      if (current != 0 && inner == 0 && current == lane->works[0]->first && slot->started > now - 3600) lane->since = slot->started;
+      if (current != 0 && inner == 0 && current == lane->works[0]->first && slot_started(slot) > now - 3600) lane->since = slot_started(slot);
     } else if (limit > 0 && now - lane->since > limit) {
       lane_end(d, w, LOST_TIMEOUT);
       continue;
@@ -795,7 +795,7 @@ static double lane_left(const struct dispatch *d, uint32_t w, double now, double
   *current = slot_current(slot);
   if (*current < work->first) *current = work->first;
   if (*current >= work->last) return 0;
-  double per_task = (now - slot->started) / (*current - work->first + 1);
+  double per_task = (now - slot_started(slot)) / (*current - work->first + 1);
   if (per_task < d->per_task) per_task = d->per_task;
   return per_task * (work->last - *current);
 }

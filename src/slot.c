@@ -141,6 +141,13 @@ double slot_current(const struct slot *slot)
   return current;
 }
 
+double slot_started(const struct slot *slot)
+{
+  double started;
+  __atomic_load((const double *)&slot->started, &started, __ATOMIC_RELAXED);
+  return started;
+}
+
 void slot_set_limit(struct slot *slot, uint32_t place, double last)
 {
   __atomic_store((double *)&slot->limit[place % CHANNEL_BLOCKS], &last, __ATOMIC_SEQ_CST);

@@ -43,6 +43,8 @@ bool slot_revoke(struct slot *slot, uint32_t place);
 bool slot_is_queued(struct slot *slot, uint32_t place);
 /* Coordinator: the task that the worker is in, ordered after what was seen before. */
 double slot_current(const struct slot *slot);
+/* Coordinator: monotonic seconds when the chunk that runs, or ran last, began. */
+double slot_started(const struct slot *slot);
 void slot_set_limit(struct slot *slot, uint32_t place, double last);
 /* Coordinator: wakes the worker if it sleeps. */
 void slot_wake(struct slot *slot);

@@ -154,7 +154,7 @@ struct block *worker_receive(struct worker *worker)
     worker->chunk = block->chunk;
     worker->job = block->job;
     worker->lap = clock_seconds();
-    slot->started = worker->lap;
+    __atomic_store((double *)&slot->started, &worker->lap, __ATOMIC_RELAXED);
     worker->waited = 0;
     return block;
   }
@@ -208,7 +208,7 @@ void worker_close(struct worker *worker, double last, uint32_t count, int final)
   for (int i = 0; final && i < 2; i++)
     if (worker->files[i]) fflush(worker->files[i]); /* text stands before the end of the chunk that it belongs to */
   block->last = last;
-  block->count = count;
+  __atomic_store_n(&block->count, count, __ATOMIC_RELAXED); /* the coordinator may be looking at the open block */
   block->final = (uint32_t) final;
   if (final) block->seconds = clock_seconds() - worker->slot->started - worker->waited;
   publish(worker);
