@@ -53,6 +53,7 @@ end
 for place, word in ipairs(top) do print(("%3d %9d  %s"):format(place, totals[word], word)) end
 
 -- A file that can't be read fails its own task only. After Ctrl-C what has been counted is shown.
+io.stdout:flush()
 local summary = stream:summary()
 for k = 1, math.min(3, #stream.failures) do io.stderr:write(stream.failures[k].message, "\n") end
 io.stderr:write(("%d words, %d different, in %.1f MB of %d files%s; %.2f s, %s engine, %d workers\n"):format(words,

@@ -28,19 +28,27 @@ parlua.batch = sources.batch
 --- Example: `local squares = parlua.map(function(x) return x * x end, parlua.range(1, 10))`
 ---@param f function its first result is kept (return a table to keep more); nil is a result
 ---@param arguments any a list, a source, an iterator function or a coroutine
----@param options? table see the README's table of options
+---@param options? table see the README's table of options; a wrong one raises, before any work starts
 ---@return table results results[i] for task i, nil where it failed or returned nil; results.n: number of tasks
 ---@return parlua.Failure[] failures sorted by index
 ---@return parlua.Summary summary
 function parlua.map(f, arguments, options) return collect.map(f, arguments, options) end
 
 --- Calls f once for each set of arguments, for its effects; results are not kept.
+--- Example: `local failures = parlua.each(os.remove, parlua.files("/tmp/run-*.log"))`
+---@param f function
+---@param arguments any as for parlua.map
+---@param options? table
 ---@return parlua.Failure[] failures
 ---@return parlua.Summary summary
 function parlua.each(f, arguments, options) return collect.each(f, arguments, options) end
 
 --- Streams results: `for i, a, b in parlua.imap(f, arguments) do`, all of f's results, in order, or as they end (`ordered = false`). A task
 --- that failed is passed over: see the stream's `failures`. Workers are held back while the loop's body is slow (`window`).
+--- Raises what parlua.map raises, in the loop: when the run is halted, say.
+---@param f function
+---@param arguments any as for parlua.map
+---@param options? table
 ---@return fun(stream): integer, ... iterator
 ---@return table stream stream.failures, stream:summary(), stream:close()
 function parlua.imap(f, arguments, options) return stream.imap(f, arguments, options) end
@@ -50,6 +58,8 @@ function parlua.imap(f, arguments, options) return stream.imap(f, arguments, opt
 --- merge(a, b), stop(accumulator), finish(accumulator); options stand beside them or in the last argument. With `merge`, workers fold blocks
 --- of tasks, and only their values travel: then init must be neutral.
 --- Example: `local total = parlua.reduce(math.sqrt, parlua.range(1e9), parlua.sum)`
+---@param f function
+---@param arguments any as for parlua.map
 ---@param reduction parlua.Reducer|table
 ---@param options? table
 ---@return any value
@@ -58,6 +68,10 @@ function parlua.imap(f, arguments, options) return stream.imap(f, arguments, opt
 function parlua.reduce(f, arguments, reduction, options) return reduce.reduce(f, arguments, reduction, options) end
 
 --- The first task whose result is neither nil nor false: the one with the lowest index, the same on every engine. The rest is cut off.
+--- Example: `local index, divisor = parlua.find(function(d) return 91 % d == 0 and d end, parlua.range(2, 90))`
+---@param f function
+---@param arguments any as for parlua.map
+---@param options? table
 ---@return integer? index nil: there is none
 ---@return any value its result
 ---@return parlua.Failure[] failures of tasks before it
@@ -65,12 +79,18 @@ function parlua.reduce(f, arguments, reduction, options) return reduce.reduce(f,
 function parlua.find(f, arguments, options) return reduce.find(f, arguments, options) end
 
 --- Is some result neither nil nor false? The rest is cut off as soon as that is known.
+---@param f function
+---@param arguments any as for parlua.map
+---@param options? table
 ---@return boolean
 ---@return parlua.Failure[] failures when it is false
 ---@return parlua.Summary summary
 function parlua.any(f, arguments, options) return reduce.any(f, arguments, options) end
 
 --- Did every task return something that is neither nil nor false? A task that failed did not. The rest is cut off as soon as one has not.
+---@param f function
+---@param arguments any as for parlua.map
+---@param options? table
 ---@return boolean
 ---@return parlua.Failure[] failures when no result was nil or false
 ---@return parlua.Summary summary
@@ -94,6 +114,8 @@ function parlua.pool(options) return pool.open(options) end
 
 --- Calls f(...) in a worker of the program's own pool, and returns at once.
 --- Example: `local future = parlua.submit(math.sqrt, 2); print(future:get())`
+---@param f function
+---@param ... any its arguments
 ---@return parlua.Future future future:get(), future:wait(seconds), future:cancel(), future.failure
 function parlua.submit(f, ...) return pool.submit(f, ...) end
 

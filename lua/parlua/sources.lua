@@ -58,7 +58,14 @@ end
 ---@return parlua.Source
 function M.list(items)
   if type(items) ~= "table" then error("list: a table is expected, got " .. type(items), 2) end
-  return new { kind = "list", items = items, n = items.n or #items }
+  local n = items.n or #items
+  if type(n) ~= "number" or n < 0 or n % 1 ~= 0 then
+    error(("list: its field n, the number of items, must be a whole number, got %s"):format(tostring(n)), 0)
+  end
+  if n == 0 and items.n == nil and next(items) ~= nil then
+    error("list: the table has keys, but no items 1, 2, ...; for its pairs take parlua.iterate(pairs(t))", 0)
+  end
+  return new { kind = "list", items = items, n = n }
 end
 
 local function indexed_parts(where, ...)
