@@ -88,8 +88,8 @@ function Run.open(job, options)
   run.index_cell = worker.index_cell(ffi.cast("struct slot *", slot), job)
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
   worker.prepare(job)
-  C.signals_serial(1)
-  run.open_signals = true
+  run.open_signals = worker.is_coordinator
+  if run.open_signals then C.signals_serial(1) end
   return run
 end
 
@@ -119,13 +119,13 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.limit[0] = self.cancelled and -1 or last
   self.values = {}
   local before = worker.current()
-  local cell = C.signals_watch(self.limit)
+  local cell = self.open_signals and C.signals_watch(self.limit)
   worker.enter(self.slot)
   local before_task = task.enter(self.index_cell, 1, self.job.key)
   local ok, message = pcall(self.runner, chunk, self.limit)
   task.leave(before_task)
   worker.enter(before)
-  C.signals_watch(cell)
+  if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
   local n, seconds = last - first + 1, host.now() - began
   if self.options.chunk == 0 and n >= self.size then
@@ -207,7 +207,7 @@ function Run:next(wait)
       event.payload = self.payload
       return C.EVENT_RESULTS
     end
-    local signal = C.signals_pending()
+    local signal = self.open_signals and C.signals_pending() or 0
     if signal ~= 0 then
       event.kind, event.status = C.EVENT_SIGNAL, signal
       return C.EVENT_SIGNAL

@@ -395,6 +395,7 @@ function M.main(worker, inherited)
   local slot = C.worker_slot(handle)
   local outlet = slot_outlet(worker, handle)
   local runner, trouble
+  M.is_coordinator = false
 
   local function load(job)
     local ok, result = pcall(function()
@@ -428,8 +429,7 @@ function M.enter(slot) current_slot = slot end
 
 function M.current() return current_slot end
 
---- Does a task run in this state?
----@return boolean
-function M.is_worker() return current_slot ~= nil end
+--- Is this the coordinator's state? A worker leaves the process's signals alone (it may be a thread of the coordinator's process).
+M.is_coordinator = true
 
 return M
