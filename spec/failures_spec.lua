@@ -327,6 +327,18 @@ describe("a failure", function()
     end)
 
     describe("with max_failures", function()
+      it("stops at a share of the tasks, looked at from the twentieth on", function()
+        local function fails_until(n)
+          return parlua.map(function(i) if i <= n then error("no") end end, parlua.range(400), with { max_failures = "50%", chunk = 1 })
+        end
+        local _, failures, summary = fails_until(5)
+        assert.equal(5, #failures)
+        assert.is_nil(summary.stopped)
+        _, failures, summary = fails_until(400)
+        assert.truthy(summary.stopped:find("max_failures = 50%", 1, true), summary.stopped)
+        assert.is_true(#failures >= 20 and #failures < 400)
+      end)
+
       it("ends the run after so many, which it reports", function()
         local results, failures, summary = parlua.map(function(i)
           if i % 2 == 0 then error("even") end
@@ -424,6 +436,53 @@ describe("a failure", function()
           assert.same({}, (parlua.each(function(line) try(line:sub(2) + 0) end, parlua.lines(path),
             with { retries = 1 })))
           for i = 1, 5 do assert.equal("xx", helper.read(directory .. "/" .. i)) end
+        end)
+      end)
+
+      it("waits before a further try, twice as long before the next", function()
+        helper.with_directory(function(directory)
+          local host = require "parlua.host"
+          local results, failures = parlua.map(function(i)
+            local file = io.open(directory .. "/times" .. i, "a")
+            file:write(("%.6f\n"):format(host.now()))
+            file:close()
+            file = io.open(directory .. "/times" .. i)
+            local times = {}
+            for line in file:lines() do times[#times + 1] = tonumber(line) end
+            file:close()
+            if i % 3 == 0 and #times < 3 then error("not yet") end
+            return times
+          end, parlua.range(9), with { retries = 2, backoff = 0.05 })
+          assert.same({}, failures)
+          for i = 1, 9 do
+            local times = results[i]
+            assert.equal(i % 3 == 0 and 3 or 1, #times)
+            if i % 3 == 0 then
+              assert.is_true(times[2] - times[1] >= 0.05)
+              assert.is_true(times[3] - times[2] >= 0.1)
+            end
+          end
+        end)
+      end)
+
+      it("waits likewise in a reduction by workers, which a time limit does not count", function()
+        helper.with_directory(function(directory)
+          local try = stubborn(directory, 2)
+          local options = with { retries = 1, backoff = 0.3, timeout = engine ~= "serial" and 0.2 or nil }
+          local sum, failures = parlua.reduce(function(i) return math.floor(try(i)) end, parlua.range(3), parlua.sum, options)
+          assert.same({}, failures)
+          assert.equal(6, sum)
+        end)
+      end)
+
+      it("tries again only the kinds that retry_on names", function()
+        helper.with_directory(function(directory)
+          local try = stubborn(directory, 3)
+          local _, failures = parlua.map(try, parlua.range(3), with { retries = 3, retry_on = { "crash" } })
+          assert.equal(3, #failures)
+          assert.equal(1, failures[1].attempts)
+          local results = parlua.map(try, parlua.range(3), with { retries = 3, retry_on = { "error" } })
+          assert.same({ 1.3, 2.3, 3.3, n = 3 }, results)
         end)
       end)
 

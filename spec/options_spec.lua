@@ -40,7 +40,7 @@ describe("parlua.options", function()
   describe("resolve", function()
     it("gives the defaults when nothing is set", function()
       assert.same({
-        engine = "auto", on_error = "skip", retries = 0, ordered = true, as = "table", format = "jsonl",
+        engine = "auto", on_error = "skip", retries = 0, backoff = 0, backoff = 0, ordered = true, as = "table", format = "jsonl",
       }, resolved())
     end)
 
@@ -95,7 +95,7 @@ describe("parlua.options", function()
       local call = {
         engine = "threads", workers = 4096, on_error = "halt", max_failures = 1, timeout = 0.001, retries = 5,
         memory = "1G", ordered = false, chunk = 100, seed = 2 ^ 53, init = f, progress = f, as = "array",
-        journal = "run.journal", resume = true, window = 10,
+        journal = "run.journal", resume = true, window = 10, backoff = 0.5,
       }
       local found = resolved(call)
       for name, value in pairs(call) do
@@ -106,17 +106,23 @@ describe("parlua.options", function()
       end
     end)
 
+    it("takes a share of the tasks as a limit of failures", function()
+      assert.equal("5%", resolved({ max_failures = "5%" }).max_failures)
+      assert.equal("2.5%", resolved(nil, nil, { max_failures = " 2.5 %" }).max_failures)
+    end)
+
     it("reads every option from the environment", function()
       local found = resolved(nil, nil, nil, {
         PARLUA_ENGINE = "serial", PARLUA_WORKERS = "7", PARLUA_ON_ERROR = "halt", PARLUA_MAX_FAILURES = "9",
         PARLUA_TIMEOUT = "1.5", PARLUA_RETRIES = "2", PARLUA_MEMORY = "64M", PARLUA_ORDERED = "no", PARLUA_CHUNK = "8",
         PARLUA_SEED = "11", PARLUA_PROGRESS = "none", PARLUA_JOURNAL = "j", PARLUA_RESUME = "1", PARLUA_OUTPUT = "o",
-        PARLUA_FORMAT = "text", PARLUA_DEBUG = "yes",
+        PARLUA_FORMAT = "text", PARLUA_DEBUG = "yes", PARLUA_BACKOFF = "0.25", PARLUA_RETRY_ON = "crash, memory",
       })
       assert.same({
         engine = "serial", workers = 7, on_error = "halt", max_failures = 9, timeout = 1.5, retries = 2,
         memory = 2 ^ 26, ordered = false, chunk = 8, seed = 11, progress = "none", journal = "j", resume = true,
         output = "o", format = "text", debug = true, as = "table",
+        backoff = 0.25, retry_on = { "crash", "memory" },
       }, found)
     end)
   end)
@@ -144,7 +150,8 @@ describe("parlua.options", function()
       local nan = 0 / 0
       local wrong = {
         workers = { "4", 1.5, -1, nan, math.huge, {} }, engine = { 1, "", "Threads" }, on_error = { "stop", true },
-        max_failures = { 0, -1, 0.5 }, timeout = { 0, -1, nan, math.huge, "1" }, retries = { -1, 0.5, 1e7 },
+        max_failures = { 0, -1, 0.5, "5", "0%", "101%", "x%" }, backoff = { -1, "1", math.huge },
+        retry_on = { {}, "error", { "errors" }, { error = true } }, timeout = { 0, -1, nan, math.huge, "1" }, retries = { -1, 0.5, 1e7 },
         memory = { "", "M", "12X", "-1M", "1", 0, 1.5, nan, math.huge, {}, "1.2.3M" }, ordered = { "true", 1, 0 },
         chunk = { 0, -3, 2.5 }, seed = { -1, 0.1, 2 ^ 60, "x", false }, init = { "f", {} }, progress = { "Bar", 1 },
         as = { "list", 1 }, journal = { "", 1, "a\0b", {} }, resume = { "yes", 0 }, window = { 0, 1.5 },

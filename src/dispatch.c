@@ -161,6 +161,15 @@ static struct work *take_again(struct dispatch *d, double now)
   return NULL;
 }
 
+/* When the first of the tasks that are to be handed out again is due; INFINITY: there are none. */
+static double next_due(const struct dispatch *d)
+{
+  double due = INFINITY;
+  for (const struct work *work = d->again_head; work; work = work->next)
+    if (work->not_before < due) due = work->not_before;
+  return due;
+}
+
 /* ---- opening and closing ---- */
 
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
@@ -423,10 +432,10 @@ int dispatch_redo(struct dispatch *d, double task, uint32_t attempt, double dela
   return again(d, task, task, &like, attempt, clock_seconds() + delay);
 }
 
-int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt)
+int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt, double delay)
 {
   struct work like = {.payload = d->staged};
-  int error = again(d, task, task, &like, attempt, 0);
+  int error = again(d, task, task, &like, attempt, clock_seconds() + delay);
   payload_drop(d, d->staged);
   d->staged = NULL;
   return error;
@@ -836,7 +845,7 @@ static bool cut(struct dispatch *d)
 static bool balance(struct dispatch *d)
 {
   int idle = 0, busy = 0;
-  if (d->cancelled || d->again_head || d->lanes_count < 2) return false;
+  if (d->cancelled || d->lanes_count < 2 || next_due(d) <= clock_seconds()) return false;
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     if (d->lanes[w].dead || d->lanes[w].dying) continue;
     idle += d->lanes[w].count == 0;
@@ -983,6 +992,8 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
     }
     double pause = d->last_sample + interval - now;
     if (pause > deadline - now) pause = deadline - now;
+    double due = next_due(d) - now; /* not before a worker is free for it: then a worker's news wake us */
+    if (pause > due && hungriest(d) >= 0) pause = due;
     rest(d, pause > 0 ? pause : 1e-4);
   }
 }

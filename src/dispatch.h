@@ -32,8 +32,8 @@ int dispatch_supply(struct dispatch *d, double count);
 void dispatch_exhausted(struct dispatch *d);
 /* Runs `task` of the event just reported once more, after `delay` seconds. Returns 0 or an errno. */
 int dispatch_redo(struct dispatch *d, double task, uint32_t attempt, double delay);
-/* As dispatch_redo, without delay; the staged block (its `origin` set) takes the place of what was supplied for the task. */
-int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt);
+/* As dispatch_redo; the staged block (its `origin` set) takes the place of what was supplied for the task. */
+int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt, double delay);
 /* Tasks behind `last` are given up, those that run too: the run is done when all before have ended. */
 void dispatch_shorten(struct dispatch *d, double last);
 /* No task behind `last` is handed out until this is raised. */

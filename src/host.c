@@ -179,10 +179,11 @@ static int run_redo(lua_State *L)
   return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
 }
 
-/* redo_staged(task, attempt) */
+/* redo_staged(task, attempt, seconds) */
 static int run_redo_staged(lua_State *L)
 {
-  int error = dispatch_redo_staged(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3));
+  int error = dispatch_redo_staged(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3),
+                                   luaL_optnumber(L, 4, 0));
   return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
 }
 

@@ -23,6 +23,19 @@ end
 ---@return parlua.Failure
 function M.new(fields) return setmetatable(fields, Failure) end
 
+--- Seconds to wait before a failed task is tried again: `backoff` after the first try, twice as much after each further one, and up to
+--- half as much again, by the task's index, so that tasks that failed together are not tried again together. The same on every engine.
+function M.delay(backoff, seed, index, attempt)
+  if backoff == 0 then return 0 end
+  local x = bit.tobit(index % 2 ^ 31 + 0x9e3779b9 * (seed % 2 ^ 16 + attempt))
+  for _ = 1, 2 do -- xorshift: neighbours come far apart
+    x = bit.bxor(x, bit.lshift(x, 13))
+    x = bit.bxor(x, bit.rshift(x, 17))
+    x = bit.bxor(x, bit.lshift(x, 5))
+  end
+  return backoff * 2 ^ (attempt - 1) * (1 + x % 1024 / 2048)
+end
+
 function M.is(value) return getmetatable(value) == Failure end
 
 --- A short readable form of a raised value that is no string.

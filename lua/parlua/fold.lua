@@ -2,6 +2,7 @@
 --- only the blocks' values travel. To dispatch, a block is a task. Where blocks begin and end depends on nothing but their number (and the
 --- option `block`): a reduction is the same to the bit whatever the engine, the workers, the chunks and the kind of source.
 local ffi = require "ffi"
+local host = require "parlua.host"
 local failure = require "parlua.failure"
 local task = require "parlua.task"
 
@@ -21,6 +22,9 @@ local LEVEL_BLOCKS, MOST_LEVEL = 1024, 12
 ---@field block? integer tasks in every block; nil: they grow
 ---@field n? integer tasks in all, when known
 ---@field retries integer
+---@field retry_on table<string, boolean> kinds of failures that are tried again
+---@field backoff number see failure.delay
+---@field seed integer
 ---@field halt boolean a block ends at its first failure
 ---@return parlua.Fold
 function M.new(fields) return setmetatable(fields, M) end
@@ -214,6 +218,18 @@ function M.folder(job, slot, cursor, reader)
     return record
   end
 
+  --- Waits before a further try: `blocked` says that the task has no part in it. A run that is cancelled goes on at once.
+  local function pause(seconds, b)
+    local until_time = C.clock_seconds() + seconds
+    if seconds <= 0 then return end
+    slot.blocked = 1
+    repeat
+      local left = until_time - C.clock_seconds()
+      if left > 0 then host.sleep(math.min(left, 0.02)) end
+    until left <= 0 or cell.cell[0] < b
+    slot.blocked = 0
+  end
+
   function folder.run(b, batch)
     local first, last = fold:first(b), fold:last(b)
     if batch then last = first + batch.n - 1 end
@@ -235,7 +251,8 @@ function M.folder(job, slot, cursor, reader)
       else
         if slot.inner ~= i then i, attempt = slot.inner, 1 end
         local record = record_of(answer, i, attempt)
-        if record.kind == "error" and attempt <= fold.retries then
+        if fold.retry_on[record.kind] and attempt <= fold.retries then
+          pause(failure.delay(fold.backoff, fold.seed, i, attempt), b)
           attempt = attempt + 1
           if reader then cursor.next = cursor.from end
         else

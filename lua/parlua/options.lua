@@ -20,6 +20,7 @@ local options = {}
 ---@field flags? string[][]    spellings that take no value, each with the value that it stands for
 ---@field help? string        one line for --help
 ---@field command_only? boolean  not for calls: about what the command does with the results
+---@field unlisted? boolean    not in --help, which is to fit a screen; in the README
 ---@field planned? boolean     checked, but no engine honours it yet (parlua.run refuses it): not in --help
 
 local LARGEST_INTEGER = 2 ^ 53 -- every integer up to this is a double
@@ -37,10 +38,15 @@ local specs = {
     long = "--memory", metavar = "SIZE", help = "memory limit of a worker, as 512M or 2G" },
   { name = "retries", type = "integer", min = 0, max = 1e6, default = 0, takes = "an integer from 0 to 1000000",
     long = "--retries", metavar = "N", help = "how often a failed task is tried again (0)" },
+  { name = "backoff", type = "seconds", default = 0, takes = "a number of seconds, 0 or more",
+    long = "--backoff", metavar = "SECONDS", help = "wait before a further try, doubling (0)" },
+  { name = "retry_on", type = "kinds", values = { "error", "timeout", "crash", "memory", "unsendable" }, implied = true,
+    long = "--retry-on", metavar = "KINDS", help = "of failures (crash,timeout,error)", unlisted = true },
   { name = "on_error", type = "choice", values = { "skip", "halt" }, default = "skip",
     flags = { { "--halt", "halt" } }, help = "stop at the first failure" },
-  { name = "max_failures", type = "integer", min = 1, max = LARGEST_INTEGER, takes = "an integer of at least 1",
-    long = "--max-failures", metavar = "N", help = "stop after N failures" },
+  { name = "max_failures", type = "limit", min = 1, max = LARGEST_INTEGER,
+    takes = 'an integer of at least 1, or a share of the tasks that ended, as "5%"',
+    long = "--max-failures", metavar = "N", help = "stop after N failures, or N% of the tasks" },
   { name = "seed", type = "integer", min = 0, max = LARGEST_INTEGER, implied = true,
     takes = "an integer from 0 to 2^53",
     long = "--seed", metavar = "N", help = "base of the random numbers (0)" },
@@ -77,7 +83,7 @@ for _, spec in ipairs(specs) do
   if spec.long or spec.flags then spec.variable = "PARLUA_" .. spec.name:upper() end
   if spec.values then
     local words = table.concat(spec.values, ", "):gsub(", ([^,]*)$", " or %1")
-    spec.takes = spec.type == "progress" and words .. ", or a function" or words
+    spec.takes = spec.type == "progress" and words .. ", or a function" or spec.type == "kinds" and "a list of " .. words or words
   elseif spec.type == "boolean" then
     spec.takes = "true or false"
   end
@@ -172,6 +178,34 @@ function checks.integer(spec, value, is_text)
   if is_text then value = tonumber(value) end
   local right = type(value) == "number" and value >= spec.min and value <= spec.max and value % 1 == 0
   return right and value or nil
+end
+
+function checks.seconds(_, value, is_text)
+  if is_text then value = tonumber(value) end
+  return type(value) == "number" and value >= 0 and value < math.huge and value or nil
+end
+
+--- A number of tasks, or a share of them as text: "5%".
+function checks.limit(spec, value, is_text)
+  local share = type(value) == "string" and tonumber(value:match("^%s*([%d.]+)%s*%%%s*$"))
+  if share then return share > 0 and share <= 100 and share .. "%" or nil end
+  return checks.integer(spec, value, is_text)
+end
+
+--- A list of words, or text with commas between them.
+function checks.kinds(spec, value, is_text)
+  if is_text then
+    local words = {}
+    for word in value:gmatch("[^,%s]+") do words[#words + 1] = word end
+    value = words
+  end
+  if type(value) ~= "table" or #value == 0 then return nil end
+  local kinds = {}
+  for k, word in pairs(value) do
+    if type(k) ~= "number" or not is_one_of(word, spec.values) then return nil end
+    kinds[k] = word
+  end
+  return kinds
 end
 
 function checks.size(spec, value)
@@ -392,7 +426,7 @@ function options.help()
   local lines = { HEAD }
   for _, spec in ipairs(specs) do
     local word = spec.long and spec.long .. " " .. spec.metavar or spec.flags and spec.flags[1][1]
-    if word and not spec.planned then
+    if word and not spec.planned and not spec.unlisted then
       lines[#lines + 1] = ("  %-4s%-22s%s\n"):format(spec.short and spec.short .. "," or "", word, spec.help)
     end
   end

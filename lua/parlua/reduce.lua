@@ -306,7 +306,7 @@ end
 --- The worker of block `event.first` was lost in one of its tasks: that is the one which failed. The others of the block are done again.
 function Folding:lose_block(event, record)
   local run, b, index = self.run, event.first, event.inner
-  local fold = run.fold
+  local fold, delay = run.fold, 0
   local again = self.again[b] or {}
   self.again[b] = again
   if index >= fold:first(b) and index <= fold:last(b) then
@@ -319,8 +319,9 @@ function Folding:lose_block(event, record)
       again[#again + 1] = pair
     end
     local attempt = pair[2]
-    if record.kind ~= "cancelled" and attempt <= run.retries and not run.cancelled then
+    if run:may_retry(record.kind, attempt) then
       pair[2] = attempt + 1
+      delay = run:retry_delay(index, attempt)
     else
       pair[2] = 0
       if record.kind == "cancelled" then run.done = run.done + 1 end
@@ -329,7 +330,7 @@ function Folding:lose_block(event, record)
   end
   if run.cancelled then return end
   self:stage_again(b, again, event.payload)
-  run.driver:redo_staged(b, 1)
+  run.driver:redo_staged(b, 1, delay)
 end
 
 --- Puts by what a worker needs to do block b again.

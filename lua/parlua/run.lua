@@ -156,6 +156,9 @@ function M.interrupted() return interrupted end
 --- An interactive program goes on after an interruption.
 function M.forget_interrupt() interrupted = nil end
 
+-- The kinds of failures that may well pass: memory and unsendable come again.
+local default_retry_on = { "crash", "timeout", "error" }
+
 --- What the random streams of a run begin with. A nested run goes by its call alone, and by the task that it is in: workers do not know
 --- what the command line says.
 local function seed_of(options, call_options)
@@ -186,13 +189,18 @@ function M.open(f, arguments, call_options, keep, given)
   check_engine(engine, options)
   local source = sources.of(arguments)
   local run = setmetatable({
-    f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retried = 0,
+    f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retry_on = {},
     began = host.now(), process = host.pid(), retries = options.retries or 0,
     workers = engine == "serial" and 1 or options.workers or host.cores(), engines = given.engines or idle,
   }, Run)
   local inherits = can(engine, INHERITS)
-  run.fold = given.fold
-  if run.fold then run.fold.n, run.fold.retries, run.fold.halt = source.n, run.retries, options.on_error == "halt" end
+  for _, kind in ipairs(options.retry_on or default_retry_on) do run.retry_on[kind] = true end
+  local fold = given.fold
+  run.fold = fold
+  if fold then
+    fold.n, fold.retries, fold.halt = source.n, run.retries, options.on_error == "halt"
+    fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
+  end
   run.puller = sources.open(source, inherits, run.fold)
   run.total = source:is_indexed() and source.n or nil
   local job = { f = f, keep = keep, init = options.init, source = sources.describe(source, inherits, run.puller), fold = run.fold,
@@ -321,6 +329,16 @@ function Run:too_many(most)
   return self.done >= 20 and self.failed > share * self.done
 end
 
+--- Is a task that failed at its try `attempt` to be tried again?
+function Run:may_retry(kind, attempt)
+  return self.retry_on[kind] and attempt <= self.retries and not self.cancelled
+end
+
+--- Seconds until then.
+function Run:retry_delay(index, attempt)
+  return failure.delay(self.options.backoff, self.options.seed or 0, index, attempt)
+end
+
 --- Task `index` did not return: tries it again or records its failure. Returns true when it is tried again.
 function Run:task_failed(index, record)
   if index == 0 then
@@ -329,10 +347,9 @@ function Run:task_failed(index, record)
     return false
   end
   local attempt = self.event.attempt
-  local retry = record.kind == "error" or record.kind == "crash" or record.kind == "timeout"
-  if retry and attempt <= self.retries and not self.cancelled then
+  if self:may_retry(record.kind, attempt) then
     self.done = self.done - 1
-    self.driver:redo(index, attempt + 1, 0)
+    self.driver:redo(index, attempt + 1, self:retry_delay(index, attempt))
     return true
   end
   self:final_failure(index, record, attempt, self.event.worker, self:arguments_of(index))

@@ -171,7 +171,7 @@ function Run:close()
   self.open_signals = false
 end
 
---- Takes the next task that is due to be tried again, waiting for it where nothing else is left.
+--- Takes the next task that is due to be tried again, waiting for it a little where nothing else is left.
 function Run:take_again(wait)
   if #self.again == 0 then return nil end
   local best = 1
@@ -181,7 +181,8 @@ function Run:take_again(wait)
   local pause = self.again[best].at - host.now()
   if pause > 0 then
     if not wait then return nil end
-    host.sleep(pause)
+    host.sleep(math.min(pause, 0.02)) -- then signals are looked at again
+    if pause > 0.02 then return nil end
   end
   return table.remove(self.again, best)
 end
@@ -229,9 +230,9 @@ function Run:next(wait)
         chunk = self.payload
       end
       self:run_chunk(chunk, again.task, again.task, again.attempt)
-    elseif not more then
+    elseif not more and #self.again == 0 then
       return C.EVENT_DONE
-    else
+    elseif more then
       local n = math.min(self.size, self.total - self.next_task + 1, self.ceiling - self.next_task + 1)
       if self.unknown then
         event.want = n
