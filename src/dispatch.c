@@ -746,7 +746,8 @@ static bool sample(struct dispatch *d, struct event *event, double now)
       lane->seen = current;
       lane->seen_inner = inner;
       lane->since = now;
-      if (current != 0 && inner == 0 && current == lane->works[0]->first && slot_started(slot) > now - 3600) lane->since = slot_started(slot);
+      if (current != 0 && inner == 0 && current == lane->works[0]->first && slot_started(slot) > now - 3600)
+        lane->since = slot_started(slot);
     } else if (limit > 0 && now - lane->since > limit) {
       lane_end(d, w, LOST_TIMEOUT);
       continue;

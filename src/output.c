@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker.h"
-
 struct output {
-  struct worker *worker;
+  output_sender *send;
+  void *to;
   FILE *file;
   int stream;
 };
@@ -19,7 +18,7 @@ static const char outputs_key = 0; /* registry: light userdata -> userdata of tw
 static ssize_t output_write(void *cookie, const char *bytes, size_t length)
 {
   struct output *output = cookie;
-  worker_text(output->worker, output->stream, bytes, length);
+  output->send(output->to, output->stream, bytes, length);
   return (ssize_t)length;
 }
 
@@ -53,14 +52,15 @@ static int output_print(lua_State *L)
   return 0;
 }
 
-void output_install(lua_State *L, struct worker *worker, FILE *files[2], int owns_process)
+void output_install(lua_State *L, output_sender *send, void *to, FILE *files[2], int owns_process)
 {
   cookie_io_functions_t functions = {.write = output_write};
   lua_pushlightuserdata(L, (void *)&outputs_key);
   struct output *outputs = lua_newuserdata(L, 2 * sizeof *outputs);
   memset(outputs, 0, 2 * sizeof *outputs);
   for (int i = 0; i < 2; i++) {
-    outputs[i].worker = worker;
+    outputs[i].send = send;
+    outputs[i].to = to;
     outputs[i].stream = i + 1;
     outputs[i].file = files[i] = fopencookie(&outputs[i], "w", functions);
     if (!outputs[i].file) continue;

@@ -347,8 +347,10 @@ int worker_value(lua_State *L)
   return n < 0 ? lua_error(L) : n;
 }
 
-void worker_text(struct worker *worker, int stream, const char *bytes, size_t length)
+/* What the state's streams send: into the ring of text. */
+static void send_text(void *to, int stream, const char *bytes, size_t length)
 {
+  struct worker *worker = to;
   struct slot *slot = worker->slot;
   enum { MOST = TEXT_BYTES / 2 };
   char *ring = slot_text(slot);
@@ -380,7 +382,7 @@ int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int jo
 {
   struct worker worker = {.slot = slot, .bell = *bell};
   membarrier_join();
-  output_install(L, &worker, worker.files, job != 0);
+  output_install(L, send_text, &worker, worker.files, job != 0);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "parlua.worker");
   if (!job) lua_gc(L, LUA_GCSTOP, 0); /* nothing of what is loaded is garbage */

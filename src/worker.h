@@ -14,6 +14,4 @@ int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int jo
 /* Lua: value(pointer to a block, place in units of 8 bytes) -> the values of the codec message there. */
 int worker_value(lua_State *L);
 
-/* Sends text that a task printed to the coordinator. */
-void worker_text(struct worker *worker, int stream, const char *bytes, size_t length);
 #endif
