@@ -40,7 +40,7 @@ describe("parlua.options", function()
   describe("resolve", function()
     it("gives the defaults when nothing is set", function()
       assert.same({
-        engine = "auto", on_error = "skip", retries = 0, backoff = 0, backoff = 0, ordered = true, as = "table", format = "jsonl",
+        engine = "auto", on_error = "skip", retries = 0, backoff = 0, ordered = true, as = "table", format = "jsonl",
       }, resolved())
     end)
 
