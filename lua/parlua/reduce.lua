@@ -92,7 +92,7 @@ M.plan_of = plan_of
 
 -- ---- folding ----
 
--- 2 ns a number (bench/reduce.lua). Written for each reduction, so that its trace has the step in it.
+-- 2 ns a number (bench/reduction.lua). Written for each reduction, so that its trace has the step in it.
 local loop_text = [[
 local step, stop = ...
 return function(accumulator, words, half, k, last, base)
