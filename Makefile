@@ -182,7 +182,9 @@ deps-bench: deps
 	need luajit command -v luajit; \
 	need python3 test -x /usr/bin/python3; \
 	need python3-joblib /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
+	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \
 	need parallel command -v parallel; \
 	need mawk command -v mawk; \
 	need time test -x /usr/bin/time; \
+	need valgrind command -v valgrind; \
 	$(DEPS_INSTALL)

@@ -176,6 +176,25 @@ def lines(path, chunk):
     return now() - began, total
 
 
+def hits(task):
+    """Of so many samples, those in the quarter of a circle."""
+    import numpy
+    index, samples = task
+    random = numpy.random.default_rng(index)
+    x, y = random.random(samples), random.random(samples)
+    return int(numpy.count_nonzero(x * x + y * y < 1))
+
+
+def pi(tasks, samples):
+    import numpy  # before the pool: its processes have it
+    pool, tasks, samples = warm_pool(), int(tasks), int(samples)
+    began = now()
+    count = sum(pool.imap_unordered(hits, [(i, samples) for i in range(1, tasks + 1)], 10))
+    seconds = now() - began
+    assert abs(4 * count / (tasks * samples) - numpy.pi) < 0.01
+    return seconds, ""
+
+
 if __name__ == "__main__":
     outcome = globals()[sys.argv[1]](*sys.argv[2:])
     if outcome:

@@ -76,7 +76,7 @@ end
 
 local chunk_name = "=parlua.loop"
 
--- 1.0 ns a task for a sum over a range (bench/reduce.lua). `kept` is stored at each step: it must outlive an error in the next task.
+-- 1.0 ns a task for a sum over a range (bench/reduction.lua). `kept` is stored at each step: it must outlive an error in the next task.
 local text = [[
 local slot, f, step, limit, constants, cursor, floor, cast, memchr, ffi_string, char_pointer, unpack, raise = ...
 %s

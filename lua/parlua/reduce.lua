@@ -23,6 +23,13 @@ local FAILURE, TUPLE, NIL, LOWEST = C.TAG_FAILURE, C.TAG_TUPLE, C.TAG_NIL, C.TAG
 local default_window, most_bytes = 2 ^ 20, 64 * 2 ^ 20
 local blocks_window = 2 ^ 13
 
+local number_pointer = ffi.typeof("double *")
+
+ffi.cdef [[
+void *malloc(size_t size);
+void free(void *memory);
+]]
+
 local LATER, FAILED, NOTHING = {}, {}, {} -- in place of a value: the task is tried again; it failed; nothing was folded yet
 
 -- ---- what to fold ----
@@ -92,7 +99,7 @@ M.plan_of = plan_of
 
 -- ---- folding ----
 
--- 2 ns a number (bench/reduce.lua). Written for each reduction, so that its trace has the step in it.
+-- 2 ns a number (bench/reduction.lua). Written for each reduction, so that its trace has the step in it.
 local loop_text = [[
 local step, stop = ...
 return function(accumulator, words, half, k, last, base)
@@ -202,14 +209,21 @@ function Folding:inner_arguments(b, index)
   end)
 end
 
+--- Room for n words that wait. Not of the collector, which lets garbage grow to as much again as what waits: whoever folds the words
+--- frees it. Only what a run leaves that was cut off is collected.
+local function room_for(n)
+  local words = C.malloc(8 * n)
+  if words == nil then error("not enough memory", 0) end
+  return ffi.gc(cast(number_pointer, words), C.free)
+end
+
 --- Keeps words k..last of a block for later.
 function Folding:keep(out, half, k, last, base)
   local from = k
   local function put_by(to)
     if to < from then return end
     local n = to - from + 1
-    local words = table.remove(self.free) or ffi.new("double[?]", C.BLOCK_BYTES / 8)
-    if n > C.BLOCK_BYTES / 8 then words = ffi.new("double[?]", n) end
+    local words = room_for(n)
     ffi.copy(words, out.word + from, 8 * n)
     self.waiting[base + from] = { words = words, n = n, values = self.kept }
     self.kept = nil
@@ -239,7 +253,7 @@ function Folding:drain()
     local values = batch.values
     self:run_words(batch.words, cast(block.halves, batch.words), 0, batch.n - 1, self.turn, function(k) return values and values[k] end)
     self.turn = self.turn + batch.n
-    if batch.n <= C.BLOCK_BYTES / 8 and #self.free < 64 then self.free[#self.free + 1] = batch.words end
+    C.free(ffi.gc(batch.words, nil))
   end
 end
 
@@ -297,7 +311,7 @@ function Folding:skip(index)
     self:drain()
     self:hold_back()
   else
-    local words = ffi.new("double[1]")
+    local words = room_for(1)
     cast(block.halves, words)[1] = NIL
     self.waiting[index] = { words = words, n = 1, values = { [0] = FAILED } }
   end
@@ -392,7 +406,7 @@ function M.run_plan(f, arguments, plan, options, given)
   if plan.merge then all.fold = fold_module.new { step = plan.step, init = plan.init, block = plan.block } end
   local run = run_module.open(f, arguments, options, plan.merge and "all" or "first", all)
   local folding = setmetatable({
-    run = run, ordered = run.options.ordered ~= false, turn = 1, waiting = {}, free = {}, again = {}, bytes_each = 8, stopped = false,
+    run = run, ordered = run.options.ordered ~= false, turn = 1, waiting = {}, again = {}, bytes_each = 8, stopped = false,
     stop = plan.stop, combine = plan.merge or plan.step, folded = 0, accumulator = NOTHING,
   }, Folding)
   folding.loop = make_loop(folding.combine, plan.stop)

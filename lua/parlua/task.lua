@@ -3,7 +3,7 @@
 --
 -- Outside of tasks they are LuaJIT's own. Inside a task, numbers come from a stream of the task's own, seeded from (seed, index) when the
 -- task first asks for one: they depend neither on the engine, nor on the number of workers, nor on chunks. A task that asks for none
--- pays nothing; one that does pays less than for LuaJIT's own (2.7 ns a number beside 3.7 ns, bench/reduce.lua).
+-- pays nothing; one that does pays less than for LuaJIT's own (2.7 ns a number beside 3.7 ns, bench/pi.lua).
 --
 -- The generator is xoshiro256+ of Blackman and Vigna (https://prng.di.unimi.it), made for floating-point numbers, of which the upper
 -- 53 bits are used; its state is filled by splitmix64 (Steele, Lea and Flood, 2014), as its authors advise.
