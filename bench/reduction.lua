@@ -49,12 +49,12 @@ local function rows_of(sum, rows)
       what = ("%s of a range of %s, %s"):format(sum.what, measure.count(sum.n), engine), ours = rate(engine),
       unit = "M/s", more = true, rival = "one LuaJIT thread", theirs = rate "one", at_least = sum.at_least,
     }
-    local peaks = measure.compare { peak("all", engine, sum.n, sum.text), peak("tenth", engine, sum.n / 10, sum.text) }
+    local peaks = measure.compare { peak("all", engine, sum.n, sum.text), peak("half", engine, sum.n / 2, sum.text) }
     local memory = peaks.all.seconds
     rows[#rows + 1] = measure.row { what = "its peak memory", ours = memory, unit = "MB", below = sum.memory_below }
     rows[#rows + 1] = measure.row {
-      what = ("what it grows by from %s to %s"):format(measure.count(sum.n / 10), measure.count(sum.n)),
-      ours = memory - peaks.tenth.seconds, unit = "MB", at_most = 1,
+      what = ("what it grows by from %s to %s"):format(measure.count(sum.n / 2), measure.count(sum.n)),
+      ours = memory - peaks.half.seconds, unit = "MB", at_most = 1,
     }
   end
 end
