@@ -36,14 +36,24 @@ OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec examples bench)
 
-.PHONY: all binary demo test lint sanitize bench install uninstall clean
+.PHONY: all binary mpi demo test lint sanitize bench install uninstall clean
 .PHONY: lint-lua lint-format lint-c format deps deps-test deps-lint deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
 	@$(MAKE) --no-print-directory binary
 
-binary: $(BINARY)
+binary: $(BINARY) mpi
+
+# The MPI engine, beside the binary, where there is a compiler for MPI.
+MPICC ?= mpicc
+MPI_OBJECT = $(if $(shell command -v $(MPICC)),$(dir $(BINARY))parlua_mpi.so)
+
+mpi: $(MPI_OBJECT)
+	@$(if $(MPI_OBJECT),:,echo "Without the mpi engine: there is no $(MPICC) (in Debian: openmpi-bin and libopenmpi-dev).")
+
+$(dir $(BINARY))parlua_mpi.so: src/engine_mpi.c $(wildcard src/*.h)
+	$(MPICC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 $(BINARY): $(OBJECTS)
 	$(CC) $(CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(ALL_LIBS)
@@ -84,12 +94,13 @@ bench: deps-bench all
 
 install: all
 	install -D -m 755 parlua $(DESTDIR)$(PREFIX)/bin/parlua
+	test ! -e parlua_mpi.so || install -D -m 644 parlua_mpi.so $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/parlua
+	rm -f $(DESTDIR)$(PREFIX)/bin/parlua $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so
 
 clean:
-	rm -rf build parlua
+	rm -rf build parlua parlua_mpi.so
 
 # --- checking it ------------------------------------------------------------------------------------------------------
 
@@ -167,6 +178,8 @@ deps:
 deps-test: deps
 	@$(DEPS_FUNCTIONS) \
 	need lua-busted command -v $(BUSTED); \
+	need openmpi-bin command -v mpirun; \
+	need libopenmpi-dev command -v $(MPICC); \
 	$(DEPS_INSTALL)
 
 deps-lint: deps

@@ -263,7 +263,7 @@ describe("the command parlua", function()
     end)
 
     it("--version and -v name parlua, its LuaJIT and its engines", function()
-      local version = "^parlua %d+%.%d+%.%d+ on LuaJIT [%w%.%-]+; engines: serial, threads, process\n"
+      local version = "^parlua %d+%.%d+%.%d+ on LuaJIT [%w%.%-]+; engines: serial, threads, process, mpi\n"
       transcript("--version", { pattern = version .. "$" })
       transcript("-v", { pattern = version .. "$" })
       transcript("-v -e 'print(1)'", { pattern = version .. "1\n$" })

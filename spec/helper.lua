@@ -138,12 +138,21 @@ function helper.run(command, options)
   return result
 end
 
+--- The beginning of a command that runs on so many ranks of this machine: as root in a container too, without a page of mpirun's about a
+--- status other than 0, with more ranks than processors, and without setting up a network.
+---@param ranks integer
+---@return string
+function helper.mpirun(ranks)
+  return "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -q --oversubscribe --mca btl self,vader -n " .. ranks
+end
+
 --- Runs the parlua under test with arguments written as in a shell.
----@param arguments string
+---@param arguments string  with "--engine mpi": it runs on two ranks
 ---@param options? table  as for helper.run
 ---@return spec.Result result
 function helper.run_parlua(arguments, options)
-  return helper.run(helper.quote(helper.parlua) .. " " .. arguments, options)
+  local start = arguments:find("%-%-engine[ =]mpi") and helper.mpirun(2) .. " " or ""
+  return helper.run(start .. helper.quote(helper.parlua) .. " " .. arguments, options)
 end
 
 return helper

@@ -141,9 +141,9 @@ describe("parlua.options", function()
 
     it("comes with the nearest of the allowed words", function()
       assert.equal('wrong value for the option engine, from the call: "thread"; '
-        .. "it takes auto, serial, threads or process (did you mean threads?)", message_for({ engine = "thread" }))
-      assert.equal('wrong value for the option engine, from the call: "gpu"; '
-        .. "it takes auto, serial, threads or process", message_for({ engine = "gpu" }))
+        .. "it takes auto, serial, threads, process or mpi (did you mean threads?)", message_for({ engine = "thread" }))
+      assert.equal('wrong value for the option engine, from the call: "cuda"; '
+        .. "it takes auto, serial, threads, process or mpi", message_for({ engine = "cuda" }))
     end)
 
     it("is one of the wrong type, out of range, or no number", function()

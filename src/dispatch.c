@@ -172,6 +172,25 @@ static double next_due(const struct dispatch *d)
 
 /* ---- opening and closing ---- */
 
+/* How often workers' cells are looked at. */
+static double sample_interval(const struct dispatch *d)
+{
+  double interval = sample_seconds;
+  if (d->options.timeout > 0) {
+    double wanted = d->options.timeout * timeout_share;
+    if (wanted < timeout_sample_least) wanted = timeout_sample_least;
+    if (wanted > timeout_sample_most) wanted = timeout_sample_most;
+    interval = wanted;
+  }
+  return interval;
+}
+
+/* Does what is at worker `w` lie on another host, so that its slot here only mirrors it? */
+static bool is_distant(const struct dispatch *d, uint32_t w)
+{
+  return d->engine->distant && d->engine->distant[w];
+}
+
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
 {
   struct dispatch *d = malloc(sizeof *d);
@@ -192,6 +211,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->again_tail = &d->again_head;
   d->can_cut = membarrier_works();
   d->last_tick = d->last_sample = clock_seconds();
+  engine->sample = sample_interval(d);
   return d;
 }
 
@@ -202,17 +222,22 @@ static void lane_clear(struct dispatch *d, struct lane *lane)
   memset(lane, 0, sizeof *lane);
 }
 
+/* Throws away what worker `w` has sent. */
+static void lane_drain(struct dispatch *d, uint32_t w)
+{
+  struct slot *slot = d->engine->slots[w];
+  int stream;
+  while (slot_results(slot)) slot_release_results(slot);
+  while (slot_take_text(slot, d->text, &stream) > 0) continue;
+}
+
 /* Lets a worker of an engine that is kept come to rest, its results thrown away; false when it does not within the grace. */
 static bool lane_quiet(struct dispatch *d, uint32_t w, double deadline)
 {
   struct slot *slot = d->engine->slots[w];
   uint32_t ended[1];
   for (;;) {
-    while (slot_results(slot)) slot_release_results(slot);
-    while (slot_has_text(slot)) {
-      int stream;
-      slot_take_text(slot, d->text, &stream);
-    }
+    lane_drain(d, w);
     if (channel_filled(&slot->in) == 0) return true;
     hub_asleep(&d->engine->hub);
     if (slot_results(slot) || channel_filled(&slot->in) == 0) {
@@ -254,6 +279,16 @@ void dispatch_close(struct dispatch *d)
     } else if ((d->lanes[w].count > 0 && d->lanes[w].works[0]->sent && !d->lanes[w].works[d->lanes[w].count - 1]->complete) ||
                !lane_quiet(d, w, deadline)) {
       engine->ops->kill(engine, w);
+    }
+  }
+  if ((engine->ops->flags & (CAN_KILL | INHERITS)) ==
+      CAN_KILL) { /* workers are kept: those just killed must be gone before the next run */
+    for (uint32_t w = 0; w < d->lanes_count; w++) {
+      if (!engine->alive[w]) continue;
+      lane_drain(d, w);
+      if (d->lanes[w].count == 0 && !d->lanes[w].dying) continue;
+      if (d->lanes[w].dying < 2) engine->ops->join(engine, w, 0);
+      engine->alive[w] = false;
     }
   }
   for (uint32_t w = 0; w < d->lanes_count; w++) lane_clear(d, &d->lanes[w]);
@@ -455,7 +490,7 @@ static bool shorten_work(struct dispatch *d, uint32_t w, int i)
     }
   } else if (!useless || !slot_revoke(slot, work->place)) {
     slot_set_limit(slot, work->place, useless ? -1 : d->total);
-    if (!d->can_cut) return false;
+    if (!d->can_cut || is_distant(d, w)) return false;
     membarrier_all();
     double current = slot_current(slot), keep = useless ? work->first - 1 : d->total;
     if (keep < current) keep = current;
@@ -748,7 +783,7 @@ static bool sample(struct dispatch *d, struct event *event, double now)
       lane->since = now;
       if (current != 0 && inner == 0 && current == lane->works[0]->first && slot_started(slot) > now - 3600)
         lane->since = slot_started(slot);
-    } else if (limit > 0 && now - lane->since > limit) {
+    } else if (limit > 0 && now - lane->since > limit + (is_distant(d, w) ? d->engine->sample : 0)) {
       lane_end(d, w, LOST_TIMEOUT);
       continue;
     }
@@ -763,18 +798,6 @@ static bool sample(struct dispatch *d, struct event *event, double now)
   }
   d->last_sample = now;
   return false;
-}
-
-static double sample_interval(const struct dispatch *d)
-{
-  double interval = sample_seconds;
-  if (d->options.timeout > 0) {
-    double wanted = d->options.timeout * timeout_share;
-    if (wanted < timeout_sample_least) wanted = timeout_sample_least;
-    if (wanted > timeout_sample_most) wanted = timeout_sample_most;
-    interval = wanted;
-  }
-  return interval;
 }
 
 /* ---- balance ---- */
@@ -799,7 +822,7 @@ static bool take_queued(struct dispatch *d)
 static double lane_left(const struct dispatch *d, uint32_t w, double now, double *current)
 {
   const struct lane *lane = &d->lanes[w];
-  if (lane->dying || lane->count == 0 || !lane->works[0]->complete) return 0;
+  if (lane->dying || lane->count == 0 || !lane->works[0]->complete || is_distant(d, w)) return 0;
   const struct slot *slot = d->engine->slots[w];
   const struct work *work = lane->works[0];
   *current = slot_current(slot);
@@ -936,19 +959,34 @@ static void ask_ended(struct dispatch *d)
   }
 }
 
+/* Moves what is on its way to and from distant workers; returns how long one may sleep before the next time. */
+static double progress(struct dispatch *d)
+{
+  double seconds = d->engine->ops->progress ? d->engine->ops->progress(d->engine) : INFINITY;
+  if (d->engine->news) {
+    d->engine->news = false;
+    ask_ended(d);
+  }
+  return seconds;
+}
+
 static void rest(struct dispatch *d, double seconds)
 {
   struct hub *hub = &d->engine->hub;
+  bool moves = d->engine->ops->progress != NULL;
   uint32_t ended[64];
   double began = clock_seconds();
   if (hub->last_wait < spin_seconds || d->per_task == 0)
     while (clock_seconds() - began < spin_seconds) {
       for (int i = 0; i < 8; i++)
         if (something(d)) goto done;
+      if (moves) progress(d);
       if (d->per_task == 0) sched_yield(); /* to a worker that was woken on this processor */
     }
   hub_asleep(hub);
-  if (something(d))
+  double most = progress(d);
+  if (seconds > most) seconds = most;
+  if (something(d) || seconds <= 0)
     hub_awake(hub);
   else
     note_ended(d, ended, hub_wait(hub, seconds, ended, 64));
@@ -968,6 +1006,7 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
       event->status = number;
       return;
     }
+    progress(d);
     if (feed(d, event, L, job)) return;
     if (scan(d, event, L, job)) return;
     if (finished(d) && d->trouble != EBUSY) {

@@ -6,14 +6,26 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const engine_names[] = {"serial", "threads", "process", NULL};
+#include "cluster.h"
+
+const char *const engine_names[] = {"serial", "threads", "process", "mpi", NULL};
 
 const struct engine_ops *engine_find(const char *name)
 {
   static const struct engine_ops *const all[] = {&engine_threads, &engine_process};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (strcmp(all[i]->name, name) == 0) return all[i];
-  return NULL;
+  return strcmp(name, "mpi") == 0 ? cluster_engine() : NULL;
+}
+
+static void free_tables(struct engine *engine)
+{
+  free(engine->slots);
+  free(engine->own);
+  free(engine->alive);
+  free(engine->has_job);
+  free(engine->distant);
+  memset(engine, 0, sizeof *engine);
 }
 
 int engine_open(struct engine *engine, const struct engine_ops *ops, uint32_t workers)
@@ -22,8 +34,6 @@ int engine_open(struct engine *engine, const struct engine_ops *ops, uint32_t wo
   engine->ops = ops;
   engine->workers = workers;
   engine->owner = getpid();
-  int error = hub_open(&engine->hub);
-  if (error) return error;
   engine->slots = calloc(workers, sizeof *engine->slots);
   engine->own = calloc(workers, ops->own_bytes);
   engine->alive = calloc(workers, sizeof *engine->alive);
@@ -31,9 +41,14 @@ int engine_open(struct engine *engine, const struct engine_ops *ops, uint32_t wo
   engine->abandoned = calloc(1, sizeof *engine->abandoned);
   if (engine->slots && engine->own && engine->alive && engine->has_job && engine->abandoned) {
     membarrier_join();
-    return 0;
+    int error = ops->open ? ops->open(engine) : hub_open(&engine->hub, NULL);
+    if (!error) return 0;
+    free(engine->abandoned);
+    free_tables(engine);
+    return error;
   }
-  engine_close(engine);
+  free(engine->abandoned);
+  free_tables(engine);
   return ENOMEM;
 }
 
@@ -45,7 +60,7 @@ void *engine_own(struct engine *engine, uint32_t w)
 int engine_start(struct engine *engine, uint32_t w, lua_State *L, int job)
 {
   if (!engine->slots[w]) {
-    engine->slots[w] = slot_map(w + 1);
+    engine->slots[w] = engine->ops->map ? engine->ops->map(engine, w) : slot_map(w + 1);
     if (!engine->slots[w]) return errno;
   } else {
     slot_reset(engine->slots[w]);
@@ -74,14 +89,11 @@ void engine_close(struct engine *engine)
 {
   if (!engine->ops || engine->owner != getpid()) return;
   if (engine->alive) engine_stop(engine, 1.0);
+  if (engine->ops->close) engine->ops->close(engine);
   for (uint32_t w = 0; engine->slots && w < engine->workers; w++) slot_unmap(engine->slots[w]);
   if (engine->abandoned && __atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) == 0) {
     free(engine->abandoned);
     hub_close(&engine->hub);
   } /* else abandoned threads may still ring: the little that they touch stays */
-  free(engine->slots);
-  free(engine->own);
-  free(engine->alive);
-  free(engine->has_job);
-  memset(engine, 0, sizeof *engine);
+  free_tables(engine);
 }

@@ -10,11 +10,12 @@
 enum { MOST_ABANDONED = 8 };
 
 enum engine_flags {
-  CAN_KILL = 1,      /* a worker can be ended at any moment, without harm to others */
-  INHERITS = 2,      /* workers see the coordinator's Lua state: the job crosses without being encoded */
-  SHARES_MEMORY = 4, /* pointers are valid in workers */
-  CAN_ABANDON = 8,   /* a worker that does not answer can be left alone and replaced */
-  LIMITS_MEMORY = 16 /* `memory` can be limited for each worker */
+  CAN_KILL = 1,       /* a worker can be ended at any moment, without harm to others */
+  INHERITS = 2,       /* workers see the coordinator's Lua state: the job crosses without being encoded */
+  SHARES_MEMORY = 4,  /* pointers are valid in workers */
+  CAN_ABANDON = 8,    /* a worker that does not answer can be left alone and replaced */
+  LIMITS_MEMORY = 16, /* `memory` can be limited for each worker */
+  REMOTE = 32         /* workers may be on other hosts */
 };
 
 struct engine;
@@ -32,6 +33,17 @@ struct engine_ops {
   bool (*ended)(struct engine *engine, uint32_t w, int *status);
   /* Waits for worker `w`, which was told to stop; ends it after `seconds`. */
   void (*join)(struct engine *engine, uint32_t w, double seconds);
+  /* The rest may be NULL. Opens what is the engine's own, the hub too. Returns 0 or an errno. */
+  int (*open)(struct engine *engine);
+  /* Gives it back; no worker is alive. */
+  void (*close)(struct engine *engine);
+  /* Maps the slot of worker `w`; NULL with errno set. */
+  struct slot *(*map)(struct engine *engine, uint32_t w);
+  /* Moves what is on its way to and from distant workers. Returns how long the coordinator may sleep before the next time, in
+   * seconds. */
+  double (*progress)(struct engine *engine);
+  /* Name of the host of worker `w`. */
+  const char *(*host)(struct engine *engine, uint32_t w);
 };
 
 struct engine {
@@ -45,6 +57,10 @@ struct engine {
   uint64_t memory;     /* limit for one worker, bytes; 0: none */
   uint32_t *abandoned; /* how many workers given up have not ended; they share it, so it may outlive the engine */
   uint32_t jobs;       /* jobs numbered so far */
+  double sample;       /* how often, in seconds, the cells of distant workers are to be looked at */
+  bool news;           /* a worker has ended since this was cleared */
+  bool *distant;       /* the slot only mirrors the worker's own: cells lag behind, what was sent can't be taken back; NULL: none */
+  void *context;       /* the engine's own */
   int owner;           /* process that opened it: a forked copy must leave it alone */
   int busy;            /* a run uses it */
 };

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -18,50 +17,13 @@ struct process {
   int fd; /* pidfd, or -1 where descriptors ran out: then its end is found by asking */
 };
 
-static void ignore_signal(int number)
-{
-  (void)number;
-}
-
-/* A terminal's Ctrl-C and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows. Handlers, not
- * SIG_IGN, so that programs that tasks start are not made deaf. */
-static void set_signals(void)
-{
-  struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-  signal(SIGPIPE, SIG_DFL);
-}
-
-static void limit_memory(uint64_t bytes)
-{
-  struct rlimit limit;
-  long pages = 0;
-  FILE *statm = fopen("/proc/self/statm", "r");
-  if (statm) {
-    if (fscanf(statm, "%ld", &pages) != 1) pages = 0;
-    fclose(statm);
-  }
-  limit.rlim_cur = limit.rlim_max = bytes + (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
-  setrlimit(RLIMIT_AS, &limit);
-}
-
 static void run_child(struct engine *engine, uint32_t w, lua_State *L, int job)
 {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != engine->owner) _exit(1);
-  set_signals();
-  if (engine->memory) limit_memory(engine->memory);
+  worker_process_prepare(engine->memory);
   lua_gc(L, LUA_GCRESTART, -1); /* no collection before the heap has doubled: marking what was inherited copies its pages */
-  int status = worker_main(L, engine->slots[w], &engine->hub.bell, job);
-  if (status == LUA_ERRMEM && engine->slots[w]->current > 0) {
-    engine->slots[w]->starved = 1; /* the task's failure says it */
-  } else if (status) {
-    fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)w + 1, lua_tostring(L, -1));
-  }
-  fflush(NULL);
-  _exit(status != 0);
+  worker_process_run(L, engine->slots[w], &engine->hub.bell, job);
 }
 
 static int process_start(struct engine *engine, uint32_t w, lua_State *L, int job)

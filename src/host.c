@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "buffer.h"
+#include "cluster.h"
 #include "codec.h"
 #include "cores.h"
 #include "dispatch.h"
@@ -52,10 +53,22 @@ static int method_flags(lua_State *L)
   return 1;
 }
 
+/* host(worker) -> name of the host that it is on. */
+static int method_host(lua_State *L)
+{
+  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
+  const struct engine_ops *ops = engine->engine.ops;
+  uint32_t w = (uint32_t)luaL_checknumber(L, 2) - 1;
+  if (!ops || !ops->host || w >= engine->engine.workers) return 0;
+  lua_pushstring(L, ops->host(&engine->engine, w));
+  return 1;
+}
+
 /* engine(name, workers, memory in bytes or 0) -> engine, or nil and a message. */
 static int host_engine_open(lua_State *L)
 {
-  static const luaL_Reg methods[] = {{"close", engine_gc}, {"flags", method_flags}, {"__gc", engine_gc}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"close", engine_gc}, {"flags", method_flags}, {"host", method_host}, {"__gc", engine_gc}, {NULL, NULL}};
   const struct engine_ops *ops = engine_find(luaL_checkstring(L, 1));
   uint32_t workers = (uint32_t)luaL_checknumber(L, 2);
   if (!ops) return luaL_error(L, "there is no engine '%s'", lua_tostring(L, 1));
@@ -332,6 +345,15 @@ static int host_cores(lua_State *L)
   return 1;
 }
 
+/* ranks() -> how many an MPI job has, or nil outside of one; workers(): those that all its ranks have by default. */
+static int host_ranks(lua_State *L)
+{
+  if (cluster_ranks() == 0) return 0;
+  lua_pushnumber(L, cluster_ranks());
+  lua_pushnumber(L, cluster_cores());
+  return 2;
+}
+
 static int host_isatty(lua_State *L)
 {
   lua_pushboolean(L, isatty((int)luaL_checknumber(L, 1)));
@@ -427,6 +449,7 @@ int luaopen_parlua_host(lua_State *L)
       {"write", host_write},
       {"strerror", host_strerror},
       {"ignore_sigpipe", host_ignore_sigpipe},
+      {"ranks", host_ranks},
       {"map_text", text_lua_open},
       {"glob", text_lua_glob},
       {"signals_count", host_signals_count},

@@ -12,17 +12,22 @@
 enum { HUB_BYTES = 4096 };
 static const uint32_t bell_mark = 0xffffffff; /* in place of a worker's number */
 
-int hub_open(struct hub *hub)
+int hub_open(struct hub *hub, const struct bell *bell)
 {
   struct epoll_event event = {.events = EPOLLIN, .data.u32 = bell_mark};
   memset(hub, 0, sizeof *hub);
   hub->bell.fd = hub->poll_fd = -1;
-  hub->bell.asleep = mmap(NULL, HUB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (hub->bell.asleep == MAP_FAILED) {
-    hub->bell.asleep = NULL;
-    return errno;
+  hub->shared = bell != NULL;
+  if (bell) {
+    hub->bell = *bell;
+  } else {
+    hub->bell.asleep = mmap(NULL, HUB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (hub->bell.asleep == MAP_FAILED) {
+      hub->bell.asleep = NULL;
+      return errno;
+    }
+    hub->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   }
-  hub->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   hub->poll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (hub->bell.fd < 0 || hub->poll_fd < 0 || epoll_ctl(hub->poll_fd, EPOLL_CTL_ADD, hub->bell.fd, &event) < 0) {
     int error = errno;
@@ -34,9 +39,9 @@ int hub_open(struct hub *hub)
 
 void hub_close(struct hub *hub)
 {
-  if (hub->bell.fd >= 0) close(hub->bell.fd);
+  if (hub->bell.fd >= 0 && !hub->shared) close(hub->bell.fd);
   if (hub->poll_fd >= 0) close(hub->poll_fd);
-  if (hub->bell.asleep) munmap(hub->bell.asleep, HUB_BYTES);
+  if (hub->bell.asleep && !hub->shared) munmap(hub->bell.asleep, HUB_BYTES);
   hub->bell.fd = hub->poll_fd = -1;
   hub->bell.asleep = NULL;
 }

@@ -6,11 +6,12 @@
 struct hub {
   struct bell bell;
   int poll_fd;      /* epoll over the bell and the ends of worker processes */
+  int shared;       /* the bell is somebody else's */
   double last_wait; /* seconds: decides whether looking again before sleeping pays */
 };
 
-/* Returns 0, or an errno. */
-int hub_open(struct hub *hub);
+/* `bell`: one that exists already, and that others may sleep on as well; NULL: a new one. Returns 0, or an errno. */
+int hub_open(struct hub *hub, const struct bell *bell);
 void hub_close(struct hub *hub);
 /* Reports the end of process `pid` (descriptor from pidfd_open) as worker `w`; see hub_wait. Returns 0 or an errno. */
 int hub_watch(struct hub *hub, int pid_fd, uint32_t w);

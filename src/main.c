@@ -16,6 +16,7 @@
 #include <lualib.h>
 #include <malloc.h>
 
+#include "cluster.h"
 #include "repl.h"
 #include "state.h"
 
@@ -25,7 +26,6 @@ extern char **environ;
 
 /* The engines that this parlua has, up to a NULL. */
 extern const char *const engine_names[];
-__attribute__((weak)) const char *const engine_names[] = {"serial", "threads", "process", NULL};
 
 enum exit_status {
   EXIT_RETURNED = 0, /* the script ended; all tasks of a job returned */
@@ -497,6 +497,8 @@ static void occupy_standard_files(void)
 
 int main(int argc, char **argv)
 {
+  int status;
+  if (!cluster_begin(&status)) return status;
   /* Blocks are asked for and freed with each run: their memory stays, touched, instead of going back to the kernel. */
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   mallopt(M_TRIM_THRESHOLD, 8 << 20);
@@ -512,5 +514,7 @@ int main(int argc, char **argv)
   int failed = state_call(L, 1, 0);
   if (failed) command.status = report(L, failed);
   lua_close(L);
-  return check_output(command.status);
+  status = check_output(command.status);
+  cluster_end();
+  return status;
 }

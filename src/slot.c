@@ -48,6 +48,24 @@ struct slot *slot_map(uint32_t id)
   return slot;
 }
 
+int slot_file(void)
+{
+  int file = memfd_create("parlua-slot", MFD_CLOEXEC);
+  if (file >= 0 && ftruncate(file, (off_t)slot_bytes) < 0) {
+    int error = errno;
+    close(file);
+    errno = error;
+    return -1;
+  }
+  return file;
+}
+
+struct slot *slot_map_file(int file)
+{
+  struct slot *slot = mmap(NULL, slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+  return slot == MAP_FAILED ? NULL : slot;
+}
+
 void slot_unmap(struct slot *slot)
 {
   if (slot) munmap(slot, slot_bytes);
@@ -95,6 +113,20 @@ static void copy_block(struct block *to, const struct block *from)
   if (from->floor < from->size) memcpy((char *)to + from->floor, (const char *)from + from->floor, from->size - from->floor);
 }
 
+void slot_publish_in(struct slot *slot, uint32_t claim, double last)
+{
+  uint32_t tail = slot->in.tail;
+  __atomic_store_n(&slot_in_block(slot, tail)->claim, claim, __ATOMIC_RELAXED);
+  slot_set_limit(slot, tail, last);
+  __atomic_store_n(&slot->in.tail, tail + 1, __ATOMIC_SEQ_CST);
+  slot_wake(slot);
+}
+
+void slot_publish_out(struct slot *slot)
+{
+  __atomic_store_n(&slot->out.tail, slot->out.tail + 1, __ATOMIC_SEQ_CST);
+}
+
 bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, uint32_t *place)
 {
   struct channel *channel = &slot->in;
@@ -113,11 +145,8 @@ bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, u
       memcpy((char *)to + BLOCK_HEAD, (const char *)message + *sent, n);
       *sent += n;
     }
-    __atomic_store_n(&to->claim, CLAIM_QUEUED, __ATOMIC_RELAXED);
     *place = tail;
-    slot_set_limit(slot, tail, message->last);
-    __atomic_store_n(&channel->tail, tail + 1, __ATOMIC_SEQ_CST);
-    slot_wake(slot);
+    slot_publish_in(slot, CLAIM_QUEUED, message->last);
   }
   return true;
 }

@@ -23,6 +23,9 @@ void bell_ring(const struct bell *bell);
 
 /* A slot for worker number `id`; NULL with errno set when there is no memory. The coordinator owns it until slot_unmap. */
 struct slot *slot_map(uint32_t id);
+/* Memory for a slot behind a descriptor, to be mapped by slot_map_file in processes that are no relatives; -1 with errno set. */
+int slot_file(void);
+struct slot *slot_map_file(int file);
 void slot_unmap(struct slot *slot);
 /* Makes the slot as new for a worker that replaces a dead one. */
 void slot_reset(struct slot *slot);
@@ -46,6 +49,10 @@ double slot_current(const struct slot *slot);
 /* Coordinator: monotonic seconds when the chunk that runs, or ran last, began. */
 double slot_started(const struct slot *slot);
 void slot_set_limit(struct slot *slot, uint32_t place, double last);
+/* Slots that mirror each other on two hosts: puts the next block into a channel. The channel must have room; for `in`, `claim` is
+ * one of enum claim and `last` the block's limit. */
+void slot_publish_in(struct slot *slot, uint32_t claim, double last);
+void slot_publish_out(struct slot *slot);
 /* Coordinator: wakes the worker if it sleeps. */
 void slot_wake(struct slot *slot);
 /* Coordinator: oldest closed block of results or NULL; release it after use. */

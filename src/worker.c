@@ -4,9 +4,11 @@
 #include <lauxlib.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -378,11 +380,12 @@ static void push_function(lua_State *L, struct worker *worker, const char *name,
   lua_setfield(L, -2, name);
 }
 
-int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int job)
+/* As worker_main; `owns_process`: C's own stdout is the worker's too. */
+static int run(lua_State *L, struct slot *slot, const struct bell *bell, int job, bool owns_process)
 {
   struct worker worker = {.slot = slot, .bell = *bell};
   membarrier_join();
-  output_install(L, send_text, &worker, worker.files, job != 0);
+  output_install(L, send_text, &worker, worker.files, owns_process);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "parlua.worker");
   if (!job) lua_gc(L, LUA_GCSTOP, 0); /* nothing of what is loaded is garbage */
@@ -393,6 +396,8 @@ int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int jo
     lua_createtable(L, 0, 6);
     lua_pushlightuserdata(L, &worker);
     lua_setfield(L, -2, "pointer");
+    lua_pushboolean(L, owns_process);
+    lua_setfield(L, -2, "owns_process");
     push_function(L, &worker, "put", put);
     push_function(L, &worker, "flush", flush_value);
     if (job)
@@ -406,4 +411,58 @@ int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int jo
   free(worker.whole);
   buffer_free(&worker.value);
   return status;
+}
+
+int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int job)
+{
+  return run(L, slot, bell, job, false);
+}
+
+/* ---- a worker that is a process ---- */
+
+static void ignore_signal(int number)
+{
+  (void)number;
+}
+
+/* A terminal's Ctrl-C and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows. Handlers, not
+ * SIG_IGN, so that programs that tasks start are not made deaf. */
+static void set_signals(void)
+{
+  struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  signal(SIGPIPE, SIG_DFL);
+}
+
+static void limit_memory(uint64_t bytes)
+{
+  struct rlimit limit;
+  long pages = 0;
+  FILE *statm = fopen("/proc/self/statm", "r");
+  if (statm) {
+    if (fscanf(statm, "%ld", &pages) != 1) pages = 0;
+    fclose(statm);
+  }
+  limit.rlim_cur = limit.rlim_max = bytes + (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+  setrlimit(RLIMIT_AS, &limit);
+}
+
+void worker_process_prepare(uint64_t memory)
+{
+  set_signals();
+  if (memory) limit_memory(memory);
+}
+
+_Noreturn void worker_process_run(lua_State *L, struct slot *slot, const struct bell *bell, int job)
+{
+  int status = run(L, slot, bell, job, true);
+  if (status == LUA_ERRMEM && slot->current > 0) {
+    slot->starved = 1; /* the task's failure says it */
+  } else if (status) {
+    fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)slot->id, lua_tostring(L, -1));
+  }
+  fflush(NULL);
+  _exit(status != 0);
 }

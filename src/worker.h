@@ -6,10 +6,15 @@
 
 #include "slot.h"
 
-/* Runs the worker in the state `L` on `slot` until it is told to stop. When `job` is not 0 it is the stack index of the job's Lua
- * table (process engine: inherited); otherwise jobs come as messages. Returns 0, or the LUA_ERR
- * code when the worker's own Lua code failed: then a message is on the stack. */
+/* Runs the worker, a thread, in the state `L` on `slot` until it is told to stop. When `job` is not 0 it is the stack index of the
+ * job's Lua table (inherited from the coordinator); otherwise jobs come as messages. Returns 0, or the LUA_ERR code when the
+ * worker's own Lua code failed: then a message is on the stack. */
 int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int job);
+
+/* The life of a worker that is a process of its own. First its signals and, when `memory` is not 0, the bytes that it may take
+ * beyond what it has; then its work, as worker_main, up to the end of the process. */
+void worker_process_prepare(uint64_t memory);
+_Noreturn void worker_process_run(lua_State *L, struct slot *slot, const struct bell *bell, int job);
 
 /* Lua: value(pointer to a block, place in units of 8 bytes) -> the values of the codec message there. */
 int worker_value(lua_State *L);

@@ -30,8 +30,8 @@ local LARGEST_INTEGER = 2 ^ 53 -- every integer up to this is a double
 local specs = {
   { name = "workers", type = "integer", min = 1, max = 4096, takes = "an integer from 1 to 4096",
     long = "--workers", short = "-n", metavar = "N", help = "how many workers (default: one for each processor)" },
-  { name = "engine", type = "choice", values = { "auto", "serial", "threads", "process" }, default = "auto",
-    long = "--engine", metavar = "NAME", help = "serial, threads or process (the default)" },
+  { name = "engine", type = "choice", values = { "auto", "serial", "threads", "process", "mpi" }, default = "auto",
+    long = "--engine", metavar = "NAME", help = "serial, threads, process (the default), mpi" },
   { name = "timeout", type = "number", min = 0, takes = "a number of seconds above 0",
     long = "--timeout", metavar = "SECONDS", help = "time limit of a task; its worker is replaced" },
   { name = "memory", type = "size", min = 2 ^ 20, takes = 'a size of at least 1 MiB, as "512M" or "2G", or in bytes',

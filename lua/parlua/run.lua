@@ -26,13 +26,14 @@ local CAN_KILL, INHERITS, SHARES_MEMORY, CAN_ABANDON, LIMITS_MEMORY = 1, 2, 4, 8
 
 --- What each engine can do. Serial runs in this state.
 local flags = { serial = INHERITS + SHARES_MEMORY, threads = SHARES_MEMORY + CAN_ABANDON,
-                process = CAN_KILL + INHERITS + LIMITS_MEMORY }
+                process = CAN_KILL + INHERITS + LIMITS_MEMORY, mpi = CAN_KILL + LIMITS_MEMORY }
 
 local function can(engine, flag) return flags[engine] % (2 * flag) >= flag end
 
 local function engines_that_can(...)
   local names = {}
   for _, name in ipairs(host.engines) do
+    if name == "mpi" and not host.ranks() then break end
     for k = 1, select("#", ...) do
       if can(name, (select(k, ...))) then
         names[#names + 1] = ("engine = %q"):format(name)
@@ -64,7 +65,19 @@ end
 local function choose_engine(options)
   if worker.current() then return "serial" end
   local name = options.engine or "auto"
-  return name == "auto" and "process" or name
+  if name == "auto" then name = host.ranks() and "mpi" or "process" end
+  if name == "mpi" and not host.ranks() then
+    error('engine "mpi": this program was not started by mpirun or srun; start it as: mpirun -n 4 parlua ...', 0)
+  end
+  return name
+end
+
+--- How many workers a call uses. Under MPI, the option says how many each rank has.
+local function count_workers(engine, options)
+  if engine == "serial" then return 1 end
+  if engine ~= "mpi" then return options.workers or host.cores() end
+  local ranks, cores = host.ranks()
+  return options.workers and options.workers * ranks or cores
 end
 
 -- ---- warm engines ----
@@ -191,7 +204,7 @@ function M.open(f, arguments, call_options, keep, given)
   local run = setmetatable({
     f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retry_on = {},
     began = host.now(), process = host.pid(), retries = options.retries or 0,
-    workers = engine == "serial" and 1 or options.workers or host.cores(), engines = given.engines or idle,
+    workers = count_workers(engine, options), engines = given.engines or idle,
   }, Run)
   local inherits = can(engine, INHERITS)
   for _, kind in ipairs(options.retry_on or default_retry_on) do run.retry_on[kind] = true end
@@ -302,7 +315,8 @@ end
 --- A task failed for good.
 function Run:final_failure(index, record, attempt, worker_number, arguments)
   hostname = hostname or host.hostname()
-  record.index, record.args, record.attempts, record.worker, record.host = index, arguments, attempt, worker_number, hostname
+  record.index, record.args, record.attempts, record.worker = index, arguments, attempt, worker_number
+  record.host = self.engine and worker_number > 0 and self.engine:host(worker_number) or hostname
   record.seconds = record.seconds or 0
   local made = failure.new(record)
   self.failed = self.failed + 1

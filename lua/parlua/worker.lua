@@ -389,7 +389,8 @@ local function refuse_exit()
   error("os.exit: a task of the threads engine cannot end the program (engine = \"process\" can contain it)", 2)
 end
 
---- Receives jobs and chunks until told to stop. `worker` comes from src/worker.c; `inherited` is the job of a forked worker.
+--- Receives jobs and chunks until told to stop. `worker` comes from src/worker.c (its `owns_process`: it is no thread); `inherited` is the
+--- job of a forked worker.
 function M.main(worker, inherited)
   local handle = cast("struct worker *", worker.pointer)
   local slot = C.worker_slot(handle)
@@ -407,7 +408,8 @@ function M.main(worker, inherited)
   end
 
   current_slot = slot
-  if inherited then load(inherited) else os.exit = refuse_exit end
+  if inherited then load(inherited) end
+  if not worker.owns_process then os.exit = refuse_exit end
   while true do
     local message = C.worker_receive(handle)
     if message.kind == C.BLOCK_STOP then return end

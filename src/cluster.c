@@ -1,0 +1,132 @@
+/* cluster.c - see cluster.h. */
+#include "cluster.h"
+
+#include <dlfcn.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct cluster *cluster; /* not NULL from cluster_begin to cluster_end, in rank 0 */
+static pid_t owner;                   /* a forked copy must not take leave in its place */
+
+/* The rank as the launcher's environment tells it, or -1: not started by one. */
+static int launched_rank(void)
+{
+  static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", NULL};
+  for (int i = 0; names[i]; i++) {
+    const char *value = getenv(names[i]);
+    if (value && *value) return atoi(value);
+  }
+  return -1;
+}
+
+/* Opens the shared object; NULL: *message tells why not. */
+static const struct cluster *open_object(char *message, size_t size)
+{
+  static const char *const places[] = {"parlua_mpi.so", "../lib/parlua/parlua_mpi.so"};
+  char path[PATH_MAX + 64], self[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (length < 0) return NULL;
+  self[length] = '\0';
+  const char *directory = dirname(self);
+  snprintf(
+      message, size,
+      "there is no parlua_mpi.so beside the program: where mpicc is (packages openmpi-bin and libopenmpi-dev), make builds it");
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    snprintf(path, sizeof path, "%s/%s", directory, places[i]);
+    if (access(path, R_OK) != 0) continue;
+    void *object = dlopen(path, RTLD_NOW | RTLD_GLOBAL); /* global: MPI opens plugins that need its symbols */
+    const struct cluster *found = object ? dlsym(object, "parlua_cluster") : NULL;
+    if (found) return found;
+    snprintf(message, size, "%s (is the MPI library installed? package openmpi-bin)", dlerror());
+  }
+  return NULL;
+}
+
+/* What configures MPI stays. */
+void cluster_forget_launch(void)
+{
+  static const char *const beginnings[] = {
+      "OMPI_COMM_WORLD_",
+      "OMPI_UNIVERSE_SIZE",
+      "PMIX_",
+      "PMI_",
+      "OMPI_MCA_ess",
+      "OMPI_MCA_pmix=",
+      "OMPI_MCA_orte_ess_",
+      "OMPI_MCA_orte_hnp_uri",
+      "OMPI_MCA_orte_local_daemon_uri",
+      "OMPI_MCA_orte_launch",
+      "OMPI_MCA_orte_jobfam_session_dir",
+      "OMPI_MCA_orte_top_session_dir",
+      NULL,
+  };
+  extern char **environ;
+  char name[256];
+  for (char **variable = environ; *variable;) {
+    size_t length = strcspn(*variable, "=");
+    bool is_launch = false;
+    for (int i = 0; beginnings[i]; i++) is_launch |= strncmp(*variable, beginnings[i], strlen(beginnings[i])) == 0;
+    if (!is_launch || length >= sizeof name) {
+      variable++;
+      continue;
+    }
+    memcpy(name, *variable, length);
+    name[length] = '\0';
+    unsetenv(name); /* the next variable takes its place */
+  }
+}
+
+bool cluster_begin(int *status)
+{
+  char message[2 * PATH_MAX];
+  int rank = launched_rank();
+  *status = 0;
+  if (rank < 0) return true;
+  const struct cluster *found = open_object(message, sizeof message);
+  if (!found) {
+    if (rank == 0) fprintf(stderr, "parlua: started by mpirun or srun, but the mpi engine cannot be opened: %s\n", message);
+    *status = 2;
+    return false;
+  }
+  rank = found->begin();
+  if (rank < 0) {
+    *status = 1;
+    return false;
+  }
+  cluster_forget_launch();
+  if (rank > 0) {
+    found->serve();
+    return false;
+  }
+  cluster = found;
+  owner = getpid();
+  atexit(cluster_end);
+  return true;
+}
+
+void cluster_end(void)
+{
+  const struct cluster *leaving = cluster;
+  if (!leaving || owner != getpid()) return;
+  cluster = NULL;
+  leaving->end();
+}
+
+const struct engine_ops *cluster_engine(void)
+{
+  return cluster ? cluster->ops : NULL;
+}
+
+int cluster_ranks(void)
+{
+  return cluster ? cluster->ranks() : 0;
+}
+
+uint32_t cluster_cores(void)
+{
+  return cluster ? cluster->cores() : 0;
+}
