@@ -129,10 +129,10 @@ LEAK_SPECS = $(patsubst %,spec/%_spec.lua,codec each imap map sources text)
 THREADS_SPECS = $(filter-out spec/signals_spec.lua,$(shell grep -l for_each_engine spec/*_spec.lua))
 
 sanitize: deps-test
-	@$(MAKE) --no-print-directory binary BUILD=build/asan BINARY=build/asan/parlua CFLAGS='-O1 -g -fno-omit-frame-pointer $(ASAN)'
+	@$(MAKE) --no-print-directory binary BUILD=build/asan BINARY=build/asan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(ASAN)'
 	ASAN_OPTIONS=detect_leaks=0 $(BUSTED) --lua=build/asan/parlua
 	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua $(LEAK_SPECS)
-	@$(MAKE) --no-print-directory binary BUILD=build/tsan BINARY=build/tsan/parlua CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
+	@$(MAKE) --no-print-directory binary BUILD=build/tsan BINARY=build/tsan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
 	TSAN_OPTIONS=suppressions=$(CURDIR)/tsan.supp SPEC_ENGINES=threads $(BUSTED) --lua=build/tsan/parlua $(THREADS_SPECS)
 
 # --- what it needs ----------------------------------------------------------------------------------------------------

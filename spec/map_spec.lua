@@ -341,7 +341,7 @@ describe("parlua.map", function()
   end)
 
   it("uses as many workers as there are processors when told nothing", function()
-    local _, _, summary = parlua.map(function(x) return x end, { 1, 2 }, { engine = "threads" })
+    local _, _, summary = parlua.map(function(x) return x end, { 1, 2 })
     assert.equal(parlua.cores(), summary.workers)
     assert.is_true(parlua.cores() >= 1)
   end)

@@ -67,7 +67,7 @@ describe("under mpirun", function()
       local factor = 3
       local results, failures, summary = parlua.map(function(x) return x * factor end, parlua.range(100000))
       for i = 1, 100000 do assert(results[i] == 3 * i) end
-      print(results.n, #failures, summary.engine, summary.workers)
+      print(results.n, #failures, summary.engine, summary.workers == parlua.cores() and summary.workers)
       local text = ("long"):rep(1e6)
       local texts = parlua.map(function(x) return text .. x end, parlua.range(8), { workers = 2 })
       for i = 1, 8 do assert(texts[i] == text .. i) end

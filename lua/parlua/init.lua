@@ -119,9 +119,12 @@ function parlua.pool(options) return pool.open(options) end
 ---@return parlua.Future future future:get(), future:wait(seconds), future:cancel(), future.failure
 function parlua.submit(f, ...) return pool.submit(f, ...) end
 
---- Processors that this process may use: affinity, cgroup quota, batch allocation.
+--- Processors that this process may use: affinity, cgroup quota, batch allocation. Under MPI, those of all ranks together.
 ---@return integer
-function parlua.cores() return host.cores() end
+function parlua.cores()
+  local _, cores = host.ranks()
+  return cores or host.cores()
+end
 
 --- The running task, for what f itself wants to know: `parlua.task.index`, `.attempt`, `.worker`; all nil where no task runs.
 parlua.task = task.running
