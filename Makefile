@@ -162,11 +162,13 @@ deps:
 	need libluajit-5.1-dev pkg-config --exists luajit; \
 	need lua-cjson-dev library liblua5.1-cjson.a; \
 	need libedit2 library libedit.so.2; \
+	need libsqlite3-0 library libsqlite3.so.0; \
 	$(DEPS_INSTALL)
 
 deps-test: deps
 	@$(DEPS_FUNCTIONS) \
 	need lua-busted command -v $(BUSTED); \
+	need sqlite3 command -v sqlite3; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps

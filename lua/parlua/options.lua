@@ -57,10 +57,13 @@ local specs = {
   { name = "progress", type = "progress", values = { "bar", "plain", "json", "none" },
     long = "--progress", metavar = "KIND", help = "bar, plain, json or none (a bar on a terminal)" },
   { name = "journal", type = "path", takes = "the name of a file",
-    long = "--journal", metavar = "FILE", help = "file in which finished tasks are recorded", planned = true },
+    long = "--journal", metavar = "FILE", help = "file in which finished tasks are recorded" },
   { name = "resume", type = "boolean",
-    flags = { { "--resume", "true" } }, help = "go on from the journal: run only what it lacks",
-    planned = true },
+    flags = { { "--resume", "true" } }, help = "go on from the journal: run only what it lacks" },
+  { name = "retry_failed", type = "boolean", flags = { { "--retry-failed", "true" } },
+    help = "on resuming, failed tasks run again", unlisted = true },
+  { name = "force", type = "boolean", flags = { { "--force", "true" } },
+    help = "use a journal of another run all the same", unlisted = true },
   { name = "output", type = "path", takes = "the name of a file", command_only = true,
     long = "--output", short = "-o", metavar = "FILE", help = "file for a job's results (standard output)" },
   { name = "format", type = "choice", values = { "jsonl", "json", "text", "none" }, default = "jsonl",
@@ -343,6 +346,14 @@ function options.resolve(call_options, job_options)
   if call_options then merge(resolved, call_options, true) end
   if resolved.resume and not resolved.journal then
     error("the option resume goes on from a journal: name its file with the option journal (--journal FILE)", 0)
+  end
+  for _, name in ipairs { "retry_failed", "force" } do
+    if resolved[name] and not resolved.journal then
+      error(("the option %s is about a journal: name its file with the option journal (--journal FILE)"):format(name), 0)
+    end
+  end
+  if resolved.retry_failed and not resolved.resume then
+    error("the option retry_failed says what is done on resuming: it needs the option resume (--resume)", 0)
   end
   return resolved
 end

@@ -29,7 +29,7 @@ Stream.is_stream = true
 local function pack_tuple(...) return { n = select("#", ...), ... } end
 
 local function tuple_of(run, out, half, k, tag)
-  if run.driver.special then return run:special(out, half, k, tag) end
+  if run.driver.special or run.replayed then return run:special(out, half, k, tag) end
   return pack_tuple(block.special(out, half, k, tag))
 end
 
@@ -105,7 +105,7 @@ end
 function Stream:hold_back()
   local window = self.window
     or math.max(4 * self.run.workers, math.floor(math.min(default_window, most_bytes / self.bytes_a_task)))
-  self.run.driver:raise_ceiling((self.ordered and self.turn - 1 or self.taken) + window)
+  self.run:raise_ceiling((self.ordered and self.turn - 1 or self.taken) + window)
 end
 
 --- Takes the batch that begins with task `first`, if it is there.
