@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -354,21 +353,6 @@ static int host_ranks(lua_State *L)
   return 2;
 }
 
-static int host_isatty(lua_State *L)
-{
-  lua_pushboolean(L, isatty((int)luaL_checknumber(L, 1)));
-  return 1;
-}
-
-/* columns(fd): width of the terminal behind a descriptor, or nil. */
-static int host_columns(lua_State *L)
-{
-  struct winsize size;
-  if (ioctl((int)luaL_checknumber(L, 1), TIOCGWINSZ, &size) < 0 || size.ws_col == 0) return 0;
-  lua_pushnumber(L, size.ws_col);
-  return 1;
-}
-
 static int host_name(lua_State *L)
 {
   char name[256] = "";
@@ -399,28 +383,6 @@ static int host_ignore_sigpipe(lua_State *L)
   return 0;
 }
 
-/* write(fd, string): the whole of it, past C's buffers. Returns true, or nil and an errno's text and number. */
-static int host_write(lua_State *L)
-{
-  int fd = (int)luaL_checknumber(L, 1);
-  size_t length;
-  const char *bytes = luaL_checklstring(L, 2, &length);
-  while (length > 0) {
-    ssize_t n = write(fd, bytes, length);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      lua_pushnil(L);
-      lua_pushstring(L, strerror(errno));
-      lua_pushnumber(L, errno);
-      return 3;
-    }
-    bytes += n;
-    length -= (size_t)n;
-  }
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
 static int host_signals_count(lua_State *L)
 {
   lua_pushnumber(L, signals_count());
@@ -441,12 +403,9 @@ int luaopen_parlua_host(lua_State *L)
       {"value", worker_value},
       {"now", host_now},
       {"cores", host_cores},
-      {"isatty", host_isatty},
-      {"columns", host_columns},
       {"hostname", host_name},
       {"sleep", host_sleep},
       {"pid", host_pid},
-      {"write", host_write},
       {"strerror", host_strerror},
       {"ignore_sigpipe", host_ignore_sigpipe},
       {"ranks", host_ranks},

@@ -305,10 +305,11 @@ function Run:arguments_of_unit(b)
   return block.arguments(self.event.payload, b)
 end
 
+local function pack(...) return { n = select("#", ...), ... } end
+
 --- Several results of one task, in a table with n.
 function Run:tuple(out, half, k, tag)
   if self.driver.special then return self:special(out, half, k, tag) end
-  local function pack(...) return { n = select("#", ...), ... } end
   return pack(block.special(out, half, k, tag))
 end
 

@@ -349,14 +349,6 @@ function Source:is_indexed()
   return emit[self.kind] ~= nil
 end
 
-local function holds_list(source)
-  if source.kind == "list" then return true end
-  for _, part in ipairs(source.parts or {}) do
-    if holds_list(part) then return true end
-  end
-  return false
-end
-
 -- ---- supplied sources: how the coordinator pulls tasks ----
 -- open(source, first) returns a puller: puller:fill(writer, want) writes up to `want` tasks and returns how many (0: exhausted).
 
@@ -738,7 +730,5 @@ function M.batch(arguments, n)
     end,
   }
 end
-
-M.holds_list = holds_list
 
 return M

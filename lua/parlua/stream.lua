@@ -25,14 +25,6 @@ local Stream = {}
 Stream.__index = Stream
 Stream.is_stream = true
 
---- Several results of one task, from a codec message or as they are.
-local function pack_tuple(...) return { n = select("#", ...), ... } end
-
-local function tuple_of(run, out, half, k, tag)
-  if run.driver.special then return run:special(out, half, k, tag) end
-  return pack_tuple(block.special(out, half, k, tag))
-end
-
 --- Copies an event's results into a batch.
 ---@return table batch first: index of its first task; n; at: how many were taken; values[0 ..]; tuples[j]: several results; arguments[j]
 local function take_batch(stream, event)
@@ -48,7 +40,7 @@ local function take_batch(stream, event)
       values[j] = words[k]
     elseif tag == TUPLE then
       batch.tuples = batch.tuples or {}
-      batch.tuples[j] = tuple_of(run, out, half, k, tag)
+      batch.tuples[j] = run:tuple(out, half, k, tag)
     elseif tag == FAILURE then
       values[j] = run:task_failed(first + j, run:special(out, half, k, tag)) and LATER or FAILED
     else
