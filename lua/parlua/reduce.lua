@@ -11,7 +11,7 @@ local fold_module = require "parlua.fold"
 local options_module = require "parlua.options"
 local reducers = require "parlua.reducers"
 local run_module = require "parlua.run"
-local sources = require "parlua.sources"
+local supply = require "parlua.lazy" "parlua.supply"
 
 local M = {}
 
@@ -198,14 +198,14 @@ end
 function Folding:inner_arguments(b, index)
   local run = self.run
   local puller, payload = run.puller, run.event.payload
-  if not puller then return sources.arguments_of(run.source, nil, nil, index) end
+  if not puller then return supply.arguments_of(run.source, nil, nil, index) end
   if puller.text and run.source.kind ~= "blocks" then
-    return sources.arguments_of(run.source, puller, payload, index, run.fold:first(payload.origin))
+    return supply.arguments_of(run.source, puller, payload, index, run.fold:first(payload.origin))
   end
   local batch = run:arguments_of_unit(b)[1]
   local k = index - run.fold:first(b) + 1
   return batches.arguments(batch, k, puller.text and function(offset, length)
-    return sources.piece_arguments(run.source, puller, index, offset, length)
+    return supply.piece_arguments(run.source, puller, index, offset, length)
   end)
 end
 
