@@ -226,8 +226,8 @@ function M.open(f, arguments, call_options, keep, given)
   end
   if not source:is_made_by_workers(inherits) then run.puller = fold and batches.open(source, fold) or supply.open(source) end
   run.total = source:is_indexed() and source.n or nil
-  local job = { f = f, keep = keep, init = options.init, source = run.puller and supply.describe(source, run.puller, inherits) or source:plain(), fold = fold,
-                key = task.key(seed_of(options, call_options)) }
+  local job = { f = f, keep = keep, init = options.init, fold = fold, key = task.key(seed_of(options, call_options)),
+                source = run.puller and supply.describe(source, run.puller, inherits) or source:plain() }
   if engine == "serial" and job.source.kind == "values" then
     job.source = { kind = "local", raw = source.raw }
   end
@@ -236,7 +236,7 @@ function M.open(f, arguments, call_options, keep, given)
   run.event = cast(event_pointer, event)
   if run.puller then
     run.writer = not run.puller.text and run.driver.writer and run.driver:writer()
-      or writer_module.open(function(bytes) return run.driver:stage(bytes) end)
+      or writer_module.open(run.driver)
   end
   local kind = options.progress
   if kind and kind ~= "bar" and kind ~= "none" then run:open_report(kind) end

@@ -8,21 +8,20 @@ local csv = require "parlua.lazy" "parlua.csv"
 local M = {}
 
 -- By kind of source: function(source) -> puller; puller:fill(writer, want) writes up to `want` tasks and returns how many (0: exhausted).
+-- `fill` is no closure where it can be avoided: compiled code that has called a closure keeps what that holds, a list of arguments say,
+-- until the program ends.
 
 local pullers = {}
 
---- A list whose values must be sent (the worker does not inherit them).
-function pullers.list(source)
-  local items, n, at = source.items, source.n, 0
-  return {
-    fill = function(_, writer, want)
-      local last = math.min(n, at + want)
-      local count = writer:items(items, at + 1, last)
-      at = at + count
-      return count
-    end,
-  }
+local function fill_items(puller, writer, want)
+  local at = puller.at
+  local count = writer:items(puller.items, at + 1, math.min(puller.n, at + want))
+  puller.at = at + count
+  return count
 end
+
+--- A list whose values must be sent (the worker does not inherit them).
+function pullers.list(source) return { items = source.items, n = source.n, at = 0, fill = fill_items } end
 
 --- A product or zip that holds lists is made in the coordinator only when the source itself can't cross.
 local function remember(values, ...)
@@ -64,10 +63,6 @@ function pullers.iterator(source)
   }
 end
 
-ffi.cdef [[
-struct parlua_cut { double offset, stop, count; };
-]]
-
 --- Maps the file of a text source; raises a clear error when it can't be read.
 local function open_text(source)
   local text, message = host.map_text(source.path)
@@ -88,21 +83,19 @@ local function stream_puller(source, step)
   }
 end
 
+local function fill_lines(puller, writer, want)
+  local count, offset, length = puller.text:cut_lines(puller.offset, want)
+  if count == 0 then return 0 end
+  puller.offset = offset + length
+  writer:range(offset, length)
+  return count
+end
+
 --- Lines: a chunk is one byte range; its words are the offset and the length.
 function pullers.lines(source)
   local text = source.text or open_text(source)
   if text:is_stream() then return stream_puller(source, function() return text:line(source.keep_cr or false) end) end
-  local cut = ffi.new("struct parlua_cut")
-  return {
-    text = text,
-    fill = function(_, writer, want)
-      local count, offset, length = text:cut_lines(cut.offset, want)
-      if count == 0 then return 0 end
-      cut.offset = offset + length
-      writer:range(offset, length)
-      return count
-    end,
-  }
+  return { text = text, offset = 0, fill = fill_lines }
 end
 
 --- The next row of a stream: the text of one line, or of several where quotes hold line ends.
@@ -160,6 +153,15 @@ local function with_names(source)
   return copy
 end
 
+local function fill_rows(puller, writer, want)
+  local source = puller.source
+  local count, offset, length = puller.text:cut_rows(puller.offset, want, source.quote, source.separator)
+  if count == 0 then return 0 end
+  puller.offset = offset + length
+  writer:range(offset, length)
+  return count
+end
+
 --- Rows: a chunk is one byte range, as for lines.
 function pullers.csv(source)
   local text = source.text or open_text(source)
@@ -171,16 +173,18 @@ function pullers.csv(source)
       return line and parse(line)
     end)
   end
-  return {
-    text = text,
-    fill = function(_, writer, want)
-      local count, from, length = text:cut_rows(offset, want, source.quote, source.separator)
-      if count == 0 then return 0 end
-      offset = from + length
-      writer:range(from, length)
-      return count
-    end,
-  }
+  return { text = text, source = source, offset = offset, fill = fill_rows }
+end
+
+local function fill_blocks(puller, writer, want)
+  local count = 0
+  while count < want do
+    local length = puller.text:cut_block(puller.offset, puller.size)
+    if length == 0 or not writer:task(count, puller.offset, length) then break end
+    puller.offset = puller.offset + length
+    count = count + 1
+  end
+  return count
 end
 
 --- Blocks: two words a task, offset and length.
@@ -189,21 +193,7 @@ function pullers.blocks(source)
   if text:is_stream() then
     return stream_puller(source, function() return text:piece(source.size) end)
   end
-  local offset = 0
-  return {
-    text = text,
-    fill = function(_, writer, want)
-      local count = 0
-      while count < want do
-        local length = text:cut_block(offset, source.size)
-        if length == 0 then break end
-        if not writer:task(count, offset, length) then break end
-        offset = offset + length
-        count = count + 1
-      end
-      return count
-    end,
-  }
+  return { text = text, size = source.size, offset = 0, fill = fill_blocks }
 end
 
 --- Bytes of the line or row at `offset` of a mapped text.
@@ -253,15 +243,15 @@ function M.arguments_of(source, puller, payload, i, origin)
   return as_task(source, i, text_argument(source, puller.text, offset, task_length(source, puller.text, offset)))
 end
 
+local function fill_limited(puller, writer, want)
+  local count = puller.left > 0 and puller:fill_all(writer, math.min(want, puller.left)) or 0
+  puller.left = puller.left - count
+  return count
+end
+
 --- Holds a puller to what `take` left of its source.
 local function limit(source, puller)
-  local left, fill = source.most, puller.fill
-  if not left then return puller end
-  function puller.fill(self, writer, want)
-    local count = left > 0 and fill(self, writer, math.min(want, left)) or 0
-    left = left - count
-    return count
-  end
+  if source.most then puller.left, puller.fill_all, puller.fill = source.most, puller.fill, fill_limited end
   return puller
 end
 
