@@ -238,6 +238,9 @@ function M.open(f, arguments, call_options, keep, given)
     run.writer = not run.puller.text and run.driver.writer and run.driver:writer()
       or writer_module.open(run.driver)
   end
+  if options.debug and engine == "serial" and report.is_terminal(0) and report.is_terminal(2) then
+    require("parlua.debugger").install()
+  end
   local kind = options.progress
   if kind and kind ~= "bar" and kind ~= "none" then run:open_report(kind) end
   return run
