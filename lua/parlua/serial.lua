@@ -37,21 +37,32 @@ local function local_outlet(run)
     run.ready[#run.ready + 1] = { block = out, memory = outlet.memory, from = 0, fresh = last - out.first + 1 }
   end
 
-  --- Every value fits; a sparse block that is full of failures is closed by `put` itself.
+  local waiting -- the place of a value for which a sparse block had no room, and its tag
+
+  --- Every value fits a dense block; a sparse one may be full of failures: then the next waits for `flush`.
   function outlet.put(k, i, tag, ...)
     local values = run.values
     local at = #values + 1
     if select("#", ...) == 1 then values[at] = (...) else values[at] = { n = select("#", ...), ... } end
     if outlet.block.kind == C.BLOCK_SPARSE then
+      if k >= most_tasks / 2 then
+        waiting = { at = at, tag = tag }
+        return -1
+      end
       outlet.block.word[2 * k] = i
       outlet.half[4 * k + 2], outlet.half[4 * k + 3] = at, tag
-      return k + 1 < most_tasks / 2 and most_tasks or -1
+      return most_tasks
     end
     outlet.half[2 * k], outlet.half[2 * k + 1] = at, tag
     return most_tasks + 1
   end
 
-  function outlet.flush() return false end
+  --- Puts the value that waits as the first of a new block, which stays open.
+  function outlet.flush(i, kind)
+    outlet.open(i, kind).word[0] = i
+    outlet.half[2], outlet.half[3] = waiting.at, waiting.tag
+    return true
+  end
 
   function outlet.store(k, i, v) return outlet.put(k, i, LOCAL, v) end
 
