@@ -57,6 +57,7 @@ struct engine {
   uint64_t memory;     /* limit for one worker, bytes; 0: none */
   uint32_t *abandoned; /* how many workers given up have not ended; they share it, so it may outlive the engine */
   uint32_t jobs;       /* jobs numbered so far */
+  uint64_t oom_kills;  /* see oom.h: as counted when that was last asked */
   double sample;       /* how often, in seconds, the cells of distant workers are to be looked at */
   bool news;           /* a worker has ended since this was cleared */
   bool *distant;       /* the slot only mirrors the worker's own: cells lag behind, what was sent can't be taken back; NULL: none */

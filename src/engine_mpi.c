@@ -483,6 +483,7 @@ static void take_reports(void)
     if (!seat || !seat->alive || seat->life != report.life) continue;
     seat->ended = true;
     seat->status = report.status;
+    if (report.starved) seat->slot->starved = 1;
     mpi.moved = clock_seconds();
   }
 }
@@ -706,6 +707,7 @@ static void take_own_reports(void)
     if (!ticket || !ticket->engine || ticket->life != report.life) continue;
     member(ticket->engine, ticket->w)->ended = true;
     member(ticket->engine, ticket->w)->status = report.status;
+    if (report.starved) ticket->engine->slots[ticket->w]->starved = 1;
     ticket->engine->news = true;
   }
 }

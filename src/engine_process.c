@@ -10,12 +10,20 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "oom.h"
 #include "worker.h"
 
 struct process {
   pid_t pid;
-  int fd; /* pidfd, or -1 where descriptors ran out: then its end is found by asking */
+  int fd;      /* pidfd, or -1 where descriptors ran out: then its end is found by asking */
+  bool killed; /* by us */
 };
+
+static int process_open(struct engine *engine)
+{
+  engine->oom_kills = oom_kills();
+  return hub_open(&engine->hub, NULL);
+}
 
 static void run_child(struct engine *engine, uint32_t w, lua_State *L, int job)
 {
@@ -34,6 +42,7 @@ static int process_start(struct engine *engine, uint32_t w, lua_State *L, int jo
   if (pid < 0) return errno;
   if (pid == 0) run_child(engine, w, L, job);
   process->pid = pid;
+  process->killed = false;
   process->fd = (int)syscall(SYS_pidfd_open, pid, 0);
   if (process->fd >= 0 && hub_watch(&engine->hub, process->fd, w) != 0) {
     close(process->fd);
@@ -45,6 +54,7 @@ static int process_start(struct engine *engine, uint32_t w, lua_State *L, int jo
 static int process_kill(struct engine *engine, uint32_t w)
 {
   struct process *process = engine_own(engine, w);
+  process->killed = true;
   return kill(process->pid, SIGKILL) < 0 ? errno : 0;
 }
 
@@ -57,6 +67,7 @@ static bool process_ended(struct engine *engine, uint32_t w, int *status)
   while (pid < 0 && errno == EINTR);
   if (pid == 0) return false;
   if (pid < 0) *status = 0; /* somebody else waited for it (SIGCHLD ignored): it is gone all the same */
+  if (!process->killed && oom_was_it(*status, &engine->oom_kills)) engine->slots[w]->starved = 1;
   if (process->fd >= 0) {
     hub_unwatch(&engine->hub, process->fd);
     close(process->fd);
@@ -93,4 +104,5 @@ const struct engine_ops engine_process = {
     .kill = process_kill,
     .ended = process_ended,
     .join = process_join,
+    .open = process_open,
 };

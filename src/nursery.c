@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "oom.h"
 #include "state.h"
 #include "worker.h"
 
@@ -31,22 +32,24 @@ struct order {
 struct child {
   pid_t pid; /* 0: none */
   uint32_t life;
+  bool killed; /* by us */
 };
 
 struct helper {
   struct nursery *nursery;
   struct child *children; /* by number of the worker */
   uint32_t count;
-  int signals;     /* signalfd */
-  sigset_t before; /* the signals blocked before the helper's own */
+  int signals;        /* signalfd */
+  uint64_t oom_kills; /* see oom.h: as counted when that was last asked */
+  sigset_t before;    /* the signals blocked before the helper's own */
 };
 
 /* ---- the helper ---- */
 
-static void tell(struct helper *helper, uint32_t worker, uint32_t life, int status)
+static void tell(struct helper *helper, uint32_t worker, uint32_t life, int status, bool starved)
 {
   struct nursery *nursery = helper->nursery;
-  struct nursery_report report = {worker, life, status};
+  struct nursery_report report = {worker, life, status, starved};
   while (send(nursery->socket, &report, sizeof report, MSG_NOSIGNAL) < 0)
     if (errno != EINTR) _exit(1); /* nobody is there to hear it */
   __atomic_fetch_add(&nursery->page[REPORTS], 1, __ATOMIC_SEQ_CST);
@@ -97,10 +100,10 @@ static void start(struct helper *helper, const struct order *order, int slot_fil
   close(slot_file);
   if (pid < 0) {
     fprintf(stderr, "parlua: cannot fork a worker: %s\n", strerror(errno));
-    tell(helper, order->worker, order->life, 1 << 8);
+    tell(helper, order->worker, order->life, 1 << 8, false);
     return;
   }
-  helper->children[order->worker] = (struct child){pid, order->life};
+  helper->children[order->worker] = (struct child){pid, order->life, false};
 }
 
 /* Takes one order; false when the other side is gone. */
@@ -120,7 +123,9 @@ static bool obey(struct helper *helper)
     start(helper, &order, slot_file);
   } else if (order.kind == ORDER_KILL && order.worker < helper->count) {
     struct child *child = &helper->children[order.worker];
-    if (child->pid && child->life == order.life) kill(child->pid, SIGKILL);
+    if (!child->pid || child->life != order.life) return true;
+    child->killed = true;
+    kill(child->pid, SIGKILL);
   }
   return true;
 }
@@ -136,7 +141,7 @@ static void reap(struct helper *helper)
       struct child *child = &helper->children[w];
       if (child->pid != pid) continue;
       child->pid = 0;
-      tell(helper, w, child->life, status);
+      tell(helper, w, child->life, status, !child->killed && oom_was_it(status, &helper->oom_kills));
       break;
     }
   }
@@ -150,7 +155,8 @@ static _Noreturn void run_helper(struct nursery *nursery, pid_t parent)
   if (getppid() != parent) _exit(1);
   prctl(PR_SET_NAME, "parlua-helper");
   cluster_forget_launch();
-  worker_process_prepare(0); /* signals of the terminal and the batch system: what follows is decided elsewhere */
+  worker_set_signals(); /* those of the terminal and the batch system: what follows is decided elsewhere */
+  helper.oom_kills = oom_kills();
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
   signal(SIGCHLD, SIG_DFL);

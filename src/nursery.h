@@ -20,6 +20,7 @@ struct nursery {
 struct nursery_report {
   uint32_t worker, life; /* as given to nursery_start */
   int32_t status;        /* as from wait(2) */
+  uint32_t starved;      /* the kernel has ended it for lack of memory */
 };
 
 /* Forks the helper. Returns 0 or an errno. */

@@ -76,7 +76,7 @@ struct slot {
   volatile double inner;   /* where a task of dispatch is a block of tasks: the one that the worker is in; else 0 */
   uint32_t blocked;        /* the worker waits for room to put results: not its task's fault */
   uint32_t asleep;         /* the worker sleeps on `bell` */
-  uint32_t starved;        /* the worker ends because memory ran out */
+  uint32_t starved;        /* the worker ends, or was ended, because memory ran out */
   uint32_t pad1[7];
   /* the coordinator's line */
   volatile double limit[CHANNEL_BLOCKS]; /* last task that may still be begun, by place in the channel */

@@ -14,6 +14,7 @@
 
 #include "buffer.h"
 #include "codec.h"
+#include "oom.h"
 #include "output.h"
 #include "state.h"
 
@@ -428,7 +429,7 @@ static void ignore_signal(int number)
 
 /* A terminal's Ctrl-C and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows. Handlers, not
  * SIG_IGN, so that programs that tasks start are not made deaf. */
-static void set_signals(void)
+void worker_set_signals(void)
 {
   struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
@@ -452,7 +453,8 @@ static void limit_memory(uint64_t bytes)
 
 void worker_process_prepare(uint64_t memory)
 {
-  set_signals();
+  worker_set_signals();
+  oom_volunteer();
   if (memory) limit_memory(memory);
 }
 

@@ -11,8 +11,11 @@
  * worker's own Lua code failed: then a message is on the stack. */
 int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int job);
 
-/* The life of a worker that is a process of its own. First its signals and, when `memory` is not 0, the bytes that it may take
- * beyond what it has; then its work, as worker_main, up to the end of the process. */
+/* Lets this process pass over the signals of a terminal and of a batch system. */
+void worker_set_signals(void);
+/* The life of a worker that is a process of its own. First its signals, its place before the kernel's out-of-memory killer and,
+ * when `memory` is not 0, the bytes that it may take beyond what it has; then its work, as worker_main, up to the end of the
+ * process. */
 void worker_process_prepare(uint64_t memory);
 _Noreturn void worker_process_run(lua_State *L, struct slot *slot, const struct bell *bell, int job);
 

@@ -395,7 +395,10 @@ end
 local causes = {
   [C.LOST_TIMEOUT] = function(run) return "timeout", ("the task took more than %g s"):format(run.options.timeout) end,
   [C.LOST_CANCELLED] = function() return "cancelled", "the run was cancelled" end,
-  [C.LOST_MEMORY] = function() return "memory", "not enough memory" end,
+  [C.LOST_MEMORY] = function(_, status)
+    if status == 9 then return "memory", "the kernel ended the worker, as memory ran out" end -- SIGKILL
+    return "memory", "not enough memory"
+  end,
   [C.LOST_CRASH] = function(_, status) return "crash", failure.status_text(status) end,
 }
 
