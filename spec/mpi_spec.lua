@@ -220,6 +220,32 @@ describe("under mpirun", function()
     end)
   end)
 
+  it("SIGKILL to rank 0 leaves nothing behind", function()
+    helper.with_directory(function(directory)
+      local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local file = io.open("pid", "w")
+        file:write(require("parlua.host").pid(), "\n")
+        file:close()
+        parlua.each(function(x)
+          io.open("began" .. x, "w"):close()
+          while true do end
+        end, parlua.range(2), { chunk = 1 })
+      ]])
+      helper.run(([[
+        %s=1 %s %s --workers 1 script.lua > out 2> err & pid=$!
+        until [ -e began1 ] && [ -e began2 ]; do sleep 0.05; done
+        kill -KILL $(cat pid); wait $pid
+      ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua)), { directory = directory })
+      for _ = 1, 1000 do
+        if #processes_with(mark) == 0 then break end
+        os.execute("sleep 0.01")
+      end
+      assert.same({}, processes_with(mark))
+    end)
+  end)
+
   it("engine-independent specs pass on it", function()
     local specs = "spec/map_spec.lua spec/failures_spec.lua spec/sources_spec.lua spec/each_spec.lua spec/imap_spec.lua "
       .. "spec/reduce_spec.lua spec/property_spec.lua spec/random_spec.lua"

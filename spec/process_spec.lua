@@ -319,6 +319,20 @@ describe("the process engine", function()
     end)
   end)
 
+  it("ends the programs that a task runs together with the task", function()
+    helper.with_directory(function(directory)
+      local failures = parlua.each(function(i)
+        os.execute(("sh -c 'echo $$ >%s/%d.new; mv %s/%d.new %s/%d; while :; do sleep 0.1; done'; true"):format(directory, i,
+          directory, i, directory, i))
+      end, { 1, 2 }, with { timeout = 0.5 })
+      assert.equal(2, #failures)
+      for i = 1, 2 do
+        local pid = tonumber(helper.read(directory .. "/" .. i))
+        wait_for("the program's end", function() return not is_alive(pid) end)
+      end
+    end)
+  end)
+
   describe("leaves no process behind", function()
     --- All of this process's children are gone: a run waits for its own.
     local function no_children() assert.same({}, children_of(ffi.C.getpid())) end

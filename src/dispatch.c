@@ -83,7 +83,7 @@ struct dispatch {
   struct work *again_head, **again_tail; /* to be handed out before anything new */
   struct payload *staged, *spare, *reported;
   struct lane *reporting;
-  double last_tick, last_sample, cancelled_at;
+  double last_tick, last_sample, cancelled_at, continued_at;
   int cancelled, can_cut, idle_deaths, asked;
   int shortened; /* tasks behind `total` were given up, though they may run */
   int trouble;   /* errno of the last start that failed */
@@ -785,6 +785,7 @@ static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause)
 static bool sample(struct dispatch *d, struct event *event, double now)
 {
   double limit = d->options.timeout;
+  if (signals_continue()) d->continued_at = now; /* Ctrl-Z, fg: the workers stood still too, so each task is given its time anew */
   for (uint32_t i = 0; i < d->lanes_count; i++) {
     uint32_t w = (d->turn + i) % d->lanes_count;
     struct lane *lane = &d->lanes[w];
@@ -797,7 +798,7 @@ static bool sample(struct dispatch *d, struct event *event, double now)
       lane->since = now;
       if (current != 0 && inner == 0 && current == lane->works[0]->first && slot_started(slot) > now - 3600)
         lane->since = slot_started(slot);
-    } else if (limit > 0 && now - lane->since > limit + (is_distant(d, w) ? d->engine->sample : 0)) {
+    } else if (limit > 0 && now - fmax(lane->since, d->continued_at) > limit + (is_distant(d, w) ? d->engine->sample : 0)) {
       lane_end(d, w, LOST_TIMEOUT);
       continue;
     }

@@ -29,7 +29,7 @@ struct engine_ops {
   int (*start)(struct engine *engine, uint32_t w, lua_State *L, int job);
   /* Ends worker `w` at once (CAN_KILL) or gives it up (CAN_ABANDON). Returns 0, or an errno when it can't be done. */
   int (*kill)(struct engine *engine, uint32_t w);
-  /* Has worker `w` ended? Then *status is as from wait(2). */
+  /* Has worker `w` ended? Then *status is as from wait(2), or -1 where that is not known. */
   bool (*ended)(struct engine *engine, uint32_t w, int *status);
   /* Waits for worker `w`, which was told to stop; ends it after `seconds`. */
   void (*join)(struct engine *engine, uint32_t w, double seconds);

@@ -506,6 +506,7 @@ static void serve(void)
   int rank;
   signal(SIGINT, SIG_IGN); /* rank 0 decides what follows */
   signal(SIGTERM, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
   mpi.moved = clock_seconds();
   mpi.sample = 0.05;
   while (!mpi.ending) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "family.h"
 #include "oom.h"
 #include "worker.h"
 
@@ -55,7 +56,7 @@ static int process_kill(struct engine *engine, uint32_t w)
 {
   struct process *process = engine_own(engine, w);
   process->killed = true;
-  return kill(process->pid, SIGKILL) < 0 ? errno : 0;
+  return family_kill(process->pid);
 }
 
 static bool process_ended(struct engine *engine, uint32_t w, int *status)
@@ -66,7 +67,7 @@ static bool process_ended(struct engine *engine, uint32_t w, int *status)
   do pid = waitpid(process->pid, status, WNOHANG);
   while (pid < 0 && errno == EINTR);
   if (pid == 0) return false;
-  if (pid < 0) *status = 0; /* somebody else waited for it (SIGCHLD ignored): it is gone all the same */
+  if (pid < 0) *status = -1; /* somebody else waited for it (SIGCHLD ignored): it is gone, however it ended */
   if (!process->killed && oom_was_it(*status, &engine->oom_kills)) engine->slots[w]->starved = 1;
   if (process->fd >= 0) {
     hub_unwatch(&engine->hub, process->fd);

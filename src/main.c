@@ -31,6 +31,7 @@ enum exit_status {
   EXIT_RETURNED = 0, /* the script ended; all tasks of a job returned */
   EXIT_FAILED = 1,   /* an uncaught error, or some tasks failed */
   EXIT_WRONG = 2,    /* the command or the script is wrong: nothing was run */
+  EXIT_HUNG_UP = 129,
   EXIT_INTERRUPTED = 130,
   EXIT_TERMINATED = 143,
 };
@@ -459,7 +460,7 @@ static void set_modules(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* The exit status of a program in which a run was interrupted, and not by a prompt's user who went on: 130 or 143. */
+/* The exit status of a program in which a run was interrupted, and not by a prompt's user who went on: 129, 130 or 143. */
 static int interrupted_status(lua_State *L, int status)
 {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
@@ -469,7 +470,7 @@ static int interrupted_status(lua_State *L, int status)
   lua_call(L, 0, 1);
   const char *signal = lua_tostring(L, -1);
   if (!signal) return status;
-  return strcmp(signal, "SIGTERM") == 0 ? EXIT_TERMINATED : EXIT_INTERRUPTED;
+  return strcmp(signal, "SIGTERM") == 0 ? EXIT_TERMINATED : strcmp(signal, "SIGHUP") == 0 ? EXIT_HUNG_UP : EXIT_INTERRUPTED;
 }
 
 /* All of the command, called protected. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "family.h"
 #include "oom.h"
 #include "state.h"
 #include "worker.h"
@@ -125,7 +126,7 @@ static bool obey(struct helper *helper)
     struct child *child = &helper->children[order.worker];
     if (!child->pid || child->life != order.life) return true;
     child->killed = true;
-    kill(child->pid, SIGKILL);
+    family_kill(child->pid);
   }
   return true;
 }
@@ -170,7 +171,7 @@ static _Noreturn void run_helper(struct nursery *nursery, pid_t parent)
     if (polled[0].revents && !obey(&helper)) break;
   }
   for (uint32_t w = 0; w < helper.count; w++)
-    if (helper.children[w].pid) kill(helper.children[w].pid, SIGKILL);
+    if (helper.children[w].pid) family_kill(helper.children[w].pid);
   while (waitpid(-1, NULL, 0) > 0) continue;
   _exit(0);
 }

@@ -97,7 +97,7 @@ enum event_kind {
   EVENT_LOST,     /* worker ended: task `first` is its failure (0: no task was to blame), `status` and `cause` tell why */
   EVENT_TEXT,     /* `bytes`, `length`: what tasks printed on `stream` (1 or 2), cut anywhere */
   EVENT_TICK,     /* a tenth of a second or more has passed since the last */
-  EVENT_SIGNAL,   /* `status`: SIGINT, SIGTERM */
+  EVENT_SIGNAL,   /* `status`: SIGINT, SIGTERM, SIGHUP */
   EVENT_TROUBLE   /* `status`: errno; no worker can be started */
 };
 

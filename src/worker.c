@@ -427,14 +427,18 @@ static void ignore_signal(int number)
   (void)number;
 }
 
-/* A terminal's Ctrl-C and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows. Handlers, not
- * SIG_IGN, so that programs that tasks start are not made deaf. */
+/* A terminal's Ctrl-C or end and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows.
+ * Handlers, not SIG_IGN, so that programs that tasks start are not made deaf; but what is ignored, as under nohup, stays so for
+ * them. */
 void worker_set_signals(void)
 {
   struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction before;
+    if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);
+  }
   signal(SIGPIPE, SIG_DFL);
 }
 

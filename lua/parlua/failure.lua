@@ -120,8 +120,9 @@ local signal_names = {
 }
 
 --- What a wait status tells, in words.
----@param status integer as from wait(2)
+---@param status integer as from wait(2); -1: not known
 function M.status_text(status)
+  if status == -1 then return "the worker ended; how is not known, as the script waits for all children itself or ignores SIGCHLD" end
   local signal = status % 128
   if signal == 0 then return ("the worker exited with status %d"):format(math.floor(status / 256) % 256) end
   local name = signal_names[signal] or "signal " .. signal

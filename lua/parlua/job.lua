@@ -60,7 +60,7 @@ local C = ffi.C
 
 local M = {}
 
-local EXIT = { returned = 0, failed = 1, wrong = 2, SIGINT = 130, SIGPIPE = 141, SIGTERM = 143 }
+local EXIT = { returned = 0, failed = 1, wrong = 2, SIGHUP = 129, SIGINT = 130, SIGPIPE = 141, SIGTERM = 143 }
 
 local STDOUT_FD = 1
 local EINTR, EAGAIN, EPIPE = 4, 11, 32

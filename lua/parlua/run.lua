@@ -132,7 +132,7 @@ end
 ---@field seconds number
 ---@field engine string
 ---@field workers integer
----@field interrupted? string "SIGINT" or "SIGTERM"
+---@field interrupted? string "SIGINT", "SIGTERM" or "SIGHUP"
 
 local Run = {}
 Run.__index = Run
@@ -411,7 +411,7 @@ function Run:lost(event)
   if not retried and self.on_lost then self.on_lost(self, event.first) end
 end
 
-local signal_names = { [2] = "SIGINT", [15] = "SIGTERM" }
+local signal_names = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM" }
 
 --- Waits for one event and handles it. Returns false when the run is over.
 function Run:step(wait)
