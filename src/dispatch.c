@@ -70,6 +70,12 @@ struct lane {
   double seen_inner;  /* likewise, in a block of tasks */
 };
 
+/* What becomes of a worker. */
+enum dying {
+  ENDING = 1, /* it was told to end (or given up), and that is waited for */
+  ENDED       /* nothing stands behind its slot any more */
+};
+
 enum delivered { NOTHING, CLOSED_BLOCK, WHOLE_BLOCK };
 
 struct dispatch {
@@ -284,7 +290,10 @@ void dispatch_close(struct dispatch *d)
 {
   struct engine *engine = d->engine;
   double deadline = clock_seconds() + cancel_grace;
-  for (uint32_t w = 0; w < d->lanes_count; w++) lane_stop_tasks(d, w);
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    if (d->lanes[w].dying == ENDED) engine->alive[w] = false; /* it was not yet buried */
+    lane_stop_tasks(d, w);
+  }
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     if (!engine->alive[w]) continue;
     if (engine->ops->flags & CAN_KILL) {
@@ -300,7 +309,7 @@ void dispatch_close(struct dispatch *d)
       if (!engine->alive[w]) continue;
       lane_drain(d, w);
       if (d->lanes[w].count == 0 && !d->lanes[w].dying) continue;
-      if (d->lanes[w].dying < 2) engine->ops->join(engine, w, 0);
+      if (d->lanes[w].dying < ENDED) engine->ops->join(engine, w, 0);
       engine->alive[w] = false;
     }
   }
@@ -740,14 +749,14 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   struct lane *lane = &d->lanes[w];
   struct engine *engine = d->engine;
   bool kills = engine->ops->flags & CAN_KILL;
-  if (kills && lane->dying == 1) {
+  if (kills && lane->dying == ENDING) {
     if (!engine->ops->ended(engine, w, &lane->status)) return false;
-    lane->dying = 2;
+    lane->dying = ENDED;
     if (slot_has_text(engine->slots[w])) return false; /* its last words first */
   }
   if (lane_results(d, w, event, L, job)) return true;
   if (lane_partial(d, w, event)) return true;
-  if (!kills) {
+  if (!kills && lane->dying == ENDING) {
     struct slot *slot = engine->slots[w];
     if (lane->cause != LOST_CANCELLED &&
         (slot_current(slot) != lane->seen || slot->inner != lane->seen_inner)) { /* it came back after all */
@@ -777,7 +786,7 @@ static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause)
   struct lane *lane = &d->lanes[w];
   if (lane->dying) return;
   lane->cause = cause;
-  lane->dying = 1;
+  lane->dying = ENDING;
   if (d->engine->ops->flags & CAN_KILL) d->engine->ops->kill(d->engine, w);
 }
 
@@ -946,7 +955,7 @@ static bool something(struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
-    if (d->lanes[w].dying == 1 && (d->engine->ops->flags & CAN_KILL)) continue; /* its end is waited for first */
+    if (d->lanes[w].dying == ENDING && (d->engine->ops->flags & CAN_KILL)) continue; /* its end is waited for first */
     if (slot_results(slot) || slot_has_text(slot)) return true;
     if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete && channel_filled(&slot->in) < CHANNEL_BLOCKS)
       return true;
@@ -960,7 +969,7 @@ static void note_ended(struct dispatch *d, const uint32_t *ended, int n)
   for (int i = 0; i < n; i++) {
     uint32_t w = ended[i];
     if (w >= d->lanes_count || !d->engine->alive[w] || d->lanes[w].dying) continue;
-    if (d->engine->ops->ended(d->engine, w, &d->lanes[w].status)) d->lanes[w].dying = 2;
+    if (d->engine->ops->ended(d->engine, w, &d->lanes[w].status)) d->lanes[w].dying = ENDED;
   }
 }
 
@@ -969,8 +978,8 @@ static void ask_ended(struct dispatch *d)
 {
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct lane *lane = &d->lanes[w];
-    if (!d->engine->alive[w] || lane->dying || !(d->engine->ops->flags & CAN_KILL)) continue;
-    if (d->engine->ops->ended(d->engine, w, &lane->status)) lane->dying = 2;
+    if (!d->engine->alive[w] || lane->dying) continue;
+    if (d->engine->ops->ended(d->engine, w, &lane->status)) lane->dying = ENDED;
   }
 }
 

@@ -39,6 +39,7 @@ enum {
 static const struct {
   double idle, nap;
 } naps[] = {{40e-6, 0}, {2e-3, 50e-6}, {20e-3, 200e-6}, {INFINITY, 1e-3}};
+static const double helper_seconds = 0.05;    /* how often the helper's life is looked at */
 static const double large_open_seconds = 0.5; /* unfinished blocks beyond SMALL_OPEN are sent so rarely */
 
 enum note_kind {
@@ -134,6 +135,8 @@ static struct {
   double sample_told;
   int byes;
   bool ending, interrupted;
+  bool helper_lost;
+  double helper_seen; /* when it was last looked at */
   _Alignas(16) char inbox[sizeof(struct note) + BLOCK_BYTES];
 } mpi;
 
@@ -475,6 +478,18 @@ static void forward(void)
   }
 }
 
+/* Is the helper gone, whom somebody has killed? Its workers are killed with it, and nobody reports them. Looked at now and then;
+ * told once. */
+static bool helper_is_lost(void)
+{
+  double now = clock_seconds();
+  if (mpi.helper_lost || now - mpi.helper_seen < helper_seconds) return false;
+  mpi.helper_seen = now;
+  mpi.helper_lost = !nursery_alive(&mpi.nursery);
+  if (mpi.helper_lost) fprintf(stderr, "parlua: rank %d has lost its helper: it can start no more workers\n", mpi.rank);
+  return mpi.helper_lost;
+}
+
 static void take_reports(void)
 {
   struct nursery_report report;
@@ -485,6 +500,11 @@ static void take_reports(void)
     seat->status = report.status;
     if (report.starved) seat->slot->starved = 1;
     mpi.moved = clock_seconds();
+  }
+  if (!helper_is_lost()) return;
+  for (uint32_t i = 0; i < mpi.seats_count; i++) {
+    mpi.seats[i].ended = mpi.seats[i].alive;
+    mpi.seats[i].status = SIGKILL;
   }
 }
 
@@ -703,12 +723,21 @@ static void take_note(int rank, size_t bytes)
 static void take_own_reports(void)
 {
   struct nursery_report report;
+  struct ticket *ticket;
   while (nursery_next(&mpi.nursery, &report)) {
-    struct ticket *ticket = report.worker < mpi.tickets_count[0] ? &mpi.tickets[0][report.worker] : NULL;
+    ticket = report.worker < mpi.tickets_count[0] ? &mpi.tickets[0][report.worker] : NULL;
     if (!ticket || !ticket->engine || ticket->life != report.life) continue;
     member(ticket->engine, ticket->w)->ended = true;
     member(ticket->engine, ticket->w)->status = report.status;
     if (report.starved) ticket->engine->slots[ticket->w]->starved = 1;
+    ticket->engine->news = true;
+  }
+  if (!helper_is_lost()) return;
+  for (uint32_t s = 0; s < mpi.tickets_count[0]; s++) {
+    ticket = &mpi.tickets[0][s];
+    if (!ticket->engine) continue;
+    member(ticket->engine, ticket->w)->ended = true;
+    member(ticket->engine, ticket->w)->status = SIGKILL;
     ticket->engine->news = true;
   }
 }

@@ -26,22 +26,25 @@ static int process_open(struct engine *engine)
   return hub_open(&engine->hub, NULL);
 }
 
-static void run_child(struct engine *engine, uint32_t w, lua_State *L, int job)
+static void run_child(struct engine *engine, uint32_t w, lua_State *L)
 {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != engine->owner) _exit(1);
   worker_process_prepare(engine->memory);
   lua_gc(L, LUA_GCRESTART, -1); /* no collection before the heap has doubled: marking what was inherited copies its pages */
-  worker_process_run(L, engine->slots[w], &engine->hub.bell, job);
+  worker_process_run(L, engine->slots[w], &engine->hub.bell);
 }
 
 static int process_start(struct engine *engine, uint32_t w, lua_State *L, int job)
 {
   struct process *process = engine_own(engine, w);
   fflush(NULL);
+  worker_keep_job(L, job);
   pid_t pid = fork();
-  if (pid < 0) return errno;
-  if (pid == 0) run_child(engine, w, L, job);
+  int error = errno;
+  if (pid == 0) run_child(engine, w, L);
+  worker_keep_job(L, 0);
+  if (pid < 0) return error;
   process->pid = pid;
   process->killed = false;
   process->fd = (int)syscall(SYS_pidfd_open, pid, 0);

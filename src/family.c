@@ -43,5 +43,5 @@ static void kill_children(pid_t pid, int depth)
 
 int family_kill(pid_t pid)
 {
-  return kill_with_children(pid, 0);
+  return pid > 0 ? kill_with_children(pid, 0) : ESRCH; /* 0 would be all of our own group */
 }

@@ -219,6 +219,15 @@ static int run_cancel(lua_State *L)
   return 0;
 }
 
+/* call(f, ...) -> as pcall does; but f can't yield through it. */
+static int host_call(lua_State *L)
+{
+  int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  lua_pushboolean(L, status == 0);
+  lua_insert(L, 1);
+  return lua_gettop(L);
+}
+
 /* run(engine, job, total, chunk, timeout, workers, brief) -> run, pointer to its events: job is the job's table (engines that
  * inherit) or its codec bytes. */
 static int host_run_open(lua_State *L)
@@ -389,6 +398,7 @@ int luaopen_parlua_host(lua_State *L)
   static const luaL_Reg functions[] = {
       {"engine", host_engine_open},
       {"run", host_run_open},
+      {"call", host_call},
       {"value", worker_value},
       {"now", host_now},
       {"cores", host_cores},

@@ -74,7 +74,7 @@ static _Noreturn void run_worker(struct helper *helper, int slot_file, uint64_t 
     fprintf(stderr, "parlua: worker %u: not enough memory for a Lua state\n", (unsigned)slot->id);
     _exit(1);
   }
-  worker_process_run(L, slot, &bell, 0);
+  worker_process_run(L, slot, &bell);
 }
 
 static bool room_for(struct helper *helper, uint32_t worker)
@@ -240,6 +240,12 @@ bool nursery_next(struct nursery *nursery, struct nursery_report *report)
   if (recv(nursery->socket, report, sizeof *report, MSG_DONTWAIT) != sizeof *report) return false;
   nursery->taken++;
   return true;
+}
+
+bool nursery_alive(const struct nursery *nursery)
+{
+  char byte;
+  return recv(nursery->socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK) != 0;
 }
 
 void nursery_close(struct nursery *nursery)

@@ -129,7 +129,7 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.values = {}
   local cell = self.open_signals and C.signals_watch(self.limit)
   local before = task.enter(self.index_cell, 1, self.job.key)
-  local ok, message = pcall(self.runner, chunk, self.limit)
+  local ok, message = host.call(self.runner, chunk, self.limit) -- through C: a task can't yield to whoever called the script's function
   task.leave(before)
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
