@@ -246,6 +246,12 @@ describe("under mpirun", function()
     end)
   end)
 
+  it("specs of tasks that misbehave pass on it, each started by mpirun", function()
+    local result = helper.run("busted -o plainTerminal --lua=" .. helper.quote(helper.parlua) .. " spec/hostile_spec.lua spec/memory_spec.lua",
+      { env = { SPEC_ENGINES = "mpi" } })
+    assert.truthy(result.stdout:find("%d+ successes / 0 failures / 0 errors / 0 pending"), result.stdout .. result.stderr)
+  end)
+
   it("engine-independent specs pass on it", function()
     local specs = "spec/map_spec.lua spec/failures_spec.lua spec/sources_spec.lua spec/each_spec.lua spec/imap_spec.lua "
       .. "spec/reduce_spec.lua spec/property_spec.lua spec/random_spec.lua"

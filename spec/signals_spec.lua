@@ -321,6 +321,23 @@ describe("a signal", function()
     assert.equal(130, result.status)
   end)
 
+  it("that a task sends to the coordinator ends the run as any other would", function()
+    local result = run_with_signals("process", {}, [[
+      local ffi = require "ffi"
+      ffi.cdef "int kill(int, int); int getppid(void);"
+      local results, _, summary = parlua.map(function(i)
+        if i == 500 then
+          ffi.C.kill(ffi.C.getppid(), 15)
+          while true do end
+        end
+        return i
+      end, parlua.range(1000), { workers = 1, chunk = 10 })
+      print(results[1], results[490], summary.interrupted)
+    ]])
+    assert.equal("1\t490\tSIGTERM\n", result.stdout, result.stderr)
+    assert.equal(143, result.status)
+  end)
+
   it("that is ignored, as under nohup, stays ignored, by programs that tasks run too", function()
     helper.write(directory .. "/script.lua", [[
       local ffi, parlua = require "ffi", require "parlua"
