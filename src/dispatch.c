@@ -30,7 +30,7 @@ static const uint32_t brief_events = 4;
 
 enum {
   LANE_DEPTH = 2,         /* chunks at a worker: one that runs, one queued */
-  MOST_IDLE_DEATHS = 5,   /* workers that died in a row with no task to blame before the run is given up */
+  MOST_STILLBORN = 3,     /* of one place, one after another, before it has given anything: then it is left empty */
   LARGEST_CHUNK = 1 << 30 /* tasks */
 };
 
@@ -68,6 +68,7 @@ struct lane {
   int status;
   double seen, since; /* sampled task, and when it was first seen */
   double seen_inner;  /* likewise, in a block of tasks */
+  int stillborn;      /* workers in a row that ended before they gave anything */
 };
 
 /* What becomes of a worker. */
@@ -90,9 +91,10 @@ struct dispatch {
   struct payload *staged, *spare, *reported;
   struct lane *reporting;
   double last_tick, last_sample, cancelled_at, continued_at;
-  int cancelled, can_cut, idle_deaths, asked;
+  int cancelled, can_cut, asked;
   int shortened; /* tasks behind `total` were given up, though they may run */
   int trouble;   /* errno of the last start that failed */
+  int lacking;   /* likewise, for dispatch_lacking */
   uint32_t events;
   bool catches_signals;
   char text[TEXT_BYTES];
@@ -392,7 +394,7 @@ static bool lane_ready(struct dispatch *d, uint32_t w, lua_State *L, int job)
   if (engine->alive[w]) return true;
   int error = engine_start(engine, w, L, job);
   if (error) {
-    d->trouble = error;
+    d->trouble = d->lacking = error;
     lane->dead = 1;
     return false;
   }
@@ -453,6 +455,7 @@ static bool feed(struct dispatch *d, struct event *event, lua_State *L, int job)
 }
 
 static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause);
+static bool any_usable(const struct dispatch *d);
 
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes)
 {
@@ -620,7 +623,7 @@ static void report(struct dispatch *d, struct lane *lane, struct event *event, s
   if (d->reported) d->reported->users++;
   event->payload = d->reported ? &d->reported->block : NULL;
   d->reporting = lane;
-  d->idle_deaths = 0;
+  lane->stillborn = 0;
 }
 
 /* Adds a piece to the lane's large block; true when it is whole. */
@@ -731,15 +734,14 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     for (int i = 0; i < lane->count; i++)
       again(d, lane->works[i]->reached + 1, lane->works[i]->last, lane->works[i], lane->works[i]->attempt, 0);
   }
-  if (event->first > 0 || lane->cause)
-    d->idle_deaths = 0;
-  else
-    d->idle_deaths++;
   d->engine->alive[w] = false;
+  int stillborn = event->first > 0 || lane->cause ? 0 : lane->stillborn + 1;
   lane_clear(d, lane);
-  if (d->idle_deaths >= MOST_IDLE_DEATHS) {
-    d->trouble = ECHILD;
+  lane->stillborn = stillborn;
+  if (stillborn >= MOST_STILLBORN) {
     lane->dead = 1;
+    d->lacking = ECHILD;
+    if (!any_usable(d)) d->trouble = ECHILD;
   }
 }
 
@@ -1062,6 +1064,14 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
     if (pause > due && hungriest(d) >= 0) pause = due;
     rest(d, pause > 0 ? pause : 1e-4);
   }
+}
+
+uint32_t dispatch_lacking(const struct dispatch *d, int *error)
+{
+  uint32_t count = 0;
+  for (uint32_t w = 0; w < d->lanes_count; w++) count += d->lanes[w].dead != 0;
+  *error = d->lacking;
+  return count;
 }
 
 void dispatch_cancel(struct dispatch *d)

@@ -41,6 +41,9 @@ void dispatch_shorten(struct dispatch *d, double last);
 void dispatch_ceiling(struct dispatch *d, double last);
 /* Ends the worker that is in `task` (CAN_KILL): an EVENT_LOST follows. False: none is, or it can't be ended. */
 bool dispatch_abort(struct dispatch *d, double task);
+/* How many workers the run goes on without, as they could not be started; *error: why, an errno (ECHILD: they end as soon as they
+ * begin). */
+uint32_t dispatch_lacking(const struct dispatch *d, int *error);
 /* Nothing more is handed out; what runs is ended (CAN_KILL) or left to end within a short grace and then given up. Go on with
  * dispatch_next until EVENT_DONE. */
 void dispatch_cancel(struct dispatch *d);

@@ -58,6 +58,7 @@ struct engine {
   uint32_t *abandoned; /* how many workers given up have not ended; they share it, so it may outlive the engine */
   uint32_t jobs;       /* jobs numbered so far */
   uint64_t oom_kills;  /* see oom.h: as counted when that was last asked */
+  int most_files;      /* descriptors up to this number are for workers */
   double sample;       /* how often, in seconds, the cells of distant workers are to be looked at */
   bool news;           /* a worker has ended since this was cleared */
   bool *distant;       /* the slot only mirrors the worker's own: cells lag behind, what was sent can't be taken back; NULL: none */
@@ -80,6 +81,9 @@ void engine_close(struct engine *engine);
 int engine_start(struct engine *engine, uint32_t w, lua_State *L, int job);
 /* Tells all living workers to stop and waits. */
 void engine_stop(struct engine *engine, double seconds);
+/* Descriptors for `count` workers are needed: raises the limit for open files if that is too low for them and the script, as far as
+ * it may. Returns how many there may be at most, some left for the script. */
+int engine_want_files(uint32_t count);
 /* An engine's own memory for worker `w`. */
 void *engine_own(struct engine *engine, uint32_t w);
 #endif

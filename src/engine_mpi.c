@@ -609,6 +609,7 @@ static int mpi_open(struct engine *engine)
   uint32_t w = 0;
   int error = hub_open(&engine->hub, &mpi.nursery.bell);
   if (error) return error;
+  engine_want_files(engine->workers);
   engine->distant = calloc(engine->workers, sizeof *engine->distant);
   if (!engine->distant) error = ENOMEM;
   for (int r = 0; !error && r < mpi.count; r++) {

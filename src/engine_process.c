@@ -23,6 +23,7 @@ struct process {
 static int process_open(struct engine *engine)
 {
   engine->oom_kills = oom_kills();
+  engine->most_files = engine_want_files(engine->workers);
   return hub_open(&engine->hub, NULL);
 }
 
@@ -48,7 +49,7 @@ static int process_start(struct engine *engine, uint32_t w, lua_State *L, int jo
   process->pid = pid;
   process->killed = false;
   process->fd = (int)syscall(SYS_pidfd_open, pid, 0);
-  if (process->fd >= 0 && hub_watch(&engine->hub, process->fd, w) != 0) {
+  if (process->fd > engine->most_files || (process->fd >= 0 && hub_watch(&engine->hub, process->fd, w) != 0)) {
     close(process->fd);
     process->fd = -1;
   }

@@ -136,13 +136,19 @@ static int run_close(lua_State *L)
 {
   struct host_run *run = luaL_checkudata(L, 1, run_meta);
   bool own = run->dispatch && run->engine->engine.owner == getpid();
+  uint32_t lacking = 0;
+  int error = 0;
   if (own) {
+    lacking = dispatch_lacking(run->dispatch, &error);
     dispatch_close(run->dispatch);
     run->engine->engine.busy = 0;
   }
   run->dispatch = NULL;
   lua_pushboolean(L, own);
-  return 1;
+  if (lacking == 0) return 1;
+  lua_pushnumber(L, lacking);
+  lua_pushnumber(L, error);
+  return 3;
 }
 
 /* next([seconds]) -> kind of the event; its fields are behind the pointer that host.run gave. */

@@ -413,6 +413,29 @@ end
 
 local signal_names = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM" }
 
+--- What limits workers, by errno.
+local limits = {
+  [11] = "more processes or threads are not allowed: see ulimit -u, and the limits of the cgroup and the batch system", -- EAGAIN
+  [12] = "there is not enough memory: see ulimit -v",                                                              -- ENOMEM
+  [23] = "the machine has no more descriptors for files",                                                          -- ENFILE
+  [24] = "more files may not be open: see ulimit -n",                                                              -- EMFILE
+  [10] = "they end as soon as they begin",                                                                         -- ECHILD
+}
+
+local function why_lacking(errno) return limits[errno] or host.strerror(errno) end
+
+local told = {} -- by message: what was said once is not said at every call
+
+--- Workers could not be started, and the run went on without them.
+function Run:tell_lacking(lacking, errno)
+  if self.broken_engine then return end
+  local message = ("parlua: only %d of %d workers of the %s engine could be started: %s"):format(self.workers - lacking, self.workers,
+    self.engine_name, why_lacking(errno))
+  if not told[message] then report.print("stderr", message .. "\n") end
+  told[message] = true
+  self.workers = self.workers - lacking
+end
+
 --- Waits for one event and handles it. Returns false when the run is over.
 function Run:step(wait)
   local kind = self.driver:next(wait)
@@ -434,8 +457,9 @@ function Run:step(wait)
     interrupted = self.signal
     self:cancel()
   elseif kind == TROUBLE then
+    self.broken_engine = true
     self:close()
-    local why = event.status == 10 and "they end as soon as they begin" or host.strerror(event.status)
+    local why = why_lacking(event.status)
     if event.status == 16 then -- EBUSY
       why = "too many tasks are over their time limit and cannot be stopped in threads; use " .. engines_that_can(CAN_KILL)
     end
@@ -457,7 +481,9 @@ function Run:close()
   if self.closed then return end
   self.closed = true
   self.seconds = host.now() - self.began
-  if not self.driver:close() then return end
+  local is_own, lacking, errno = self.driver:close()
+  if not is_own then return end
+  if lacking then self:tell_lacking(lacking, errno) end
   if self.output then self.output:close() end
   if self.report then self.report:finish(self:summary()) end
   if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key, self.engines) end
