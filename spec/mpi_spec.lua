@@ -254,7 +254,7 @@ describe("under mpirun", function()
 
   it("engine-independent specs pass on it", function()
     local specs = "spec/map_spec.lua spec/failures_spec.lua spec/sources_spec.lua spec/each_spec.lua spec/imap_spec.lua "
-      .. "spec/reduce_spec.lua spec/property_spec.lua spec/random_spec.lua"
+      .. "spec/reduce_spec.lua spec/property_spec.lua spec/random_spec.lua spec/halts_spec.lua"
     local result = helper.run(helper.mpirun(3) .. " busted -o plainTerminal --lua=" .. helper.quote(helper.parlua) .. " " .. specs,
       { env = { SPEC_ENGINES = "mpi" } })
     assert.truthy(result.stdout:find("%d+ successes / 0 failures / 0 errors / 0 pending"), result.stdout .. result.stderr)

@@ -302,6 +302,18 @@ describe("a signal", function()
     end
   end)
 
+  it("does not stop a task of the serial engine that never returns; the second ends the program", function()
+    local result = run_with_signals("serial", { { "first", "INT" }, { "second", "INT" } }, [[
+      parlua.each(function()
+        touch("first")
+        os.execute("{ sleep 0.3; touch second; } &")
+        while true do end
+      end, { 1 })
+      print("not reached")
+    ]])
+    assert.same({ "", 130 }, { result.stdout, result.status })
+  end)
+
   it("to the whole group, as from a terminal, leaves the decision to the coordinator: what is done is kept", function()
     helper.write(directory .. "/script.lua", [[
       local parlua = require "parlua"
