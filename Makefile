@@ -5,6 +5,7 @@
 #   make test       the same, then run the whole suite
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
+#   make valgrind   memcheck over each engine, some minutes
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -36,8 +37,8 @@ OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec examples bench)
 
-.PHONY: all binary mpi demo test lint sanitize bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-lint deps-bench FORCE
+.PHONY: all binary mpi demo test lint sanitize valgrind bench install uninstall clean
+.PHONY: lint-lua lint-format lint-c format deps deps-test deps-valgrind deps-lint deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -141,6 +142,19 @@ sanitize: deps-test
 	@cat build/tsan/report.* 2> /dev/null | grep "SUMMARY: ThreadSanitizer" | sort | uniq -c; \
 	! cat build/tsan/report.* 2> /dev/null | grep -q "SUMMARY: ThreadSanitizer: .* src/"
 
+# Memcheck over each engine's C code, LuaJIT's compiler being on. A worker that is a process writes to a log of its own, and an empty one
+# says that nothing was found. (valgrind's lines about system calls that it does not know begin otherwise: those are done without.)
+valgrind: deps-valgrind all
+	@rm -rf build/valgrind; mkdir -p build/valgrind
+	@for engine in serial threads process; do \
+	  echo "valgrind: $$engine"; \
+	  timeout -k 10 600 valgrind -q --error-exitcode=99 --leak-check=no --log-file=build/valgrind/$$engine.%p.log \
+	    ./parlua --engine $$engine -n 2 spec/memcheck.lua > build/valgrind/$$engine.out || \
+	    { tail -n 3 build/valgrind/$$engine.out; cat build/valgrind/$$engine.*.log; exit 1; }; \
+	done
+	@! grep -h "^==" build/valgrind/*.log
+	@echo "valgrind: nothing found"
+
 # --- what it needs ----------------------------------------------------------------------------------------------------
 
 # Shell functions of the deps targets. `need PACKAGE TEST...` notes the package as missing when the test fails;
@@ -186,6 +200,11 @@ deps-test: deps
 	need lua-busted command -v $(BUSTED); \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
+	$(DEPS_INSTALL)
+
+deps-valgrind: deps-test
+	@$(DEPS_FUNCTIONS) \
+	need valgrind command -v valgrind; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps
