@@ -71,6 +71,17 @@ local misdeeds = {
     local file = assert(io.open("/dev/full", "w"))
     assert(file:write(("x"):rep(1e6)))
     assert(file:close())]] },
+  { "writes to a pipe that nobody reads", "^1 nil 3 4 %[2 crash: the worker was killed by SIGPIPE%]$", [[
+    local pipe = io.popen("exec true", "w")
+    os.execute("sleep 0.05")
+    for _ = 1, 100 do
+      pipe:write(("x"):rep(1e5))
+      pipe:flush()
+    end]], only = { "process", "mpi" } },
+  { "sends SIGTERM to the helper of its rank", all_right, [[
+    local ffi = require "ffi"
+    pcall(ffi.cdef, "int kill(int, int); int getppid(void);")
+    ffi.C.kill(ffi.C.getppid(), 15)]], only = { "mpi" } },
   { "forks: its child ends where the task does", all_right, [[
     local ffi = require "ffi"
     pcall(ffi.cdef, "int fork(void); int waitpid(int, int *, int);")
@@ -140,6 +151,40 @@ local function is_for(case, engine)
   end
   return false
 end
+
+describe("where tasks run in the script's own process, it ends as any program does after a task that", function()
+  helper.for_each_engine(function(engine)
+    for _, case in ipairs {
+      { "touches memory that is not its own", "ffi.cast('int *', 16)[0] = 1", 128 + 11, sanitized = 1 },
+      { "aborts", "pcall(ffi.cdef, 'void abort(void);') ffi.C.abort()", 128 + 6 },
+      { "closes the standard files under Lua's feet", "pcall(ffi.cdef, 'int close(int);') for fd = 0, 2 do ffi.C.close(fd) end print(1)", 1 },
+      { "calls os.exit", "os.exit(7)", 7, only = "serial" },
+    } do
+      if (case.only or engine) == engine then
+        it(case[1], function()
+          local result = helper.run_parlua("--engine " .. engine .. " -n 2 -", { stdin = prologue ..
+            ("show(parlua.map(function(i)\nlocal ffi = require 'ffi'\nif i == 2 then %s end\nreturn i\nend, parlua.range(4)))"):format(case[2]) })
+          assert.equal("", result.stdout)
+          if result.status ~= case.sanitized then assert.equal(case[3], result.status, result.stderr) end
+        end)
+      end
+    end
+  end, { "serial", "threads" })
+end)
+
+it("a task of the serial engine that forks goes on twice, as any script", function()
+  local result = helper.run_parlua("--engine serial -", { stdin = prologue .. [[
+    local results = parlua.map(function(i)
+      if i ~= 2 then return i end
+      pcall(ffi.cdef, "int fork(void); int waitpid(int, int *, int);")
+      local pid = ffi.C.fork()
+      if pid > 0 then ffi.C.waitpid(pid, nil, 0) end
+      return pid > 0 and "parent" or "child"
+    end, parlua.range(3))
+    io.write(results[2], " ")
+  ]] })
+  assert.same({ "child parent ", 0 }, { result.stdout, result.status }, result.stderr)
+end)
 
 describe("a task that", function()
   helper.for_each_engine(function(engine)

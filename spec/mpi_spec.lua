@@ -246,6 +246,35 @@ describe("under mpirun", function()
     end)
   end)
 
+  it("a rank's helper that is killed costs its workers' tasks; the run goes on with the other ranks, or raises where there is none", function()
+    for ranks = 1, 2 do
+      local result
+      helper.with_directory(function(directory)
+        result = run_ranks(ranks, helper.write(directory .. "/script.lua", [[
+          local parlua = require "parlua"
+          local ok, results, failures = pcall(parlua.map, function(i)
+            if i == 2 then os.execute("kill -9 $(ps -o ppid= -p $PPID)") end
+            local later = os.clock() + 0.03 -- so that the loss is seen while the run goes on
+            while os.clock() < later do end
+            return i
+          end, parlua.range(20), { chunk = 1, workers = 2 })
+          if not ok then return print(results) end
+          local returned = 0
+          for i = 1, 20 do returned = returned + (results[i] == i and 1 or 0) end
+          for _, failure in ipairs(failures) do assert(failure.kind == "crash", failure.message) end
+          print(returned + #failures, returned >= 17)
+        ]]))
+      end)
+      assert.truthy(result.stderr:find("parlua: rank %d has lost its helper: it can start no more workers"), result.stderr)
+      assert.equal(0, result.status)
+      if ranks == 1 then
+        assert.truthy(result.stdout:find("^the mpi engine cannot start workers: "), result.stdout)
+      else
+        assert.equal("20\ttrue\n", result.stdout)
+      end
+    end
+  end)
+
   it("specs of tasks that misbehave pass on it, each started by mpirun", function()
     local result = helper.run("busted -o plainTerminal --lua=" .. helper.quote(helper.parlua) .. " spec/hostile_spec.lua spec/memory_spec.lua",
       { env = { SPEC_ENGINES = "mpi" } })

@@ -22,7 +22,7 @@ struct process {
 
 static int process_open(struct engine *engine)
 {
-  engine->oom_kills = oom_kills();
+  engine->oom_kills = UINT64_MAX;
   engine->most_files = engine_want_files(engine->workers);
   return hub_open(&engine->hub, NULL);
 }
@@ -48,6 +48,7 @@ static int process_start(struct engine *engine, uint32_t w, lua_State *L, int jo
   if (pid < 0) return error;
   process->pid = pid;
   process->killed = false;
+  if (engine->oom_kills == UINT64_MAX) engine->oom_kills = oom_kills(); /* while the first worker starts: it takes 15 us */
   process->fd = (int)syscall(SYS_pidfd_open, pid, 0);
   if (process->fd > engine->most_files || (process->fd >= 0 && hub_watch(&engine->hub, process->fd, w) != 0)) {
     close(process->fd);
