@@ -125,6 +125,20 @@ describe("the threads engine", function()
         assert.same({ 42, 42, n = 2 }, results)
       end)
     end)
+
+    it("with a module that it holds, found on the script's package.path, to workers that never had a job", function()
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/held_module.lua", "return { answer = function(x) return 42 + x end }")
+        local before = package.path
+        package.path = directory .. "/?.lua;" .. before
+        local held = require "held_module"
+        local pool = parlua.pool { engine = "threads", workers = 1 }
+        local results = pool:map(function(x) return held.answer(x) end, { 1, 2 })
+        pool:close()
+        package.path, package.loaded.held_module = before, nil
+        assert.same({ 43, 44, n = 2 }, results)
+      end)
+    end)
   end)
 
   it("stays warm: a worker's globals live on from call to call", function()

@@ -145,6 +145,17 @@ local function encode_job(job)
   return bytes
 end
 
+local paths, cpaths, encoded_paths
+
+--- What a worker needs before it decodes a job: where modules are found. The same bytes until that changes.
+local function encode_paths()
+  if paths ~= package.path or cpaths ~= package.cpath then
+    paths, cpaths = package.path, package.cpath
+    encoded_paths = encode_job { path = paths, cpath = cpaths }
+  end
+  return encoded_paths
+end
+
 --- Opens the engine's side.
 local function open_driver(run, job)
   local options, name = run.options, run.engine_name
@@ -153,15 +164,16 @@ local function open_driver(run, job)
     return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt" })
   end
   local workers = run.workers
+  local before
   if not can(name, INHERITS) then
-    job.path, job.cpath = package.path, package.cpath
+    before = encode_paths()
     job = encode_job(job)
   end
   if not run.engine then
     run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
-  return host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief)
+  return host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief, before)
 end
 
 local interrupted -- the signal that ended a run of this program
