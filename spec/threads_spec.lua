@@ -235,6 +235,30 @@ describe("the threads engine", function()
     assert.same({ 7, n = 1 }, (parlua.map(function(x) return x end, { 7 }, with())))
   end)
 
+  it("gives everything back once a task that was left alone has ended, also when its pool was closed before", function()
+    local result = run_script([[
+      local function held()
+        local pipe = io.popen("ls /proc/$PPID/fd | wc -l; grep -c '/dev/zero' /proc/$PPID/maps; ls /proc/$PPID/task | wc -l")
+        local text = pipe:read("*a")
+        pipe:close()
+        return text
+      end
+      local before = held()
+      local pool = parlua.pool { workers = 1, timeout = 0.1 }
+      local failures = pool:each(function()
+        local library = require "ffi"
+        library.cdef "unsigned int usleep(unsigned int microseconds);"
+        library.C.usleep(800000)
+      end, { 1 })
+      pool:close()
+      print(failures[1].kind, held() ~= before)
+      local until_then = os.time() + 60
+      while held() ~= before and os.time() < until_then do end
+      print(held() == before)
+    ]])
+    assert.equal("timeout\ttrue\ntrue\n", result.stdout, result.stderr)
+  end)
+
   it("stops with a clear error when more than 8 tasks can't be stopped", function()
     local result = run_script([[
       local ok, message = pcall(parlua.map, function() while true do end end, parlua.range(20), { timeout = 0.05 })

@@ -756,7 +756,7 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
       return false;
     }
     struct slot frozen = {.current = slot_current(slot), .inner = slot->inner, .started = slot_started(slot)};
-    bool too_many = lane->cause == LOST_TIMEOUT && __atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED;
+    bool too_many = lane->cause == LOST_TIMEOUT && __atomic_load_n(&engine->remains->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED;
     int error = too_many ? EBUSY : engine->ops->kill(engine, w);
     if (error) {
       d->trouble = error;
