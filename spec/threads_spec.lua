@@ -235,6 +235,39 @@ describe("the threads engine", function()
     assert.same({ 7, n = 1 }, (parlua.map(function(x) return x end, { 7 }, with())))
   end)
 
+  it("lets a thread that comes back after its time limit begin no further task of its chunk", function()
+    helper.with_directory(function(directory)
+      local result = run_script(([[
+        local directory = %q
+        local function threads()
+          local pipe = io.popen("ls /proc/$PPID/task | wc -l")
+          local count = tonumber(pipe:read("*a"))
+          pipe:close()
+          return count
+        end
+        local before = threads()
+        local pool = parlua.pool { workers = 2, timeout = 0.1, chunk = 10 }
+        local failures = pool:each(function(i)
+          local file = assert(io.open(directory .. "/" .. i, "a"))
+          file:write("x")
+          file:close()
+          if i == 3 then
+            local library = require "ffi"
+            library.cdef "unsigned int usleep(unsigned int microseconds);"
+            library.C.usleep(500000)
+          end
+        end, parlua.range(20))
+        pool:close()
+        print(#failures, failures[1].index)
+        local until_then = os.time() + 60
+        while threads() > before and os.time() < until_then do end
+        print(threads() == before)
+      ]]):format(directory))
+      assert.equal("1\t3\ntrue\n", result.stdout, result.stderr)
+      for i = 1, 20 do assert.equal("x", helper.read(directory .. "/" .. i), "task " .. i) end
+    end)
+  end)
+
   it("gives everything back once a task that was left alone has ended, also when its pool was closed before", function()
     local result = run_script([[
       local function held()

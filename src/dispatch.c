@@ -749,6 +749,9 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   if (lane_partial(d, w, event)) return true;
   if (!kills) {
     struct slot *slot = engine->slots[w];
+    for (int i = 0; i < lane->count; i++) /* if it comes back later, it is to begin no further task */
+      if (lane->works[i]->complete) slot_set_limit(slot, lane->works[i]->place, -1);
+    if (d->can_cut) membarrier_all(); /* from here on it has seen the limit, or its next task is visible */
     if (lane->cause != LOST_CANCELLED &&
         (slot_current(slot) != lane->seen || slot->inner != lane->seen_inner)) { /* it came back after all */
       lane->dying = 0;
