@@ -6,6 +6,7 @@
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
 #   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
+#   make soak       SOAK_SECONDS=600: calls of all kinds whose tasks crash, hang, raise; nothing lost, nothing left behind
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -35,10 +36,10 @@ ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 SOURCES := $(filter-out src/embed.c src/engine_mpi.c,$(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
-LUA_DIRECTORIES := $(wildcard lua spec examples bench fuzz)
+LUA_DIRECTORIES := $(wildcard lua spec examples bench fuzz soak)
 C_SOURCES := $(wildcard src/*.[ch] fuzz/*.c)
 
-.PHONY: all binary mpi demo test lint sanitize fuzz bench install uninstall clean
+.PHONY: all binary mpi demo test lint sanitize fuzz soak bench install uninstall clean
 .PHONY: lint-lua lint-format lint-c format deps deps-test deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
@@ -157,6 +158,9 @@ fuzz-binaries: $(FUZZ_BINARIES)
 
 $(BUILD)/fuzz-%: fuzz/%.c $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -fsanitize=fuzzer -Wl,--wrap=luaL_loadbufferx -o $@ $< $(filter-out $(BUILD)/main.o,$(OBJECTS)) $(ALL_LIBS)
+
+soak: deps-test all
+	@./parlua soak/soak.lua
 
 # --- what it needs ----------------------------------------------------------------------------------------------------
 

@@ -34,5 +34,6 @@ if [ -n "$failed" ]; then
   echo "fuzz: stopped by findings in$failed ($told)"
   exit 1
 fi
-cpu=$(times | awk 'NR == 2 { gsub(/[ms]/, " "); print int($1 * 60 + $2 + $3 * 60 + $4) }')
+times > "$directory/times"
+cpu=$(awk 'NR == 2 { gsub(/[ms]/, " "); print int($1 * 60 + $2 + $3 * 60 + $4) }' "$directory/times")
 echo "fuzz: no finding in $seconds seconds of each target ($cpu CPU seconds in all): $told"
