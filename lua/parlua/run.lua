@@ -161,7 +161,8 @@ local function open_driver(run, job)
   local options, name = run.options, run.engine_name
   local total = run.puller and -1 or run.fold and run.fold:blocks(run.source.n) or run.source.n
   if name == "serial" then
-    return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt" })
+    local halts = options.on_error == "halt" and function(kind, attempt) return not run:may_retry(kind, attempt) end
+    return serial.open(job, { total = total, chunk = options.chunk or 0, halts = halts })
   end
   local workers = run.workers
   local before
