@@ -135,6 +135,26 @@ describe("under mpirun", function()
     assert.equal("19\t21\t15\t1\t5\n", output)
   end)
 
+  it("a worker of another rank can be ended while large results of it are on their way", function()
+    local output = output_of(2, [[
+      local function large(i)
+        if i % 2 == 0 then error("raised", 0) end
+        return ("x"):rep(4e6) .. i
+      end
+      for _ = 1, 3 do
+        local _, failures = parlua.map(large, parlua.range(40), { workers = 1, max_failures = 3, chunk = 4 })
+        assert(#failures >= 3)
+      end
+      local results, failures = parlua.map(function(i)
+        if i % 4 == 0 then while true do end end
+        return ("x"):rep(4e6) .. i
+      end, parlua.range(8), { workers = 1, timeout = 0.5, chunk = 4 })
+      for i = 1, 8 do assert(i % 4 == 0 or results[i] == ("x"):rep(4e6) .. i) end
+      print(#failures, failures[1].index, failures[2].index)
+    ]])
+    assert.equal("2\t4\t8\n", output)
+  end)
+
   it("what finished before a crash is kept: no task runs twice", function()
     helper.with_directory(function(directory)
       local output = output_of(2, ([[

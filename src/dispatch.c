@@ -741,7 +741,8 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   struct engine *engine = d->engine;
   bool kills = engine->ops->flags & CAN_KILL;
   if (kills && lane->dying == 1) {
-    if (!engine->ops->ended(engine, w, &lane->status)) return false;
+    if (!engine->ops->ended(engine, w, &lane->status)) /* a distant end is told behind all results, for which there must be room */
+      return is_distant(d, w) && lane_results(d, w, event, L, job);
     lane->dying = 2;
     if (slot_has_text(engine->slots[w])) return false; /* its last words first */
   }
@@ -948,7 +949,8 @@ static bool something(struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
-    if (d->lanes[w].dying == 1 && (d->engine->ops->flags & CAN_KILL)) continue; /* its end is waited for first */
+    if (d->lanes[w].dying == 1 && (d->engine->ops->flags & CAN_KILL) && !is_distant(d, w))
+      continue; /* its end is waited for first */
     if (slot_results(slot) || slot_has_text(slot)) return true;
     if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete && channel_filled(&slot->in) < CHANNEL_BLOCKS)
       return true;
