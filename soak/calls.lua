@@ -476,17 +476,24 @@ end
 
 --- Starts all workers that the engine will ever be asked for in rounds to come, so that what is held afterwards is what stays.
 function M.warm_up(engine, setting)
-  for workers = 1, 4 do
-    local options = { engine = engine, workers = workers, chunk = 1, progress = "none" }
-    local first = parlua.imap(function(x) host.sleep(0.002) return x end, parlua.range(12), options)
-    local second = parlua.imap(function(x) host.sleep(0.002) return x end, parlua.range(12), options)
-    for _ in first do second() end
-    for _ in second do end -- luacheck: ignore 542
-  end
   for round = 1, 3 do
     local drawn = M.draw(1, round, { engines = { engine }, counts = setting.counts, directory = setting.directory })
     M.make(drawn, setting, {})
   end
+  local function task(x)
+    host.sleep(0.002)
+    return x
+  end
+  local arguments = parlua.range(50)
+  for workers = 1, 4 do
+    local options = { engine = engine, workers = workers, chunk = 1, progress = "none" }
+    local first, second = parlua.imap(task, arguments, options), parlua.imap(task, arguments, options)
+    for _ in first do second() end
+    for _ in second do end -- luacheck: ignore 542
+  end
+  local pool = parlua.pool { engine = engine, workers = 4, chunk = 1 } -- beside those that are kept
+  pool:map(task, arguments)
+  pool:close()
 end
 
 return M

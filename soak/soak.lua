@@ -99,6 +99,7 @@ local function part(directory)
 
   write(directory .. "/round", "warming up")
   for _, engine in ipairs(engines) do calls.warm_up(engine, setting) end
+  host.sleep(1.5) -- tasks that threads were left alone with end
   before = resources.take()
 
   local round, stop = only_round or 1, began + seconds
@@ -161,7 +162,7 @@ local function main()
   local began, total = host.now(), {}
   local wanted = os.getenv("SOAK_ENGINES")
   local parts, ranks = {}, "mpirun -q --oversubscribe --mca btl self,vader -n 3"
-  local has_mpi = os.execute("command -v mpirun > /dev/null") == 0 and io.open((own_path():gsub("[^/]*$", "parlua_mpi.so"))) ~= nil
+  local has_mpi = os.execute("command -v mpirun > /dev/null") == 0 and io.open(own_path():match("^.*/") .. "parlua_mpi.so") ~= nil
   local locals = (wanted or "serial threads process"):gsub("%f[%w]mpi%f[%W]", "")
   if locals:find("%S") then parts[1] = { "serial, threads and process: " .. locals, "env SOAK_ENGINES=" .. quote(locals) } end
   if not wanted or wanted:find("mpi") then
