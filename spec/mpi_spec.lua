@@ -155,6 +155,25 @@ describe("under mpirun", function()
     assert.equal("2\t4\t8\n", output)
   end)
 
+  it("workers that were killed between two calls are replaced, however many", function()
+    local output = output_of(2, [[
+      local ffi = require "ffi"
+      ffi.cdef "int kill(int pid, int signal);"
+      for _ = 1, 5 do
+        local pids = parlua.map(function()
+          local until_then = os.clock() + 0.005
+          while os.clock() < until_then do end
+          return tonumber(io.open("/proc/self/stat"):read("*a"):match("%d+"))
+        end, parlua.range(60), { chunk = 1, workers = 6 })
+        for _, pid in ipairs(pids) do ffi.C.kill(pid, 9) end
+        local results, failures = parlua.map(function(x) return x end, parlua.range(1000), { workers = 6 })
+        assert(results.n == 1000 and results[1000] == 1000 and #failures == 0)
+      end
+      print "well"
+    ]])
+    assert.equal("well\n", output)
+  end)
+
   it("what finished before a crash is kept: no task runs twice", function()
     helper.with_directory(function(directory)
       local output = output_of(2, ([[

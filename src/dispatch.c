@@ -65,6 +65,7 @@ struct lane {
   int delivered;         /* what to give back before the next event: see enum delivered */
   enum lost_cause cause; /* why it is being ended; 0: it is not */
   int dying, dead;
+  int begun; /* its worker was started in this run */
   int status;
   double seen, since; /* sampled task, and when it was first seen */
   double seen_inner;  /* likewise, in a block of tasks */
@@ -389,6 +390,7 @@ static bool lane_ready(struct dispatch *d, uint32_t w, lua_State *L, int job)
   }
   lane->from = 0;
   lane->job_sent = 0;
+  lane->begun = 1;
   engine->hub.last_wait = 1; /* it takes a while to come up: nothing to look for again and again */
   return true;
 }
@@ -724,7 +726,7 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
   }
   if (event->first > 0 || lane->cause)
     d->idle_deaths = 0;
-  else
+  else if (lane->begun) /* one that was kept from an earlier run may have been gone before this one */
     d->idle_deaths++;
   d->engine->alive[w] = false;
   lane_clear(d, lane);
