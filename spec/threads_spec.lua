@@ -271,9 +271,10 @@ describe("the threads engine", function()
   it("gives everything back once a task that was left alone has ended, also when its pool was closed before", function()
     local result = run_script([[
       local function held()
-        local pipe = io.popen("ls /proc/$PPID/fd | wc -l; grep -c '/dev/zero' /proc/$PPID/maps; ls /proc/$PPID/task | wc -l")
-        local text = pipe:read("*a")
-        pipe:close()
+        os.execute("{ ls /proc/$PPID/fd | wc -l; grep -c '/dev/zero' /proc/$PPID/maps; ls /proc/$PPID/task | wc -l; } > held")
+        local file = io.open("held")
+        local text = file:read("*a")
+        file:close()
         return text
       end
       local before = held()

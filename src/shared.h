@@ -101,7 +101,7 @@ enum event_kind {
   EVENT_TROUBLE   /* `status`: errno; no worker can be started */
 };
 
-enum lost_cause { LOST_CRASH = 1, LOST_TIMEOUT, LOST_CANCELLED, LOST_MEMORY };
+enum lost_cause { LOST_CRASH = 1, LOST_TIMEOUT, LOST_CANCELLED, LOST_MEMORY, LOST_DAMAGED };
 
 struct event {
   double first;

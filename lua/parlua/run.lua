@@ -405,6 +405,7 @@ end
 local causes = {
   [C.LOST_TIMEOUT] = function(run) return "timeout", ("the task took more than %g s"):format(run.options.timeout) end,
   [C.LOST_CANCELLED] = function() return "cancelled", "the run was cancelled" end,
+  [C.LOST_DAMAGED] = function() return "crash", "the worker has overwritten memory that it shares with the coordinator" end,
   [C.LOST_MEMORY] = function() return "memory", "not enough memory" end,
   [C.LOST_CRASH] = function(_, status) return "crash", failure.status_text(status) end,
 }
