@@ -145,7 +145,9 @@ sanitize: deps-test
 	! cat build/tsan/report.* 2> /dev/null | grep -q "SUMMARY: ThreadSanitizer: .* src/"
 
 # Fuzz targets, each in fuzz/NAME.c and linked with all of parlua but its main. Findings stay in build/fuzz.
-FUZZ_TARGETS = codec
+FUZZ_TARGETS = codec slot
+FUZZ_WRAP_codec = -Wl,--wrap=luaL_loadbufferx
+FUZZ_WRAP_slot = -Wl,--wrap=luaL_loadbufferx,--wrap=engine_find
 FUZZ_SECONDS ?= 600
 FUZZ_BINARIES = $(FUZZ_TARGETS:%=$(BUILD)/fuzz-%)
 
@@ -157,7 +159,7 @@ fuzz: deps-fuzz
 fuzz-binaries: $(FUZZ_BINARIES)
 
 $(BUILD)/fuzz-%: fuzz/%.c $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -fsanitize=fuzzer -Wl,--wrap=luaL_loadbufferx -o $@ $< $(filter-out $(BUILD)/main.o,$(OBJECTS)) $(ALL_LIBS)
+	$(CC) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -fsanitize=fuzzer $(FUZZ_WRAP_$*) -o $@ $< $(filter-out $(BUILD)/main.o,$(OBJECTS)) $(ALL_LIBS)
 
 soak: deps-test all
 	@./parlua soak/soak.lua
