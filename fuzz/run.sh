@@ -14,7 +14,7 @@ for target; do
   [ ! -e "fuzz/$target.dict" ] || dictionary=-dict=fuzz/$target.dict
   # shellcheck disable=SC2086
   FUZZ_SEEDS=$corpus "$directory/fuzz-$target" $dictionary -max_len=65536 -timeout=25 -rss_limit_mb=2048 -max_total_time="$seconds" \
-    -use_value_profile=1 -print_final_stats=1 -artifact_prefix="$directory/$target-" "$corpus" > "$directory/$target.log" 2>&1 &
+    -use_value_profile=1 -close_fd_mask=1 -print_final_stats=1 -artifact_prefix="$directory/$target-" "$corpus" > "$directory/$target.log" 2>&1 &
   eval "pid_$target=$!"
 done
 

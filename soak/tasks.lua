@@ -166,6 +166,7 @@ end
 local function murder(h)
   local parent, own = C.getppid(), host.pid()
   local victims = {}
+  if not read(("/proc/%d/comm"):format(parent)):find("^parlua") then return end -- the run's own has gone
   for pid in read(("/proc/%d/task/%d/children"):format(parent, parent)):gmatch("%d+") do
     if tonumber(pid) ~= own and read(("/proc/%s/comm"):format(pid)):find("^parlua") then victims[#victims + 1] = tonumber(pid) end
   end
