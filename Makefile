@@ -179,6 +179,7 @@ deps:
 	need libluajit-5.1-dev pkg-config --exists luajit; \
 	need lua-cjson-dev library liblua5.1-cjson.a; \
 	need libedit2 library libedit.so.2; \
+	need libsqlite3-0 library libsqlite3.so.0; \
 	$(DEPS_INSTALL)
 
 deps-test: deps
@@ -186,6 +187,7 @@ deps-test: deps
 	need lua-busted command -v $(BUSTED); \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
+	need sqlite3 command -v sqlite3; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps

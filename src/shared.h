@@ -105,6 +105,7 @@ enum lost_cause { LOST_CRASH = 1, LOST_TIMEOUT, LOST_CANCELLED, LOST_MEMORY };
 
 struct event {
   double first;
+  double last; /* results: `want` tasks up to this one have ended since the last event of their chunk */
   double want;
   double seconds;
   double inner; /* lost: `inner` of the worker's slot */
