@@ -2,13 +2,16 @@
 --
 -- The library is opened when a journal is asked for, not before: `parlua` starts as fast without it.
 --
--- The file can be read (sqlite3 run.db 'select * from tasks') while the run writes. It has SQLite's rollback journal, not its WAL: WAL needs
--- memory that all its readers share, which a network file system has not. A transaction is open all the time, from one commit to the
--- next: that keeps a second run off the file, and keeps no reader off it. A process that is killed leaves what was committed; the next to
--- open the file rolls the rest back.
+-- Here the file is opened, compared with the run and read; rows are written by a thread (src/journal.c) over a connection of its own, so that
+-- neither the script nor its workers wait for the disk. The file can be read (sqlite3 run.db 'select * from tasks') while the run
+-- writes. While it is in use it has SQLite's write-ahead log, beside which readers and the writer are never in each other's way; but
+-- that needs memory which all of them share, so on a file system that is not known to be this machine's own it has a rollback
+-- journal. A byte of the file is locked as long as a run uses it: one run at a time. A process that is killed leaves what was
+-- committed; the next to open the file sets the rest aside.
 local ffi = require "ffi"
 local bit = require "bit"
 local util = require "jit.util"
+local block = require "parlua.block"
 local codec = require "parlua.codec"
 local hash = require "parlua.hash"
 local host = require "parlua.host"
@@ -16,33 +19,39 @@ local sources = require "parlua.sources"
 
 local M = {}
 
-local FORMAT = 1            -- of the tables below
-local commit_seconds = 0.2  -- at least so long between two commits,
-local commit_share = 20     -- and so many times as long as the last one took (a slow disk), but
-local longest_seconds = 2   -- no longer than this
-local most_pending = 20000  -- tasks in a transaction
-local busy_milliseconds = 100
-local most_passed = 1000      -- recorded tasks of a supplied source that are delivered at once
-local final_seconds = 60    -- how long the last commit waits for readers
+local C = ffi.C
+local cast = ffi.cast
+local LOWEST, TUPLE, FAILURE, NIL_TAG = C.TAG_LOWEST, C.TAG_TUPLE, C.TAG_FAILURE, C.TAG_NIL
 
-local OK, BUSY, ROW, DONE = 0, 5, 100, 101
-local FLOAT, TEXT, BLOB = 2, 3, 4
-local OPEN_FLAGS = 0x2 + 0x4 -- SQLITE_OPEN_READWRITE, SQLITE_OPEN_CREATE
+local FORMAT = 2              -- of the tables below
+local busy_milliseconds = 5000 -- how long reading waits for a writer, where there is no write-ahead log
+local most_passed = 1000      -- recorded tasks of a supplied source that are delivered at once
+
+local OK, CORRUPT, CANTOPEN, NOT_A_DATABASE, ROW, DONE = 0, 11, 14, 26, 100, 101
+local INTEGER, FLOAT, TEXT, BLOB = 1, 2, 3, 4
+local OPEN_READWRITE = 2
+local EAGAIN = 11
+-- What fcntl answers where there are no locks on files: EINVAL, ENOLCK, ENOSYS, EOPNOTSUPP.
+local no_locks = { [22] = true, [37] = true, [38] = true, [95] = true }
 local NO_FUNCTIONS = { functions = false }
 
 local schema = [[
 CREATE TABLE meta (key TEXT PRIMARY KEY, value);
-CREATE TABLE runs (run INTEGER PRIMARY KEY, script TEXT, source TEXT, seed TEXT, results TEXT);
-CREATE TABLE tasks (run INTEGER, task INTEGER, arguments TEXT, status TEXT, result, kind TEXT, message TEXT, traceback TEXT,
+CREATE TABLE runs (run INTEGER PRIMARY KEY, script TEXT, captured TEXT, source TEXT, seed TEXT, results TEXT);
+CREATE TABLE tasks (run INTEGER, task INTEGER, arguments INTEGER, status TEXT, result, kind TEXT, message TEXT, traceback TEXT,
   attempts INTEGER, seconds REAL, worker INTEGER, host TEXT, PRIMARY KEY (run, task)) WITHOUT ROWID;
 ]]
+
+local insert = "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 local sqlite -- the library
 
 local function library()
   if sqlite then return sqlite end
   local ok, result = pcall(ffi.load, "libsqlite3.so.0")
-  if not ok then error("the option journal needs the SQLite library: install the package libsqlite3-0", 0) end
+  if not ok then
+    error(("the option journal needs the SQLite library (in Debian: apt-get install libsqlite3-0): %s"):format(result), 0)
+  end
   ffi.cdef [[
     typedef struct sqlite3 sqlite3;
     typedef struct sqlite3_stmt sqlite3_stmt;
@@ -50,18 +59,16 @@ local function library()
     int sqlite3_close_v2(sqlite3 *);
     int sqlite3_exec(sqlite3 *, const char *, void *, void *, char **);
     const char *sqlite3_errmsg(sqlite3 *);
+    int sqlite3_errcode(sqlite3 *);
     int sqlite3_system_errno(sqlite3 *);
     int sqlite3_busy_timeout(sqlite3 *, int);
-    int sqlite3_get_autocommit(sqlite3 *);
     int sqlite3_prepare_v2(sqlite3 *, const char *, int, sqlite3_stmt **, const char **);
     int sqlite3_finalize(sqlite3_stmt *);
     int sqlite3_step(sqlite3_stmt *);
     int sqlite3_reset(sqlite3_stmt *);
     int sqlite3_clear_bindings(sqlite3_stmt *);
     int sqlite3_bind_double(sqlite3_stmt *, int, double);
-    int sqlite3_bind_int64(sqlite3_stmt *, int, int64_t);
     int sqlite3_bind_text(sqlite3_stmt *, int, const char *, int, intptr_t);
-    int sqlite3_bind_blob(sqlite3_stmt *, int, const char *, int, intptr_t);
     int sqlite3_column_type(sqlite3_stmt *, int);
     double sqlite3_column_double(sqlite3_stmt *, int);
     const char *sqlite3_column_blob(sqlite3_stmt *, int);
@@ -79,10 +86,28 @@ local same_instruction = {
   JFUNCF = "FUNCF", IFUNCV = "FUNCV", JFUNCV = "FUNCV", ITERN = "ITERC", ISNEXT = "JMP",
 }
 
+--- The functions of loaded modules, by name: "math.sqrt".
+local function library_names()
+  local names = {}
+  for module, fields in pairs(package.loaded) do
+    for name, value in pairs(type(fields) == "table" and fields or {}) do
+      if type(value) == "function" and type(name) == "string" then
+        local full = module .. "." .. name
+        if not names[value] or full < names[value] then names[value] = full end
+      end
+    end
+  end
+  return names
+end
+
 --- Adds the code of a function or prototype to a list: instructions and constants. (Not string.dump: its order of constant tables'
 --- fields differs from process to process.)
-local function add_code(list, f, names, seen)
+local function add_code(list, f, names, seen, capture)
   local info = util.funcinfo(f)
+  if not info.bytecodes then -- of C
+    list[#list + 1] = "C:" .. (library_names()[f] or "?")
+    return
+  end
   for at = 1, info.bytecodes - 1 do
     local instruction = util.funcbc(f, at)
     local code = bit.band(instruction, 0xff)
@@ -96,25 +121,45 @@ local function add_code(list, f, names, seen)
   for at = 1, info.gcconsts or 0 do
     local constant = util.funck(f, -at)
     if type(constant) == "proto" then
-      add_code(list, constant, names, seen)
+      add_code(list, constant, names, seen, capture)
     else
       list[#list + 1] = type(constant) == "cdata" and tostring(constant) or constant
     end
   end
   if type(f) ~= "function" then return end
   for at = 1, info.upvalues or 0 do -- functions that it uses are part of it
-    local _, value = debug.getupvalue(f, at)
-    if type(value) == "function" and not seen[value] and util.funcinfo(value).bytecodes then
+    local name, value = debug.getupvalue(f, at)
+    if type(value) ~= "function" then
+      capture(name, value)
+    elseif not seen[value] then
       seen[value] = true
-      add_code(list, value, names, seen)
+      add_code(list, value, names, seen, capture)
     end
   end
 end
 
+--- A number for the code of a map function and of the functions that it uses; and "name=number" of each variable that these captured,
+--- as far as it is data: what a task returns depends on it. Modules are known by their names.
 local function script_of(f)
-  local list = {}
-  add_code(list, f, require("jit.vmdef").bcnames, { [f] = true })
-  return hash(list)
+  local list, captured, seen, modules = {}, {}, { [f] = true }, {}
+  for _, module in pairs(package.loaded) do modules[module] = true end
+  add_code(list, f, require("jit.vmdef").bcnames, seen, function(name, value)
+    if modules[value] then return end
+    captured[#captured + 1] = ("%s=%.0f"):format(name, hash(value))
+  end)
+  return ("%.0f"):format(hash(list)), table.concat(captured, " ")
+end
+
+--- The first captured variable that differs between two lists, or nil where they are of different variables.
+local function differing(recorded, now)
+  local values = {}
+  for name, value in recorded:gmatch("(%S+)=(%d+)") do values[#values + 1] = { name, value } end
+  local k = 0
+  for name, value in now:gmatch("(%S+)=(%d+)") do
+    k = k + 1
+    if not values[k] or values[k][1] ~= name then return nil end
+    if values[k][2] ~= value then return name end
+  end
 end
 
 --- A source in words.
@@ -131,204 +176,377 @@ end
 
 -- ---- the file ----
 
----@class parlua.Journal
----@field done number[][] ranges of recorded tasks that are not to run: {first, last}, ascending
-local Journal = {}
-Journal.__index = Journal
+--- A file that runs of this program use: several may at a time (a map in the loop of an imap).
+---@class parlua.JournalFile
+local File = {}
+File.__index = File
 
-function Journal:fail(what)
-  local message = ffi.string(sqlite.sqlite3_errmsg(self.db))
-  local number = sqlite.sqlite3_system_errno(self.db)
-  if number ~= 0 then message = message .. " (" .. host.strerror(number) .. ")" end
-  error(("cannot %s the journal '%s': %s"):format(what, self.path, message), 0)
+local open_files = {} -- by path
+
+local function strerror_of(number) return number ~= 0 and (" (" .. host.strerror(number) .. ")") or "" end
+
+function File:fail(what)
+  local code = sqlite.sqlite3_errcode(self.db) % 256
+  local message = ffi.string(sqlite.sqlite3_errmsg(self.db)) .. strerror_of(sqlite.sqlite3_system_errno(self.db))
+  local advice = ""
+  if code == CORRUPT then
+    advice = ("; what can still be read of it: sqlite3 %s .recover"):format(self.path)
+  elseif code == NOT_A_DATABASE then
+    advice = "; name another file"
+  elseif code == CANTOPEN then
+    advice = "; the directory must be one in which files can be made"
+  end
+  error(("cannot %s the journal '%s': %s%s"):format(what, self.path, message, advice), 0)
 end
 
-function Journal:execute(text, what)
-  local code = sqlite.sqlite3_exec(self.db, text, nil, nil, nil)
-  if code ~= OK then self:fail(what or "write") end
+function File:execute(text, what)
+  if sqlite.sqlite3_exec(self.db, text, nil, nil, nil) ~= OK then self:fail(what or "write") end
 end
 
-function Journal:prepare(text)
+function File:prepare(text)
   local statement = ffi.new("sqlite3_stmt *[1]")
   if sqlite.sqlite3_prepare_v2(self.db, text, #text, statement, nil) ~= OK then self:fail("read") end
-  self.statements[#self.statements + 1] = statement[0]
   return statement[0]
-end
-
-local function bind(statement, k, value)
-  if value == nil then return end
-  if type(value) == "number" then sqlite.sqlite3_bind_double(statement, k, value)
-  else sqlite.sqlite3_bind_text(statement, k, value, #value, -1) end
 end
 
 local function column(statement, k)
   local kind = sqlite.sqlite3_column_type(statement, k)
-  if kind == 1 or kind == FLOAT then return sqlite.sqlite3_column_double(statement, k), kind end
+  if kind == INTEGER or kind == FLOAT then return sqlite.sqlite3_column_double(statement, k), kind end
   if kind ~= TEXT and kind ~= BLOB then return nil, kind end
   return ffi.string(sqlite.sqlite3_column_blob(statement, k), sqlite.sqlite3_column_bytes(statement, k)), kind
 end
 
---- Runs a statement; calls `row(statement)` for each of its rows.
-function Journal:go(statement, row, ...)
-  for k = 1, select("#", ...) do bind(statement, k, (select(k, ...))) end
+--- Runs a statement with values bound; calls `row(statement)` for each of its rows. What `row` raises ends it.
+function File:go(statement, row, ...)
+  for k = 1, select("#", ...) do
+    local value = (select(k, ...))
+    if type(value) == "number" then
+      sqlite.sqlite3_bind_double(statement, k, value)
+    elseif value then
+      sqlite.sqlite3_bind_text(statement, k, value, #value, -1)
+    end
+  end
   local code = sqlite.sqlite3_step(statement)
   while code == ROW do
-    if row then row(statement) end
+    if row then
+      local ok, message = pcall(row, statement)
+      if not ok then
+        sqlite.sqlite3_reset(statement)
+        error(message, 0)
+      end
+    end
     code = sqlite.sqlite3_step(statement)
   end
   if code ~= DONE then
+    local ok, message = pcall(self.fail, self, row and "read" or "write")
     sqlite.sqlite3_reset(statement)
-    self.failed = true
-    self:fail(row and "read" or "write")
+    error(not ok and message, 0)
   end
   sqlite.sqlite3_reset(statement)
   sqlite.sqlite3_clear_bindings(statement)
 end
 
-function Journal:value(text, ...)
+--- The same, of a statement that is used once.
+function File:once(text, row, ...)
+  local statement = self:prepare(text)
+  local ok, message = pcall(self.go, self, statement, row, ...)
+  sqlite.sqlite3_finalize(statement)
+  if not ok then error(message, 0) end
+end
+
+function File:value(text, ...)
   local found
-  self:go(self:prepare(text), function(statement) found = column(statement, 0) end, ...)
+  self:once(text, function(statement) found = column(statement, 0) end, ...)
   return found
 end
 
---- Begins the transaction; false when another run has one.
-function Journal:begin()
-  local code = sqlite.sqlite3_exec(self.db, "BEGIN IMMEDIATE", nil, nil, nil)
-  if code ~= OK and code ~= BUSY then self:fail("write") end
-  return code == OK
+function File:connect()
+  local handle = ffi.new("sqlite3 *[1]")
+  local code = sqlite.sqlite3_open_v2(self.path, handle, OPEN_READWRITE, nil)
+  self.db = handle[0]
+  if code ~= OK then self:fail("open") end
+  sqlite.sqlite3_busy_timeout(self.db, busy_milliseconds)
 end
 
---- Makes sure that no other run writes. Between two of its transactions a run is off the file for a moment: hence two tries.
-function Journal:lock()
-  for try = 1, 2 do
-    local deadline = host.now() + 0.2 -- a reader that rolls back what a killed run left locks the file for a moment
-    while not self:begin() do
-      if host.now() > deadline then
-        error(("another run is using the journal '%s': wait for its end, or give this one a journal of its own"):format(self.path), 0)
-      end
-      host.sleep(0.02)
-    end
-    if try == 1 then
-      self:execute("ROLLBACK")
-      host.sleep(0.01)
-    end
+--- What the run that has the file says of itself, as far as it can be read.
+local function user_of(path)
+  local file = setmetatable({ path = path }, File)
+  local ok, name = pcall(function()
+    file:connect()
+    return file:value("SELECT value FROM meta WHERE key = 'owner'")
+  end)
+  if file.db then sqlite.sqlite3_close_v2(file.db) end
+  return ok and name and (" (%s)"):format(name) or ""
+end
+
+--- Locks the file, or says why not.
+local function lock(path)
+  local number = ffi.new("int[1]")
+  local handle = C.journal_open(path, number)
+  if handle ~= nil then return handle end
+  if number[0] == EAGAIN then
+    error(("another run is using the journal '%s'%s: wait for its end, or give this one a journal of its own"):format(path, user_of(path)), 0)
+  elseif no_locks[number[0]] then
+    error(("cannot lock the journal '%s': %s; its file system may have no locks: keep the journal on another"):format(path,
+      host.strerror(number[0])), 0)
+  end
+  error(("cannot open the journal '%s': %s"):format(path, host.strerror(number[0])), 0)
+end
+
+function File:make_tables()
+  self:execute(schema)
+  self:execute(("INSERT INTO meta VALUES ('format', %d)"):format(FORMAT))
+end
+
+function File:prepare_tables(options)
+  local tables = self:value("SELECT count(*) FROM sqlite_master")
+  if tables == 0 then return self:make_tables() end
+  local is_journal = self:value("SELECT count(*) FROM sqlite_master WHERE name IN ('meta', 'runs', 'tasks')") == 3
+  if not is_journal then error(("'%s' is a database, but no journal of parlua's: name another file"):format(self.path), 0) end
+  local is_first = self.ordinal == 0 and not options.resume
+  if is_first and options.force then
+    self:execute("DROP TABLE tasks; DROP TABLE runs; DROP TABLE meta")
+    self:make_tables()
+    return
+  end
+  local format = self:value("SELECT value FROM meta WHERE key = 'format'")
+  if format ~= FORMAT then
+    error(("the journal '%s' has format %s; this version reads format %d: name another file, or begin anew by --force"):format(self.path,
+      tostring(format), FORMAT), 0)
+  end
+  if is_first and self:value("SELECT count(*) FROM runs") > 0 then
+    error(("the journal '%s' holds a run already: go on with it by --resume, or begin anew by --force"):format(self.path), 0)
   end
 end
 
---- Commits what was recorded and begins the next transaction. A reader may be in the way: then later.
-function Journal:commit(final)
-  local began = host.now()
-  repeat
-    local code = sqlite.sqlite3_exec(self.db, "COMMIT", nil, nil, nil)
-    if code ~= OK and (code ~= BUSY or final and host.now() - began > final_seconds) then
-      self.failed = true
-      self:fail("write")
-    end
-    if code == BUSY and not final then
-      self.next_commit = host.now() + commit_seconds
-      return
-    end
-  until code == OK
-  self.pending = 0
-  if final then return end
-  local now = host.now()
-  self.next_commit = now + math.min(math.max(commit_seconds, commit_share * (now - began)), longest_seconds)
-  repeat
-    local begun = self:begin()
-  until begun or host.now() - now > 2
-  if sqlite.sqlite3_get_autocommit(self.db) == 1 or self:owner() ~= self.name then
-    self.failed = true
-    error(("another run has taken over the journal '%s'; what this one recorded is in it"):format(self.path), 0)
+--- Raises where the file's structure is damaged: what was recorded must not be taken for nothing.
+function File:check_whole()
+  local found = self:value("PRAGMA quick_check(1)")
+  if found ~= "ok" then
+    error(("the journal '%s' is damaged (%s): what can still be read of it: sqlite3 %s .recover"):format(self.path,
+      tostring(found):gsub("%s+", " "), self.path), 0)
   end
 end
 
-function Journal:owner()
-  local name
-  self:go(self.owner_statement, function(statement) name = column(statement, 0) end)
-  return name
+-- Runs of this program in each file: a script may have several calls, each its own run in the file.
+local ordinals = {}
+
+--- Takes the file into use.
+local function open_file(path, options)
+  local file = open_files[path]
+  if file then
+    file.users = file.users + 1
+    return file
+  end
+  library()
+  file = setmetatable({ path = path, users = 1, ordinal = ordinals[path] or 0, handle = lock(path), row = ffi.new("struct journal_row") }, File)
+  local ok, message = pcall(function()
+    file:connect()
+    file.is_local = C.journal_is_local(file.handle) ~= 0
+    file:execute("PRAGMA synchronous = FULL; PRAGMA journal_mode = " .. (file.is_local and "WAL" or "DELETE"), "open")
+    if options.resume then file:check_whole() end
+    file:execute("BEGIN IMMEDIATE")
+    file:prepare_tables(options)
+    file:once("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", nil, ("process %d on %s"):format(host.pid(), host.hostname()))
+    file:execute("COMMIT")
+    local code = C.journal_begin(file.handle, insert)
+    if code ~= 0 then
+      error(("cannot write the journal '%s': %s"):format(path, code > 0 and host.strerror(code) or ffi.string(C.journal_message(file.handle))), 0)
+    end
+    file.select = file:prepare("SELECT task, status, result, kind, message, traceback, attempts, seconds, worker, host FROM tasks"
+      .. " WHERE run = ? AND task BETWEEN ? AND ? ORDER BY task")
+    file.select_hash = file:prepare("SELECT arguments FROM tasks WHERE run = ? AND task = ?")
+  end)
+  if not ok then
+    file.users = 0
+    pcall(file.release, file)
+    error(message, 0)
+  end
+  open_files[path] = file
+  return file
 end
 
---- Commits when it is time to.
-function Journal:tick()
-  if self.pending > 0 and (self.pending >= most_pending or host.now() >= self.next_commit) then self:commit() end
+--- Writes what is left and lets go of the file. Raises when something could not be written.
+function File:release()
+  open_files[self.path] = nil
+  local well = C.journal_end(self.handle) == 0
+  if self.select then sqlite.sqlite3_finalize(self.select) end
+  if self.select_hash then sqlite.sqlite3_finalize(self.select_hash) end
+  if self.db then
+    -- one plain file, which can be read from anywhere; someone who reads it just now may prevent that
+    if well and self.is_local then
+      sqlite.sqlite3_busy_timeout(self.db, 0)
+      sqlite.sqlite3_exec(self.db, "PRAGMA journal_mode = DELETE", nil, nil, nil)
+    end
+    sqlite.sqlite3_close_v2(self.db)
+  end
+  self.db = nil
+  local message = not well and self:broken()
+  C.journal_close(self.handle)
+  if message then error(message, 0) end
+end
+
+function File:broken()
+  return ("cannot write the journal '%s': %s. What was recorded before is in it: go on by --resume once it can be written"):format(self.path,
+    ffi.string(C.journal_message(self.handle)))
+end
+
+-- ---- one run in it ----
+
+---@class parlua.Journal
+---@field file parlua.JournalFile
+---@field run integer its number in the file
+---@field done number[][] ranges of recorded tasks that are not to run: {first, last}, ascending
+local Journal = {}
+Journal.__index = Journal
+
+--- Raises when writing has failed: the run is not to go on without its journal.
+function Journal:check_writing()
+  if C.journal_failed(self.file.handle) ~= 0 then error(self.file:broken(), 0) end
 end
 
 --- Ends the use of the file. What was recorded is in it, or this raises.
 function Journal:close()
-  if not self.db then return end
-  local ok, message = true, nil
-  if not self.failed and sqlite.sqlite3_get_autocommit(self.db) == 0 then ok, message = pcall(self.commit, self, true) end
-  for _, statement in ipairs(self.statements) do sqlite.sqlite3_finalize(statement) end
-  sqlite.sqlite3_close_v2(self.db)
-  self.db = nil
-  if not ok then error(message, 0) end
+  local file = self.file
+  if not file then return end
+  self.file = nil
+  file.users = file.users - 1
+  if file.users == 0 then file:release() end
 end
 
 -- ---- recording ----
 
-local insert = "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
---- Binds a result: numbers and strings as they are, so that one can read them; other values as bytes of the codec.
-local function bind_result(statement, values, n)
+--- Puts a result into the row: numbers and strings as they are, so that one can read them; other values as bytes of the codec. Returns what
+--- must be kept until the row was put; nil: no file can hold it (a function).
+local function set_result(row, values, n)
   local value = values[1]
-  if n == 1 and value == nil then return true end
-  if n == 1 and type(value) == "number" and value == value and not (value == 0 and 1 / value < 0) then
-    sqlite.sqlite3_bind_double(statement, 5, value)
-  elseif n == 1 and type(value) == "string" then
-    sqlite.sqlite3_bind_text(statement, 5, value, #value, -1)
-  else
-    local bytes = codec.encode_data(unpack(values, 1, n))
-    if not bytes then return false end
-    sqlite.sqlite3_bind_blob(statement, 5, bytes, #bytes, -1)
+  row.result_bytes = 0
+  if n == 1 and value == nil then
+    row.result_kind = C.JOURNAL_NIL
+    return true
   end
-  return true
+  if n == 1 and type(value) == "number" and value == value and not (value == 0 and 1 / value < 0) then
+    row.result_kind, row.number = C.JOURNAL_NUMBER, value
+    return true
+  end
+  local bytes, kind = value, C.JOURNAL_TEXT
+  if n ~= 1 or type(value) ~= "string" then bytes, kind = codec.encode_data(unpack(values, 1, n)), C.JOURNAL_BYTES end
+  if not bytes then return nil end
+  row.result_kind, row.result, row.result_bytes = kind, bytes, #bytes
+  return bytes
 end
 
---- Records a task that returned values[1 .. n]. One that returned what no file can hold (a function) is left out: it runs again on resume.
-function Journal:returned(index, values, n, attempts, seconds, worker)
-  local statement = self.insert
-  if not bind_result(statement, values, n) then return end
-  bind(statement, 4, "returned")
-  self:put(index, attempts, seconds, worker, host.hostname())
+local function set_text(row, name, value)
+  row[name], row[name .. "_bytes"] = value, value and #value or 0
+end
+
+function Journal:put(index)
+  local row = self.file.row
+  row.run, row.task, row.arguments = self.run, index, self:hash_of(index)
+  self.hashes[index] = nil
+  if C.journal_put(self.file.handle, row) ~= 0 then error(self.file:broken(), 0) end
+end
+
+--- What all rows of an event have in common.
+local function set_common(row, attempts, seconds, worker, host_name)
+  row.failed, row.attempts, row.seconds, row.worker = 0, attempts, seconds > 0 and seconds or -1, worker
+  row.host, row.host_bytes = host_name, #host_name
+  row.kind, row.kind_bytes, row.message, row.message_bytes, row.traceback, row.traceback_bytes = nil, 0, nil, 0, nil, 0
+end
+
+--- Records a task that returned values[1 .. n]. One that returned what no file can hold is left out: it runs again on resuming.
+function Journal:returned(index, values, n)
+  local anchor = set_result(self.file.row, values, n)
+  if anchor then self:put(index) end
+  return anchor
+end
+
+--- Records a run of numbers and nils: 0.5 us each (bench/journal.lua). Returns the first word that is neither.
+function Journal:plain_words(words, half, k, last, first)
+  local row, handle, hashes, make, run = self.file.row, self.file.handle, self.hashes, self.make, self.run
+  row.run, row.result_bytes = run, 0
+  for at = k, last do
+    local tag, index = half[2 * at + 1], first + at
+    local value = words[at]
+    if tag >= 0 or tag < LOWEST then
+      if value ~= value or value == 0 and 1 / value < 0 then return at end
+      row.result_kind, row.number = C.JOURNAL_NUMBER, value
+    elseif tag == NIL_TAG then
+      row.result_kind = C.JOURNAL_NIL
+    else
+      return at
+    end
+    row.task, row.arguments = index, hashes[index] or hash(make(index))
+    hashes[index] = nil
+    if C.journal_put(handle, row) ~= 0 then error(self.file:broken(), 0) end
+  end
+  return last + 1
+end
+
+--- Records what an event tells of tasks that returned; failures are recorded when they are final.
+---@param run parlua.Run
+function Journal:results(run, event)
+  local out, row = event.block, self.file.row
+  local half, words = cast(block.halves, out.word), out.word
+  set_common(row, event.attempt, event.seconds, event.worker, run:host_of(event.worker))
+  local from, last = event.from, event.from + event.count - 1
+  if out.kind == C.BLOCK_SPARSE then return self:sparse(run, event, half) end
+  local k = from
+  while k <= last do
+    k = self:plain_words(words, half, k, last, event.first)
+    if k > last then return end
+    local tag, index = half[2 * k + 1], event.first + k
+    if tag >= 0 or tag < LOWEST then
+      self:returned(index, { words[k] }, 1)
+    elseif tag == TUPLE then
+      local tuple = run:tuple(out, half, k, tag)
+      self:returned(index, tuple, tuple.n)
+    elseif tag ~= FAILURE then
+      self:returned(index, { (run:special(out, half, k, tag)) }, 1)
+    end
+    k = k + 1
+  end
+end
+
+--- The same where only some results came: those of the others are not kept.
+function Journal:sparse(run, event, half)
+  local out, told = event.block, {}
+  for k = event.from, event.from + event.count - 1 do
+    local index, tag = out.word[2 * k], half[4 * k + 3]
+    told[index] = true
+    if tag ~= FAILURE then self:returned(index, { (run:special(out, half, 2 * k + 1, tag)) }, 1) end
+  end
+  local row = self.file.row
+  row.result_kind, row.result_bytes = C.JOURNAL_NIL, 0
+  for index = event.last - event.want + 1, event.last do
+    if not told[index] then self:put(index) end
+  end
 end
 
 ---@param failure parlua.Failure
 function Journal:failure(failure)
-  local statement = self.insert
-  if failure.value ~= nil and type(failure.value) ~= "string" then bind_result(statement, { failure.value }, 1)
-  elseif failure.value then bind(statement, 5, failure.value) end
-  bind(statement, 4, "failed")
-  bind(statement, 6, failure.kind)
-  bind(statement, 7, failure.message)
-  bind(statement, 8, failure.traceback)
-  self:put(failure.index, failure.attempts, failure.seconds, failure.worker, failure.host)
-end
-
-function Journal:put(index, attempts, seconds, worker, host_name)
-  local statement = self.insert
-  bind(statement, 1, self.run)
-  sqlite.sqlite3_bind_int64(statement, 2, index)
-  bind(statement, 3, self:hash_of(index))
-  bind(statement, 9, attempts)
-  bind(statement, 10, seconds)
-  bind(statement, 11, worker)
-  bind(statement, 12, host_name)
-  self:go(statement)
-  self.hashes[index] = nil
-  self.pending = self.pending + 1
+  local row = self.file.row
+  set_common(row, failure.attempts, failure.seconds, failure.worker, failure.host)
+  row.failed = 1
+  local anchor = set_result(row, { failure.value }, 1)
+  if not anchor then row.result_kind, row.result_bytes = C.JOURNAL_NIL, 0 end
+  set_text(row, "kind", failure.kind)
+  set_text(row, "message", failure.message)
+  set_text(row, "traceback", failure.traceback)
+  self:put(failure.index)
+  return anchor
 end
 
 --- The hash of a task's arguments: those that were pulled, or what the source makes of the index.
 function Journal:hash_of(index)
-  if self.hashes[index] then return self.hashes[index] end
-  return self.make and hash(self.make(index)) or nil
+  return self.hashes[index] or hash(self.make(index))
 end
 
 -- ---- resuming ----
 
 --- Reads recorded tasks first..last: calls visit(index, record) for each; record: status, n and values, or the fields of a failure.
 function Journal:read(first, last, visit)
-  self:go(self.select, function(statement)
+  self.file:go(self.file.select, function(statement)
     local index = column(statement, 0)
     local record = { status = column(statement, 1), kind = column(statement, 3), message = column(statement, 4), n = 1,
                      traceback = column(statement, 5), attempts = column(statement, 6), seconds = column(statement, 7),
@@ -341,7 +559,7 @@ function Journal:read(first, last, visit)
       end
       local ok, values = pcall(function() return keep(codec.decode(value, NO_FUNCTIONS)) end)
       if not ok then
-        error(("the journal '%s' is damaged: the result of task %d: %s"):format(self.path, index, tostring(values)), 0)
+        error(("the journal '%s' is damaged: the result of task %d: %s"):format(self.file.path, index, tostring(values)), 0)
       end
       record.values = values
     else
@@ -363,27 +581,28 @@ end
 
 function Journal:recorded_hash(index)
   local found
-  self:go(self.select_hash, function(statement) found = column(statement, 0) end, self.run, index)
+  self.file:go(self.file.select_hash, function(statement) found = column(statement, 0) end, self.run, index)
   return found
 end
 
 function Journal:refusal(what, recorded, now)
-  return ("the journal '%s' is of another run: %s (recorded: %s, now: %s). Name another file, or go on with it all the same by --force")
-    :format(self.path, what, tostring(recorded), tostring(now))
+  local values = recorded and (" (recorded: %s, now: %s)"):format(tostring(recorded), tostring(now)) or ""
+  local call = self.run > 1 and (" in call %d of the script"):format(self.run) or ""
+  return ("the journal '%s' is of another run: %s%s%s. Name another file, or go on with it all the same by --force"):format(self.file.path,
+    what, call, values)
 end
 
 --- Finds what is recorded. Indexed sources: the arguments are looked at right away.
 function Journal:load_done(retry_failed, force)
   local done, range = {}, nil
   local condition = retry_failed and " AND status = 'returned'" or ""
-  self:go(self:prepare("SELECT task, arguments FROM tasks WHERE run = ?" .. condition .. " ORDER BY task"), function(statement)
+  self.file:once("SELECT task, arguments FROM tasks WHERE run = ?" .. condition .. " ORDER BY task", function(statement)
     local index, recorded = column(statement, 0), column(statement, 1)
     if self.make then
       if index > self.total then return end
-      local now = hash(self.make(index))
-      if now ~= recorded then
+      if hash(self.make(index)) ~= recorded then
         if force then return end
-        error(self:refusal(("the arguments of task %d"):format(index), recorded, now), 0)
+        error(self:refusal(("the arguments of task %d differ"):format(index)), 0)
       end
     end
     if range and range[2] == index - 1 then
@@ -396,77 +615,51 @@ function Journal:load_done(retry_failed, force)
   self.done = done
 end
 
--- Runs of this program on each journal: a script may have several maps, each its own run in the file.
-local ordinals = {}
-
 --- Compares what the file says of this run with what the run is.
-function Journal:check(identity, force)
-  local names = { script = "the script's map function", source = "the arguments", seed = "the seed", results = "the kind of call" }
-  for _, key in ipairs { "script", "source", "seed", "results" } do
-    local recorded = self:value("SELECT " .. key .. " FROM runs WHERE run = ?", self.run)
-    if recorded ~= identity[key] and not force then error(self:refusal(names[key] .. " differs", recorded, identity[key]), 0) end
+function Journal:check(identity)
+  local recorded = {}
+  self.file:once("SELECT script, captured, source, seed, results FROM runs WHERE run = ?", function(statement)
+    for k, key in ipairs { "script", "captured", "source", "seed", "results" } do recorded[key] = column(statement, k - 1) end
+  end, self.run)
+  if recorded.script ~= identity.script then error(self:refusal("the code of the map function differs"), 0) end
+  if recorded.source ~= identity.source then error(self:refusal("the arguments differ", recorded.source, identity.source), 0) end
+  if recorded.seed ~= identity.seed then error(self:refusal("the seed differs", recorded.seed, identity.seed), 0) end
+  if recorded.results ~= identity.results then
+    error(self:refusal("it was another kind of call", M.calls[recorded.results], M.calls[identity.results]), 0)
+  end
+  if recorded.captured ~= identity.captured then
+    local name = differing(recorded.captured, identity.captured)
+    error(self:refusal(name and ("the variable '%s' differs, which the map function uses"):format(name)
+      or "the map function uses other variables"), 0)
   end
 end
 
-function Journal:prepare_tables(options)
-  local tables = self:value("SELECT count(*) FROM sqlite_master")
-  if tables == 0 then
-    self:execute(schema)
-    self:execute(("INSERT INTO meta VALUES ('format', %d)"):format(FORMAT))
-  else
-    local is_journal = self:value("SELECT count(*) FROM sqlite_master WHERE name IN ('meta', 'runs', 'tasks')") == 3
-    if not is_journal then error(("'%s' is a database, but no journal of parlua's"):format(self.path), 0) end
-    local format = self:value("SELECT value FROM meta WHERE key = 'format'")
-    if format ~= FORMAT then
-      error(("the journal '%s' has format %s; this version reads format %d"):format(self.path, tostring(format), FORMAT), 0)
-    end
-    if not options.resume and self.run == 1 and self:value("SELECT count(*) FROM runs") > 0 then
-      if not options.force then
-        error(("the journal '%s' holds a run already: go on with it by --resume, or begin anew by --force"):format(self.path), 0)
-      end
-      self:execute("DELETE FROM tasks; DELETE FROM runs")
-    end
-  end
-end
+--- Kinds of calls by what is kept of results: those that can be recorded.
+M.calls = { first = "map, reduce or a job", all = "imap", none = "each", found = "find or any", lacking = "all" }
 
 --- Opens the journal for a run.
 ---@param run table { f, source, keep, seed, indexed: do workers make the arguments? }
 ---@param options table journal, resume, retry_failed, force
 ---@return parlua.Journal
 function M.open(run, options)
-  library()
   local path = options.journal
-  local handle = ffi.new("sqlite3 *[1]")
-  local code = sqlite.sqlite3_open_v2(path, handle, OPEN_FLAGS, nil)
-  local self = setmetatable({ db = handle[0], path = path, statements = {}, hashes = {}, pending = 0, at = 1, done = {},
-                              next_commit = host.now() + commit_seconds, total = run.source.n }, Journal)
+  local file = open_file(path, options)
+  file.ordinal = file.ordinal + 1
+  local self = setmetatable({ file = file, run = file.ordinal, hashes = {}, at = 1, done = {}, total = run.source.n }, Journal)
   local ok, message = pcall(function()
-    if code ~= OK then self:fail("open") end
-    self.run = (ordinals[path] or 0) + 1
-    self:execute("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA cache_spill = OFF", "open")
-    self:lock()
-    self:prepare_tables(options)
-    self.name = ("%s %d %.6f"):format(host.hostname(), host.pid(), host.now())
-    self:go(self:prepare("INSERT OR REPLACE INTO meta VALUES ('owner', ?)"), nil, self.name)
-    self.owner_statement = self:prepare("SELECT value FROM meta WHERE key = 'owner'")
-    self.insert = self:prepare(insert)
-    self.select = self:prepare("SELECT task, status, result, kind, message, traceback, attempts, seconds, worker, host FROM tasks"
-      .. " WHERE run = ? AND task BETWEEN ? AND ? ORDER BY task")
-    self.select_hash = self:prepare("SELECT arguments FROM tasks WHERE run = ? AND task = ?")
     if run.indexed then self.make = sources.maker(run.source) end
-    local identity = { script = script_of(run.f), source = describe(run.source), seed = ("%.17g"):format(run.seed), results = run.keep }
-    if self:value("SELECT count(*) FROM runs WHERE run = ?", self.run) > 0 then
-      self:check(identity, options.force)
+    local script, captured = script_of(run.f)
+    local identity = { script = script, captured = captured, source = describe(run.source), seed = ("%.17g"):format(run.seed),
+                       results = run.keep }
+    if file:value("SELECT count(*) FROM runs WHERE run = ?", self.run) > 0 then
+      if not options.force then self:check(identity) end
       self:load_done(options.retry_failed, options.force)
     end
-    self:go(self:prepare("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)"), nil, self.run, identity.script, identity.source,
+    file:once("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", nil, self.run, identity.script, identity.captured, identity.source,
       identity.seed, identity.results)
-    sqlite.sqlite3_busy_timeout(self.db, busy_milliseconds)
-    self:commit()
   end)
   if not ok then
-    self.failed = true
-    self:close()
+    pcall(self.close, self)
     error(message, 0)
   end
   ordinals[path] = self.run
@@ -494,7 +687,7 @@ function M.puller(source, journal, force)
     task.hash = task.hash or hash(unpack(task, 1, task.n))
     local recorded = journal:recorded_hash(index + 1)
     if recorded == task.hash then return true end
-    if not force then puller.refused = journal:refusal(("the arguments of task %d"):format(index + 1), recorded, task.hash) end
+    if not force then puller.refused = journal:refusal(("the arguments of task %d differ"):format(index + 1)) end
     return false
   end
   local function take(task)

@@ -199,7 +199,7 @@ function M.open(f, arguments, call_options, keep, given)
   check_engine(engine, options)
   local source = sources.of(arguments)
   local run = setmetatable({
-    f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retry_on = {},
+    f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retry_on = {}, hosts = {},
     began = host.now(), process = host.pid(), retries = options.retries or 0,
     workers = count_workers(engine, options), engines = given.engines or idle,
   }, Run)
@@ -238,15 +238,12 @@ function M.open(f, arguments, call_options, keep, given)
   return run
 end
 
-local recorded = { first = true, all = true, none = true } -- what may be kept in a run with a journal
-
 --- Opens the journal that the options name.
 function Run:open_journal(keep, seed, supplied)
-  if self.fold or not recorded[keep] then
-    error(("option 'journal': %s is not recorded: use map, imap, each, or reduce without merge, or journal = false for this call"):format(
-      self.fold and "a reduction with merge" or keep == "call" and "submit" or "a search"), 0)
-  end
   self.journal_module = require "parlua.journal"
+  if keep == "call" then
+    error("option 'journal': single calls (submit) are not recorded; give the pool the option journal = false, or use map", 0)
+  end
   self.journal = self.journal_module.open({ f = self.f, source = self.source, keep = keep, seed = seed, indexed = not supplied }, self.options)
   self.keep, self.ceiling, self.resumed = keep, math.huge, 0
 end
@@ -264,31 +261,38 @@ end
 
 local new_block = ffi.typeof("struct { char bytes[$]; }", C.BLOCK_BYTES)
 
+local most_words = 16000 -- of a block of recorded results, also in pairs
+
 --- Results from..last of a stretch of recorded tasks, as an event like those of workers. values[index] stands behind a word.
 function Run:deliver_results(from, last, records)
   self.replay_block = self.replay_block or new_block()
   local out = cast(block.pointer, self.replay_block)
-  local words, half = out.word, cast(block.halves, out.word)
-  out.kind, out.first, out.last, out.count, out.size, out.floor = C.BLOCK_DENSE, from, last, last - from + 1, C.BLOCK_BYTES, C.BLOCK_BYTES
+  local words, half, k = out.word, cast(block.halves, out.word), 0
+  local is_sparse = self.keep ~= "first" and self.keep ~= "all"
   self.replayed = {}
-  for k = 0, last - from do
-    local record = records[from + k]
+  for index = from, last do
+    local record = records[index]
     local value = record.values[1]
-    if record.n == 1 and type(value) == "number" then
+    local is_kept = not is_sparse or self.keep ~= "none" and value ~= nil
+    if is_kept and is_sparse then
+      words[2 * k] = index
+      half[4 * k + 2], half[4 * k + 3] = k + 1, C.TAG_LOCAL
+    elseif is_kept and record.n == 1 and type(value) == "number" then
       words[k] = value
-    else
+    elseif is_kept then
       half[2 * k], half[2 * k + 1] = k + 1, record.n == 1 and C.TAG_LOCAL or C.TAG_TUPLE
-      if record.n == 1 then
-        self.replayed[k + 1] = value
-      else
-        record.values.n = record.n
-        self.replayed[k + 1] = record.values
-      end
+    end
+    if is_kept then
+      k = k + 1
+      record.values.n = record.n
+      if record.n == 1 then self.replayed[k] = value else self.replayed[k] = record.values end
     end
   end
+  out.kind, out.first, out.last = is_sparse and C.BLOCK_SPARSE or C.BLOCK_DENSE, from, last
+  out.count, out.size, out.floor = k, C.BLOCK_BYTES, C.BLOCK_BYTES
   local event = self.event
-  event.block, event.first, event.from, event.count = out, from, 0, last - from + 1
-  if self.keep ~= "none" then self.on_results(self, event) end
+  event.block, event.first, event.last, event.from, event.count, event.want = out, from, last, 0, k, last - from + 1
+  if k > 0 then self.on_results(self, event) end
   self.replayed = nil
   self.done = self.done + last - from + 1
 end
@@ -302,12 +306,11 @@ function Run:deliver(first, last, arguments)
   for index = first, last + 1 do
     local record = records[index]
     local returned = record and record.status == "returned"
-    if returned then
-      from = from or index
-    elseif from then
+    if from and (not returned or index - from >= most_words) then
       self:deliver_results(from, index - 1, records)
       from = nil
     end
+    if returned then from = from or index end
     if record and not returned then
       local value = record.values[1]
       self.done = self.done + 1
@@ -341,32 +344,6 @@ function Run:deliver_some(all)
   end
   self:deliver(first, last)
   return true
-end
-
---- Puts what an event tells of tasks that returned into the journal; failures are recorded when they are final.
-function Run:record(event)
-  local journal, out = self.journal, event.block
-  local half, words, seconds = cast(block.halves, out.word), out.word, event.seconds > 0 and event.seconds or nil
-  local attempt, number = event.attempt, event.worker
-  if out.kind == C.BLOCK_SPARSE then
-    local failed = {}
-    for k = event.from, event.from + event.count - 1 do failed[words[2 * k]] = true end
-    for index = event.last - event.want + 1, event.last do
-      if not failed[index] then journal:returned(index, {}, 1, attempt, seconds, number) end
-    end
-    return
-  end
-  for k = event.from, event.from + event.count - 1 do
-    local tag, index = half[2 * k + 1], out.first + k
-    if tag >= 0 or tag < LOWEST then
-      journal:returned(index, { words[k] }, 1, attempt, seconds, number)
-    elseif tag == C.TAG_TUPLE then
-      local tuple = self:tuple(out, half, k, tag)
-      journal:returned(index, tuple, tuple.n, attempt, seconds, number)
-    elseif tag ~= FAILURE then
-      journal:returned(index, { (self:special(out, half, k, tag)) }, 1, attempt, seconds, number)
-    end
-  end
 end
 
 function Run:open_report(kind)
@@ -463,11 +440,21 @@ function Run:tuple(out, half, k, tag)
   return pack(block.special(out, half, k, tag))
 end
 
+--- The name of the host that a worker is on.
+function Run:host_of(worker_number)
+  local name = self.hosts[worker_number]
+  if not name then
+    hostname = hostname or host.hostname()
+    name = self.engine and worker_number > 0 and self.engine:host(worker_number) or hostname
+    self.hosts[worker_number] = name
+  end
+  return name
+end
+
 --- A task failed for good.
 function Run:final_failure(index, record, attempt, worker_number, arguments)
-  hostname = hostname or host.hostname()
   record.index, record.args, record.attempts, record.worker = index, arguments, attempt, worker_number
-  record.host = record.host or self.engine and worker_number > 0 and self.engine:host(worker_number) or hostname
+  record.host = record.host or self:host_of(worker_number)
   local is_recorded = record.recorded
   record.recorded = nil
   record.seconds = record.seconds or 0
@@ -557,7 +544,7 @@ function Run:step(wait)
   local kind = self.driver:next(replay and replay.next <= self.ceiling and 0 or wait)
   local event = self.event
   if kind == RESULTS then
-    if self.journal then self:record(event) end
+    if self.journal then self.journal:results(self, event) end
     if not self.fold then self.done = self.done + event.want end
     self.on_results(self, event)
   elseif kind == SUPPLY then
@@ -584,7 +571,7 @@ function Run:step(wait)
     if not self.replay or self.halted or self.stopped or self.broken then return false end
     self:deliver_some(true)
   end
-  if self.journal then self.journal:tick() end
+  if self.journal then self.journal:check_writing() end
   return true
 end
 
