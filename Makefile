@@ -5,6 +5,7 @@
 #   make test       the same, then run the whole suite
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
+#   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -36,7 +37,7 @@ OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec examples bench)
 
-.PHONY: all binary mpi demo test lint sanitize bench install uninstall clean
+.PHONY: all binary mpi demo test kill-test lint sanitize bench install uninstall clean
 .PHONY: lint-lua lint-format lint-c format deps deps-test deps-lint deps-bench FORCE
 .DELETE_ON_ERROR:
 
@@ -88,6 +89,13 @@ demo: all
 
 test: deps-test all
 	$(BUSTED) --lua=./parlua
+
+# Kills the coordinator at so many random moments and resumes each time; SEED repeats a run.
+KILLS ?= 200
+SEED ?=
+
+kill-test: deps-test all
+	./parlua spec/journal_kills.lua $(KILLS) $(SEED)
 
 bench: deps-bench all
 	./parlua bench/run.lua

@@ -1,8 +1,5 @@
 local helper = require "spec.helper"
 
--- Moments at which the coordinator is killed; JOURNAL_KILLS=200 for a long test.
-local kills = tonumber(os.getenv("JOURNAL_KILLS")) or 10
-
 --- Each task appends its number to the file $RAN. Results of all kinds, and failures.
 local script = [[
 local parlua = require "parlua"
@@ -205,52 +202,227 @@ describe("a journal", function()
 
   it("stops with a clear error when the disk is full, and nothing that was recorded is lost", function()
     local result, _, count = run("--engine process --journal run.db", { TASKS = "100000", SLOW = "1" }, "trap '' XFSZ; ulimit -f 800;")
-    assert_fails(result, "cannot write the journal 'run.db': ")
+    assert_fails(result, "cannot write the journal 'run.db': disk I/O error %(File too large%)%. "
+      .. "What was recorded before is in it: go on by %-%-resume")
     assert.is_true(count > 0)
     assert.equal("ok\n", sql("pragma integrity_check"))
-    assert.is_true(tonumber(sql("select count(*) from tasks")) > 0)
+    local recorded = {}
+    for task in sql("select task from tasks"):gmatch("%d+") do recorded[tonumber(task)] = true end
+    assert.truthy(next(recorded))
+    local again, ran = run("--engine process --journal run.db --resume", { TASKS = "100000", SLOW = "1" }, "trap '' XFSZ; ulimit -f 1600;")
+    assert_fails(again, "cannot write the journal 'run.db'")
+    for task in pairs(ran) do assert.is_nil(recorded[task]) end
   end)
 
-  it("serves one run at a time, and lets others read", function()
+  it("needs a directory in which files can be made, and says so", function()
+    local as_other = helper.run("id -u").stdout == "0\n" and "setpriv --reuid=65534 --regid=65534 --clear-groups " or ""
+    helper.write(path, 'print(#require("parlua").map(math.sqrt, { 1, 2, 3 }))')
+    local result = helper.run(([[
+      chmod 755 . && mkdir fixed && cp %s copy && chmod 755 copy && chmod 644 script.lua && ./copy --journal fixed/run.db script.lua &&
+      chmod 666 fixed/run.db && chmod 555 fixed &&
+      { %s ./copy --journal fixed/run.db --resume script.lua; %s ./copy --journal fixed/new.db script.lua; chmod 755 fixed; }
+      chmod 444 fixed/run.db; %s ./copy --journal fixed/run.db --resume script.lua
+      ls fixed; ./copy --journal fixed/run.db --resume script.lua]]):format(helper.quote(helper.parlua), as_other, as_other, as_other),
+      { directory = directory })
+    assert.truthy(result.stderr:find("the journal 'fixed/run.db': [^\n]*; the directory must be one in which files can be made"), result.stderr)
+    assert.truthy(result.stderr:find("cannot open the journal 'fixed/new.db': Permission denied", 1, true), result.stderr)
+    assert.truthy(result.stderr:find("cannot open the journal 'fixed/run.db': Permission denied", 1, true), result.stderr)
+    assert.equal("3\nrun.db\n3\n", result.stdout)
+  end)
+
+  it("says when the SQLite library is missing", function()
+    assert(os.execute("mkdir " .. directory .. "/lib") == 0)
+    helper.write(directory .. "/lib/libsqlite3.so.0", "no library")
+    local result, _, count = run("--journal run.db", { LD_LIBRARY_PATH = directory .. "/lib" })
+    assert_fails(result, "the option journal needs the SQLite library %(in Debian: apt%-get install libsqlite3%-0%)")
+    assert.equal(0, count)
+    assert.equal(0, run("", { LD_LIBRARY_PATH = directory .. "/lib" }).status)
+  end)
+
+  it("leaves alone what is no journal, or a damaged one", function()
+    assert.equal("", helper.run("sqlite3 other.db 'create table t (a)'", { directory = directory }).stdout)
+    assert_fails(run("--journal other.db"), "'other.db' is a database, but no journal of parlua's")
+    assert_fails(run("--journal other.db --force"), "'other.db' is a database, but no journal of parlua's")
+    run("--journal run.db", { TASKS = "2000" })
+    local bytes = helper.read(directory .. "/run.db")
+    local damaged = bytes:sub(1, 8192) .. ("\165"):rep(8192) .. bytes:sub(16385)
+    helper.write(directory .. "/run.db", damaged)
+    local result, _, count = run("--journal run.db --resume", { TASKS = "2000" })
+    assert_fails(result, "the journal 'run.db'.* what can still be read of it: sqlite3 run.db .recover")
+    assert.equal(0, count)
+    assert.is_true(damaged == helper.read(directory .. "/run.db"))
+    helper.write(directory .. "/run.db", bytes:sub(1, 12000))
+    assert_fails(run("--journal run.db --resume", { TASKS = "2000" }), "the journal 'run.db'")
+  end)
+
+  it("keeps no write-ahead log on a file system that is not known to be this machine's own", function()
     helper.write(path, [[
       local parlua = require "parlua"
       parlua.map(function(i)
         if i < 20 then return i end
         while not io.open("go") do os.execute("sleep 0.02") end
-      end, parlua.range(20), { chunk = 1, workers = 1 })]])
-    local result = helper.run(([[
-      %s --journal run.db script.lua & one=$!
-      until test "$(sqlite3 run.db 'select count(*) from tasks' 2>&1)" = 19; do sleep 0.05; done
-      %s --journal run.db --resume script.lua; echo "second: $?"
-      touch go; wait $one; echo "first: $?"]]):format(helper.quote(helper.parlua), helper.quote(helper.parlua)), { directory = directory })
-    assert.truthy(result.stderr:find("another run is using the journal 'run.db'", 1, true), result.stderr)
-    assert.truthy(result.stdout:find("second: [12]\nfirst: 0\n"), result.stdout)
-    assert.equal(20, tonumber(sql("select count(*) from tasks")))
+      end, parlua.range(20), { chunk = 1, workers = 2 })]])
+    -- a C library's fstatfs that says: NFS
+    helper.write(directory .. "/nfs.c", [[
+      #define _GNU_SOURCE
+      #include <dlfcn.h>
+      #include <sys/vfs.h>
+      int fstatfs(int fd, struct statfs *found)
+      {
+        int (*real)(int, struct statfs *) = (int (*)(int, struct statfs *))dlsym(RTLD_NEXT, "fstatfs");
+        int status = real(fd, found);
+        found->f_type = 0x6969;
+        return status;
+      }]])
+    for _, preload in ipairs { "", "LD_PRELOAD=./nfs.so ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0" } do
+      local result = helper.run(([[
+        rm -f go run.db; cc -shared -fPIC -o nfs.so nfs.c -ldl || exit
+        env %s %s --journal run.db script.lua & one=$!
+        until test "$(sqlite3 run.db 'select count(*) from tasks' 2>&1)" = 19; do sleep 0.05; done
+        ls run.db*; sqlite3 run.db 'pragma journal_mode'
+        touch go; wait $one; echo $?; ls run.db*; sqlite3 run.db 'select count(*) from tasks']]):format(preload, helper.quote(helper.parlua)),
+        { directory = directory })
+      assert.equal(preload == "" and "run.db\nrun.db-shm\nrun.db-wal\nwal\n0\nrun.db\n20\n" or "run.db\ndelete\n0\nrun.db\n20\n", result.stdout)
+    end
+  end)
+
+  it("serves several calls of one program at a time", function()
+    helper.write(path, [[
+      local parlua = require "parlua"
+      for i, squares in parlua.imap(function(i) return i * i end, parlua.range(3)) do
+        local inner = parlua.map(function(k) return k + squares end, parlua.range(4))
+        print(i, table.concat(inner, " "))
+      end]])
+    local first = run("--journal run.db")
+    assert.equal("1\t2 3 4 5\n2\t5 6 7 8\n3\t10 11 12 13\n", first.stdout, first.stderr)
+    assert.equal(first.stdout, run("--journal run.db --resume").stdout)
+    assert.equal("1|3\n2|4\n3|4\n4|4\n", sql("select run, count(*) from tasks group by run"))
+  end)
+
+  it("holds what was done when the script leaves by os.exit, and is then free", function()
+    helper.write(path, [[
+      local parlua = require "parlua"
+      for i in parlua.imap(function(i) return i end, parlua.range(100), { chunk = 1 }) do
+        if i == 50 then os.exit(3) end
+      end]])
+    assert.equal(3, run("--journal run.db").status)
+    assert.is_true(tonumber(sql("select count(*) from tasks")) >= 50)
+    assert.equal(3, run("--journal run.db --resume").status)
+  end)
+
+  it("is refused when a variable that the map function uses differs", function()
+    local text = [[
+      local parlua = require "parlua"
+      local scale, by = %d, { one = { 1 }, two = { %d } }
+      local function helper(i) return i * scale + by.two[1] end
+      parlua.map(function(i) return helper(i) end, parlua.range(5))]]
+    helper.write(path, text:format(2, 3))
+    run("--journal run.db")
+    assert.equal(0, run("--journal run.db --resume").status)
+    helper.write(path, text:format(3, 3))
+    assert_fails(run("--journal run.db --resume"), "the variable 'scale' differs, which the map function uses")
+    helper.write(path, text:format(2, 4))
+    assert_fails(run("--journal run.db --resume"), "the variable 'by' differs, which the map function uses")
+  end)
+
+  it("gives random numbers and attempts as they were", function()
+    helper.write(path, [[
+      local parlua = require "parlua"
+      local results, failures = parlua.map(function(i)
+        if i % 3 == 0 and parlua.task.attempt < 3 then error("again", 0) end
+        if i % 7 == 0 then error("never", 0) end
+        return math.random()
+      end, parlua.range(60), { retries = 2, seed = 5 })
+      for i = 1, 60 do print(results[i] and ("%.17g"):format(results[i])) end
+      for _, failure in ipairs(failures) do print(failure.index, failure.attempts, failure.message) end]])
+    local plain = run("")
+    assert.equal(plain.stdout, run("--journal run.db").stdout)
+    assert.equal("20\n", sql("select count(*) from tasks where attempts = 3 and task % 3 = 0"))
+    sql("delete from tasks where task % 4 = 1")
+    assert.equal(plain.stdout, run("--journal run.db --resume").stdout)
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("serves one run at a time, lets others read, and holds what is done while a task goes on", function()
+      helper.write(path, ([[
+        local parlua = require "parlua"
+        parlua.map(function(i)
+          if i < 20 then return i end
+          while not io.open("go") do os.execute("sleep 0.02") end
+        end, parlua.range(20), { chunk = 1, workers = 1, engine = %q })]]):format(engine))
+      local result = helper.run(([[
+        %s --journal run.db script.lua & one=$!
+        until test "$(sqlite3 run.db 'select count(*) from tasks' 2>&1)" = 19; do sleep 0.05; done
+        %s --journal run.db --resume script.lua; echo "second: $?"
+        touch go; wait $one; echo "first: $?"]]):format(helper.quote(helper.parlua), helper.quote(helper.parlua)), { directory = directory })
+      assert.truthy(result.stderr:find("another run is using the journal 'run.db' %(process %d+ on [^)]+%)"), result.stderr)
+      assert.truthy(result.stdout:find("second: [12]\nfirst: 0\n"), result.stdout)
+      assert.equal(20, tonumber(sql("select count(*) from tasks")))
+    end)
+
+    it("serves reductions with merge, to the bit, and searches", function()
+      helper.write(path, ([[
+        local parlua = require "parlua"
+        local function f(i)
+          local file = io.open(os.getenv("RAN"), "a")
+          file:write(i, "\n")
+          file:close()
+          if i %% 500 == 0 then error("no", 0) end
+          return 1 / i
+        end
+        local options = { engine = %q, workers = 2 }
+        print(("%%.17g %%d"):format(parlua.reduce(f, parlua.range(3000), parlua.sum, options), 0))
+        local value, failures = parlua.reduce(f, parlua.range(3000), { init = 0, step = function(a, v) return a + v end,
+          merge = function(a, b) return a + b end, stop = function(a) return a > 8 end, block = 70 }, options)
+        print(("%%.17g"):format(value), #failures)
+        print(parlua.find(function(i) return f(i) < 0.01 and "found" end, parlua.range(3000), options))
+        print(parlua.any(function(i) return f(i) > 2 end, parlua.range(30), options))
+        print(parlua.all(function(i) return f(i) > 0 end, parlua.range(30), options))
+      ]]):format(engine))
+      local plain = run("")
+      assert.equal(0, plain.status, plain.stderr)
+      local first = run("--journal run.db")
+      local function settled(text) return (text:gsub("table: %w+", "table")) end
+      assert.equal(settled(plain.stdout), settled(first.stdout))
+      sql("delete from tasks where task % 5 = 2")
+      local again, ran = run("--journal run.db --resume")
+      assert.equal(settled(plain.stdout), settled(again.stdout))
+      assert.is_nil(ran[1])
+      assert.truthy(ran[2])
+    end)
+
+    it("serves a job with an output, which is whole or not there", function()
+      helper.write(path, [[
+        return {
+          arguments = function() return require("parlua").range(30) end,
+          map = function(i)
+            local file = io.open(os.getenv("RAN"), "a")
+            file:write(i, "\n")
+            file:close()
+            if i == 20 and os.getenv("BAD") then error("bad", 0) end
+            return ("r"):rep(i)
+          end,
+        }]])
+      local words = "--engine " .. engine .. " --workers 2 --chunk 1 "
+      run(words .. "-o plain")
+      local halted = run(words .. "--halt --journal run.db -o out", { BAD = "1" })
+      assert.equal(1, halted.status)
+      local partial = helper.read(directory .. "/out.partial")
+      assert.truthy(partial:find('"message":"bad"}}\n', 1, true), partial)
+      for line in partial:gmatch("[^\n]*\n?") do assert.truthy(line == "" or line:find("^{.*}\n$"), partial) end
+      local done = tonumber(sql("select count(*) from tasks where status = 'returned'"))
+      local result, _, count = run(words .. "--journal run.db --resume --retry-failed -o out")
+      assert.equal(0, result.status, result.stderr)
+      assert.equal(30 - done, count)
+      assert.equal(helper.read(directory .. "/plain"), helper.read(directory .. "/out"))
+      assert.is_nil(io.open(directory .. "/out.partial"))
+    end)
   end)
 
   it("survives SIGKILL of the coordinator at any moment", function()
-    local env = { TASKS = "1500", SLOW = "1" }
-    local plain = run("--engine process --workers 2", env)
-    local random, killed = 12345, 0
-    for k = 1, kills do
-      random = (random * 1103515245 + 12345) % 2 ^ 31
-      local seconds = 0.02 + random / 2 ^ 31 * 0.5
-      local before = {}
-      if k > 1 then
-        for task in sql("select task from tasks"):gmatch("%d+") do before[tonumber(task)] = true end
-      end
-      local result, ran = run("--engine process --workers 2 --journal run.db --resume", env,
-        ("timeout --foreground -s KILL %.3f"):format(seconds))
-      if result.status == 137 then killed = killed + 1 end
-      for task in pairs(ran) do assert.is_nil(before[task], "task " .. task .. " was recorded, and ran again") end
-      assert.equal("ok\n", sql("pragma integrity_check"))
-      for task in pairs(before) do before[task] = false end
-      for task in sql("select task from tasks"):gmatch("%d+") do before[tonumber(task)] = true end
-      for _, there in pairs(before) do assert.is_true(there, "a recorded task was lost") end
-      if result.status == 0 then helper.remove(directory .. "/run.db") end -- all was done: begin anew
-    end
-    assert.is_true(killed > 0)
-    local final = run("--engine process --workers 2 --journal run.db --resume", env)
-    assert.equal(plain.stdout, final.stdout)
+    -- 200 moments: make kill-test
+    local result = helper.run(helper.quote(helper.parlua) .. " spec/journal_kills.lua 10")
+    assert.equal(0, result.status, result.stdout .. result.stderr)
+    assert.truthy(result.stdout:find("10 kills, %d+ runs came to their end"), result.stdout)
   end)
 end)

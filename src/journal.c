@@ -27,7 +27,8 @@ enum {
   BUSY_MILLISECONDS = 500, /* SQLite asks so long for a lock before it says that the file is busy */
   SQLITE_OK = 0,
   SQLITE_BUSY = 5,
-  SQLITE_ROW = 100,
+  SQLITE_IOERR = 10,
+  SQLITE_FULL = 13,
   SQLITE_DONE = 101,
   SQLITE_OPEN_READWRITE = 2
 };
@@ -41,6 +42,7 @@ struct library {
   int (*close_v2)(void *);
   int (*exec)(void *, const char *, void *, void *, char **);
   const char *(*errmsg)(void *);
+  int (*errcode)(void *);
   int (*system_errno)(void *);
   int (*busy_timeout)(void *, int);
   int (*prepare_v2)(void *, const char *, int, void **, const char **);
@@ -54,9 +56,9 @@ struct library {
   int (*bind_blob)(void *, int, const char *, int, void (*)(void *));
 };
 
-static const char *const names[] = {"open_v2",      "close_v2",    "exec",       "errmsg",    "system_errno",
-                                    "busy_timeout", "prepare_v2",  "finalize",   "step",      "reset",
-                                    "bind_null",    "bind_double", "bind_int64", "bind_text", "bind_blob"};
+static const char *const names[] = {"open_v2",      "close_v2",   "exec",      "errmsg",   "errcode", "system_errno",
+                                    "busy_timeout", "prepare_v2", "finalize",  "step",     "reset",   "bind_null",
+                                    "bind_double",  "bind_int64", "bind_text", "bind_blob"};
 
 struct journal {
   struct journal *next; /* of those that are open */
@@ -73,8 +75,6 @@ struct journal {
   pthread_cond_t room;  /* for those who put rows */
   struct buffer rows;   /* struct journal_row, then its strings, padded to 8 bytes */
   double since;         /* when the oldest of them came */
-  double written;
-  uint64_t counted;
   bool ending, failed;
   double ending_since;
   char message[512];
@@ -187,11 +187,13 @@ static double now_seconds(void)
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Remembers why writing failed. */
-static void fail(struct journal *journal)
+/* Remembers why writing failed. `last_errno`: as the library left it, which does not always keep it (where COMMIT fails). */
+static void fail(struct journal *journal, int last_errno)
 {
   const struct library *sqlite = &journal->sqlite;
   int code = journal->database ? sqlite->system_errno(journal->database) : 0;
+  if (journal->database && !code && sqlite->errcode(journal->database) == SQLITE_IOERR) code = last_errno;
+  if (journal->database && sqlite->errcode(journal->database) == SQLITE_FULL) code = ENOSPC; /* it keeps no number of that one */
   const char *message = journal->database ? sqlite->errmsg(journal->database) : strerror(ENOMEM);
   char reason[128] = "";
   if (code) snprintf(reason, sizeof reason, " (%s)", strerror(code));
@@ -316,18 +318,17 @@ static void *run_thread(void *argument)
   pthread_mutex_lock(&journal->lock);
   while (wait_for_rows(journal)) {
     struct buffer rows = journal->rows;
-    uint64_t counted = journal->counted;
     journal->rows = taken;
     journal->rows.length = 0;
     pthread_cond_broadcast(&journal->room);
     pthread_mutex_unlock(&journal->lock);
+    errno = 0;
     bool well = write_rows(journal, &rows);
-    if (!well) fail(journal);
+    if (!well) fail(journal, errno);
     buffer_clear(&rows, 4 * ENOUGH_BYTES);
     taken = rows;
     pthread_mutex_lock(&journal->lock);
     if (!well) break;
-    journal->written = (double)counted;
   }
   pthread_mutex_unlock(&journal->lock);
   buffer_free(&taken);
@@ -358,7 +359,7 @@ static bool open_database(struct journal *journal)
       sqlite->busy_timeout(journal->database, BUSY_MILLISECONDS) == SQLITE_OK &&
       sqlite->exec(journal->database, "PRAGMA synchronous = FULL; PRAGMA cache_spill = OFF", NULL, NULL, NULL) == SQLITE_OK &&
       sqlite->prepare_v2(journal->database, journal->insert, -1, &journal->statement, NULL) == SQLITE_OK;
-  if (!opened) fail(journal);
+  if (!opened) fail(journal, 0);
   return opened;
 }
 
@@ -412,7 +413,6 @@ int journal_put(struct journal *journal, const struct journal_row *row)
   bool wake = journal->rows.length == 0 || (journal->rows.length < ENOUGH_BYTES && journal->rows.length + bytes >= ENOUGH_BYTES);
   if (journal->rows.length == 0) journal->since = now_seconds();
   journal->rows.length += bytes;
-  journal->counted++;
   if (wake) pthread_cond_signal(&journal->news);
   pthread_mutex_unlock(&journal->lock);
   return 0;
@@ -431,11 +431,6 @@ const char *journal_message(const struct journal *journal)
   return journal->message;
 }
 
-double journal_written(const struct journal *journal)
-{
-  return journal->written;
-}
-
 /* ---- the end ---- */
 
 int journal_end(struct journal *journal)
@@ -449,7 +444,7 @@ int journal_end(struct journal *journal)
     pthread_join(journal->thread, NULL);
     journal->running = false;
   }
-  if (journal->database) {
+  if (journal->database && journal->owner == getpid()) {
     journal->sqlite.finalize(journal->statement);
     journal->sqlite.close_v2(journal->database);
     journal->database = journal->statement = NULL;

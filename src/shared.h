@@ -160,7 +160,6 @@ int journal_begin(struct journal *journal, const char *insert);
 int journal_put(struct journal *journal, const struct journal_row *row);
 int journal_failed(struct journal *journal);
 const char *journal_message(const struct journal *journal); /* why, once writing failed */
-double journal_written(const struct journal *journal);      /* rows that are in the file for good */
 /* Writes what is left and ends the thread. Returns 0 or -1, as journal_put. */
 int journal_end(struct journal *journal);
 /* Lets go of the file; after journal_end. The caller's own use of the library must have ended. */

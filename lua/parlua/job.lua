@@ -292,7 +292,9 @@ function Sink:close(outcome)
   local partial
   if self.target and not self.code and outcome ~= "discard" then
     partial = outcome == "partial" and self.path .. ".partial" or nil
-    self:publish(partial and self.target .. ".partial" or self.target)
+    local published = self:publish(partial and self.target .. ".partial" or self.target)
+    -- on resuming, what an interrupted run left is part of the whole
+    if published and not partial and self.resumes then os.remove(self.target .. ".partial") end
   end
   if C.close(self.fd) ~= 0 and not self.code then self.code = ffi.errno() end
   if self.named and self.target then os.remove(self.temporary) end
@@ -699,6 +701,7 @@ function M.run(job, ...)
     say("%s", message)
     return EXIT.wrong
   end
+  sink.resumes = options.resume
   local run = new_run(job, options, sink)
   local failures, outcome
   if plan then

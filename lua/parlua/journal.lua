@@ -27,7 +27,7 @@ local FORMAT = 2              -- of the tables below
 local busy_milliseconds = 5000 -- how long reading waits for a writer, where there is no write-ahead log
 local most_passed = 1000      -- recorded tasks of a supplied source that are delivered at once
 
-local OK, CORRUPT, CANTOPEN, NOT_A_DATABASE, ROW, DONE = 0, 11, 14, 26, 100, 101
+local OK, READONLY, CORRUPT, CANTOPEN, NOT_A_DATABASE, ROW, DONE = 0, 8, 11, 14, 26, 100, 101
 local INTEGER, FLOAT, TEXT, BLOB = 1, 2, 3, 4
 local OPEN_READWRITE = 2
 local EAGAIN = 11
@@ -193,7 +193,7 @@ function File:fail(what)
     advice = ("; what can still be read of it: sqlite3 %s .recover"):format(self.path)
   elseif code == NOT_A_DATABASE then
     advice = "; name another file"
-  elseif code == CANTOPEN then
+  elseif code == CANTOPEN or code == READONLY then
     advice = "; the directory must be one in which files can be made"
   end
   error(("cannot %s the journal '%s': %s%s"):format(what, self.path, message, advice), 0)
@@ -298,11 +298,23 @@ function File:make_tables()
   self:execute(("INSERT INTO meta VALUES ('format', %d)"):format(FORMAT))
 end
 
+--- Raises where the file is something else, or its structure is damaged: what was recorded must not be taken for nothing. Changes nothing.
+function File:inspect(options)
+  local tables, ours = 0, 0
+  self:once("SELECT count(*), sum(name IN ('meta', 'runs', 'tasks')) FROM sqlite_master", function(statement)
+    tables, ours = column(statement, 0), column(statement, 1)
+  end)
+  if tables == 0 then return end
+  if ours ~= 3 then error(("'%s' is a database, but no journal of parlua's: name another file"):format(self.path), 0) end
+  local found = options.resume and self:value("PRAGMA quick_check(1)") or "ok"
+  if found ~= "ok" then
+    error(("the journal '%s' is damaged (%s); what can still be read of it: sqlite3 %s .recover"):format(self.path,
+      (tostring(found):gsub("%s+", " ")), self.path), 0)
+  end
+end
+
 function File:prepare_tables(options)
-  local tables = self:value("SELECT count(*) FROM sqlite_master")
-  if tables == 0 then return self:make_tables() end
-  local is_journal = self:value("SELECT count(*) FROM sqlite_master WHERE name IN ('meta', 'runs', 'tasks')") == 3
-  if not is_journal then error(("'%s' is a database, but no journal of parlua's: name another file"):format(self.path), 0) end
+  if self:value("SELECT count(*) FROM sqlite_master") == 0 then return self:make_tables() end
   local is_first = self.ordinal == 0 and not options.resume
   if is_first and options.force then
     self:execute("DROP TABLE tasks; DROP TABLE runs; DROP TABLE meta")
@@ -316,15 +328,6 @@ function File:prepare_tables(options)
   end
   if is_first and self:value("SELECT count(*) FROM runs") > 0 then
     error(("the journal '%s' holds a run already: go on with it by --resume, or begin anew by --force"):format(self.path), 0)
-  end
-end
-
---- Raises where the file's structure is damaged: what was recorded must not be taken for nothing.
-function File:check_whole()
-  local found = self:value("PRAGMA quick_check(1)")
-  if found ~= "ok" then
-    error(("the journal '%s' is damaged (%s): what can still be read of it: sqlite3 %s .recover"):format(self.path,
-      tostring(found):gsub("%s+", " "), self.path), 0)
   end
 end
 
@@ -342,9 +345,9 @@ local function open_file(path, options)
   file = setmetatable({ path = path, users = 1, ordinal = ordinals[path] or 0, handle = lock(path), row = ffi.new("struct journal_row") }, File)
   local ok, message = pcall(function()
     file:connect()
+    file:inspect(options)
     file.is_local = C.journal_is_local(file.handle) ~= 0
     file:execute("PRAGMA synchronous = FULL; PRAGMA journal_mode = " .. (file.is_local and "WAL" or "DELETE"), "open")
-    if options.resume then file:check_whole() end
     file:execute("BEGIN IMMEDIATE")
     file:prepare_tables(options)
     file:once("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", nil, ("process %d on %s"):format(host.pid(), host.hostname()))
