@@ -391,6 +391,72 @@ describe("a journal", function()
       assert.truthy(ran[2])
     end)
 
+    it("serves every kind of source", function()
+      helper.write(directory .. "/text", (("line of text\n"):rep(60)))
+      helper.write(directory .. "/table.csv", (("1,2,three\n"):rep(60)))
+      helper.write(path, ([[
+        local parlua = require "parlua"
+        local function f(...)
+          local file = io.open(os.getenv("RAN"), "a")
+          file:write(parlua.task.index, "\n")
+          file:close()
+          local words = { parlua.task.index }
+          for k = 1, select("#", ...) do
+            local v = select(k, ...)
+            words[#words + 1] = type(v) == "table" and (v.n and "table" or table.concat(v, "+")) or tostring(v)
+          end
+          return table.concat(words, " ")
+        end
+        local sources = {
+          lines = function() return parlua.lines("text") end,
+          blocks = function() return parlua.blocks("text", { size = 40 }) end,
+          csv = function() return parlua.csv("table.csv") end,
+          product = function() return parlua.product({ "a", "b" }, parlua.range(30)) end,
+          zip = function() return parlua.zip(parlua.range(60), parlua.range(61, 120)) end,
+          take = function() return parlua.take(parlua.lines("text"), 50) end,
+          enumerate = function() return parlua.enumerate(parlua.lines("text")) end,
+          batch = function() return parlua.batch(parlua.range(120), 2) end,
+          coroutine = function() return coroutine.wrap(function() for i = 1, 60 do coroutine.yield(i, nil, { i }) end end) end,
+        }
+        local results = parlua.map(f, sources[os.getenv("SOURCE")](), { engine = %q, workers = 2 })
+        for i = 1, results.n do print(results[i]) end
+      ]]):format(engine))
+      for _, source in ipairs { "lines", "blocks", "csv", "product", "zip", "take", "enumerate", "batch", "coroutine" } do
+        local env = { SOURCE = source }
+        local plain, _, total = run("", env)
+        assert.equal(0, plain.status, plain.stderr)
+        local first = run("--journal run.db --force", env)
+        assert.equal(plain.stdout, first.stdout, first.stderr)
+        assert.equal(total, tonumber(sql("select count(distinct task) from tasks")))
+        sql("delete from tasks where task % 3 = 0 or task between 20 and 25")
+        local lacking = total - tonumber(sql("select count(*) from tasks"))
+        local again, _, count = run("--journal run.db --resume", env)
+        assert.equal(plain.stdout, again.stdout, again.stderr)
+        assert.equal(lacking, count)
+      end
+    end)
+
+    it("holds what was done at Ctrl-C", function()
+      helper.write(path, ([[
+        local parlua = require "parlua"
+        local results = parlua.map(function(i)
+          if i == 31 and not io.open("go") then
+            io.open("ready", "w"):close()
+            while not io.open("go") do end
+          end
+          return i
+        end, parlua.range(40), { chunk = 1, workers = 1, engine = %q })
+        print(results.n, results[30], results[40])]]):format(engine))
+      -- in the foreground: a shell makes what it runs in the background deaf to SIGINT; what runs in serial ends by itself
+      local result = helper.run(([[
+        { until test -e ready; do sleep 0.02; done; kill -INT $(cat pid); %s } &
+        sh -c 'echo $$ > pid; exec "$@"' sh %s --journal run.db script.lua; echo $?; touch go; wait
+        exec %s --journal run.db --resume script.lua]]):format(engine == "serial" and "touch go;" or "", helper.quote(helper.parlua),
+        helper.quote(helper.parlua)), { directory = directory, seconds = 60 })
+      assert.equal("40\t30\tnil\n130\n40\t30\t40\n", result.stdout, result.stderr)
+      assert.equal(40, tonumber(sql("select count(*) from tasks")))
+    end)
+
     it("serves a job with an output, which is whole or not there", function()
       helper.write(path, [[
         return {

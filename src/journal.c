@@ -225,14 +225,26 @@ static bool execute(struct journal *journal, const char *text)
   return code == SQLITE_OK;
 }
 
-/* Binds a text that may be missing. */
-static const char *bind_text(struct journal *journal, int place, const char *bytes, bool is_there, uint32_t length)
+/* Binds a text that may be missing; moves *bytes behind it. Returns SQLite's code. */
+static int bind_text(struct journal *journal, int place, const char **bytes, bool is_there, uint32_t length)
 {
-  if (is_there)
-    journal->sqlite.bind_text(journal->statement, place, bytes, (int)length, NULL);
-  else
-    journal->sqlite.bind_null(journal->statement, place);
-  return bytes + length;
+  const char *text = *bytes;
+  *bytes += length;
+  return is_there ? journal->sqlite.bind_text(journal->statement, place, text, (int)length, NULL)
+                  : journal->sqlite.bind_null(journal->statement, place);
+}
+
+static int bind_result(struct journal *journal, const struct journal_row *row, const char **bytes)
+{
+  const struct library *sqlite = &journal->sqlite;
+  const char *result = *bytes;
+  *bytes += row->result_bytes;
+  switch (row->result_kind) {
+  case JOURNAL_NUMBER: return sqlite->bind_double(journal->statement, 5, row->number);
+  case JOURNAL_TEXT: return sqlite->bind_text(journal->statement, 5, result, (int)row->result_bytes, NULL);
+  case JOURNAL_BYTES: return sqlite->bind_blob(journal->statement, 5, result, (int)row->result_bytes, NULL);
+  default: return sqlite->bind_null(journal->statement, 5);
+  }
 }
 
 /* Inserts one row; its strings stand behind it, in the order of the structure. */
@@ -241,29 +253,20 @@ static bool insert(struct journal *journal, const struct journal_row *row)
   const struct library *sqlite = &journal->sqlite;
   void *statement = journal->statement;
   const char *bytes = (const char *)(row + 1);
-  sqlite->bind_int64(statement, 1, (int64_t)row->run);
-  sqlite->bind_int64(statement, 2, (int64_t)row->task);
-  sqlite->bind_int64(statement, 3, (int64_t)row->arguments);
-  sqlite->bind_text(statement, 4, row->failed ? "failed" : "returned", row->failed ? 6 : 8, NULL);
-  if (row->result_kind == JOURNAL_NUMBER)
-    sqlite->bind_double(statement, 5, row->number);
-  else if (row->result_kind == JOURNAL_TEXT)
-    sqlite->bind_text(statement, 5, bytes, (int)row->result_bytes, NULL);
-  else if (row->result_kind == JOURNAL_BYTES)
-    sqlite->bind_blob(statement, 5, bytes, (int)row->result_bytes, NULL);
-  else
-    sqlite->bind_null(statement, 5);
-  bytes += row->result_bytes;
-  bytes = bind_text(journal, 6, bytes, row->kind != NULL, row->kind_bytes);
-  bytes = bind_text(journal, 7, bytes, row->message != NULL, row->message_bytes);
-  bytes = bind_text(journal, 8, bytes, row->traceback != NULL, row->traceback_bytes);
-  sqlite->bind_int64(statement, 9, row->attempts);
-  if (row->seconds >= 0)
-    sqlite->bind_double(statement, 10, row->seconds);
-  else
-    sqlite->bind_null(statement, 10);
-  sqlite->bind_int64(statement, 11, row->worker);
-  bind_text(journal, 12, bytes, row->host != NULL, row->host_bytes);
+  int wrong = 0;
+  wrong |= sqlite->bind_int64(statement, 1, (int64_t)row->run);
+  wrong |= sqlite->bind_int64(statement, 2, (int64_t)row->task);
+  wrong |= sqlite->bind_int64(statement, 3, (int64_t)row->arguments);
+  wrong |= sqlite->bind_text(statement, 4, row->failed ? "failed" : "returned", row->failed ? 6 : 8, NULL);
+  wrong |= bind_result(journal, row, &bytes);
+  wrong |= bind_text(journal, 6, &bytes, row->kind != NULL, row->kind_bytes);
+  wrong |= bind_text(journal, 7, &bytes, row->message != NULL, row->message_bytes);
+  wrong |= bind_text(journal, 8, &bytes, row->traceback != NULL, row->traceback_bytes);
+  wrong |= sqlite->bind_int64(statement, 9, row->attempts);
+  wrong |= row->seconds >= 0 ? sqlite->bind_double(statement, 10, row->seconds) : sqlite->bind_null(statement, 10);
+  wrong |= sqlite->bind_int64(statement, 11, row->worker);
+  wrong |= bind_text(journal, 12, &bytes, row->host != NULL, row->host_bytes);
+  if (wrong) return false;
   int code = sqlite->step(statement);
   sqlite->reset(statement);
   return code == SQLITE_DONE;

@@ -132,6 +132,7 @@ local function summary_text(summary)
     count(summary.tasks, "task"), format("%.0f returned", summary.returned), format("%.0f failed", summary.failed),
   }
   if (summary.cancelled or 0) > 0 then parts[#parts + 1] = format("%.0f cancelled", summary.cancelled) end
+  if (summary.resumed or 0) > 0 then parts[#parts + 1] = format("%.0f of them from the journal", summary.resumed) end
   parts[#parts + 1] = summary.seconds < 60 and format("%.2f s", summary.seconds) or report.duration(summary.seconds)
   if summary.engine then parts[#parts + 1] = summary.engine .. " engine" end
   if summary.workers then parts[#parts + 1] = count(summary.workers, "worker") end

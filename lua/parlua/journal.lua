@@ -23,9 +23,10 @@ local C = ffi.C
 local cast = ffi.cast
 local LOWEST, TUPLE, FAILURE, NIL_TAG = C.TAG_LOWEST, C.TAG_TUPLE, C.TAG_FAILURE, C.TAG_NIL
 
-local FORMAT = 2              -- of the tables below
-local busy_milliseconds = 5000 -- how long reading waits for a writer, where there is no write-ahead log
-local most_passed = 1000      -- recorded tasks of a supplied source that are delivered at once
+local FORMAT = 2               -- of the tables below
+local busy_milliseconds = 60000 -- how long one waits for who reads or writes the file just now
+local most_bytes = 9e8         -- of a result: SQLite takes rows of up to 1e9 bytes
+local most_passed = 1000       -- recorded tasks of a supplied source that are delivered at once
 
 local OK, READONLY, CORRUPT, CANTOPEN, NOT_A_DATABASE, ROW, DONE = 0, 8, 11, 14, 26, 100, 101
 local INTEGER, FLOAT, TEXT, BLOB = 1, 2, 3, 4
@@ -133,7 +134,12 @@ local function add_code(list, f, names, seen, capture)
       capture(name, value)
     elseif not seen[value] then
       seen[value] = true
-      add_code(list, value, names, seen, capture)
+      local source = debug.getinfo(value, "S")
+      if source.source:find("^=parlua/") then -- parlua's own, which keep state
+        list[#list + 1] = source.source .. ":" .. source.linedefined
+      else
+        add_code(list, value, names, seen, capture)
+      end
     end
   end
 end
@@ -420,7 +426,7 @@ end
 -- ---- recording ----
 
 --- Puts a result into the row: numbers and strings as they are, so that one can read them; other values as bytes of the codec. Returns what
---- must be kept until the row was put; nil: no file can hold it (a function).
+--- must be kept until the row was put; nil: the file can't hold it (a function, or too large).
 local function set_result(row, values, n)
   local value = values[1]
   row.result_bytes = 0
@@ -434,7 +440,7 @@ local function set_result(row, values, n)
   end
   local bytes, kind = value, C.JOURNAL_TEXT
   if n ~= 1 or type(value) ~= "string" then bytes, kind = codec.encode_data(unpack(values, 1, n)), C.JOURNAL_BYTES end
-  if not bytes then return nil end
+  if not bytes or #bytes > most_bytes then return nil end
   row.result_kind, row.result, row.result_bytes = kind, bytes, #bytes
   return bytes
 end
@@ -457,10 +463,10 @@ local function set_common(row, attempts, seconds, worker, host_name)
   row.kind, row.kind_bytes, row.message, row.message_bytes, row.traceback, row.traceback_bytes = nil, 0, nil, 0, nil, 0
 end
 
---- Records a task that returned values[1 .. n]. One that returned what no file can hold is left out: it runs again on resuming.
+--- Records a task that returned values[1 .. n]. One that returned what the file can't hold is left out: it runs again on resuming.
 function Journal:returned(index, values, n)
   local anchor = set_result(self.file.row, values, n)
-  if anchor then self:put(index) end
+  if anchor then self:put(index) else self.hashes[index] = nil end
   return anchor
 end
 

@@ -127,6 +127,7 @@ end
 ---@field engine string
 ---@field workers integer
 ---@field interrupted? string "SIGINT" or "SIGTERM"
+---@field resumed? integer tasks whose outcome was taken from the journal; nil: there is none
 
 local Run = {}
 Run.__index = Run
@@ -597,7 +598,8 @@ end
 function Run:summary()
   return { tasks = self.done, returned = self.done - self.failed, failed = self.failed,
            cancelled = self.total and math.max(0, self.total - self.done) or 0, seconds = self.seconds or host.now() - self.began,
-           engine = self.engine_name, workers = self.workers, interrupted = self.signal, stopped = self.stopped }
+           engine = self.engine_name, workers = self.workers, interrupted = self.signal, stopped = self.stopped,
+           resumed = self.journal and self.resumed or nil }
 end
 
 local function by_index(a, b) return a.index < b.index end
