@@ -201,7 +201,7 @@ describe("a journal", function()
   end)
 
   it("stops with a clear error when the disk is full, and nothing that was recorded is lost", function()
-    local result, _, count = run("--engine process --journal run.db", { TASKS = "100000", SLOW = "1" }, "trap '' XFSZ; ulimit -f 800;")
+    local result, _, count = run("--engine process --journal run.db", { TASKS = "100000", SLOW = "1" }, "trap '' XFSZ; ulimit -f 500;")
     assert_fails(result, "cannot write the journal 'run.db': disk I/O error %(File too large%)%. "
       .. "What was recorded before is in it: go on by %-%-resume")
     assert.is_true(count > 0)
@@ -209,7 +209,7 @@ describe("a journal", function()
     local recorded = {}
     for task in sql("select task from tasks"):gmatch("%d+") do recorded[tonumber(task)] = true end
     assert.truthy(next(recorded))
-    local again, ran = run("--engine process --journal run.db --resume", { TASKS = "100000", SLOW = "1" }, "trap '' XFSZ; ulimit -f 1600;")
+    local again, ran = run("--engine process --journal run.db --resume", { TASKS = "100000", SLOW = "1" }, "trap '' XFSZ; ulimit -f 800;")
     assert_fails(again, "cannot write the journal 'run.db'")
     for task in pairs(ran) do assert.is_nil(recorded[task]) end
   end)
