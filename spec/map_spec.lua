@@ -12,6 +12,26 @@ describe("parlua.map", function()
 
     local function square(x) return x * x end
 
+    -- On serial the tasks' own loop is compiled here, and LuaJIT keeps the constants of the first few that it compiled.
+    if engine ~= "serial" then it("keeps neither results nor arguments once nobody holds them", function()
+      local held = setmetatable({}, { __mode = "v" })
+      local function call(round)
+        local items = {}
+        for i = 1, 200 do items[i] = i end
+        held["items " .. round] = items
+        held["results " .. round] = parlua.map(square, items, with { chunk = 1 })
+        held["failures " .. round] = select(2, parlua.map(square, function(_, i)
+          i = (i or 0) + 1
+          return i <= 200 and i or nil
+        end, with { chunk = 1 }))
+        held["stream " .. round] = select(2, parlua.imap(square, items, with()))
+      end
+      for round = 1, 5 do call(round) end
+      call(0) -- leaves other things behind in the stack's unused part
+      for _ = 1, 4 do collectgarbage() end
+      for name in pairs(held) do if not name:find(" 0$") then error("still held: " .. name) end end
+    end) end
+
     it("gives the results in the order of the arguments, no failures and a summary", function()
       local results, failures, summary = parlua.map(square, parlua.range(1, 1000), with())
       for i = 1, 1000 do assert.equal(i * i, results[i]) end

@@ -503,6 +503,13 @@ static size_t loaded_stamp(lua_State *L)
   return stamp == 0 ? 1 : stamp;
 }
 
+/* is_c_function(f): is it C's or LuaJIT's own, but not written in Lua? */
+static int is_c_function(lua_State *L)
+{
+  lua_pushboolean(L, lua_iscfunction(L, 1));
+  return 1;
+}
+
 /* Fills codec->names and TOOL_NAME_VALUES from the list that closure.names returns. */
 static void make_names(struct encoder *encoder)
 {
@@ -511,7 +518,8 @@ static void make_names(struct encoder *encoder)
   map_clear(names);
   push_tool(L, TOOL_NAMES);
   lua_pushvalue(L, LUA_GLOBALSINDEX);
-  lua_call(L, 1, 1);
+  lua_pushcfunction(L, is_c_function);
+  lua_call(L, 2, 1);
   lua_newtable(L);
   int length = (int)lua_objlen(L, -2);
   for (int at = 1; at <= length; at += 4) {

@@ -6,6 +6,7 @@
    Debug information stays in, for messages and tracebacks. A module's chunk name is "=parlua/run.lua": it reads as a
    path in messages, and the "=" tells it apart from a file of the user with the same path. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,17 +103,35 @@ static void embed_module(lua_State *L, const char *file, const char *path, int n
   free(source);
 }
 
-/* Writes the header as a C string, without the lines that are for the preprocessor: ffi.cdef has none. */
+/* Where the comment that begins at `text` ends. */
+static const char *behind_comment(const char *text)
+{
+  const char *end = strstr(text + 2, "*/");
+  return end ? end + 2 : text + strlen(text);
+}
+
+/* Writes the header as a C string for ffi.cdef, which each new state parses: without the lines that are for the preprocessor,
+ * without comments, without the space that only people need. */
 static void embed_header(const char *path)
 {
   size_t length;
   char *text = read_file(path, &length);
+  bool begins_line = true, spaced = true;
   fprintf(output, "const char embedded_shared_h[] = {\n");
   column = 0;
-  for (char *line = text, *end; *line; line = end) {
-    end = line + strcspn(line, "\n");
-    end += *end == '\n';
-    if (line[strspn(line, " \t")] != '#') write_bytes((unsigned char *)line, (size_t)(end - line));
+  for (const char *at = text; *at;) {
+    bool comment = at[0] == '/' && at[1] == '*';
+    if (begins_line && *at == '#') {
+      at += strcspn(at, "\n");
+    } else if (comment || strchr(" \t\n", *at)) {
+      if (!spaced) write_bytes((const unsigned char *)" ", 1);
+      spaced = true;
+      begins_line |= *at == '\n';
+      at = comment ? behind_comment(at) : at + 1;
+    } else {
+      write_bytes((const unsigned char *)at++, 1);
+      begins_line = spaced = false;
+    }
   }
   fprintf(output, "0};\n");
   free(text);

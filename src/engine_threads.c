@@ -39,7 +39,7 @@ static void *run_thread(void *argument)
   if (L) {
     if (worker_main(L, thread->slot, &thread->bell, 0))
       fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)thread->slot->id, lua_tostring(L, -1));
-    lua_close(L);
+    state_close(L);
   } else {
     fprintf(stderr, "parlua: worker %u: not enough memory for a Lua state\n", (unsigned)thread->slot->id);
   }

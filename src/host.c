@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -30,7 +31,6 @@ struct host_run {
   struct dispatch *dispatch;
   struct host_engine *engine;
   struct event event;
-  int signals; /* signals_begin was called */
 };
 
 /* ---- engines ---- */
@@ -131,19 +131,21 @@ static struct host_run *check_run(lua_State *L)
   return run;
 }
 
+/* close() -> was the run this process's to close? A forked copy is not. */
 static int run_close(lua_State *L)
 {
   struct host_run *run = luaL_checkudata(L, 1, run_meta);
-  if (run->dispatch && run->engine->engine.owner == getpid()) {
+  bool own = run->dispatch && run->engine->engine.owner == getpid();
+  if (own) {
     dispatch_close(run->dispatch);
     run->engine->engine.busy = 0;
-    if (run->signals) signals_end();
   }
   run->dispatch = NULL;
-  return 0;
+  lua_pushboolean(L, own);
+  return 1;
 }
 
-/* next([seconds]) -> kind of the event; its fields are behind event(). */
+/* next([seconds]) -> kind of the event; its fields are behind the pointer that host.run gave. */
 static int run_next(lua_State *L)
 {
   struct host_run *run = check_run(L);
@@ -153,12 +155,6 @@ static int run_next(lua_State *L)
   lua_getfield(L, 2, "job");
   dispatch_next(run->dispatch, &run->event, L, 3, wait);
   lua_pushnumber(L, run->event.kind);
-  return 1;
-}
-
-static int run_event(lua_State *L)
-{
-  lua_pushlightuserdata(L, &check_run(L)->event);
   return 1;
 }
 
@@ -230,33 +226,27 @@ static int run_cancel(lua_State *L)
   return 0;
 }
 
-static double field(lua_State *L, const char *name)
-{
-  lua_getfield(L, 2, name);
-  double value = lua_tonumber(L, -1);
-  lua_pop(L, 1);
-  return value;
-}
-
-/* run(engine, {total, chunk, timeout, workers}, job): job is the job's table (engines that inherit) or its codec bytes. -> run */
+/* run(engine, job, total, chunk, timeout, workers, brief) -> run, pointer to its events: job is the job's table (engines that
+ * inherit) or its codec bytes. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"next", run_next},           {"event", run_event},     {"stage", run_stage}, {"supply", run_supply},
-      {"exhausted", run_exhausted}, {"redo", run_redo},       {"close", run_close}, {"raise_ceiling", run_ceiling},
-      {"cancel", run_cancel},       {"abort", run_abort},     {"__gc", run_close},  {"redo_staged", run_redo_staged},
-      {"skip", run_skip},           {"shorten", run_shorten}, {NULL, NULL},
+      {"next", run_next},   {"stage", run_stage}, {"supply", run_supply},           {"exhausted", run_exhausted},
+      {"redo", run_redo},   {"close", run_close}, {"raise_ceiling", run_ceiling},   {"cancel", run_cancel},
+      {"abort", run_abort}, {"__gc", run_close},  {"redo_staged", run_redo_staged}, {"shorten", run_shorten},
+      {"skip", run_skip},   {NULL, NULL},
   };
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   struct dispatch_options options = {0};
   if (!engine->engine.ops) return luaL_error(L, "the engine is closed");
   if (engine->engine.busy) return luaL_error(L, "the engine is busy with another run");
-  options.total = field(L, "total");
-  options.chunk = field(L, "chunk");
-  options.timeout = field(L, "timeout");
-  options.workers = (uint32_t)field(L, "workers");
-  if (lua_type(L, 3) == LUA_TSTRING) {
-    int error = set_job(L, engine, 3);
+  options.total = luaL_checknumber(L, 3);
+  options.chunk = luaL_checknumber(L, 4);
+  options.timeout = luaL_checknumber(L, 5);
+  options.workers = (uint32_t)luaL_checknumber(L, 6);
+  options.brief = lua_toboolean(L, 7);
+  if (lua_type(L, 2) == LUA_TSTRING) {
+    int error = set_job(L, engine, 2);
     if (error) return luaL_error(L, "cannot send the job: %s", strerror(error));
     options.message = engine->message;
     options.job = engine->message->job;
@@ -272,16 +262,15 @@ static int host_run_open(lua_State *L)
   lua_createtable(L, 0, 2);
   lua_pushvalue(L, 1);
   lua_setfield(L, -2, "engine"); /* kept alive */
-  lua_pushvalue(L, 3);
+  lua_pushvalue(L, 2);
   lua_setfield(L, -2, "job");
   lua_setfenv(L, -2);
   run->engine = engine;
   run->dispatch = dispatch_open(&engine->engine, &options);
   if (!run->dispatch) return luaL_error(L, "not enough memory for a run");
   engine->engine.busy = 1;
-  signals_begin(&engine->engine.hub.bell);
-  run->signals = 1;
-  return 1;
+  lua_pushlightuserdata(L, &run->event);
+  return 2;
 }
 
 /* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag TAG_STRING

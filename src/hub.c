@@ -67,11 +67,23 @@ void hub_awake(struct hub *hub)
   __atomic_store_n(hub->bell.asleep, 0, __ATOMIC_SEQ_CST);
 }
 
+/* Waits to the nanosecond where the kernel can (Linux 5.11 and later; valgrind can't), else to the next millisecond. */
+static int wait_for_events(int poll_fd, struct epoll_event *events, int most, double seconds)
+{
+  static bool coarse;
+  if (!coarse) {
+    struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    int n = epoll_pwait2(poll_fd, events, most, &time, NULL);
+    if (n >= 0 || errno != ENOSYS) return n;
+    coarse = true;
+  }
+  return epoll_wait(poll_fd, events, most, (int)(seconds * 1e3) + (seconds > 0));
+}
+
 int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most)
 {
   struct epoll_event events[64];
-  struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-  int n = epoll_pwait2(hub->poll_fd, events, 64, &time, NULL), count = 0;
+  int n = wait_for_events(hub->poll_fd, events, 64, seconds), count = 0;
   hub_awake(hub);
   for (int i = 0; i < n; i++) {
     uint64_t rung;

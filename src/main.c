@@ -513,7 +513,8 @@ int main(int argc, char **argv)
   lua_pushlightuserdata(L, &command);
   int failed = state_call(L, 1, 0);
   if (failed) command.status = report(L, failed);
-  lua_close(L);
+  state_program_ends(L);
+  state_close(L);
   status = check_output(command.status);
   cluster_end();
   return status;

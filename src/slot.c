@@ -232,8 +232,12 @@ bool membarrier_join(void)
 
 bool membarrier_works(void)
 {
-  long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
-  return commands >= 0 && (commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+  static _Atomic long commands = -1;
+  if (commands < 0) {
+    long known = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    commands = known < 0 ? 0 : known;
+  }
+  return commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED;
 }
 
 bool membarrier_all(void)

@@ -1,5 +1,6 @@
 #include "state.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -98,8 +99,38 @@ lua_State *state_new(void)
     lua_close(L);
     return NULL;
   }
-  lua_gc(L, LUA_GCRESTART, -1);
+  state_collect_later(L);
   return L;
+}
+
+void state_collect_later(lua_State *L)
+{
+  int pause = lua_gc(L, LUA_GCSETPAUSE, 400);
+  lua_gc(L, LUA_GCRESTART, -1); /* sets the size at which the next collection begins, by the pause */
+  lua_gc(L, LUA_GCSETPAUSE, pause);
+}
+
+/* What LuaJIT allocates with, once the program ends; NULL before. */
+static _Atomic(lua_Alloc) allocator_at_end;
+
+/* A lua_Alloc for a state's end: frees nothing, and lets finalizers have what they ask for. */
+static void *allocate_at_end(void *context, void *block, size_t old_size, size_t size)
+{
+  return size > 0 ? atomic_load(&allocator_at_end)(context, block, old_size, size) : NULL;
+}
+
+void state_program_ends(lua_State *L)
+{
+  void *context;
+  atomic_store(&allocator_at_end, lua_getallocf(L, &context));
+}
+
+void state_close(lua_State *L)
+{
+  void *context;
+  lua_Alloc allocator = lua_getallocf(L, &context);
+  if (allocator == atomic_load(&allocator_at_end)) lua_setallocf(L, allocate_at_end, context);
+  lua_close(L);
 }
 
 /* Replaces the error value at index 1, which is no string, by one that shows it. The __tostring is called protected:

@@ -19,8 +19,19 @@ extern const char embedded_shared_h[]; /* the text of shared.h for ffi.cdef: wit
 
 /* A new state with all standard libraries, in which `require` finds the modules inside the binary before any file:
    the embedded Lua modules, and the C modules parlua.host, parlua.codec and parlua.cjson.
-   NULL when there is no memory. The caller closes it with lua_close. */
+   NULL when there is no memory. The caller closes it with state_close. */
 lua_State *state_new(void);
+
+/* Collects garbage again after lua_gc(L, LUA_GCSTOP, 0), but not before the heap is four times as large: what has been loaded
+   into a small state is no garbage. */
+void state_collect_later(lua_State *L);
+
+/* Ends a state: its finalizers run, and its memory is given back, unless the program ends too. */
+void state_close(lua_State *L);
+
+/* The program ends with `L`, its main state: states that are closed from now on leave their memory to the system, which frees it
+   faster. */
+void state_program_ends(lua_State *L);
 
 /* Calls the function below its `nargs` arguments on the stack, as lua_pcall does: 0 and `nresults` results, or a
    LUA_ERR code and one string: the message and the traceback. An error value that is no string is shown by its

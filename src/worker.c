@@ -15,6 +15,7 @@
 #include "buffer.h"
 #include "codec.h"
 #include "output.h"
+#include "state.h"
 
 /* A worker that has nothing to do looks again for this long before it sleeps: a round trip between two spinning cores takes 0.3 us,
  * between two sleeping ones 10 us (measured). Each wait is given as much, whatever the last took: one long wait would otherwise
@@ -390,7 +391,7 @@ static int run(lua_State *L, struct slot *slot, const struct bell *bell, int job
   lua_pushliteral(L, "parlua.worker");
   if (!job) lua_gc(L, LUA_GCSTOP, 0); /* nothing of what is loaded is garbage */
   int status = lua_pcall(L, 1, 1, 0);
-  if (!job) lua_gc(L, LUA_GCRESTART, -1);
+  if (!job) state_collect_later(L);
   if (status == 0) {
     lua_getfield(L, -1, "main");
     lua_createtable(L, 0, 6);

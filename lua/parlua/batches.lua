@@ -3,6 +3,7 @@
 --- arguments can't be sent; again: pairs of a task and its next attempt.
 local codec = require "parlua.codec"
 local failure = require "parlua.failure"
+local supply = require "parlua.supply"
 
 local M = {}
 
@@ -116,16 +117,14 @@ end
 
 --- A puller that hands out blocks of tasks of `source`.
 ---@param fold parlua.Fold
----@param pullers table of single tasks, by kind
-function M.open(source, fold, pullers)
-  local sources = require "parlua.sources"
+function M.open(source, fold)
   if source.path then
-    local puller = sources.limit(source, pullers[source.kind](source))
+    local puller = supply.open(source)
     if puller.text and source.kind ~= "blocks" then return text_puller(fold, puller) end
     if puller.text then return batch_puller(fold, range_reader(puller), puller.text, false) end
-    return batch_puller(fold, sources.reader(source, puller), nil, true)
+    return batch_puller(fold, supply.reader(source, puller), nil, true)
   end
-  return batch_puller(fold, sources.reader(source), nil, true)
+  return batch_puller(fold, supply.reader(source), nil, true)
 end
 
 --- The arguments of the k-th task of a batch, as a table with n.

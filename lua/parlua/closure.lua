@@ -113,7 +113,8 @@ function closure.by_name(name, value)
   declared[#declared + 1] = { name = name, value = value }
 end
 
-local function is_library_function(value)
+--- Is it one of the libraries' functions that LuaJIT has written in Lua?
+local function is_builtin(value)
   local info = util.funcinfo(value)
   return not info.source or info.loc:find("^builtin:") ~= nil
 end
@@ -124,8 +125,12 @@ local nameable = { ["function"] = true, userdata = true }
 --- Everything that has a name, four entries each: the object; the module and the field (false: the module itself) that
 --- name it; the global under which every state has it, or false. Of several names for an object, the first is used.
 ---@param globals table
-function closure.names(globals)
+---@param is_c_function fun(f: function): boolean
+function closure.names(globals, is_c_function)
   local list, seen = {}, {}
+  local function is_library_function(value)
+    return is_c_function(value) or is_builtin(value)
+  end
   local function add(object, module, field, global)
     if not seen[object] then
       seen[object] = true

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local failure = require "parlua.failure"
+local indexed = require "parlua.indexed"
 local task = require "parlua.task"
 
 local C = ffi.C
@@ -116,10 +117,9 @@ end
 ---@param reader? {emit: function, skip: function} how a task's argument is read from a text; nil: it comes from the index, or in a
 --- batch: a table of columns, with a field n
 function M.folder(job, slot, cursor, reader)
-  local sources = require "parlua.sources"
   local fold, source = job.fold, job.source
   local cell, loops, again, text_last = { cell = nil }, {}, nil, nil
-  local indexed = not reader and source.n
+  local by_index = not reader and source.n
   local step_line
 
   local function handler(value)
@@ -135,7 +135,7 @@ function M.folder(job, slot, cursor, reader)
       if source.enumerated then table.insert(expressions, 1, "i") end
       return expressions
     end
-    if indexed then return sources.emit(source, builder, "i") end
+    if by_index then return indexed.emit(source, builder, "i") end
     builder.lines[1] = "if batch.bad and batch.bad[i - origin] then raise(batch.bad[i - origin]) end"
     local expressions = {}
     for j = 1, columns do expressions[j] = ("batch[%d][i - origin]"):format(j) end
@@ -151,7 +151,7 @@ function M.folder(job, slot, cursor, reader)
   local function loop_for(columns)
     local loop = loops[columns]
     if loop then return loop end
-    local builder, names = sources.builder(), {}
+    local builder, names = indexed.builder(), {}
     local expressions = expressions_for(builder, columns)
     for k, name in ipairs(builder.names) do names[k] = ("local %s = constants[%d]"):format(name, k) end
     local whole = text:format(table.concat(names, "\n"), table.concat(builder.lines, "\n"), table.concat(expressions, ", "))
@@ -170,7 +170,7 @@ function M.folder(job, slot, cursor, reader)
   --- behind those of a text; or in the batch.
   local function read_again(chunk)
     local from, list = reader and 3 or 0, nil
-    if not reader and not indexed then return nil end
+    if not reader and not by_index then return nil end
     for k = from, chunk.count - 2, 2 do
       list = list or {}
       list[#list + 1] = { chunk.word[k], chunk.word[k + 1] }

@@ -15,7 +15,8 @@ local block = require "parlua.block"
 local codec = require "parlua.codec"
 local hash = require "parlua.hash"
 local host = require "parlua.host"
-local sources = require "parlua.sources"
+local indexed = require "parlua.indexed"
+local supply = require "parlua.supply"
 
 local M = {}
 
@@ -657,7 +658,7 @@ function M.open(run, options)
   file.ordinal = file.ordinal + 1
   local self = setmetatable({ file = file, run = file.ordinal, hashes = {}, at = 1, done = {}, total = run.source.n }, Journal)
   local ok, message = pcall(function()
-    if run.indexed then self.make = sources.maker(run.source) end
+    if run.indexed then self.make = indexed.maker(run.source) end
     local script, captured = script_of(run.f)
     local identity = { script = script, captured = captured, source = describe(run.source), seed = ("%.17g"):format(run.seed),
                        results = run.keep }
@@ -678,7 +679,7 @@ end
 
 --- Pulls tasks one after the other, hashes their arguments, and passes over those that are recorded: see Run:supply.
 function M.puller(source, journal, force)
-  local read = sources.reader(source)
+  local read = supply.reader(source)
   local index, held, ended = 0, nil, false
   local function pack(more, ...)
     if not more then return nil end

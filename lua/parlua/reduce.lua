@@ -11,8 +11,8 @@ local fold_module = require "parlua.fold"
 local options_module = require "parlua.options"
 local reducers = require "parlua.reducers"
 local run_module = require "parlua.run"
-local sources = require "parlua.sources"
-local worker_module = require "parlua.worker"
+local supply = require "parlua.lazy" "parlua.supply"
+local task = require "parlua.task"
 
 local M = {}
 
@@ -199,14 +199,14 @@ end
 function Folding:inner_arguments(b, index)
   local run = self.run
   local puller, payload = run.puller, run.event.payload
-  if not puller then return sources.arguments_of(run.source, nil, nil, index) end
+  if not puller then return supply.arguments_of(run.source, nil, nil, index) end
   if puller.text and run.source.kind ~= "blocks" then
-    return sources.arguments_of(run.source, puller, payload, index, run.fold:first(payload.origin))
+    return supply.arguments_of(run.source, puller, payload, index, run.fold:first(payload.origin))
   end
   local batch = run:arguments_of_unit(b)[1]
   local k = index - run.fold:first(b) + 1
   return batches.arguments(batch, k, puller.text and function(offset, length)
-    return sources.piece_arguments(run.source, puller, index, offset, length)
+    return supply.piece_arguments(run.source, puller, index, offset, length)
   end)
 end
 
@@ -446,7 +446,7 @@ function M.run_plan(f, arguments, plan, options, given)
   local all, here = {}, nil
   for name, value in pairs(given or {}) do all[name] = value end
   all.options = all.options or options_module.resolve(options)
-  if plan.merge and all.options.journal and not worker_module.current() then
+  if plan.merge and all.options.journal and not task.is_inside() then
     here = fold_here(plan)
     plan = here
   end

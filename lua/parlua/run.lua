@@ -7,18 +7,21 @@ local codec = require "parlua.codec"
 local block = require "parlua.block"
 local failure = require "parlua.failure"
 local options_module = require "parlua.options"
-local output = require "parlua.output"
-local report = require "parlua.report"
+local output = lazy "parlua.output"
+local report = lazy "parlua.report"
 local serial = lazy "parlua.serial"
+local batches = lazy "parlua.batches"
 local sources = require "parlua.sources"
+local supply = lazy "parlua.supply"
 local task = require "parlua.task"
-local worker = require "parlua.worker"
-local writer_module = require "parlua.writer"
+local writer_module = lazy "parlua.writer"
 
 local M = {}
 
 local C = ffi.C
 local cast = ffi.cast
+local event_pointer = ffi.typeof("struct event *")
+local nothing_given = {}
 local NIL, FAILURE, LOWEST = C.TAG_NIL, C.TAG_FAILURE, C.TAG_LOWEST
 local DONE, RESULTS, SUPPLY, LOST = C.EVENT_DONE, C.EVENT_RESULTS, C.EVENT_SUPPLY, C.EVENT_LOST
 local TEXT, TICK, SIGNAL, TROUBLE = C.EVENT_TEXT, C.EVENT_TICK, C.EVENT_SIGNAL, C.EVENT_TROUBLE
@@ -60,7 +63,7 @@ end
 
 --- The engine's name for a call: a call inside a task runs serially.
 local function choose_engine(options)
-  if worker.current() then return "serial" end
+  if task.is_inside() then return "serial" end
   local name = options.engine or "auto"
   if name == "auto" then name = host.ranks() and "mpi" or "process" end
   if name == "mpi" and not host.ranks() then
@@ -156,7 +159,7 @@ local function open_driver(run, job)
     run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
-  return host.run(run.engine, { total = total, chunk = options.chunk or 0, timeout = options.timeout or 0, workers = workers }, job)
+  return host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief)
 end
 
 local interrupted -- the signal that ended a run of this program
@@ -168,12 +171,18 @@ function M.interrupted() return interrupted end
 function M.forget_interrupt() interrupted = nil end
 
 -- The kinds of failures that may well pass: memory and unsendable come again.
-local default_retry_on = { "crash", "timeout", "error" }
+local default_retry_on = { crash = true, timeout = true, error = true }
+
+local function set_of(names)
+  local set = {}
+  for _, name in ipairs(names) do set[name] = true end
+  return set
+end
 
 --- What the random streams of a run begin with. A nested run goes by its call alone, and by the task that it is in: workers do not know
 --- what the command line says.
 local function seed_of(options, call_options)
-  if worker.current() then return call_options and call_options.seed or 0 end
+  if task.is_inside() then return call_options and call_options.seed or 0 end
   return options.seed or task.base or 0
 end
 
@@ -182,9 +191,10 @@ end
 ---@param arguments any what sources.of takes
 ---@param call_options? table
 ---@param keep "first"|"all"|"none"|"found"|"lacking"
----@param given? {job_options: table, engines: table, fold: parlua.Fold} engines: where warm ones are kept
+---@param given? {job_options: table, engines: table, fold: parlua.Fold, brief: boolean} engines: where warm ones are kept; brief: nothing
+--- of the caller's runs between two events
 function M.open(f, arguments, call_options, keep, given)
-  given = given or {}
+  given = given or nothing_given
   if interrupted and not given.after_interrupt then error("the program was interrupted by " .. interrupted, 0) end
   if type(f) ~= "function" then
     local meta = getmetatable(f)
@@ -200,38 +210,41 @@ function M.open(f, arguments, call_options, keep, given)
   check_engine(engine, options)
   local source = sources.of(arguments)
   local run = setmetatable({
-    f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0, retry_on = {}, hosts = {},
-    began = host.now(), process = host.pid(), retries = options.retries or 0,
-    workers = count_workers(engine, options), engines = given.engines or idle,
+    f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0,
+    retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, began = host.now(), retries = options.retries or 0,
+    workers = count_workers(engine, options), engines = given.engines or idle, brief = given.brief,
+    driver = false, event = false, on_results = false, closed = false, -- so that the table need not grow
   }, Run)
   local inherits = can(engine, INHERITS)
-  for _, kind in ipairs(options.retry_on or default_retry_on) do run.retry_on[kind] = true end
   local fold = given.fold
   run.fold = fold
   if fold then
     fold.n, fold.retries, fold.halt = source.n, run.retries, options.on_error == "halt"
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
   end
-  local supplied = not source:is_indexed() or source.kind == "list" and not inherits
-  if options.journal and not worker.current() then run:open_journal(given.unrecorded and "call" or keep, seed_of(options, call_options), supplied) end
-  run.puller = run.journal and supplied and sources.limit(source, run.journal_module.puller(source, run.journal, options.force))
-    or sources.open(source, inherits, run.fold)
+  local supplied = not source:is_made_by_workers(inherits)
+  if options.journal and not task.is_inside() then
+    run:open_journal(given.unrecorded and "call" or keep, seed_of(options, call_options), supplied)
+  end
+  if supplied then
+    run.puller = run.journal and run.journal_module.puller(source, run.journal, options.force) or fold and batches.open(source, fold)
+      or supply.open(source)
+  end
   run.total = source:is_indexed() and source.n or nil
-  local job = { f = f, keep = keep, init = options.init, source = sources.describe(source, inherits, run.puller), fold = run.fold,
-                key = task.key(seed_of(options, call_options)) }
+  local job = { f = f, keep = keep, init = options.init, fold = fold, key = task.key(seed_of(options, call_options)),
+                source = run.puller and supply.describe(source, run.puller, inherits) or source:plain() }
   if engine == "serial" and job.source.kind == "values" then
     job.source = { kind = "local", raw = source.raw }
   end
-  local opened, driver = pcall(open_driver, run, job)
+  local opened, driver, event = pcall(open_driver, run, job)
   if not opened then
     if run.journal then run.journal:close() end
     error(driver, 0)
   end
-  run.driver = driver
-  run.event = cast("struct event *", run.driver:event())
+  run.driver, run.event = driver, cast(event_pointer, event)
   if run.puller then
     run.writer = not run.puller.text and run.driver.writer and run.driver:writer()
-      or writer_module.open(function(bytes) return run.driver:stage(bytes) end)
+      or writer_module.open(run.driver)
   end
   if run.journal and not run.puller then run:skip_done() end
   local kind = options.progress
@@ -358,7 +371,7 @@ function Run:progress()
   local reporter = self.report
   if reporter == nil then
     local kind = self.options.progress
-    if kind == "bar" or (kind == nil and not worker.current() and report.is_terminal(2) and os.getenv("TERM") ~= "dumb") then
+    if kind == "bar" or (kind == nil and not task.is_inside() and report.is_terminal(2) and os.getenv("TERM") ~= "dumb") then
       reporter = self:open_report(kind or "bar")
     else
       self.report, reporter = false, false
@@ -423,7 +436,7 @@ function Run:arguments_of(index)
     local held = self.driver.arguments
     return held[index - held.origin + 1]
   end
-  return sources.arguments_of(self.source, self.puller, payload ~= nil and payload or nil, index)
+  return supply.arguments_of(self.source, self.puller, payload ~= nil and payload or nil, index)
 end
 
 --- What was supplied for a block of tasks.
@@ -443,12 +456,11 @@ end
 
 --- The name of the host that a worker is on.
 function Run:host_of(worker_number)
-  local name = self.hosts[worker_number]
-  if not name then
-    hostname = hostname or host.hostname()
-    name = self.engine and worker_number > 0 and self.engine:host(worker_number) or hostname
-    self.hosts[worker_number] = name
-  end
+  hostname = hostname or host.hostname()
+  if not self.engine or worker_number == 0 then return hostname end
+  self.hosts = self.hosts or {}
+  local name = self.hosts[worker_number] or self.engine:host(worker_number) or hostname
+  self.hosts[worker_number] = name
   return name
 end
 
@@ -584,10 +596,10 @@ end
 
 --- Gives back workers and terminal. Safe to call twice. A forked copy is not this process's to close.
 function Run:close()
-  if self.closed or self.process ~= host.pid() then return end
+  if self.closed then return end
   self.closed = true
   self.seconds = host.now() - self.began
-  self.driver:close()
+  if not self.driver:close() then return end
   if self.output then self.output:close() end
   if self.report then self.report:finish(self:summary()) end
   if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key, self.engines) end
@@ -604,11 +616,13 @@ end
 
 local function by_index(a, b) return a.index < b.index end
 
+local function run_to_end(run)
+  while run:step() do end -- luacheck: ignore 542
+end
+
 --- Runs to the end. Returns the failures, sorted, and the summary; raises the failure of a halted run.
 function Run:finish()
-  local ok, message = xpcall(function()
-    while self:step() do end -- luacheck: ignore 542
-  end, function(message) return type(message) == "string" and message or message end)
+  local ok, message = pcall(run_to_end, self)
   self:close()
   if not ok then error(message, 0) end
   return self:outcome()
@@ -624,15 +638,15 @@ end
 
 -- ---- decoding blocks of results ----
 
---- Numbers and nils of words from..from+count-1 into `into`; anything else through `other`.
+--- Numbers and nils of words from..from+count-1 into `into`; anything else through `other(context, index, k, tag)`.
 -- About 2 ns a word (bench/decode.lua).
-local function take_words(into, first, words, half, from, count, other)
+local function take_words(into, first, words, half, from, count, other, context)
   for k = from, from + count - 1 do
     local tag = half[2 * k + 1]
     if tag >= 0 or tag < LOWEST then
       into[first + k] = words[k]
     elseif tag ~= NIL then
-      other(first + k, k, tag)
+      other(context, first + k, k, tag)
     end
   end
 end

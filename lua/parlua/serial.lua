@@ -90,10 +90,8 @@ function Run.open(job, options)
   worker.prepare(job)
   run.open_signals = worker.is_coordinator
   if run.open_signals then C.signals_serial(1) end
-  return run
+  return run, run.events
 end
-
-function Run:event() return self.events end
 
 function Run:stage(bytes)
   local size = math.max(bytes or 0, C.BLOCK_BYTES)
@@ -118,13 +116,10 @@ function Run:run_chunk(chunk, first, last, attempt)
   chunk.first, chunk.last, chunk.attempt = first, last, attempt
   self.limit[0] = self.cancelled and -1 or last
   self.values = {}
-  local before = worker.current()
   local cell = self.open_signals and C.signals_watch(self.limit)
-  worker.enter(self.slot)
-  local before_task = task.enter(self.index_cell, 1, self.job.key)
+  local before = task.enter(self.index_cell, 1, self.job.key)
   local ok, message = pcall(self.runner, chunk, self.limit)
-  task.leave(before_task)
-  worker.enter(before)
+  task.leave(before)
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
   local n, seconds = last - first + 1, host.now() - began
@@ -186,6 +181,7 @@ function Run:cancel() self.cancelled = true end
 function Run:close()
   if self.open_signals then C.signals_serial(0) end
   self.open_signals = false
+  return true
 end
 
 --- Takes the next task that is due to be tried again, waiting for it a little where nothing else is left.

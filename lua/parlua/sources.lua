@@ -2,14 +2,12 @@
 --
 -- A source is a plain table, so that it can cross to a worker. Two families:
 --   indexed (`source.n` is known): the arguments of task i follow from i alone. A chunk is two numbers; each worker makes the
---     arguments itself, by code that `emit` writes into the worker's loop.
---   supplied: the coordinator pulls tasks (`open`) and writes them into blocks: values, or what the worker needs to find them
---     (byte ranges of a file).
-local ffi = require "ffi"
+--     arguments itself (indexed.lua).
+--   supplied: the coordinator pulls tasks and writes them into blocks: values, or what the worker needs to find them, byte ranges of a
+--     file (supply.lua).
 local host = require "parlua.host"
-local block = require "parlua.block"
-local lazy = require "parlua.lazy"
-local csv = lazy "parlua.csv"
+local indexed = require "parlua.indexed"
+local supply = require "parlua.lazy" "parlua.supply"
 
 local M = {}
 
@@ -235,431 +233,26 @@ function M.of(arguments)
   error(("arguments must be a list, a source such as parlua.range(1, 10), an iterator function or a coroutine, got %s"):format(
     kind == "nil" and "nothing" or kind), 0)
 end
-
--- ---- indexed sources: code that makes the arguments of task i ----
-
-local emit = {}
-
---- Appends to `builder` what makes the arguments of task `i` (the name of a number from 1). Returns the expressions.
-local function emit_source(source, builder, i)
-  return emit[source.kind](source, builder, i)
-end
-
-function emit.range(source, builder, i)
-  local first, step = source.first, source.step
-  if step == 1 then
-    if first == 1 then return { i } end
-    return { ("(%s + %s)"):format(i, builder:constant(first - 1)) }
-  end
-  return { ("(%s + (%s - 1) * %s)"):format(builder:constant(first), i, builder:constant(step)) }
-end
-
-function emit.list(source, builder, i)
-  return { ("%s[%s]"):format(builder:constant(source.items), i) }
-end
-
-function emit.product(source, builder, i)
-  local parts, indices = source.parts, {}
-  local rest = builder:variable(i .. " - 1")
-  for k = #parts, 1, -1 do
-    if k == 1 then
-      indices[1] = builder:variable(rest .. " + 1")
-    else
-      local n = builder:constant(parts[k].n)
-      local quotient = builder:variable(("floor(%s / %s)"):format(rest, n))
-      indices[k] = builder:variable(("%s - %s * %s + 1"):format(rest, quotient, n))
-      rest = quotient
-    end
-  end
-  local expressions = {}
-  for k, part in ipairs(parts) do
-    for _, expression in ipairs(emit_source(part, builder, indices[k])) do expressions[#expressions + 1] = expression end
-  end
-  return expressions
-end
-
-function emit.zip(source, builder, i)
-  local expressions = {}
-  for _, part in ipairs(source.parts) do
-    for _, expression in ipairs(emit_source(part, builder, i)) do expressions[#expressions + 1] = expression end
-  end
-  return expressions
-end
-
-M.emit = emit_source
-
-function emit.take(source, builder, i) return emit_source(source.parts[1], builder, i) end
-
-function emit.enumerate(source, builder, i) return { i, unpack(emit_source(source.parts[1], builder, i)) } end
-
-local function pack_item(...)
-  if select("#", ...) == 1 then return (...) end
-  return { n = select("#", ...), ... }
-end
-
-function emit.batch(source, builder, i)
-  local part, size = source.parts[1], source.size
-  local make, n = M.maker(part), part.n
-  local function batch(b)
-    local list, first = {}, (b - 1) * size
-    for k = 1, math.min(size, n - first) do list[k] = pack_item(make(first + k)) end
-    return list
-  end
-  return { ("%s(%s)"):format(builder:constant(batch), i) }
-end
-
---- Collects lines of code, and the constants that it uses.
-local Builder = {}
-Builder.__index = Builder
-M.Builder = Builder
-
-function M.builder()
-  return setmetatable({ lines = {}, names = {}, constants = {}, variables = 0 }, Builder)
-end
-
---- A name for a value in the code.
-function Builder:constant(value)
-  local k = #self.constants + 1
-  self.constants[k] = value
-  self.names[k] = "c" .. k
-  return self.names[k]
-end
-
---- A new local variable with the value of `expression`.
-function Builder:variable(expression)
-  self.variables = self.variables + 1
-  local name = "x" .. self.variables
-  self.lines[#self.lines + 1] = ("local %s = %s"):format(name, expression)
-  return name
-end
-
---- A function from a task's index to its arguments, for indexed sources.
----@return fun(i: integer): ...
-function M.maker(source)
-  local builder = M.builder()
-  local expressions = emit_source(source, builder, "i")
-  local names = table.concat(builder.names, ", ")
-  local text = ("local floor%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(names ~= "" and ", " .. names or "",
-    table.concat(builder.lines, "\n"), table.concat(expressions, ", "))
-  return assert(loadstring(text, "=parlua.source"))(math.floor, unpack(builder.constants))
-end
-
 --- Is the source indexed: can a worker make its arguments from the index?
-function Source:is_indexed()
-  return emit[self.kind] ~= nil
-end
+function Source:is_indexed() return indexed.makes[self.kind] ~= nil end
 
--- ---- supplied sources: how the coordinator pulls tasks ----
--- open(source, first) returns a puller: puller:fill(writer, want) writes up to `want` tasks and returns how many (0: exhausted).
+--- Do workers make the arguments? Not those of a list that they have not inherited.
+---@param inherits boolean they are copies of this process
+function Source:is_made_by_workers(inherits) return self:is_indexed() and (inherits or self.kind ~= "list") end
 
-local pullers = {}
-
---- A list whose values must be sent (the worker does not inherit them).
-function pullers.list(source)
-  local items, n, at = source.items, source.n, 0
-  return {
-    fill = function(_, writer, want)
-      local last = math.min(n, at + want)
-      local count = writer:items(items, at + 1, last)
-      at = at + count
-      return count
-    end,
-  }
-end
-
---- A product or zip that holds lists is made in the coordinator only when the source itself can't cross.
-local function remember(values, ...)
-  values.n = select("#", ...)
-  for k = 1, values.n do values[k] = (select(k, ...)) end
-  return values
-end
-
-function pullers.iterator(source)
-  local step, state, control, ended, held = source.step or source.make(), source.state, source.control, false, nil
-  local function pull(writer, count, first, ...)
-    if first == nil then
-      ended = true
-      return 0
-    end
-    control = first
-    if writer:task(count, first, ...) then return 1 end
-    held = remember({}, first, ...)
-    return 0
-  end
-  return {
-    pulled = 0, -- tasks in the chunk so far: a step that raises does not take them along
-    fill = function(self, writer, want)
-      local count = 0
-      self.pulled = 0
-      if not held then
-        while count < want and not ended and not held do
-          count = count + pull(writer, count, step(state, control))
-          self.pulled = count
-        end
-      end
-      if count == 0 and held then
-        writer:task_alone(held)
-        held = nil
-        return 1
-      end
-      return count
-    end,
-  }
-end
-
-ffi.cdef [[
-struct parlua_cut { double offset, stop, count; };
-]]
-
---- Maps the file of a text source; raises a clear error when it can't be read.
-local function open_text(source)
-  local text, message = host.map_text(source.path)
-  if not text then error(("%s: cannot read '%s': %s"):format(source.kind, source.path, message), 0) end
-  return text
-end
-
---- A text that can only be read from its beginning to its end: `step` gives its pieces.
-local function stream_puller(source, step)
-  local i = 0
-  if not source.enumerated then return pullers.iterator { step = step } end
-  return pullers.iterator {
-    step = function()
-      local piece = step()
-      i = i + 1
-      if piece ~= nil then return i, piece end
-    end,
-  }
-end
-
---- Lines: a chunk is one byte range; its words are the offset and the length.
-function pullers.lines(source)
-  local text = source.text or open_text(source)
-  if text:is_stream() then return stream_puller(source, function() return text:line(source.keep_cr or false) end) end
-  local cut = ffi.new("struct parlua_cut")
-  return {
-    text = text,
-    fill = function(_, writer, want)
-      local count, offset, length = text:cut_lines(cut.offset, want)
-      if count == 0 then return 0 end
-      cut.offset = offset + length
-      writer:range(offset, length)
-      return count
-    end,
-  }
-end
-
---- The next row of a stream: the text of one line, or of several where quotes hold line ends.
-local function stream_row(text, source)
-  local line
-  repeat
-    line = text:line(true)
-    if line == nil then return nil end
-  until line ~= "" and line ~= "\r"
-  while not csv.is_whole(line, source.separator, source.quote) do
-    local more = text:line(true)
-    if more == nil then break end
-    line = line .. "\n" .. more
-  end
-  return line
-end
-
---- The function that reads one row.
-local function row_reader(source)
-  local read = csv.reader(source)
-  return function(line)
-    local p = ffi.cast(csv.bytes, line)
-    return (read(p, p + #line))
-  end
-end
-
---- Reads the header where the names are not given; returns the offset of the first row.
-local function read_header(source, text)
-  if source.names or source.header == false then return 0 end
-  local line, length
-  if text:is_stream() then
-    line = stream_row(text, source) or ""
-  else
-    length = select(3, text:cut_rows(0, 1, source.quote, source.separator))
-    line = ffi.string(ffi.cast("const char *", text:pointer()), length)
-  end
-  if line == "" then error(("csv: '%s' is empty: it has no header"):format(source.path), 0) end
-  local p = ffi.cast(csv.bytes, line)
-  local names, message = csv.header(p, p + #line, source.separator, source.quote)
-  if not names then error(("csv: '%s': %s"):format(source.path, message), 0) end
-  for column in pairs(source.types or {}) do
-    local found = false
-    for _, name in ipairs(names) do found = found or name == column end
-    if not found then error(("csv: '%s' has no column '%s'; it has %s"):format(source.path, column, table.concat(names, ", ")), 0) end
-  end
-  source.found_names = names
-  return length
-end
-
---- Rows: a chunk is one byte range, as for lines.
-function pullers.csv(source)
-  local text = source.text or open_text(source)
-  local offset = read_header(source, text)
-  if text:is_stream() then
-    local parse = row_reader(M.with_names(source))
-    return stream_puller(source, function()
-      local line = stream_row(text, source)
-      return line and parse(line)
-    end)
-  end
-  return {
-    text = text,
-    fill = function(_, writer, want)
-      local count, from, length = text:cut_rows(offset, want, source.quote, source.separator)
-      if count == 0 then return 0 end
-      offset = from + length
-      writer:range(from, length)
-      return count
-    end,
-  }
-end
-
---- A csv source with its header's names.
-function M.with_names(source)
+--- What workers need to make the arguments: the same without methods, which would travel with each job.
+function Source:plain()
   local copy = {}
-  for key, value in pairs(source) do copy[key] = value end
-  copy.names = source.names or source.found_names
+  for key, value in pairs(self) do copy[key] = value end
+  if copy.parts then
+    local parts = {}
+    for k, part in ipairs(copy.parts) do parts[k] = part:plain() end
+    copy.parts = parts
+  end
   return copy
 end
 
---- Blocks: two words a task, offset and length.
-function pullers.blocks(source)
-  local text = source.text or open_text(source)
-  if text:is_stream() then
-    return stream_puller(source, function() return text:piece(source.size) end)
-  end
-  local offset = 0
-  return {
-    text = text,
-    fill = function(_, writer, want)
-      local count = 0
-      while count < want do
-        local length = text:cut_block(offset, source.size)
-        if length == 0 then break end
-        if not writer:task(count, offset, length) then break end
-        offset = offset + length
-        count = count + 1
-      end
-      return count
-    end,
-  }
-end
-
---- Bytes of the line or row at `offset` of a mapped text.
-local function task_length(source, text, offset)
-  if source.kind == "csv" then return (select(3, text:cut_rows(offset, 1, source.quote, source.separator))) end
-  return (select(3, text:cut_lines(offset, 1)))
-end
-
---- The argument that these bytes of a mapped text are to a task; of a row that is wrong: its text.
-local function text_argument(source, text, offset, length)
-  local bytes = ffi.string(ffi.cast("const char *", text:pointer()) + offset, length)
-  if source.kind == "csv" then
-    local ok, row = pcall(row_reader(M.with_names(source)), bytes)
-    return ok and row or bytes
-  elseif source.kind == "lines" then
-    bytes = bytes:gsub("\n$", "")
-    if not source.keep_cr then bytes = bytes:gsub("\r$", "") end
-  end
-  return bytes
-end
-
-local function as_task(source, i, argument)
-  if source.enumerated then return { n = 2, i, argument } end
-  return { n = 1, argument }
-end
-
---- The arguments of task `i`, a piece of text.
-function M.piece_arguments(source, puller, i, offset, length)
-  return as_task(source, i, text_argument(source, puller.text, offset, length))
-end
-
---- The arguments of task `i` as a table with `n`: for failures and for output.
----@param payload? ffi.cdata* the block in which they were supplied
----@param origin? integer the task of its first word, where the block itself does not tell
-function M.arguments_of(source, puller, payload, i, origin)
-  if not puller then
-    source.make = source.make or M.maker(source)
-    return remember({}, source.make(i))
-  end
-  if not puller.text then return block.arguments(payload, i) end
-  if source.kind == "blocks" then
-    local range = block.arguments(payload, i)
-    return as_task(source, i, text_argument(source, puller.text, range[1], range[2]))
-  end
-  local offset = payload.word[0]
-  for _ = origin or payload.origin, i - 1 do offset = offset + task_length(source, puller.text, offset) end
-  return as_task(source, i, text_argument(source, puller.text, offset, task_length(source, puller.text, offset)))
-end
-
---- Prepares a source for a run before any work starts: opens its file, checks its first item.
----@param fold? parlua.Fold tasks are handed out in blocks
----@return table puller, or nil when workers make the arguments themselves
-function M.open(source, inherits, fold)
-  if source:is_indexed() and (inherits or source.kind ~= "list") then return nil end
-  if fold then return require("parlua.batches").open(source, fold, pullers) end
-  return M.limit(source, pullers[source.kind](source))
-end
-
---- Holds a puller to what `take` left of its source.
-function M.limit(source, puller)
-  local left, fill = source.most, puller.fill
-  if not left then return puller end
-  function puller.fill(self, writer, want)
-    local count = left > 0 and fill(self, writer, math.min(want, left)) or 0
-    left = left - count
-    return count
-  end
-  return puller
-end
-
---- What a worker needs of the source: sent with the job.
-function M.describe(source, inherits, puller)
-  if source:is_indexed() then
-    if source.kind == "list" and not inherits then return { kind = "values" } end
-    return source
-  end
-  if puller.text then
-    return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr, enumerated = source.enumerated,
-             names = source.names or source.found_names, types = source.types, separator = source.separator, quote = source.quote,
-             text = inherits and puller.text or nil }
-  end
-  return { kind = "values", raw = source.raw }
-end
-
 -- ---- sources made from others ----
-
---- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or nothing at the end.
----@param puller? table of the source, when it is open
-function M.reader(source, puller)
-  local i = 0
-  if source:is_indexed() then
-    local make, n = M.maker(source), source.n
-    return function()
-      if i >= n then return end
-      i = i + 1
-      return true, make(i)
-    end
-  end
-  puller = puller or M.open(source, false)
-  local held, offset, length
-  local writer = {}
-  function writer.task(_, _, ...)
-    if puller.text then offset, length = ... else held = { n = select("#", ...), ... } end
-    return true
-  end
-  function writer.range(_, from, bytes) offset, length = from, bytes end
-  return function()
-    if puller:fill(writer, 1) == 0 then return end
-    i = i + 1
-    if puller.text then held = as_task(source, i, text_argument(source, puller.text, offset, length)) end
-    return true, unpack(held, 1, held.n)
-  end
-end
 
 local function copy_with(source, field, value)
   local copy = {}
@@ -694,7 +287,7 @@ function M.enumerate(arguments)
   return new {
     kind = "iterator",
     make = function()
-      local read, i = M.reader(source), 0
+      local read, i = supply.reader(source), 0
       local function number(more, ...)
         if not more then return nil end
         i = i + 1
@@ -717,9 +310,9 @@ function M.batch(arguments, n)
   return new {
     kind = "iterator",
     make = function()
-      local read = M.reader(source)
+      local read = supply.reader(source)
       local function add(list, more, ...)
-        if more then list[#list + 1] = pack_item(...) end
+        if more then list[#list + 1] = indexed.pack(...) end
         return more
       end
       return function()

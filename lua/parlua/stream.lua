@@ -67,6 +67,21 @@ local function add_batch(stream, batch)
   end
 end
 
+-- Not closures of their stream: a trace that has called a closure keeps it, and then the stream would never be collected.
+
+local function take_results(run, event)
+  if event.block.kind == C.BLOCK_SPARSE then return run_module.take_sparse(run, event) end
+  add_batch(run.stream, take_batch(run.stream, event))
+end
+
+local function take_failure(run, failed)
+  if run.stream.with_arguments then run.stream.by_index[failed.index] = failed end
+end
+
+local function take_lost(run, index)
+  add_batch(run.stream, { first = index, n = 1, at = 0, values = { [0] = FAILED } })
+end
+
 --- Opens a stream of f's results over the arguments.
 ---@param keep "first"|"all"
 ---@param given? table see parlua.run
@@ -76,16 +91,7 @@ function M.open(f, arguments, options, keep, given)
     run = run, ordered = run.options.ordered ~= false, waiting = {}, redone = {}, queue = {}, turn = 1, taken = 0, by_index = {},
     failures = run.failures, bytes_a_task = 8, window = run.options.window,
   }, Stream)
-  function run.on_results(_, event)
-    if event.block.kind == C.BLOCK_SPARSE then return run_module.take_sparse(run, event) end
-    add_batch(stream, take_batch(stream, event))
-  end
-  function run.on_failure(_, failed)
-    if stream.with_arguments then stream.by_index[failed.index] = failed end
-  end
-  function run.on_lost(_, index)
-    add_batch(stream, { first = index, n = 1, at = 0, values = { [0] = FAILED } })
-  end
+  run.stream, run.on_results, run.on_failure, run.on_lost = stream, take_results, take_failure, take_lost
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
   stream.guard = newproxy(true)
   getmetatable(stream.guard).__gc = function() run:close() end

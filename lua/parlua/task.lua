@@ -30,8 +30,8 @@ local native_random, native_randomseed = math.random, math.randomseed
 
 local context = ffi.new("struct parlua_task")
 local bits = ffi.new("union parlua_bits")
-local uint64 = ffi.typeof("uint64_t")
-context.index = ffi.cast("double *", context) + ffi.offsetof("struct parlua_task", "none") / 8
+local outside = ffi.cast("double *", context) + ffi.offsetof("struct parlua_task", "none") / 8
+context.index = outside
 
 local GOLDEN = 0x9e3779b97f4a7c15ULL -- 2^64 divided by the golden ratio: the step of splitmix64
 
@@ -135,20 +135,27 @@ M.running = setmetatable({}, {
 
 --- The key of a run's random streams. Inside a task it depends on the task too: its nested runs draw numbers of their own.
 ---@param seed number
----@return ffi.cdata* uint64_t
+---@return string its 8 bytes: a string crosses to workers more cheaply than a cdata
 function M.key(seed)
   local key = mix(bits_of(seed) + GOLDEN)
   local index = context.index[0]
-  return index == 0 and key or mix(bxor(key, task_key(index)))
+  if index ~= 0 then key = mix(bxor(key, task_key(index))) end
+  bits.bits = key
+  return ffi.string(bits, 8)
 end
+
+--- Is this state running tasks (or about to)? A nested call then runs serially.
+function M.is_inside() return context.index ~= outside end
 
 --- Tasks run in this state from here on: `cell` has the index of the running one.
 ---@param cell ffi.cdata* double *
 ---@param worker integer
+---@param key string
 ---@return ffi.cdata* before for `leave`
 function M.enter(cell, worker, key)
   local before = ffi.new("struct parlua_task", context)
-  context.index, context.worker, context.key, context.seeded = cell, worker, uint64(key), 0
+  ffi.copy(bits, key, 8)
+  context.index, context.worker, context.key, context.seeded = cell, worker, bits.bits, 0
   return before
 end
 

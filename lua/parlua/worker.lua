@@ -7,7 +7,7 @@ local host = require "parlua.host"
 local block = require "parlua.block"
 local lazy = require "parlua.lazy"
 local csv = lazy "parlua.csv"
-local sources = require "parlua.sources"
+local indexed = require "parlua.indexed"
 local failure = require "parlua.failure"
 local fold = lazy "parlua.fold"
 local running = require "parlua.task"
@@ -223,10 +223,10 @@ M.slot_outlet = slot_outlet
 
 ---@class parlua.Job
 ---@field f function the map function
----@field source table what the worker needs of the source (sources.describe)
+---@field source table what the worker needs of the source (run.lua)
 ---@field keep "first"|"all"|"none"|"found"|"lacking" which of a task's results are kept; found, lacking: the first that is true, or
 --- that is not, and then the chunk ends
----@field key ffi.cdata* of the random streams
+---@field key string of the random streams
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field init? function run once in each worker
 
@@ -280,7 +280,7 @@ function M.runner(job, slot, outlet)
   local function loop_for(width)
     local loop = loops[width]
     if loop then return loop end
-    local builder = sources.builder()
+    local builder = indexed.builder()
     local expressions
     if job.fold then
       local carries = source.kind == "local" and supplied["local"] or not reader and not source.n and supplied.values
@@ -291,7 +291,7 @@ function M.runner(job, slot, outlet)
     elseif supplied[source.kind] then
       expressions = supplied[source.kind](source, builder, width)
     else
-      expressions = sources.emit(source, builder, "i")
+      expressions = indexed.emit(source, builder, "i")
     end
     loop = assert(loadstring(loop_text(job, builder, expressions, width), "=parlua.loop"))(xpcall, type, math.floor, unpack, cast, slot,
       folder and folder.run or job.f, store, collect, fetch, outlet.special or special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
@@ -364,9 +364,6 @@ end
 
 -- ---- the worker's life ----
 
---- The slot of the task that runs in this state, or nil: a nested call then runs serially.
-local current_slot
-
 --- The cell of a slot that has the index of the running task.
 function M.index_cell(slot, job)
   return cast(index_cell, slot) + ffi.offsetof("struct slot", job.fold and "inner" or "current") / 8
@@ -407,7 +404,6 @@ function M.main(worker, inherited)
     if ok then runner, trouble = result, nil else runner, trouble = nil, result end
   end
 
-  current_slot = slot
   if inherited then load(inherited) end
   if not worker.owns_process then os.exit = refuse_exit end
   while true do
@@ -425,11 +421,6 @@ function M.main(worker, inherited)
     end
   end
 end
-
---- This state runs tasks of `slot` from here on; nil: none.
-function M.enter(slot) current_slot = slot end
-
-function M.current() return current_slot end
 
 --- Is this the coordinator's state? A worker leaves the process's signals alone (it may be a thread of the coordinator's process).
 M.is_coordinator = true

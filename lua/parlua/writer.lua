@@ -12,14 +12,14 @@ local place = host.place
 local Writer = {}
 Writer.__index = Writer
 
---- A writer into the blocks that `stage(bytes)` gives.
-local function open(stage)
-  return setmetatable({ stage = stage }, Writer)
+--- A writer into the blocks that `driver:stage(bytes)` gives.
+local function open(driver)
+  return setmetatable({ driver = driver }, Writer)
 end
 
 --- Begins a chunk.
 function Writer:begin(bytes)
-  self.block = ffi.cast(block.pointer, self.stage(bytes))
+  self.block = ffi.cast(block.pointer, self.driver:stage(bytes))
   self.words = self.block.word
   self.half = ffi.cast(block.halves, self.words)
   self.width = 0
