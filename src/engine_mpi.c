@@ -85,8 +85,9 @@ struct parcel {
 struct seat {
   struct slot *slot;
   int file;
-  uint32_t life;
+  uint32_t life, id;
   bool alive, ended;
+  bool damaged; /* the worker wrote where it should not: nothing more of it is forwarded */
   int status;
   uint32_t in_told;
   uint32_t out_sent, out_room;   /* blocks sent; blocks that rank 0 has done with */
@@ -197,12 +198,19 @@ static void send_block(int rank, const struct note *note, const struct block *bl
   send_off(rank, parcel, head + values);
 }
 
-static void unpack_block(struct block *to, const char *bytes)
+/* `length`: of the bytes. */
+static void unpack_block(struct block *to, const char *bytes, size_t length)
 {
-  struct block header;
-  size_t head, values;
-  memcpy(&header, bytes, BLOCK_HEAD);
-  block_parts(&header, header.count, &head, &values);
+  struct block header = {0};
+  size_t head = SIZE_MAX, values = 0;
+  if (length >= BLOCK_HEAD) {
+    memcpy(&header, bytes, BLOCK_HEAD);
+    block_parts(&header, header.count, &head, &values);
+  }
+  if (head > BLOCK_BYTES || head + values != length || (values && (header.size > BLOCK_BYTES || header.floor < head))) {
+    fprintf(stderr, "parlua: a damaged message of %zu bytes: the ranks do not run the same version\n", length);
+    MPI_Abort(mpi.comm, 1);
+  }
   memcpy(to, bytes, head);
   if (values) memcpy((char *)to + header.floor, bytes + head, values);
 }
@@ -322,7 +330,7 @@ static void start_worker(const struct note *note)
     if (!seat->slot) error = errno;
   }
   if (!error) {
-    struct seat fresh = {.slot = seat->slot, .file = seat->file, .life = note->life, .alive = true};
+    struct seat fresh = {.slot = seat->slot, .file = seat->file, .life = note->life, .id = note->id, .alive = true};
     *seat = fresh;
     slot_reset(seat->slot);
     seat->slot->id = note->id;
@@ -336,7 +344,8 @@ static void start_worker(const struct note *note)
   }
 }
 
-static void obey(void)
+/* Does what the note in mpi.inbox says; `bytes`: all of the message. */
+static void obey(size_t bytes)
 {
   struct note note;
   memcpy(&note, mpi.inbox, sizeof note);
@@ -355,7 +364,7 @@ static void obey(void)
   switch (note.kind) {
   case NOTE_KILL: nursery_kill(&mpi.nursery, note.seat, note.life); break;
   case NOTE_BLOCK:
-    unpack_block(slot_in_block(slot, slot->in.tail), mpi.inbox + sizeof note);
+    unpack_block(slot_in_block(slot, slot->in.tail), mpi.inbox + sizeof note, bytes - sizeof note);
     slot_publish_in(slot, CLAIM_QUEUED, note.last);
     break;
   case NOTE_SKIP: slot_publish_in(slot, CLAIM_REVOKED, 0); break;
@@ -368,6 +377,15 @@ static void obey(void)
     break;
   default: break;
   }
+}
+
+/* The worker has overwritten what it shares with this agent, which can't go by it any more. */
+static void note_damage(struct seat *seat)
+{
+  if (seat->damaged) return;
+  seat->damaged = true;
+  fprintf(stderr, "parlua: rank %d: worker %u has overwritten memory that it shares: it is ended\n", mpi.rank, seat->id);
+  if (!seat->ended) nursery_kill(&mpi.nursery, (uint32_t)(seat - mpi.seats), seat->life);
 }
 
 /* Sends what the worker has printed, as far as rank 0 has room. */
@@ -390,9 +408,15 @@ static bool forward_results(struct seat *seat)
 {
   struct slot *slot = seat->slot;
   for (;;) {
+    if (!slot_is_sound(slot)) note_damage(seat);
+    if (seat->damaged) return true;
     struct block *block = slot_results(slot);
     forward_text(seat);
     if (!block) return !slot_has_text(slot);
+    if (!block_is_sound(block)) {
+      note_damage(seat);
+      return true;
+    }
     if (slot_has_text(slot) || seat->out_sent - seat->out_room >= CHANNEL_BLOCKS) return false;
     struct note note = cells(seat, NOTE_RESULTS);
     tell(seat, &note);
@@ -408,14 +432,14 @@ static bool forward_open(struct seat *seat, size_t most)
   struct slot *slot = seat->slot;
   struct block *block = slot_open_results(slot);
   struct note note = cells(seat, NOTE_OPEN);
-  if (!block || slot_results(slot) || seat->out_sent - seat->out_room >= CHANNEL_BLOCKS) return false;
+  if (seat->damaged || !block || slot_results(slot) || seat->out_sent - seat->out_room >= CHANNEL_BLOCKS) return false;
   bool is_sparse = block->kind == BLOCK_SPARSE;
   double tasks = note.current - block->first;
   if (tasks < 1 || tasks > BLOCK_BYTES) return false;
   uint32_t count = is_sparse ? __atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : (uint32_t)tasks;
   size_t head, values;
   block_parts(block, count, &head, &values);
-  if (head + values > most || head > block->floor) return false;
+  if (head + values > most || block->size != BLOCK_BYTES || block->floor > BLOCK_BYTES || head > block->floor) return false;
   send_block(0, &note, block, count);
   tell(seat, &note);
   seat->open_told = note.current;
@@ -509,7 +533,7 @@ static void serve(void)
   mpi.sample = 0.05;
   while (!mpi.ending) {
     forget_sent();
-    while (receive(&rank, &length)) obey();
+    while (receive(&rank, &length)) obey(length);
     take_reports();
     forward();
     double seconds = nap();
@@ -680,11 +704,11 @@ static void take_note(int rank, size_t bytes)
   take_cells(slot, &note);
   switch (note.kind) {
   case NOTE_RESULTS:
-    unpack_block(slot_out_block(slot, slot->out.tail), behind);
+    unpack_block(slot_out_block(slot, slot->out.tail), behind, bytes - sizeof note);
     slot_publish_out(slot);
     break;
   case NOTE_OPEN:
-    unpack_block(slot_out_block(slot, slot->out.tail), behind);
+    unpack_block(slot_out_block(slot, slot->out.tail), behind, bytes - sizeof note);
     slot->out.open = slot->out.tail + 1;
     break;
   case NOTE_TEXT: put_text(slot, (int)note.stream, behind, bytes - sizeof note); break;

@@ -91,21 +91,38 @@ static int host_engine_open(lua_State *L)
   return 1;
 }
 
-/* Makes the job's message out of the codec's bytes at `index`; the same bytes as the last time keep their number, so that warm
- * workers go on with what they have compiled. */
-static int set_job(lua_State *L, struct host_engine *engine, int index)
+/* Puts the string at `index` into the message as a value, at byte `at`, and as word `k`. */
+static void put_value(lua_State *L, int index, struct block *message, int k, uint64_t at)
 {
   size_t length;
   const char *bytes = lua_tolstring(L, index, &length);
-  lua_getfenv(L, 1);
-  lua_getfield(L, -1, "job");
+  uint64_t count = length, word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(at / 8);
+  memcpy(&message->word[k], &word, 8);
+  memcpy((char *)message + at, &count, 8);
+  memcpy((char *)message + at + 8, bytes, length);
+}
+
+/* Is the string at `index` the one that the engine's environment (on the top) has as `name`? Puts it there. */
+static int is_same(lua_State *L, int index, const char *name)
+{
+  lua_getfield(L, -1, name);
   int same = lua_rawequal(L, -1, index);
   lua_pop(L, 1);
   lua_pushvalue(L, index);
-  lua_setfield(L, -2, "job");
+  lua_setfield(L, -2, name);
+  return same;
+}
+
+/* Makes the job's message out of the codec's bytes at `index` and those at `first`, of what the worker needs before it decodes
+ * them; the same bytes as the last time keep their number, so that warm workers go on with what they have compiled. */
+static int set_job(lua_State *L, struct host_engine *engine, int index, int first)
+{
+  lua_getfenv(L, 1);
+  int same = is_same(L, index, "job") & is_same(L, first, "before");
   lua_pop(L, 1);
   if (same && engine->message) return 0;
-  uint64_t offset = BLOCK_HEAD + 8, count = length, size = offset + value_bytes(length);
+  uint64_t before = BLOCK_HEAD + 16, at = before + value_bytes(lua_objlen(L, first));
+  uint64_t size = at + value_bytes(lua_objlen(L, index));
   struct block *message = calloc(1, size);
   if (!message) return ENOMEM;
   free(engine->message);
@@ -113,12 +130,10 @@ static int set_job(lua_State *L, struct host_engine *engine, int index)
   message->kind = BLOCK_JOB;
   message->chunk = message->job = ++engine->engine.jobs;
   message->size = size;
-  message->floor = offset;
-  message->count = 1;
-  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(offset / 8);
-  memcpy(&message->word[0], &word, 8);
-  memcpy((char *)message + offset, &count, 8);
-  memcpy((char *)message + offset + 8, bytes, length);
+  message->floor = before;
+  message->count = 2;
+  put_value(L, first, message, 0, before);
+  put_value(L, index, message, 1, at);
   return 0;
 }
 
@@ -226,8 +241,8 @@ static int run_cancel(lua_State *L)
   return 0;
 }
 
-/* run(engine, job, total, chunk, timeout, workers, brief) -> run, pointer to its events: job is the job's table (engines that
- * inherit) or its codec bytes. */
+/* run(engine, job, total, chunk, timeout, workers, brief, before) -> run, pointer to its events: job is the job's table (engines
+ * that inherit) or its codec bytes, with `before`, codec bytes of what the worker needs before it decodes them. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -246,7 +261,7 @@ static int host_run_open(lua_State *L)
   options.workers = (uint32_t)luaL_checknumber(L, 6);
   options.brief = lua_toboolean(L, 7);
   if (lua_type(L, 2) == LUA_TSTRING) {
-    int error = set_job(L, engine, 2);
+    int error = set_job(L, engine, 2, 8);
     if (error) return luaL_error(L, "cannot send the job: %s", strerror(error));
     options.message = engine->message;
     options.job = engine->message->job;
