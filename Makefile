@@ -6,6 +6,7 @@
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
 #   make valgrind   memcheck over each engine, some minutes
+#   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time
 #   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
 #   make soak       SOAK_SECONDS=600: calls of all kinds whose tasks crash, hang, raise; nothing lost, nothing left behind
 #   make bench      measure parlua beside other tools
@@ -40,7 +41,7 @@ MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec examples bench fuzz soak)
 C_SOURCES := $(wildcard src/*.[ch] fuzz/*.c)
 
-.PHONY: all binary mpi demo test lint sanitize valgrind fuzz soak bench install uninstall clean
+.PHONY: all binary mpi demo test lint sanitize valgrind fuzz soak kill-test bench install uninstall clean
 .PHONY: lint-lua lint-format lint-c format deps deps-test deps-valgrind deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
@@ -92,6 +93,13 @@ demo: all
 
 test: deps-test all
 	$(BUSTED) --lua=./parlua
+
+# Kills the coordinator at so many random moments and resumes each time; SEED repeats a run.
+KILLS ?= 200
+SEED ?=
+
+kill-test: deps-test all
+	./parlua spec/journal_kills.lua $(KILLS) $(SEED)
 
 bench: deps-bench all
 	./parlua bench/run.lua
@@ -216,6 +224,7 @@ deps:
 	need libluajit-5.1-dev pkg-config --exists luajit; \
 	need lua-cjson-dev library liblua5.1-cjson.a; \
 	need libedit2 library libedit.so.2; \
+	need libsqlite3-0 library libsqlite3.so.0; \
 	$(DEPS_INSTALL)
 
 deps-test: deps
@@ -223,6 +232,7 @@ deps-test: deps
 	need lua-busted command -v $(BUSTED); \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
+	need sqlite3 command -v sqlite3; \
 	$(DEPS_INSTALL)
 
 deps-valgrind: deps-test

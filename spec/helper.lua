@@ -125,15 +125,17 @@ function helper.run(command, options)
     local script = helper.write(directory .. "/command", (options.directory and
       "cd " .. helper.quote(options.directory) .. " || exit\n" or "") .. command .. "\n")
     local stdin = options.stdin and helper.write(directory .. "/stdin", options.stdin) or "/dev/null"
-    os.execute(("env %s timeout -k 5 %g sh %s <%s >%s 2>%s; echo $? >%s"):format(table.concat(words, " "), seconds,
-      script, stdin, directory .. "/stdout", directory .. "/stderr", directory .. "/status"))
+    -- the command's own status 124 (another timeout's) is not to be taken for the end of the time limit
+    local inner = ("sh %s <%s >%s 2>%s; echo $? >%s"):format(script, stdin, directory .. "/stdout", directory .. "/stderr", directory .. "/status")
+    os.execute(("env %s timeout -k 5 %g sh -c %s"):format(table.concat(words, " "), seconds, helper.quote(inner)))
+    local ended = lfs.attributes(directory .. "/status", "size") or 0
     result = {
       stdout = helper.read(directory .. "/stdout"),
       stderr = helper.read(directory .. "/stderr"),
-      status = tonumber(helper.read(directory .. "/status")),
+      status = ended > 0 and tonumber(helper.read(directory .. "/status")) or nil,
     }
   end)
-  if result.status == 124 then
+  if not result.status then
     error(("the command did not end within %g seconds: %s\nstandard output: %s\nstandard error: %s"):format(seconds,
       command, result.stdout:sub(-1000), result.stderr:sub(-1000)), 2)
   end

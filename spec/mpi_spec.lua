@@ -320,6 +320,47 @@ describe("under mpirun", function()
     assert.truthy(result.stdout:find("%d+ successes / 0 failures / 0 errors / 0 pending"), result.stdout .. result.stderr)
   end)
 
+  it("rank 0 alone writes the journal, and the next run goes on from it, also when rank 0 was killed", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local results, failures = parlua.map(function(i)
+          local file = io.open("ran", "a")
+          file:write(i, "\n")
+          file:close()
+          for _ = 1, 100 do
+            if i < 150 or io.open("go") then break end
+            os.execute("sleep 0.05")
+          end
+          if i % 50 == 0 then error("no", 0) end
+          return math.random()
+        end, parlua.range(200), { chunk = 1 })
+        for i = 1, 200 do print(results[i] and ("%.17g"):format(results[i])) end
+        for _, failure in ipairs(failures) do print(failure.index, failure.message) end
+      ]])
+      local function sql(text) return helper.run("sqlite3 run.db " .. helper.quote(text), { directory = directory }).stdout end
+      local start = helper.mpirun(3) .. " " .. helper.quote(helper.parlua) .. " --workers 1 "
+      local plain = helper.run("touch go; " .. start .. "script.lua; rm go ran", { directory = directory })
+      assert.equal("", plain.stderr)
+      -- rank 0 is the one that has the journal open
+      local killed = helper.run(([[
+        %s --journal run.db script.lua > out 2> err & pid=$!
+        until test "$(sqlite3 run.db 'select count(*) from tasks' 2> /dev/null)" -ge 149; do sleep 0.05; done
+        kill -KILL $(sqlite3 run.db "select value from meta where key = 'owner'" | sed 's/process \([0-9]*\) on .*/\1/'); wait $pid
+        test $? -gt 0 && echo "killed"]]):format(start), { directory = directory })
+      assert.equal("killed\n", killed.stdout, killed.stderr)
+      assert.equal("ok\n", sql("pragma integrity_check"))
+      local recorded = {}
+      for task in sql("select task from tasks"):gmatch("%d+") do recorded[task] = true end
+      os.remove(directory .. "/ran")
+      local result = helper.run("touch go; " .. start .. "--journal run.db --resume script.lua", { directory = directory })
+      assert.equal("", result.stderr)
+      assert.equal(plain.stdout, result.stdout)
+      for task in helper.read(directory .. "/ran"):gmatch("%d+") do assert.is_nil(recorded[task], task .. " ran again") end
+      assert.equal("200|3\n", sql("select count(*), count(distinct worker) from tasks"))
+    end)
+  end)
+
   it("engine-independent specs pass on it", function()
     local specs = "spec/map_spec.lua spec/failures_spec.lua spec/sources_spec.lua spec/each_spec.lua spec/imap_spec.lua "
       .. "spec/reduce_spec.lua spec/property_spec.lua spec/random_spec.lua spec/halts_spec.lua"

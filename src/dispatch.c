@@ -80,6 +80,11 @@ enum dying {
 
 enum delivered { NOTHING, CLOSED_BLOCK, WHOLE_BLOCK };
 
+/* Tasks that are not to be handed out. */
+struct range {
+  double first, last;
+};
+
 struct dispatch {
   struct engine *engine;
   struct dispatch_options options;
@@ -88,6 +93,8 @@ struct dispatch {
   double next, ceiling, total; /* total: INFINITY until the supply is exhausted */
   double size, per_task;       /* tasks a chunk; seconds a task, measured */
   uint32_t chunks;
+  struct range *skips; /* ascending; those before skips_at are passed */
+  size_t skips_at, skips_count, skips_room;
   struct work *again_head, **again_tail; /* to be handed out before anything new */
   struct payload *staged, *spare, *reported;
   struct lane *reporting;
@@ -323,6 +330,7 @@ void dispatch_close(struct dispatch *d)
   }
   payload_drop(d, d->reported);
   payload_drop(d, d->staged);
+  free(d->skips);
   free(d->spare);
   free(d->lanes);
   if (d->catches_signals) signals_end();
@@ -377,8 +385,30 @@ static double chunk_size(const struct dispatch *d)
     if (n > share) n = share;
   }
   if (n > left) n = left;
+  if (d->skips_at < d->skips_count && n > d->skips[d->skips_at].first - d->next) n = d->skips[d->skips_at].first - d->next;
   if (n > LARGEST_CHUNK) n = LARGEST_CHUNK;
   return n < 1 ? 1 : floor(n);
+}
+
+/* Moves on to the next task that is to be handed out. */
+static void pass_skipped(struct dispatch *d)
+{
+  for (; d->skips_at < d->skips_count && d->skips[d->skips_at].first <= d->next; d->skips_at++)
+    if (d->skips[d->skips_at].last >= d->next) d->next = d->skips[d->skips_at].last + 1;
+}
+
+int dispatch_skip(struct dispatch *d, double first, double last)
+{
+  if (d->skips_count == d->skips_room) {
+    size_t room = d->skips_room ? 2 * d->skips_room : 16;
+    struct range *skips = realloc(d->skips, room * sizeof *skips);
+    if (!skips) return ENOMEM;
+    d->skips = skips;
+    d->skips_room = room;
+  }
+  d->skips[d->skips_count++] = (struct range){first, last};
+  pass_skipped(d);
+  return 0;
 }
 
 static bool more_to_hand_out(const struct dispatch *d)
@@ -450,6 +480,7 @@ static bool feed(struct dispatch *d, struct event *event, lua_State *L, int job)
       work = work_new(d->next, d->next + n - 1, NULL, 1);
       if (!work) break;
       d->next += n;
+      pass_skipped(d);
     }
     lane_give(d, (uint32_t)w, work);
   }
@@ -715,6 +746,7 @@ static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lu
       if (joined != PIECE_LAST || lane->cause == LOST_DAMAGED) continue;
       report(d, lane, event, lane->whole, 0, 1);
       event->want = lane->whole->last - lane->works[0]->reached;
+      event->last = lane->whole->last;
       lane->works[0]->reached = lane->whole->last;
       lane->delivered = WHOLE_BLOCK;
       return true;
@@ -729,6 +761,8 @@ static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lu
     double reached = block->last, fresh = reached - work->reached;
     report(d, lane, event, block, from, count);
     event->want = fresh > 0 ? fresh : 0;
+    event->last = reached;
+    event->seconds = final ? block->seconds / (reached - work->first + 1) : d->per_task;
     if (reached > work->reached) work->reached = reached;
     lane->delivered = CLOSED_BLOCK;
     if (final) {
@@ -762,6 +796,8 @@ static bool lane_partial(struct dispatch *d, uint32_t w, struct event *event)
   if (block->kind == BLOCK_SPARSE && !pairs_fit(work, block, lane->from, count, current - 1)) return false;
   report(d, lane, event, block, lane->from, count - lane->from);
   event->want = fresh;
+  event->last = current - 1;
+  event->seconds = d->per_task;
   lane->from = count;
   work->reached = current - 1;
   return true;

@@ -29,6 +29,9 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes);
 /* Hands out the staged block as the next `count` tasks. Returns 0 or an errno. */
 int dispatch_supply(struct dispatch *d, double count);
+/* Tasks first..last are not to be handed out. Ranges come in ascending order, none before what was handed out. Returns 0 or an
+ * errno. */
+int dispatch_skip(struct dispatch *d, double first, double last);
 /* There is nothing more to supply. */
 void dispatch_exhausted(struct dispatch *d);
 /* Runs `task` of the event just reported once more, after `delay` seconds. Returns 0 or an errno. */

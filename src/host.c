@@ -194,6 +194,13 @@ static int run_supply(lua_State *L)
   return error ? luaL_error(L, "cannot hand out tasks: %s", strerror(error)) : 0;
 }
 
+/* skip(first, last) */
+static int run_skip(lua_State *L)
+{
+  int error = dispatch_skip(check_run(L)->dispatch, luaL_checknumber(L, 2), luaL_checknumber(L, 3));
+  return error ? luaL_error(L, "cannot skip tasks: %s", strerror(error)) : 0;
+}
+
 static int run_exhausted(lua_State *L)
 {
   dispatch_exhausted(check_run(L)->dispatch);
@@ -257,7 +264,7 @@ static int host_run_open(lua_State *L)
       {"next", run_next},   {"stage", run_stage}, {"supply", run_supply},           {"exhausted", run_exhausted},
       {"redo", run_redo},   {"close", run_close}, {"raise_ceiling", run_ceiling},   {"cancel", run_cancel},
       {"abort", run_abort}, {"__gc", run_close},  {"redo_staged", run_redo_staged}, {"shorten", run_shorten},
-      {NULL, NULL},
+      {"skip", run_skip},   {NULL, NULL},
   };
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   struct dispatch_options options = {0};

@@ -132,6 +132,7 @@ local function summary_text(summary)
     count(summary.tasks, "task"), format("%.0f returned", summary.returned), format("%.0f failed", summary.failed),
   }
   if (summary.cancelled or 0) > 0 then parts[#parts + 1] = format("%.0f cancelled", summary.cancelled) end
+  if (summary.resumed or 0) > 0 then parts[#parts + 1] = format("%.0f of them from the journal", summary.resumed) end
   parts[#parts + 1] = summary.seconds < 60 and format("%.2f s", summary.seconds) or report.duration(summary.seconds)
   if summary.engine then parts[#parts + 1] = summary.engine .. " engine" end
   if summary.workers then parts[#parts + 1] = count(summary.workers, "worker") end
@@ -292,7 +293,9 @@ function Sink:close(outcome)
   local partial
   if self.target and not self.code and outcome ~= "discard" then
     partial = outcome == "partial" and self.path .. ".partial" or nil
-    self:publish(partial and self.target .. ".partial" or self.target)
+    local published = self:publish(partial and self.target .. ".partial" or self.target)
+    -- on resuming, what an interrupted run left is part of the whole
+    if published and not partial and self.resumes then os.remove(self.target .. ".partial") end
   end
   if C.close(self.fd) ~= 0 and not self.code then self.code = ffi.errno() end
   if self.named and self.target then os.remove(self.temporary) end
@@ -699,6 +702,7 @@ function M.run(job, ...)
     say("%s", message)
     return EXIT.wrong
   end
+  sink.resumes = options.resume
   local run = new_run(job, options, sink)
   local failures, outcome
   if plan then

@@ -12,6 +12,7 @@ local options_module = require "parlua.options"
 local reducers = require "parlua.reducers"
 local run_module = require "parlua.run"
 local supply = require "parlua.lazy" "parlua.supply"
+local task = require "parlua.task"
 
 local M = {}
 
@@ -300,7 +301,7 @@ end
 function Folding:hold_back()
   local most = self.run.fold and blocks_window or default_window
   local window = self.run.options.window or math.max(4 * self.run.workers, math.floor(math.min(most, most_bytes / self.bytes_each)))
-  self.run.driver:raise_ceiling(self.turn - 1 + window)
+  self.run:raise_ceiling(self.turn - 1 + window)
 end
 
 --- Task `index` failed without a result.
@@ -400,13 +401,59 @@ function M.reduce(f, arguments, reduction, options, given)
   return M.run_plan(f, arguments, plan, rest, given)
 end
 
+--- The same reduction for a run with a journal, which records the result of each task: they are folded here, in the blocks in which workers
+--- would have folded them, so that the value is the same to the bit.
+local function fold_here(plan)
+  local fold = fold_module.new { block = plan.block }
+  local merge, step, stop = plan.merge, plan.step, plan.stop
+  local whole, value, last, merged = NOTHING, NOTHING, 0, 0
+  local function close()
+    if value == NOTHING then return end
+    if whole == NOTHING then whole = value else whole = merge(whole, value) end
+    value, merged = NOTHING, last
+  end
+  local here = { is_whole = false }
+  function here.init() return here end
+  function here.step(_, v, index)
+    if index > last then -- of another block; those before it are whole
+      close()
+      if stop and whole ~= NOTHING and merged > 0 and stop(whole) then
+        here.is_whole = true
+        return here
+      end
+      value, last = fold_module.fresh(plan.init), fold:last(fold:block_of(index))
+    end
+    value = step(value, v, index)
+    if index == last and stop then
+      close()
+      here.is_whole = stop(whole) and true or false
+    end
+    return here
+  end
+  here.stop = stop and function() return here.is_whole end
+  --- The last task that went into the value.
+  function here.last() return merged end
+  function here.finish()
+    if not here.is_whole then close() end
+    if whole == NOTHING then whole = fold_module.fresh(plan.init) end
+    if plan.finish then return plan.finish(whole) end
+    return whole
+  end
+  return here
+end
+
 function M.run_plan(f, arguments, plan, options, given)
-  local all = {}
+  local all, here = {}, nil
   for name, value in pairs(given or {}) do all[name] = value end
+  all.options = all.options or options_module.resolve(options)
+  if plan.merge and all.options.journal and not task.is_inside() then
+    here = fold_here(plan)
+    plan = here
+  end
   if plan.merge then all.fold = fold_module.new { step = plan.step, init = plan.init, block = plan.block } end
   local run = run_module.open(f, arguments, options, plan.merge and "all" or "first", all)
   local folding = setmetatable({
-    run = run, ordered = run.options.ordered ~= false, turn = 1, waiting = {}, again = {}, bytes_each = 8, stopped = false,
+    run = run, ordered = here ~= nil or run.options.ordered ~= false, turn = 1, waiting = {}, again = {}, bytes_each = 8, stopped = false,
     stop = plan.stop, combine = plan.merge or plan.step, folded = 0, accumulator = NOTHING,
   }, Folding)
   folding.loop = make_loop(folding.combine, plan.stop)
@@ -423,7 +470,7 @@ function M.run_plan(f, arguments, plan, options, given)
   if value == NOTHING then value = fold_module.fresh(plan.init) end
   local failures, summary
   if folding.stopped and not run.broken then
-    local last = run.fold and run.fold:last(folding.folded) or folding.folded
+    local last = run.fold and run.fold:last(folding.folded) or here and here.last() or folding.folded
     if run.halted and run.halted.index <= last then error(run.halted, 0) end
     failures, summary = folding.ordered and only_up_to(run.failures, last) or run.failures, run:summary()
     summary.enough = true
