@@ -53,9 +53,8 @@ end
 
 local function descriptors(pid) return #names(("/proc/%d/fd"):format(pid)) end
 
-local PAGE_KB = 4
-
-local function resident_kb(pid) return (tonumber(read(("/proc/%d/statm"):format(pid)):match("^%d+ (%d+)")) or 0) * PAGE_KB end
+--- Without the pages of slots: of these there are only so many, and they are touched bit by bit.
+local function resident_kb(pid) return tonumber(read(("/proc/%d/status"):format(pid)):match("RssAnon:%s*(%d+)")) or 0 end
 
 --- Processes of the other ranks: those beside this one that run the same program.
 local function other_ranks()
