@@ -774,6 +774,9 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     d->reported = work->payload;
     if (d->reported) d->reported->users++;
     event->payload = d->reported ? &d->reported->block : NULL;
+    if (lane->cause == LOST_DAMAGED && !(current > work->reached && current <= work->last) && work->complete &&
+        work->reached < work->last && !slot_is_queued(slot, work->place))
+      current = work->reached + 1; /* not known to be to blame; but if none were, this could go on for ever */
     if (current > work->reached && current <= work->last) {
       event->first = d->shortened && current > d->total ? 0 : current;
       event->inner = slot->inner;
