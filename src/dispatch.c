@@ -822,6 +822,9 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     d->reported = work->payload;
     if (d->reported) d->reported->users++;
     event->payload = d->reported ? &d->reported->block : NULL;
+    if (lane->cause == LOST_DAMAGED && !(current > work->reached && current <= work->last) && work->complete &&
+        work->reached < work->last && !(d->engine->ops->flags & CAN_KILL && slot_is_queued(slot, work->place)))
+      current = work->reached + 1; /* not known to be to blame; but if none were, this could go on for ever */
     if (current > work->reached && current <= work->last) {
       event->first = d->shortened && current > d->total ? 0 : current;
       event->inner = slot->inner;
@@ -881,7 +884,10 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
     engine->slots[w] = &frozen; /* for lane_bury: the cells as they were */
     lane_bury(d, w, event);
     engine->slots[w] = error ? slot : NULL;
-    if (error) lane->dead = 1;
+    if (error) { /* it stays with its slot: dispatch_close leaves both alone */
+      lane->dead = 1;
+      engine->alive[w] = true;
+    }
     return true;
   }
   lane_bury(d, w, event);

@@ -95,6 +95,17 @@ function M.plain(record) return setmetatable(record, nil) end
 ---@type fun(record: table, level: integer)?
 M.observer = nil
 
+local function is_or_nil(value, kind) return value == nil or type(value) == kind end
+
+--- A record as a worker sent it. One that no worker makes (its memory was overwritten) stands for a crash.
+function M.sent(record)
+  if type(record) == "table" and type(record.kind) == "string" and type(record.message) == "string"
+    and is_or_nil(record.traceback, "string") and is_or_nil(record.seconds, "number") then
+    return record
+  end
+  return { kind = "crash", message = "the worker's record of the failure is damaged" }
+end
+
 --- Message handler: makes the record of a raised value while the stack of the error still stands.
 function M.capture(value)
   if getmetatable(value) == Record then return value end

@@ -172,7 +172,7 @@ function Folding:value_of(out, half, k, tag, index)
   if tag == NIL then return nil end
   if run.fold then
     if tag == FAILURE then
-      local record = run:special(out, half, k, tag)
+      local record = failure.sent(run:special(out, half, k, tag))
       run.broken = record.value ~= nil and record.value or record.message
       run:cancel()
       return FAILED
@@ -187,9 +187,14 @@ end
 
 --- A block's value, and the failures in it.
 function Folding:block_value(b, tuple)
-  local worker = self.run.event.worker
-  for _, record in ipairs(tuple[2]) do
+  local worker, fold, behind = self.run.event.worker, self.run.fold, 0
+  for _, record in ipairs(type(tuple[2]) == "table" and tuple[2] or {}) do
+    record = failure.sent(record)
     local index, attempts = record.index, record.attempts
+    if type(index) ~= "number" or index % 1 ~= 0 or index < fold:first(b) or index > fold:last(b) or index <= behind then
+      error(("cannot decode the failures of tasks %d to %d: they are damaged"):format(fold:first(b), fold:last(b)), 0)
+    end
+    behind = index
     self.run:final_failure(index, failure.plain(record), attempts, worker, self:inner_arguments(b, index))
   end
   return tuple[1]
@@ -324,7 +329,7 @@ function Folding:lose_block(event, record)
   local fold, delay = run.fold, 0
   local again = self.again[b] or {}
   self.again[b] = again
-  if index >= fold:first(b) and index <= fold:last(b) then
+  if index >= fold:first(b) and index <= fold:last(b) and index % 1 == 0 then
     local pair
     for _, each in ipairs(again) do
       if each[1] == index then pair = each end

@@ -525,6 +525,7 @@ end
 
 --- Task `index` did not return: tries it again or records its failure. Returns true when it is tried again.
 function Run:task_failed(index, record)
+  record = failure.sent(record)
   if index == 0 then
     self.broken = record.message
     self:cancel()
