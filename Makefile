@@ -5,6 +5,7 @@
 #   make test       the same, then run the whole suite
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
+#   make cluster-test  the mpi engine on three hosts, under Open MPI and under Slurm (as root)
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -34,10 +35,10 @@ ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 SOURCES := $(filter-out src/embed.c src/engine_mpi.c,$(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
-LUA_DIRECTORIES := $(wildcard lua spec examples bench)
+LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench)
 
-.PHONY: all binary mpi demo test lint sanitize bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-lint deps-bench FORCE
+.PHONY: all binary mpi demo test cluster-test lint sanitize bench install uninstall clean
+.PHONY: lint-lua lint-format lint-c format deps deps-test deps-cluster deps-lint deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -88,6 +89,9 @@ demo: all
 
 test: deps-test all
 	$(BUSTED) --lua=./parlua
+
+cluster-test: deps-cluster all
+	spec-cluster/run
 
 bench: deps-bench all
 	./parlua bench/run.lua
@@ -186,6 +190,14 @@ deps-test: deps
 	need lua-busted command -v $(BUSTED); \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
+	$(DEPS_INSTALL)
+
+deps-cluster: deps-test
+	@$(DEPS_FUNCTIONS) \
+	need iproute2 command -v ip; \
+	need util-linux command -v nsenter; \
+	need slurm-wlm command -v slurmctld; \
+	need munge command -v munged; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps
