@@ -9,6 +9,7 @@
 #   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time
 #   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
 #   make soak       SOAK_SECONDS=600: calls of all kinds whose tasks crash, hang, raise; nothing lost, nothing left behind
+#   make cluster-test  the mpi engine on three hosts, under Open MPI and under Slurm (as root)
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -38,11 +39,11 @@ ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 SOURCES := $(filter-out src/embed.c src/engine_mpi.c,$(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
-LUA_DIRECTORIES := $(wildcard lua spec examples bench fuzz soak)
+LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz soak)
 C_SOURCES := $(wildcard src/*.[ch] fuzz/*.c)
 
-.PHONY: all binary mpi demo test lint sanitize valgrind fuzz soak kill-test bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-valgrind deps-lint deps-fuzz deps-bench FORCE
+.PHONY: all binary mpi demo test cluster-test lint sanitize valgrind fuzz soak kill-test bench install uninstall clean
+.PHONY: lint-lua lint-format lint-c format deps deps-test deps-cluster deps-valgrind deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -100,6 +101,9 @@ SEED ?=
 
 kill-test: deps-test all
 	./parlua spec/journal_kills.lua $(KILLS) $(SEED)
+
+cluster-test: deps-cluster all
+	spec-cluster/run
 
 bench: deps-bench all
 	./parlua bench/run.lua
@@ -238,6 +242,14 @@ deps-test: deps
 deps-valgrind: deps-test
 	@$(DEPS_FUNCTIONS) \
 	need valgrind command -v valgrind; \
+	$(DEPS_INSTALL)
+
+deps-cluster: deps-test
+	@$(DEPS_FUNCTIONS) \
+	need iproute2 command -v ip; \
+	need util-linux command -v nsenter; \
+	need slurm-wlm command -v slurmctld; \
+	need munge command -v munged; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps
