@@ -148,13 +148,27 @@ function helper.mpirun(ranks)
   return "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -q --oversubscribe --mca btl self,vader -n " .. ranks
 end
 
+--- The beginning of a command that runs the parlua under test on an engine, for options and a script to follow: under mpi on two ranks.
+--- mpirun takes two seconds to end when the script's status is not 0, unless it need not wait for what it kills then.
+---@param engine string
+---@param pid_file? string  gets the number of the process that runs the script
+---@return string
+function helper.command(engine, pid_file)
+  local start, is_script = "", ""
+  if engine == "mpi" then
+    start, is_script = "OMPI_MCA_odls_base_sigkill_timeout=0 " .. helper.mpirun(2) .. " ", '[ "$OMPI_COMM_WORLD_RANK" != 0 ] || '
+  end
+  if pid_file then start = ("%ssh -c '%secho $$ >%s; exec \"$@\"' sh "):format(start, is_script, pid_file) end
+  return start .. helper.quote(helper.parlua) .. " --engine " .. engine
+end
+
 --- Runs the parlua under test with arguments written as in a shell.
 ---@param arguments string  with "--engine mpi": it runs on two ranks
 ---@param options? table  as for helper.run
 ---@return spec.Result result
 function helper.run_parlua(arguments, options)
-  local start = arguments:find("%-%-engine[ =]mpi") and helper.mpirun(2) .. " " or ""
-  return helper.run(start .. helper.quote(helper.parlua) .. " " .. arguments, options)
+  local engine = arguments:find("%-%-engine[ =]mpi") and "mpi"
+  return helper.run((engine and helper.command(engine) or helper.quote(helper.parlua)) .. " " .. arguments, options)
 end
 
 return helper
