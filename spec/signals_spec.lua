@@ -89,6 +89,23 @@ describe("a signal", function()
       assert.equal(130, result.status)
     end)
 
+    it("ends a loop that is slow to take large results", function()
+      local result = run_with_signals(engine, { { "running", "INT" } }, [[
+        local host = require "parlua.host"
+        local step, stream = parlua.imap(function(i) return ("x"):rep(100000) .. i end, parlua.range(1000), { chunk = 200 })
+        for i in step, stream do
+          if i == 1 then
+            os.execute("sleep 0.3") -- meanwhile the workers fill all room for results
+            touch("running")
+            while host.signals_count() == 0 do end
+          end
+        end
+        print(stream:summary().interrupted)
+      ]])
+      assert.equal("SIGINT\n", result.stdout, result.stderr)
+      assert.equal(130, result.status)
+    end)
+
     it("lets no further call begin, which says why", function()
       local result = run_with_signals(engine, { { "running", "INT" } }, [[
         parlua.each(function(i) if i == 10 then touch("running") end end, parlua.range(1e12))
