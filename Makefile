@@ -272,6 +272,9 @@ deps-bench: deps
 	need python3 test -x /usr/bin/python3; \
 	need python3-joblib /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
 	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \
+	need openmpi-bin command -v mpirun; \
+	need libopenmpi-dev command -v $(MPICC); \
+	need python3-mpi4py /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("mpi4py"))'; \
 	need parallel command -v parallel; \
 	need mawk command -v mawk; \
 	need time test -x /usr/bin/time; \

@@ -143,11 +143,25 @@ function helper.run(command, options)
 end
 
 --- The beginning of a command that runs on so many ranks of this machine: as root in a container too, without a page of mpirun's about a
---- status other than 0, with more ranks than processors, and without setting up a network.
+--- status other than 0, with more ranks than processors, and without setting up a network (which takes longer than all else).
 ---@param ranks integer
 ---@return string
 function helper.mpirun(ranks)
-  return "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -q --oversubscribe --mca btl self,vader -n " .. ranks
+  return "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -q --oversubscribe --mca pml ob1 --mca btl self,vader -n " .. ranks
+end
+
+--- The beginning of a command that runs the parlua under test on an engine, for options and a script to follow: under mpi on two ranks.
+--- mpirun takes two seconds to end when the script's status is not 0, unless it need not wait for what it kills then.
+---@param engine string
+---@param pid_file? string  gets the number of the process that runs the script
+---@return string
+function helper.command(engine, pid_file)
+  local start, is_script = "", ""
+  if engine == "mpi" then
+    start, is_script = "OMPI_MCA_odls_base_sigkill_timeout=0 " .. helper.mpirun(2) .. " ", '[ "$OMPI_COMM_WORLD_RANK" != 0 ] || '
+  end
+  if pid_file then start = ("%ssh -c '%secho $$ >%s; exec \"$@\"' sh "):format(start, is_script, pid_file) end
+  return start .. helper.quote(helper.parlua) .. " --engine " .. engine
 end
 
 --- Runs the parlua under test with arguments written as in a shell.
@@ -155,8 +169,8 @@ end
 ---@param options? table  as for helper.run
 ---@return spec.Result result
 function helper.run_parlua(arguments, options)
-  local start = arguments:find("%-%-engine[ =]mpi") and helper.mpirun(2) .. " " or ""
-  return helper.run(start .. helper.quote(helper.parlua) .. " " .. arguments, options)
+  local engine = arguments:find("%-%-engine[ =]mpi") and "mpi"
+  return helper.run((engine and helper.command(engine) or helper.quote(helper.parlua)) .. " " .. arguments, options)
 end
 
 return helper

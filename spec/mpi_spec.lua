@@ -372,11 +372,43 @@ describe("under mpirun", function()
     end)
   end)
 
-  it("engine-independent specs pass on it", function()
-    local specs = "spec/map_spec.lua spec/failures_spec.lua spec/sources_spec.lua spec/each_spec.lua spec/imap_spec.lua "
-      .. "spec/reduce_spec.lua spec/property_spec.lua spec/random_spec.lua spec/halts_spec.lua"
-    local result = helper.run(helper.mpirun(3) .. " busted -o plainTerminal --lua=" .. helper.quote(helper.parlua) .. " " .. specs,
-      { env = { SPEC_ENGINES = "mpi" } })
-    assert.truthy(result.stdout:find("%d+ successes / 0 failures / 0 errors / 0 pending"), result.stdout .. result.stderr)
+  it("64 ranks on this machine: every task once, every rank at work, an end", function()
+    local output = output_of(64, [[
+      -- Takes turns: no worker gets a second task before all have one, so that each rank is seen.
+      local directory = os.tmpname()
+      os.remove(directory)
+      assert(os.execute("mkdir " .. directory) == 0)
+      local parents, failures = parlua.map(function(i)
+        io.open(directory .. "/" .. i, "w"):close()
+        repeat local pipe = io.popen("ls " .. directory .. " | wc -l; sleep 0.05") until pipe:read("*n") == 64
+        return io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+      end, parlua.range(64), { workers = 1, chunk = 1 })
+      os.execute("rm -r " .. directory)
+      local seen, count = {}, 0
+      for i = 1, 64 do
+        local parent = parents[i]
+        if not seen[parent] then count = count + 1 end
+        seen[parent] = true
+      end
+      print(count, #failures)
+      local results = parlua.map(function(x) return 2 * x end, parlua.range(1e5))
+      for i = 1, 1e5 do assert(results[i] == 2 * i) end
+    ]])
+    assert.equal("64\t0\n", output)
+  end)
+
+  it("specs of what all engines promise pass on three ranks", function()
+    local specs = {}
+    for name in lfs.dir("spec") do
+      local text = name:find("_spec%.lua$") and name ~= "mpi_spec.lua" and helper.read("spec/" .. name) or ""
+      if text:find("helper%.for_each_engine") or text:find("helper%.engines") then specs[#specs + 1] = "spec/" .. name end
+    end
+    assert.is_true(#specs >= 19)
+    table.sort(specs)
+    -- The patterns: one in the name of each test that for_each_engine makes, one in those of tests that go over all engines themselves.
+    local result = helper.run(helper.mpirun(3) .. " busted -o plainTerminal --filter=engine.mpi: --filter=every.engine --lua="
+      .. helper.quote(helper.parlua) .. " " .. table.concat(specs, " "), { env = { SPEC_ENGINES = "mpi" }, seconds = 600 })
+    local count = tonumber(result.stdout:match("(%d+) successes / 0 failures / 0 errors / 0 pending"))
+    assert.is_true(count and count > 300, result.stdout .. result.stderr)
   end)
 end)

@@ -10,6 +10,9 @@
 /* A chunk is to take about this long: a round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden
  * by the queued chunk anyway. */
 static const double chunk_seconds = 1e-3;
+/* And so long for each distant worker: a chunk there costs the coordinator about 12 us (docs/MPI.md), which is then at most a
+ * quarter of its time however many there are. */
+static const double distant_seconds = 48e-6;
 /* A chunk is at most so many times as large as the last one that was measured. */
 static const double chunk_growth = 16;
 /* A chunk is at most 1 / (share * workers) of what is left. */
@@ -92,6 +95,7 @@ struct dispatch {
   uint32_t lanes_count, turn;
   double next, ceiling, total; /* total: INFINITY until the supply is exhausted */
   double size, per_task;       /* tasks a chunk; seconds a task, measured */
+  double chunk_seconds;        /* that a chunk is to take */
   uint32_t chunks;
   struct range *skips; /* ascending; those before skips_at are passed */
   size_t skips_at, skips_count, skips_room;
@@ -239,6 +243,9 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->again_tail = &d->again_head;
   d->can_cut = membarrier_works();
   if (!options->brief || (engine->ops->flags & CAN_KILL)) catch_signals(d);
+  double distant = 0;
+  for (uint32_t w = 0; w < d->lanes_count; w++) distant += is_distant(d, w);
+  d->chunk_seconds = fmax(chunk_seconds, distant * distant_seconds);
   d->last_tick = d->last_sample = clock_seconds();
   engine->sample = sample_interval(d);
   return d;
@@ -606,7 +613,7 @@ static void measure(struct dispatch *d, double tasks, double seconds)
   if (tasks < 1) return;
   d->per_task = seconds / tasks;
   if (d->options.chunk > 0) return;
-  double ideal = chunk_seconds / (d->per_task > 1e-12 ? d->per_task : 1e-12), most = tasks * chunk_growth;
+  double ideal = d->chunk_seconds / (d->per_task > 1e-12 ? d->per_task : 1e-12), most = tasks * chunk_growth;
   if (ideal > d->size && tasks < d->size) return; /* a short chunk says nothing of longer ones */
   d->size = floor(ideal < most ? ideal : most);
   if (d->size < 1) d->size = 1;
