@@ -466,7 +466,7 @@ describe("a journal", function()
 
   it("survives SIGKILL of the coordinator at any moment", function()
     -- 200 moments: make kill-test
-    local result = helper.run(helper.quote(helper.parlua) .. " spec/journal_kills.lua 10")
+    local result = helper.run(helper.quote(helper.parlua) .. " spec/journal_kills.lua 10", { seconds = 300 })
     assert.equal(0, result.status, result.stdout .. result.stderr)
     assert.truthy(result.stdout:find("10 kills, %d+ runs came to their end"), result.stdout)
   end)
