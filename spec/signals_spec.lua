@@ -131,6 +131,28 @@ describe("a signal", function()
       assert.equal("141\n", helper.read(directory .. "/status"))
     end)
 
+    it("leaves a journal that holds what was done, from which the next run goes on", function()
+      -- what runs in serial is not interrupted: it ends once the signal was sent
+      local signal = engine == "serial" and "INT $(cat pid); : >go; kill -0" or "INT"
+      local text = [[
+        local results = parlua.map(function(i)
+          if i == 31 and not io.open("go") then
+            touch("ready")
+            while not io.open("go") do end
+          end
+          return i
+        end, parlua.range(40), { chunk = 1, workers = 1 })
+        print(results.n, results[30], results[40])
+      ]]
+      local result = run_with_signals(engine, { { "ready", signal } }, text, { words = "--journal run.db script.lua" })
+      assert.equal("40\t30\tnil\n", result.stdout, result.stderr)
+      assert.equal(130, result.status)
+      helper.write(directory .. "/go", "")
+      result = run_with_signals(engine, {}, text, { words = "--journal run.db --resume script.lua" })
+      assert.equal("40\t30\t40\n", result.stdout, result.stderr)
+      assert.equal("40\n", helper.run("sqlite3 run.db 'select count(*) from tasks'", { directory = directory }).stdout)
+    end)
+
     it("ends a loop over imap, whose summary tells", function()
       local result = run_with_signals(engine, { { "running", "INT" } }, [[
         local step, stream = parlua.imap(function(i) return i end, (function()

@@ -639,7 +639,7 @@ function Run:step(wait)
     end
     error(("the %s engine cannot start workers: %s"):format(self.engine_name, why), 0)
   elseif kind == DONE then
-    if not self.replay or self.halted or self.stopped or self.broken then return false end
+    if not self.replay or self.signal or self.halted or self.stopped or self.broken then return false end
     self:deliver_some(true)
   end
   if self.journal then self.journal:check_writing() end
