@@ -40,6 +40,8 @@ static const struct {
   double idle, nap;
 } naps[] = {{40e-6, 0}, {2e-3, 50e-6}, {20e-3, 200e-6}, {INFINITY, 1e-3}};
 static const double helper_seconds = 0.05;    /* how often the helper's life is looked at */
+/* While every worker has its next chunk queued, nobody waits for a message: so long a nap is hidden by the queue. */
+static const double patient_nap = 200e-6;
 static const double large_open_seconds = 0.5; /* unfinished blocks beyond SMALL_OPEN are sent so rarely */
 /* An agent whose workers have work says something at least so often, so that rank 0 knows that it is there. */
 static const double beat_seconds = 5;
@@ -270,13 +272,13 @@ static bool receive(int *rank, size_t *length)
   return true;
 }
 
-/* How long to nap before the next look. */
-static double nap(void)
+/* How long to nap before the next look; `patient`: nobody waits for a message. */
+static double nap(bool patient)
 {
   double idle = clock_seconds() - mpi.moved;
   int i = 0;
   while (idle > naps[i].idle) i++;
-  return naps[i].nap;
+  return patient ? fmax(naps[i].nap, patient_nap) : naps[i].nap;
 }
 
 static void leave_at_once(int number)
@@ -547,6 +549,19 @@ static void take_reports(void)
   }
 }
 
+/* Has every worker a chunk queued behind the one that it runs? */
+static bool all_have_next(void)
+{
+  bool any = false;
+  for (uint32_t i = 0; i < mpi.seats_count; i++) {
+    const struct seat *seat = &mpi.seats[i];
+    if (!seat->alive) continue;
+    if (seat->ended || channel_filled(&seat->slot->in) < 2) return false;
+    any = true;
+  }
+  return any;
+}
+
 /* Has any worker something to be sent at once? */
 static bool anything_local(void)
 {
@@ -587,7 +602,7 @@ static void serve(void)
     take_reports();
     forward();
     beat();
-    double seconds = nap();
+    double seconds = nap(all_have_next());
     if (seconds <= 0) {
       sched_yield();
       continue;
@@ -891,7 +906,7 @@ static void send_changes(struct engine *engine, uint32_t w)
 
 static double mpi_progress(struct engine *engine)
 {
-  bool busy = false;
+  bool busy = false, patient = true;
   take_own_reports();
   if (mpi.count == 1) return INFINITY;
   receive_all();
@@ -903,11 +918,13 @@ static double mpi_progress(struct engine *engine)
     if (!engine->distant[w] || !engine->alive[w]) continue;
     if (mpi.ranks[member(engine, w)->rank].lost) continue;
     send_changes(engine, w);
-    busy |= member(engine, w)->killed || channel_filled(&engine->slots[w]->in) > 0;
+    uint32_t chunks = channel_filled(&engine->slots[w]->in);
+    busy |= member(engine, w)->killed || chunks > 0;
+    patient &= chunks >= 2;
   }
   look_for_lost();
   forget_sent();
-  return busy || mpi.first ? nap() : INFINITY;
+  return busy || mpi.first ? nap(busy && patient && !mpi.first) : INFINITY;
 }
 
 static void mpi_join(struct engine *engine, uint32_t w, double seconds)
@@ -928,7 +945,7 @@ static void mpi_join(struct engine *engine, uint32_t w, double seconds)
       killed = true;
     }
     hub_asleep(&engine->hub);
-    hub_wait(&engine->hub, member(engine, w)->rank > 0 ? nap() : 0.01, ended, 1);
+    hub_wait(&engine->hub, member(engine, w)->rank > 0 ? nap(false) : 0.01, ended, 1);
   }
 }
 
