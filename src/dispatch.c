@@ -45,6 +45,7 @@ struct payload {
 struct work {
   struct work *next;
   double first, last;
+  double bound;   /* last task that the worker may do: behind `last` where the rest is of no use any more */
   double reached; /* last task whose end was reported */
   double not_before;
   struct payload *payload;
@@ -351,6 +352,7 @@ static void lane_give(struct dispatch *d, uint32_t w, struct work *work)
 {
   struct lane *lane = &d->lanes[w];
   work->number = ++d->chunks;
+  work->bound = work->last;
   work->sent = 0;
   work->complete = 0;
   lane->works[lane->count++] = work;
@@ -643,7 +645,7 @@ static bool whole_fits(const struct lane *lane)
   const struct work *work = lane->works[0];
   bool is_kind = block->kind == BLOCK_DENSE || (block->kind == BLOCK_SPARSE && block->word[0] == block->first);
   return is_kind && block->size == lane->whole_size && block->count == 1 && block->first == block->last &&
-         block->last == work->reached + 1 && block->last <= work->last;
+         block->last == work->reached + 1 && block->last <= work->bound;
 }
 
 /* Do the pairs of a block, from `from` on, belong to tasks up to `last` of the chunk, each to one? Task 0 stands for the job. */
@@ -664,7 +666,7 @@ static bool block_fits(const struct lane *lane, const struct block *block)
 {
   const struct work *work = lane->works[0];
   double last = block->last;
-  if (!block_is_sound(block) || !(last >= work->reached && last <= work->last) || last != floor(last)) return false;
+  if (!block_is_sound(block) || !(last >= work->reached && last <= work->bound) || last != floor(last)) return false;
   if (block->count < lane->from) return false;
   if (block->kind == BLOCK_SPARSE) return pairs_fit(work, block, lane->from, block->count, last);
   return block->first + lane->from == work->reached + 1 && block->count == last - block->first + 1;
@@ -949,7 +951,7 @@ static bool cut(struct dispatch *d)
   if (!is_queued && current > keep) keep = current;
   if (keep >= work->last) return false;
   again(d, keep + 1, work->last, work, work->attempt, 0);
-  work->last = keep;
+  work->last = work->bound = keep;
   return true;
 }
 
