@@ -274,7 +274,8 @@ static void lane_stop_tasks(struct dispatch *d, uint32_t w)
   for (int i = lane->count - 1; i >= 0; i--) {
     struct work *work = lane->works[i];
     if (work->sent == 0 || (work->complete && slot_revoke(slot, work->place))) {
-      lane->count--; /* it is never begun: nothing will be heard of it */
+      /* it is never begun: nothing will be heard of it; but one behind it may be half sent */
+      memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
       work_free(d, work);
     } else {
       slot_set_limit(slot, work->place, -1);
