@@ -653,7 +653,11 @@ static bool whole_fits(const struct lane *lane)
 static bool pairs_fit(const struct work *work, const struct block *block, uint32_t from, uint32_t count, double last)
 {
   double before = from > 0 ? block->word[2 * (from - 1)] : work->first - 1;
-  if (block->first == 0) return count == 1 && block->word[0] == 0;
+  if (block->first == 0) { /* why the job could not be begun */
+    uint64_t word;
+    memcpy(&word, &block->word[1], sizeof word);
+    return count == 1 && block->word[0] == 0 && (int32_t)(word >> 32) == TAG_FAILURE;
+  }
   for (uint32_t k = from; k < count; k++) {
     double index = block->word[2 * k];
     if (!(index > before && index <= last) || index != floor(index)) return false;
