@@ -764,6 +764,18 @@ static bool lane_partial(struct dispatch *d, uint32_t w, struct event *event)
 
 /* ---- ends of workers ---- */
 
+/* Worker's results are not read any more: puts the chunk that it was in first, though the one before may be finished. */
+static void put_current_first(struct lane *lane, double current)
+{
+  struct work *first = lane->works[0];
+  for (int i = 1; i < lane->count; i++) {
+    if (!(current >= lane->works[i]->first && current <= lane->works[i]->last)) continue;
+    lane->works[0] = lane->works[i];
+    lane->works[i] = first;
+    return;
+  }
+}
+
 /* Everything that a dead worker left was reported: settles what it had not done. Always fills *event. */
 static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
 {
@@ -775,6 +787,7 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
   event->worker = w + 1;
   event->status = lane->status;
   event->cause = lane->cause ? lane->cause : slot->starved ? LOST_MEMORY : LOST_CRASH;
+  if (lane->cause == LOST_DAMAGED) put_current_first(lane, current);
   if (lane->count > 0) {
     struct work *work = lane->works[0];
     event->attempt = work->attempt;
