@@ -1,5 +1,5 @@
 -- The calls that fuzz/slot.c makes on an engine whose workers are played by the fuzzer, and what must hold whatever these do: a call returns
--- or raises a message, and what it returns tells of tasks that exist, each at most once.
+-- or raises, and what it returns tells of tasks that exist, each at most once.
 
 local codec = require "parlua.codec"
 local parlua = require "parlua"
@@ -80,9 +80,8 @@ local function call(kind, size, how)
   local arguments = how % 4 >= 2 and list(n) or parlua.range(n)
   local ok, problem = pcall(calls[kind % #calls + 1], arguments, n, options)
   if ok then return nil end
-  if type(problem) == "table" and problem.violation then return problem.violation end
-  if type(problem) == "table" and problem.index then return nil end -- the failure of a halted run
-  if type(problem) ~= "string" then return "raised a " .. type(problem) end
+  -- else it is a message, the failure of a halted run, or what a reduction's step raised: that can be anything
+  return type(problem) == "table" and problem.violation or nil
 end
 
 --- Messages that the fuzzer's workers may send as they stand: results of all kinds.

@@ -18,7 +18,7 @@ local function own_slot()
   return slot, ffi.cast("struct block *", blocks)
 end
 
---- Each costs its task at most: it fails, or its result was there before.
+--- Each costs its task, and at most one more whose result was not read before.
 local damages = {
   ["the counter of its results"] = function(slot) slot.out.tail = slot.out.tail + 1000 end,
   ["the counter of its messages"] = function(slot) slot["in"].head = slot["in"].head + 1000 end,
@@ -38,13 +38,14 @@ describe("the coordinator survives a worker that overwrites", function()
           return i
         end, parlua.range(40), { engine = engine, workers = 2, chunk = 1, timeout = 20 })
         assert.equal(40, results.n)
-        for i = 1, 40 do assert.is_true(results[i] == i or i == 5) end
-        assert.is_true(#failures <= 1)
+        assert.is_true(#failures <= 2)
+        local failed = {}
         for _, failure in ipairs(failures) do
-          assert.equal(5, failure.index)
+          failed[failure.index] = true
           assert.equal("crash", failure.kind)
           assert.truthy(failure.message:find("overwritten memory", 1, true), failure.message)
         end
+        for i = 1, 40 do assert.is_true(results[i] == i or failed[i] == true) end
       end)
     end, { "process" })
   end

@@ -568,3 +568,23 @@ describe("a failure", function()
     end)
   end)
 end)
+
+describe("a search with retries", function()
+  helper.for_each_engine(function(engine)
+    it("runs no task once too often, whatever is cut off behind the hit", function()
+      local ffi = require "ffi"
+      pcall(ffi.cdef, "void *mmap(void *where, size_t length, int protection, int flags, int fd, long offset);")
+      local counts = ffi.cast("uint8_t *", ffi.C.mmap(nil, 4096, 3, 0x21, -1, 0)) -- readable and writable; shared with workers, of no file
+      for round = 1, 150 do
+        ffi.fill(counts, 4096)
+        local index = parlua.find(function(i)
+          counts[i] = counts[i] + 1
+          if i % 20 == 0 and parlua.task.attempt == 1 then error("not yet", 0) end
+          return i >= 300
+        end, parlua.range(2000), { engine = engine, workers = 4, chunk = round % 10 + 1, retries = 1 })
+        assert.equal(300, index)
+        for i = 1, 299 do assert(counts[i] == (i % 20 == 0 and 2 or 1), "task " .. i .. " in round " .. round) end
+      end
+    end)
+  end, { "process" })
+end)

@@ -122,3 +122,24 @@ describe("a pool", function()
     assert.equal(0, result.status)
   end)
 end)
+
+describe("a pool with large arguments", function()
+  helper.for_each_engine(function(engine)
+    it("can be closed while they are on their way", function()
+      local result = helper.run_parlua("-e " .. helper.quote(([[
+        local parlua = require "parlua"
+        local first, second = ("a"):rep(400000), ("b"):rep(3000000)
+        for _ = 1, 30 do
+          local pool = parlua.pool { engine = %q, workers = 1 }
+          local futures = { pool:submit(string.len, first), pool:submit(string.len, second) }
+          pool:close()
+          for _, future in ipairs(futures) do assert(future.done) end
+        end
+        local pool = parlua.pool { engine = %q, workers = 1 }
+        print(pool:submit(string.len, first):get(), pool:submit(string.len, second):get())
+        pool:close()
+      ]]):format(engine, engine)), { env = { MALLOC_PERTURB_ = "165" } })
+      assert.same({ 0, "400000\t3000000\n" }, { result.status, result.stdout })
+    end)
+  end)
+end)

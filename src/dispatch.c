@@ -48,6 +48,7 @@ struct payload {
 struct work {
   struct work *next;
   double first, last;
+  double bound;   /* last task that the worker may do: behind `last` where the rest is of no use any more */
   double reached; /* last task whose end was reported */
   double not_before;
   struct payload *payload;
@@ -295,7 +296,8 @@ static void lane_stop_tasks(struct dispatch *d, uint32_t w)
   for (int i = lane->count - 1; i >= 0; i--) {
     struct work *work = lane->works[i];
     if (work->sent == 0 || (work->complete && slot_revoke(slot, work->place))) {
-      lane->count--; /* it is never begun: nothing will be heard of it */
+      /* it is never begun: nothing will be heard of it; but one behind it may be half sent */
+      memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
       work_free(d, work);
     } else {
       slot_set_limit(slot, work->place, -1);
@@ -377,6 +379,7 @@ static void lane_give(struct dispatch *d, uint32_t w, struct work *work)
 {
   struct lane *lane = &d->lanes[w];
   work->number = ++d->chunks;
+  work->bound = work->last;
   work->sent = 0;
   work->complete = 0;
   lane->works[lane->count++] = work;
@@ -693,14 +696,18 @@ static bool whole_fits(const struct lane *lane)
   const struct work *work = lane->works[0];
   bool is_kind = block->kind == BLOCK_DENSE || (block->kind == BLOCK_SPARSE && block->word[0] == block->first);
   return is_kind && block->size == lane->whole_size && block->count == 1 && block->first == block->last &&
-         block->last == work->reached + 1 && block->last <= work->last;
+         block->last == work->reached + 1 && block->last <= work->bound;
 }
 
 /* Do the pairs of a block, from `from` on, belong to tasks up to `last` of the chunk, each to one? Task 0 stands for the job. */
 static bool pairs_fit(const struct work *work, const struct block *block, uint32_t from, uint32_t count, double last)
 {
   double before = from > 0 ? block->word[2 * (from - 1)] : work->first - 1;
-  if (block->first == 0) return count == 1 && block->word[0] == 0;
+  if (block->first == 0) { /* why the job could not be begun */
+    uint64_t word;
+    memcpy(&word, &block->word[1], sizeof word);
+    return count == 1 && block->word[0] == 0 && (int32_t)(word >> 32) == TAG_FAILURE;
+  }
   for (uint32_t k = from; k < count; k++) {
     double index = block->word[2 * k];
     if (!(index > before && index <= last) || index != floor(index)) return false;
@@ -714,7 +721,7 @@ static bool block_fits(const struct lane *lane, const struct block *block)
 {
   const struct work *work = lane->works[0];
   double last = block->last;
-  if (!block_is_sound(block) || !(last >= work->reached && last <= work->last) || last != floor(last)) return false;
+  if (!block_is_sound(block) || !(last >= work->reached && last <= work->bound) || last != floor(last)) return false;
   if (block->count < lane->from) return false;
   if (block->kind == BLOCK_SPARSE) return pairs_fit(work, block, lane->from, block->count, last);
   return block->first + lane->from == work->reached + 1 && block->count == last - block->first + 1;
@@ -812,6 +819,18 @@ static bool lane_partial(struct dispatch *d, uint32_t w, struct event *event)
 
 /* ---- ends of workers ---- */
 
+/* Worker's results are not read any more: puts the chunk that it was in first, though the one before may be finished. */
+static void put_current_first(struct lane *lane, double current)
+{
+  struct work *first = lane->works[0];
+  for (int i = 1; i < lane->count; i++) {
+    if (!(current >= lane->works[i]->first && current <= lane->works[i]->last)) continue;
+    lane->works[0] = lane->works[i];
+    lane->works[i] = first;
+    return;
+  }
+}
+
 /* Everything that a dead worker left was reported: settles what it had not done. Always fills *event. */
 static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
 {
@@ -823,6 +842,7 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
   event->worker = w + 1;
   event->status = lane->status;
   event->cause = lane->cause ? lane->cause : slot->starved ? LOST_MEMORY : LOST_CRASH;
+  if (lane->cause == LOST_DAMAGED) put_current_first(lane, current);
   if (lane->count > 0) {
     struct work *work = lane->works[0];
     event->attempt = work->attempt;
@@ -1006,7 +1026,7 @@ static bool cut(struct dispatch *d)
   if (!is_queued && current > keep) keep = current;
   if (keep >= work->last) return false;
   again(d, keep + 1, work->last, work, work->attempt, 0);
-  work->last = keep;
+  work->last = work->bound = keep;
   return true;
 }
 
