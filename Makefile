@@ -7,6 +7,7 @@
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
 #   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
 #   make soak       SOAK_SECONDS=600: calls of all kinds whose tasks crash, hang, raise; nothing lost, nothing left behind
+#   make cluster-test  the mpi engine on three hosts, under Open MPI and under Slurm (as root)
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -36,11 +37,11 @@ ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 SOURCES := $(filter-out src/embed.c src/engine_mpi.c,$(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
-LUA_DIRECTORIES := $(wildcard lua spec examples bench fuzz soak)
+LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz soak)
 C_SOURCES := $(wildcard src/*.[ch] fuzz/*.c)
 
-.PHONY: all binary mpi demo test lint sanitize fuzz soak bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-lint deps-fuzz deps-bench FORCE
+.PHONY: all binary mpi demo test cluster-test lint sanitize fuzz soak bench install uninstall clean
+.PHONY: lint-lua lint-format lint-c format deps deps-test deps-cluster deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -91,6 +92,9 @@ demo: all
 
 test: deps-test all
 	$(BUSTED) --lua=./parlua
+
+cluster-test: deps-cluster all
+	spec-cluster/run
 
 bench: deps-bench all
 	./parlua bench/run.lua
@@ -209,6 +213,14 @@ deps-test: deps
 	need lua-busted command -v $(BUSTED); \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
+	$(DEPS_INSTALL)
+
+deps-cluster: deps-test
+	@$(DEPS_FUNCTIONS) \
+	need iproute2 command -v ip; \
+	need util-linux command -v nsenter; \
+	need slurm-wlm command -v slurmctld; \
+	need munge command -v munged; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps
