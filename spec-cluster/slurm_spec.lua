@@ -120,6 +120,15 @@ describe("Slurm:", function()
     end)
   end)
 
+  it("srun without MPI is refused, as each copy would do all the work", function()
+    local result = run("srun --nodes=3 parlua -e 'print(#require(\"parlua\").map(math.sqrt, { 4 }))'")
+    assert.equal(1, result.status)
+    assert.equal("", result.stdout)
+    assert.truthy(result.stderr:find("srun started 3 copies of this program, and no MPI joins them", 1, true), result.stderr)
+    result = run("srun --nodes=3 parlua --engine process -e 'print(#require(\"parlua\").map(math.sqrt, { 4 }))'")
+    assert.same({ 0, "1\n1\n1\n" }, { result.status, result.stdout })
+  end)
+
   it("programs that a script starts are not ranks", function()
     assert.equal("2\n2\n", output_of("srun --mpi=pmix --nodes=3", ([[
       local command = %q .. " -e 'io.write(require(\"parlua\").map(math.sqrt, { 4 })[1])'"

@@ -42,6 +42,17 @@ describe("without mpirun", function()
     assert.truthy(result.stderr:find("was not started by mpirun or srun; start it as: mpirun -n 4 parlua", 1, true))
   end)
 
+  it("copies that srun started without MPI do not each do all the work", function()
+    local map = [[-e 'print(select("#", require("parlua").map(math.sqrt, { 4 })))']]
+    local step = { SLURM_STEP_NUM_TASKS = "3", SLURM_PROCID = "1" }
+    local result = helper.run(helper.quote(helper.parlua) .. " " .. map, { env = step })
+    assert.same({ 1, "" }, { result.status, result.stdout })
+    assert.truthy(result.stderr:find("srun started 3 copies of this program, and no MPI joins them", 1, true))
+    assert.truthy(result.stderr:find("srun --mpi=pmix", 1, true))
+    assert.equal("3\n", helper.run(helper.quote(helper.parlua) .. " --engine process " .. map, { env = step }).stdout)
+    assert.equal("3\n", helper.run(helper.quote(helper.parlua) .. " " .. map, { env = { SLURM_STEP_NUM_TASKS = "1", SLURM_PROCID = "0" } }).stdout)
+  end)
+
   it("a missing shared object is told once, by rank 0", function()
     helper.with_directory(function(directory)
       local copy = directory .. "/parlua"

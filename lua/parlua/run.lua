@@ -64,11 +64,24 @@ local function check_engine(engine, options)
   end
 end
 
+--- Raises an error when srun started several copies of this program that know nothing of each other: each would do all the work, and
+--- write all the results.
+local function refuse_copies()
+  local copies = tonumber(os.getenv "SLURM_STEP_NUM_TASKS")
+  if copies and copies > 1 and os.getenv "SLURM_PROCID" then
+    error(("srun started %d copies of this program, and no MPI joins them: each would run every task. For one run over all of them: "
+      .. "srun --mpi=pmix (srun --mpi=list shows what there is), or mpirun. For a run of its own in each: --engine process"):format(copies), 0)
+  end
+end
+
 --- The engine's name for a call: a call inside a task runs serially.
 local function choose_engine(options)
   if task.is_inside() then return "serial" end
   local name = options.engine or "auto"
-  if name == "auto" then name = host.ranks() and "mpi" or "process" end
+  if name == "auto" then
+    name = host.ranks() and "mpi" or "process"
+    if name == "process" then refuse_copies() end
+  end
   if name == "mpi" and not host.ranks() then
     error('engine "mpi": this program was not started by mpirun or srun; start it as: mpirun -n 4 parlua ...', 0)
   end
