@@ -52,4 +52,16 @@ function cluster.processes(host)
   return commands
 end
 
+--- Waits until nothing runs on a host any more; raises what still does after a minute.
+---@param host string
+function cluster.wait_until_idle(host)
+  local left
+  for _ = 1, 60 do
+    left = cluster.processes(host)
+    if #left == 0 then return end
+    os.execute "sleep 1"
+  end
+  error(("still running on %s: %s"):format(host, table.concat(left, "; ")), 2)
+end
+
 return cluster
