@@ -76,6 +76,7 @@ describe("a host that is lost in mid-run:", function()
         local parlua = require "parlua"
         return { arguments = function() return parlua.range(1e5) end, map = function(x) os.execute "sleep 0.1" return x end }
       ]])
+      helper.write(directory .. "/out", "")
       result = helper.run(([[
         %s %s %s/slow.lua > %s/out & job=$!
         while [ $(wc -l < %s/out) -lt 20 ]; do sleep 0.1; done
@@ -96,6 +97,8 @@ describe("a host that is lost in mid-run:", function()
     for index = 1, 20 do
       assert.truthy(result.stdout:find(('{"index":%d,"args":[%d],"result":%d}\n'):format(index, index, index), 1, true), index)
     end
+    assert.truthy(result.stderr:find("parlua: rank 2 on node3 is lost", 1, true), result.stderr)
+    assert.truthy(result.stderr:find "mpi engine, %d workers, interrupted by SIGTERM", result.stderr)
     for _, host in ipairs(cluster.hosts) do cluster.wait_until_idle(host) end
   end)
 end)

@@ -137,6 +137,50 @@ describe("Slurm:", function()
     ]]):format(parlua)))
   end)
 
+  --- Starts the slow job on three hosts, kills the rank on node3 once all work, and returns the result of srun.
+  local function run_and_kill(options)
+    local result
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/slow.lua", slow)
+      helper.write(directory .. "/out", "")
+      result = run(([[sh -c '
+        srun --mpi=pmix --nodes=3 %s parlua %s/slow.lua > %s/out & job=$!
+        while [ $(wc -l < %s/out) -lt 12 ]; do sleep 0.1; done
+        spec-cluster/kill_rank node3
+        wait $job
+      ']]):format(options, directory, directory, directory))
+      result.stdout = helper.read(directory .. "/out")
+    end)
+    return result
+  end
+
+  it("a rank that is killed ends the job, if srun is told so, and what is done is kept", function()
+    local result = run_and_kill "--kill-on-bad-exit=1"
+    assert.truthy(result.status ~= 0)
+    assert.truthy(result.stderr:find("node3: task 2: Killed", 1, true), result.stderr)
+    assert.truthy(result.stderr:find "mpi engine, 3 workers, interrupted by SIGTERM", result.stderr)
+    for _, host in ipairs(cluster.hosts) do
+      for _, command in ipairs(cluster.processes(host)) do assert.falsy(command:find "slow.lua", command) end
+    end
+  end)
+
+  it("a rank that is killed, without that, is noticed by rank 0: its task is a failure, the others go on", function()
+    local result
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/job.lua", [[
+        local parlua = require "parlua"
+        return { arguments = function() return parlua.range(600) end, map = function(x)
+          os.execute "sleep 0.1"
+          if x == 50 then os.execute "spec-cluster/kill_rank node3" end
+          return x
+        end }
+      ]])
+      result = run("srun --mpi=pmix --nodes=3 parlua " .. directory .. "/job.lua")
+    end)
+    assert.truthy(result.stderr:find("parlua: rank 2 on node3 is lost", 1, true), result.stderr)
+    assert.truthy(result.stderr:find "600 tasks, %d+ returned, [01] failed, [%d.]+ s, mpi engine, 3 workers\n", result.stderr)
+  end)
+
   for _, script in ipairs { "parlua.sbatch", "mpirun.sbatch" } do
     describe(script, function()
       it("gives what a serial run gives, to the byte", function()

@@ -40,6 +40,13 @@ static const struct {
   double idle, nap;
 } naps[] = {{40e-6, 0}, {2e-3, 50e-6}, {20e-3, 200e-6}, {INFINITY, 1e-3}};
 static const double large_open_seconds = 0.5; /* unfinished blocks beyond SMALL_OPEN are sent so rarely */
+/* An agent whose workers have work says something at least so often, so that rank 0 knows that it is there. */
+static const double beat_seconds = 5;
+/* A rank that was expected to say something, but did not for so long, is lost: killed, or cut off. Six beats; beyond what a busy
+ * host or a network that loses packets makes one wait. */
+static const double silence_seconds = 30;
+/* The same after an interruption, for the answer to a kill: mpirun leaves rank 0 a second to write out what is done. */
+static const double last_silence_seconds = 0.3;
 
 enum note_kind {
   /* from rank 0 */
@@ -57,6 +64,7 @@ enum note_kind {
   NOTE_TEXT,    /* text for `stream` */
   NOTE_CELLS,
   NOTE_ENDED, /* `status` */
+  NOTE_BEAT,  /* nothing else; of no worker */
   NOTE_BYE
 };
 
@@ -107,7 +115,7 @@ struct member {
   int rank;
   uint32_t seat, life;
   int file; /* rank 0's: the slot's */
-  bool ended;
+  bool killed, ended;
   int status;
   uint32_t in_sent, out_told, text_told;
   double limit_told[CHANNEL_BLOCKS];
@@ -116,6 +124,9 @@ struct member {
 struct rank {
   uint32_t cores;
   char host[HOST_BYTES];
+  double heard; /* when it last said something, or was not expected to */
+  double asked; /* when it was last told to kill a worker */
+  bool lost;
 };
 
 /* What a rank knows of the job. */
@@ -133,7 +144,9 @@ static struct {
   struct ticket **tickets;
   uint32_t *tickets_count;
   double sample_told;
-  int byes;
+  double beaten;  /* agents: the last beat */
+  double checked; /* rank 0: when it was last looked for silent ranks */
+  int byes;       /* ranks that will not speak again */
   bool ending, interrupted;
   _Alignas(16) char inbox[sizeof(struct note) + BLOCK_BYTES];
 } mpi;
@@ -248,7 +261,9 @@ static bool receive(int *rank, size_t *length)
   MPI_Mrecv(mpi.inbox, bytes, MPI_BYTE, &message, &status);
   *rank = status.MPI_SOURCE;
   *length = (size_t)bytes;
-  mpi.moved = clock_seconds();
+  double now = clock_seconds();
+  if (mpi.ranks) mpi.ranks[*rank].heard = now;
+  if (((const struct note *)(const void *)mpi.inbox)->kind != NOTE_BEAT) mpi.moved = now;
   return true;
 }
 
@@ -267,12 +282,12 @@ static void leave_at_once(int number)
   _exit(1);
 }
 
-/* Takes leave of MPI. After mpirun was told to end the job, it answers nobody any more and kills what is left a second later: then
- * there is no waiting for it. */
-static void finalize(bool interrupted)
+/* Takes leave of MPI. After mpirun was told to end the job, it answers nobody any more and kills what is left a second later; and a
+ * rank that is lost takes no leave: then there is no waiting. */
+static void finalize(bool at_once)
 {
   const struct itimerval soon = {.it_value = {.tv_usec = 300000}};
-  if (interrupted) {
+  if (at_once) {
     fflush(NULL);
     signal(SIGALRM, leave_at_once);
     setitimer(ITIMER_REAL, &soon, NULL);
@@ -522,6 +537,19 @@ static bool anything_local(void)
   return false;
 }
 
+/* Tells rank 0 that this agent is there, from time to time while it has workers with work. */
+static void beat(void)
+{
+  double now = clock_seconds(), moved = mpi.moved;
+  struct note note = {.kind = NOTE_BEAT};
+  bool has_work = false;
+  if (now - mpi.beaten < beat_seconds) return;
+  mpi.beaten = now;
+  for (uint32_t i = 0; i < mpi.seats_count; i++) has_work |= mpi.seats[i].alive && channel_filled(&mpi.seats[i].slot->in) > 0;
+  if (has_work) send_note(0, &note);
+  mpi.moved = moved; /* it is no traffic: naps stay long */
+}
+
 static void serve(void)
 {
   uint32_t ended[1];
@@ -536,6 +564,7 @@ static void serve(void)
     while (receive(&rank, &length)) obey(length);
     take_reports();
     forward();
+    beat();
     double seconds = nap();
     if (seconds <= 0) {
       sched_yield();
@@ -640,8 +669,9 @@ static int mpi_start(struct engine *engine, uint32_t w, lua_State *L, int job)
   struct member *m = member(engine, w);
   (void)L;
   (void)job;
+  if (mpi.ranks[m->rank].lost) return EHOSTDOWN;
   m->life = ++mpi.tickets[m->rank][m->seat].life;
-  m->ended = false;
+  m->killed = m->ended = false;
   m->in_sent = m->out_told = m->text_told = 0;
   if (m->rank == 0) return nursery_start(&mpi.nursery, m->seat, m->life, m->file, engine->memory);
   struct note note = {.kind = NOTE_START, .seat = m->seat, .life = m->life, .id = w + 1, .memory = engine->memory};
@@ -654,6 +684,8 @@ static int mpi_kill(struct engine *engine, uint32_t w)
   struct member *m = member(engine, w);
   if (m->rank == 0) return nursery_kill(&mpi.nursery, m->seat, m->life);
   struct note note = {.kind = NOTE_KILL, .seat = m->seat, .life = m->life};
+  m->killed = true;
+  mpi.ranks[m->rank].asked = clock_seconds();
   send_note(m->rank, &note);
   return 0;
 }
@@ -692,6 +724,7 @@ static void take_note(int rank, size_t bytes)
 {
   struct note note;
   memcpy(&note, mpi.inbox, sizeof note);
+  if (note.kind == NOTE_BEAT) return;
   if (note.kind == NOTE_BYE) {
     mpi.byes++;
     return;
@@ -731,6 +764,53 @@ static void take_own_reports(void)
     member(ticket->engine, ticket->w)->ended = true;
     member(ticket->engine, ticket->w)->status = report.status;
     ticket->engine->news = true;
+  }
+}
+
+/* Counts the workers of rank `r`, which does not answer any more, as killed. After an interruption that may be for the host's being
+ * busy, or its agent's having been ended too: then there is something to say only if it was silent before. */
+static void lose(int r, double seconds)
+{
+  mpi.ranks[r].lost = true;
+  mpi.byes++;
+  if (seconds > beat_seconds)
+    fprintf(stderr, "parlua: rank %d on %s is lost: it was killed, or is cut off (nothing heard for %.0f s)\n", r,
+            mpi.ranks[r].host, seconds);
+  for (uint32_t s = 0; s < mpi.tickets_count[r]; s++) {
+    struct ticket *ticket = &mpi.tickets[r][s];
+    if (!ticket->engine) continue;
+    member(ticket->engine, ticket->w)->ended = true;
+    member(ticket->engine, ticket->w)->status = SIGKILL;
+    ticket->engine->news = true;
+  }
+}
+
+/* Has rank `r` a worker of which something must be heard? */
+static bool is_awaited(int r)
+{
+  for (uint32_t s = 0; s < mpi.tickets_count[r]; s++) {
+    const struct ticket *ticket = &mpi.tickets[r][s];
+    if (!ticket->engine || !ticket->engine->alive[ticket->w]) continue;
+    const struct member *m = member(ticket->engine, ticket->w);
+    if (!m->ended && (m->killed || channel_filled(&ticket->engine->slots[ticket->w]->in) > 0)) return true;
+  }
+  return false;
+}
+
+/* Looks for ranks that are silent though they should not be. While rank 0 was elsewhere, in the script, it could hear nobody. */
+static void look_for_lost(void)
+{
+  double now = clock_seconds(), gap = now - mpi.checked;
+  if (gap < last_silence_seconds / 4) return;
+  mpi.checked = now;
+  for (int r = 1; r < mpi.count; r++) {
+    struct rank *rank = &mpi.ranks[r];
+    if (rank->lost) continue;
+    if (gap > beat_seconds || !is_awaited(r)) rank->heard = now;
+    if (now - rank->heard > silence_seconds)
+      lose(r, now - rank->heard);
+    else if (signals_count() > 0 && rank->asked > rank->heard && now - rank->asked > last_silence_seconds)
+      lose(r, now - rank->heard);
   }
 }
 
@@ -788,9 +868,11 @@ static double mpi_progress(struct engine *engine)
   }
   for (uint32_t w = 0; w < engine->workers; w++) {
     if (!engine->distant[w] || !engine->alive[w]) continue;
+    if (mpi.ranks[member(engine, w)->rank].lost) continue;
     send_changes(engine, w);
-    busy |= channel_filled(&engine->slots[w]->in) > 0;
+    busy |= member(engine, w)->killed || channel_filled(&engine->slots[w]->in) > 0;
   }
+  look_for_lost();
   forget_sent();
   return busy || mpi.first ? nap() : INFINITY;
 }
@@ -903,19 +985,25 @@ static int begin(void)
 
 static void end(void)
 {
-  bool interrupted = signals_count() > 0;
+  bool interrupted = signals_count() > 0, any_lost = false;
   struct note note = {.kind = NOTE_END, .last = interrupted};
-  for (int r = 1; r < mpi.count; r++) send_note(r, &note);
+  for (int r = 1; r < mpi.count; r++)
+    if (!mpi.ranks[r].lost) send_note(r, &note);
   nursery_close(&mpi.nursery);
+  double limit = interrupted ? last_silence_seconds : silence_seconds, since = clock_seconds();
   while (mpi.byes < mpi.count - 1 || mpi.first) { /* what is still on its way is received, and thrown away */
     size_t length;
     int rank;
     forget_sent();
-    while (receive(&rank, &length))
+    while (receive(&rank, &length)) {
       if (((const struct note *)(const void *)mpi.inbox)->kind == NOTE_BYE) mpi.byes++;
+      since = clock_seconds();
+    }
+    if (clock_seconds() - since > limit) break;
     sched_yield();
   }
-  finalize(interrupted);
+  for (int r = 1; r < mpi.count; r++) any_lost |= mpi.ranks[r].lost;
+  finalize(interrupted || any_lost || mpi.byes < mpi.count - 1);
 }
 
 static int ranks(void)
