@@ -7,6 +7,7 @@ local parlua = helper.quote(helper.parlua)
 
 --- What Slurm's commands and jobs get: parlua in their PATH, and leave for root to use mpirun.
 local environment = {
+  SLURM_PMIX_FENCE = "tree", -- see examples/cluster/README.md
   SLURM_CONF = "/run/slurm/slurm.conf",
   PATH = helper.parlua:match "^(.*)/" .. ":" .. os.getenv "PATH",
   OMPI_ALLOW_RUN_AS_ROOT = "1",
@@ -46,11 +47,11 @@ end
 
 --- Waits until a function returns true; raises what `describe` returns when that takes too long.
 local function wait_until(test, describe)
-  for _ = 1, 900 do
+  for _ = 1, 1500 do
     if test() then return end
     os.execute "sleep 0.1"
   end
-  error("after 90 seconds: " .. describe(), 2)
+  error("after 150 seconds: " .. describe(), 2)
 end
 
 --- Waits for the end of a job; returns its state and exit status.
@@ -59,7 +60,7 @@ local function end_of(number)
   wait_until(function()
     text = run("scontrol show job " .. number .. " --oneliner").stdout
     local state = text:match "JobState=(%u+)"
-    return state and state ~= "PENDING" and state ~= "RUNNING" and state ~= "COMPLETING"
+    return state == "COMPLETED" or state == "FAILED" or state == "CANCELLED" or state == "TIMEOUT"
   end, function() return text end)
   return text:match "JobState=(%u+)", text:match "ExitCode=(%d+)"
 end
@@ -97,17 +98,17 @@ describe("Slurm:", function()
   ]=]
 
   it("srun starts ranks, and all hosts work", function()
-    assert.equal("true\ttrue\ttrue\n", output_of("srun --mpi=pmix --nodes=3", which))
+    assert.equal("true\ttrue\ttrue\n", output_of("srun --quiet --mpi=pmix --nodes=3", which))
   end)
 
   it("workers are as many as processors were allotted", function()
     local workers = 'print(parlua.cores(), (select(3, parlua.map(math.sqrt, { 1 }))).engine)'
     local cores = tonumber(helper.run("nproc").stdout)
-    assert.equal("3\tmpi\n", output_of("srun --mpi=pmix --nodes=3", workers))
-    assert.equal(3 * cores .. "\tmpi\n", output_of("srun --mpi=pmix --nodes=3 --cpus-per-task=" .. cores, workers))
-    assert.equal(3 * cores .. "\tmpi\n", output_of("srun --mpi=pmix --ntasks=" .. 3 * cores, workers))
-    assert.equal("1\tprocess\n", output_of("srun --ntasks=1 --cpus-per-task=1", workers))
-    assert.equal(cores .. "\tprocess\n", output_of("srun --ntasks=1 --cpus-per-task=" .. cores, workers))
+    assert.equal("3\tmpi\n", output_of("srun --quiet --mpi=pmix --nodes=3", workers))
+    assert.equal(3 * cores .. "\tmpi\n", output_of("srun --quiet --mpi=pmix --nodes=3 --cpus-per-task=" .. cores, workers))
+    assert.equal(3 * cores .. "\tmpi\n", output_of("srun --quiet --mpi=pmix --ntasks=" .. 3 * cores, workers))
+    assert.equal("1\tprocess\n", output_of("srun --quiet --ntasks=1 --cpus-per-task=1", workers))
+    assert.equal(cores .. "\tprocess\n", output_of("srun --quiet --ntasks=1 --cpus-per-task=" .. cores, workers))
   end)
 
   it("a batch script without srun or mpirun is no rank", function()
@@ -130,7 +131,7 @@ describe("Slurm:", function()
   end)
 
   it("programs that a script starts are not ranks", function()
-    assert.equal("2\n2\n", output_of("srun --mpi=pmix --nodes=3", ([[
+    assert.equal("2\n2\n", output_of("srun --quiet --mpi=pmix --nodes=3", ([[
       local command = %q .. " -e 'io.write(require(\"parlua\").map(math.sqrt, { 4 })[1])'"
       print(io.popen(command):read("*a"))
       print(parlua.map(function() return io.popen(command):read("*a") end, { 1, 2, 3 })[3])
@@ -214,4 +215,27 @@ describe("Slurm:", function()
       end)
     end)
   end
+
+  it("the time limit ends parlua.sbatch in an orderly way, before it ends it by force", function()
+    helper.with_directory(function(directory)
+      local job = helper.write(directory .. "/slow.lua", slow)
+      -- Slurm may send the signal up to a minute early: after 15 to 75 seconds.
+      local read, number = submit(directory, "--time=00:02:00 --signal=TERM@45", "parlua.sbatch " .. job)
+      local state, status = end_of(number)
+      assert.same({ "FAILED", "143" }, { state, status }, read "err")
+      assert.is_true(count(read "out", '"result"') >= 12)
+      assert.truthy(read "err":find "mpi engine, 6 workers, interrupted by SIGTERM", read "err")
+      assert.falsy(read "err":find "DUE TO TIME LIMIT", read "err")
+    end)
+  end)
+
+  it("scancel ends parlua.sbatch in an orderly way", function()
+    helper.with_directory(function(directory)
+      local read, number = submit(directory, "", "parlua.sbatch " .. helper.write(directory .. "/slow.lua", slow))
+      wait_until(function() return count(read "out", '"result"') >= 12 end, function() return read "err" end)
+      assert.equal(0, run("scancel " .. number).status)
+      assert.equal("CANCELLED", (end_of(number)))
+      assert.truthy(read "err":find "mpi engine, 6 workers, interrupted by SIGTERM", read "err")
+    end)
+  end)
 end)
