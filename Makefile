@@ -30,8 +30,8 @@ LDFLAGS ?=
 ALL_LDFLAGS = -pthread -Wl,--export-dynamic $(LDFLAGS)
 ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 
-# embed.c is a tool of the build; the MPI engine is a shared object of its own.
-SOURCES := $(filter-out src/embed.c src/engine_mpi.c,$(wildcard src/*.c))
+# embed.c is a tool of the build; the MPI engine, src/mpi, is a shared object of its own.
+SOURCES := $(filter-out src/embed.c,$(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec examples bench)
@@ -52,8 +52,8 @@ MPI_OBJECT = $(if $(shell command -v $(MPICC)),$(dir $(BINARY))parlua_mpi.so)
 mpi: $(MPI_OBJECT)
 	@$(if $(MPI_OBJECT),:,echo "Without the mpi engine: there is no $(MPICC) (in Debian: openmpi-bin and libopenmpi-dev).")
 
-$(dir $(BINARY))parlua_mpi.so: src/engine_mpi.c $(wildcard src/*.h)
-	$(MPICC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
+$(dir $(BINARY))parlua_mpi.so: $(wildcard src/mpi/*.c src/mpi/*.h src/*.h)
+	$(MPICC) $(ALL_CFLAGS) -fPIC -shared -o $@ $(filter %.c,$^)
 
 $(BINARY): $(OBJECTS)
 	$(CC) $(CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(ALL_LIBS)
@@ -110,14 +110,14 @@ lint-lua: deps-lint
 	luacheck --quiet $(LUA_DIRECTORIES)
 
 lint-format: deps-lint
-	clang-format --dry-run -Werror src/*.[ch]
+	clang-format --dry-run -Werror src/*.[ch] src/mpi/*.[ch]
 
 lint-c: deps
 	@$(MAKE) --no-print-directory binary BUILD=build/lint BINARY=build/lint/parlua CFLAGS='-O2 -Werror'
 
 # Lays out the C code as lint wants it.
 format: deps-lint
-	clang-format -i src/*.[ch]
+	clang-format -i src/*.[ch] src/mpi/*.[ch]
 
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # Errors of Lua unwind C frames; with -fexceptions TSan is told, else its own stack of calls overflows.

@@ -35,11 +35,35 @@ local function processes_with(word)
   return found
 end
 
+--- Those that are still there after a while: Open MPI's own daemon ends a moment after the program.
+local function processes_left(word)
+  local found = processes_with(word)
+  for _ = 1, 100 do
+    if #found == 0 then break end
+    os.execute("sleep 0.1")
+    found = processes_with(word)
+  end
+  return found
+end
+
 describe("without mpirun", function()
-  it("--engine mpi says how to start", function()
-    local result = helper.run_parlua([[-e 'require("parlua").map(math.sqrt, { 4 }, { engine = "mpi" })']])
-    assert.equal(1, result.status)
-    assert.truthy(result.stderr:find("was not started by mpirun or srun; start it as: mpirun -n 4 parlua", 1, true))
+  it("a missing shared object, or one whose MPI is missing, tells which package is missing; other engines work", function()
+    helper.with_directory(function(directory)
+      local copy = directory .. "/parlua"
+      assert.equal(0, os.execute("cp " .. helper.quote(helper.parlua) .. " " .. copy))
+      local function try(engine)
+        return helper.run(helper.quote(copy) .. " --engine " .. engine .. [[ -e 'print(require("parlua").map(math.sqrt, { 4 })[1])']])
+      end
+      local result = try("mpi")
+      assert.equal(1, result.status)
+      assert.truthy(result.stderr:find('engine "mpi": there is no parlua_mpi.so beside the program', 1, true), result.stderr)
+      assert.truthy(result.stderr:find("packages openmpi-bin and libopenmpi-dev", 1, true))
+      helper.write(directory .. "/parlua_mpi.so", "no shared object")
+      result = try("mpi")
+      assert.equal(1, result.status)
+      assert.truthy(result.stderr:find("is the MPI library installed? in Debian: package openmpi-bin", 1, true), result.stderr)
+      assert.same({ "2\n", "", 0 }, { try("process").stdout, try("process").stderr, try("process").status })
+    end)
   end)
 
   it("a missing shared object is told once, by rank 0", function()
@@ -60,6 +84,117 @@ if not (has_mpirun and has_engine) then
   print("spec/mpi_spec.lua: not run, as mpirun or parlua_mpi.so is missing")
   return
 end
+
+--- Starts parlua without mpirun.
+local function run_alone(arguments, options)
+  return helper.run(helper.quote(helper.parlua) .. " " .. arguments, options)
+end
+
+describe("without mpirun, ranks of its own:", function()
+  it("workers are started, kept from call to call, and shut down", function()
+    helper.with_directory(function(directory)
+      local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local function agents()
+          local parents = parlua.map(function()
+            local until_then = os.clock() + 0.02
+            while os.clock() < until_then do end
+            local helper = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+            return io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%) %a (%d+)")
+          end, parlua.range(24), { engine = "mpi", workers = 3, chunk = 1 })
+          local seen, list = {}, {}
+          for i = 1, parents.n do
+            local parent = parents[i]
+            if not seen[parent] then list[#list + 1] = parent end
+            seen[parent] = true
+          end
+          table.sort(list)
+          return table.concat(list, " ")
+        end
+        local factor = 3
+        local results, failures, summary = parlua.map(function(x) return x * factor end, parlua.range(10000), { engine = "mpi", workers = 3 })
+        for i = 1, 10000 do assert(results[i] == 3 * i) end
+        print(#failures, summary.engine, summary.workers)
+        local before = agents()
+        print(select(2, before:gsub("%d+", "")), agents() == before)
+        print(select(3, parlua.map(math.sqrt, { 1 }, { engine = "mpi", workers = 5 })).workers, agents() == before)
+        print(select(3, parlua.map(math.sqrt, { 1 })).engine)
+      ]])
+      local result = run_alone(script, { env = { [mark] = "1" } })
+      assert.same({ "0\tmpi\t3\n3\ttrue\n5\ttrue\nprocess\n", "", 0 }, { result.stdout, result.stderr, result.status })
+      assert.same({}, processes_left(mark))
+    end)
+  end)
+
+  it("a job script runs on them, and ends with its status", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/job.lua", [[
+        local parlua = require "parlua"
+        return { arguments = function(n) return parlua.range(tonumber(n)) end, map = function(x)
+          if x == 2 then os.exit(5) end
+          return x * x
+        end }
+      ]])
+      local result = run_alone("--engine mpi --workers 2 " .. script .. " 3")
+      assert.equal(1, result.status)
+      assert.truthy(result.stdout:find('{"index":3,"args":[3],"result":9}\n', 1, true))
+      assert.truthy(result.stdout:find('"kind":"crash"', 1, true))
+      assert.truthy(result.stderr:find("3 tasks, 2 returned, 1 failed, [%d.]+ s, mpi engine, 2 workers"))
+    end)
+    local map = 'require("parlua").map(math.sqrt, { 4 }) '
+    for code, status in pairs { ["os.exit(3)"] = 3, ["os.exit(4, true)"] = 4 } do
+      local result = run_alone("--engine mpi --workers 2 -e " .. helper.quote(map .. code))
+      assert.same({ status, "", "" }, { result.status, result.stdout, result.stderr })
+    end
+    local result = run_alone("--engine mpi --workers 2 -e " .. helper.quote(map .. 'error("no", 0)'))
+    assert.same({ 1, "", 1 }, { result.status, result.stdout, (result.stderr:find("parlua: no\n", 1, true)) })
+  end)
+
+  it("the prompt uses them", function()
+    local result = run_alone("-i --engine mpi --workers 2", { stdin = [[
+      p = require "parlua"
+      for k = 1, 3 do print("got", p.map(function(x) return x * k end, p.range(10))[10]) end
+    ]] })
+    assert.equal(0, result.status)
+    assert.truthy(result.stdout:find("got\t10\ngot\t20\ngot\t30\n", 1, true), result.stdout .. result.stderr)
+  end)
+
+  it("an MPI that refuses to start them is an error that says what to do", function()
+    local result = run_alone([==[--engine mpi --workers 99 -e 'require("parlua").map(math.sqrt, { 4 })']==],
+      { env = { OMPI_MCA_rmaps_base_oversubscribe = "0" } })
+    assert.equal(1, result.status)
+    assert.truthy(result.stderr:find('parlua: engine "mpi": MPI did not start 99 more processes', 1, true), result.stderr)
+    assert.truthy(result.stderr:find("ask for fewer workers, or allow more processes than there are slots", 1, true))
+  end)
+
+  it("they end with their coordinator, however that ends", function()
+    for signal, kinds in pairs { INT = '"kind":"cancelled"', TERM = '"kind":"cancelled"', KILL = "" } do
+      helper.with_directory(function(directory)
+        local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+        helper.write(directory .. "/job.lua", [[
+          local parlua = require "parlua"
+          return { arguments = function() return parlua.range(4) end, map = function(x)
+            io.open(arg[1] .. "/began" .. x, "w"):close()
+            while true do end
+          end }
+        ]])
+        -- a shell lets what it starts in the background ignore SIGINT
+        local result = helper.run(([[
+          %s=1 perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' \
+            %s --engine mpi --workers 2 job.lua . > out 2> err & pid=$!
+          until [ -e began1 ] && [ -e began2 ]; do sleep 0.05; done
+          kill -%s $pid; wait $pid
+          echo "ended"
+        ]]):format(mark, helper.quote(helper.parlua), signal), { directory = directory })
+        assert.equal("ended\n", result.stdout)
+        assert.same({}, processes_left(mark))
+        assert.truthy(helper.read(directory .. "/out"):find(kinds, 1, true))
+        if kinds ~= "" then assert.truthy(helper.read(directory .. "/err"):find("interrupted by SIG" .. signal, 1, true)) end
+      end)
+    end
+  end)
+end)
 
 describe("under mpirun", function()
   it("the script runs once, and maps over several calls on all ranks", function()

@@ -342,6 +342,20 @@ static int host_ranks(lua_State *L)
   return 2;
 }
 
+/* spawn(count): makes sure that the mpi engine has ranks, in a program that was not started with them. -> true, or nil and a
+ * message. */
+static int host_spawn(lua_State *L)
+{
+  char message[8192];
+  if (cluster_spawn((uint32_t)luaL_checknumber(L, 1), message, sizeof message)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, message);
+  return 2;
+}
+
 static int host_name(lua_State *L)
 {
   char name[256] = "";
@@ -398,6 +412,7 @@ int luaopen_parlua_host(lua_State *L)
       {"strerror", host_strerror},
       {"ignore_sigpipe", host_ignore_sigpipe},
       {"ranks", host_ranks},
+      {"spawn", host_spawn},
       {"map_text", text_lua_open},
       {"glob", text_lua_glob},
       {"signals_count", host_signals_count},

@@ -498,7 +498,7 @@ static void occupy_standard_files(void)
 int main(int argc, char **argv)
 {
   int status;
-  if (!cluster_begin(&status)) return status;
+  if (!cluster_begin(argc, argv, &status)) return status;
   /* Blocks are asked for and freed with each run: their memory stays, touched, instead of going back to the kernel. */
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   mallopt(M_TRIM_THRESHOLD, 8 << 20);

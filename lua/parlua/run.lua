@@ -69,18 +69,21 @@ local function choose_engine(options)
   if task.is_inside() then return "serial" end
   local name = options.engine or "auto"
   if name == "auto" then name = host.ranks() and "mpi" or "process" end
-  if name == "mpi" and not host.ranks() then
-    error('engine "mpi": this program was not started by mpirun or srun; start it as: mpirun -n 4 parlua ...', 0)
-  end
   return name
 end
 
---- How many workers a call uses. Under MPI, the option says how many each rank has.
+--- How many workers a call uses. Under mpirun or srun, the option says how many each rank has. A program that was started without them
+--- spawns as many ranks as its first call on the mpi engine has workers.
 local function count_workers(engine, options)
   if engine == "serial" then return 1 end
-  if engine ~= "mpi" then return options.workers or host.cores() end
   local ranks, cores = host.ranks()
-  return options.workers and options.workers * ranks or cores
+  if engine == "mpi" and ranks then return options.workers and options.workers * ranks or cores end
+  local workers = options.workers or host.cores()
+  if engine == "mpi" then
+    local ok, message = host.spawn(workers)
+    if not ok then error('engine "mpi": ' .. message, 0) end
+  end
+  return workers
 end
 
 -- ---- warm engines ----
