@@ -215,6 +215,40 @@ describe("under mpirun", function()
     assert.equal("100000\t0\tmpi\t3\n6\n", output)
   end)
 
+  it("what a function captured is sent once to each node, along a tree, and is the same in every worker", function()
+    local script = [[
+      local text = {}
+      for i = 1, 300000 do text[i] = string.char(i * i % 251) end
+      text = table.concat(text)
+      local numbers, sum = {}, 0
+      for i = 1, 50000 do
+        numbers[i] = i / 3
+        sum = sum + numbers[i]
+      end
+      for k = 1, 3 do
+        local results = parlua.map(function(x)
+          local total = 0
+          for i = 1, #numbers do total = total + numbers[i] end
+          return { #text, text:byte(x * 1000), total + k }
+        end, parlua.range(64), { chunk = 1 })
+        for i = 1, 64 do
+          assert(results[i][1] == 300000 and results[i][2] == (i * 1000) ^ 2 % 251 and results[i][3] == sum + k)
+        end
+      end
+    ]]
+    -- PARLUA_MPI_APART: each rank counts as a node; bytes are those of the three calls' captures, in multiples
+    for variables, copies in pairs { [""] = 0, ["PARLUA_MPI_APART=1 "] = 2, ["PARLUA_MPI_APART=1 PARLUA_MPI_PIECE=1000 "] = 2 } do
+      helper.with_directory(function(directory)
+        local path = helper.write(directory .. "/script.lua", 'local parlua = require "parlua"\n' .. script)
+        local result = helper.run("export PARLUA_MPI_COUNT=1 " .. variables .. ";" .. helper.mpirun(7) .. " "
+          .. helper.quote(helper.parlua) .. " " .. path)
+        assert.same({ 0, "" }, { result.status, result.stdout })
+        local bytes = tonumber(result.stderr:match("^parlua: rank 0 sent %d+ messages, (%d+) bytes\n$"))
+        assert.equal(copies, math.floor(bytes / (3 * 600000)), result.stderr)
+      end)
+    end
+  end)
+
   it("every rank has workers", function()
     local output = output_of(2, [[
       local parents = parlua.map(function()
@@ -351,7 +385,7 @@ describe("under mpirun", function()
       assert.equal("ended\n", result.stdout)
       assert.truthy(helper.read(directory .. "/out"):find('"kind":"cancelled"', 1, true))
       assert.truthy(helper.read(directory .. "/err"):find("4 tasks, 1 returned, 3 failed, [%d.]+ s, mpi engine, 4 workers, interrupted"))
-      assert.same({}, processes_with(mark))
+      assert.same({}, processes_left(mark))
     end)
   end)
 

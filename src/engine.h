@@ -42,6 +42,9 @@ struct engine_ops {
   /* Moves what is on its way to and from distant workers. Returns how long the coordinator may sleep before the next time, in
    * seconds. */
   double (*progress)(struct engine *engine);
+  /* Brings a message (a job) to where all workers reach it. Returns what is to be sent to each worker for it, valid up to the next
+   * call: the message itself when it is small; NULL with errno set. The message before it is not sent to any worker any more. */
+  const struct block *(*share)(struct engine *engine, const struct block *message);
   /* Name of the host of worker `w`. */
   const char *(*host)(struct engine *engine, uint32_t w);
 };

@@ -21,10 +21,11 @@
 
 static const char engine_meta[] = "parlua.engine", run_meta[] = "parlua.run";
 
-/* An engine that may serve several runs, one after another. Its environment table keeps the last job's bytes. */
+/* An engine that may serve several runs, one after another. */
 struct host_engine {
   struct engine engine;
-  struct block *message; /* the last job */
+  struct buffer job, fresh; /* the last job as a message, from its block's header on; room to make the next */
+  const struct block *sent; /* what is sent to workers for it */
 };
 
 struct host_run {
@@ -39,8 +40,9 @@ static int engine_gc(lua_State *L)
 {
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   engine_close(&engine->engine);
-  free(engine->message);
-  engine->message = NULL;
+  buffer_free(&engine->job);
+  buffer_free(&engine->fresh);
+  engine->sent = NULL;
   return 0;
 }
 
@@ -91,35 +93,53 @@ static int host_engine_open(lua_State *L)
   return 1;
 }
 
-/* Makes the job's message out of the codec's bytes at `index`; the same bytes as the last time keep their number, so that warm
- * workers go on with what they have compiled. */
+/* Where a job's codec message begins in its block: behind the header, one word and the length. */
+enum { JOB_OFFSET = BLOCK_HEAD + 16, KEEP_JOB_BYTES = 1 << 20 };
+
+/* Fills in all of the block around the codec message that `job` holds. Returns 0 or an errno. */
+static int wrap_job(struct buffer *job, uint32_t number)
+{
+  uint64_t length = job->length - JOB_OFFSET, size = JOB_OFFSET - 8 + value_bytes(length);
+  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)((JOB_OFFSET - 8) / 8);
+  if (buffer_reserve(job, size - job->length)) return ENOMEM;
+  memset(job->bytes + job->length, 0, size - job->length);
+  job->length = size;
+  struct block *message = (struct block *)(void *)job->bytes;
+  memset(message, 0, BLOCK_HEAD);
+  message->kind = BLOCK_JOB;
+  message->chunk = message->job = number;
+  message->size = size;
+  message->floor = JOB_OFFSET - 8;
+  message->count = 1;
+  memcpy(&message->word[0], &word, 8);
+  memcpy(job->bytes + JOB_OFFSET - 8, &length, 8);
+  return 0;
+}
+
+/* Makes the message of the job at `index`; one of the same bytes as the last keeps its number, so that warm workers go on with what
+ * they have compiled. Returns 0 or an errno; -1: it can't cross, a message is on the stack. */
 static int set_job(lua_State *L, struct host_engine *engine, int index)
 {
-  size_t length;
-  const char *bytes = lua_tolstring(L, index, &length);
-  lua_getfenv(L, 1);
-  lua_getfield(L, -1, "job");
-  int same = lua_rawequal(L, -1, index);
-  lua_pop(L, 1);
-  lua_pushvalue(L, index);
-  lua_setfield(L, -2, "job");
-  lua_pop(L, 1);
-  if (same && engine->message) return 0;
-  uint64_t offset = BLOCK_HEAD + 8, count = length, size = offset + value_bytes(length);
-  struct block *message = calloc(1, size);
-  if (!message) return ENOMEM;
-  free(engine->message);
-  engine->message = message;
-  message->kind = BLOCK_JOB;
-  message->chunk = message->job = ++engine->engine.jobs;
-  message->size = size;
-  message->floor = offset;
-  message->count = 1;
-  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(offset / 8);
-  memcpy(&message->word[0], &word, 8);
-  memcpy((char *)message + offset, &count, 8);
-  memcpy((char *)message + offset + 8, bytes, length);
-  return 0;
+  struct buffer *job = &engine->job, *fresh = &engine->fresh;
+  fresh->length = 0;
+  if (buffer_reserve(fresh, JOB_OFFSET)) return ENOMEM;
+  fresh->length = JOB_OFFSET;
+  if (codec_encode(L, index, 1, "", 0, fresh)) return -1;
+  size_t length = fresh->length - JOB_OFFSET;
+  int error = wrap_job(fresh, engine->engine.jobs + 1);
+  if (error) return error;
+  bool is_same =
+      engine->sent && job->length == fresh->length && memcmp(job->bytes + JOB_OFFSET, fresh->bytes + JOB_OFFSET, length) == 0;
+  if (!is_same) {
+    struct buffer last = *job;
+    *job = *fresh;
+    *fresh = last;
+    engine->engine.jobs++;
+    const struct block *message = (const struct block *)(const void *)job->bytes;
+    engine->sent = engine->engine.ops->share ? engine->engine.ops->share(&engine->engine, message) : message;
+  }
+  buffer_clear(fresh, KEEP_JOB_BYTES);
+  return engine->sent ? 0 : errno;
 }
 
 /* ---- runs ---- */
@@ -219,8 +239,8 @@ static int run_cancel(lua_State *L)
   return 0;
 }
 
-/* run(engine, job, total, chunk, timeout, workers, brief) -> run, pointer to its events: job is the job's table (engines that
- * inherit) or its codec bytes. */
+/* run(engine, job, total, chunk, timeout, workers, brief) -> run, pointer to its events; or nil and a message: something of the job's
+ * table can't cross. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -238,11 +258,16 @@ static int host_run_open(lua_State *L)
   options.timeout = luaL_checknumber(L, 5);
   options.workers = (uint32_t)luaL_checknumber(L, 6);
   options.brief = lua_toboolean(L, 7);
-  if (lua_type(L, 2) == LUA_TSTRING) {
+  if (!(engine->engine.ops->flags & INHERITS)) {
     int error = set_job(L, engine, 2);
+    if (error < 0) {
+      lua_pushnil(L);
+      lua_insert(L, -2);
+      return 2;
+    }
     if (error) return luaL_error(L, "cannot send the job: %s", strerror(error));
-    options.message = engine->message;
-    options.job = engine->message->job;
+    options.message = engine->sent;
+    options.job = engine->engine.jobs;
   }
   struct host_run *run = lua_newuserdata(L, sizeof *run);
   memset(run, 0, sizeof *run);

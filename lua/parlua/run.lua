@@ -3,7 +3,6 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
-local codec = require "parlua.codec"
 local block = require "parlua.block"
 local failure = require "parlua.failure"
 local options_module = require "parlua.options"
@@ -142,12 +141,6 @@ Run.__index = Run
 
 local hostname
 
-local function encode_job(job)
-  local bytes, message = codec.encode_as("", job)
-  if not bytes then error(message, 0) end
-  return bytes
-end
-
 --- Opens the engine's side.
 local function open_driver(run, job)
   local options, name = run.options, run.engine_name
@@ -158,13 +151,15 @@ local function open_driver(run, job)
   local workers = run.workers
   if not can(name, INHERITS) then
     job.path, job.cpath = package.path, package.cpath
-    job = encode_job(job)
   end
   if not run.engine then
     run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
-  return host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief)
+  local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief)
+  if driver then return driver, events end
+  if run.owns_engine then give_engine(run.engine, name, run.engine_key, run.engines) end
+  error(events, 0) -- a message
 end
 
 local interrupted -- the signal that ended a run of this program

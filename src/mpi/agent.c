@@ -25,6 +25,8 @@ struct seat {
   uint32_t life;
   bool alive, ended;
   int status;
+  uint32_t arrived;             /* blocks for the in channel; those behind its tail wait for a shared message */
+  double limit[CHANNEL_BLOCKS]; /* of such a block, by place */
   uint32_t in_told;
   uint32_t out_sent, out_room;   /* blocks sent; blocks that rank 0 has done with */
   uint32_t text_sent, text_room; /* likewise, bytes */
@@ -34,6 +36,7 @@ struct seat {
 
 struct agent {
   struct transport *transport;
+  struct share *share;
   struct nursery *nursery;
   struct hub hub; /* where it naps */
   double sample, sampled;
@@ -104,36 +107,82 @@ static void start_worker(struct agent *agent, const struct note *note)
   }
 }
 
+/* Hands blocks that have arrived on to the worker, up to one that stands for a shared message which is not here yet. */
+static void publish(const struct agent *agent, struct seat *seat)
+{
+  struct slot *slot = seat->slot;
+  while (slot->in.tail != seat->arrived) {
+    struct block *block = slot_in_block(slot, slot->in.tail);
+    if (block->kind == BLOCK_ELSEWHERE && block->claim == CLAIM_QUEUED) {
+      if (share_file(agent->share, block->chunk) < 0) return;
+      share_refer(agent->share, block->chunk, block->whole, block);
+    }
+    slot_publish_in(slot, block->claim, seat->limit[slot->in.tail % CHANNEL_BLOCKS]);
+  }
+}
+
+/* Puts a block that was received behind those that have arrived. */
+static void take_block(struct agent *agent, struct seat *seat, enum claim claim)
+{
+  struct block *block = slot_in_block(seat->slot, seat->arrived);
+  if (claim == CLAIM_QUEUED) transport_unpack(agent->transport, block);
+  block->claim = claim;
+  seat->limit[seat->arrived % CHANNEL_BLOCKS] = agent->transport->note.last;
+  seat->arrived++;
+  publish(agent, seat);
+}
+
+static void set_limit(struct seat *seat, uint32_t place, double last)
+{
+  struct slot *slot = seat->slot;
+  if (place - slot->in.head < channel_filled(&slot->in)) slot_set_limit(slot, place, last);
+  seat->limit[place % CHANNEL_BLOCKS] = last;
+}
+
+/* Takes in a note that is for a worker. */
+static void obey_for(struct agent *agent, struct seat *seat, const struct note *note)
+{
+  switch (note->kind) {
+  case NOTE_KILL: nursery_kill(agent->nursery, note->seat, note->life); break;
+  case NOTE_BLOCK: take_block(agent, seat, CLAIM_QUEUED); break;
+  case NOTE_SKIP: take_block(agent, seat, CLAIM_REVOKED); break;
+  case NOTE_LIMIT: set_limit(seat, note->place, note->last); break;
+  case NOTE_ROOM:
+    seat->out_room = note->out_head;
+    seat->text_room = note->text_head;
+    break;
+  default: break;
+  }
+}
+
+/* A shared message is here: hands on what has waited for it. */
+static void publish_all(struct agent *agent)
+{
+  for (uint32_t i = 0; i < agent->seats_count; i++)
+    if (agent->seats[i].alive) publish(agent, &agent->seats[i]);
+}
+
 static void obey(struct agent *agent)
 {
   const struct note note = agent->transport->note;
-  struct seat *seat = note.kind == NOTE_START ? NULL : seat_of(agent, &note);
+  struct seat *seat;
   switch (note.kind) {
-  case NOTE_START: start_worker(agent, &note); return;
-  case NOTE_SAMPLE: agent->sample = note.last; return;
+  case NOTE_START: start_worker(agent, &note); break;
+  case NOTE_SAMPLE: agent->sample = note.last; break;
+  case NOTE_SHARE:
+  case NOTE_FORGET: share_obey(agent->share, &note); break;
+  case NOTE_WHOLE:
+    share_obey(agent->share, &note);
+    publish_all(agent);
+    break;
   case NOTE_END:
+    share_pass(agent->share, &note);
     agent->ending = true;
     agent->interrupted = note.last != 0;
-    return;
-  default: break;
-  }
-  if (!seat) return;
-  struct slot *slot = seat->slot;
-  switch (note.kind) {
-  case NOTE_KILL: nursery_kill(agent->nursery, note.seat, note.life); break;
-  case NOTE_BLOCK:
-    transport_unpack(agent->transport, slot_in_block(slot, slot->in.tail));
-    slot_publish_in(slot, CLAIM_QUEUED, note.last);
     break;
-  case NOTE_SKIP: slot_publish_in(slot, CLAIM_REVOKED, 0); break;
-  case NOTE_LIMIT:
-    if (note.place - slot->in.head < channel_filled(&slot->in)) slot_set_limit(slot, note.place, note.last);
-    break;
-  case NOTE_ROOM:
-    seat->out_room = note.out_head;
-    seat->text_room = note.text_head;
-    break;
-  default: break;
+  default:
+    seat = seat_of(agent, &note);
+    if (seat) obey_for(agent, seat, &note);
   }
 }
 
@@ -264,12 +313,13 @@ static bool anything_local(const struct agent *agent)
   return false;
 }
 
-bool agent_serve(struct transport *transport, struct nursery *nursery)
+bool agent_serve(struct transport *transport, struct share *share, struct nursery *nursery)
 {
   static struct agent whole; /* lasts as long as the process */
   struct agent *agent = &whole;
   uint32_t ended[1];
   agent->transport = transport;
+  agent->share = share;
   agent->nursery = nursery;
   agent->sample = 0.05;
   int error = hub_open(&agent->hub, &nursery->bell);
@@ -282,6 +332,7 @@ bool agent_serve(struct transport *transport, struct nursery *nursery)
   while (!agent->ending) {
     transport_settle(transport);
     while (transport_receive(transport)) obey(agent);
+    if (share_progress(share)) publish_all(agent);
     take_reports(agent);
     forward(agent);
     double seconds = transport_nap(transport);
@@ -297,6 +348,9 @@ bool agent_serve(struct transport *transport, struct nursery *nursery)
   }
   nursery_close(nursery);
   transport_send(transport, 0, &(struct note){.kind = NOTE_BYE});
-  while (!transport_settle(transport)) sched_yield();
+  while (!transport_settle(transport) || !share_settled(share)) {
+    share_progress(share);
+    sched_yield();
+  }
   return agent->interrupted;
 }

@@ -3,9 +3,10 @@
 #ifndef PARLUA_MPI_AGENT_H
 #define PARLUA_MPI_AGENT_H
 #include "../nursery.h"
+#include "share.h"
 #include "transport.h"
 
 /* Serves rank 0 until told to end; then the helper is closed too, and rank 0 has been told. Returns whether the job was
  * interrupted. */
-bool agent_serve(struct transport *transport, struct nursery *nursery);
+bool agent_serve(struct transport *transport, struct share *share, struct nursery *nursery);
 #endif

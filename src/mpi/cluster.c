@@ -24,6 +24,7 @@
 /* What a rank knows of the job. There is one in a process: MPI is initialised once. */
 static struct {
   struct transport transport;
+  struct share share;
   struct nursery nursery;
   struct rank *ranks; /* rank 0: of all */
   MPI_Comm spawned;   /* to the ranks that this one has spawned, or that have spawned it; else MPI_COMM_NULL */
@@ -72,9 +73,9 @@ static void meet(MPI_Comm comm)
   gethostname(own.host, sizeof own.host - 1);
   if (t->rank == 0) job.ranks = calloc((size_t)t->count, sizeof *job.ranks);
   if (t->rank == 0 && job.spawned != MPI_COMM_NULL) own.cores = 0;
-  int error = t->rank == 0 && !job.ranks ? ENOMEM : 0;
+  int error = t->rank == 0 && !job.ranks ? ENOMEM : share_open(&job.share, t);
   if (!error) MPI_Gather(&own, sizeof own, MPI_BYTE, job.ranks, sizeof own, MPI_BYTE, 0, t->comm);
-  if (!error && t->rank == 0) error = coordinator_open(t, job.ranks, own.cores ? &job.nursery : NULL);
+  if (!error && t->rank == 0) error = coordinator_open(t, &job.share, job.ranks, own.cores ? &job.nursery : NULL);
   if (error) {
     fprintf(stderr, "parlua: rank %d cannot begin: %s\n", t->rank, strerror(error));
     MPI_Abort(t->comm, 1);
@@ -182,13 +183,16 @@ static void finalize(bool interrupted)
 
 static void serve(void)
 {
-  finalize(agent_serve(&job.transport, &job.nursery));
+  finalize(agent_serve(&job.transport, &job.share, &job.nursery));
 }
 
 static void end(void)
 {
   bool interrupted = signals_count() > 0;
   coordinator_close(interrupted);
+  if (getenv("PARLUA_MPI_COUNT")) /* for measurements and tests */
+    fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes\n", (unsigned long long)job.transport.messages_sent,
+            (unsigned long long)job.transport.bytes_sent);
   finalize(interrupted);
 }
 

@@ -10,7 +10,9 @@
 
 enum {
   TELL_BLOCKS = 2, /* the counter of a channel is told when it has moved so far */
-  TELL_TEXT = TEXT_BYTES / 4
+  TELL_TEXT = TEXT_BYTES / 4,
+  /* A job up to so many bytes goes with the first chunk of each worker: less than a message of its own would cost. */
+  SMALL_JOB = 4096
 };
 
 /* What rank 0 knows of a seat (agent.c). */
@@ -30,10 +32,19 @@ struct member {
   double limit_told[CHANNEL_BLOCKS];
 };
 
+/* The job of an engine that was shared (share.h): the engine's context. */
+struct shared {
+  uint32_t id;        /* 0: none, as it is small */
+  struct block refer; /* what workers are sent */
+  uint32_t *old;      /* those before it that some worker may still have to read */
+  uint32_t old_count;
+};
+
 /* There is one MPI job in a process, so there is one of this; all engines share it. */
 static struct {
   struct transport *transport;
   struct nursery *nursery;
+  struct share *share;
   const struct rank *ranks;
   struct ticket **tickets; /* by rank */
   uint32_t *tickets_count;
@@ -75,6 +86,12 @@ uint32_t coordinator_cores(void)
 
 static void mpi_close(struct engine *engine)
 {
+  struct shared *shared = engine->context;
+  for (uint32_t i = 0; shared && i < shared->old_count; i++) share_forget(rank0.share, shared->old[i]);
+  if (shared && shared->id) share_forget(rank0.share, shared->id);
+  if (shared) free(shared->old);
+  free(shared);
+  engine->context = NULL;
   for (uint32_t w = 0; w < engine->workers; w++) {
     struct member *m = member(engine, w);
     if (m->file > 0) close(m->file);
@@ -93,7 +110,8 @@ static int mpi_open(struct engine *engine)
   int error = hub_open(&engine->hub, rank0.nursery ? &rank0.nursery->bell : NULL);
   if (error) return error;
   engine->distant = calloc(engine->workers, sizeof *engine->distant);
-  if (!engine->distant) error = ENOMEM;
+  engine->context = calloc(1, sizeof(struct shared));
+  if (!engine->distant || !engine->context) error = ENOMEM;
   int first = rank0.nursery ? 0 : 1;
   uint32_t ranks = (uint32_t)(rank0.transport->count - first);
   for (int r = first; !error && r < rank0.transport->count; r++) {
@@ -246,11 +264,57 @@ static void send_changes(struct engine *engine, uint32_t w)
   }
 }
 
+/* Is the message that stands for shared message `id` in the channel of some worker, unread? */
+static bool is_awaited(const struct engine *engine, uint32_t id)
+{
+  for (uint32_t w = 0; w < engine->workers; w++) {
+    struct slot *slot = engine->slots[w];
+    if (!engine->alive[w] || !slot) continue;
+    uint32_t head = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
+    for (uint32_t place = head; place != slot->in.tail; place++) {
+      const struct block *block = slot_in_block(slot, place);
+      if (block->kind == BLOCK_ELSEWHERE && block->chunk == id) return true;
+    }
+  }
+  return false;
+}
+
+static void forget_old(struct engine *engine)
+{
+  struct shared *shared = engine->context;
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < shared->old_count; i++)
+    if (is_awaited(engine, shared->old[i]))
+      shared->old[kept++] = shared->old[i];
+    else
+      share_forget(rank0.share, shared->old[i]);
+  shared->old_count = kept;
+}
+
+static const struct block *mpi_share(struct engine *engine, const struct block *message)
+{
+  struct shared *shared = engine->context;
+  if (shared->id) {
+    uint32_t *old = realloc(shared->old, (shared->old_count + 1) * sizeof *old);
+    if (!old) return NULL;
+    old[shared->old_count++] = shared->id;
+    shared->old = old;
+    shared->id = 0;
+  }
+  if (message->size <= SMALL_JOB) return message;
+  shared->id = share_send(rank0.share, message);
+  if (!shared->id) return NULL;
+  share_refer(rank0.share, shared->id, message->size, &shared->refer);
+  return &shared->refer;
+}
+
 static double mpi_progress(struct engine *engine)
 {
   bool busy = false;
   struct transport *t = rank0.transport;
+  if (((const struct shared *)engine->context)->old_count > 0) forget_old(engine);
   if (rank0.nursery) take_own_reports();
+  share_progress(rank0.share);
   if (t->count == 1) return INFINITY;
   while (transport_receive(t)) take_note(t);
   if (rank0.sample_told != engine->sample) {
@@ -262,7 +326,7 @@ static double mpi_progress(struct engine *engine)
     send_changes(engine, w);
     busy |= channel_filled(&engine->slots[w]->in) > 0;
   }
-  busy |= !transport_settle(t);
+  busy |= !transport_settle(t) || !share_settled(rank0.share);
   return busy ? transport_nap(rank0.transport) : INFINITY;
 }
 
@@ -305,12 +369,14 @@ const struct engine_ops engine_mpi = {
     .close = mpi_close,
     .map = mpi_map,
     .progress = mpi_progress,
+    .share = mpi_share,
     .host = mpi_host,
 };
 
-int coordinator_open(struct transport *transport, const struct rank *ranks, struct nursery *nursery)
+int coordinator_open(struct transport *transport, struct share *share, const struct rank *ranks, struct nursery *nursery)
 {
   rank0.transport = transport;
+  rank0.share = share;
   rank0.ranks = ranks;
   rank0.nursery = nursery;
   rank0.tickets = calloc((size_t)transport->count, sizeof *rank0.tickets);
@@ -323,9 +389,10 @@ void coordinator_close(bool interrupted)
   struct transport *t = rank0.transport;
   struct note note = {.kind = NOTE_END, .last = interrupted};
   int byes = 0;
-  for (int r = 1; r < t->count; r++) transport_send(t, r, &note);
+  share_pass(rank0.share, &note);
   if (rank0.nursery) nursery_close(rank0.nursery);
-  while (byes < t->count - 1 || !transport_settle(t)) { /* what is still on its way is received, and thrown away */
+  while (byes < t->count - 1 || !transport_settle(t) || !share_settled(rank0.share)) { /* what still comes is thrown away */
+    share_progress(rank0.share);
     while (transport_receive(t)) byes += t->note.kind == NOTE_BYE;
     sched_yield();
   }

@@ -7,6 +7,7 @@
 #define PARLUA_MPI_COORDINATOR_H
 #include "../engine.h"
 #include "../nursery.h"
+#include "share.h"
 #include "transport.h"
 
 enum { HOST_BYTES = 64 };
@@ -19,7 +20,7 @@ struct rank {
 
 /* Begins to coordinate. `ranks`, of all ranks, stay the caller's; `nursery` has the helper of rank 0, where it has workers. Returns
  * 0 or an errno. */
-int coordinator_open(struct transport *transport, const struct rank *ranks, struct nursery *nursery);
+int coordinator_open(struct transport *transport, struct share *share, const struct rank *ranks, struct nursery *nursery);
 /* Tells the other ranks to end, and waits until they do. */
 void coordinator_close(bool interrupted);
 /* Workers that all ranks have by default. */

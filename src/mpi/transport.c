@@ -60,9 +60,16 @@ static struct parcel *new_parcel(const struct transport *t, const struct note *n
   return parcel;
 }
 
+void transport_count(struct transport *t, size_t bytes)
+{
+  t->messages_sent++;
+  t->bytes_sent += bytes;
+}
+
 static void send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes)
 {
   MPI_Isend(parcel->bytes, (int)(sizeof(struct note) + bytes), MPI_BYTE, rank, TAG, t->comm, &parcel->request);
+  transport_count(t, sizeof(struct note) + bytes);
   *t->end = parcel;
   t->end = &parcel->next;
   t->moved = clock_seconds();

@@ -16,7 +16,10 @@ enum note_kind {
   NOTE_LIMIT,  /* of the block at `place`: `last` */
   NOTE_ROOM,   /* out_head, text_head */
   NOTE_SAMPLE, /* `last`: how often to look at cells, in seconds */
-  NOTE_END,    /* `last`: 1 after an interruption, else 0 */
+  NOTE_END,    /* `last`: 1 after an interruption, else 0; passed on along the tree, as the next three (share.h) */
+  NOTE_SHARE,  /* message `id` of `memory` bytes comes, in pieces */
+  NOTE_WHOLE,  /* to the ranks of a node: message `id` of `memory` bytes is file `status` of process `pid` */
+  NOTE_FORGET, /* message `id` is not needed any more */
   /* to rank 0; all but NOTE_BYE tell the cells, and in_head */
   NOTE_RESULTS, /* closed block */
   NOTE_OPEN,    /* block that is being filled */
@@ -38,7 +41,8 @@ struct note {
   double current, inner;
   double running; /* seconds since the chunk began: clocks differ */
   uint64_t memory;
-  uint64_t reserved;
+  int32_t pid;
+  uint32_t reserved;
 };
 
 struct parcel;
@@ -48,6 +52,7 @@ struct transport {
   int rank, count;
   struct parcel *first, **end; /* messages under way */
   double moved;                /* when something last did */
+  uint64_t messages_sent, bytes_sent;
   /* What transport_receive received: */
   int from;
   size_t length; /* bytes behind the note */
@@ -65,6 +70,8 @@ void transport_send_bytes(struct transport *t, int rank, const struct note *note
 void transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block, uint32_t count);
 /* Bytes that a block takes on its way, when it has `count` words, pairs or bytes; those of its beginning alone in *head. */
 size_t transport_block_bytes(const struct block *block, uint32_t count, size_t *head);
+/* Counts a message that was sent without this module. */
+void transport_count(struct transport *t, size_t bytes);
 /* Receives the next message; false: there is none. */
 bool transport_receive(struct transport *t);
 /* The received block, as it was. */
