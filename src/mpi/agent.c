@@ -330,12 +330,12 @@ bool agent_serve(struct transport *transport, struct share *share, struct nurser
   signal(SIGINT, SIG_IGN); /* rank 0 decides what follows */
   signal(SIGTERM, SIG_IGN);
   while (!agent->ending) {
-    transport_settle(transport);
+    bool is_settled = transport_settle(transport);
     while (transport_receive(transport)) obey(agent);
     if (share_progress(share)) publish_all(agent);
     take_reports(agent);
     forward(agent);
-    double seconds = transport_nap(transport);
+    double seconds = transport_nap(transport, !is_settled || !share_settled(share));
     if (seconds <= 0) {
       sched_yield();
       continue;

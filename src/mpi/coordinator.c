@@ -326,8 +326,8 @@ static double mpi_progress(struct engine *engine)
     send_changes(engine, w);
     busy |= channel_filled(&engine->slots[w]->in) > 0;
   }
-  busy |= !transport_settle(t) || !share_settled(rank0.share);
-  return busy ? transport_nap(rank0.transport) : INFINITY;
+  bool is_moving = !transport_settle(t) || !share_settled(rank0.share);
+  return busy || is_moving ? transport_nap(t, is_moving) : INFINITY;
 }
 
 static void mpi_join(struct engine *engine, uint32_t w, double seconds)
@@ -348,7 +348,7 @@ static void mpi_join(struct engine *engine, uint32_t w, double seconds)
       killed = true;
     }
     hub_asleep(&engine->hub);
-    hub_wait(&engine->hub, member(engine, w)->rank > 0 ? transport_nap(rank0.transport) : 0.01, ended, 1);
+    hub_wait(&engine->hub, member(engine, w)->rank > 0 ? transport_nap(rank0.transport, false) : 0.01, ended, 1);
   }
 }
 

@@ -10,9 +10,14 @@ enum { TAG = 1 };
 
 /* Naps between two looks, by how long nothing has moved: a look costs some microseconds, so that the longest costs less than 1% of
  * a core, while what comes in quick succession is not kept waiting. */
-static const struct {
-  double idle, nap;
-} naps[] = {{40e-6, 0}, {2e-3, 50e-6}, {20e-3, 200e-6}, {INFINITY, 1e-3}};
+struct nap {
+  double idle, seconds;
+};
+static const struct nap naps[] = {{40e-6, 0}, {2e-3, 50e-6}, {20e-3, 200e-6}, {INFINITY, 1e-3}};
+
+/* A large message is moved by MPI in many small steps, each at a look at either side: while one is under way, no nap as long as
+ * something moves now and then, and short ones after that. */
+static const struct nap under_way = {5e-3, 50e-6};
 
 /* A message under way. */
 struct parcel {
@@ -148,10 +153,11 @@ bool transport_receive(struct transport *t)
   return true;
 }
 
-double transport_nap(const struct transport *t)
+double transport_nap(const struct transport *t, bool is_moving)
 {
   double idle = clock_seconds() - t->moved;
   int i = 0;
+  if (is_moving) return idle < under_way.idle ? 0 : under_way.seconds;
   while (idle > naps[i].idle) i++;
-  return naps[i].nap;
+  return naps[i].seconds;
 }

@@ -78,6 +78,6 @@ bool transport_receive(struct transport *t);
 void transport_unpack(const struct transport *t, struct block *to);
 /* Frees what has arrived at its end. Returns true when nothing is under way. */
 bool transport_settle(struct transport *t);
-/* Seconds to nap before the next look: the longer nothing has moved, the longer. */
-double transport_nap(const struct transport *t);
+/* Seconds to nap before the next look: the longer nothing has moved, the longer; less while a message `is_moving`. */
+double transport_nap(const struct transport *t, bool is_moving);
 #endif
