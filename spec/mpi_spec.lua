@@ -267,6 +267,28 @@ describe("under mpirun", function()
     assert.equal("2\n", output)
   end)
 
+  it("what a worker of another rank has not begun is taken back for one that is idle", function()
+    -- the second of two workers becomes slow: it keeps what it has begun, neither the chunk queued behind that nor most of its own
+    local output = output_of(2, [[
+      local sleep = require("parlua.host").sleep
+      local function run_slow(n, from, seconds, options)
+        local workers = parlua.map(function(x)
+          if x >= from and parlua.task.worker == 2 then
+            sleep(seconds)
+            return 2
+          end
+          return 1
+        end, parlua.range(n), options)
+        local slow = 0
+        for i = 1, n do slow = slow + (workers[i] == 2 and 1 or 0) end
+        return slow
+      end
+      print(run_slow(20, 1, 0.1, { chunk = 5 }) <= 5)
+      print(run_slow(100000, 50000, 0.02) <= 20)
+    ]])
+    assert.equal("true\ntrue\n", output)
+  end)
+
   it("a job script writes its results once", function()
     helper.with_directory(function(directory)
       local script = helper.write(directory .. "/job.lua", [[

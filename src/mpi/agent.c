@@ -2,6 +2,7 @@
 #include "agent.h"
 
 #include <errno.h>
+#include <math.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@ enum {
   SMALL_OPEN = 32768          /* unfinished blocks up to so many bytes are sent at every look */
 };
 
+/* A running chunk is cut when this much is left of it: some round trips to rank 0 and on to an idle worker. */
+static const double cut_seconds = 300e-6;
 static const double large_open_seconds = 0.5; /* unfinished blocks beyond SMALL_OPEN are sent so rarely */
 
 /* A seat for a worker of this rank. */
@@ -135,8 +138,52 @@ static void take_block(struct agent *agent, struct seat *seat, enum claim claim)
 static void set_limit(struct seat *seat, uint32_t place, double last)
 {
   struct slot *slot = seat->slot;
+  if (last >= seat->limit[place % CHANNEL_BLOCKS]) return; /* it was cut meanwhile */
   if (place - slot->in.head < channel_filled(&slot->in)) slot_set_limit(slot, place, last);
   seat->limit[place % CHANNEL_BLOCKS] = last;
+}
+
+/* Takes back the newest block, a chunk that the worker has not begun and behind which it has others. Returns its number, or 0. */
+static uint32_t take_queued(struct seat *seat)
+{
+  struct slot *slot = seat->slot;
+  uint32_t newest = seat->arrived - 1, head = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
+  struct block *block = slot_in_block(slot, newest);
+  if (seat->arrived - head < 2 || block->kind != BLOCK_CHUNK) return 0;
+  if (newest - head < slot->in.tail - head) return slot_revoke(slot, newest) ? block->chunk : 0;
+  if (block->claim != CLAIM_QUEUED) return 0; /* not handed on yet, but taken back already */
+  block->claim = CLAIM_REVOKED;
+  return block->chunk;
+}
+
+/* Cuts the running chunk in two, where enough is left of it. Returns its number, or 0; *last: the task with which it ends now. */
+static uint32_t cut_running(struct seat *seat, double *last)
+{
+  struct slot *slot = seat->slot;
+  uint32_t place = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
+  const struct block *block = slot_in_block(slot, place);
+  double *limit = &seat->limit[place % CHANNEL_BLOCKS], current = slot_current(slot);
+  if (channel_filled(&slot->in) == 0 || block->kind != BLOCK_CHUNK || !membarrier_works()) return 0;
+  if (current < block->first) current = block->first;
+  if (current >= *limit) return 0;
+  double per_task = (clock_seconds() - slot_started(slot)) / (current - block->first + 1);
+  if (per_task * (*limit - current) < cut_seconds) return 0;
+  *last = slot_cut(slot, place, block->first, *limit, current + floor((*limit - current) / 2));
+  if (*last >= *limit) return 0;
+  *limit = *last;
+  return block->chunk;
+}
+
+/* Answers rank 0, which has an idle worker somewhere. */
+static void give_back(struct agent *agent, struct seat *seat, bool may_cut)
+{
+  struct note note = {.kind = NOTE_BACK, .seat = (uint32_t)(seat - agent->seats), .life = seat->life};
+  note.chunk = take_queued(seat);
+  if (note.chunk)
+    note.last = slot_in_block(seat->slot, seat->arrived - 1)->first - 1;
+  else if (may_cut)
+    note.chunk = cut_running(seat, &note.last);
+  transport_send(agent->transport, 0, &note);
 }
 
 /* Takes in a note that is for a worker. */
@@ -147,6 +194,7 @@ static void obey_for(struct agent *agent, struct seat *seat, const struct note *
   case NOTE_BLOCK: take_block(agent, seat, CLAIM_QUEUED); break;
   case NOTE_SKIP: take_block(agent, seat, CLAIM_REVOKED); break;
   case NOTE_LIMIT: set_limit(seat, note->place, note->last); break;
+  case NOTE_BACK: give_back(agent, seat, note->last != 0); break;
   case NOTE_ROOM:
     seat->out_room = note->out_head;
     seat->text_room = note->text_head;

@@ -111,7 +111,8 @@ static int mpi_open(struct engine *engine)
   if (error) return error;
   engine->distant = calloc(engine->workers, sizeof *engine->distant);
   engine->context = calloc(1, sizeof(struct shared));
-  if (!engine->distant || !engine->context) error = ENOMEM;
+  engine->given_back = calloc(engine->workers, sizeof *engine->given_back);
+  if (!engine->distant || !engine->context || !engine->given_back) error = ENOMEM;
   int first = rank0.nursery ? 0 : 1;
   uint32_t ranks = (uint32_t)(rank0.transport->count - first);
   for (int r = first; !error && r < rank0.transport->count; r++) {
@@ -159,6 +160,13 @@ static int mpi_kill(struct engine *engine, uint32_t w)
   return 0;
 }
 
+static void mpi_ask_back(struct engine *engine, uint32_t w, bool may_cut)
+{
+  struct member *m = member(engine, w);
+  struct note note = {.kind = NOTE_BACK, .seat = m->seat, .life = m->life, .last = may_cut};
+  transport_send(rank0.transport, m->rank, &note);
+}
+
 static bool mpi_ended(struct engine *engine, uint32_t w, int *status)
 {
   struct member *m = member(engine, w);
@@ -196,7 +204,7 @@ static void take_note(const struct transport *t)
   if (!ticket || !ticket->engine || ticket->life != note->life) return;
   struct engine *engine = ticket->engine;
   struct slot *slot = engine->slots[ticket->w];
-  take_cells(slot, note);
+  if (note->kind != NOTE_BACK) take_cells(slot, note);
   switch (note->kind) {
   case NOTE_RESULTS:
     transport_unpack(t, slot_out_block(slot, slot->out.tail));
@@ -206,6 +214,7 @@ static void take_note(const struct transport *t)
     transport_unpack(t, slot_out_block(slot, slot->out.tail));
     slot->out.open = slot->out.tail + 1;
     break;
+  case NOTE_BACK: engine->given_back[ticket->w] = (struct given_back){true, note->chunk, note->last}; break;
   case NOTE_TEXT: put_text(slot, (int)note->stream, t->bytes, t->length); break;
   case NOTE_ENDED:
     member(engine, ticket->w)->ended = true;
@@ -370,6 +379,7 @@ const struct engine_ops engine_mpi = {
     .map = mpi_map,
     .progress = mpi_progress,
     .share = mpi_share,
+    .ask_back = mpi_ask_back,
     .host = mpi_host,
 };
 

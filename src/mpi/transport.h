@@ -14,13 +14,14 @@ enum note_kind {
   NOTE_BLOCK,  /* block for the in channel, at `place`; with `last` */
   NOTE_SKIP,   /* in place of a block that was taken back */
   NOTE_LIMIT,  /* of the block at `place`: `last` */
+  NOTE_BACK,   /* give back what was not begun; `last`: 1 to cut the running chunk too, if need be; the answer has the same kind */
   NOTE_ROOM,   /* out_head, text_head */
   NOTE_SAMPLE, /* `last`: how often to look at cells, in seconds */
   NOTE_END,    /* `last`: 1 after an interruption, else 0; passed on along the tree, as the next three (share.h) */
   NOTE_SHARE,  /* message `id` of `memory` bytes comes, in pieces */
   NOTE_WHOLE,  /* to the ranks of a node: message `id` of `memory` bytes is file `status` of process `pid` */
   NOTE_FORGET, /* message `id` is not needed any more */
-  /* to rank 0; all but NOTE_BYE tell the cells, and in_head */
+  /* to rank 0; all but NOTE_BYE and NOTE_BACK tell the cells, and in_head */
   NOTE_RESULTS, /* closed block */
   NOTE_OPEN,    /* block that is being filled */
   NOTE_TEXT,    /* text for `stream` */
@@ -42,7 +43,7 @@ struct note {
   double running; /* seconds since the chunk began: clocks differ */
   uint64_t memory;
   int32_t pid;
-  uint32_t reserved;
+  uint32_t chunk; /* given back: its number, 0: nothing; it ends with task `last` now */
 };
 
 struct parcel;
