@@ -289,6 +289,22 @@ describe("under mpirun", function()
     assert.equal("true\ntrue\n", output)
   end)
 
+  it("a rank has a worker for each of its processors, shared with ranks on the same ones, or as many as are asked for", function()
+    local cores = require("parlua.host").cores()
+    local code = [[local _, _, s = require("parlua").map(math.sqrt, { 1 }) print(require("parlua").cores(), s.workers, s.ranks)]]
+    local function try(ranks, options, environment)
+      local command = helper.mpirun(ranks) .. " --bind-to none " .. helper.quote(helper.parlua) .. options .. " -e " .. helper.quote(code)
+      local result = helper.run(command, { env = environment })
+      assert.equal("", result.stderr)
+      return result.stdout
+    end
+    assert.equal(("%d\t%d\t1\n"):format(cores, cores), try(1, ""))
+    local each = math.max(1, math.floor(cores / 3))
+    assert.equal(("%d\t%d\t3\n"):format(3 * each, 3 * each), try(3, ""))
+    assert.equal(("%d\t6\t3\n"):format(3 * each), try(3, " --workers 2"))
+    if cores >= 2 then assert.equal("4\t4\t2\n", try(2, "", { SLURM_CPUS_PER_TASK = "2" })) end
+  end)
+
   it("a job script writes its results once", function()
     helper.with_directory(function(directory)
       local script = helper.write(directory .. "/job.lua", [[
@@ -299,7 +315,7 @@ describe("under mpirun", function()
       assert.equal(0, result.status)
       assert.equal('{"index":1,"args":[1],"result":1}\n{"index":2,"args":[2],"result":4}\n{"index":3,"args":[3],"result":9}\n',
         result.stdout)
-      assert.truthy(result.stderr:find("mpi engine, 2 workers", 1, true))
+      assert.truthy(result.stderr:find("mpi engine, 2 ranks x 1 worker\n", 1, true), result.stderr)
     end)
   end)
 
@@ -406,7 +422,7 @@ describe("under mpirun", function()
       ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua)), { directory = directory })
       assert.equal("ended\n", result.stdout)
       assert.truthy(helper.read(directory .. "/out"):find('"kind":"cancelled"', 1, true))
-      assert.truthy(helper.read(directory .. "/err"):find("4 tasks, 1 returned, 3 failed, [%d.]+ s, mpi engine, 4 workers, interrupted"))
+      assert.truthy(helper.read(directory .. "/err"):find("4 tasks, 1 returned, 3 failed, [%d.]+ s, mpi engine, 2 ranks x 2 workers, interrupted"))
       assert.same({}, processes_left(mark))
     end)
   end)
