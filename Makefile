@@ -3,6 +3,7 @@
 #   make            install what is missing, build ./parlua
 #   make demo       the same, then analyse real files of this machine on all cores
 #   make test       the same, then run the whole suite
+#   make test-mpich the mpi engine against MPICH, beside the Open MPI that is the default
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
 #   make bench      measure parlua beside other tools
@@ -36,8 +37,8 @@ OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec examples bench)
 
-.PHONY: all binary mpi demo test lint sanitize bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-lint deps-bench FORCE
+.PHONY: all binary mpi demo test test-mpich lint sanitize bench install uninstall clean
+.PHONY: lint-lua lint-format lint-c format deps deps-test deps-mpich deps-lint deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -88,6 +89,13 @@ demo: all
 
 test: deps-test all
 	$(BUSTED) --lua=./parlua
+
+# An MPI engine belongs to the MPI that it was built with, mpiexec included. The programs' names in Debian; the specs of ranks that are
+# spawned need one called mpiexec.
+test-mpich: deps-test deps-mpich
+	@$(MAKE) --no-print-directory binary BUILD=build/mpich BINARY=build/mpich/parlua MPICC=mpicc.mpich
+	@mkdir -p build/mpich/bin && ln -sf "$$(command -v mpiexec.mpich)" build/mpich/bin/mpiexec
+	PATH="$(CURDIR)/build/mpich/bin:$$PATH" SPEC_MPI=mpich $(BUSTED) --lua=build/mpich/parlua spec/mpi_spec.lua
 
 bench: deps-bench all
 	./parlua bench/run.lua
@@ -186,6 +194,12 @@ deps-test: deps
 	need lua-busted command -v $(BUSTED); \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
+	$(DEPS_INSTALL)
+
+deps-mpich:
+	@$(DEPS_FUNCTIONS) \
+	need mpich command -v mpiexec.mpich; \
+	need libmpich-dev command -v mpicc.mpich; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps

@@ -22,6 +22,9 @@ helper.parlua = (function()
   return ffi.string(target, length)
 end)()
 
+--- The MPI whose mpirun starts ranks; SPEC_MPI=mpich asks for MPICH.
+helper.mpi = os.getenv("SPEC_MPI") or "openmpi"
+
 --- The engines that specs go over; SPEC_ENGINES="threads" limits them.
 helper.engines = {}
 for name in (os.getenv("SPEC_ENGINES") or "serial threads process"):gmatch("%S+") do
@@ -143,6 +146,7 @@ end
 ---@param ranks integer
 ---@return string
 function helper.mpirun(ranks)
+  if helper.mpi == "mpich" then return "mpiexec.mpich -n " .. ranks end
   return "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -q --oversubscribe --mca btl self,vader -n " .. ranks
 end
 

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,18 @@ static int launched_rank(void)
   return -1;
 }
 
+/* dlopen; but what crashes goes on to end as it always did: libraries of networks set handlers for that as they are loaded. */
+static void *load(const char *path)
+{
+  static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+  enum { COUNT = sizeof signals / sizeof *signals };
+  struct sigaction before[COUNT];
+  for (int i = 0; i < COUNT; i++) sigaction(signals[i], NULL, &before[i]);
+  void *object = dlopen(path, RTLD_NOW | RTLD_GLOBAL); /* global: MPI opens plugins that need its symbols */
+  for (int i = 0; i < COUNT; i++) sigaction(signals[i], &before[i], NULL);
+  return object;
+}
+
 /* Opens the shared object; NULL: *message tells why not. */
 static const struct cluster *open_object(char *message, size_t size)
 {
@@ -40,7 +53,7 @@ static const struct cluster *open_object(char *message, size_t size)
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     snprintf(path, sizeof path, "%s/%s", directory, places[i]);
     if (access(path, R_OK) != 0) continue;
-    void *object = dlopen(path, RTLD_NOW | RTLD_GLOBAL); /* global: MPI opens plugins that need its symbols */
+    void *object = load(path);
     const struct cluster *found = object ? dlsym(object, "parlua_cluster") : NULL;
     if (found) return found;
     snprintf(message, size, "%s (is the MPI library installed? in Debian: package openmpi-bin)", dlerror());

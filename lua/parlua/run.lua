@@ -460,7 +460,8 @@ end
 function Run:summary()
   return { tasks = self.done, returned = self.done - self.failed, failed = self.failed,
            cancelled = self.total and math.max(0, self.total - self.done) or 0, seconds = self.seconds or host.now() - self.began,
-           engine = self.engine_name, workers = self.workers, ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal, stopped = self.stopped }
+           engine = self.engine_name, workers = self.workers,
+           ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal, stopped = self.stopped }
 end
 
 local function by_index(a, b) return a.index < b.index end

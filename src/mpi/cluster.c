@@ -55,7 +55,7 @@ static uint32_t own_cores(void)
 /* MPI_Init; but what crashes goes on to end as it always did: Open MPI would print a page about it. */
 static void init_mpi(void)
 {
-  static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT};
+  static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
   enum { COUNT = sizeof signals / sizeof *signals };
   struct sigaction before[COUNT];
   int provided;
@@ -149,8 +149,9 @@ static bool spawn(uint32_t count, char *message, size_t size)
     char why[MPI_MAX_ERROR_STRING];
     int why_length;
     MPI_Error_string(error, why, &why_length);
+    why[strcspn(why, "\n")] = '\0'; /* MPICH goes on with its own calls */
     snprintf(message, size,
-             "MPI did not start %u more processes (%s): ask for fewer workers, or allow more processes than there are slots (with "
+             "this MPI did not start %u more processes (%s): ask for fewer workers, or allow more processes than there are slots (with "
              "Open MPI: OMPI_MCA_rmaps_base_oversubscribe=1 in the environment), or start the program as: mpirun -n 4 parlua ...",
              (unsigned)count, why);
     MPI_Finalize();
