@@ -175,9 +175,9 @@ static uint32_t cut_running(struct seat *seat, double *last)
 }
 
 /* Answers rank 0, which has an idle worker somewhere. */
-static void give_back(struct agent *agent, struct seat *seat, bool may_cut)
+static void give_back(struct agent *agent, struct seat *seat, uint32_t wish, bool may_cut)
 {
-  struct note note = {.kind = NOTE_BACK, .seat = (uint32_t)(seat - agent->seats), .life = seat->life};
+  struct note note = {.kind = NOTE_BACK, .seat = (uint32_t)(seat - agent->seats), .life = seat->life, .id = wish};
   note.chunk = take_queued(seat);
   if (note.chunk)
     note.last = slot_in_block(seat->slot, seat->arrived - 1)->first - 1;
@@ -194,7 +194,7 @@ static void obey_for(struct agent *agent, struct seat *seat, const struct note *
   case NOTE_BLOCK: take_block(agent, seat, CLAIM_QUEUED); break;
   case NOTE_SKIP: take_block(agent, seat, CLAIM_REVOKED); break;
   case NOTE_LIMIT: set_limit(seat, note->place, note->last); break;
-  case NOTE_BACK: give_back(agent, seat, note->last != 0); break;
+  case NOTE_BACK: give_back(agent, seat, note->id, note->last != 0); break;
   case NOTE_ROOM:
     seat->out_room = note->out_head;
     seat->text_room = note->text_head;

@@ -150,10 +150,11 @@ static bool spawn(uint32_t count, char *message, size_t size)
     int why_length;
     MPI_Error_string(error, why, &why_length);
     why[strcspn(why, "\n")] = '\0'; /* MPICH goes on with its own calls */
-    snprintf(message, size,
-             "this MPI did not start %u more processes (%s): ask for fewer workers, or allow more processes than there are slots (with "
-             "Open MPI: OMPI_MCA_rmaps_base_oversubscribe=1 in the environment), or start the program as: mpirun -n 4 parlua ...",
-             (unsigned)count, why);
+    snprintf(
+        message, size,
+        "this MPI did not start %u more processes (%s): ask for fewer workers, or allow more processes than there are slots (with "
+        "Open MPI: OMPI_MCA_rmaps_base_oversubscribe=1 in the environment), or start the program as: mpirun -n 4 parlua ...",
+        (unsigned)count, why);
     MPI_Finalize();
     return false;
   }

@@ -30,6 +30,7 @@ struct member {
   int status;
   uint32_t in_sent, out_told, text_told;
   double limit_told[CHANNEL_BLOCKS];
+  uint32_t wish; /* number of the last that it was sent */
 };
 
 /* The job of an engine that was shared (share.h): the engine's context. */
@@ -163,7 +164,7 @@ static int mpi_kill(struct engine *engine, uint32_t w)
 static void mpi_ask_back(struct engine *engine, uint32_t w, bool may_cut)
 {
   struct member *m = member(engine, w);
-  struct note note = {.kind = NOTE_BACK, .seat = m->seat, .life = m->life, .last = may_cut};
+  struct note note = {.kind = NOTE_BACK, .seat = m->seat, .life = m->life, .id = ++m->wish, .last = may_cut};
   transport_send(rank0.transport, m->rank, &note);
 }
 
@@ -214,7 +215,10 @@ static void take_note(const struct transport *t)
     transport_unpack(t, slot_out_block(slot, slot->out.tail));
     slot->out.open = slot->out.tail + 1;
     break;
-  case NOTE_BACK: engine->given_back[ticket->w] = (struct given_back){true, note->chunk, note->last}; break;
+  case NOTE_BACK: /* not the answer to a wish of the run before, which had nothing to give */
+    if (note->id == member(engine, ticket->w)->wish)
+      engine->given_back[ticket->w] = (struct given_back){true, note->chunk, note->last};
+    break;
   case NOTE_TEXT: put_text(slot, (int)note->stream, t->bytes, t->length); break;
   case NOTE_ENDED:
     member(engine, ticket->w)->ended = true;

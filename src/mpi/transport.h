@@ -14,7 +14,8 @@ enum note_kind {
   NOTE_BLOCK,  /* block for the in channel, at `place`; with `last` */
   NOTE_SKIP,   /* in place of a block that was taken back */
   NOTE_LIMIT,  /* of the block at `place`: `last` */
-  NOTE_BACK,   /* give back what was not begun; `last`: 1 to cut the running chunk too, if need be; the answer has the same kind */
+  NOTE_BACK,   /* give back what was not begun; `last`: 1 to cut the running chunk too, if need be; the answer has the same kind and
+                  `id` */
   NOTE_ROOM,   /* out_head, text_head */
   NOTE_SAMPLE, /* `last`: how often to look at cells, in seconds */
   NOTE_END,    /* `last`: 1 after an interruption, else 0; passed on along the tree, as the next three (share.h) */
