@@ -144,9 +144,10 @@ end
 --- The beginning of a command that runs on so many ranks of this machine: as root in a container too, without a page of mpirun's about a
 --- status other than 0, with more ranks than processors, and without setting up a network.
 ---@param ranks integer
+---@param mpi? string "openmpi" or "mpich"; default: helper.mpi
 ---@return string
-function helper.mpirun(ranks)
-  if helper.mpi == "mpich" then return "mpiexec.mpich -n " .. ranks end
+function helper.mpirun(ranks, mpi)
+  if (mpi or helper.mpi) == "mpich" then return "mpiexec.mpich -n " .. ranks end
   return "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -q --oversubscribe --mca btl self,vader -n " .. ranks
 end
 

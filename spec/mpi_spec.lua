@@ -90,6 +90,16 @@ local function run_alone(arguments, options)
   return helper.run(helper.quote(helper.parlua) .. " " .. arguments, options)
 end
 
+if has_mpirun and os.execute("command -v mpiexec.mpich > /dev/null && command -v mpirun.openmpi > /dev/null") == 0 then
+  it("the launcher of another MPI is told from the own one", function()
+    local launch = helper.mpi == "mpich" and helper.mpirun(2, "openmpi"):gsub("mpirun ", "mpirun.openmpi ") or helper.mpirun(2, "mpich")
+    local result = helper.run(launch .. " " .. helper.quote(helper.parlua) .. " -e 'print(1)'")
+    assert.equal("", result.stdout)
+    assert.truthy(result.stderr:find("started as 2 processes, but by another MPI than parlua_mpi.so was built with (", 1, true),
+      result.stderr)
+  end)
+end
+
 describe("without mpirun, ranks of its own:", function()
   if helper.mpi == "mpich" then -- Debian's is built without MPI_Comm_spawn
     it("an MPI that has no MPI_Comm_spawn is an error that says what to do", function()
@@ -414,26 +424,62 @@ describe("under mpirun", function()
     ]]))
   end)
 
-  it("SIGTERM to mpirun cancels what runs, and nothing is left behind", function()
+  for _, signal in ipairs { "TERM", "INT" } do
+    it("SIG" .. signal .. " to mpirun cancels what runs, and nothing is left behind", function()
+      helper.with_directory(function(directory)
+        local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+        helper.write(directory .. "/job.lua", [[
+          local parlua = require "parlua"
+          return { arguments = function() return parlua.range(4) end, map = function(x)
+            if x == 1 then return x end
+            io.open(arg[1] .. "/began" .. x, "w"):close()
+            while true do end
+          end }
+        ]])
+        -- a shell lets what it starts in the background ignore SIGINT
+        local result = helper.run(([[
+          %s=1 perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' %s %s --workers 2 job.lua . > out 2> err & pid=$!
+          until [ -e began2 ] && [ -e began3 ] && [ -e began4 ]; do sleep 0.05; done
+          kill -%s $pid; wait $pid; echo "ended"
+        ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua), signal), { directory = directory })
+        assert.equal("ended\n", result.stdout)
+        assert.truthy(helper.read(directory .. "/out"):find('"kind":"cancelled"', 1, true))
+        assert.truthy(helper.read(directory .. "/err"):find(
+          "4 tasks, 1 returned, 3 failed, [%d.]+ s, mpi engine, 2 ranks x 2 workers, interrupted"))
+        assert.same({}, processes_left(mark))
+      end)
+    end)
+  end
+
+  it("when a rank is killed the job ends, a message names it, and nothing is left behind", function()
     helper.with_directory(function(directory)
       local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
       helper.write(directory .. "/job.lua", [[
         local parlua = require "parlua"
-        return { arguments = function() return parlua.range(4) end, map = function(x)
-          if x == 1 then return x end
-          io.open(arg[1] .. "/began" .. x, "w"):close()
+        return { arguments = function() return parlua.range(3) end, map = function(x)
+          local parent = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+          local agent = io.open("/proc/" .. parent .. "/stat"):read("*a"):match("%) %a (%d+)")
+          local file = io.open(arg[1] .. "/worker" .. parlua.task.worker .. ".new", "w")
+          file:write(agent)
+          file:close()
+          os.rename(arg[1] .. "/worker" .. parlua.task.worker .. ".new", arg[1] .. "/worker" .. parlua.task.worker)
           while true do end
         end }
       ]])
       local result = helper.run(([[
-        %s=1 %s %s --workers 2 job.lua . > out 2> err & pid=$!
-        until [ -e began2 ] && [ -e began3 ] && [ -e began4 ]; do sleep 0.05; done
-        kill -TERM $pid; wait $pid; echo "ended"
-      ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua)), { directory = directory })
+        %s=1 %s %s --workers 1 job.lua . > out 2> err & pid=$!
+        until [ -e worker1 ] && [ -e worker2 ] && [ -e worker3 ]; do sleep 0.05; done
+        kill -KILL $(cat worker2); wait $pid || echo "ended"
+      ]]):format(mark, helper.mpirun(3), helper.quote(helper.parlua)), { directory = directory })
       assert.equal("ended\n", result.stdout)
-      assert.truthy(helper.read(directory .. "/out"):find('"kind":"cancelled"', 1, true))
-      assert.truthy(helper.read(directory .. "/err"):find("4 tasks, 1 returned, 3 failed, [%d.]+ s, mpi engine, 2 ranks x 2 workers, interrupted"))
       assert.same({}, processes_left(mark))
+      local message, host = helper.read(directory .. "/err"), require("parlua.host").hostname()
+      if helper.mpi == "mpich" then -- its mpiexec kills all at once, and tells the host itself
+        assert.truthy((message .. helper.read(directory .. "/out")):find("RUNNING AT " .. host, 1, true), message)
+      else
+        assert.truthy(message:find("parlua: rank 1 on host " .. host .. " is lost\n", 1, true), message)
+        assert.truthy(message:find("mpi engine, 3 ranks x 1 worker, interrupted by SIGTERM", 1, true), message)
+      end
     end)
   end)
 

@@ -84,6 +84,31 @@ static void meet(MPI_Comm comm)
   prctl(PR_SET_TIMERSLACK, 1000UL); /* nanoseconds: naps are to be as short as they say */
 }
 
+/* Was this process started as one of several by the launcher of another MPI than that which this is linked with? Then each would
+ * be a job of its own and run the whole script. */
+static bool is_misled(void)
+{
+  static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
+  char version[MPI_MAX_LIBRARY_VERSION_STRING];
+  int count, length, rank = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &count);
+  for (int i = 0; count == 1 && i < 2; i++) {
+    const char *value = getenv(names[i]), *own = getenv(i == 0 ? "OMPI_COMM_WORLD_RANK" : "PMI_RANK");
+    if (!value || atoi(value) <= 1) continue;
+    if (own) rank = atoi(own);
+    MPI_Get_library_version(version, &length);
+    version[strcspn(version, ",\n")] = '\0';
+    if (rank == 0)
+      fprintf(stderr,
+              "parlua: it was started as %s processes, but by another MPI than parlua_mpi.so was built with (%s): use that MPI's "
+              "mpirun, "
+              "or build with the other's compiler: make MPICC=...\n",
+              value, version);
+    return true;
+  }
+  return false;
+}
+
 static int begin(bool is_spawned)
 {
   MPI_Comm all;
@@ -94,6 +119,10 @@ static int begin(bool is_spawned)
   }
   init_mpi();
   job.spawned = MPI_COMM_NULL;
+  if (!is_spawned && is_misled()) {
+    MPI_Finalize();
+    return -1;
+  }
   if (is_spawned) MPI_Comm_get_parent(&job.spawned);
   if (is_spawned && job.spawned == MPI_COMM_NULL) {
     fputs("parlua: --mpi-agent is how parlua starts its own ranks; for several ranks, use: mpirun -n 4 parlua ...\n", stderr);
@@ -169,33 +198,38 @@ static void leave_at_once(int number)
   _exit(1);
 }
 
-/* Takes leave of MPI. After mpirun was told to end the job, it answers nobody any more and kills what is left a second later: then
- * there is no waiting for it. */
-static void finalize(bool interrupted)
+/* After mpirun was told to end the job, it answers nobody any more and kills what is left a second later: then there is no waiting
+ * for it, nor for a rank that is lost. */
+static void hurry(void)
 {
   const struct itimerval soon = {.it_value = {.tv_usec = 300000}};
-  if (interrupted) {
-    fflush(NULL);
-    signal(SIGALRM, leave_at_once);
-    setitimer(ITIMER_REAL, &soon, NULL);
-  }
+  fflush(NULL);
+  signal(SIGALRM, leave_at_once);
+  setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+/* Takes leave of MPI. */
+static void finalize(void)
+{
   if (job.spawned != MPI_COMM_NULL) MPI_Comm_disconnect(&job.spawned);
   MPI_Finalize();
 }
 
 static void serve(void)
 {
-  finalize(agent_serve(&job.transport, &job.share, &job.nursery));
+  if (agent_serve(&job.transport, &job.share, &job.nursery)) hurry();
+  finalize();
 }
 
 static void end(void)
 {
   bool interrupted = signals_count() > 0;
+  if (interrupted) hurry();
   coordinator_close(interrupted);
   if (getenv("PARLUA_MPI_COUNT")) /* for measurements and tests */
     fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes\n", (unsigned long long)job.transport.messages_sent,
             (unsigned long long)job.transport.bytes_sent);
-  finalize(interrupted);
+  finalize();
 }
 
 static int ranks(void)

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <math.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +16,9 @@ enum {
   /* A job up to so many bytes goes with the first chunk of each worker: less than a message of its own would cost. */
   SMALL_JOB = 4096
 };
+
+/* A rank that is interrupted with the others kills a worker, and says so, within milliseconds; MPI kills all a second later. */
+static const double lost_seconds = 0.4;
 
 /* What rank 0 knows of a seat (agent.c). */
 struct ticket {
@@ -30,7 +35,8 @@ struct member {
   int status;
   uint32_t in_sent, out_told, text_told;
   double limit_told[CHANNEL_BLOCKS];
-  uint32_t wish; /* number of the last that it was sent */
+  uint32_t wish;   /* number of the last that it was sent */
+  double given_up; /* when it was to be killed; 0: it was not */
 };
 
 /* The job of an engine that was shared (share.h): the engine's context. */
@@ -49,6 +55,7 @@ static struct {
   const struct rank *ranks;
   struct ticket **tickets; /* by rank */
   uint32_t *tickets_count;
+  bool *is_lost; /* by rank */
   double sample_told;
 } rank0;
 
@@ -145,6 +152,7 @@ static int mpi_start(struct engine *engine, uint32_t w, lua_State *L, int job)
   (void)job;
   m->life = ++rank0.tickets[m->rank][m->seat].life;
   m->ended = false;
+  m->given_up = 0;
   m->in_sent = m->out_told = m->text_told = 0;
   if (m->rank == 0) return nursery_start(rank0.nursery, m->seat, m->life, m->file, engine->memory);
   struct note note = {.kind = NOTE_START, .seat = m->seat, .life = m->life, .id = w + 1, .memory = engine->memory};
@@ -157,6 +165,7 @@ static int mpi_kill(struct engine *engine, uint32_t w)
   struct member *m = member(engine, w);
   if (m->rank == 0) return nursery_kill(rank0.nursery, m->seat, m->life);
   struct note note = {.kind = NOTE_KILL, .seat = m->seat, .life = m->life};
+  if (m->given_up == 0) m->given_up = clock_seconds();
   transport_send(rank0.transport, m->rank, &note);
   return 0;
 }
@@ -168,9 +177,24 @@ static void mpi_ask_back(struct engine *engine, uint32_t w, bool may_cut)
   transport_send(rank0.transport, m->rank, &note);
 }
 
+/* Worker `w` was to be killed in a run that was interrupted. Does its rank not answer? When a rank is lost, MPI ends the job, which
+ * comes here as such an interruption: then there is no waiting for what it does not tell any more. */
+static bool is_lost(struct engine *engine, uint32_t w)
+{
+  struct member *m = member(engine, w);
+  if (m->rank == 0 || m->given_up == 0 || signals_count() == 0 || clock_seconds() - m->given_up < lost_seconds) return false;
+  if (!rank0.is_lost[m->rank]) fprintf(stderr, "parlua: rank %d on host %s is lost\n", m->rank, rank0.ranks[m->rank].host);
+  rank0.is_lost[m->rank] = true;
+  return true;
+}
+
 static bool mpi_ended(struct engine *engine, uint32_t w, int *status)
 {
   struct member *m = member(engine, w);
+  if (!m->ended && is_lost(engine, w)) {
+    m->ended = true;
+    m->status = SIGKILL;
+  }
   if (m->ended) *status = m->status;
   return m->ended;
 }
@@ -395,7 +419,8 @@ int coordinator_open(struct transport *transport, struct share *share, const str
   rank0.nursery = nursery;
   rank0.tickets = calloc((size_t)transport->count, sizeof *rank0.tickets);
   rank0.tickets_count = calloc((size_t)transport->count, sizeof *rank0.tickets_count);
-  return rank0.tickets && rank0.tickets_count ? 0 : ENOMEM;
+  rank0.is_lost = calloc((size_t)transport->count, sizeof *rank0.is_lost);
+  return rank0.tickets && rank0.tickets_count && rank0.is_lost ? 0 : ENOMEM;
 }
 
 void coordinator_close(bool interrupted)
