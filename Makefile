@@ -6,6 +6,8 @@
 #   make test-mpich the mpi engine against MPICH, beside the Open MPI that is the default
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
+#   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
+#   make soak       SOAK_SECONDS=600: calls of all kinds whose tasks crash, hang, raise; nothing lost, nothing left behind
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -35,10 +37,11 @@ ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 SOURCES := $(filter-out src/embed.c,$(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
-LUA_DIRECTORIES := $(wildcard lua spec examples bench)
+LUA_DIRECTORIES := $(wildcard lua spec examples bench fuzz soak)
+C_SOURCES := $(wildcard src/*.[ch] src/mpi/*.[ch] fuzz/*.c)
 
-.PHONY: all binary mpi demo test test-mpich lint sanitize bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-mpich deps-lint deps-bench FORCE
+.PHONY: all binary mpi demo test test-mpich lint sanitize fuzz soak bench install uninstall clean
+.PHONY: lint-lua lint-format lint-c format deps deps-test deps-mpich deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -118,14 +121,14 @@ lint-lua: deps-lint
 	luacheck --quiet $(LUA_DIRECTORIES)
 
 lint-format: deps-lint
-	clang-format --dry-run -Werror src/*.[ch] src/mpi/*.[ch]
+	clang-format --dry-run -Werror $(C_SOURCES)
 
 lint-c: deps
 	@$(MAKE) --no-print-directory binary BUILD=build/lint BINARY=build/lint/parlua CFLAGS='-O2 -Werror'
 
 # Lays out the C code as lint wants it.
 format: deps-lint
-	clang-format -i src/*.[ch] src/mpi/*.[ch]
+	clang-format -i $(C_SOURCES)
 
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # Errors of Lua unwind C frames; with -fexceptions TSan is told, else its own stack of calls overflows.
@@ -148,6 +151,26 @@ sanitize: deps-test
 	  $(BUSTED) --lua=build/tsan/parlua $(THREADS_SPECS)
 	@cat build/tsan/report.* 2> /dev/null | grep "SUMMARY: ThreadSanitizer" | sort | uniq -c; \
 	! cat build/tsan/report.* 2> /dev/null | grep -q "SUMMARY: ThreadSanitizer: .* src/"
+
+# Fuzz targets, each in fuzz/NAME.c and linked with all of parlua but its main. Findings stay in build/fuzz.
+FUZZ_TARGETS = codec slot
+FUZZ_WRAP_codec = -Wl,--wrap=luaL_loadbufferx
+FUZZ_WRAP_slot = -Wl,--wrap=luaL_loadbufferx,--wrap=engine_find
+FUZZ_SECONDS ?= 600
+FUZZ_BINARIES = $(FUZZ_TARGETS:%=$(BUILD)/fuzz-%)
+
+fuzz: deps-fuzz
+	@$(MAKE) --no-print-directory fuzz-binaries BUILD=build/fuzz CC=clang CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $(ASAN)'
+	@fuzz/run.sh build/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+.PHONY: fuzz-binaries
+fuzz-binaries: $(FUZZ_BINARIES)
+
+$(BUILD)/fuzz-%: fuzz/%.c $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -fsanitize=fuzzer $(FUZZ_WRAP_$*) -o $@ $< $(filter-out $(BUILD)/main.o,$(OBJECTS)) $(ALL_LIBS)
+
+soak: deps-test all
+	@./parlua soak/soak.lua
 
 # --- what it needs ----------------------------------------------------------------------------------------------------
 
@@ -206,6 +229,12 @@ deps-lint: deps
 	@$(DEPS_FUNCTIONS) \
 	need lua-check command -v luacheck; \
 	need clang-format command -v clang-format; \
+	$(DEPS_INSTALL)
+
+deps-fuzz: deps
+	@$(DEPS_FUNCTIONS) \
+	need clang command -v clang; \
+	need libclang-rt-14-dev sh -c 'test -e "$$(clang -print-file-name=lib/linux/libclang_rt.fuzzer-$$(uname -m).a)"'; \
 	$(DEPS_INSTALL)
 
 # Python is the system's own, for which the packages are: another one may come first in PATH.

@@ -401,6 +401,25 @@ describe("a failure", function()
         end)
       end)
 
+      it("and on_error = \"halt\" does not halt while there is a further try, nor lose the tasks behind", function()
+        for _, source in ipairs { parlua.range(40), function()
+          local n = 0
+          return function()
+            n = n + 1
+            return n <= 40 and n or nil
+          end
+        end } do
+          helper.with_directory(function(directory)
+            local try = stubborn(directory, 2)
+            local results, failures = parlua.map(function(i) return i % 10 == 3 and try(i) or i end,
+              type(source) == "function" and source() or source, with { retries = 1, on_error = "halt", chunk = 15 })
+            assert.same({}, failures)
+            assert.equal(40, results.n)
+            for i = 1, 40 do assert.equal(i % 10 == 3 and i + 0.2 or i, results[i]) end
+          end)
+        end
+      end)
+
       it("reports the last try when none succeeds, with their number", function()
         helper.with_directory(function(directory)
           local _, failures, summary = parlua.map(stubborn(directory, 100), parlua.range(10), with { retries = 2 })

@@ -87,14 +87,16 @@ function helper.remove(path)
 end
 
 --- Calls a function with a new, empty directory, which is removed afterwards whatever happens.
----@param body fun(directory: string)
+---@param body fun(directory: string): any
+---@return any what body returns
 function helper.with_directory(body)
   local directory = helper.new_directory()
-  local right, message = xpcall(function() body(directory) end, function(value)
+  local right, result = xpcall(function() return body(directory) end, function(value)
     return type(value) == "string" and debug.traceback(value, 2) or value
   end)
   helper.remove(directory)
-  if not right then error(message, 0) end
+  if not right then error(result, 0) end
+  return result
 end
 
 --- A new, empty directory; whoever asks removes it.

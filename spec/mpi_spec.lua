@@ -362,6 +362,45 @@ describe("under mpirun", function()
     assert.equal("19\t21\t15\t1\t5\n", output)
   end)
 
+  it("a worker of another rank can be ended while large results of it are on their way", function()
+    local output = output_of(2, [[
+      local function large(i)
+        if i % 2 == 0 then error("raised", 0) end
+        return ("x"):rep(4e6) .. i
+      end
+      for _ = 1, 3 do
+        local _, failures = parlua.map(large, parlua.range(40), { workers = 1, max_failures = 3, chunk = 4 })
+        assert(#failures >= 3)
+      end
+      local results, failures = parlua.map(function(i)
+        if i % 4 == 0 then while true do end end
+        return ("x"):rep(4e6) .. i
+      end, parlua.range(8), { workers = 1, timeout = 0.5, chunk = 4 })
+      for i = 1, 8 do assert(i % 4 == 0 or results[i] == ("x"):rep(4e6) .. i) end
+      print(#failures, failures[1].index, failures[2].index)
+    ]])
+    assert.equal("2\t4\t8\n", output)
+  end)
+
+  it("workers that were killed between two calls are replaced, however many", function()
+    local output = output_of(2, [[
+      local ffi = require "ffi"
+      ffi.cdef "int kill(int pid, int signal);"
+      for _ = 1, 5 do
+        local pids = parlua.map(function()
+          local until_then = os.clock() + 0.005
+          while os.clock() < until_then do end
+          return tonumber(io.open("/proc/self/stat"):read("*a"):match("%d+"))
+        end, parlua.range(60), { chunk = 1, workers = 6 })
+        for _, pid in ipairs(pids) do ffi.C.kill(pid, 9) end
+        local results, failures = parlua.map(function(x) return x end, parlua.range(1000), { workers = 6 })
+        assert(results.n == 1000 and results[1000] == 1000 and #failures == 0)
+      end
+      print "well"
+    ]])
+    assert.equal("well\n", output)
+  end)
+
   it("what finished before a crash is kept: no task runs twice", function()
     helper.with_directory(function(directory)
       local output = output_of(2, ([[

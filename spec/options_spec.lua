@@ -113,13 +113,13 @@ describe("parlua.options", function()
 
     it("reads every option from the environment", function()
       local found = resolved(nil, nil, nil, {
-        PARLUA_ENGINE = "serial", PARLUA_WORKERS = "7", PARLUA_ON_ERROR = "halt", PARLUA_MAX_FAILURES = "9",
+        PARLUA_ENGINE = "process", PARLUA_WORKERS = "7", PARLUA_ON_ERROR = "halt", PARLUA_MAX_FAILURES = "9",
         PARLUA_TIMEOUT = "1.5", PARLUA_RETRIES = "2", PARLUA_MEMORY = "64M", PARLUA_ORDERED = "no", PARLUA_CHUNK = "8",
         PARLUA_SEED = "11", PARLUA_PROGRESS = "none", PARLUA_JOURNAL = "j", PARLUA_RESUME = "1", PARLUA_OUTPUT = "o",
         PARLUA_FORMAT = "text", PARLUA_DEBUG = "yes", PARLUA_BACKOFF = "0.25", PARLUA_RETRY_ON = "crash, memory",
       })
       assert.same({
-        engine = "serial", workers = 7, on_error = "halt", max_failures = 9, timeout = 1.5, retries = 2,
+        engine = "process", workers = 7, on_error = "halt", max_failures = 9, timeout = 1.5, retries = 2,
         memory = 2 ^ 26, ordered = false, chunk = 8, seed = 11, progress = "none", journal = "j", resume = true,
         output = "o", format = "text", debug = true, as = "table",
         backoff = 0.25, retry_on = { "crash", "memory" },

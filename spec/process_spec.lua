@@ -357,6 +357,22 @@ describe("the process engine", function()
       no_children()
     end)
 
+    it("nor ends anything else, when the loop is left as a worker has just died", function()
+      local result = helper.run_parlua("-e " .. helper.quote([[
+        local parlua = require "parlua"
+        for _ = 1, 20 do
+          local iterator, stream = parlua.imap(function(i)
+            if i == 5 then os.exit(1) end
+            return i
+          end, parlua.range(10), { engine = "process", workers = 1, chunk = 10 })
+          assert(iterator() == 1)
+          stream:close()
+        end
+        print "well"
+      ]]))
+      assert.same({ 0, "well\n" }, { result.status, result.stdout })
+    end)
+
     it("when the generator raises", function()
       pcall(parlua.map, function(x) return x end, function() error("no") end, with())
       no_children()

@@ -125,6 +125,20 @@ describe("the threads engine", function()
         assert.same({ 42, 42, n = 2 }, results)
       end)
     end)
+
+    it("with a module that it holds, found on the script's package.path, to workers that never had a job", function()
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/held_module.lua", "return { answer = function(x) return 42 + x end }")
+        local before = package.path
+        package.path = directory .. "/?.lua;" .. before
+        local held = require "held_module"
+        local pool = parlua.pool { engine = "threads", workers = 1 }
+        local results = pool:map(function(x) return held.answer(x) end, { 1, 2 })
+        pool:close()
+        package.path, package.loaded.held_module = before, nil
+        assert.same({ 43, 44, n = 2 }, results)
+      end)
+    end)
   end)
 
   it("stays warm: a worker's globals live on from call to call", function()
@@ -219,6 +233,64 @@ describe("the threads engine", function()
     assert.equal("timeout", failures[1].kind)
     assert.same({ nil, 2, 3, 4, 5, 6, n = 6 }, results)
     assert.same({ 7, n = 1 }, (parlua.map(function(x) return x end, { 7 }, with())))
+  end)
+
+  it("lets a thread that comes back after its time limit begin no further task of its chunk", function()
+    helper.with_directory(function(directory)
+      local result = run_script(([[
+        local directory = %q
+        local function threads()
+          local pipe = io.popen("ls /proc/$PPID/task | wc -l")
+          local count = tonumber(pipe:read("*a"))
+          pipe:close()
+          return count
+        end
+        local before = threads()
+        local pool = parlua.pool { workers = 2, timeout = 0.1, chunk = 10 }
+        local failures = pool:each(function(i)
+          local file = assert(io.open(directory .. "/" .. i, "a"))
+          file:write("x")
+          file:close()
+          if i == 3 then
+            local library = require "ffi"
+            library.cdef "unsigned int usleep(unsigned int microseconds);"
+            library.C.usleep(500000)
+          end
+        end, parlua.range(20))
+        pool:close()
+        print(#failures, failures[1].index)
+        local until_then = os.time() + 60
+        while threads() > before and os.time() < until_then do end
+        print(threads() == before)
+      ]]):format(directory))
+      assert.equal("1\t3\ntrue\n", result.stdout, result.stderr)
+      for i = 1, 20 do assert.equal("x", helper.read(directory .. "/" .. i), "task " .. i) end
+    end)
+  end)
+
+  it("gives everything back once a task that was left alone has ended, also when its pool was closed before", function()
+    local result = run_script([[
+      local function held()
+        os.execute("{ ls /proc/$PPID/fd | wc -l; grep -c '/dev/zero' /proc/$PPID/maps; ls /proc/$PPID/task | wc -l; } > held")
+        local file = io.open("held")
+        local text = file:read("*a")
+        file:close()
+        return text
+      end
+      local before = held()
+      local pool = parlua.pool { workers = 1, timeout = 0.1 }
+      local failures = pool:each(function()
+        local library = require "ffi"
+        library.cdef "unsigned int usleep(unsigned int microseconds);"
+        library.C.usleep(800000)
+      end, { 1 })
+      pool:close()
+      print(failures[1].kind, held() ~= before)
+      local until_then = os.time() + 60
+      while held() ~= before and os.time() < until_then do end
+      print(held() == before)
+    ]])
+    assert.equal("timeout\ttrue\ntrue\n", result.stdout, result.stderr)
   end)
 
   it("stops with a clear error when more than 8 tasks can't be stopped", function()

@@ -64,10 +64,11 @@ struct lane {
   uint64_t job_sent;   /* bytes of the job's message in the channel */
   uint32_t from;       /* words or pairs of the oldest block that were reported */
   struct block *whole; /* results that come in pieces */
-  uint64_t whole_have;
+  uint64_t whole_have, whole_size;
   int delivered;         /* what to give back before the next event: see enum delivered */
   enum lost_cause cause; /* why it is being ended; 0: it is not */
   int dying, dead;
+  int begun; /* its worker was started in this run */
   int status;
   double seen, since; /* sampled task, and when it was first seen */
   double seen_inner;  /* likewise, in a block of tasks */
@@ -399,6 +400,7 @@ static bool lane_ready(struct dispatch *d, uint32_t w, lua_State *L, int job)
   }
   lane->from = 0;
   lane->job_sent = 0;
+  lane->begun = 1;
   engine->hub.last_wait = 1; /* it takes a while to come up: nothing to look for again and again */
   return true;
 }
@@ -624,18 +626,70 @@ static void report(struct dispatch *d, struct lane *lane, struct event *event, s
   d->idle_deaths = 0;
 }
 
-/* Adds a piece to the lane's large block; true when it is whole. */
-static bool join_piece(struct lane *lane, const struct block *piece)
+enum joined { PIECE_ADDED, PIECE_LAST, PIECE_DAMAGED, PIECE_NO_MEMORY };
+
+/* Adds a piece to the lane's large block. */
+static enum joined join_piece(struct lane *lane, const struct block *piece)
 {
-  if (piece->whole) {
+  uint64_t size = piece->whole, count = piece->count;
+  if (size) {
+    if (size <= BLOCK_HEAD + 8) return PIECE_DAMAGED;
     free(lane->whole);
-    lane->whole = malloc(piece->whole);
+    lane->whole = malloc(size);
     lane->whole_have = 0;
+    lane->whole_size = size;
+    if (!lane->whole) return PIECE_NO_MEMORY;
   }
-  if (!lane->whole) return false;
-  memcpy((char *)lane->whole + lane->whole_have, (const char *)piece + BLOCK_HEAD, piece->count);
-  lane->whole_have += piece->count;
-  return lane->whole_have >= BLOCK_HEAD && lane->whole_have == lane->whole->size;
+  if (!lane->whole || count > lane->whole_size - lane->whole_have) return PIECE_DAMAGED;
+  memcpy((char *)lane->whole + lane->whole_have, (const char *)piece + BLOCK_HEAD, count);
+  lane->whole_have += count;
+  return lane->whole_have == lane->whole_size ? PIECE_LAST : PIECE_ADDED;
+}
+
+/* Is the lane's large block what can follow? One result, that of the next task. */
+static bool whole_fits(const struct lane *lane)
+{
+  const struct block *block = lane->whole;
+  const struct work *work = lane->works[0];
+  bool is_kind = block->kind == BLOCK_DENSE || (block->kind == BLOCK_SPARSE && block->word[0] == block->first);
+  return is_kind && block->size == lane->whole_size && block->count == 1 && block->first == block->last &&
+         block->last == work->reached + 1 && block->last <= work->last;
+}
+
+/* Do the pairs of a block, from `from` on, belong to tasks up to `last` of the chunk, each to one? Task 0 stands for the job. */
+static bool pairs_fit(const struct work *work, const struct block *block, uint32_t from, uint32_t count, double last)
+{
+  double before = from > 0 ? block->word[2 * (from - 1)] : work->first - 1;
+  if (block->first == 0) return count == 1 && block->word[0] == 0;
+  for (uint32_t k = from; k < count; k++) {
+    double index = block->word[2 * k];
+    if (!(index > before && index <= last) || index != floor(index)) return false;
+    before = index;
+  }
+  return true;
+}
+
+/* Does a closed block continue what was reported of the lane's first chunk? */
+static bool block_fits(const struct lane *lane, const struct block *block)
+{
+  const struct work *work = lane->works[0];
+  double last = block->last;
+  if (!block_is_sound(block) || !(last >= work->reached && last <= work->last) || last != floor(last)) return false;
+  if (block->count < lane->from) return false;
+  if (block->kind == BLOCK_SPARSE) return pairs_fit(work, block, lane->from, block->count, last);
+  return block->first + lane->from == work->reached + 1 && block->count == last - block->first + 1;
+}
+
+static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause);
+
+/* What worker `w` sent can't be what it meant to: it is ended, and nothing more is read from it. */
+static void lane_damaged(struct dispatch *d, uint32_t w)
+{
+  struct lane *lane = &d->lanes[w];
+  lane_end(d, w, LOST_DAMAGED);
+  lane->cause = LOST_DAMAGED;
+  free(lane->whole);
+  lane->whole = NULL;
 }
 
 /* Reports closed blocks of lane `w`. Returns true when *event was filled. */
@@ -646,22 +700,26 @@ static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lu
   for (;;) {
     struct block *block = slot_results(slot);
     if (!block) return false;
-    if (lane->count == 0 || block->chunk != lane->works[0]->number) { /* of a run that was given up */
+    if (lane->cause == LOST_DAMAGED || lane->count == 0 ||
+        block->chunk != lane->works[0]->number) { /* of a run that was given up, or not to be read */
       slot_release_results(slot);
       continue;
     }
     if (block->kind == BLOCK_PIECE) {
-      bool whole = join_piece(lane, block);
+      enum joined joined = block_is_sound(block) ? join_piece(lane, block) : PIECE_DAMAGED;
       slot_release_results(slot);
-      if (!whole) {
-        if (!lane->whole) d->trouble = ENOMEM;
-        continue;
-      }
+      if (joined == PIECE_DAMAGED || (joined == PIECE_LAST && !whole_fits(lane))) lane_damaged(d, w);
+      if (joined == PIECE_NO_MEMORY) d->trouble = ENOMEM;
+      if (joined != PIECE_LAST || lane->cause == LOST_DAMAGED) continue;
       report(d, lane, event, lane->whole, 0, 1);
       event->want = lane->whole->last - lane->works[0]->reached;
       lane->works[0]->reached = lane->whole->last;
       lane->delivered = WHOLE_BLOCK;
       return true;
+    }
+    if (!block_fits(lane, block)) {
+      lane_damaged(d, w);
+      return false;
     }
     struct work *work = lane->works[0];
     uint32_t from = lane->from, count = block->count - from;
@@ -687,15 +745,19 @@ static bool lane_partial(struct dispatch *d, uint32_t w, struct event *event)
   struct lane *lane = &d->lanes[w];
   struct slot *slot = d->engine->slots[w];
   struct block *block = slot_open_results(slot);
-  if (!block || lane->count == 0) return false;
+  if (!block || lane->count == 0 || lane->cause == LOST_DAMAGED) return false;
   struct work *work = lane->works[0];
   double first = block->first, current = slot_current(slot);
   if (block->chunk != work->number || slot_results(slot)) return false;
-  if (current <= first || current > work->last) return false;
+  if (!(current > first && current <= work->last)) return false;
+  if (block->kind != BLOCK_SPARSE && !(block->kind == BLOCK_DENSE && first + lane->from == work->reached + 1)) return false;
+  if (current - first > BLOCK_BYTES / 8 && block->kind == BLOCK_DENSE) return false;
   uint32_t count = block->kind == BLOCK_SPARSE ? __atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : (uint32_t)(current - first);
   double fresh = current - 1 - work->reached;
   if (fresh < 1) return false;
+  if (count < lane->from || BLOCK_HEAD + (uint64_t)count * (block->kind == BLOCK_SPARSE ? 16 : 8) > BLOCK_BYTES) return false;
   if (block->kind == BLOCK_SPARSE && count > 0 && block->word[2 * (count - 1)] >= current) count--; /* not ended: about to */
+  if (block->kind == BLOCK_SPARSE && !pairs_fit(work, block, lane->from, count, current - 1)) return false;
   report(d, lane, event, block, lane->from, count - lane->from);
   event->want = fresh;
   lane->from = count;
@@ -725,16 +787,17 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     if (current > work->reached && current <= work->last) {
       event->first = d->shortened && current > d->total ? 0 : current;
       event->inner = slot->inner;
-      event->seconds = lane->since > 0 ? clock_seconds() - lane->since : clock_seconds() - slot_started(slot);
+      event->seconds = clock_seconds() - (lane->since > 0 ? lane->since : slot_started(slot));
+      if (!(event->seconds >= 0 && event->seconds < 1e9)) event->seconds = 0; /* the cell was overwritten */
       again(d, work->reached + 1, current - 1, work, work->attempt, 0);
       work->reached = current;
     }
     for (int i = 0; i < lane->count; i++)
       again(d, lane->works[i]->reached + 1, lane->works[i]->last, lane->works[i], lane->works[i]->attempt, 0);
   }
-  if (event->first > 0 || lane->cause)
+  if (event->first > 0 || (lane->cause && lane->cause != LOST_DAMAGED))
     d->idle_deaths = 0;
-  else
+  else if (lane->begun) /* one that was kept from an earlier run may have been gone before this one */
     d->idle_deaths++;
   d->engine->alive[w] = false;
   lane_clear(d, lane);
@@ -751,22 +814,26 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   struct engine *engine = d->engine;
   bool kills = engine->ops->flags & CAN_KILL;
   if (kills && lane->dying == 1) {
-    if (!engine->ops->ended(engine, w, &lane->status)) return false;
+    if (!engine->ops->ended(engine, w, &lane->status)) /* a distant end is told behind all results, for which there must be room */
+      return is_distant(d, w) && lane_results(d, w, event, L, job);
     lane->dying = 2;
-    if (slot_has_text(engine->slots[w])) return false; /* its last words first */
+    if (slot_is_sound(engine->slots[w]) && slot_has_text(engine->slots[w])) return false; /* its last words first */
   }
   if (lane_results(d, w, event, L, job)) return true;
   if (lane_partial(d, w, event)) return true;
   if (!kills) {
     struct slot *slot = engine->slots[w];
-    if (lane->cause != LOST_CANCELLED &&
+    for (int i = 0; i < lane->count; i++) /* if it comes back later, it is to begin no further task */
+      if (lane->works[i]->complete) slot_set_limit(slot, lane->works[i]->place, -1);
+    if (d->can_cut) membarrier_all(); /* from here on it has seen the limit, or its next task is visible */
+    if (lane->cause != LOST_CANCELLED && lane->cause != LOST_DAMAGED &&
         (slot_current(slot) != lane->seen || slot->inner != lane->seen_inner)) { /* it came back after all */
       lane->dying = 0;
       lane->cause = 0;
       return false;
     }
     struct slot frozen = {.current = slot_current(slot), .inner = slot->inner, .started = slot_started(slot)};
-    bool too_many = lane->cause == LOST_TIMEOUT && __atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED;
+    bool too_many = lane->cause == LOST_TIMEOUT && __atomic_load_n(&engine->remains->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED;
     int error = too_many ? EBUSY : engine->ops->kill(engine, w);
     if (error) {
       d->trouble = error;
@@ -805,8 +872,9 @@ static bool sample(struct dispatch *d, struct event *event, double now)
       lane->seen = current;
       lane->seen_inner = inner;
       lane->since = now;
-      if (current != 0 && inner == 0 && current == lane->works[0]->first && slot_started(slot) > now - 3600)
-        lane->since = slot_started(slot);
+      double started = slot_started(slot);
+      if (current != 0 && inner == 0 && current == lane->works[0]->first && started > now - 3600 && started <= now)
+        lane->since = started;
     } else if (limit > 0 && now - lane->since > limit + (is_distant(d, w) ? d->engine->sample : 0)) {
       lane_end(d, w, LOST_TIMEOUT);
       continue;
@@ -980,6 +1048,7 @@ static bool scan(struct dispatch *d, struct event *event, lua_State *L, int job)
     struct lane *lane = &d->lanes[w];
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
+    if (!slot_is_sound(slot) && lane->cause != LOST_DAMAGED) lane_damaged(d, w);
     event->length = slot_take_text(slot, d->text, &event->stream);
     if (event->length > 0) {
       event->kind = EVENT_TEXT;
@@ -1003,7 +1072,8 @@ static bool something(struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
-    if (d->lanes[w].dying == 1 && (d->engine->ops->flags & CAN_KILL)) continue; /* its end is waited for first */
+    if (d->lanes[w].dying == 1 && (d->engine->ops->flags & CAN_KILL) && !is_distant(d, w))
+      continue; /* its end is waited for first */
     if (slot_results(slot) || slot_has_text(slot)) return true;
     if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete && channel_filled(&slot->in) < CHANNEL_BLOCKS)
       return true;

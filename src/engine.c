@@ -39,18 +39,24 @@ int engine_open(struct engine *engine, const struct engine_ops *ops, uint32_t wo
   engine->own = calloc(workers, ops->own_bytes);
   engine->alive = calloc(workers, sizeof *engine->alive);
   engine->has_job = calloc(workers, sizeof *engine->has_job);
-  engine->abandoned = calloc(1, sizeof *engine->abandoned);
-  if (engine->slots && engine->own && engine->alive && engine->has_job && engine->abandoned) {
+  engine->remains = calloc(1, sizeof *engine->remains);
+  int error = ENOMEM;
+  if (engine->slots && engine->own && engine->alive && engine->has_job && engine->remains) {
+    engine->remains->users = 1;
     membarrier_join();
-    int error = ops->open ? ops->open(engine) : hub_open(&engine->hub, NULL);
+    error = ops->open ? ops->open(engine) : hub_open(&engine->hub, NULL);
     if (!error) return 0;
-    free(engine->abandoned);
-    free_tables(engine);
-    return error;
   }
-  free(engine->abandoned);
+  free(engine->remains);
   free_tables(engine);
-  return ENOMEM;
+  return error;
+}
+
+void remains_leave(struct remains *remains)
+{
+  if (__atomic_sub_fetch(&remains->users, 1, __ATOMIC_SEQ_CST) > 0) return;
+  hub_close(&remains->hub);
+  free(remains);
 }
 
 void *engine_own(struct engine *engine, uint32_t w)
@@ -92,9 +98,7 @@ void engine_close(struct engine *engine)
   if (engine->alive) engine_stop(engine, 1.0);
   if (engine->ops->close) engine->ops->close(engine);
   for (uint32_t w = 0; engine->slots && w < engine->workers; w++) slot_unmap(engine->slots[w]);
-  if (engine->abandoned && __atomic_load_n(engine->abandoned, __ATOMIC_SEQ_CST) == 0) {
-    free(engine->abandoned);
-    hub_close(&engine->hub);
-  } /* else abandoned threads may still ring: the little that they touch stays */
+  engine->remains->hub = engine->hub; /* abandoned threads may still ring */
+  remains_leave(engine->remains);
   free_tables(engine);
 }

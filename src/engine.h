@@ -59,6 +59,13 @@ struct given_back {
   double last;
 };
 
+/* What workers that were given up, and have not ended, share with their engine; it may outlive the engine. */
+struct remains {
+  uint32_t abandoned; /* how many there are */
+  uint32_t users;     /* they, and the engine until it is closed: the last frees this */
+  struct hub hub;     /* the engine's, once it is closed */
+};
+
 struct engine {
   const struct engine_ops *ops;
   struct hub hub;
@@ -68,11 +75,11 @@ struct engine {
   bool *alive;         /* a worker stands behind the slot */
   uint32_t *has_job;   /* number of the job that each worker was sent last */
   uint64_t memory;     /* limit for one worker, bytes; 0: none */
-  uint32_t *abandoned; /* how many workers given up have not ended; they share it, so it may outlive the engine */
-  uint32_t jobs;       /* jobs numbered so far */
-  double sample;       /* how often, in seconds, the cells of distant workers are to be looked at */
-  bool news;           /* a worker has ended since this was cleared */
-  bool *distant;       /* the slot only mirrors the worker's own: cells lag behind, what was sent must be asked for; NULL: none */
+  struct remains *remains;
+  uint32_t jobs; /* jobs numbered so far */
+  double sample; /* how often, in seconds, the cells of distant workers are to be looked at */
+  bool news;     /* a worker has ended since this was cleared */
+  bool *distant; /* the slot only mirrors the worker's own: cells lag behind, what was sent must be asked for; NULL: none */
   struct given_back *given_back; /* by worker, where some are distant; else NULL */
   void *context;                 /* the engine's own */
   int owner;                     /* process that opened it: a forked copy must leave it alone */
@@ -93,6 +100,8 @@ void engine_close(struct engine *engine);
 int engine_start(struct engine *engine, uint32_t w, lua_State *L, int job);
 /* Tells all living workers to stop and waits. */
 void engine_stop(struct engine *engine, double seconds);
+/* One of its users has done with it. */
+void remains_leave(struct remains *remains);
 /* An engine's own memory for worker `w`. */
 void *engine_own(struct engine *engine, uint32_t w);
 #endif

@@ -45,6 +45,7 @@ static int process_start(struct engine *engine, uint32_t w, lua_State *L, int jo
 static int process_kill(struct engine *engine, uint32_t w)
 {
   struct process *process = engine_own(engine, w);
+  if (process->pid == 0) return 0; /* it has ended; to kill(2) a 0 is the whole process group */
   return kill(process->pid, SIGKILL) < 0 ? errno : 0;
 }
 
@@ -52,7 +53,7 @@ static bool process_ended(struct engine *engine, uint32_t w, int *status)
 {
   struct process *process = engine_own(engine, w);
   pid_t pid;
-  if (process->pid == 0) return false;
+  if (process->pid == 0) return true; /* as was told before */
   do pid = waitpid(process->pid, status, WNOHANG);
   while (pid < 0 && errno == EINTR);
   if (pid == 0) return false;

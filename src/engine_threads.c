@@ -15,8 +15,8 @@ struct thread {
   pthread_t id;
   struct slot *slot;
   struct bell bell;
-  uint32_t *abandoned; /* the engine's count */
-  uint32_t left;       /* set by the first of: the coordinator that abandons, the thread that ends */
+  struct remains *remains; /* the engine's */
+  uint32_t left;           /* set by the first of: the coordinator that abandons, the thread that ends */
 };
 
 struct threads {
@@ -28,7 +28,8 @@ static void leave_thread(struct thread *thread)
 {
   if (!__atomic_exchange_n(&thread->left, 1, __ATOMIC_SEQ_CST)) return;
   slot_unmap(thread->slot);
-  __atomic_fetch_sub(thread->abandoned, 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_sub(&thread->remains->abandoned, 1, __ATOMIC_SEQ_CST);
+  remains_leave(thread->remains);
   free(thread);
 }
 
@@ -57,7 +58,7 @@ static int threads_start(struct engine *engine, uint32_t w, lua_State *L, int jo
   if (!thread) return ENOMEM;
   thread->slot = engine->slots[w];
   thread->bell = engine->hub.bell;
-  thread->abandoned = engine->abandoned;
+  thread->remains = engine->remains;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the coordinator's */
   int error = pthread_create(&thread->id, NULL, run_thread, thread);
@@ -74,7 +75,8 @@ static void abandon(struct engine *engine, uint32_t w)
 {
   struct threads *own = engine_own(engine, w);
   struct thread *thread = own->thread;
-  __atomic_fetch_add(engine->abandoned, 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_add(&engine->remains->abandoned, 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_add(&engine->remains->users, 1, __ATOMIC_SEQ_CST);
   __atomic_store_n(&thread->slot->abandoned, 1, __ATOMIC_SEQ_CST);
   pthread_detach(thread->id);
   slot_wake(thread->slot);

@@ -93,43 +93,55 @@ static int host_engine_open(lua_State *L)
   return 1;
 }
 
-/* Where a job's codec message begins in its block: behind the header, one word and the length. */
-enum { JOB_OFFSET = BLOCK_HEAD + 16, KEEP_JOB_BYTES = 1 << 20 };
+/* A job's message has two words: what the worker needs before it decodes the job, and the job. The first's value begins here. */
+enum { BEFORE_OFFSET = BLOCK_HEAD + 16, KEEP_JOB_BYTES = 1 << 20 };
 
-/* Fills in all of the block around the codec message that `job` holds. Returns 0 or an errno. */
-static int wrap_job(struct buffer *job, uint32_t number)
+/* Fills in word `k` of the message, whose value begins at byte `at` and has `length` bytes. */
+static void set_word(struct buffer *job, int k, uint64_t at, uint64_t length)
 {
-  uint64_t length = job->length - JOB_OFFSET, size = JOB_OFFSET - 8 + value_bytes(length);
-  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)((JOB_OFFSET - 8) / 8);
+  struct block *message = (struct block *)(void *)job->bytes;
+  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(at / 8);
+  memcpy(&message->word[k], &word, 8);
+  memcpy(job->bytes + at, &length, 8);
+}
+
+/* Fills in all of the block around the codec message that `job` holds from byte `at` + 8 on. Returns 0 or an errno. */
+static int wrap_job(struct buffer *job, const char *before, size_t before_length, uint64_t at, uint32_t number)
+{
+  uint64_t length = job->length - at - 8, size = at + value_bytes(length);
   if (buffer_reserve(job, size - job->length)) return ENOMEM;
   memset(job->bytes + job->length, 0, size - job->length);
   job->length = size;
   struct block *message = (struct block *)(void *)job->bytes;
-  memset(message, 0, BLOCK_HEAD);
+  memset(message, 0, at);
   message->kind = BLOCK_JOB;
   message->chunk = message->job = number;
   message->size = size;
-  message->floor = JOB_OFFSET - 8;
-  message->count = 1;
-  memcpy(&message->word[0], &word, 8);
-  memcpy(job->bytes + JOB_OFFSET - 8, &length, 8);
+  message->floor = BEFORE_OFFSET;
+  message->count = 2;
+  set_word(job, 0, BEFORE_OFFSET, before_length);
+  memcpy(job->bytes + BEFORE_OFFSET + 8, before, before_length);
+  set_word(job, 1, at, length);
   return 0;
 }
 
-/* Makes the message of the job at `index`; one of the same bytes as the last keeps its number, so that warm workers go on with what
- * they have compiled. Returns 0 or an errno; -1: it can't cross, a message is on the stack. */
-static int set_job(lua_State *L, struct host_engine *engine, int index)
+/* Makes the message of the job at `index`, and of the string at `first` with what the worker needs before it decodes the job; one
+ * of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled. Returns 0 or an errno;
+ * -1: it can't cross, a message is on the stack. */
+static int set_job(lua_State *L, struct host_engine *engine, int index, int first)
 {
   struct buffer *job = &engine->job, *fresh = &engine->fresh;
+  size_t before_length;
+  const char *before = luaL_checklstring(L, first, &before_length);
+  uint64_t at = BEFORE_OFFSET + value_bytes(before_length);
   fresh->length = 0;
-  if (buffer_reserve(fresh, JOB_OFFSET)) return ENOMEM;
-  fresh->length = JOB_OFFSET;
+  if (buffer_reserve(fresh, at + 8)) return ENOMEM;
+  fresh->length = at + 8;
   if (codec_encode(L, index, 1, "", 0, fresh)) return -1;
-  size_t length = fresh->length - JOB_OFFSET;
-  int error = wrap_job(fresh, engine->engine.jobs + 1);
+  int error = wrap_job(fresh, before, before_length, at, engine->engine.jobs + 1);
   if (error) return error;
-  bool is_same =
-      engine->sent && job->length == fresh->length && memcmp(job->bytes + JOB_OFFSET, fresh->bytes + JOB_OFFSET, length) == 0;
+  bool is_same = engine->sent && job->length == fresh->length &&
+                 memcmp(job->bytes + BLOCK_HEAD, fresh->bytes + BLOCK_HEAD, job->length - BLOCK_HEAD) == 0;
   if (!is_same) {
     struct buffer last = *job;
     *job = *fresh;
@@ -239,8 +251,8 @@ static int run_cancel(lua_State *L)
   return 0;
 }
 
-/* run(engine, job, total, chunk, timeout, workers, brief) -> run, pointer to its events; or nil and a message: something of the job's
- * table can't cross. */
+/* run(engine, job, total, chunk, timeout, workers, brief, before) -> run, pointer to its events; or nil and a message: something of
+ * the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -259,7 +271,7 @@ static int host_run_open(lua_State *L)
   options.workers = (uint32_t)luaL_checknumber(L, 6);
   options.brief = lua_toboolean(L, 7);
   if (!(engine->engine.ops->flags & INHERITS)) {
-    int error = set_job(L, engine, 2);
+    int error = set_job(L, engine, 2, 8);
     if (error < 0) {
       lua_pushnil(L);
       lua_insert(L, -2);

@@ -439,12 +439,23 @@ static int run_command(lua_State *L, const struct command *command)
   return status;
 }
 
-/* package.loaded["parlua.command"]: the values of parlua's own options on the command line, by name; none yet. */
-static void set_command_table(lua_State *L)
+/* prompt(variables): repl_run for the debugger (debugger.lua). */
+static int run_prompt(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  repl_run(L, 1);
+  return 0;
+}
+
+/* What modules get from here. package.loaded["parlua.command"]: the values of parlua's own options on the command line, by name;
+   none yet. package.loaded["parlua.prompt"]: a function. */
+static void set_modules(lua_State *L)
 {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_newtable(L);
   lua_setfield(L, -2, "parlua.command");
+  lua_pushcfunction(L, run_prompt);
+  lua_setfield(L, -2, "parlua.prompt");
   lua_pop(L, 1);
 }
 
@@ -467,7 +478,7 @@ static int run_protected(lua_State *L)
   struct command *command = lua_touserdata(L, 1);
   lua_settop(L, 0);
   command->actions = lua_newuserdata(L, sizeof *command->actions * (size_t)(command->argc + 1));
-  set_command_table(L);
+  set_modules(L);
   if (!read_command(L, command)) {
     command->status = EXIT_WRONG;
     return 0;

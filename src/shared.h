@@ -33,7 +33,7 @@ enum {
 
 enum block_kind {
   BLOCK_CHUNK = 1, /* tasks first..last to run; with `width`, their arguments */
-  BLOCK_JOB,       /* one codec message: what to run */
+  BLOCK_JOB,       /* two codec messages: what is needed to decode the second; what to run */
   BLOCK_PIECE,     /* part of a larger block */
   BLOCK_STOP,      /* the worker ends */
   BLOCK_ELSEWHERE, /* stands for a message that lies in a file of another process */
@@ -104,7 +104,7 @@ enum event_kind {
   EVENT_TROUBLE   /* `status`: errno; no worker can be started */
 };
 
-enum lost_cause { LOST_CRASH = 1, LOST_TIMEOUT, LOST_CANCELLED, LOST_MEMORY };
+enum lost_cause { LOST_CRASH = 1, LOST_TIMEOUT, LOST_CANCELLED, LOST_MEMORY, LOST_DAMAGED };
 
 struct event {
   double first;

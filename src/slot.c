@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -132,7 +133,7 @@ bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, u
   struct channel *channel = &slot->in;
   while (*sent < message->size) {
     uint32_t tail = channel->tail;
-    if (channel_filled(channel) == CHANNEL_BLOCKS) return false;
+    if (channel_filled(channel) >= CHANNEL_BLOCKS) return false;
     struct block *to = slot_in_block(slot, tail);
     if (message->size <= BLOCK_BYTES) {
       copy_block(to, message);
@@ -167,7 +168,7 @@ double slot_current(const struct slot *slot)
 {
   double current;
   __atomic_load((const double *)&slot->current, &current, __ATOMIC_ACQUIRE);
-  return current;
+  return current == floor(current) ? current : 0; /* no task has such a number: the cell was written by mistake */
 }
 
 double slot_started(const struct slot *slot)
@@ -198,7 +199,8 @@ double slot_cut(struct slot *slot, uint32_t place, double first, double last, do
 
 struct block *slot_results(struct slot *slot)
 {
-  return channel_filled(&slot->out) ? slot_out_block(slot, slot->out.head) : NULL;
+  uint32_t filled = channel_filled(&slot->out);
+  return filled > 0 && filled <= CHANNEL_BLOCKS ? slot_out_block(slot, slot->out.head) : NULL; /* see slot_is_sound */
 }
 
 /* Coordinator: wakes the worker if it sleeps until there is room, not if it has nothing to do. */
@@ -231,12 +233,29 @@ size_t slot_take_text(struct slot *slot, char *into, int *stream)
   char *ring = slot_text(slot);
   if (tail == head) return 0;
   for (size_t i = 0; i < 4; i++) ((char *)&mark)[i] = ring[(head + i) % TEXT_BYTES];
-  size_t length = mark >> 1;
+  size_t length = mark >> 1, there = tail - head;
+  if (there > TEXT_BYTES) return 0;                                          /* see slot_is_sound */
+  if (length + 4 > there || length == 0) length = there > 4 ? there - 4 : 0; /* no such record was written: all that is there */
   *stream = (mark & 1) ? 2 : 1;
   for (size_t i = 0; i < length; i++) into[i] = ring[(head + 4 + i) % TEXT_BYTES];
   __atomic_store_n(&slot->text_head, head + 4 + (uint32_t)length, __ATOMIC_SEQ_CST);
   wake_blocked(slot);
   return length;
+}
+
+bool slot_is_sound(const struct slot *slot)
+{
+  return channel_filled(&slot->in) <= CHANNEL_BLOCKS && channel_filled(&slot->out) <= CHANNEL_BLOCKS &&
+         __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST) - slot->text_head <= TEXT_BYTES;
+}
+
+bool block_is_sound(const struct block *block)
+{
+  uint64_t count = block->count;
+  if (block->kind == BLOCK_PIECE) return count <= PIECE_BYTES;
+  if (block->kind != BLOCK_DENSE && block->kind != BLOCK_SPARSE) return false;
+  uint64_t words = BLOCK_HEAD + count * (block->kind == BLOCK_SPARSE ? 16 : 8);
+  return block->size == BLOCK_BYTES && words <= block->floor && block->floor <= block->size && block->floor % 8 == 0;
 }
 
 bool membarrier_join(void)

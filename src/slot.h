@@ -68,6 +68,12 @@ bool slot_has_text(const struct slot *slot);
 /* Coordinator: next piece of printed text, in whole records; returns its length or 0. Copies to `into` (TEXT_BYTES large). */
 size_t slot_take_text(struct slot *slot, char *into, int *stream);
 
+/* A worker may have written where it should not: into what it shares. These tell whether what is read next lies within the slot; a
+ * worker that goes on writing at random can still deceive. Counters of the channels and of the text: */
+bool slot_is_sound(const struct slot *slot);
+/* The words (or the piece) and the values of a closed block of results. */
+bool block_is_sound(const struct block *block);
+
 /* Makes every running thread of every process that called membarrier_join pass a memory barrier (it interrupts them). Returns false
  * where the kernel has none: then running chunks must not be cut. */
 bool membarrier_all(void);

@@ -103,7 +103,7 @@ lua_State *state_new(void)
 
 void state_collect_later(lua_State *L)
 {
-  int pause = lua_gc(L, LUA_GCSETPAUSE, 400);
+  int pause = lua_gc(L, LUA_GCSETPAUSE, 800);
   lua_gc(L, LUA_GCRESTART, -1); /* sets the size at which the next collection begins, by the pause */
   lua_gc(L, LUA_GCSETPAUSE, pause);
 }

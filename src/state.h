@@ -22,7 +22,7 @@ extern const char embedded_shared_h[]; /* the text of shared.h for ffi.cdef: wit
    NULL when there is no memory. The caller closes it with state_close. */
 lua_State *state_new(void);
 
-/* Collects garbage again after lua_gc(L, LUA_GCSTOP, 0), but not before the heap is four times as large: what has been loaded
+/* Collects garbage again after lua_gc(L, LUA_GCSTOP, 0), but not before the heap is eight times as large: what has been loaded
    into a small state is no garbage. */
 void state_collect_later(lua_State *L);
 

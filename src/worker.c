@@ -368,11 +368,15 @@ static int flush_value(lua_State *L)
 int worker_value(lua_State *L)
 {
   const void *cell = lua_topointer(L, 1);
-  const char *block;
-  uint64_t length, offset = (uint64_t)(uint32_t)lua_tonumber(L, 2) * 8;
+  const struct block *block;
+  int64_t offset = (int64_t)lua_tonumber(L, 2) * 8;
+  uint64_t length;
   memcpy(&block, cell, sizeof block);
-  memcpy(&length, block + offset, 8);
-  int n = codec_decode(L, block + offset + 8, length, 0);
+  uint64_t size = block->size, at = (uint64_t)offset;
+  if (offset < BLOCK_HEAD || at + 8 > size) return luaL_error(L, "cannot decode: a value lies outside of its message");
+  memcpy(&length, (const char *)block + at, 8);
+  if (length > size - at - 8) return luaL_error(L, "cannot decode: a value lies outside of its message");
+  int n = codec_decode(L, (const char *)block + at + 8, length, 0);
   return n < 0 ? lua_error(L) : n;
 }
 

@@ -18,6 +18,8 @@ local decode = host.value
 M.pointer = ffi.typeof("struct block *")
 M.halves = ffi.typeof("int32_t *")
 
+local function outside() error("cannot decode: a value lies outside of its message", 0) end
+
 --- The value of word `k`, which is no number (its upper half is `tag`).
 ---@param block ffi.cdata* struct block *
 ---@param half ffi.cdata* int32_t *, the halves of its words
@@ -27,8 +29,12 @@ local function special(block, half, k, tag)
   if tag == FALSE then return false end
   local place = half[2 * k]
   if tag == STRING then
-    local p = cast(bytes, block) + 8 * place
-    return ffi_string(p + 8, tonumber(cast(u64, p)[0]))
+    local at, size = 8 * place, tonumber(block.size)
+    if at < HEAD or at + 8 > size then outside() end
+    local p = cast(bytes, block) + at
+    local length = tonumber(cast(u64, p)[0])
+    if length > size - at - 8 then outside() end
+    return ffi_string(p + 8, length)
   end
   return decode(block, place)
 end

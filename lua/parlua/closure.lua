@@ -16,6 +16,7 @@
 
 local bit = require "bit"
 local util = require "jit.util"
+local new_table = require "table.new"
 
 -- Nothing here runs often enough to be worth compiling, and where memory runs out (a worker at its
 -- limit) LuaJIT's trace compiler was seen to retry for ever.
@@ -127,7 +128,7 @@ local nameable = { ["function"] = true, userdata = true }
 ---@param globals table
 ---@param is_c_function fun(f: function): boolean
 function closure.names(globals, is_c_function)
-  local list, seen = {}, {}
+  local list, seen = new_table(1400, 0), new_table(0, 400) -- some 300 names: tables that grow to that cost half of all this
   local function is_library_function(value)
     return is_c_function(value) or is_builtin(value)
   end

@@ -91,6 +91,10 @@ function M.is_cut(value) return value == Cut end
 --- A record without its mark.
 function M.plain(record) return setmetatable(record, nil) end
 
+--- Called with each record that `capture` makes, and the level of the function that raised, while the stack of the error still stands.
+---@type fun(record: table, level: integer)?
+M.observer = nil
+
 --- Message handler: makes the record of a raised value while the stack of the error still stands.
 function M.capture(value)
   if getmetatable(value) == Record then return value end
@@ -98,6 +102,7 @@ function M.capture(value)
   if value ~= nil then record.value = value end
   local ok, traceback = pcall(debug.traceback, "", 2)
   if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end
+  if M.observer then M.observer(record, 2) end
   return setmetatable(record, Record)
 end
 

@@ -67,7 +67,7 @@ local specs = {
     command_only = true,
     long = "--format", metavar = "NAME", help = "for a job's results: jsonl, json, text or none" },
   { name = "debug", type = "boolean", command_only = true,
-    flags = { { "--debug", "true" } }, help = "show the traceback of each failure" },
+    flags = { { "--debug", "true" } }, help = "stop at a failing task, serially; show tracebacks" },
   -- for calls only
   { name = "init", type = "function", takes = "a function" },
   { name = "as", type = "choice", values = { "table", "array" }, default = "table" },
@@ -341,6 +341,10 @@ function options.resolve(call_options, job_options)
     for name, value in pairs(given) do resolved[name] = value end
   end
   if call_options then merge(resolved, call_options, true) end
+  if resolved.debug and (given.engine or "serial") == "serial" then -- it stops where a task fails, and waits there for a person
+    resolved.engine, resolved.on_error, resolved.retries, resolved.timeout, resolved.memory = "serial", "halt", 0, nil, nil
+    resolved.progress = resolved.progress or "none"
+  end
   if resolved.resume and not resolved.journal then
     error("the option resume goes on from a journal: name its file with the option journal (--journal FILE)", 0)
   end

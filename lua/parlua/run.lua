@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
+local codec = require "parlua.codec"
 local block = require "parlua.block"
 local failure = require "parlua.failure"
 local options_module = require "parlua.options"
@@ -142,22 +143,37 @@ Run.__index = Run
 
 local hostname
 
+local paths, cpaths, encoded_paths
+
+--- What a worker needs before it decodes a job: where modules are found. The same bytes until that changes.
+local function encode_paths()
+  if paths ~= package.path or cpaths ~= package.cpath then
+    paths, cpaths = package.path, package.cpath
+    local bytes, message = codec.encode_as("", { path = paths, cpath = cpaths })
+    if not bytes then error(message, 0) end
+    encoded_paths = bytes
+  end
+  return encoded_paths
+end
+
 --- Opens the engine's side.
 local function open_driver(run, job)
   local options, name = run.options, run.engine_name
   local total = run.puller and -1 or run.fold and run.fold:blocks(run.source.n) or run.source.n
   if name == "serial" then
-    return serial.open(job, { total = total, chunk = options.chunk or 0, halt = options.on_error == "halt" })
+    local halts = options.on_error == "halt" and function(kind, attempt) return not run:may_retry(kind, attempt) end
+    return serial.open(job, { total = total, chunk = options.chunk or 0, halts = halts })
   end
   local workers = run.workers
+  local before
   if not can(name, INHERITS) then
-    job.path, job.cpath = package.path, package.cpath
+    before = encode_paths()
   end
   if not run.engine then
     run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
-  local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief)
+  local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief, before)
   if driver then return driver, events end
   if run.owns_engine then give_engine(run.engine, name, run.engine_key, run.engines) end
   error(events, 0) -- a message
@@ -236,6 +252,9 @@ function M.open(f, arguments, call_options, keep, given)
   if run.puller then
     run.writer = not run.puller.text and run.driver.writer and run.driver:writer()
       or writer_module.open(run.driver)
+  end
+  if options.debug and engine == "serial" and report.is_terminal(0) and report.is_terminal(2) then
+    require("parlua.debugger").install()
   end
   local kind = options.progress
   if kind and kind ~= "bar" and kind ~= "none" then run:open_report(kind) end
@@ -391,6 +410,7 @@ end
 local causes = {
   [C.LOST_TIMEOUT] = function(run) return "timeout", ("the task took more than %g s"):format(run.options.timeout) end,
   [C.LOST_CANCELLED] = function() return "cancelled", "the run was cancelled" end,
+  [C.LOST_DAMAGED] = function() return "crash", "the worker has overwritten memory that it shares with the coordinator" end,
   [C.LOST_MEMORY] = function() return "memory", "not enough memory" end,
   [C.LOST_CRASH] = function(_, status) return "crash", failure.status_text(status) end,
 }

@@ -59,7 +59,7 @@ local function local_outlet(run)
     local now = host.now()
     record.seconds = now - run.lap
     run.lap = now
-    if run.halt then run.limit[0] = -1 end
+    if run.halts and run.halts(record.kind, run.attempt) then run.limit[0] = -1 end
     return outlet.put(k, i, FAILURE, record)
   end
 
@@ -72,11 +72,12 @@ function Run:special(out, half, k, tag)
   return block.special(out, half, k, tag)
 end
 
---- Opens a serial run. `options`: total (negative: tasks are supplied), chunk (0: measured), halt (stop at the first failure).
+--- Opens a serial run. `options`: total (negative: tasks are supplied), chunk (0: measured), halts (a function: does a failure of such a
+--- kind, at such a try, halt the run?).
 function Run.open(job, options)
   local slot = ffi.new("struct slot")
   local run = setmetatable({
-    slot = slot, limit = slot.limit, options = options, halt = options.halt, total = options.total, next_task = 1,
+    slot = slot, limit = slot.limit, options = options, halts = options.halts, total = options.total, next_task = 1,
     size = options.chunk > 0 and options.chunk or 1, ceiling = math.huge, ready = {}, free = {}, values = {}, again = {},
     events = ffi.new("struct event"), last_tick = host.now(), staged = nil,
   }, Run)

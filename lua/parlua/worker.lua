@@ -371,7 +371,6 @@ end
 
 --- Runs a job's `init`, once; raises what it raises with its traceback.
 function M.prepare(job)
-  if job.path then package.path, package.cpath = job.path, job.cpath end
   if job.init then
     local ok, message = xpcall(job.init, failure.capture)
     if not ok then
@@ -384,6 +383,14 @@ end
 --- A worker of threads has no process to end.
 local function refuse_exit()
   error("os.exit: a task of the threads engine cannot end the program (engine = \"process\" can contain it)", 2)
+end
+
+--- The job in a message, behind what is needed to decode it (src/host.c).
+local function read_job(message)
+  local half = cast(block.halves, message.word)
+  local before = block.get(message, message.word, half, 0)
+  package.path, package.cpath = before.path, before.cpath
+  return block.get(message, message.word, half, 1)
 end
 
 --- Receives jobs and chunks until told to stop. `worker` comes from src/worker.c (its `owns_process`: it is no thread); `inherited` is the
@@ -410,7 +417,7 @@ function M.main(worker, inherited)
     local message = C.worker_receive(handle)
     if message.kind == C.BLOCK_STOP then return end
     if message.kind == C.BLOCK_JOB then
-      local ok, job = pcall(block.get, message, message.word, cast(block.halves, message.word), 0)
+      local ok, job = pcall(read_job, message)
       if ok then load(job) else runner, trouble = nil, job end
     elseif runner then
       runner(message, C.worker_limit(handle))

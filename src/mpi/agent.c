@@ -25,8 +25,9 @@ static const double large_open_seconds = 0.5; /* unfinished blocks beyond SMALL_
 struct seat {
   struct slot *slot;
   int file;
-  uint32_t life;
+  uint32_t life, id;
   bool alive, ended;
+  bool damaged; /* the worker wrote where it should not: nothing more of it is forwarded */
   int status;
   uint32_t arrived;             /* blocks for the in channel; those behind its tail wait for a shared message */
   double limit[CHANNEL_BLOCKS]; /* of such a block, by place */
@@ -96,7 +97,7 @@ static void start_worker(struct agent *agent, const struct note *note)
     if (!seat->slot) error = errno;
   }
   if (!error) {
-    struct seat fresh = {.slot = seat->slot, .file = seat->file, .life = note->life, .alive = true};
+    struct seat fresh = {.slot = seat->slot, .file = seat->file, .life = note->life, .id = note->id, .alive = true};
     *seat = fresh;
     slot_reset(seat->slot);
     seat->slot->id = note->id;
@@ -234,6 +235,16 @@ static void obey(struct agent *agent)
   }
 }
 
+/* The worker has overwritten what it shares with this agent, which can't go by it any more. */
+static void note_damage(struct agent *agent, struct seat *seat)
+{
+  if (seat->damaged) return;
+  seat->damaged = true;
+  fprintf(stderr, "parlua: rank %d: worker %u has overwritten memory that it shares: it is ended\n", agent->transport->rank,
+          seat->id);
+  if (!seat->ended) nursery_kill(agent->nursery, (uint32_t)(seat - agent->seats), seat->life);
+}
+
 /* Sends what the worker has printed, as far as rank 0 has room. */
 static void forward_text(struct agent *agent, struct seat *seat)
 {
@@ -254,9 +265,15 @@ static bool forward_results(struct agent *agent, struct seat *seat)
 {
   struct slot *slot = seat->slot;
   for (;;) {
+    if (!slot_is_sound(slot)) note_damage(agent, seat);
+    if (seat->damaged) return true;
     struct block *block = slot_results(slot);
     forward_text(agent, seat);
     if (!block) return !slot_has_text(slot);
+    if (!block_is_sound(block)) {
+      note_damage(agent, seat);
+      return true;
+    }
     if (slot_has_text(slot) || seat->out_sent - seat->out_room >= CHANNEL_BLOCKS) return false;
     struct note note = cells(agent, seat, NOTE_RESULTS);
     tell(seat, &note);
@@ -272,13 +289,13 @@ static bool forward_open(struct agent *agent, struct seat *seat, size_t most)
   struct slot *slot = seat->slot;
   struct block *block = slot_open_results(slot);
   struct note note = cells(agent, seat, NOTE_OPEN);
-  if (!block || slot_results(slot) || seat->out_sent - seat->out_room >= CHANNEL_BLOCKS) return false;
+  if (seat->damaged || !block || slot_results(slot) || seat->out_sent - seat->out_room >= CHANNEL_BLOCKS) return false;
   bool is_sparse = block->kind == BLOCK_SPARSE;
   double tasks = note.current - block->first;
   if (tasks < 1 || tasks > BLOCK_BYTES) return false;
   uint32_t count = is_sparse ? __atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : (uint32_t)tasks;
   size_t head, bytes = transport_block_bytes(block, count, &head);
-  if (bytes > most || head > block->floor) return false;
+  if (bytes > most || block->size != BLOCK_BYTES || block->floor > BLOCK_BYTES || head > block->floor) return false;
   transport_send_block(agent->transport, 0, &note, block, count);
   tell(seat, &note);
   seat->open_told = note.current;

@@ -306,7 +306,7 @@ static bool is_awaited(const struct engine *engine, uint32_t id)
 {
   for (uint32_t w = 0; w < engine->workers; w++) {
     struct slot *slot = engine->slots[w];
-    if (!engine->alive[w] || !slot) continue;
+    if (!engine->alive[w] || !slot || !slot_is_sound(slot)) continue;
     uint32_t head = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
     for (uint32_t place = head; place != slot->in.tail; place++) {
       const struct block *block = slot_in_block(slot, place);

@@ -109,10 +109,17 @@ void transport_send_block(struct transport *t, int rank, const struct note *note
 
 void transport_unpack(const struct transport *t, struct block *to)
 {
-  struct block header;
-  size_t head, values;
-  memcpy(&header, t->bytes, BLOCK_HEAD);
-  block_parts(&header, header.count, &head, &values);
+  struct block header = {0};
+  size_t head = SIZE_MAX, values = 0;
+  if (t->length >= BLOCK_HEAD) {
+    memcpy(&header, t->bytes, BLOCK_HEAD);
+    block_parts(&header, header.count, &head, &values);
+  }
+  if (head > BLOCK_BYTES || head + values != t->length || (values && (header.size > BLOCK_BYTES || header.floor < head))) {
+    fprintf(stderr, "parlua: a damaged message of %zu bytes from rank %d: the ranks do not run the same version\n", t->length,
+            t->from);
+    MPI_Abort(t->comm, 1);
+  }
   memcpy(to, t->bytes, head);
   if (values) memcpy((char *)to + header.floor, t->bytes + head, values);
 }

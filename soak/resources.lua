@@ -1,0 +1,140 @@
+--- What a program holds: memory, descriptors, threads, children, shared memory; of this process and, under MPI, of those of the other ranks.
+local ffi = require "ffi"
+local host = require "parlua.host"
+
+local M = {}
+
+pcall(ffi.cdef, [[
+int malloc_trim(size_t pad);
+int getppid(void);
+struct __dirstream;
+struct __dirstream *opendir(const char *name);
+int closedir(struct __dirstream *directory);
+struct soak_entry { uint64_t inode; int64_t offset; uint16_t length; uint8_t type; char name[256]; };
+struct soak_entry *readdir(struct __dirstream *directory);
+]])
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a") or ""
+  if file then file:close() end
+  return text
+end
+
+--- Names in a directory, but . and ..
+local function names(path)
+  local list, directory = {}, ffi.C.opendir(path)
+  if directory == nil then return list end
+  while true do
+    local entry = ffi.C.readdir(directory)
+    if entry == nil then break end
+    local name = ffi.string(entry.name)
+    if name ~= "." and name ~= ".." then list[#list + 1] = name end
+  end
+  ffi.C.closedir(directory)
+  return list
+end
+
+local function children(pid)
+  local list = {}
+  for _, thread in ipairs(names(("/proc/%d/task"):format(pid))) do
+    for child in read(("/proc/%d/task/%s/children"):format(pid, thread)):gmatch("%d+") do list[#list + 1] = tonumber(child) end
+  end
+  return list
+end
+
+local function count_shared(pid)
+  local count = 0
+  for line in read(("/proc/%d/maps"):format(pid)):gmatch("[^\n]+") do
+    if line:find("/dev/zero", 1, true) or line:find("/memfd:", 1, true) then count = count + 1 end
+  end
+  return count
+end
+
+local function descriptors(pid) return #names(("/proc/%d/fd"):format(pid)) end
+
+local PAGE_KB = 4
+
+local function resident_kb(pid) return (tonumber(read(("/proc/%d/statm"):format(pid)):match("^%d+ (%d+)")) or 0) * PAGE_KB end
+
+--- Processes of the other ranks: those beside this one that run the same program.
+local function other_ranks()
+  local list, own = {}, host.pid()
+  for _, pid in ipairs(children(ffi.C.getppid())) do
+    if pid ~= own and read(("/proc/%d/comm"):format(pid)) == read("/proc/self/comm") then list[#list + 1] = pid end
+  end
+  return list
+end
+
+local ranks = host.ranks() and other_ranks() or {}
+
+--- What is held now, after collecting garbage, by name. Those in M.trends go up and down; the others must come back.
+function M.take()
+  collectgarbage()
+  collectgarbage()
+  local own = host.pid()
+  local held = { ["descriptors"] = descriptors(own), ["threads"] = #names("/proc/self/task"), ["shared mappings"] = count_shared(own),
+                 ["files in /dev/shm"] = 0 }
+  for _, name in ipairs(names("/dev/shm")) do -- others have files there too
+    if name:find("parlua", 1, true) then held["files in /dev/shm"] = held["files in /dev/shm"] + 1 end
+  end
+  local below = children(own)
+  held["child processes"] = #below
+  if host.ranks() then -- the helper's: workers, which are kept
+    held["child processes"] = 0
+    for _, child in ipairs(below) do held["child processes"] = held["child processes"] + 1 + #children(child) end
+  end
+  for k, pid in ipairs(ranks) do
+    held["descriptors of rank " .. k] = descriptors(pid)
+    held["threads of rank " .. k] = #names(("/proc/%d/task"):format(pid))
+    held["shared mappings of rank " .. k] = count_shared(pid)
+    local workers = 0
+    for _, child in ipairs(children(pid)) do workers = workers + 1 + #children(child) end
+    held["child processes of rank " .. k] = workers
+  end
+  return held
+end
+
+--- The first thing of which more is held than before, in words; nil: there is none.
+function M.more(before, now)
+  for name, count in pairs(now) do
+    if count > before[name] then return ("%s: %d, before %d"):format(name, count, before[name]) end
+  end
+end
+
+--- Memory in KB, by name.
+function M.memory()
+  ffi.C.malloc_trim(0)
+  local held = { ["memory of Lua"] = collectgarbage("count"), ["resident memory"] = resident_kb(host.pid()) }
+  for k, pid in ipairs(ranks) do held["resident memory of rank " .. k] = resident_kb(pid) end
+  return held
+end
+
+--- Does a series of readings grow without end? Its first quarter is warming up; the rest is cut into WINDOWS, of which the least reading
+--- counts, since what a large round leaves for a while is no leak. Growth: the windows rise nearly all, and by more than `slack`
+--- KB and a twentieth in all.
+local WINDOWS = 8
+local slack = { ["memory of Lua"] = 512 }
+local OTHER_SLACK = 6144
+
+--- In words, or nil. `readings` by name.
+function M.growth(series)
+  for name, readings in pairs(series) do
+    local first = math.floor(#readings / 4) + 1
+    local size = math.floor((#readings - first + 1) / WINDOWS)
+    if size >= 10 then
+      local least, rises = {}, 0
+      for w = 1, WINDOWS do
+        least[w] = math.huge
+        for k = first + (w - 1) * size, first + w * size - 1 do least[w] = math.min(least[w], readings[k]) end
+        if w > 1 and least[w] > least[w - 1] then rises = rises + 1 end
+      end
+      local grown = least[WINDOWS] - least[1]
+      if rises >= WINDOWS - 2 and grown > (slack[name] or OTHER_SLACK) and grown > least[1] / 20 then
+        return ("%s grows from round to round: %s KB"):format(name, table.concat(least, ", "))
+      end
+    end
+  end
+end
+
+return M
