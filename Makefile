@@ -6,8 +6,11 @@
 #   make test-mpich the mpi engine against MPICH, beside the Open MPI that is the default
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
+#   make valgrind   memcheck over each engine, some minutes
+#   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time
 #   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
 #   make soak       SOAK_SECONDS=600: calls of all kinds whose tasks crash, hang, raise; nothing lost, nothing left behind
+#   make cluster-test  the mpi engine on three hosts, under Open MPI and under Slurm (as root)
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean
@@ -37,11 +40,11 @@ ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 SOURCES := $(filter-out src/embed.c,$(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
-LUA_DIRECTORIES := $(wildcard lua spec examples bench fuzz soak)
+LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz soak)
 C_SOURCES := $(wildcard src/*.[ch] src/mpi/*.[ch] fuzz/*.c)
 
-.PHONY: all binary mpi demo test test-mpich lint sanitize fuzz soak bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-mpich deps-lint deps-fuzz deps-bench FORCE
+.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz soak kill-test bench install uninstall clean
+.PHONY: lint-lua lint-format lint-c format deps deps-test deps-mpich deps-cluster deps-valgrind deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -100,6 +103,16 @@ test-mpich: deps-test deps-mpich
 	@mkdir -p build/mpich/bin && ln -sf "$$(command -v mpiexec.mpich)" build/mpich/bin/mpiexec
 	PATH="$(CURDIR)/build/mpich/bin:$$PATH" SPEC_MPI=mpich $(BUSTED) --lua=build/mpich/parlua spec/mpi_spec.lua
 
+# Kills the coordinator at so many random moments and resumes each time; SEED repeats a run.
+KILLS ?= 200
+SEED ?=
+
+kill-test: deps-test all
+	./parlua spec/journal_kills.lua $(KILLS) $(SEED)
+
+cluster-test: deps-cluster all
+	spec-cluster/run
+
 bench: deps-bench all
 	./parlua bench/run.lua
 
@@ -151,6 +164,19 @@ sanitize: deps-test
 	  $(BUSTED) --lua=build/tsan/parlua $(THREADS_SPECS)
 	@cat build/tsan/report.* 2> /dev/null | grep "SUMMARY: ThreadSanitizer" | sort | uniq -c; \
 	! cat build/tsan/report.* 2> /dev/null | grep -q "SUMMARY: ThreadSanitizer: .* src/"
+
+# Memcheck over each engine's C code, LuaJIT's compiler being on. A worker that is a process writes to a log of its own, and an empty one
+# says that nothing was found. (valgrind's lines about system calls that it does not know begin otherwise: those are done without.)
+valgrind: deps-valgrind all
+	@rm -rf build/valgrind; mkdir -p build/valgrind
+	@for engine in serial threads process; do \
+	  echo "valgrind: $$engine"; \
+	  timeout -k 10 600 valgrind -q --error-exitcode=99 --leak-check=no --log-file=build/valgrind/$$engine.%p.log \
+	    ./parlua --engine $$engine -n 2 spec/memcheck.lua > build/valgrind/$$engine.out || \
+	    { tail -n 3 build/valgrind/$$engine.out; cat build/valgrind/$$engine.*.log; exit 1; }; \
+	done
+	@! grep -h "^==" build/valgrind/*.log
+	@echo "valgrind: nothing found"
 
 # Fuzz targets, each in fuzz/NAME.c and linked with all of parlua but its main. Findings stay in build/fuzz.
 FUZZ_TARGETS = codec slot
@@ -210,6 +236,7 @@ deps:
 	need libluajit-5.1-dev pkg-config --exists luajit; \
 	need lua-cjson-dev library liblua5.1-cjson.a; \
 	need libedit2 library libedit.so.2; \
+	need libsqlite3-0 library libsqlite3.so.0; \
 	$(DEPS_INSTALL)
 
 deps-test: deps
@@ -217,6 +244,20 @@ deps-test: deps
 	need lua-busted command -v $(BUSTED); \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
+	need sqlite3 command -v sqlite3; \
+	$(DEPS_INSTALL)
+
+deps-valgrind: deps-test
+	@$(DEPS_FUNCTIONS) \
+	need valgrind command -v valgrind; \
+	$(DEPS_INSTALL)
+
+deps-cluster: deps-test
+	@$(DEPS_FUNCTIONS) \
+	need iproute2 command -v ip; \
+	need util-linux command -v nsenter; \
+	need slurm-wlm command -v slurmctld; \
+	need munge command -v munged; \
 	$(DEPS_INSTALL)
 
 deps-mpich:
@@ -245,6 +286,9 @@ deps-bench: deps
 	need python3 test -x /usr/bin/python3; \
 	need python3-joblib /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
 	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \
+	need openmpi-bin command -v mpirun; \
+	need libopenmpi-dev command -v $(MPICC); \
+	need python3-mpi4py /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("mpi4py"))'; \
 	need parallel command -v parallel; \
 	need mawk command -v mawk; \
 	need time test -x /usr/bin/time; \

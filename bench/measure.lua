@@ -153,7 +153,9 @@ function M.shell(command)
 end
 
 --- The run function of a side that is another program: it prints the seconds that it measured, and the check.
-local function command(words)
+---@param words any[]
+---@return fun(): number, string?
+function M.command(words)
   return function()
     local output = M.shell(command_line(words))
     local seconds, check = output:match("^(%S+)%s*(%S*)%s*$")
@@ -162,19 +164,20 @@ local function command(words)
   end
 end
 
---- A side in Python: a function of rivals.py. With `chunks`, each size is tried once and the best one counts.
----@param side {name: string, call: string, words?: any[], chunks?: any[]}
+--- A side in Python: a function of rivals.py, or of what `launch` starts. With `chunks`, each size is tried once and the best one counts.
+---@param side {name: string, call: string, words?: any[], chunks?: any[], launch?: any[]}
 ---@return bench.Side
 function M.python(side)
-  local words = { M.python_path, M.directory .. "/rivals.py", side.call, unpack(side.words or {}) }
-  if not side.chunks then return { name = side.name, run = command(words) } end
+  local words = { unpack(side.launch or { M.python_path, M.directory .. "/rivals.py" }) }
+  for _, word in ipairs { side.call, unpack(side.words or {}) } do words[#words + 1] = word end
+  if not side.chunks then return { name = side.name, run = M.command(words) } end
   local chosen
   local made = { name = side.name }
   function made.prepare()
     local best = math.huge
     for _, chunk in ipairs(side.chunks) do
       words[#words + 1] = chunk
-      local run = command({ unpack(words) })
+      local run = M.command({ unpack(words) })
       words[#words] = nil
       local seconds = #side.chunks > 1 and run() or 0
       if seconds < best then best, chosen, made.note = seconds, run, ("%s, chunks of %s"):format(side.name, chunk) end
@@ -196,7 +199,7 @@ end
 ---@param side {name: string, program: string, words: any[]}
 ---@return bench.Side
 function M.c(side)
-  return { name = side.name, run = command { M.compile(side.program), unpack(side.words) } }
+  return { name = side.name, run = M.command { M.compile(side.program), unpack(side.words) } }
 end
 
 --- This program.

@@ -53,9 +53,8 @@ end
 
 local function descriptors(pid) return #names(("/proc/%d/fd"):format(pid)) end
 
-local PAGE_KB = 4
-
-local function resident_kb(pid) return (tonumber(read(("/proc/%d/statm"):format(pid)):match("^%d+ (%d+)")) or 0) * PAGE_KB end
+--- Without the pages of slots: of these there are only so many, and they are touched bit by bit.
+local function resident_kb(pid) return tonumber(read(("/proc/%d/status"):format(pid)):match("RssAnon:%s*(%d+)")) or 0 end
 
 --- Processes of the other ranks: those beside this one that run the same program.
 local function other_ranks()
@@ -111,30 +110,38 @@ function M.memory()
 end
 
 --- Does a series of readings grow without end? Its first quarter is warming up; the rest is cut into WINDOWS, of which the least reading
---- counts, since what a large round leaves for a while is no leak. Growth: the windows rise nearly all, and by more than `slack`
---- KB and a twentieth in all.
-local WINDOWS = 8
+--- counts, since what a large round leaves for a while, garbage of workers' states above all, is no leak. Growth: the last two windows are
+--- above all of the first half, by more than `slack` KB and a twentieth.
+local WINDOWS, LEAST_READINGS = 8, 20
 local slack = { ["memory of Lua"] = 512 }
 local OTHER_SLACK = 6144
 
---- In words, or nil. `readings` by name.
+local function least_of_windows(readings)
+  local first = math.floor(#readings / 4) + 1
+  local size = math.floor((#readings - first + 1) / WINDOWS)
+  local least = {}
+  for w = 1, size >= LEAST_READINGS and WINDOWS or 0 do
+    least[w] = math.huge
+    for k = first + (w - 1) * size, first + w * size - 1 do least[w] = math.min(least[w], readings[k]) end
+  end
+  return least
+end
+
+--- In words, or nil; and in words how the readings went, whatever they did. `series`: readings by name.
 function M.growth(series)
+  local grown, told = nil, {}
   for name, readings in pairs(series) do
-    local first = math.floor(#readings / 4) + 1
-    local size = math.floor((#readings - first + 1) / WINDOWS)
-    if size >= 10 then
-      local least, rises = {}, 0
-      for w = 1, WINDOWS do
-        least[w] = math.huge
-        for k = first + (w - 1) * size, first + w * size - 1 do least[w] = math.min(least[w], readings[k]) end
-        if w > 1 and least[w] > least[w - 1] then rises = rises + 1 end
-      end
-      local grown = least[WINDOWS] - least[1]
-      if rises >= WINDOWS - 2 and grown > (slack[name] or OTHER_SLACK) and grown > least[1] / 20 then
-        return ("%s grows from round to round: %s KB"):format(name, table.concat(least, ", "))
-      end
+    local least = least_of_windows(readings)
+    if #least > 0 then
+      local before = math.max(unpack(least, 1, WINDOWS / 2))
+      local after = math.min(least[WINDOWS - 1], least[WINDOWS])
+      local text = ("%s: %s KB"):format(name, table.concat(least, ", "):gsub("%.%d+", ""))
+      told[#told + 1] = text
+      if after - before > (slack[name] or OTHER_SLACK) and after > before * 1.05 then grown = text end
     end
   end
+  table.sort(told)
+  return grown, table.concat(told, "; ")
 end
 
 return M

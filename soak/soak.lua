@@ -115,11 +115,12 @@ local function part(directory)
     end
   end
   ffi.C.alarm(0)
-  local growth = resources.growth(series)
-  if growth then
-    io.write(("soak: %s\n  again: SOAK_SEED=%d\n"):format(growth, seed))
+  local grown, course = resources.growth(series)
+  if grown then
+    io.write(("soak: memory grows from round to round: %s\n  again: SOAK_SEED=%d SOAK_SECONDS=%g\n"):format(grown, seed, seconds))
     os.exit(1)
   end
+  if course ~= "" then io.write("soak: memory, the least in each of eight windows: ", course, "\n") end
   local list = {}
   for name, value in pairs(tally) do list[#list + 1] = name .. " " .. value end
   write(directory .. "/tally", table.concat(list, "\n"))

@@ -194,7 +194,11 @@ local acts = {
     if i % 2 == 0 then spin(seconds) else sleep(seconds) end
   end,
   murder = function(plan, i) murder(M.hash(plan.seed, i, 6)) end,
-  interrupt = function(plan) C.kill(plan.coordinator, 2) end,
+  interrupt = function(plan) -- a run on threads catches signals only once it sleeps
+    local path = ("/proc/%d/status"):format(plan.coordinator)
+    while tonumber(read(path):match("SigCgt:%s*%x*(%x)"), 16) % 4 < 2 do host.sleep(0.001) end
+    C.kill(plan.coordinator, 2)
+  end,
 }
 acts.flaky, acts.flaky_exit, acts.flaky_hang = acts.raise, acts.exit, acts.hang
 

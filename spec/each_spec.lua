@@ -93,6 +93,15 @@ describe("parlua.each", function()
       end
     end)
 
+    it("reports every failing task exactly once when more fail in one chunk than a block has room for", function()
+      local failures, summary = parlua.each(function(i) error(i, 0) end, parlua.range(40000), with { chunk = 40000 })
+      assert.equal(40000, summary.failed)
+      assert.equal(40000, #failures)
+      for i = 1, 40000 do
+        if failures[i].index ~= i or failures[i].value ~= i then assert.same({ i, i }, { failures[i].index, failures[i].value }) end
+      end
+    end)
+
     it("reports every failing task exactly once also when tasks come from a generator", function()
       local n = 0
       local failures = parlua.each(function(i) error("no " .. i, 0) end, function()

@@ -529,8 +529,7 @@ describe("a job", function()
         -- In the foreground: a shell makes what it runs in the background ignore SIGINT.
         local result = helper.run(
           "{ while [ ! -e running ]; do sleep 0.01; done; kill -" .. signal .. " $(cat pid); } & "
-          .. "sh -c 'echo $$ >pid; exec \"$@\"' sh " .. helper.quote(helper.parlua) .. " -n 2 --engine " .. engine
-          .. " -o out job.lua; echo $?", { directory = directory, seconds = 30 })
+          .. helper.command(engine, "pid") .. " -n 2 -o out job.lua; echo $?", { directory = directory, seconds = 30 })
         assert.equal("finish\t1\tSIG" .. signal .. "\n" .. status .. "\n", result.stdout, shown(result))
         assert.truthy(result.stderr:find("interrupted by SIG" .. signal, 1, true), shown(result))
         assert.truthy(helper.read(directory .. "/out.partial"):find '^{"index":1,')

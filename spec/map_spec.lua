@@ -339,7 +339,6 @@ describe("parlua.map", function()
 
       it("options that are not available, in words", function()
         refused("option 'as'.*not available", square, { 1 }, with { as = "array" })
-        refused("option 'journal'.*not available", square, { 1 }, with { journal = "x.journal" })
       end)
     end)
   end)

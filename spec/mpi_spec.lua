@@ -66,6 +66,17 @@ describe("without mpirun", function()
     end)
   end)
 
+  it("copies that srun started without MPI do not each do all the work", function()
+    local map = [[-e 'print(select("#", require("parlua").map(math.sqrt, { 4 })))']]
+    local step = { SLURM_STEP_NUM_TASKS = "3", SLURM_PROCID = "1" }
+    local result = helper.run(helper.quote(helper.parlua) .. " " .. map, { env = step })
+    assert.same({ 1, "" }, { result.status, result.stdout })
+    assert.truthy(result.stderr:find("srun started 3 copies of this program, and no MPI joins them", 1, true))
+    assert.truthy(result.stderr:find("srun --mpi=pmix", 1, true))
+    assert.equal("3\n", helper.run(helper.quote(helper.parlua) .. " --engine process " .. map, { env = step }).stdout)
+    assert.equal("3\n", helper.run(helper.quote(helper.parlua) .. " " .. map, { env = { SLURM_STEP_NUM_TASKS = "1", SLURM_PROCID = "0" } }).stdout)
+  end)
+
   it("a missing shared object is told once, by rank 0", function()
     helper.with_directory(function(directory)
       local copy = directory .. "/parlua"
@@ -516,17 +527,151 @@ describe("under mpirun", function()
       if helper.mpi == "mpich" then -- its mpiexec kills all at once, and tells the host itself
         assert.truthy((message .. helper.read(directory .. "/out")):find("RUNNING AT " .. host, 1, true), message)
       else
-        assert.truthy(message:find("parlua: rank 1 on host " .. host .. " is lost\n", 1, true), message)
+        assert.truthy(message:find("parlua: rank 1 on " .. host .. " is lost", 1, true), message)
         assert.truthy(message:find("mpi engine, 3 ranks x 1 worker, interrupted by SIGTERM", 1, true), message)
       end
     end)
   end)
 
-  it("engine-independent specs pass on it", function()
-    local specs = "spec/map_spec.lua spec/failures_spec.lua spec/sources_spec.lua spec/each_spec.lua spec/imap_spec.lua "
-      .. "spec/reduce_spec.lua spec/property_spec.lua spec/random_spec.lua"
-    local result = helper.run(helper.mpirun(3) .. " busted -o plainTerminal --lua=" .. helper.quote(helper.parlua) .. " " .. specs,
+  it("SIGKILL to rank 0 leaves nothing behind", function()
+    helper.with_directory(function(directory)
+      local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local file = io.open("pid", "w")
+        file:write(require("parlua.host").pid(), "\n")
+        file:close()
+        parlua.each(function(x)
+          io.open("began" .. x, "w"):close()
+          while true do end
+        end, parlua.range(2), { chunk = 1 })
+      ]])
+      helper.run(([[
+        %s=1 %s %s --workers 1 script.lua > out 2> err & pid=$!
+        until [ -e began1 ] && [ -e began2 ]; do sleep 0.05; done
+        kill -KILL $(cat pid); wait $pid
+      ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua)), { directory = directory })
+      for _ = 1, 1000 do
+        if #processes_with(mark) == 0 then break end
+        os.execute("sleep 0.01")
+      end
+      assert.same({}, processes_with(mark))
+    end)
+  end)
+
+  it("a rank's helper that is killed costs its workers' tasks; the run goes on with the other ranks, or raises where there is none", function()
+    for ranks = 1, 2 do
+      local result
+      helper.with_directory(function(directory)
+        result = run_ranks(ranks, helper.write(directory .. "/script.lua", [[
+          local parlua = require "parlua"
+          local ok, results, failures = pcall(parlua.map, function(i)
+            if i == 2 then os.execute("kill -9 $(ps -o ppid= -p $PPID)") end
+            local later = os.clock() + 0.03 -- so that the loss is seen while the run goes on
+            while os.clock() < later do end
+            return i
+          end, parlua.range(20), { chunk = 1, workers = 2 })
+          if not ok then return print(results) end
+          local returned = 0
+          for i = 1, 20 do returned = returned + (results[i] == i and 1 or 0) end
+          for _, failure in ipairs(failures) do assert(failure.kind == "crash", failure.message) end
+          print(returned + #failures, returned >= 17)
+        ]]))
+      end)
+      assert.truthy(result.stderr:find("parlua: rank %d has lost its helper: it can start no more workers"), result.stderr)
+      assert.equal(0, result.status)
+      if ranks == 1 then
+        assert.truthy(result.stdout:find("^the mpi engine cannot start workers: "), result.stdout)
+      else
+        assert.equal("20\ttrue\n", result.stdout)
+      end
+    end
+  end)
+
+  it("specs of tasks that misbehave pass on it, each started by mpirun", function()
+    local result = helper.run("busted -o plainTerminal --lua=" .. helper.quote(helper.parlua) .. " spec/hostile_spec.lua spec/memory_spec.lua",
       { env = { SPEC_ENGINES = "mpi" } })
     assert.truthy(result.stdout:find("%d+ successes / 0 failures / 0 errors / 0 pending"), result.stdout .. result.stderr)
+  end)
+
+  it("rank 0 alone writes the journal, and the next run goes on from it, also when rank 0 was killed", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local results, failures = parlua.map(function(i)
+          local file = io.open("ran", "a")
+          file:write(i, "\n")
+          file:close()
+          for _ = 1, 100 do
+            if i < 150 or io.open("go") then break end
+            os.execute("sleep 0.05")
+          end
+          if i % 50 == 0 then error("no", 0) end
+          return math.random()
+        end, parlua.range(200), { chunk = 1 })
+        for i = 1, 200 do print(results[i] and ("%.17g"):format(results[i])) end
+        for _, failure in ipairs(failures) do print(failure.index, failure.message) end
+      ]])
+      local function sql(text) return helper.run("sqlite3 run.db " .. helper.quote(text), { directory = directory }).stdout end
+      local start = helper.mpirun(3) .. " " .. helper.quote(helper.parlua) .. " --workers 1 "
+      local plain = helper.run("touch go; " .. start .. "script.lua; rm go ran", { directory = directory })
+      assert.equal("", plain.stderr)
+      -- rank 0 is the one that has the journal open
+      local killed = helper.run(([[
+        %s --journal run.db script.lua > out 2> err & pid=$!
+        until test "$(sqlite3 run.db 'select count(*) from tasks' 2> /dev/null)" -ge 149; do sleep 0.05; done
+        kill -KILL $(sqlite3 run.db "select value from meta where key = 'owner'" | sed 's/process \([0-9]*\) on .*/\1/'); wait $pid
+        test $? -gt 0 && echo "killed"]]):format(start), { directory = directory })
+      assert.equal("killed\n", killed.stdout, killed.stderr)
+      assert.equal("ok\n", sql("pragma integrity_check"))
+      local recorded = {}
+      for task in sql("select task from tasks"):gmatch("%d+") do recorded[task] = true end
+      os.remove(directory .. "/ran")
+      local result = helper.run("touch go; " .. start .. "--journal run.db --resume script.lua", { directory = directory })
+      assert.equal("", result.stderr)
+      assert.equal(plain.stdout, result.stdout)
+      for task in helper.read(directory .. "/ran"):gmatch("%d+") do assert.is_nil(recorded[task], task .. " ran again") end
+      assert.equal("200|3\n", sql("select count(*), count(distinct worker) from tasks"))
+    end)
+  end)
+
+  it("64 ranks on this machine: every task once, every rank at work, an end", function()
+    local output = output_of(64, [[
+      -- Takes turns: no worker gets a second task before all have one, so that each rank is seen.
+      local directory = os.tmpname()
+      os.remove(directory)
+      assert(os.execute("mkdir " .. directory) == 0)
+      local parents, failures = parlua.map(function(i)
+        io.open(directory .. "/" .. i, "w"):close()
+        repeat local pipe = io.popen("ls " .. directory .. " | wc -l; sleep 0.05") until pipe:read("*n") == 64
+        return io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+      end, parlua.range(64), { workers = 1, chunk = 1 })
+      os.execute("rm -r " .. directory)
+      local seen, count = {}, 0
+      for i = 1, 64 do
+        local parent = parents[i]
+        if not seen[parent] then count = count + 1 end
+        seen[parent] = true
+      end
+      print(count, #failures)
+      local results = parlua.map(function(x) return 2 * x end, parlua.range(1e5))
+      for i = 1, 1e5 do assert(results[i] == 2 * i) end
+    ]])
+    assert.equal("64\t0\n", output)
+  end)
+
+  it("specs of what all engines promise pass on three ranks", function()
+    local specs = {}
+    for name in lfs.dir("spec") do
+      local text = name:find("_spec%.lua$") and name ~= "mpi_spec.lua" and helper.read("spec/" .. name) or ""
+      if text:find("helper%.for_each_engine") or text:find("helper%.engines") then specs[#specs + 1] = "spec/" .. name end
+    end
+    assert.is_true(#specs >= 19)
+    table.sort(specs)
+    -- The patterns: one in the name of each test that for_each_engine makes, one in those of tests that go over all engines themselves.
+    local result = helper.run(helper.mpirun(3) .. " busted -o plainTerminal --filter=engine.mpi: --filter=every.engine --lua="
+      .. helper.quote(helper.parlua) .. " " .. table.concat(specs, " "), { env = { SPEC_ENGINES = "mpi" }, seconds = 600 })
+    local count = tonumber(result.stdout:match("(%d+) successes / 0 failures / 0 errors / 0 pending"))
+    assert.is_true(count and count > 300, result.stdout .. result.stderr)
   end)
 end)

@@ -154,7 +154,7 @@ describe("parlua.options", function()
         retry_on = { {}, "error", { "errors" }, { error = true } }, timeout = { 0, -1, nan, math.huge, "1" }, retries = { -1, 0.5, 1e7 },
         memory = { "", "M", "12X", "-1M", "1", 0, 1.5, nan, math.huge, {}, "1.2.3M" }, ordered = { "true", 1, 0 },
         chunk = { 0, -3, 2.5 }, seed = { -1, 0.1, 2 ^ 60, "x", false }, init = { "f", {} }, progress = { "Bar", 1 },
-        as = { "list", 1 }, journal = { "", 1, "a\0b", {} }, resume = { "yes", 0 }, window = { 0, 1.5 },
+        as = { "list", 1 }, journal = { "", 1, "a\0b", {} }, resume = { "yes", 0 }, retry_failed = { 1 }, force = { "no" }, window = { 0, 1.5 },
       }
       for name, values in pairs(wrong) do
         for _, value in ipairs(values) do

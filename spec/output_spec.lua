@@ -49,15 +49,27 @@ describe("what tasks print", function()
 
     it("comes in the order in which one worker wrote it", function()
       local result = run_script(engine, [[
-        parlua.each(function(i)
-          print("line", i)
-          io.write("part one, ")
-          io.write("part two of ", i, "\n")
-        end, parlua.range(500), { workers = 1 })
+        local count = 0
+        parlua.each(function()
+          count = count + 1
+          local worker = io.open("/proc/self/stat"):read("*n") .. tostring(_G):gsub(" ", "") -- processes may share the second, threads the first
+          print(worker, "line", count)
+          io.write(worker, "\tpart one, ")
+          io.write("part two of ", count, "\n")
+        end, parlua.range(500))
       ]])
-      local expected = {}
-      for i = 1, 500 do expected[i] = ("line\t%d\npart one, part two of %d\n"):format(i, i) end
-      assert.equal(table.concat(expected), result.stdout)
+      local texts, counts, sum = {}, {}, 0
+      for worker, line in result.stdout:gmatch("(%S+)\t(.-\n)") do
+        texts[worker] = (texts[worker] or "") .. line
+        if line:find("^line") then counts[worker] = (counts[worker] or 0) + 1 end
+      end
+      for worker, count in pairs(counts) do
+        local expected = {}
+        for k = 1, count do expected[k] = ("line\t%d\npart one, part two of %d\n"):format(k, k) end
+        assert.equal(table.concat(expected), texts[worker])
+        sum = sum + count
+      end
+      assert.equal(500, sum)
     end)
 
     it("is whole lines: those of two workers never mix", function()
@@ -176,63 +188,65 @@ describe("what tasks print", function()
           local parlua = require 'parlua'
           parlua.each(function(i) print("line", i) end, parlua.range(1e9))
         ]])
-        result = helper.run(("%s --engine %s -n 2 script.lua | head -1 | wc -l"):format(helper.quote(helper.parlua),
-          engine),
-          { directory = directory })
+        result = helper.run(helper.command(engine) .. " -n 2 script.lua | head -1 | wc -l", { directory = directory })
       end)
       assert.equal("1", result.stdout:match("%d+"))
     end)
   end)
 
-  it("with C's printf, in processes, arrives in whole lines too", function()
-    local result = run_script("process", [[
-      local ffi = require "ffi"
-      ffi.cdef "int printf(const char *format, ...);"
-      parlua.each(function(i) ffi.C.printf("from C: %d\n", ffi.cast("int", i)) end, parlua.range(3))
-    ]])
-    assert.equal("from C: 1\nfrom C: 2\nfrom C: 3\n", sorted(result.stdout))
-  end)
+  helper.for_each_engine(function(engine)
+    it("with C's printf, in processes, arrives in whole lines too", function()
+      local result = run_script(engine, [[
+        parlua.each(function(i)
+          local ffi = require "ffi"
+          ffi.cdef "int printf(const char *format, ...);"
+          ffi.C.printf("from C: %d\n", ffi.cast("int", i))
+        end, parlua.range(3))
+      ]])
+      assert.equal("from C: 1\nfrom C: 2\nfrom C: 3\n", sorted(result.stdout))
+    end)
 
-  it("by programs that tasks start arrives too", function()
-    local result = run_script("process", [[
-      parlua.each(function(i) os.execute("echo program " .. i) end, parlua.range(3))
-    ]])
-    assert.equal("program 1\nprogram 2\nprogram 3\n", sorted(result.stdout))
-  end)
+    it("by programs that tasks start arrives too", function()
+      local result = run_script(engine, [[
+        parlua.each(function(i) os.execute("echo program " .. i) end, parlua.range(3))
+      ]])
+      assert.equal("program 1\nprogram 2\nprogram 3\n", sorted(result.stdout))
+    end)
 
-  it("is kept when its worker dies afterwards, as far as lines are whole", function()
-    local result = run_script("process", [[
-      local _, failures = parlua.map(function(i)
-        print("doing", i)
-        io.stdout:flush()
-        require("ffi").cdef "int getpid(void); int kill(int, int);"
-        require("ffi").C.kill(require("ffi").C.getpid(), 9)
-      end, parlua.range(3))
-      print(#failures)
-    ]])
-    assert.equal("3\ndoing\t1\ndoing\t2\ndoing\t3\n", sorted(result.stdout))
-  end)
+    it("is kept when its worker dies afterwards, as far as lines are whole", function()
+      local result = run_script(engine, [[
+        local _, failures = parlua.map(function(i)
+          print("doing", i)
+          io.stdout:flush()
+          require("ffi").cdef "int getpid(void); int kill(int, int);"
+          require("ffi").C.kill(require("ffi").C.getpid(), 9)
+        end, parlua.range(3))
+        print(#failures)
+      ]])
+      assert.equal("3\ndoing\t1\ndoing\t2\ndoing\t3\n", sorted(result.stdout))
+    end)
 
-  it("before os.exit in a task is kept", function()
-    local result = run_script("process", [[
-      local _, failures = parlua.map(function(i)
-        print("doing", i)
-        io.write("no end")
-        os.exit(2)
-      end, { 1 })
-      print()
-      print(#failures, failures[1].message)
-    ]])
-    assert.equal("doing\t1\nno end\n1\tthe worker exited with status 2\n", result.stdout)
-  end)
+    it("before os.exit in a task is kept", function()
+      local result = run_script(engine, [[
+        local _, failures = parlua.map(function(i)
+          print("doing", i)
+          io.write("no end")
+          os.exit(2)
+        end, { 1 })
+        print()
+        print(#failures, failures[1].message)
+      ]])
+      assert.equal("doing\t1\nno end\n1\tthe worker exited with status 2\n", result.stdout)
+    end)
 
-  it("by the script itself before the call is printed once", function()
-    local result = run_script("process", [[
-      io.write("before, no line end")
-      parlua.each(function(i) return i end, parlua.range(100))
-      pcall(parlua.map, function() os.exit(1) end, { 1, 2 })
-      print(" and after")
-    ]])
-    assert.equal("before, no line end and after\n", result.stdout)
-  end)
+    it("by the script itself before the call is printed once", function()
+      local result = run_script(engine, [[
+        io.write("before, no line end")
+        parlua.each(function(i) return i end, parlua.range(100))
+        pcall(parlua.map, function() os.exit(1) end, { 1, 2 })
+        print(" and after")
+      ]])
+      assert.equal("before, no line end and after\n", result.stdout)
+    end)
+  end, { "process", "mpi" })
 end)

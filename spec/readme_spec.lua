@@ -4,12 +4,13 @@
 --   ```sh     commands; those that only build or test (make ...) are checked to be targets of the Makefile
 --   ```text   directly after either: what it prints, standard output and standard error together as on a terminal
 --
--- Blocks run in one directory, in order, on every engine (those that name their engine: on that one). Times, numbers of
--- workers and the engine in a summary may differ from what is shown; all else is compared to the letter.
+-- Blocks run in one directory, in order, on every engine (those that name their engine: on that one; those with mpirun: on mpi). Times,
+-- numbers of workers and the engine in a summary may differ from what is shown; all else is compared to the letter.
 
 local helper = require "spec.helper"
 
 local ffi = require "ffi"
+local lfs = require "lfs"
 
 ffi.cdef [[
 int symlink(const char *target, const char *path);
@@ -46,8 +47,21 @@ end
 
 --- Takes out what differs from machine to machine and from run to run.
 local function settled(text)
-  return (text:gsub("%d+%.%d+ s%f[%A]", "N s"):gsub("%d+ workers?%f[%A]", "N workers"):gsub(", %l+ engine,", ", E engine,"))
+  return (text:gsub("%d+%.%d+ s%f[%A]", "N s"):gsub("%d+ workers?%f[%A]", "N workers"):gsub(", %l+ engine,", ", E engine,")
+    :gsub(' or engine = "mpi"', ""))
 end
+
+--- The same lines in the order of their bytes.
+local function sorted(text)
+  local lines = {}
+  for line in text:gmatch "[^\n]*\n?" do lines[#lines + 1] = line end
+  table.sort(lines)
+  return table.concat(lines)
+end
+
+local has_mpi = os.execute("command -v mpirun > /dev/null") == 0
+  and lfs.attributes(helper.parlua:gsub("[^/]*$", "") .. "parlua_mpi.so", "mode") == "file"
+if not has_mpi then print("spec/readme_spec.lua: blocks with mpirun are not run, as mpirun or parlua_mpi.so is missing") end
 
 describe("README.md", function()
   local text = helper.read "README.md"
@@ -101,15 +115,26 @@ describe("README.md", function()
     setup(function()
       directory = helper.new_directory()
       assert(os.execute("mkdir " .. helper.quote(directory .. "/bin")) == 0)
-      assert(ffi.C.symlink(helper.parlua, directory .. "/bin/parlua") == 0)
+      if engine == "mpi" then
+        helper.write(directory .. "/bin/parlua", "#!/bin/sh\n" .. helper.command(engine) .. " \"$@\"\n")
+        assert(os.execute("chmod +x " .. helper.quote(directory .. "/bin/parlua")) == 0)
+      else
+        assert(ffi.C.symlink(helper.parlua, directory .. "/bin/parlua") == 0)
+      end
     end)
 
     teardown(function() helper.remove(directory) end)
 
-    local function run(command)
+    local function run(command, uses_mpi)
       return helper.run("exec 2>&1\n" .. command, {
         directory = directory,
-        env = { PATH = directory .. "/bin:" .. os.getenv("PATH"), PARLUA_ENGINE = engine },
+        env = {
+          PATH = directory .. "/bin:" .. os.getenv("PATH"),
+          PARLUA_ENGINE = uses_mpi and "auto" or engine,
+          OMPI_ALLOW_RUN_AS_ROOT = "1",
+          OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = "1",
+          OMPI_MCA_rmaps_base_oversubscribe = "1",
+        },
       })
     end
 
@@ -121,8 +146,13 @@ describe("README.md", function()
           helper.write(directory .. "/" .. name, block.code)
           command = "parlua " .. name
         end
-        if not block.output then return end
-        assert.equal(settled(block.output), settled(run(command).stdout))
+        local uses_mpi = command:find "^mpirun"
+        if not block.output or (uses_mpi and not has_mpi) then return end
+        local expected, shown = settled(block.output), settled(run(command, uses_mpi).stdout)
+        if engine == "mpi" then -- mpirun passes standard output and standard error on each by itself
+          expected, shown = sorted(expected), sorted(shown)
+        end
+        assert.equal(expected, shown)
       end)
     end
   end)

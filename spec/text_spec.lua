@@ -149,8 +149,7 @@ describe("text from", function()
         local result = helper.run_parlua(("--engine %s -n 2 %s"):format(engine, script),
           { stdin = "one\ntwo\n\nthree" })
         assert.equal("4\tONE|TWO||THREE\n", result.stdout, result.stderr)
-        result = helper.run(("printf 'a\\nb' | %s --engine %s -n 2 %s"):format(helper.quote(helper.parlua), engine,
-          script))
+        result = helper.run(("printf 'a\\nb' | %s -n 2 %s"):format(helper.command(engine), script))
         assert.equal("2\tA|B\n", result.stdout, result.stderr)
       end)
 

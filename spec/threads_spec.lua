@@ -305,6 +305,26 @@ describe("the threads engine", function()
     assert.equal(0, result.status)
   end)
 
+  it("works on after that error, while those tasks still run and when they have ended", function()
+    local result = run_script([[
+      local function slow()
+        local library = require "ffi"
+        library.cdef "unsigned int usleep(unsigned int microseconds);"
+        library.C.usleep(600000)
+      end
+      print((pcall(parlua.map, slow, parlua.range(30), { timeout = 0.05, workers = 4 })))
+      local until_then = os.time() + 3
+      repeat
+        local results, failures = parlua.map(function(x) return "result " .. x end, parlua.range(2000), { workers = 4 })
+        assert(#failures == 0 and results.n == 2000)
+        for i = 1, 2000 do assert(results[i] == "result " .. i) end
+      until os.time() > until_then
+      print "well"
+    ]])
+    assert.equal("false\nwell\n", result.stdout, result.stderr)
+    assert.equal(0, result.status)
+  end)
+
   it("ends with the program also while a task runs that never ends", function()
     local result = run_script([[
       pcall(parlua.map, function(i) if i == 1 then error("stop") end while true do end end, { 1, 2 },

@@ -77,6 +77,7 @@ void cluster_forget_launch(void)
       "OMPI_MCA_orte_launch",
       "OMPI_MCA_orte_jobfam_session_dir",
       "OMPI_MCA_orte_top_session_dir",
+      "SLURM_STEP_NUM_TASKS",
       NULL,
   };
   extern char **environ;

@@ -1409,11 +1409,11 @@ int codec_decode(lua_State *L, const void *bytes, size_t length, unsigned flags)
 /* ---- The module `parlua.codec` ---- */
 
 /* Encodes the values from `first` on: returns a string, or nil and the message. */
-static int module_encode_from(lua_State *L, int first, const char *what)
+static int module_encode_from(lua_State *L, int first, const char *what, unsigned flags)
 {
   struct buffer out = {0};
   luaL_checkstack(L, 16, "too many values");
-  int status = codec_encode(L, first, lua_gettop(L) - first + 1, what, 0, &out);
+  int status = codec_encode(L, first, lua_gettop(L) - first + 1, what, flags, &out);
   if (status == 0) {
     lua_pushlstring(L, (const char *)out.bytes, out.length);
     buffer_free(&out);
@@ -1428,13 +1428,19 @@ static int module_encode_from(lua_State *L, int first, const char *what)
 /* encode(...) -> string | nil, message */
 static int module_encode(lua_State *L)
 {
-  return module_encode_from(L, 1, "value");
+  return module_encode_from(L, 1, "value", 0);
 }
 
 /* encode_as(what, ...) -> string | nil, message: `what` names the values in the message */
 static int module_encode_as(lua_State *L)
 {
-  return module_encode_from(L, 2, luaL_checkstring(L, 1));
+  return module_encode_from(L, 2, luaL_checkstring(L, 1), 0);
+}
+
+/* encode_data(...) -> string | nil, message: for bytes that go to a file, without functions */
+static int module_encode_data(lua_State *L)
+{
+  return module_encode_from(L, 1, "value", CODEC_NO_FUNCTIONS);
 }
 
 /* decode(string [, {functions = false}]) -> values...; raises when the bytes are not a message */
@@ -1475,13 +1481,10 @@ static int module_by_name(lua_State *L)
 int luaopen_parlua_codec(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-      {"encode", module_encode},
-      {"encode_as", module_encode_as},
-      {"decode", module_decode},
-      {"by_name", module_by_name},
-      {NULL, NULL},
+      {"encode", module_encode}, {"encode_as", module_encode_as}, {"encode_data", module_encode_data},
+      {"decode", module_decode}, {"by_name", module_by_name},     {NULL, NULL},
   };
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 6);
   for (const luaL_Reg *function = functions; function->name; function++) {
     lua_pushcfunction(L, function->func);
     lua_setfield(L, -2, function->name);

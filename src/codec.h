@@ -43,7 +43,7 @@ int codec_encode(lua_State *L, int first, int count, const char *what, unsigned 
  */
 int codec_decode(lua_State *L, const void *bytes, size_t length, unsigned flags);
 
-/* Lua module `parlua.codec`: encode, encode_as, decode, by_name. See the functions of these names in codec.c. */
+/* Lua module `parlua.codec`: encode, encode_as, encode_data, decode, by_name. See the functions of these names in codec.c. */
 int luaopen_parlua_codec(lua_State *L);
 
 #endif

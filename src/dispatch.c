@@ -10,6 +10,9 @@
 /* A chunk is to take about this long: a round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden
  * by the queued chunk anyway. */
 static const double chunk_seconds = 1e-3;
+/* And so long for each distant worker: a chunk there costs the coordinator about 12 us (docs/MPI.md), which is then at most a
+ * quarter of its time however many there are. */
+static const double distant_seconds = 48e-6;
 /* A chunk is at most so many times as large as the last one that was measured. */
 static const double chunk_growth = 16;
 /* A chunk is at most 1 / (share * workers) of what is left. */
@@ -32,7 +35,7 @@ static const uint32_t brief_events = 4;
 
 enum {
   LANE_DEPTH = 2,         /* chunks at a worker: one that runs, one queued */
-  MOST_IDLE_DEATHS = 5,   /* workers that died in a row with no task to blame before the run is given up */
+  MOST_STILLBORN = 3,     /* of one place, one after another, before it has given anything: then it is left empty */
   MOST_WISHES = 8,        /* distant workers asked at the same time */
   LARGEST_CHUNK = 1 << 30 /* tasks */
 };
@@ -75,9 +78,21 @@ struct lane {
   int asked;          /* distant: it was asked to give back what it can, and has not answered */
   double ask_at;      /* distant: not to be asked again before */
   double patience;    /* distant: seconds until then after the last time it had nothing to give */
+  int stillborn;      /* workers in a row that ended before they gave anything */
+};
+
+/* What becomes of a worker. */
+enum dying {
+  ENDING = 1, /* it was told to end (or given up), and that is waited for */
+  ENDED       /* nothing stands behind its slot any more */
 };
 
 enum delivered { NOTHING, CLOSED_BLOCK, WHOLE_BLOCK };
+
+/* Tasks that are not to be handed out. */
+struct range {
+  double first, last;
+};
 
 struct dispatch {
   struct engine *engine;
@@ -86,15 +101,19 @@ struct dispatch {
   uint32_t lanes_count, turn;
   double next, ceiling, total; /* total: INFINITY until the supply is exhausted */
   double size, per_task;       /* tasks a chunk; seconds a task, measured */
+  double chunk_seconds;        /* that a chunk is to take */
   uint32_t chunks;
+  struct range *skips; /* ascending; those before skips_at are passed */
+  size_t skips_at, skips_count, skips_room;
   struct work *again_head, **again_tail; /* to be handed out before anything new */
   struct payload *staged, *spare, *reported;
   struct lane *reporting;
-  double last_tick, last_sample, cancelled_at;
-  int cancelled, can_cut, idle_deaths, asked;
+  double last_tick, last_sample, cancelled_at, continued_at;
+  int cancelled, can_cut, asked;
   int wishes;    /* distant workers that were asked to give back and have not answered */
   int shortened; /* tasks behind `total` were given up, though they may run */
   int trouble;   /* errno of the last start that failed */
+  int lacking;   /* likewise, for dispatch_lacking */
   uint32_t events;
   bool catches_signals;
   char text[TEXT_BYTES];
@@ -231,6 +250,9 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->again_tail = &d->again_head;
   d->can_cut = membarrier_works();
   if (!options->brief || (engine->ops->flags & CAN_KILL)) catch_signals(d);
+  double distant = 0;
+  for (uint32_t w = 0; w < d->lanes_count; w++) distant += is_distant(d, w);
+  d->chunk_seconds = fmax(chunk_seconds, distant * distant_seconds);
   d->last_tick = d->last_sample = clock_seconds();
   engine->sample = sample_interval(d);
   for (uint32_t w = 0; engine->given_back && w < d->lanes_count; w++) engine->given_back[w].answered = false;
@@ -294,7 +316,10 @@ void dispatch_close(struct dispatch *d)
 {
   struct engine *engine = d->engine;
   double deadline = clock_seconds() + cancel_grace;
-  for (uint32_t w = 0; w < d->lanes_count; w++) lane_stop_tasks(d, w);
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    if (d->lanes[w].dying == ENDED) engine->alive[w] = false; /* it was not yet buried */
+    lane_stop_tasks(d, w);
+  }
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     if (!engine->alive[w]) continue;
     if (engine->ops->flags & CAN_KILL) {
@@ -310,7 +335,7 @@ void dispatch_close(struct dispatch *d)
       if (!engine->alive[w]) continue;
       lane_drain(d, w);
       if (d->lanes[w].count == 0 && !d->lanes[w].dying) continue;
-      if (d->lanes[w].dying < 2) engine->ops->join(engine, w, 0);
+      if (d->lanes[w].dying < ENDED) engine->ops->join(engine, w, 0);
       engine->alive[w] = false;
     }
   }
@@ -321,6 +346,7 @@ void dispatch_close(struct dispatch *d)
   }
   payload_drop(d, d->reported);
   payload_drop(d, d->staged);
+  free(d->skips);
   free(d->spare);
   free(d->lanes);
   if (d->catches_signals) signals_end();
@@ -376,8 +402,30 @@ static double chunk_size(const struct dispatch *d)
     if (n > share) n = share;
   }
   if (n > left) n = left;
+  if (d->skips_at < d->skips_count && n > d->skips[d->skips_at].first - d->next) n = d->skips[d->skips_at].first - d->next;
   if (n > LARGEST_CHUNK) n = LARGEST_CHUNK;
   return n < 1 ? 1 : floor(n);
+}
+
+/* Moves on to the next task that is to be handed out. */
+static void pass_skipped(struct dispatch *d)
+{
+  for (; d->skips_at < d->skips_count && d->skips[d->skips_at].first <= d->next; d->skips_at++)
+    if (d->skips[d->skips_at].last >= d->next) d->next = d->skips[d->skips_at].last + 1;
+}
+
+int dispatch_skip(struct dispatch *d, double first, double last)
+{
+  if (d->skips_count == d->skips_room) {
+    size_t room = d->skips_room ? 2 * d->skips_room : 16;
+    struct range *skips = realloc(d->skips, room * sizeof *skips);
+    if (!skips) return ENOMEM;
+    d->skips = skips;
+    d->skips_room = room;
+  }
+  d->skips[d->skips_count++] = (struct range){first, last};
+  pass_skipped(d);
+  return 0;
 }
 
 static bool more_to_hand_out(const struct dispatch *d)
@@ -394,7 +442,7 @@ static bool lane_ready(struct dispatch *d, uint32_t w, lua_State *L, int job)
   if (engine->alive[w]) return true;
   int error = engine_start(engine, w, L, job);
   if (error) {
-    d->trouble = error;
+    d->trouble = d->lacking = error;
     lane->dead = 1;
     return false;
   }
@@ -449,6 +497,7 @@ static bool feed(struct dispatch *d, struct event *event, lua_State *L, int job)
       work = work_new(d->next, d->next + n - 1, NULL, 1);
       if (!work) break;
       d->next += n;
+      pass_skipped(d);
     }
     lane_give(d, (uint32_t)w, work);
   }
@@ -456,6 +505,7 @@ static bool feed(struct dispatch *d, struct event *event, lua_State *L, int job)
 }
 
 static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause);
+static bool any_usable(const struct dispatch *d);
 
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes)
 {
@@ -573,7 +623,7 @@ static void measure(struct dispatch *d, double tasks, double seconds)
   if (tasks < 1) return;
   d->per_task = seconds / tasks;
   if (d->options.chunk > 0) return;
-  double ideal = chunk_seconds / (d->per_task > 1e-12 ? d->per_task : 1e-12), most = tasks * chunk_growth;
+  double ideal = d->chunk_seconds / (d->per_task > 1e-12 ? d->per_task : 1e-12), most = tasks * chunk_growth;
   if (ideal > d->size && tasks < d->size) return; /* a short chunk says nothing of longer ones */
   d->size = floor(ideal < most ? ideal : most);
   if (d->size < 1) d->size = 1;
@@ -623,7 +673,7 @@ static void report(struct dispatch *d, struct lane *lane, struct event *event, s
   if (d->reported) d->reported->users++;
   event->payload = d->reported ? &d->reported->block : NULL;
   d->reporting = lane;
-  d->idle_deaths = 0;
+  lane->stillborn = 0;
 }
 
 enum joined { PIECE_ADDED, PIECE_LAST, PIECE_DAMAGED, PIECE_NO_MEMORY };
@@ -713,6 +763,7 @@ static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lu
       if (joined != PIECE_LAST || lane->cause == LOST_DAMAGED) continue;
       report(d, lane, event, lane->whole, 0, 1);
       event->want = lane->whole->last - lane->works[0]->reached;
+      event->last = lane->whole->last;
       lane->works[0]->reached = lane->whole->last;
       lane->delivered = WHOLE_BLOCK;
       return true;
@@ -727,6 +778,8 @@ static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lu
     double reached = block->last, fresh = reached - work->reached;
     report(d, lane, event, block, from, count);
     event->want = fresh > 0 ? fresh : 0;
+    event->last = reached;
+    event->seconds = final ? block->seconds / (reached - work->first + 1) : d->per_task;
     if (reached > work->reached) work->reached = reached;
     lane->delivered = CLOSED_BLOCK;
     if (final) {
@@ -760,6 +813,8 @@ static bool lane_partial(struct dispatch *d, uint32_t w, struct event *event)
   if (block->kind == BLOCK_SPARSE && !pairs_fit(work, block, lane->from, count, current - 1)) return false;
   report(d, lane, event, block, lane->from, count - lane->from);
   event->want = fresh;
+  event->last = current - 1;
+  event->seconds = d->per_task;
   lane->from = count;
   work->reached = current - 1;
   return true;
@@ -784,6 +839,9 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     d->reported = work->payload;
     if (d->reported) d->reported->users++;
     event->payload = d->reported ? &d->reported->block : NULL;
+    if (lane->cause == LOST_DAMAGED && !(current > work->reached && current <= work->last) && work->complete &&
+        work->reached < work->last && !(d->engine->ops->flags & CAN_KILL && slot_is_queued(slot, work->place)))
+      current = work->reached + 1; /* not known to be to blame; but if none were, this could go on for ever */
     if (current > work->reached && current <= work->last) {
       event->first = d->shortened && current > d->total ? 0 : current;
       event->inner = slot->inner;
@@ -795,15 +853,16 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     for (int i = 0; i < lane->count; i++)
       again(d, lane->works[i]->reached + 1, lane->works[i]->last, lane->works[i], lane->works[i]->attempt, 0);
   }
-  if (event->first > 0 || (lane->cause && lane->cause != LOST_DAMAGED))
-    d->idle_deaths = 0;
-  else if (lane->begun) /* one that was kept from an earlier run may have been gone before this one */
-    d->idle_deaths++;
   d->engine->alive[w] = false;
+  bool has_reason = event->first > 0 || (lane->cause && lane->cause != LOST_DAMAGED);
+  int stillborn =
+      has_reason ? 0 : lane->stillborn + lane->begun; /* one that was kept from an earlier run may have ended before this */
   lane_clear(d, lane);
-  if (d->idle_deaths >= MOST_IDLE_DEATHS) {
-    d->trouble = ECHILD;
+  lane->stillborn = stillborn;
+  if (stillborn >= MOST_STILLBORN) {
     lane->dead = 1;
+    d->lacking = ECHILD;
+    if (!any_usable(d)) d->trouble = ECHILD;
   }
 }
 
@@ -813,15 +872,15 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
   struct lane *lane = &d->lanes[w];
   struct engine *engine = d->engine;
   bool kills = engine->ops->flags & CAN_KILL;
-  if (kills && lane->dying == 1) {
+  if (kills && lane->dying == ENDING) {
     if (!engine->ops->ended(engine, w, &lane->status)) /* a distant end is told behind all results, for which there must be room */
       return is_distant(d, w) && lane_results(d, w, event, L, job);
-    lane->dying = 2;
+    lane->dying = ENDED;
     if (slot_is_sound(engine->slots[w]) && slot_has_text(engine->slots[w])) return false; /* its last words first */
   }
   if (lane_results(d, w, event, L, job)) return true;
   if (lane_partial(d, w, event)) return true;
-  if (!kills) {
+  if (!kills && lane->dying == ENDING) {
     struct slot *slot = engine->slots[w];
     for (int i = 0; i < lane->count; i++) /* if it comes back later, it is to begin no further task */
       if (lane->works[i]->complete) slot_set_limit(slot, lane->works[i]->place, -1);
@@ -842,7 +901,10 @@ static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_
     engine->slots[w] = &frozen; /* for lane_bury: the cells as they were */
     lane_bury(d, w, event);
     engine->slots[w] = error ? slot : NULL;
-    if (error) lane->dead = 1;
+    if (error) { /* it stays with its slot: dispatch_close leaves both alone */
+      lane->dead = 1;
+      engine->alive[w] = true;
+    }
     return true;
   }
   lane_bury(d, w, event);
@@ -854,7 +916,7 @@ static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause)
   struct lane *lane = &d->lanes[w];
   if (lane->dying) return;
   lane->cause = cause;
-  lane->dying = 1;
+  lane->dying = ENDING;
   if (d->engine->ops->flags & CAN_KILL) d->engine->ops->kill(d->engine, w);
 }
 
@@ -862,6 +924,7 @@ static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause)
 static bool sample(struct dispatch *d, struct event *event, double now)
 {
   double limit = d->options.timeout;
+  if (signals_continue()) d->continued_at = now; /* Ctrl-Z, fg: the workers stood still too, so each task is given its time anew */
   for (uint32_t i = 0; i < d->lanes_count; i++) {
     uint32_t w = (d->turn + i) % d->lanes_count;
     struct lane *lane = &d->lanes[w];
@@ -875,7 +938,7 @@ static bool sample(struct dispatch *d, struct event *event, double now)
       double started = slot_started(slot);
       if (current != 0 && inner == 0 && current == lane->works[0]->first && started > now - 3600 && started <= now)
         lane->since = started;
-    } else if (limit > 0 && now - lane->since > limit + (is_distant(d, w) ? d->engine->sample : 0)) {
+    } else if (limit > 0 && now - fmax(lane->since, d->continued_at) > limit + (is_distant(d, w) ? d->engine->sample : 0)) {
       lane_end(d, w, LOST_TIMEOUT);
       continue;
     }
@@ -1072,7 +1135,7 @@ static bool something(struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
-    if (d->lanes[w].dying == 1 && (d->engine->ops->flags & CAN_KILL) && !is_distant(d, w))
+    if (d->lanes[w].dying == ENDING && (d->engine->ops->flags & CAN_KILL) && !is_distant(d, w))
       continue; /* its end is waited for first */
     if (slot_results(slot) || slot_has_text(slot)) return true;
     if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete && channel_filled(&slot->in) < CHANNEL_BLOCKS)
@@ -1087,7 +1150,7 @@ static void note_ended(struct dispatch *d, const uint32_t *ended, int n)
   for (int i = 0; i < n; i++) {
     uint32_t w = ended[i];
     if (w >= d->lanes_count || !d->engine->alive[w] || d->lanes[w].dying) continue;
-    if (d->engine->ops->ended(d->engine, w, &d->lanes[w].status)) d->lanes[w].dying = 2;
+    if (d->engine->ops->ended(d->engine, w, &d->lanes[w].status)) d->lanes[w].dying = ENDED;
   }
 }
 
@@ -1096,8 +1159,8 @@ static void ask_ended(struct dispatch *d)
 {
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct lane *lane = &d->lanes[w];
-    if (!d->engine->alive[w] || lane->dying || !(d->engine->ops->flags & CAN_KILL)) continue;
-    if (d->engine->ops->ended(d->engine, w, &lane->status)) lane->dying = 2;
+    if (!d->engine->alive[w] || lane->dying) continue;
+    if (d->engine->ops->ended(d->engine, w, &lane->status)) lane->dying = ENDED;
   }
 }
 
@@ -1181,6 +1244,14 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
     if (pause > due && hungriest(d) >= 0) pause = due;
     rest(d, pause > 0 ? pause : 1e-4);
   }
+}
+
+uint32_t dispatch_lacking(const struct dispatch *d, int *error)
+{
+  uint32_t count = 0;
+  for (uint32_t w = 0; w < d->lanes_count; w++) count += d->lanes[w].dead != 0;
+  *error = d->lacking;
+  return count;
 }
 
 void dispatch_cancel(struct dispatch *d)

@@ -29,6 +29,9 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes);
 /* Hands out the staged block as the next `count` tasks. Returns 0 or an errno. */
 int dispatch_supply(struct dispatch *d, double count);
+/* Tasks first..last are not to be handed out. Ranges come in ascending order, none before what was handed out. Returns 0 or an
+ * errno. */
+int dispatch_skip(struct dispatch *d, double first, double last);
 /* There is nothing more to supply. */
 void dispatch_exhausted(struct dispatch *d);
 /* Runs `task` of the event just reported once more, after `delay` seconds. Returns 0 or an errno. */
@@ -41,6 +44,9 @@ void dispatch_shorten(struct dispatch *d, double last);
 void dispatch_ceiling(struct dispatch *d, double last);
 /* Ends the worker that is in `task` (CAN_KILL): an EVENT_LOST follows. False: none is, or it can't be ended. */
 bool dispatch_abort(struct dispatch *d, double task);
+/* How many workers the run goes on without, as they could not be started; *error: why, an errno (ECHILD: they end as soon as they
+ * begin). */
+uint32_t dispatch_lacking(const struct dispatch *d, int *error);
 /* Nothing more is handed out; what runs is ended (CAN_KILL) or left to end within a short grace and then given up. Go on with
  * dispatch_next until EVENT_DONE. */
 void dispatch_cancel(struct dispatch *d);

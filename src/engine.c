@@ -2,11 +2,20 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cluster.h"
+
+/* Bytes of address space that starting a worker must leave: for the coordinator's results; and a thread's stack and Lua heap. */
+enum { ROOM = 16 << 20, ROOM_WITH_THREAD = ROOM + (24 << 20) };
+
+/* Descriptors that are left to the script. */
+enum { SCRIPTS_FILES = 256 };
 
 const char *const engine_names[] = {"serial", "threads", "process", "mpi", NULL};
 
@@ -64,8 +73,22 @@ void *engine_own(struct engine *engine, uint32_t w)
   return engine->own + w * engine->ops->own_bytes;
 }
 
+/* Where address space is limited (ulimit -v): is there some left for the coordinator's own needs and the worker's, if it is a
+ * thread? */
+static bool has_room(const struct engine *engine)
+{
+  size_t needed = engine->ops->flags & SHARES_MEMORY ? ROOM_WITH_THREAD : ROOM;
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY) return true;
+  void *room = mmap(NULL, needed, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return false;
+  munmap(room, needed);
+  return true;
+}
+
 int engine_start(struct engine *engine, uint32_t w, lua_State *L, int job)
 {
+  if (w > 0 && !has_room(engine)) return ENOMEM;
   if (!engine->slots[w]) {
     engine->slots[w] = engine->ops->map ? engine->ops->map(engine, w) : slot_map(w + 1);
     if (!engine->slots[w]) return errno;
@@ -76,6 +99,20 @@ int engine_start(struct engine *engine, uint32_t w, lua_State *L, int job)
   int error = engine->ops->start(engine, w, L, job);
   if (!error) engine->alive[w] = true;
   return error;
+}
+
+int engine_want_files(uint32_t count)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return INT_MAX;
+  rlim_t wanted = (rlim_t)count + SCRIPTS_FILES;
+  if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) limit.rlim_cur = before;
+  }
+  rlim_t left = limit.rlim_cur > SCRIPTS_FILES ? limit.rlim_cur - SCRIPTS_FILES : limit.rlim_cur / 2;
+  return left > INT_MAX ? INT_MAX : (int)left;
 }
 
 void engine_stop(struct engine *engine, double seconds)

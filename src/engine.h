@@ -29,7 +29,7 @@ struct engine_ops {
   int (*start)(struct engine *engine, uint32_t w, lua_State *L, int job);
   /* Ends worker `w` at once (CAN_KILL) or gives it up (CAN_ABANDON). Returns 0, or an errno when it can't be done. */
   int (*kill)(struct engine *engine, uint32_t w);
-  /* Has worker `w` ended? Then *status is as from wait(2). */
+  /* Has worker `w` ended? Then *status is as from wait(2), or -1 where that is not known. */
   bool (*ended)(struct engine *engine, uint32_t w, int *status);
   /* Waits for worker `w`, which was told to stop; ends it after `seconds`. */
   void (*join)(struct engine *engine, uint32_t w, double seconds);
@@ -76,10 +76,12 @@ struct engine {
   uint32_t *has_job;   /* number of the job that each worker was sent last */
   uint64_t memory;     /* limit for one worker, bytes; 0: none */
   struct remains *remains;
-  uint32_t jobs; /* jobs numbered so far */
-  double sample; /* how often, in seconds, the cells of distant workers are to be looked at */
-  bool news;     /* a worker has ended since this was cleared */
-  bool *distant; /* the slot only mirrors the worker's own: cells lag behind, what was sent must be asked for; NULL: none */
+  uint32_t jobs;      /* jobs numbered so far */
+  uint64_t oom_kills; /* see oom.h: as counted when that was last asked */
+  int most_files;     /* descriptors up to this number are for workers */
+  double sample;      /* how often, in seconds, the cells of distant workers are to be looked at */
+  bool news;          /* a worker has ended since this was cleared */
+  bool *distant;      /* the slot only mirrors the worker's own: cells lag behind, what was sent must be asked for; NULL: none */
   struct given_back *given_back; /* by worker, where some are distant; else NULL */
   void *context;                 /* the engine's own */
   int owner;                     /* process that opened it: a forked copy must leave it alone */
@@ -100,6 +102,9 @@ void engine_close(struct engine *engine);
 int engine_start(struct engine *engine, uint32_t w, lua_State *L, int job);
 /* Tells all living workers to stop and waits. */
 void engine_stop(struct engine *engine, double seconds);
+/* Descriptors for `count` workers are needed: raises the limit for open files if that is too low for them and the script, as far as
+ * it may. Returns how many there may be at most, some left for the script. */
+int engine_want_files(uint32_t count);
 /* One of its users has done with it. */
 void remains_leave(struct remains *remains);
 /* An engine's own memory for worker `w`. */

@@ -10,32 +10,47 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "family.h"
+#include "oom.h"
 #include "worker.h"
 
 struct process {
   pid_t pid;
-  int fd; /* pidfd, or -1 where descriptors ran out: then its end is found by asking */
+  int fd;      /* pidfd, or -1 where descriptors ran out: then its end is found by asking */
+  bool killed; /* by us */
 };
 
-static void run_child(struct engine *engine, uint32_t w, lua_State *L, int job)
+static int process_open(struct engine *engine)
+{
+  engine->oom_kills = UINT64_MAX;
+  engine->most_files = engine_want_files(engine->workers);
+  return hub_open(&engine->hub, NULL);
+}
+
+static void run_child(struct engine *engine, uint32_t w, lua_State *L)
 {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != engine->owner) _exit(1);
   worker_process_prepare(engine->memory);
   lua_gc(L, LUA_GCRESTART, -1); /* no collection before the heap has doubled: marking what was inherited copies its pages */
-  worker_process_run(L, engine->slots[w], &engine->hub.bell, job);
+  worker_process_run(L, engine->slots[w], &engine->hub.bell);
 }
 
 static int process_start(struct engine *engine, uint32_t w, lua_State *L, int job)
 {
   struct process *process = engine_own(engine, w);
   fflush(NULL);
+  worker_keep_job(L, job);
   pid_t pid = fork();
-  if (pid < 0) return errno;
-  if (pid == 0) run_child(engine, w, L, job);
+  int error = errno;
+  if (pid == 0) run_child(engine, w, L);
+  worker_keep_job(L, 0);
+  if (pid < 0) return error;
   process->pid = pid;
+  process->killed = false;
+  if (engine->oom_kills == UINT64_MAX) engine->oom_kills = oom_kills(); /* while the first worker starts: it takes 15 us */
   process->fd = (int)syscall(SYS_pidfd_open, pid, 0);
-  if (process->fd >= 0 && hub_watch(&engine->hub, process->fd, w) != 0) {
+  if (process->fd > engine->most_files || (process->fd >= 0 && hub_watch(&engine->hub, process->fd, w) != 0)) {
     close(process->fd);
     process->fd = -1;
   }
@@ -46,7 +61,8 @@ static int process_kill(struct engine *engine, uint32_t w)
 {
   struct process *process = engine_own(engine, w);
   if (process->pid == 0) return 0; /* it has ended; to kill(2) a 0 is the whole process group */
-  return kill(process->pid, SIGKILL) < 0 ? errno : 0;
+  process->killed = true;
+  return family_kill(process->pid);
 }
 
 static bool process_ended(struct engine *engine, uint32_t w, int *status)
@@ -57,7 +73,8 @@ static bool process_ended(struct engine *engine, uint32_t w, int *status)
   do pid = waitpid(process->pid, status, WNOHANG);
   while (pid < 0 && errno == EINTR);
   if (pid == 0) return false;
-  if (pid < 0) *status = 0; /* somebody else waited for it (SIGCHLD ignored): it is gone all the same */
+  if (pid < 0) *status = -1; /* somebody else waited for it (SIGCHLD ignored): it is gone, however it ended */
+  if (!process->killed && oom_was_it(*status, &engine->oom_kills)) engine->slots[w]->starved = 1;
   if (process->fd >= 0) {
     hub_unwatch(&engine->hub, process->fd);
     close(process->fd);
@@ -94,4 +111,5 @@ const struct engine_ops engine_process = {
     .kill = process_kill,
     .ended = process_ended,
     .join = process_join,
+    .open = process_open,
 };

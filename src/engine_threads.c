@@ -16,7 +16,8 @@ struct thread {
   struct slot *slot;
   struct bell bell;
   struct remains *remains; /* the engine's */
-  uint32_t left;           /* set by the first of: the coordinator that abandons, the thread that ends */
+  bool ended;
+  uint32_t left; /* set by the first of: the coordinator that abandons, the thread that ends */
 };
 
 struct threads {
@@ -38,12 +39,14 @@ static void *run_thread(void *argument)
   struct thread *thread = argument;
   lua_State *L = state_new();
   if (L) {
-    if (worker_main(L, thread->slot, &thread->bell, 0))
-      fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)thread->slot->id, lua_tostring(L, -1));
+    worker_main(L, thread->slot, &thread->bell);
     state_close(L);
   } else {
     fprintf(stderr, "parlua: worker %u: not enough memory for a Lua state\n", (unsigned)thread->slot->id);
   }
+  struct bell bell = thread->bell;
+  __atomic_store_n(&thread->ended, true, __ATOMIC_SEQ_CST);
+  bell_ring(&bell);
   leave_thread(thread);
   return NULL;
 }
@@ -92,12 +95,16 @@ static int threads_kill(struct engine *engine, uint32_t w)
   return 0;
 }
 
+/* A thread ends before it was told to when its own code fails, or it finds no memory to begin. */
 static bool threads_ended(struct engine *engine, uint32_t w, int *status)
 {
-  (void)engine;
-  (void)w;
-  (void)status;
-  return false;
+  struct threads *own = engine_own(engine, w);
+  if (!own->thread || !__atomic_load_n(&own->thread->ended, __ATOMIC_SEQ_CST)) return false;
+  pthread_join(own->thread->id, NULL);
+  free(own->thread);
+  own->thread = NULL;
+  *status = 1 << 8; /* as a process that exits with status 1 */
+  return true;
 }
 
 static void threads_join(struct engine *engine, uint32_t w, double seconds)

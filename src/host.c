@@ -168,13 +168,19 @@ static int run_close(lua_State *L)
 {
   struct host_run *run = luaL_checkudata(L, 1, run_meta);
   bool own = run->dispatch && run->engine->engine.owner == getpid();
+  uint32_t lacking = 0;
+  int error = 0;
   if (own) {
+    lacking = dispatch_lacking(run->dispatch, &error);
     dispatch_close(run->dispatch);
     run->engine->engine.busy = 0;
   }
   run->dispatch = NULL;
   lua_pushboolean(L, own);
-  return 1;
+  if (lacking == 0) return 1;
+  lua_pushnumber(L, lacking);
+  lua_pushnumber(L, error);
+  return 3;
 }
 
 /* next([seconds]) -> kind of the event; its fields are behind the pointer that host.run gave. */
@@ -203,6 +209,13 @@ static int run_supply(lua_State *L)
 {
   int error = dispatch_supply(check_run(L)->dispatch, luaL_checknumber(L, 2));
   return error ? luaL_error(L, "cannot hand out tasks: %s", strerror(error)) : 0;
+}
+
+/* skip(first, last) */
+static int run_skip(lua_State *L)
+{
+  int error = dispatch_skip(check_run(L)->dispatch, luaL_checknumber(L, 2), luaL_checknumber(L, 3));
+  return error ? luaL_error(L, "cannot skip tasks: %s", strerror(error)) : 0;
 }
 
 static int run_exhausted(lua_State *L)
@@ -251,6 +264,15 @@ static int run_cancel(lua_State *L)
   return 0;
 }
 
+/* call(f, ...) -> as pcall does; but f can't yield through it. */
+static int host_call(lua_State *L)
+{
+  int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  lua_pushboolean(L, status == 0);
+  lua_insert(L, 1);
+  return lua_gettop(L);
+}
+
 /* run(engine, job, total, chunk, timeout, workers, brief, before) -> run, pointer to its events; or nil and a message: something of
  * the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
 static int host_run_open(lua_State *L)
@@ -259,7 +281,7 @@ static int host_run_open(lua_State *L)
       {"next", run_next},   {"stage", run_stage}, {"supply", run_supply},           {"exhausted", run_exhausted},
       {"redo", run_redo},   {"close", run_close}, {"raise_ceiling", run_ceiling},   {"cancel", run_cancel},
       {"abort", run_abort}, {"__gc", run_close},  {"redo_staged", run_redo_staged}, {"shorten", run_shorten},
-      {NULL, NULL},
+      {"skip", run_skip},   {NULL, NULL},
   };
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   struct dispatch_options options = {0};
@@ -440,6 +462,7 @@ int luaopen_parlua_host(lua_State *L)
   static const luaL_Reg functions[] = {
       {"engine", host_engine_open},
       {"run", host_run_open},
+      {"call", host_call},
       {"value", worker_value},
       {"now", host_now},
       {"cores", host_cores},

@@ -96,17 +96,30 @@ int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most)
   return count;
 }
 
+/* One event often comes as several signals: timeout(1) sends SIGTERM to the program and then to its group, a terminal that goes
+ * away sends SIGHUP for itself and by its shell. Within this many seconds of the first they are taken for one. Ctrl-C is a
+ * person's. */
+static const double same_event_seconds = 1;
+
 /* The one piece of global state: signals are delivered to the process. */
-static volatile sig_atomic_t signal_number, signal_total, signal_depth;
+static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_continued, signal_first;
+static double signal_time; /* of the first */
 static volatile double *volatile signal_cell;
 static int signal_fd = -1;
-static struct sigaction old_actions[2];
-static const int caught[2] = {SIGINT, SIGTERM};
+static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
+enum { CAUGHT = sizeof caught / sizeof *caught };
+static struct sigaction old_actions[CAUGHT], old_continue;
+static bool signals_kept; /* the handlers stand though no run is open: see signals_end */
 
 static void on_signal(int number)
 {
   const uint64_t one = 1;
   int error = errno;
+  if (signal_total > 0 && number != SIGINT && clock_seconds() - signal_time < same_event_seconds) return;
+  if (signal_total == 0) {
+    signal_time = clock_seconds();
+    signal_first = number;
+  }
   signal_number = number;
   if (++signal_total > 1) { /* the second ends the program; its workers die with it */
     signal(number, SIG_DFL);
@@ -118,15 +131,22 @@ static void on_signal(int number)
   errno = error;
 }
 
+static void on_continue(int number)
+{
+  signal_continued = number;
+}
+
 void signals_begin(const struct bell *bell)
 {
   if (signal_depth++ > 0) return;
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-  sigemptyset(&action.sa_mask);
+  struct sigaction again = {.sa_handler = on_continue, .sa_flags = SA_RESTART};
+  for (int i = 0; i < CAUGHT; i++) sigaddset(&action.sa_mask, caught[i]);
+  sigaction(SIGCONT, &again, &old_continue);
   signal_fd = bell ? dup(bell->fd) : -1;
   signal_number = signal_total = 0;
-  for (int i = 0; i < 2; i++) {
-    sigaction(caught[i], &action, &old_actions[i]);
+  for (int i = 0; i < CAUGHT; i++) {
+    sigaction(caught[i], &action, signals_kept ? NULL : &old_actions[i]);
     if (old_actions[i].sa_handler == SIG_IGN) sigaction(caught[i], &old_actions[i], NULL); /* nohup: it stays so */
   }
 }
@@ -134,7 +154,9 @@ void signals_begin(const struct bell *bell)
 void signals_end(void)
 {
   if (signal_depth == 0 || --signal_depth > 0) return;
-  for (int i = 0; i < 2; i++) sigaction(caught[i], &old_actions[i], NULL);
+  signals_kept = signal_total > 0 && signal_first != SIGINT; /* what follows as part of the same event must not end the program */
+  for (int i = 0; i < CAUGHT && !signals_kept; i++) sigaction(caught[i], &old_actions[i], NULL);
+  sigaction(SIGCONT, &old_continue, NULL);
   if (signal_fd >= 0) close(signal_fd);
   signal_fd = -1;
 }
@@ -164,4 +186,11 @@ void signals_serial(int begin)
 int signals_count(void)
 {
   return signal_total;
+}
+
+bool signals_continue(void)
+{
+  bool continued = signal_continued != 0;
+  if (continued) signal_continued = 0;
+  return continued;
 }

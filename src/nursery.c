@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "family.h"
+#include "oom.h"
 #include "state.h"
 #include "worker.h"
 
@@ -31,22 +33,24 @@ struct order {
 struct child {
   pid_t pid; /* 0: none */
   uint32_t life;
+  bool killed; /* by us */
 };
 
 struct helper {
   struct nursery *nursery;
   struct child *children; /* by number of the worker */
   uint32_t count;
-  int signals;     /* signalfd */
-  sigset_t before; /* the signals blocked before the helper's own */
+  int signals;        /* signalfd */
+  uint64_t oom_kills; /* see oom.h: as counted when that was last asked */
+  sigset_t before;    /* the signals blocked before the helper's own */
 };
 
 /* ---- the helper ---- */
 
-static void tell(struct helper *helper, uint32_t worker, uint32_t life, int status)
+static void tell(struct helper *helper, uint32_t worker, uint32_t life, int status, bool starved)
 {
   struct nursery *nursery = helper->nursery;
-  struct nursery_report report = {worker, life, status};
+  struct nursery_report report = {worker, life, status, starved};
   while (send(nursery->socket, &report, sizeof report, MSG_NOSIGNAL) < 0)
     if (errno != EINTR) _exit(1); /* nobody is there to hear it */
   __atomic_fetch_add(&nursery->page[REPORTS], 1, __ATOMIC_SEQ_CST);
@@ -70,7 +74,7 @@ static _Noreturn void run_worker(struct helper *helper, int slot_file, uint64_t 
     fprintf(stderr, "parlua: worker %u: not enough memory for a Lua state\n", (unsigned)slot->id);
     _exit(1);
   }
-  worker_process_run(L, slot, &bell, 0);
+  worker_process_run(L, slot, &bell);
 }
 
 static bool room_for(struct helper *helper, uint32_t worker)
@@ -97,10 +101,10 @@ static void start(struct helper *helper, const struct order *order, int slot_fil
   close(slot_file);
   if (pid < 0) {
     fprintf(stderr, "parlua: cannot fork a worker: %s\n", strerror(errno));
-    tell(helper, order->worker, order->life, 1 << 8);
+    tell(helper, order->worker, order->life, 1 << 8, false);
     return;
   }
-  helper->children[order->worker] = (struct child){pid, order->life};
+  helper->children[order->worker] = (struct child){pid, order->life, false};
 }
 
 /* Takes one order; false when the other side is gone. */
@@ -120,7 +124,9 @@ static bool obey(struct helper *helper)
     start(helper, &order, slot_file);
   } else if (order.kind == ORDER_KILL && order.worker < helper->count) {
     struct child *child = &helper->children[order.worker];
-    if (child->pid && child->life == order.life) kill(child->pid, SIGKILL);
+    if (!child->pid || child->life != order.life) return true;
+    child->killed = true;
+    family_kill(child->pid);
   }
   return true;
 }
@@ -136,7 +142,7 @@ static void reap(struct helper *helper)
       struct child *child = &helper->children[w];
       if (child->pid != pid) continue;
       child->pid = 0;
-      tell(helper, w, child->life, status);
+      tell(helper, w, child->life, status, !child->killed && oom_was_it(status, &helper->oom_kills));
       break;
     }
   }
@@ -150,7 +156,8 @@ static _Noreturn void run_helper(struct nursery *nursery, pid_t parent)
   if (getppid() != parent) _exit(1);
   prctl(PR_SET_NAME, "parlua-helper");
   cluster_forget_launch();
-  worker_process_prepare(0); /* signals of the terminal and the batch system: what follows is decided elsewhere */
+  worker_set_signals(); /* those of the terminal and the batch system: what follows is decided elsewhere */
+  helper.oom_kills = oom_kills();
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
   signal(SIGCHLD, SIG_DFL);
@@ -164,7 +171,7 @@ static _Noreturn void run_helper(struct nursery *nursery, pid_t parent)
     if (polled[0].revents && !obey(&helper)) break;
   }
   for (uint32_t w = 0; w < helper.count; w++)
-    if (helper.children[w].pid) kill(helper.children[w].pid, SIGKILL);
+    if (helper.children[w].pid) family_kill(helper.children[w].pid);
   while (waitpid(-1, NULL, 0) > 0) continue;
   _exit(0);
 }
@@ -233,6 +240,12 @@ bool nursery_next(struct nursery *nursery, struct nursery_report *report)
   if (recv(nursery->socket, report, sizeof *report, MSG_DONTWAIT) != sizeof *report) return false;
   nursery->taken++;
   return true;
+}
+
+bool nursery_alive(const struct nursery *nursery)
+{
+  char byte;
+  return recv(nursery->socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK) != 0;
 }
 
 void nursery_close(struct nursery *nursery)

@@ -20,6 +20,7 @@ struct nursery {
 struct nursery_report {
   uint32_t worker, life; /* as given to nursery_start */
   int32_t status;        /* as from wait(2) */
+  uint32_t starved;      /* the kernel has ended it for lack of memory */
 };
 
 /* Forks the helper. Returns 0 or an errno. */
@@ -31,6 +32,8 @@ int nursery_start(struct nursery *nursery, uint32_t worker, uint32_t life, int s
 int nursery_kill(struct nursery *nursery, uint32_t worker, uint32_t life);
 /* Takes the next report of a worker that has ended; false: there is none. Without a report it costs one load. */
 bool nursery_next(struct nursery *nursery, struct nursery_report *report);
+/* Does the helper live? Where it does not, killed by somebody, its workers are gone too. One system call. */
+bool nursery_alive(const struct nursery *nursery);
 /* Kills all workers and the helper, and waits for it. */
 void nursery_close(struct nursery *nursery);
 #endif

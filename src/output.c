@@ -10,6 +10,7 @@ struct output {
   output_sender *send;
   void *to;
   FILE *file;
+  FILE **handle; /* where it stands in the state */
   int stream;
 };
 
@@ -22,20 +23,29 @@ static ssize_t output_write(void *cookie, const char *bytes, size_t length)
   return (ssize_t)length;
 }
 
-/* LuaJIT's file handles begin with the FILE pointer, as Lua's do. */
-static void set_handle(lua_State *L, const char *name, FILE *file)
+/* Puts the stream into the state's handle io.NAME; returns where it stands there, or NULL. LuaJIT's file handles begin with the
+ * FILE pointer, as Lua's do. */
+static FILE **set_handle(lua_State *L, const char *name, FILE *file)
 {
+  FILE **handle = NULL;
   lua_getglobal(L, "io");
   lua_getfield(L, -1, name);
-  FILE **handle = lua_touserdata(L, -1);
-  if (handle && lua_type(L, -1) == LUA_TUSERDATA) *handle = file;
+  if (lua_type(L, -1) == LUA_TUSERDATA) handle = lua_touserdata(L, -1);
+  if (handle) {
+    *handle = file;
+    lua_pushlightuserdata(L, handle); /* kept alive, whatever the script does to `io` */
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+  }
   lua_pop(L, 2);
+  return handle;
 }
 
 static int output_print(lua_State *L)
 {
   FILE *file = ((struct output *)lua_touserdata(L, lua_upvalueindex(1)))->file;
   int n = lua_gettop(L);
+  if (!file) return 0; /* the state is being closed, and a finalizer prints */
   lua_getglobal(L, "tostring");
   for (int i = 1; i <= n; i++) {
     size_t length;
@@ -52,7 +62,7 @@ static int output_print(lua_State *L)
   return 0;
 }
 
-void output_install(lua_State *L, output_sender *send, void *to, FILE *files[2], int owns_process)
+struct output *output_install(lua_State *L, output_sender *send, void *to, FILE *files[2], int owns_process)
 {
   cookie_io_functions_t functions = {.write = output_write};
   lua_pushlightuserdata(L, (void *)&outputs_key);
@@ -65,7 +75,7 @@ void output_install(lua_State *L, output_sender *send, void *to, FILE *files[2],
     outputs[i].file = files[i] = fopencookie(&outputs[i], "w", functions);
     if (!outputs[i].file) continue;
     setvbuf(outputs[i].file, NULL, _IOLBF, BUFSIZ);
-    set_handle(L, i == 0 ? "stdout" : "stderr", outputs[i].file);
+    outputs[i].handle = set_handle(L, i == 0 ? "stdout" : "stderr", outputs[i].file);
   }
   if (outputs[0].file && owns_process) {
     stdout = outputs[0].file;
@@ -75,17 +85,14 @@ void output_install(lua_State *L, output_sender *send, void *to, FILE *files[2],
     lua_setglobal(L, "print");
   }
   lua_rawset(L, LUA_REGISTRYINDEX);
+  return outputs;
 }
 
-void output_close(lua_State *L)
+void output_close(struct output *outputs)
 {
-  lua_pushlightuserdata(L, (void *)&outputs_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  struct output *outputs = lua_touserdata(L, -1);
-  lua_pop(L, 1);
   for (int i = 0; outputs && i < 2; i++) {
     if (!outputs[i].file) continue;
-    set_handle(L, i == 0 ? "stdout" : "stderr", i == 0 ? stdout : stderr);
+    if (outputs[i].handle) *outputs[i].handle = i == 0 ? stdout : stderr;
     if (stdout == outputs[i].file) stdout = fdopen(1, "w");
     fclose(outputs[i].file);
     outputs[i].file = NULL;

@@ -9,9 +9,12 @@
 /* Sends text that was written to stream 1 or 2. */
 typedef void output_sender(void *to, int stream, const char *bytes, size_t length);
 
+struct output;
+
 /* Makes the state's standard streams give what they get to `send` (with `to`); `files` gets the two streams (NULL: no memory for
- * one), to be flushed now and then. A worker that owns its process has C's stdout too (ffi.C.printf, LuaJIT's own print). */
-void output_install(lua_State *L, output_sender *send, void *to, FILE *files[2], int owns_process);
-/* Closes the state's streams, after sending what they hold. */
-void output_close(lua_State *L);
+ * one), to be flushed now and then. A worker that owns its process has C's stdout too (ffi.C.printf, LuaJIT's own print). Returns
+ * what output_close takes; it lives as long as the state. */
+struct output *output_install(lua_State *L, output_sender *send, void *to, FILE *files[2], int owns_process);
+/* Closes the state's streams, after sending what they hold; NULL: there are none. Raises nothing. */
+void output_close(struct output *outputs);
 #endif

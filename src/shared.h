@@ -79,7 +79,7 @@ struct slot {
   volatile double inner;   /* where a task of dispatch is a block of tasks: the one that the worker is in; else 0 */
   uint32_t blocked;        /* the worker waits for room to put results: not its task's fault */
   uint32_t asleep;         /* the worker sleeps on `bell` */
-  uint32_t starved;        /* the worker ends because memory ran out */
+  uint32_t starved;        /* the worker ends, or was ended, because memory ran out */
   uint32_t pad1[7];
   /* the coordinator's line */
   volatile double limit[CHANNEL_BLOCKS]; /* last task that may still be begun, by place in the channel */
@@ -100,7 +100,7 @@ enum event_kind {
   EVENT_LOST,     /* worker ended: task `first` is its failure (0: no task was to blame), `status` and `cause` tell why */
   EVENT_TEXT,     /* `bytes`, `length`: what tasks printed on `stream` (1 or 2), cut anywhere */
   EVENT_TICK,     /* a tenth of a second or more has passed since the last */
-  EVENT_SIGNAL,   /* `status`: SIGINT, SIGTERM */
+  EVENT_SIGNAL,   /* `status`: SIGINT, SIGTERM, SIGHUP */
   EVENT_TROUBLE   /* `status`: errno; no worker can be started */
 };
 
@@ -108,6 +108,7 @@ enum lost_cause { LOST_CRASH = 1, LOST_TIMEOUT, LOST_CANCELLED, LOST_MEMORY, LOS
 
 struct event {
   double first;
+  double last; /* results: `want` tasks up to this one have ended since the last event of their chunk */
   double want;
   double seconds;
   double inner; /* lost: `inner` of the worker's slot */
@@ -135,6 +136,37 @@ volatile double *worker_limit(struct worker *worker); /* cell of the last task o
 struct slot *worker_slot(struct worker *worker);
 
 double clock_seconds(void); /* monotonic */
+
+/* A task that ended, for the journal. Strings need not end with a zero byte; NULL: the row has none. */
+struct journal_row {
+  double run, task;
+  double arguments; /* hash */
+  double seconds;   /* below 0: not known */
+  double number;    /* the result, where its kind is JOURNAL_NUMBER */
+  const char *result, *kind, *message, *traceback, *host;
+  uint32_t result_bytes, kind_bytes, message_bytes, traceback_bytes, host_bytes;
+  uint32_t result_kind; /* enum journal_result */
+  uint32_t failed;      /* the task is a failure: else kind, message and traceback are not looked at */
+  uint32_t attempts, worker;
+};
+
+enum journal_result { JOURNAL_NIL, JOURNAL_NUMBER, JOURNAL_TEXT, JOURNAL_BYTES };
+
+/* The journal's writer: see journal.h. */
+struct journal;
+/* Opens (or makes) the file and keeps other runs off it. NULL: *error is an errno, EAGAIN when another run has it. */
+struct journal *journal_open(const char *path, int *error);
+int journal_is_local(const struct journal *journal); /* is its file system known to be this machine's own? */
+/* Begins to write: from now on rows are taken. Returns 0 or an errno. */
+int journal_begin(struct journal *journal, const char *insert);
+/* Takes a row; it is in the file soon after. Returns 0, or -1 when writing failed: then so does every further call. */
+int journal_put(struct journal *journal, const struct journal_row *row);
+int journal_failed(struct journal *journal);
+const char *journal_message(const struct journal *journal); /* why, once writing failed */
+/* Writes what is left and ends the thread. Returns 0 or -1, as journal_put. */
+int journal_end(struct journal *journal);
+/* Lets go of the file; after journal_end. The caller's own use of the library must have ended. */
+void journal_close(struct journal *journal);
 
 /* For serial runs: see hub.h. */
 void signals_serial(int begin);

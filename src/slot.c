@@ -72,6 +72,13 @@ void slot_unmap(struct slot *slot)
   if (slot) munmap(slot, slot_bytes);
 }
 
+void slot_part(struct slot *slot)
+{
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+  if (mmap(slot, slot_bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) _exit(1);
+  slot->abandoned = 1;
+}
+
 void slot_reset(struct slot *slot)
 {
   uint32_t id = slot->id;

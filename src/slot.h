@@ -27,6 +27,8 @@ struct slot *slot_map(uint32_t id);
 int slot_file(void);
 struct slot *slot_map_file(int file);
 void slot_unmap(struct slot *slot);
+/* In a process that is no longer to share the slot: puts memory of its own in its place, marked as abandoned. */
+void slot_part(struct slot *slot);
 /* Makes the slot as new for a worker that replaces a dead one. */
 void slot_reset(struct slot *slot);
 

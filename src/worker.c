@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 
 #include "buffer.h"
 #include "codec.h"
+#include "oom.h"
 #include "output.h"
 #include "state.h"
 
@@ -34,6 +36,7 @@ enum { KEEP_BYTES = 64 << 20 };
 
 struct worker {
   struct slot *slot;
+  struct output *output;
   FILE *files[2]; /* the state's stdout and stderr */
   struct bell bell;
   struct block *out;   /* block being filled */
@@ -47,7 +50,14 @@ struct worker {
   double waited;       /* seconds of the running chunk in which it waited for the coordinator */
   struct buffer value; /* an encoded value, from VALUE_OFFSET on */
   int value_tag;       /* it waits for the next block */
+  bool is_copy;        /* a task has forked, and this is the child */
 };
+
+/* Registry: light userdata -> the job that a forked worker inherits. */
+static const char job_key = 0;
+
+/* The worker that this thread is: for what a task's own fork must not touch. */
+static _Thread_local struct worker *own_worker;
 
 typedef int ready_function(const struct worker *worker);
 
@@ -162,6 +172,7 @@ struct block *worker_receive(struct worker *worker)
   static struct block stop = {.kind = BLOCK_STOP};
   struct slot *slot = worker->slot;
   uint64_t have = 0;
+  if (worker->is_copy) _exit(0);
   if (worker->whole_capacity > KEEP_BYTES) {
     free(worker->whole);
     worker->whole = NULL;
@@ -411,43 +422,91 @@ static void push_function(lua_State *L, struct worker *worker, const char *name,
   lua_setfield(L, -2, name);
 }
 
-/* As worker_main; `owns_process`: C's own stdout is the worker's too. */
-static int run(lua_State *L, struct slot *slot, const struct bell *bell, int job, bool owns_process)
+/* A task has called fork: its child may go on as it likes, but there is one worker. The child's slot becomes memory of its own,
+ * where nobody sees what it does, and it ends when the task does. */
+static void part_from_parent(void)
 {
-  struct worker worker = {.slot = slot, .bell = *bell};
-  membarrier_join();
-  output_install(L, send_text, &worker, worker.files, owns_process);
+  if (!own_worker) return;
+  own_worker->is_copy = true;
+  slot_part(own_worker->slot);
+}
+
+static void watch_forks(void)
+{
+  pthread_atfork(NULL, NULL, part_from_parent);
+}
+
+/* What the protected part of a worker's life is told. */
+struct life {
+  struct worker *worker;
+  bool owns_process; /* C's own stdout is the worker's too */
+};
+
+/* Runs lua/parlua/worker.lua up to the worker's end; called protected, with a struct life. */
+static int live(lua_State *L)
+{
+  struct life *life = lua_touserdata(L, 1);
+  struct worker *worker = life->worker;
+  lua_pushlightuserdata(L, (void *)&job_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  bool inherits = !lua_isnil(L, 2);
+  worker->output = output_install(L, send_text, worker, worker->files, life->owns_process);
+  if (!inherits) lua_gc(L, LUA_GCSTOP, 0); /* nothing of what is loaded is garbage */
   lua_getglobal(L, "require");
   lua_pushliteral(L, "parlua.worker");
-  if (!job) lua_gc(L, LUA_GCSTOP, 0); /* nothing of what is loaded is garbage */
-  int status = lua_pcall(L, 1, 1, 0);
-  if (!job) state_collect_later(L);
-  if (status == 0) {
-    lua_getfield(L, -1, "main");
-    lua_createtable(L, 0, 6);
-    lua_pushlightuserdata(L, &worker);
-    lua_setfield(L, -2, "pointer");
-    lua_pushboolean(L, owns_process);
-    lua_setfield(L, -2, "owns_process");
-    push_function(L, &worker, "put", put);
-    push_function(L, &worker, "flush", flush_value);
-    if (job)
-      lua_pushvalue(L, job);
-    else
-      lua_pushnil(L);
-    status = lua_pcall(L, 2, 0, 0);
-  }
-  output_close(L);
+  lua_call(L, 1, 1);
+  if (!inherits) state_collect_later(L);
+  lua_getfield(L, -1, "main");
+  lua_createtable(L, 0, 6);
+  lua_pushlightuserdata(L, worker);
+  lua_setfield(L, -2, "pointer");
+  lua_pushboolean(L, life->owns_process);
+  lua_setfield(L, -2, "owns_process");
+  push_function(L, worker, "put", put);
+  push_function(L, worker, "flush", flush_value);
+  lua_pushvalue(L, 2);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+/* The life of a worker. Whatever a task did to its state, nothing is raised here: in a forked worker an error would go on to the
+ * script's own protected calls, and a copy of the script would run on. Returns false when the worker's own code failed. */
+static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool owns_process)
+{
+  struct worker worker = {.slot = slot, .bell = *bell};
+  struct life life = {&worker, owns_process};
+  static pthread_once_t watched = PTHREAD_ONCE_INIT;
+  pthread_once(&watched, watch_forks);
+  membarrier_join();
+  own_worker = &worker;
+  int status = lua_cpcall(L, live, &life);
+  own_worker = NULL;
+  if (status == LUA_ERRMEM && slot->current > 0)
+    slot->starved = 1; /* the task's failure says it */
+  else if (status)
+    fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)slot->id,
+            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "its own code raised a value that is no string");
+  output_close(worker.output);
   release_message(&worker);
   free(worker.whole);
   if (worker.elsewhere) munmap(worker.elsewhere, worker.elsewhere_bytes);
   buffer_free(&worker.value);
-  return status;
+  return status == 0;
 }
 
-int worker_main(lua_State *L, struct slot *slot, const struct bell *bell, int job)
+void worker_keep_job(lua_State *L, int job)
 {
-  return run(L, slot, bell, job, false);
+  lua_pushlightuserdata(L, (void *)&job_key);
+  if (job)
+    lua_pushvalue(L, job);
+  else
+    lua_pushnil(L);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void worker_main(lua_State *L, struct slot *slot, const struct bell *bell)
+{
+  run(L, slot, bell, false);
 }
 
 /* ---- a worker that is a process ---- */
@@ -457,14 +516,18 @@ static void ignore_signal(int number)
   (void)number;
 }
 
-/* A terminal's Ctrl-C and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows. Handlers, not
- * SIG_IGN, so that programs that tasks start are not made deaf. */
-static void set_signals(void)
+/* A terminal's Ctrl-C or end and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows.
+ * Handlers, not SIG_IGN, so that programs that tasks start are not made deaf; but what is ignored, as under nohup, stays so for
+ * them. */
+void worker_set_signals(void)
 {
   struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction before;
+    if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);
+  }
   signal(SIGPIPE, SIG_DFL);
 }
 
@@ -483,18 +546,14 @@ static void limit_memory(uint64_t bytes)
 
 void worker_process_prepare(uint64_t memory)
 {
-  set_signals();
+  worker_set_signals();
+  oom_volunteer();
   if (memory) limit_memory(memory);
 }
 
-_Noreturn void worker_process_run(lua_State *L, struct slot *slot, const struct bell *bell, int job)
+_Noreturn void worker_process_run(lua_State *L, struct slot *slot, const struct bell *bell)
 {
-  int status = run(L, slot, bell, job, true);
-  if (status == LUA_ERRMEM && slot->current > 0) {
-    slot->starved = 1; /* the task's failure says it */
-  } else if (status) {
-    fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)slot->id, lua_tostring(L, -1));
-  }
+  bool ran = run(L, slot, bell, true);
   fflush(NULL);
-  _exit(status != 0);
+  _exit(!ran);
 }

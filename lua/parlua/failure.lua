@@ -95,6 +95,17 @@ function M.plain(record) return setmetatable(record, nil) end
 ---@type fun(record: table, level: integer)?
 M.observer = nil
 
+local function is_or_nil(value, kind) return value == nil or type(value) == kind end
+
+--- A record as a worker sent it. One that no worker makes (its memory was overwritten) stands for a crash.
+function M.sent(record)
+  if type(record) == "table" and type(record.kind) == "string" and type(record.message) == "string"
+    and is_or_nil(record.traceback, "string") and is_or_nil(record.seconds, "number") then
+    return record
+  end
+  return { kind = "crash", message = "the worker's record of the failure is damaged" }
+end
+
 --- Message handler: makes the record of a raised value while the stack of the error still stands.
 function M.capture(value)
   if getmetatable(value) == Record then return value end
@@ -120,8 +131,9 @@ local signal_names = {
 }
 
 --- What a wait status tells, in words.
----@param status integer as from wait(2)
+---@param status integer as from wait(2); -1: not known
 function M.status_text(status)
+  if status == -1 then return "the worker ended; how is not known, as the script waits for all children itself or ignores SIGCHLD" end
   local signal = status % 128
   if signal == 0 then return ("the worker exited with status %d"):format(math.floor(status / 256) % 256) end
   local name = signal_names[signal] or "signal " .. signal

@@ -60,7 +60,7 @@ local C = ffi.C
 
 local M = {}
 
-local EXIT = { returned = 0, failed = 1, wrong = 2, SIGINT = 130, SIGPIPE = 141, SIGTERM = 143 }
+local EXIT = { returned = 0, failed = 1, wrong = 2, SIGHUP = 129, SIGINT = 130, SIGPIPE = 141, SIGTERM = 143 }
 
 local STDOUT_FD = 1
 local EINTR, EAGAIN, EPIPE = 4, 11, 32
@@ -140,6 +140,7 @@ local function summary_text(summary)
     count(summary.tasks, "task"), format("%.0f returned", summary.returned), format("%.0f failed", summary.failed),
   }
   if (summary.cancelled or 0) > 0 then parts[#parts + 1] = format("%.0f cancelled", summary.cancelled) end
+  if (summary.resumed or 0) > 0 then parts[#parts + 1] = format("%.0f of them from the journal", summary.resumed) end
   parts[#parts + 1] = summary.seconds < 60 and format("%.2f s", summary.seconds) or report.duration(summary.seconds)
   if summary.engine then parts[#parts + 1] = summary.engine .. " engine" end
   if summary.workers then parts[#parts + 1] = workers_text(summary) end
@@ -300,7 +301,9 @@ function Sink:close(outcome)
   local partial
   if self.target and not self.code and outcome ~= "discard" then
     partial = outcome == "partial" and self.path .. ".partial" or nil
-    self:publish(partial and self.target .. ".partial" or self.target)
+    local published = self:publish(partial and self.target .. ".partial" or self.target)
+    -- on resuming, what an interrupted run left is part of the whole
+    if published and not partial and self.resumes then os.remove(self.target .. ".partial") end
   end
   if C.close(self.fd) ~= 0 and not self.code then self.code = ffi.errno() end
   if self.named and self.target then os.remove(self.temporary) end
@@ -707,6 +710,7 @@ function M.run(job, ...)
     say("%s", message)
     return EXIT.wrong
   end
+  sink.resumes = options.resume
   local run = new_run(job, options, sink)
   local failures, outcome
   if plan then

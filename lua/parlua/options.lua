@@ -21,7 +21,6 @@ local options = {}
 ---@field help? string        one line for --help
 ---@field command_only? boolean  not for calls: about what the command does with the results
 ---@field unlisted? boolean    not in --help, which is to fit a screen; in the README
----@field planned? boolean     checked, but no engine honours it yet (parlua.run refuses it): not in --help
 
 local LARGEST_INTEGER = 2 ^ 53 -- every integer up to this is a double
 
@@ -57,10 +56,13 @@ local specs = {
   { name = "progress", type = "progress", values = { "bar", "plain", "json", "none" },
     long = "--progress", metavar = "KIND", help = "bar, plain, json or none (a bar on a terminal)" },
   { name = "journal", type = "path", takes = "the name of a file",
-    long = "--journal", metavar = "FILE", help = "file in which finished tasks are recorded", planned = true },
+    long = "--journal", metavar = "FILE", help = "file in which finished tasks are recorded" },
   { name = "resume", type = "boolean",
-    flags = { { "--resume", "true" } }, help = "go on from the journal: run only what it lacks",
-    planned = true },
+    flags = { { "--resume", "true" } }, help = "go on from the journal: run only what it lacks" },
+  { name = "retry_failed", type = "boolean", flags = { { "--retry-failed", "true" } },
+    help = "on resuming, failed tasks run again", unlisted = true },
+  { name = "force", type = "boolean", flags = { { "--force", "true" } },
+    help = "use a journal of another run all the same", unlisted = true },
   { name = "output", type = "path", takes = "the name of a file", command_only = true,
     long = "--output", short = "-o", metavar = "FILE", help = "file for a job's results (standard output)" },
   { name = "format", type = "choice", values = { "jsonl", "json", "text", "none" }, default = "jsonl",
@@ -348,6 +350,14 @@ function options.resolve(call_options, job_options)
   if resolved.resume and not resolved.journal then
     error("the option resume goes on from a journal: name its file with the option journal (--journal FILE)", 0)
   end
+  for _, name in ipairs { "retry_failed", "force" } do
+    if resolved[name] and not resolved.journal then
+      error(("the option %s is about a journal: name its file with the option journal (--journal FILE)"):format(name), 0)
+    end
+  end
+  if resolved.retry_failed and not resolved.resume then
+    error("the option retry_failed says what is done on resuming: it needs the option resume (--resume)", 0)
+  end
   return resolved
 end
 
@@ -357,8 +367,8 @@ end
 local function spellings()
   local words = { "--help", "--version" }
   for _, spec in ipairs(specs) do
-    if spec.long and not spec.planned then words[#words + 1] = spec.long end
-    for _, flag in ipairs(not spec.planned and spec.flags or {}) do words[#words + 1] = flag[1] end
+    if spec.long then words[#words + 1] = spec.long end
+    for _, flag in ipairs(spec.flags or {}) do words[#words + 1] = flag[1] end
   end
   table.sort(words)
   return words
@@ -430,7 +440,7 @@ function options.help()
   local lines = { HEAD }
   for _, spec in ipairs(specs) do
     local word = spec.long and spec.long .. " " .. spec.metavar or spec.flags and spec.flags[1][1]
-    if word and not spec.planned and not spec.unlisted then
+    if word and not spec.unlisted then
       lines[#lines + 1] = ("  %-4s%-22s%s\n"):format(spec.short and spec.short .. "," or "", word, spec.help)
     end
   end

@@ -165,7 +165,7 @@ local function begin_run(pool)
   local options = {}
   for name, value in pairs(pool.options) do options[name] = value end
   options.chunk, options.progress, options.on_error, options.max_failures = 1, "none", "skip", false
-  local run = run_module.open(M.run_call, submitted_source(pool), options, "all", { engines = pool.engines })
+  local run = run_module.open(M.run_call, submitted_source(pool), options, "all", { engines = pool.engines, unrecorded = true })
   local futures = pool.futures
   function run.on_results(_, event)
     local outcomes = stream.take_batch({ run = run }, event)

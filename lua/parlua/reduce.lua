@@ -12,6 +12,7 @@ local options_module = require "parlua.options"
 local reducers = require "parlua.reducers"
 local run_module = require "parlua.run"
 local supply = require "parlua.lazy" "parlua.supply"
+local task = require "parlua.task"
 
 local M = {}
 
@@ -171,7 +172,7 @@ function Folding:value_of(out, half, k, tag, index)
   if tag == NIL then return nil end
   if run.fold then
     if tag == FAILURE then
-      local record = run:special(out, half, k, tag)
+      local record = failure.sent(run:special(out, half, k, tag))
       run.broken = record.value ~= nil and record.value or record.message
       run:cancel()
       return FAILED
@@ -186,9 +187,14 @@ end
 
 --- A block's value, and the failures in it.
 function Folding:block_value(b, tuple)
-  local worker = self.run.event.worker
-  for _, record in ipairs(tuple[2]) do
+  local worker, fold, behind = self.run.event.worker, self.run.fold, 0
+  for _, record in ipairs(type(tuple[2]) == "table" and tuple[2] or {}) do
+    record = failure.sent(record)
     local index, attempts = record.index, record.attempts
+    if type(index) ~= "number" or index % 1 ~= 0 or index < fold:first(b) or index > fold:last(b) or index <= behind then
+      error(("cannot decode the failures of tasks %d to %d: they are damaged"):format(fold:first(b), fold:last(b)), 0)
+    end
+    behind = index
     self.run:final_failure(index, failure.plain(record), attempts, worker, self:inner_arguments(b, index))
   end
   return tuple[1]
@@ -300,7 +306,7 @@ end
 function Folding:hold_back()
   local most = self.run.fold and blocks_window or default_window
   local window = self.run.options.window or math.max(4 * self.run.workers, math.floor(math.min(most, most_bytes / self.bytes_each)))
-  self.run.driver:raise_ceiling(self.turn - 1 + window)
+  self.run:raise_ceiling(self.turn - 1 + window)
 end
 
 --- Task `index` failed without a result.
@@ -323,7 +329,7 @@ function Folding:lose_block(event, record)
   local fold, delay = run.fold, 0
   local again = self.again[b] or {}
   self.again[b] = again
-  if index >= fold:first(b) and index <= fold:last(b) then
+  if index >= fold:first(b) and index <= fold:last(b) and index % 1 == 0 then
     local pair
     for _, each in ipairs(again) do
       if each[1] == index then pair = each end
@@ -400,13 +406,59 @@ function M.reduce(f, arguments, reduction, options, given)
   return M.run_plan(f, arguments, plan, rest, given)
 end
 
+--- The same reduction for a run with a journal, which records the result of each task: they are folded here, in the blocks in which workers
+--- would have folded them, so that the value is the same to the bit.
+local function fold_here(plan)
+  local fold = fold_module.new { block = plan.block }
+  local merge, step, stop = plan.merge, plan.step, plan.stop
+  local whole, value, last, merged = NOTHING, NOTHING, 0, 0
+  local function close()
+    if value == NOTHING then return end
+    if whole == NOTHING then whole = value else whole = merge(whole, value) end
+    value, merged = NOTHING, last
+  end
+  local here = { is_whole = false }
+  function here.init() return here end
+  function here.step(_, v, index)
+    if index > last then -- of another block; those before it are whole
+      close()
+      if stop and whole ~= NOTHING and merged > 0 and stop(whole) then
+        here.is_whole = true
+        return here
+      end
+      value, last = fold_module.fresh(plan.init), fold:last(fold:block_of(index))
+    end
+    value = step(value, v, index)
+    if index == last and stop then
+      close()
+      here.is_whole = stop(whole) and true or false
+    end
+    return here
+  end
+  here.stop = stop and function() return here.is_whole end
+  --- The last task that went into the value.
+  function here.last() return merged end
+  function here.finish()
+    if not here.is_whole then close() end
+    if whole == NOTHING then whole = fold_module.fresh(plan.init) end
+    if plan.finish then return plan.finish(whole) end
+    return whole
+  end
+  return here
+end
+
 function M.run_plan(f, arguments, plan, options, given)
-  local all = {}
+  local all, here = {}, nil
   for name, value in pairs(given or {}) do all[name] = value end
+  all.options = all.options or options_module.resolve(options)
+  if plan.merge and all.options.journal and not task.is_inside() then
+    here = fold_here(plan)
+    plan = here
+  end
   if plan.merge then all.fold = fold_module.new { step = plan.step, init = plan.init, block = plan.block } end
   local run = run_module.open(f, arguments, options, plan.merge and "all" or "first", all)
   local folding = setmetatable({
-    run = run, ordered = run.options.ordered ~= false, turn = 1, waiting = {}, again = {}, bytes_each = 8, stopped = false,
+    run = run, ordered = here ~= nil or run.options.ordered ~= false, turn = 1, waiting = {}, again = {}, bytes_each = 8, stopped = false,
     stop = plan.stop, combine = plan.merge or plan.step, folded = 0, accumulator = NOTHING,
   }, Folding)
   folding.loop = make_loop(folding.combine, plan.stop)
@@ -423,7 +475,7 @@ function M.run_plan(f, arguments, plan, options, given)
   if value == NOTHING then value = fold_module.fresh(plan.init) end
   local failures, summary
   if folding.stopped and not run.broken then
-    local last = run.fold and run.fold:last(folding.folded) or folding.folded
+    local last = run.fold and run.fold:last(folding.folded) or here and here.last() or folding.folded
     if run.halted and run.halted.index <= last then error(run.halted, 0) end
     failures, summary = folding.ordered and only_up_to(run.failures, last) or run.failures, run:summary()
     summary.enough = true

@@ -59,8 +59,15 @@ local function check_engine(engine, options)
     refuse("memory", "cannot limit a worker's memory", LIMITS_MEMORY)
   end
   if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
-  for _, name in ipairs { "journal", "resume" } do
-    if options[name] then error(("option '%s' is not available in this version"):format(name), 0) end
+end
+
+--- Raises an error when srun started several copies of this program that know nothing of each other: each would do all the work, and
+--- write all the results.
+local function refuse_copies()
+  local copies = tonumber(os.getenv "SLURM_STEP_NUM_TASKS")
+  if copies and copies > 1 and os.getenv "SLURM_PROCID" then
+    error(("srun started %d copies of this program, and no MPI joins them: each would run every task. For one run over all of them: "
+      .. "srun --mpi=pmix (srun --mpi=list shows what there is), or mpirun. For a run of its own in each: --engine process"):format(copies), 0)
   end
 end
 
@@ -68,7 +75,10 @@ end
 local function choose_engine(options)
   if task.is_inside() then return "serial" end
   local name = options.engine or "auto"
-  if name == "auto" then name = host.ranks() and "mpi" or "process" end
+  if name == "auto" then
+    name = host.ranks() and "mpi" or "process"
+    if name == "process" then refuse_copies() end
+  end
   return name
 end
 
@@ -136,7 +146,8 @@ end
 ---@field engine string
 ---@field workers integer of all ranks together
 ---@field ranks? integer of the MPI job, on the mpi engine under mpirun or srun
----@field interrupted? string "SIGINT" or "SIGTERM"
+---@field interrupted? string "SIGINT", "SIGTERM" or "SIGHUP"
+---@field resumed? integer tasks whose outcome was taken from the journal; nil: there is none
 
 local Run = {}
 Run.__index = Run
@@ -239,26 +250,145 @@ function M.open(f, arguments, call_options, keep, given)
     fold.n, fold.retries, fold.halt = source.n, run.retries, options.on_error == "halt"
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
   end
-  if not source:is_made_by_workers(inherits) then run.puller = fold and batches.open(source, fold) or supply.open(source) end
+  local supplied = not source:is_made_by_workers(inherits)
+  if options.journal and not task.is_inside() then
+    run:open_journal(given.unrecorded and "call" or keep, seed_of(options, call_options), supplied)
+  end
+  if supplied then
+    run.puller = run.journal and run.journal_module.puller(source, run.journal, options.force) or fold and batches.open(source, fold)
+      or supply.open(source)
+  end
   run.total = source:is_indexed() and source.n or nil
   local job = { f = f, keep = keep, init = options.init, fold = fold, key = task.key(seed_of(options, call_options)),
                 source = run.puller and supply.describe(source, run.puller, inherits) or source:plain() }
   if engine == "serial" and job.source.kind == "values" then
     job.source = { kind = "local", raw = source.raw }
   end
-  local event
-  run.driver, event = open_driver(run, job)
-  run.event = cast(event_pointer, event)
+  local opened, driver, event = pcall(open_driver, run, job)
+  if not opened then
+    if run.journal then run.journal:close() end
+    error(driver, 0)
+  end
+  run.driver, run.event = driver, cast(event_pointer, event)
   if run.puller then
     run.writer = not run.puller.text and run.driver.writer and run.driver:writer()
       or writer_module.open(run.driver)
   end
+  if run.journal and not run.puller then run:skip_done() end
   if options.debug and engine == "serial" and report.is_terminal(0) and report.is_terminal(2) then
     require("parlua.debugger").install()
   end
   local kind = options.progress
   if kind and kind ~= "bar" and kind ~= "none" then run:open_report(kind) end
   return run
+end
+
+--- Opens the journal that the options name.
+function Run:open_journal(keep, seed, supplied)
+  self.journal_module = require "parlua.journal"
+  if keep == "call" then
+    error("option 'journal': single calls (submit) are not recorded; give the pool the option journal = false, or use map", 0)
+  end
+  self.journal = self.journal_module.open({ f = self.f, source = self.source, keep = keep, seed = seed, indexed = not supplied }, self.options)
+  self.keep, self.ceiling, self.resumed = keep, math.huge, 0
+end
+
+--- Workers make the arguments: what the journal holds is not handed out, and delivered bit by bit (`replay`: which range, from which task).
+function Run:skip_done()
+  for _, range in ipairs(self.journal.done) do self.driver:skip(range[1], range[2]) end
+  if self.journal.done[1] then self.replay = { at = 1, next = self.journal.done[1][1] } end
+end
+
+function Run:raise_ceiling(last)
+  self.ceiling = last
+  self.driver:raise_ceiling(last)
+end
+
+local new_block = ffi.typeof("struct { char bytes[$]; }", C.BLOCK_BYTES)
+
+local most_words = 16000 -- of a block of recorded results, also in pairs
+
+--- Results from..last of a stretch of recorded tasks, as an event like those of workers. values[index] stands behind a word.
+function Run:deliver_results(from, last, records)
+  self.replay_block = self.replay_block or new_block()
+  local out = cast(block.pointer, self.replay_block)
+  local words, half, k = out.word, cast(block.halves, out.word), 0
+  local is_sparse = self.keep ~= "first" and self.keep ~= "all"
+  self.replayed = {}
+  for index = from, last do
+    local record = records[index]
+    local value = record.values[1]
+    local is_kept = not is_sparse or self.keep ~= "none" and value ~= nil
+    if is_kept and is_sparse then
+      words[2 * k] = index
+      half[4 * k + 2], half[4 * k + 3] = k + 1, C.TAG_LOCAL
+    elseif is_kept and record.n == 1 and type(value) == "number" then
+      words[k] = value
+    elseif is_kept then
+      half[2 * k], half[2 * k + 1] = k + 1, record.n == 1 and C.TAG_LOCAL or C.TAG_TUPLE
+    end
+    if is_kept then
+      k = k + 1
+      record.values.n = record.n
+      if record.n == 1 then self.replayed[k] = value else self.replayed[k] = record.values end
+    end
+  end
+  out.kind, out.first, out.last = is_sparse and C.BLOCK_SPARSE or C.BLOCK_DENSE, from, last
+  out.count, out.size, out.floor = k, C.BLOCK_BYTES, C.BLOCK_BYTES
+  local event = self.event
+  event.block, event.first, event.last, event.from, event.count, event.want = out, from, last, 0, k, last - from + 1
+  if k > 0 then self.on_results(self, event) end
+  self.replayed = nil
+  self.done = self.done + last - from + 1
+end
+
+--- Delivers recorded tasks first..last. `arguments(index)`: of a task that was pulled.
+function Run:deliver(first, last, arguments)
+  local events, records, from = self.event, {}, nil
+  self.event = ffi.new("struct event", { kind = RESULTS, attempt = 1 })
+  self.replay_arguments = arguments
+  self.journal:read(first, last, function(index, record) records[index] = record end)
+  for index = first, last + 1 do
+    local record = records[index]
+    local returned = record and record.status == "returned"
+    if from and (not returned or index - from >= most_words) then
+      self:deliver_results(from, index - 1, records)
+      from = nil
+    end
+    if returned then from = from or index end
+    if record and not returned then
+      local value = record.values[1]
+      self.done = self.done + 1
+      self:final_failure(index, { kind = record.kind, message = record.message, traceback = record.traceback, value = value,
+        seconds = record.seconds, host = record.host, recorded = true }, record.attempts, record.worker, self:arguments_of(index))
+      if self.on_lost then self.on_lost(self, index) end
+    end
+  end
+  self.resumed = self.resumed + last - first + 1
+  self.replay_arguments = nil
+  self.event = events
+end
+
+local page = 1000 -- recorded tasks that are delivered at once
+
+--- Delivers the next recorded tasks. Every other time it leaves it to the workers' results. `all`: nothing else is left.
+function Run:deliver_some(all)
+  local replay = self.replay
+  if not all then
+    replay.polled = not replay.polled
+    if replay.polled or replay.next > self.ceiling then return false end
+  end
+  local range = self.journal.done[replay.at]
+  local first, last = replay.next, math.min(range[2], replay.next + page - 1)
+  if last < range[2] then
+    replay.next = last + 1
+  else
+    range = self.journal.done[replay.at + 1]
+    replay.at = replay.at + 1
+    if range then replay.next = range[1] else self.replay = nil end
+  end
+  self:deliver(first, last)
+  return true
 end
 
 function Run:open_report(kind)
@@ -290,7 +420,7 @@ local function pull(run, want)
   local ok, result = xpcall(puller.fill, failure.capture, puller, run.writer, want)
   if ok then return result end
   local record, count = failure.record(result), puller.pulled or 0
-  if run.supplied == nil and count == 0 then
+  if run.supplied == nil and count == 0 and not puller.passed then
     error(("arguments: %s%s"):format(record.message, record.traceback and "\n" .. record.traceback or ""), 0)
   end
   run.source_failed = record
@@ -299,7 +429,18 @@ end
 
 --- Pulls tasks from the source. A source that raises is a failure of the task that it was to make.
 function Run:supply(want)
-  local driver, count = self.driver, pull(self, want)
+  local driver, puller = self.driver, self.puller
+  puller.passed = nil
+  local count = pull(self, want)
+  if puller.refused then error(puller.refused, 0) end
+  local passed = puller.passed
+  if passed then -- recorded tasks: whatever else was pulled comes the next time
+    local first = (self.supplied or 0) + 1
+    self.supplied = first + #passed - 1
+    driver:skip(first, self.supplied)
+    self:deliver(first, self.supplied, function(index) return passed[index - first + 1] end)
+    return
+  end
   if count > 0 then
     self.writer:finish(count)
     self.supplied = (self.supplied or 0) + count
@@ -313,12 +454,14 @@ function Run:supply(want)
     self.total = self.total + 1
     self.done = self.done + 1
     self.source_failed.message = "arguments: " .. self.source_failed.message
+    self.source_failed.recorded = true -- no task of the source: a journal has no place for it
     self:final_failure(self.total, self.source_failed, 1, 0, { n = 0 })
     if self.on_lost then self.on_lost(self, self.total) end
   end
 end
 
 function Run:arguments_of(index)
+  if self.replay_arguments then return self.replay_arguments(index) end
   local payload = self.event.payload
   if self.driver.arguments then
     local held = self.driver.arguments
@@ -338,19 +481,31 @@ local function pack(...) return { n = select("#", ...), ... } end
 
 --- Several results of one task, in a table with n.
 function Run:tuple(out, half, k, tag)
-  if self.driver.special then return self:special(out, half, k, tag) end
+  if self.driver.special or self.replayed then return self:special(out, half, k, tag) end
   return pack(block.special(out, half, k, tag))
+end
+
+--- The name of the host that a worker is on.
+function Run:host_of(worker_number)
+  hostname = hostname or host.hostname()
+  if not self.engine or worker_number == 0 then return hostname end
+  self.hosts = self.hosts or {}
+  local name = self.hosts[worker_number] or self.engine:host(worker_number) or hostname
+  self.hosts[worker_number] = name
+  return name
 end
 
 --- A task failed for good.
 function Run:final_failure(index, record, attempt, worker_number, arguments)
-  hostname = hostname or host.hostname()
   record.index, record.args, record.attempts, record.worker = index, arguments, attempt, worker_number
-  record.host = self.engine and worker_number > 0 and self.engine:host(worker_number) or hostname
+  record.host = record.host or self:host_of(worker_number)
+  local is_recorded = record.recorded
+  record.recorded = nil
   record.seconds = record.seconds or 0
   local made = failure.new(record)
   self.failed = self.failed + 1
   self.failures[#self.failures + 1] = made
+  if self.journal and not is_recorded and made.kind ~= "cancelled" then self.journal:failure(made) end
   if self.on_failure then self.on_failure(self, made) end
   if self.report then self.report:failure(made) end
   local most = self.options.max_failures
@@ -385,6 +540,7 @@ end
 
 --- Task `index` did not return: tries it again or records its failure. Returns true when it is tried again.
 function Run:task_failed(index, record)
+  record = failure.sent(record)
   if index == 0 then
     self.broken = record.message
     self:cancel()
@@ -402,6 +558,7 @@ end
 
 --- The value behind a tagged word, for serial runs too.
 function Run:special(out, half, k, tag)
+  if self.replayed and tag < 0 then return self.replayed[half[2 * k]] end
   local driver = self.driver
   if driver.special then return driver:special(out, half, k, tag) end
   return block.special(out, half, k, tag)
@@ -411,7 +568,10 @@ local causes = {
   [C.LOST_TIMEOUT] = function(run) return "timeout", ("the task took more than %g s"):format(run.options.timeout) end,
   [C.LOST_CANCELLED] = function() return "cancelled", "the run was cancelled" end,
   [C.LOST_DAMAGED] = function() return "crash", "the worker has overwritten memory that it shares with the coordinator" end,
-  [C.LOST_MEMORY] = function() return "memory", "not enough memory" end,
+  [C.LOST_MEMORY] = function(_, status)
+    if status == 9 then return "memory", "the kernel ended the worker, as memory ran out" end -- SIGKILL
+    return "memory", "not enough memory"
+  end,
   [C.LOST_CRASH] = function(_, status) return "crash", failure.status_text(status) end,
 }
 
@@ -424,13 +584,39 @@ function Run:lost(event)
   if not retried and self.on_lost then self.on_lost(self, event.first) end
 end
 
-local signal_names = { [2] = "SIGINT", [15] = "SIGTERM" }
+local signal_names = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM" }
+
+--- What limits workers, by errno.
+local limits = {
+  [11] = "more processes or threads are not allowed: see ulimit -u, and the limits of the cgroup and the batch system", -- EAGAIN
+  [12] = "there is not enough memory: see ulimit -v",                                                              -- ENOMEM
+  [23] = "the machine has no more descriptors for files",                                                          -- ENFILE
+  [24] = "more files may not be open: see ulimit -n",                                                              -- EMFILE
+  [10] = "they end as soon as they begin",                                                                         -- ECHILD
+}
+
+local function why_lacking(errno) return limits[errno] or host.strerror(errno) end
+
+local told = {} -- by message: what was said once is not said at every call
+
+--- Workers could not be started, and the run went on without them.
+function Run:tell_lacking(lacking, errno)
+  if self.broken_engine then return end
+  local message = ("parlua: only %d of %d workers of the %s engine could be started: %s"):format(self.workers - lacking, self.workers,
+    self.engine_name, why_lacking(errno))
+  if not told[message] then report.print("stderr", message .. "\n") end
+  told[message] = true
+  self.workers = self.workers - lacking
+end
 
 --- Waits for one event and handles it. Returns false when the run is over.
 function Run:step(wait)
-  local kind = self.driver:next(wait)
+  local replay = self.replay
+  if replay and self:deliver_some() then return true end
+  local kind = self.driver:next(replay and replay.next <= self.ceiling and 0 or wait)
   local event = self.event
   if kind == RESULTS then
+    if self.journal then self.journal:results(self, event) end
     if not self.fold then self.done = self.done + event.want end
     self.on_results(self, event)
   elseif kind == SUPPLY then
@@ -447,15 +633,18 @@ function Run:step(wait)
     interrupted = self.signal
     self:cancel()
   elseif kind == TROUBLE then
+    self.broken_engine = true
     self:close()
-    local why = event.status == 10 and "they end as soon as they begin" or host.strerror(event.status)
+    local why = why_lacking(event.status)
     if event.status == 16 then -- EBUSY
       why = "too many tasks are over their time limit and cannot be stopped in threads; use " .. engines_that_can(CAN_KILL)
     end
     error(("the %s engine cannot start workers: %s"):format(self.engine_name, why), 0)
   elseif kind == DONE then
-    return false
+    if not self.replay or self.halted or self.stopped or self.broken then return false end
+    self:deliver_some(true)
   end
+  if self.journal then self.journal:check_writing() end
   return true
 end
 
@@ -470,10 +659,13 @@ function Run:close()
   if self.closed then return end
   self.closed = true
   self.seconds = host.now() - self.began
-  if not self.driver:close() then return end
+  local is_own, lacking, errno = self.driver:close()
+  if not is_own then return end
+  if lacking then self:tell_lacking(lacking, errno) end
   if self.output then self.output:close() end
   if self.report then self.report:finish(self:summary()) end
   if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key, self.engines) end
+  if self.journal then self.journal:close() end
 end
 
 ---@return parlua.Summary
@@ -481,7 +673,8 @@ function Run:summary()
   return { tasks = self.done, returned = self.done - self.failed, failed = self.failed,
            cancelled = self.total and math.max(0, self.total - self.done) or 0, seconds = self.seconds or host.now() - self.began,
            engine = self.engine_name, workers = self.workers,
-           ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal, stopped = self.stopped }
+           ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal, stopped = self.stopped,
+           resumed = self.journal and self.resumed or nil }
 end
 
 local function by_index(a, b) return a.index < b.index end

@@ -37,21 +37,32 @@ local function local_outlet(run)
     run.ready[#run.ready + 1] = { block = out, memory = outlet.memory, from = 0, fresh = last - out.first + 1 }
   end
 
-  --- Every value fits; a sparse block that is full of failures is closed by `put` itself.
+  local waiting -- the place of a value for which a sparse block had no room, and its tag
+
+  --- Every value fits a dense block; a sparse one may be full of failures: then the next waits for `flush`.
   function outlet.put(k, i, tag, ...)
     local values = run.values
     local at = #values + 1
     if select("#", ...) == 1 then values[at] = (...) else values[at] = { n = select("#", ...), ... } end
     if outlet.block.kind == C.BLOCK_SPARSE then
+      if k >= most_tasks / 2 then
+        waiting = { at = at, tag = tag }
+        return -1
+      end
       outlet.block.word[2 * k] = i
       outlet.half[4 * k + 2], outlet.half[4 * k + 3] = at, tag
-      return k + 1 < most_tasks / 2 and most_tasks or -1
+      return most_tasks
     end
     outlet.half[2 * k], outlet.half[2 * k + 1] = at, tag
     return most_tasks + 1
   end
 
-  function outlet.flush() return false end
+  --- Puts the value that waits as the first of a new block, which stays open.
+  function outlet.flush(i, kind)
+    outlet.open(i, kind).word[0] = i
+    outlet.half[2], outlet.half[3] = waiting.at, waiting.tag
+    return true
+  end
 
   function outlet.store(k, i, v) return outlet.put(k, i, LOCAL, v) end
 
@@ -78,7 +89,7 @@ function Run.open(job, options)
   local slot = ffi.new("struct slot")
   local run = setmetatable({
     slot = slot, limit = slot.limit, options = options, halts = options.halts, total = options.total, next_task = 1,
-    size = options.chunk > 0 and options.chunk or 1, ceiling = math.huge, ready = {}, free = {}, values = {}, again = {},
+    size = options.chunk > 0 and options.chunk or 1, ceiling = math.huge, ready = {}, free = {}, values = {}, again = {}, skips = {}, skips_at = 1,
     events = ffi.new("struct event"), last_tick = host.now(), staged = nil,
   }, Run)
   if job.source.kind == "local" then job.source.run = run end
@@ -119,11 +130,12 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.values = {}
   local cell = self.open_signals and C.signals_watch(self.limit)
   local before = task.enter(self.index_cell, 1, self.job.key)
-  local ok, message = pcall(self.runner, chunk, self.limit)
+  local ok, message = host.call(self.runner, chunk, self.limit) -- through C: a task can't yield to whoever called the script's function
   task.leave(before)
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
   local n, seconds = last - first + 1, host.now() - began
+  self.seconds_each = seconds / n
   if self.options.chunk == 0 and n >= self.size then
     self.size = math.max(1, math.min(math.floor(n * chunk_seconds / math.max(seconds, 1e-9)), n * 8,
       self.sparse and 2 ^ 30 or most_tasks))
@@ -140,6 +152,22 @@ function Run:supply(count)
   if self.arguments then self.arguments.origin = first end
   self.next_task = first + count
   self:run_chunk(chunk, first, first + count - 1, 1)
+end
+
+--- Tasks first..last are not to be run. Ranges come in ascending order.
+function Run:skip(first, last)
+  self.skips[#self.skips + 1] = { first, last }
+  self:pass_skipped()
+end
+
+--- Moves on to the next task that is to be run.
+function Run:pass_skipped()
+  local range = self.skips[self.skips_at]
+  while range and range[1] <= self.next_task do
+    self.next_task = math.max(self.next_task, range[2] + 1)
+    self.skips_at = self.skips_at + 1
+    range = self.skips[self.skips_at]
+  end
 end
 
 function Run:exhausted() self.total = self.next_task - 1 end
@@ -203,6 +231,7 @@ function Run:next(wait)
       event.block, event.first, event.from, event.count = ready.block, ready.block.first, 0, ready.block.count
       event.want, event.worker, event.attempt = ready.fresh, 1, self.attempt
       event.payload = self.payload
+      event.last, event.seconds = ready.block.last, self.seconds_each
       return C.EVENT_RESULTS
     end
     local signal = self.open_signals and C.signals_pending() or 0
@@ -235,8 +264,10 @@ function Run:next(wait)
         event.want = n
         return C.EVENT_SUPPLY
       end
-      local first = self.next_task
+      local first, range = self.next_task, self.skips[self.skips_at]
+      if range then n = math.min(n, range[1] - first) end
       self.next_task = first + n
+      self:pass_skipped()
       self:run_chunk(plain_chunk(self), first, first + n - 1, 1)
     end
   end

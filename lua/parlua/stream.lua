@@ -103,7 +103,7 @@ end
 function Stream:hold_back()
   local window = self.window
     or math.max(4 * self.run.workers, math.floor(math.min(default_window, most_bytes / self.bytes_a_task)))
-  self.run.driver:raise_ceiling((self.ordered and self.turn - 1 or self.taken) + window)
+  self.run:raise_ceiling((self.ordered and self.turn - 1 or self.taken) + window)
 end
 
 --- Takes the batch that begins with task `first`, if it is there.

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../hub.h"
+#include "helper.h"
 
 enum {
   MOST_TEXT = TEXT_BYTES / 2, /* bytes of one record of a text ring: see worker_text */
@@ -43,7 +44,9 @@ struct agent {
   struct share *share;
   struct nursery *nursery;
   struct hub hub; /* where it naps */
+  struct helper_watch helper;
   double sample, sampled;
+  double beaten; /* the last beat */
   struct seat *seats;
   uint32_t seats_count;
   bool ending, interrupted;
@@ -363,7 +366,13 @@ static void take_reports(struct agent *agent)
     if (!seat || !seat->alive || seat->life != report.life) continue;
     seat->ended = true;
     seat->status = report.status;
+    if (report.starved) seat->slot->starved = 1;
     agent->transport->moved = clock_seconds();
+  }
+  if (!helper_is_lost(&agent->helper, agent->nursery, agent->transport->rank)) return;
+  for (uint32_t i = 0; i < agent->seats_count; i++) {
+    agent->seats[i].ended = agent->seats[i].alive;
+    agent->seats[i].status = SIGKILL;
   }
 }
 
@@ -376,6 +385,19 @@ static bool anything_local(const struct agent *agent)
     if (seat->out_sent - seat->out_room < CHANNEL_BLOCKS && slot_results(seat->slot)) return true;
   }
   return false;
+}
+
+/* Tells rank 0 that this agent is there, from time to time while it has workers with work. */
+static void beat(struct agent *agent)
+{
+  double now = clock_seconds(), moved = agent->transport->moved;
+  bool has_work = false;
+  if (now - agent->beaten < beat_seconds) return;
+  agent->beaten = now;
+  for (uint32_t i = 0; i < agent->seats_count; i++)
+    has_work |= agent->seats[i].alive && agent->seats[i].slot->in.head != agent->seats[i].arrived;
+  if (has_work) transport_send(agent->transport, 0, &(struct note){.kind = NOTE_BEAT});
+  agent->transport->moved = moved; /* it is no traffic: naps stay long */
 }
 
 bool agent_serve(struct transport *transport, struct share *share, struct nursery *nursery)
@@ -394,12 +416,14 @@ bool agent_serve(struct transport *transport, struct share *share, struct nurser
   }
   signal(SIGINT, SIG_IGN); /* rank 0 decides what follows */
   signal(SIGTERM, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
   while (!agent->ending) {
     bool is_settled = transport_settle(transport);
     while (transport_receive(transport)) obey(agent);
     if (share_progress(share)) publish_all(agent);
     take_reports(agent);
     forward(agent);
+    beat(agent);
     double seconds = transport_nap(transport, !is_settled || !share_settled(share));
     if (seconds <= 0) {
       sched_yield();

@@ -225,8 +225,8 @@ static void end(void)
 {
   bool interrupted = signals_count() > 0;
   if (interrupted) hurry();
-  coordinator_close(interrupted);
-  if (getenv("PARLUA_MPI_COUNT")) /* for measurements and tests */
+  if (!coordinator_close(interrupted)) hurry(); /* a rank that is lost takes no leave */
+  if (getenv("PARLUA_MPI_COUNT"))               /* for measurements and tests */
     fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes\n", (unsigned long long)job.transport.messages_sent,
             (unsigned long long)job.transport.bytes_sent);
   finalize();

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "helper.h"
+
 enum {
   TELL_BLOCKS = 2, /* the counter of a channel is told when it has moved so far */
   TELL_TEXT = TEXT_BYTES / 4,
@@ -17,8 +19,11 @@ enum {
   SMALL_JOB = 4096
 };
 
-/* A rank that is interrupted with the others kills a worker, and says so, within milliseconds; MPI kills all a second later. */
-static const double lost_seconds = 0.4;
+/* A rank that was expected to say something, but did not for so long, is lost: killed, or cut off. Six beats; beyond what a busy
+ * host or a network that loses packets makes one wait. */
+static const double silence_seconds = 30;
+/* The same after an interruption, for the answer to a kill: mpirun leaves rank 0 a second to write out what is done. */
+static const double last_silence_seconds = 0.3;
 
 /* What rank 0 knows of a seat (agent.c). */
 struct ticket {
@@ -31,12 +36,11 @@ struct member {
   int rank;
   uint32_t seat, life;
   int file; /* rank 0's: the slot's */
-  bool ended;
+  bool killed, ended;
   int status;
   uint32_t in_sent, out_told, text_told;
   double limit_told[CHANNEL_BLOCKS];
-  uint32_t wish;   /* number of the last that it was sent */
-  double given_up; /* when it was to be killed; 0: it was not */
+  uint32_t wish; /* number of the last that it was sent */
 };
 
 /* The job of an engine that was shared (share.h): the engine's context. */
@@ -52,11 +56,13 @@ static struct {
   struct transport *transport;
   struct nursery *nursery;
   struct share *share;
-  const struct rank *ranks;
+  struct rank *ranks;
   struct ticket **tickets; /* by rank */
   uint32_t *tickets_count;
-  bool *is_lost; /* by rank */
   double sample_told;
+  double checked; /* when it was last looked for silent ranks */
+  struct helper_watch helper;
+  int byes; /* ranks that will not speak again */
 } rank0;
 
 static struct member *member(struct engine *engine, uint32_t w)
@@ -117,6 +123,7 @@ static int mpi_open(struct engine *engine)
   uint32_t w = 0;
   int error = hub_open(&engine->hub, rank0.nursery ? &rank0.nursery->bell : NULL);
   if (error) return error;
+  engine_want_files(engine->workers);
   engine->distant = calloc(engine->workers, sizeof *engine->distant);
   engine->context = calloc(1, sizeof(struct shared));
   engine->given_back = calloc(engine->workers, sizeof *engine->given_back);
@@ -150,9 +157,9 @@ static int mpi_start(struct engine *engine, uint32_t w, lua_State *L, int job)
   struct member *m = member(engine, w);
   (void)L;
   (void)job;
+  if (rank0.ranks[m->rank].lost) return EHOSTDOWN;
   m->life = ++rank0.tickets[m->rank][m->seat].life;
-  m->ended = false;
-  m->given_up = 0;
+  m->killed = m->ended = false;
   m->in_sent = m->out_told = m->text_told = 0;
   if (m->rank == 0) return nursery_start(rank0.nursery, m->seat, m->life, m->file, engine->memory);
   struct note note = {.kind = NOTE_START, .seat = m->seat, .life = m->life, .id = w + 1, .memory = engine->memory};
@@ -165,7 +172,8 @@ static int mpi_kill(struct engine *engine, uint32_t w)
   struct member *m = member(engine, w);
   if (m->rank == 0) return nursery_kill(rank0.nursery, m->seat, m->life);
   struct note note = {.kind = NOTE_KILL, .seat = m->seat, .life = m->life};
-  if (m->given_up == 0) m->given_up = clock_seconds();
+  m->killed = true;
+  rank0.ranks[m->rank].asked = clock_seconds();
   transport_send(rank0.transport, m->rank, &note);
   return 0;
 }
@@ -177,24 +185,9 @@ static void mpi_ask_back(struct engine *engine, uint32_t w, bool may_cut)
   transport_send(rank0.transport, m->rank, &note);
 }
 
-/* Worker `w` was to be killed in a run that was interrupted. Does its rank not answer? When a rank is lost, MPI ends the job, which
- * comes here as such an interruption: then there is no waiting for what it does not tell any more. */
-static bool is_lost(struct engine *engine, uint32_t w)
-{
-  struct member *m = member(engine, w);
-  if (m->rank == 0 || m->given_up == 0 || signals_count() == 0 || clock_seconds() - m->given_up < lost_seconds) return false;
-  if (!rank0.is_lost[m->rank]) fprintf(stderr, "parlua: rank %d on host %s is lost\n", m->rank, rank0.ranks[m->rank].host);
-  rank0.is_lost[m->rank] = true;
-  return true;
-}
-
 static bool mpi_ended(struct engine *engine, uint32_t w, int *status)
 {
   struct member *m = member(engine, w);
-  if (!m->ended && is_lost(engine, w)) {
-    m->ended = true;
-    m->status = SIGKILL;
-  }
   if (m->ended) *status = m->status;
   return m->ended;
 }
@@ -225,6 +218,8 @@ static void put_text(struct slot *slot, int stream, const char *bytes, size_t le
 static void take_note(const struct transport *t)
 {
   const struct note *note = &t->note;
+  rank0.ranks[t->from].heard = clock_seconds();
+  if (note->kind == NOTE_BEAT) return;
   struct ticket *ticket = note->seat < rank0.tickets_count[t->from] ? &rank0.tickets[t->from][note->seat] : NULL;
   if (!ticket || !ticket->engine || ticket->life != note->life) return;
   struct engine *engine = ticket->engine;
@@ -253,16 +248,75 @@ static void take_note(const struct transport *t)
   }
 }
 
+/* All workers of rank `r` were killed, with their helper or their host. */
+static void end_all(int r)
+{
+  for (uint32_t s = 0; s < rank0.tickets_count[r]; s++) {
+    struct ticket *ticket = &rank0.tickets[r][s];
+    if (!ticket->engine) continue;
+    member(ticket->engine, ticket->w)->ended = true;
+    member(ticket->engine, ticket->w)->status = SIGKILL;
+    ticket->engine->news = true;
+  }
+}
+
 /* Ends of workers of rank 0's own. */
 static void take_own_reports(void)
 {
   struct nursery_report report;
+  struct ticket *ticket;
   while (nursery_next(rank0.nursery, &report)) {
-    struct ticket *ticket = report.worker < rank0.tickets_count[0] ? &rank0.tickets[0][report.worker] : NULL;
+    ticket = report.worker < rank0.tickets_count[0] ? &rank0.tickets[0][report.worker] : NULL;
     if (!ticket || !ticket->engine || ticket->life != report.life) continue;
     member(ticket->engine, ticket->w)->ended = true;
     member(ticket->engine, ticket->w)->status = report.status;
+    if (report.starved) ticket->engine->slots[ticket->w]->starved = 1;
     ticket->engine->news = true;
+  }
+  if (!helper_is_lost(&rank0.helper, rank0.nursery, 0)) return;
+  end_all(0);
+}
+
+/* Counts the workers of rank `r`, which does not answer any more, as killed. */
+static void lose(int r, double seconds)
+{
+  struct rank *rank = &rank0.ranks[r];
+  rank->lost = true;
+  rank0.byes++;
+  if (seconds > beat_seconds)
+    fprintf(stderr, "parlua: rank %d on %s is lost: it was killed, or is cut off (nothing heard for %.0f s)\n", r, rank->host,
+            seconds);
+  else
+    fprintf(stderr, "parlua: rank %d on %s is lost: it does not answer\n", r, rank->host);
+  end_all(r);
+}
+
+/* Has rank `r` a worker of which something must be heard? */
+static bool is_awaited(int r)
+{
+  for (uint32_t s = 0; s < rank0.tickets_count[r]; s++) {
+    const struct ticket *ticket = &rank0.tickets[r][s];
+    if (!ticket->engine || !ticket->engine->alive[ticket->w]) continue;
+    const struct member *m = member(ticket->engine, ticket->w);
+    if (!m->ended && (m->killed || channel_filled(&ticket->engine->slots[ticket->w]->in) > 0)) return true;
+  }
+  return false;
+}
+
+/* Looks for ranks that are silent though they should not be. While rank 0 was elsewhere, in the script, it could hear nobody. */
+static void look_for_lost(void)
+{
+  double now = clock_seconds(), gap = now - rank0.checked;
+  if (gap < last_silence_seconds / 4) return;
+  rank0.checked = now;
+  for (int r = 1; r < rank0.transport->count; r++) {
+    struct rank *rank = &rank0.ranks[r];
+    if (rank->lost) continue;
+    if (gap > beat_seconds || !is_awaited(r)) rank->heard = now;
+    if (now - rank->heard > silence_seconds)
+      lose(r, now - rank->heard);
+    else if (signals_count() > 0 && rank->asked > rank->heard && now - rank->asked > last_silence_seconds)
+      lose(r, now - rank->heard);
   }
 }
 
@@ -302,7 +356,7 @@ static void send_changes(struct engine *engine, uint32_t w)
 }
 
 /* Is the message that stands for shared message `id` in the channel of some worker, unread? */
-static bool is_awaited(const struct engine *engine, uint32_t id)
+static bool is_unread(const struct engine *engine, uint32_t id)
 {
   for (uint32_t w = 0; w < engine->workers; w++) {
     struct slot *slot = engine->slots[w];
@@ -321,7 +375,7 @@ static void forget_old(struct engine *engine)
   struct shared *shared = engine->context;
   uint32_t kept = 0;
   for (uint32_t i = 0; i < shared->old_count; i++)
-    if (is_awaited(engine, shared->old[i]))
+    if (is_unread(engine, shared->old[i]))
       shared->old[kept++] = shared->old[i];
     else
       share_forget(rank0.share, shared->old[i]);
@@ -360,9 +414,11 @@ static double mpi_progress(struct engine *engine)
   }
   for (uint32_t w = 0; w < engine->workers; w++) {
     if (!engine->distant[w] || !engine->alive[w]) continue;
+    if (rank0.ranks[member(engine, w)->rank].lost) continue;
     send_changes(engine, w);
-    busy |= channel_filled(&engine->slots[w]->in) > 0;
+    busy |= member(engine, w)->killed || channel_filled(&engine->slots[w]->in) > 0;
   }
+  look_for_lost();
   bool is_moving = !transport_settle(t) || !share_settled(rank0.share);
   return busy || is_moving ? transport_nap(t, is_moving) : INFINITY;
 }
@@ -411,7 +467,7 @@ const struct engine_ops engine_mpi = {
     .host = mpi_host,
 };
 
-int coordinator_open(struct transport *transport, struct share *share, const struct rank *ranks, struct nursery *nursery)
+int coordinator_open(struct transport *transport, struct share *share, struct rank *ranks, struct nursery *nursery)
 {
   rank0.transport = transport;
   rank0.share = share;
@@ -419,20 +475,26 @@ int coordinator_open(struct transport *transport, struct share *share, const str
   rank0.nursery = nursery;
   rank0.tickets = calloc((size_t)transport->count, sizeof *rank0.tickets);
   rank0.tickets_count = calloc((size_t)transport->count, sizeof *rank0.tickets_count);
-  rank0.is_lost = calloc((size_t)transport->count, sizeof *rank0.is_lost);
-  return rank0.tickets && rank0.tickets_count && rank0.is_lost ? 0 : ENOMEM;
+  return rank0.tickets && rank0.tickets_count ? 0 : ENOMEM;
 }
 
-void coordinator_close(bool interrupted)
+bool coordinator_close(bool interrupted)
 {
   struct transport *t = rank0.transport;
   struct note note = {.kind = NOTE_END, .last = interrupted};
-  int byes = 0;
+  double limit = interrupted ? last_silence_seconds : silence_seconds, since = clock_seconds();
+  bool any_lost = false;
   share_pass(rank0.share, &note);
   if (rank0.nursery) nursery_close(rank0.nursery);
-  while (byes < t->count - 1 || !transport_settle(t) || !share_settled(rank0.share)) { /* what still comes is thrown away */
+  while (rank0.byes < t->count - 1 || !transport_settle(t) || !share_settled(rank0.share)) { /* what still comes is thrown away */
     share_progress(rank0.share);
-    while (transport_receive(t)) byes += t->note.kind == NOTE_BYE;
+    while (transport_receive(t)) {
+      rank0.byes += t->note.kind == NOTE_BYE;
+      since = clock_seconds();
+    }
+    if (clock_seconds() - since > limit) break;
     sched_yield();
   }
+  for (int r = 1; r < t->count; r++) any_lost |= rank0.ranks[r].lost;
+  return !any_lost && rank0.byes >= t->count - 1;
 }

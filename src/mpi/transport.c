@@ -156,7 +156,7 @@ bool transport_receive(struct transport *t)
   MPI_Mrecv(&t->note, bytes, MPI_BYTE, &message, &status);
   t->from = status.MPI_SOURCE;
   t->length = (size_t)bytes - sizeof t->note;
-  t->moved = clock_seconds();
+  if (t->note.kind != NOTE_BEAT) t->moved = clock_seconds();
   return true;
 }
 

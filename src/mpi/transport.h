@@ -28,6 +28,7 @@ enum note_kind {
   NOTE_TEXT,    /* text for `stream` */
   NOTE_CELLS,
   NOTE_ENDED, /* `status` */
+  NOTE_BEAT,  /* nothing else; of no worker */
   NOTE_BYE
 };
 
@@ -46,6 +47,9 @@ struct note {
   int32_t pid;
   uint32_t chunk; /* given back: its number, 0: nothing; it ends with task `last` now */
 };
+
+/* An agent whose workers have work says something at least so often, so that rank 0 knows that it is there. */
+static const double beat_seconds = 5;
 
 struct parcel;
 

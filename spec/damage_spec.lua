@@ -1,0 +1,95 @@
+local helper = require "spec.helper"
+local parlua = require "parlua"
+
+-- A task that writes through a wrong pointer can hit the memory in which its worker and the coordinator exchange messages (src/shared.h). The
+-- fuzz target fuzz/slot.c tries what can stand there; here a few of its kinds are written by tasks.
+
+local ffi = require "ffi"
+require "parlua.block" -- declares what is in shared.h
+
+local is_inside = require("parlua.task").is_inside
+
+--- The slot of the worker that this runs in, and the block that it is filling. The cell with the task's index is the slot's first.
+local function own_slot()
+  local name, context = debug.getupvalue(is_inside, 1)
+  assert(name == "context")
+  local slot = ffi.cast("struct slot *", context.index)
+  local blocks = ffi.cast("char *", slot) + 4096 + (ffi.C.CHANNEL_BLOCKS + slot.out.tail % ffi.C.CHANNEL_BLOCKS) * ffi.C.BLOCK_BYTES
+  return slot, ffi.cast("struct block *", blocks)
+end
+
+--- Each costs its task at most: it fails, or its result was there before.
+local damages = {
+  ["the counter of its results"] = function(slot) slot.out.tail = slot.out.tail + 1000 end,
+  ["the counter of its messages"] = function(slot) slot["in"].head = slot["in"].head + 1000 end,
+  ["the counter of its text"] = function(slot) slot.text_tail = slot.text_tail + 1e6 end,
+  ["the kind of its block"] = function(_, block) block.kind = 77 end,
+  ["the size of its block"] = function(_, block) block.size = 2 ^ 40 end,
+  ["where values begin in its block"] = function(_, block) block.floor = 3 end,
+  ["the tasks of its block"] = function(_, block) block.first = -1e300 end,
+}
+
+describe("the coordinator survives a worker that overwrites", function()
+  for what, damage in pairs(damages) do
+    helper.for_each_engine(function(engine)
+      it(what, function()
+        local results, failures = parlua.map(function(i)
+          if i == 5 then damage(own_slot()) end
+          return i
+        end, parlua.range(40), { engine = engine, workers = 2, chunk = 1, timeout = 20 })
+        assert.equal(40, results.n)
+        for i = 1, 40 do assert.is_true(results[i] == i or i == 5) end
+        assert.is_true(#failures <= 1)
+        for _, failure in ipairs(failures) do
+          assert.equal(5, failure.index)
+          assert.equal("crash", failure.kind)
+          assert.truthy(failure.message:find("overwritten memory", 1, true), failure.message)
+        end
+      end)
+    end, { "process" })
+  end
+
+  helper.for_each_engine(function(engine)
+    it("the task that it is in", function()
+      for _, number in ipairs { 3.5, 0 / 0, -1, 1e300, 1 / 0 } do
+        local ok, results, failures = pcall(parlua.map, function(i)
+          if i == 5 then
+            own_slot().current = number
+            os.exit(1)
+          end
+          return i
+        end, parlua.range(40), { engine = engine, workers = 2, chunk = 1 })
+        if ok then -- it was seen in the task before
+          assert.same({ 5, "crash" }, { failures[1].index, failures[1].kind })
+        else -- no task is to blame, and again and again it ends its worker
+          assert.truthy(results:find("they end as soon as they begin", 1, true), results)
+        end
+      end
+    end)
+
+    it("the value of a result", function()
+      local ok, message = pcall(parlua.map, function(i)
+        local slot, block = own_slot()
+        if i == 5 then
+          ffi.cast("int32_t *", block.word + 1)[0] = 2 ^ 30 -- of the next task's result: where it stands
+          ffi.cast("int32_t *", block.word + 1)[1] = ffi.C.TAG_STRING
+          slot.current = 7
+          os.exit(1)
+        end
+        return "text " .. i
+      end, parlua.range(40), { engine = engine, workers = 1, chunk = 40 })
+      assert.is_true(ok or type(message) == "string", tostring(message))
+    end)
+
+    it("everything", function()
+      for _, byte in ipairs { 0x00, 0x01, 0x7f, 0xff } do
+        local ok, message = pcall(parlua.map, function(i)
+          if i == 5 then ffi.fill(own_slot(), 4096 + 2 * ffi.C.CHANNEL_BLOCKS * ffi.C.BLOCK_BYTES, byte) end
+          return i
+        end, parlua.range(40), { engine = engine, workers = 2, timeout = 1 })
+        assert.is_true(ok or type(message) == "string", tostring(message))
+      end
+      assert.same({ 1, 2, 3, n = 3 }, (parlua.map(function(x) return x end, { 1, 2, 3 }, { engine = engine })))
+    end)
+  end, { "process" })
+end)

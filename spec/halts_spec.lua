@@ -1,0 +1,124 @@
+-- What a time limit, a halt and a cancellation cost: the tasks that they are about, and nothing else.
+
+local ffi = require "ffi"
+local helper = require "spec.helper"
+local parlua = require "parlua"
+
+pcall(ffi.cdef, "unsigned int usleep(unsigned int microseconds);")
+
+describe("a time limit", function()
+  helper.for_each_engine(function(engine)
+    local function with(options)
+      options.engine, options.workers = engine, options.workers or 2
+      return options
+    end
+
+    for what, hang in pairs {
+      ["a compiled loop"] = function() while true do end end,
+      ["a system call"] = function()
+        local library = require "ffi"
+        pcall(library.cdef, "unsigned int usleep(unsigned int microseconds);")
+        for _ = 1, 100 do library.C.usleep(1e6) end
+      end,
+    } do
+      it("costs its own task alone, in the middle of a chunk of thousands, that hangs in " .. what, function()
+        helper.with_directory(function(directory)
+          local results, failures, summary = parlua.map(function(i)
+            local file = io.open(directory .. "/" .. i % 10, "a")
+            file:write(i, "\n")
+            file:close()
+            if i == 2500 then hang() end
+            return i % 3 == 0 and { i } or i
+          end, parlua.range(5000), with { chunk = 4000, timeout = 0.6 })
+          assert.equal(1, #failures)
+          assert.same({ 2500, "timeout", "the task took more than 0.6 s", 1 },
+            { failures[1].index, failures[1].kind, failures[1].message, failures[1].attempts })
+          assert.equal(4999, summary.returned)
+          local counts = {}
+          for digit = 0, 9 do
+            for i in io.lines(directory .. "/" .. digit) do counts[tonumber(i)] = (counts[tonumber(i)] or 0) + 1 end
+          end
+          for i = 1, 5000 do
+            local result = type(results[i]) == "table" and results[i][1] or results[i]
+            if counts[i] ~= 1 or i ~= 2500 and result ~= i then assert.same({ i, 1, i }, { i, counts[i], result }) end
+          end
+        end)
+      end)
+    end
+
+    it("is kept for each try of a task that is tried again", function()
+      local failures = parlua.each(function() while true do end end, { 1 }, with { timeout = 0.1, retries = 2 })
+      assert.equal(1, #failures)
+      assert.same({ "timeout", 3 }, { failures[1].kind, failures[1].attempts })
+    end)
+  end, { "threads", "process", "mpi" })
+
+  it("is refused by serial before any task runs, in words that name the engines that can", function()
+    local ran = false
+    local ok, message = pcall(parlua.each, function() ran = true end, { 1 }, { engine = "serial", timeout = 1 })
+    assert.is_false(ok)
+    assert.truthy(message:find("option 'timeout': the serial engine cannot stop a task; use engine = \"threads\" or engine = \"process\"",
+      1, true), message)
+    assert.is_false(ran)
+    ok, message = pcall(parlua.each, function() ran = true end, { 1 }, { engine = "threads", memory = "100M" })
+    assert.is_false(ok)
+    assert.truthy(message:find("option 'memory': the threads engine cannot limit a worker's memory; use engine = \"process\"", 1, true),
+      message)
+    assert.is_false(ran)
+  end)
+end)
+
+describe("a halt", function()
+  helper.for_each_engine(function(engine)
+    -- The file's number is the task's; a task that is cut off has "begun" and not "ended".
+    for what, options in pairs { ["on_error = \"halt\""] = { on_error = "halt" }, ["max_failures = 1"] = { max_failures = 1 } } do
+      it("by " .. what .. " ends tasks that would run for a minute, and runs none of the rest", function()
+        helper.with_directory(function(directory)
+          options.engine, options.workers, options.chunk = engine, 2, 1
+          local ok, failure, failures, summary = pcall(parlua.map, function(i)
+            local library = require "ffi"
+            pcall(library.cdef, "unsigned int usleep(unsigned int microseconds);")
+            io.open(directory .. "/begun" .. i, "w"):close()
+            if i == 1 then
+              for _ = 1, 6000 do -- the other worker's task is to run
+                local file = io.open(directory .. "/begun2")
+                if file then
+                  file:close()
+                  break
+                end
+                library.C.usleep(10000)
+              end
+              error("the first")
+            end
+            for _ = 1, 60 do library.C.usleep(1e6) end
+            io.open(directory .. "/ended" .. i, "w"):close()
+          end, parlua.range(50), options)
+          if options.on_error then
+            assert.is_false(ok)
+            assert.equal(1, failure.index)
+          else
+            assert.is_true(ok)
+            assert.truthy(summary.stopped)
+            assert.same({ "error", "cancelled" }, { failures[1].kind, failures[2].kind })
+            assert.equal(50, summary.failed + summary.cancelled)
+          end
+          assert.is_nil(io.open(directory .. "/ended2"))
+          assert.is_nil(io.open(directory .. "/begun10"))
+        end)
+        -- and the next call finds workers
+        assert.same({ 1, 4, n = 2 }, (parlua.map(function(x) return x * x end, { 1, 2 }, { engine = engine, workers = 2 })))
+      end)
+    end
+  end, { "threads", "process", "mpi" })
+
+  helper.for_each_engine(function(engine)
+    it("finds a task to blame also where all tasks fail at once, and raises the first that came", function()
+      for _ = 1, 10 do
+        local ok, failure = pcall(parlua.each, function(i) error("no " .. i, 0) end, parlua.range(1000),
+          { engine = engine, workers = 2, on_error = "halt" })
+        assert.is_false(ok)
+        assert.equal("no " .. failure.index, failure.message)
+      end
+    end)
+  end)
+end)

@@ -1,0 +1,79 @@
+-- What becomes of tasks when memory runs out for the machine, or for a group of its processes. (Lua's own lack of memory is in
+-- failures_spec.lua, a worker's limit in process_spec.lua.)
+
+local lfs = require "lfs"
+
+local helper = require "spec.helper"
+
+--- A new memory cgroup with a limit; nil where none can be made. The caller removes it.
+local function new_cgroup(bytes)
+  local function try(directory, limit_file)
+    local path = directory .. "/parlua-spec-" .. tostring({}):match("0x(%x+)")
+    if not lfs.mkdir(path) then return nil end
+    local file = io.open(path .. "/" .. limit_file, "w")
+    if file and file:write(bytes) and file:close() then return path end
+    if file then pcall(file.close, file) end
+    lfs.rmdir(path)
+  end
+  for line in io.lines("/proc/self/cgroup") do
+    local controllers, own = line:match("^%d+:(.-):(.*)$")
+    if own == "/" then own = "" end
+    if controllers == "memory" then
+      return try("/sys/fs/cgroup/memory" .. own, "memory.limit_in_bytes")
+    elseif controllers == "" and lfs.attributes("/sys/fs/cgroup/cgroup.controllers") then
+      -- version 2: a group that has processes of its own can't have limited ones below it, but beside it
+      return try("/sys/fs/cgroup" .. own, "memory.max") or try("/sys/fs/cgroup" .. own:gsub("/[^/]*$", ""), "memory.max")
+    end
+  end
+end
+
+describe("the kernel's choice when memory runs out", function()
+  helper.for_each_engine(function(engine)
+    it("falls on workers before all others, not on the coordinator", function()
+      local result = helper.run_parlua("--engine " .. engine .. " -n 2 -", { stdin = [[
+        local parlua = require "parlua"
+        local function score() return io.open("/proc/self/oom_score_adj"):read("*n") end
+        local before = score()
+        local scores = parlua.map(function() return io.open("/proc/self/oom_score_adj"):read("*n") end, { 1, 2 })
+        print(scores[1], scores[2], score() == before and before < 1000)
+      ]] })
+      assert.equal("1000\t1000\ttrue\n", result.stdout, result.stderr)
+    end)
+  end, { "process", "mpi" })
+end)
+
+describe("a worker that the kernel ends for lack of memory", function()
+  helper.for_each_engine(function(engine)
+    it("is a memory failure of its task, and the others go on", function()
+      local group = new_cgroup(150e6)
+      if not group then
+        print("spec/memory_spec.lua: the kernel's end of a worker is not shown, as no memory cgroup can be made here")
+        return
+      end
+      local result
+      helper.with_directory(function(directory)
+        local script = helper.write(directory .. "/script.lua", [[
+          local ffi, parlua = require "ffi", require "parlua"
+          local results, failures = parlua.map(function(i)
+            if i == 3 then
+              local held = {}
+              for k = 1, 4000 do held[k] = ffi.new("char[?]", 1e6, 1) end
+            end
+            return i
+          end, parlua.range(8), { chunk = 1 })
+          print(results[1], results[2], results[3], results[4], results[8], #failures)
+          for _, failure in ipairs(failures) do print(failure.index, failure.kind, failure.message) end
+        ]])
+        local ok, message = pcall(function()
+          local start = engine == "mpi" and helper.mpirun(2) .. " " or ""
+          result = helper.run(("echo $$ > %s/cgroup.procs; %s%s --engine %s -n 2 %s"):format(group, start,
+            helper.quote(helper.parlua), engine, script))
+        end)
+        assert(lfs.rmdir(group), "the cgroup is still in use")
+        assert(ok, message)
+      end)
+      assert.equal("1\t2\tnil\t4\t8\t1\n3\tmemory\tthe kernel ended the worker, as memory ran out\n", result.stdout, result.stderr)
+      assert.equal(0, result.status)
+    end)
+  end, { "process", "mpi" })
+end)
