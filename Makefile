@@ -3,6 +3,7 @@
 #   make            install what is missing, build ./parlua
 #   make demo       the same, then analyse real files of this machine on all cores
 #   make test       the same, then run the whole suite
+#   make test-mpich the mpi engine against MPICH, beside the Open MPI that is the default
 #   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
 #   make valgrind   memcheck over each engine, some minutes
@@ -35,15 +36,15 @@ LDFLAGS ?=
 ALL_LDFLAGS = -pthread -Wl,--export-dynamic $(LDFLAGS)
 ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 
-# embed.c is a tool of the build; the MPI engine is a shared object of its own.
-SOURCES := $(filter-out src/embed.c src/engine_mpi.c,$(wildcard src/*.c))
+# embed.c is a tool of the build; the MPI engine, src/mpi, is a shared object of its own.
+SOURCES := $(filter-out src/embed.c,$(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz soak)
-C_SOURCES := $(wildcard src/*.[ch] fuzz/*.c)
+C_SOURCES := $(wildcard src/*.[ch] src/mpi/*.[ch] fuzz/*.c)
 
-.PHONY: all binary mpi demo test cluster-test lint sanitize valgrind fuzz soak kill-test bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-cluster deps-valgrind deps-lint deps-fuzz deps-bench FORCE
+.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz soak kill-test bench install uninstall clean
+.PHONY: lint-lua lint-format lint-c format deps deps-test deps-mpich deps-cluster deps-valgrind deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -58,8 +59,8 @@ MPI_OBJECT = $(if $(shell command -v $(MPICC)),$(dir $(BINARY))parlua_mpi.so)
 mpi: $(MPI_OBJECT)
 	@$(if $(MPI_OBJECT),:,echo "Without the mpi engine: there is no $(MPICC) (in Debian: openmpi-bin and libopenmpi-dev).")
 
-$(dir $(BINARY))parlua_mpi.so: src/engine_mpi.c $(wildcard src/*.h)
-	$(MPICC) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
+$(dir $(BINARY))parlua_mpi.so: $(wildcard src/mpi/*.c src/mpi/*.h src/*.h)
+	$(MPICC) $(ALL_CFLAGS) -fPIC -shared -o $@ $(filter %.c,$^)
 
 $(BINARY): $(OBJECTS)
 	$(CC) $(CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(ALL_LIBS)
@@ -94,6 +95,13 @@ demo: all
 
 test: deps-test all
 	$(BUSTED) --lua=./parlua
+
+# An MPI engine belongs to the MPI that it was built with, mpiexec included. The programs' names in Debian; the specs of ranks that are
+# spawned need one called mpiexec.
+test-mpich: deps-test deps-mpich
+	@$(MAKE) --no-print-directory binary BUILD=build/mpich BINARY=build/mpich/parlua MPICC=mpicc.mpich
+	@mkdir -p build/mpich/bin && ln -sf "$$(command -v mpiexec.mpich)" build/mpich/bin/mpiexec
+	PATH="$(CURDIR)/build/mpich/bin:$$PATH" SPEC_MPI=mpich $(BUSTED) --lua=build/mpich/parlua spec/mpi_spec.lua
 
 # Kills the coordinator at so many random moments and resumes each time; SEED repeats a run.
 KILLS ?= 200
@@ -250,6 +258,12 @@ deps-cluster: deps-test
 	need util-linux command -v nsenter; \
 	need slurm-wlm command -v slurmctld; \
 	need munge command -v munged; \
+	$(DEPS_INSTALL)
+
+deps-mpich:
+	@$(DEPS_FUNCTIONS) \
+	need mpich command -v mpiexec.mpich; \
+	need libmpich-dev command -v mpicc.mpich; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps

@@ -22,6 +22,9 @@ helper.parlua = (function()
   return ffi.string(target, length)
 end)()
 
+--- The MPI whose mpirun starts ranks; SPEC_MPI=mpich asks for MPICH.
+helper.mpi = os.getenv("SPEC_MPI") or "openmpi"
+
 --- The engines that specs go over; SPEC_ENGINES="threads" limits them.
 helper.engines = {}
 for name in (os.getenv("SPEC_ENGINES") or "serial threads process"):gmatch("%S+") do
@@ -145,8 +148,10 @@ end
 --- The beginning of a command that runs on so many ranks of this machine: as root in a container too, without a page of mpirun's about a
 --- status other than 0, with more ranks than processors, and without setting up a network (which takes longer than all else).
 ---@param ranks integer
+---@param mpi? string "openmpi" or "mpich"; default: helper.mpi
 ---@return string
-function helper.mpirun(ranks)
+function helper.mpirun(ranks, mpi)
+  if (mpi or helper.mpi) == "mpich" then return "mpiexec.mpich -n " .. ranks end
   return "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -q --oversubscribe --mca pml ob1 --mca btl self,vader -n " .. ranks
 end
 

@@ -35,11 +35,35 @@ local function processes_with(word)
   return found
 end
 
+--- Those that are still there after a while: Open MPI's own daemon ends a moment after the program.
+local function processes_left(word)
+  local found = processes_with(word)
+  for _ = 1, 100 do
+    if #found == 0 then break end
+    os.execute("sleep 0.1")
+    found = processes_with(word)
+  end
+  return found
+end
+
 describe("without mpirun", function()
-  it("--engine mpi says how to start", function()
-    local result = helper.run_parlua([[-e 'require("parlua").map(math.sqrt, { 4 }, { engine = "mpi" })']])
-    assert.equal(1, result.status)
-    assert.truthy(result.stderr:find("was not started by mpirun or srun; start it as: mpirun -n 4 parlua", 1, true))
+  it("a missing shared object, or one whose MPI is missing, tells which package is missing; other engines work", function()
+    helper.with_directory(function(directory)
+      local copy = directory .. "/parlua"
+      assert.equal(0, os.execute("cp " .. helper.quote(helper.parlua) .. " " .. copy))
+      local function try(engine)
+        return helper.run(helper.quote(copy) .. " --engine " .. engine .. [[ -e 'print(require("parlua").map(math.sqrt, { 4 })[1])']])
+      end
+      local result = try("mpi")
+      assert.equal(1, result.status)
+      assert.truthy(result.stderr:find('engine "mpi": there is no parlua_mpi.so beside the program', 1, true), result.stderr)
+      assert.truthy(result.stderr:find("packages openmpi-bin and libopenmpi-dev", 1, true))
+      helper.write(directory .. "/parlua_mpi.so", "no shared object")
+      result = try("mpi")
+      assert.equal(1, result.status)
+      assert.truthy(result.stderr:find("is the MPI library installed? in Debian: package openmpi-bin", 1, true), result.stderr)
+      assert.same({ "2\n", "", 0 }, { try("process").stdout, try("process").stderr, try("process").status })
+    end)
   end)
 
   it("copies that srun started without MPI do not each do all the work", function()
@@ -72,6 +96,137 @@ if not (has_mpirun and has_engine) then
   return
 end
 
+--- Starts parlua without mpirun.
+local function run_alone(arguments, options)
+  return helper.run(helper.quote(helper.parlua) .. " " .. arguments, options)
+end
+
+if has_mpirun and os.execute("command -v mpiexec.mpich > /dev/null && command -v mpirun.openmpi > /dev/null") == 0 then
+  it("the launcher of another MPI is told from the own one", function()
+    local launch = helper.mpi == "mpich" and helper.mpirun(2, "openmpi"):gsub("mpirun ", "mpirun.openmpi ") or helper.mpirun(2, "mpich")
+    local result = helper.run(launch .. " " .. helper.quote(helper.parlua) .. " -e 'print(1)'")
+    assert.equal("", result.stdout)
+    assert.truthy(result.stderr:find("started as 2 processes, but by another MPI than parlua_mpi.so was built with (", 1, true),
+      result.stderr)
+  end)
+end
+
+describe("without mpirun, ranks of its own:", function()
+  if helper.mpi == "mpich" then -- Debian's is built without MPI_Comm_spawn
+    it("an MPI that has no MPI_Comm_spawn is an error that says what to do", function()
+      local result = run_alone([==[--engine mpi --workers 2 -e 'require("parlua").map(math.sqrt, { 4 })']==])
+      assert.equal(1, result.status)
+      assert.truthy(result.stderr:find('parlua: engine "mpi": this MPI did not start 2 more processes', 1, true), result.stderr)
+      assert.truthy(result.stderr:find("or start the program as: mpirun -n 4 parlua", 1, true))
+    end)
+    return
+  end
+
+  it("workers are started, kept from call to call, and shut down", function()
+    helper.with_directory(function(directory)
+      local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local function agents()
+          local parents = parlua.map(function()
+            local until_then = os.clock() + 0.02
+            while os.clock() < until_then do end
+            local helper = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+            return io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%) %a (%d+)")
+          end, parlua.range(24), { engine = "mpi", workers = 3, chunk = 1 })
+          local seen, list = {}, {}
+          for i = 1, parents.n do
+            local parent = parents[i]
+            if not seen[parent] then list[#list + 1] = parent end
+            seen[parent] = true
+          end
+          table.sort(list)
+          return table.concat(list, " ")
+        end
+        local factor = 3
+        local results, failures, summary = parlua.map(function(x) return x * factor end, parlua.range(10000), { engine = "mpi", workers = 3 })
+        for i = 1, 10000 do assert(results[i] == 3 * i) end
+        print(#failures, summary.engine, summary.workers)
+        local before = agents()
+        print(select(2, before:gsub("%d+", "")), agents() == before)
+        print(select(3, parlua.map(math.sqrt, { 1 }, { engine = "mpi", workers = 5 })).workers, agents() == before)
+        print(select(3, parlua.map(math.sqrt, { 1 })).engine)
+      ]])
+      local result = run_alone(script, { env = { [mark] = "1" } })
+      assert.same({ "0\tmpi\t3\n3\ttrue\n5\ttrue\nprocess\n", "", 0 }, { result.stdout, result.stderr, result.status })
+      assert.same({}, processes_left(mark))
+    end)
+  end)
+
+  it("a job script runs on them, and ends with its status", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/job.lua", [[
+        local parlua = require "parlua"
+        return { arguments = function(n) return parlua.range(tonumber(n)) end, map = function(x)
+          if x == 2 then os.exit(5) end
+          return x * x
+        end }
+      ]])
+      local result = run_alone("--engine mpi --workers 2 " .. script .. " 3")
+      assert.equal(1, result.status)
+      assert.truthy(result.stdout:find('{"index":3,"args":[3],"result":9}\n', 1, true))
+      assert.truthy(result.stdout:find('"kind":"crash"', 1, true))
+      assert.truthy(result.stderr:find("3 tasks, 2 returned, 1 failed, [%d.]+ s, mpi engine, 2 workers"))
+    end)
+    local map = 'require("parlua").map(math.sqrt, { 4 }) '
+    for code, status in pairs { ["os.exit(3)"] = 3, ["os.exit(4, true)"] = 4 } do
+      local result = run_alone("--engine mpi --workers 2 -e " .. helper.quote(map .. code))
+      assert.same({ status, "", "" }, { result.status, result.stdout, result.stderr })
+    end
+    local result = run_alone("--engine mpi --workers 2 -e " .. helper.quote(map .. 'error("no", 0)'))
+    assert.same({ 1, "", 1 }, { result.status, result.stdout, (result.stderr:find("parlua: no\n", 1, true)) })
+  end)
+
+  it("the prompt uses them", function()
+    local result = run_alone("-i --engine mpi --workers 2", { stdin = [[
+      p = require "parlua"
+      for k = 1, 3 do print("got", p.map(function(x) return x * k end, p.range(10))[10]) end
+    ]] })
+    assert.equal(0, result.status)
+    assert.truthy(result.stdout:find("got\t10\ngot\t20\ngot\t30\n", 1, true), result.stdout .. result.stderr)
+  end)
+
+  it("an MPI that refuses to start them is an error that says what to do", function()
+    local result = run_alone([==[--engine mpi --workers 99 -e 'require("parlua").map(math.sqrt, { 4 })']==],
+      { env = { OMPI_MCA_rmaps_base_oversubscribe = "0" } })
+    assert.equal(1, result.status)
+    assert.truthy(result.stderr:find('parlua: engine "mpi": this MPI did not start 99 more processes', 1, true), result.stderr)
+    assert.truthy(result.stderr:find("ask for fewer workers, or allow more processes than there are slots", 1, true))
+  end)
+
+  it("they end with their coordinator, however that ends", function()
+    for signal, kinds in pairs { INT = '"kind":"cancelled"', TERM = '"kind":"cancelled"', KILL = "" } do
+      helper.with_directory(function(directory)
+        local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+        helper.write(directory .. "/job.lua", [[
+          local parlua = require "parlua"
+          return { arguments = function() return parlua.range(4) end, map = function(x)
+            io.open(arg[1] .. "/began" .. x, "w"):close()
+            while true do end
+          end }
+        ]])
+        -- a shell lets what it starts in the background ignore SIGINT
+        local result = helper.run(([[
+          %s=1 perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' \
+            %s --engine mpi --workers 2 job.lua . > out 2> err & pid=$!
+          until [ -e began1 ] && [ -e began2 ]; do sleep 0.05; done
+          kill -%s $pid; wait $pid
+          echo "ended"
+        ]]):format(mark, helper.quote(helper.parlua), signal), { directory = directory })
+        assert.equal("ended\n", result.stdout)
+        assert.same({}, processes_left(mark))
+        assert.truthy(helper.read(directory .. "/out"):find(kinds, 1, true))
+        if kinds ~= "" then assert.truthy(helper.read(directory .. "/err"):find("interrupted by SIG" .. signal, 1, true)) end
+      end)
+    end
+  end)
+end)
+
 describe("under mpirun", function()
   it("the script runs once, and maps over several calls on all ranks", function()
     local output = output_of(3, [[
@@ -89,6 +244,40 @@ describe("under mpirun", function()
       print(select(3, parlua.map(math.sqrt, { 1 }, { workers = 2 })).workers)
     ]])
     assert.equal("100000\t0\tmpi\t3\n6\n", output)
+  end)
+
+  it("what a function captured is sent once to each node, along a tree, and is the same in every worker", function()
+    local script = [[
+      local text = {}
+      for i = 1, 300000 do text[i] = string.char(i * i % 251) end
+      text = table.concat(text)
+      local numbers, sum = {}, 0
+      for i = 1, 50000 do
+        numbers[i] = i / 3
+        sum = sum + numbers[i]
+      end
+      for k = 1, 3 do
+        local results = parlua.map(function(x)
+          local total = 0
+          for i = 1, #numbers do total = total + numbers[i] end
+          return { #text, text:byte(x * 1000), total + k }
+        end, parlua.range(64), { chunk = 1 })
+        for i = 1, 64 do
+          assert(results[i][1] == 300000 and results[i][2] == (i * 1000) ^ 2 % 251 and results[i][3] == sum + k)
+        end
+      end
+    ]]
+    -- PARLUA_MPI_APART: each rank counts as a node; bytes are those of the three calls' captures, in multiples
+    for variables, copies in pairs { [""] = 0, ["PARLUA_MPI_APART=1 "] = 2, ["PARLUA_MPI_APART=1 PARLUA_MPI_PIECE=1000 "] = 2 } do
+      helper.with_directory(function(directory)
+        local path = helper.write(directory .. "/script.lua", 'local parlua = require "parlua"\n' .. script)
+        local result = helper.run("export PARLUA_MPI_COUNT=1 " .. variables .. ";" .. helper.mpirun(7) .. " "
+          .. helper.quote(helper.parlua) .. " " .. path)
+        assert.same({ 0, "" }, { result.status, result.stdout })
+        local bytes = tonumber(result.stderr:match("^parlua: rank 0 sent %d+ messages, (%d+) bytes\n$"))
+        assert.equal(copies, math.floor(bytes / (3 * 600000)), result.stderr)
+      end)
+    end
   end)
 
   it("every rank has workers", function()
@@ -109,6 +298,44 @@ describe("under mpirun", function()
     assert.equal("2\n", output)
   end)
 
+  it("what a worker of another rank has not begun is taken back for one that is idle", function()
+    -- the second of two workers becomes slow: it keeps what it has begun, neither the chunk queued behind that nor most of its own
+    local output = output_of(2, [[
+      local sleep = require("parlua.host").sleep
+      local function run_slow(n, from, seconds, options)
+        local workers = parlua.map(function(x)
+          if x >= from and parlua.task.worker == 2 then
+            sleep(seconds)
+            return 2
+          end
+          return 1
+        end, parlua.range(n), options)
+        local slow = 0
+        for i = 1, n do slow = slow + (workers[i] == 2 and 1 or 0) end
+        return slow
+      end
+      print(run_slow(20, 1, 0.1, { chunk = 5 }) <= 5)
+      print(run_slow(100000, 50000, 0.02) <= 20)
+    ]])
+    assert.equal("true\ntrue\n", output)
+  end)
+
+  it("a rank has a worker for each of its processors, shared with ranks on the same ones, or as many as are asked for", function()
+    local cores = require("parlua.host").cores()
+    local code = [[local _, _, s = require("parlua").map(math.sqrt, { 1 }) print(require("parlua").cores(), s.workers, s.ranks)]]
+    local function try(ranks, options, environment)
+      local command = helper.mpirun(ranks) .. " --bind-to none " .. helper.quote(helper.parlua) .. options .. " -e " .. helper.quote(code)
+      local result = helper.run(command, { env = environment })
+      assert.equal("", result.stderr)
+      return result.stdout
+    end
+    assert.equal(("%d\t%d\t1\n"):format(cores, cores), try(1, ""))
+    local each = math.max(1, math.floor(cores / 3))
+    assert.equal(("%d\t%d\t3\n"):format(3 * each, 3 * each), try(3, ""))
+    assert.equal(("%d\t6\t3\n"):format(3 * each), try(3, " --workers 2"))
+    if cores >= 2 then assert.equal("4\t4\t2\n", try(2, "", { SLURM_CPUS_PER_TASK = "2" })) end
+  end)
+
   it("a job script writes its results once", function()
     helper.with_directory(function(directory)
       local script = helper.write(directory .. "/job.lua", [[
@@ -119,7 +346,7 @@ describe("under mpirun", function()
       assert.equal(0, result.status)
       assert.equal('{"index":1,"args":[1],"result":1}\n{"index":2,"args":[2],"result":4}\n{"index":3,"args":[3],"result":9}\n',
         result.stdout)
-      assert.truthy(result.stderr:find("mpi engine, 2 workers", 1, true))
+      assert.truthy(result.stderr:find("mpi engine, 2 ranks x 1 worker\n", 1, true), result.stderr)
     end)
   end)
 
@@ -247,26 +474,62 @@ describe("under mpirun", function()
     ]]))
   end)
 
-  it("SIGTERM to mpirun cancels what runs, and nothing is left behind", function()
+  for _, signal in ipairs { "TERM", "INT" } do
+    it("SIG" .. signal .. " to mpirun cancels what runs, and nothing is left behind", function()
+      helper.with_directory(function(directory)
+        local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+        helper.write(directory .. "/job.lua", [[
+          local parlua = require "parlua"
+          return { arguments = function() return parlua.range(4) end, map = function(x)
+            if x == 1 then return x end
+            io.open(arg[1] .. "/began" .. x, "w"):close()
+            while true do end
+          end }
+        ]])
+        -- a shell lets what it starts in the background ignore SIGINT
+        local result = helper.run(([[
+          %s=1 perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' %s %s --workers 2 job.lua . > out 2> err & pid=$!
+          until [ -e began2 ] && [ -e began3 ] && [ -e began4 ]; do sleep 0.05; done
+          kill -%s $pid; wait $pid; echo "ended"
+        ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua), signal), { directory = directory })
+        assert.equal("ended\n", result.stdout)
+        assert.truthy(helper.read(directory .. "/out"):find('"kind":"cancelled"', 1, true))
+        assert.truthy(helper.read(directory .. "/err"):find(
+          "4 tasks, 1 returned, 3 failed, [%d.]+ s, mpi engine, 2 ranks x 2 workers, interrupted"))
+        assert.same({}, processes_left(mark))
+      end)
+    end)
+  end
+
+  it("when a rank is killed the job ends, a message names it, and nothing is left behind", function()
     helper.with_directory(function(directory)
       local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
       helper.write(directory .. "/job.lua", [[
         local parlua = require "parlua"
-        return { arguments = function() return parlua.range(4) end, map = function(x)
-          if x == 1 then return x end
-          io.open(arg[1] .. "/began" .. x, "w"):close()
+        return { arguments = function() return parlua.range(3) end, map = function(x)
+          local parent = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+          local agent = io.open("/proc/" .. parent .. "/stat"):read("*a"):match("%) %a (%d+)")
+          local file = io.open(arg[1] .. "/worker" .. parlua.task.worker .. ".new", "w")
+          file:write(agent)
+          file:close()
+          os.rename(arg[1] .. "/worker" .. parlua.task.worker .. ".new", arg[1] .. "/worker" .. parlua.task.worker)
           while true do end
         end }
       ]])
       local result = helper.run(([[
-        %s=1 %s %s --workers 2 job.lua . > out 2> err & pid=$!
-        until [ -e began2 ] && [ -e began3 ] && [ -e began4 ]; do sleep 0.05; done
-        kill -TERM $pid; wait $pid; echo "ended"
-      ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua)), { directory = directory })
+        %s=1 %s %s --workers 1 job.lua . > out 2> err & pid=$!
+        until [ -e worker1 ] && [ -e worker2 ] && [ -e worker3 ]; do sleep 0.05; done
+        kill -KILL $(cat worker2); wait $pid || echo "ended"
+      ]]):format(mark, helper.mpirun(3), helper.quote(helper.parlua)), { directory = directory })
       assert.equal("ended\n", result.stdout)
-      assert.truthy(helper.read(directory .. "/out"):find('"kind":"cancelled"', 1, true))
-      assert.truthy(helper.read(directory .. "/err"):find("4 tasks, 1 returned, 3 failed, [%d.]+ s, mpi engine, 4 workers, interrupted"))
-      assert.same({}, processes_with(mark))
+      assert.same({}, processes_left(mark))
+      local message, host = helper.read(directory .. "/err"), require("parlua.host").hostname()
+      if helper.mpi == "mpich" then -- its mpiexec kills all at once, and tells the host itself
+        assert.truthy((message .. helper.read(directory .. "/out")):find("RUNNING AT " .. host, 1, true), message)
+      else
+        assert.truthy(message:find("parlua: rank 1 on " .. host .. " is lost", 1, true), message)
+        assert.truthy(message:find("mpi engine, 3 ranks x 1 worker, interrupted by SIGTERM", 1, true), message)
+      end
     end)
   end)
 

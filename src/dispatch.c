@@ -19,6 +19,8 @@ static const double chunk_growth = 16;
 static const double chunk_share = 2;
 /* Running chunks are cut when an idle worker could take over at least this much work. */
 static const double cut_seconds = 60e-6;
+/* A distant worker that had nothing to give back is asked again after this long, then after ever longer times. */
+static const double ask_seconds = 0.5e-3, ask_seconds_most = 16e-3;
 /* How often cells are sampled while the coordinator has nothing else to do, and events of kind EVENT_TICK. */
 static const double sample_seconds = 0.05, tick_seconds = 0.1;
 /* Time limits are met to within this share of the limit, sampled no more often than the least. */
@@ -34,6 +36,7 @@ static const uint32_t brief_events = 4;
 enum {
   LANE_DEPTH = 2,         /* chunks at a worker: one that runs, one queued */
   MOST_STILLBORN = 3,     /* of one place, one after another, before it has given anything: then it is left empty */
+  MOST_WISHES = 8,        /* distant workers asked at the same time */
   LARGEST_CHUNK = 1 << 30 /* tasks */
 };
 
@@ -73,6 +76,9 @@ struct lane {
   int status;
   double seen, since; /* sampled task, and when it was first seen */
   double seen_inner;  /* likewise, in a block of tasks */
+  int asked;          /* distant: it was asked to give back what it can, and has not answered */
+  double ask_at;      /* distant: not to be asked again before */
+  double patience;    /* distant: seconds until then after the last time it had nothing to give */
   int stillborn;      /* workers in a row that ended before they gave anything */
 };
 
@@ -105,6 +111,7 @@ struct dispatch {
   struct lane *reporting;
   double last_tick, last_sample, cancelled_at, continued_at;
   int cancelled, can_cut, asked;
+  int wishes;    /* distant workers that were asked to give back and have not answered */
   int shortened; /* tasks behind `total` were given up, though they may run */
   int trouble;   /* errno of the last start that failed */
   int lacking;   /* likewise, for dispatch_lacking */
@@ -249,6 +256,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->chunk_seconds = fmax(chunk_seconds, distant * distant_seconds);
   d->last_tick = d->last_sample = clock_seconds();
   engine->sample = sample_interval(d);
+  for (uint32_t w = 0; engine->given_back && w < d->lanes_count; w++) engine->given_back[w].answered = false;
   return d;
 }
 
@@ -256,6 +264,7 @@ static void lane_clear(struct dispatch *d, struct lane *lane)
 {
   for (int i = 0; i < lane->count; i++) work_free(d, lane->works[i]);
   free(lane->whole);
+  d->wishes -= lane->asked;
   memset(lane, 0, sizeof *lane);
 }
 
@@ -383,6 +392,7 @@ static void lane_give(struct dispatch *d, uint32_t w, struct work *work)
   work->sent = 0;
   work->complete = 0;
   lane->works[lane->count++] = work;
+  lane->ask_at = lane->patience = 0;
   lane_pump(d, w);
 }
 
@@ -1014,20 +1024,67 @@ static bool cut(struct dispatch *d)
   if (at == 0) return false;
   struct work *work = d->lanes[best].works[0];
   struct slot *slot = d->engine->slots[best];
-  double keep = at + floor((work->last - at) / 2);
-  slot_set_limit(slot, work->place, keep);
-  membarrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
-  bool is_queued = slot_is_queued(slot, work->place);
-  current = slot_current(slot);
-  if (!is_queued && (current < work->first || current > work->last)) { /* it has just ended, perhaps all of it */
-    slot_set_limit(slot, work->place, work->last);
-    return false;
-  }
-  if (!is_queued && current > keep) keep = current;
+  double keep = slot_cut(slot, work->place, work->first, work->last, at + floor((work->last - at) / 2));
   if (keep >= work->last) return false;
   again(d, keep + 1, work->last, work, work->attempt, 0);
   work->last = work->bound = keep;
   return true;
+}
+
+/* A distant worker has answered what it was asked to give back. */
+static void take_returned(struct dispatch *d)
+{
+  for (uint32_t w = 0; d->wishes > 0 && w < d->lanes_count; w++) {
+    struct lane *lane = &d->lanes[w];
+    struct given_back *given = &d->engine->given_back[w];
+    int i = 0;
+    if (!lane->asked || !(given->answered || lane->dying || !d->engine->alive[w])) continue;
+    lane->asked = 0;
+    d->wishes--;
+    if (!given->answered) continue;
+    while (i < lane->count && lane->works[i]->number != given->chunk) i++;
+    struct work *work = i < lane->count ? lane->works[i] : NULL;
+    if (!work || !work->complete || given->last >= work->last) {
+      lane->patience = lane->patience > 0 ? lane->patience * 2 : ask_seconds;
+      if (lane->patience > ask_seconds_most) lane->patience = ask_seconds_most;
+      lane->ask_at = clock_seconds() + lane->patience;
+      continue;
+    }
+    lane->patience = 0;
+    again(d, given->last + 1, work->last, work, work->attempt, 0);
+    work->last = given->last;
+    if (work->last >= work->first) continue;
+    memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
+    work_free(d, work);
+  }
+}
+
+/* Asks the distant worker with the most before it for some of that, for each of `idle` workers; answers come later. */
+static void ask_back(struct dispatch *d, int idle)
+{
+  double now = clock_seconds();
+  bool may_cut = d->options.chunk <= 0 && d->can_cut;
+  if (!d->engine->given_back) return;
+  while (d->wishes < idle && d->wishes < MOST_WISHES) {
+    struct lane *best = NULL;
+    double most = 1; /* the task that it is in, it keeps */
+    for (uint32_t w = 0; w < d->lanes_count; w++) {
+      struct lane *lane = &d->lanes[w];
+      if (!is_distant(d, w) || lane->dying || lane->asked || lane->count == 0 || lane->ask_at > now) continue;
+      if (!lane->works[0]->complete || (lane->count < 2 && !may_cut)) continue;
+      double tasks = 0;
+      for (int i = 0; i < lane->count; i++) tasks += lane->works[i]->last - lane->works[i]->reached;
+      if (tasks <= most) continue;
+      most = tasks;
+      best = lane;
+    }
+    if (!best) return;
+    uint32_t w = (uint32_t)(best - d->lanes);
+    best->asked = 1;
+    d->wishes++;
+    d->engine->given_back[w].answered = false;
+    d->engine->ops->ask_back(d->engine, w, may_cut);
+  }
 }
 
 /* An idle worker with nothing to be handed out: take work from a busy one. */
@@ -1041,6 +1098,7 @@ static bool balance(struct dispatch *d)
     busy += d->lanes[w].count > 0;
   }
   if (!idle || !busy) return false;
+  ask_back(d, idle);
   return take_queued(d) || (d->options.chunk <= 0 && cut(d));
 }
 
@@ -1134,6 +1192,7 @@ static double progress(struct dispatch *d)
     d->engine->news = false;
     ask_ended(d);
   }
+  if (d->wishes > 0) take_returned(d);
   return seconds;
 }
 

@@ -34,6 +34,7 @@ static void free_tables(struct engine *engine)
   free(engine->alive);
   free(engine->has_job);
   free(engine->distant);
+  free(engine->given_back);
   memset(engine, 0, sizeof *engine);
 }
 

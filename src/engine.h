@@ -42,8 +42,21 @@ struct engine_ops {
   /* Moves what is on its way to and from distant workers. Returns how long the coordinator may sleep before the next time, in
    * seconds. */
   double (*progress)(struct engine *engine);
+  /* Brings a message (a job) to where all workers reach it. Returns what is to be sent to each worker for it, valid up to the next
+   * call: the message itself when it is small; NULL with errno set. The message before it is not sent to any worker any more. */
+  const struct block *(*share)(struct engine *engine, const struct block *message);
+  /* Asks distant worker `w` to give back what it has not begun: a queued chunk, or else (`may_cut`) the second half of what is left
+   * of the running one. The answer comes in engine->given_back[w]. */
+  void (*ask_back)(struct engine *engine, uint32_t w, bool may_cut);
   /* Name of the host of worker `w`. */
   const char *(*host)(struct engine *engine, uint32_t w);
+};
+
+/* What a distant worker gave back: chunk number `chunk` ends with task `last` now, if that is before where it did end. */
+struct given_back {
+  bool answered;
+  uint32_t chunk;
+  double last;
 };
 
 /* What workers that were given up, and have not ended, share with their engine; it may outlive the engine. */
@@ -68,10 +81,11 @@ struct engine {
   int most_files;     /* descriptors up to this number are for workers */
   double sample;      /* how often, in seconds, the cells of distant workers are to be looked at */
   bool news;          /* a worker has ended since this was cleared */
-  bool *distant;      /* the slot only mirrors the worker's own: cells lag behind, what was sent can't be taken back; NULL: none */
-  void *context;      /* the engine's own */
-  int owner;          /* process that opened it: a forked copy must leave it alone */
-  int busy;           /* a run uses it */
+  bool *distant;      /* the slot only mirrors the worker's own: cells lag behind, what was sent must be asked for; NULL: none */
+  struct given_back *given_back; /* by worker, where some are distant; else NULL */
+  void *context;                 /* the engine's own */
+  int owner;                     /* process that opened it: a forked copy must leave it alone */
+  int busy;                      /* a run uses it */
 };
 
 extern const struct engine_ops engine_threads, engine_process;

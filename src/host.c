@@ -21,10 +21,11 @@
 
 static const char engine_meta[] = "parlua.engine", run_meta[] = "parlua.run";
 
-/* An engine that may serve several runs, one after another. Its environment table keeps the last job's bytes. */
+/* An engine that may serve several runs, one after another. */
 struct host_engine {
   struct engine engine;
-  struct block *message; /* the last job */
+  struct buffer job, fresh; /* the last job as a message, from its block's header on; room to make the next */
+  const struct block *sent; /* what is sent to workers for it */
 };
 
 struct host_run {
@@ -39,8 +40,9 @@ static int engine_gc(lua_State *L)
 {
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   engine_close(&engine->engine);
-  free(engine->message);
-  engine->message = NULL;
+  buffer_free(&engine->job);
+  buffer_free(&engine->fresh);
+  engine->sent = NULL;
   return 0;
 }
 
@@ -91,50 +93,65 @@ static int host_engine_open(lua_State *L)
   return 1;
 }
 
-/* Puts the string at `index` into the message as a value, at byte `at`, and as word `k`. */
-static void put_value(lua_State *L, int index, struct block *message, int k, uint64_t at)
+/* A job's message has two words: what the worker needs before it decodes the job, and the job. The first's value begins here. */
+enum { BEFORE_OFFSET = BLOCK_HEAD + 16, KEEP_JOB_BYTES = 1 << 20 };
+
+/* Fills in word `k` of the message, whose value begins at byte `at` and has `length` bytes. */
+static void set_word(struct buffer *job, int k, uint64_t at, uint64_t length)
 {
-  size_t length;
-  const char *bytes = lua_tolstring(L, index, &length);
-  uint64_t count = length, word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(at / 8);
+  struct block *message = (struct block *)(void *)job->bytes;
+  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(at / 8);
   memcpy(&message->word[k], &word, 8);
-  memcpy((char *)message + at, &count, 8);
-  memcpy((char *)message + at + 8, bytes, length);
+  memcpy(job->bytes + at, &length, 8);
 }
 
-/* Is the string at `index` the one that the engine's environment (on the top) has as `name`? Puts it there. */
-static int is_same(lua_State *L, int index, const char *name)
+/* Fills in all of the block around the codec message that `job` holds from byte `at` + 8 on. Returns 0 or an errno. */
+static int wrap_job(struct buffer *job, const char *before, size_t before_length, uint64_t at, uint32_t number)
 {
-  lua_getfield(L, -1, name);
-  int same = lua_rawequal(L, -1, index);
-  lua_pop(L, 1);
-  lua_pushvalue(L, index);
-  lua_setfield(L, -2, name);
-  return same;
+  uint64_t length = job->length - at - 8, size = at + value_bytes(length);
+  if (buffer_reserve(job, size - job->length)) return ENOMEM;
+  memset(job->bytes + job->length, 0, size - job->length);
+  job->length = size;
+  struct block *message = (struct block *)(void *)job->bytes;
+  memset(message, 0, at);
+  message->kind = BLOCK_JOB;
+  message->chunk = message->job = number;
+  message->size = size;
+  message->floor = BEFORE_OFFSET;
+  message->count = 2;
+  set_word(job, 0, BEFORE_OFFSET, before_length);
+  memcpy(job->bytes + BEFORE_OFFSET + 8, before, before_length);
+  set_word(job, 1, at, length);
+  return 0;
 }
 
-/* Makes the job's message out of the codec's bytes at `index` and those at `first`, of what the worker needs before it decodes
- * them; the same bytes as the last time keep their number, so that warm workers go on with what they have compiled. */
+/* Makes the message of the job at `index`, and of the string at `first` with what the worker needs before it decodes the job; one
+ * of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled. Returns 0 or an errno;
+ * -1: it can't cross, a message is on the stack. */
 static int set_job(lua_State *L, struct host_engine *engine, int index, int first)
 {
-  lua_getfenv(L, 1);
-  int same = is_same(L, index, "job") & is_same(L, first, "before");
-  lua_pop(L, 1);
-  if (same && engine->message) return 0;
-  uint64_t before = BLOCK_HEAD + 16, at = before + value_bytes(lua_objlen(L, first));
-  uint64_t size = at + value_bytes(lua_objlen(L, index));
-  struct block *message = calloc(1, size);
-  if (!message) return ENOMEM;
-  free(engine->message);
-  engine->message = message;
-  message->kind = BLOCK_JOB;
-  message->chunk = message->job = ++engine->engine.jobs;
-  message->size = size;
-  message->floor = before;
-  message->count = 2;
-  put_value(L, first, message, 0, before);
-  put_value(L, index, message, 1, at);
-  return 0;
+  struct buffer *job = &engine->job, *fresh = &engine->fresh;
+  size_t before_length;
+  const char *before = luaL_checklstring(L, first, &before_length);
+  uint64_t at = BEFORE_OFFSET + value_bytes(before_length);
+  fresh->length = 0;
+  if (buffer_reserve(fresh, at + 8)) return ENOMEM;
+  fresh->length = at + 8;
+  if (codec_encode(L, index, 1, "", 0, fresh)) return -1;
+  int error = wrap_job(fresh, before, before_length, at, engine->engine.jobs + 1);
+  if (error) return error;
+  bool is_same = engine->sent && job->length == fresh->length &&
+                 memcmp(job->bytes + BLOCK_HEAD, fresh->bytes + BLOCK_HEAD, job->length - BLOCK_HEAD) == 0;
+  if (!is_same) {
+    struct buffer last = *job;
+    *job = *fresh;
+    *fresh = last;
+    engine->engine.jobs++;
+    const struct block *message = (const struct block *)(const void *)job->bytes;
+    engine->sent = engine->engine.ops->share ? engine->engine.ops->share(&engine->engine, message) : message;
+  }
+  buffer_clear(fresh, KEEP_JOB_BYTES);
+  return engine->sent ? 0 : errno;
 }
 
 /* ---- runs ---- */
@@ -256,8 +273,8 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, brief, before) -> run, pointer to its events: job is the job's table (engines
- * that inherit) or its codec bytes, with `before`, codec bytes of what the worker needs before it decodes them. */
+/* run(engine, job, total, chunk, timeout, workers, brief, before) -> run, pointer to its events; or nil and a message: something of
+ * the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -275,11 +292,16 @@ static int host_run_open(lua_State *L)
   options.timeout = luaL_checknumber(L, 5);
   options.workers = (uint32_t)luaL_checknumber(L, 6);
   options.brief = lua_toboolean(L, 7);
-  if (lua_type(L, 2) == LUA_TSTRING) {
+  if (!(engine->engine.ops->flags & INHERITS)) {
     int error = set_job(L, engine, 2, 8);
+    if (error < 0) {
+      lua_pushnil(L);
+      lua_insert(L, -2);
+      return 2;
+    }
     if (error) return luaL_error(L, "cannot send the job: %s", strerror(error));
-    options.message = engine->message;
-    options.job = engine->message->job;
+    options.message = engine->sent;
+    options.job = engine->engine.jobs;
   }
   struct host_run *run = lua_newuserdata(L, sizeof *run);
   memset(run, 0, sizeof *run);
@@ -379,6 +401,20 @@ static int host_ranks(lua_State *L)
   return 2;
 }
 
+/* spawn(count): makes sure that the mpi engine has ranks, in a program that was not started with them. -> true, or nil and a
+ * message. */
+static int host_spawn(lua_State *L)
+{
+  char message[8192];
+  if (cluster_spawn((uint32_t)luaL_checknumber(L, 1), message, sizeof message)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, message);
+  return 2;
+}
+
 static int host_name(lua_State *L)
 {
   char name[256] = "";
@@ -436,6 +472,7 @@ int luaopen_parlua_host(lua_State *L)
       {"strerror", host_strerror},
       {"ignore_sigpipe", host_ignore_sigpipe},
       {"ranks", host_ranks},
+      {"spawn", host_spawn},
       {"map_text", text_lua_open},
       {"glob", text_lua_glob},
       {"signals_count", host_signals_count},

@@ -510,7 +510,7 @@ static void occupy_standard_files(void)
 int main(int argc, char **argv)
 {
   int status;
-  if (!cluster_begin(&status)) return status;
+  if (!cluster_begin(argc, argv, &status)) return status;
   /* Blocks are asked for and freed with each run, large messages with each string: their memory stays, touched, instead of going
    * back to the kernel (64 strings of 8 MB to a second rank and back: 0.81 s with limits of 1 and 8 MB, 0.45 s with these, which
    * glibc's own rule would come to as well, but later). */

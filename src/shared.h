@@ -36,6 +36,7 @@ enum block_kind {
   BLOCK_JOB,       /* two codec messages: what is needed to decode the second; what to run */
   BLOCK_PIECE,     /* part of a larger block */
   BLOCK_STOP,      /* the worker ends */
+  BLOCK_ELSEWHERE, /* stands for a message that lies in a file of another process */
   BLOCK_DENSE,     /* results: word k belongs to task first + k */
   BLOCK_SPARSE     /* results: pairs of words, an index and what belongs to it */
 };
@@ -55,8 +56,10 @@ struct block {
   uint32_t final;   /* results: the chunk ends with this block */
   uint32_t claim;   /* chunk: see slot.h */
   uint32_t attempt; /* chunk: which try of its tasks this is, from 1 */
-  uint64_t whole;   /* piece: size of the block that it is part of; 0 in its other pieces but the first */
-  uint64_t reserved[5];
+  uint64_t whole;   /* piece: size of the block that it is part of; 0 in its other pieces but the first. elsewhere: likewise */
+  uint64_t pid;     /* elsewhere: the process that has the message */
+  uint64_t file;    /* elsewhere: its descriptor */
+  uint64_t reserved[3];
   double word[1];
 };
 

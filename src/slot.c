@@ -190,6 +190,20 @@ void slot_set_limit(struct slot *slot, uint32_t place, double last)
   __atomic_store((double *)&slot->limit[place % CHANNEL_BLOCKS], &last, __ATOMIC_SEQ_CST);
 }
 
+double slot_cut(struct slot *slot, uint32_t place, double first, double last, double keep)
+{
+  slot_set_limit(slot, place, keep);
+  membarrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
+  bool is_queued = slot_is_queued(slot, place);
+  double current = slot_current(slot);
+  if (!is_queued && (current < first || current > last)) { /* it has just ended, perhaps all of it */
+    slot_set_limit(slot, place, last);
+    return last;
+  }
+  if (!is_queued && current > keep) keep = current;
+  return keep < last ? keep : last;
+}
+
 struct block *slot_results(struct slot *slot)
 {
   uint32_t filled = channel_filled(&slot->out);

@@ -51,6 +51,9 @@ double slot_current(const struct slot *slot);
 /* Coordinator: monotonic seconds when the chunk that runs, or ran last, began. */
 double slot_started(const struct slot *slot);
 void slot_set_limit(struct slot *slot, uint32_t place, double last);
+/* Coordinator: lets the chunk at `place`, tasks `first` to `last`, end with task `keep`; or, when the worker is beyond that, with
+ * the task that it is in. Returns the task with which it ends: `last` when it is too late. Needs membarrier_works. */
+double slot_cut(struct slot *slot, uint32_t place, double first, double last, double keep);
 /* Slots that mirror each other on two hosts: puts the next block into a channel. The channel must have room; for `in`, `claim` is
  * one of enum claim and `last` the block's limit. */
 void slot_publish_in(struct slot *slot, uint32_t claim, double last);

@@ -1,6 +1,8 @@
 /* worker.c - see worker.h. */
 #include "worker.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -9,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -39,6 +42,8 @@ struct worker {
   struct block *out;   /* block being filled */
   struct block *whole; /* a message that came in pieces */
   size_t whole_capacity;
+  struct block *elsewhere; /* a message that lies in a file, mapped */
+  size_t elsewhere_bytes;
   int holding;         /* the oldest block of the in channel is in use */
   uint32_t chunk, job; /* numbers of what runs */
   double lap;
@@ -144,6 +149,24 @@ static struct block *join_pieces(struct worker *worker, const struct block *piec
   return *have >= worker->whole->size && *have > BLOCK_HEAD ? worker->whole : NULL;
 }
 
+/* Maps the message that `block` stands for. */
+static struct block *map_elsewhere(struct worker *worker, const struct block *block)
+{
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%u/fd/%u", (unsigned)block->pid, (unsigned)block->file);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  void *bytes = file < 0 ? MAP_FAILED : mmap(NULL, block->whole, PROT_READ, MAP_SHARED, file, 0);
+  if (bytes == MAP_FAILED) {
+    fprintf(stderr, "parlua: worker %u: cannot map the job, %.0f bytes: %s\n", (unsigned)worker->slot->id, (double)block->whole,
+            strerror(errno));
+    _exit(1);
+  }
+  close(file);
+  worker->elsewhere = bytes;
+  worker->elsewhere_bytes = block->whole;
+  return bytes;
+}
+
 struct block *worker_receive(struct worker *worker)
 {
   static struct block stop = {.kind = BLOCK_STOP};
@@ -155,6 +178,8 @@ struct block *worker_receive(struct worker *worker)
     worker->whole = NULL;
     worker->whole_capacity = 0;
   }
+  if (worker->elsewhere) munmap(worker->elsewhere, worker->elsewhere_bytes);
+  worker->elsewhere = NULL;
   for (;;) {
     release_message(worker);
     wait_until(worker, has_message);
@@ -165,6 +190,7 @@ struct block *worker_receive(struct worker *worker)
     if (!__atomic_compare_exchange_n(&block->claim, &expected, CLAIM_TAKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
       continue; /* taken back */
     if (block->kind == BLOCK_PIECE && !(block = join_pieces(worker, block, &have))) continue;
+    if (block->kind == BLOCK_ELSEWHERE) block = map_elsewhere(worker, block);
     worker->chunk = block->chunk;
     worker->job = block->job;
     worker->lap = clock_seconds();
@@ -463,6 +489,7 @@ static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool o
   output_close(worker.output);
   release_message(&worker);
   free(worker.whole);
+  if (worker.elsewhere) munmap(worker.elsewhere, worker.elsewhere_bytes);
   buffer_free(&worker.value);
   return status == 0;
 }

@@ -126,6 +126,14 @@ local function failure_text(failure, with_traceback)
   return with_traceback and text .. traceback_text(failure) or text
 end
 
+--- "4 workers"; on ranks, "2 ranks x 2 workers" where each has as many.
+local function workers_text(summary)
+  local ranks, each = summary.ranks, summary.workers / (summary.ranks or 1)
+  if not ranks then return count(each, "worker") end
+  if each % 1 == 0 then return count(ranks, "rank") .. " x " .. count(each, "worker") end
+  return count(ranks, "rank") .. " with " .. count(summary.workers, "worker")
+end
+
 --- The line that a run leaves behind.
 local function summary_text(summary)
   local parts = {
@@ -135,7 +143,7 @@ local function summary_text(summary)
   if (summary.resumed or 0) > 0 then parts[#parts + 1] = format("%.0f of them from the journal", summary.resumed) end
   parts[#parts + 1] = summary.seconds < 60 and format("%.2f s", summary.seconds) or report.duration(summary.seconds)
   if summary.engine then parts[#parts + 1] = summary.engine .. " engine" end
-  if summary.workers then parts[#parts + 1] = count(summary.workers, "worker") end
+  if summary.workers then parts[#parts + 1] = workers_text(summary) end
   if summary.interrupted then parts[#parts + 1] = "interrupted by " .. summary.interrupted end
   if summary.halted then parts[#parts + 1] = "halted" end
   if summary.stopped then parts[#parts + 1] = "stopped: " .. summary.stopped end

@@ -79,18 +79,21 @@ local function choose_engine(options)
     name = host.ranks() and "mpi" or "process"
     if name == "process" then refuse_copies() end
   end
-  if name == "mpi" and not host.ranks() then
-    error('engine "mpi": this program was not started by mpirun or srun; start it as: mpirun -n 4 parlua ...', 0)
-  end
   return name
 end
 
---- How many workers a call uses. Under MPI, the option says how many each rank has.
+--- How many workers a call uses. Under mpirun or srun, the option says how many each rank has. A program that was started without them
+--- spawns as many ranks as its first call on the mpi engine has workers.
 local function count_workers(engine, options)
   if engine == "serial" then return 1 end
-  if engine ~= "mpi" then return options.workers or host.cores() end
   local ranks, cores = host.ranks()
-  return options.workers and options.workers * ranks or cores
+  if engine == "mpi" and ranks then return options.workers and options.workers * ranks or cores end
+  local workers = options.workers or host.cores()
+  if engine == "mpi" then
+    local ok, message = host.spawn(workers)
+    if not ok then error('engine "mpi": ' .. message, 0) end
+  end
+  return workers
 end
 
 -- ---- warm engines ----
@@ -141,7 +144,8 @@ end
 ---@field cancelled integer tasks that were cut off (of a known total)
 ---@field seconds number
 ---@field engine string
----@field workers integer
+---@field workers integer of all ranks together
+---@field ranks? integer of the MPI job, on the mpi engine under mpirun or srun
 ---@field interrupted? string "SIGINT", "SIGTERM" or "SIGHUP"
 ---@field resumed? integer tasks whose outcome was taken from the journal; nil: there is none
 
@@ -150,19 +154,15 @@ Run.__index = Run
 
 local hostname
 
-local function encode_job(job)
-  local bytes, message = codec.encode_as("", job)
-  if not bytes then error(message, 0) end
-  return bytes
-end
-
 local paths, cpaths, encoded_paths
 
 --- What a worker needs before it decodes a job: where modules are found. The same bytes until that changes.
 local function encode_paths()
   if paths ~= package.path or cpaths ~= package.cpath then
     paths, cpaths = package.path, package.cpath
-    encoded_paths = encode_job { path = paths, cpath = cpaths }
+    local bytes, message = codec.encode_as("", { path = paths, cpath = cpaths })
+    if not bytes then error(message, 0) end
+    encoded_paths = bytes
   end
   return encoded_paths
 end
@@ -179,13 +179,15 @@ local function open_driver(run, job)
   local before
   if not can(name, INHERITS) then
     before = encode_paths()
-    job = encode_job(job)
   end
   if not run.engine then
     run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
-  return host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief, before)
+  local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief, before)
+  if driver then return driver, events end
+  if run.owns_engine then give_engine(run.engine, name, run.engine_key, run.engines) end
+  error(events, 0) -- a message
 end
 
 local interrupted -- the signal that ended a run of this program
@@ -670,7 +672,8 @@ end
 function Run:summary()
   return { tasks = self.done, returned = self.done - self.failed, failed = self.failed,
            cancelled = self.total and math.max(0, self.total - self.done) or 0, seconds = self.seconds or host.now() - self.began,
-           engine = self.engine_name, workers = self.workers, interrupted = self.signal, stopped = self.stopped,
+           engine = self.engine_name, workers = self.workers,
+           ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal, stopped = self.stopped,
            resumed = self.journal and self.resumed or nil }
 end
 
