@@ -74,7 +74,8 @@ describe("a journal", function()
     run_number = run_number + 1
     local all = { RAN = directory .. "/ran" .. run_number }
     for name, value in pairs(env or {}) do all[name] = value end
-    local result = helper.run(("%s %s %s %s"):format(prefix or "", helper.quote(helper.parlua), arguments, path),
+    local start = arguments:find("%-%-engine mpi") and helper.mpirun(2) or ""
+    local result = helper.run(("%s %s %s %s %s"):format(prefix or "", start, helper.quote(helper.parlua), arguments, path),
       { env = all, directory = directory })
     local ran, count = {}, 0
     local file = io.open(all.RAN)
@@ -462,7 +463,7 @@ describe("a journal", function()
       assert.equal(helper.read(directory .. "/plain"), helper.read(directory .. "/out"))
       assert.is_nil(io.open(directory .. "/out.partial"))
     end)
-  end)
+  end, { "serial", "threads", "process" }) -- mpi_spec.lua shows a journal on several ranks
 
   it("survives SIGKILL of the coordinator at any moment", function()
     -- 200 moments: make kill-test

@@ -126,7 +126,7 @@ end)
 describe("a pool with large arguments", function()
   helper.for_each_engine(function(engine)
     it("can be closed while they are on their way", function()
-      local result = helper.run_parlua("-e " .. helper.quote(([[
+      local result = helper.run_parlua("--engine " .. engine .. " -e " .. helper.quote(([[
         local parlua = require "parlua"
         local first, second = ("a"):rep(400000), ("b"):rep(3000000)
         for _ = 1, 30 do
