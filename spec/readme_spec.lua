@@ -47,7 +47,7 @@ end
 
 --- Takes out what differs from machine to machine and from run to run.
 local function settled(text)
-  return (text:gsub("%d+%.%d+ s%f[%A]", "N s"):gsub("%d+ workers?%f[%A]", "N workers"):gsub(", %l+ engine,", ", E engine,")
+  return (text:gsub("%d+%.%d+ s%f[%A]", "N s"):gsub("%d+ ranks x ", ""):gsub("%d+ workers?%f[%A]", "N workers"):gsub(", %l+ engine,", ", E engine,")
     :gsub(' or engine = "mpi"', ""))
 end
 
