@@ -345,8 +345,8 @@ describe("a signal", function()
   it("does not stop a task of the serial engine that never returns; the second ends the program", function()
     local result = run_with_signals("serial", { { "first", "INT" }, { "second", "INT" } }, [[
       parlua.each(function()
+        os.execute("{ until [ -e first ]; do sleep 0.01; done; sleep 0.3; touch second; } &") -- not later: it is deaf to SIGINT
         touch("first")
-        os.execute("{ sleep 0.3; touch second; } &")
         while true do end
       end, { 1 })
       print("not reached")
