@@ -30,9 +30,6 @@ static const double timeout_share = 0.04, timeout_sample_least = 0.002, timeout_
 static const double spin_seconds = 20e-6;
 /* After a cancellation a thread has so long to end its task before it is abandoned. */
 static const double cancel_grace = 0.3;
-/* A brief run catches signals from so many events on, or as soon as it sleeps. */
-static const uint32_t brief_events = 4;
-
 enum {
   LANE_DEPTH = 2,         /* chunks at a worker: one that runs, one queued */
   MOST_STILLBORN = 3,     /* of one place, one after another, before it has given anything: then it is left empty */
@@ -115,8 +112,6 @@ struct dispatch {
   int shortened; /* tasks behind `total` were given up, though they may run */
   int trouble;   /* errno of the last start that failed */
   int lacking;   /* likewise, for dispatch_lacking */
-  uint32_t events;
-  bool catches_signals;
   char text[TEXT_BYTES];
 };
 
@@ -223,14 +218,6 @@ static bool is_distant(const struct dispatch *d, uint32_t w)
   return d->engine->distant && d->engine->distant[w];
 }
 
-/* From here on a signal cancels the run. */
-static void catch_signals(struct dispatch *d)
-{
-  if (d->catches_signals) return;
-  d->catches_signals = true;
-  signals_begin(&d->engine->hub.bell);
-}
-
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
 {
   struct dispatch *d = malloc(sizeof *d);
@@ -250,7 +237,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->size = options->chunk > 0 ? options->chunk : 1;
   d->again_tail = &d->again_head;
   d->can_cut = membarrier_works();
-  if (!options->brief || (engine->ops->flags & CAN_KILL)) catch_signals(d);
+  signals_begin(&engine->hub.bell);
   double distant = 0;
   for (uint32_t w = 0; w < d->lanes_count; w++) distant += is_distant(d, w);
   d->chunk_seconds = fmax(chunk_seconds, distant * distant_seconds);
@@ -351,7 +338,7 @@ void dispatch_close(struct dispatch *d)
   free(d->skips);
   free(d->spare);
   free(d->lanes);
-  if (d->catches_signals) signals_end();
+  signals_end();
   free(d);
 }
 
@@ -1209,7 +1196,6 @@ static void rest(struct dispatch *d, double seconds)
       if (moves) progress(d);
       if (d->per_task == 0) sched_yield(); /* to a worker that was woken on this processor */
     }
-  catch_signals(d);
   hub_asleep(hub);
   double most = progress(d);
   if (seconds > most) seconds = most;
@@ -1226,7 +1212,6 @@ void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int jo
   double deadline = wait < 1e9 ? clock_seconds() + wait : INFINITY;
   give_back(d);
   memset(event, 0, sizeof *event);
-  if (++d->events > brief_events) catch_signals(d);
   for (;;) {
     int number = signals_pending();
     if (number) {

@@ -16,7 +16,6 @@ struct dispatch_options {
   double timeout;              /* seconds for one task; 0: none */
   uint32_t workers;            /* use the engine's first so many */
   uint32_t job;                /* the job's number */
-  int brief;                   /* nobody waits between two events: signals need not be caught before it sleeps (threads) */
   const struct block *message; /* the job as a message, sent to each worker first; NULL: workers inherit it. Kept by the caller */
 };
 

@@ -8,7 +8,6 @@ local M = {}
 
 local FAILURE, SPARSE = ffi.C.TAG_FAILURE, ffi.C.BLOCK_SPARSE
 local cast = ffi.cast
-local unwatched = { brief = true } -- nothing of the user's runs here before the end
 local take_words = run_module.take_words
 
 -- A table is made in its final size up to here (800 MB); beyond, it grows as results come.
@@ -43,7 +42,7 @@ end
 
 ---@return table results, parlua.Failure[] failures, parlua.Summary summary
 function M.map(f, arguments, options, given)
-  local run = run_module.open(f, arguments, options, "first", given or unwatched)
+  local run = run_module.open(f, arguments, options, "first", given)
   run.on_results = take_results
   local failures, summary = run:finish()
   local results = run.results or new_results(run)
@@ -53,7 +52,7 @@ end
 
 ---@return parlua.Failure[] failures, parlua.Summary summary
 function M.each(f, arguments, options, given)
-  local run = run_module.open(f, arguments, options, "none", given or unwatched)
+  local run = run_module.open(f, arguments, options, "none", given)
   run.on_results = run_module.take_sparse
   return run:finish()
 end

@@ -184,7 +184,7 @@ local function open_driver(run, job)
     run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
-  local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, run.brief, before)
+  local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, before)
   if driver then return driver, events end
   if run.owns_engine then give_engine(run.engine, name, run.engine_key, run.engines) end
   error(events, 0) -- a message
@@ -219,8 +219,7 @@ end
 ---@param arguments any what sources.of takes
 ---@param call_options? table
 ---@param keep "first"|"all"|"none"|"found"|"lacking"
----@param given? {job_options: table, engines: table, fold: parlua.Fold, brief: boolean} engines: where warm ones are kept; brief: nothing
---- of the caller's runs between two events
+---@param given? {job_options: table, engines: table, fold: parlua.Fold} engines: where warm ones are kept
 function M.open(f, arguments, call_options, keep, given)
   given = given or nothing_given
   if interrupted and not given.after_interrupt then error("the program was interrupted by " .. interrupted, 0) end
@@ -240,7 +239,7 @@ function M.open(f, arguments, call_options, keep, given)
   local run = setmetatable({
     f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0,
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, began = host.now(), retries = options.retries or 0,
-    workers = count_workers(engine, options), engines = given.engines or idle, brief = given.brief,
+    workers = count_workers(engine, options), engines = given.engines or idle,
     driver = false, event = false, on_results = false, closed = false, -- so that the table need not grow
   }, Run)
   local inherits = can(engine, INHERITS)
