@@ -165,7 +165,7 @@ describe("the threads engine", function()
       print(pcall(parlua.map, touch, parlua.range(1e6), { on_error = "halt" }))
       local function leave() -- a function of its own: nothing on the stack then holds the loop's stream
         for i in parlua.imap(touch, parlua.range(1e6)) do
-          if i == 10 then break end
+          if i == 1000 then break end -- long enough for the loop to be compiled
         end
       end
       leave()

@@ -203,10 +203,15 @@ function M.csv(path, options)
   return new(source)
 end
 
+local function is_callable(value)
+  local meta = type(value) == "table" and getmetatable(value)
+  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
 --- What a generic `for` takes (`parlua.iterate(pairs(t))`): each step's values are the arguments of a task.
 ---@return parlua.Source
 function M.iterate(step, state, control)
-  if type(step) ~= "function" then error("iterate: an iterator function is expected, got " .. type(step), 2) end
+  if not is_callable(step) then error("iterate: an iterator function is expected, got " .. type(step), 2) end
   return new { kind = "iterator", step = step, state = state, control = control }
 end
 
@@ -216,12 +221,10 @@ end
 function M.of(arguments)
   if is_source(arguments) then return arguments end
   local kind = type(arguments)
-  if kind == "table" then
-    local meta = getmetatable(arguments)
-    if meta and meta.__call then return M.iterate(function(s, c) return arguments(s, c) end) end
-    return M.list(arguments)
-  elseif kind == "function" then
+  if is_callable(arguments) then
     return M.iterate(arguments)
+  elseif kind == "table" then
+    return M.list(arguments)
   elseif kind == "thread" then
     return M.iterate(function()
       if coroutine.status(arguments) == "dead" then return nil end

@@ -67,7 +67,7 @@ local function add_batch(stream, batch)
   end
 end
 
--- Not closures of their stream: a trace that has called a closure keeps it, and then the stream would never be collected.
+-- Not closures of their stream, nor is its iterator: a trace that has called a closure keeps it, and then the stream would never be collected.
 
 local function take_results(run, event)
   if event.block.kind == C.BLOCK_SPARSE then return run_module.take_sparse(run, event) end
@@ -209,23 +209,25 @@ local function step_iterator(stream)
   end
 end
 
+--- A stream is its own iterator: the next task's index and results. The common case goes without a protected call.
+function Stream.__call(stream)
+  local batch = stream.batch
+  if batch and batch.at < batch.n and not batch.tuples then
+    local j = batch.at
+    local value = batch.values[j]
+    if value ~= FAILED and value ~= LATER then
+      batch.at = j + 1
+      local index = batch.first + j
+      stream.turn, stream.taken = index + 1, stream.taken + 1
+      return index, value
+    end
+  end
+  return guard(stream, pcall(step_iterator, stream))
+end
+
 function M.imap(f, arguments, options, given)
   local stream = M.open(f, arguments, options, "all", given)
-  return function()
-    -- the common case without a protected call
-    local batch = stream.batch
-    if batch and batch.at < batch.n and not batch.tuples then
-      local j = batch.at
-      local value = batch.values[j]
-      if value ~= FAILED and value ~= LATER then
-        batch.at = j + 1
-        local index = batch.first + j
-        stream.turn, stream.taken = index + 1, stream.taken + 1
-        return index, value
-      end
-    end
-    return guard(stream, pcall(step_iterator, stream))
-  end, stream
+  return stream, stream
 end
 
 --- Runs f over the arguments and calls visit(index, args, result, failure) for each task, in order unless `ordered` is false. If visit
