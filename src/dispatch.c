@@ -992,6 +992,7 @@ static double lane_left(const struct dispatch *d, uint32_t w, double now, double
   if (*current >= work->last) return 0;
   double per_task = (now - slot_started(slot)) / (*current - work->first + 1);
   if (per_task < d->per_task) per_task = d->per_task;
+  if (*current == lane->seen && per_task < now - lane->since) per_task = now - lane->since; /* those to come may be like this one */
   return per_task * (work->last - *current);
 }
 

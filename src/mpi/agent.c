@@ -37,6 +37,7 @@ struct seat {
   uint32_t text_sent, text_room; /* likewise, bytes */
   double current_told, inner_told, open_told, open_at;
   uint32_t blocked_told;
+  double seen, since; /* the task that it was in as rank 0 last asked for work back, and when that was first seen */
 };
 
 struct agent {
@@ -170,7 +171,12 @@ static uint32_t cut_running(struct seat *seat, double *last)
   if (channel_filled(&slot->in) == 0 || block->kind != BLOCK_CHUNK || !membarrier_works()) return 0;
   if (current < block->first) current = block->first;
   if (current >= *limit) return 0;
-  double per_task = (clock_seconds() - slot_started(slot)) / (current - block->first + 1);
+  double now = clock_seconds(), per_task = (now - slot_started(slot)) / (current - block->first + 1);
+  if (current != seat->seen) {
+    seat->seen = current;
+    seat->since = now;
+  }
+  if (per_task < now - seat->since) per_task = now - seat->since; /* those to come may be like the present one */
   if (per_task * (*limit - current) < cut_seconds) return 0;
   *last = slot_cut(slot, place, block->first, *limit, current + floor((*limit - current) / 2));
   if (*last >= *limit) return 0;
