@@ -390,6 +390,37 @@ describe("a signal", function()
     assert.equal(143, result.status)
   end)
 
+  for _, engine in ipairs { "serial", "threads", "process" } do
+    for _, signal in ipairs { "INT", "TERM", "HUP" } do
+      it("SIG" .. signal .. " after a run does what it did before: ends the program, " .. engine, function()
+        local result = run_with_signals(engine, { { "running", signal } }, [[
+          print(#parlua.map(math.abs, { 1, 2 }))
+          io.stdout:flush()
+          touch("running")
+          while true do end
+        ]])
+        assert.equal("2\n", result.stdout, result.stderr)
+        assert.equal(exit[signal], result.status)
+      end)
+    end
+
+    it("that the script ignores after a run stays ignored, in later runs too, " .. engine, function()
+      local result = run_with_signals(engine, {}, [[
+        local ffi = require "ffi"
+        ffi.cdef "typedef void (*handler)(int); handler signal(int, handler); int kill(int, int); int getpid(void); int usleep(unsigned);"
+        parlua.map(math.abs, { 1 })
+        ffi.C.signal(2, ffi.cast("handler", 1)) -- SIGINT, SIG_IGN
+        ffi.C.kill(ffi.C.getpid(), 2)
+        ffi.C.usleep(2000) -- runs that follow each other within a millisecond share their handlers
+        for _ in parlua.imap(math.abs, { 1, 2, 3 }) do ffi.C.kill(ffi.C.getpid(), 2) end
+        ffi.C.kill(ffi.C.getpid(), 2)
+        print("here")
+      ]])
+      assert.equal("here\n", result.stdout, result.stderr)
+      assert.equal(0, result.status)
+    end)
+  end
+
   it("that is ignored, as under nohup, stays ignored, by programs that tasks run too", function()
     helper.write(directory .. "/script.lua", [[
       local ffi, parlua = require "ffi", require "parlua"

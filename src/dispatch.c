@@ -112,7 +112,7 @@ struct dispatch {
   int shortened; /* tasks behind `total` were given up, though they may run */
   int trouble;   /* errno of the last start that failed */
   int lacking;   /* likewise, for dispatch_lacking */
-  char text[TEXT_BYTES];
+  char *text;    /* what a task has printed, TEXT_BYTES large; made when the first does */
 };
 
 /* ---- payloads and works ---- */
@@ -220,9 +220,8 @@ static bool is_distant(const struct dispatch *d, uint32_t w)
 
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
 {
-  struct dispatch *d = malloc(sizeof *d);
+  struct dispatch *d = calloc(1, sizeof *d);
   if (!d) return NULL;
-  memset(d, 0, offsetof(struct dispatch, text));
   d->lanes_count = options->workers < engine->workers ? options->workers : engine->workers;
   d->lanes = calloc(d->lanes_count, sizeof *d->lanes);
   if (!d->lanes) {
@@ -237,7 +236,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->size = options->chunk > 0 ? options->chunk : 1;
   d->again_tail = &d->again_head;
   d->can_cut = membarrier_works();
-  signals_begin(&engine->hub.bell);
+  signals_begin(&engine->hub.bell, options->timeout > 0);
   double distant = 0;
   for (uint32_t w = 0; w < d->lanes_count; w++) distant += is_distant(d, w);
   d->chunk_seconds = fmax(chunk_seconds, distant * distant_seconds);
@@ -259,9 +258,8 @@ static void lane_clear(struct dispatch *d, struct lane *lane)
 static void lane_drain(struct dispatch *d, uint32_t w)
 {
   struct slot *slot = d->engine->slots[w];
-  int stream;
   while (slot_results(slot)) slot_release_results(slot);
-  while (slot_take_text(slot, d->text, &stream) > 0) continue;
+  slot_drop_text(slot);
 }
 
 /* Lets a worker of an engine that is kept come to rest, its results thrown away; false when it does not within the grace. */
@@ -337,6 +335,7 @@ void dispatch_close(struct dispatch *d)
   payload_drop(d, d->staged);
   free(d->skips);
   free(d->spare);
+  free(d->text);
   free(d->lanes);
   signals_end();
   free(d);
@@ -1105,6 +1104,13 @@ static bool finished(const struct dispatch *d)
   return true;
 }
 
+/* Without memory, what was printed waits. */
+static bool has_text_space(struct dispatch *d)
+{
+  if (!d->text) d->text = malloc(TEXT_BYTES);
+  return d->text != NULL;
+}
+
 static bool any_usable(const struct dispatch *d)
 {
   for (uint32_t w = 0; w < d->lanes_count; w++)
@@ -1120,7 +1126,7 @@ static bool scan(struct dispatch *d, struct event *event, lua_State *L, int job)
     struct slot *slot = d->engine->slots[w];
     if (!d->engine->alive[w] || !slot) continue;
     if (!slot_is_sound(slot) && lane->cause != LOST_DAMAGED) lane_damaged(d, w);
-    event->length = slot_take_text(slot, d->text, &event->stream);
+    event->length = slot_has_text(slot) && has_text_space(d) ? slot_take_text(slot, d->text, &event->stream) : 0;
     if (event->length > 0) {
       event->kind = EVENT_TEXT;
       event->bytes = d->text;
@@ -1195,7 +1201,7 @@ static void rest(struct dispatch *d, double seconds)
       for (int i = 0; i < 8; i++)
         if (something(d)) goto done;
       if (moves) progress(d);
-      if (d->per_task == 0) sched_yield(); /* to a worker that was woken on this processor */
+      if (d->per_task == 0 && clock_seconds() - began > 4e-6) sched_yield(); /* to a worker that was woken on this processor */
     }
   hub_asleep(hub);
   double most = progress(d);

@@ -12,6 +12,21 @@
 enum { HUB_BYTES = 4096 };
 static const uint32_t bell_mark = 0xffffffff; /* in place of a worker's number */
 
+/* One event often comes as several signals: timeout(1) sends SIGTERM to the program and then to its group, a terminal that goes
+ * away sends SIGHUP for itself and by its shell. Within this many seconds of the first they are taken for one. Ctrl-C is a
+ * person's. */
+static const double same_event_seconds = 1;
+
+/* The one piece of global state: signals are delivered to the process. */
+static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_continued, signal_first;
+static double signal_time; /* of the first */
+static volatile double *volatile signal_cell;
+static int signal_fd = -1;
+static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
+enum { CAUGHT = sizeof caught / sizeof *caught };
+static struct sigaction old_actions[CAUGHT], old_continue;
+static bool signals_kept; /* between runs, signals go on being noted: see signals_end */
+
 int hub_open(struct hub *hub, const struct bell *bell)
 {
   struct epoll_event event = {.events = EPOLLIN, .data.u32 = bell_mark};
@@ -39,6 +54,7 @@ int hub_open(struct hub *hub, const struct bell *bell)
 
 void hub_close(struct hub *hub)
 {
+  if (signal_fd >= 0 && signal_fd == hub->bell.fd) signal_fd = -1;
   if (hub->bell.fd >= 0 && !hub->shared) close(hub->bell.fd);
   if (hub->poll_fd >= 0) close(hub->poll_fd);
   if (hub->bell.asleep && !hub->shared) munmap(hub->bell.asleep, HUB_BYTES);
@@ -96,25 +112,29 @@ int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most)
   return count;
 }
 
-/* One event often comes as several signals: timeout(1) sends SIGTERM to the program and then to its group, a terminal that goes
- * away sends SIGHUP for itself and by its shell. Within this many seconds of the first they are taken for one. Ctrl-C is a
- * person's. */
-static const double same_event_seconds = 1;
+static double set_at; /* when the handlers were set last */
+/* Whoever sets handlers of his own between two runs finds them replaced by the next; but short runs that follow each other so
+ * closely do not look. */
+static const double set_seconds = 1e-3;
 
-/* The one piece of global state: signals are delivered to the process. */
-static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_continued, signal_first;
-static double signal_time; /* of the first */
-static volatile double *volatile signal_cell;
-static int signal_fd = -1;
-static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
-enum { CAUGHT = sizeof caught / sizeof *caught };
-static struct sigaction old_actions[CAUGHT], old_continue;
-static bool signals_kept; /* the handlers stand though no run is open: see signals_end */
+/* No run is open: the signal does what it did before the first. The handlers stay, as setting them anew for each run costs a
+ * short one much of its time. */
+static void pass_on(int number)
+{
+  for (int i = 0; i < CAUGHT; i++)
+    if (caught[i] == number) sigaction(number, &old_actions[i], NULL);
+  set_at = 0;
+  raise(number); /* comes when the handler has returned */
+}
 
 static void on_signal(int number)
 {
   const uint64_t one = 1;
   int error = errno;
+  if (signal_depth == 0 && !signals_kept) {
+    pass_on(number);
+    return;
+  }
   if (signal_total > 0 && number != SIGINT && clock_seconds() - signal_time < same_event_seconds) return;
   if (signal_total == 0) {
     signal_time = clock_seconds();
@@ -134,20 +154,38 @@ static void on_signal(int number)
 static void on_continue(int number)
 {
   signal_continued = number;
+  if (old_continue.sa_handler != SIG_DFL && old_continue.sa_handler != SIG_IGN) old_continue.sa_handler(number);
 }
 
-void signals_begin(const struct bell *bell)
+void signals_changed(void)
 {
+  set_at = 0;
+}
+
+static void watch_continue(void)
+{
+  struct sigaction action = {.sa_handler = on_continue, .sa_flags = SA_RESTART}, before;
+  sigaction(SIGCONT, &action, &before);
+  if (before.sa_handler != on_continue) old_continue = before;
+}
+
+void signals_begin(const struct bell *bell, bool is_timed)
+{
+  if (is_timed) watch_continue();
   if (signal_depth++ > 0) return;
-  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-  struct sigaction again = {.sa_handler = on_continue, .sa_flags = SA_RESTART};
-  for (int i = 0; i < CAUGHT; i++) sigaddset(&action.sa_mask, caught[i]);
-  sigaction(SIGCONT, &again, &old_continue);
-  signal_fd = bell ? dup(bell->fd) : -1;
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
+  signal_fd = bell ? bell->fd : -1;
   signal_number = signal_total = 0;
+  signals_kept = false;
+  double now = clock_seconds();
+  if (now - set_at < set_seconds) return;
+  set_at = now;
+  for (int i = 0; i < CAUGHT; i++) sigaddset(&action.sa_mask, caught[i]);
   for (int i = 0; i < CAUGHT; i++) {
-    sigaction(caught[i], &action, signals_kept ? NULL : &old_actions[i]);
-    if (old_actions[i].sa_handler == SIG_IGN) sigaction(caught[i], &old_actions[i], NULL); /* nohup: it stays so */
+    sigaction(caught[i], &action, &before);
+    if (before.sa_handler == on_signal) continue;
+    old_actions[i] = before;
+    if (before.sa_handler == SIG_IGN) sigaction(caught[i], &before, NULL); /* nohup: it stays so */
   }
 }
 
@@ -155,9 +193,6 @@ void signals_end(void)
 {
   if (signal_depth == 0 || --signal_depth > 0) return;
   signals_kept = signal_total > 0 && signal_first != SIGINT; /* what follows as part of the same event must not end the program */
-  for (int i = 0; i < CAUGHT && !signals_kept; i++) sigaction(caught[i], &old_actions[i], NULL);
-  sigaction(SIGCONT, &old_continue, NULL);
-  if (signal_fd >= 0) close(signal_fd);
   signal_fd = -1;
 }
 
@@ -178,7 +213,7 @@ int signals_pending(void)
 void signals_serial(int begin)
 {
   if (begin)
-    signals_begin(NULL);
+    signals_begin(NULL, false);
   else
     signals_end();
 }

@@ -25,11 +25,13 @@ int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most);
 
 /* Signals. While at least one run is open, the first SIGINT, SIGTERM or SIGHUP is noted instead of ending the program; the second
  * ends it. */
-void signals_begin(const struct bell *bell); /* bell: to be rung, or NULL */
+void signals_begin(const struct bell *bell, bool is_timed); /* bell: to be rung, or NULL; is_timed: see signals_continue */
 void signals_end(void);
+void signals_changed(void); /* handlers were set elsewhere: the next run sets its own again */
 /* A caught signal also sets *cell to -1 (the limit of a serial run); NULL: none. Returns the cell before. */
 volatile double *signals_watch(volatile double *cell);
 int signals_count(void); /* how many were caught since signals_begin of the outermost run */
-/* Has this process been stopped and continued since this was last asked? What was measured by the clock then means nothing. */
+/* Has this process been stopped and continued since this was last asked, in a run that is timed? What was measured by the clock
+ * then means nothing. */
 bool signals_continue(void);
 #endif

@@ -14,6 +14,7 @@
 
 #include <lauxlib.h>
 
+#include "hub.h"
 #include "state.h"
 
 /* Lines of ~/.parlua_history: years of use stay under 100 kB. */
@@ -71,6 +72,7 @@ static struct sigaction on_interrupt(void (*handler)(int), int flags)
   struct sigaction action = {.sa_handler = handler, .sa_flags = flags}, before;
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, &before);
+  signals_changed();
   return before;
 }
 

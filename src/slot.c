@@ -250,6 +250,13 @@ size_t slot_take_text(struct slot *slot, char *into, int *stream)
   return length;
 }
 
+void slot_drop_text(struct slot *slot)
+{
+  if (!slot_has_text(slot)) return;
+  __atomic_store_n(&slot->text_head, __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
+  wake_blocked(slot);
+}
+
 bool slot_is_sound(const struct slot *slot)
 {
   return channel_filled(&slot->in) <= CHANNEL_BLOCKS && channel_filled(&slot->out) <= CHANNEL_BLOCKS &&

@@ -69,6 +69,8 @@ struct block *slot_open_results(struct slot *slot);
 bool slot_has_text(const struct slot *slot);
 /* Coordinator: next piece of printed text, in whole records; returns its length or 0. Copies to `into` (TEXT_BYTES large). */
 size_t slot_take_text(struct slot *slot, char *into, int *stream);
+/* Coordinator: what was printed is of no use any more. */
+void slot_drop_text(struct slot *slot);
 
 /* A worker may have written where it should not: into what it shares. These tell whether what is read next lies within the slot; a
  * worker that goes on writing at random can still deceive. Counters of the channels and of the text: */
