@@ -44,11 +44,21 @@ describe("parlua.options", function()
       }, resolved())
     end)
 
-    it("gives each caller a table of its own", function()
+    it("goes by what a call's options say now, though the same table said something else before", function()
       with_options({}, {}, function(options)
-        options.resolve().engine = "changed"
-        options.resolve({}).engine = "changed"
-        assert.equal("auto", options.resolve().engine)
+        local call = { workers = 2 }
+        assert.equal(2, options.resolve(call).workers)
+        assert.equal(2, options.resolve(call).workers)
+        call.workers = 3
+        assert.equal(3, options.resolve(call).workers)
+        call.workers, call.retries = nil, 1
+        assert.is_nil(options.resolve(call).workers)
+        assert.equal(1, options.resolve(call).retries)
+        assert.equal(0, options.resolve().retries)
+        local kinds = { "crash" }
+        assert.same({ "crash" }, options.resolve({ retry_on = kinds }).retry_on)
+        kinds[1] = "nonsense"
+        assert.has_error(function() options.resolve({ retry_on = kinds }) end)
       end)
     end)
 

@@ -829,11 +829,28 @@ static void push_plan(struct encoder *encoder, int function)
   lua_call(L, 1, 1);
 }
 
+/* Does a function stand for itself: written in Lua, without upvalues, naming no globals? Then, where identity does not matter, it
+ * need not be known whether it has got a name since names were last looked at, which costs more than all else about it. */
+static bool is_plain(struct encoder *encoder, int function)
+{
+  lua_State *L = encoder->L;
+  if (!(encoder->flags & CODEC_PLAIN_BY_VALUE) || encoder->codec->names_stamp == 0 || lua_iscfunction(L, function)) return false;
+  if (lua_getupvalue(L, function, 1)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  push_plan(encoder, function);
+  lua_rawgeti(L, -1, 2);
+  bool plain = lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return plain;
+}
+
 static void encode_function(struct encoder *encoder, int function, const struct place *place)
 {
   lua_State *L = encoder->L;
   if (encoder->flags & CODEC_NO_FUNCTIONS) refuse(encoder, function, place, "functions can't be stored");
-  check_names(encoder);
+  if (!is_plain(encoder, function)) check_names(encoder);
   if (encode_by_name(encoder, function, LUA_TFUNCTION, place)) return;
   if (lua_iscfunction(L, function)) refuse(encoder, function, place, NULL);
   if (put_reference(encoder, lua_topointer(L, function))) return;

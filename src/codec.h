@@ -20,7 +20,8 @@
 
 enum codec_flags {
   /* No functions and nothing by name. Decode: for bytes that come from a file. Encode: for bytes that go to one. */
-  CODEC_NO_FUNCTIONS = 1
+  CODEC_NO_FUNCTIONS = 1,
+  CODEC_PLAIN_BY_VALUE = 2 /* encoding: a function that has neither upvalues nor globals may go by value though it has a name */
 };
 
 /*

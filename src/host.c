@@ -28,6 +28,9 @@ struct host_engine {
   const struct block *sent; /* what is sent to workers for it */
 };
 
+/* What a run keeps alive, in its environment. */
+enum { RUN_ENGINE = 1, RUN_JOB };
+
 struct host_run {
   struct dispatch *dispatch;
   struct host_engine *engine;
@@ -137,7 +140,7 @@ static int set_job(lua_State *L, struct host_engine *engine, int index, int firs
   fresh->length = 0;
   if (buffer_reserve(fresh, at + 8)) return ENOMEM;
   fresh->length = at + 8;
-  if (codec_encode(L, index, 1, "", 0, fresh)) return -1;
+  if (codec_encode(L, index, 1, "", CODEC_PLAIN_BY_VALUE, fresh)) return -1;
   int error = wrap_job(fresh, before, before_length, at, engine->engine.jobs + 1);
   if (error) return error;
   bool is_same = engine->sent && job->length == fresh->length &&
@@ -190,7 +193,7 @@ static int run_next(lua_State *L)
   double wait = luaL_optnumber(L, 2, 1e300);
   lua_settop(L, 1);
   lua_getfenv(L, 1);
-  lua_getfield(L, 2, "job");
+  lua_rawgeti(L, 2, RUN_JOB);
   dispatch_next(run->dispatch, &run->event, L, 3, wait);
   lua_pushnumber(L, run->event.kind);
   return 1;
@@ -310,11 +313,11 @@ static int host_run_open(lua_State *L)
     lua_setfield(L, -2, "__index");
   }
   lua_setmetatable(L, -2);
-  lua_createtable(L, 0, 2);
+  lua_createtable(L, RUN_JOB, 0);
   lua_pushvalue(L, 1);
-  lua_setfield(L, -2, "engine"); /* kept alive */
+  lua_rawseti(L, -2, RUN_ENGINE);
   lua_pushvalue(L, 2);
-  lua_setfield(L, -2, "job");
+  lua_rawseti(L, -2, RUN_JOB);
   lua_setfenv(L, -2);
   run->engine = engine;
   run->dispatch = dispatch_open(&engine->engine, &options);

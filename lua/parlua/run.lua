@@ -47,16 +47,17 @@ local function engines_that_can(...)
   return table.concat(names, " or ")
 end
 
+local function refuse(engine, option, why, ...)
+  error(("option '%s': the %s engine %s; use %s"):format(option, engine, why, engines_that_can(...)), 0)
+end
+
 --- Raises a clear error for what the engine can't honour.
 local function check_engine(engine, options)
-  local function refuse(option, why, ...)
-    error(("option '%s': the %s engine %s; use %s"):format(option, engine, why, engines_that_can(...)), 0)
-  end
   if options.timeout and not can(engine, CAN_KILL) and not can(engine, CAN_ABANDON) then
-    refuse("timeout", "cannot stop a task", CAN_KILL, CAN_ABANDON)
+    refuse(engine, "timeout", "cannot stop a task", CAN_KILL, CAN_ABANDON)
   end
   if options.memory and not can(engine, LIMITS_MEMORY) then
-    refuse("memory", "cannot limit a worker's memory", LIMITS_MEMORY)
+    refuse(engine, "memory", "cannot limit a worker's memory", LIMITS_MEMORY)
   end
   if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
 end
@@ -167,14 +168,17 @@ local function encode_paths()
   return encoded_paths
 end
 
+local function open_serial(run, job, total)
+  local options = run.options
+  local halts = options.on_error == "halt" and function(kind, attempt) return not run:may_retry(kind, attempt) end
+  return serial.open(job, { total = total, chunk = options.chunk or 0, halts = halts })
+end
+
 --- Opens the engine's side.
 local function open_driver(run, job)
   local options, name = run.options, run.engine_name
   local total = run.puller and -1 or run.fold and run.fold:blocks(run.source.n) or run.source.n
-  if name == "serial" then
-    local halts = options.on_error == "halt" and function(kind, attempt) return not run:may_retry(kind, attempt) end
-    return serial.open(job, { total = total, chunk = options.chunk or 0, halts = halts })
-  end
+  if name == "serial" then return open_serial(run, job, total) end
   local workers = run.workers
   local before
   if not can(name, INHERITS) then
@@ -214,6 +218,15 @@ local function seed_of(options, call_options)
   return options.seed or task.base or 0
 end
 
+--- A function for what may be called as one.
+local function function_of(f)
+  local meta = getmetatable(f)
+  if type(meta) ~= "table" or type(meta.__call) ~= "function" then
+    error(("the map function must be a function, got %s"):format(f == nil and "nothing" or type(f)), 0)
+  end
+  return function(...) return f(...) end
+end
+
 --- Begins a run.
 ---@param f function
 ---@param arguments any what sources.of takes
@@ -223,14 +236,7 @@ end
 function M.open(f, arguments, call_options, keep, given)
   given = given or nothing_given
   if interrupted and not given.after_interrupt then error("the program was interrupted by " .. interrupted, 0) end
-  if type(f) ~= "function" then
-    local meta = getmetatable(f)
-    if type(meta) ~= "table" or type(meta.__call) ~= "function" then
-      error(("the map function must be a function, got %s"):format(f == nil and "nothing" or type(f)), 0)
-    end
-    local callable = f
-    f = function(...) return callable(...) end
-  end
+  if type(f) ~= "function" then f = function_of(f) end
   if type(call_options) == "table" and call_options.is_stream then call_options = nil end -- imap's second result, behind its iterator
   local options = given.options or options_module.resolve(call_options, given.job_options)
   local engine = choose_engine(options)
@@ -240,7 +246,9 @@ function M.open(f, arguments, call_options, keep, given)
     f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0,
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, began = host.now(), retries = options.retries or 0,
     workers = count_workers(engine, options), engines = given.engines or idle,
-    driver = false, event = false, on_results = false, closed = false, -- so that the table need not grow
+    -- so that the table need not grow
+    driver = false, event = false, on_results = false, closed = false, engine = false, engine_key = false, owns_engine = false,
+    puller = false, writer = false, results = false, seconds = false,
   }, Run)
   local inherits = can(engine, INHERITS)
   local fold = given.fold
@@ -444,7 +452,7 @@ function Run:supply(want)
     self.writer:finish(count)
     self.supplied = (self.supplied or 0) + count
     driver:supply(count)
-    return
+    if not puller.n or puller.at < puller.n then return end -- of a list it is known now that nothing follows
   end
   driver:exhausted()
   self.supplied = self.supplied or 0
@@ -693,7 +701,7 @@ end
 --- What a finished run raises or returns.
 function Run:outcome()
   if self.broken then error(self.broken, 0) end
-  table.sort(self.failures, by_index)
+  if #self.failures > 1 then table.sort(self.failures, by_index) end
   if self.halted then error(self.halted, 0) end
   return self.failures, self:summary()
 end

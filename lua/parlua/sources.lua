@@ -215,6 +215,16 @@ function M.iterate(step, state, control)
   return new { kind = "iterator", step = step, state = state, control = control }
 end
 
+--- What a coroutine yields: each time the arguments of a task.
+local function of_coroutine(thread)
+  return M.iterate(function()
+    if coroutine.status(thread) == "dead" then return nil end
+    local values = { coroutine.resume(thread) }
+    if not values[1] then error(debug.traceback(thread, tostring(values[2])), 0) end
+    return unpack(values, 2, table.maxn(values))
+  end)
+end
+
 --- Turns what may stand for arguments into a source.
 ---@param arguments any a source, a list, an iterator function, a coroutine
 ---@return parlua.Source
@@ -226,12 +236,7 @@ function M.of(arguments)
   elseif kind == "table" then
     return M.list(arguments)
   elseif kind == "thread" then
-    return M.iterate(function()
-      if coroutine.status(arguments) == "dead" then return nil end
-      local values = { coroutine.resume(arguments) }
-      if not values[1] then error(debug.traceback(arguments, tostring(values[2])), 0) end
-      return unpack(values, 2, table.maxn(values))
-    end)
+    return of_coroutine(arguments)
   end
   error(("arguments must be a list, a source such as parlua.range(1, 10), an iterator function or a coroutine, got %s"):format(
     kind == "nil" and "nothing" or kind), 0)

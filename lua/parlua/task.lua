@@ -133,15 +133,20 @@ M.running = setmetatable({}, {
   __newindex = function() error("parlua.task cannot be written to", 2) end,
 })
 
+local last_seed, last_key -- outside tasks: most runs of a program have the same
+
 --- The key of a run's random streams. Inside a task it depends on the task too: its nested runs draw numbers of their own.
 ---@param seed number
 ---@return string its 8 bytes: a string crosses to workers more cheaply than a cdata
 function M.key(seed)
-  local key = mix(bits_of(seed) + GOLDEN)
   local index = context.index[0]
+  if index == 0 and seed == last_seed then return last_key end
+  local key = mix(bits_of(seed) + GOLDEN)
   if index ~= 0 then key = mix(bxor(key, task_key(index))) end
   bits.bits = key
-  return ffi.string(bits, 8)
+  local bytes = ffi.string(bits, 8)
+  if index == 0 then last_seed, last_key = seed, bytes end
+  return bytes
 end
 
 --- Is this state running tasks (or about to)? A nested call then runs serially.

@@ -14,7 +14,7 @@ Writer.__index = Writer
 
 --- A writer into the blocks that `driver:stage(bytes)` gives.
 local function open(driver)
-  return setmetatable({ driver = driver }, Writer)
+  return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0 }, Writer)
 end
 
 --- Begins a chunk.
