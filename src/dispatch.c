@@ -337,7 +337,7 @@ void dispatch_close(struct dispatch *d)
   free(d->spare);
   free(d->text);
   free(d->lanes);
-  signals_end();
+  signals_end(&engine->hub.bell);
   free(d);
 }
 

@@ -12,21 +12,6 @@
 enum { HUB_BYTES = 4096 };
 static const uint32_t bell_mark = 0xffffffff; /* in place of a worker's number */
 
-/* One event often comes as several signals: timeout(1) sends SIGTERM to the program and then to its group, a terminal that goes
- * away sends SIGHUP for itself and by its shell. Within this many seconds of the first they are taken for one. Ctrl-C is a
- * person's. */
-static const double same_event_seconds = 1;
-
-/* The one piece of global state: signals are delivered to the process. */
-static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_continued, signal_first;
-static double signal_time; /* of the first */
-static volatile double *volatile signal_cell;
-static int signal_fd = -1;
-static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
-enum { CAUGHT = sizeof caught / sizeof *caught };
-static struct sigaction old_actions[CAUGHT], old_continue;
-static bool signals_kept; /* between runs, signals go on being noted: see signals_end */
-
 int hub_open(struct hub *hub, const struct bell *bell)
 {
   struct epoll_event event = {.events = EPOLLIN, .data.u32 = bell_mark};
@@ -54,7 +39,6 @@ int hub_open(struct hub *hub, const struct bell *bell)
 
 void hub_close(struct hub *hub)
 {
-  if (signal_fd >= 0 && signal_fd == hub->bell.fd) signal_fd = -1;
   if (hub->bell.fd >= 0 && !hub->shared) close(hub->bell.fd);
   if (hub->poll_fd >= 0) close(hub->poll_fd);
   if (hub->bell.asleep && !hub->shared) munmap(hub->bell.asleep, HUB_BYTES);
@@ -111,6 +95,21 @@ int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most)
   }
   return count;
 }
+
+/* One event often comes as several signals: timeout(1) sends SIGTERM to the program and then to its group, a terminal that goes
+ * away sends SIGHUP for itself and by its shell. Within this many seconds of the first they are taken for one. Ctrl-C is a
+ * person's. */
+static const double same_event_seconds = 1;
+
+/* The one piece of global state: signals are delivered to the process. */
+static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_continued, signal_first;
+static double signal_time; /* of the first */
+static volatile double *volatile signal_cell;
+static int signal_fd = -1;
+static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
+enum { CAUGHT = sizeof caught / sizeof *caught };
+static struct sigaction old_actions[CAUGHT], old_continue;
+static bool signals_kept; /* between runs, signals go on being noted: see signals_end */
 
 static double set_at; /* when the handlers were set last */
 /* Whoever sets handlers of his own between two runs finds them replaced by the next; but short runs that follow each other so
@@ -189,11 +188,11 @@ void signals_begin(const struct bell *bell, bool is_timed)
   }
 }
 
-void signals_end(void)
+void signals_end(const struct bell *bell)
 {
+  if (bell && signal_fd == bell->fd) signal_fd = -1; /* it may be closed from here on */
   if (signal_depth == 0 || --signal_depth > 0) return;
   signals_kept = signal_total > 0 && signal_first != SIGINT; /* what follows as part of the same event must not end the program */
-  signal_fd = -1;
 }
 
 volatile double *signals_watch(volatile double *cell)
@@ -215,7 +214,7 @@ void signals_serial(int begin)
   if (begin)
     signals_begin(NULL, false);
   else
-    signals_end();
+    signals_end(NULL);
 }
 
 int signals_count(void)

@@ -26,8 +26,8 @@ int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most);
 /* Signals. While at least one run is open, the first SIGINT, SIGTERM or SIGHUP is noted instead of ending the program; the second
  * ends it. */
 void signals_begin(const struct bell *bell, bool is_timed); /* bell: to be rung, or NULL; is_timed: see signals_continue */
-void signals_end(void);
-void signals_changed(void); /* handlers were set elsewhere: the next run sets its own again */
+void signals_end(const struct bell *bell);                  /* as for signals_begin */
+void signals_changed(void);                                 /* handlers were set elsewhere: the next run sets its own again */
 /* A caught signal also sets *cell to -1 (the limit of a serial run); NULL: none. Returns the cell before. */
 volatile double *signals_watch(volatile double *cell);
 int signals_count(void); /* how many were caught since signals_begin of the outermost run */
