@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 1 << 16 };
+enum { READ_BYTES = 1 << 16, COUNT_BYTES = 16 * 128 };
 
 int text_open(struct text *text, const char *path)
 {
@@ -50,12 +50,24 @@ void text_close(struct text *text)
   text->fd = -1;
 }
 
+/* Line ends in the next COUNT_BYTES: 16 counts side by side, which the compiler turns into vector instructions. */
+static size_t count_ends(const char *bytes)
+{
+  unsigned char sums[16] = {0};
+  size_t count = 0;
+  for (int i = 0; i < COUNT_BYTES; i += 16)
+    for (int k = 0; k < 16; k++) sums[k] = (unsigned char)(sums[k] + (bytes[i + k] == '\n'));
+  for (int k = 0; k < 16; k++) count += sums[k];
+  return count;
+}
+
 size_t text_cut_lines(const struct text *text, size_t offset, size_t want, size_t *length)
 {
   const char *from = text->bytes + offset, *stop = text->bytes + text->length, *p = from;
-  size_t count = 0;
+  size_t count = 0, ends;
   *length = 0;
   if (!text->bytes || offset >= text->length) return 0;
+  for (; stop - p > COUNT_BYTES && (ends = count_ends(p)) < want - count; p += COUNT_BYTES) count += ends;
   for (; count < want && p < stop; count++) {
     const char *end = memchr(p, '\n', (size_t)(stop - p));
     p = end ? end + 1 : stop;
