@@ -8,6 +8,8 @@
 #include <glob.h>
 #include <lauxlib.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -36,6 +38,9 @@ int text_open(struct text *text, const char *path)
     text->bytes = bytes;
     text->length = (size_t)info.st_size;
   }
+  snprintf(text->version, sizeof text->version, "%jd:%ju %jd %jd.%09ld %jd.%09ld", (intmax_t)info.st_dev, (uintmax_t)info.st_ino,
+           (intmax_t)info.st_size, (intmax_t)info.st_mtim.tv_sec, info.st_mtim.tv_nsec, (intmax_t)info.st_ctim.tv_sec,
+           info.st_ctim.tv_nsec);
   close(text->fd);
   text->fd = -1;
   return 0;
@@ -192,6 +197,12 @@ static int method_length(lua_State *L)
   return 1;
 }
 
+static int method_version(lua_State *L)
+{
+  lua_pushstring(L, check_text(L)->version);
+  return 1;
+}
+
 static int method_is_stream(lua_State *L)
 {
   lua_pushboolean(L, check_text(L)->fd >= 0);
@@ -261,11 +272,17 @@ static int method_gc(lua_State *L)
 int text_lua_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"pointer", method_pointer},     {"length", method_length},
-      {"is_stream", method_is_stream}, {"cut_lines", method_cut_lines},
-      {"cut_block", method_cut_block}, {"line", method_line},
-      {"piece", method_piece},         {"__gc", method_gc},
-      {"cut_rows", method_cut_rows},   {NULL, NULL},
+      {"pointer", method_pointer},
+      {"length", method_length},
+      {"is_stream", method_is_stream},
+      {"version", method_version},
+      {"cut_lines", method_cut_lines},
+      {"cut_block", method_cut_block},
+      {"line", method_line},
+      {"piece", method_piece},
+      {"__gc", method_gc},
+      {"cut_rows", method_cut_rows},
+      {NULL, NULL},
   };
   const char *path = luaL_checkstring(L, 1);
   struct text *text = lua_newuserdata(L, sizeof *text);

@@ -264,7 +264,8 @@ function M.describe(source, puller, inherits)
   if not puller.text then return { kind = "values", raw = source.raw } end
   return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr, enumerated = source.enumerated,
            names = source.names or source.found_names, types = source.types, separator = source.separator, quote = source.quote,
-           text = inherits and puller.text or nil }
+           text = inherits and puller.text or nil,
+           version = puller.text:version() } -- warm workers keep a job, and with it their file, as long as nothing of it changes
 end
 
 --- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or nothing at the end.
