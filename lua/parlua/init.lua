@@ -49,8 +49,8 @@ function parlua.each(f, arguments, options) return collect.each(f, arguments, op
 ---@param f function
 ---@param arguments any as for parlua.map
 ---@param options? table
----@return fun(stream): integer, ... iterator
----@return table stream stream.failures, stream:summary(), stream:close()
+---@return parlua.Stream iterator to be called for the next task's index and results; nothing at the end
+---@return parlua.Stream stream the same: stream.failures, stream:summary(), stream:close()
 function parlua.imap(f, arguments, options) return stream.imap(f, arguments, options) end
 
 --- Folds f's results, in the order of the arguments, to one value. `reduction` is a reducer (`parlua.mean`), a table of reducers, whose
