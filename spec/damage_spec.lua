@@ -68,6 +68,19 @@ describe("the coordinator survives a worker that overwrites", function()
       end
     end)
 
+    it("the kind of its block, where pairs are expected", function()
+      local index, value, failures = parlua.find(function(i)
+        if i == 5 then
+          local _, block = own_slot()
+          block.kind, block.count = ffi.C.BLOCK_DENSE, 1
+        end
+        return i == 30 and "hit"
+      end, parlua.range(40), { engine = engine, workers = 2, chunk = 1 })
+      assert.same({ 30, "hit" }, { index, value })
+      assert.is_true(#failures >= 1 and #failures <= 2)
+      for _, failure in ipairs(failures) do assert.truthy(failure.message:find("overwritten memory", 1, true), failure.message) end
+    end)
+
     it("the value of a result", function()
       local ok, message = pcall(parlua.map, function(i)
         local slot, block = own_slot()

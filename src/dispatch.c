@@ -686,13 +686,19 @@ static enum joined join_piece(struct lane *lane, const struct block *piece)
 }
 
 /* Is the lane's large block what can follow? One result, that of the next task. */
-static bool whole_fits(const struct lane *lane)
+static bool whole_fits(const struct dispatch *d, const struct lane *lane)
 {
   const struct block *block = lane->whole;
   const struct work *work = lane->works[0];
-  bool is_kind = block->kind == BLOCK_DENSE || (block->kind == BLOCK_SPARSE && block->word[0] == block->first);
+  bool is_kind = d->options.sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first : block->kind == BLOCK_DENSE;
   return is_kind && block->size == lane->whole_size && block->count == 1 && block->first == block->last &&
          block->last == work->reached + 1 && block->last <= work->bound;
+}
+
+/* Pairs where pairs are expected; elsewhere only the one that says why the job could not be begun. */
+static bool kind_fits(const struct dispatch *d, const struct block *block)
+{
+  return block->kind == (d->options.sparse ? BLOCK_SPARSE : BLOCK_DENSE) || (block->kind == BLOCK_SPARSE && block->first == 0);
 }
 
 /* Do the pairs of a block, from `from` on, belong to tasks up to `last` of the chunk, each to one? Task 0 stands for the job. */
@@ -713,12 +719,12 @@ static bool pairs_fit(const struct work *work, const struct block *block, uint32
 }
 
 /* Does a closed block continue what was reported of the lane's first chunk? */
-static bool block_fits(const struct lane *lane, const struct block *block)
+static bool block_fits(const struct dispatch *d, const struct lane *lane, const struct block *block)
 {
   const struct work *work = lane->works[0];
   double last = block->last;
   if (!block_is_sound(block) || !(last >= work->reached && last <= work->bound) || last != floor(last)) return false;
-  if (block->count < lane->from) return false;
+  if (block->count < lane->from || !kind_fits(d, block)) return false;
   if (block->kind == BLOCK_SPARSE) return pairs_fit(work, block, lane->from, block->count, last);
   return block->first + lane->from == work->reached + 1 && block->count == last - block->first + 1;
 }
@@ -751,7 +757,7 @@ static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lu
     if (block->kind == BLOCK_PIECE) {
       enum joined joined = block_is_sound(block) ? join_piece(lane, block) : PIECE_DAMAGED;
       slot_release_results(slot);
-      if (joined == PIECE_DAMAGED || (joined == PIECE_LAST && !whole_fits(lane))) lane_damaged(d, w);
+      if (joined == PIECE_DAMAGED || (joined == PIECE_LAST && !whole_fits(d, lane))) lane_damaged(d, w);
       if (joined == PIECE_NO_MEMORY) d->trouble = ENOMEM;
       if (joined != PIECE_LAST || lane->cause == LOST_DAMAGED) continue;
       report(d, lane, event, lane->whole, 0, 1);
@@ -761,7 +767,7 @@ static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lu
       lane->delivered = WHOLE_BLOCK;
       return true;
     }
-    if (!block_fits(lane, block)) {
+    if (!block_fits(d, lane, block)) {
       lane_damaged(d, w);
       return false;
     }
@@ -796,7 +802,7 @@ static bool lane_partial(struct dispatch *d, uint32_t w, struct event *event)
   double first = block->first, current = slot_current(slot);
   if (block->chunk != work->number || slot_results(slot)) return false;
   if (!(current > first && current <= work->last)) return false;
-  if (block->kind != BLOCK_SPARSE && !(block->kind == BLOCK_DENSE && first + lane->from == work->reached + 1)) return false;
+  if (!kind_fits(d, block) || (block->kind == BLOCK_DENSE && first + lane->from != work->reached + 1)) return false;
   if (current - first > BLOCK_BYTES / 8 && block->kind == BLOCK_DENSE) return false;
   uint32_t count = block->kind == BLOCK_SPARSE ? __atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : (uint32_t)(current - first);
   double fresh = current - 1 - work->reached;

@@ -15,6 +15,7 @@ struct dispatch_options {
   double chunk;                /* tasks a chunk; 0: measured */
   double timeout;              /* seconds for one task; 0: none */
   uint32_t workers;            /* use the engine's first so many */
+  bool sparse;                 /* results come as pairs: of most tasks none is kept */
   uint32_t job;                /* the job's number */
   const struct block *message; /* the job as a message, sent to each worker first; NULL: workers inherit it. Kept by the caller */
 };

@@ -276,8 +276,8 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, before) -> run, pointer to its events; or nil and a message: something of
- * the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
+/* run(engine, job, total, chunk, timeout, workers, sparse, before) -> run, pointer to its events; or nil and a message: something
+ * of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -294,8 +294,9 @@ static int host_run_open(lua_State *L)
   options.chunk = luaL_checknumber(L, 4);
   options.timeout = luaL_checknumber(L, 5);
   options.workers = (uint32_t)luaL_checknumber(L, 6);
+  options.sparse = lua_toboolean(L, 7);
   if (!(engine->engine.ops->flags & INHERITS)) {
-    int error = set_job(L, engine, 2, 7);
+    int error = set_job(L, engine, 2, 8);
     if (error < 0) {
       lua_pushnil(L);
       lua_insert(L, -2);

@@ -18,6 +18,9 @@ local decode = host.value
 M.pointer = ffi.typeof("struct block *")
 M.halves = ffi.typeof("int32_t *")
 
+--- By what is kept of results: do they come as pairs, an index and a result?
+M.is_sparse = { none = true, found = true, lacking = true }
+
 local function outside() error("cannot decode: a value lies outside of its message", 0) end
 
 --- The value of word `k`, which is no number (its upper half is `tag`).

@@ -188,7 +188,8 @@ local function open_driver(run, job)
     run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
-  local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, before)
+  local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, block.is_sparse[job.keep] or false,
+    before)
   if driver then return driver, events end
   if run.owns_engine then give_engine(run.engine, name, run.engine_key, run.engines) end
   error(events, 0) -- a message

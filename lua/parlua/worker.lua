@@ -133,7 +133,7 @@ local keeps = {
 }
 
 -- Kept as pairs of an index and a value.
-local is_sparse = { none = true, found = true, lacking = true }
+local is_sparse = block.is_sparse
 
 --- The loop's text. It runs tasks base + k for k0..k1, k being the word of the result; it returns the first k that it did not do, and why.
 local function loop_text(job, builder, expressions, width)
