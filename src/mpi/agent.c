@@ -286,7 +286,10 @@ static bool forward_results(struct agent *agent, struct seat *seat)
     if (slot_has_text(slot) || seat->out_sent - seat->out_room >= CHANNEL_BLOCKS) return false;
     struct note note = cells(agent, seat, NOTE_RESULTS);
     tell(seat, &note);
-    transport_send_block(agent->transport, 0, &note, block, block->count);
+    if (!transport_send_block(agent->transport, 0, &note, block, block->count)) {
+      note_damage(agent, seat);
+      return true;
+    }
     slot_release_results(slot);
     seat->out_sent++;
   }
@@ -305,7 +308,7 @@ static bool forward_open(struct agent *agent, struct seat *seat, size_t most)
   uint32_t count = is_sparse ? __atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : (uint32_t)tasks;
   size_t head, bytes = transport_block_bytes(block, count, &head);
   if (bytes > most || block->size != BLOCK_BYTES || block->floor > BLOCK_BYTES || head > block->floor) return false;
-  transport_send_block(agent->transport, 0, &note, block, count);
+  if (!transport_send_block(agent->transport, 0, &note, block, count)) return false;
   tell(seat, &note);
   seat->open_told = note.current;
   return true;

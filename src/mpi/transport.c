@@ -95,19 +95,21 @@ void transport_send_bytes(struct transport *t, int rank, const struct note *note
   send_off(t, rank, parcel, length);
 }
 
-void transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block, uint32_t count)
+bool transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block, uint32_t count)
 {
+  struct block header; /* as it is now: the worker may be writing to the block */
   size_t head, values;
-  block_parts(block, count, &head, &values);
+  memcpy(&header, block, BLOCK_HEAD);
+  header.count = count;
+  block_parts(&header, count, &head, &values);
+  if (head > BLOCK_BYTES || (values && (header.size > BLOCK_BYTES || header.floor < head))) return false;
   struct parcel *parcel = new_parcel(t, note, head + values);
-  struct block *copy = (struct block *)(void *)(parcel->bytes + sizeof *note);
-  memcpy(copy, block, head);
-  copy->count = count;
-  if (values) {
-    copy->floor = block->size - values;
-    memcpy((char *)copy + head, (const char *)block + copy->floor, values);
-  }
+  char *copy = parcel->bytes + sizeof *note;
+  memcpy(copy, &header, BLOCK_HEAD);
+  memcpy(copy + BLOCK_HEAD, (const char *)block + BLOCK_HEAD, head - BLOCK_HEAD);
+  if (values) memcpy(copy + head, (const char *)block + header.floor, values);
   send_off(t, rank, parcel, head + values);
+  return true;
 }
 
 void transport_unpack(const struct transport *t, struct block *to)

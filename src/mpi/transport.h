@@ -72,8 +72,9 @@ void transport_open(struct transport *t, MPI_Comm comm);
 /* What is sent is copied. Out of memory ends the job. */
 void transport_send(struct transport *t, int rank, const struct note *note);
 void transport_send_bytes(struct transport *t, int rank, const struct note *note, const char *bytes, size_t length);
-/* Sends the block, as if it had `count` words, pairs or bytes: one that is being filled grows meanwhile. */
-void transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block, uint32_t count);
+/* Sends the block, as if it had `count` words, pairs or bytes: one that is being filled grows meanwhile. False: what its header
+ * says of it can't be. */
+bool transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block, uint32_t count);
 /* Bytes that a block takes on its way, when it has `count` words, pairs or bytes; those of its beginning alone in *head. */
 size_t transport_block_bytes(const struct block *block, uint32_t count, size_t *head);
 /* Counts a message that was sent without this module. */
