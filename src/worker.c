@@ -31,8 +31,9 @@ static const double spin_seconds = 50e-6;
  * large for a slot's block becomes a block of its own without another copy. */
 enum { VALUE_OFFSET = BLOCK_HEAD + 16 + 8 };
 
-/* Memory kept for the next large message; larger buffers are given back after use. */
-enum { KEEP_BYTES = 64 << 20 };
+/* Memory kept for the next large message; larger buffers are given back after use, and most of it when another job begins: of
+ * workers that live from call to call, each would keep the most that it ever needed. */
+enum { KEEP_BYTES = 64 << 20, KEEP_BETWEEN_JOBS = 1 << 20 };
 
 struct worker {
   struct slot *slot;
@@ -167,17 +168,28 @@ static struct block *map_elsewhere(struct worker *worker, const struct block *bl
   return bytes;
 }
 
+static void clear_whole(struct worker *worker, size_t keep)
+{
+  if (worker->whole_capacity <= keep) return;
+  free(worker->whole);
+  worker->whole = NULL;
+  worker->whole_capacity = 0;
+}
+
+/* A job begins, in the message that was just received. */
+static void begin_job(struct worker *worker, const struct block *message)
+{
+  buffer_clear(&worker->value, KEEP_BETWEEN_JOBS);
+  if (message != worker->whole) clear_whole(worker, KEEP_BETWEEN_JOBS);
+}
+
 struct block *worker_receive(struct worker *worker)
 {
   static struct block stop = {.kind = BLOCK_STOP};
   struct slot *slot = worker->slot;
   uint64_t have = 0;
   if (worker->is_copy) _exit(0);
-  if (worker->whole_capacity > KEEP_BYTES) {
-    free(worker->whole);
-    worker->whole = NULL;
-    worker->whole_capacity = 0;
-  }
+  clear_whole(worker, worker->whole && worker->whole->kind == BLOCK_JOB ? KEEP_BETWEEN_JOBS : KEEP_BYTES);
   if (worker->elsewhere) munmap(worker->elsewhere, worker->elsewhere_bytes);
   worker->elsewhere = NULL;
   for (;;) {
@@ -196,6 +208,7 @@ struct block *worker_receive(struct worker *worker)
     worker->lap = clock_seconds();
     __atomic_store((double *)&slot->started, &worker->lap, __ATOMIC_RELAXED);
     worker->waited = 0;
+    if (block->kind == BLOCK_JOB) begin_job(worker, block);
     return block;
   }
 }
