@@ -704,7 +704,7 @@ static bool kind_fits(const struct dispatch *d, const struct block *block)
 /* Do the pairs of a block, from `from` on, belong to tasks up to `last` of the chunk, each to one? Task 0 stands for the job. */
 static bool pairs_fit(const struct work *work, const struct block *block, uint32_t from, uint32_t count, double last)
 {
-  double before = from > 0 ? block->word[2 * (from - 1)] : work->first - 1;
+  double before = work->reached;
   if (block->first == 0) { /* why the job could not be begun */
     uint64_t word;
     memcpy(&word, &block->word[1], sizeof word);
