@@ -516,6 +516,9 @@ int main(int argc, char **argv)
    * glibc's own rule would come to as well, but later). */
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  /* glibc would make eight arenas for each processor, each of which keeps such memory, in pieces, as threads come and go. A few do:
+   * Lua's memory does not come from there, and a thread's small blocks come from its own cache. */
+  if (!getenv("MALLOC_ARENA_MAX")) mallopt(M_ARENA_MAX, 4);
   occupy_standard_files();
   lua_State *L = state_new();
   if (!L) {
