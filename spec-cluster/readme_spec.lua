@@ -42,7 +42,7 @@ describe("README.md, on a cluster:", function()
       local results = job and helper.read(directory .. "/parlua-" .. job .. ".out") or result.stdout
       local messages = job and helper.read(directory .. "/parlua-" .. job .. ".err") or result.stderr
       assert.is_true(results == serial)
-      assert.truthy(messages:find "1000 tasks, 1000 returned, 0 failed, [%d.]+ s, mpi engine, %d workers", messages)
+      assert.truthy(messages:find "1000 tasks, 1000 returned, 0 failed, [%d.]+ s, mpi engine, %d ranks x %d workers?", messages)
     end)
   end
 

@@ -159,7 +159,7 @@ describe("Slurm:", function()
     local result = run_and_kill "--kill-on-bad-exit=1"
     assert.truthy(result.status ~= 0)
     assert.truthy(result.stderr:find("node3: task 2: Killed", 1, true), result.stderr)
-    assert.truthy(result.stderr:find "mpi engine, 3 workers, interrupted by SIGTERM", result.stderr)
+    assert.truthy(result.stderr:find "mpi engine, 3 ranks x 1 worker, interrupted by SIGTERM", result.stderr)
     for _, host in ipairs(cluster.hosts) do
       for _, command in ipairs(cluster.processes(host)) do assert.falsy(command:find "slow.lua", command) end
     end
@@ -179,7 +179,7 @@ describe("Slurm:", function()
       result = run("srun --mpi=pmix --nodes=3 parlua " .. directory .. "/job.lua")
     end)
     assert.truthy(result.stderr:find("parlua: rank 2 on node3 is lost", 1, true), result.stderr)
-    assert.truthy(result.stderr:find "600 tasks, %d+ returned, [01] failed, [%d.]+ s, mpi engine, 3 workers\n", result.stderr)
+    assert.truthy(result.stderr:find "600 tasks, %d+ returned, [01] failed, [%d.]+ s, mpi engine, 3 ranks x 1 worker\n", result.stderr)
   end)
 
   for _, script in ipairs { "parlua.sbatch", "mpirun.sbatch" } do
@@ -193,7 +193,7 @@ describe("Slurm:", function()
           assert.same({ "COMPLETED", "0" }, { state, status }, read "err")
           assert.is_true(#serial.stdout > 100000)
           assert.is_true(read "out" == serial.stdout)
-          assert.truthy(read "err":find("20000 tasks, 20000 returned, 0 failed, [%d.]+ s, mpi engine, 6 workers"), read "err")
+          assert.truthy(read "err":find("20000 tasks, 20000 returned, 0 failed, [%d.]+ s, mpi engine, 3 ranks x 2 workers"), read "err")
         end)
       end)
 
@@ -207,7 +207,7 @@ describe("Slurm:", function()
           local state, status = end_of(number)
           assert.same({ "FAILED", script == "mpirun.sbatch" and "1" or "143" }, { state, status }, read "err")
           assert.is_true(count(read "out", '"result"') >= 12)
-          assert.truthy(read "err":find "mpi engine, 6 workers, interrupted by SIGTERM", read "err")
+          assert.truthy(read "err":find "mpi engine, 3 ranks x 2 workers, interrupted by SIGTERM", read "err")
           for _, host in ipairs(cluster.hosts) do
             for _, command in ipairs(cluster.processes(host)) do assert.falsy(command:find "slow.lua", command) end
           end
@@ -224,7 +224,7 @@ describe("Slurm:", function()
       local state, status = end_of(number)
       assert.same({ "FAILED", "143" }, { state, status }, read "err")
       assert.is_true(count(read "out", '"result"') >= 12)
-      assert.truthy(read "err":find "mpi engine, 6 workers, interrupted by SIGTERM", read "err")
+      assert.truthy(read "err":find "mpi engine, 3 ranks x 2 workers, interrupted by SIGTERM", read "err")
       assert.falsy(read "err":find "DUE TO TIME LIMIT", read "err")
     end)
   end)
@@ -235,7 +235,7 @@ describe("Slurm:", function()
       wait_until(function() return count(read "out", '"result"') >= 12 end, function() return read "err" end)
       assert.equal(0, run("scancel " .. number).status)
       assert.equal("CANCELLED", (end_of(number)))
-      assert.truthy(read "err":find "mpi engine, 6 workers, interrupted by SIGTERM", read "err")
+      assert.truthy(read "err":find "mpi engine, 3 ranks x 2 workers, interrupted by SIGTERM", read "err")
     end)
   end)
 end)
