@@ -28,8 +28,11 @@ static const double timeout_share = 0.04, timeout_sample_least = 0.002, timeout_
 /* The coordinator looks again for this long before it sleeps, if its last wait was as short, or nothing is known of the tasks: it
  * may share a processor with a worker, who needs it more. */
 static const double spin_seconds = 20e-6;
+/* So long a worker that is awake needs at the most to answer; after that, one may wait for the coordinator's processor. */
+static const double yield_seconds = 4e-6;
 /* After a cancellation a thread has so long to end its task before it is abandoned. */
 static const double cancel_grace = 0.3;
+
 enum {
   LANE_DEPTH = 2,         /* chunks at a worker: one that runs, one queued */
   MOST_STILLBORN = 3,     /* of one place, one after another, before it has given anything: then it is left empty */
@@ -1110,18 +1113,18 @@ static bool finished(const struct dispatch *d)
   return true;
 }
 
-/* Without memory, what was printed waits. */
-static bool has_text_space(struct dispatch *d)
-{
-  if (!d->text) d->text = malloc(TEXT_BYTES);
-  return d->text != NULL;
-}
-
 static bool any_usable(const struct dispatch *d)
 {
   for (uint32_t w = 0; w < d->lanes_count; w++)
     if (!d->lanes[w].dead) return true;
   return false;
+}
+
+/* Without memory, what was printed waits. */
+static bool has_text_space(struct dispatch *d)
+{
+  if (!d->text) d->text = malloc(TEXT_BYTES);
+  return d->text != NULL;
 }
 
 static bool scan(struct dispatch *d, struct event *event, lua_State *L, int job)
@@ -1201,13 +1204,13 @@ static void rest(struct dispatch *d, double seconds)
   struct hub *hub = &d->engine->hub;
   bool moves = d->engine->ops->progress != NULL;
   uint32_t ended[64];
-  double began = clock_seconds();
+  double began = clock_seconds(), waited = 0;
   if (hub->last_wait < spin_seconds || d->per_task == 0)
-    while (clock_seconds() - began < spin_seconds) {
+    for (; waited < spin_seconds; waited = clock_seconds() - began) {
       for (int i = 0; i < 8; i++)
         if (something(d)) goto done;
       if (moves) progress(d);
-      if (d->per_task == 0 && clock_seconds() - began > 4e-6) sched_yield(); /* to a worker that was woken on this processor */
+      if (d->per_task == 0 && waited > yield_seconds) sched_yield();
     }
   hub_asleep(hub);
   double most = progress(d);

@@ -29,9 +29,8 @@ size_t text_cut_block(const struct text *text, size_t offset, size_t size);
  * next call. Returns 0 at the end, or -1 with errno set. */
 ssize_t text_read(struct text *text, size_t size, const char **at);
 
-/* Lua: text(path) -> userdata with the methods pointer, length, version, is_stream, cut_lines, cut_block, line, piece; or nil and a
- * message.
- */
+/* Lua: text(path) -> userdata with the methods pointer, length, version, is_stream, cut_lines, cut_block, line, piece, cut_rows; or
+ * nil and a message. */
 int text_lua_open(lua_State *L);
 /* Lua: glob(pattern) -> sorted list of paths of files; or nil and a message. "**" stands for any number of directories. */
 int text_lua_glob(lua_State *L);

@@ -321,7 +321,7 @@ function Run:deliver_results(from, last, records)
   self.replay_block = self.replay_block or new_block()
   local out = cast(block.pointer, self.replay_block)
   local words, half, k = out.word, cast(block.halves, out.word), 0
-  local is_sparse = self.keep ~= "first" and self.keep ~= "all"
+  local is_sparse = block.is_sparse[self.keep]
   self.replayed = {}
   for index = from, last do
     local record = records[index]

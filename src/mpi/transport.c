@@ -39,12 +39,14 @@ void transport_open(struct transport *t, MPI_Comm comm)
   t->moved = clock_seconds();
 }
 
-/* Bytes of a block's beginning (header and words, or header and piece) and of its end (values). */
-static void block_parts(const struct block *block, uint32_t count, size_t *head, size_t *values)
+/* Bytes of a block's beginning (header and words, or header and piece) and of its end (values). False: they do not lie within a
+ * block. */
+static bool block_parts(const struct block *block, uint32_t count, size_t *head, size_t *values)
 {
   *values = 0;
   *head = BLOCK_HEAD + (size_t)count * (block->kind == BLOCK_PIECE ? 1 : block->kind == BLOCK_SPARSE ? 16 : 8);
   if (block->kind != BLOCK_PIECE && block->floor < block->size) *values = block->size - block->floor;
+  return *head <= BLOCK_BYTES && (*values == 0 || (block->size <= BLOCK_BYTES && block->floor >= *head));
 }
 
 size_t transport_block_bytes(const struct block *block, uint32_t count, size_t *head)
@@ -101,8 +103,7 @@ bool transport_send_block(struct transport *t, int rank, const struct note *note
   size_t head, values;
   memcpy(&header, block, BLOCK_HEAD);
   header.count = count;
-  block_parts(&header, count, &head, &values);
-  if (head > BLOCK_BYTES || (values && (header.size > BLOCK_BYTES || header.floor < head))) return false;
+  if (!block_parts(&header, count, &head, &values)) return false;
   struct parcel *parcel = new_parcel(t, note, head + values);
   char *copy = parcel->bytes + sizeof *note;
   memcpy(copy, &header, BLOCK_HEAD);
@@ -115,12 +116,9 @@ bool transport_send_block(struct transport *t, int rank, const struct note *note
 void transport_unpack(const struct transport *t, struct block *to)
 {
   struct block header = {0};
-  size_t head = SIZE_MAX, values = 0;
-  if (t->length >= BLOCK_HEAD) {
-    memcpy(&header, t->bytes, BLOCK_HEAD);
-    block_parts(&header, header.count, &head, &values);
-  }
-  if (head > BLOCK_BYTES || head + values != t->length || (values && (header.size > BLOCK_BYTES || header.floor < head))) {
+  size_t head, values;
+  if (t->length >= BLOCK_HEAD) memcpy(&header, t->bytes, BLOCK_HEAD);
+  if (!block_parts(&header, header.count, &head, &values) || head + values != t->length) {
     fprintf(stderr, "parlua: a damaged message of %zu bytes from rank %d: the ranks do not run the same version\n", t->length,
             t->from);
     MPI_Abort(t->comm, 1);
