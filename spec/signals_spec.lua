@@ -390,9 +390,9 @@ describe("a signal", function()
     assert.equal(143, result.status)
   end)
 
-  for _, engine in ipairs { "serial", "threads", "process" } do
+  helper.for_each_engine(function(engine)
     for _, signal in ipairs { "INT", "TERM", "HUP" } do
-      it("SIG" .. signal .. " after a run does what it did before: ends the program, " .. engine, function()
+      it("SIG" .. signal .. " after a run does what it did before: ends the program", function()
         local result = run_with_signals(engine, { { "running", signal } }, [[
           print(#parlua.map(math.abs, { 1, 2 }))
           io.stdout:flush()
@@ -404,7 +404,7 @@ describe("a signal", function()
       end)
     end
 
-    it("that the script ignores after a run stays ignored, in later runs too, " .. engine, function()
+    it("that the script ignores after a run stays ignored, in later runs too", function()
       local result = run_with_signals(engine, {}, [[
         local ffi = require "ffi"
         ffi.cdef "typedef void (*handler)(int); handler signal(int, handler); int kill(int, int); int getpid(void); int usleep(unsigned);"
@@ -419,7 +419,7 @@ describe("a signal", function()
       assert.equal("here\n", result.stdout, result.stderr)
       assert.equal(0, result.status)
     end)
-  end
+  end, { "serial", "threads", "process" })
 
   it("that is ignored, as under nohup, stays ignored, by programs that tasks run too", function()
     helper.write(directory .. "/script.lua", [[
