@@ -163,7 +163,7 @@ end
 function helper.command(engine, pid_file)
   local start, is_script = "", ""
   if engine == "mpi" then
-    start, is_script = "OMPI_MCA_odls_base_sigkill_timeout=0 " .. helper.mpirun(2) .. " ", '[ "$OMPI_COMM_WORLD_RANK" != 0 ] || '
+    start, is_script = "OMPI_MCA_odls_base_sigkill_timeout=0 " .. helper.mpirun(2) .. " ", '[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" != 0 ] || '
   end
   if pid_file then start = ("%ssh -c '%secho $$ >%s; exec \"$@\"' sh "):format(start, is_script, pid_file) end
   return start .. helper.quote(helper.parlua) .. " --engine " .. engine
