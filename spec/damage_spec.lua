@@ -18,6 +18,12 @@ local function own_slot()
   return slot, ffi.cast("struct block *", blocks)
 end
 
+--- The message with the tasks that the worker runs.
+local function chunk_of(slot)
+  local blocks = ffi.cast("char *", slot) + 4096 + slot["in"].head % ffi.C.CHANNEL_BLOCKS * ffi.C.BLOCK_BYTES
+  return ffi.cast("struct block *", blocks)
+end
+
 --- Each costs its task, and at most one more whose result was not read before.
 local damages = {
   ["the counter of its results"] = function(slot) slot.out.tail = slot.out.tail + 1000 end,
@@ -79,6 +85,21 @@ describe("the coordinator survives a worker that overwrites", function()
       assert.same({ 30, "hit" }, { index, value })
       assert.is_true(#failures >= 1 and #failures <= 2)
       for _, failure in ipairs(failures) do assert.truthy(failure.message:find("overwritten memory", 1, true), failure.message) end
+    end)
+
+    it("the task that it is in, with one whose result is known", function()
+      local _, failures, summary = parlua.map(function(i)
+        local slot, block = own_slot()
+        local chunk = chunk_of(slot)
+        if chunk.last - chunk.first >= 20 and i == chunk.last - 2 then
+          os.execute("sleep 0.2") -- meanwhile the results before are taken, and the other worker comes to rest
+          slot.current = block.first
+          os.execute("sleep 0.1")
+        end
+        return i
+      end, parlua.range(1000), { engine = engine, workers = 2 })
+      assert.equal(1000, summary.tasks)
+      assert.same({}, failures)
     end)
 
     it("the value of a result", function()

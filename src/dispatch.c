@@ -996,7 +996,7 @@ static double lane_left(const struct dispatch *d, uint32_t w, double now, double
   const struct slot *slot = d->engine->slots[w];
   const struct work *work = lane->works[0];
   *current = slot_current(slot);
-  if (*current < work->first) *current = work->first;
+  if (*current <= work->reached) *current = work->reached + 1; /* also when the worker has overwritten the cell */
   if (*current >= work->last) return 0;
   double per_task = (now - slot_started(slot)) / (*current - work->first + 1);
   if (per_task < d->per_task) per_task = d->per_task;
@@ -1047,8 +1047,9 @@ static void take_returned(struct dispatch *d)
       continue;
     }
     lane->patience = 0;
-    again(d, given->last + 1, work->last, work, work->attempt, 0);
-    work->last = given->last;
+    double keep = fmax(given->last, work->reached);
+    again(d, keep + 1, work->last, work, work->attempt, 0);
+    work->last = keep;
     if (work->last >= work->first) continue;
     memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
     work_free(d, work);
