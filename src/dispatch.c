@@ -610,6 +610,12 @@ void dispatch_shorten(struct dispatch *d, double last)
 
 /* ---- results ---- */
 
+/* A duration that a worker's memory tells; 0: it can't be one, as the memory was overwritten. */
+static double plausible(double seconds)
+{
+  return seconds >= 0 && seconds < 1e9 ? seconds : 0;
+}
+
 static void measure(struct dispatch *d, double tasks, double seconds)
 {
   if (tasks < 1) return;
@@ -781,11 +787,12 @@ static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lu
     report(d, lane, event, block, from, count);
     event->want = fresh > 0 ? fresh : 0;
     event->last = reached;
-    event->seconds = final ? block->seconds / (reached - work->first + 1) : d->per_task;
+    double seconds = plausible(block->seconds);
+    event->seconds = final ? seconds / (reached - work->first + 1) : d->per_task;
     if (reached > work->reached) work->reached = reached;
     lane->delivered = CLOSED_BLOCK;
     if (final) {
-      finish_work(d, lane, reached, block->seconds);
+      finish_work(d, lane, reached, seconds);
       struct event unused;
       if (d->options.total >= 0) feed(d, &unused, L, job);
     }
@@ -860,8 +867,7 @@ static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
     if (current > work->reached && current <= work->last) {
       event->first = d->shortened && current > d->total ? 0 : current;
       event->inner = slot->inner;
-      event->seconds = clock_seconds() - (lane->since > 0 ? lane->since : slot_started(slot));
-      if (!(event->seconds >= 0 && event->seconds < 1e9)) event->seconds = 0; /* the cell was overwritten */
+      event->seconds = plausible(clock_seconds() - (lane->since > 0 ? lane->since : slot_started(slot)));
       again(d, work->reached + 1, current - 1, work, work->attempt, 0);
       work->reached = current;
     }
@@ -998,7 +1004,7 @@ static double lane_left(const struct dispatch *d, uint32_t w, double now, double
   *current = slot_current(slot);
   if (*current <= work->reached) *current = work->reached + 1; /* also when the worker has overwritten the cell */
   if (*current >= work->last) return 0;
-  double per_task = (now - slot_started(slot)) / (*current - work->first + 1);
+  double per_task = plausible(now - slot_started(slot)) / (*current - work->first + 1);
   if (per_task < d->per_task) per_task = d->per_task;
   if (*current == lane->seen && per_task < now - lane->since) per_task = now - lane->since; /* those to come may be like this one */
   return per_task * (work->last - *current);
@@ -1047,7 +1053,7 @@ static void take_returned(struct dispatch *d)
       continue;
     }
     lane->patience = 0;
-    double keep = fmax(given->last, work->reached);
+    double keep = fmax(floor(given->last), work->reached);
     again(d, keep + 1, work->last, work, work->attempt, 0);
     work->last = keep;
     if (work->last >= work->first) continue;
