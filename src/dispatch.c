@@ -941,6 +941,16 @@ static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause)
   if (d->engine->ops->flags & CAN_KILL) d->engine->ops->kill(d->engine, w);
 }
 
+/* Has worker `w` given back the message of its first chunk, before which it published all results, and their end is not among them?
+ */
+static bool lane_lacks_end(const struct dispatch *d, uint32_t w)
+{
+  const struct work *work = d->lanes[w].works[0];
+  struct slot *slot = d->engine->slots[w];
+  uint32_t head = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
+  return work->complete && (int32_t)(head - work->place) > 0 && !slot_results(slot);
+}
+
 /* Looks at what each worker is in: time limits, and results that wait in open blocks. Returns true when *event was filled. */
 static bool sample(struct dispatch *d, struct event *event, double now)
 {
@@ -950,6 +960,10 @@ static bool sample(struct dispatch *d, struct event *event, double now)
     uint32_t w = (d->turn + i) % d->lanes_count;
     struct lane *lane = &d->lanes[w];
     if (!d->engine->alive[w] || lane->dying || lane->count == 0) continue;
+    if (lane_lacks_end(d, w)) {
+      lane_damaged(d, w);
+      continue;
+    }
     struct slot *slot = d->engine->slots[w];
     double current = slot_current(slot), inner = slot->inner;
     if (current == 0 || current != lane->seen || inner != lane->seen_inner || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED)) {
@@ -1055,7 +1069,7 @@ static void take_returned(struct dispatch *d)
     lane->patience = 0;
     double keep = fmax(floor(given->last), work->reached);
     again(d, keep + 1, work->last, work, work->attempt, 0);
-    work->last = keep;
+    work->last = work->bound = keep;
     if (work->last >= work->first) continue;
     memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
     work_free(d, work);

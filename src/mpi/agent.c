@@ -60,11 +60,14 @@ static struct seat *seat_of(struct agent *agent, const struct note *note)
   return seat && seat->alive && seat->life == note->life ? seat : NULL;
 }
 
+/* That a message was given back is told behind the last of the results that the worker published before. */
 static struct note cells(const struct agent *agent, const struct seat *seat, uint32_t kind)
 {
   const struct slot *slot = seat->slot;
   struct note note = {.kind = kind, .seat = (uint32_t)(seat - agent->seats), .life = seat->life};
   note.in_head = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
+  if (channel_filled(&slot->out) > (kind == NOTE_RESULTS)) note.in_head = seat->in_told;
+  if (seat->damaged) note.in_head = seat->arrived + 1; /* which can't be: by that rank 0 sees the damage too */
   note.inner = slot->inner;
   note.running = clock_seconds() - slot_started(slot);
   note.blocked = __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED);
@@ -119,7 +122,7 @@ static void start_worker(struct agent *agent, const struct note *note)
 static void publish(const struct agent *agent, struct seat *seat)
 {
   struct slot *slot = seat->slot;
-  while (slot->in.tail != seat->arrived) {
+  while (seat->arrived - slot->in.tail - 1 < CHANNEL_BLOCKS) { /* not for ever, if the worker has overwritten the counter */
     struct block *block = slot_in_block(slot, slot->in.tail);
     if (block->kind == BLOCK_ELSEWHERE && block->claim == CLAIM_QUEUED) {
       if (share_file(agent->share, block->chunk) < 0) return;
@@ -249,8 +252,6 @@ static void note_damage(struct agent *agent, struct seat *seat)
 {
   if (seat->damaged) return;
   seat->damaged = true;
-  fprintf(stderr, "parlua: rank %d: worker %u has overwritten memory that it shares: it is ended\n", agent->transport->rank,
-          seat->id);
   if (!seat->ended) nursery_kill(agent->nursery, (uint32_t)(seat - agent->seats), seat->life);
 }
 
@@ -359,7 +360,8 @@ static void forward(struct agent *agent)
     forward_results(agent, seat);
     if (look) {
       forward_cells(agent, seat, now);
-    } else if (__atomic_load_n(&seat->slot->in.head, __ATOMIC_RELAXED) - seat->in_told >= TELL_BLOCKS) {
+    } else if (__atomic_load_n(&seat->slot->in.head, __ATOMIC_RELAXED) - seat->in_told >= TELL_BLOCKS &&
+               !slot_results(seat->slot)) {
       struct note note = cells(agent, seat, NOTE_CELLS);
       tell(seat, &note);
       transport_send(agent->transport, 0, &note);

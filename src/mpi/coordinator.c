@@ -326,6 +326,7 @@ static void send_changes(struct engine *engine, uint32_t w)
   struct member *m = member(engine, w);
   struct slot *slot = engine->slots[w];
   struct note note = {.seat = m->seat, .life = m->life};
+  if (!slot_is_sound(slot)) return; /* the worker has overwritten its counters */
   for (uint32_t place = slot->in.head; place != m->in_sent; place++) {
     double limit = slot->limit[place % CHANNEL_BLOCKS];
     if (limit == m->limit_told[place % CHANNEL_BLOCKS]) continue;
