@@ -500,7 +500,6 @@ static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool o
     fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)slot->id,
             lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "its own code raised a value that is no string");
   output_close(worker.output);
-  release_message(&worker);
   free(worker.whole);
   if (worker.elsewhere) munmap(worker.elsewhere, worker.elsewhere_bytes);
   buffer_free(&worker.value);
