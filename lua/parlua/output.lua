@@ -20,11 +20,11 @@ function Output:add(worker, stream, text)
     held = { stream = stream, bytes = 0 }
     self.held[key] = held
   end
-  local rest = text:match("[^\n]*$")
-  if #rest < #text then
-    held[#held + 1] = text:sub(1, -1 - #rest)
+  local rest = text:match("^.*\n()")
+  if rest then
+    held[#held + 1] = text:sub(1, rest - 1)
     self:flush(key)
-    text = rest
+    text = text:sub(rest)
     if text == "" then return end
     held = { stream = stream, bytes = 0 }
     self.held[key] = held
