@@ -941,8 +941,7 @@ static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause)
   if (d->engine->ops->flags & CAN_KILL) d->engine->ops->kill(d->engine, w);
 }
 
-/* Has worker `w` given back the message of its first chunk, before which it published all results, and their end is not among them?
- */
+/* Has worker `w` given back the message of its first chunk, which it does behind all results, though their end was not seen? */
 static bool lane_lacks_end(const struct dispatch *d, uint32_t w)
 {
   const struct work *work = d->lanes[w].works[0];
