@@ -104,7 +104,7 @@ describe("the coordinator survives a worker that overwrites", function()
         return i
       end, parlua.range(1000), { engine = engine, workers = 2 })
       assert.equal(1000, summary.tasks)
-      assert.is_true(#failures <= (engine == "mpi" and 2 or 0))
+      assert.is_true(#failures <= 2)
     end)
 
     it("the value of a result", function()
