@@ -182,6 +182,39 @@ describe("without mpirun, ranks of its own:", function()
     assert.same({ 1, "", 1 }, { result.status, result.stdout, (result.stderr:find("parlua: no\n", 1, true)) })
   end)
 
+  it("standard input stays the script's", function()
+    local lines = {}
+    for i = 1, 20000 do lines[i] = tostring(i) end
+    local result = run_alone("--engine mpi --workers 2 -e " .. helper.quote([[
+      local parlua = require "parlua"
+      parlua.map(math.sqrt, { 4 })
+      os.execute("sleep 0.2")
+      print((parlua.reduce(tonumber, parlua.lines("-"), parlua.sum)))
+    ]]), { stdin = table.concat(lines, "\n") .. "\n" })
+    assert.same({ "200010000\n", "", 0 }, { result.stdout, result.stderr, result.status })
+  end)
+
+  it("one that is killed is known at once, and the program ends", function()
+    helper.with_directory(function(directory)
+      local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local ok, message = pcall(parlua.map, function(i)
+          local helper = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+          local rank = io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%) %a (%d+)")
+          if i == 5 then os.execute("kill -9 " .. rank) end
+          os.execute("sleep 0.02")
+          return i
+        end, parlua.range(1e5), { engine = "mpi", workers = 2, chunk = 1 })
+        print(ok, message)
+      ]])
+      local result = run_alone(script, { env = { [mark] = "1" }, seconds = 60 })
+      assert.truthy(result.stderr:find("is lost: its process has ended", 1, true), result.stderr)
+      assert.truthy(result.stdout:find("^false\tthe mpi engine cannot start workers: the ranks that had workers are lost\n"), result.stdout)
+      assert.same({}, processes_left(mark))
+    end)
+  end)
+
   it("the prompt uses them", function()
     local result = run_alone("-i --engine mpi --workers 2", { stdin = [[
       p = require "parlua"

@@ -3,6 +3,7 @@
  * A program that was not started as an MPI job spawns its ranks when it first needs them. Then the program itself is rank 0,
  * without workers and therefore without a helper. */
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <limits.h>
 #include <net/if.h>
@@ -69,7 +70,7 @@ static void meet(MPI_Comm comm)
 {
   transport_open(&job.transport, comm);
   struct transport *t = &job.transport;
-  struct rank own = {.cores = own_cores()};
+  struct rank own = {.cores = own_cores(), .pid = getpid()};
   gethostname(own.host, sizeof own.host - 1);
   if (t->rank == 0) job.ranks = calloc((size_t)t->count, sizeof *job.ranks);
   if (t->rank == 0 && job.spawned != MPI_COMM_NULL) own.cores = 0;
@@ -158,6 +159,25 @@ static void configure_spawn(void)
   freeifaddrs(list);
 }
 
+/* Keeps standard input from the daemon that Open MPI starts, which would read it for the spawned ranks. Returns it, kept.
+ */
+static int withhold_input(void)
+{
+  int own = fcntl(0, F_DUPFD_CLOEXEC, 3), nothing = own >= 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC) : -1;
+  if (nothing >= 0) {
+    dup2(nothing, 0);
+    close(nothing);
+  }
+  return own;
+}
+
+static void give_input(int own)
+{
+  if (own < 0) return;
+  dup2(own, 0);
+  close(own);
+}
+
 static bool spawn(uint32_t count, char *message, size_t size)
 {
   static char *const words[] = {"--mpi-agent", NULL};
@@ -168,11 +188,13 @@ static bool spawn(uint32_t count, char *message, size_t size)
   if (length < 0) length = 0;
   program[length] = '\0';
   configure_spawn();
+  int input = withhold_input();
   init_mpi();
   MPI_Info_create(&info);
   if (getcwd(directory, sizeof directory)) MPI_Info_set(info, "wdir", directory);
   MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
   int error = MPI_Comm_spawn(program, (char **)words, (int)count, info, 0, MPI_COMM_SELF, &job.spawned, MPI_ERRCODES_IGNORE);
+  give_input(input);
   MPI_Info_free(&info);
   if (error) {
     char why[MPI_MAX_ERROR_STRING];

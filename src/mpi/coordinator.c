@@ -278,16 +278,12 @@ static void take_own_reports(void)
 }
 
 /* Counts the workers of rank `r`, which does not answer any more, as killed. */
-static void lose(int r, double seconds)
+static void lose(int r, const char *why)
 {
   struct rank *rank = &rank0.ranks[r];
   rank->lost = true;
   rank0.byes++;
-  if (seconds > beat_seconds)
-    fprintf(stderr, "parlua: rank %d on %s is lost: it was killed, or is cut off (nothing heard for %.0f s)\n", r, rank->host,
-            seconds);
-  else
-    fprintf(stderr, "parlua: rank %d on %s is lost: it does not answer\n", r, rank->host);
+  fprintf(stderr, "parlua: rank %d on %s is lost: %s\n", r, rank->host, why);
   end_all(r);
 }
 
@@ -312,11 +308,19 @@ static void look_for_lost(void)
   for (int r = 1; r < rank0.transport->count; r++) {
     struct rank *rank = &rank0.ranks[r];
     if (rank->lost) continue;
+    if (rank->is_watched && kill(rank->pid, 0) < 0 && errno == ESRCH) {
+      lose(r, "its process has ended");
+      continue;
+    }
     if (gap > beat_seconds || !is_awaited(r)) rank->heard = now;
-    if (now - rank->heard > silence_seconds)
-      lose(r, now - rank->heard);
-    else if (signals_count() > 0 && rank->asked > rank->heard && now - rank->asked > last_silence_seconds)
-      lose(r, now - rank->heard);
+    double silence = now - rank->heard;
+    if (silence > silence_seconds) {
+      char why[100];
+      snprintf(why, sizeof why, "it was killed, or is cut off (nothing heard for %.0f s)", silence);
+      lose(r, why);
+    } else if (signals_count() > 0 && rank->asked > rank->heard && now - rank->asked > last_silence_seconds) {
+      lose(r, "it does not answer");
+    }
   }
 }
 
@@ -477,6 +481,8 @@ int coordinator_open(struct transport *transport, struct share *share, struct ra
   rank0.share = share;
   rank0.ranks = ranks;
   rank0.nursery = nursery;
+  for (int r = 1; r < transport->count; r++) /* not under mpirun, where each rank may have process numbers of its own */
+    ranks[r].is_watched = !nursery && strcmp(ranks[r].host, ranks[0].host) == 0 && kill(ranks[r].pid, 0) == 0;
   rank0.tickets = calloc((size_t)transport->count, sizeof *rank0.tickets);
   rank0.tickets_count = calloc((size_t)transport->count, sizeof *rank0.tickets_count);
   return rank0.tickets && rank0.tickets_count ? 0 : ENOMEM;
@@ -486,8 +492,9 @@ bool coordinator_close(bool interrupted)
 {
   struct transport *t = rank0.transport;
   struct note note = {.kind = NOTE_END, .last = interrupted};
-  double limit = interrupted ? last_silence_seconds : silence_seconds, since = clock_seconds();
   bool any_lost = false;
+  for (int r = 1; r < t->count; r++) any_lost |= rank0.ranks[r].lost;
+  double limit = interrupted || any_lost ? last_silence_seconds : silence_seconds, since = clock_seconds();
   share_pass(rank0.share, &note);
   if (rank0.nursery) nursery_close(rank0.nursery);
   while (rank0.byes < t->count - 1 || !transport_settle(t) || !share_settled(rank0.share)) { /* what still comes is thrown away */
@@ -499,6 +506,5 @@ bool coordinator_close(bool interrupted)
     if (clock_seconds() - since > limit) break;
     sched_yield();
   }
-  for (int r = 1; r < t->count; r++) any_lost |= rank0.ranks[r].lost;
   return !any_lost && rank0.byes >= t->count - 1;
 }

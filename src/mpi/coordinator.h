@@ -16,13 +16,15 @@ enum { HOST_BYTES = 64 };
 struct rank {
   uint32_t cores; /* workers that it has by default; 0: it has none at all */
   char host[HOST_BYTES];
-  double heard; /* when it last said something, or was not expected to */
-  double asked; /* when it was last told to kill a worker */
+  int32_t pid;
+  bool is_watched; /* its process can be seen from here: that it has ended is known at once */
+  double heard;    /* when it last said something, or was not expected to */
+  double asked;    /* when it was last told to kill a worker */
   bool lost;
 };
 
-/* Begins to coordinate. `ranks`, of all ranks, stay the caller's; `nursery` has the helper of rank 0, where it has workers. Returns
- * 0 or an errno. */
+/* Begins to coordinate. `ranks`, of all ranks, stay the caller's; `nursery` has the helper of rank 0, where it has workers: NULL in
+ * a program that has spawned the other ranks. Returns 0 or an errno. */
 int coordinator_open(struct transport *transport, struct share *share, struct rank *ranks, struct nursery *nursery);
 /* Tells the other ranks to end, and waits until they do. Returns false when some don't. */
 bool coordinator_close(bool interrupted);
