@@ -125,6 +125,13 @@ describe("a journal", function()
       end)
     end
 
+    it("is not overwritten by the output of the job", function()
+      helper.write(path, "return { arguments = { 1 }, map = function(i) return i end }")
+      local result = run(base .. "--journal run.db --output run.db")
+      assert.equal(2, result.status)
+      assert.truthy(result.stderr:find("both name the file run.db", 1, true), result.stderr)
+    end)
+
     it("serves jobs, and records nothing of a task that was cut off", function()
       helper.write(path, [[
         local job = {}

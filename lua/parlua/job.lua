@@ -701,6 +701,10 @@ function M.run(job, ...)
     say("%s", message)
     return EXIT.wrong
   end
+  if options.output and options.output == options.journal then
+    say("options 'output' and 'journal': both name the file %s; each needs one of its own", options.output)
+    return EXIT.wrong
+  end
   if options.output and options.output ~= "-" then   -- "-" is standard output
     sink, message = open_file(options.output)
   else
