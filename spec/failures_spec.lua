@@ -361,6 +361,32 @@ describe("a failure", function()
         assert.equal(summary.returned, returned)
       end)
 
+      it("runs each task once, whatever fails below that", function()
+        local list = {}
+        for i = 1, 3000 do list[i] = i end
+        for _, arguments in ipairs { parlua.range(20000), list } do
+          local results, failures = parlua.map(function(i)
+            if i % 10 == 0 then error("no") end
+            return i
+          end, arguments, with { max_failures = 1e6 })
+          assert.equal(results.n / 10, #failures)
+          for i = 1, results.n do assert(results[i] == (i % 10 ~= 0 and i or nil)) end
+        end
+      end)
+
+      if engine == "serial" then
+        it("begins no task behind the one that is too much", function()
+          for most, last in pairs { ["5%"] = 20, [3] = 30 } do
+            local ran = 0
+            local _, _, summary = parlua.map(function(i)
+              ran = ran + 1
+              if i % 10 == 0 then error("no") end
+            end, parlua.range(1000), with { max_failures = most })
+            assert.same({ last, last }, { ran, summary.tasks })
+          end
+        end)
+      end
+
       it("ends an endless generator", function()
         local n = 0
         local failures, summary = parlua.each(function() error("always") end, function()

@@ -71,6 +71,32 @@ describe("a signal", function()
       end)
     end
 
+    it("during a call inside a task ends both: the task is cut off, not done, and not recorded", function()
+      local result = run_with_signals(engine, { { "running", "TERM" } }, [[
+        local results, failures, summary = parlua.map(function(i)
+          parlua.each(function(j) if i == 2 and j == 1000 then touch("running") end end, parlua.range(i == 1 and 20 or 1e12))
+          return i
+        end, parlua.range(9), { workers = 1, chunk = 1, journal = "run.db" })
+        for _, failure in ipairs(failures) do assert(failure.kind == "cancelled") end
+        print(results[2], results[3], summary.interrupted)
+      ]])
+      assert.equal("nil\tnil\tSIGTERM\n", result.stdout, result.stderr)
+      assert.equal(143, result.status)
+      local rows = helper.run("sqlite3 run.db 'select task, status from tasks where task > 1'", { directory = directory })
+      assert.equal("", rows.stdout)
+    end)
+
+    it("leaves 'all' untrue: what it cut off gave nothing", function()
+      local result = run_with_signals(engine, { { "running", "INT" } }, [[
+        local all, _, summary = parlua.all(function(i)
+          if i == 3000 then touch("running") end
+          return true
+        end, parlua.range(1e13), { workers = 1 })
+        print(all, summary.interrupted)
+      ]])
+      assert.equal("false\tSIGINT\n", result.stdout, result.stderr)
+    end)
+
     for _, signal in ipairs { "TERM", "HUP" } do
       it("SIG" .. signal .. " that comes several times at once, as from timeout or from a terminal and its shell, counts once", function()
         local result = run_with_signals(engine, {}, ([[

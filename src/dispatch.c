@@ -313,7 +313,8 @@ void dispatch_close(struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     if (!engine->alive[w]) continue;
     if (engine->ops->flags & CAN_KILL) {
-      if (d->lanes[w].count > 0) engine->ops->kill(engine, w);
+      bool begins = d->cancelled && engine->ops->flags & INHERITS && channel_filled(&engine->slots[w]->in) > 0; /* it runs `init` */
+      if (d->lanes[w].count > 0 || begins) engine->ops->kill(engine, w);
     } else if ((d->lanes[w].count > 0 && d->lanes[w].works[0]->sent && !d->lanes[w].works[d->lanes[w].count - 1]->complete) ||
                !lane_quiet(d, w, deadline)) {
       engine->ops->kill(engine, w);

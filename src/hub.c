@@ -209,6 +209,12 @@ int signals_pending(void)
   return number;
 }
 
+void signals_again(int number)
+{
+  signal_number = number;
+  if (signal_cell) *signal_cell = -1;
+}
+
 void signals_serial(int begin)
 {
   if (begin)

@@ -172,4 +172,5 @@ void journal_close(struct journal *journal);
 void signals_serial(int begin);
 volatile double *signals_watch(volatile double *cell);
 int signals_pending(void);
+void signals_again(int number); /* of the serial engine: a nested run hands the signal on to the run around it */
 #endif

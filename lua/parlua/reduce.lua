@@ -544,13 +544,13 @@ function M.any(f, arguments, options, given)
   return index ~= nil, failures, summary
 end
 
---- Did every task return something that is neither nil nor false? A task that failed did not.
+--- Did every task return something that is neither nil nor false? A task that failed did not, nor one that an interruption cut off.
 ---@return boolean
 ---@return parlua.Failure[] failures when no result was nil or false
 ---@return parlua.Summary summary
 function M.all(f, arguments, options, given)
   local index, _, failures, summary = search(f, arguments, options, given, "lacking", false)
-  return index == nil and #failures == 0, failures, summary
+  return index == nil and #failures == 0 and not summary.interrupted, failures, summary
 end
 
 return M

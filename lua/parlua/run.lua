@@ -170,7 +170,7 @@ end
 
 local function open_serial(run, job, total)
   local options = run.options
-  local halts = options.on_error == "halt" and function(kind, attempt) return not run:may_retry(kind, attempt) end
+  local halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt) return not run:may_retry(kind, attempt) end
   return serial.open(job, { total = total, chunk = options.chunk or 0, halts = halts })
 end
 
@@ -196,6 +196,8 @@ local function open_driver(run, job)
 end
 
 local interrupted -- the signal that ended a run of this program
+
+local function interruption() return "the program was interrupted by " .. interrupted end
 
 --- The signal by which a run was interrupted, or nil.
 function M.interrupted() return interrupted end
@@ -236,7 +238,7 @@ end
 ---@param given? {job_options: table, engines: table, fold: parlua.Fold} engines: where warm ones are kept
 function M.open(f, arguments, call_options, keep, given)
   given = given or nothing_given
-  if interrupted and not given.after_interrupt then error("the program was interrupted by " .. interrupted, 0) end
+  if interrupted and not given.after_interrupt then error(interruption(), 0) end
   if type(f) ~= "function" then f = function_of(f) end
   if type(call_options) == "table" and call_options.is_stream then call_options = nil end -- imap's second result, behind its iterator
   local options = given.options or options_module.resolve(call_options, given.job_options)
@@ -555,6 +557,9 @@ function Run:task_failed(index, record)
     return false
   end
   local attempt = self.event.attempt
+  if interrupted and self.engine_name == "serial" and record.message == interruption() then -- a run inside of it was
+    record = { kind = "cancelled", message = "the run was cancelled", seconds = record.seconds }
+  end
   if self:may_retry(record.kind, attempt) then
     self.done = self.done - 1
     self.driver:redo(index, attempt + 1, self:retry_delay(index, attempt))
@@ -601,6 +606,7 @@ local limits = {
   [23] = "the machine has no more descriptors for files",                                                          -- ENFILE
   [24] = "more files may not be open: see ulimit -n",                                                              -- EMFILE
   [10] = "they end as soon as they begin",                                                                         -- ECHILD
+  [112] = "the ranks that had workers are lost",                                                                   -- EHOSTDOWN
 }
 
 local function why_lacking(errno) return limits[errno] or host.strerror(errno) end
@@ -704,6 +710,7 @@ function Run:outcome()
   if self.broken then error(self.broken, 0) end
   if #self.failures > 1 then table.sort(self.failures, by_index) end
   if self.halted then error(self.halted, 0) end
+  if self.signal and task.is_inside() then error(interruption(), 0) end -- the task that it is in is cut off, not done
   return self.failures, self:summary()
 end
 

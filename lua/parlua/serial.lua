@@ -34,6 +34,7 @@ local function local_outlet(run)
   function outlet.close(last, count)
     local out = outlet.block
     out.last, out.count = last, count
+    run.reached = last
     run.ready[#run.ready + 1] = { block = out, memory = outlet.memory, from = 0, fresh = last - out.first + 1 }
   end
 
@@ -70,7 +71,10 @@ local function local_outlet(run)
     local now = host.now()
     record.seconds = now - run.lap
     run.lap = now
-    if run.halts and run.halts(record.kind, run.attempt) then run.limit[0] = -1 end
+    if run.halts and run.halts(record.kind, run.attempt) then
+      run.limit[0] = -1
+      run.is_halted = true
+    end
     return outlet.put(k, i, FAILURE, record)
   end
 
@@ -83,8 +87,8 @@ function Run:special(out, half, k, tag)
   return block.special(out, half, k, tag)
 end
 
---- Opens a serial run. `options`: total (negative: tasks are supplied), chunk (0: measured), halts (a function: does a failure of such a
---- kind, at such a try, halt the run?).
+--- Opens a serial run. `options`: total (negative: tasks are supplied), chunk (0: measured), halts (a function: is the run, after a failure
+--- of such a kind at such a try, to say whether it goes on before the next task is begun?).
 function Run.open(job, options)
   local slot = ffi.new("struct slot")
   local run = setmetatable({
@@ -101,6 +105,7 @@ function Run.open(job, options)
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
   worker.prepare(job)
   run.open_signals = worker.is_coordinator
+  run.is_nested = task.is_inside()
   if run.open_signals then C.signals_serial(1) end
   return run, run.events
 end
@@ -127,13 +132,14 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.attempt = attempt
   chunk.first, chunk.last, chunk.attempt = first, last, attempt
   self.limit[0] = self.cancelled and -1 or last
-  self.values = {}
+  self.values, self.reached, self.is_halted, self.rest = {}, first - 1, false, nil
   local cell = self.open_signals and C.signals_watch(self.limit)
   local before = task.enter(self.index_cell, 1, self.job.key)
   local ok, message = host.call(self.runner, chunk, self.limit) -- through C: a task can't yield to whoever called the script's function
   task.leave(before)
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
+  if self.is_halted and self.reached < last then self.rest = { chunk = chunk, first = self.reached + 1, last = last } end
   local n, seconds = last - first + 1, host.now() - began
   self.seconds_each = seconds / n
   if self.options.chunk == 0 and n >= self.size then
@@ -192,6 +198,7 @@ function Run:cancel() self.cancelled = true end
 
 function Run:close()
   if self.open_signals then C.signals_serial(0) end
+  if self.open_signals and self.is_nested and self.signal then C.signals_again(self.signal) end
   self.open_signals = false
   return true
 end
@@ -236,6 +243,7 @@ function Run:next(wait)
     end
     local signal = self.open_signals and C.signals_pending() or 0
     if signal ~= 0 then
+      self.signal = signal
       event.kind, event.status = C.EVENT_SIGNAL, signal
       return C.EVENT_SIGNAL
     end
@@ -245,9 +253,12 @@ function Run:next(wait)
       return C.EVENT_TICK
     end
     if self.cancelled then return C.EVENT_DONE end
+    local rest = self.rest
     local more = self.next_task <= self.total and self.next_task <= self.ceiling
-    local again = self:take_again(not more)
-    if again then
+    local again = not rest and self:take_again(not more)
+    if rest then
+      self:run_chunk(rest.chunk, rest.first, rest.last, self.attempt)
+    elseif again then
       local chunk = plain_chunk(self)
       self.arguments = again.arguments
       if again.bytes then
