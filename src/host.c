@@ -389,6 +389,13 @@ static int host_sleep(lua_State *L)
   return 0;
 }
 
+static int host_interrupt(lua_State *L)
+{
+  (void)L;
+  signals_interrupt();
+  return 0;
+}
+
 static int host_cores(lua_State *L)
 {
   lua_pushnumber(L, cores_available());
@@ -471,6 +478,7 @@ int luaopen_parlua_host(lua_State *L)
       {"cores", host_cores},
       {"hostname", host_name},
       {"sleep", host_sleep},
+      {"interrupt", host_interrupt},
       {"pid", host_pid},
       {"strerror", host_strerror},
       {"ignore_sigpipe", host_ignore_sigpipe},

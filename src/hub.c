@@ -2,6 +2,7 @@
 #include "hub.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -207,6 +208,14 @@ int signals_pending(void)
   int number = signal_number;
   if (number) signal_number = 0;
   return number;
+}
+
+void signals_interrupt(void)
+{
+  static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&one_at_a_time);
+  if (signal_depth > 0 && signal_total == 0) on_signal(SIGINT);
+  pthread_mutex_unlock(&one_at_a_time);
 }
 
 void signals_again(int number)

@@ -30,6 +30,8 @@ void signals_end(const struct bell *bell);                  /* as for signals_be
 void signals_changed(void);                                 /* handlers were set elsewhere: the next run sets its own again */
 /* A caught signal also sets *cell to -1 (the limit of a serial run); NULL: none. Returns the cell before. */
 volatile double *signals_watch(volatile double *cell);
+/* In a task, from any thread: does what the first Ctrl-C does. */
+void signals_interrupt(void);
 int signals_count(void); /* how many were caught since signals_begin of the outermost run */
 /* Has this process been stopped and continued since this was last asked, in a run that is timed? What was measured by the clock
  * then means nothing. */

@@ -1,5 +1,6 @@
 --- The task that runs in this state: its index, attempt and worker, and its random numbers. Loaded as a state begins, before any script:
---- it puts its own functions in the place of math.random and math.randomseed, so that a script which keeps them in locals has these.
+--- it puts its own functions in the place of math.random, math.randomseed and os.execute, so that a script which keeps them in locals has
+--- these.
 --
 -- Outside of tasks they are LuaJIT's own. Inside a task, numbers come from a stream of the task's own, seeded from (seed, index) when the
 -- task first asks for one: they depend neither on the engine, nor on the number of workers, nor on chunks. A task that asks for none
@@ -112,6 +113,21 @@ end
 
 math.random, math.randomseed = random, randomseed
 M.random, M.randomseed = random, randomseed
+
+local native_execute = os.execute
+
+--- Is this the state of a worker that is a process? Others share the coordinator's.
+M.owns_process = false
+
+--- As Lua's own. But system(3) keeps Ctrl-C from this process while a program runs, which gets it: where that ended what a task has
+--- started, the run gets it too.
+local function execute(...)
+  local status = native_execute(...)
+  if context.index[0] ~= 0 and not M.owns_process and status % 128 == 2 then require("parlua.host").interrupt() end
+  return status
+end
+
+os.execute, M.execute = execute, execute
 
 --- What math.randomseed set outside of tasks, or nil.
 ---@type number?

@@ -412,6 +412,7 @@ function M.main(worker, inherited)
   end
 
   if inherited then load(inherited) end
+  running.owns_process = worker.owns_process
   if not worker.owns_process then os.exit = refuse_exit end
   while true do
     local message = C.worker_receive(handle)
