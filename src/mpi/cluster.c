@@ -159,8 +159,7 @@ static void configure_spawn(void)
   freeifaddrs(list);
 }
 
-/* Keeps standard input from the daemon that Open MPI starts, which would read it for the spawned ranks. Returns it, kept.
- */
+/* Keeps standard input from the daemon that Open MPI starts, which would read it for the spawned ranks. Returns it. */
 static int withhold_input(void)
 {
   int own = fcntl(0, F_DUPFD_CLOEXEC, 3), nothing = own >= 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC) : -1;
