@@ -1,7 +1,7 @@
 --- Decoding alone: blocks of packed numbers into a table of the right size. Beside a plain copy loop.
 local ffi = require "ffi"
 local measure = require "measure"
-local block = require "parlua.block"
+local block = require "parlua.wire.block"
 local run = require "parlua.run"
 local new_table = require "table.new"
 

@@ -3,8 +3,8 @@
 --- task.
 local ffi = require "ffi"
 local measure = require "measure"
-local block = require "parlua.block"
-local sources = require "parlua.sources"
+local block = require "parlua.wire.block"
+local sources = require "parlua.source"
 local worker = require "parlua.worker"
 
 local C = ffi.C

@@ -15,8 +15,8 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
-#include "codec.h"
-#include "state.h"
+#include "lua/codec.h"
+#include "lua/state.h"
 
 enum {
   COLLECT_EVERY = 256 /* inputs: what they leave is garbage, and collecting it is where damage shows */

@@ -17,8 +17,8 @@
 
 #include <lauxlib.h>
 
-#include "engine.h"
-#include "state.h"
+#include "engines/engine.h"
+#include "lua/state.h"
 
 enum {
   MOST_WORKERS = 2,

@@ -402,7 +402,7 @@ describe("libraries and modules", function()
     local output = elsewhere("return ...", f)
     package.loaded["spec_codec_module"] = nil
     assert.truthy(output:find("cannot load module 'spec_codec_module', which came by name:", 1, true), output)
-    assert.are.equal("function", elsewhere("local m = ... ; return type(m.plan)", require "parlua.closure"))
+    assert.are.equal("function", elsewhere("local m = ... ; return type(m.plan)", require "parlua.wire.closure"))
   end)
 
   it("are noticed when loaded after the first message", function()

@@ -1,13 +1,13 @@
 local helper = require "spec.helper"
 local parlua = require "parlua"
 
--- A task that writes through a wrong pointer can hit the memory in which its worker and the coordinator exchange messages (src/shared.h). The
+-- A task that writes through a wrong pointer can hit the memory in which its worker and the coordinator exchange messages (src/slot/shared.h). The
 -- fuzz target fuzz/slot.c tries what can stand there; here a few of its kinds are written by tasks.
 
 local ffi = require "ffi"
-require "parlua.block" -- declares what is in shared.h
+require "parlua.wire.block" -- declares what is in shared.h
 
-local is_inside = require("parlua.task").is_inside
+local is_inside = require("parlua.worker.task").is_inside
 
 --- The slot of the worker that this runs in, and the block that it is filling. The cell with the task's index is the slot's first.
 local function own_slot()

@@ -1,5 +1,5 @@
 local ffi = require "ffi"
-local json = require "parlua.json"
+local json = require "parlua.wire.json"
 local new_buffer = require("string.buffer").new
 
 local function has(name) return (pcall(require, name)) end

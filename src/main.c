@@ -16,9 +16,9 @@
 #include <lualib.h>
 #include <malloc.h>
 
-#include "cluster.h"
-#include "repl.h"
-#include "state.h"
+#include "engines/cluster.h"
+#include "lua/repl.h"
+#include "lua/state.h"
 
 #define PARLUA_VERSION "0.1.0"
 

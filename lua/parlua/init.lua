@@ -2,12 +2,12 @@
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
 local run = require "parlua.run"
-local pool = lazy "parlua.pool"
-local reduce = lazy "parlua.reduce"
-local task = require "parlua.task"
-local sources = require "parlua.sources"
-local stream = lazy "parlua.stream"
-local collect = require "parlua.collect"
+local pool = lazy "parlua.run.pool"
+local reduce = lazy "parlua.sink.reduce"
+local task = require "parlua.worker.task"
+local sources = require "parlua.source"
+local stream = lazy "parlua.sink.stream"
+local collect = require "parlua.sink.list"
 
 local parlua = { _VERSION = "0.1.0" }
 
@@ -101,7 +101,7 @@ local reducers = { sum = true, count = true, min = true, max = true, mean = true
 setmetatable(parlua, {
   __index = function(_, name)
     if not reducers[name] then return nil end
-    for each in pairs(reducers) do parlua[each] = require("parlua.reducers")[each] end
+    for each in pairs(reducers) do parlua[each] = require("parlua.sink.reducers")[each] end
     return parlua[name]
   end,
 })

@@ -1,0 +1,306 @@
+--- The serial engine: runs the tasks in the coordinator's own state, by the same loop as a worker; nothing is copied. Gives the same
+--- methods as a run of src/lua/host.c.
+local ffi = require "ffi"
+local block = require "parlua.wire.block"
+local host = require "parlua.host"
+local task = require "parlua.worker.task"
+local worker = require "parlua.worker"
+
+local C = ffi.C
+local LOCAL, FAILURE = C.TAG_LOCAL, C.TAG_FAILURE
+
+local chunk_seconds = 1e-3 -- tasks run between two looks at signals and at the consumer
+local most_tasks = 32000   -- words of a block, some room left
+local tick_seconds = 0.1
+
+local Run = {}
+Run.__index = Run
+
+local new_block = ffi.typeof("struct { char bytes[$]; }", C.BLOCK_BYTES)
+
+--- Values in their own table in place of bytes in a block: a word tells the place.
+local function local_outlet(run)
+  local outlet = {}
+
+  function outlet.open(first, kind)
+    local memory = table.remove(run.free) or new_block()
+    local out = ffi.cast(block.pointer, memory)
+    out.first, out.size, out.floor, out.kind, out.count = first, C.BLOCK_BYTES, C.BLOCK_BYTES, kind, 0
+    outlet.block, outlet.memory = out, memory
+    outlet.half = ffi.cast(block.halves, out.word)
+    return out
+  end
+
+  function outlet.close(last, count)
+    local out = outlet.block
+    out.last, out.count = last, count
+    run.reached = last
+    run.ready[#run.ready + 1] = { block = out, memory = outlet.memory, from = 0, fresh = last - out.first + 1 }
+  end
+
+  local waiting -- the place of a value for which a sparse block had no room, and its tag
+
+  --- Every value fits a dense block; a sparse one may be full of failures: then the next waits for `flush`.
+  function outlet.put(k, i, tag, ...)
+    local values = run.values
+    local at = #values + 1
+    if select("#", ...) == 1 then values[at] = (...) else values[at] = { n = select("#", ...), ... } end
+    if outlet.block.kind == C.BLOCK_SPARSE then
+      if k >= most_tasks / 2 then
+        waiting = { at = at, tag = tag }
+        return -1
+      end
+      outlet.block.word[2 * k] = i
+      outlet.half[4 * k + 2], outlet.half[4 * k + 3] = at, tag
+      return most_tasks
+    end
+    outlet.half[2 * k], outlet.half[2 * k + 1] = at, tag
+    return most_tasks + 1
+  end
+
+  --- Puts the value that waits as the first of a new block, which stays open.
+  function outlet.flush(i, kind)
+    outlet.open(i, kind).word[0] = i
+    outlet.half[2], outlet.half[3] = waiting.at, waiting.tag
+    return true
+  end
+
+  function outlet.store(k, i, v) return outlet.put(k, i, LOCAL, v) end
+
+  function outlet.fail(k, i, record)
+    local now = host.now()
+    record.seconds = now - run.lap
+    run.lap = now
+    if run.halts and run.halts(record.kind, run.attempt) then
+      run.limit[0] = -1
+      run.is_halted = true
+    end
+    return outlet.put(k, i, FAILURE, record)
+  end
+
+  return outlet
+end
+
+--- The value of a tagged word of one of the run's blocks.
+function Run:special(out, half, k, tag)
+  if tag == LOCAL or tag == FAILURE or tag == C.TAG_TUPLE or tag == C.TAG_VALUE then return self.values[half[2 * k]] end
+  return block.special(out, half, k, tag)
+end
+
+--- Opens a serial run. `options`: total (negative: tasks are supplied), chunk (0: measured), halts (a function: is the run, after a failure
+--- of such a kind at such a try, to say whether it goes on before the next task is begun?).
+function Run.open(job, options)
+  local slot = ffi.new("struct slot")
+  local run = setmetatable({
+    slot = slot, limit = slot.limit, options = options, halts = options.halts, total = options.total, next_task = 1,
+    size = options.chunk > 0 and options.chunk or 1, ceiling = math.huge, ready = {}, free = {}, values = {}, again = {}, skips = {}, skips_at = 1,
+    events = ffi.new("struct event"), last_tick = host.now(), staged = nil,
+  }, Run)
+  if job.source.kind == "local" then job.source.run = run end
+  if run.total < 0 then run.total = math.huge end
+  run.unknown = options.total < 0
+  run.outlet = local_outlet(run)
+  run.job = job
+  run.index_cell = worker.index_cell(ffi.cast("struct slot *", slot), job)
+  run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
+  worker.prepare(job)
+  run.open_signals = worker.is_coordinator
+  run.is_nested = task.is_inside()
+  if run.open_signals then C.signals_serial(1) end
+  return run, run.events
+end
+
+function Run:stage(bytes)
+  local size = math.max(bytes or 0, C.BLOCK_BYTES)
+  if not self.staged or self.staged_size < size then
+    self.staged, self.staged_size = ffi.new("char[?]", size), size
+  end
+  local staged = ffi.cast(block.pointer, self.staged)
+  staged.size, staged.floor = size, size
+  return staged
+end
+
+local function plain_chunk(run)
+  run.plain = run.plain or ffi.new("struct block")
+  return run.plain
+end
+
+--- Runs tasks first..last; what they gave stands in self.ready.
+function Run:run_chunk(chunk, first, last, attempt)
+  local began = host.now()
+  self.lap = began
+  self.attempt = attempt
+  chunk.first, chunk.last, chunk.attempt = first, last, attempt
+  self.limit[0] = self.cancelled and -1 or last
+  self.values, self.reached, self.is_halted, self.rest = {}, first - 1, false, nil
+  local cell = self.open_signals and C.signals_watch(self.limit)
+  local before = task.enter(self.index_cell, 1, self.job.key)
+  local ok, message = host.call(self.runner, chunk, self.limit) -- through C: a task can't yield to whoever called the script's function
+  task.leave(before)
+  if self.open_signals then C.signals_watch(cell) end
+  if not ok then error(message, 0) end
+  if self.is_halted and self.reached < last then self.rest = { chunk = chunk, first = self.reached + 1, last = last } end
+  local n, seconds = last - first + 1, host.now() - began
+  self.seconds_each = seconds / n
+  if self.options.chunk == 0 and n >= self.size then
+    self.size = math.max(1, math.min(math.floor(n * chunk_seconds / math.max(seconds, 1e-9)), n * 8,
+      self.sparse and 2 ^ 30 or most_tasks))
+  end
+end
+
+function Run:supply(count)
+  local first, chunk = self.next_task, plain_chunk(self)
+  if self.staged then
+    chunk = ffi.cast(block.pointer, self.staged)
+    chunk.origin = first
+    self.payload = chunk
+  end
+  if self.arguments then self.arguments.origin = first end
+  self.next_task = first + count
+  self:run_chunk(chunk, first, first + count - 1, 1)
+end
+
+--- Tasks first..last are not to be run. Ranges come in ascending order.
+function Run:skip(first, last)
+  self.skips[#self.skips + 1] = { first, last }
+  self:pass_skipped()
+end
+
+--- Moves on to the next task that is to be run.
+function Run:pass_skipped()
+  local range = self.skips[self.skips_at]
+  while range and range[1] <= self.next_task do
+    self.next_task = math.max(self.next_task, range[2] + 1)
+    self.skips_at = self.skips_at + 1
+    range = self.skips[self.skips_at]
+  end
+end
+
+function Run:exhausted() self.total = self.next_task - 1 end
+
+function Run:redo(index, attempt, delay)
+  local again = { task = index, attempt = attempt, at = host.now() + delay, payload = nil }
+  if self.staged then -- it is used again: keep this task's arguments
+    again.bytes = ffi.new("char[?]", self.staged_size)
+    ffi.copy(again.bytes, self.staged, self.staged_size)
+  end
+  again.arguments = self.arguments
+  self.again[#self.again + 1] = again
+end
+
+function Run:redo_staged() error("a block of tasks is not lost in serial runs") end
+
+function Run:shorten(last) self.total = math.min(self.total, last) end
+
+function Run:raise_ceiling(last) self.ceiling = last end
+
+function Run:cancel() self.cancelled = true end
+
+function Run:close()
+  if self.open_signals then C.signals_serial(0) end
+  if self.open_signals and self.is_nested and self.signal then C.signals_again(self.signal) end
+  self.open_signals = false
+  return true
+end
+
+--- Takes the next task that is due to be tried again, waiting for it a little where nothing else is left.
+function Run:take_again(wait)
+  if #self.again == 0 then return nil end
+  local best = 1
+  for k, again in ipairs(self.again) do
+    if again.at < self.again[best].at then best = k end
+  end
+  local pause = self.again[best].at - host.now()
+  if pause > 0 then
+    if not wait then return nil end
+    host.sleep(math.min(pause, 0.02)) -- then signals are looked at again
+    if pause > 0.02 then return nil end
+  end
+  return table.remove(self.again, best)
+end
+
+local function give_back(run)
+  local last = run.delivered
+  if last then
+    run.free[#run.free + 1] = last.memory
+    run.delivered = nil
+  end
+end
+
+function Run:next(wait)
+  local event = self.events
+  give_back(self)
+  while true do
+    local ready = table.remove(self.ready, 1)
+    if ready then
+      self.delivered = ready
+      event.kind = C.EVENT_RESULTS
+      event.block, event.first, event.from, event.count = ready.block, ready.block.first, 0, ready.block.count
+      event.want, event.worker, event.attempt = ready.fresh, 1, self.attempt
+      event.payload = self.payload
+      event.last, event.seconds = ready.block.last, self.seconds_each
+      return C.EVENT_RESULTS
+    end
+    local signal = self.open_signals and C.signals_pending() or 0
+    if signal ~= 0 then
+      self.signal = signal
+      event.kind, event.status = C.EVENT_SIGNAL, signal
+      return C.EVENT_SIGNAL
+    end
+    local now = host.now()
+    if now - self.last_tick > tick_seconds or wait == 0 then
+      self.last_tick = now
+      return C.EVENT_TICK
+    end
+    if self.cancelled then return C.EVENT_DONE end
+    local rest = self.rest
+    local more = self.next_task <= self.total and self.next_task <= self.ceiling
+    local again = not rest and self:take_again(not more)
+    if rest then
+      self:run_chunk(rest.chunk, rest.first, rest.last, self.attempt)
+    elseif again then
+      local chunk = plain_chunk(self)
+      self.arguments = again.arguments
+      if again.bytes then
+        self.staged = again.bytes
+        self.payload = ffi.cast(block.pointer, again.bytes)
+        chunk = self.payload
+      end
+      self:run_chunk(chunk, again.task, again.task, again.attempt)
+    elseif not more and #self.again == 0 then
+      return C.EVENT_DONE
+    elseif more then
+      local n = math.min(self.size, self.total - self.next_task + 1, self.ceiling - self.next_task + 1)
+      if self.unknown then
+        event.want = n
+        return C.EVENT_SUPPLY
+      end
+      local first, range = self.next_task, self.skips[self.skips_at]
+      if range then n = math.min(n, range[1] - first) end
+      self.next_task = first + n
+      self:pass_skipped()
+      self:run_chunk(plain_chunk(self), first, first + n - 1, 1)
+    end
+  end
+end
+
+--- A writer of supplied tasks that keeps values as they are.
+local LocalWriter = {}
+LocalWriter.__index = LocalWriter
+
+function LocalWriter:begin() self.run.arguments = {} end
+
+function LocalWriter:finish() end
+
+function LocalWriter:task(count, ...)
+  local n = select("#", ...)
+  self.run.arguments[count + 1] = n == 1 and { n = 1, (...) } or { n = n, ... }
+  return count < most_tasks
+end
+
+function LocalWriter:task_alone(values) self.run.arguments[1] = values end
+
+--- The writer for a source's puller: values stay as they are, byte ranges go into words.
+function Run:writer() return setmetatable({ run = self }, LocalWriter) end
+
+return Run

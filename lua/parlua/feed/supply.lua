@@ -1,0 +1,299 @@
+--- Supplied sources: how the coordinator pulls tasks and writes them into blocks.
+local ffi = require "ffi"
+local host = require "parlua.host"
+local block = require "parlua.wire.block"
+local indexed = require "parlua.source.indexed"
+local csv = require "parlua.lazy" "parlua.source.csv"
+
+local M = {}
+
+-- By kind of source: function(source) -> puller; puller:fill(writer, want) writes up to `want` tasks and returns how many (0: exhausted).
+-- `fill` is no closure where it can be avoided: compiled code that has called a closure keeps what that holds, a list of arguments say,
+-- until the program ends.
+
+local pullers = {}
+
+local function fill_items(puller, writer, want)
+  local at = puller.at
+  local count = writer:items(puller.items, at + 1, math.min(puller.n, at + want))
+  puller.at = at + count
+  return count
+end
+
+--- A list whose values must be sent (the worker does not inherit them).
+function pullers.list(source) return { items = source.items, n = source.n, at = 0, fill = fill_items } end
+
+--- A product or zip that holds lists is made in the coordinator only when the source itself can't cross.
+local function remember(values, ...)
+  values.n = select("#", ...)
+  for k = 1, values.n do values[k] = (select(k, ...)) end
+  return values
+end
+
+function pullers.iterator(source)
+  local step, state, control, ended, held = source.step or source.make(), source.state, source.control, false, nil
+  local function pull(writer, count, first, ...)
+    if first == nil then
+      ended = true
+      return 0
+    end
+    control = first
+    if writer:task(count, first, ...) then return 1 end
+    held = remember({}, first, ...)
+    return 0
+  end
+  return {
+    pulled = 0, -- tasks in the chunk so far: a step that raises does not take them along
+    fill = function(self, writer, want)
+      local count = 0
+      self.pulled = 0
+      if not held then
+        while count < want and not ended and not held do
+          count = count + pull(writer, count, step(state, control))
+          self.pulled = count
+        end
+      end
+      if count == 0 and held then
+        writer:task_alone(held)
+        held = nil
+        return 1
+      end
+      return count
+    end,
+  }
+end
+
+--- Maps the file of a text source; raises a clear error when it can't be read.
+local function open_text(source)
+  local text, message = host.map_text(source.path)
+  if not text then error(("%s: cannot read '%s': %s"):format(source.kind, source.path, message), 0) end
+  return text
+end
+
+--- A text that can only be read from its beginning to its end: `step` gives its pieces.
+local function stream_puller(source, step)
+  local i = 0
+  if not source.enumerated then return pullers.iterator { step = step } end
+  return pullers.iterator {
+    step = function()
+      local piece = step()
+      i = i + 1
+      if piece ~= nil then return i, piece end
+    end,
+  }
+end
+
+local function fill_lines(puller, writer, want)
+  local count, offset, length = puller.text:cut_lines(puller.offset, want)
+  if count == 0 then return 0 end
+  puller.offset = offset + length
+  writer:range(offset, length)
+  return count
+end
+
+--- Lines: a chunk is one byte range; its words are the offset and the length.
+function pullers.lines(source)
+  local text = source.text or open_text(source)
+  if text:is_stream() then return stream_puller(source, function() return text:line(source.keep_cr or false) end) end
+  return { text = text, offset = 0, fill = fill_lines }
+end
+
+--- The next row of a stream: the text of one line, or of several where quotes hold line ends.
+local function stream_row(text, source)
+  local line
+  repeat
+    line = text:line(true)
+    if line == nil then return nil end
+  until line ~= "" and line ~= "\r"
+  while not csv.is_whole(line, source.separator, source.quote) do
+    local more = text:line(true)
+    if more == nil then break end
+    line = line .. "\n" .. more
+  end
+  return line
+end
+
+--- The function that reads one row.
+local function row_reader(source)
+  local read = csv.reader(source)
+  return function(line)
+    local p = ffi.cast(csv.bytes, line)
+    return (read(p, p + #line))
+  end
+end
+
+--- Reads the header where the names are not given; returns the offset of the first row.
+local function read_header(source, text)
+  if source.names or source.header == false then return 0 end
+  local line, length
+  if text:is_stream() then
+    line = stream_row(text, source) or ""
+  else
+    length = select(3, text:cut_rows(0, 1, source.quote, source.separator))
+    line = ffi.string(ffi.cast("const char *", text:pointer()), length)
+  end
+  if line == "" then error(("csv: '%s' is empty: it has no header"):format(source.path), 0) end
+  local p = ffi.cast(csv.bytes, line)
+  local names, message = csv.header(p, p + #line, source.separator, source.quote)
+  if not names then error(("csv: '%s': %s"):format(source.path, message), 0) end
+  for column in pairs(source.types or {}) do
+    local found = false
+    for _, name in ipairs(names) do found = found or name == column end
+    if not found then error(("csv: '%s' has no column '%s'; it has %s"):format(source.path, column, table.concat(names, ", ")), 0) end
+  end
+  source.found_names = names
+  return length
+end
+
+--- A csv source with its header's names.
+local function with_names(source)
+  local copy = {}
+  for key, value in pairs(source) do copy[key] = value end
+  copy.names = source.names or source.found_names
+  return copy
+end
+
+local function fill_rows(puller, writer, want)
+  local source = puller.source
+  local count, offset, length = puller.text:cut_rows(puller.offset, want, source.quote, source.separator)
+  if count == 0 then return 0 end
+  puller.offset = offset + length
+  writer:range(offset, length)
+  return count
+end
+
+--- Rows: a chunk is one byte range, as for lines.
+function pullers.csv(source)
+  local text = source.text or open_text(source)
+  local offset = read_header(source, text)
+  if text:is_stream() then
+    local parse = row_reader(with_names(source))
+    return stream_puller(source, function()
+      local line = stream_row(text, source)
+      return line and parse(line)
+    end)
+  end
+  return { text = text, source = source, offset = offset, fill = fill_rows }
+end
+
+local function fill_blocks(puller, writer, want)
+  local count = 0
+  while count < want do
+    local length = puller.text:cut_block(puller.offset, puller.size)
+    if length == 0 or not writer:task(count, puller.offset, length) then break end
+    puller.offset = puller.offset + length
+    count = count + 1
+  end
+  return count
+end
+
+--- Blocks: two words a task, offset and length.
+function pullers.blocks(source)
+  local text = source.text or open_text(source)
+  if text:is_stream() then
+    return stream_puller(source, function() return text:piece(source.size) end)
+  end
+  return { text = text, size = source.size, offset = 0, fill = fill_blocks }
+end
+
+--- Bytes of the line or row at `offset` of a mapped text.
+local function task_length(source, text, offset)
+  if source.kind == "csv" then return (select(3, text:cut_rows(offset, 1, source.quote, source.separator))) end
+  return (select(3, text:cut_lines(offset, 1)))
+end
+
+--- The argument that these bytes of a mapped text are to a task; of a row that is wrong: its text.
+local function text_argument(source, text, offset, length)
+  local bytes = ffi.string(ffi.cast("const char *", text:pointer()) + offset, length)
+  if source.kind == "csv" then
+    local ok, row = pcall(row_reader(with_names(source)), bytes)
+    return ok and row or bytes
+  elseif source.kind == "lines" then
+    bytes = bytes:gsub("\n$", "")
+    if not source.keep_cr then bytes = bytes:gsub("\r$", "") end
+  end
+  return bytes
+end
+
+local function as_task(source, i, argument)
+  if source.enumerated then return { n = 2, i, argument } end
+  return { n = 1, argument }
+end
+
+--- The arguments of task `i`, a piece of text.
+function M.piece_arguments(source, puller, i, offset, length)
+  return as_task(source, i, text_argument(source, puller.text, offset, length))
+end
+
+--- The arguments of task `i` as a table with `n`: for failures and for output.
+---@param payload? ffi.cdata* the block in which they were supplied
+---@param origin? integer the task of its first word, where the block itself does not tell
+function M.arguments_of(source, puller, payload, i, origin)
+  if not puller then
+    source.make = source.make or indexed.maker(source)
+    return remember({}, source.make(i))
+  end
+  if not puller.text then return block.arguments(payload, i) end
+  if source.kind == "blocks" then
+    local range = block.arguments(payload, i)
+    return as_task(source, i, text_argument(source, puller.text, range[1], range[2]))
+  end
+  local offset = payload.word[0]
+  for _ = origin or payload.origin, i - 1 do offset = offset + task_length(source, puller.text, offset) end
+  return as_task(source, i, text_argument(source, puller.text, offset, task_length(source, puller.text, offset)))
+end
+
+local function fill_limited(puller, writer, want)
+  local count = puller.left > 0 and puller:fill_all(writer, math.min(want, puller.left)) or 0
+  puller.left = puller.left - count
+  return count
+end
+
+--- Holds a puller to what `take` left of its source.
+local function limit(source, puller)
+  if source.most then puller.left, puller.fill_all, puller.fill = source.most, puller.fill, fill_limited end
+  return puller
+end
+
+--- Prepares a supplied source, or a list whose values are sent, for a run before any work starts: opens its file.
+---@return table puller
+function M.open(source) return limit(source, pullers[source.kind](source)) end
+
+--- What a worker needs of the source: sent with the job.
+function M.describe(source, puller, inherits)
+  if not puller.text then return { kind = "values", raw = source.raw } end
+  return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr, enumerated = source.enumerated,
+           names = source.names or source.found_names, types = source.types, separator = source.separator, quote = source.quote,
+           text = inherits and puller.text or nil,
+           version = puller.text:version() } -- warm workers keep a job, and with it their file, as long as nothing of it changes
+end
+
+--- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or nothing at the end.
+---@param puller? table of the source, when it is open
+function M.reader(source, puller)
+  local i = 0
+  if source:is_indexed() then
+    local make, n = indexed.maker(source), source.n
+    return function()
+      if i >= n then return end
+      i = i + 1
+      return true, make(i)
+    end
+  end
+  puller = puller or M.open(source)
+  local held, offset, length
+  local writer = {}
+  function writer.task(_, _, ...)
+    if puller.text then offset, length = ... else held = { n = select("#", ...), ... } end
+    return true
+  end
+  function writer.range(_, from, bytes) offset, length = from, bytes end
+  return function()
+    if puller:fill(writer, 1) == 0 then return end
+    i = i + 1
+    if puller.text then held = as_task(source, i, text_argument(source, puller.text, offset, length)) end
+    return true, unpack(held, 1, held.n)
+  end
+end
+
+return M

@@ -1,0 +1,129 @@
+--- Writes tasks that the coordinator supplies into a block: words, `width` for each task, and values.
+local ffi = require "ffi"
+local host = require "parlua.host"
+local block = require "parlua.wire.block"
+
+local C = ffi.C
+local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
+local STRING, VALUE, FAILURE = C.TAG_STRING, C.TAG_VALUE, C.TAG_FAILURE
+local HEAD = C.BLOCK_HEAD
+local place = host.place
+
+local Writer = {}
+Writer.__index = Writer
+
+--- A writer into the blocks that `driver:stage(bytes)` gives.
+local function open(driver)
+  return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0 }, Writer)
+end
+
+--- Begins a chunk.
+function Writer:begin(bytes)
+  self.block = ffi.cast(block.pointer, self.driver:stage(bytes))
+  self.words = self.block.word
+  self.half = ffi.cast(block.halves, self.words)
+  self.width = 0
+end
+
+--- Ends it, with `count` tasks.
+function Writer:finish(count)
+  self.block.width = self.width
+  self.block.count = self.plain_words or count * self.width
+  self.plain_words = nil
+end
+
+--- Puts one value as word k; `words` are to fit in all. Returns 0, or the bytes that a block needs to hold it.
+function Writer:put(words, k, v)
+  local half = self.half
+  if type(v) == "number" then
+    self.words[k] = v
+    return 0
+  elseif v == nil then
+    half[2 * k + 1] = NIL
+    return 0
+  elseif v == true then
+    half[2 * k + 1] = TRUE
+    return 0
+  elseif v == false then
+    half[2 * k + 1] = FALSE
+    return 0
+  end
+  local need, message
+  if type(v) == "string" then
+    need = place(self.block, words, k, STRING, v)
+  else
+    need, message = place(self.block, words, k, VALUE, v)
+    if not need then need = place(self.block, words, k, FAILURE, { kind = "unsendable", message = message }) end
+  end
+  return need
+end
+
+--- Adds a task behind `count` others. False: it does not fit this chunk.
+function Writer:task(count, ...)
+  local n = select("#", ...)
+  if count == 0 then self.width = n > 0 and n or 1 end
+  local width = self.width
+  local words = (count + 1) * width
+  if n > width or HEAD + 8 * words > tonumber(self.block.floor) then return false end
+  local at = count * width
+  local a, b = ...
+  if self:put(words, at, a) ~= 0 then return false end
+  if n > 1 and self:put(words, at + 1, b) ~= 0 then return false end
+  for j = 2, n - 1 do
+    if self:put(words, at + j, (select(j + 1, ...))) ~= 0 then return false end
+  end
+  for j = n, width - 1 do self.half[2 * (at + j) + 1] = ABSENT end
+  return true
+end
+
+--- A chunk of this one task, however large. `values` has a field n.
+function Writer:task_alone(values)
+  local missing, bytes = 0, 0
+  repeat
+    bytes = bytes + missing
+    self:begin(bytes)
+    bytes = tonumber(self.block.size)
+    self.width = math.max(values.n, 1)
+    missing = 0
+    for j = 1, values.n do missing = missing + self:put(self.width, j - 1, values[j]) end
+  until missing == 0
+end
+
+--- Adds items first..last of a list, a task each, to an empty chunk; returns how many fitted (at least one).
+function Writer:items(items, first, last)
+  if last < first then return 0 end
+  self.width = 1
+  local words, n = self.words, 0
+  local room = (tonumber(self.block.floor) - HEAD) / 8
+  for i = first, last do
+    local v = items[i]
+    if n >= room then break end
+    if type(v) == "number" then
+      words[n] = v
+    else
+      if self:put(n + 1, n, v) ~= 0 then break end
+      room = (tonumber(self.block.floor) - HEAD) / 8
+    end
+    n = n + 1
+  end
+  if n == 0 then
+    self:task_alone({ n = 1, items[first] })
+    return 1
+  end
+  return n
+end
+
+--- Two words for the whole chunk: a byte range.
+function Writer:range(offset, length)
+  self.width = 1
+  self.words[0], self.words[1] = offset, length
+  self.plain_words = 2
+end
+
+--- A third one: how many tasks the range has.
+function Writer:range_tasks(count)
+  self.words[2] = count
+  self.plain_words = 3
+end
+
+return { open = open }

@@ -1,0 +1,104 @@
+--- `--debug` on a terminal: a prompt at the place where a task failed, with the variables of the functions that were running.
+local failure = require "parlua.failure"
+
+local M = {}
+
+local MOST_FRAMES = 40 -- of a recursion without end, the innermost are enough
+
+---@class parlua.Frame a call of a Lua function that was running
+---@field where string its file, line and name
+---@field values table<string, any> its variables, upvalues included
+---@field known table<string, boolean> their names: a variable may be nil
+---@field globals table
+
+--- The frame of a function at a level of the caller's stack.
+---@return parlua.Frame
+local function frame_at(level)
+  local info = debug.getinfo(level + 1, "nSlf")
+  local frame = { where = ("%s:%d: %s"):format(info.short_src, info.currentline, info.name or "(a function)"),
+                  values = {}, known = {}, globals = debug.getfenv(info.func), names = {} }
+  local function add(name, value)
+    if not name:find("^%(") then
+      if not frame.known[name] then table.insert(frame.names, name) end
+      frame.values[name], frame.known[name] = value, true
+    end
+  end
+  for k = 1, math.huge do
+    local name, value = debug.getupvalue(info.func, k)
+    if not name then break end
+    add(name, value)
+  end
+  for k = 1, math.huge do -- after the upvalues, which they hide; of two with one name the inner one comes last
+    local name, value = debug.getlocal(level + 1, k)
+    if not name then break end
+    add(name, value)
+  end
+  return frame
+end
+
+--- The task's own frames of Lua functions, the innermost first; `level` as for debug.getinfo.
+local function frames_from(level)
+  local frames = {}
+  while true do
+    local info = debug.getinfo(level + 1, "S")
+    if not info or info.source == "=parlua.loop" or #frames == MOST_FRAMES then return frames end
+    if info.what ~= "C" and not info.source:find("^=parlua/") then frames[#frames + 1] = frame_at(level + 1) end
+    level = level + 1
+  end
+end
+
+local function shown(value)
+  local text = type(value) == "string" and ("%q"):format(value) or tostring(value)
+  return #text > 60 and text:sub(1, 57) .. "..." or text
+end
+
+local function list(frames, present)
+  for k, frame in ipairs(frames) do
+    io.stderr:write(("%s %d %s\n"):format(k == present and "*" or " ", k, frame.where))
+  end
+end
+
+local function show_values(frame)
+  for _, name in ipairs(frame.names) do io.stderr:write(("    %s = %s\n"):format(name, shown(frame.values[name]))) end
+end
+
+--- Shows the failure and opens the prompt; returns when it is left. To be called where the error was raised.
+---@param record table see parlua.failure
+---@param level integer of the function that raised, for the caller
+function M.open(record, level)
+  local frames, present = frames_from(level + 1), 1
+  local function go_to(k)
+    if k ~= nil then
+      if not frames[k] then error(("there are frames 1 to %d"):format(#frames), 2) end
+      present = k
+      show_values(frames[k])
+    else
+      list(frames, present)
+    end
+  end
+  local variables = setmetatable({}, {
+    __index = function(_, name)
+      local frame = frames[present]
+      if frame and frame.known[name] then return frame.values[name] end
+      if name == "frame" then return go_to end
+      return (frame and frame.globals or _G)[name]
+    end,
+    __newindex = function(_, name, value)
+      local frame = frames[present]
+      if frame and frame.known[name] then frame.values[name] = value else (frame and frame.globals or _G)[name] = value end
+    end,
+  })
+  local index = require("parlua.worker.task").running.index
+  io.stderr:write(("parlua: %s failed: %s\n%s\n"):format(index and ("task %.17g"):format(index) or "a task", record.message,
+    record.traceback or ""))
+  list(frames, present)
+  if frames[1] then show_values(frames[1]) end
+  io.stderr:write("The variables of frame 1 are at hand; frame(2) goes to another, frame() lists them; Ctrl-D ends the prompt and the run.\n")
+  -- in a coroutine: an error while an error is handled would be told as just that
+  assert(coroutine.resume(coroutine.create(require("parlua.prompt")), variables))
+end
+
+--- From here on a failing task opens the prompt.
+function M.install() failure.observer = M.open end
+
+return M

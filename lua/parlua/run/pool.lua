@@ -1,0 +1,251 @@
+--- Pools: an engine's workers kept open over several calls, and single calls whose results are asked for later (futures).
+--
+-- All of a pool's futures are tasks of one run whose source is the list of what was submitted; no task is handed out before it is there
+-- (the run's ceiling). The function travels with each task, as codec bytes: workers outlive the calls. A worker that gets the same bytes
+-- again goes on with the function that it has, compiled as it is.
+local codec = require "parlua.codec"
+local collect = require "parlua.sink.list"
+local failure = require "parlua.failure"
+local host = require "parlua.host"
+local options_module = require "parlua.options"
+local reduce = require "parlua.sink.reduce"
+local run_module = require "parlua.run"
+local sources = require "parlua.source"
+local stream = require "parlua.sink.stream"
+
+local M = {}
+
+local most_cached = 64 -- functions that a worker keeps
+
+local cache, cached = {}, 0
+
+--- Runs in workers: the function behind `bytes`, called with what follows. No bytes: a call that was cancelled before it was handed out.
+function M.call(bytes, ...)
+  if not bytes then return end
+  if type(bytes) == "function" then return bytes(...) end
+  local f = cache[bytes]
+  if not f then
+    if cached >= most_cached then cache, cached = {}, 0 end
+    f = codec.decode(bytes)
+    cache[bytes], cached = f, cached + 1
+  end
+  return f(...)
+end
+
+-- ---- futures ----
+
+---@class parlua.Future
+---@field failure? parlua.Failure once it is known that the call failed
+local Future = {}
+Future.__index = Future
+
+--- Lets the pool's run go on until `future` is done or `seconds` are over.
+local function advance(future, seconds)
+  local pool = future.pool
+  local deadline = seconds and host.now() + seconds
+  while not future.done and pool.run do
+    local left = deadline and deadline - host.now()
+    if left and left < 0 then left = 0 end
+    local ok, more = xpcall(pool.run.step, function(e) return e end, pool.run, left)
+    if not ok then
+      pool:close()
+      error(more, 0)
+    end
+    if not more then -- serial: nothing is submitted that has not run; else the run was interrupted
+      if pool.run.engine_name ~= "serial" or pool.run.cancelled then pool:close() end
+      break
+    end
+    if left == 0 then break end
+  end
+  return future.done
+end
+
+--- Waits until the call has ended, at most `seconds`. Returns whether it has.
+---@param seconds? number default: as long as it takes; 0: only looks
+---@return boolean
+function Future:wait(seconds)
+  if seconds ~= nil and (type(seconds) ~= "number" or not (seconds >= 0)) then
+    error(("wait: seconds must be a number of at least 0, got %s"):format(tostring(seconds)), 2)
+  end
+  return self.done or advance(self, seconds) or false
+end
+
+--- Waits for the call and returns all that it returned; raises its failure (a table, see failures) when it failed.
+---@return any ...
+function Future:get()
+  self:wait()
+  if self.failure then error(self.failure, 0) end
+  return unpack(self.values, 1, self.values.n)
+end
+
+--- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended already, or can't be
+--- stopped any more (a running thread).
+---@return boolean
+function Future:cancel()
+  local pool = self.pool
+  if self.done then return false end
+  if pool.waiting[self.index] then
+    pool.waiting[self.index] = { n = 1, false }
+  elseif not pool.run.driver.abort or not pool.run.driver:abort(self.index) then
+    return false
+  end
+  local fields = { index = self.index, args = self.args, kind = "cancelled", message = "the call was cancelled", attempts = 0,
+                   worker = 0, host = host.hostname(), seconds = 0 }
+  self.failure, self.done = failure.new(fields), true
+  pool.futures[self.index] = nil
+  return true
+end
+
+-- ---- pools ----
+
+---@class parlua.Pool
+local Pool = {}
+Pool.__index = Pool
+
+--- Opens a pool. Workers are started when they are first needed. Example: `local pool = parlua.pool { engine = "threads", workers = 4 }`
+---@param options? table defaults for the pool's calls
+---@return parlua.Pool
+function M.open(options)
+  local resolved = options_module.resolve(options)
+  local given = {}
+  for name, value in pairs(options or {}) do given[name] = value end
+  return setmetatable({ options = given, resolved = resolved, engines = {}, futures = {}, waiting = {}, submitted = 0 }, Pool)
+end
+
+--- The pool's options with those of one call over them.
+local function merged(pool, options)
+  if pool.closed then error("the pool is closed", 3) end
+  if options ~= nil and type(options) ~= "table" then return options end
+  local all = {}
+  for name, value in pairs(pool.options) do all[name] = value end
+  for name, value in pairs(options or {}) do all[name] = value end
+  return all
+end
+
+--- As parlua.map, on the pool's workers.
+function Pool:map(f, arguments, options)
+  return collect.map(f, arguments, merged(self, options), { engines = self.engines })
+end
+
+--- As parlua.each, on the pool's workers.
+function Pool:each(f, arguments, options)
+  return collect.each(f, arguments, merged(self, options), { engines = self.engines })
+end
+
+--- As parlua.imap, on the pool's workers.
+function Pool:imap(f, arguments, options)
+  return stream.imap(f, arguments, merged(self, options), { engines = self.engines })
+end
+
+--- As parlua.reduce, on the pool's workers.
+function Pool:reduce(f, arguments, reduction, options)
+  return reduce.reduce(f, arguments, reduction, merged(self, options), { engines = self.engines })
+end
+
+--- As parlua.find, on the pool's workers.
+function Pool:find(f, arguments, options)
+  return reduce.find(f, arguments, merged(self, options), { engines = self.engines })
+end
+
+--- Gives the run of the pool's futures what was submitted.
+local function submitted_source(pool)
+  return sources.iterate(function(_, k)
+    k = k + 1
+    local values = pool.waiting[k]
+    if not values then return nil end
+    pool.waiting[k] = nil
+    return k, unpack(values, 1, values.n)
+  end, nil, 0)
+end
+
+--- The map function of that run: leaves out the number of the call.
+function M.run_call(_, ...) return M.call(...) end
+
+local function begin_run(pool)
+  local options = {}
+  for name, value in pairs(pool.options) do options[name] = value end
+  options.chunk, options.progress, options.on_error, options.max_failures = 1, "none", "skip", false
+  local run = run_module.open(M.run_call, submitted_source(pool), options, "all", { engines = pool.engines, unrecorded = true })
+  local futures = pool.futures
+  function run.on_results(_, event)
+    local outcomes = stream.take_batch({ run = run }, event)
+    for j = 0, outcomes.n - 1 do
+      local index = outcomes.first + j
+      local future, value = futures[index], outcomes.values[j]
+      if future and value ~= stream.LATER and value ~= stream.FAILED then
+        future.values = outcomes.tuples and outcomes.tuples[j] or { n = 1, value }
+        future.done = true
+        futures[index] = nil
+      end
+    end
+  end
+  function run.on_failure(_, failed)
+    local future = futures[failed.index]
+    run.failures[#run.failures] = nil -- it is the future's
+    if future then
+      failed.args = future.args
+      future.failure, future.done = failed, true
+      futures[failed.index] = nil
+    end
+  end
+  return run
+end
+
+--- Calls f(...) in one of the pool's workers. Returns at once.
+---@param f function
+---@return parlua.Future
+function Pool:submit(f, ...)
+  if self.closed then error("the pool is closed", 2) end
+  if type(f) ~= "function" then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
+  local first = self.run == nil
+  local index = self.submitted + 1
+  local future = setmetatable({ pool = self, index = index, args = { n = select("#", ...), ... }, done = false }, Future)
+  local values = { n = future.args.n + 1, f, ... }
+  self.waiting[index], self.futures[index], self.submitted = values, future, index
+  if first then
+    local ok, run = pcall(begin_run, self)
+    if not ok then
+      self.waiting[index], self.futures[index], self.submitted = nil, nil, index - 1
+      error(run, 0)
+    end
+    self.run = run
+  end
+  if self.run.engine_name ~= "serial" then
+    local bytes, message = codec.encode_as("submitted function", f)
+    if not bytes then
+      self.waiting[index], self.futures[index], self.submitted = nil, nil, index - 1
+      error(message, 2)
+    end
+    values[1] = bytes
+  end
+  self.run.driver:raise_ceiling(index)
+  if self.run.engine_name ~= "serial" then self.run:step(0) end -- hands it out, if a worker is free
+  return future
+end
+
+--- Ends the pool: calls that have not ended are cancelled, workers are stopped. Safe to call twice.
+function Pool:close()
+  if self.closed then return end
+  self.closed = true
+  local run = self.run
+  self.run = nil
+  if run then run:close() end
+  for index, future in pairs(self.futures) do
+    future.done = true
+    future.failure = failure.new { index = index, args = future.args, kind = "cancelled", message = "the pool was closed", attempts = 0,
+                                   worker = 0, host = host.hostname(), seconds = 0 }
+    self.futures[index] = nil
+  end
+  run_module.close_engines(self.engines)
+end
+
+local default_pool
+
+--- Calls f(...) in a worker of the program's own pool.
+---@return parlua.Future
+function M.submit(f, ...)
+  if not default_pool or default_pool.closed then default_pool = M.open() end
+  return default_pool:submit(f, ...)
+end
+
+return M

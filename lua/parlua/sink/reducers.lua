@@ -1,0 +1,294 @@
+--- Ready reducers: how results become one value. Each has
+--
+--   init     the accumulator to begin with: a value (a table is copied), or a function that makes it; neutral: merging with it changes nothing
+--   step     step(accumulator, result, index) -> accumulator
+--   merge    merge(accumulator, accumulator of what comes behind) -> accumulator
+--   finish   finish(accumulator) -> value; may be absent
+--
+-- A nil result is passed over by all of them. Called with a field's name, or with a function of the result, a reducer becomes one of that:
+-- `parlua.mean "temperature"`.
+local fold = require "parlua.worker.fold"
+
+local M = {}
+
+---@class parlua.Reducer
+---@field init any
+---@field step fun(accumulator, result, index: integer): any
+---@field merge? fun(a, b): any
+---@field finish? fun(accumulator): any
+local Reducer = {}
+Reducer.__index = Reducer
+
+local function new(reducer) return setmetatable(reducer, Reducer) end
+
+function M.is(value) return getmetatable(value) == Reducer end
+
+--- A function that takes out of a result what counts: a field's name, a function, or nil for the result itself.
+local function picker(of, where, level)
+  if type(of) == "function" then return of end
+  if type(of) == "string" or type(of) == "number" then
+    return function(result) return result[of] end
+  end
+  error(("%s: the name of a field or a function is expected, got %s"):format(where, of == nil and "nothing" or type(of)), level + 1)
+end
+
+--- The reducer over a part of each result.
+function Reducer:__call(of)
+  local pick, step = picker(of, "a reducer's part", 2), self.step
+  return new {
+    init = self.init, merge = self.merge, finish = self.finish,
+    step = function(accumulator, result, index)
+      if result == nil then return accumulator end
+      return step(accumulator, pick(result), index)
+    end,
+  }
+end
+
+--- The sum of the results.
+M.sum = new {
+  init = 0,
+  step = function(sum, v)
+    if v == nil then return sum end
+    return sum + v
+  end,
+  merge = function(a, b) return a + b end,
+}
+
+--- How many results are neither nil nor false.
+M.count = new {
+  init = 0,
+  step = function(n, v)
+    if v then return n + 1 end
+    return n
+  end,
+  merge = function(a, b) return a + b end,
+}
+
+local function lesser(a, v)
+  if a == nil or v ~= nil and v < a then return v end
+  return a
+end
+
+local function greater(a, v)
+  if a == nil or v ~= nil and v > a then return v end
+  return a
+end
+
+local function not_nan(choose)
+  return function(a, v)
+    if v ~= v then return a end
+    return choose(a, v)
+  end
+end
+
+--- The least result; nil when there is none. What is not a number (nan) is passed over.
+M.min = new { step = not_nan(lesser), merge = lesser }
+
+--- The greatest result.
+M.max = new { step = not_nan(greater), merge = greater }
+
+--- Number, mean, variance (of a sample: by n - 1) and standard deviation: { n =, mean =, variance =, deviation = }. Welford's method, and
+--- that of Chan, Golub and LeVeque to merge: numerically stable.
+M.mean = new {
+  init = { 0, 0, 0 }, -- n, mean, sum of squared distances to the mean
+  step = function(a, v)
+    if v == nil then return a end
+    local n = a[1] + 1
+    local delta = v - a[2]
+    local mean = a[2] + delta / n
+    a[1], a[2], a[3] = n, mean, a[3] + delta * (v - mean)
+    return a
+  end,
+  merge = function(a, b)
+    if b[1] == 0 then return a end
+    if a[1] == 0 then return b end
+    local n = a[1] + b[1]
+    local delta = b[2] - a[2]
+    return { n, a[2] + delta * b[1] / n, a[3] + b[3] + delta * delta * a[1] * b[1] / n }
+  end,
+  finish = function(a)
+    if a[1] == 0 then return { n = 0 } end
+    local variance = a[1] > 1 and a[3] / (a[1] - 1) or nil
+    return { n = a[1], mean = a[2], variance = variance, deviation = variance and math.sqrt(variance) }
+  end,
+}
+
+--- The results in a list, nils left out.
+M.collect = new {
+  init = {},
+  step = function(list, v)
+    if v ~= nil then list[#list + 1] = v end
+    return list
+  end,
+  merge = function(a, b)
+    local n = #a
+    for k = 1, #b do a[n + k] = b[k] end
+    return a
+  end,
+}
+
+--- Counts results in `bins` equal intervals between `from` and `to` (`to` itself counts in the last): a list of counts, with fields below,
+--- above, from and to. Example: `parlua.histogram { from = 0, to = 1, bins = 10 }`
+---@param shape {from: number, to: number, bins: integer}
+---@return parlua.Reducer
+function M.histogram(shape)
+  if type(shape) ~= "table" then error("histogram: a table { from =, to =, bins = } is expected, got " .. type(shape), 2) end
+  for name in pairs(shape) do
+    if name ~= "from" and name ~= "to" and name ~= "bins" then error(("histogram: unknown field '%s'"):format(tostring(name)), 2) end
+  end
+  local from, to, bins = shape.from, shape.to, shape.bins
+  if type(from) ~= "number" or type(to) ~= "number" or not (from < to) then
+    error("histogram: from and to must be numbers, from the smaller", 2)
+  end
+  if type(bins) ~= "number" or bins < 1 or bins % 1 ~= 0 then error("histogram: bins must be an integer of at least 1", 2) end
+  local scale, empty = bins / (to - from), { below = 0, above = 0, from = from, to = to }
+  for k = 1, bins do empty[k] = 0 end
+  return new {
+    init = empty,
+    step = function(counts, v)
+      if v == nil or v ~= v then return counts end
+      if v < from then
+        counts.below = counts.below + 1
+      elseif v > to then
+        counts.above = counts.above + 1
+      else
+        local k = math.min(math.floor((v - from) * scale) + 1, bins)
+        counts[k] = counts[k] + 1
+      end
+      return counts
+    end,
+    merge = function(a, b)
+      a.below, a.above = a.below + b.below, a.above + b.above
+      for k = 1, bins do a[k] = a[k] + b[k] end
+      return a
+    end,
+  }
+end
+
+--- Inserts an item behind those whose key is not smaller, of which there are at most `most`.
+local function insert(top, most, key, value)
+  local keys, values, n = top.keys, top.values, #top.keys
+  if n == most and key <= keys[n] then return end
+  local k = math.min(n + 1, most)
+  while k > 1 and key > keys[k - 1] do
+    keys[k], values[k] = keys[k - 1], values[k - 1]
+    k = k - 1
+  end
+  keys[k], values[k] = key, value
+end
+
+--- The k largest results, largest first; of equal ones those with the lower index. `by`: what counts, a field's name or a function.
+--- Example: `parlua.top(10, "score")`
+---@param k integer
+---@param by? string|function
+---@return parlua.Reducer
+function M.top(k, by)
+  if type(k) ~= "number" or k < 1 or k % 1 ~= 0 then error("top: k must be an integer of at least 1", 2) end
+  local pick = by ~= nil and picker(by, "top", 2) or nil
+  return new {
+    init = { keys = {}, values = {} },
+    step = function(top, v)
+      if v == nil then return top end
+      local key = v
+      if pick then key = pick(v) end
+      if key ~= nil and key == key then insert(top, k, key, v) end
+      return top
+    end,
+    merge = function(a, b)
+      for j = 1, #b.keys do insert(a, k, b.keys[j], b.values[j]) end
+      return a
+    end,
+    finish = function(top) return top.values end,
+  }
+end
+
+--- A reducer, or a table of them by name, as one reducer.
+---@return parlua.Reducer
+function M.of(value, where)
+  if M.is(value) then return value end
+  if type(value) ~= "table" or next(value) == nil then
+    error(("%s: a reducer or a table of reducers is expected, got %s"):format(where, value == nil and "nothing" or type(value)), 3)
+  end
+  local names = {}
+  for name, reducer in pairs(value) do
+    if not M.is(reducer) then error(("%s: '%s' must be a reducer, got %s"):format(where, tostring(name), type(reducer)), 3) end
+    names[#names + 1] = name
+  end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  return M.together(names, value)
+end
+
+--- One function that calls several on the fields of accumulators, in one pass, without a loop.
+local function unrolled(head, line, tail, functions)
+  local parameters, lines = {}, {}
+  for k = 1, #functions do
+    parameters[k] = "f" .. k
+    lines[k] = line:gsub("#", tostring(k))
+  end
+  local text = ("local %s = ...\nreturn function%s\n%s\n%s end"):format(table.concat(parameters, ", "), head, table.concat(lines, "\n"), tail)
+  return assert(loadstring(text, "=parlua.reducers"))(unpack(functions))
+end
+
+--- Several reducers in one pass; their values come in a table by their names.
+function M.together(names, reducers)
+  local inits, steps, merges, n = {}, {}, {}, #names
+  for k, name in ipairs(names) do
+    local reducer = reducers[name]
+    inits[k], steps[k], merges[k] = reducer.init, reducer.step, reducer.merge
+  end
+  return new {
+    init = function()
+      local accumulators = {}
+      for k = 1, n do accumulators[k] = fold.fresh(inits[k]) end
+      return accumulators
+    end,
+    step = unrolled("(a, v, i)", "a[#] = f#(a[#], v, i)", "return a", steps),
+    merge = #merges == n and unrolled("(a, b)", "a[#] = f#(a[#], b[#])", "return a", merges) or nil,
+    finish = function(accumulators)
+      local values = {}
+      for k, name in ipairs(names) do
+        local finish = reducers[name].finish
+        local value = accumulators[k]
+        if finish then value = finish(value) end
+        values[name] = value
+      end
+      return values
+    end,
+  }
+end
+
+--- Reduces the results of each key by itself; the value is a table by keys. Results without a key are passed over.
+--- Example: `parlua.group("city", { mean = parlua.mean "t", max = parlua.max "t" })`
+---@param by string|function the key: a field's name, or a function of the result
+---@param reducer? parlua.Reducer|table<string, parlua.Reducer> default: parlua.count
+---@return parlua.Reducer
+function M.group(by, reducer)
+  local key_of, each = picker(by, "group", 2), reducer == nil and M.count or M.of(reducer, "group")
+  local init, step, merge, finish = each.init, each.step, each.merge, each.finish
+  return new {
+    init = {},
+    step = function(groups, v, i)
+      if v == nil then return groups end
+      local key = key_of(v)
+      if key == nil or key ~= key then return groups end
+      local accumulator = groups[key]
+      if accumulator == nil then accumulator = fold.fresh(init) end
+      groups[key] = step(accumulator, v, i)
+      return groups
+    end,
+    merge = merge and function(a, b)
+      for key, accumulator in pairs(b) do
+        if a[key] == nil then a[key] = accumulator else a[key] = merge(a[key], accumulator) end
+      end
+      return a
+    end,
+    finish = function(groups)
+      if not finish then return groups end
+      local values = {}
+      for key, accumulator in pairs(groups) do values[key] = finish(accumulator) end
+      return values
+    end,
+  }
+end
+
+return M

@@ -1,0 +1,79 @@
+--- The words of a block (src/slot/shared.h): how single values are read from it.
+local ffi = require "ffi"
+local host = require "parlua.host"
+
+ffi.cdef(host.declarations)
+
+local M = {}
+
+local C = ffi.C
+local ffi_string, cast = ffi.string, ffi.cast
+local u64 = ffi.typeof("uint64_t *")
+local bytes = ffi.typeof("char *")
+
+local NIL, FALSE, TRUE, ABSENT, STRING, LOWEST = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT, C.TAG_STRING, C.TAG_LOWEST
+local HEAD = C.BLOCK_HEAD
+local decode = host.value
+
+M.pointer = ffi.typeof("struct block *")
+M.halves = ffi.typeof("int32_t *")
+
+--- By what is kept of results: do they come as pairs, an index and a result?
+M.is_sparse = { none = true, found = true, lacking = true }
+
+local function outside() error("cannot decode: a value lies outside of its message", 0) end
+
+--- The value of word `k`, which is no number (its upper half is `tag`).
+---@param block ffi.cdata* struct block *
+---@param half ffi.cdata* int32_t *, the halves of its words
+local function special(block, half, k, tag)
+  if tag == NIL then return nil end
+  if tag == TRUE then return true end
+  if tag == FALSE then return false end
+  local place = half[2 * k]
+  if tag == STRING then
+    local at, size = 8 * place, tonumber(block.size)
+    if at < HEAD or at + 8 > size then outside() end
+    local p = cast(bytes, block) + at
+    local length = tonumber(cast(u64, p)[0])
+    if length > size - at - 8 then outside() end
+    return ffi_string(p + 8, length)
+  end
+  return decode(block, place)
+end
+M.special = special
+
+--- The value of word `k`.
+function M.get(block, words, half, k)
+  local tag = half[2 * k + 1]
+  if tag >= 0 or tag < LOWEST then return words[k] end
+  return special(block, half, k, tag)
+end
+
+--- The arguments of task `i`, from the block in which they were supplied.
+function M.arguments(block, i)
+  local words, half, width = block.word, cast(M.halves, block.word), block.width
+  local at, values = (i - block.origin) * width, { n = 0 }
+  for j = 0, width - 1 do
+    if half[2 * (at + j) + 1] == ABSENT then break end
+    values.n = j + 1
+    values[j + 1] = M.get(block, words, half, at + j)
+  end
+  return values
+end
+
+--- Puts a string into the block as word `k`; returns how many words the block has room for, or nil when it does not fit.
+function M.put_string(block, half, k, value)
+  local length = #value
+  local floor = tonumber(block.floor) - 8 - math.floor((length + 7) / 8) * 8
+  if floor < HEAD + 8 * (k + 1) then return nil end
+  local p = cast(bytes, block) + floor
+  cast(u64, p)[0] = length
+  ffi.copy(p + 8, value, length)
+  block.floor = floor
+  half[2 * k] = floor / 8
+  half[2 * k + 1] = STRING
+  return (floor - HEAD) / 8
+end
+
+return M

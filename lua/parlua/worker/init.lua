@@ -1,0 +1,436 @@
+--- The worker's loop. For each job a loop is written and compiled: LuaJIT turns it, with the map function, into one trace. One protected call
+--- stands around the whole chunk, not around each task: a loop in the map function then stays on the trace (a protected call a task
+--- costs a third of the speed of a trial division by loop, measured). When a task raises, the cell `current` tells which.
+-- 0.7 ns a task for x*x over a range, error capture, progress cell, limit and result included (bench/worker_loop.lua).
+local ffi = require "ffi"
+local host = require "parlua.host"
+local block = require "parlua.wire.block"
+local lazy = require "parlua.lazy"
+local csv = lazy "parlua.source.csv"
+local indexed = require "parlua.source.indexed"
+local failure = require "parlua.failure"
+local fold = lazy "parlua.worker.fold"
+local running = require "parlua.worker.task"
+
+local M = {}
+
+local C = ffi.C
+local cast = ffi.cast
+local SPARSE, DENSE = C.BLOCK_SPARSE, C.BLOCK_DENSE
+local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
+local VALUE, TUPLE, FAILURE = C.TAG_VALUE, C.TAG_TUPLE, C.TAG_FAILURE
+local HEAD = C.BLOCK_HEAD
+local const_bytes = ffi.typeof("const char *")
+local index_cell = ffi.typeof("double *")
+
+ffi.cdef [[
+struct parlua_cursor { const char *next, *stop, *from; }; /* the next task's text; where the chunk's ends; the present task's */
+void *memchr(const void *, int, size_t);
+]]
+
+-- Why the loop returned: the chunk is done; task k may not be begun; the block is full; task k's value waits for the next block; task k
+-- returned what is looked for.
+local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND = 0, 1, 2, 3, 4, 5
+
+-- ---- the loop's text ----
+
+local prologue = [[
+local xpcall, type, floor, unpack, cast, slot, f, store, collect, fetch, special, ffi_string, memchr, char_pointer, cursor, constants = ...
+]]
+
+--- Lines of code that make the arguments of a task, and their expressions, by kind of supplied source.
+local supplied = {}
+
+local function fetch_words(builder, width)
+  local expressions = {}
+  builder.lines[#builder.lines + 1] = ("local at = (i - origin) * %d"):format(width)
+  for j = 0, width - 1 do
+    local name = "a" .. j
+    builder.lines[#builder.lines + 1] = ([[
+      local %s
+      do
+        local tag = ahalf[2 * (at + %d) + 1]
+        if tag >= 0 or tag < %d then %s = awords[at + %d] else %s = special(chunk, ahalf, at + %d, tag) end
+      end]]):format(name, j, C.TAG_LOWEST, name, j, name, j)
+    expressions[j + 1] = name
+  end
+  return expressions
+end
+
+function supplied.values(source, builder, width)
+  local expressions = fetch_words(builder, width)
+  if source.raw then return { "cast(char_pointer, a0)", "#a0" } end
+  return expressions
+end
+
+--- Serial: the arguments as they were pulled, in the run's own table.
+supplied["local"] = function(source, builder)
+  local run = builder:constant(source.run)
+  builder.lines[#builder.lines + 1] = ("local held = %s.arguments\nlocal values = held[i - held.origin + 1]"):format(run)
+  return { "unpack(values, 1, values.n)" }
+end
+
+function supplied.blocks(source, builder, width)
+  fetch_words(builder, width)
+  local text = builder:constant(cast("const char *", source.text:pointer()))
+  local expressions = source.raw and { text .. " + a0", "a1" } or { ("ffi_string(%s + a0, a1)"):format(text) }
+  if source.enumerated then table.insert(expressions, 1, "i") end
+  return expressions
+end
+
+--- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over.
+local texts = { lines = {}, csv = {} }
+
+function texts.lines.emit(source, builder)
+  builder.lines[#builder.lines + 1] = [[
+    local from, stop = cursor.next, cursor.stop
+    cursor.from = from
+    local to = cast(char_pointer, memchr(from, 10, stop - from))
+    if to == nil then to = stop end
+    cursor.next = to + 1]]
+  if not source.keep_cr then
+    builder.lines[#builder.lines + 1] = "if to > from and to[-1] == 13 then to = to - 1 end"
+  end
+  return { "ffi_string(from, to - from)" }
+end
+
+function texts.lines.skip(_, cursor)
+  local to = C.memchr(cursor.next, 10, cursor.stop - cursor.next)
+  cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
+end
+
+function texts.csv.emit(source, builder)
+  local read, bytes = builder:constant(csv.reader(source)), builder:constant(csv.bytes)
+  builder.lines[#builder.lines + 1] = ([[
+    cursor.from = cursor.next
+    local row, behind = %s(cast(%s, cursor.next), cast(%s, cursor.stop))
+    cursor.next = cast(char_pointer, behind)]]):format(read, bytes, bytes)
+  return { "row" }
+end
+
+function texts.csv.skip(source, cursor)
+  cursor.next = cast(const_bytes, csv.skip(cast(csv.bytes, cursor.next), cast(csv.bytes, cursor.stop), source.separator, source.quote))
+end
+
+--- What becomes of a task's result, by what is kept.
+local keeps = {
+  none = function(call) return ("%s"):format(call) end,
+  found = function(call) return ("local v = %s\nif v then return k, %d, v end"):format(call, FOUND) end,
+  lacking = function(call) return ("if not %s then return k, %d, true end"):format(call, FOUND) end,
+  all = function(call)
+    return ("room = collect(k, i, words, half, room, %s)\nif room < 0 then return k, %d end"):format(call, PENDING)
+  end,
+  first = function(call)
+    return ([[
+    local v = %s
+    if type(v) == "number" then words[k] = v
+    elseif v == nil then half[2 * k + 1] = %d
+    else
+      room = store(k, i, v)
+      if room < 0 then return k, %d end
+    end]]):format(call, NIL, PENDING)
+  end,
+}
+
+-- Kept as pairs of an index and a value.
+local is_sparse = block.is_sparse
+
+--- The loop's text. It runs tasks base + k for k0..k1, k being the word of the result; it returns the first k that it did not do, and why.
+local function loop_text(job, builder, expressions, width)
+  if job.fold then expressions = { "i", unpack(expressions) } end
+  local call = ("f(%s)"):format(table.concat(expressions, ", "))
+  local body = keeps[job.keep](call)
+  if width and width > 0 and job.source.kind == "values" and not job.source.raw then
+    -- a task with fewer arguments than the chunk's width
+    local few = ("fetch(chunk, i)")
+    body = ("if ahalf[2 * (at + %d) + 1] == %d then\n%s\nelse\n%s\nend"):format(width - 1, ABSENT, keeps[job.keep](("f(%s)"):format(few)), body)
+  end
+  local names = {}
+  for k, name in ipairs(builder.names) do names[k] = ("local %s = constants[%d]"):format(name, k) end
+  return table.concat({
+    prologue, table.concat(names, "\n"),
+    "return function(k0, k1, base, room, limit, words, half, chunk, awords, ahalf, origin)",
+    "  for k = k0, k1 do",
+    "    local i = base + k",
+    "    slot.current = i",
+    ("    if i > limit[0] then return k, %d end"):format(STOPPED),
+    is_sparse[job.keep] and "" or ("    if k >= room then return k, %d end"):format(FULL),
+    table.concat(builder.lines, "\n"),
+    body,
+    "  end",
+    ("  return k1 + 1, %d"):format(DONE),
+    "end",
+  }, "\n")
+end
+
+-- ---- where results go ----
+
+--- How the results of one job are stored: in blocks of the worker's slot. `worker` has put and flush (C).
+local function slot_outlet(worker, handle)
+  local outlet = { block = nil, half = nil }
+  local put = worker.put
+
+  function outlet.open(first, kind)
+    outlet.block = C.worker_open(handle, first, kind)
+    outlet.half = cast(block.halves, outlet.block.word)
+    return outlet.block
+  end
+
+  function outlet.close(last, count, final) C.worker_close(handle, last, count, final) end
+
+  --- The value that did not fit: into a new block (returns true, it stays open) or as one of its own.
+  function outlet.flush(task, kind)
+    local open = worker.flush(task, kind)
+    if open then
+      outlet.block = C.worker_current(handle)
+      outlet.half = cast(block.halves, outlet.block.word)
+    end
+    return open
+  end
+
+  function outlet.put(k, i, tag, ...)
+    local room, message = put(k, i, tag, ...)
+    if room then return room end
+    room, message = put(k, i, FAILURE, { kind = "unsendable", message = message })
+    return room or error(message)
+  end
+
+  function outlet.store(k, i, v)
+    if v == true or v == false then
+      outlet.half[2 * k + 1] = v and TRUE or FALSE
+      return tonumber(outlet.block.floor - HEAD) / 8
+    elseif type(v) == "string" then
+      local room = block.put_string(outlet.block, outlet.half, k, v)
+      if room then return room end
+    end
+    return outlet.put(k, i, VALUE, v)
+  end
+
+  --- A failure's record: {kind, message, traceback, value, seconds}. A value that can't cross is left out.
+  function outlet.fail(k, i, record)
+    record.seconds = C.worker_lap(handle)
+    local room = put(k, i, FAILURE, record)
+    if room then return room end
+    record.value = nil
+    return put(k, i, FAILURE, record)
+  end
+
+  return outlet
+end
+M.slot_outlet = slot_outlet
+
+-- ---- a job, ready to run chunks ----
+
+---@class parlua.Job
+---@field f function the map function
+---@field source table what the worker needs of the source (run.lua)
+---@field keep "first"|"all"|"none"|"found"|"lacking" which of a task's results are kept; found, lacking: the first that is true, or
+--- that is not, and then the chunk ends
+---@field key string of the random streams
+---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
+---@field init? function run once in each worker
+
+--- An argument that could not be sent fails its task.
+local function special(chunk, half, k, tag)
+  if tag == FAILURE then error(failure.mark(block.special(chunk, half, k, tag)), 0) end
+  return block.special(chunk, half, k, tag)
+end
+
+--- Makes a runner: a function that runs one chunk.
+---@param job parlua.Job
+---@param slot ffi.cdata* struct slot *
+---@return fun(chunk: ffi.cdata*, limit: ffi.cdata*)
+function M.runner(job, slot, outlet)
+  local source = job.source
+  local loops, cursor, text = {}, ffi.new("struct parlua_cursor"), source.text
+  local store = outlet.store
+  local none = is_sparse[job.keep]
+  local kind = none and SPARSE or DENSE
+
+  if source.path and not text then
+    local message
+    text, message = host.map_text(source.path)
+    if not text then error(("cannot read '%s': %s"):format(source.path, message)) end
+    source.text = text
+  end
+
+  local function collect(k, i, words, half, room, ...)
+    if select("#", ...) == 1 then
+      local v = ...
+      if type(v) == "number" then
+        words[k] = v
+        return room
+      elseif v == nil then
+        half[2 * k + 1] = NIL
+        return room
+      end
+      return store(k, i, v)
+    end
+    return outlet.put(k, i, TUPLE, ...)
+  end
+
+  local function fetch(chunk, i)
+    local values = block.arguments(chunk, i)
+    return unpack(values, 1, values.n)
+  end
+
+  local reader = texts[source.kind]
+  local folder = job.fold and fold.folder(job, slot, cursor, reader)
+
+  local function loop_for(width)
+    local loop = loops[width]
+    if loop then return loop end
+    local builder = indexed.builder()
+    local expressions
+    if job.fold then
+      local carries = source.kind == "local" and supplied["local"] or not reader and not source.n and supplied.values
+      expressions = carries and carries({ run = source.run }, builder, width) or {}
+    elseif reader then
+      expressions = reader.emit(source, builder)
+      if source.enumerated then table.insert(expressions, 1, "i") end
+    elseif supplied[source.kind] then
+      expressions = supplied[source.kind](source, builder, width)
+    else
+      expressions = indexed.emit(source, builder, "i")
+    end
+    loop = assert(loadstring(loop_text(job, builder, expressions, width), "=parlua.loop"))(xpcall, type, math.floor, unpack, cast, slot,
+      folder and folder.run or job.f, store, collect, fetch, outlet.special or special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
+    loops[width] = loop
+    return loop
+  end
+
+  --- Text: sets the cursor on task `first`.
+  local function seek(chunk, first)
+    local p = cast(const_bytes, text:pointer()) + chunk.word[0]
+    cursor.next, cursor.stop = p, p + chunk.word[1]
+    local from = chunk.origin
+    if job.fold then from, first = job.fold:first(from), job.fold:first(first) end
+    for _ = from, first - 1 do reader.skip(source, cursor) end
+  end
+
+  return function(chunk, limit)
+    local loop = loop_for(chunk.width)
+    local last = chunk.last
+    local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
+    if reader then seek(chunk, chunk.first) end
+    running.begin(chunk.attempt)
+    if folder then folder.begin(chunk, limit) end
+    -- the open block holds what tasks base .. base + k - 1 returned (or, where nothing is kept, `entries` failures)
+    local base, k, entries, why = chunk.first, 0, 0, AGAIN
+    outlet.open(base, kind)
+    while why == AGAIN do
+      local out = outlet.block
+      local words = out.word
+      local ok, reached, found
+      ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8, limit, words,
+        cast(block.halves, words), chunk, awords, ahalf, origin)
+      if ok then
+        k = reached
+        if why == FOUND then
+          last = base + k
+          why = PENDING
+          if outlet.put(entries, last, VALUE, found) >= 0 then k, entries, why = k + 1, entries + 1, DONE end
+        end
+      elseif failure.is_cut(reached) then
+        k, why = slot.current - base, STOPPED
+      else
+        local task = slot.current
+        if reader and cursor.next == cursor.from then reader.skip(source, cursor) end -- it was the text that was wrong
+        k, why = task - base, PENDING
+        -- no record: memory ran out before one was made; what the task held is let go, to have some for it
+        if type(reached) == "string" then collectgarbage() end
+        if outlet.fail(none and entries or k, task, failure.record(reached)) >= 0 then
+          k, entries, why = k + 1, entries + 1, AGAIN
+        end
+      end
+      if why == STOPPED then
+        last = base + k - 1
+      elseif why ~= AGAIN and why ~= DONE then
+        local task = base + k
+        outlet.close(task - 1, none and entries or k, 0)
+        if why == PENDING and outlet.flush(task, kind) then
+          base, k, entries = task, 1, 1
+        else
+          base, k, entries = why == PENDING and task + 1 or task, 0, 0
+          outlet.open(base, kind)
+        end
+        why = AGAIN
+      end
+      if why == AGAIN and base + k > last then why = DONE end
+    end
+    outlet.close(last, none and entries or last - base + 1, 1)
+  end
+end
+
+-- ---- the worker's life ----
+
+--- The cell of a slot that has the index of the running task.
+function M.index_cell(slot, job)
+  return cast(index_cell, slot) + ffi.offsetof("struct slot", job.fold and "inner" or "current") / 8
+end
+
+--- Runs a job's `init`, once; raises what it raises with its traceback.
+function M.prepare(job)
+  if job.init then
+    local ok, message = xpcall(job.init, failure.capture)
+    if not ok then
+      message = failure.record(message)
+      error(("init failed: %s"):format(message.message .. (message.traceback and "\n" .. message.traceback or "")), 0)
+    end
+  end
+end
+
+--- A worker of threads has no process to end.
+local function refuse_exit()
+  error("os.exit: a task of the threads engine cannot end the program (engine = \"process\" can contain it)", 2)
+end
+
+--- The job in a message, behind what is needed to decode it (src/lua/host.c).
+local function read_job(message)
+  local half = cast(block.halves, message.word)
+  local before = block.get(message, message.word, half, 0)
+  package.path, package.cpath = before.path, before.cpath
+  return block.get(message, message.word, half, 1)
+end
+
+--- Receives jobs and chunks until told to stop. `worker` comes from src/lua/worker.c (its `owns_process`: it is no thread); `inherited` is the
+--- job of a forked worker.
+function M.main(worker, inherited)
+  local handle = cast("struct worker *", worker.pointer)
+  local slot = C.worker_slot(handle)
+  local outlet = slot_outlet(worker, handle)
+  local runner, trouble
+  M.is_coordinator = false
+
+  local function load(job)
+    local ok, result = pcall(function()
+      running.enter(M.index_cell(slot, job), slot.id, job.key)
+      M.prepare(job)
+      return M.runner(job, slot, outlet)
+    end)
+    if ok then runner, trouble = result, nil else runner, trouble = nil, result end
+  end
+
+  if inherited then load(inherited) end
+  running.owns_process = worker.owns_process
+  if not worker.owns_process then os.exit = refuse_exit end
+  while true do
+    local message = C.worker_receive(handle)
+    if message.kind == C.BLOCK_STOP then return end
+    if message.kind == C.BLOCK_JOB then
+      local ok, job = pcall(read_job, message)
+      if ok then load(job) else runner, trouble = nil, job end
+    elseif runner then
+      runner(message, C.worker_limit(handle))
+    else -- task 0 stands for the job
+      outlet.open(0, SPARSE)
+      outlet.put(0, 0, FAILURE, { kind = "error", message = tostring(trouble) })
+      outlet.close(message.first - 1, 1, 1)
+    end
+  end
+end
+
+--- Is this the coordinator's state? A worker leaves the process's signals alone (it may be a thread of the coordinator's process).
+M.is_coordinator = true
+
+return M

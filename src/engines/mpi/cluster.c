@@ -1,0 +1,270 @@
+/* cluster.c - the shared object parlua_mpi.so (see ../cluster.h): the beginning and the end of an MPI job. Each rank forks a helper
+ * before MPI_Init (../nursery.h), which forks the rank's workers: so no user code runs in an MPI process but the script in rank 0.
+ * A program that was not started as an MPI job spawns its ranks when it first needs them. Then the program itself is rank 0,
+ * without workers and therefore without a helper. */
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <limits.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "engines/cluster.h"
+#include "engines/mpi/agent.h"
+#include "engines/mpi/coordinator.h"
+#include "sys/cores.h"
+
+/* What a rank knows of the job. There is one in a process: MPI is initialised once. */
+static struct {
+  struct transport transport;
+  struct share share;
+  struct nursery nursery;
+  struct rank *ranks; /* rank 0: of all */
+  MPI_Comm spawned;   /* to the ranks that this one has spawned, or that have spawned it; else MPI_COMM_NULL */
+} job;
+
+/* Processors for this rank's workers: those that it may run on, shared with the ranks of this host that may run on the same ones.
+ */
+static uint32_t own_cores(void)
+{
+  uint32_t cores = (uint32_t)cores_available(), share = 0;
+  int count;
+  cpu_set_t own, *all;
+  MPI_Comm host;
+  CPU_ZERO(&own);
+  sched_getaffinity(0, sizeof own, &own);
+  MPI_Comm_split_type(job.transport.comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+  MPI_Comm_size(host, &count);
+  all = calloc((size_t)count, sizeof *all);
+  if (!all) MPI_Abort(job.transport.comm, 1);
+  MPI_Allgather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, host);
+  for (int i = 0; i < count; i++) share += CPU_EQUAL(&own, &all[i]) ? 1 : 0;
+  free(all);
+  MPI_Comm_free(&host);
+  if (!getenv("SLURM_CPUS_PER_TASK")) cores /= share > 0 ? share : 1; /* else the number is this rank's own already */
+  return cores > 0 ? cores : 1;
+}
+
+/* MPI_Init; but what crashes goes on to end as it always did: Open MPI would print a page about it. */
+static void init_mpi(void)
+{
+  static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+  enum { COUNT = sizeof signals / sizeof *signals };
+  struct sigaction before[COUNT];
+  int provided;
+  for (int i = 0; i < COUNT; i++) sigaction(signals[i], NULL, &before[i]);
+  MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+  for (int i = 0; i < COUNT; i++) sigaction(signals[i], &before[i], NULL);
+}
+
+/* Meets the other ranks on `comm`. */
+static void meet(MPI_Comm comm)
+{
+  transport_open(&job.transport, comm);
+  struct transport *t = &job.transport;
+  struct rank own = {.cores = own_cores(), .pid = getpid()};
+  gethostname(own.host, sizeof own.host - 1);
+  if (t->rank == 0) job.ranks = calloc((size_t)t->count, sizeof *job.ranks);
+  if (t->rank == 0 && job.spawned != MPI_COMM_NULL) own.cores = 0;
+  int error = t->rank == 0 && !job.ranks ? ENOMEM : share_open(&job.share, t);
+  if (!error) MPI_Gather(&own, sizeof own, MPI_BYTE, job.ranks, sizeof own, MPI_BYTE, 0, t->comm);
+  if (!error && t->rank == 0) error = coordinator_open(t, &job.share, job.ranks, own.cores ? &job.nursery : NULL);
+  if (error) {
+    fprintf(stderr, "parlua: rank %d cannot begin: %s\n", t->rank, strerror(error));
+    MPI_Abort(t->comm, 1);
+  }
+  membarrier_join();
+  prctl(PR_SET_TIMERSLACK, 1000UL); /* nanoseconds: naps are to be as short as they say */
+}
+
+/* Was this process started as one of several by the launcher of another MPI than that which this is linked with? Then each would
+ * be a job of its own and run the whole script. */
+static bool is_misled(void)
+{
+  static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
+  char version[MPI_MAX_LIBRARY_VERSION_STRING];
+  int count, length, rank = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &count);
+  for (int i = 0; count == 1 && i < 2; i++) {
+    const char *value = getenv(names[i]), *own = getenv(i == 0 ? "OMPI_COMM_WORLD_RANK" : "PMI_RANK");
+    if (!value || atoi(value) <= 1) continue;
+    if (own) rank = atoi(own);
+    MPI_Get_library_version(version, &length);
+    version[strcspn(version, ",\n")] = '\0';
+    if (rank == 0)
+      fprintf(stderr,
+              "parlua: it was started as %s processes, but by another MPI than parlua_mpi.so was built with (%s): use that MPI's "
+              "mpirun, "
+              "or build with the other's compiler: make MPICC=...\n",
+              value, version);
+    return true;
+  }
+  return false;
+}
+
+static int begin(bool is_spawned)
+{
+  MPI_Comm all;
+  int error = nursery_open(&job.nursery);
+  if (error) {
+    fprintf(stderr, "parlua: cannot start the helper of the mpi engine: %s\n", strerror(error));
+    return -1;
+  }
+  init_mpi();
+  job.spawned = MPI_COMM_NULL;
+  if (!is_spawned && is_misled()) {
+    MPI_Finalize();
+    return -1;
+  }
+  if (is_spawned) MPI_Comm_get_parent(&job.spawned);
+  if (is_spawned && job.spawned == MPI_COMM_NULL) {
+    fputs("parlua: --mpi-agent is how parlua starts its own ranks; for several ranks, use: mpirun -n 4 parlua ...\n", stderr);
+    MPI_Finalize();
+    return -1;
+  }
+  if (is_spawned)
+    MPI_Intercomm_merge(job.spawned, 1, &all);
+  else
+    MPI_Comm_dup(MPI_COMM_WORLD, &all);
+  meet(all);
+  return job.transport.rank;
+}
+
+/* Settings for ranks that are spawned; what the user has set stays. */
+static void configure_spawn(void)
+{
+  struct ifaddrs *list = NULL;
+  const char *loopback = NULL;
+  bool is_connected = false;
+  setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0); /* as many as are asked for; who forbids it has set it */
+  /* Open MPI 4 connects spawned ranks by TCP alone, and not over the loopback: a machine that is offline has nothing else. */
+  if (getenv("OMPI_MCA_btl_tcp_if_exclude") || getifaddrs(&list) < 0) return;
+  for (const struct ifaddrs *one = list; one; one = one->ifa_next) {
+    bool is_inet = one->ifa_addr && (one->ifa_addr->sa_family == AF_INET || one->ifa_addr->sa_family == AF_INET6);
+    if (!is_inet || !(one->ifa_flags & IFF_UP)) continue;
+    if (one->ifa_flags & IFF_LOOPBACK)
+      loopback = one->ifa_name;
+    else
+      is_connected = true;
+  }
+  if (loopback && !is_connected) setenv("OMPI_MCA_btl_tcp_if_include", loopback, 0);
+  freeifaddrs(list);
+}
+
+/* Keeps standard input from the daemon that Open MPI starts, which would read it for the spawned ranks. Returns it. */
+static int withhold_input(void)
+{
+  int own = fcntl(0, F_DUPFD_CLOEXEC, 3), nothing = own >= 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC) : -1;
+  if (nothing >= 0) {
+    dup2(nothing, 0);
+    close(nothing);
+  }
+  return own;
+}
+
+static void give_input(int own)
+{
+  if (own < 0) return;
+  dup2(own, 0);
+  close(own);
+}
+
+static bool spawn(uint32_t count, char *message, size_t size)
+{
+  static char *const words[] = {"--mpi-agent", NULL};
+  char program[PATH_MAX], directory[PATH_MAX];
+  MPI_Comm all;
+  MPI_Info info;
+  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (length < 0) length = 0;
+  program[length] = '\0';
+  configure_spawn();
+  int input = withhold_input();
+  init_mpi();
+  MPI_Info_create(&info);
+  if (getcwd(directory, sizeof directory)) MPI_Info_set(info, "wdir", directory);
+  MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
+  int error = MPI_Comm_spawn(program, (char **)words, (int)count, info, 0, MPI_COMM_SELF, &job.spawned, MPI_ERRCODES_IGNORE);
+  give_input(input);
+  MPI_Info_free(&info);
+  if (error) {
+    char why[MPI_MAX_ERROR_STRING];
+    int why_length;
+    MPI_Error_string(error, why, &why_length);
+    why[strcspn(why, "\n")] = '\0'; /* MPICH goes on with its own calls */
+    snprintf(
+        message, size,
+        "this MPI did not start %u more processes (%s): ask for fewer workers, or allow more processes than there are slots (with "
+        "Open MPI: OMPI_MCA_rmaps_base_oversubscribe=1 in the environment), or start the program as: mpirun -n 4 parlua ...",
+        (unsigned)count, why);
+    MPI_Finalize();
+    return false;
+  }
+  MPI_Intercomm_merge(job.spawned, 0, &all);
+  meet(all);
+  return true;
+}
+
+static void leave_at_once(int number)
+{
+  (void)number;
+  _exit(1);
+}
+
+/* After mpirun was told to end the job, it answers nobody any more and kills what is left a second later: then there is no waiting
+ * for it, nor for a rank that is lost. */
+static void hurry(void)
+{
+  const struct itimerval soon = {.it_value = {.tv_usec = 300000}};
+  fflush(NULL);
+  signal(SIGALRM, leave_at_once);
+  setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+/* Takes leave of MPI. */
+static void finalize(void)
+{
+  if (job.spawned != MPI_COMM_NULL) MPI_Comm_disconnect(&job.spawned);
+  MPI_Finalize();
+}
+
+static void serve(void)
+{
+  if (agent_serve(&job.transport, &job.share, &job.nursery)) hurry();
+  finalize();
+}
+
+static void end(void)
+{
+  bool interrupted = signals_count() > 0;
+  if (interrupted) hurry();
+  if (!coordinator_close(interrupted)) hurry(); /* a rank that is lost takes no leave */
+  if (getenv("PARLUA_MPI_COUNT"))               /* for measurements and tests */
+    fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes\n", (unsigned long long)job.transport.messages_sent,
+            (unsigned long long)job.transport.bytes_sent);
+  finalize();
+}
+
+static int ranks(void)
+{
+  return job.transport.count;
+}
+
+extern const struct cluster parlua_cluster;
+const struct cluster parlua_cluster = {
+    .ops = &engine_mpi,
+    .begin = begin,
+    .spawn = spawn,
+    .serve = serve,
+    .end = end,
+    .ranks = ranks,
+    .cores = coordinator_cores,
+};

@@ -1,0 +1,326 @@
+/* share.c - see share.h. */
+#include "engines/mpi/share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+  FIRST_TAG = 16, /* of pieces: each message has a tag of its own, as several may be under way */
+  TAGS = 16384,
+  /* Bytes of a piece: so large that the cost of each is nothing beside it, so small that the next node has not long to wait for
+   * its first. PARLUA_MPI_PIECE sets it, for tests. */
+  PIECE_BYTES = 1 << 20
+};
+
+/* A direction in which a message goes. */
+struct stream {
+  MPI_Request request; /* MPI_REQUEST_NULL: no piece is under way */
+  uint64_t begun;      /* bytes, with those under way */
+};
+
+struct sheet {
+  struct sheet *next;
+  uint32_t id;
+  int file;
+  char *bytes; /* leaders: the file's memory */
+  uint64_t size, have;
+  struct stream in, out[MOST_CHILDREN];
+  bool is_forgotten;
+};
+
+/* Opens a file of another process of this host; -1 with errno set. */
+static int open_file_of(int pid, int file)
+{
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, file);
+  return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Can this rank open what the first rank of `host` has in memory? All of `host` call it together. */
+static bool can_open(MPI_Comm host)
+{
+  struct {
+    int pid, file;
+    dev_t device;
+    ino_t inode;
+  } first = {.file = -1};
+  struct stat found;
+  int rank, file = -1;
+  MPI_Comm_rank(host, &rank);
+  if (rank == 0) {
+    first.pid = getpid();
+    first.file = memfd_create("parlua-test", MFD_CLOEXEC);
+    if (first.file >= 0 && fstat(first.file, &found) == 0) {
+      first.device = found.st_dev;
+      first.inode = found.st_ino;
+    }
+  }
+  MPI_Bcast(&first, sizeof first, MPI_BYTE, 0, host);
+  if (rank > 0 && first.file >= 0) file = open_file_of(first.pid, first.file);
+  bool can = rank == 0 || (file >= 0 && fstat(file, &found) == 0 && found.st_dev == first.device && found.st_ino == first.inode);
+  if (file >= 0) close(file);
+  MPI_Barrier(host);
+  if (rank == 0 && first.file >= 0) close(first.file);
+  return can;
+}
+
+/* The rank that receives for this rank's node. */
+static int find_leader(const struct transport *t)
+{
+  MPI_Comm host;
+  int leader = t->rank;
+  MPI_Comm_split_type(t->comm, MPI_COMM_TYPE_SHARED, t->rank, MPI_INFO_NULL, &host);
+  MPI_Bcast(&leader, 1, MPI_INT, 0, host);
+  bool can = can_open(host);
+  MPI_Comm_free(&host);
+  return can && !getenv("PARLUA_MPI_APART") ? leader : t->rank; /* the variable is for tests: several nodes on one host */
+}
+
+int share_open(struct share *share, struct transport *transport)
+{
+  const char *piece = getenv("PARLUA_MPI_PIECE");
+  int count = transport->count, own = 0, leaders_count = 0, *leader_of = calloc((size_t)count, sizeof *leader_of);
+  int *leaders = calloc((size_t)count, sizeof *leaders);
+  share->mates = calloc((size_t)count, sizeof *share->mates);
+  if (!leader_of || !leaders || !share->mates) return ENOMEM;
+  share->transport = transport;
+  share->piece = piece && atoi(piece) > 0 ? (size_t)atoi(piece) : PIECE_BYTES;
+  share->leader = find_leader(transport);
+  MPI_Allgather(&share->leader, 1, MPI_INT, leader_of, 1, MPI_INT, transport->comm);
+  for (int r = 0; r < count; r++) {
+    if (r == transport->rank) own = leaders_count;
+    if (leader_of[r] == r)
+      leaders[leaders_count++] = r;
+    else if (leader_of[r] == transport->rank)
+      share->mates[share->mates_count++] = r;
+  }
+  for (int child = 1; child <= MOST_CHILDREN && share->leader == transport->rank; child++)
+    if (MOST_CHILDREN * own + child < leaders_count)
+      share->children[share->children_count++] = leaders[MOST_CHILDREN * own + child];
+  free(leader_of);
+  free(leaders);
+  return 0;
+}
+
+static struct sheet *find(const struct share *share, uint32_t id)
+{
+  struct sheet *sheet = share->sheets;
+  while (sheet && sheet->id != id) sheet = sheet->next;
+  return sheet;
+}
+
+static struct sheet *new_sheet(struct share *share, uint32_t id, uint64_t size)
+{
+  struct sheet *sheet = calloc(1, sizeof *sheet);
+  if (!sheet) return NULL;
+  sheet->id = id;
+  sheet->size = size;
+  sheet->file = -1;
+  sheet->in.request = MPI_REQUEST_NULL;
+  for (int c = 0; c < MOST_CHILDREN; c++) sheet->out[c].request = MPI_REQUEST_NULL;
+  sheet->next = share->sheets;
+  share->sheets = sheet;
+  return sheet;
+}
+
+static void free_sheet(struct share *share, struct sheet *sheet)
+{
+  struct sheet **link = &share->sheets;
+  while (*link != sheet) link = &(*link)->next;
+  *link = sheet->next;
+  if (sheet->bytes) munmap(sheet->bytes, sheet->size);
+  if (sheet->file >= 0) close(sheet->file);
+  free(sheet);
+}
+
+/* Makes the file that a message goes to. Returns 0 or an errno. */
+static int make_file(struct sheet *sheet)
+{
+  sheet->file = memfd_create("parlua-message", MFD_CLOEXEC);
+  if (sheet->file < 0 || ftruncate(sheet->file, (off_t)sheet->size) < 0) return errno;
+  sheet->bytes = mmap(NULL, sheet->size, PROT_READ | PROT_WRITE, MAP_SHARED, sheet->file, 0);
+  if (sheet->bytes != MAP_FAILED) return 0;
+  sheet->bytes = NULL;
+  return errno;
+}
+
+static void tell_children(struct share *share, const struct note *note)
+{
+  for (int c = 0; c < share->children_count; c++) transport_send(share->transport, share->children[c], note);
+}
+
+static void tell_mates(struct share *share, const struct note *note)
+{
+  for (int m = 0; m < share->mates_count; m++) transport_send(share->transport, share->mates[m], note);
+}
+
+void share_pass(struct share *share, const struct note *note)
+{
+  tell_children(share, note);
+  tell_mates(share, note);
+}
+
+/* The message is whole here. */
+static void finish(struct share *share, const struct sheet *sheet)
+{
+  struct note note = {.kind = NOTE_WHOLE, .id = sheet->id, .memory = sheet->size, .pid = getpid(), .status = sheet->file};
+  tell_mates(share, &note);
+}
+
+uint32_t share_send(struct share *share, const struct block *message)
+{
+  struct sheet *sheet = new_sheet(share, share->last_id + 1, message->size);
+  int error = sheet ? make_file(sheet) : ENOMEM;
+  if (error) {
+    if (sheet) free_sheet(share, sheet);
+    errno = error;
+    return 0;
+  }
+  share->last_id++;
+  memcpy(sheet->bytes, message, message->size);
+  sheet->have = sheet->in.begun = sheet->size;
+  struct note note = {.kind = NOTE_SHARE, .id = sheet->id, .memory = sheet->size};
+  tell_children(share, &note);
+  finish(share, sheet);
+  return sheet->id;
+}
+
+void share_forget(struct share *share, uint32_t id)
+{
+  struct sheet *sheet = find(share, id);
+  struct note note = {.kind = NOTE_FORGET, .id = id};
+  if (sheet) sheet->is_forgotten = true;
+  share_pass(share, &note);
+}
+
+static _Noreturn void give_up(const struct share *share, uint64_t size, int error)
+{
+  fprintf(stderr, "parlua: rank %d cannot take in a message of %.0f bytes: %s\n", share->transport->rank, (double)size,
+          strerror(error));
+  MPI_Abort(share->transport->comm, 1);
+  abort();
+}
+
+void share_obey(struct share *share, const struct note *note)
+{
+  struct sheet *sheet;
+  int error;
+  switch (note->kind) {
+  case NOTE_SHARE:
+    tell_children(share, note);
+    sheet = new_sheet(share, note->id, note->memory);
+    error = sheet ? make_file(sheet) : ENOMEM;
+    if (error) give_up(share, note->memory, error);
+    break;
+  case NOTE_WHOLE: /* one that can't be opened is forgotten already: this is told next */
+    sheet = new_sheet(share, note->id, note->memory);
+    if (!sheet) give_up(share, note->memory, ENOMEM);
+    sheet->file = open_file_of(note->pid, note->status);
+    sheet->have = sheet->in.begun = sheet->size;
+    break;
+  case NOTE_FORGET: share_forget(share, note->id); break;
+  default: break;
+  }
+}
+
+/* Is a piece of the stream under way? */
+static bool is_moving(struct stream *stream, struct transport *t)
+{
+  int done;
+  if (stream->request == MPI_REQUEST_NULL) return false;
+  MPI_Test(&stream->request, &done, MPI_STATUS_IGNORE);
+  if (done) t->moved = clock_seconds();
+  return !done;
+}
+
+static int tag_of(const struct sheet *sheet)
+{
+  return FIRST_TAG + (int)(sheet->id % TAGS);
+}
+
+/* Bytes of the piece that begins at `begun`. */
+static int piece_at(const struct share *share, const struct sheet *sheet, uint64_t begun)
+{
+  uint64_t left = sheet->size - begun;
+  return (int)(left < share->piece ? left : share->piece);
+}
+
+/* Receives on; true when the message has become whole. */
+static bool receive_on(struct share *share, struct sheet *sheet)
+{
+  struct stream *in = &sheet->in;
+  if (sheet->have == sheet->size || is_moving(in, share->transport)) return false;
+  sheet->have = in->begun;
+  if (in->begun < sheet->size) {
+    int n = piece_at(share, sheet, in->begun);
+    MPI_Irecv(sheet->bytes + in->begun, n, MPI_BYTE, MPI_ANY_SOURCE, tag_of(sheet), share->transport->comm, &in->request);
+    in->begun += (uint64_t)n;
+    return false;
+  }
+  finish(share, sheet);
+  return true;
+}
+
+/* Sends what is here on to child `c`; false when all of it has been sent. */
+static bool send_on(struct share *share, struct sheet *sheet, int c)
+{
+  struct stream *out = &sheet->out[c];
+  if (is_moving(out, share->transport)) return true;
+  if (out->begun == sheet->size) return false;
+  int n = piece_at(share, sheet, out->begun);
+  if (out->begun + (uint64_t)n > sheet->have) return true;
+  MPI_Isend(sheet->bytes + out->begun, n, MPI_BYTE, share->children[c], tag_of(sheet), share->transport->comm, &out->request);
+  transport_count(share->transport, (size_t)n);
+  out->begun += (uint64_t)n;
+  return true;
+}
+
+bool share_progress(struct share *share)
+{
+  bool whole = false;
+  for (struct sheet *sheet = share->sheets, *next; sheet; sheet = next) {
+    bool busy = false;
+    next = sheet->next;
+    if (!sheet->bytes) { /* the leader's */
+      if (sheet->is_forgotten) free_sheet(share, sheet);
+      continue;
+    }
+    whole |= receive_on(share, sheet);
+    for (int c = 0; c < share->children_count; c++) busy |= send_on(share, sheet, c);
+    if (!busy && sheet->have == sheet->size && sheet->is_forgotten) free_sheet(share, sheet);
+  }
+  return whole;
+}
+
+bool share_settled(const struct share *share)
+{
+  for (const struct sheet *sheet = share->sheets; sheet; sheet = sheet->next) {
+    if (sheet->have < sheet->size) return false;
+    for (int c = 0; sheet->bytes && c < share->children_count; c++)
+      if (sheet->out[c].begun < sheet->size || sheet->out[c].request != MPI_REQUEST_NULL) return false;
+  }
+  return true;
+}
+
+int share_file(const struct share *share, uint32_t id)
+{
+  const struct sheet *sheet = find(share, id);
+  return sheet && sheet->have == sheet->size ? sheet->file : -1;
+}
+
+void share_refer(const struct share *share, uint32_t id, uint64_t bytes, struct block *block)
+{
+  memset(block, 0, BLOCK_HEAD);
+  block->kind = BLOCK_ELSEWHERE;
+  block->chunk = block->job = id;
+  block->whole = bytes;
+  block->size = block->floor = BLOCK_HEAD;
+  block->pid = (uint64_t)getpid();
+  block->file = (uint64_t)share_file(share, id);
+}

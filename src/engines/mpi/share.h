@@ -1,0 +1,47 @@
+/* share.h - large messages that every node gets once. Rank 0 puts one into a file in memory and sends it to the other nodes along a
+ * binary tree, in pieces that each node passes on as they come. The ranks of a node share one file: its first rank (the leader)
+ * receives it, the others open it through /proc. Where they can't, as in containers, each rank counts as a node. Workers map the
+ * file from their own rank's process (BLOCK_ELSEWHERE in ../shared.h).
+ *
+ * All that concerns the shared messages goes along the tree, from leader to leader and from each to the ranks of its node: so it
+ * stays in order. */
+#ifndef PARLUA_MPI_SHARE_H
+#define PARLUA_MPI_SHARE_H
+#include "engines/mpi/transport.h"
+
+enum { MOST_CHILDREN = 2 };
+
+struct sheet; /* one message */
+
+/* What a rank knows of the tree and of the messages that are here. */
+struct share {
+  struct transport *transport;
+  int leader;                  /* of this rank's node */
+  int children[MOST_CHILDREN]; /* leaders that this one passes on to */
+  int children_count;
+  int *mates; /* the other ranks of its node, when this is the leader */
+  int mates_count;
+  size_t piece; /* bytes sent at once */
+  struct sheet *sheets;
+  uint32_t last_id;
+};
+
+/* Finds out who shares memory with whom. All ranks of `transport` call it together. Returns 0 or an errno. */
+int share_open(struct share *share, struct transport *transport);
+/* Rank 0: begins to send a copy of `message` to all nodes. Returns its number, or 0 with errno set. */
+uint32_t share_send(struct share *share, const struct block *message);
+/* Rank 0: the message is not needed any more, by any worker. */
+void share_forget(struct share *share, uint32_t id);
+/* Passes a note on to all ranks behind this one. */
+void share_pass(struct share *share, const struct note *note);
+/* Takes in a note of those that concern shared messages (NOTE_SHARE to NOTE_FORGET), which was just received. */
+void share_obey(struct share *share, const struct note *note);
+/* Moves pieces. Returns true when a message has become whole. */
+bool share_progress(struct share *share);
+/* Is no piece under way, nor still to come? */
+bool share_settled(const struct share *share);
+/* The file of message `id` in this process; -1: it is not whole yet. */
+int share_file(const struct share *share, uint32_t id);
+/* Fills a block that stands for message `id` of `bytes` bytes; the worker that gets it must be one of this process's rank. */
+void share_refer(const struct share *share, uint32_t id, uint64_t bytes, struct block *block);
+#endif

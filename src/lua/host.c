@@ -1,0 +1,511 @@
+/* host.c - what the Lua side calls: module parlua.host. Engines and runs as userdata, and the small services of the machine. */
+#include <errno.h>
+#include <lauxlib.h>
+#include <lualib.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engines/cluster.h"
+#include "lua/codec.h"
+#include "lua/host.h"
+#include "lua/state.h"
+#include "lua/text.h"
+#include "lua/worker.h"
+#include "run/dispatch.h"
+#include "sys/buffer.h"
+#include "sys/cores.h"
+
+static const char engine_meta[] = "parlua.engine", run_meta[] = "parlua.run";
+
+/* An engine that may serve several runs, one after another. */
+struct host_engine {
+  struct engine engine;
+  struct buffer job, fresh; /* the last job as a message, from its block's header on; room to make the next */
+  const struct block *sent; /* what is sent to workers for it */
+};
+
+/* What a run keeps alive, in its environment. */
+enum { RUN_ENGINE = 1, RUN_JOB };
+
+struct host_run {
+  struct dispatch *dispatch;
+  struct host_engine *engine;
+  struct event event;
+};
+
+/* ---- engines ---- */
+
+static int engine_gc(lua_State *L)
+{
+  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
+  engine_close(&engine->engine);
+  buffer_free(&engine->job);
+  buffer_free(&engine->fresh);
+  engine->sent = NULL;
+  return 0;
+}
+
+static int method_flags(lua_State *L)
+{
+  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
+  unsigned flags = engine->engine.ops ? engine->engine.ops->flags : 0;
+  lua_pushnumber(L, flags);
+  return 1;
+}
+
+/* host(worker) -> name of the host that it is on. */
+static int method_host(lua_State *L)
+{
+  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
+  const struct engine_ops *ops = engine->engine.ops;
+  uint32_t w = (uint32_t)luaL_checknumber(L, 2) - 1;
+  if (!ops || !ops->host || w >= engine->engine.workers) return 0;
+  lua_pushstring(L, ops->host(&engine->engine, w));
+  return 1;
+}
+
+/* engine(name, workers, memory in bytes or 0) -> engine, or nil and a message. */
+static int host_engine_open(lua_State *L)
+{
+  static const luaL_Reg methods[] = {
+      {"close", engine_gc}, {"flags", method_flags}, {"host", method_host}, {"__gc", engine_gc}, {NULL, NULL}};
+  const struct engine_ops *ops = engine_find(luaL_checkstring(L, 1));
+  uint32_t workers = (uint32_t)luaL_checknumber(L, 2);
+  if (!ops) return luaL_error(L, "there is no engine '%s'", lua_tostring(L, 1));
+  struct host_engine *engine = lua_newuserdata(L, sizeof *engine);
+  memset(engine, 0, sizeof *engine);
+  int error = engine_open(&engine->engine, ops, workers);
+  if (error) {
+    lua_pushnil(L);
+    lua_pushstring(L, strerror(error));
+    return 2;
+  }
+  engine->engine.memory = (uint64_t)luaL_optnumber(L, 3, 0);
+  if (luaL_newmetatable(L, engine_meta)) {
+    luaL_register(L, NULL, methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  lua_setfenv(L, -2);
+  return 1;
+}
+
+/* A job's message has two words: what the worker needs before it decodes the job, and the job. The first's value begins here. */
+enum { BEFORE_OFFSET = BLOCK_HEAD + 16, KEEP_JOB_BYTES = 1 << 20 };
+
+/* Fills in word `k` of the message, whose value begins at byte `at` and has `length` bytes. */
+static void set_word(struct buffer *job, int k, uint64_t at, uint64_t length)
+{
+  struct block *message = (struct block *)(void *)job->bytes;
+  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(at / 8);
+  memcpy(&message->word[k], &word, 8);
+  memcpy(job->bytes + at, &length, 8);
+}
+
+/* Fills in all of the block around the codec message that `job` holds from byte `at` + 8 on. Returns 0 or an errno. */
+static int wrap_job(struct buffer *job, const char *before, size_t before_length, uint64_t at, uint32_t number)
+{
+  uint64_t length = job->length - at - 8, size = at + value_bytes(length);
+  if (buffer_reserve(job, size - job->length)) return ENOMEM;
+  memset(job->bytes + job->length, 0, size - job->length);
+  job->length = size;
+  struct block *message = (struct block *)(void *)job->bytes;
+  memset(message, 0, at);
+  message->kind = BLOCK_JOB;
+  message->chunk = message->job = number;
+  message->size = size;
+  message->floor = BEFORE_OFFSET;
+  message->count = 2;
+  set_word(job, 0, BEFORE_OFFSET, before_length);
+  memcpy(job->bytes + BEFORE_OFFSET + 8, before, before_length);
+  set_word(job, 1, at, length);
+  return 0;
+}
+
+/* Makes the message of the job at `index`, and of the string at `first` with what the worker needs before it decodes the job; one
+ * of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled. Returns 0 or an errno;
+ * -1: it can't cross, a message is on the stack. */
+static int set_job(lua_State *L, struct host_engine *engine, int index, int first)
+{
+  struct buffer *job = &engine->job, *fresh = &engine->fresh;
+  size_t before_length;
+  const char *before = luaL_checklstring(L, first, &before_length);
+  uint64_t at = BEFORE_OFFSET + value_bytes(before_length);
+  fresh->length = 0;
+  if (buffer_reserve(fresh, at + 8)) return ENOMEM;
+  fresh->length = at + 8;
+  if (codec_encode(L, index, 1, "", CODEC_PLAIN_BY_VALUE, fresh)) return -1;
+  int error = wrap_job(fresh, before, before_length, at, engine->engine.jobs + 1);
+  if (error) return error;
+  bool is_same = engine->sent && job->length == fresh->length &&
+                 memcmp(job->bytes + BLOCK_HEAD, fresh->bytes + BLOCK_HEAD, job->length - BLOCK_HEAD) == 0;
+  if (!is_same) {
+    struct buffer last = *job;
+    *job = *fresh;
+    *fresh = last;
+    engine->engine.jobs++;
+    const struct block *message = (const struct block *)(const void *)job->bytes;
+    engine->sent = engine->engine.ops->share ? engine->engine.ops->share(&engine->engine, message) : message;
+  }
+  buffer_clear(fresh, KEEP_JOB_BYTES);
+  return engine->sent ? 0 : errno;
+}
+
+/* ---- runs ---- */
+
+static struct host_run *check_run(lua_State *L)
+{
+  struct host_run *run = luaL_checkudata(L, 1, run_meta);
+  if (!run->dispatch) luaL_error(L, "the run is closed");
+  return run;
+}
+
+/* close() -> was the run this process's to close? A forked copy is not. */
+static int run_close(lua_State *L)
+{
+  struct host_run *run = luaL_checkudata(L, 1, run_meta);
+  bool own = run->dispatch && run->engine->engine.owner == getpid();
+  uint32_t lacking = 0;
+  int error = 0;
+  if (own) {
+    lacking = dispatch_lacking(run->dispatch, &error);
+    dispatch_close(run->dispatch);
+    run->engine->engine.busy = 0;
+  }
+  run->dispatch = NULL;
+  lua_pushboolean(L, own);
+  if (lacking == 0) return 1;
+  lua_pushnumber(L, lacking);
+  lua_pushnumber(L, error);
+  return 3;
+}
+
+/* next([seconds]) -> kind of the event; its fields are behind the pointer that host.run gave. */
+static int run_next(lua_State *L)
+{
+  struct host_run *run = check_run(L);
+  double wait = luaL_optnumber(L, 2, 1e300);
+  lua_settop(L, 1);
+  lua_getfenv(L, 1);
+  lua_rawgeti(L, 2, RUN_JOB);
+  dispatch_next(run->dispatch, &run->event, L, 3, wait);
+  lua_pushnumber(L, run->event.kind);
+  return 1;
+}
+
+/* stage(bytes) -> the block to fill. */
+static int run_stage(lua_State *L)
+{
+  struct block *block = dispatch_stage(check_run(L)->dispatch, (uint64_t)luaL_optnumber(L, 2, 0));
+  if (!block) return luaL_error(L, "not enough memory for arguments");
+  lua_pushlightuserdata(L, block);
+  return 1;
+}
+
+static int run_supply(lua_State *L)
+{
+  int error = dispatch_supply(check_run(L)->dispatch, luaL_checknumber(L, 2));
+  return error ? luaL_error(L, "cannot hand out tasks: %s", strerror(error)) : 0;
+}
+
+/* skip(first, last) */
+static int run_skip(lua_State *L)
+{
+  int error = dispatch_skip(check_run(L)->dispatch, luaL_checknumber(L, 2), luaL_checknumber(L, 3));
+  return error ? luaL_error(L, "cannot skip tasks: %s", strerror(error)) : 0;
+}
+
+static int run_exhausted(lua_State *L)
+{
+  dispatch_exhausted(check_run(L)->dispatch);
+  return 0;
+}
+
+/* redo(task, attempt, seconds) */
+static int run_redo(lua_State *L)
+{
+  int error =
+      dispatch_redo(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3), luaL_checknumber(L, 4));
+  return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
+}
+
+/* redo_staged(task, attempt, seconds) */
+static int run_redo_staged(lua_State *L)
+{
+  int error = dispatch_redo_staged(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3),
+                                   luaL_optnumber(L, 4, 0));
+  return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
+}
+
+static int run_shorten(lua_State *L)
+{
+  dispatch_shorten(check_run(L)->dispatch, luaL_checknumber(L, 2));
+  return 0;
+}
+
+static int run_ceiling(lua_State *L)
+{
+  dispatch_ceiling(check_run(L)->dispatch, luaL_checknumber(L, 2));
+  return 0;
+}
+
+static int run_abort(lua_State *L)
+{
+  lua_pushboolean(L, dispatch_abort(check_run(L)->dispatch, luaL_checknumber(L, 2)));
+  return 1;
+}
+
+static int run_cancel(lua_State *L)
+{
+  dispatch_cancel(check_run(L)->dispatch);
+  return 0;
+}
+
+/* call(f, ...) -> as pcall does; but f can't yield through it. */
+static int host_call(lua_State *L)
+{
+  int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  lua_pushboolean(L, status == 0);
+  lua_insert(L, 1);
+  return lua_gettop(L);
+}
+
+/* run(engine, job, total, chunk, timeout, workers, sparse, before) -> run, pointer to its events; or nil and a message: something
+ * of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
+static int host_run_open(lua_State *L)
+{
+  static const luaL_Reg methods[] = {
+      {"next", run_next},   {"stage", run_stage}, {"supply", run_supply},           {"exhausted", run_exhausted},
+      {"redo", run_redo},   {"close", run_close}, {"raise_ceiling", run_ceiling},   {"cancel", run_cancel},
+      {"abort", run_abort}, {"__gc", run_close},  {"redo_staged", run_redo_staged}, {"shorten", run_shorten},
+      {"skip", run_skip},   {NULL, NULL},
+  };
+  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
+  struct dispatch_options options = {0};
+  if (!engine->engine.ops) return luaL_error(L, "the engine is closed");
+  if (engine->engine.busy) return luaL_error(L, "the engine is busy with another run");
+  options.total = luaL_checknumber(L, 3);
+  options.chunk = luaL_checknumber(L, 4);
+  options.timeout = luaL_checknumber(L, 5);
+  options.workers = (uint32_t)luaL_checknumber(L, 6);
+  options.sparse = lua_toboolean(L, 7);
+  if (!(engine->engine.ops->flags & INHERITS)) {
+    int error = set_job(L, engine, 2, 8);
+    if (error < 0) {
+      lua_pushnil(L);
+      lua_insert(L, -2);
+      return 2;
+    }
+    if (error) return luaL_error(L, "cannot send the job: %s", strerror(error));
+    options.message = engine->sent;
+    options.job = engine->engine.jobs;
+  }
+  struct host_run *run = lua_newuserdata(L, sizeof *run);
+  memset(run, 0, sizeof *run);
+  if (luaL_newmetatable(L, run_meta)) {
+    luaL_register(L, NULL, methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_setmetatable(L, -2);
+  lua_createtable(L, RUN_JOB, 0);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, RUN_ENGINE);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, RUN_JOB);
+  lua_setfenv(L, -2);
+  run->engine = engine;
+  run->dispatch = dispatch_open(&engine->engine, &options);
+  if (!run->dispatch) return luaL_error(L, "not enough memory for a run");
+  engine->engine.busy = 1;
+  lua_pushlightuserdata(L, &run->event);
+  return 2;
+}
+
+/* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag TAG_STRING
+ * takes one string. Returns 0; or the bytes that a block for this value needs when it does not fit; or nil and a message when it
+ * can't cross. */
+static int host_place(lua_State *L)
+{
+  struct block *block;
+  memcpy(&block, lua_topointer(L, 1), sizeof block);
+  uint64_t words = (uint64_t)lua_tonumber(L, 2), k = (uint64_t)lua_tonumber(L, 3), length;
+  int tag = (int)lua_tonumber(L, 4), count = lua_gettop(L) - 4;
+  struct buffer *buffer = lua_touserdata(L, lua_upvalueindex(1));
+  const char *bytes;
+  size_t size;
+  if (tag == TAG_STRING) {
+    bytes = lua_tolstring(L, 5, &size);
+  } else {
+    buffer->length = 0;
+    if (codec_encode(L, 5, count, "argument", 0, buffer)) {
+      lua_pushnil(L);
+      lua_insert(L, -2);
+      return 2;
+    }
+    bytes = (char *)buffer->bytes;
+    size = buffer->length;
+  }
+  length = size;
+  uint64_t need = value_bytes(length);
+  if (BLOCK_HEAD + 8 * words + need > block->floor) {
+    lua_pushnumber(L, (lua_Number)(BLOCK_HEAD + 8 * words + need));
+    return 1;
+  }
+  block->floor -= need;
+  memcpy((char *)block + block->floor, &length, 8);
+  memcpy((char *)block + block->floor + 8, bytes, length);
+  uint64_t word = (uint64_t)(uint32_t)tag << 32 | (uint32_t)(block->floor / 8);
+  memcpy(&block->word[k], &word, 8);
+  lua_pushnumber(L, 0);
+  return 1;
+}
+
+static int buffer_gc(lua_State *L)
+{
+  buffer_free(lua_touserdata(L, 1));
+  return 0;
+}
+
+/* ---- small services ---- */
+
+static int host_now(lua_State *L)
+{
+  lua_pushnumber(L, clock_seconds());
+  return 1;
+}
+
+static int host_sleep(lua_State *L)
+{
+  double seconds = luaL_checknumber(L, 1);
+  struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+  nanosleep(&time, NULL); /* a signal ends it */
+  return 0;
+}
+
+static int host_interrupt(lua_State *L)
+{
+  (void)L;
+  signals_interrupt();
+  return 0;
+}
+
+static int host_cores(lua_State *L)
+{
+  lua_pushnumber(L, cores_available());
+  return 1;
+}
+
+/* ranks() -> how many an MPI job has, or nil outside of one; workers(): those that all its ranks have by default. */
+static int host_ranks(lua_State *L)
+{
+  if (cluster_ranks() == 0) return 0;
+  lua_pushnumber(L, cluster_ranks());
+  lua_pushnumber(L, cluster_cores());
+  return 2;
+}
+
+/* spawn(count): makes sure that the mpi engine has ranks, in a program that was not started with them. -> true, or nil and a
+ * message. */
+static int host_spawn(lua_State *L)
+{
+  char message[8192];
+  if (cluster_spawn((uint32_t)luaL_checknumber(L, 1), message, sizeof message)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, message);
+  return 2;
+}
+
+static int host_name(lua_State *L)
+{
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  lua_pushstring(L, name);
+  return 1;
+}
+
+static int host_pid(lua_State *L)
+{
+  lua_pushnumber(L, getpid());
+  return 1;
+}
+
+static void do_nothing(int number)
+{
+  (void)number;
+}
+
+/* From here on writing to a closed pipe is an error, not the end. A handler, not SIG_IGN: programs that tasks start must not
+ * inherit it. */
+static int host_ignore_sigpipe(lua_State *L)
+{
+  struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
+  (void)L;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGPIPE, &action, NULL);
+  return 0;
+}
+
+static int host_signals_count(lua_State *L)
+{
+  lua_pushnumber(L, signals_count());
+  return 1;
+}
+
+static int host_strerror(lua_State *L)
+{
+  lua_pushstring(L, strerror((int)luaL_checknumber(L, 1)));
+  return 1;
+}
+
+int luaopen_parlua_host(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+      {"engine", host_engine_open},
+      {"run", host_run_open},
+      {"call", host_call},
+      {"value", worker_value},
+      {"now", host_now},
+      {"cores", host_cores},
+      {"hostname", host_name},
+      {"sleep", host_sleep},
+      {"interrupt", host_interrupt},
+      {"pid", host_pid},
+      {"strerror", host_strerror},
+      {"ignore_sigpipe", host_ignore_sigpipe},
+      {"ranks", host_ranks},
+      {"spawn", host_spawn},
+      {"map_text", text_lua_open},
+      {"glob", text_lua_glob},
+      {"signals_count", host_signals_count},
+      {NULL, NULL},
+  };
+  lua_createtable(L, 0, 24);
+  luaL_register(L, NULL, functions);
+  lua_pushstring(L, embedded_shared_h);
+  lua_setfield(L, -2, "declarations");
+  struct buffer *buffer = lua_newuserdata(L, sizeof *buffer);
+  memset(buffer, 0, sizeof *buffer);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, buffer_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_pushcclosure(L, host_place, 1);
+  lua_setfield(L, -2, "place");
+  lua_newtable(L);
+  for (int i = 0; engine_names[i]; i++) {
+    lua_pushstring(L, engine_names[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "engines");
+  return 1;
+}

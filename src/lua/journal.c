@@ -1,0 +1,467 @@
+/* journal.c - see journal.h. */
+#include "lua/journal.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys/buffer.h"
+
+/* The oldest row waits about so long until it is written and committed. */
+static const double commit_seconds = 0.2;
+/* How long the last commit waits for those who read the file (where they can be in the way: no write-ahead log). */
+static const double patience_seconds = 60;
+
+enum {
+  ENOUGH_BYTES = 1 << 20,  /* of rows: written without waiting for more */
+  MOST_BYTES = 1 << 26,    /* of rows that wait: then whoever has more waits for the disk */
+  BUSY_MILLISECONDS = 500, /* SQLite asks so long for a lock before it says that the file is busy */
+  SQLITE_OK = 0,
+  SQLITE_BUSY = 5,
+  SQLITE_IOERR = 10,
+  SQLITE_FULL = 13,
+  SQLITE_DONE = 101,
+  SQLITE_OPEN_READWRITE = 2,
+  SQLITE_OPEN_NOMUTEX = 0x8000 /* one thread at a time uses the connection: a tenth less to do */
+};
+
+/* The byte of the file that is locked while a run uses it: far from those that SQLite locks, at 2^30. */
+static const off_t lock_place = (off_t)1 << 40;
+
+/* What is used of the library, which is opened when a journal is. */
+struct library {
+  int (*open_v2)(const char *, void **, int, const char *);
+  int (*close_v2)(void *);
+  int (*exec)(void *, const char *, void *, void *, char **);
+  const char *(*errmsg)(void *);
+  int (*errcode)(void *);
+  int (*system_errno)(void *);
+  int (*busy_timeout)(void *, int);
+  int (*prepare_v2)(void *, const char *, int, void **, const char **);
+  int (*finalize)(void *);
+  int (*step)(void *);
+  int (*reset)(void *);
+  int (*bind_null)(void *, int);
+  int (*bind_double)(void *, int, double);
+  int (*bind_int64)(void *, int, int64_t);
+  int (*bind_text)(void *, int, const char *, int, void (*)(void *));
+  int (*bind_blob)(void *, int, const char *, int, void (*)(void *));
+};
+
+static const char *const names[] = {"open_v2",      "close_v2",   "exec",      "errmsg",   "errcode", "system_errno",
+                                    "busy_timeout", "prepare_v2", "finalize",  "step",     "reset",   "bind_null",
+                                    "bind_double",  "bind_int64", "bind_text", "bind_blob"};
+
+struct journal {
+  struct journal *next; /* of those that are open */
+  pid_t owner;
+  int file; /* holds the lock */
+  bool is_local;
+  char *path, *insert;
+  struct library sqlite;
+  void *database, *statement;
+  pthread_t thread;
+  bool running;
+  pthread_mutex_t lock; /* of what follows */
+  pthread_cond_t news;  /* for the thread: rows, or the end */
+  pthread_cond_t room;  /* for those who put rows */
+  struct buffer rows;   /* struct journal_row, then its strings, padded to 8 bytes */
+  double since;         /* when the oldest of them came */
+  bool ending, failed;
+  double ending_since;
+  char message[512];
+};
+
+/* Forking copies the calling thread alone: the library's own locks must be free at that moment, and the copy must not hold the
+ * file. pthread_atfork takes no argument, hence these. */
+static pthread_mutex_t in_library = PTHREAD_MUTEX_INITIALIZER, in_list = PTHREAD_MUTEX_INITIALIZER;
+static struct journal *open_journals;
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+
+static void before_fork(void)
+{
+  pthread_mutex_lock(&in_list);
+  pthread_mutex_lock(&in_library);
+}
+
+static void after_fork(void)
+{
+  pthread_mutex_unlock(&in_library);
+  pthread_mutex_unlock(&in_list);
+}
+
+static void in_child(void)
+{
+  for (struct journal *journal = open_journals; journal; journal = journal->next) {
+    if (journal->file >= 0) close(journal->file);
+    journal->file = -1;
+  }
+  open_journals = NULL;
+  after_fork();
+}
+
+/* A program that leaves by exit() in the middle of a run has its rows written. */
+static void at_exit(void)
+{
+  for (struct journal *journal = open_journals; journal; journal = journal->next)
+    if (journal->owner == getpid()) journal_end(journal);
+}
+
+static void prepare(void)
+{
+  pthread_atfork(before_fork, after_fork, in_child);
+  atexit(at_exit);
+}
+
+/* ---- opening ---- */
+
+/* Types of file systems (statfs) on which SQLite's write-ahead log works: its index is memory that all who use the file share.
+ * Any other may lie on another machine. From linux/magic.h and the file systems' own sources. */
+static bool is_local_type(long type)
+{
+  static const unsigned long types[] = {0xEF53 /* ext2, 3, 4 */,
+                                        0x58465342 /* xfs */,
+                                        0x9123683E /* btrfs */,
+                                        0x01021994 /* tmpfs */,
+                                        0x2FC12FC1 /* zfs */,
+                                        0x794C7630 /* overlay */,
+                                        0xF2F52010 /* f2fs */,
+                                        0xCA451A4E /* bcachefs */,
+                                        0x858458F6 /* ramfs */,
+                                        0x3153464A /* jfs */,
+                                        0x52654973 /* reiserfs */};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if ((unsigned long)type == types[i]) return true;
+  return false;
+}
+
+struct journal *journal_open(const char *path, int *error)
+{
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_place, .l_len = 1};
+  struct statfs found;
+  struct journal *journal = calloc(1, sizeof *journal);
+  *error = ENOMEM;
+  if (!journal) return NULL;
+  journal->path = strdup(path);
+  journal->file = journal->path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
+  if (journal->path) *error = errno;
+  if (journal->file < 0) goto failed;
+  if (fcntl(journal->file, F_OFD_SETLK, &lock) != 0) {
+    *error = errno == EACCES ? EAGAIN : errno;
+    goto failed;
+  }
+  journal->is_local = fstatfs(journal->file, &found) == 0 && is_local_type(found.f_type);
+  journal->owner = getpid();
+  pthread_once(&prepared, prepare);
+  pthread_mutex_lock(&in_list);
+  journal->next = open_journals;
+  open_journals = journal;
+  pthread_mutex_unlock(&in_list);
+  return journal;
+failed:
+  if (journal->file >= 0) close(journal->file);
+  free(journal->path);
+  free(journal);
+  return NULL;
+}
+
+int journal_is_local(const struct journal *journal)
+{
+  return journal->is_local;
+}
+
+/* ---- the thread ---- */
+
+/* Remembers why writing failed. `last_errno`: as the library left it, which does not always keep it (where COMMIT fails). */
+static void fail(struct journal *journal, int last_errno)
+{
+  const struct library *sqlite = &journal->sqlite;
+  int code = journal->database ? sqlite->system_errno(journal->database) : 0;
+  if (journal->database && !code && sqlite->errcode(journal->database) == SQLITE_IOERR) code = last_errno;
+  if (journal->database && sqlite->errcode(journal->database) == SQLITE_FULL) code = ENOSPC; /* it keeps no number of that one */
+  const char *message = journal->database ? sqlite->errmsg(journal->database) : strerror(ENOMEM);
+  char reason[128] = "";
+  if (code) snprintf(reason, sizeof reason, " (%s)", strerror(code));
+  pthread_mutex_lock(&journal->lock);
+  if (!journal->failed) snprintf(journal->message, sizeof journal->message, "%s%s", message, reason);
+  journal->failed = true;
+  pthread_cond_broadcast(&journal->room);
+  pthread_mutex_unlock(&journal->lock);
+}
+
+/* Has the end been waited for long enough? */
+static bool out_of_patience(struct journal *journal)
+{
+  pthread_mutex_lock(&journal->lock);
+  bool out = journal->ending && clock_seconds() - journal->ending_since > patience_seconds;
+  pthread_mutex_unlock(&journal->lock);
+  return out;
+}
+
+/* Executes BEGIN or COMMIT, again while others are in the way. */
+static bool execute(struct journal *journal, const char *text)
+{
+  int code;
+  do {
+    pthread_mutex_lock(&in_library);
+    code = journal->sqlite.exec(journal->database, text, NULL, NULL, NULL);
+    pthread_mutex_unlock(&in_library);
+  } while (code == SQLITE_BUSY && !out_of_patience(journal));
+  return code == SQLITE_OK;
+}
+
+/* Binds a text that may be missing; moves *bytes behind it. Returns SQLite's code. */
+static int bind_text(struct journal *journal, int place, const char **bytes, bool is_there, uint32_t length)
+{
+  const char *text = *bytes;
+  *bytes += length;
+  return is_there ? journal->sqlite.bind_text(journal->statement, place, text, (int)length, NULL)
+                  : journal->sqlite.bind_null(journal->statement, place);
+}
+
+static int bind_result(struct journal *journal, const struct journal_row *row, const char **bytes)
+{
+  const struct library *sqlite = &journal->sqlite;
+  const char *result = *bytes;
+  *bytes += row->result_bytes;
+  switch (row->result_kind) {
+  case JOURNAL_NUMBER: return sqlite->bind_double(journal->statement, 5, row->number);
+  case JOURNAL_TEXT: return sqlite->bind_text(journal->statement, 5, result, (int)row->result_bytes, NULL);
+  case JOURNAL_BYTES: return sqlite->bind_blob(journal->statement, 5, result, (int)row->result_bytes, NULL);
+  default: return sqlite->bind_null(journal->statement, 5);
+  }
+}
+
+/* Inserts one row; its strings stand behind it, in the order of the structure. */
+static bool insert(struct journal *journal, const struct journal_row *row)
+{
+  const struct library *sqlite = &journal->sqlite;
+  void *statement = journal->statement;
+  const char *bytes = (const char *)(row + 1);
+  int wrong = 0;
+  wrong |= sqlite->bind_int64(statement, 1, (int64_t)row->run);
+  wrong |= sqlite->bind_int64(statement, 2, (int64_t)row->task);
+  wrong |= sqlite->bind_int64(statement, 3, (int64_t)row->arguments);
+  wrong |= sqlite->bind_text(statement, 4, row->failed ? "failed" : "returned", row->failed ? 6 : 8, NULL);
+  wrong |= bind_result(journal, row, &bytes);
+  wrong |= bind_text(journal, 6, &bytes, row->kind != NULL, row->kind_bytes);
+  wrong |= bind_text(journal, 7, &bytes, row->message != NULL, row->message_bytes);
+  wrong |= bind_text(journal, 8, &bytes, row->traceback != NULL, row->traceback_bytes);
+  wrong |= sqlite->bind_int64(statement, 9, row->attempts);
+  wrong |= row->seconds >= 0 ? sqlite->bind_double(statement, 10, row->seconds) : sqlite->bind_null(statement, 10);
+  wrong |= sqlite->bind_int64(statement, 11, row->worker);
+  wrong |= bind_text(journal, 12, &bytes, row->host != NULL, row->host_bytes);
+  if (wrong) return false;
+  int code = sqlite->step(statement);
+  sqlite->reset(statement);
+  return code == SQLITE_DONE;
+}
+
+static size_t row_bytes(const struct journal_row *row)
+{
+  size_t bytes =
+      sizeof *row + (size_t)row->result_bytes + row->kind_bytes + row->message_bytes + row->traceback_bytes + row->host_bytes;
+  return (bytes + 7) / 8 * 8;
+}
+
+/* Writes rows in one transaction. */
+static bool write_rows(struct journal *journal, const struct buffer *rows)
+{
+  if (!execute(journal, "BEGIN IMMEDIATE")) return false;
+  for (size_t at = 0; at < rows->length;) {
+    const struct journal_row *row = (const struct journal_row *)(rows->bytes + at);
+    pthread_mutex_lock(&in_library);
+    bool inserted = insert(journal, row);
+    pthread_mutex_unlock(&in_library);
+    if (!inserted) return false;
+    at += row_bytes(row);
+  }
+  return execute(journal, "COMMIT");
+}
+
+/* Waits until rows are to be written; false: there are none any more. The lock is held. */
+static bool wait_for_rows(struct journal *journal)
+{
+  for (;;) {
+    double left = journal->rows.length ? journal->since + commit_seconds - clock_seconds() : 1;
+    if (journal->rows.length && (journal->ending || left <= 0 || journal->rows.length >= ENOUGH_BYTES)) return true;
+    if (journal->ending) return false;
+    if (journal->rows.length) {
+      struct timespec until;
+      clock_gettime(CLOCK_MONOTONIC, &until);
+      until.tv_nsec += (long)(left * 1e9);
+      until.tv_sec += until.tv_nsec / 1000000000;
+      until.tv_nsec %= 1000000000;
+      pthread_cond_timedwait(&journal->news, &journal->lock, &until);
+    } else {
+      pthread_cond_wait(&journal->news, &journal->lock);
+    }
+  }
+}
+
+static void *run_thread(void *argument)
+{
+  struct journal *journal = argument;
+  struct buffer taken = {0};
+  pthread_mutex_lock(&journal->lock);
+  while (wait_for_rows(journal)) {
+    struct buffer rows = journal->rows;
+    journal->rows = taken;
+    journal->rows.length = 0;
+    pthread_cond_broadcast(&journal->room);
+    pthread_mutex_unlock(&journal->lock);
+    errno = 0;
+    bool well = write_rows(journal, &rows);
+    if (!well) fail(journal, errno);
+    buffer_clear(&rows, 4 * ENOUGH_BYTES);
+    taken = rows;
+    pthread_mutex_lock(&journal->lock);
+    if (!well) break;
+  }
+  pthread_mutex_unlock(&journal->lock);
+  buffer_free(&taken);
+  return NULL;
+}
+
+/* ---- putting rows ---- */
+
+/* Finds the functions of the library and opens a connection of the writer's own. */
+static bool open_database(struct journal *journal)
+{
+  void *library = dlopen("libsqlite3.so.0", RTLD_NOW);
+  void **function = (void **)&journal->sqlite;
+  char name[64];
+  for (size_t i = 0; library && i < sizeof names / sizeof *names; i++) {
+    snprintf(name, sizeof name, "sqlite3_%s", names[i]);
+    function[i] = dlsym(library, name);
+    if (!function[i]) library = NULL;
+  }
+  if (!library) {
+    snprintf(journal->message, sizeof journal->message, "the SQLite library cannot be opened");
+    journal->failed = true;
+    return false;
+  }
+  const struct library *sqlite = &journal->sqlite;
+  bool opened =
+      sqlite->open_v2(journal->path, &journal->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
+      sqlite->busy_timeout(journal->database, BUSY_MILLISECONDS) == SQLITE_OK &&
+      sqlite->exec(journal->database, "PRAGMA synchronous = FULL; PRAGMA cache_spill = OFF", NULL, NULL, NULL) == SQLITE_OK &&
+      sqlite->prepare_v2(journal->database, journal->insert, -1, &journal->statement, NULL) == SQLITE_OK;
+  if (!opened) fail(journal, 0);
+  return opened;
+}
+
+int journal_begin(struct journal *journal, const char *insert_text)
+{
+  pthread_condattr_t monotonic;
+  sigset_t all, before;
+  pthread_mutex_init(&journal->lock, NULL);
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&journal->news, &monotonic);
+  pthread_cond_init(&journal->room, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+  journal->insert = strdup(insert_text);
+  if (!journal->insert) return ENOMEM;
+  if (!open_database(journal)) return -1;
+  sigfillset(&all); /* signals are for the coordinator; a file that may not grow is told by the write itself */
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&journal->thread, NULL, run_thread, journal);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  journal->running = error == 0;
+  if (journal->running) pthread_setname_np(journal->thread, "parlua-journal");
+  return error;
+}
+
+static unsigned char *add(unsigned char *to, const char *bytes, uint32_t length)
+{
+  if (length) memcpy(to, bytes, length);
+  return to + length;
+}
+
+int journal_put(struct journal *journal, const struct journal_row *row)
+{
+  size_t bytes = row_bytes(row);
+  pthread_mutex_lock(&journal->lock);
+  while (journal->rows.length > MOST_BYTES && !journal->failed) pthread_cond_wait(&journal->room, &journal->lock);
+  if (!journal->failed && buffer_reserve(&journal->rows, bytes) != 0) {
+    snprintf(journal->message, sizeof journal->message, "%s", strerror(ENOMEM));
+    journal->failed = true;
+  }
+  if (journal->failed) {
+    pthread_mutex_unlock(&journal->lock);
+    return -1;
+  }
+  unsigned char *to = journal->rows.bytes + journal->rows.length;
+  memcpy(to, row, sizeof *row);
+  to = add(to + sizeof *row, row->result, row->result_bytes);
+  to = add(to, row->kind, row->kind_bytes);
+  to = add(to, row->message, row->message_bytes);
+  to = add(to, row->traceback, row->traceback_bytes);
+  add(to, row->host, row->host_bytes);
+  bool wake = journal->rows.length == 0 || (journal->rows.length < ENOUGH_BYTES && journal->rows.length + bytes >= ENOUGH_BYTES);
+  if (journal->rows.length == 0) journal->since = clock_seconds();
+  journal->rows.length += bytes;
+  if (wake) pthread_cond_signal(&journal->news);
+  pthread_mutex_unlock(&journal->lock);
+  return 0;
+}
+
+int journal_failed(struct journal *journal)
+{
+  pthread_mutex_lock(&journal->lock);
+  bool failed = journal->failed;
+  pthread_mutex_unlock(&journal->lock);
+  return failed;
+}
+
+const char *journal_message(const struct journal *journal)
+{
+  return journal->message;
+}
+
+/* ---- the end ---- */
+
+int journal_end(struct journal *journal)
+{
+  if (journal->running && journal->owner == getpid()) {
+    pthread_mutex_lock(&journal->lock);
+    journal->ending = true;
+    journal->ending_since = clock_seconds();
+    pthread_cond_signal(&journal->news);
+    pthread_mutex_unlock(&journal->lock);
+    pthread_join(journal->thread, NULL);
+    journal->running = false;
+  }
+  if (journal->database && journal->owner == getpid()) {
+    journal->sqlite.finalize(journal->statement);
+    journal->sqlite.close_v2(journal->database);
+    journal->database = journal->statement = NULL;
+  }
+  return journal->failed ? -1 : 0;
+}
+
+void journal_close(struct journal *journal)
+{
+  pthread_mutex_lock(&in_list);
+  for (struct journal **link = &open_journals; *link; link = &(*link)->next) {
+    if (*link != journal) continue;
+    *link = journal->next;
+    break;
+  }
+  pthread_mutex_unlock(&in_list);
+  if (journal->file >= 0) close(journal->file);
+  buffer_free(&journal->rows);
+  free(journal->path);
+  free(journal->insert);
+  free(journal);
+}

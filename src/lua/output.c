@@ -1,0 +1,100 @@
+/* output.c - see output.h. */
+#include "lua/output.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct output {
+  output_sender *send;
+  void *to;
+  FILE *file;
+  FILE **handle; /* where it stands in the state */
+  int stream;
+};
+
+static const char outputs_key = 0; /* registry: light userdata -> userdata of two struct output */
+
+static ssize_t output_write(void *cookie, const char *bytes, size_t length)
+{
+  struct output *output = cookie;
+  output->send(output->to, output->stream, bytes, length);
+  return (ssize_t)length;
+}
+
+/* Puts the stream into the state's handle io.NAME; returns where it stands there, or NULL. LuaJIT's file handles begin with the
+ * FILE pointer, as Lua's do. */
+static FILE **set_handle(lua_State *L, const char *name, FILE *file)
+{
+  FILE **handle = NULL;
+  lua_getglobal(L, "io");
+  lua_getfield(L, -1, name);
+  if (lua_type(L, -1) == LUA_TUSERDATA) handle = lua_touserdata(L, -1);
+  if (handle) {
+    *handle = file;
+    lua_pushlightuserdata(L, handle); /* kept alive, whatever the script does to `io` */
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+  }
+  lua_pop(L, 2);
+  return handle;
+}
+
+static int output_print(lua_State *L)
+{
+  FILE *file = ((struct output *)lua_touserdata(L, lua_upvalueindex(1)))->file;
+  int n = lua_gettop(L);
+  if (!file) return 0; /* the state is being closed, and a finalizer prints */
+  lua_getglobal(L, "tostring");
+  for (int i = 1; i <= n; i++) {
+    size_t length;
+    lua_pushvalue(L, n + 1);
+    lua_pushvalue(L, i);
+    lua_call(L, 1, 1);
+    const char *text = lua_tolstring(L, -1, &length);
+    if (!text) return luaL_error(L, "'tostring' must return a string to 'print'");
+    if (i > 1) putc('\t', file);
+    fwrite(text, 1, length, file);
+    lua_pop(L, 1);
+  }
+  putc('\n', file);
+  return 0;
+}
+
+struct output *output_install(lua_State *L, output_sender *send, void *to, FILE *files[2], int owns_process)
+{
+  cookie_io_functions_t functions = {.write = output_write};
+  lua_pushlightuserdata(L, (void *)&outputs_key);
+  struct output *outputs = lua_newuserdata(L, 2 * sizeof *outputs);
+  memset(outputs, 0, 2 * sizeof *outputs);
+  for (int i = 0; i < 2; i++) {
+    outputs[i].send = send;
+    outputs[i].to = to;
+    outputs[i].stream = i + 1;
+    outputs[i].file = files[i] = fopencookie(&outputs[i], "w", functions);
+    if (!outputs[i].file) continue;
+    setvbuf(outputs[i].file, NULL, _IOLBF, BUFSIZ);
+    outputs[i].handle = set_handle(L, i == 0 ? "stdout" : "stderr", outputs[i].file);
+  }
+  if (outputs[0].file && owns_process) {
+    stdout = outputs[0].file;
+  } else if (outputs[0].file) {
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, output_print, 1);
+    lua_setglobal(L, "print");
+  }
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  return outputs;
+}
+
+void output_close(struct output *outputs)
+{
+  for (int i = 0; outputs && i < 2; i++) {
+    if (!outputs[i].file) continue;
+    if (outputs[i].handle) *outputs[i].handle = i == 0 ? stdout : stderr;
+    if (stdout == outputs[i].file) stdout = fdopen(1, "w");
+    fclose(outputs[i].file);
+    outputs[i].file = NULL;
+  }
+}

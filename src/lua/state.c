@@ -1,0 +1,167 @@
+#include "lua/state.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <lualib.h>
+
+int luaopen_parlua_host(lua_State *L);
+int luaopen_parlua_codec(lua_State *L);
+int luaopen_parlua_hash(lua_State *L);
+int luaopen_cjson(lua_State *L);
+
+/* The C modules linked into the binary, by the name under which `require` finds them. */
+static const luaL_Reg c_modules[] = {
+    {"parlua.host", luaopen_parlua_host},
+    {"parlua.codec", luaopen_parlua_codec},
+    {"parlua.hash", luaopen_parlua_hash},
+    {"parlua.cjson", luaopen_cjson},
+    {NULL, NULL},
+};
+
+/* Adds the C modules to package.preload; expects the table `package` on top. */
+static void preload_c_modules(lua_State *L)
+{
+  lua_getfield(L, -1, "preload");
+  for (const luaL_Reg *module = c_modules; module->name; module++) {
+    lua_pushcfunction(L, module->func);
+    lua_setfield(L, -2, module->name);
+  }
+  lua_pop(L, 1);
+}
+
+/* A package loader: the embedded Lua module of the name given, compiled already. */
+static int search_embedded(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1);
+  for (const struct embedded_module *module = embedded_modules; module->name; module++) {
+    if (strcmp(module->name, name) != 0) continue;
+    /* The bytecode carries its own chunk name; the one given here serves a message about damaged bytecode only. */
+    if (luaL_loadbuffer(L, (const char *)module->bytecode, module->length, name) != 0)
+      return luaL_error(L, "cannot load the module '%s' inside parlua: %s", name, lua_tostring(L, -1));
+    return 1;
+  }
+  lua_pushfstring(L, "\n\tno module '%s' inside parlua", name);
+  return 1;
+}
+
+/* Makes search_embedded the second of package.loaders: after package.preload, before any file, so that a stray
+   directory called parlua/ cannot stand in for a part of the binary. Expects the table `package` on top. */
+static void add_searcher(lua_State *L)
+{
+  lua_getfield(L, -1, "loaders");
+  for (int i = (int)lua_objlen(L, -1); i >= 2; i--) {
+    lua_rawgeti(L, -1, i);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_pushcfunction(L, search_embedded);
+  lua_rawseti(L, -2, 2);
+  lua_pop(L, 1);
+}
+
+/* Keeps the globals as they are in every state, under registry["parlua.globals"]: a script may put functions of its own in
+   their places and still use the first ones, which are known by their names (closure.lua). */
+static void keep_globals(lua_State *L)
+{
+  lua_createtable(L, 0, 32);
+  lua_pushnil(L);
+  while (lua_next(L, LUA_GLOBALSINDEX)) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_setfield(L, LUA_REGISTRYINDEX, "parlua.globals");
+}
+
+/* Fills a new state; runs protected, since each step may run out of memory. */
+static int open_state(lua_State *L)
+{
+  luaL_openlibs(L);
+  lua_getglobal(L, "package");
+  preload_c_modules(L);
+  add_searcher(L);
+  keep_globals(L);
+  /* Replaces math.random before any script can keep it in a local. */
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "parlua.worker.task");
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+lua_State *state_new(void)
+{
+  lua_State *L = luaL_newstate();
+  if (!L) return NULL;
+  lua_gc(L, LUA_GCSTOP, 0); /* nothing to collect while the libraries open */
+  if (lua_cpcall(L, open_state, NULL) != 0) {
+    lua_close(L);
+    return NULL;
+  }
+  state_collect_later(L);
+  return L;
+}
+
+void state_collect_later(lua_State *L)
+{
+  int pause = lua_gc(L, LUA_GCSETPAUSE, 800);
+  lua_gc(L, LUA_GCRESTART, -1); /* sets the size at which the next collection begins, by the pause */
+  lua_gc(L, LUA_GCSETPAUSE, pause);
+}
+
+/* What LuaJIT allocates with, once the program ends; NULL before. */
+static _Atomic(lua_Alloc) allocator_at_end;
+
+/* A lua_Alloc for a state's end: frees nothing, and lets finalizers have what they ask for. */
+static void *allocate_at_end(void *context, void *block, size_t old_size, size_t size)
+{
+  return size > 0 ? atomic_load(&allocator_at_end)(context, block, old_size, size) : NULL;
+}
+
+void state_program_ends(lua_State *L)
+{
+  void *context;
+  atomic_store(&allocator_at_end, lua_getallocf(L, &context));
+}
+
+void state_close(lua_State *L)
+{
+  void *context;
+  lua_Alloc allocator = lua_getallocf(L, &context);
+  if (allocator == atomic_load(&allocator_at_end)) lua_setallocf(L, allocate_at_end, context);
+  lua_close(L);
+}
+
+/* Replaces the error value at index 1, which is no string, by one that shows it. The __tostring is called protected:
+   one that raises must not hide the error that it was to describe. */
+static void describe_error(lua_State *L)
+{
+  bool described = false;
+  if (luaL_getmetafield(L, 1, "__tostring")) {
+    lua_pushvalue(L, 1);
+    described = lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1);
+  }
+  if (!described) lua_pushfstring(L, "(error value is a %s)", luaL_typename(L, 1));
+  lua_replace(L, 1);
+  lua_settop(L, 1);
+}
+
+/* The message handler of state_call: turns any error value into a string with a traceback. */
+static int add_traceback(lua_State *L)
+{
+  if (lua_isnil(L, 1)) return 1;
+  if (!lua_isstring(L, 1)) describe_error(L);
+  luaL_traceback(L, L, lua_tostring(L, 1), 1);
+  return 1;
+}
+
+int state_call(lua_State *L, int nargs, int nresults)
+{
+  int function = lua_gettop(L) - nargs;
+  lua_pushcfunction(L, add_traceback);
+  lua_insert(L, function);
+  int status = lua_pcall(L, nargs, nresults, function);
+  lua_remove(L, function);
+  return status;
+}

@@ -1,0 +1,293 @@
+/* slot.c - see slot.h. */
+#include "slot/slot.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <math.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, SLOT_HEAD = PAGE, PIECE_BYTES = BLOCK_BYTES - BLOCK_HEAD };
+
+_Static_assert(sizeof(struct slot) <= SLOT_HEAD, "the cells fit their page");
+_Static_assert(offsetof(struct block, word) == BLOCK_HEAD, "words begin behind the header");
+
+static const size_t slot_bytes = SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES + TEXT_BYTES;
+
+double clock_seconds(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+uint64_t value_bytes(uint64_t length)
+{
+  return 8 + ((length + 7) & ~(uint64_t)7);
+}
+
+void bell_ring(const struct bell *bell)
+{
+  const uint64_t one = 1;
+  if (!__atomic_load_n(bell->asleep, __ATOMIC_SEQ_CST)) return;
+  if (__atomic_exchange_n(bell->asleep, 0, __ATOMIC_SEQ_CST)) {
+    ssize_t ignored = write(bell->fd, &one, sizeof one);
+    (void)ignored; /* full counter: it is awake anyway */
+  }
+}
+
+struct slot *slot_map(uint32_t id)
+{
+  struct slot *slot = mmap(NULL, slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (slot == MAP_FAILED) return NULL;
+  slot->id = id;
+  return slot;
+}
+
+int slot_file(void)
+{
+  int file = memfd_create("parlua-slot", MFD_CLOEXEC);
+  if (file >= 0 && ftruncate(file, (off_t)slot_bytes) < 0) {
+    int error = errno;
+    close(file);
+    errno = error;
+    return -1;
+  }
+  return file;
+}
+
+struct slot *slot_map_file(int file)
+{
+  struct slot *slot = mmap(NULL, slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+  return slot == MAP_FAILED ? NULL : slot;
+}
+
+void slot_unmap(struct slot *slot)
+{
+  if (slot) munmap(slot, slot_bytes);
+}
+
+void slot_part(struct slot *slot)
+{
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+  if (mmap(slot, slot_bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) _exit(1);
+  slot->abandoned = 1;
+}
+
+void slot_reset(struct slot *slot)
+{
+  uint32_t id = slot->id;
+  memset(slot, 0, sizeof *slot);
+  slot->id = id;
+}
+
+struct block *slot_in_block(struct slot *slot, uint32_t place)
+{
+  return (struct block *)((char *)slot + SLOT_HEAD + (size_t)(place % CHANNEL_BLOCKS) * BLOCK_BYTES);
+}
+
+struct block *slot_out_block(struct slot *slot, uint32_t place)
+{
+  return (struct block *)((char *)slot + SLOT_HEAD + (size_t)(CHANNEL_BLOCKS + place % CHANNEL_BLOCKS) * BLOCK_BYTES);
+}
+
+char *slot_text(struct slot *slot)
+{
+  return (char *)slot + SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES;
+}
+
+uint32_t channel_filled(const struct channel *channel)
+{
+  return __atomic_load_n(&channel->tail, __ATOMIC_SEQ_CST) - __atomic_load_n(&channel->head, __ATOMIC_SEQ_CST);
+}
+
+void slot_wake(struct slot *slot)
+{
+  if (!__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST)) return;
+  __atomic_fetch_add(&slot->bell, 1, __ATOMIC_SEQ_CST);
+  syscall(SYS_futex, &slot->bell, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* Copies a message that fits one block: the words and the values, not the gap between them. */
+static void copy_block(struct block *to, const struct block *from)
+{
+  size_t words = BLOCK_HEAD + (size_t)from->count * 8;
+  memcpy(to, from, words);
+  if (from->floor < from->size) memcpy((char *)to + from->floor, (const char *)from + from->floor, from->size - from->floor);
+}
+
+void slot_publish_in(struct slot *slot, uint32_t claim, double last)
+{
+  uint32_t tail = slot->in.tail;
+  __atomic_store_n(&slot_in_block(slot, tail)->claim, claim, __ATOMIC_RELAXED);
+  slot_set_limit(slot, tail, last);
+  __atomic_store_n(&slot->in.tail, tail + 1, __ATOMIC_SEQ_CST);
+  slot_wake(slot);
+}
+
+void slot_publish_out(struct slot *slot)
+{
+  __atomic_store_n(&slot->out.tail, slot->out.tail + 1, __ATOMIC_SEQ_CST);
+}
+
+bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, uint32_t *place)
+{
+  struct channel *channel = &slot->in;
+  while (*sent < message->size) {
+    uint32_t tail = channel->tail;
+    if (channel_filled(channel) >= CHANNEL_BLOCKS) return false;
+    struct block *to = slot_in_block(slot, tail);
+    if (message->size <= BLOCK_BYTES) {
+      copy_block(to, message);
+      *sent = message->size;
+    } else {
+      uint64_t left = message->size - *sent, n = left < PIECE_BYTES ? left : PIECE_BYTES;
+      to->kind = BLOCK_PIECE;
+      to->whole = *sent ? 0 : message->size;
+      to->count = (uint32_t)n;
+      memcpy((char *)to + BLOCK_HEAD, (const char *)message + *sent, n);
+      *sent += n;
+    }
+    *place = tail;
+    slot_publish_in(slot, CLAIM_QUEUED, message->last);
+  }
+  return true;
+}
+
+bool slot_revoke(struct slot *slot, uint32_t place)
+{
+  uint32_t expected = CLAIM_QUEUED;
+  return __atomic_compare_exchange_n(&slot_in_block(slot, place)->claim, &expected, CLAIM_REVOKED, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST);
+}
+
+bool slot_is_queued(struct slot *slot, uint32_t place)
+{
+  return __atomic_load_n(&slot_in_block(slot, place)->claim, __ATOMIC_SEQ_CST) == CLAIM_QUEUED;
+}
+
+double slot_current(const struct slot *slot)
+{
+  double current;
+  __atomic_load((const double *)&slot->current, &current, __ATOMIC_ACQUIRE);
+  return current == floor(current) ? current : 0; /* no task has such a number: the cell was written by mistake */
+}
+
+double slot_started(const struct slot *slot)
+{
+  double started;
+  __atomic_load((const double *)&slot->started, &started, __ATOMIC_RELAXED);
+  return started;
+}
+
+void slot_set_limit(struct slot *slot, uint32_t place, double last)
+{
+  __atomic_store((double *)&slot->limit[place % CHANNEL_BLOCKS], &last, __ATOMIC_SEQ_CST);
+}
+
+double slot_cut(struct slot *slot, uint32_t place, double first, double last, double keep)
+{
+  slot_set_limit(slot, place, keep);
+  membarrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
+  bool is_queued = slot_is_queued(slot, place);
+  double current = slot_current(slot);
+  if (!is_queued && (current < first || current > last)) { /* it has just ended, perhaps all of it */
+    slot_set_limit(slot, place, last);
+    return last;
+  }
+  if (!is_queued && current > keep) keep = current;
+  return keep < last ? keep : last;
+}
+
+struct block *slot_results(struct slot *slot)
+{
+  uint32_t filled = channel_filled(&slot->out);
+  return filled > 0 && filled <= CHANNEL_BLOCKS ? slot_out_block(slot, slot->out.head) : NULL; /* see slot_is_sound */
+}
+
+/* Coordinator: wakes the worker if it sleeps until there is room, not if it has nothing to do. */
+static void wake_blocked(struct slot *slot)
+{
+  if (__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST) && __atomic_load_n(&slot->blocked, __ATOMIC_SEQ_CST)) slot_wake(slot);
+}
+
+void slot_release_results(struct slot *slot)
+{
+  __atomic_store_n(&slot->out.head, slot->out.head + 1, __ATOMIC_SEQ_CST);
+  wake_blocked(slot);
+}
+
+struct block *slot_open_results(struct slot *slot)
+{
+  uint32_t open = __atomic_load_n(&slot->out.open, __ATOMIC_ACQUIRE), head = slot->out.head;
+  if (open != head + 1) return NULL;
+  return slot_out_block(slot, head);
+}
+
+bool slot_has_text(const struct slot *slot)
+{
+  return slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST);
+}
+
+size_t slot_take_text(struct slot *slot, char *into, int *stream)
+{
+  uint32_t head = slot->text_head, tail = __atomic_load_n(&slot->text_tail, __ATOMIC_ACQUIRE), mark;
+  char *ring = slot_text(slot);
+  if (tail == head) return 0;
+  for (size_t i = 0; i < 4; i++) ((char *)&mark)[i] = ring[(head + i) % TEXT_BYTES];
+  size_t length = mark >> 1, there = tail - head;
+  if (there > TEXT_BYTES) return 0;                                          /* see slot_is_sound */
+  if (length + 4 > there || length == 0) length = there > 4 ? there - 4 : 0; /* no such record was written: all that is there */
+  *stream = (mark & 1) ? 2 : 1;
+  for (size_t i = 0; i < length; i++) into[i] = ring[(head + 4 + i) % TEXT_BYTES];
+  __atomic_store_n(&slot->text_head, head + 4 + (uint32_t)length, __ATOMIC_SEQ_CST);
+  wake_blocked(slot);
+  return length;
+}
+
+void slot_drop_text(struct slot *slot)
+{
+  if (!slot_has_text(slot)) return;
+  __atomic_store_n(&slot->text_head, __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
+  wake_blocked(slot);
+}
+
+bool slot_is_sound(const struct slot *slot)
+{
+  return channel_filled(&slot->in) <= CHANNEL_BLOCKS && channel_filled(&slot->out) <= CHANNEL_BLOCKS &&
+         __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST) - slot->text_head <= TEXT_BYTES;
+}
+
+bool block_is_sound(const struct block *block)
+{
+  uint64_t count = block->count;
+  if (block->kind == BLOCK_PIECE) return count <= PIECE_BYTES;
+  if (block->kind != BLOCK_DENSE && block->kind != BLOCK_SPARSE) return false;
+  uint64_t words = BLOCK_HEAD + count * (block->kind == BLOCK_SPARSE ? 16 : 8);
+  return block->size == BLOCK_BYTES && words <= block->floor && block->floor <= block->size && block->floor % 8 == 0;
+}
+
+bool membarrier_join(void)
+{
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+bool membarrier_works(void)
+{
+  static _Atomic long commands = -1;
+  if (commands < 0) {
+    long known = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    commands = known < 0 ? 0 : known;
+  }
+  return commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED;
+}
+
+bool membarrier_all(void)
+{
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+}

@@ -1,0 +1,39 @@
+/* hub.h - where the coordinator sleeps: until a worker rings, a worker process ends, a signal comes, or time is up. */
+#ifndef PARLUA_HUB_H
+#define PARLUA_HUB_H
+#include "slot/slot.h"
+
+struct hub {
+  struct bell bell;
+  int poll_fd;      /* epoll over the bell and the ends of worker processes */
+  int shared;       /* the bell is somebody else's */
+  double last_wait; /* seconds: decides whether looking again before sleeping pays */
+};
+
+/* `bell`: one that exists already, and that others may sleep on as well; NULL: a new one. Returns 0, or an errno. */
+int hub_open(struct hub *hub, const struct bell *bell);
+void hub_close(struct hub *hub);
+/* Reports the end of process `pid` (descriptor from pidfd_open) as worker `w`; see hub_wait. Returns 0 or an errno. */
+int hub_watch(struct hub *hub, int pid_fd, uint32_t w);
+/* Before the descriptor is closed: closing alone would not do, as workers that were forked meanwhile hold it too. */
+void hub_unwatch(struct hub *hub, int pid_fd);
+/* Says that the coordinator is about to sleep: look once more for work, then call hub_wait or hub_awake. */
+void hub_asleep(struct hub *hub);
+void hub_awake(struct hub *hub);
+/* Sleeps up to `seconds`. Stores the numbers of up to `most` workers whose process ended; returns how many. */
+int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most);
+
+/* Signals. While at least one run is open, the first SIGINT, SIGTERM or SIGHUP is noted instead of ending the program; the second
+ * ends it. */
+void signals_begin(const struct bell *bell, bool is_timed); /* bell: to be rung, or NULL; is_timed: see signals_continue */
+void signals_end(const struct bell *bell);                  /* as for signals_begin */
+void signals_changed(void);                                 /* handlers were set elsewhere: the next run sets its own again */
+/* A caught signal also sets *cell to -1 (the limit of a serial run); NULL: none. Returns the cell before. */
+volatile double *signals_watch(volatile double *cell);
+/* In a task, from any thread: does what the first Ctrl-C does. */
+void signals_interrupt(void);
+int signals_count(void); /* how many were caught since signals_begin of the outermost run */
+/* Has this process been stopped and continued since this was last asked, in a run that is timed? What was measured by the clock
+ * then means nothing. */
+bool signals_continue(void);
+#endif
