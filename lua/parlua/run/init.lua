@@ -3,8 +3,8 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
-local codec = require "parlua.codec"
 local block = require "parlua.wire.block"
+local engines = require "parlua.run.engine"
 local failure = require "parlua.failure"
 local options_module = require "parlua.options"
 local output = lazy "parlua.report.output"
@@ -25,116 +25,6 @@ local nothing_given = {}
 local NIL, FAILURE, LOWEST = C.TAG_NIL, C.TAG_FAILURE, C.TAG_LOWEST
 local DONE, RESULTS, SUPPLY, LOST = C.EVENT_DONE, C.EVENT_RESULTS, C.EVENT_SUPPLY, C.EVENT_LOST
 local TEXT, TICK, SIGNAL, TROUBLE = C.EVENT_TEXT, C.EVENT_TICK, C.EVENT_SIGNAL, C.EVENT_TROUBLE
-local CAN_KILL, INHERITS, SHARES_MEMORY, CAN_ABANDON, LIMITS_MEMORY = 1, 2, 4, 8, 16 -- enum engine_flags of src/engines/engine.h
-
---- What each engine can do. Serial runs in this state.
-local flags = { serial = INHERITS + SHARES_MEMORY, threads = SHARES_MEMORY + CAN_ABANDON,
-                process = CAN_KILL + INHERITS + LIMITS_MEMORY, mpi = CAN_KILL + LIMITS_MEMORY }
-
-local function can(engine, flag) return flags[engine] % (2 * flag) >= flag end
-
-local function engines_that_can(...)
-  local names = {}
-  for _, name in ipairs(host.engines) do
-    if name == "mpi" and not host.ranks() then break end
-    for k = 1, select("#", ...) do
-      if can(name, (select(k, ...))) then
-        names[#names + 1] = ("engine = %q"):format(name)
-        break
-      end
-    end
-  end
-  return table.concat(names, " or ")
-end
-
-local function refuse(engine, option, why, ...)
-  error(("option '%s': the %s engine %s; use %s"):format(option, engine, why, engines_that_can(...)), 0)
-end
-
---- Raises a clear error for what the engine can't honour.
-local function check_engine(engine, options)
-  if options.timeout and not can(engine, CAN_KILL) and not can(engine, CAN_ABANDON) then
-    refuse(engine, "timeout", "cannot stop a task", CAN_KILL, CAN_ABANDON)
-  end
-  if options.memory and not can(engine, LIMITS_MEMORY) then
-    refuse(engine, "memory", "cannot limit a worker's memory", LIMITS_MEMORY)
-  end
-  if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
-end
-
---- Raises an error when srun started several copies of this program that know nothing of each other: each would do all the work, and
---- write all the results.
-local function refuse_copies()
-  local copies = tonumber(os.getenv "SLURM_STEP_NUM_TASKS")
-  if copies and copies > 1 and os.getenv "SLURM_PROCID" then
-    error(("srun started %d copies of this program, and no MPI joins them: each would run every task. For one run over all of them: "
-      .. "srun --mpi=pmix (srun --mpi=list shows what there is), or mpirun. For a run of its own in each: --engine process"):format(copies), 0)
-  end
-end
-
---- The engine's name for a call: a call inside a task runs serially.
-local function choose_engine(options)
-  if task.is_inside() then return "serial" end
-  local name = options.engine or "auto"
-  if name == "auto" then
-    name = host.ranks() and "mpi" or "process"
-    if name == "process" then refuse_copies() end
-  end
-  return name
-end
-
---- How many workers a call uses. Under mpirun or srun, the option says how many each rank has. A program that was started without them
---- spawns as many ranks as its first call on the mpi engine has workers.
-local function count_workers(engine, options)
-  if engine == "serial" then return 1 end
-  local ranks, cores = host.ranks()
-  if engine == "mpi" and ranks then return options.workers and options.workers * ranks or cores end
-  local workers = options.workers or host.cores()
-  if engine == "mpi" then
-    local ok, message = host.spawn(workers)
-    if not ok then error('engine "mpi": ' .. message, 0) end
-  end
-  return workers
-end
-
--- ---- warm engines ----
-
-local idle = {} -- engine name .. workers -> list of engines that are open and not in use
--- Engines of runs that are not closed: a stream that is collected gives its engine back, open.
-local in_use = {} -- luacheck: ignore 241
-
-local function take_engine(name, workers, memory, engines)
-  local key = name .. workers
-  local list = engines[key]
-  local engine, message
-  if list and #list > 0 and not memory then
-    engine = table.remove(list)
-  else
-    engine, message = host.engine(name, workers, memory or 0)
-    if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
-  end
-  in_use[engine] = true
-  return engine, key
-end
-
-local function give_engine(engine, name, key, engines)
-  in_use[engine] = nil
-  if can(name, INHERITS) or engines.closed then
-    engine:close()
-  else
-    engines[key] = engines[key] or {}
-    table.insert(engines[key], engine)
-  end
-end
-
---- Ends workers that are kept warm: a pool's, after which none are kept.
-function M.close_engines(engines)
-  for key, list in pairs(engines) do
-    for _, engine in ipairs(list) do engine:close() end
-    engines[key] = nil
-  end
-  engines.closed = true
-end
 
 -- ---- a run ----
 
@@ -155,19 +45,6 @@ Run.__index = Run
 
 local hostname
 
-local paths, cpaths, encoded_paths
-
---- What a worker needs before it decodes a job: where modules are found. The same bytes until that changes.
-local function encode_paths()
-  if paths ~= package.path or cpaths ~= package.cpath then
-    paths, cpaths = package.path, package.cpath
-    local bytes, message = codec.encode_as("", { path = paths, cpath = cpaths })
-    if not bytes then error(message, 0) end
-    encoded_paths = bytes
-  end
-  return encoded_paths
-end
-
 local function open_serial(run, job, total)
   local options = run.options
   local halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt) return not run:may_retry(kind, attempt) end
@@ -180,18 +57,15 @@ local function open_driver(run, job)
   local total = run.puller and -1 or run.fold and run.fold:blocks(run.source.n) or run.source.n
   if name == "serial" then return open_serial(run, job, total) end
   local workers = run.workers
-  local before
-  if not can(name, INHERITS) then
-    before = encode_paths()
-  end
+  local before = engines.before(name)
   if not run.engine then
-    run.engine, run.engine_key = take_engine(name, workers, options.memory, run.engines)
+    run.engine, run.engine_key = engines.take(name, workers, options.memory, run.engines)
     run.owns_engine = true
   end
   local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, block.is_sparse[job.keep] or false,
     before)
   if driver then return driver, events end
-  if run.owns_engine then give_engine(run.engine, name, run.engine_key, run.engines) end
+  if run.owns_engine then engines.give(run.engine, name, run.engine_key, run.engines) end
   error(events, 0) -- a message
 end
 
@@ -242,18 +116,18 @@ function M.open(f, arguments, call_options, keep, given)
   if type(f) ~= "function" then f = function_of(f) end
   if type(call_options) == "table" and call_options.is_stream then call_options = nil end -- imap's second result, behind its iterator
   local options = given.options or options_module.resolve(call_options, given.job_options)
-  local engine = choose_engine(options)
-  check_engine(engine, options)
+  local engine = engines.choose(options)
+  engines.check(engine, options)
   local source = sources.of(arguments)
   local run = setmetatable({
     f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0,
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, began = host.now(), retries = options.retries or 0,
-    workers = count_workers(engine, options), engines = given.engines or idle,
+    workers = engines.count_workers(engine, options), engines = given.engines or engines.warm,
     -- so that the table need not grow
     driver = false, event = false, on_results = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     puller = false, writer = false, results = false, seconds = false,
   }, Run)
-  local inherits = can(engine, INHERITS)
+  local inherits = engines.inherits(engine)
   local fold = given.fold
   run.fold = fold
   if fold then
@@ -651,7 +525,7 @@ function Run:step(wait)
     self:close()
     local why = why_lacking(event.status)
     if event.status == 16 then -- EBUSY
-      why = "too many tasks are over their time limit and cannot be stopped in threads; use " .. engines_that_can(CAN_KILL)
+      why = "too many tasks are over their time limit and cannot be stopped in threads; use " .. engines.killing_engines()
     end
     error(("the %s engine cannot start workers: %s"):format(self.engine_name, why), 0)
   elseif kind == DONE then
@@ -678,7 +552,7 @@ function Run:close()
   if lacking then self:tell_lacking(lacking, errno) end
   if self.output then self.output:close() end
   if self.report then self.report:finish(self:summary()) end
-  if self.owns_engine then give_engine(self.engine, self.engine_name, self.engine_key, self.engines) end
+  if self.owns_engine then engines.give(self.engine, self.engine_name, self.engine_key, self.engines) end
   if self.journal then self.journal:close() end
 end
 

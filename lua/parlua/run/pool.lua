@@ -236,7 +236,7 @@ function Pool:close()
                                    worker = 0, host = host.hostname(), seconds = 0 }
     self.futures[index] = nil
   end
-  run_module.close_engines(self.engines)
+  require("parlua.run.engine").close(self.engines)
 end
 
 local default_pool

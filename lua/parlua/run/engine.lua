@@ -1,0 +1,144 @@
+--- Engines as a run sees them: what each can do, which one a call gets, how many workers it has, and the engines that are kept warm from
+--- call to call. All that the Lua side knows of engines stands here.
+local host = require "parlua.host"
+local codec = require "parlua.codec"
+local task = require "parlua.worker.task"
+
+local M = {}
+
+local CAN_KILL, INHERITS, SHARES_MEMORY, CAN_ABANDON, LIMITS_MEMORY = 1, 2, 4, 8, 16 -- enum engine_flags of src/engines/engine.h
+
+--- What each engine can do. Serial runs in this state.
+local flags = { serial = INHERITS + SHARES_MEMORY, threads = SHARES_MEMORY + CAN_ABANDON,
+                process = CAN_KILL + INHERITS + LIMITS_MEMORY, mpi = CAN_KILL + LIMITS_MEMORY }
+
+local function can(engine, flag) return flags[engine] % (2 * flag) >= flag end
+
+--- Are the engine's workers copies of this process, which see all that the script has?
+function M.inherits(engine) return can(engine, INHERITS) end
+
+local function engines_that_can(...)
+  local names = {}
+  for _, name in ipairs(host.engines) do
+    if name == "mpi" and not host.ranks() then break end
+    for k = 1, select("#", ...) do
+      if can(name, (select(k, ...))) then
+        names[#names + 1] = ("engine = %q"):format(name)
+        break
+      end
+    end
+  end
+  return table.concat(names, " or ")
+end
+
+--- The engines that can end a task which does not return, for messages.
+function M.killing_engines() return engines_that_can(CAN_KILL) end
+
+local function refuse(engine, option, why, ...)
+  error(("option '%s': the %s engine %s; use %s"):format(option, engine, why, engines_that_can(...)), 0)
+end
+
+--- Raises a clear error for what the engine can't honour.
+function M.check(engine, options)
+  if options.timeout and not can(engine, CAN_KILL) and not can(engine, CAN_ABANDON) then
+    refuse(engine, "timeout", "cannot stop a task", CAN_KILL, CAN_ABANDON)
+  end
+  if options.memory and not can(engine, LIMITS_MEMORY) then
+    refuse(engine, "memory", "cannot limit a worker's memory", LIMITS_MEMORY)
+  end
+  if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
+end
+
+--- Raises an error when srun started several copies of this program that know nothing of each other: each would do all the work, and
+--- write all the results.
+local function refuse_copies()
+  local copies = tonumber(os.getenv "SLURM_STEP_NUM_TASKS")
+  if copies and copies > 1 and os.getenv "SLURM_PROCID" then
+    error(("srun started %d copies of this program, and no MPI joins them: each would run every task. "
+      .. "For one run over all of them: srun --mpi=pmix (srun --mpi=list shows what there is), or mpirun. "
+      .. "For a run of its own in each: --engine process"):format(copies), 0)
+  end
+end
+
+--- The engine's name for a call: a call inside a task runs serially.
+function M.choose(options)
+  if task.is_inside() then return "serial" end
+  local name = options.engine or "auto"
+  if name == "auto" then
+    name = host.ranks() and "mpi" or "process"
+    if name == "process" then refuse_copies() end
+  end
+  return name
+end
+
+--- How many workers a call uses. Under mpirun or srun, the option says how many each rank has. A program that was started without them
+--- spawns as many ranks as its first call on the mpi engine has workers.
+function M.count_workers(engine, options)
+  if engine == "serial" then return 1 end
+  local ranks, cores = host.ranks()
+  if engine == "mpi" and ranks then return options.workers and options.workers * ranks or cores end
+  local workers = options.workers or host.cores()
+  if engine == "mpi" then
+    local ok, message = host.spawn(workers)
+    if not ok then error('engine "mpi": ' .. message, 0) end
+  end
+  return workers
+end
+
+-- ---- warm engines ----
+
+local idle = {} -- engine name .. workers -> list of engines that are open and not in use
+M.warm = idle
+-- Engines of runs that are not closed: a stream that is collected gives its engine back, open.
+local in_use = {} -- luacheck: ignore 241
+
+--- Takes an engine that is warm, or opens one. Returns it, and the key to give it back with.
+---@param engines table where warm ones are kept
+function M.take(name, workers, memory, engines)
+  local key = name .. workers
+  local list = engines[key]
+  local engine, message
+  if list and #list > 0 and not memory then
+    engine = table.remove(list)
+  else
+    engine, message = host.engine(name, workers, memory or 0)
+    if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
+  end
+  in_use[engine] = true
+  return engine, key
+end
+
+--- Gives an engine back after a run. Workers that are copies of this process end with their run.
+function M.give(engine, name, key, engines)
+  in_use[engine] = nil
+  if can(name, INHERITS) or engines.closed then
+    engine:close()
+  else
+    engines[key] = engines[key] or {}
+    table.insert(engines[key], engine)
+  end
+end
+
+--- Ends workers that are kept warm: a pool's, after which none are kept.
+function M.close(engines)
+  for key, list in pairs(engines) do
+    for _, engine in ipairs(list) do engine:close() end
+    engines[key] = nil
+  end
+  engines.closed = true
+end
+
+local paths, cpaths, encoded_paths
+
+--- What a worker of the engine needs before it decodes a job, as bytes of the codec: where modules are found. nil: it inherits that.
+function M.before(engine)
+  if can(engine, INHERITS) then return nil end
+  if paths ~= package.path or cpaths ~= package.cpath then -- else the same bytes
+    local bytes, message = codec.encode_as("", { path = package.path, cpath = package.cpath })
+    if not bytes then error(message, 0) end
+    paths, cpaths, encoded_paths = package.path, package.cpath, bytes
+  end
+  return encoded_paths
+end
+
+return M
