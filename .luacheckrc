@@ -12,5 +12,4 @@ files["spec-cluster"] = { std = "+busted" }
 files["examples"] = { std = "+lua51" }
 
 -- What a state replaces before any script runs in it.
-files["lua/parlua/worker/task.lua"] = { globals = { "math.random", "math.randomseed", "os.execute" } }
-files["lua/parlua/worker/init.lua"] = { globals = { "os.exit" } }
+files["lua/parlua/worker/task.lua"] = { globals = { "math.random", "math.randomseed", "os.execute", "os.exit" } }

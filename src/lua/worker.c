@@ -21,6 +21,7 @@
 #include "lua/state.h"
 #include "sys/buffer.h"
 #include "sys/oom.h"
+#include "sys/streams.h"
 
 /* A worker that has nothing to do looks again for this long before it sleeps: a round trip between two spinning cores takes 0.3 us,
  * between two sleeping ones 10 us (measured). Each wait is given as much, whatever the last took: one long wait would otherwise
@@ -52,6 +53,8 @@ struct worker {
   struct buffer value; /* an encoded value, from VALUE_OFFSET on */
   int value_tag;       /* it waits for the next block */
   bool is_copy;        /* a task has forked, and this is the child */
+  bool is_process;     /* no thread: it may end */
+  bool has_no_bell;    /* a task has closed its descriptor */
 };
 
 /* Registry: light userdata -> the job that a forked worker inherits. */
@@ -121,13 +124,18 @@ static void wait_for_coordinator(struct worker *worker, ready_function *ready)
   __atomic_store_n(&worker->slot->blocked, 0, __ATOMIC_RELAXED);
 }
 
+static void ring_bell(struct worker *worker)
+{
+  if (!bell_ring(&worker->bell)) worker->has_no_bell = true;
+}
+
 static void release_message(struct worker *worker)
 {
   struct channel *in = &worker->slot->in;
   if (!worker->holding) return;
   worker->holding = 0;
   __atomic_store_n(&in->head, in->head + 1, __ATOMIC_SEQ_CST);
-  bell_ring(&worker->bell);
+  ring_bell(worker);
 }
 
 /* Puts pieces together; returns the whole block once the last piece is there, NULL before. The last piece stays held. */
@@ -189,6 +197,10 @@ struct block *worker_receive(struct worker *worker)
   struct slot *slot = worker->slot;
   uint64_t have = 0;
   if (worker->is_copy) _exit(0);
+  if (worker->has_no_bell && worker->is_process) { /* all that it did is handed in; its replacement has one */
+    streams_flush();
+    _exit(0);
+  }
   clear_whole(worker, worker->whole && worker->whole->kind == BLOCK_JOB ? KEEP_BETWEEN_JOBS : KEEP_BYTES);
   if (worker->elsewhere) munmap(worker->elsewhere, worker->elsewhere_bytes);
   worker->elsewhere = NULL;
@@ -252,7 +264,7 @@ static void publish(struct worker *worker)
 {
   struct channel *out = &worker->slot->out;
   __atomic_store_n(&out->tail, out->tail + 1, __ATOMIC_SEQ_CST);
-  bell_ring(&worker->bell);
+  ring_bell(worker);
 }
 
 void worker_close(struct worker *worker, double last, uint32_t count, int final)
@@ -416,13 +428,13 @@ static void send_text(void *to, int stream, const char *bytes, size_t length)
     uint32_t tail = slot->text_tail, mark = (uint32_t)n << 1 | (stream == 2);
     while (TEXT_BYTES - (tail - __atomic_load_n(&slot->text_head, __ATOMIC_SEQ_CST)) < n + 4) {
       if (__atomic_load_n(&slot->abandoned, __ATOMIC_SEQ_CST)) return;
-      bell_ring(&worker->bell);
+      ring_bell(worker);
       wait_for_coordinator(worker, has_text_room);
     }
     for (size_t i = 0; i < 4; i++) ring[(tail + i) % TEXT_BYTES] = ((char *)&mark)[i];
     for (size_t i = 0; i < n; i++) ring[(tail + 4 + i) % TEXT_BYTES] = bytes[i];
     __atomic_store_n(&slot->text_tail, tail + 4 + (uint32_t)n, __ATOMIC_SEQ_CST);
-    bell_ring(&worker->bell);
+    ring_bell(worker);
     bytes += n;
     length -= n;
   }
@@ -486,7 +498,7 @@ static int live(lua_State *L)
  * script's own protected calls, and a copy of the script would run on. Returns false when the worker's own code failed. */
 static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool owns_process)
 {
-  struct worker worker = {.slot = slot, .bell = *bell};
+  struct worker worker = {.slot = slot, .bell = *bell, .is_process = owns_process};
   struct life life = {&worker, owns_process};
   static pthread_once_t watched = PTHREAD_ONCE_INIT;
   pthread_once(&watched, watch_forks);
@@ -565,7 +577,8 @@ void worker_process_prepare(uint64_t memory)
 
 _Noreturn void worker_process_run(lua_State *L, struct slot *slot, const struct bell *bell)
 {
+  streams_end_quietly();
   bool ran = run(L, slot, bell, true);
-  fflush(NULL);
+  streams_flush();
   _exit(!ran);
 }

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,14 +32,23 @@ uint64_t value_bytes(uint64_t length)
   return 8 + ((length + 7) & ~(uint64_t)7);
 }
 
-void bell_ring(const struct bell *bell)
+/* Is it still an eventfd? A task may have closed all descriptors, and opened a file that has got the number. What is no file, pipe,
+ * socket or device, but made by a call such as eventfd, has no type. */
+static bool is_bell(int fd)
+{
+  struct stat info;
+  return fstat(fd, &info) == 0 && (info.st_mode & S_IFMT) == 0;
+}
+
+bool bell_ring(const struct bell *bell)
 {
   const uint64_t one = 1;
-  if (!__atomic_load_n(bell->asleep, __ATOMIC_SEQ_CST)) return;
-  if (__atomic_exchange_n(bell->asleep, 0, __ATOMIC_SEQ_CST)) {
-    ssize_t ignored = write(bell->fd, &one, sizeof one);
-    (void)ignored; /* full counter: it is awake anyway */
-  }
+  if (!__atomic_load_n(bell->asleep, __ATOMIC_SEQ_CST)) return true;
+  if (!__atomic_exchange_n(bell->asleep, 0, __ATOMIC_SEQ_CST)) return true;
+  if (!is_bell(bell->fd)) return false;
+  ssize_t ignored = write(bell->fd, &one, sizeof one);
+  (void)ignored; /* full counter: it is awake anyway */
+  return true;
 }
 
 struct slot *slot_map(uint32_t id)

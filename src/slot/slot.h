@@ -19,7 +19,9 @@ struct bell {
   uint32_t *asleep; /* the coordinator sleeps, or is about to */
   int fd;           /* eventfd */
 };
-void bell_ring(const struct bell *bell);
+/* Wakes the coordinator if it sleeps. False: it would have been woken, but the descriptor is not the bell's any more; nothing was
+ * written. */
+bool bell_ring(const struct bell *bell);
 
 /* A slot for worker number `id`; NULL with errno set when there is no memory. The coordinator owns it until slot_unmap. */
 struct slot *slot_map(uint32_t id);

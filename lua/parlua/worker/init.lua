@@ -380,11 +380,6 @@ function M.prepare(job)
   end
 end
 
---- A worker of threads has no process to end.
-local function refuse_exit()
-  error("os.exit: a task of the threads engine cannot end the program (engine = \"process\" can contain it)", 2)
-end
-
 --- The job in a message, behind what is needed to decode it (src/lua/host.c).
 local function read_job(message)
   local half = cast(block.halves, message.word)
@@ -413,7 +408,7 @@ function M.main(worker, inherited)
 
   if inherited then load(inherited) end
   running.owns_process = worker.owns_process
-  if not worker.owns_process then os.exit = refuse_exit end
+  running.is_thread = not worker.owns_process
   while true do
     local message = C.worker_receive(handle)
     if message.kind == C.BLOCK_STOP then return end

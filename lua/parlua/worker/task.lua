@@ -1,6 +1,6 @@
 --- The task that runs in this state: its index, attempt and worker, and its random numbers. Loaded as a state begins, before any script:
---- it puts its own functions in the place of math.random, math.randomseed and os.execute, so that a script which keeps them in locals has
---- these.
+--- it puts its own functions in the place of math.random, math.randomseed, os.execute and os.exit, so that a script which keeps them in
+--- locals has these.
 --
 -- Outside of tasks they are LuaJIT's own. Inside a task, numbers come from a stream of the task's own, seeded from (seed, index) when the
 -- task first asks for one: they depend neither on the engine, nor on the number of workers, nor on chunks. A task that asks for none
@@ -128,6 +128,22 @@ local function execute(...)
 end
 
 os.execute, M.execute = execute, execute
+
+local native_exit = os.exit
+
+--- Is this the state of a worker that is a thread?
+M.is_thread = false
+
+--- As Lua's own. But a worker closes no state: the objects in it that have finalizers are, in a copy of the script, the script's, and
+--- their files, temporary directories and locks stand for it alone. A thread has no process to end.
+local function exit(status, close)
+  if M.is_thread then
+    error("os.exit: a task of the threads engine cannot end the program (engine = \"process\" can contain it)", 2)
+  end
+  return native_exit(status, close and not M.owns_process)
+end
+
+os.exit, M.exit = exit, exit
 
 --- What math.randomseed set outside of tasks, or nil.
 ---@type number?
