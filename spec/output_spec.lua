@@ -226,6 +226,27 @@ describe("what tasks print", function()
       assert.equal("3\ndoing\t1\ndoing\t2\ndoing\t3\n", sorted(result.stdout))
     end)
 
+    it("is no part of the next line when its worker ends in the middle of one", function()
+      local result = run_script(engine, [[
+        local _, failures = parlua.map(function(i)
+          for _, file in ipairs { io.stdout, io.stderr } do
+            if i % 3 == 0 then
+              file:write("half of ", i)
+            else
+              file:write("whole ", i, "\n")
+            end
+            file:flush()
+          end
+          if i % 3 == 0 then os.exit(1) end
+        end, parlua.range(30), { workers = 1 })
+        assert(#failures == 10)
+      ]])
+      local expected = {}
+      for i = 1, 30 do expected[i] = (i % 3 == 0 and "half of %d" or "whole %d"):format(i) end
+      assert.equal(table.concat(expected, "\n"), result.stdout)
+      assert.equal(result.stdout, result.stderr)
+    end)
+
     it("before os.exit in a task is kept", function()
       local result = run_script(engine, [[
         local _, failures = parlua.map(function(i)

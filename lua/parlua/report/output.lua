@@ -15,6 +15,11 @@ function M.open(print) return setmetatable({ print = print, held = {} }, Output)
 function Output:add(worker, stream, text)
   local key = 2 * worker + stream
   local held = self.held[key]
+  if held and held.is_over then
+    held[#held + 1] = "\n"
+    self:flush(key)
+    held = nil
+  end
   if not held then
     if text:byte(-1) == 10 then return self.print(stream, text) end
     held = { stream = stream, bytes = 0 }
@@ -32,6 +37,14 @@ function Output:add(worker, stream, text)
   held[#held + 1] = text
   held.bytes = held.bytes + #text
   if held.bytes > LONGEST_LINE then self:flush(key) end
+end
+
+--- A worker has ended: to what it left of a line nothing is joined that its replacement prints.
+function Output:end_worker(worker)
+  for stream = 1, 2 do
+    local held = self.held[2 * worker + stream]
+    if held then held.is_over = true end
+  end
 end
 
 --- Prints what is held under a key.

@@ -463,6 +463,7 @@ local causes = {
 }
 
 function Run:lost(event)
+  if self.output then self.output:end_worker(event.worker) end
   if event.first == 0 then return end
   local kind, message = causes[tonumber(event.cause)](self, event.status)
   if self.lose then return self.lose(self, event, { kind = kind, message = message, seconds = event.seconds }) end
