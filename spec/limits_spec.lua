@@ -104,3 +104,47 @@ describe("with too little", function()
     end)
   end, { "threads", "process" })
 end)
+
+-- A loop that is left early forgets its stream, which holds workers and descriptors until the collector finds it.
+describe("loops over imap that are left by break", function()
+  helper.for_each_engine(function(engine)
+    it("do not use up the descriptors, however many there are", function()
+      local result = run(engine, 8, [[
+        limit(7, 200) -- RLIMIT_NOFILE
+        local most = 0
+        for k = 1, 300 do
+          for i, v in parlua.imap(function(x) return 2 * x end, parlua.range(1e9)) do
+            assert(v == 2 * i)
+            if i == 3 then break end
+          end
+          local count = 0
+          for _ in io.popen("ls /proc/" .. require("parlua.host").pid() .. "/fd"):lines() do count = count + 1 end
+          most = math.max(most, count)
+        end
+        print(most < 200)
+        print(run(100))
+      ]])
+      assert.equal(0, result.status, result.stderr)
+      assert.equal("true\n0\t" .. (engine == "serial" and 1 or 8) .. "\n", result.stdout, result.stderr)
+      assert.equal("", result.stderr)
+    end)
+
+    it("do not take a stream away that is still held", function()
+      local result = run(engine, 8, [[
+        local streams = {}
+        for k = 1, 40 do streams[k] = { parlua.imap(function(x) return k * x end, parlua.range(1e6)) } end
+        for _ = 1, 3 do
+          for k = 1, 40 do
+            local step, state, control = unpack(streams[k])
+            local i, v = step(state, control)
+            streams[k][3] = i
+            assert(v == k * i)
+          end
+        end
+        for k = 1, 40 do streams[k][2]:close() end
+        print("all there")
+      ]])
+      assert.equal("all there\n", result.stdout, result.stderr)
+    end)
+  end)
+end)

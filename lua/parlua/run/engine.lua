@@ -89,27 +89,47 @@ end
 
 local idle = {} -- engine name .. workers -> list of engines that are open and not in use
 M.warm = idle
--- Engines of runs that are not closed: a stream that is collected gives its engine back, open.
-local in_use = {} -- luacheck: ignore 241
+-- Engines of runs that are not closed, and how many workers each may have: a stream that is collected gives its engine back, open.
+local in_use, busy_workers = {}, 0
+
+-- A loop over imap that is left by `break` forgets its stream, and Lua's collector, which sees a few small tables, is in no hurry to find
+-- it: workers and descriptors would pile up. So all garbage is collected when the runs that are not closed have this many workers, and then
+-- whenever they have twice as many as the last collection left: what it costs is shared by as many runs.
+local first_bound = 128
+local bound = first_bound
+
+--- Closes the runs of streams that nobody holds any more.
+local function collect_streams()
+  collectgarbage()
+  bound = math.max(first_bound, 2 * busy_workers)
+end
+
+local function take_warm(engines, key)
+  local list = engines[key]
+  return list and table.remove(list)
+end
 
 --- Takes an engine that is warm, or opens one. Returns it, and the key to give it back with.
 ---@param engines table where warm ones are kept
 function M.take(name, workers, memory, engines)
   local key = name .. workers
-  local list = engines[key]
   local engine, message
-  if list and #list > 0 and not memory then
-    engine = table.remove(list)
-  else
-    engine, message = host.engine(name, workers, memory or 0)
-    if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
+  if busy_workers >= bound then collect_streams() end
+  if not memory then engine = take_warm(engines, key) end
+  if not engine then engine, message = host.engine(name, workers, memory or 0) end
+  if not engine and busy_workers > 0 then -- for want of descriptors or memory, which forgotten streams may hold
+    collect_streams()
+    if not memory then engine = take_warm(engines, key) end
+    if not engine then engine, message = host.engine(name, workers, memory or 0) end
   end
-  in_use[engine] = true
+  if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
+  in_use[engine], busy_workers = workers, busy_workers + workers
   return engine, key
 end
 
 --- Gives an engine back after a run. Workers that are copies of this process end with their run.
 function M.give(engine, name, key, engines)
+  busy_workers = busy_workers - (in_use[engine] or 0)
   in_use[engine] = nil
   if can(name, INHERITS) or engines.closed then
     engine:close()
