@@ -12,4 +12,4 @@ files["spec-cluster"] = { std = "+busted" }
 files["examples"] = { std = "+lua51" }
 
 -- What a state replaces before any script runs in it.
-files["lua/parlua/worker/task.lua"] = { globals = { "math.random", "math.randomseed", "os.execute", "os.exit" } }
+files["lua/parlua/worker/task.lua"] = { globals = { "math.random", "math.randomseed", "os.execute", "os.exit", "io.popen" } }

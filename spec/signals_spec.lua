@@ -86,20 +86,6 @@ describe("a signal", function()
       assert.equal("", rows.stdout)
     end)
 
-    if engine == "serial" or engine == "threads" then
-      it("SIGINT that ends a program which a task runs ends the call too: system(3) keeps it from this process", function()
-        local result = run_with_signals(engine, {}, [[
-          local execute = os.execute
-          local results, _, summary = parlua.map(function(i)
-            return execute(i == 5 and "sleep 0; kill -INT $$" or "exit 3")
-          end, parlua.range(1e5), { workers = 1, chunk = 1 })
-          print(results[1], summary.interrupted, summary.cancelled > 9e4)
-        ]])
-        assert.equal("768\tSIGINT\ttrue\n", result.stdout, result.stderr)
-        assert.equal(130, result.status)
-      end)
-    end
-
     it("leaves 'all' untrue: what it cut off gave nothing", function()
       local result = run_with_signals(engine, { { "running", "INT" } }, [[
         local all, _, summary = parlua.all(function(i)

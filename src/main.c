@@ -91,7 +91,7 @@ static void push_from_module(lua_State *L, const char *module, const char *field
 static int run_string(lua_State *L, const char *text, const char *chunk_name)
 {
   int failed = luaL_loadbuffer(L, text, strlen(text), chunk_name);
-  return report(L, failed ? failed : state_call(L, 0, 0));
+  return report(L, failed ? failed : state_call_interruptible(L, 0, 0));
 }
 
 /* Calls a C function with a string. */
@@ -99,7 +99,7 @@ static int call_with_word(lua_State *L, lua_CFunction function, const char *word
 {
   lua_pushcfunction(L, function);
   lua_pushstring(L, word);
-  return report(L, state_call(L, 1, 0));
+  return report(L, state_call_interruptible(L, 1, 0));
 }
 
 /* -l NAME: require(NAME). */
@@ -342,7 +342,7 @@ static int run_script(lua_State *L, const struct command *command)
   /* After "--" a file may be called "-". */
   if (named && strcmp(path, "-") == 0 && strcmp(command->argv[command->script - 1], "--") != 0) path = NULL;
   int failed = luaL_loadfile(L, path);
-  if (!failed) failed = state_call(L, push_script_words(L, command), 1);
+  if (!failed) failed = state_call_interruptible(L, push_script_words(L, command), 1);
   return failed ? report(L, failed) : run_if_job(L, command);
 }
 
@@ -353,7 +353,7 @@ static int run_lua_init(lua_State *L)
   if (!init) return EXIT_RETURNED;
   if (init[0] != '@') return run_string(L, init, "=" LUA_INIT);
   int failed = luaL_loadfile(L, init + 1);
-  return report(L, failed ? failed : state_call(L, 0, 0));
+  return report(L, failed ? failed : state_call_interruptible(L, 0, 0));
 }
 
 /* --- the command ------------------------------------------------------------------------------------------------ */

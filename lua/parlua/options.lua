@@ -56,6 +56,8 @@ local specs = {
     flags = { { "--unordered", "false" }, { "--ordered", "true" } }, help = "results as they come, not in order" },
   { name = "progress", type = "progress", values = { "bar", "plain", "json", "none" },
     long = "--progress", metavar = "KIND", help = "bar, plain, json or none (a bar on a terminal)" },
+  { name = "stdin", type = "boolean", flags = { { "--stdin", "true" } },
+    help = "tasks read the script's standard input", unlisted = true },
   { name = "journal", type = "path", takes = "the name of a file",
     long = "--journal", metavar = "FILE", help = "file in which finished tasks are recorded" },
   { name = "resume", type = "boolean",

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "engines/engine.h"
 #include "lua/state.h"
@@ -51,21 +53,34 @@ static void *run_thread(void *argument)
   return NULL;
 }
 
+static void on_broken_pipe(int number)
+{
+  if ((pid_t)syscall(SYS_gettid) != getpid()) return;
+  signal(number, SIG_DFL);
+  raise(number);
+}
+
+/* A task that writes to a pipe which nobody reads gets an error; the script ends, as any program does. Threads don't block signals,
+ * as programs that tasks run would inherit that: see on_signal in sys/hub.c. */
+static void keep_broken_pipes_off(void)
+{
+  struct sigaction action = {.sa_handler = on_broken_pipe, .sa_flags = SA_RESTART}, before;
+  sigemptyset(&action.sa_mask);
+  if (sigaction(SIGPIPE, NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(SIGPIPE, &action, NULL);
+}
+
 static int threads_start(struct engine *engine, uint32_t w, lua_State *L, int job)
 {
   struct threads *own = engine_own(engine, w);
   struct thread *thread = calloc(1, sizeof *thread);
-  sigset_t all, before;
   (void)L;
   (void)job;
   if (!thread) return ENOMEM;
   thread->slot = engine->slots[w];
   thread->bell = engine->hub.bell;
   thread->remains = engine->remains;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the coordinator's */
+  keep_broken_pipes_off();
   int error = pthread_create(&thread->id, NULL, run_thread, thread);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (error)
     free(thread);
   else

@@ -12,6 +12,7 @@
 #include "engines/cluster.h"
 #include "lua/codec.h"
 #include "lua/host.h"
+#include "lua/input.h"
 #include "lua/state.h"
 #include "lua/text.h"
 #include "lua/worker.h"
@@ -389,13 +390,6 @@ static int host_sleep(lua_State *L)
   return 0;
 }
 
-static int host_interrupt(lua_State *L)
-{
-  (void)L;
-  signals_interrupt();
-  return 0;
-}
-
 static int host_cores(lua_State *L)
 {
   lua_pushnumber(L, cores_available());
@@ -478,7 +472,8 @@ int luaopen_parlua_host(lua_State *L)
       {"cores", host_cores},
       {"hostname", host_name},
       {"sleep", host_sleep},
-      {"interrupt", host_interrupt},
+      {"empty_stdin", input_lua_empty},
+      {"execute", input_lua_execute},
       {"pid", host_pid},
       {"strerror", host_strerror},
       {"ignore_sigpipe", host_ignore_sigpipe},

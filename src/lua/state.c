@@ -1,11 +1,14 @@
 #include "lua/state.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include <lauxlib.h>
 #include <lualib.h>
+
+#include "sys/hub.h"
 
 int luaopen_parlua_host(lua_State *L);
 int luaopen_parlua_codec(lua_State *L);
@@ -163,5 +166,45 @@ int state_call(lua_State *L, int nargs, int nresults)
   lua_insert(L, function);
   int status = lua_pcall(L, nargs, nresults, function);
   lua_remove(L, function);
+  return status;
+}
+
+static lua_State *interruptible; /* whose call Ctrl-C interrupts */
+
+/* The hook that ends what runs. */
+static void raise_interrupted(lua_State *L, lua_Debug *ar)
+{
+  (void)ar;
+  lua_sethook(L, NULL, 0, 0);
+  signals_grace(SIGINT, false);
+  luaL_error(L, "interrupted!");
+}
+
+/* SIGINT while Lua runs: the next instruction, call or return raises. */
+static void on_interrupt(int number)
+{
+  if (signals_pass_to_main(number)) return;
+  signal(number, SIG_DFL);
+  lua_sethook(interruptible, raise_interrupted, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+  signals_grace(number, true);
+}
+
+int state_call_interruptible(lua_State *L, int nargs, int nresults)
+{
+  struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
+  sigaction(SIGINT, NULL, &before);
+  if (before.sa_handler == SIG_IGN) return state_call(L, nargs, nresults); /* it was started so */
+  lua_State *outer = interruptible;
+  interruptible = L;
+  signals_prepare();
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  signals_changed();
+  int status = state_call(L, nargs, nresults);
+  sigaction(SIGINT, &before, NULL);
+  signals_changed();
+  signals_grace(SIGINT, false);
+  if (lua_gethook(L) == raise_interrupted) lua_sethook(L, NULL, 0, 0);
+  interruptible = outer;
   return status;
 }

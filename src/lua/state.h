@@ -38,4 +38,8 @@ void state_program_ends(lua_State *L);
    __tostring, or else by its type; nil stays nil, which Lua programs raise to end without a message. */
 int state_call(lua_State *L, int nargs, int nresults);
 
+/* As state_call, but Ctrl-C raises the error "interrupted!" in what is called, as in luajit; a second one ends the program, and so
+ * does the first where it goes unanswered: compiled loops and functions in C don't look. */
+int state_call_interruptible(lua_State *L, int nargs, int nresults);
+
 #endif

@@ -16,20 +16,37 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/stdin.h"
+
 enum { READ_BYTES = 1 << 16, COUNT_BYTES = 16 * 128 };
+
+/* A script may have read the first lines of standard input itself: the rest begins with what stdio has read beyond them. */
+static int take_read_ahead(struct text *text)
+{
+  text->buffer = malloc(2 * (size_t)READ_BYTES);
+  if (!text->buffer) {
+    text_close(text);
+    return ENOMEM;
+  }
+  text->capacity = 2 * (size_t)READ_BYTES;
+  text->have = stdin_take_buffered(text->buffer, text->capacity);
+  return 0;
+}
 
 int text_open(struct text *text, const char *path)
 {
   struct stat info;
   memset(text, 0, sizeof *text);
-  text->fd = strcmp(path, "-") == 0 ? dup(0) : open(path, O_RDONLY | O_CLOEXEC);
+  bool is_stdin = strcmp(path, "-") == 0;
+  text->fd = is_stdin ? stdin_open(&text->has_stdin) : open(path, O_RDONLY | O_CLOEXEC);
   if (text->fd < 0) return errno;
   if (fstat(text->fd, &info) < 0 || S_ISDIR(info.st_mode)) {
     int error = S_ISDIR(info.st_mode) ? EISDIR : errno;
     text_close(text);
     return error;
   }
-  if (!S_ISREG(info.st_mode) || strcmp(path, "-") == 0) return 0;
+  if (text->has_stdin) return take_read_ahead(text);
+  if (!S_ISREG(info.st_mode) || is_stdin) return 0;
   if (info.st_size == 0 && strncmp(path, "/proc/", 6) == 0) return 0; /* such files do not tell their size */
   if (info.st_size > 0) {
     void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, text->fd, 0);
@@ -50,6 +67,7 @@ void text_close(struct text *text)
 {
   if (text->bytes) munmap((void *)text->bytes, text->length);
   if (text->fd >= 0) close(text->fd);
+  if (text->has_stdin) stdin_give_back();
   free(text->buffer);
   memset(text, 0, sizeof *text);
   text->fd = -1;
@@ -148,6 +166,10 @@ static ssize_t read_more(struct text *text)
   while (n < 0 && errno == EINTR);
   if (n > 0) text->have += (size_t)n;
   if (n == 0) text->ended = 1;
+  if (n <= 0 && text->has_stdin) { /* there is no more to take: it is the script's again */
+    stdin_give_back();
+    text->has_stdin = false;
+  }
   return n;
 }
 
@@ -272,17 +294,10 @@ static int method_gc(lua_State *L)
 int text_lua_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"pointer", method_pointer},
-      {"length", method_length},
-      {"is_stream", method_is_stream},
-      {"version", method_version},
-      {"cut_lines", method_cut_lines},
-      {"cut_block", method_cut_block},
-      {"line", method_line},
-      {"piece", method_piece},
-      {"__gc", method_gc},
-      {"cut_rows", method_cut_rows},
-      {NULL, NULL},
+      {"pointer", method_pointer}, {"length", method_length},       {"is_stream", method_is_stream},
+      {"version", method_version}, {"cut_lines", method_cut_lines}, {"cut_block", method_cut_block},
+      {"line", method_line},       {"piece", method_piece},         {"__gc", method_gc},
+      {"close", method_gc},        {"cut_rows", method_cut_rows},   {NULL, NULL},
   };
   const char *path = luaL_checkstring(L, 1);
   struct text *text = lua_newuserdata(L, sizeof *text);

@@ -3,6 +3,7 @@
 #ifndef PARLUA_TEXT_H
 #define PARLUA_TEXT_H
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -13,6 +14,7 @@ struct text {
   char *buffer;
   size_t have, capacity, at; /* stream: bytes read and not handed out stand at buffer[at .. have) */
   int ended;
+  bool has_stdin;    /* it reads standard input, which is empty for everybody else: see sys/stdin.h */
   char version[128]; /* of a mapped file: another one when the file is another, or has been written to */
 };
 
@@ -29,8 +31,8 @@ size_t text_cut_block(const struct text *text, size_t offset, size_t size);
  * next call. Returns 0 at the end, or -1 with errno set. */
 ssize_t text_read(struct text *text, size_t size, const char **at);
 
-/* Lua: text(path) -> userdata with the methods pointer, length, version, is_stream, cut_lines, cut_block, line, piece, cut_rows; or
- * nil and a message. */
+/* Lua: text(path) -> userdata with the methods pointer, length, version, is_stream, cut_lines, cut_block, line, piece, cut_rows,
+ * close; or nil and a message. */
 int text_lua_open(lua_State *L);
 /* Lua: glob(pattern) -> sorted list of paths of files; or nil and a message. "**" stands for any number of directories. */
 int text_lua_glob(lua_State *L);

@@ -21,6 +21,7 @@
 #include "lua/state.h"
 #include "sys/buffer.h"
 #include "sys/oom.h"
+#include "sys/stdin.h"
 #include "sys/streams.h"
 
 /* A worker that has nothing to do looks again for this long before it sleeps: a round trip between two spinning cores takes 0.3 us,
@@ -453,6 +454,7 @@ static void part_from_parent(void)
 {
   if (!own_worker) return;
   own_worker->is_copy = true;
+  stdin_part();
   slot_part(own_worker->slot);
 }
 

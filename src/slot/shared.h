@@ -172,5 +172,9 @@ void journal_close(struct journal *journal);
 void signals_serial(int begin);
 volatile double *signals_watch(volatile double *cell);
 int signals_pending(void);
+/* The script leaves an open run alone for a while, and comes back to it. While all are left alone, a signal does what it does in any
+ * program; but when a loop over a stream is in its body it is noted, and only ends the program where the loop does not go on soon. */
+void signals_pause(int is_loop);
+void signals_resume(int is_loop);
 void signals_again(int number); /* of the serial engine: a nested run hands the signal on to the run around it */
 #endif

@@ -2,12 +2,13 @@
 #include "sys/hub.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { HUB_BYTES = 4096 };
@@ -102,8 +103,13 @@ int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most)
  * person's. */
 static const double same_event_seconds = 1;
 
-/* The one piece of global state: signals are delivered to the process. */
-static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_continued, signal_first;
+/* A signal that comes while a loop over a stream is in its body is noted for the stream. A script that does not come back to the
+ * stream within this time has left it, or computes: then the signal does what it does in any program. */
+static const long grace_nanoseconds = 300000000;
+
+/* The one piece of global state: signals are delivered to the process. Of the runs that are open, those whose script does something
+ * else meanwhile are away; those of a loop, to which the script comes back, are counted in signal_loops too. */
+static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_away, signal_loops, signal_continued, signal_first;
 static double signal_time; /* of the first */
 static volatile double *volatile signal_cell;
 static int signal_fd = -1;
@@ -111,13 +117,38 @@ static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
 enum { CAUGHT = sizeof caught / sizeof *caught };
 static struct sigaction old_actions[CAUGHT], old_continue;
 static bool signals_kept; /* between runs, signals go on being noted: see signals_end */
+static timer_t grace_timers[CAUGHT];
+static pid_t grace_owner; /* whose timers they are: a fork has none */
 
 static double set_at; /* when the handlers were set last */
 /* Whoever sets handlers of his own between two runs finds them replaced by the next; but short runs that follow each other so
  * closely do not look. */
 static const double set_seconds = 1e-3;
 
-/* No run is open: the signal does what it did before the first. The handlers stay, as setting them anew for each run costs a
+void signals_prepare(void)
+{
+  if (grace_owner == getpid()) return;
+  for (int i = 0; i < CAUGHT; i++) {
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = caught[i]};
+    if (timer_create(CLOCK_MONOTONIC, &event, &grace_timers[i]) < 0) return;
+  }
+  grace_owner = getpid();
+}
+
+static void set_grace(int number, long nanoseconds)
+{
+  struct itimerspec time = {.it_value.tv_nsec = nanoseconds};
+  if (grace_owner != getpid()) return;
+  for (int i = 0; i < CAUGHT; i++)
+    if (caught[i] == number) timer_settime(grace_timers[i], 0, &time, NULL);
+}
+
+void signals_grace(int number, bool begin)
+{
+  set_grace(number, begin ? grace_nanoseconds : 0);
+}
+
+/* No run is at work: the signal does what it did before the first. The handlers stay, as setting them anew for each run costs a
  * short one much of its time. */
 static void pass_on(int number)
 {
@@ -127,11 +158,25 @@ static void pass_on(int number)
   raise(number); /* comes when the handler has returned */
 }
 
-static void on_signal(int number)
+bool signals_pass_to_main(int number)
+{
+  if ((pid_t)syscall(SYS_gettid) == getpid()) return false;
+  syscall(SYS_tgkill, getpid(), getpid(), number);
+  return true;
+}
+
+static void on_signal(int number, siginfo_t *info, void *context)
 {
   const uint64_t one = 1;
   int error = errno;
-  if (signal_depth == 0 && !signals_kept) {
+  bool is_away = signal_depth == signal_away;
+  (void)context;
+  if (signals_pass_to_main(number)) return;
+  if (info->si_code == SI_TIMER) {
+    if (is_away && signal_number) pass_on(number);
+    return;
+  }
+  if (is_away && !signals_kept && signal_loops == 0) {
     pass_on(number);
     return;
   }
@@ -145,6 +190,7 @@ static void on_signal(int number)
     signal(number, SIG_DFL);
     raise(number);
   }
+  if (is_away) signals_grace(number, true);
   if (signal_cell) *signal_cell = -1;
   ssize_t ignored = signal_fd >= 0 ? write(signal_fd, &one, sizeof one) : 0;
   (void)ignored;
@@ -169,31 +215,62 @@ static void watch_continue(void)
   if (before.sa_handler != on_continue) old_continue = before;
 }
 
-void signals_begin(const struct bell *bell, bool is_timed)
+/* A run is at work, where none was. */
+static void catch_signals(void)
 {
-  if (is_timed) watch_continue();
-  if (signal_depth++ > 0) return;
-  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
-  signal_fd = bell ? bell->fd : -1;
-  signal_number = signal_total = 0;
-  signals_kept = false;
+  struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_RESTART | SA_SIGINFO}, before;
   double now = clock_seconds();
   if (now - set_at < set_seconds) return;
   set_at = now;
   for (int i = 0; i < CAUGHT; i++) sigaddset(&action.sa_mask, caught[i]);
   for (int i = 0; i < CAUGHT; i++) {
     sigaction(caught[i], &action, &before);
-    if (before.sa_handler == on_signal) continue;
+    if (before.sa_sigaction == on_signal) continue;
     old_actions[i] = before;
     if (before.sa_handler == SIG_IGN) sigaction(caught[i], &before, NULL); /* nohup: it stays so */
   }
 }
 
+/* No run is at work any more: what follows as part of the same event must not end the program. */
+static void keep_signals(void)
+{
+  if (signal_depth == signal_away) signals_kept = signal_total > 0 && signal_first != SIGINT;
+}
+
+void signals_begin(const struct bell *bell, bool is_timed)
+{
+  if (is_timed) watch_continue();
+  if (signal_depth++ == 0) {
+    signal_fd = bell ? bell->fd : -1;
+    signal_number = signal_total = 0;
+    signals_kept = false;
+  }
+  if (signal_depth - signal_away == 1) catch_signals();
+}
+
 void signals_end(const struct bell *bell)
 {
   if (bell && signal_fd == bell->fd) signal_fd = -1; /* it may be closed from here on */
-  if (signal_depth == 0 || --signal_depth > 0) return;
-  signals_kept = signal_total > 0 && signal_first != SIGINT; /* what follows as part of the same event must not end the program */
+  if (signal_depth == 0) return;
+  signal_depth--;
+  keep_signals();
+}
+
+void signals_pause(int is_loop)
+{
+  if (is_loop) {
+    signals_prepare();
+    signal_loops++;
+  }
+  signal_away++;
+  keep_signals();
+}
+
+void signals_resume(int is_loop)
+{
+  if (is_loop) signal_loops--;
+  signal_away--;
+  if (signal_depth - signal_away == 1) catch_signals();
 }
 
 volatile double *signals_watch(volatile double *cell)
@@ -208,14 +285,6 @@ int signals_pending(void)
   int number = signal_number;
   if (number) signal_number = 0;
   return number;
-}
-
-void signals_interrupt(void)
-{
-  static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
-  pthread_mutex_lock(&one_at_a_time);
-  if (signal_depth > 0 && signal_total == 0) on_signal(SIGINT);
-  pthread_mutex_unlock(&one_at_a_time);
 }
 
 void signals_again(int number)

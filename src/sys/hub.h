@@ -23,15 +23,20 @@ void hub_awake(struct hub *hub);
 /* Sleeps up to `seconds`. Stores the numbers of up to `most` workers whose process ended; returns how many. */
 int hub_wait(struct hub *hub, double seconds, uint32_t *ended, int most);
 
-/* Signals. While at least one run is open, the first SIGINT, SIGTERM or SIGHUP is noted instead of ending the program; the second
- * ends it. */
+/* Signals. While at least one run is at work, the first SIGINT, SIGTERM or SIGHUP is noted instead of ending the program; the
+ * second ends it. */
 void signals_begin(const struct bell *bell, bool is_timed); /* bell: to be rung, or NULL; is_timed: see signals_continue */
 void signals_end(const struct bell *bell);                  /* as for signals_begin */
 void signals_changed(void);                                 /* handlers were set elsewhere: the next run sets its own again */
 /* A caught signal also sets *cell to -1 (the limit of a serial run); NULL: none. Returns the cell before. */
 volatile double *signals_watch(volatile double *cell);
-/* In a task, from any thread: does what the first Ctrl-C does. */
-void signals_interrupt(void);
+/* In a handler: signals are the main thread's, which runs the script. In another thread: passes the signal on and returns true.
+ * Threads of tasks don't block signals, as the programs that tasks run would inherit that. */
+bool signals_pass_to_main(int number);
+/* For a program that answers a signal in its own time: it comes once more, from a timer, if `begin` is not followed by its end
+ * soon. Prepare before the first. */
+void signals_prepare(void);
+void signals_grace(int number, bool begin);
 int signals_count(void); /* how many were caught since signals_begin of the outermost run */
 /* Has this process been stopped and continued since this was last asked, in a run that is timed? What was measured by the clock
  * then means nothing. */

@@ -71,16 +71,16 @@ local function open_text(source)
 end
 
 --- A text that can only be read from its beginning to its end: `step` gives its pieces.
-local function stream_puller(source, step)
+local function stream_puller(source, text, step)
   local i = 0
-  if not source.enumerated then return pullers.iterator { step = step } end
-  return pullers.iterator {
-    step = function()
-      local piece = step()
-      i = i + 1
-      if piece ~= nil then return i, piece end
-    end,
-  }
+  local function numbered_step()
+    local piece = step()
+    i = i + 1
+    if piece ~= nil then return i, piece end
+  end
+  local puller = pullers.iterator { step = source.enumerated and numbered_step or step }
+  function puller.close() text:close() end
+  return puller
 end
 
 local function fill_lines(puller, writer, want)
@@ -94,7 +94,7 @@ end
 --- Lines: a chunk is one byte range; its words are the offset and the length.
 function pullers.lines(source)
   local text = source.text or open_text(source)
-  if text:is_stream() then return stream_puller(source, function() return text:line(source.keep_cr or false) end) end
+  if text:is_stream() then return stream_puller(source, text, function() return text:line(source.keep_cr or false) end) end
   return { text = text, offset = 0, fill = fill_lines }
 end
 
@@ -168,7 +168,7 @@ function pullers.csv(source)
   local offset = read_header(source, text)
   if text:is_stream() then
     local parse = row_reader(with_names(source))
-    return stream_puller(source, function()
+    return stream_puller(source, text, function()
       local line = stream_row(text, source)
       return line and parse(line)
     end)
@@ -191,7 +191,7 @@ end
 function pullers.blocks(source)
   local text = source.text or open_text(source)
   if text:is_stream() then
-    return stream_puller(source, function() return text:piece(source.size) end)
+    return stream_puller(source, text, function() return text:piece(source.size) end)
   end
   return { text = text, size = source.size, offset = 0, fill = fill_blocks }
 end

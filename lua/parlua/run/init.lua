@@ -124,6 +124,7 @@ function M.open(f, arguments, call_options, keep, given)
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, began = host.now(), retries = options.retries or 0,
     workers = engines.count_workers(engine, options), engines = given.engines or engines.warm,
     -- so that the table need not grow
+    paused = false, is_loop = 0,
     driver = false, event = false, on_results = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     puller = false, writer = false, results = false, seconds = false,
   }, Run)
@@ -143,7 +144,7 @@ function M.open(f, arguments, call_options, keep, given)
       or supply.open(source)
   end
   run.total = source:is_indexed() and source.n or nil
-  local job = { f = f, keep = keep, init = options.init, fold = fold, key = task.key(seed_of(options, call_options)),
+  local job = { f = f, keep = keep, init = options.init, stdin = options.stdin, fold = fold, key = task.key(seed_of(options, call_options)),
                 source = run.puller and supply.describe(source, run.puller, inherits) or source:plain() }
   if engine == "serial" and job.source.kind == "values" then
     job.source = { kind = "local", raw = source.raw }
@@ -543,9 +544,24 @@ function Run:cancel()
   self.driver:cancel()
 end
 
+--- The script leaves the run alone for a while. `is_loop`: it comes back soon, from the body of a loop.
+function Run:pause(is_loop)
+  if self.paused or self.closed then return end
+  self.paused, self.is_loop = true, is_loop and 1 or 0
+  C.signals_pause(self.is_loop)
+end
+
+--- The script has come back.
+function Run:resume()
+  if not self.paused then return end
+  self.paused = false
+  C.signals_resume(self.is_loop)
+end
+
 --- Gives back workers and terminal. Safe to call twice. A forked copy is not this process's to close.
 function Run:close()
   if self.closed then return end
+  self:resume()
   self.closed = true
   self.seconds = host.now() - self.began
   local is_own, lacking, errno = self.driver:close()
@@ -554,6 +570,7 @@ function Run:close()
   if self.output then self.output:close() end
   if self.report then self.report:finish(self:summary()) end
   if self.owns_engine then engines.give(self.engine, self.engine_name, self.engine_key, self.engines) end
+  if self.puller and self.puller.close then self.puller:close() end
   if self.journal then self.journal:close() end
 end
 

@@ -43,6 +43,8 @@ Future.__index = Future
 local function advance(future, seconds)
   local pool = future.pool
   local deadline = seconds and host.now() + seconds
+  local run = pool.run
+  if run then run:resume() end -- while the script waits here, a signal is the pool's
   while not future.done and pool.run do
     local left = deadline and deadline - host.now()
     if left and left < 0 then left = 0 end
@@ -57,6 +59,7 @@ local function advance(future, seconds)
     end
     if left == 0 then break end
   end
+  if run then run:pause() end
   return future.done
 end
 
@@ -209,6 +212,7 @@ function Pool:submit(f, ...)
       error(run, 0)
     end
     self.run = run
+    run:pause() -- the script does other work
   end
   if self.run.engine_name ~= "serial" then
     local bytes, message = codec.encode_as("submitted function", f)

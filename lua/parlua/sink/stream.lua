@@ -114,6 +114,15 @@ function Stream:take_waiting(first)
   return batch
 end
 
+--- Lets the run go on. Meanwhile the script is in the call; in the body of its loop it is not.
+function Stream:step()
+  local run = self.run
+  run:resume()
+  local more = run:step()
+  if self.is_loop then run:pause(true) end
+  return more
+end
+
 --- The batch whose turn it is, waiting for it; nil: the run is over.
 function Stream:next_batch()
   self.batch = nil
@@ -136,7 +145,7 @@ function Stream:next_batch()
       end
       if not nearest then return nil end
       self.turn = nearest
-    elseif not self.run:step() then
+    elseif not self:step() then
       self.over = true
     end
   end
@@ -149,7 +158,7 @@ function Stream:late(index)
     self.redone[index] = nil
     if batch and batch.values[0] ~= LATER then return batch end
     if self.over then return nil end
-    if not batch and not self.run:step() then self.over = true end
+    if not batch and not self:step() then self.over = true end
   end
 end
 
@@ -227,6 +236,8 @@ end
 
 function M.imap(f, arguments, options, given)
   local stream = M.open(f, arguments, options, "all", given)
+  stream.is_loop = true
+  stream.run:pause(true)
   return stream, stream
 end
 

@@ -399,6 +399,7 @@ function M.main(worker, inherited)
 
   local function load(job)
     local ok, result = pcall(function()
+      running.set_stdin(job.stdin)
       running.enter(M.index_cell(slot, job), slot.id, job.key)
       M.prepare(job)
       return M.runner(job, slot, outlet)
@@ -406,9 +407,9 @@ function M.main(worker, inherited)
     if ok then runner, trouble = result, nil else runner, trouble = nil, result end
   end
 
-  if inherited then load(inherited) end
   running.owns_process = worker.owns_process
   running.is_thread = not worker.owns_process
+  if inherited then load(inherited) end
   while true do
     local message = C.worker_receive(handle)
     if message.kind == C.BLOCK_STOP then return end

@@ -1,6 +1,6 @@
 --- The task that runs in this state: its index, attempt and worker, and its random numbers. Loaded as a state begins, before any script:
---- it puts its own functions in the place of math.random, math.randomseed, os.execute and os.exit, so that a script which keeps them in
---- locals has these.
+--- it puts its own functions in the place of math.random, math.randomseed, os.execute, os.exit and io.popen, so that a script which
+--- keeps them in locals has these.
 --
 -- Outside of tasks they are LuaJIT's own. Inside a task, numbers come from a stream of the task's own, seeded from (seed, index) when the
 -- task first asks for one: they depend neither on the engine, nor on the number of workers, nor on chunks. A task that asks for none
@@ -114,20 +114,35 @@ end
 math.random, math.randomseed = random, randomseed
 M.random, M.randomseed = random, randomseed
 
-local native_execute = os.execute
+local native_execute, native_popen = os.execute, io.popen
 
 --- Is this the state of a worker that is a process? Others share the coordinator's.
 M.owns_process = false
 
---- As Lua's own. But system(3) keeps Ctrl-C from this process while a program runs, which gets it: where that ended what a task has
---- started, the run gets it too.
+--- Do tasks of this state, which shares its process, find standard input empty?
+M.has_empty_stdin = false
+
+--- As Lua's own. But system(3) keeps Ctrl-C from the whole process while a program runs: in a task it is to reach the run too.
 local function execute(...)
-  local status = native_execute(...)
-  if context.index[0] ~= 0 and not M.owns_process and status % 128 == 2 then require("parlua.host").interrupt() end
-  return status
+  local command = ...
+  if context.index[0] == 0 or M.owns_process or type(command) ~= "string" then return native_execute(...) end
+  return require("parlua.host").execute(command, M.has_empty_stdin)
+end
+
+--- As Lua's own; what the program reads is empty where it would be the script's.
+local function popen(command, mode)
+  local reads_script = M.has_empty_stdin and context.index[0] ~= 0 and type(command) == "string" and (mode == nil or mode == "r")
+  return native_popen(reads_script and "exec </dev/null; " .. command or command, mode)
 end
 
 os.execute, M.execute = execute, execute
+io.popen, M.popen = popen, popen
+
+--- Says what this worker's tasks, and programs that they run, read: nothing, unless `shared`.
+function M.set_stdin(shared)
+  M.has_empty_stdin = not shared and not M.owns_process
+  require("parlua.host").empty_stdin(not shared, M.owns_process)
+end
 
 local native_exit = os.exit
 

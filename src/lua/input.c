@@ -1,0 +1,98 @@
+/* input.c - see input.h. */
+#include "lua/input.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/stdin.h"
+
+extern char **environ;
+
+static const char empty_key = 0; /* registry: light userdata -> the file handle that stands in for io.stdin */
+
+/* Pushes a file handle of /dev/null, which lives as long as the state; nil when it can't be opened. */
+static void push_empty_file(lua_State *L)
+{
+  lua_pushlightuserdata(L, (void *)&empty_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (!lua_isnil(L, -1)) return;
+  lua_pop(L, 1);
+  lua_getglobal(L, "io");
+  lua_getfield(L, -1, "open");
+  lua_remove(L, -2);
+  lua_pushliteral(L, "/dev/null");
+  lua_call(L, 1, 1);
+  lua_pushlightuserdata(L, (void *)&empty_key);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* Puts what a state's handle io.stdin reads into its place. LuaJIT's file handles begin with the FILE pointer, as Lua's do. */
+static void set_handle(lua_State *L, bool empty)
+{
+  lua_getglobal(L, "io");
+  lua_getfield(L, -1, "stdin");
+  push_empty_file(L);
+  if (lua_type(L, -2) == LUA_TUSERDATA && lua_type(L, -1) == LUA_TUSERDATA)
+    *(FILE **)lua_touserdata(L, -2) = empty ? *(FILE **)lua_touserdata(L, -1) : stdin;
+  lua_pop(L, 3);
+}
+
+int input_lua_empty(lua_State *L)
+{
+  bool empty = lua_toboolean(L, 1);
+  if (lua_toboolean(L, 2)) {
+    stdin_empty(empty);
+  } else {
+    set_handle(L, empty);
+    stdin_empty_in_thread(empty);
+  }
+  return 0;
+}
+
+/* Starts the shell. Returns 0 or an errno. */
+static int start_shell(const char *command, bool empty, pid_t *pid)
+{
+  char *words[] = {"sh", "-c", (char *)command, NULL};
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t defaults;
+  int error = posix_spawn_file_actions_init(&actions);
+  if (error) return error;
+  error = posix_spawnattr_init(&attributes);
+  if (error) {
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+  }
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  if (empty) error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  if (!error) error = posix_spawn(pid, "/bin/sh", &actions, &attributes, words, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error;
+}
+
+int input_lua_execute(lua_State *L)
+{
+  pid_t pid;
+  int status = -1;
+  if (start_shell(luaL_checkstring(L, 1), lua_toboolean(L, 2), &pid) == 0)
+    while (waitpid(pid, &status, 0) < 0)
+      if (errno != EINTR) {
+        status = -1; /* somebody else waited for it: SIGCHLD is ignored */
+        break;
+      }
+  lua_pushinteger(L, status);
+  return 1;
+}
