@@ -19,7 +19,7 @@ end
 
 describe("math.random", function()
   --- What tasks 1..n draw in this state.
-  local function expected(f, n, seed) return (parlua.map(f, parlua.range(n), { engine = "serial", seed = seed })) end
+  local function expected(f, n, seed) return (parlua.map(f, parlua.range(n), { engine = "serial", seed = seed or 0 })) end
 
   local function three() return ("%.17g %.17g %d"):format(math.random(), math.random(), math.random(100)) end
 
@@ -27,7 +27,7 @@ describe("math.random", function()
 
   helper.for_each_engine(function(engine)
     local function with(options)
-      local all = { engine = engine, workers = 2 }
+      local all = { engine = engine, workers = 2, seed = 0 }
       for name, value in pairs(options or {}) do all[name] = value end
       return all
     end
@@ -124,18 +124,154 @@ describe("math.random", function()
     end)
   end)
 
-  it("takes its base from math.randomseed in the script", function()
-    helper.with_directory(function(directory)
-      local path = helper.write(directory .. "/script.lua", [[
-        local parlua = require "parlua"
-        local function draw() return math.random() end
-        local default = parlua.map(draw, { 1 }, { engine = "serial" })[1]
-        math.randomseed(42)
-        local based = parlua.map(draw, { 1 }, { engine = "threads" })[1]
-        local given = parlua.map(draw, { 1 }, { engine = "process", seed = 42 })[1]
-        print(default == based, based == given)
+  describe("over the calls of a program", function()
+    local head = [[
+      local parlua = require "parlua"
+      local function draw() return math.random() end
+      local function map(options) return parlua.map(draw, { 1, 2 }, options)[1] end
+      local seen, same = {}, 0
+      local function tell(name, number) -- as a letter: the same number is the same letter
+        local letter = seen[number]
+        if not letter then
+          same = same + 1
+          letter = string.char(96 + same)
+          seen[number] = letter
+        end
+        io.write(name, ":", letter, " ")
+      end
+      local function number(x) io.write(("%.17g "):format(x)) end
+    ]]
+
+    --- What the script prints on each engine, which is the same.
+    local function output(text, options)
+      return helper.with_directory(function(directory)
+        local path, all = helper.write(directory .. "/script.lua", head .. text), nil
+        for _, engine in ipairs(helper.engines) do
+          local result = helper.run_parlua((options or "") .. " --engine " .. engine .. " " .. path)
+          assert.equal("", result.stderr)
+          all = all or result.stdout
+          assert.equal(all, result.stdout)
+        end
+        return all
+      end)
+    end
+
+    it("draws other numbers in each call, of whatever kind, and the same ones in each run of the program", function()
+      local text = [[
+        number(map()) number(map())
+        for i, x in parlua.imap(draw, { 1 }) do number(x) end
+        number((parlua.reduce(draw, { 1 }, parlua.sum)))
+        number((parlua.reduce(draw, { 1 }, { init = 0, step = function(a, b) return a + b end })))
+        number((select(2, parlua.find(draw, { 1 }))))
+        local a, b = parlua.submit(draw), parlua.submit(draw)
+        number(b:get()) number(a:get())
+        local pool = parlua.pool { workers = 1 }
+        number(pool:map(draw, { 1 })[1]) number(pool:submit(draw):get())
+      ]]
+      local first, count, seen = output(text), 0, {}
+      for word in first:gmatch "%S+" do
+        assert.is_nil(seen[word])
+        seen[word], count = true, count + 1
+      end
+      assert.equal(10, count)
+      assert.equal(first, output(text))
+      assert.are_not.equal(first, output(text, "--seed 1"))
+    end)
+
+    it("depends on the seed alone in a call that is given one", function()
+      assert.equal("a:a b:b c:a d:a pool:a ", output [[
+        tell("a", map { seed = 7 }) tell("b", map()) tell("c", map { seed = 7 })
+        tell("d", (parlua.reduce(draw, { 1 }, parlua.sum, { seed = 7 })))
+        tell("pool", parlua.pool { seed = 3 }:map(draw, { 1 }, { seed = 7 })[1])
       ]])
-      assert.equal("false\ttrue\n", helper.run_parlua(path).stdout)
+    end)
+
+    it("takes the seed of a pool for the pool's calls, which differ", function()
+      assert.equal("1:a 2:b 3:c again:a ", output [[
+        local pool = parlua.pool { seed = 3, workers = 1 }
+        math.randomseed(1)
+        for k = 1, 3 do tell(k, pool:map(draw, { 1 })[1]) end
+        math.randomseed(1)
+        tell("again", pool:map(draw, { 1 })[1])
+      ]])
+    end)
+
+    it("counts anew from math.randomseed on, which sets the seed", function()
+      assert.equal("1:a 2:b 1:c 2:d 1:c 2:d 1:e ", output [[
+        tell(1, map()) tell(2, map())
+        for _ = 1, 2 do
+          math.randomseed(42)
+          tell(1, map()) tell(2, parlua.submit(draw):get())
+        end
+        math.randomseed(43)
+        tell(1, map())
+      ]])
+    end)
+
+    it("draws in a submitted call what the only task of a call would", function()
+      assert.equal("map:a submit:a ", output [[
+        math.randomseed(5)
+        tell("map", map())
+        math.randomseed(5)
+        tell("submit", parlua.submit(draw):get())
+      ]])
+    end)
+
+    it("goes, in a call inside a task, by the task's own stream and the number of the call in the task", function()
+      local text = [[
+        local function nested()
+          local a, b = map(), map()
+          local c = parlua.submit(draw):get()
+          return { a, b, c, (parlua.reduce(draw, { 1 }, parlua.sum)), map { seed = 9 }, draw() }
+        end
+        for _, options in ipairs { {}, { chunk = 1 }, { seed = 5 }, { seed = 5, retries = 1 } } do
+          for _, list in ipairs(parlua.map(function(i)
+            local list = nested()
+            if options.retries and parlua.task.attempt == 1 then error("once more") end
+            return list
+          end, parlua.range(3), options)) do
+            for k, x in ipairs(list) do tell(k, x) end
+          end
+          print()
+        end
+      ]]
+      local lines = {}
+      for line in output(text):gmatch "[^\n]+" do lines[#lines + 1] = line end
+      assert.equal("1:a 2:b 3:c 4:d 5:e 6:f 1:g 2:h 3:i 4:j 5:e 6:k 1:l 2:m 3:n 4:o 5:e 6:p ", lines[1])
+      assert.equal(lines[3], lines[4])
+      assert.are_not.equal(lines[1], lines[2])
+    end)
+
+    it("begins its nested calls anew at math.randomseed in the task", function()
+      assert.equal("1:a 2:a 3:b ", output [[
+        local list = parlua.map(function()
+          math.randomseed(4)
+          local a = map()
+          math.randomseed(4)
+          return { a, map(), map() }
+        end, { 1 })[1]
+        for k, x in ipairs(list) do tell(k, x) end
+      ]])
+    end)
+
+    it("is the same when a run goes on from a journal", function()
+      helper.with_directory(function(directory)
+        local path = helper.write(directory .. "/script.lua", head .. [[
+          for _ = 1, 2 do
+            local numbers = parlua.map(function(i)
+              if i == 2 and os.getenv "FAILS" then error "not yet" end
+              return math.random()
+            end, { 1, 2 })
+            print(numbers[1], numbers[2])
+          end
+        ]])
+        local function run(options, env)
+          return helper.run_parlua(options .. " " .. path, { directory = directory, env = env }).stdout
+        end
+        local whole = run ""
+        run("--journal run.db", { FAILS = "1" })
+        assert.equal(whole, run "--journal run.db --resume --retry-failed")
+      end)
     end)
   end)
 

@@ -277,7 +277,7 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before) -> run, pointer to its events; or nil and a message: something
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key) -> run, pointer to its events; or nil and a message: something
  * of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
 static int host_run_open(lua_State *L)
 {
@@ -296,6 +296,9 @@ static int host_run_open(lua_State *L)
   options.timeout = luaL_checknumber(L, 5);
   options.workers = (uint32_t)luaL_checknumber(L, 6);
   options.sparse = lua_toboolean(L, 7);
+  size_t key_length;
+  const char *key = luaL_checklstring(L, 9, &key_length);
+  if (key_length == sizeof options.key) memcpy(&options.key, key, key_length);
   if (!(engine->engine.ops->flags & INHERITS)) {
     int error = set_job(L, engine, 2, 8);
     if (error < 0) {

@@ -369,6 +369,7 @@ static void lane_pump(struct dispatch *d, uint32_t w)
     message->chunk = work->number;
     message->job = d->options.job;
     message->attempt = work->attempt;
+    message->key = d->options.key;
     if (!slot_send(slot, message, &work->sent, &work->place)) return;
     work->complete = 1;
   }

@@ -14,6 +14,7 @@ struct dispatch_options {
   double total;                /* tasks, when known; negative: arguments are supplied */
   double chunk;                /* tasks a chunk; 0: measured */
   double timeout;              /* seconds for one task; 0: none */
+  uint64_t key;                /* for chunks: see struct block */
   uint32_t workers;            /* use the engine's first so many */
   bool sparse;                 /* results come as pairs: of most tasks none is kept */
   uint32_t job;                /* the job's number */

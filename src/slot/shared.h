@@ -59,7 +59,8 @@ struct block {
   uint64_t whole;   /* piece: size of the block that it is part of; 0 in its other pieces but the first. elsewhere: likewise */
   uint64_t pid;     /* elsewhere: the process that has the message */
   uint64_t file;    /* elsewhere: its descriptor */
-  uint64_t reserved[3];
+  uint64_t key;     /* chunk: of the run's random numbers, see lua/parlua/worker/task.lua */
+  uint64_t reserved[2];
   double word[1];
 };
 

@@ -87,7 +87,7 @@ function Run:special(out, half, k, tag)
   return block.special(out, half, k, tag)
 end
 
---- Opens a serial run. `options`: total (negative: tasks are supplied), chunk (0: measured), halts (a function: is the run, after a failure
+--- Opens a serial run. `options`: key, total (negative: tasks are supplied), chunk (0: measured), halts (a function: is the run, after a failure
 --- of such a kind at such a try, to say whether it goes on before the next task is begun?).
 function Run.open(job, options)
   local slot = ffi.new("struct slot")
@@ -96,6 +96,7 @@ function Run.open(job, options)
     size = options.chunk > 0 and options.chunk or 1, ceiling = math.huge, ready = {}, free = {}, values = {}, again = {}, skips = {}, skips_at = 1,
     events = ffi.new("struct event"), last_tick = host.now(), staged = nil,
   }, Run)
+  run.key = task.key_number(options.key)
   if job.source.kind == "local" then job.source.run = run end
   if run.total < 0 then run.total = math.huge end
   run.unknown = options.total < 0
@@ -130,11 +131,11 @@ function Run:run_chunk(chunk, first, last, attempt)
   local began = host.now()
   self.lap = began
   self.attempt = attempt
-  chunk.first, chunk.last, chunk.attempt = first, last, attempt
+  chunk.first, chunk.last, chunk.attempt, chunk.key = first, last, attempt, self.key
   self.limit[0] = self.cancelled and -1 or last
   self.values, self.reached, self.is_halted, self.rest = {}, first - 1, false, nil
   local cell = self.open_signals and C.signals_watch(self.limit)
-  local before = task.enter(self.index_cell, 1, self.job.key)
+  local before = task.enter(self.index_cell, 1)
   local ok, message = host.call(self.runner, chunk, self.limit) -- through C: a task can't yield to whoever called the script's function
   task.leave(before)
   if self.open_signals then C.signals_watch(cell) end

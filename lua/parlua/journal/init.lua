@@ -634,7 +634,9 @@ function Journal:check(identity)
   end, self.run)
   if recorded.script ~= identity.script then error(self:refusal("the code of the map function differs"), 0) end
   if recorded.source ~= identity.source then error(self:refusal("the arguments differ", recorded.source, identity.source), 0) end
-  if recorded.seed ~= identity.seed then error(self:refusal("the seed differs", recorded.seed, identity.seed), 0) end
+  if recorded.seed ~= identity.seed then
+    error(self:refusal("the seed, or the number of the call in the program, differs", recorded.seed, identity.seed), 0)
+  end
   if recorded.results ~= identity.results then
     error(self:refusal("it was another kind of call", M.calls[recorded.results], M.calls[identity.results]), 0)
   end
@@ -649,7 +651,7 @@ end
 M.calls = { first = "map, reduce or a job", all = "imap", none = "each", found = "find or any", lacking = "all" }
 
 --- Opens the journal for a run.
----@param run table { f, source, keep, seed, indexed: do workers make the arguments? }
+---@param run table { f, source, keep, seed: what its random numbers follow from, indexed: do workers make the arguments? }
 ---@param options table journal, resume, retry_failed, force
 ---@return parlua.Journal
 function M.open(run, options)
@@ -660,7 +662,7 @@ function M.open(run, options)
   local ok, message = pcall(function()
     if run.indexed then self.make = indexed.maker(run.source) end
     local script, captured = script_of(run.f)
-    local identity = { script = script, captured = captured, source = describe(run.source), seed = ("%.17g"):format(run.seed),
+    local identity = { script = script, captured = captured, source = describe(run.source), seed = run.seed,
                        results = run.keep }
     if file:value("SELECT count(*) FROM runs WHERE run = ?", self.run) > 0 then
       if not options.force then self:check(identity) end

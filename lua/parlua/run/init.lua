@@ -48,7 +48,7 @@ local hostname
 local function open_serial(run, job, total)
   local options = run.options
   local halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt) return not run:may_retry(kind, attempt) end
-  return serial.open(job, { total = total, chunk = options.chunk or 0, halts = halts })
+  return serial.open(job, { key = run.key, total = total, chunk = options.chunk or 0, halts = halts })
 end
 
 --- Opens the engine's side.
@@ -63,7 +63,7 @@ local function open_driver(run, job)
     run.owns_engine = true
   end
   local driver, events = host.run(run.engine, job, total, options.chunk or 0, options.timeout or 0, workers, block.is_sparse[job.keep] or false,
-    before)
+    before or false, run.key)
   if driver then return driver, events end
   if run.owns_engine then engines.give(run.engine, name, run.engine_key, run.engines) end
   error(events, 0) -- a message
@@ -88,12 +88,13 @@ local function set_of(names)
   return set
 end
 
---- What the random streams of a run begin with. A nested run goes by its call alone, and by the task that it is in: workers do not know
---- what the command line says.
-local function seed_of(options, call_options)
-  if task.is_inside() then return call_options and call_options.seed or 0 end
-  return options.seed or task.base or 0
+--- The key of a run's random streams, and what it follows from: the call's own seed; or else the program's seed and the number of the
+--- call in it. A call inside a task goes by the task's own stream, and by its number in the task.
+---@param base_seed? number of the pool
+local function streams_of(options, call_options, base_seed)
+  return task.call_key(call_options and call_options.seed, base_seed or options.seed or task.base or 0)
 end
+M.streams_of = streams_of
 
 --- A function for what may be called as one.
 local function function_of(f)
@@ -103,6 +104,8 @@ local function function_of(f)
   end
   return function(...) return f(...) end
 end
+
+local no_key = ("\0"):rep(8) -- of a run whose tasks are calls of their own
 
 --- Begins a run.
 ---@param f function
@@ -121,7 +124,7 @@ function M.open(f, arguments, call_options, keep, given)
   local source = sources.of(arguments)
   local run = setmetatable({
     f = f, source = source, options = options, engine_name = engine, failures = {}, done = 0, failed = 0,
-    retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, began = host.now(), retries = options.retries or 0,
+    retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, began = host.now(), retries = options.retries or 0, key = false,
     workers = engines.count_workers(engine, options), engines = given.engines or engines.warm,
     -- so that the table need not grow
     paused = false, is_loop = 0,
@@ -136,15 +139,18 @@ function M.open(f, arguments, call_options, keep, given)
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
   end
   local supplied = not source:is_made_by_workers(inherits)
+  local key, seed = no_key, nil
+  if not given.unrecorded then key, seed = streams_of(options, call_options, given.base_seed) end
+  run.key = key
   if options.journal and not task.is_inside() then
-    run:open_journal(given.unrecorded and "call" or keep, seed_of(options, call_options), supplied)
+    run:open_journal(given.unrecorded and "call" or keep, seed, supplied)
   end
   if supplied then
     run.puller = run.journal and run.journal_module.puller(source, run.journal, options.force) or fold and batches.open(source, fold)
       or supply.open(source)
   end
   run.total = source:is_indexed() and source.n or nil
-  local job = { f = f, keep = keep, init = options.init, stdin = options.stdin, fold = fold, key = task.key(seed_of(options, call_options)),
+  local job = { f = f, keep = keep, init = options.init, stdin = options.stdin, fold = fold,
                 source = run.puller and supply.describe(source, run.puller, inherits) or source:plain() }
   if engine == "serial" and job.source.kind == "values" then
     job.source = { kind = "local", raw = source.raw }

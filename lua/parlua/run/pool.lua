@@ -12,6 +12,7 @@ local reduce = require "parlua.sink.reduce"
 local run_module = require "parlua.run"
 local sources = require "parlua.source"
 local stream = require "parlua.sink.stream"
+local task = require "parlua.worker.task"
 
 local M = {}
 
@@ -19,9 +20,8 @@ local most_cached = 64 -- functions that a worker keeps
 
 local cache, cached = {}, 0
 
---- Runs in workers: the function behind `bytes`, called with what follows. No bytes: a call that was cancelled before it was handed out.
+--- Runs in workers: the function behind `bytes`, called with what follows.
 function M.call(bytes, ...)
-  if not bytes then return end
   if type(bytes) == "function" then return bytes(...) end
   local f = cache[bytes]
   if not f then
@@ -115,40 +115,39 @@ function M.open(options)
   return setmetatable({ options = given, resolved = resolved, engines = {}, futures = {}, waiting = {}, submitted = 0 }, Pool)
 end
 
---- The pool's options with those of one call over them.
+--- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not the call's own.
 local function merged(pool, options)
   if pool.closed then error("the pool is closed", 3) end
-  if options ~= nil and type(options) ~= "table" then return options end
+  local given = { engines = pool.engines, base_seed = pool.options.seed or nil }
+  if options ~= nil and type(options) ~= "table" then return options, given end
   local all = {}
-  for name, value in pairs(pool.options) do all[name] = value end
+  for name, value in pairs(pool.options) do
+    if name ~= "seed" then all[name] = value end
+  end
   for name, value in pairs(options or {}) do all[name] = value end
-  return all
+  return all, given
 end
 
 --- As parlua.map, on the pool's workers.
-function Pool:map(f, arguments, options)
-  return collect.map(f, arguments, merged(self, options), { engines = self.engines })
-end
+function Pool:map(f, arguments, options) return collect.map(f, arguments, merged(self, options)) end
 
 --- As parlua.each, on the pool's workers.
-function Pool:each(f, arguments, options)
-  return collect.each(f, arguments, merged(self, options), { engines = self.engines })
-end
+function Pool:each(f, arguments, options) return collect.each(f, arguments, merged(self, options)) end
 
 --- As parlua.imap, on the pool's workers.
-function Pool:imap(f, arguments, options)
-  return stream.imap(f, arguments, merged(self, options), { engines = self.engines })
-end
+function Pool:imap(f, arguments, options) return stream.imap(f, arguments, merged(self, options)) end
 
 --- As parlua.reduce, on the pool's workers.
-function Pool:reduce(f, arguments, reduction, options)
-  return reduce.reduce(f, arguments, reduction, merged(self, options), { engines = self.engines })
-end
+function Pool:reduce(f, arguments, reduction, options) return reduce.reduce(f, arguments, reduction, merged(self, options)) end
 
 --- As parlua.find, on the pool's workers.
-function Pool:find(f, arguments, options)
-  return reduce.find(f, arguments, merged(self, options), { engines = self.engines })
-end
+function Pool:find(f, arguments, options) return reduce.find(f, arguments, merged(self, options)) end
+
+--- As parlua.any, on the pool's workers.
+function Pool:any(f, arguments, options) return reduce.any(f, arguments, merged(self, options)) end
+
+--- As parlua.all, on the pool's workers.
+function Pool:all(f, arguments, options) return reduce.all(f, arguments, merged(self, options)) end
 
 --- Gives the run of the pool's futures what was submitted.
 local function submitted_source(pool)
@@ -161,8 +160,12 @@ local function submitted_source(pool)
   end, nil, 0)
 end
 
---- The map function of that run: leaves out the number of the call.
-function M.run_call(_, ...) return M.call(...) end
+--- The map function of that run: leaves out the number of the call. A call that was cancelled before it was handed out has no key.
+function M.run_call(_, key, ...)
+  if not key then return end
+  task.set_key(key)
+  return M.call(...)
+end
 
 local function begin_run(pool)
   local options = {}
@@ -203,7 +206,7 @@ function Pool:submit(f, ...)
   local first = self.run == nil
   local index = self.submitted + 1
   local future = setmetatable({ pool = self, index = index, args = { n = select("#", ...), ... }, done = false }, Future)
-  local values = { n = future.args.n + 1, f, ... }
+  local values = { n = future.args.n + 2, (run_module.streams_of(self.resolved, nil)), f, ... }
   self.waiting[index], self.futures[index], self.submitted = values, future, index
   if first then
     local ok, run = pcall(begin_run, self)
@@ -220,7 +223,7 @@ function Pool:submit(f, ...)
       self.waiting[index], self.futures[index], self.submitted = nil, nil, index - 1
       error(message, 2)
     end
-    values[1] = bytes
+    values[2] = bytes
   end
   self.run.driver:raise_ceiling(index)
   if self.run.engine_name ~= "serial" then self.run:step(0) end -- hands it out, if a worker is free

@@ -226,7 +226,6 @@ M.slot_outlet = slot_outlet
 ---@field source table what the worker needs of the source (run.lua)
 ---@field keep "first"|"all"|"none"|"found"|"lacking" which of a task's results are kept; found, lacking: the first that is true, or
 --- that is not, and then the chunk ends
----@field key string of the random streams
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field init? function run once in each worker
 
@@ -313,7 +312,7 @@ function M.runner(job, slot, outlet)
     local last = chunk.last
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
     if reader then seek(chunk, chunk.first) end
-    running.begin(chunk.attempt)
+    running.begin(chunk.attempt, chunk.key)
     if folder then folder.begin(chunk, limit) end
     -- the open block holds what tasks base .. base + k - 1 returned (or, where nothing is kept, `entries` failures)
     local base, k, entries, why = chunk.first, 0, 0, AGAIN
@@ -400,7 +399,7 @@ function M.main(worker, inherited)
   local function load(job)
     local ok, result = pcall(function()
       running.set_stdin(job.stdin)
-      running.enter(M.index_cell(slot, job), slot.id, job.key)
+      running.enter(M.index_cell(slot, job), slot.id)
       M.prepare(job)
       return M.runner(job, slot, outlet)
     end)

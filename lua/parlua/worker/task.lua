@@ -2,9 +2,10 @@
 --- it puts its own functions in the place of math.random, math.randomseed, os.execute, os.exit and io.popen, so that a script which
 --- keeps them in locals has these.
 --
--- Outside of tasks they are LuaJIT's own. Inside a task, numbers come from a stream of the task's own, seeded from (seed, index) when the
--- task first asks for one: they depend neither on the engine, nor on the number of workers, nor on chunks. A task that asks for none
--- pays nothing; one that does pays less than for LuaJIT's own (2.7 ns a number beside 3.7 ns, bench/pi.lua).
+-- Outside of tasks they are LuaJIT's own. Inside a task, numbers come from a stream of the task's own, which begins when the task first
+-- asks for one. It follows from the call's key and the task's index, and the key from the seed and the number of the call: the engine,
+-- the number of workers and the chunks don't count. A task that asks for none pays nothing; one that does pays less than for LuaJIT's
+-- own (2.7 ns a number beside 3.7 ns, bench/pi.lua).
 --
 -- The generator is xoshiro256+ of Blackman and Vigna (https://prng.di.unimi.it), made for floating-point numbers, of which the upper
 -- 53 bits are used; its state is filled by splitmix64 (Steele, Lea and Flood, 2014), as its authors advise.
@@ -17,7 +18,10 @@ struct parlua_task {
   double none;                     /* such a cell, for a state in which no task runs */
   double attempt, worker;
   double seeded;                   /* the task whose stream s0..s3 is; 0: none */
-  uint64_t key;                    /* of the run: from its seed */
+  double based;                    /* the task whose base and number of calls follow; 0: none */
+  double calls;                    /* that it has made */
+  uint64_t base;                   /* where the task's stream and the keys of its calls come from */
+  uint64_t key;                    /* of the call that the task belongs to */
   int64_t s0, s1, s2, s3;
 };
 union parlua_bits { double number; uint64_t bits; };
@@ -35,6 +39,7 @@ local outside = ffi.cast("double *", context) + ffi.offsetof("struct parlua_task
 context.index = outside
 
 local GOLDEN = 0x9e3779b97f4a7c15ULL -- 2^64 divided by the golden ratio: the step of splitmix64
+local CALL = 0xd1b54a32d192ed03ULL   -- odd, and as irregular: keeps keys of calls apart from seeds of tasks
 
 --- The output function of splitmix64.
 local function mix(z)
@@ -57,7 +62,16 @@ local function begin_stream(z)
   context.s3 = mix(z + 4 * GOLDEN)
 end
 
-local function task_key(index) return mix(bxor(context.key, bits_of(index) * GOLDEN)) end
+local function set_base(z)
+  context.based, context.base, context.calls = context.index[0], z, 0
+end
+
+--- The base of the running task.
+local function base()
+  local index = context.index[0]
+  if index ~= context.based then set_base(mix(bxor(context.key, bits_of(index) * GOLDEN))) end
+  return context.base
+end
 
 --- The next number of the running task's stream, from [0, 1).
 local function draw()
@@ -93,20 +107,21 @@ local function random(...)
     if n == 1 then return native_random(m) end
     return native_random(m, l)
   end
-  if index ~= context.seeded then begin_stream(task_key(index)) end
+  if index ~= context.seeded then begin_stream(base()) end
   if n == 0 then return draw() end
   if n == 1 then return floor(draw() * m) + 1 end
   return floor(draw() * (l - m + 1)) + m
 end
 
---- In a task: begins a stream that rules for the rest of the task. Else: sets the seed of LuaJIT's own numbers, and of the tasks of runs
---- that are given no seed.
+--- In a task: begins a stream that rules for the rest of the task, and for its calls. Else: sets the seed of LuaJIT's own numbers, and of
+--- the tasks of calls that are given no seed; calls are counted anew.
 local function randomseed(...)
   local seed = check_number(1, "randomseed", ...)
   if context.index[0] ~= 0 then
-    begin_stream(mix(bits_of(seed)))
+    set_base(mix(bits_of(seed)))
+    begin_stream(context.base)
   else
-    M.base = seed
+    M.base, M.calls = seed, 0
     native_randomseed(seed)
   end
 end
@@ -163,6 +178,8 @@ os.exit, M.exit = exit, exit
 --- What math.randomseed set outside of tasks, or nil.
 ---@type number?
 M.base = nil
+--- Calls of the program since it began, or since math.randomseed.
+M.calls = 0
 
 local running = {}
 
@@ -180,20 +197,43 @@ M.running = setmetatable({}, {
   __newindex = function() error("parlua.task cannot be written to", 2) end,
 })
 
-local last_seed, last_key -- outside tasks: most runs of a program have the same
+local function key_string(z)
+  bits.bits = z
+  return ffi.string(bits, 8)
+end
 
---- The key of a run's random streams. Inside a task it depends on the task too: its nested runs draw numbers of their own.
----@param seed number
----@return string its 8 bytes: a string crosses to workers more cheaply than a cdata
-function M.key(seed)
-  local index = context.index[0]
-  if index == 0 and seed == last_seed then return last_key end
-  local key = mix(bits_of(seed) + GOLDEN)
-  if index ~= 0 then key = mix(bxor(key, task_key(index))) end
-  bits.bits = key
-  local bytes = ffi.string(bits, 8)
-  if index == 0 then last_seed, last_key = seed, bytes end
-  return bytes
+--- The key of a call that begins now.
+---@param given? number the call's own seed: the key follows from it alone
+---@param seed number else from this and the number of the call in the program; in a task, from the task's stream and the number in it
+---@return string key its 8 bytes
+---@return string? origin what the key follows from, for the journal; nil: a task
+function M.call_key(given, seed)
+  local key, origin
+  if M.is_inside() then
+    local of_task = base()
+    context.calls = context.calls + 1
+    key = mix(bxor(of_task, bits_of(context.calls) * CALL))
+  else
+    M.calls = M.calls + 1
+    key = mix(bxor(mix(bits_of(seed) + GOLDEN), bits_of(M.calls) * CALL))
+    origin = ("%.17g in call %d"):format(seed, M.calls)
+  end
+  if given then return key_string(mix(bits_of(given) + GOLDEN)), ("%.17g"):format(given) end
+  return key_string(key), origin
+end
+
+--- The number that the bytes of a key are.
+function M.key_number(key)
+  ffi.copy(bits, key, 8)
+  return bits.bits + 0
+end
+
+--- The running task is a call of its own, with its own key: it draws what the only task of such a call would.
+---@param key string
+function M.set_key(key)
+  set_base(mix(bxor(M.key_number(key), bits_of(1) * GOLDEN)))
+  context.seeded = 0
+  begin_stream(context.base)
 end
 
 --- Is this state running tasks (or about to)? A nested call then runs serially.
@@ -202,22 +242,22 @@ function M.is_inside() return context.index ~= outside end
 --- Tasks run in this state from here on: `cell` has the index of the running one.
 ---@param cell ffi.cdata* double *
 ---@param worker integer
----@param key string
 ---@return ffi.cdata* before for `leave`
-function M.enter(cell, worker, key)
+function M.enter(cell, worker)
   local before = ffi.new("struct parlua_task", context)
-  ffi.copy(bits, key, 8)
-  context.index, context.worker, context.key, context.seeded = cell, worker, bits.bits, 0
+  context.index, context.worker, context.seeded, context.based = cell, worker, 0, 0
   return before
 end
 
 --- Goes back to what was before `enter`.
 function M.leave(before) ffi.copy(context, before, ffi.sizeof(context)) end
 
---- A chunk begins, or a task is tried again: no stream has begun.
-function M.begin(attempt)
+--- A chunk of a call begins, or a task is tried again: no stream has begun.
+---@param key? ffi.cdata* uint64_t
+function M.begin(attempt, key)
   context.attempt = attempt
-  context.seeded = 0
+  context.seeded, context.based = 0, 0
+  if key then context.key = key end
 end
 
 return M
