@@ -246,6 +246,7 @@ deps-test: deps
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
 	need sqlite3 command -v sqlite3; \
+	need tmux command -v tmux; \
 	$(DEPS_INSTALL)
 
 deps-valgrind: deps-test

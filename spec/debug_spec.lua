@@ -1,4 +1,5 @@
 local helper = require "spec.helper"
+local terminal = require "spec.terminal"
 
 local script = [[
 local parlua = require "parlua"
@@ -17,13 +18,12 @@ print(ok, failure and failure.message, failure and failure.index)
 ]]
 
 describe("--debug", function()
-  --- Runs the script with a file of what is typed: on a terminal of its own, or without.
-  local function run(text, typed, options, terminal)
+  --- Runs the script without a terminal.
+  local function run(text, typed, options)
     return helper.with_directory(function(directory)
       local path = helper.write(directory .. "/script.lua", text)
       local input = helper.write(directory .. "/typed", typed)
       local command = ("%s --debug %s %s"):format(helper.parlua, options or "", path)
-      if terminal then command = "script -qec " .. helper.quote(command) .. " /dev/null" end
       return helper.run(("HOME=%s %s < %s"):format(directory, command, input))
     end)
   end
@@ -42,16 +42,34 @@ describe("--debug", function()
   end)
 
   describe("on a terminal opens a prompt where the task failed", function()
-    local function said(typed, text) return (run(text or script, typed, "", true).stdout:gsub("\r", "")) end
+    --- Types lines at the prompt of a failing script, then Ctrl-D. Returns all that is on the terminal then.
+    local function said(typed, text)
+      local shown
+      helper.with_directory(function(directory)
+        local path = helper.write(directory .. "/script.lua", text or script)
+        local command = ("%s --debug %s"):format(helper.parlua, path)
+        terminal.with_prompt({ command = command, columns = 120, rows = 100 }, function(t)
+          for line in typed:gmatch("[^\n]+") do
+            t:type(line)
+            t:press("Enter")
+            t:wait("> " .. line .. "\n")
+            t:wait_for_prompt()
+          end
+          t:press("C-d")
+          shown = t:wait("[status ")
+        end)
+      end)
+      return shown
+    end
 
     it("with the function's variables, upvalues and globals", function()
       local text = said("doubled + limit\nnothing == nil\ntype(print)\ndoubled = 10\ndoubled * doubled\n")
       assert.truthy(text:find("task 2 failed: too large", 1, true), text)
       assert.truthy(text:find("\n7\n", 1, true), text)
       assert.truthy(text:find("\ntrue\n", 1, true), text)
-      assert.truthy(text:find("\nfunction\n", 1, true), text)
+      assert.truthy(text:find('\n"function"\n', 1, true), text)
       assert.truthy(text:find("\n100\n", 1, true), text)
-      assert.truthy(text:find("false\ttoo large\t2", 1, true), text)
+      assert.truthy(text:find("false   too large       2", 1, true), text)
     end)
 
     it("and those of the functions that called it", function()

@@ -17,7 +17,6 @@
 #include <malloc.h>
 
 #include "engines/cluster.h"
-#include "lua/repl.h"
 #include "lua/state.h"
 
 #define PARLUA_VERSION "0.1.0"
@@ -410,6 +409,19 @@ static void print_help(lua_State *L)
   lua_pop(L, 1);
 }
 
+/* The prompt, after the script if there is one: parlua.prompt.start(compiles, path, words...). Returns the script's status. */
+static int run_prompt(lua_State *L, const struct command *command)
+{
+  bool has_script = command->script < command->argc, compiles = false;
+  for (int i = 0; i < command->action_count; i++)
+    if (command->actions[i].letter == 'j') compiles = strcmp(command->actions[i].value, "on") == 0;
+  push_from_module(L, "parlua.prompt", "start");
+  lua_pushboolean(L, compiles);
+  if (has_script) lua_pushstring(L, command->argv[command->script]);
+  int failed = state_call(L, 1 + has_script + push_script_words(L, command), 1);
+  return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
+}
+
 /* Runs what the command line asks for, once it is read. */
 static int run_command(lua_State *L, const struct command *command)
 {
@@ -434,29 +446,18 @@ static int run_command(lua_State *L, const struct command *command)
 
   if (command->version || prompt) print_version(L);
   status = run_actions(L, command);
-  if (status == EXIT_RETURNED && (has_script || (bare && !prompt))) status = run_script(L, command);
-  if (!prompt) return status;
-  if (status == EXIT_RETURNED || has_script) repl_run(L, 0);
+  if (status == EXIT_RETURNED && prompt) return run_prompt(L, command);
+  if (status == EXIT_RETURNED && (has_script || bare)) status = run_script(L, command);
   return status;
 }
 
-/* prompt(variables): repl_run for the debugger (debugger.lua). */
-static int run_prompt(lua_State *L)
-{
-  luaL_checktype(L, 1, LUA_TTABLE);
-  repl_run(L, 1);
-  return 0;
-}
-
 /* What modules get from here. package.loaded["parlua.command"]: the values of parlua's own options on the command line, by name;
-   none yet. package.loaded["parlua.prompt"]: a function. */
+   none yet. */
 static void set_modules(lua_State *L)
 {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_newtable(L);
   lua_setfield(L, -2, "parlua.command");
-  lua_pushcfunction(L, run_prompt);
-  lua_setfield(L, -2, "parlua.prompt");
   lua_pop(L, 1);
 }
 

@@ -390,6 +390,23 @@ function options.resolve(call_options, job_options)
   return resolved
 end
 
+-- For the prompt ----------------------------------------------------------------------------------------------------
+
+--- The description of an option of calls; nil: there is none of that name.
+---@param name string
+---@return parlua.Option?
+function options.spec(name)
+  local spec = by_name[name]
+  return spec and not spec.command_only and spec or nil
+end
+
+--- Names of the options that a call may have.
+---@return string[]
+function options.call_names() return option_names(true) end
+
+--- Reads the command line and the environment anew: somebody has changed package.loaded["parlua.command"].
+function options.reread() given, base, last.resolved = nil, nil, false end
+
 -- The command line --------------------------------------------------------------------------------------------------
 
 --- Every spelling that --help shows, for suggestions.

@@ -12,6 +12,10 @@ local M = {}
 ---@field bytes? integer bytes that are shown of each string. Default 200
 ---@field width? integer columns of a line: a table that does not fit is broken over several lines. Default: all in one line
 ---@field limit? integer bytes of the whole text, about: once it is reached, entries are left out. Default 10000
+---@field shared? boolean a table that is met again is told by the path where it was shown first. Default: it is shown again
+---@field fill? boolean a broken table has as many entries on a line as fit. Default: one
+---@field describe? fun(value: any): string? a text in place of a table, a function, userdata or cdata; nil: the usual one
+---@field paint? fun(kind: string, text: string): string gives a "string", "number", "keyword", "key" or "comment" its colour
 
 local DEPTH, LENGTH, BYTES, LIMIT = 4, 50, 200, 10000
 local INDENT = 2
@@ -121,8 +125,8 @@ local function own_text(value)
   return ("<%s whose __tostring failed: %s>"):format(type(value), tostring(text))
 end
 
---- A value that is no table.
-local function atom(value, options)
+--- A value that is no table, without colours.
+local function plain_atom(value, options)
   local kind = type(value)
   if kind == "string" then return M.quote(value, options.bytes or BYTES) end
   if kind == "number" then return M.number(value) end
@@ -135,6 +139,19 @@ local function atom(value, options)
     return text:find("^cdata<") and ("<%s>"):format(text) or text
   end
   return own_text(value) or "<userdata>"
+end
+
+local function paint(options, kind, text)
+  return options.paint and options.paint(kind, text) or text
+end
+
+local colours = { string = "string", number = "number", boolean = "keyword", ["nil"] = "keyword" }
+
+--- A value that is no table.
+local function atom(value, options)
+  local kind = type(value)
+  local described = not colours[kind] and options.describe and options.describe(value)
+  return paint(options, colours[kind] or "comment", described or plain_atom(value, options))
 end
 
 local ranks = { number = 1, string = 2, boolean = 3 }
@@ -153,7 +170,7 @@ end
 local function key_text(key, options)
   if type(key) == "string" and key:find("^[%a_][%w_]*$") and not keywords[key] then return key end
   if type(key) == "table" then return "[<table>]" end
-  return "[" .. atom(key, options) .. "]"
+  return "[" .. plain_atom(key, options) .. "]"
 end
 
 --- The part of a path behind which a cycle leads: ".a[2]".
@@ -164,11 +181,38 @@ end
 
 local table_text
 
+--- Characters of a text, colours left out.
+local function visible(text)
+  return #text:gsub("\27%[[%d;]*m", ""):gsub("[\128-\191]", "")
+end
+
+--- Entries joined to lines of so many columns. One that is broken itself stays alone.
+local function filled(parts, columns)
+  local lines, present = {}, nil
+  for _, part in ipairs(parts) do
+    local is_broken = part:find("\n", 1, true)
+    local joined = present and not is_broken and present .. ", " .. part
+    if joined and visible(joined) < columns then
+      present = joined
+    else
+      lines[#lines + 1] = present
+      present = part
+      if is_broken then
+        lines[#lines + 1] = present
+        present = nil
+      end
+    end
+  end
+  lines[#lines + 1] = present
+  return lines
+end
+
 --- The text of any value; `state` holds what is spent, and the tables that it lies in, with their paths.
 local function value_text(value, options, state, depth, path, column)
   local text
   if type(value) == "table" then
-    text = own_text(value) or table_text(value, options, state, depth, path, column)
+    local own = options.describe and options.describe(value) or own_text(value)
+    text = own and paint(options, "comment", own) or table_text(value, options, state, depth, path, column)
   else
     text = atom(value, options)
   end
@@ -191,10 +235,12 @@ local function sorted_keys(value, most)
 end
 
 function table_text(value, options, state, depth, path, column)
-  if state.paths[value] then return ("<cycle to %s>"):format(state.paths[value]) end
+  if state.paths[value] then return paint(options, "comment", ("<cycle to %s>"):format(state.paths[value])) end
   if next(value) == nil then return "{}" end
+  if state.shown and state.shown[value] then return paint(options, "comment", ("<the same as %s>"):format(state.shown[value])) end
   if depth >= (options.depth or DEPTH) then return "{...}" end
   state.paths[value] = path == "" and "the whole" or path
+  if state.shown then state.shown[value] = state.paths[value] end
   local items, keys, left_out = sorted_keys(value, options.length or LENGTH)
   local parts, inner = {}, column + INDENT
   local function add(head, item, item_path)
@@ -202,7 +248,7 @@ function table_text(value, options, state, depth, path, column)
       left_out = left_out + 1
       return
     end
-    local text = head .. value_text(item, options, state, depth + 1, item_path, inner)
+    local text = paint(options, "key", head) .. value_text(item, options, state, depth + 1, item_path, inner)
     state.spent = state.spent + #head + (type(item) == "table" and 2 or #text)
     parts[#parts + 1] = text
   end
@@ -210,10 +256,11 @@ function table_text(value, options, state, depth, path, column)
   for _, key in ipairs(keys) do
     add(key_text(key, options) .. " = ", rawget(value, key), path .. step_text(key, options))
   end
-  if left_out > 0 then parts[#parts + 1] = #parts > 0 and ("... %d more"):format(left_out) or "..." end
+  if left_out > 0 then parts[#parts + 1] = paint(options, "comment", #parts > 0 and ("... %d more"):format(left_out) or "...") end
   state.paths[value] = nil
   local line = "{" .. table.concat(parts, ", ") .. "}"
-  if not options.width or column + #line <= options.width and not line:find("\n", 1, true) then return line end
+  if not options.width or column + visible(line) <= options.width and not line:find("\n", 1, true) then return line end
+  if options.fill then parts = filled(parts, options.width - inner) end
   local indent = (" "):rep(inner)
   return "{\n" .. indent .. table.concat(parts, ",\n" .. indent) .. "\n" .. (" "):rep(column) .. "}"
 end
@@ -227,7 +274,7 @@ local no_options = {}
 ---@return string
 function M.format(value, options)
   options = options or no_options
-  return value_text(value, options, { paths = {}, spent = 0 }, 0, "", 0)
+  return value_text(value, options, { paths = {}, shown = options.shared and {}, spent = 0 }, 0, "", 0)
 end
 
 return M

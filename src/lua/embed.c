@@ -3,6 +3,7 @@
      embed OUTPUT.c SHARED.h LUA_ROOT MODULE.lua...
 
    The modules are compiled by the very libluajit that parlua is linked with: bytecode differs between versions.
+   One more module is made here: parlua.prompt.documentation, the documentation comments, which bytecode does not have.
    Debug information stays in, for messages and tracebacks. A module's chunk name is "=parlua/run/init.lua": it reads as a
    path in messages, and the "=" tells it apart from a file of the user with the same path. */
 #include <errno.h>
@@ -87,11 +88,71 @@ static int write_bytecode(lua_State *L, const void *bytes, size_t length, void *
   return 0;
 }
 
-/* Compiles one module and writes its bytecode as the array module_<number>. */
-static void embed_module(lua_State *L, const char *file, const char *path, int number)
+/* --- documentation comments ------------------------------------------------------------------------------------- */
+
+static FILE *documentation; /* the text of the module that holds them */
+
+/* Writes text as a string of Lua. */
+static void write_lua_string(const char *text, size_t length)
 {
-  size_t length;
-  char *source = read_file(file, &length);
+  fputc('"', documentation);
+  for (size_t i = 0; i < length; i++) {
+    if (text[i] == '\n')
+      fputs("\\n", documentation);
+    else if (text[i] == '"' || text[i] == '\\')
+      fprintf(documentation, "\\%c", text[i]);
+    else
+      fputc(text[i], documentation);
+  }
+  fputc('"', documentation);
+}
+
+/* The length of the name that a line defines, "function M.range(a)" or "parlua.range = sources.range", and where it begins; 0:
+ * none. */
+static size_t defined_name(const char *line, const char **name)
+{
+  static const char keyword[] = "function ";
+  bool is_function = strncmp(line, keyword, strlen(keyword)) == 0;
+  *name = is_function ? line + strlen(keyword) : line;
+  size_t length = strspn(*name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:");
+  if (is_function) return length;
+  return memchr(*name, '.', length) && strncmp(*name + length, " = ", 3) == 0 ? length : 0;
+}
+
+/* Writes an entry for each comment of a module that begins with "---" and stands above a definition:
+   {path, line, name, parameters, comment}. */
+static void collect_documentation(const char *source, const char *path)
+{
+  const char *comment = NULL; /* where the present one begins */
+  int number = 1;
+  for (const char *line = source; *line; number++) {
+    size_t length = strcspn(line, "\n");
+    bool is_comment = strncmp(line, "--", 2) == 0;
+    const char *name;
+    size_t name_length = comment && !is_comment ? defined_name(line, &name) : 0;
+    if (name_length > 0) {
+      size_t parameters = name[name_length] == '(' ? strcspn(name + name_length, ")\n") + 1 : 0;
+      fprintf(documentation, "{\"%s\",%d,", path, number);
+      write_lua_string(name, name_length);
+      fputc(',', documentation);
+      write_lua_string(name + name_length, parameters);
+      fputc(',', documentation);
+      write_lua_string(comment, (size_t)(line - comment));
+      fputs("},\n", documentation);
+    }
+    if (!is_comment)
+      comment = NULL;
+    else if (!comment && strncmp(line, "---", 3) == 0)
+      comment = line;
+    line += length + (line[length] == '\n');
+  }
+}
+
+/* --- modules ---------------------------------------------------------------------------------------------------- */
+
+/* Compiles a module and writes its bytecode as the array module_<number>. `file` is for messages. */
+static void embed_text(lua_State *L, const char *file, const char *source, size_t length, const char *path, int number)
+{
   char chunk[NAME_SIZE + 1];
   snprintf(chunk, sizeof chunk, "=%s", path);
   if (luaL_loadbuffer(L, source, length, chunk) != 0) fail(file, lua_tostring(L, -1));
@@ -100,6 +161,15 @@ static void embed_module(lua_State *L, const char *file, const char *path, int n
   lua_dump(L, write_bytecode, NULL);
   fprintf(output, "};\n\n");
   lua_pop(L, 1);
+}
+
+/* Embeds one module, and takes its documentation. */
+static void embed_module(lua_State *L, const char *file, const char *path, int number)
+{
+  size_t length;
+  char *source = read_file(file, &length);
+  collect_documentation(source, path);
+  embed_text(L, file, source, length, path, number);
   free(source);
 }
 
@@ -150,7 +220,16 @@ int main(int argc, char **argv)
   luaL_openlibs(L); /* the parser loads the FFI for 64-bit constants, and closing the state then needs the rest of it */
   fprintf(output, "/* Written by embed.c when parlua was built. */\n#include \"lua/state.h\"\n\n");
 
+  char *text;
+  size_t length;
+  documentation = open_memstream(&text, &length);
+  if (!documentation) fail("the documentation", "no memory for it");
+  fputs("return {\n", documentation);
   for (int i = 4; i < argc; i++) embed_module(L, argv[i], below_root(argv[i], root), i);
+  fputs("}\n", documentation);
+  if (fclose(documentation) != 0) fail("the documentation", strerror(errno));
+  embed_text(L, "the documentation", text, length, "parlua/prompt/documentation.lua", argc);
+  free(text);
 
   fprintf(output, "const struct embedded_module embedded_modules[] = {\n");
   for (int i = 4; i < argc; i++) {
@@ -158,6 +237,7 @@ int main(int argc, char **argv)
     module_name(below_root(argv[i], root), name);
     fprintf(output, "  {\"%s\", module_%d, sizeof module_%d},\n", name, i, i);
   }
+  fprintf(output, "  {\"parlua.prompt.documentation\", module_%d, sizeof module_%d},\n", argc, argc);
   fprintf(output, "  {NULL, NULL, 0},\n};\n\n");
   embed_header(header);
 

@@ -13,13 +13,15 @@
 int luaopen_parlua_host(lua_State *L);
 int luaopen_parlua_codec(lua_State *L);
 int luaopen_parlua_hash(lua_State *L);
+int luaopen_parlua_terminal(lua_State *L);
 int luaopen_cjson(lua_State *L);
 
 /* The C modules linked into the binary, by the name under which `require` finds them. */
 static const luaL_Reg c_modules[] = {
-    {"parlua.host", luaopen_parlua_host},
+    {"parlua.host", luaopen_parlua_host}, //
     {"parlua.codec", luaopen_parlua_codec},
     {"parlua.hash", luaopen_parlua_hash},
+    {"parlua.terminal", luaopen_parlua_terminal},
     {"parlua.cjson", luaopen_cjson},
     {NULL, NULL},
 };

@@ -116,6 +116,7 @@ static int signal_fd = -1;
 static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
 enum { CAUGHT = sizeof caught / sizeof *caught };
 static struct sigaction old_actions[CAUGHT], old_continue;
+static void (*volatile signal_observer)(int number);
 static bool signals_kept; /* between runs, signals go on being noted: see signals_end */
 static timer_t grace_timers[CAUGHT];
 static pid_t grace_owner; /* whose timers they are: a fork has none */
@@ -186,7 +187,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
     signal_first = number;
   }
   signal_number = number;
-  if (++signal_total > 1) { /* the second ends the program; its workers die with it */
+  if (signal_observer) signal_observer(number);
+  if (++signal_total > 1 && (!signal_observer || number != SIGINT)) { /* the second ends the program; its workers die with it */
     signal(number, SIG_DFL);
     raise(number);
   }
@@ -304,6 +306,16 @@ void signals_serial(int begin)
 int signals_count(void)
 {
   return signal_total;
+}
+
+void signals_observe(void (*observer)(int number))
+{
+  signal_observer = observer;
+}
+
+void signals_forget(void)
+{
+  signal_number = signal_total = 0;
 }
 
 bool signals_continue(void)

@@ -38,6 +38,10 @@ bool signals_pass_to_main(int number);
 void signals_prepare(void);
 void signals_grace(int number, bool begin);
 int signals_count(void); /* how many were caught since signals_begin of the outermost run */
+/* For a prompt: `observer` is called in the handler for each signal that is caught in a run, and the second Ctrl-C does
+ * not end the program. */
+void signals_observe(void (*observer)(int number));
+void signals_forget(void); /* what was caught is dealt with: the next signal is a first one */
 /* Has this process been stopped and continued since this was last asked, in a run that is timed? What was measured by the clock
  * then means nothing. */
 bool signals_continue(void);

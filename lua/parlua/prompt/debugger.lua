@@ -1,5 +1,7 @@
 --- `--debug` on a terminal: a prompt at the place where a task failed, with the variables of the functions that were running.
 local failure = require "parlua.failure"
+local lazy = require "parlua.lazy"
+local show = lazy "parlua.prompt.show"
 
 local M = {}
 
@@ -47,11 +49,6 @@ local function frames_from(level)
   end
 end
 
-local function shown(value)
-  local text = type(value) == "string" and ("%q"):format(value) or tostring(value)
-  return #text > 60 and text:sub(1, 57) .. "..." or text
-end
-
 local function list(frames, present)
   for k, frame in ipairs(frames) do
     io.stderr:write(("%s %d %s\n"):format(k == present and "*" or " ", k, frame.where))
@@ -59,13 +56,14 @@ local function list(frames, present)
 end
 
 local function show_values(frame)
-  for _, name in ipairs(frame.names) do io.stderr:write(("    %s = %s\n"):format(name, shown(frame.values[name]))) end
+  for _, name in ipairs(frame.names) do io.stderr:write(("    %s = %s\n"):format(name, show.in_line(frame.values[name]))) end
 end
 
 --- Shows the failure and opens the prompt; returns when it is left. To be called where the error was raised.
 ---@param record table see parlua.failure
 ---@param level integer of the function that raised, for the caller
-function M.open(record, level)
+---@param index? integer of the task; default: the one that runs
+function M.open(record, level, index)
   local frames, present = frames_from(level + 1), 1
   local function go_to(k)
     if k ~= nil then
@@ -81,6 +79,7 @@ function M.open(record, level)
       local frame = frames[present]
       if frame and frame.known[name] then return frame.values[name] end
       if name == "frame" then return go_to end
+      if name == "(names)" then return frame and frame.names end -- for completion
       return (frame and frame.globals or _G)[name]
     end,
     __newindex = function(_, name, value)
@@ -88,14 +87,17 @@ function M.open(record, level)
       if frame and frame.known[name] then frame.values[name] = value else (frame and frame.globals or _G)[name] = value end
     end,
   })
-  local index = require("parlua.worker.task").running.index
+  index = index or require("parlua.worker.task").running.index
   io.stderr:write(("parlua: %s failed: %s\n%s\n"):format(index and ("task %.17g"):format(index) or "a task", record.message,
     record.traceback or ""))
   list(frames, present)
   if frames[1] then show_values(frames[1]) end
   io.stderr:write("The variables of frame 1 are at hand; frame(2) goes to another, frame() lists them; Ctrl-D ends the prompt and the run.\n")
   -- in a coroutine: an error while an error is handled would be told as just that
-  assert(coroutine.resume(coroutine.create(require("parlua.prompt")), variables))
+  assert(coroutine.resume(coroutine.create(function()
+    local prompt = require "parlua.prompt"
+    prompt.run(prompt.open { variables = variables })
+  end)))
 end
 
 --- From here on a failing task opens the prompt.

@@ -1,0 +1,102 @@
+--- Calls in the background at the prompt: they go on while a line is typed, and show a line when they end.
+local show = require "parlua.prompt.show"
+local style = require "parlua.prompt.style"
+
+local M = {}
+
+local look_seconds = 0.05 -- between two looks while calls run
+
+local watched = {} -- futures that have not ended, or whose end was not told
+local installed = false
+
+--- Follows the futures of all pools from here on.
+function M.install()
+  if installed then return end
+  installed = true
+  local pool_module = require "parlua.run.pool"
+  local watch = function(future)
+    watched[#watched + 1] = future
+    return future
+  end
+  local open = pool_module.open
+  local function surround(pool)
+    local Pool = getmetatable(pool)
+    if Pool.is_watched then return pool end
+    Pool.is_watched = true
+    local submit = Pool.submit
+    function Pool:submit(...)
+      local future = watch(submit(self, ...))
+      local Future = getmetatable(future)
+      if not Future.is_watched then -- whoever waits for a future needs no line
+        Future.is_watched = true
+        local get = Future.get
+        function Future.get(asked)
+          asked.was_asked = true
+          return get(asked)
+        end
+      end
+      return future
+    end
+    return pool
+  end
+  function pool_module.open(...) return surround(open(...)) end
+  surround(open()):close()
+end
+
+--- The line about a future that has ended.
+local function line_of(future)
+  local name = ("call %d"):format(future.index)
+  local failure = future.failure
+  if failure then
+    return style.paint("failed", ("[%s failed (%s)]"):format(name, failure.kind)) .. " " .. tostring(failure.message):match("^[^\n]*")
+  end
+  local parts = {}
+  for k = 1, math.min(future.values and future.values.n or 0, 3) do parts[k] = show.in_line(future.values[k]) end
+  return style.paint("good", ("[%s returned]"):format(name)) .. (#parts > 0 and " " .. table.concat(parts, ", ") or "")
+end
+
+--- Lets calls go on, without waiting. Returns the lines about those that have ended, and how many have not.
+local function look()
+  local lines, left, pools = {}, {}, {}
+  for _, future in ipairs(watched) do
+    if not future.done and not pools[future.pool] then
+      pools[future.pool] = true
+      pcall(future.wait, future, 0)
+    end
+  end
+  for _, future in ipairs(watched) do
+    if not future.done then
+      left[#left + 1] = future
+    else
+      if not future.was_asked then lines[#lines + 1] = line_of(future) end
+      if future.pool.is_for_one_call then pcall(future.pool.close, future.pool) end
+    end
+  end
+  watched = left
+  return lines, #left
+end
+
+--- Called while nothing is typed. Returns after how many seconds to look again, nil: there is nothing to look at.
+function M.idle(_, editor)
+  if #watched == 0 then return nil end
+  local lines, left = look()
+  if #lines > 0 then editor:print_above(table.concat(lines, "\n") .. "\n") end
+  return left > 0 and look_seconds or nil
+end
+
+--- After a statement, where there is no editor.
+function M.tell(session)
+  if #watched == 0 then return end
+  local lines = look()
+  if #lines > 0 then session:write(table.concat(lines, "\n") .. "\n") end
+end
+
+--- The prompt is left: what runs in the background ends with it.
+function M.leave(session)
+  local lines, left = {}, 0
+  if #watched > 0 then lines, left = look() end
+  if #lines > 0 then session:write(table.concat(lines, "\n") .. "\n") end
+  if left > 0 then session:write(style.paint("faint", show.plural(left, "call") .. " in the background ended with the prompt") .. "\n") end
+end
+
+return M

@@ -1,0 +1,187 @@
+--- What the prompt does about calls of parlua: they run compiled, Ctrl-C leaves what is done in `results` and `failures`, and the last call
+--- is known to %retry and %debug. Put around the functions of run/ and sink/ when a prompt opens, so that programs pay nothing.
+local show = require "parlua.prompt.show"
+local style = require "parlua.prompt.style"
+local task = require "parlua.worker.task"
+local terminal = require "parlua.terminal"
+
+local M = {}
+
+--- The last call that was made at the prompt, or in a script that it runs.
+---@class parlua.LastCall
+---@field f function
+---@field arguments any
+---@field options? table
+---@field results? table of a map
+---@field failures parlua.Failure[]
+---@field summary parlua.Summary
+
+---@type parlua.LastCall?
+M.last = nil
+
+local interrupted -- a run of this statement that Ctrl-C has ended
+
+--- Calls a function with the compiler on: the hot loops of parlua, and what workers inherit, is compiled.
+local function compiled(f, ...)
+  local before = terminal.compiler(true)
+  local function after(ok, ...)
+    terminal.compiler(before)
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return after(pcall(f, ...))
+end
+
+--- Is it a run of single calls, which goes on from statement to statement?
+local function is_of_futures(run) return run.is_of_futures end
+
+--- Puts what the prompt does around the methods of a run.
+local function surround(Run)
+  local step, outcome, task_failed = Run.step, Run.outcome, Run.task_failed
+  function Run.step(self, wait)
+    -- tasks on serial run in this state: they have to be stopped, too
+    local more
+    if self.engine_name == "serial" then more = step(self, wait) else more = compiled(step, self, wait) end
+    if self.signal and not self.taken and not task.is_inside() then
+      self.taken = true
+      terminal.disarm() -- the call returns what is done; what made it goes on
+      interrupted = self
+    end
+    return more
+  end
+  function Run.task_failed(self, index, record)
+    -- on serial the task itself was interrupted
+    if self.engine_name == "serial" and type(record) == "table" and record.message == "interrupted" and terminal.interrupted() then
+      record = { kind = "cancelled", message = "the run was cancelled", seconds = record.seconds }
+    end
+    return task_failed(self, index, record)
+  end
+  function Run.outcome(self)
+    if not task.is_inside() then M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary() } end
+    return outcome(self)
+  end
+end
+
+local installed = false
+
+--- Once, when the first prompt opens.
+function M.install()
+  if installed then return end
+  installed = true
+  local run_module, list = require "parlua.run", require "parlua.sink.list"
+  local open, map = run_module.open, list.map
+  local surrounded = false
+  function run_module.open(...)
+    local run = compiled(open, ...)
+    if not surrounded then
+      surrounded = true
+      surround(getmetatable(run))
+    end
+    return run
+  end
+  function list.map(f, arguments, options, given)
+    local results, failures, summary = map(f, arguments, options, given)
+    if not task.is_inside() then
+      show.know_results(results, failures)
+      M.last = { f = f, arguments = arguments, options = options, results = results, failures = failures, summary = summary }
+    end
+    return results, failures, summary
+  end
+end
+
+function M.begin_statement() interrupted = nil end
+
+--- After Ctrl-C in a call: says what is done, and where it is.
+function M.end_statement(session)
+  if not interrupted then return end
+  local run, last = interrupted, M.last
+  interrupted = nil
+  local summary = run:summary()
+  if is_of_futures(run) then return session:tell_error(style.paint("error", "interrupted")) end
+  local total = summary.tasks + summary.cancelled
+  local cut = 0
+  for _, failure in ipairs(run.failures) do
+    if failure.kind == "cancelled" then cut = cut + 1 end
+  end
+  local done = summary.tasks - cut
+  local parts = { ("%.0f of %s done"):format(done, run.total and show.plural(total, "task") or "the tasks") }
+  if summary.failed - cut > 0 then parts[#parts + 1] = ("%.0f failed"):format(summary.failed - cut) end
+  if cut > 0 then parts[#parts + 1] = ("%.0f cut off"):format(cut) end
+  local names = session.variables or _G
+  if last and last.results and last.failures == run.failures then
+    rawset(names, "results", last.results)
+    parts[#parts + 1] = "see results, failures, summary"
+  else
+    parts[#parts + 1] = "see failures, summary"
+  end
+  rawset(names, "failures", run.failures)
+  rawset(names, "summary", summary)
+  session:tell_error(style.paint("error", "interrupted: ") .. table.concat(parts, ", "))
+end
+
+--- Runs the tasks of the last call that failed once more. Results go to their places, what fails again stays in the list of failures.
+---@return integer returned, integer failed
+function M.retry()
+  local last = M.last
+  if not last then error("there was no call yet", 0) end
+  local failures = last.failures
+  if #failures == 0 then error("no task of the last call failed", 0) end
+  local again, options = {}, {}
+  for k, failure in ipairs(failures) do again[k] = failure end
+  for name, value in pairs(last.options or {}) do options[name] = value end
+  options.journal, options.resume, options.retry_failed, options.force, options.max_failures, options.on_error = nil, nil, nil, nil, nil, "skip"
+  options.debug, options.output, options.format = nil, nil, nil
+  local f = last.f
+  local source = require("parlua").iterate(function(_, k)
+    k = k + 1
+    if again[k] then return k, unpack(again[k].args, 1, again[k].args.n) end
+  end, nil, 0)
+  local results, failed_again = require("parlua.sink.list").map(function(_, ...) return f(...) end, source, options)
+  local is_left = {}
+  for _, failure in ipairs(failed_again) do is_left[failure.index] = failure end
+  local kept = {}
+  for k, failure in ipairs(again) do
+    local new = is_left[k]
+    if new or k > results.n then
+      if new then
+        new.index, new.args = failure.index, failure.args
+        new.attempts = (failure.attempts or 0) + (new.attempts or 1)
+      end
+      kept[#kept + 1] = new or failure
+    elseif last.results then
+      last.results[failure.index] = results[k]
+    end
+  end
+  for k = 1, #again do failures[k] = kept[k] end
+  local summary = last.summary
+  summary.failed, summary.returned = #kept, summary.tasks - #kept
+  M.last = last
+  return #again - #kept, #kept
+end
+
+--- Runs the first task of the last call that failed in this state, and opens the debugger where it fails.
+---@return boolean failed
+function M.debug()
+  local last = M.last
+  local failure = last and last.failures[1]
+  if not failure then error(last and "no task of the last call failed" or "there was no call yet", 0) end
+  local debugger, failure_module = require "parlua.prompt.debugger", require "parlua.failure"
+  local observer = failure_module.observer
+  local f, opened = last.f, false
+  failure_module.observer = function(record, level)
+    opened = true
+    return debugger.open(record, level + 1, failure.index)
+  end
+  local options = { engine = "serial", seed = last.options and last.options.seed, progress = "none", init = last.options and last.options.init }
+  local ok, message = pcall(require("parlua.sink.list").map, f, require("parlua").zip(unpack((function()
+    local lists = {}
+    for k = 1, failure.args.n do lists[k] = { failure.args[k], n = 1 } end
+    return lists
+  end)())), options)
+  failure_module.observer = observer
+  M.last = last
+  if not ok then error(message, 0) end
+  return opened
+end
+
+return M

@@ -1,0 +1,302 @@
+--- Commands of the prompt: %name, ?name, !command.
+local calls = require "parlua.prompt.calls"
+local errors = require "parlua.prompt.errors"
+local show = require "parlua.prompt.show"
+local statement = require "parlua.prompt.statement"
+local style = require "parlua.prompt.style"
+local terminal = require "parlua.terminal"
+
+local M = {}
+
+local commands = {}
+
+--- Names of the commands, as %help lists them.
+M.names = { "bench", "debug", "edit", "help", "history", "jit", "load", "options", "quit", "results", "retry", "save", "time", "who" }
+
+local texts = {
+  { "?name", "explains a function, an option, a value" },
+  { "!command", "runs a command of the shell" },
+  { "%bench f", "runs f() or an expression often, compiled: median and spread" },
+  { "%debug", "the first failed task of the last call again, with a prompt where it fails" },
+  { "%edit [file]", "opens $EDITOR on the last statement or a file, and runs what is saved" },
+  { "%help", "this list" },
+  { "%history [n]", "the last n statements" },
+  { "%jit on", "compiles what is typed: faster, but Ctrl-C can't end compiled loops; off: interprets" },
+  { "%load file", "runs a file; its locals stay" },
+  { "%options engine=threads workers=4", "sets options for all calls; alone it shows them; name= takes one back" },
+  { "%quit", "leaves, as Ctrl-D does" },
+  { "%results", "former results: _1, _2, ..." },
+  { "%retry", "the failed tasks of the last call again; results go to their places" },
+  { "%save file", "writes the statements that ran to a file" },
+  { "%time statement", "runs it, and tells how long it took" },
+  { "%who", "the globals and locals of this session" },
+}
+
+function commands.help(session)
+  local columns = terminal.size()
+  local wrap = require("parlua.prompt.help").wrap
+  local lines = {}
+  for _, text in ipairs(texts) do
+    local beside = columns >= 60 and #text[1] <= 15
+    local wrapped = wrap(text[2], beside and columns - 20 or columns - 7, "")
+    if not beside then lines[#lines + 1] = "  " .. style.paint("name", text[1]) end
+    for k, line in ipairs(wrapped) do
+      local head = beside and (k == 1 and style.paint("name", ("%-17s"):format("  " .. text[1])) or (" "):rep(17)) or "     "
+      lines[#lines + 1] = head .. " " .. line
+    end
+  end
+  session:write(table.concat(lines, "\n") .. "\n")
+end
+
+function commands.quit(session) session.ended = session.ended or 0 end
+
+-- ---- time ----
+
+function commands.time(session, text)
+  if text == "" then error("%time needs a statement: %time parlua.map(f, xs)", 0) end
+  local host = require "parlua.host"
+  local wall, cpu = host.now(), os.clock()
+  session:execute(text)
+  session:write(style.paint("faint", ("took %s; %s of this process's processor time"):format(show.seconds(host.now() - wall),
+    show.seconds(math.max(0, os.clock() - cpu)))) .. "\n")
+end
+
+--- Runs in a worker: measures f for about a second.
+local function measure(f)
+  local host = require "parlua.host"
+  local now = host.now
+  local sample_seconds, all_seconds, most = 2e-3, 1, 200
+  local function run(n)
+    local began = now()
+    for _ = 1, n do f() end
+    return now() - began
+  end
+  local n, seconds = 1, run(1)
+  while seconds < sample_seconds and n < 1e9 do
+    n = math.max(2 * n, math.min(100 * n, math.floor(n * sample_seconds / math.max(seconds, 1e-9))))
+    seconds = run(n)
+  end
+  local samples = { seconds / n }
+  local began = now()
+  while #samples < most and (now() - began < all_seconds or #samples < 3) do samples[#samples + 1] = run(n) / n end
+  table.sort(samples)
+  local function quantile(q) return samples[math.max(1, math.ceil(q * #samples))] end
+  return { median = quantile(0.5), low = quantile(0.25), high = quantile(0.75), least = samples[1], samples = #samples, runs = n }
+end
+
+--- A function from what is typed behind a command.
+local function function_of(session, text)
+  local is_name = text:find("^[%a_][%w_.:]*$")
+  local compiled, message
+  for _, form in ipairs { is_name and "%s" or "function() return %s\nend", "function() %s\nend" } do
+    compiled, message = statement.compile(form:format(text), session.locals, "=%bench")
+    if compiled then break end
+  end
+  if not compiled then error(message or "the expression is not complete", 0) end
+  if session.variables then setfenv(compiled.run, session.variables) end
+  local f = compiled.run()
+  if type(f) ~= "function" then error(("%%bench needs a function or an expression; %s is a %s"):format(text, type(f)), 0) end
+  return f
+end
+
+function commands.bench(session, text)
+  if text == "" then error("%bench needs a function or an expression: %bench f, or %bench f(10)", 0) end
+  local f = function_of(session, text)
+  local last = calls.last
+  -- in a process of its own: compiled, and still Ctrl-C ends it
+  local results, failures, summary = require("parlua").map(function() return measure(f) end, { 1 },
+    { engine = "process", workers = 1, progress = "none" })
+  calls.last = last
+  if failures[1] and failures[1].kind ~= "cancelled" then error(failures[1].message, 0) end
+  local m = results[1]
+  if not m or summary.interrupted then return end
+  session:write(("median %s, half of the runs from %s to %s, at best %s  %s\n"):format(style.paint("number", show.seconds(m.median)),
+    show.seconds(m.low), show.seconds(m.high), show.seconds(m.least), style.paint("faint", ("(%d × %d runs, compiled)"):format(m.samples, m.runs))))
+end
+
+function commands.jit(session, text)
+  if text == "on" or text == "off" then
+    session.compiles = text == "on"
+  elseif text ~= "" then
+    error("%jit takes on or off", 0)
+  end
+  session:write(session.compiles and "what is typed is compiled; Ctrl-C can't end compiled loops\n"
+    or "what is typed is interpreted, and Ctrl-C ends it; tasks in workers are compiled\n")
+end
+
+-- ---- files ----
+
+function commands.load(session, path)
+  if path == "" then error("%load needs the name of a file", 0) end
+  require("parlua.prompt.script").load(session, path)
+end
+
+function commands.save(session, path)
+  if path == "" then error("%save needs the name of a file", 0) end
+  local old = io.open(path, "rb")
+  local before = old and old:read("*a")
+  if old then old:close() end
+  local is_own = before == nil or before == "" or before:find("^%-%- typed at parlua's prompt")
+  if not is_own then error(path .. " is a file of something else, and is left as it is", 0) end
+  local file, message = io.open(path, "wb")
+  if not file then error(message, 0) end
+  file:write("-- typed at parlua's prompt\nlocal parlua = require \"parlua\"\nlocal ffi = require \"ffi\"\n\n")
+  for _, text in ipairs(session.statements) do
+    local is_expression = loadstring("return " .. text:gsub("[;%s]+$", ""))
+    if is_expression and not loadstring(text) then text = "print((" .. text:gsub("^%s*=", ""):gsub("[;%s]+$", "") .. "))" end
+    file:write(text, "\n")
+  end
+  local ok, why = file:close()
+  if not ok then error(why, 0) end
+  session:write(("%s written to %s\n"):format(show.plural(#session.statements, "statement"), path))
+end
+
+function commands.edit(session, path)
+  local editor = os.getenv("VISUAL") or os.getenv("EDITOR") or "vi"
+  local own = path == ""
+  if own then
+    path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write(session.statements[#session.statements] or "", "\n")
+    file:close()
+  end
+  local status = os.execute(editor .. " '" .. path:gsub("'", "'\\''") .. "'")
+  local file = io.open(path, "rb")
+  local text = file and file:read("*a")
+  if file then file:close() end
+  if own then os.remove(path) end
+  if status ~= 0 then error(("the editor (%s) ended with status %d; set EDITOR to another"):format(editor, math.floor(status / 256)), 0) end
+  if not text or text:find("^%s*$") then return end
+  if not own then return require("parlua.prompt.script").load(session, path) end
+  text = text:gsub("%s+$", "")
+  if session.history then session.history:add(text) end
+  session:write(style.paint("faint", text) .. "\n")
+  session:take(text)
+end
+
+commands["!"] = function(session, text)
+  if text == "" then error("! needs a command: !ls", 0) end
+  io.stdout:flush()
+  local status = os.execute(text)
+  if status ~= 0 then
+    session:tell_error(style.paint("error", status % 128 ~= 0 and ("ended by signal %d"):format(status % 128)
+      or ("status %d"):format(math.floor(status / 256))))
+  end
+end
+
+-- ---- the session ----
+
+function commands.history(session, text)
+  local list = session.history and session.history.list or session.statements
+  local count = tonumber(text) or 20
+  for k = math.max(1, #list - count + 1), #list do session:write(list[k] .. "\n") end
+end
+
+function commands.results(session)
+  local columns = terminal.size()
+  for k = math.max(1, #session.results - 19), #session.results do
+    local line = ("_%d = %s"):format(k, show.in_line(session.results[k].value))
+    session:write(columns > 0 and line .. "\n" or line)
+  end
+  if #session.results == 0 then session:write("no expression has given anything yet\n") end
+end
+
+local first_globals -- those that were there before anything was typed
+
+function M.remember_globals()
+  first_globals = {}
+  for name in next, _G do first_globals[name] = true end
+end
+
+function commands.who(session)
+  local lines = {}
+  for _, name in ipairs(session.locals:names()) do lines[#lines + 1] = ("local %s = %s"):format(name, show.in_line(session.locals:get(name))) end
+  local names = {}
+  for name in next, _G do
+    if type(name) == "string" and not (first_globals or {})[name] and not name:find("^_%d*$") then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do lines[#lines + 1] = ("%s = %s"):format(name, show.in_line(rawget(_G, name))) end
+  if #lines == 0 then lines[1] = "nothing yet" end
+  session:write(table.concat(lines, "\n") .. "\n")
+end
+
+function commands.options(session, text)
+  local options = require "parlua.options"
+  local given = package.loaded["parlua.command"]
+  local before = {}
+  for name, value in pairs(given) do before[name] = value end
+  for word in text:gmatch("%S+") do
+    local name, value = word:match("^([%a_]+)=(.*)$")
+    if not name then error(("%%options takes name=value, got %s; for example: %%options engine=threads workers=4"):format(word), 0) end
+    local spec = options.spec(name)
+    if not spec then
+      local nearest = options.nearest(name, options.call_names())
+      error(("there is no option %s; did you mean %s?"):format(name, nearest), 0)
+    end
+    given[name] = value ~= "" and value or nil
+  end
+  options.reread()
+  local message = options.check_command()
+  if message then
+    for name in pairs(given) do given[name] = nil end
+    for name, value in pairs(before) do given[name] = value end
+    options.reread()
+    error(message, 0)
+  end
+  local lines = {}
+  local resolved = options.resolve()
+  for _, name in ipairs(options.call_names()) do
+    if given[name] ~= nil or text == "" and resolved[name] ~= nil then lines[#lines + 1] = ("%s = %s"):format(name, show.in_line(resolved[name])) end
+  end
+  session:write(table.concat(lines, "\n") .. (#lines > 0 and "\n" or ""))
+end
+
+function commands.retry(session)
+  local ok, returned, failed = session:call(calls.retry, errors.handler(calls.retry))
+  session:look_at_signals()
+  if not ok then return session:tell_error(errors.text(returned)) end
+  session:write(("%s returned now, %s failed again\n"):format(show.plural(returned, "task"), failed == 0 and "none" or tostring(failed)))
+end
+
+function commands.debug(session)
+  local ok, failed = session:call(calls.debug, errors.handler(calls.debug))
+  session:look_at_signals()
+  if not ok then return session:tell_error(errors.text(failed)) end
+  if not failed then session:write("the task returned this time, run serially\n") end
+end
+
+--- Explains a name, or what an expression gives.
+commands["?"] = function(session, text)
+  local help = require "parlua.prompt.help"
+  text = text:gsub("^%?+", ""):gsub("%s+$", "")
+  if text == "" then return help.print(nil) end
+  local value
+  local compiled = statement.compile(text, session.locals, "=?")
+  if compiled and not compiled.names then
+    if session.variables then setfenv(compiled.run, session.variables) end
+    local ok, found = pcall(compiled.run)
+    if ok then value = found end
+  end
+  help.print(value, text)
+end
+
+--- Does what a line that begins with %, ? or ! says.
+---@param session parlua.Session
+---@param line string
+function M.run(session, line)
+  local mark = line:sub(1, 1)
+  local name, rest = mark, line:sub(2)
+  if mark == "%" then name, rest = line:match("^%%(%a*)%s*(.*)$") end
+  rest = rest:match("^%s*(.-)%s*$")
+  local command = commands[name]
+  if not command then
+    local nearest, edits = require("parlua.options").nearest(name or "", M.names)
+    local hint = edits and edits <= 2 and ("did you mean %%%s?"):format(nearest) or "%help lists the commands"
+    return session:tell_error(style.paint("error", ("there is no command %%%s; %s"):format(name or "", hint)))
+  end
+  local ok, message = pcall(command, session, rest)
+  if not ok then session:tell_error(style.paint("error", tostring(message))) end
+end
+
+return M

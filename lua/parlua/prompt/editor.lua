@@ -1,0 +1,428 @@
+--- Reads a statement on a terminal: what keys do beside those that libedit knows (terminal.c).
+local keys_module = require "parlua.prompt.keys"
+local lexer = require "parlua.prompt.lexer"
+local screen = require "parlua.prompt.screen"
+local style = require "parlua.prompt.style"
+local terminal = require "parlua.terminal"
+local width = require "parlua.prompt.width"
+
+local M = {}
+
+local Editor = {}
+Editor.__index = Editor
+
+---@class parlua.Editing what the editor is given
+---@field history table see history.lua
+---@field is_complete fun(text: string): boolean
+---@field complete fun(text: string, cursor: integer): table? see complete.lua
+---@field signature fun(text: string, cursor: integer): string? of the call that the cursor is in
+---@field idle fun(editor: table): number? is called while nothing is typed; see keys.lua
+
+--- An editor on the terminal; nil when there is none.
+---@param given parlua.Editing
+function M.open(given)
+  if not terminal.is_terminal() or os.getenv("TERM") == "dumb" or not terminal.open() then return nil end
+  local self = setmetatable({ given = given, history = given.history }, Editor)
+  self.keys = keys_module.open(function() return given.idle(self) end)
+  return self
+end
+
+local function set(text, cursor) terminal.set_line(text, cursor or #text) end
+
+local function insert(what)
+  local text, cursor = terminal.line()
+  set(text:sub(1, cursor) .. what .. text:sub(cursor + 1), cursor + #what)
+end
+
+--- Shows the line.
+function Editor:draw()
+  local text, cursor = terminal.line()
+  local suggestion = not self.search and cursor == #text and self.history:suggestion(text) or nil
+  self.suggestion = suggestion
+  local below = self.below
+  if self.search then
+    below = { style.paint("faint", "search: ") .. self.search.text .. (self.search.failed and style.paint("error", "  (not found)") or "") }
+  end
+  screen.draw { prompt = self.prompt, continuation = self.continuation, text = text, cursor = cursor, suggestion = suggestion, below = below,
+                plain = text:find("^%s*[!%%?]") ~= nil }
+end
+
+--- Writes text above the line.
+---@param text string of whole lines
+function Editor:print_above(text)
+  screen.hide()
+  io.stdout:write((text:gsub("\n", "\r\n")))
+  self:draw()
+end
+
+-- ---- lines of a statement ----
+
+--- Where the line that an offset is in begins, and where it ends.
+local function line_bounds(text, cursor)
+  local start = text:sub(1, cursor):match(".*\n()") or 1
+  local stop = text:find("\n", cursor + 1, true) or #text + 1
+  return start - 1, stop - 1
+end
+
+--- Moves the cursor a line up or down, if there is one.
+local function move_line(step)
+  local text, cursor = terminal.line()
+  local start, stop = line_bounds(text, cursor)
+  local column = width.of(text:sub(start + 1, cursor))
+  local first, last
+  if step < 0 then
+    if start == 0 then return false end
+    first, last = line_bounds(text, start - 1)
+  else
+    if stop == #text then return false end
+    first, last = line_bounds(text, stop + 1)
+  end
+  local at = first
+  while at < last and width.of(text:sub(first + 1, at)) < column do at = width.after(text, at) end
+  set(text, at)
+  return true
+end
+
+--- A further line, indented by what is open.
+local function break_line()
+  local text, cursor = terminal.line()
+  local before = text:sub(1, cursor)
+  local rest = text:sub(cursor + 1):match("^%s*(%a*)")
+  local depth = lexer.depth(before)
+  if rest == "end" or rest == "until" or rest == "else" or rest == "elseif" then depth = math.max(0, depth - 1) end
+  insert("\n" .. ("  "):rep(depth))
+end
+
+--- A word that closes a block goes to where the block began, once it is typed.
+local function outdent()
+  local text, cursor = terminal.line()
+  local start = line_bounds(text, cursor)
+  local space, word = text:sub(start + 1, cursor):match("^(%s*)([%a%)%}]+)$")
+  if start == 0 or not word then return end
+  if word == "end" or word == "else" or word == "elseif" or word == "until" or word == "}" or word == ")" then
+    local depth = lexer.depth(text:sub(1, start))
+    local wanted = ("  "):rep(math.max(0, depth - 1))
+    if #wanted < #space then set(text:sub(1, start) .. wanted .. text:sub(start + #space + 1), cursor - (#space - #wanted)) end
+  end
+end
+
+-- ---- history ----
+
+function Editor:browse(step)
+  local text, cursor = terminal.line()
+  if not self.browsing and text:find("\n", 1, true) and move_line(step) then return end
+  local list = self.history.list
+  local browsing = self.browsing
+  if not browsing then
+    if step > 0 then return end
+    browsing = { at = #list + 1, typed = text, prefix = cursor == #text and text or "" }
+  end
+  local prefix, present = browsing.prefix, text
+  local at = self.history:find(browsing.at + step, step, function(line) return line ~= present and line:sub(1, #prefix) == prefix end)
+  if at then
+    browsing.at = at
+    set(list[at])
+  elseif step > 0 then
+    browsing.at = #list + 1
+    set(browsing.typed)
+  end
+  self.browsing = browsing
+  return true
+end
+
+--- Looks for the searched text from place `from` on.
+function Editor:look(from)
+  local search = self.search
+  local at = search.text ~= "" and self.history:find(from, -1, function(line) return line:find(search.text, 1, true) end)
+  search.failed = not at and search.text ~= ""
+  if at then
+    search.at = at
+    set(self.history.list[at], (self.history.list[at]:find(search.text, 1, true)) - 1)
+  end
+end
+
+--- A key while Ctrl-R searches. Returns true when it is dealt with.
+function Editor:search_key(name, text)
+  local search = self.search
+  if name == "ctrl-r" or name == "up" then
+    self:look(search.at - 1)
+  elseif name == "character" or name == "paste" then
+    search.text = search.text .. text:match("^[^\n]*")
+    self:look(math.min(search.at, #self.history.list))
+  elseif name == "backspace" then
+    search.text = search.text:sub(1, width.before(search.text, #search.text))
+    self:look(#self.history.list)
+  elseif name == "ctrl-g" or name == "ctrl-c" then
+    set(search.typed)
+    self.search = nil
+  elseif name ~= "nothing" then
+    self.search = nil -- the line that was found is edited, or run
+    local line = terminal.line()
+    set(line)
+    return name == "escape" or name == "tab"
+  end
+  return true
+end
+
+-- ---- completion ----
+
+--- Candidates side by side, in the columns of the terminal; at most so many rows.
+local function grid(candidates, columns, most_rows)
+  local widest = 0
+  for _, candidate in ipairs(candidates) do widest = math.max(widest, width.of(candidate)) end
+  widest = math.min(widest + 2, columns)
+  local across = math.max(1, math.floor(columns / widest))
+  local rows, lines = math.ceil(#candidates / across), {}
+  for r = 1, math.min(rows, most_rows) do
+    local parts = {}
+    for c = 0, across - 1 do
+      local candidate = candidates[r + c * rows]
+      if candidate then parts[#parts + 1] = width.pad(width.cut(candidate, columns - 1), widest) end
+    end
+    lines[#lines + 1] = (table.concat(parts):gsub("%s+$", ""))
+  end
+  if rows > most_rows then lines[#lines + 1] = style.paint("faint", ("… %d in all"):format(#candidates)) end
+  return lines
+end
+
+--- The signature below the line, cut to its width.
+local function signature_lines(signature)
+  local columns = terminal.size()
+  return { style.paint("faint", width.cut(signature, columns - 1)) }
+end
+
+function Editor:tab()
+  local text, cursor = terminal.line()
+  local before = text:sub(1, cursor)
+  if before:match("[^\n]*$"):find("^%s*$") and before:find("\n", 1, true) then return insert("  ") end
+  local menu = self.menu
+  if menu and menu.expected == text then -- again: the next of several
+    menu.at = menu.at % #menu.words + 1
+    local word = menu.words[menu.at]
+    set(menu.head .. word .. menu.tail, #menu.head + #word)
+    menu.expected = menu.head .. word .. menu.tail
+    self.next_menu, self.next_below = menu, self.below
+    return
+  end
+  local found = self.given.complete(text, cursor)
+  local signature = self.given.signature(text, cursor)
+  if not found or #found.words == 0 then
+    if signature then self.next_below = signature_lines(signature) end
+    return
+  end
+  local head, tail = text:sub(1, found.from), text:sub(cursor + 1)
+  if #found.words == 1 then
+    local word = found.words[1] .. (found.suffix or "")
+    set(head .. word .. tail, #head + #word)
+    if signature then self.next_below = signature_lines(signature) end
+    return
+  end
+  local common = found.common
+  if #head + #common > cursor then
+    set(head .. common .. tail, #head + #common)
+    text = head .. common .. tail
+  end
+  local columns, height = terminal.size()
+  local lines = grid(found.words, columns, math.max(2, math.min(10, height - 4)))
+  if signature then table.insert(lines, 1, signature_lines(signature)[1]) end
+  self.next_below = lines
+  self.next_menu = { words = found.words, at = 0, head = head, tail = tail, expected = text }
+end
+
+-- ---- keys ----
+
+local actions = {}
+
+function actions.enter(self)
+  local text = terminal.line()
+  if self.given.is_complete(text) then
+    set(text)
+    return "accept"
+  end
+  break_line()
+end
+
+actions["alt-enter"] = function() break_line() end
+actions.tab = Editor.tab
+function actions.up(self) self.next_browsing = self:browse(-1) and self.browsing end
+function actions.down(self) self.next_browsing = self:browse(1) and self.browsing end
+actions["ctrl-p"], actions["ctrl-n"] = actions.up, actions.down
+
+actions["ctrl-r"] = function(self)
+  local text = terminal.line()
+  self.search = { text = "", typed = text, at = #self.history.list }
+end
+
+actions["ctrl-c"] = function() return "interrupt" end
+
+actions["ctrl-d"] = function()
+  local text, cursor = terminal.line()
+  if text == "" then return "end" end
+  set(text:sub(1, cursor) .. text:sub(width.after(text, cursor) + 1), cursor)
+end
+
+actions.delete = function()
+  local text, cursor = terminal.line()
+  set(text:sub(1, cursor) .. text:sub(width.after(text, cursor) + 1), cursor)
+end
+
+function actions.backspace()
+  local text, cursor = terminal.line()
+  local from = width.before(text, cursor)
+  local start = line_bounds(text, cursor)
+  local indent = text:sub(start + 1, cursor)
+  if start > 0 and #indent >= 2 and indent:find("^ +$") then from = cursor - 2 end
+  set(text:sub(1, from) .. text:sub(cursor + 1), from)
+end
+
+function actions.left()
+  local text, cursor = terminal.line()
+  set(text, width.before(text, cursor))
+end
+
+function actions.right(self)
+  local text, cursor = terminal.line()
+  if cursor == #text and self.suggestion then return set(text .. self.suggestion) end
+  set(text, width.after(text, cursor))
+end
+actions["ctrl-f"] = actions.right
+
+function actions.home()
+  local text, cursor = terminal.line()
+  local start = line_bounds(text, cursor)
+  set(text, start == cursor and 0 or start)
+end
+actions["ctrl-a"] = actions.home
+
+actions["end"] = function(self)
+  local text, cursor = terminal.line()
+  if cursor == #text and self.suggestion then return set(text .. self.suggestion) end
+  local _, stop = line_bounds(text, cursor)
+  set(text, stop == cursor and #text or stop)
+end
+actions["ctrl-e"] = actions["end"]
+
+actions["ctrl-left"] = function()
+  local text, cursor = terminal.line()
+  set(text, (text:sub(1, cursor):match("^(.-)[%w_\128-\255]*[^%w_\128-\255]*$") or ""):len())
+end
+
+actions["ctrl-right"] = function(self)
+  local text, cursor = terminal.line()
+  if cursor == #text and self.suggestion then
+    return insert(self.suggestion:match("^[^%w_\128-\255]*[%w_\128-\255]*"))
+  end
+  set(text, text:match("^[^%w_\128-\255]*[%w_\128-\255]*()", cursor + 1) - 1)
+end
+
+--- Of a statement of several lines, the rest of the line goes; else libedit does it, and keeps it for Ctrl-Y.
+actions["ctrl-k"] = function()
+  local text, cursor = terminal.line()
+  local _, stop = line_bounds(text, cursor)
+  if stop == #text then return "libedit" end
+  if stop == cursor then stop = cursor + 1 end
+  set(text:sub(1, cursor) .. text:sub(stop + 1), cursor)
+end
+
+actions["ctrl-l"] = function() screen.clear() end
+
+actions["ctrl-z"] = function(self)
+  screen.leave()
+  terminal.suspend()
+  self:draw()
+end
+
+function actions.paste(self, text)
+  text = text:gsub("\r\n?", "\n")
+  text = require("parlua.prompt.statement").without_prompts(text)
+  insert((text:gsub("\n+$", self.given.is_complete(text) and "" or "\n")))
+end
+
+function actions.character(self, text)
+  local _, cursor = terminal.line()
+  if text:byte() < 0x80 and self.libedit_inserts ~= false then return "libedit" end
+  insert(text)
+  local now, at = terminal.line()
+  if #now == 0 and at == cursor then return "libedit" end
+end
+
+function actions.unknown() end
+function actions.nothing() end
+
+--- Deals with a key. Returns how the statement ends ("accept", "interrupt", "end"), or "libedit" for a key that is libedit's.
+function Editor:key(name, text)
+  if self.search and self:search_key(name, text) then return end
+  self.next_below, self.next_menu, self.next_browsing = nil, nil, nil
+  if name == "nothing" then
+    self.next_below, self.next_menu, self.next_browsing = self.below, self.menu, self.browsing
+  end
+  local action = actions[name]
+  local outcome = "libedit"
+  if action then outcome = action(self, text) end
+  self.below, self.menu, self.browsing = self.next_below, self.next_menu, self.next_browsing
+  return outcome
+end
+
+--- After libedit has had a character.
+function Editor:after_character(text)
+  outdent()
+  if text == "(" then
+    local line, cursor = terminal.line()
+    local signature = self.given.signature(line, cursor)
+    if signature then self.below = signature_lines(signature) end
+  end
+end
+
+--- Reads a statement.
+---@param prompt string
+---@param continuation string
+---@return string? text nil: there is none
+---@return string? why then: "interrupt" or "end"
+function Editor:read(prompt, continuation)
+  self.prompt, self.continuation, self.below, self.menu, self.browsing, self.search = prompt, continuation, nil, nil, nil, nil
+  local outcome, text, last
+  io.stdout:write("\27[?2004h") -- bracketed paste
+  local function next_character()
+    if last then self:after_character(last) end
+    last = nil
+    while true do
+      if not self.keys.bytes:find("^[^%c]") then self:draw() end -- of what comes at once, the end is drawn
+      local name, bytes = self.keys:next()
+      if name == "end of input" then
+        outcome = "end"
+        return nil
+      end
+      local result = self:key(name, bytes)
+      if result == "libedit" and bytes then
+        if name == "character" then last = bytes end
+        return (width.decode(bytes, 1))
+      elseif result == "libedit" then
+        return name == "backspace" and 127 or name == "escape" and 27 or 0
+      elseif result then
+        outcome, text = result, (terminal.line())
+        return nil
+      end
+    end
+  end
+  local ok, message = pcall(terminal.edit, next_character)
+  self.below, self.menu, self.search = nil, nil, nil
+  if outcome == "accept" or outcome == "interrupt" then
+    self:finish_drawing(text, outcome == "interrupt" and style.paint("faint", "^C") or "")
+  else
+    screen.leave()
+  end
+  io.stdout:write("\27[?2004l")
+  io.stdout:flush()
+  if not ok then error(message, 0) end
+  if outcome == "accept" then return text end
+  return nil, outcome or "end"
+end
+
+--- Draws the statement for the last time: without suggestion and cursor.
+function Editor:finish_drawing(text, mark)
+  screen.draw { prompt = self.prompt, continuation = self.continuation, text = text, cursor = #text, plain = text:find("^%s*[!%%?]") ~= nil }
+  io.stdout:write(mark)
+  screen.leave()
+end
+
+return M

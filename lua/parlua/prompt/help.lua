@@ -1,0 +1,214 @@
+--- Help: the documentation comments of parlua's source, of the libraries, of the user's own functions.
+local errors = require "parlua.prompt.errors"
+local show = require "parlua.prompt.show"
+local style = require "parlua.prompt.style"
+local terminal = require "parlua.terminal"
+local width = require "parlua.prompt.width"
+
+local M = {}
+
+---@class parlua.Documented
+---@field name string
+---@field signature string
+---@field comment string lines that begin with "--"
+
+local by_place, by_name -- of what the documentation has: "parlua/init.lua:35", "parlua.map"
+
+--- Modules whose fields are parlua's own, under another name in their files.
+local public = { "parlua/init.lua", "parlua/source/init.lua", "parlua/sink/reducers.lua", "parlua/run/pool.lua", "parlua/run/background.lua",
+                 "parlua/sink/stream.lua", "parlua/plot/init.lua" }
+
+local function load_documentation()
+  if by_place then return end
+  by_place, by_name = {}, {}
+  local is_public = {}
+  for _, path in ipairs(public) do is_public[path] = true end
+  for _, entry in ipairs(require "parlua.prompt.documentation") do
+    local path, line, name, parameters, comment = unpack(entry)
+    local public_name = is_public[path] and name:gsub("^M%.", "parlua."):gsub("^Pool:", "pool:"):gsub("^Future:", "future:")
+      :gsub("^Stream:", "stream:") or nil
+    local documented = { name = public_name or name, signature = (public_name or name) .. parameters, comment = comment }
+    by_place[path .. ":" .. line] = documented
+    if public_name and not by_name[public_name] then by_name[public_name] = documented end
+  end
+end
+
+--- Names that begin with "parlua.", also of what is loaded when it is first used.
+---@return string[]
+function M.public_names()
+  load_documentation()
+  local names = {}
+  for name in pairs(by_name) do names[#names + 1] = name:match("^parlua%.([%w_]+)$") end
+  return names
+end
+
+--- The comment above line `number` of a text.
+local function comment_above(text, number)
+  local lines, n = {}, 0
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    n = n + 1
+    if n >= number then break end
+    lines[n] = line
+  end
+  local first = number
+  while first > 1 and lines[first - 1] and lines[first - 1]:find("^%s*%-%-") do first = first - 1 end
+  if first == number then return nil end
+  return table.concat(lines, "\n", first, number - 1)
+end
+
+local library_names -- by function
+
+local function standard_name(f)
+  if not library_names then
+    library_names = {}
+    for name in pairs(require "parlua.prompt.standard") do
+      local library, field = name:match("^(.-)%.(.*)$")
+      local holder = library and package.loaded[library] or not library and _G
+      local value = holder and rawget(holder, field or name)
+      if value ~= nil then library_names[value] = name end
+    end
+  end
+  return library_names[f]
+end
+
+--- What is known of a function. `name`: what the user calls it.
+---@param f function
+---@param name? string
+---@return parlua.Documented?
+function M.of_function(f, name)
+  local info = debug.getinfo(f, "S")
+  if info.what ~= "C" then
+    load_documentation()
+    local source = info.source:match("^=(parlua/.*)")
+    local documented = source and by_place[source .. ":" .. info.linedefined]
+    if documented then return documented end
+    local text = errors.source_text(info.source)
+    local label = name or "function"
+    return { name = label, signature = ("%s(%s)"):format(label, show.parameters(f)), comment = text and comment_above(text, info.linedefined) or "",
+             where = ("%s:%d"):format(info.short_src, info.linedefined) }
+  end
+  local known = standard_name(f)
+  if not known then return nil end
+  local signature, text = unpack(require("parlua.prompt.standard")[known])
+  return { name = known, signature = signature, comment = "-- " .. text }
+end
+
+--- Help on an option of parlua's calls.
+local function of_option(name)
+  local options = require "parlua.options"
+  local spec = options.spec and options.spec(name)
+  if not spec then return nil end
+  local lines = { ("-- %s: it takes %s"):format(spec.help or "an option of a call", spec.takes) }
+  if spec.default ~= nil then lines[#lines + 1] = "-- default: " .. tostring(spec.default) end
+  if spec.long then lines[#lines + 1] = ("-- on the command line: %s %s"):format(spec.long, spec.metavar or "") end
+  return { name = name, signature = "{ " .. name .. " = ... }", comment = table.concat(lines, "\n") }
+end
+
+--- What is known of a value or a name.
+---@param name? string
+---@param value any
+---@return parlua.Documented?
+function M.find(name, value)
+  load_documentation()
+  if name and by_name[name] then return by_name[name] end
+  if type(value) == "function" then return M.of_function(value, name) end
+  if name and by_name["parlua." .. name] and value == nil then return by_name["parlua." .. name] end
+  if name and value == nil then
+    local known = require("parlua.prompt.standard")[name] or require("parlua.prompt.standard")["string." .. name:match("[%w_]*$")]
+    if known then return { name = name, signature = known[1], comment = "-- " .. known[2] } end
+    return of_option(name)
+  end
+end
+
+--- The first sentence of a comment.
+function M.summary(comment)
+  local text = comment:gsub("\n%-%-%-@.*", ""):gsub("^%-%-+%s?", ""):gsub("\n%-%-+%s?", " ")
+  return text:match("^(.-%.)%s") or text:match("^(.-)%s*$")
+end
+
+--- Words in lines of so many columns; `indent`: before all but the first.
+local function wrap(text, columns, indent)
+  local lines, line = {}, nil
+  local first = text:match("^%s*")
+  for word in text:gmatch("%S+") do
+    if line and width.of(line) + 1 + width.of(word) > columns then
+      lines[#lines + 1] = line
+      line = nil
+    end
+    line = line and line .. " " .. word or (#lines > 0 and indent or first) .. word
+  end
+  lines[#lines + 1] = line
+  return lines
+end
+
+M.wrap = wrap
+
+--- A documented thing as text for the terminal.
+---@param documented parlua.Documented
+---@param columns integer
+---@return string
+function M.text(documented, columns)
+  local lines = { style.paint("name", documented.signature) }
+  local function add(text, indent)
+    for _, line in ipairs(wrap(text, columns - 1, indent or "")) do lines[#lines + 1] = line end
+  end
+  local paragraph
+  local function flush()
+    if paragraph then add(paragraph) end
+    paragraph = nil
+  end
+  for line in documented.comment:gmatch("[^\n]+") do
+    local tag, rest = line:match("^%s*%-%-%-@(%w+)%s*(.*)$")
+    if tag then
+      flush()
+      if tag == "param" then
+        local name, kind, what = rest:match("^(%S+)%s+(%S+)%s*(.*)$")
+        add(("  %s (%s) %s"):format((name or rest):gsub("%?$", ""), kind or "", what or ""), "      ")
+      elseif tag == "return" then
+        add("  gives " .. rest, "      ")
+      elseif tag == "field" then
+        add("  ." .. rest, "      ")
+      end
+    else
+      local text = line:gsub("^%s*%-%-+%s?", "")
+      if text:find("^Example") then flush() end
+      if text == "" then flush() else paragraph = paragraph and paragraph .. " " .. text or text end
+    end
+  end
+  flush()
+  if documented.where then lines[#lines + 1] = style.paint("faint", "defined at " .. documented.where) end
+  return table.concat(lines, "\n")
+end
+
+local overview = [[
+An expression shows its value, a statement is run. Lua goes on over lines until it is complete.
+
+  parlua.map(f, parlua.range(100))   f of 1 to 100, in parallel; ?parlua.map tells more
+  ?name, help(value)                 explains; %help lists the commands
+  _, _1, _2, ...                     former results
+  results, failures, summary         what is done, after Ctrl-C in a call
+
+Tab completes, twice Tab goes through what fits. Ctrl-R searches what was typed before.
+Ctrl-C ends what runs, Ctrl-D leaves.]]
+
+--- Prints help on a value, or on what a name means.
+---@param what any
+---@param name? string what the user calls it
+function M.print(what, name)
+  if what == nil and not name then
+    io.stdout:write(overview, "\n")
+    return
+  end
+  if type(what) == "string" and not name then name, what = what, nil end
+  local documented = M.find(name, what)
+  local columns = terminal.size()
+  if documented then
+    io.stdout:write(M.text(documented, columns), "\n")
+  elseif what == nil then
+    io.stdout:write(("nothing is known of %s\n"):format(tostring(name)))
+  else
+    io.stdout:write((name and style.paint("name", name) .. ": " or "") .. type(what) .. "\n", show.show(what, columns), "\n")
+  end
+end
+
+return M

@@ -1,0 +1,250 @@
+--- The prompt: reads, runs and shows statements until the end of input. A session is a table that the other modules of prompt/ are given.
+--- Everything here is loaded when a prompt begins, and nothing before.
+local errors = require "parlua.prompt.errors"
+local show = require "parlua.prompt.show"
+local statement = require "parlua.prompt.statement"
+local style = require "parlua.prompt.style"
+local terminal = require "parlua.terminal"
+
+local M = {}
+
+---@class parlua.Session
+---@field locals parlua.Locals
+---@field number integer of the last statement
+---@field results table what expressions gave: _1, _2, ...
+---@field statements string[] those that ran without an error
+---@field variables? table in which names are looked up instead of the globals: the debugger's
+---@field is_interactive boolean a terminal, with an editor
+---@field ended? integer the exit status that it was left with
+local Session = {}
+Session.__index = Session
+
+--- The session that is open; a debugger's stands in front of another.
+---@type parlua.Session?
+M.session = nil
+
+function Session:write(text)
+  io.stdout:write(text)
+  io.stdout:flush()
+end
+
+function Session:tell_error(text)
+  io.stdout:flush()
+  io.stderr:write(text, "\n")
+  io.stderr:flush()
+end
+
+--- Calls a function so that Ctrl-C ends it. Returns what terminal.call does.
+function Session:call(f, handler, ...)
+  local compiled = terminal.compiler(self.compiles)
+  local function after(...)
+    terminal.compiler(compiled)
+    return ...
+  end
+  return after(terminal.call(f, handler, ...))
+end
+
+--- Is the session over since a signal ended it?
+function Session:look_at_signals()
+  local run = package.loaded["parlua.run"]
+  local signal = run and run.interrupted()
+  if signal and signal ~= "SIGINT" then
+    self.ended = 1 -- main.c makes 143 or 129 of it
+  elseif signal then
+    run.forget_interrupt()
+  end
+  terminal.forget()
+end
+
+--- Keeps what an expression gave as _1, _2, ... and the last value as _.
+function Session:keep_result(value)
+  self.results[#self.results + 1] = { value = value }
+  local names = self.variables or _G
+  if value ~= nil and not self.variables then
+    rawset(names, "_" .. #self.results, value)
+    rawset(names, "_", value)
+  end
+end
+
+--- Shows what a statement gave.
+function Session:show(...)
+  local count = select("#", ...)
+  for k = 1, math.min(count, 50) do
+    local value = (select(k, ...))
+    local ok, text = self:call(show.show, errors.handler(show.show), value)
+    if ok then
+      self:write(text .. "\n")
+    else
+      self:tell_error(errors.text(text))
+    end
+  end
+  if count > 50 then self:write(style.paint("faint", ("… %d more values"):format(count - 50)) .. "\n") end
+end
+
+--- Runs a compiled statement. Returns whether it raised nothing, and what it gave; shows what it raised.
+---@param compiled parlua.Statement
+function Session:run(compiled, ...)
+  local calls = require "parlua.prompt.calls"
+  calls.begin_statement(self)
+  if self.variables then setfenv(compiled.run, self.variables) end
+  local handler = errors.handler(compiled.run, function() statement.rescue(compiled, self.locals) end)
+  local function after(ok, ...)
+    self:look_at_signals()
+    if not ok then self:tell_error(errors.text((...))) end
+    calls.end_statement(self)
+    return ok, ...
+  end
+  return after(self:call(compiled.run, handler, ...))
+end
+
+--- Runs Lua. Returns whether that went well.
+---@param text string
+---@param options? {show: boolean}
+function Session:execute(text, options)
+  self.number = self.number + 1
+  local name = self.is_interactive and ("=[%d]"):format(self.number) or "=stdin"
+  errors.keep_source(name, text)
+  local compiled, message = statement.compile(text, self.locals, name)
+  if not compiled then
+    self:tell_error(self.is_interactive and style.paint("error", message or "the statement is not complete")
+      or message or "the statement is not complete")
+    return false
+  end
+  local function after(ok, ...)
+    if not ok then return false end
+    self.statements[#self.statements + 1] = text
+    if select("#", ...) > 0 then
+      for k = 1, math.min(select("#", ...), 50) do self:keep_result((select(k, ...))) end
+      if not compiled.quiet and not (options and options.show == false) then self:show(...) end
+    end
+    return true
+  end
+  return after(self:run(compiled))
+end
+
+--- Is a text something that can be run, or told to be wrong, as it stands?
+function Session:is_complete(text)
+  if text:find("^%s*$") or text:find("^%s*[!%%?]") then return true end
+  local compiled, message = statement.compile(text, self.locals, "=x")
+  return compiled ~= nil or message ~= nil
+end
+
+--- Does what a line asks for: a command, or Lua.
+function Session:take(text)
+  if text:find("^%s*$") then return end
+  if text:find("^%s*[!%%?]") then
+    require("parlua.prompt.commands").run(self, text:match("^%s*(.-)%s*$"))
+  else
+    self:execute(text)
+  end
+end
+
+--- The prompts: _PROMPT and _PROMPT2, if the user has set them, as in lua.
+local function prompts()
+  local first, further = rawget(_G, "_PROMPT"), rawget(_G, "_PROMPT2")
+  return first ~= nil and tostring(first) or "> ", further ~= nil and tostring(further) or ">> "
+end
+
+--- Reads lines plainly up to a whole statement.
+function Session:read_plainly()
+  local text
+  while true do
+    local first, further = prompts()
+    local line, is_interrupted = terminal.read_line(text and further or first)
+    if not line then
+      self:write("\n")
+      return nil, is_interrupted and "interrupt" or "end"
+    end
+    text = text and text .. "\n" .. line or line
+    if self:is_complete(text) then return text end
+  end
+end
+
+function Session:read()
+  if not self.editor then return self:read_plainly() end
+  return self.editor:read(prompts())
+end
+
+--- Opens the line editor, where there is a terminal.
+function Session:open_editor()
+  local complete = require("parlua.lazy") "parlua.prompt.complete"
+  local background = require "parlua.prompt.background"
+  self.history = self.history or require("parlua.prompt.history").open()
+  self.editor = require("parlua.prompt.editor").open {
+    history = self.history,
+    is_complete = function(text) return self:is_complete(text) end,
+    complete = function(text, cursor) return complete.candidates(self, text, cursor) end,
+    signature = function(text, cursor) return complete.signature(self, text, cursor) end,
+    idle = function(editor) return background.idle(self, editor) end,
+  }
+  self.is_interactive = self.editor ~= nil
+end
+
+--- Reads and does statements until the session is left.
+function Session:loop()
+  local background = require "parlua.prompt.background"
+  self:look_at_signals()
+  while not self.ended do
+    local text, why = self:read()
+    if not self.editor then background.tell(self) end
+    if text then
+      if self.editor then self.history:add(text) end
+      self:take(text)
+    elseif why == "end" then
+      break
+    end
+  end
+end
+
+---@param given? {variables: table}
+---@return parlua.Session
+function M.open(given)
+  local outer = M.session
+  local session = setmetatable({ locals = statement.locals(), number = 0, results = {}, statements = {}, compiles = false,
+    variables = given and given.variables, history = outer and outer.history, is_interactive = false }, Session)
+  style.choose(terminal.is_terminal())
+  require("parlua.prompt.calls").install()
+  require("parlua.prompt.background").install()
+  return session
+end
+
+--- Runs a session to its end.
+---@param session parlua.Session
+function M.run(session)
+  local outer = M.session
+  M.session = session
+  session:open_editor()
+  session:loop()
+  require("parlua.prompt.background").leave(session)
+  M.session = outer
+  return session.ended
+end
+
+--- Names that are there without `require`.
+local function set_globals()
+  if rawget(_G, "parlua") == nil then _G.parlua = require "parlua" end
+  if rawget(_G, "ffi") == nil then _G.ffi = require "ffi" end
+  if rawget(_G, "help") == nil then
+    _G.help = function(what) return require("parlua.prompt.help").print(what) end
+  end
+end
+
+--- `parlua` alone on a terminal, or `parlua -i`: runs the script, if there is one, and its job; then the prompt.
+---@param compiles boolean the compiler stays on (-j on)
+---@param path? string of the script; "-": standard input
+---@param ... string its words
+---@return integer status of the script
+function M.start(compiles, path, ...)
+  local session = M.open()
+  session.compiles = compiles
+  set_globals()
+  require("parlua.prompt.commands").remember_globals()
+  local status = 0
+  if path then status = require("parlua.prompt.script").run(session, path, ...) end
+  if terminal.is_terminal() and os.getenv("TERM") ~= "dumb" then
+    session:write(style.paint("faint", "?name explains, Tab completes, %help lists the commands, Ctrl-D leaves") .. "\n")
+  end
+  return M.run(session) or status
+end
+
+return M

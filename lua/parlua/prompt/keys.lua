@@ -1,0 +1,113 @@
+--- Keys from the bytes that a terminal sends.
+local terminal = require "parlua.terminal"
+local width = require "parlua.prompt.width"
+
+local M = {}
+
+local escape_seconds = 0.05 -- what follows an escape as part of the same key comes at once
+
+--- Names of keys by what follows ESC [ or ESC O.
+local letters = { A = "up", B = "down", C = "right", D = "left", H = "home", F = "end", Z = "back-tab" }
+local numbers = { ["1"] = "home", ["7"] = "home", ["4"] = "end", ["8"] = "end", ["3"] = "delete", ["5"] = "page-up", ["6"] = "page-down" }
+
+local Keys = {}
+Keys.__index = Keys
+
+--- Keys of the terminal on standard input. `idle()`: called while nothing is typed; returns after how many seconds it is to be called
+--- again, nil: need not be.
+---@param idle fun(): number?
+function M.open(idle) return setmetatable({ bytes = "", idle = idle }, Keys) end
+
+--- Waits for more bytes. Returns false at the end of input, nil when nothing came in time or the window has changed.
+function Keys:more(seconds)
+  local bytes = terminal.wait(seconds)
+  if not bytes then
+    self.ended = true
+    return false
+  end
+  if bytes == "" then return nil end
+  self.bytes = self.bytes .. bytes
+  return true
+end
+
+function Keys:take(count)
+  local taken = self.bytes:sub(1, count)
+  self.bytes = self.bytes:sub(count + 1)
+  return taken
+end
+
+--- The text of a bracketed paste, up to its end.
+function Keys:paste()
+  local from = 1
+  while true do
+    local first, last = self.bytes:find("\27[201~", from, true)
+    if first then
+      local text = self.bytes:sub(1, first - 1)
+      self.bytes = self.bytes:sub(last + 1)
+      return text
+    end
+    from = math.max(1, #self.bytes - 5)
+    if self:more() == false then return self:take(#self.bytes) end
+  end
+end
+
+--- A key that begins with an escape.
+function Keys:escape()
+  if #self.bytes == 1 and not self:more(escape_seconds) then
+    self:take(1)
+    return "escape"
+  end
+  local second = self.bytes:sub(2, 2)
+  if second ~= "[" and second ~= "O" then
+    local first = self:take(1)
+    if second == "\r" or second == "\n" then
+      self:take(1)
+      return "alt-enter"
+    end
+    return "escape", first -- what follows is a key of its own: libedit knows ESC f and the like
+  end
+  while not self.bytes:find("^\27[%[O][%d;]*[^%d;]") do
+    if not self:more(escape_seconds) then break end
+  end
+  local kind, parameters, final = self.bytes:match("^\27([%[O])([%d;]*)([^%d;])")
+  if not kind then return "unknown", self:take(#self.bytes) end
+  self:take(3 + #parameters)
+  if final == "~" and parameters == "200" then return "paste", self:paste() end
+  local name = final == "~" and numbers[parameters:match("^%d*")] or letters[final]
+  if not name then return "unknown" end
+  local modifier = parameters:match(";(%d+)$")
+  if modifier == "5" or modifier == "3" then name = "ctrl-" .. name end
+  return name
+end
+
+local controls = { ["\r"] = "enter", ["\n"] = "enter", ["\t"] = "tab", ["\127"] = "backspace", ["\8"] = "backspace" }
+
+--- Waits for a key. Returns its name and its text: "character" (the character), "ctrl-x", "enter", "tab", "up", "paste" (what was pasted),
+--- "end of input", and "nothing" when the window has another size.
+---@return string name
+---@return string? text
+function Keys:next()
+  while self.bytes == "" do
+    if self.ended then return "end of input" end
+    local seconds = self.idle()
+    local came = self:more(seconds)
+    if came == nil and not seconds then return "nothing" end
+  end
+  local first = self.bytes:byte()
+  if first == 27 then return self:escape() end
+  local text = self.bytes:sub(1, 1)
+  if controls[text] then return controls[text], self:take(1) end
+  if first < 32 then
+    self:take(1)
+    return "ctrl-" .. string.char(first + 96), text
+  end
+  local length = first < 0xc0 and 1 or first < 0xe0 and 2 or first < 0xf0 and 3 or 4
+  while #self.bytes < length do
+    if not self:more(escape_seconds) then break end
+  end
+  local c, used = width.decode(self.bytes, 1)
+  self:take(used)
+  return "character", width.encode(c)
+end
+
+return M

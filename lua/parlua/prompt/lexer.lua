@@ -1,0 +1,152 @@
+--- Words of Lua: for colours, completion, the caret below a syntax error, and locals that last. Takes any text, also what is half typed.
+local M = {}
+
+M.keywords = {}
+for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until while"):gmatch "%a+" do
+  M.keywords[word] = true
+end
+
+---@class parlua.Token
+---@field kind "name"|"keyword"|"number"|"string"|"comment"|"symbol"
+---@field from integer its first byte
+---@field to integer its last byte
+---@field text string
+---@field open? boolean a string or comment without its end
+
+--- The end of a long bracket that begins at `at`; nil: none begins there. Second: whether it is open.
+local function long_bracket(text, at)
+  local level = text:match("^%[(=*)%[", at)
+  if not level then return nil end
+  local _, last = text:find("]" .. level .. "]", at + #level + 2, true)
+  return last or #text, last == nil
+end
+
+--- The end of a quoted string.
+local function quoted(text, at)
+  local quote = text:sub(at, at)
+  local k = at + 1
+  while k <= #text do
+    local c = text:sub(k, k)
+    if c == "\\" then
+      if text:sub(k + 1, k + 1) == "z" then
+        k = (text:match("^%s*()", k + 2)) - 2
+      end
+      k = k + 1
+    elseif c == quote then
+      return k, false
+    elseif c == "\n" then
+      return k - 1, true
+    end
+    k = k + 1
+  end
+  return #text, true
+end
+
+local symbols = { "^%.%.%.", "^%.%.", "^[=~<>]=", "^::" }
+
+--- The words of a text.
+---@param text string
+---@return parlua.Token[]
+function M.tokens(text)
+  local tokens = {}
+  local function add(kind, from, to, open)
+    tokens[#tokens + 1] = { kind = kind, from = from, to = to, text = text:sub(from, to), open = open or nil }
+    return to + 1
+  end
+  local at = 1
+  while true do
+    at = text:match("^%s*()", at)
+    if at > #text then return tokens end
+    local c = text:sub(at, at)
+    local name = text:match("^[%a_\128-\255][%w_\128-\255]*()", at)
+    if name then
+      at = add(M.keywords[text:sub(at, name - 1)] and "keyword" or "name", at, name - 1)
+    elseif text:find("^%-%-", at) then
+      local last, open = long_bracket(text, at + 2)
+      if not last then last = (text:find("\n", at, true) or #text + 1) - 1 end
+      at = add("comment", at, last, open)
+    elseif c == '"' or c == "'" then
+      at = add("string", at, quoted(text, at))
+    elseif text:find("^%.?%d", at) then
+      local last = text:match("^0[xX][%x%.]*[pP]?[%+%-]?[%w]*()", at) or text:match("^[%d%.]+[eE][%+%-]?%w*()", at)
+        or text:match("^[%d%.][%w%.]*()", at)
+      if text:find("^0[xX]", at) and not text:find("^0[xX][%x%.]*[pP]", at) then last = text:match("^0[xX][%w%.]*()", at) end
+      if text:find("^%d+%.%.", at) then last = text:match("^%d+()", at) end
+      at = add("number", at, last - 1)
+    else
+      local last, open = long_bracket(text, at)
+      if last then
+        at = add("string", at, last, open)
+      else
+        local length = 1
+        for _, symbol in ipairs(symbols) do
+          local _, stop = text:find(symbol, at)
+          if stop then
+            length = stop - at + 1
+            break
+          end
+        end
+        at = add("symbol", at, at + length - 1)
+      end
+    end
+  end
+end
+
+local opens = { ["function"] = true, ["do"] = true, ["if"] = true, ["repeat"] = true }
+
+--- The locals that a text declares outside of all blocks, each once, in their order; and where its last `return` outside of all blocks
+--- begins, if it has one.
+---@param text string of whole statements
+---@return string[] names
+---@return integer? return_at
+function M.locals(text)
+  local names, seen, depth, return_at = {}, {}, 0, nil
+  local tokens = {}
+  for _, token in ipairs(M.tokens(text)) do
+    if token.kind ~= "comment" then tokens[#tokens + 1] = token end
+  end
+  local function declare(token)
+    if not seen[token.text] then names[#names + 1] = token.text end
+    seen[token.text] = true
+  end
+  for k, token in ipairs(tokens) do
+    local word = token.kind == "keyword" and token.text
+    if word == "local" and depth == 0 then
+      if tokens[k + 1] and tokens[k + 1].text == "function" then
+        if tokens[k + 2] then declare(tokens[k + 2]) end
+      else
+        local at = k + 1
+        while tokens[at] and tokens[at].kind == "name" do
+          declare(tokens[at])
+          if not (tokens[at + 1] and tokens[at + 1].text == ",") then break end
+          at = at + 2
+        end
+      end
+    elseif word == "return" and depth == 0 then
+      return_at = token.from
+    elseif opens[word] then
+      depth = depth + 1
+    elseif word == "end" or word == "until" then
+      depth = depth - 1
+    end
+  end
+  return names, return_at
+end
+
+--- How deep the blocks and brackets are nested that a text leaves open: for the indentation of its next line.
+---@param text string
+---@return integer
+function M.depth(text)
+  local depth = 0
+  for _, token in ipairs(M.tokens(text)) do
+    local word = (token.kind == "keyword" or token.kind == "symbol") and token.text
+    if opens[word] or word == "(" or word == "{" or word == "[" then
+      depth = depth + 1
+    elseif word == "end" or word == "until" or word == ")" or word == "}" or word == "]" then
+      depth = math.max(0, depth - 1)
+    end
+  end
+  return depth
+end
+
+return M

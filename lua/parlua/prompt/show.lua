@@ -1,0 +1,367 @@
+--- Values as the prompt shows them: parlua.value's text in the terminal's width, and forms of their own for what an analysis is about:
+--- lists of records, lists of numbers, results, failures, futures, pools, sources, arrays of the FFI.
+local ffi = require "ffi"
+local style = require "parlua.prompt.style"
+local terminal = require "parlua.terminal"
+local value_module = require "parlua.value"
+local width = require "parlua.prompt.width"
+
+local M = {}
+
+local most_rows = 20 -- of a table of records
+local most_items = 100 -- of a table
+local most_failures = 10
+
+local results_of = setmetatable({}, { __mode = "k" }) -- results of a call -> its failures
+
+--- `results` come from a call with these failures.
+function M.know_results(results, failures) results_of[results] = failures end
+
+local colours = { key = "name" }
+local function paint(kind, text) return style.paint(colours[kind] or kind, text) end
+
+local function plural(n, noun) return ("%.0f %s%s"):format(n, noun, n == 1 and "" or "s") end
+M.plural = plural
+
+--- Seconds for people: "1.5 µs", "20 ms", "1.2 s", "3 min 5 s".
+---@param seconds number
+---@return string
+function M.seconds(seconds)
+  if seconds < 1e-6 then return ("%.3g ns"):format(seconds * 1e9) end
+  if seconds < 1e-3 then return ("%.3g µs"):format(seconds * 1e6) end
+  if seconds < 1 then return ("%.3g ms"):format(seconds * 1e3) end
+  if seconds < 60 then return ("%.3g s"):format(seconds) end
+  return require("parlua.report").duration(seconds)
+end
+
+-- ---- values in a line ----
+
+--- Names of a Lua function's parameters: "a, b, ...".
+---@param f function
+---@return string? parameters nil: it is no Lua function
+function M.parameters(f)
+  local info = debug.getinfo(f, "S")
+  if info.what == "C" then return nil end
+  local names, details = {}, require("jit.util").funcinfo(f)
+  for k = 1, details.params or 0 do names[k] = debug.getlocal(f, k) or "_" end
+  if details.isvararg then names[#names + 1] = "..." end
+  return table.concat(names, ", ")
+end
+
+local function has_methods(value, ...)
+  local meta = getmetatable(value)
+  local methods = type(meta) == "table" and rawget(meta, "__index")
+  if type(methods) ~= "table" then return false end
+  for _, name in ipairs { ... } do
+    if type(rawget(methods, name)) ~= "function" then return false end
+  end
+  return true
+end
+
+local function is_failure(value)
+  return type(value) == "table" and require("parlua.failure").is(value)
+end
+
+local function is_summary(value)
+  return type(rawget(value, "tasks")) == "number" and type(rawget(value, "returned")) == "number" and type(rawget(value, "engine")) == "string"
+end
+
+local function failure_line(failure)
+  local message = tostring(failure.message):match("^[^\n]*")
+  return ("task %s failed (%s): %s"):format(tostring(failure.index), failure.kind, message)
+end
+
+local function summary_line(summary)
+  local parts = { ("%s in %s on %s (%s)"):format(plural(summary.tasks, "task"), M.seconds(summary.seconds), plural(summary.workers or 1, "worker"),
+    summary.engine) }
+  if summary.failed and summary.failed > 0 then parts[#parts + 1] = style.paint("failed", ("%.0f failed"):format(summary.failed)) end
+  if summary.cancelled and summary.cancelled > 0 then parts[#parts + 1] = ("%.0f not run"):format(summary.cancelled) end
+  if summary.resumed then parts[#parts + 1] = ("%.0f from the journal"):format(summary.resumed) end
+  if summary.interrupted then parts[#parts + 1] = "interrupted by " .. summary.interrupted end
+  if summary.stopped then parts[#parts + 1] = summary.stopped end
+  return table.concat(parts, ", ")
+end
+
+local function future_line(future)
+  if not future.done then return ("<future %d: running>"):format(future.index) end
+  if future.failure then return ("<future %d: %s>"):format(future.index, failure_line(future.failure):gsub("^task %S+ ", "")) end
+  local values = {}
+  for k = 1, math.min(future.values and future.values.n or 0, 3) do
+    values[k] = value_module.format(future.values[k], { depth = 1, length = 5, bytes = 40 })
+  end
+  return ("<future %d: returned %s>"):format(future.index, #values > 0 and table.concat(values, ", ") or "nothing")
+end
+
+local function pool_line(pool)
+  local open = 0
+  for _ in pairs(pool.futures or {}) do open = open + 1 end
+  local options = {}
+  for name, value in pairs(pool.options or {}) do options[#options + 1] = ("%s = %s"):format(name, value_module.format(value, { depth = 1 })) end
+  table.sort(options)
+  if pool.closed then options = { "closed" } end
+  if open > 0 then options[#options + 1] = plural(open, "call") .. " running or waiting" end
+  return "<pool" .. (#options > 0 and ": " or "") .. table.concat(options, ", ") .. ">"
+end
+
+local function source_line(source)
+  local n = rawget(source, "n")
+  return ("<source%s: %s>"):format(rawget(source, "kind") and " " .. tostring(source.kind) or "",
+    type(n) == "number" and n < math.huge and plural(n, "task") or "of tasks, how many is not known yet")
+end
+
+--- Arrays of the FFI: the type, and the first numbers. Pointers have no length.
+local function cdata_line(value)
+  local name = tostring(ffi.typeof(value)):match("^ctype<(.*)>$")
+  local count = name and name:match("%[(%d+)%]$")
+  if not count then
+    local ok, inner = pcall(function() return type(value[0]) == "number" and ffi.sizeof(value) / ffi.sizeof(ffi.typeof(value[0])) end)
+    count = ok and name and name:find("%[%?%]") and inner or nil
+  end
+  if not count then return nil end
+  local length = tonumber(count)
+  local parts = {}
+  for k = 0, math.min(length, 8) - 1 do
+    local ok, item = pcall(function() return value[k] end)
+    if not ok then return nil end
+    parts[#parts + 1] = type(item) == "number" and value_module.number(item) or tostring(item)
+  end
+  if length > 8 then parts[#parts + 1] = "…" end
+  return ("<%s: %s>"):format(name, table.concat(parts, ", "))
+end
+
+--- A text for what has a form of its own in a line; nil: it has none.
+---@param value any
+---@return string?
+local function describe(value)
+  local kind = type(value)
+  if kind == "function" then
+    local parameters = M.parameters(value)
+    if not parameters then return nil end
+    local info = debug.getinfo(value, "S")
+    return ("<function(%s) at %s:%d>"):format(parameters, info.short_src, info.linedefined)
+  elseif kind == "cdata" then
+    return cdata_line(value)
+  elseif kind ~= "table" then
+    return nil
+  end
+  if is_failure(value) then return "<" .. failure_line(value) .. ">" end
+  if is_summary(value) then return "<" .. summary_line(value) .. ">" end
+  if has_methods(value, "get", "wait", "cancel") then return future_line(value) end
+  if has_methods(value, "submit", "close", "map") then return pool_line(value) end
+  if rawget(value, "is_stream") or has_methods(value, "summary", "close") then return "<stream of results>" end
+  if has_methods(value, "is_made_by_workers") or has_methods(value, "is_indexed") then return source_line(value) end
+  local known = value ~= _G and type(getmetatable(value)) ~= "table" and M.module_name(value)
+  if known then return ("<module %s>"):format(known) end
+end
+
+local modules -- by table: made anew for each text
+
+--- The name by which `require` knows a table.
+function M.module_name(value)
+  if not modules then
+    modules = {}
+    for name, module in pairs(package.loaded) do
+      if type(module) == "table" and name ~= "_G" and type(name) == "string" then modules[module] = modules[module] or name end
+    end
+  end
+  return modules[value]
+end
+
+local function format(value, columns, depth)
+  return value_module.format(value, { width = columns, length = most_items, bytes = 1000, depth = depth or 5, limit = 20000, shared = true,
+    fill = true, describe = describe, paint = paint })
+end
+
+-- ---- tables of records ----
+
+local function is_plain(value)
+  local kind = type(value)
+  return kind == "number" or kind == "string" or kind == "boolean" or kind == "nil"
+end
+
+--- The columns of a list of records: names in order, those of numbers known; nil: it is no such list.
+local function record_columns(list, count)
+  if count < 2 then return nil end
+  local names, seen = {}, {}
+  for k = 1, math.min(count, most_rows) do
+    local record = rawget(list, k)
+    if type(record) ~= "table" or getmetatable(record) ~= nil or next(record) == nil then return nil end
+    for name, value in next, record do
+      if type(name) ~= "string" or not is_plain(value) or #name > 40 then return nil end
+      if not seen[name] then names[#names + 1] = name end
+      seen[name] = (seen[name] or 0) + 1
+    end
+  end
+  local shown = math.min(count, most_rows)
+  local shared = 0
+  for _, name in ipairs(names) do
+    if seen[name] == shown then shared = shared + 1 end
+  end
+  if shared == 0 or #names > 30 then return nil end
+  table.sort(names)
+  return names
+end
+
+local function cell_text(value)
+  if value == nil then return "" end
+  if type(value) == "number" then
+    if value % 1 == 0 and math.abs(value) < 1e15 then return ("%.0f"):format(value) end
+    return ("%.6g"):format(value)
+  end
+  local text = type(value) == "string" and value_module.quote(value):sub(2, -2) or tostring(value)
+  return text
+end
+
+--- Rows of cells as aligned lines with a header; columns that have no room are named below.
+---@param header string[]
+---@param rows string[][] cells
+---@param right boolean[] which columns stand at the right
+---@param columns integer
+---@return string[] lines
+function M.table_lines(header, rows, right, columns)
+  local widths = {}
+  for c, name in ipairs(header) do
+    widths[c] = width.of(name)
+    for _, row in ipairs(rows) do widths[c] = math.max(widths[c], width.of(row[c])) end
+    widths[c] = math.min(widths[c], math.max(8, math.floor(columns * 0.6)))
+  end
+  local fit, used = 0, 0
+  for c = 1, #header do
+    used = used + widths[c] + (c > 1 and 2 or 0)
+    if used > columns and c > 1 then break end
+    fit = c
+  end
+  local lines = {}
+  local function add(cells, kind)
+    local parts = {}
+    for c = 1, fit do
+      local text = width.cut(cells[c], math.min(widths[c], columns))
+      text = width.pad(text, math.min(widths[c], columns), right[c])
+      parts[c] = kind and style.paint(kind, text) or text
+    end
+    lines[#lines + 1] = (table.concat(parts, "  "):gsub(" +$", ""))
+  end
+  add(header, "title")
+  for _, row in ipairs(rows) do add(row) end
+  if fit < #header then
+    lines[#lines + 1] = style.paint("faint", width.cut("also: " .. table.concat(header, ", ", fit + 1), columns))
+  end
+  return lines
+end
+
+local function records_text(list, count, names, columns)
+  local rows, right = {}, {}
+  local header = { "" }
+  for c, name in ipairs(names) do header[c + 1], right[c + 1] = name, true end
+  right[1] = true
+  for k = 1, math.min(count, most_rows) do
+    local row = { tostring(k) }
+    for c, name in ipairs(names) do
+      local value = rawget(list, k)[name]
+      if value ~= nil and type(value) ~= "number" then right[c + 1] = false end
+      row[c + 1] = cell_text(value)
+    end
+    rows[k] = row
+  end
+  local lines = M.table_lines(header, rows, right, columns)
+  if count > most_rows then lines[#lines + 1] = style.paint("faint", ("… %d more"):format(count - most_rows)) end
+  return table.concat(lines, "\n")
+end
+
+-- ---- results and failures ----
+
+local function failures_text(failures, columns)
+  local rows = {}
+  for k = 1, math.min(#failures, most_failures) do
+    local failure = failures[k]
+    local arguments = {}
+    for a = 1, failure.args and failure.args.n or 0 do
+      arguments[a] = value_module.format(failure.args[a], { depth = 2, length = 4, bytes = 30 })
+    end
+    rows[k] = { tostring(failure.index), table.concat(arguments, ", "), failure.kind, (tostring(failure.message):match("^[^\n]*")) }
+  end
+  local lines = M.table_lines({ "task", "arguments", "kind", "message" }, rows, { true }, columns)
+  if #failures > most_failures then lines[#lines + 1] = style.paint("faint", ("… %d more failures"):format(#failures - most_failures)) end
+  return table.concat(lines, "\n")
+end
+
+local function is_list_of_failures(value)
+  return is_failure(rawget(value, 1)) and is_failure(rawget(value, #value))
+end
+
+--- Results of a call: what failed is marked, what returned nil is shown as that.
+local function results_text(results, failures, columns)
+  local failed, shown = {}, {}
+  for _, failure in ipairs(failures) do failed[failure.index] = true end
+  local n = math.min(results.n, most_items)
+  local marked = setmetatable({}, { __tostring = function() return "failed" end })
+  local absent = setmetatable({}, { __tostring = function() return "nil" end })
+  for k = 1, n do
+    local value = rawget(results, k)
+    if value == nil then value = failed[k] and marked or absent end
+    shown[k] = value
+  end
+  local text = value_module.format(shown, { width = columns, length = most_items, bytes = 200, depth = 4, limit = 20000, shared = true, fill = true,
+    paint = paint, describe = function(value)
+      if value == marked then return style.paint("failed", "<failed>") end
+      if value == absent then return "nil" end
+      return describe(value)
+    end })
+  local notes = {}
+  if results.n > n then notes[1] = ("%.0f more"):format(results.n - n) end
+  if #failures > 0 then notes[#notes + 1] = ("%d of %.0f failed"):format(#failures, results.n) end
+  return text .. (#notes > 0 and "\n" .. style.paint("faint", "… " .. table.concat(notes, ", ")) or "")
+end
+
+-- ---- any value ----
+
+local function table_text(value, columns)
+  if rawget(value, "n") and results_of[value] then
+    local failures = results_of[value]
+    if #failures > 0 or value.n > #value then
+      local names = #failures == 0 and #value == value.n and record_columns(value, #value)
+      if not names then return results_text(value, failures, columns) end
+    end
+  end
+  local count = #value
+  if count > 0 and is_list_of_failures(value) then return failures_text(value, columns) end
+  local names = getmetatable(value) == nil and record_columns(value, count)
+  if names then return records_text(value, count, names, columns) end
+  if results_of[value] and type(rawget(value, "n")) == "number" then -- `n` is not an entry
+    local list = {}
+    for k = 1, math.min(count, most_items) do list[k] = value[k] end
+    local text = format(list, columns)
+    if count > most_items then text = text .. "\n" .. style.paint("faint", ("… %d more"):format(count - most_items)) end
+    return text
+  end
+  return format(value, columns)
+end
+
+--- A value in a line, cut short.
+---@param value any
+---@return string
+function M.in_line(value)
+  modules = nil
+  return value_module.format(value, { depth = 2, length = 8, bytes = 60, limit = 150, describe = describe, paint = paint })
+end
+
+--- A value, in as many lines as it takes.
+---@param value any
+---@param columns? integer default: the terminal's
+---@return string
+function M.show(value, columns)
+  columns = columns or (terminal.size())
+  modules = nil
+  if type(value) == "table" then
+    local text = describe(value)
+    if text and value == package.loaded.parlua then text = nil end
+    if text then
+      if is_failure(value) then return style.paint("failed", failure_line(value)) .. (value.traceback and "\n" .. value.traceback or "") end
+      return (text:gsub("^<(.*)>$", is_summary(value) and "%1" or "%0"))
+    end
+    return table_text(value, columns)
+  end
+  return format(value, columns)
+end
+
+return M

@@ -1,0 +1,207 @@
+--- What is typed becomes a function: expressions give their values, locals last, an error is told at its place.
+local lexer = require "parlua.prompt.lexer"
+local width = require "parlua.prompt.width"
+
+local M = {}
+
+--- Locals of the session, by name: a function that has the local as its only upvalue, which statements after it are joined to. It could
+--- also assign to it: else LuaJIT would take the local for a constant wherever it compiles.
+---@class parlua.Locals
+---@field cells table<string, function>
+local Locals = {}
+Locals.__index = Locals
+
+---@return parlua.Locals
+function M.locals()
+  local locals = setmetatable({ cells = {} }, Locals)
+  --- keep(name, cell): a local of the session from here on; keep(nil, ...): returns the rest.
+  function locals.keep(name, ...)
+    if name == nil then return ... end
+    locals.cells[name] = ...
+  end
+  return locals
+end
+
+function Locals:get(name)
+  local cell = self.cells[name]
+  if cell then return select(2, debug.getupvalue(cell, 1)) end
+end
+
+--- A new local.
+function Locals:set(name, value)
+  local function cell(is_new, new)
+    if is_new then value = new end
+    return value
+  end
+  self.cells[name] = cell
+end
+
+--- The names, in order.
+function Locals:names()
+  local names = {}
+  for name in pairs(self.cells) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+--- Does the message of a syntax error say that the text ended too early?
+local function is_incomplete(message) return message:find("near '<eof>'$") ~= nil end
+
+--- The text without what starts its lines when it was copied from a prompt: "> " and ">> ". Lines without them, in between, are what was
+--- printed there.
+---@param text string
+---@return string
+function M.without_prompts(text)
+  if not text:find("^%s*>>? ") and not text:find("^%s*>>?\n") then return text end
+  local lines = {}
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    local typed = line:match("^%s*>>? (.*)$") or line:match("^%s*>>?()$") and ""
+    if typed then lines[#lines + 1] = typed end
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Where the syntax error of a text stands: the first word without which the text would only be too short.
+local function place_of(text)
+  local tokens = lexer.tokens(text)
+  local low, high = 1, #tokens
+  while low < high do -- the error comes with one word and stays
+    local middle = math.floor((low + high) / 2)
+    local _, message = loadstring(text:sub(1, tokens[middle].to), "=x")
+    if message and not is_incomplete(message) then high = middle else low = middle + 1 end
+  end
+  return tokens[low]
+end
+
+--- A message with the line of source and a caret below the place.
+local function describe(text, message)
+  local token = place_of(text)
+  local what = message:gsub("^.-:%d+: ", "")
+  if not token then return what end
+  local before = text:sub(1, token.from - 1)
+  local line_number = select(2, before:gsub("\n", "\n")) + 1
+  local line_start = (before:find("[^\n]*$"))
+  local line = text:sub(line_start):match("^[^\n]*")
+  local column = width.of((before:sub(line_start):gsub("\t", " ")))
+  local where = text:find("\n", 1, true) and ("line %d: "):format(line_number) or ""
+  return ("syntax error: %s%s\n  %s\n  %s^"):format(where, what, line:gsub("\t", " "), (" "):rep(column))
+end
+
+--- What stands behind the statement: gives the session the locals that it declared.
+local function keepers(names)
+  local parts = {}
+  for _, name in ipairs(names) do
+    local new = name == "_new" and "_other" or "_new"
+    parts[#parts + 1] = ("_keep(%q, function(_is_%s, %s) if _is_%s then %s = %s end return %s end)"):format(name, new, new, new, name, new, name)
+  end
+  return table.concat(parts, " ")
+end
+
+--- The names of a text that are locals of the session.
+local function used_locals(text, locals)
+  local used, seen = {}, {}
+  for _, token in ipairs(lexer.tokens(text)) do
+    if token.kind == "name" and locals.cells[token.text] and not seen[token.text] then
+      seen[token.text] = true
+      used[#used + 1] = token.text
+    end
+  end
+  return used
+end
+
+--- The body inside of a function that has the used locals of the session as upvalues.
+local function enclose(body, used, locals, chunk_name)
+  local head = "local " .. table.concat({ "_keep", unpack(used) }, ", ") .. " = ... "
+  local outer, message = loadstring(head .. "return function(...) " .. body .. "\nend", chunk_name)
+  if not outer then return nil, message end
+  local inner = outer(locals.keep)
+  local place = {}
+  for k = 1, math.huge do
+    local name = debug.getupvalue(inner, k)
+    if not name then break end
+    place[name] = k
+  end
+  for _, name in ipairs(used) do
+    if place[name] then debug.upvaluejoin(inner, place[name], locals.cells[name], 1) end
+  end
+  return inner
+end
+
+---@class parlua.Statement
+---@field run function
+---@field names? string[] the locals that it declares
+---@field quiet boolean it ended in ";": its values are not to be printed
+
+--- Compiles a text. Returns nil and a message when it is wrong, nil, nil when it is incomplete.
+---@param text string
+---@param locals parlua.Locals
+---@param chunk_name string
+---@return parlua.Statement?
+---@return string? message
+function M.compile(text, locals, chunk_name)
+  text = text:gsub("^#![^\n]*", "--")
+  local expression, is_marked = text:gsub("^%s*=%s*", "", 1)
+  local quiet = text:find(";%s*$") ~= nil
+  local used = used_locals(text, locals)
+  -- "return f()" would be a tail call, and an error in f would come without its line; behind a comment the bracket needs a line of its own
+  local bare = expression:gsub("[;%s]+$", "")
+  if bare ~= "" and loadstring("return " .. bare .. "\n", chunk_name) and not bare:find("^%s*%-%-[^\n]*$") then
+    local run, message = enclose("return _keep(nil, " .. bare .. "\n)", used, locals, chunk_name)
+    if not run then run, message = enclose("return " .. bare, used, locals, chunk_name) end
+    if run then return { run = run, quiet = quiet } end
+    return nil, message
+  end
+  if is_marked > 0 then text = expression end
+  local plain, message = loadstring(text .. "\n", chunk_name) -- the end of the line ends a string in quotes
+  if not plain then
+    if is_incomplete(message) then return nil, nil end
+    return nil, describe(text, message)
+  end
+  local names, return_at = lexer.locals(text)
+  local body = text .. "\n" .. keepers(names)
+  if return_at then body = text:sub(1, return_at - 1) .. keepers(names) .. " " .. text:sub(return_at) end
+  local run
+  run, message = enclose(body, used, locals, chunk_name)
+  if not run and #names > 0 then run, message = enclose(text, used, locals, chunk_name) end -- a goto that may not jump over them, say
+  if not run then return nil, (message:gsub("^.-:%d+: ", "")) end
+  return { run = run, quiet = quiet, names = names }
+end
+
+--- Compiles a script: its locals become the session's. Returns nil and a message when it is wrong.
+---@param text string
+---@param locals parlua.Locals
+---@param chunk_name string
+---@return parlua.Statement?
+---@return string? message
+function M.compile_script(text, locals, chunk_name)
+  text = text:gsub("^#![^\n]*", "--")
+  local plain, message = loadstring(text, chunk_name)
+  if not plain then return nil, message end
+  local names, return_at = lexer.locals(text)
+  local body = text .. "\n" .. keepers(names)
+  if return_at then body = text:sub(1, return_at - 1) .. keepers(names) .. " " .. text:sub(return_at) end
+  local run = enclose(body, {}, locals, chunk_name) or plain
+  return { run = run, names = names, quiet = true }
+end
+
+--- Keeps the locals of the statement that has failed, so far as they had values: called while its frame stands.
+---@param statement parlua.Statement
+---@param locals parlua.Locals
+function M.rescue(statement, locals)
+  local names = {}
+  for _, name in ipairs(statement.names or {}) do names[name] = true end
+  if not next(names) then return end
+  for level = 3, math.huge do
+    local info = debug.getinfo(level, "f")
+    if not info then return end
+    if info.func == statement.run then
+      for k = 1, math.huge do
+        local name, value = debug.getlocal(level, k)
+        if not name then return end
+        if names[name] then locals:set(name, value) end
+      end
+    end
+  end
+end
+
+return M

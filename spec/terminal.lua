@@ -1,0 +1,159 @@
+--- A terminal for specs: tmux shows what a program draws, and types what the spec says. Nothing waits for a time: what is expected is waited
+--- for.
+--
+--   local terminal = require "spec.terminal"
+
+local ffi = require "ffi"
+local helper = require "spec.helper"
+
+ffi.cdef [[
+int getpid(void);
+int usleep(unsigned microseconds);
+]]
+
+local M = {}
+
+--- Seconds until what was waited for is missed: only what never comes takes so long.
+local TIME_LIMIT = tonumber(os.getenv("SPEC_TERMINAL_SECONDS")) or 60
+local LOOK = 20000 -- microseconds between two looks
+
+local Terminal = {}
+Terminal.__index = Terminal
+
+local opened = 0
+
+local function command_output(command)
+  local pipe = io.popen(command .. " 2>&1")
+  local text = pipe:read("*a")
+  pipe:close()
+  return text
+end
+
+function Terminal:tmux(words) return command_output(("env -u TMUX tmux -L %s %s"):format(self.socket, words)) end
+
+---@class spec.TerminalOptions
+---@field columns? integer default 80
+---@field rows? integer default 40
+---@field env? table<string, string>
+---@field lang? string default C.UTF-8
+---@field directory? string the program's home and present directory
+
+--- Runs a command in a terminal. Close it, whatever happens: `terminal.with` does.
+---@param command string
+---@param options? spec.TerminalOptions
+function M.open(command, options)
+  options = options or {}
+  opened = opened + 1
+  local self = setmetatable({ socket = ("spec-%d-%d"):format(ffi.C.getpid(), opened), at = 1 }, Terminal)
+  self.directory = options.directory or helper.new_directory()
+  self.owns_directory = not options.directory
+  local words = {}
+  local env = { HOME = self.directory, LANG = options.lang or "C.UTF-8", LC_ALL = options.lang or "C.UTF-8",
+                XDG_STATE_HOME = self.directory .. "/state",
+                NO_COLOR = "1", OMPI_ALLOW_RUN_AS_ROOT = "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = "1" }
+  for name, value in pairs(options.env or {}) do env[name] = value end
+  for name, value in pairs(env) do words[#words + 1] = name .. "=" .. helper.quote(value) end
+  -- the status is shown, and the terminal stays to be looked at
+  local script = helper.write(self.directory .. "/.run",
+    ("cd %s\ntrap : INT\nenv %s %s\necho \"[status $?]\"\nexec sleep 1000\n"):format(
+    helper.quote(self.directory), table.concat(words, " "), command))
+  self:tmux(("-u -f /dev/null new-session -d -x %d -y %d -s main 'exec sh %s'"):format(options.columns or 80, options.rows or 40, script))
+  self:tmux("set-option -g history-limit 5000")
+  return self
+end
+
+function Terminal:close()
+  self:tmux("kill-server")
+  if self.owns_directory then helper.remove(self.directory) end
+end
+
+--- The screen, and what was scrolled out of it at the top. Lines end where their text does.
+function Terminal:text()
+  local text = self:tmux("capture-pane -p -S -2000 -t main")
+  return (text:gsub("[ ]+\n", "\n"):gsub("\n+$", "\n"))
+end
+
+--- Where the cursor is: column and row from 0.
+function Terminal:cursor()
+  local x, y = self:tmux("display-message -p -t main '#{cursor_x} #{cursor_y}'"):match("(%d+) (%d+)")
+  return tonumber(x), tonumber(y)
+end
+
+--- Waits until a text, or a pattern, is on the screen. Returns the screen.
+---@param wanted string
+---@param is_pattern? boolean
+function Terminal:wait(wanted, is_pattern)
+  local began = os.time()
+  while true do
+    local text = self:text()
+    if text:find(wanted, 1, not is_pattern) then return text end
+    if os.time() - began > TIME_LIMIT then error(("not on the terminal: %s\n%s"):format(wanted, text), 2) end
+    ffi.C.usleep(LOOK)
+  end
+end
+
+--- Waits until a function of the screen gives something.
+function Terminal:wait_for(f)
+  local began = os.time()
+  while true do
+    local text = self:text()
+    local found = f(text)
+    if found then return found, text end
+    if os.time() - began > TIME_LIMIT then error("what was waited for does not come\n" .. text, 2) end
+    ffi.C.usleep(LOOK)
+  end
+end
+
+--- Types text as it stands.
+function Terminal:type(text)
+  local hex = text:gsub(".", function(c) return ("%02x "):format(c:byte()) end)
+  self:tmux("send-keys -t main -H " .. hex)
+end
+
+--- Presses keys by tmux's names: "Enter", "Up", "C-c", "Tab".
+function Terminal:press(...)
+  for _, name in ipairs { ... } do self:tmux("send-keys -t main " .. name) end
+end
+
+--- Pastes text as a terminal does.
+function Terminal:paste(text)
+  local path = helper.write(self.directory .. "/.paste", text)
+  self:tmux("load-buffer " .. path)
+  self:tmux("paste-buffer -p -t main")
+end
+
+--- Waits for an empty prompt at the end of the screen: the program waits for a statement.
+function Terminal:wait_for_prompt()
+  return select(2, self:wait_for(function(text) return text:find("\n> *\n$") or text:find("^> *\n$") end))
+end
+
+--- Types a statement, and waits until it has run. Returns what it showed.
+---@param text string
+function Terminal:run(text)
+  self:wait_for_prompt()
+  self:press("C-l")
+  self:wait_for(function()
+    self:tmux("clear-history -t main") -- tmux keeps there what is cleared
+    return self:text():find("^> *\n$")
+  end)
+  self:type(text)
+  self:press("Enter")
+  local screen = select(2, self:wait_for(function(shown) return not shown:find("^> *\n$") and shown:find("\n> *\n$") end))
+  return (screen:gsub("\n> *\n$", "\n"))
+end
+
+--- Calls a function with a terminal in which a prompt waits.
+---@param options? spec.TerminalOptions|{arguments: string}
+---@param body fun(terminal: table)
+function M.with_prompt(options, body)
+  options = options or {}
+  local terminal = M.open(options.command or helper.quote(helper.parlua) .. " " .. (options.arguments or ""), options)
+  local ok, message = xpcall(function()
+    terminal:wait_for_prompt()
+    body(terminal)
+  end, function(value) return type(value) == "string" and debug.traceback(value, 2) or value end)
+  terminal:close()
+  if not ok then error(message, 0) end
+end
+
+return M

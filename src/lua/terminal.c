@@ -1,0 +1,465 @@
+/* terminal.c - the module parlua.terminal: what the prompt (lua/parlua/prompt) needs of C. Nothing here prints text of its own.
+
+   Keys become edits of a line in libedit, which is opened when the prompt begins: a script's start pays nothing for it. libedit is
+   under a BSD licence, kept with NetBSD, in every distribution, and brings the commands of emacs and vi and each user's ~/.editrc.
+   What it draws goes to /dev/null: it draws one line, in the character set of the locale, and knows no suggestions. The prompt
+   draws what libedit holds (screen.lua). GNU readline has the same limits and is under the GPL; replxx and isocline are in no
+   Debian.
+
+   Ctrl-C ends what runs by a hook, which LuaJIT calls in interpreted code only. So the compiler is off while what was typed runs.
+ */
+#include "lua/terminal.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#include <lauxlib.h>
+#include <luajit.h>
+
+#include "sys/hub.h"
+
+/* --- Ctrl-C ----------------------------------------------------------------------------------------------------- */
+
+/* Signal handlers are passed no context. */
+static lua_State *volatile running; /* what Ctrl-C is to interrupt; NULL: nothing runs */
+static volatile sig_atomic_t interrupted, resized, ended;
+
+static bool starts_with(const char *text, const char *start)
+{
+  return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* The hook that ends what runs, however often it catches the error: it stays until terminal.call returns, or until a run has taken
+   the signal for itself (terminal.disarm). parlua's own code is left to go on, and what LuaJIT has in Lua: it has workers and files
+   to give back. */
+static void raise_interrupted(lua_State *L, lua_Debug *ar)
+{
+  if (!lua_getinfo(L, "S", ar) || starts_with(ar->source, "=parlua") || starts_with(ar->short_src, "[builtin:")) return;
+  lua_pushliteral(L, "interrupted");
+  lua_error(L);
+}
+
+/* SIGINT while Lua runs; in a signal handler. */
+static void arm(int signal)
+{
+  if (signal != SIGINT) return;
+  interrupted = 1;
+  if (running) lua_sethook(running, raise_interrupted, LUA_MASKCOUNT, 1);
+}
+
+/* SIGINT while a line is read. */
+static void note_interrupt(int signal)
+{
+  (void)signal;
+  interrupted = 1;
+}
+
+static void note_resize(int signal)
+{
+  (void)signal;
+  resized = 1;
+}
+
+/* SIGTERM or SIGHUP while a line is edited: the terminal gets its mode back first. */
+static void note_end(int signal)
+{
+  ended = signal;
+}
+
+/* Sets what a signal does; returns what it did before. Calls of the system that wait are not begun again after it. */
+static struct sigaction on_signal(int number, void (*handler)(int))
+{
+  struct sigaction action = {.sa_handler = handler}, before;
+  sigemptyset(&action.sa_mask);
+  sigaction(number, &action, &before);
+  if (number == SIGINT) signals_changed();
+  return before;
+}
+
+/* disarm(): a run was cancelled by the signal, so what called it goes on. */
+static int terminal_disarm(lua_State *L)
+{
+  lua_sethook(L, NULL, 0, 0);
+  interrupted = 0;
+  return 0;
+}
+
+/* interrupted() -> whether Ctrl-C was typed since the call began, and no run has taken it. */
+static int terminal_interrupted(lua_State *L)
+{
+  lua_pushboolean(L, interrupted);
+  return 1;
+}
+
+/* compiler(on) -> whether it was on. */
+static int terminal_compiler(lua_State *L)
+{
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "jit");
+  lua_getfield(L, -1, "status");
+  lua_call(L, 0, 1);
+  luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | (lua_toboolean(L, 1) ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF));
+  return 1;
+}
+
+/* forget(): nobody asks any more for the signals that were caught. */
+static int terminal_forget(lua_State *L)
+{
+  (void)L;
+  signals_forget();
+  return 0;
+}
+
+/* call(f, handler, ...) -> true and f's results, or false and what the message handler returned. Ctrl-C interrupts it, also at the
+   place where a run would end the program at the second one. */
+static int terminal_call(lua_State *L)
+{
+  lua_State *outer = running;
+  int arguments = lua_gettop(L) - 2;
+  lua_pushvalue(L, 1);
+  lua_insert(L, 3); /* f, handler, f, ... */
+  signals_observe(arm);
+  interrupted = 0;
+  running = L;
+  struct sigaction before = on_signal(SIGINT, arm);
+  int status = lua_pcall(L, arguments, LUA_MULTRET, 2);
+  sigaction(SIGINT, &before, NULL);
+  signals_changed();
+  running = outer;
+  lua_sethook(L, NULL, 0, 0);
+  lua_pushboolean(L, status == 0);
+  lua_replace(L, 2);
+  return lua_gettop(L) - 1;
+}
+
+/* --- the terminal ----------------------------------------------------------------------------------------------- */
+
+/* size() -> columns and rows of the terminal. */
+static int terminal_size(lua_State *L)
+{
+  struct winsize size = {0};
+  bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+  lua_pushinteger(L, known && size.ws_col > 0 ? size.ws_col : 80);
+  lua_pushinteger(L, known && size.ws_row > 0 ? size.ws_row : 24);
+  return 2;
+}
+
+/* is_terminal() -> whether standard input and output are one. */
+static int terminal_is_terminal(lua_State *L)
+{
+  lua_pushboolean(L, isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+  return 1;
+}
+
+static struct termios usual_mode; /* of the terminal, while a line is edited */
+static bool is_raw;
+
+/* Keys come one by one, Ctrl-C and Ctrl-Z as keys. */
+static bool set_raw(void)
+{
+  if (is_raw) return true;
+  struct termios mode;
+  if (tcgetattr(STDIN_FILENO, &usual_mode) != 0) return false;
+  mode = usual_mode;
+  mode.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR | IXON | ISTRIP | BRKINT);
+  mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
+  mode.c_cc[VMIN] = 1;
+  mode.c_cc[VTIME] = 0;
+  is_raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &mode) == 0;
+  return is_raw;
+}
+
+static void set_usual(void)
+{
+  if (is_raw) tcsetattr(STDIN_FILENO, TCSADRAIN, &usual_mode);
+  is_raw = false;
+}
+
+/* suspend(): Ctrl-Z. */
+static int terminal_suspend(lua_State *L)
+{
+  (void)L;
+  bool was_raw = is_raw;
+  set_usual();
+  raise(SIGTSTP); /* comes back at SIGCONT */
+  if (was_raw) set_raw();
+  return 0;
+}
+
+/* wait(seconds) -> the bytes that were typed; "" when the time is up, or the window has another size; nil at the end. No seconds:
+   waits as long as it takes. */
+static int terminal_wait(lua_State *L)
+{
+  char bytes[4096];
+  struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+  int milliseconds = lua_isnil(L, 1) ? -1 : (int)(luaL_checknumber(L, 1) * 1000);
+  int ready = resized || ended ? 0 : poll(&input, 1, milliseconds);
+  resized = 0;
+  if (ended) return 0;
+  if (ready <= 0) {
+    if (ready == 0 || errno == EINTR) return lua_pushliteral(L, ""), 1;
+    return 0;
+  }
+  ssize_t length = read(STDIN_FILENO, bytes, sizeof bytes);
+  if (length < 0 && errno == EINTR) return lua_pushliteral(L, ""), 1;
+  if (length <= 0) return 0;
+  lua_pushlstring(L, bytes, (size_t)length);
+  return 1;
+}
+
+/* read_line(prompt) -> a line without its end, read plainly; nil at the end of input; nil and true after Ctrl-C. */
+static int terminal_read_line(lua_State *L)
+{
+  char *line = NULL;
+  size_t capacity = 0;
+  fputs(luaL_checkstring(L, 1), stdout);
+  fflush(stdout);
+  interrupted = 0;
+  struct sigaction before = on_signal(SIGINT, note_interrupt);
+  ssize_t length = getline(&line, &capacity, stdin);
+  sigaction(SIGINT, &before, NULL);
+  signals_changed();
+  if (length < 0) {
+    free(line);
+    clearerr(stdin);
+    lua_pushnil(L);
+    lua_pushboolean(L, interrupted);
+    return 2;
+  }
+  if (length > 0 && line[length - 1] == '\n') length--;
+  lua_pushlstring(L, line, (size_t)length);
+  free(line);
+  return 1;
+}
+
+/* take(): where mpirun stands between this process and the terminal, uses the terminal itself: rank 0 is started by it in the same
+   session. Returns true then. The group that had the terminal gets it back at the end (give_back). */
+static pid_t group_before;
+
+static void give_back(void)
+{
+  if (group_before > 0) tcsetpgrp(STDIN_FILENO, group_before);
+  group_before = 0;
+}
+
+static int terminal_take(lua_State *L)
+{
+  int fd = isatty(STDOUT_FILENO) ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
+  if (fd < 0) return 0;
+  pid_t owner = tcgetpgrp(fd);
+  sigset_t output, before;
+  sigemptyset(&output);
+  sigaddset(&output, SIGTTOU); /* else a group in the background is stopped here */
+  sigprocmask(SIG_BLOCK, &output, &before);
+  bool ours = owner > 0 && (owner == getpgrp() || tcsetpgrp(fd, getpgrp()) == 0);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  if (ours) {
+    signal(SIGTTOU, SIG_IGN);
+    fflush(stdout);
+    for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
+      if (standard == STDIN_FILENO || isatty(standard)) dup2(fd, standard);
+    if (owner != getpgrp()) {
+      group_before = owner;
+      atexit(give_back);
+    }
+  }
+  close(fd);
+  lua_pushboolean(L, ours);
+  return 1;
+}
+
+/* --- the line, in libedit --------------------------------------------------------------------------------------- */
+
+/* From its <histedit.h>, which need not be installed. */
+typedef struct editline EditLine;
+struct line_info {
+  const wchar_t *buffer, *cursor, *end;
+};
+enum { EL_EDITOR = 2, EL_GETCFN = 13 };
+
+static struct {
+  void *library; /* NULL: not open */
+  EditLine *line;
+  EditLine *(*init)(const char *program, FILE *in, FILE *out, FILE *error, int in_fd, int out_fd, int error_fd);
+  int (*set)(EditLine *line, int option, ...);
+  int (*source)(EditLine *line, const char *path);
+  const wchar_t *(*gets)(EditLine *line, int *length);
+  const struct line_info *(*info)(EditLine *line);
+  int (*insert)(EditLine *line, const wchar_t *text);
+  void (*delete)(EditLine *line, int before_cursor);
+  int (*move)(EditLine *line, int by);
+} editor;
+
+static lua_State *asking; /* whose function `edit` gives libedit its keys; at index 1 */
+
+/* libedit asks for a character: an el_rfunc_t. */
+static int next_character(EditLine *line, wchar_t *character)
+{
+  (void)line;
+  lua_State *L = asking;
+  set_raw();
+  lua_pushvalue(L, 1);
+  if (lua_pcall(L, 0, 1, 0) != 0) return -1; /* the message stays on the stack for `edit` */
+  bool ends = !lua_isnumber(L, -1);
+  if (!ends) *character = (wchar_t)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return ends ? -1 : 1;
+}
+
+/* Sets a function pointer from libedit; false when it has no such function. */
+static bool find(const char *name, void *function)
+{
+  void *found = dlsym(editor.library, name);
+  memcpy(function, &found, sizeof found);
+  return found != NULL;
+}
+
+/* open() -> whether there is an editor. */
+static int terminal_open(lua_State *L)
+{
+  if (!editor.library) {
+    editor.library = dlopen("libedit.so.2", RTLD_NOW | RTLD_LOCAL);
+    if (!editor.library) editor.library = dlopen("libedit.so.0", RTLD_NOW | RTLD_LOCAL); /* its name outside of Debian */
+    FILE *nowhere = editor.library ? fopen("/dev/null", "we") : NULL;
+    bool complete = nowhere && find("el_init_fd", &editor.init) && find("el_wset", &editor.set) &&
+                    find("el_source", &editor.source) && find("el_wgets", &editor.gets) && find("el_wline", &editor.info) &&
+                    find("el_winsertstr", &editor.insert) && find("el_deletestr", &editor.delete) &&
+                    find("el_cursor", &editor.move);
+    if (complete) editor.line = editor.init("parlua", stdin, nowhere, nowhere, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+    if (editor.line) {
+      editor.set(editor.line, EL_EDITOR, L"emacs");
+      editor.set(editor.line, EL_GETCFN, next_character);
+      editor.source(editor.line, NULL);
+    }
+  }
+  lua_pushboolean(L, editor.line != NULL);
+  return 1;
+}
+
+/* edit(next): has libedit edit a new line until next(), which it calls for each character, returns nil. */
+static int terminal_edit(lua_State *L)
+{
+  int length;
+  lua_settop(L, 1);
+  lua_State *outer = asking;
+  asking = L;
+  struct sigaction before = on_signal(SIGWINCH, note_resize);
+  struct sigaction before_term = on_signal(SIGTERM, note_end), before_hup = on_signal(SIGHUP, note_end);
+  do {
+    editor.gets(editor.line, &length); /* returns at a key that libedit takes for the end of the line, too */
+  } while (lua_gettop(L) == 1 && length >= 0);
+  sigaction(SIGWINCH, &before, NULL);
+  sigaction(SIGTERM, &before_term, NULL);
+  sigaction(SIGHUP, &before_hup, NULL);
+  signals_changed();
+  set_usual();
+  asking = outer;
+  if (ended) raise(ended);
+  ended = 0;
+  return lua_gettop(L) > 1 ? lua_error(L) : 0;
+}
+
+/* Appends a character to UTF-8 text; returns the end. */
+static char *put_utf8(char *at, uint32_t c)
+{
+  if (c < 0x80) return *at++ = (char)c, at;
+  int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  static const unsigned char first[] = {0, 0xc0, 0xe0, 0xf0};
+  *at++ = (char)(first[more] | c >> 6 * more);
+  while (more-- > 0) *at++ = (char)(0x80 | (c >> 6 * more & 0x3f));
+  return at;
+}
+
+/* line() -> the text of the line, and how many of its bytes stand before the cursor. */
+static int terminal_line(lua_State *L)
+{
+  const struct line_info *info = editor.info(editor.line);
+  char *text = lua_newuserdata(L, 4 * (size_t)(info->end - info->buffer) + 1), *end = text, *cursor = text;
+  for (const wchar_t *c = info->buffer; c < info->end; c++) {
+    if (c == info->cursor) cursor = end;
+    end = put_utf8(end, (uint32_t)*c & 0x1fffff);
+  }
+  if (info->cursor >= info->end) cursor = end;
+  lua_pushlstring(L, text, (size_t)(end - text));
+  lua_pushinteger(L, cursor - text);
+  return 2;
+}
+
+/* The length in bytes of the well-formed UTF-8 character at `at`, which goes to *c; a byte that begins none stands for itself as
+   U+FFFD. */
+static size_t get_utf8(const unsigned char *at, size_t left, wchar_t *c)
+{
+  int more = at[0] < 0x80                    ? 0
+             : at[0] >= 0xc2 && at[0] < 0xe0 ? 1
+             : at[0] >= 0xe0 && at[0] < 0xf0 ? 2
+             : at[0] >= 0xf0 && at[0] < 0xf5 ? 3
+                                             : -1;
+  *c = 0xfffd;
+  if (more < 0 || (size_t)more >= left) return 1;
+  uint32_t value = more == 0 ? at[0] : at[0] & (0x3fu >> more);
+  for (int k = 1; k <= more; k++) {
+    if ((at[k] & 0xc0) != 0x80) return 1;
+    value = value << 6 | (at[k] & 0x3f);
+  }
+  *c = (wchar_t)value;
+  return (size_t)more + 1;
+}
+
+/* set_line(text, cursor): another text; `cursor` as `line` gives it. */
+static int terminal_set_line(lua_State *L)
+{
+  size_t length, count = 0, before = 0;
+  const unsigned char *text = (const unsigned char *)luaL_checklstring(L, 1, &length);
+  size_t cursor = (size_t)luaL_checkinteger(L, 2);
+  wchar_t *wide = lua_newuserdata(L, (length + 1) * sizeof *wide);
+  for (size_t at = 0; at < length;) {
+    if (at == cursor) before = count;
+    at += get_utf8(text + at, length - at, &wide[count]);
+    if (wide[count] == 0) wide[count] = 0xfffd;
+    count++;
+  }
+  if (cursor >= length) before = count;
+  wide[count] = 0;
+  const struct line_info *info = editor.info(editor.line);
+  int old = (int)(info->end - info->buffer);
+  editor.move(editor.line, (int)(info->end - info->cursor));
+  if (old > 0) editor.delete(editor.line, old);
+  if (count > 0 && editor.insert(editor.line, wide) == 0) editor.move(editor.line, -(int)(count - before));
+  return 0;
+}
+
+int luaopen_parlua_terminal(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+      {"call", terminal_call},
+      {"compiler", terminal_compiler},
+      {"disarm", terminal_disarm},
+      {"edit", terminal_edit},
+      {"forget", terminal_forget},
+      {"interrupted", terminal_interrupted},
+      {"is_terminal", terminal_is_terminal},
+      {"line", terminal_line},
+      {"open", terminal_open},
+      {"read_line", terminal_read_line},
+      {"set_line", terminal_set_line},
+      {"size", terminal_size},
+      {"suspend", terminal_suspend},
+      {"take", terminal_take},
+      {"wait", terminal_wait},
+      {NULL, NULL},
+  };
+  lua_newtable(L);
+  luaL_register(L, NULL, functions);
+  return 1;
+}
