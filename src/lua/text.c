@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/mapping.h"
 #include "sys/stdin.h"
 
 enum { READ_BYTES = 1 << 16, COUNT_BYTES = 16 * 128 };
@@ -31,6 +32,18 @@ static int take_read_ahead(struct text *text)
   text->capacity = 2 * (size_t)READ_BYTES;
   text->have = stdin_take_buffered(text->buffer, text->capacity);
   return 0;
+}
+
+/* The path from the root on, to find the file by wherever this process goes; the caller frees it. NULL: it is not known. */
+static char *whole_path(const char *path)
+{
+  char *directory = path[0] == '/' ? NULL : getcwd(NULL, 0), *whole = NULL;
+  if (path[0] == '/')
+    whole = strdup(path);
+  else if (directory && asprintf(&whole, "%s/%s", directory, path) < 0)
+    whole = NULL;
+  free(directory);
+  return whole;
 }
 
 int text_open(struct text *text, const char *path)
@@ -51,7 +64,16 @@ int text_open(struct text *text, const char *path)
   if (info.st_size > 0) {
     void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, text->fd, 0);
     if (bytes == MAP_FAILED) return 0; /* a file system without mapping: as a stream */
+    text->mapping = mapping_watch(bytes, (size_t)info.st_size);
+    if (!text->mapping) {
+      munmap(bytes, (size_t)info.st_size);
+      text_close(text);
+      return ENOMEM;
+    }
     madvise(bytes, (size_t)info.st_size, MADV_SEQUENTIAL);
+    text->path = whole_path(path);
+    text->device = info.st_dev;
+    text->inode = info.st_ino;
     text->bytes = bytes;
     text->length = (size_t)info.st_size;
   }
@@ -65,12 +87,26 @@ int text_open(struct text *text, const char *path)
 
 void text_close(struct text *text)
 {
+  mapping_forget(text->mapping);
   if (text->bytes) munmap((void *)text->bytes, text->length);
+  free(text->path);
   if (text->fd >= 0) close(text->fd);
   if (text->has_stdin) stdin_give_back();
   free(text->buffer);
   memset(text, 0, sizeof *text);
   text->fd = -1;
+}
+
+size_t text_whole(const struct text *text)
+{
+  struct stat info;
+  if (!text->mapping) return text->length;
+  size_t whole = mapping_whole(text->mapping);
+  /* Of the last page that is left the end reads as zeros, and nothing tells; so the file is asked for its size. Another one of the
+   * same name says nothing of the one that is mapped. */
+  bool is_same =
+      text->path && stat(text->path, &info) == 0 && info.st_dev == text->device && info.st_ino == text->inode && info.st_size >= 0;
+  return is_same && (size_t)info.st_size < whole ? (size_t)info.st_size : whole;
 }
 
 /* Line ends in the next COUNT_BYTES: 16 counts side by side, which the compiler turns into vector instructions. */
@@ -219,6 +255,21 @@ static int method_length(lua_State *L)
   return 1;
 }
 
+static int method_whole(lua_State *L)
+{
+  lua_pushnumber(L, (lua_Number)text_whole(check_text(L)));
+  return 1;
+}
+
+/* mapping() -> pointer for struct mapping_loop (mapping.h), or nil. */
+static int method_mapping(lua_State *L)
+{
+  struct mapping *mapping = check_text(L)->mapping;
+  if (!mapping) return 0;
+  lua_pushlightuserdata(L, mapping);
+  return 1;
+}
+
 static int method_version(lua_State *L)
 {
   lua_pushstring(L, check_text(L)->version);
@@ -294,10 +345,20 @@ static int method_gc(lua_State *L)
 int text_lua_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"pointer", method_pointer}, {"length", method_length},       {"is_stream", method_is_stream},
-      {"version", method_version}, {"cut_lines", method_cut_lines}, {"cut_block", method_cut_block},
-      {"line", method_line},       {"piece", method_piece},         {"__gc", method_gc},
-      {"close", method_gc},        {"cut_rows", method_cut_rows},   {NULL, NULL},
+      {"pointer", method_pointer},
+      {"length", method_length},
+      {"is_stream", method_is_stream},
+      {"version", method_version},
+      {"cut_lines", method_cut_lines},
+      {"cut_block", method_cut_block},
+      {"line", method_line},
+      {"piece", method_piece},
+      {"__gc", method_gc},
+      {"close", method_gc},
+      {"cut_rows", method_cut_rows},
+      {"whole", method_whole},
+      {"mapping", method_mapping},
+      {NULL, NULL},
   };
   const char *path = luaL_checkstring(L, 1);
   struct text *text = lua_newuserdata(L, sizeof *text);

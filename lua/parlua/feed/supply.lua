@@ -70,6 +70,19 @@ local function open_text(source)
   return text
 end
 
+--- A message when the first `reach` bytes of a text are no longer there: what was read of them may be zeros.
+local function cut_message(text, source, reach)
+  local whole = text:whole()
+  if whole >= reach then return nil end
+  return ("%s: '%s' was cut short while it was read: of %.0f bytes it has %.0f"):format(source.kind, source.path, text:length(), whole)
+end
+
+--- Raises it.
+local function check_whole(...)
+  local message = cut_message(...)
+  if message then error(message, 0) end
+end
+
 --- A text that can only be read from its beginning to its end: `step` gives its pieces.
 local function stream_puller(source, text, step)
   local i = 0
@@ -86,6 +99,7 @@ end
 local function fill_lines(puller, writer, want)
   local count, offset, length = puller.text:cut_lines(puller.offset, want)
   if count == 0 then return 0 end
+  if count > 1 then check_whole(puller.text, puller.source, offset + length) end -- of one the worker sees it
   puller.offset = offset + length
   writer:range(offset, length)
   return count
@@ -95,7 +109,7 @@ end
 function pullers.lines(source)
   local text = source.text or open_text(source)
   if text:is_stream() then return stream_puller(source, text, function() return text:line(source.keep_cr or false) end) end
-  return { text = text, offset = 0, fill = fill_lines }
+  return { text = text, source = source, offset = 0, fill = fill_lines }
 end
 
 --- The next row of a stream: the text of one line, or of several where quotes hold line ends.
@@ -131,6 +145,7 @@ local function read_header(source, text)
   else
     length = select(3, text:cut_rows(0, 1, source.quote, source.separator))
     line = ffi.string(ffi.cast("const char *", text:pointer()), length)
+    check_whole(text, source, length)
   end
   if line == "" then error(("csv: '%s' is empty: it has no header"):format(source.path), 0) end
   local p = ffi.cast(csv.bytes, line)
@@ -157,6 +172,7 @@ local function fill_rows(puller, writer, want)
   local source = puller.source
   local count, offset, length = puller.text:cut_rows(puller.offset, want, source.quote, source.separator)
   if count == 0 then return 0 end
+  if count > 1 then check_whole(puller.text, puller.source, offset + length) end -- of one the worker sees it
   puller.offset = offset + length
   writer:range(offset, length)
   return count
@@ -176,6 +192,8 @@ function pullers.csv(source)
   return { text = text, source = source, offset = offset, fill = fill_rows }
 end
 
+local LOOK_BYTES = 2 ^ 20
+
 local function fill_blocks(puller, writer, want)
   local count = 0
   while count < want do
@@ -183,6 +201,10 @@ local function fill_blocks(puller, writer, want)
     if length == 0 or not writer:task(count, puller.offset, length) then break end
     puller.offset = puller.offset + length
     count = count + 1
+  end
+  if puller.offset >= puller.look_at then -- workers see it too, at each chunk: this is to end a run that has no end in sight
+    check_whole(puller.text, puller.source, puller.offset)
+    puller.look_at = puller.offset + LOOK_BYTES
   end
   return count
 end
@@ -193,7 +215,7 @@ function pullers.blocks(source)
   if text:is_stream() then
     return stream_puller(source, text, function() return text:piece(source.size) end)
   end
-  return { text = text, size = source.size, offset = 0, fill = fill_blocks }
+  return { text = text, source = source, size = source.size, offset = 0, look_at = 1, fill = fill_blocks }
 end
 
 --- Bytes of the line or row at `offset` of a mapped text.
@@ -202,9 +224,11 @@ local function task_length(source, text, offset)
   return (select(3, text:cut_lines(offset, 1)))
 end
 
---- The argument that these bytes of a mapped text are to a task; of a row that is wrong: its text.
+--- The argument that these bytes of a mapped text are to a task; of a row that is wrong: its text. Raises an error when they are no longer
+--- there: where they were missing stand zeros, which are rare in texts.
 local function text_argument(source, text, offset, length)
   local bytes = ffi.string(ffi.cast("const char *", text:pointer()) + offset, length)
+  if bytes:find("\0", 1, true) then check_whole(text, source, offset + length) end
   if source.kind == "csv" then
     local ok, row = pcall(row_reader(with_names(source)), bytes)
     return ok and row or bytes
@@ -220,9 +244,28 @@ local function as_task(source, i, argument)
   return { n = 1, argument }
 end
 
+--- Of a text that was cut short nothing can be told.
+local lost = { n = 0 }
+
 --- The arguments of task `i`, a piece of text.
 function M.piece_arguments(source, puller, i, offset, length)
+  if puller.text:whole() < offset + length then return lost end
   return as_task(source, i, text_argument(source, puller.text, offset, length))
+end
+
+--- Is the text that the tasks of an event had for arguments no longer there? They may have been done with zeros: not all of that is noticed
+--- by workers, whose results are taken also from the middle of a chunk. Returns a message then. It costs half a microsecond an event.
+---@return string?
+function M.is_cut(source, puller, event)
+  local text, payload = puller.text, event.payload
+  local reach = text:length()
+  if payload ~= nil and source.kind ~= "blocks" then
+    reach = payload.word[0] + payload.word[1]
+  elseif payload ~= nil and payload.width == 2 then
+    local at = (event.last - payload.origin) * 2
+    reach = payload.word[at] + payload.word[at + 1]
+  end
+  return cut_message(text, source, reach)
 end
 
 --- The arguments of task `i` as a table with `n`: for failures and for output.
@@ -236,9 +279,10 @@ function M.arguments_of(source, puller, payload, i, origin)
   if not puller.text then return block.arguments(payload, i) end
   if source.kind == "blocks" then
     local range = block.arguments(payload, i)
-    return as_task(source, i, text_argument(source, puller.text, range[1], range[2]))
+    return M.piece_arguments(source, puller, i, range[1], range[2])
   end
   local offset = payload.word[0]
+  if puller.text:whole() < offset + payload.word[1] then return lost end
   for _ = origin or payload.origin, i - 1 do offset = offset + task_length(source, puller.text, offset) end
   return as_task(source, i, text_argument(source, puller.text, offset, task_length(source, puller.text, offset)))
 end
@@ -264,7 +308,7 @@ function M.describe(source, puller, inherits)
   if not puller.text then return { kind = "values", raw = source.raw } end
   return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr, enumerated = source.enumerated,
            names = source.names or source.found_names, types = source.types, separator = source.separator, quote = source.quote,
-           text = inherits and puller.text or nil,
+           text = inherits and puller.text or nil, length = puller.text:length(),
            version = puller.text:version() } -- warm workers keep a job, and with it their file, as long as nothing of it changes
 end
 

@@ -479,6 +479,16 @@ function Run:lost(event)
   if not retried and self.on_lost then self.on_lost(self, event.first) end
 end
 
+--- An event's tasks fail, whatever they gave.
+function Run:lose_results(event, message)
+  if self.fold then error(message, 0) end
+  self.done = self.done + event.want
+  for index = event.last - event.want + 1, event.last do
+    local retried = self:task_failed(index, { kind = "error", message = message })
+    if not retried and self.on_lost then self.on_lost(self, index) end
+  end
+end
+
 local signal_names = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM" }
 
 --- What limits workers, by errno.
@@ -511,7 +521,10 @@ function Run:step(wait)
   if replay and self:deliver_some() then return true end
   local kind = self.driver:next(replay and replay.next <= self.ceiling and 0 or wait)
   local event = self.event
-  if kind == RESULTS then
+  local cut = kind == RESULTS and self.puller and self.puller.text and supply.is_cut(self.source, self.puller, event)
+  if cut then
+    self:lose_results(event, cut)
+  elseif kind == RESULTS then
     if self.journal then self.journal:results(self, event) end
     if not self.fold then self.done = self.done + event.want end
     self.on_results(self, event)

@@ -26,6 +26,9 @@ local index_cell = ffi.typeof("double *")
 ffi.cdef [[
 struct parlua_cursor { const char *next, *stop, *from; }; /* the next task's text; where the chunk's ends; the present task's */
 void *memchr(const void *, int, size_t);
+struct mapping_loop { const void *mapping; volatile double *cell; double replaced; struct mapping_loop *outer; }; /* src/sys/mapping.h */
+void mapping_enter(struct mapping_loop *);
+void mapping_leave(struct mapping_loop *);
 ]]
 
 -- Why the loop returned: the chunk is done; task k may not be begun; the block is full; task k's value waits for the next block; task k
@@ -78,13 +81,27 @@ function supplied.blocks(source, builder, width)
   return expressions
 end
 
---- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over.
+--- What a task is told whose text is no longer there.
+local function cut_message(source)
+  return ("%s: '%s' was cut short while it was read"):format(source.kind, source.path)
+end
+M.cut_message = cut_message
+
+--- A function that raises it.
+local function raise_cut(source)
+  return function() error(cut_message(source), 0) end
+end
+
+--- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over. Where a text was cut short
+--- it has fewer lines than were counted.
 local texts = { lines = {}, csv = {} }
 
 function texts.lines.emit(source, builder)
-  builder.lines[#builder.lines + 1] = [[
+  builder.lines[#builder.lines + 1] = ([[
     local from, stop = cursor.next, cursor.stop
     cursor.from = from
+    if from >= stop then %s() end
+]]):format(builder:constant(raise_cut(source))) .. [[
     local to = cast(char_pointer, memchr(from, 10, stop - from))
     if to == nil then to = stop end
     cursor.next = to + 1]]
@@ -95,6 +112,7 @@ function texts.lines.emit(source, builder)
 end
 
 function texts.lines.skip(_, cursor)
+  if cursor.next >= cursor.stop then return end
   local to = C.memchr(cursor.next, 10, cursor.stop - cursor.next)
   cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
 end
@@ -103,8 +121,9 @@ function texts.csv.emit(source, builder)
   local read, bytes = builder:constant(csv.reader(source)), builder:constant(csv.bytes)
   builder.lines[#builder.lines + 1] = ([[
     cursor.from = cursor.next
+    if cursor.next >= cursor.stop then %s() end
     local row, behind = %s(cast(%s, cursor.next), cast(%s, cursor.stop))
-    cursor.next = cast(char_pointer, behind)]]):format(read, bytes, bytes)
+    cursor.next = cast(char_pointer, behind)]]):format(builder:constant(raise_cut(source)), read, bytes, bytes)
   return { "row" }
 end
 
@@ -250,6 +269,7 @@ function M.runner(job, slot, outlet)
     local message
     text, message = host.map_text(source.path)
     if not text then error(("cannot read '%s': %s"):format(source.path, message)) end
+    if text:length() < source.length then error(cut_message(source), 0) end -- since the coordinator has opened it
     source.text = text
   end
 
@@ -307,7 +327,51 @@ function M.runner(job, slot, outlet)
     for _ = from, first - 1 do reader.skip(source, cursor) end
   end
 
-  return function(chunk, limit)
+  --- So many bytes of the text are needed for a chunk.
+  local function reach(chunk)
+    if reader then return chunk.word[0] + chunk.word[1] end
+    if job.fold then return text:length() end
+    local at = (chunk.last - chunk.origin) * chunk.width
+    return chunk.word[at] + chunk.word[at + 1]
+  end
+
+  local guard = text and text:mapping() and ffi.new("struct mapping_loop", { mapping = text:mapping() })
+
+  --- The last task that may be begun, though the loop was stopped where the text ends.
+  local function last_allowed(limit)
+    local last = limit[0]
+    return last == -1 and guard.replaced < math.huge and guard.replaced or last
+  end
+
+  --- The text was cut short: the tasks of the chunk that stand in the open block, from task `base` on, may have been done with zeros. They
+  --- fail, and so do all behind them. What was put into the block stays where it is, as the coordinator may be reading it.
+  ---@return number base, integer k, integer entries, number last as in the runner
+  local function fail_rest(base, entries, last, limit)
+    local k, has_failed = 0, {}
+    if none then
+      for j = 0, entries - 1 do has_failed[tonumber(outlet.block.word[2 * j])] = true end
+    end
+    for i = base, last do
+      if i > slot.current then slot.current = i end
+      if i > last_allowed(limit) and i >= slot.current then return base, k, entries, i - 1 end
+      if has_failed[i] then
+        k = k + 1
+      elseif outlet.fail(none and entries or k, i, { kind = "error", message = cut_message(source) }) >= 0 then
+        k, entries = k + 1, entries + 1
+      else
+        outlet.close(i - 1, none and entries or k, 0)
+        if outlet.flush(i, kind) then
+          base, k, entries = i, 1, 1
+        else
+          base, k, entries = i + 1, 0, 0
+          outlet.open(base, kind)
+        end
+      end
+    end
+    return base, k, entries, last
+  end
+
+  local function run_chunk(chunk, limit)
     local loop = loop_for(chunk.width)
     local last = chunk.last
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
@@ -323,7 +387,10 @@ function M.runner(job, slot, outlet)
       local ok, reached, found
       ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8, limit, words,
         cast(block.halves, words), chunk, awords, ahalf, origin)
-      if ok then
+      if guard and text:whole() < reach(chunk) then
+        base, k, entries, last = fail_rest(base, entries, last, limit)
+        why = DONE
+      elseif ok then
         k = reached
         if why == FOUND then
           last = base + k
@@ -358,6 +425,15 @@ function M.runner(job, slot, outlet)
       if why == AGAIN and base + k > last then why = DONE end
     end
     outlet.close(last, none and entries or last - base + 1, 1)
+  end
+
+  if not guard then return run_chunk end
+  return function(chunk, limit)
+    guard.cell = limit
+    C.mapping_enter(guard)
+    local ok, message = pcall(run_chunk, chunk, limit)
+    C.mapping_leave(guard)
+    if not ok then error(message, 0) end
   end
 end
 
