@@ -96,11 +96,12 @@ end
 
 --- Looks at each task once.
 local function check(plan, outcome, tally)
-  local failed_at, holes = {}, 0
+  local failed_at, holes, cut = {}, 0, 0
   for _, failed in ipairs(outcome.failures) do
     if failed.index < 1 or failed.index > plan.n or failed.index % 1 ~= 0 then wrong("there is no task %s that failed", failed.index) end
     if failed_at[failed.index] then wrong("task %d failed twice", failed.index) end
     failed_at[failed.index] = true
+    if failed.kind == "cancelled" then cut = cut + 1 end
     check_failure(plan, outcome, failed, tally)
   end
   for i = 1, plan.n do
@@ -121,11 +122,11 @@ local function check(plan, outcome, tally)
   if holes > 0 and not outcome.partial then wrong("%d of %d tasks neither returned nor failed", holes, plan.n) end
   local summary = outcome.summary
   if summary then
-    local ended = plan.n - holes
+    local ended = plan.n - holes - cut
     if outcome.has == nil and outcome.partial and plan.nils then ended = summary.tasks end
     if not outcome.behind and summary.tasks ~= ended then wrong("the summary tells of %d tasks, but %d ended", summary.tasks, ended) end
-    if summary.failed ~= #outcome.failures then
-      wrong("the summary tells of %d failures, but there are %d", summary.failed, #outcome.failures)
+    if summary.failed ~= #outcome.failures - cut then
+      wrong("the summary tells of %d failures, but there are %d", summary.failed, #outcome.failures - cut)
     end
     if summary.returned ~= summary.tasks - summary.failed then wrong("the summary's numbers do not add up") end
     if not is_unknown[plan.source] and summary.cancelled ~= plan.n - summary.tasks then

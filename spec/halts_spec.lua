@@ -106,8 +106,8 @@ describe("a halt", function()
           else
             assert.is_true(ok)
             assert.truthy(summary.stopped)
-            assert.same({ "error", "cancelled" }, { failures[1].kind, failures[2].kind })
-            assert.equal(50, summary.failed + summary.cancelled)
+            assert.same({ 1, 1, "error" }, { #failures, failures[1].index, failures[1].kind })
+            assert.same({ 1, 1, 49 }, { summary.tasks, summary.failed, summary.cancelled })
           end
           assert.is_nil(io.open(directory .. "/ended2"))
           assert.is_nil(io.open(directory .. "/begun10"))

@@ -528,7 +528,7 @@ describe("under mpirun", function()
         assert.equal("ended\n", result.stdout)
         assert.truthy(helper.read(directory .. "/out"):find('"kind":"cancelled"', 1, true))
         assert.truthy(helper.read(directory .. "/err"):find(
-          "4 tasks, 1 returned, 3 failed, [%d.]+ s, mpi engine, 2 ranks x 2 workers, interrupted"))
+          "1 task, 1 returned, 0 failed, 3 cancelled, [%d.]+ s, mpi engine, 2 ranks x 2 workers, interrupted"))
         assert.same({}, processes_left(mark))
       end)
     end)

@@ -273,9 +273,9 @@ describe("a signal", function()
           if #io.open("begun"):read("*a") == 12 then touch("running") end
           while true do end
         end, parlua.range(12), { chunk = 1, workers = 12 })
-        print(summary.interrupted, summary.failed)
+        print(summary.interrupted, summary.failed, summary.cancelled)
       ]])
-      assert.equal("SIGINT\t12\n", result.stdout, result.stderr)
+      assert.equal("SIGINT\t0\t12\n", result.stdout, result.stderr)
       assert.equal(130, result.status)
     end)
   end, { "threads", "process", "mpi" })

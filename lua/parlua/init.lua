@@ -2,8 +2,9 @@
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
 local run = require "parlua.run"
-local pool = lazy "parlua.run.pool"
+local pool = lazy "parlua.pool"
 local reduce = lazy "parlua.sink.reduce"
+local search = lazy "parlua.sink.search"
 local task = require "parlua.worker.task"
 local sources = require "parlua.source"
 local stream = lazy "parlua.sink.stream"
@@ -76,7 +77,7 @@ function parlua.reduce(f, arguments, reduction, options) return reduce.reduce(f,
 ---@return any value its result
 ---@return parlua.Failure[] failures of tasks before it
 ---@return parlua.Summary summary
-function parlua.find(f, arguments, options) return reduce.find(f, arguments, options) end
+function parlua.find(f, arguments, options) return search.find(f, arguments, options) end
 
 --- Is some result neither nil nor false? The rest is cut off as soon as that is known.
 ---@param f function
@@ -85,7 +86,7 @@ function parlua.find(f, arguments, options) return reduce.find(f, arguments, opt
 ---@return boolean
 ---@return parlua.Failure[] failures when it is false
 ---@return parlua.Summary summary
-function parlua.any(f, arguments, options) return reduce.any(f, arguments, options) end
+function parlua.any(f, arguments, options) return search.any(f, arguments, options) end
 
 --- Did every task return something that is neither nil nor false? A task that failed did not. The rest is cut off as soon as one has not.
 ---@param f function
@@ -94,7 +95,7 @@ function parlua.any(f, arguments, options) return reduce.any(f, arguments, optio
 ---@return boolean
 ---@return parlua.Failure[] failures when no result was nil or false
 ---@return parlua.Summary summary
-function parlua.all(f, arguments, options) return reduce.all(f, arguments, options) end
+function parlua.all(f, arguments, options) return search.all(f, arguments, options) end
 
 -- The reducers are loaded when one is first used.
 local reducers = { sum = true, count = true, min = true, max = true, mean = true, histogram = true, collect = true, group = true, top = true }

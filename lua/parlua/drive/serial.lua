@@ -1,10 +1,15 @@
---- The serial engine: runs the tasks in the coordinator's own state, by the same loop as a worker; nothing is copied. Gives the same
---- methods as a run of src/lua/host.c.
+--- The serial driver: runs the tasks in the coordinator's own state, by the same loop as a worker. What stands here has the methods of a
+--- run of src/lua/host.c, and gives the same events; values stay in a table of their own, and a word tells the place.
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
+local common = require "parlua.common"
 local host = require "parlua.host"
 local task = require "parlua.worker.task"
 local worker = require "parlua.worker"
+local Base = require "parlua.drive.driver"
+local blocks = require "parlua.lazy" "parlua.drive.blocks"
+
+local M = {}
 
 local C = ffi.C
 local LOCAL, FAILURE = C.TAG_LOCAL, C.TAG_FAILURE
@@ -44,7 +49,7 @@ local function local_outlet(run)
   function outlet.put(k, i, tag, ...)
     local values = run.values
     local at = #values + 1
-    if select("#", ...) == 1 then values[at] = (...) else values[at] = { n = select("#", ...), ... } end
+    if select("#", ...) == 1 then values[at] = (...) else values[at] = common.pack(...) end
     if outlet.block.kind == C.BLOCK_SPARSE then
       if k >= most_tasks / 2 then
         waiting = { at = at, tag = tag }
@@ -87,9 +92,7 @@ function Run:special(out, half, k, tag)
   return block.special(out, half, k, tag)
 end
 
---- Opens a serial run. `options`: key, total (negative: tasks are supplied), chunk (0: measured), halts (a function: is the run, after a failure
---- of such a kind at such a try, to say whether it goes on before the next task is begun?).
-function Run.open(job, options)
+local function open(job, options)
   local slot = ffi.new("struct slot")
   local run = setmetatable({
     slot = slot, limit = slot.limit, options = options, halts = options.halts, total = options.total, next_task = 1,
@@ -108,7 +111,30 @@ function Run.open(job, options)
   run.open_signals = worker.is_coordinator
   run.is_nested = task.is_inside()
   if run.open_signals then C.signals_serial(1) end
-  return run, run.events
+  return run
+end
+
+local function special(self, out, half, k, tag) return self.handle:special(out, half, k, tag) end
+
+local Driver = setmetatable({ special = special, tuple = special }, { __index = Base })
+Driver.__index = Driver
+
+local BlocksDriver -- made when it is first needed
+
+--- Opens a serial run.
+---@param job parlua.Job
+---@param given table key, total (tasks or blocks; -1: supplied), chunk (0: measured), source, feeder, halts (a function: is the run to say, after a
+--- failure of such a kind at such a try, whether it goes on before the next task is begun?)
+---@return parlua.Driver
+function M.open(job, given)
+  local handle = open(job, given)
+  local class = Driver
+  if job.fold then
+    BlocksDriver = BlocksDriver or setmetatable({ special = special, tuple = special }, { __index = blocks.Driver })
+    BlocksDriver.__index = BlocksDriver
+    class = BlocksDriver
+  end
+  return Base.new({ handle = handle, event = handle.events, source = given.source, feeder = given.feeder, fold = job.fold }, class)
 end
 
 function Run:stage(bytes)
@@ -191,7 +217,17 @@ end
 
 function Run:redo_staged() error("a block of tasks is not lost in serial runs") end
 
-function Run:shorten(last) self.total = math.min(self.total, last) end
+--- Tasks behind `last` are not wanted.
+function Run:shorten(last)
+  self.total = math.min(self.total, last)
+  if self.rest then
+    self.rest.last = math.min(self.rest.last, last)
+    if self.rest.first > last then self.rest = nil end
+  end
+  for k = #self.again, 1, -1 do
+    if self.again[k].task > last then table.remove(self.again, k) end
+  end
+end
 
 function Run:raise_ceiling(last) self.ceiling = last end
 
@@ -304,4 +340,4 @@ function LocalWriter:task_alone(values) self.run.arguments[1] = values end
 --- The writer for a source's puller: values stay as they are, byte ranges go into words.
 function Run:writer() return setmetatable({ run = self }, LocalWriter) end
 
-return Run
+return M

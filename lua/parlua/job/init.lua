@@ -415,7 +415,7 @@ local function plan_of(job)
   local reduction = job.reduce
   if reduction == nil then return nil end
   if type(reduction) == "function" then reduction = { step = reduction } end
-  local right, plan, rest = pcall(require("parlua.sink.reduce").plan_of, reduction, { stop = job.stop })
+  local right, plan, rest = pcall(require("parlua.sink.plan").of, reduction, { stop = job.stop })
   if not right then return nil, format("the job's `reduce`: %s", (tostring(plan):gsub("^reduce: ", ""))) end
   local name = next(rest)
   if name ~= nil then
@@ -561,7 +561,7 @@ end
 
 --- Runs the tasks. Returns failures and summary; or nil and the error.
 local function run_tasks(run, source, options)
-  local outcomes = require("parlua.run").outcomes
+  local outcomes = require("parlua.sink.visit").outcomes
   -- While tasks take long, their elders' lines don't wait.
   local unsubscribe = report.subscribe(function(event)
     if event == "progress" and #run.sink.buffer > 0 then run.sink:settle() end

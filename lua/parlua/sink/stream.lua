@@ -1,104 +1,80 @@
---- Results as they come, in order or not: imap, and what a job's output is made from. Batches of results that are ahead of their turn wait;
---- no more is handed out than `window` tasks beyond what the consumer has taken.
-local ffi = require "ffi"
-local block = require "parlua.wire.block"
+--- imap: results as they come, in order or not. The run goes on only while the loop asks for more: workers are held back when the loop is slow.
 local run_module = require "parlua.run"
+local order = require "parlua.sink.order"
+local new_table = require "table.new"
 
 local M = {}
 
-local C = ffi.C
-local cast = ffi.cast
-local FAILURE, TUPLE, LOWEST = C.TAG_FAILURE, C.TAG_TUPLE, C.TAG_LOWEST
-
 -- Tasks that may be handed out beyond what was taken, when the caller does not say: a few milliseconds of the smallest tasks.
-local default_window = 200000
-local BLOCK_WORDS = 8
-
--- Results that wait for their turn may fill about so much memory.
-local most_bytes = 64 * 2 ^ 20
-
-local LATER, FAILED = {}, {} -- in place of a result: the task is tried again; it failed
+local MOST_AHEAD = 200000
 
 ---@class parlua.Stream
 ---@field failures parlua.Failure[] so far
-local Stream = {}
+local Stream = { keep = "all", limit = math.huge, is_enough = false }
 Stream.__index = Stream
 Stream.is_stream = true
 
---- Copies an event's results into a batch.
----@return table batch first: index of its first task; n; at: how many were taken; values[0 ..]; tuples[j]: several results; arguments[j]
-local function take_batch(stream, event)
-  local run, out = stream.run, event.block
-  local half, words = cast(block.halves, out.word), out.word
-  local first, n, from = event.first + event.from, event.count, event.from
-  local values = {}
-  local batch = { first = first, n = n, at = 0, values = values }
-  for j = 0, n - 1 do
-    local k = from + j
-    local tag = half[2 * k + 1]
-    if tag >= 0 or tag < LOWEST then
-      values[j] = words[k]
-    elseif tag == TUPLE then
-      batch.tuples = batch.tuples or {}
-      batch.tuples[j] = run:tuple(out, half, k, tag)
-    elseif tag == FAILURE then
-      values[j] = run:task_failed(first + j, run:special(out, half, k, tag)) and LATER or FAILED
-    else
-      values[j] = run:special(out, half, k, tag)
-    end
+-- Not closures of their stream, nor is its iterator: a trace that has called a closure keeps it, and then the stream would never be collected.
+
+--- Results that are ready for the loop: copies, since a batch is to be read at once.
+local Ready = { is_enough = false }
+Ready.__index = Ready
+
+function Ready:take(batch)
+  local values, n = batch.values, batch.n
+  if batch.numbers then
+    local numbers = batch.numbers
+    values = new_table(n, 0)
+    for j = 0, n - 1 do values[j] = numbers[j] end
   end
-  if stream.with_arguments and run.puller then
-    batch.arguments = {}
-    for j = 0, n - 1 do batch.arguments[j] = run:arguments_of(first + j) end
-  end
-  stream.bytes_a_task = (BLOCK_WORDS + tonumber(out.size - out.floor)) / math.max(tonumber(out.count), 1)
+  self.last = self.last + 1
+  self[self.last] = { first = batch.first, n = n, at = 0, values = values, several = batch.several }
+  self.tasks = self.tasks + n
+end
+
+function Ready:fail() self.tasks = self.tasks + 1 end
+
+--- Takes the next batch; nil: there is none yet.
+function Ready:next()
+  if self.first > self.last then return nil end
+  local batch = self[self.first]
+  self[self.first] = nil
+  self.first = self.first + 1
   return batch
 end
 
-M.take_batch, M.LATER, M.FAILED = take_batch, LATER, FAILED
-
--- The batch in which a task was tried first may itself still wait: what became of a further try stands beside it.
-local function add_batch(stream, batch)
-  if stream.ordered then
-    local place = stream.run.event.attempt > 1 and stream.redone or stream.waiting
-    place[batch.first] = batch
-  else
-    stream.queue[#stream.queue + 1] = batch
+function Stream:begin(run)
+  self.run, self.failures = run, run.failures
+  if run.options.ordered ~= false then
+    self.order = order.open(self.ready, { workers = run.workers, most = MOST_AHEAD, window = run.options.window })
   end
 end
 
--- Not closures of their stream, nor is its iterator: a trace that has called a closure keeps it, and then the stream would never be collected.
+function Stream:take(batch) (self.order or self.ready):take(batch) end
 
-local function take_results(run, event)
-  if event.block.kind == C.BLOCK_SPARSE then return run_module.take_sparse(run, event) end
-  add_batch(run.stream, take_batch(run.stream, event))
-end
+function Stream:fail(failure) (self.order or self.ready):fail(failure) end
 
-local function take_failure(run, failed)
-  if run.stream.with_arguments then run.stream.by_index[failed.index] = failed end
-end
-
-local function take_lost(run, index)
-  add_batch(run.stream, { first = index, n = 1, at = 0, values = { [0] = FAILED } })
+--- The run goes on when the loop has taken all that was ready: what was handed on is what was taken.
+function Stream:ahead()
+  if self.order then return self.order:ahead() end
+  return self.ready.tasks + (self.run.options.window or MOST_AHEAD)
 end
 
 --- Opens a stream of f's results over the arguments.
----@param keep "first"|"all"
 ---@param given? table see parlua.run
-function M.open(f, arguments, options, keep, given)
-  local run = run_module.open(f, arguments, options, keep, given)
+---@return parlua.Stream
+function M.open(f, arguments, options, given)
   local stream = setmetatable({
-    run = run, ordered = run.options.ordered ~= false, waiting = {}, redone = {}, queue = {}, turn = 1, taken = 0, by_index = {},
-    failures = run.failures, bytes_a_task = 8, window = run.options.window,
+    run = false, order = false, ready = setmetatable({ first = 1, last = 0, tasks = 0 }, Ready), batch = false, failures = false,
   }, Stream)
-  run.stream, run.on_results, run.on_failure, run.on_lost = stream, take_results, take_failure, take_lost
+  local run = run_module.open(f, arguments, options, stream, given)
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
   stream.guard = newproxy(true)
   getmetatable(stream.guard).__gc = function() run:close() end
-  stream:hold_back()
   return stream
 end
 
+<<<<<<< HEAD
 --- Lets so many tasks be handed out as the window allows.
 function Stream:hold_back()
   local window = self.window
@@ -123,21 +99,18 @@ function Stream:step()
   return more
 end
 
+=======
+>>>>>>> 0e8befd (Decode outcomes once: drivers give batches, sinks take them)
 --- The batch whose turn it is, waiting for it; nil: the run is over.
-function Stream:next_batch()
-  self.batch = nil
-  self:hold_back()
+local function next_batch(stream)
+  stream.batch = false
   while true do
-    local batch
-    if self.ordered then
-      batch = self:take_waiting(self.turn)
-    else
-      batch = table.remove(self.queue, 1)
-    end
+    local batch = stream.ready:next()
     if batch then
-      self.batch = batch
+      stream.batch = batch
       return batch
     end
+<<<<<<< HEAD
     if self.over then
       local nearest -- tasks that a cancelled run cut off leave gaps
       for _, place in ipairs { self.waiting, self.redone } do
@@ -180,6 +153,12 @@ function Stream:take()
         self.taken = self.taken + 1
         return index, late, 0
       end
+=======
+    if stream.over then return nil end
+    if not stream.run:step() then
+      stream.over = true
+      if stream.order then stream.order:flush() end
+>>>>>>> 0e8befd (Decode outcomes once: drivers give batches, sinks take them)
     end
   end
 end
@@ -205,74 +184,36 @@ end
 
 local function step_iterator(stream)
   if stream.run.closed then return nil end
-  while true do
-    local index, batch, j = stream:take()
-    if not index then return finish(stream) end
-    local value = batch.values[j]
-    if batch.tuples and batch.tuples[j] then
-      local tuple = batch.tuples[j]
-      return index, unpack(tuple, 1, tuple.n)
-    elseif value ~= FAILED then
-      return index, value
-    end
-  end
+  local batch = stream.batch
+  if not batch or batch.at >= batch.n then batch = next_batch(stream) end
+  if not batch then return finish(stream) end
+  local j = batch.at
+  batch.at = j + 1
+  local several = batch.several and batch.several[j]
+  if several then return batch.first + j, unpack(several, 1, several.n) end
+  return batch.first + j, batch.values[j]
 end
 
 --- A stream is its own iterator: the next task's index and results. The common case goes without a protected call.
 function Stream.__call(stream)
   local batch = stream.batch
-  if batch and batch.at < batch.n and not batch.tuples then
+  if batch and batch.at < batch.n and not batch.several then
     local j = batch.at
-    local value = batch.values[j]
-    if value ~= FAILED and value ~= LATER then
-      batch.at = j + 1
-      local index = batch.first + j
-      stream.turn, stream.taken = index + 1, stream.taken + 1
-      return index, value
-    end
+    batch.at = j + 1
+    return batch.first + j, batch.values[j]
   end
   return guard(stream, pcall(step_iterator, stream))
 end
 
 function M.imap(f, arguments, options, given)
+<<<<<<< HEAD
   local stream = M.open(f, arguments, options, "all", given)
   stream.is_loop = true
   stream.run:pause(true)
+=======
+  local stream = M.open(f, arguments, options, given)
+>>>>>>> 0e8befd (Decode outcomes once: drivers give batches, sinks take them)
   return stream, stream
-end
-
---- Runs f over the arguments and calls visit(index, args, result, failure) for each task, in order unless `ordered` is false. If visit
---- returns false the run ends quietly.
----@return parlua.Failure[] failures, parlua.Summary summary
-function M.outcomes(f, arguments, options, visit, given)
-  local stream = M.open(f, arguments, options, "first", given)
-  stream.with_arguments = true
-  local run = stream.run
-  local stopped = false
-  local ok, message = xpcall(function()
-    while true do
-      local index, batch, j = stream:take()
-      if not index then return end
-      local value = batch.values[j]
-      local answer
-      if value == FAILED then
-        local failed = stream.by_index[index]
-        stream.by_index[index] = nil
-        answer = visit(index, failed.args, nil, failed)
-      else
-        local arguments_of_task = batch.arguments and batch.arguments[j] or run:arguments_of(index)
-        answer = visit(index, arguments_of_task, value, nil)
-      end
-      if answer == false then
-        stopped = true
-        return
-      end
-    end
-  end, function(e) return type(e) == "string" and debug.traceback(e, 2) or e end)
-  stream:close()
-  if not ok then error(message, 0) end
-  if stopped then return run.failures, run:summary() end
-  return run:outcome()
 end
 
 return M

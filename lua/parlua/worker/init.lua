@@ -135,7 +135,7 @@ end
 local keeps = {
   none = function(call) return ("%s"):format(call) end,
   found = function(call) return ("local v = %s\nif v then return k, %d, v end"):format(call, FOUND) end,
-  lacking = function(call) return ("if not %s then return k, %d, true end"):format(call, FOUND) end,
+  lacking = function(call) return ("if not %s then return k, %d, false end"):format(call, FOUND) end,
   all = function(call)
     return ("room = collect(k, i, words, half, room, %s)\nif room < 0 then return k, %d end"):format(call, PENDING)
   end,

@@ -1,18 +1,21 @@
 --- Pools: an engine's workers kept open over several calls, and single calls whose results are asked for later (futures).
 --
--- All of a pool's futures are tasks of one run whose source is the list of what was submitted; no task is handed out before it is there
--- (the run's ceiling). The function travels with each task, as codec bytes: workers outlive the calls. A worker that gets the same bytes
--- again goes on with the function that it has, compiled as it is.
+-- All of a pool's futures are tasks of one run whose source is the list of what was submitted; no task is handed out before it is there.
+-- The function travels with each task, as codec bytes: workers outlive the calls. A worker that gets the same bytes again goes on with the
+-- function that it has, compiled as it is.
 local codec = require "parlua.codec"
-local collect = require "parlua.sink.list"
+local common = require "parlua.common"
+local engines = require "parlua.run.engine"
 local failure = require "parlua.failure"
+local futures = require "parlua.sink.futures"
 local host = require "parlua.host"
+local list = require "parlua.sink.list"
 local options_module = require "parlua.options"
 local reduce = require "parlua.sink.reduce"
 local run_module = require "parlua.run"
+local search = require "parlua.sink.search"
 local sources = require "parlua.source"
 local stream = require "parlua.sink.stream"
-local task = require "parlua.worker.task"
 
 local M = {}
 
@@ -20,8 +23,9 @@ local most_cached = 64 -- functions that a worker keeps
 
 local cache, cached = {}, 0
 
---- Runs in workers: the function behind `bytes`, called with what follows.
+--- Runs in workers: the function behind `bytes`, called with what follows. No bytes: a call that was cancelled before it was handed out.
 function M.call(bytes, ...)
+  if not bytes then return end
   if type(bytes) == "function" then return bytes(...) end
   local f = cache[bytes]
   if not f then
@@ -32,9 +36,13 @@ function M.call(bytes, ...)
   return f(...)
 end
 
+--- The map function of that run: leaves out the number of the call.
+function M.run_call(_, ...) return M.call(...) end
+
 -- ---- futures ----
 
 ---@class parlua.Future
+---@field done boolean whether the call has ended
 ---@field failure? parlua.Failure once it is known that the call failed
 local Future = {}
 Future.__index = Future
@@ -43,12 +51,10 @@ Future.__index = Future
 local function advance(future, seconds)
   local pool = future.pool
   local deadline = seconds and host.now() + seconds
-  local run = pool.run
-  if run then run:resume() end -- while the script waits here, a signal is the pool's
   while not future.done and pool.run do
     local left = deadline and deadline - host.now()
     if left and left < 0 then left = 0 end
-    local ok, more = xpcall(pool.run.step, function(e) return e end, pool.run, left)
+    local ok, more = pcall(pool.run.step, pool.run, left)
     if not ok then
       pool:close()
       error(more, 0)
@@ -59,7 +65,6 @@ local function advance(future, seconds)
     end
     if left == 0 then break end
   end
-  if run then run:pause() end
   return future.done
 end
 
@@ -81,6 +86,14 @@ function Future:get()
   return unpack(self.values, 1, self.values.n)
 end
 
+--- The future's call is cancelled: so says its failure.
+local function end_cancelled(future, message)
+  future.failure = failure.new { index = future.index, args = future.args, kind = "cancelled", message = message, attempts = 0,
+                                 worker = 0, host = host.hostname(), seconds = 0 }
+  future.done = true
+  future.pool.futures.waiting[future.index] = nil
+end
+
 --- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended already, or can't be
 --- stopped any more (a running thread).
 ---@return boolean
@@ -89,13 +102,10 @@ function Future:cancel()
   if self.done then return false end
   if pool.waiting[self.index] then
     pool.waiting[self.index] = { n = 1, false }
-  elseif not pool.run.driver.abort or not pool.run.driver:abort(self.index) then
+  elseif not pool.run.driver:abort(self.index) then
     return false
   end
-  local fields = { index = self.index, args = self.args, kind = "cancelled", message = "the call was cancelled", attempts = 0,
-                   worker = 0, host = host.hostname(), seconds = 0 }
-  self.failure, self.done = failure.new(fields), true
-  pool.futures[self.index] = nil
+  end_cancelled(self, "the call was cancelled")
   return true
 end
 
@@ -112,42 +122,44 @@ function M.open(options)
   local resolved = options_module.resolve(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
-  return setmetatable({ options = given, resolved = resolved, engines = {}, futures = {}, waiting = {}, submitted = 0 }, Pool)
+  return setmetatable({ options = given, resolved = resolved, engines = {}, futures = futures.open(), waiting = {}, run = false }, Pool)
 end
 
---- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not the call's own.
+--- The pool's options with those of one call over them.
 local function merged(pool, options)
   if pool.closed then error("the pool is closed", 3) end
-  local given = { engines = pool.engines, base_seed = pool.options.seed or nil }
-  if options ~= nil and type(options) ~= "table" then return options, given end
+  if type(options) == "table" and options.is_stream then options = nil end -- imap's second result, behind its iterator
+  if options ~= nil and type(options) ~= "table" then return options end
   local all = {}
-  for name, value in pairs(pool.options) do
-    if name ~= "seed" then all[name] = value end
-  end
+  for name, value in pairs(pool.options) do all[name] = value end
   for name, value in pairs(options or {}) do all[name] = value end
-  return all, given
+  return all
 end
 
 --- As parlua.map, on the pool's workers.
-function Pool:map(f, arguments, options) return collect.map(f, arguments, merged(self, options)) end
+function Pool:map(f, arguments, options)
+  return list.map(f, arguments, merged(self, options), { engines = self.engines })
+end
 
 --- As parlua.each, on the pool's workers.
-function Pool:each(f, arguments, options) return collect.each(f, arguments, merged(self, options)) end
+function Pool:each(f, arguments, options)
+  return list.each(f, arguments, merged(self, options), { engines = self.engines })
+end
 
---- As parlua.imap, on the pool's workers.
-function Pool:imap(f, arguments, options) return stream.imap(f, arguments, merged(self, options)) end
+--- As parlua.imap, on the pool's workers. Streams that are open at the same time have workers of their own.
+function Pool:imap(f, arguments, options)
+  return stream.imap(f, arguments, merged(self, options), { engines = self.engines })
+end
 
 --- As parlua.reduce, on the pool's workers.
-function Pool:reduce(f, arguments, reduction, options) return reduce.reduce(f, arguments, reduction, merged(self, options)) end
+function Pool:reduce(f, arguments, reduction, options)
+  return reduce.reduce(f, arguments, reduction, merged(self, options), { engines = self.engines })
+end
 
 --- As parlua.find, on the pool's workers.
-function Pool:find(f, arguments, options) return reduce.find(f, arguments, merged(self, options)) end
-
---- As parlua.any, on the pool's workers.
-function Pool:any(f, arguments, options) return reduce.any(f, arguments, merged(self, options)) end
-
---- As parlua.all, on the pool's workers.
-function Pool:all(f, arguments, options) return reduce.all(f, arguments, merged(self, options)) end
+function Pool:find(f, arguments, options)
+  return search.find(f, arguments, merged(self, options), { engines = self.engines })
+end
 
 --- Gives the run of the pool's futures what was submitted.
 local function submitted_source(pool)
@@ -160,41 +172,11 @@ local function submitted_source(pool)
   end, nil, 0)
 end
 
---- The map function of that run: leaves out the number of the call. A call that was cancelled before it was handed out has no key.
-function M.run_call(_, key, ...)
-  if not key then return end
-  task.set_key(key)
-  return M.call(...)
-end
-
 local function begin_run(pool)
   local options = {}
   for name, value in pairs(pool.options) do options[name] = value end
   options.chunk, options.progress, options.on_error, options.max_failures = 1, "none", "skip", false
-  local run = run_module.open(M.run_call, submitted_source(pool), options, "all", { engines = pool.engines, unrecorded = true })
-  local futures = pool.futures
-  function run.on_results(_, event)
-    local outcomes = stream.take_batch({ run = run }, event)
-    for j = 0, outcomes.n - 1 do
-      local index = outcomes.first + j
-      local future, value = futures[index], outcomes.values[j]
-      if future and value ~= stream.LATER and value ~= stream.FAILED then
-        future.values = outcomes.tuples and outcomes.tuples[j] or { n = 1, value }
-        future.done = true
-        futures[index] = nil
-      end
-    end
-  end
-  function run.on_failure(_, failed)
-    local future = futures[failed.index]
-    run.failures[#run.failures] = nil -- it is the future's
-    if future then
-      failed.args = future.args
-      future.failure, future.done = failed, true
-      futures[failed.index] = nil
-    end
-  end
-  return run
+  return run_module.open(M.run_call, submitted_source(pool), options, pool.futures, { engines = pool.engines, unrecorded = true })
 end
 
 --- Calls f(...) in one of the pool's workers. Returns at once.
@@ -202,30 +184,27 @@ end
 ---@return parlua.Future
 function Pool:submit(f, ...)
   if self.closed then error("the pool is closed", 2) end
-  if type(f) ~= "function" then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
-  local first = self.run == nil
-  local index = self.submitted + 1
-  local future = setmetatable({ pool = self, index = index, args = { n = select("#", ...), ... }, done = false }, Future)
-  local values = { n = future.args.n + 2, (run_module.streams_of(self.resolved, nil)), f, ... }
-  self.waiting[index], self.futures[index], self.submitted = values, future, index
-  if first then
+  if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
+  f = common.as_function(f)
+  local calls = self.futures
+  local is_first, index = not self.run, calls.submitted + 1
+  local future = setmetatable({ pool = self, index = index, args = common.pack(...), done = false }, Future)
+  local values = { n = future.args.n + 1, f, ... }
+  self.waiting[index], calls.waiting[index], calls.submitted = values, future, index
+  local function take_back(message, level)
+    self.waiting[index], calls.waiting[index], calls.submitted = nil, nil, index - 1
+    error(message, level)
+  end
+  if is_first then
     local ok, run = pcall(begin_run, self)
-    if not ok then
-      self.waiting[index], self.futures[index], self.submitted = nil, nil, index - 1
-      error(run, 0)
-    end
+    if not ok then take_back(run, 0) end
     self.run = run
-    run:pause() -- the script does other work
   end
   if self.run.engine_name ~= "serial" then
     local bytes, message = codec.encode_as("submitted function", f)
-    if not bytes then
-      self.waiting[index], self.futures[index], self.submitted = nil, nil, index - 1
-      error(message, 2)
-    end
-    values[2] = bytes
+    if not bytes then take_back(message, 3) end
+    values[1] = bytes
   end
-  self.run.driver:raise_ceiling(index)
   if self.run.engine_name ~= "serial" then self.run:step(0) end -- hands it out, if a worker is free
   return future
 end
@@ -237,13 +216,8 @@ function Pool:close()
   local run = self.run
   self.run = nil
   if run then run:close() end
-  for index, future in pairs(self.futures) do
-    future.done = true
-    future.failure = failure.new { index = index, args = future.args, kind = "cancelled", message = "the pool was closed", attempts = 0,
-                                   worker = 0, host = host.hostname(), seconds = 0 }
-    self.futures[index] = nil
-  end
-  require("parlua.run.engine").close(self.engines)
+  for _, future in pairs(self.futures.waiting) do end_cancelled(future, "the pool was closed") end
+  engines.close(self.engines)
 end
 
 local default_pool

@@ -1,0 +1,289 @@
+--- A driver gives outcomes of tasks to a receiver, in batches, decoded once. This one turns the events of dispatch into outcomes; serial has
+--- the same events. No one above sees an event, a block or a tag.
+--
+-- A driver has these verbs: step, arguments, host, raise_ceiling, shorten, cancel, abort, close. A receiver (a run) has these:
+--
+--   take(batch)                              tasks that returned
+--   failed(index, record, attempt, worker)   a task did not return; answers with the seconds until its next try, or nil: that was the last
+--   settle(index, record, attempts, worker)  the same where nothing is left to decide
+--   counted(n)                               the source is at its end: there are n tasks
+--   source_failed(record)                    the source raised where it was to give the next task
+--   broke(message)                           the whole run is to end with this error
+--   printed(worker, stream, text)  ended_worker(worker)  tick()  signalled(number)  troubled(errno)
+local ffi = require "ffi"
+local block = require "parlua.wire.block"
+local common = require "parlua.common"
+local failure = require "parlua.failure"
+local supply = require "parlua.lazy" "parlua.feed.supply"
+local new_table = require "table.new"
+
+---@class parlua.Batch
+---@field first integer index of its first task
+---@field n integer number of tasks
+---@field numbers ffi.cdata*|false double *: numbers[0 .. n - 1] are the results. To be read during the call only
+---@field values table|false values[0 .. n - 1], if there are no `numbers`; may be kept. If there are neither, results are not kept
+---@field several table|false several[j]: all that task j returned, with a field n, where that is not one value
+---@field bytes number memory that the results take, about
+---@field tasks integer tasks that returned; n, except for blocks of tasks
+---@field first_task? integer of blocks of tasks: the first task
+---@field last_task? integer
+---@field attempt integer
+---@field worker integer
+---@field seconds number how long each task took; 0: not known
+---@field recorded boolean it comes from a journal
+
+local C = ffi.C
+local cast = ffi.cast
+local NIL, TUPLE, FAILURE, LOWEST, SPARSE = C.TAG_NIL, C.TAG_TUPLE, C.TAG_FAILURE, C.TAG_LOWEST, C.BLOCK_SPARSE
+local RESULTS, SUPPLY, LOST, TEXT = C.EVENT_RESULTS, C.EVENT_SUPPLY, C.EVENT_LOST, C.EVENT_TEXT
+local TICK, SIGNAL, TROUBLE, DONE = C.EVENT_TICK, C.EVENT_SIGNAL, C.EVENT_TROUBLE, C.EVENT_DONE
+
+local FEW = 16    -- so many numbers in a row are worth a batch of their own
+local MIXED = 512 -- results of mixed kinds go together in batches of so many
+
+---@class parlua.Driver
+local Driver = {}
+Driver.__index = Driver
+
+--- An empty batch. A driver fills the same one again and again.
+---@return parlua.Batch
+function Driver.new_batch()
+  return { first = 0, n = 0, numbers = false, values = false, several = false, bytes = 0, tasks = 0, first_task = false, last_task = false,
+           attempt = 1, worker = 0, seconds = 0, recorded = false }
+end
+
+--- The fields of a driver.
+---@param fields table handle: has next, stage, supply, ... (src/lua/host.c); event: struct event *; source; feeder; timeout
+function Driver.new(fields, class)
+  fields.batch = Driver.new_batch()
+  return setmetatable(fields, class or Driver)
+end
+
+-- ---- decoding ----
+
+--- The first word from k on that is no number; last + 1: all are. 0.4 ns a word (bench/decode.lua).
+local function plain_until(half, k, last)
+  for at = k, last do
+    local tag = half[2 * at + 1]
+    if tag < 0 and tag >= LOWEST then return at end
+  end
+  return last + 1
+end
+
+--- The value behind a tagged word.
+function Driver:special(out, half, k, tag) return block.special(out, half, k, tag) end -- luacheck: ignore 212
+
+--- The values behind a word that stands for several, with n.
+function Driver:tuple(out, half, k, tag) return common.pack(block.special(out, half, k, tag)) end -- luacheck: ignore 212
+
+--- Decodes words k..last up to the first failure, some at most, into the batch. Returns the word behind them.
+local function decode_mixed(self, batch, out, half, k, last)
+  last = math.min(last, k + MIXED - 1)
+  local words, values, several = out.word, new_table(last - k + 1, 0), false
+  local at = k
+  while at <= last do
+    local tag = half[2 * at + 1]
+    if tag >= 0 or tag < LOWEST then
+      values[at - k] = words[at]
+    elseif tag == FAILURE then
+      break
+    elseif tag == TUPLE then
+      local tuple = self:tuple(out, half, at, tag)
+      several = several or {}
+      several[at - k], values[at - k] = tuple, tuple[1]
+    elseif tag ~= NIL then
+      values[at - k] = self:special(out, half, at, tag)
+    end
+    at = at + 1
+  end
+  batch.numbers, batch.values, batch.several = false, values, several
+  return at
+end
+
+--- Gives a batch of n tasks to the receiver.
+function Driver:give(receiver, batch, first, n, bytes)
+  batch.first, batch.n, batch.tasks, batch.bytes = first, n, n, bytes
+  receiver:take(batch)
+end
+
+--- A task raised: tries it again if the receiver says so.
+function Driver:failure(receiver, index, record, attempt, worker)
+  record = failure.sent(record)
+  if index == 0 then return receiver:broke(record.message) end -- it stands for the job
+  local delay = receiver:failed(index, record, attempt, worker)
+  if delay then self.handle:redo(index, attempt + 1, delay) end
+end
+
+--- Results that come one after the other, a word each.
+function Driver:dense(receiver, event)
+  local out, batch = event.block, self.batch
+  local words, half, first = out.word, cast(block.halves, out.word), event.first
+  local k, last = event.from, event.from + event.count - 1
+  local each = 8 + tonumber(out.size - out.floor) / math.max(out.count, 1)
+  while k <= last do
+    local stop = plain_until(half, k, last)
+    if stop > last or stop - k >= FEW then
+      batch.numbers, batch.values, batch.several = words + k, false, false
+      self:give(receiver, batch, first + k, stop - k, 8 * (stop - k))
+      k = stop
+    elseif half[2 * k + 1] == FAILURE then
+      self:failure(receiver, first + k, self:special(out, half, k, FAILURE), event.attempt, event.worker)
+      k = k + 1
+    else
+      stop = decode_mixed(self, batch, out, half, k, last)
+      self:give(receiver, batch, first + k, stop - k, each * (stop - k))
+      k = stop
+    end
+  end
+end
+
+--- Tasks first..last returned, and nothing of it is kept. Failures among them may have been told before.
+local function give_empty(self, receiver, first, last)
+  local batch, told = self.batch, self.told
+  while told and first <= last do
+    local stop = first
+    while stop <= last and not told[stop] do stop = stop + 1 end
+    if stop > first then
+      batch.numbers, batch.values, batch.several = false, false, false
+      self:give(receiver, batch, first, stop - first, 0)
+    end
+    told[stop] = nil
+    first = stop + 1
+    if next(told) == nil then told, self.told = nil, nil end
+  end
+  if first > last then return end
+  batch.numbers, batch.values, batch.several = false, false, false
+  self:give(receiver, batch, first, last - first + 1, 0)
+end
+
+--- Results of which only some are kept: failures, or what is looked for. They come as pairs of an index and a result.
+function Driver:sparse(receiver, event)
+  local out, batch = event.block, self.batch
+  local words, half, place = out.word, cast(block.halves, out.word), event.last - event.want + 1
+  local last = event.last
+  for k = event.from, event.from + event.count - 1 do
+    local index, tag = words[2 * k], half[4 * k + 3]
+    if index >= place and index <= last then
+      if index > place then give_empty(self, receiver, place, index - 1) end
+      place = index + 1
+    elseif index > last then -- the event does not tell yet that it has ended
+      self.told = self.told or {}
+      self.told[index] = true
+    end
+    if tag == FAILURE then
+      self:failure(receiver, index, self:special(out, half, 2 * k + 1, tag), event.attempt, event.worker)
+    else
+      batch.numbers, batch.several = false, false
+      batch.values = { [0] = self:special(out, half, 2 * k + 1, tag) }
+      self:give(receiver, batch, index, 1, 8)
+    end
+  end
+  if place <= last then give_empty(self, receiver, place, last) end
+end
+
+--- An event's tasks fail, whatever they gave.
+function Driver:lose_results(receiver, event, message)
+  for index = event.last - event.want + 1, event.last do
+    self:failure(receiver, index, { kind = "error", message = message }, event.attempt, event.worker)
+  end
+end
+
+function Driver:results(receiver, event)
+  local puller = self.feeder and self.feeder.puller
+  local cut = puller and puller.text and supply.is_cut(self.source, puller, event)
+  if cut then return self:lose_results(receiver, event, cut) end
+  local batch = self.batch
+  batch.attempt, batch.worker, batch.seconds = event.attempt, event.worker, event.seconds
+  if event.block.kind == SPARSE then self:sparse(receiver, event) else self:dense(receiver, event) end
+end
+
+-- ---- workers that were lost ----
+
+local causes = {
+  [C.LOST_TIMEOUT] = function(self) return "timeout", ("the task took more than %g s"):format(self.timeout or 0) end,
+  [C.LOST_CANCELLED] = function() return "cancelled", "the run was cancelled" end,
+  [C.LOST_MEMORY] = function(_, status)
+    if status == 9 then return "memory", "the kernel ended the worker, as memory ran out" end -- SIGKILL
+    return "memory", "not enough memory"
+  end,
+  [C.LOST_CRASH] = function(_, status) return "crash", failure.status_text(status) end,
+}
+
+--- The record of the task in which a worker was lost.
+function Driver:lost_record(event)
+  local cause = causes[tonumber(event.cause)]
+  local kind, message
+  if cause then
+    kind, message = cause(self, event.status)
+  else
+    kind, message = "crash", "the worker has overwritten memory that it shares with the coordinator"
+  end
+  return { kind = kind, message = message, seconds = event.seconds }
+end
+
+function Driver:lost(receiver, event)
+  receiver:ended_worker(event.worker)
+  if event.first ~= 0 then
+    self:failure(receiver, event.first, self:lost_record(event), event.attempt, event.worker)
+  end
+end
+
+-- ---- the verbs ----
+
+--- Waits for the next outcomes, at most so many seconds, and gives them to the receiver. Returns false when the run is over.
+---@param receiver table see the head of this file
+---@param wait? number default: as long as it takes
+---@return boolean
+function Driver:step(receiver, wait)
+  local kind, event = self.handle:next(wait), self.event
+  if kind == RESULTS then
+    self:results(receiver, event)
+  elseif kind == SUPPLY then
+    self.feeder:supply(self, receiver, event.want)
+  elseif kind == LOST then
+    self:lost(receiver, event)
+  elseif kind == TEXT then
+    receiver:printed(event.worker, event.stream, ffi.string(event.bytes, event.length))
+  elseif kind == TICK then
+    receiver:tick()
+  elseif kind == SIGNAL then
+    receiver:signalled(event.status)
+  elseif kind == TROUBLE then
+    receiver:troubled(event.status)
+  elseif kind == DONE then
+    return false
+  end
+  return true
+end
+
+--- The arguments of a task, with n. To be asked while the receiver is told of that task.
+function Driver:arguments(index)
+  local held = self.handle.arguments
+  if held then return held[index - held.origin + 1] end
+  local payload = self.event.payload
+  return supply.arguments_of(self.source, self.feeder and self.feeder.puller, payload ~= nil and payload or nil, index)
+end
+
+--- The name of the host that a worker is on; nil: this one.
+function Driver:host(worker)
+  return self.engine and self.engine:host(worker)
+end
+
+--- Lets tasks up to this one be handed out.
+function Driver:raise_ceiling(last) self.handle:raise_ceiling(last) end
+
+--- Tasks behind this one are not wanted: they are not begun, and end where that is possible.
+function Driver:shorten(last) self.handle:shorten(last) end
+
+--- Nothing more is handed out, and what runs is ended.
+function Driver:cancel() self.handle:cancel() end
+
+--- Ends one task, if its engine can. Returns whether that was possible.
+function Driver:abort(index)
+  return self.handle.abort ~= nil and self.handle:abort(index) or false
+end
+
+--- Gives everything back. Returns whether the run was this process's to close; then workers that could not be started, and the errno.
+function Driver:close() return self.handle:close() end
+
+return Driver

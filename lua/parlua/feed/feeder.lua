@@ -1,0 +1,72 @@
+--- Pulls the tasks of a source that the coordinator supplies, and hands them to dispatch (or to serial) as they are wanted.
+local failure = require "parlua.failure"
+local writer_module = require "parlua.feed.writer"
+
+---@class parlua.Feeder
+---@field puller table see feed/supply.lua
+---@field supplied? integer tasks (or blocks of tasks) so far; nil: none was asked for
+local Feeder = {}
+Feeder.__index = Feeder
+
+--- A feeder for what a puller gives. `attach` comes before the first task.
+---@param passed? fun(receiver, first: integer, tasks: table[]) takes tasks that a journal has
+function Feeder.open(puller, passed)
+  return setmetatable({ puller = puller, writer = false, handle = false, supplied = nil, raised = nil, passed = passed }, Feeder)
+end
+
+--- Says where the tasks go: the handle of a run.
+function Feeder:attach(handle)
+  self.handle = handle
+  self.writer = not self.puller.text and handle.writer and handle:writer() or writer_module.open(handle)
+end
+
+--- Asks the source for tasks and writes them; returns how many. Tasks that a source gave before it raised are tasks like any other.
+local function pull(self, want)
+  if self.raised then return 0 end
+  local puller = self.puller
+  self.writer:begin(0)
+  local ok, result = xpcall(puller.fill, failure.capture, puller, self.writer, want)
+  if ok then return result end
+  local record, count = failure.record(result), puller.pulled or 0
+  if self.supplied == nil and count == 0 and not puller.passed then
+    error(("arguments: %s%s"):format(record.message, record.traceback and "\n" .. record.traceback or ""), 0)
+  end
+  self.raised = record
+  return count
+end
+
+--- About `want` tasks are wanted.
+function Feeder:supply(_, receiver, want)
+  local puller, handle = self.puller, self.handle
+  puller.passed = nil
+  local count = pull(self, want)
+  if puller.refused then error(puller.refused, 0) end
+  local passed = puller.passed
+  if passed then -- what else was pulled comes the next time
+    local first = (self.supplied or 0) + 1
+    self.supplied = first + #passed - 1
+    handle:skip(first, self.supplied)
+    self.passed(receiver, first, passed)
+    return
+  end
+  if count > 0 then
+    self.writer:finish(count)
+    self.supplied = (self.supplied or 0) + count
+    handle:supply(count)
+    if not puller.n or puller.at < puller.n then return end -- of a list it is known now that nothing follows
+  end
+  handle:exhausted()
+  self.supplied = self.supplied or 0
+  receiver:counted(puller.tasks or self.supplied)
+  if self.raised then
+    self.raised.message = "arguments: " .. self.raised.message
+    receiver:source_failed(self.raised)
+  end
+end
+
+--- Nothing more is wanted: lets go of what the source has open.
+function Feeder:close()
+  if self.puller.close then self.puller:close() end
+end
+
+return Feeder

@@ -1,0 +1,41 @@
+--- What is said when workers can't be started.
+local host = require "parlua.host"
+local engines = require "parlua.run.engine"
+local report = require "parlua.report"
+
+local M = {}
+
+--- What limits workers, by errno.
+local limits = {
+  [11] = "more processes or threads are not allowed: see ulimit -u, and the limits of the cgroup and the batch system", -- EAGAIN
+  [12] = "there is not enough memory: see ulimit -v", -- ENOMEM
+  [23] = "the machine has no more descriptors for files", -- ENFILE
+  [24] = "more files may not be open: see ulimit -n", -- EMFILE
+  [10] = "they end as soon as they begin", -- ECHILD
+  [112] = "the ranks that had workers are lost", -- EHOSTDOWN
+}
+
+local EBUSY = 16
+
+local function reason(errno) return limits[errno] or host.strerror(errno) end
+
+--- The error of a run that has no worker at all.
+function M.no_workers(engine, errno)
+  local why = reason(errno)
+  if errno == EBUSY then
+    why = "too many tasks are over their time limit and cannot be stopped in threads; use " .. engines.killing_engines()
+  end
+  return ("the %s engine cannot start workers: %s"):format(engine, why)
+end
+
+local told = {} -- by message: what was said once is not said at every call
+
+--- Some workers could not be started, and the run went on without them.
+function M.tell_lacking(run, lacking, errno)
+  local message = ("parlua: only %d of %d workers of the %s engine could be started: %s"):format(run.workers - lacking, run.workers,
+    run.engine_name, reason(errno))
+  if not told[message] then report.print("stderr", message .. "\n") end
+  told[message] = true
+end
+
+return M

@@ -1,0 +1,90 @@
+--- What a reduction is about: sorts what reduce, or a job, was given into the reduction's own fields and the options of a run.
+local common = require "parlua.common"
+local options_module = require "parlua.options"
+local reducers = require "parlua.sink.reducers"
+
+local M = {}
+
+local own_fields = { "init", "step", "merge", "stop", "finish", "block" }
+local is_own = {}
+for _, name in ipairs(own_fields) do is_own[name] = true end
+
+local function check_function(plan, name, is_needed)
+  local value = plan[name]
+  if value == nil and not is_needed then return end
+  if common.is_callable(value) and not reducers.is(value) then return end
+  error(("reduce: %s must be a function%s, got %s"):format(name,
+    name == "step" and " (accumulator, result, index)" or "", value == nil and "nothing" or type(value)), 0)
+end
+
+--- Takes the fields of a reduction out of a table; the rest are options.
+local function sort_fields(reduction, plan, rest)
+  local named
+  for name, value in pairs(reduction) do
+    if reducers.is(value) then
+      named = named or {}
+      named[name] = value
+    elseif is_own[name] then
+      plan[name] = value
+    else
+      rest[name] = value
+    end
+  end
+  return named
+end
+
+local function use_reducer(plan, reducer)
+  for name in pairs(is_own) do
+    if plan[name] == nil then plan[name] = reducer[name] end
+  end
+  plan.is_ready = true
+end
+
+local function check_block(block)
+  if block ~= nil and (type(block) ~= "number" or block < 1 or block % 1 ~= 0 or block > 2 ^ 30) then
+    error(("wrong value for the option block, from the call: %s; it takes an integer from 1 to 2^30"):format(tostring(block)), 0)
+  end
+end
+
+--- A name that is nearly one of a reduction's explains a missing step.
+local function check_names(rest)
+  for name in pairs(rest) do
+    if type(name) == "string" then
+      local nearest, errors = options_module.nearest(name, own_fields)
+      if errors <= 2 then error(("unknown option %s in the call; did you mean %s?"):format(name, nearest), 0) end
+    end
+  end
+end
+
+--- Sorts it.
+---@param reduction table a reducer, or a table with the reduction's fields or with reducers by name, and options
+---@return table plan init, step, merge, stop, finish, block; is_ready: it is made of ready reducers
+---@return table options
+function M.of(reduction, options)
+  local plan, rest = {}, {}
+  if type(reduction) ~= "table" then
+    error(("reduce: a reducer, a table with step, or a table of reducers is expected, got %s"):format(
+      reduction == nil and "nothing" or type(reduction)), 0)
+  end
+  local named
+  if reducers.is(reduction) then use_reducer(plan, reduction) else named = sort_fields(reduction, plan, rest) end
+  if options ~= nil and type(options) ~= "table" then error("reduce: options must be a table, got " .. type(options), 0) end
+  for name, value in pairs(options or {}) do
+    if (name == "stop" or name == "block") and plan[name] == nil then plan[name] = value else rest[name] = value end
+  end
+  if named then
+    if plan.step ~= nil then error("reduce: either step or reducers by name, not both", 0) end
+    local finish = plan.finish
+    plan.init, plan.merge = nil, nil
+    use_reducer(plan, reducers.of(named, "reduce"))
+    plan.finish = finish or plan.finish
+  elseif plan.step == nil then
+    check_names(rest)
+  end
+  check_function(plan, "step", true)
+  for _, name in ipairs { "merge", "stop", "finish" } do check_function(plan, name) end
+  check_block(plan.block)
+  return plan, rest
+end
+
+return M

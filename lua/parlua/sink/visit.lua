@@ -1,0 +1,84 @@
+--- Calls a function for each task's outcome: what a job's output is made from.
+local order = require "parlua.sink.order"
+local run_module = require "parlua.run"
+
+local M = {}
+
+-- Tasks that may be handed out beyond what was visited.
+local MOST_AHEAD = 200000
+
+local no_values = {}
+
+---@class parlua.Visit
+local Visit = { keep = "first", limit = math.huge, is_enough = false }
+Visit.__index = Visit
+
+--- Visits outcomes, in the order in which they are given.
+local Visitor = { is_enough = false }
+Visitor.__index = Visitor
+
+function Visitor:take(batch)
+  local visit, run, first = self.visit, self.run, batch.first
+  local values, arguments = batch.numbers or batch.values or no_values, batch.arguments
+  for j = 0, batch.n - 1 do
+    local args = arguments and arguments[j] or run.driver:arguments(first + j)
+    self.visited = self.visited + 1
+    if visit(first + j, args, values[j], nil) == false then
+      self.is_enough, self.last = true, first + j
+      return
+    end
+  end
+end
+
+function Visitor:fail(failure)
+  self.visited = self.visited + 1
+  if self.visit(failure.index, failure.args, nil, failure) == false then self.is_enough, self.last = true, failure.index end
+end
+
+function Visit:begin(run)
+  self.run, self.visitor.run = run, run
+  if run.options.ordered == false then return end
+  self.order = order.open(self.visitor, {
+    workers = run.workers, most = MOST_AHEAD, window = run.options.window,
+    arguments = run.feeder and function(index) return run.driver:arguments(index) end or nil,
+  })
+end
+
+function Visit:ahead()
+  if self.order then return self.order:ahead() end
+  return self.visitor.visited + (self.run.options.window or MOST_AHEAD)
+end
+
+local function look(self)
+  local visitor = self.visitor
+  if not visitor.is_enough then return end
+  self.is_enough = true
+  if self.order then self.limit = visitor.last end
+end
+
+function Visit:take(batch)
+  if self.is_enough then return end
+  local place = self.order or self.visitor
+  place:take(batch)
+  look(self)
+end
+
+function Visit:fail(failure)
+  if self.is_enough then return end
+  local place = self.order or self.visitor
+  place:fail(failure)
+  look(self)
+end
+
+--- Runs f over the arguments and calls visit(index, args, result, failure) for each task, in order unless `ordered` is false. If visit
+--- returns false the run ends there: tasks behind that one do not count.
+---@return parlua.Failure[] failures, parlua.Summary summary
+function M.outcomes(f, arguments, options, visit, given)
+  local sink = setmetatable({ visitor = setmetatable({ visit = visit, visited = 0 }, Visitor), order = false, run = false }, Visit)
+  local run = run_module.open(f, arguments, options, sink, given)
+  run:go()
+  if sink.order and not sink.is_enough then sink.order:flush() end -- what came behind tasks that were cut off
+  return run:outcome()
+end
+
+return M
