@@ -16,6 +16,7 @@ local run_module = require "parlua.run"
 local search = require "parlua.sink.search"
 local sources = require "parlua.source"
 local stream = require "parlua.sink.stream"
+local task = require "parlua.worker.task"
 
 local M = {}
 
@@ -23,9 +24,8 @@ local most_cached = 64 -- functions that a worker keeps
 
 local cache, cached = {}, 0
 
---- Runs in workers: the function behind `bytes`, called with what follows. No bytes: a call that was cancelled before it was handed out.
+--- Runs in workers: the function behind `bytes`, called with what follows.
 function M.call(bytes, ...)
-  if not bytes then return end
   if type(bytes) == "function" then return bytes(...) end
   local f = cache[bytes]
   if not f then
@@ -36,8 +36,12 @@ function M.call(bytes, ...)
   return f(...)
 end
 
---- The map function of that run: leaves out the number of the call.
-function M.run_call(_, ...) return M.call(...) end
+--- The map function of that run: leaves out the number of the call. A call that was cancelled before it was handed out has no key.
+function M.run_call(_, key, ...)
+  if not key then return end
+  task.set_key(key)
+  return M.call(...)
+end
 
 -- ---- futures ----
 
@@ -51,6 +55,8 @@ Future.__index = Future
 local function advance(future, seconds)
   local pool = future.pool
   local deadline = seconds and host.now() + seconds
+  local run = pool.run
+  if run then run:resume() end -- while the script waits here, a signal is the pool's
   while not future.done and pool.run do
     local left = deadline and deadline - host.now()
     if left and left < 0 then left = 0 end
@@ -65,6 +71,7 @@ local function advance(future, seconds)
     end
     if left == 0 then break end
   end
+  if run then run:pause() end
   return future.done
 end
 
@@ -125,41 +132,40 @@ function M.open(options)
   return setmetatable({ options = given, resolved = resolved, engines = {}, futures = futures.open(), waiting = {}, run = false }, Pool)
 end
 
---- The pool's options with those of one call over them.
+--- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not the call's own.
 local function merged(pool, options)
   if pool.closed then error("the pool is closed", 3) end
+  local given = { engines = pool.engines, base_seed = pool.options.seed or nil }
   if type(options) == "table" and options.is_stream then options = nil end -- imap's second result, behind its iterator
-  if options ~= nil and type(options) ~= "table" then return options end
+  if options ~= nil and type(options) ~= "table" then return options, given end
   local all = {}
-  for name, value in pairs(pool.options) do all[name] = value end
+  for name, value in pairs(pool.options) do
+    if name ~= "seed" then all[name] = value end
+  end
   for name, value in pairs(options or {}) do all[name] = value end
-  return all
+  return all, given
 end
 
 --- As parlua.map, on the pool's workers.
-function Pool:map(f, arguments, options)
-  return list.map(f, arguments, merged(self, options), { engines = self.engines })
-end
+function Pool:map(f, arguments, options) return list.map(f, arguments, merged(self, options)) end
 
 --- As parlua.each, on the pool's workers.
-function Pool:each(f, arguments, options)
-  return list.each(f, arguments, merged(self, options), { engines = self.engines })
-end
+function Pool:each(f, arguments, options) return list.each(f, arguments, merged(self, options)) end
 
 --- As parlua.imap, on the pool's workers. Streams that are open at the same time have workers of their own.
-function Pool:imap(f, arguments, options)
-  return stream.imap(f, arguments, merged(self, options), { engines = self.engines })
-end
+function Pool:imap(f, arguments, options) return stream.imap(f, arguments, merged(self, options)) end
 
 --- As parlua.reduce, on the pool's workers.
-function Pool:reduce(f, arguments, reduction, options)
-  return reduce.reduce(f, arguments, reduction, merged(self, options), { engines = self.engines })
-end
+function Pool:reduce(f, arguments, reduction, options) return reduce.reduce(f, arguments, reduction, merged(self, options)) end
 
 --- As parlua.find, on the pool's workers.
-function Pool:find(f, arguments, options)
-  return search.find(f, arguments, merged(self, options), { engines = self.engines })
-end
+function Pool:find(f, arguments, options) return search.find(f, arguments, merged(self, options)) end
+
+--- As parlua.any, on the pool's workers.
+function Pool:any(f, arguments, options) return search.any(f, arguments, merged(self, options)) end
+
+--- As parlua.all, on the pool's workers.
+function Pool:all(f, arguments, options) return search.all(f, arguments, merged(self, options)) end
 
 --- Gives the run of the pool's futures what was submitted.
 local function submitted_source(pool)
@@ -176,7 +182,9 @@ local function begin_run(pool)
   local options = {}
   for name, value in pairs(pool.options) do options[name] = value end
   options.chunk, options.progress, options.on_error, options.max_failures = 1, "none", "skip", false
-  return run_module.open(M.run_call, submitted_source(pool), options, pool.futures, { engines = pool.engines, unrecorded = true })
+  local run = run_module.open(M.run_call, submitted_source(pool), options, pool.futures, { engines = pool.engines, unrecorded = true })
+  run.is_of_futures = true
+  return run
 end
 
 --- Calls f(...) in one of the pool's workers. Returns at once.
@@ -189,7 +197,7 @@ function Pool:submit(f, ...)
   local calls = self.futures
   local is_first, index = not self.run, calls.submitted + 1
   local future = setmetatable({ pool = self, index = index, args = common.pack(...), done = false }, Future)
-  local values = { n = future.args.n + 1, f, ... }
+  local values = { n = future.args.n + 2, (run_module.streams_of(self.resolved, nil)), f, ... }
   self.waiting[index], calls.waiting[index], calls.submitted = values, future, index
   local function take_back(message, level)
     self.waiting[index], calls.waiting[index], calls.submitted = nil, nil, index - 1
@@ -199,11 +207,12 @@ function Pool:submit(f, ...)
     local ok, run = pcall(begin_run, self)
     if not ok then take_back(run, 0) end
     self.run = run
+    run:pause() -- the script does other work
   end
   if self.run.engine_name ~= "serial" then
     local bytes, message = codec.encode_as("submitted function", f)
     if not bytes then take_back(message, 3) end
-    values[1] = bytes
+    values[2] = bytes
   end
   if self.run.engine_name ~= "serial" then self.run:step(0) end -- hands it out, if a worker is free
   return future

@@ -13,7 +13,7 @@ local installed = false
 function M.install()
   if installed then return end
   installed = true
-  local pool_module = require "parlua.run.pool"
+  local pool_module = require "parlua.pool"
   local watch = function(future)
     watched[#watched + 1] = future
     return future

@@ -37,7 +37,7 @@ local function is_of_futures(run) return run.is_of_futures end
 
 --- Puts what the prompt does around the methods of a run.
 local function surround(Run)
-  local step, outcome, task_failed = Run.step, Run.outcome, Run.task_failed
+  local step, outcome, failed = Run.step, Run.outcome, Run.failed
   function Run.step(self, wait)
     -- tasks on serial run in this state: they have to be stopped, too
     local more
@@ -49,12 +49,12 @@ local function surround(Run)
     end
     return more
   end
-  function Run.task_failed(self, index, record)
+  function Run.failed(self, index, record, attempt, worker)
     -- on serial the task itself was interrupted
     if self.engine_name == "serial" and type(record) == "table" and record.message == "interrupted" and terminal.interrupted() then
       record = { kind = "cancelled", message = "the run was cancelled", seconds = record.seconds }
     end
-    return task_failed(self, index, record)
+    return failed(self, index, record, attempt, worker)
   end
   function Run.outcome(self)
     if not task.is_inside() then M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary() } end
@@ -103,9 +103,9 @@ function M.end_statement(session)
   for _, failure in ipairs(run.failures) do
     if failure.kind == "cancelled" then cut = cut + 1 end
   end
-  local done = summary.tasks - cut
+  local done = summary.tasks
   local parts = { ("%.0f of %s done"):format(done, run.total and show.plural(total, "task") or "the tasks") }
-  if summary.failed - cut > 0 then parts[#parts + 1] = ("%.0f failed"):format(summary.failed - cut) end
+  if summary.failed > 0 then parts[#parts + 1] = ("%.0f failed"):format(summary.failed) end
   if cut > 0 then parts[#parts + 1] = ("%.0f cut off"):format(cut) end
   local names = session.variables or _G
   if last and last.results and last.failures == run.failures then

@@ -74,33 +74,15 @@ function M.open(f, arguments, options, given)
   return stream
 end
 
-<<<<<<< HEAD
---- Lets so many tasks be handed out as the window allows.
-function Stream:hold_back()
-  local window = self.window
-    or math.max(4 * self.run.workers, math.floor(math.min(default_window, most_bytes / self.bytes_a_task)))
-  self.run:raise_ceiling((self.ordered and self.turn - 1 or self.taken) + window)
-end
-
---- Takes the batch that begins with task `first`, if it is there.
-function Stream:take_waiting(first)
-  local place = self.waiting[first] and self.waiting or self.redone
-  local batch = place[first]
-  place[first] = nil
-  return batch
-end
-
 --- Lets the run go on. Meanwhile the script is in the call; in the body of its loop it is not.
-function Stream:step()
-  local run = self.run
+local function step(stream)
+  local run = stream.run
   run:resume()
   local more = run:step()
-  if self.is_loop then run:pause(true) end
+  run:pause(true)
   return more
 end
 
-=======
->>>>>>> 0e8befd (Decode outcomes once: drivers give batches, sinks take them)
 --- The batch whose turn it is, waiting for it; nil: the run is over.
 local function next_batch(stream)
   stream.batch = false
@@ -110,55 +92,10 @@ local function next_batch(stream)
       stream.batch = batch
       return batch
     end
-<<<<<<< HEAD
-    if self.over then
-      local nearest -- tasks that a cancelled run cut off leave gaps
-      for _, place in ipairs { self.waiting, self.redone } do
-        for first in pairs(place) do nearest = math.min(first, nearest or first) end
-      end
-      if not nearest then return nil end
-      self.turn = nearest
-    elseif not self:step() then
-      self.over = true
-    end
-  end
-end
-
---- The result of task `index` that was to be tried again: waits for it. Returns the batch that holds it, or nil when it was cut off.
-function Stream:late(index)
-  while true do
-    local batch = self.redone[index]
-    self.redone[index] = nil
-    if batch and batch.values[0] ~= LATER then return batch end
-    if self.over then return nil end
-    if not batch and not self:step() then self.over = true end
-  end
-end
-
---- Takes the next task's outcome: index, the batch that holds it and its place there; nil at the end.
-function Stream:take()
-  while true do
-    local batch = self.batch
-    if not batch or batch.at >= batch.n then batch = self:next_batch() end
-    if not batch then return nil end
-    local j = batch.at
-    local index = batch.first + j
-    batch.at = j + 1
-    self.turn, self.taken = index + 1, self.taken + 1
-    if batch.values[j] ~= LATER then return index, batch, j end
-    self.taken = self.taken - 1
-    if self.ordered then
-      local late = self:late(index)
-      if late then
-        self.taken = self.taken + 1
-        return index, late, 0
-      end
-=======
     if stream.over then return nil end
-    if not stream.run:step() then
+    if not step(stream) then
       stream.over = true
       if stream.order then stream.order:flush() end
->>>>>>> 0e8befd (Decode outcomes once: drivers give batches, sinks take them)
     end
   end
 end
@@ -206,13 +143,8 @@ function Stream.__call(stream)
 end
 
 function M.imap(f, arguments, options, given)
-<<<<<<< HEAD
-  local stream = M.open(f, arguments, options, "all", given)
-  stream.is_loop = true
-  stream.run:pause(true)
-=======
   local stream = M.open(f, arguments, options, given)
->>>>>>> 0e8befd (Decode outcomes once: drivers give batches, sinks take them)
+  stream.run:pause(true)
   return stream, stream
 end
 
