@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local common = require "parlua.common"
 local host = require "parlua.host"
+local own = require "parlua.source.own"
 local task = require "parlua.worker.task"
 local worker = require "parlua.worker"
 local Base = require "parlua.drive.driver"
@@ -17,6 +18,7 @@ local LOCAL, FAILURE = C.TAG_LOCAL, C.TAG_FAILURE
 local chunk_seconds = 1e-3 -- tasks run between two looks at signals and at the consumer
 local most_tasks = 32000   -- words of a block, some room left
 local tick_seconds = 0.1
+local MOST_SUPPLIED = 64   -- tasks that are taken from a source at once: a generator runs no further ahead
 
 local Run = {}
 Run.__index = Run
@@ -49,7 +51,13 @@ local function local_outlet(run)
   function outlet.put(k, i, tag, ...)
     local values = run.values
     local at = #values + 1
-    if select("#", ...) == 1 then values[at] = (...) else values[at] = common.pack(...) end
+    if run.job.fold then
+      if select("#", ...) == 1 then values[at] = (...) else values[at] = common.pack(...) end
+    elseif select("#", ...) == 1 then
+      values[at] = own.own((...)) -- the function may return the same table again and again
+    else
+      values[at] = own.pack(...)
+    end
     if outlet.block.kind == C.BLOCK_SPARSE then
       if k >= most_tasks / 2 then
         waiting = { at = at, tag = tag }
@@ -107,6 +115,7 @@ local function open(job, options)
   run.job = job
   run.index_cell = worker.index_cell(ffi.cast("struct slot *", slot), job)
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
+  own.refresh()
   worker.prepare(job)
   run.open_signals = worker.is_coordinator
   run.is_nested = task.is_inside()
@@ -155,6 +164,8 @@ end
 --- Runs tasks first..last; what they gave stands in self.ready.
 function Run:run_chunk(chunk, first, last, attempt)
   local began = host.now()
+  local asked = self.asked or began -- the source's time counts as well: a slow one is not to be read far ahead
+  self.asked = nil
   self.lap = began
   self.attempt = attempt
   chunk.first, chunk.last, chunk.attempt, chunk.key = first, last, attempt, self.key
@@ -167,10 +178,11 @@ function Run:run_chunk(chunk, first, last, attempt)
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
   if self.is_halted and self.reached < last then self.rest = { chunk = chunk, first = self.reached + 1, last = last } end
-  local n, seconds = last - first + 1, host.now() - began
-  self.seconds_each = seconds / n
-  if self.options.chunk == 0 and n >= self.size then
-    self.size = math.max(1, math.min(math.floor(n * chunk_seconds / math.max(seconds, 1e-9)), n * 8,
+  local n, now = last - first + 1, host.now()
+  self.seconds_each = (now - began) / n
+  if self.options.chunk == 0 and n >= math.min(self.size, self.unknown and MOST_SUPPLIED or math.huge) then
+    local each = math.max((now - asked) / n, 1e-15)
+    self.size = math.max(1, math.min(math.floor(chunk_seconds / each), n * 8,
       self.sparse and 2 ^ 30 or most_tasks))
   end
 end
@@ -205,6 +217,36 @@ end
 
 function Run:exhausted() self.total = self.next_task - 1 end
 
+-- Tasks that wait for a further try are in a heap: the first is the one whose time comes first.
+
+local function push(heap, again)
+  local k = #heap + 1
+  while k > 1 do
+    local up = (k - k % 2) / 2
+    if heap[up].at <= again.at then break end
+    heap[k] = heap[up]
+    k = up
+  end
+  heap[k] = again
+end
+
+local function pop(heap)
+  local first, last, n = heap[1], heap[#heap], #heap - 1
+  heap[n + 1] = nil
+  if n == 0 then return first end
+  local k = 1
+  while true do
+    local child = 2 * k
+    if child > n then break end
+    if child < n and heap[child + 1].at < heap[child].at then child = child + 1 end
+    if heap[child].at >= last.at then break end
+    heap[k] = heap[child]
+    k = child
+  end
+  heap[k] = last
+  return first
+end
+
 function Run:redo(index, attempt, delay)
   local again = { task = index, attempt = attempt, at = host.now() + delay, payload = nil }
   if self.staged then -- it is used again: keep this task's arguments
@@ -212,7 +254,7 @@ function Run:redo(index, attempt, delay)
     ffi.copy(again.bytes, self.staged, self.staged_size)
   end
   again.arguments = self.arguments
-  self.again[#self.again + 1] = again
+  push(self.again, again)
 end
 
 function Run:redo_staged() error("a block of tasks is not lost in serial runs") end
@@ -224,9 +266,11 @@ function Run:shorten(last)
     self.rest.last = math.min(self.rest.last, last)
     if self.rest.first > last then self.rest = nil end
   end
-  for k = #self.again, 1, -1 do
-    if self.again[k].task > last then table.remove(self.again, k) end
+  local kept = {}
+  for _, again in ipairs(self.again) do
+    if again.task <= last then push(kept, again) end
   end
+  self.again = kept
 end
 
 function Run:raise_ceiling(last) self.ceiling = last end
@@ -243,17 +287,13 @@ end
 --- Takes the next task that is due to be tried again, waiting for it a little where nothing else is left.
 function Run:take_again(wait)
   if #self.again == 0 then return nil end
-  local best = 1
-  for k, again in ipairs(self.again) do
-    if again.at < self.again[best].at then best = k end
-  end
-  local pause = self.again[best].at - host.now()
+  local pause = self.again[1].at - host.now()
   if pause > 0 then
     if not wait then return nil end
     host.sleep(math.min(pause, 0.02)) -- then signals are looked at again
     if pause > 0.02 then return nil end
   end
-  return table.remove(self.again, best)
+  return pop(self.again)
 end
 
 local function give_back(run)
@@ -309,7 +349,8 @@ function Run:next(wait)
     elseif more then
       local n = math.min(self.size, self.total - self.next_task + 1, self.ceiling - self.next_task + 1)
       if self.unknown then
-        event.want = n
+        self.asked = host.now()
+        event.want = math.min(n, MOST_SUPPLIED)
         return C.EVENT_SUPPLY
       end
       local first, range = self.next_task, self.skips[self.skips_at]
@@ -330,8 +371,11 @@ function LocalWriter:begin() self.run.arguments = {} end
 function LocalWriter:finish() end
 
 function LocalWriter:task(count, ...)
-  local n = select("#", ...)
-  self.run.arguments[count + 1] = n == 1 and { n = 1, (...) } or { n = n, ... }
+  if self.run.job.fold then -- a batch, whose tasks copy what they get
+    self.run.arguments[count + 1] = { n = 1, (...) }
+  else
+    self.run.arguments[count + 1] = own.pack(...) -- a generator may give the same table again and again
+  end
   return count < most_tasks
 end
 

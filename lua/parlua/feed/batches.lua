@@ -3,6 +3,7 @@
 --- arguments can't be sent; again: pairs of a task and its next attempt.
 local codec = require "parlua.codec"
 local failure = require "parlua.failure"
+local own = require "parlua.source.own"
 local supply = require "parlua.feed.supply"
 
 local M = {}
@@ -17,7 +18,7 @@ local function add_task(batch, k, ...)
       for gap = #batch + 1, j do batch[gap] = {} end
       column = batch[j]
     end
-    column[k] = value
+    column[k] = own.own(value)
     if not plain[type(value)] then batch.mixed = true end
   end
   batch.n = k

@@ -1,5 +1,7 @@
 --- Indexed sources: the code that makes the arguments of task i from i alone. It goes into the worker's loop, where LuaJIT compiles it
 --- together with the map function.
+local own = require "parlua.source.own"
+
 local M = {}
 
 --- By kind of source: function(source, builder, i) -> expressions.
@@ -25,8 +27,10 @@ function makes.range(source, builder, i)
   return { ("(%s + (%s - 1) * %s)"):format(builder:constant(first), i, builder:constant(step)) }
 end
 
+--- An item that is a table is copied: it is the task's own. The code asks for the type only.
 function makes.list(source, builder, i)
-  return { ("%s[%s]"):format(builder:constant(source.items), i) }
+  builder.own = builder.own or builder:constant(own.own)
+  return { ("%s(%s[%s])"):format(builder.own, builder:constant(source.items), i) }
 end
 
 function makes.product(source, builder, i)
@@ -62,10 +66,12 @@ function makes.take(source, builder, i) return emit(source.parts[1], builder, i)
 
 function makes.enumerate(source, builder, i) return { i, unpack(emit(source.parts[1], builder, i)) } end
 
---- One value as it is, several as a list with `n`.
+--- One value as it is, several as a list with `n`. Tables are copied: a generator may give the same one again and again.
 local function pack(...)
-  if select("#", ...) == 1 then return (...) end
-  return { n = select("#", ...), ... }
+  if select("#", ...) == 1 then return own.own((...)) end
+  local values = own.pack(...)
+  values.has_tables = nil
+  return values
 end
 
 function makes.batch(source, builder, i)

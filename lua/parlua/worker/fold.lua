@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local host = require "parlua.host"
 local failure = require "parlua.failure"
 local indexed = require "parlua.source.indexed"
+local own = require "parlua.source.own"
 local task = require "parlua.worker.task"
 
 local C = ffi.C
@@ -138,7 +139,8 @@ function M.folder(job, slot, cursor, reader)
     if by_index then return indexed.emit(source, builder, "i") end
     builder.lines[1] = "if batch.bad and batch.bad[i - origin] then raise(batch.bad[i - origin]) end"
     local expressions = {}
-    for j = 1, columns do expressions[j] = ("batch[%d][i - origin]"):format(j) end
+    local owned = builder:constant(own.own)
+    for j = 1, columns do expressions[j] = ("%s(batch[%d][i - origin])"):format(owned, j) end
     if source.kind == "blocks" then
       local at = ("%s + %s"):format(builder:constant(ffi.cast("const char *", source.text:pointer())), expressions[1])
       expressions = source.raw and { at, expressions[2] } or { ("ffi_string(%s, %s)"):format(at, expressions[2]) }

@@ -8,6 +8,7 @@ local block = require "parlua.wire.block"
 local lazy = require "parlua.lazy"
 local csv = lazy "parlua.source.csv"
 local indexed = require "parlua.source.indexed"
+local own = require "parlua.source.own"
 local failure = require "parlua.failure"
 local fold = lazy "parlua.worker.fold"
 local running = require "parlua.worker.task"
@@ -70,7 +71,7 @@ end
 supplied["local"] = function(source, builder)
   local run = builder:constant(source.run)
   builder.lines[#builder.lines + 1] = ("local held = %s.arguments\nlocal values = held[i - held.origin + 1]"):format(run)
-  return { "unpack(values, 1, values.n)" }
+  return { ("unpack(%s(values), 1, values.n)"):format(builder:constant(own.own_all)) }
 end
 
 function supplied.blocks(source, builder, width)
