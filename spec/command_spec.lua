@@ -55,8 +55,8 @@ describe("the command parlua", function()
       transcript("-e 'print(...)'", { stdout = "\n" })
     end)
 
-    it("gives -e the words of the command line in `arg`", function()
-      transcript("-e 'print(arg[1], #arg)'", { stdout = "-e\t2\n" })
+    it("gives -e the words of the command line in `arg`, at negative indices, as luajit does", function()
+      transcript("-e 'print(arg[-2], arg[-1] ~= nil, arg[0], #arg)'", { stdout = "-e\ttrue\tnil\t0\n" })
     end)
 
     it("requires modules given with -l", function()
@@ -114,7 +114,8 @@ describe("the command parlua", function()
       transcript("-j off -j on -e 'print((jit.status()))'", { stdout = "true\n" })
       transcript("-O0 -e 'print(#{jit.status()})'", { pattern = "^%d+\n$" })
       transcript("-O3 -Ohotloop=10,-fuse -e ''", { stdout = "" })
-      transcript("-jnosuch -e ''", { stderr = "^parlua: module 'jit.nosuch' not found", status = 1 })
+      transcript("-jnosuch -e ''", { stderr = "^parlua: unknown luaJIT command or jit%.%* modules not installed\n$", status = 1 })
+      transcript("-j4 -e ''", { stderr = "for 4 workers: %-n 4", status = 1 })
       transcript("-Onosuch -e ''", { stderr = "^parlua: .*nosuch", status = 1 })
     end)
 
@@ -122,7 +123,7 @@ describe("the command parlua", function()
       script("init.lua", "x = 'from file'")
       transcript_with({ env = { LUA_INIT = "x = 'from code'" } }, "-e 'print(x)'", { stdout = "from code\n" })
       transcript_with({ env = { LUA_INIT = "@init.lua" } }, "-e 'print(x)'", { stdout = "from file\n" })
-      transcript_with({ env = { LUA_INIT = "x =" } }, "-e 'print(x)'", { stderr = "^parlua: LUA_INIT:1: ", status = 2 })
+      transcript_with({ env = { LUA_INIT = "x =" } }, "-e 'print(x)'", { stderr = "^parlua: LUA_INIT:1: ", status = 1 })
     end)
 
     it("ignores LUA_INIT and LUA_PATH with -E", function()
@@ -141,7 +142,38 @@ describe("the command parlua", function()
       script("parlua/options.lua", "error 'not this one'")
       transcript([[-e 'print(type(require("parlua.options").resolve))']], { stdout = "function\n" }, run_in)
       transcript([[-e 'print(pcall(require, "parlua.nosuch"))']],
-        { pattern = "^false\tmodule 'parlua.nosuch' not found:.*no module 'parlua.nosuch' inside parlua" }, run_in)
+        { pattern = "^false\tmodule 'parlua.nosuch' not found:\n\tno field package.preload%['parlua.nosuch'%]\n\tno file " }, run_in)
+    end)
+
+    it("has package.loaders and package.preload as luajit has them", function()
+      script("package.lua", [[
+        print(#package.loaders, package.loaders[1]("nosuch"))
+        for name in pairs(package.preload) do assert(not name:find("parlua", 1, true), name) end
+        package.preload.nosuch = function() return "preloaded" end
+        print(require "nosuch")
+      ]])
+      local expected = "4\t\n\tno field package.preload['nosuch']\npreloaded\n"
+      transcript("package.lua", { stdout = expected }, run_in)
+      transcript("-E package.lua", { stdout = expected }, run_in)
+    end)
+
+    it("takes a module that returns its functions, `map` among them, for no job", function()
+      script("module.lua", "local M = {} function M.map() end function M.reduce() end return M")
+      transcript("module.lua", { stdout = "" }, run_in)
+      transcript("-n 2 module.lua", { stderr = "there are no tasks: the job has no `arguments`", status = 2 }, run_in)
+    end)
+
+    it("refuses -o and --format where there is no job", function()
+      script("plain.lua", "return 1")
+      local error_text = "^parlua: the option %-%-output is about the results of a job, but 'plain.lua' is none: it returned no table"
+      transcript("-o out.jsonl plain.lua", { stderr = error_text, status = 2 }, run_in)
+      transcript("--format text -e ''", { stderr = "^parlua: the option %-%-format is about the results of a job script", status = 2 })
+      transcript_with({ env = { PARLUA_FORMAT = "text" } }, "plain.lua", { stdout = "" })
+    end)
+
+    it("refuses a variable of the environment that is nearly an option", function()
+      transcript_with({ env = { PARLUA_WORKER = "2" } }, "-e 'print(1)'",
+        { stderr = "^parlua: unknown environment variable PARLUA_WORKER; did you mean PARLUA_WORKERS%?\n$", status = 2 })
     end)
 
     it("passes on what os.exit says", function()
@@ -201,18 +233,19 @@ describe("the command parlua", function()
       transcript("-e 'local function f() return 1 + f() end f()'", { stderr = "^parlua: .*stack overflow", status = 1 })
     end)
 
-    it("of syntax: names the line, exit status 2", function()
+    it("of syntax: names the line, exit status 1, as in luajit, and 2 with options of parlua's own", function()
       script("syntax.lua", "print('never')\nlocal x = = 1")
       transcript("syntax.lua", { stdout = "", stderr = "^parlua: syntax.lua:2: unexpected symbol near '='\n$",
-        status = 2 }, run_in)
-      transcript("-e 'x ='", { stderr = "^parlua: %(command line%):1: ", status = 2 })
-      transcript("", { stderr = "^parlua: stdin:1: ", status = 2 }, { stdin = "x =" })
+        status = 1 }, run_in)
+      transcript("-n 2 syntax.lua", { stdout = "", stderr = "^parlua: syntax.lua:2: ", status = 2 }, run_in)
+      transcript("-e 'x ='", { stderr = "^parlua: %(command line%):1: ", status = 1 })
+      transcript("", { stderr = "^parlua: stdin:1: ", status = 1 }, { stdin = "x =" })
     end)
 
-    it("of a file that can't be read: names it and the reason, exit status 2", function()
-      transcript("nosuch.lua", { stderr = "^parlua: cannot open nosuch.lua: No such file or directory\n$", status = 2 },
+    it("of a file that can't be read: names it and the reason, with the same statuses", function()
+      transcript("nosuch.lua", { stderr = "^parlua: cannot open nosuch.lua: No such file or directory\n$", status = 1 },
         run_in)
-      transcript(".", { stderr = "^parlua: cannot read %.: Is a directory\n$", status = 2 }, run_in)
+      transcript("-n 2 .", { stderr = "^parlua: cannot read %.: Is a directory\n$", status = 2 }, run_in)
     end)
 
     it("of the disk that standard output goes to: says so, exit status 1", function()

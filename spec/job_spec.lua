@@ -246,6 +246,19 @@ describe("a job", function()
     end)
   end)
 
+  it("may have helpers of its own in its table, also with names of a reduction's fields", function()
+    local result = run([[
+      local job = { arguments = { 1, 2 } }
+      function job.step(x) return x + 1 end
+      function job.init() return 10 end
+      function job.format(x) return "<" .. x .. ">" end
+      function job.map(x) return job.format(job.step(x) + job.init()) end
+      return job
+    ]], "--format text job.lua")
+    assert.equal("<12>\n<13>\n", result.stdout, shown(result))
+    assert.equal(0, result.status)
+  end)
+
   describe("that is wrong is refused before any work, with status 2:", function()
     local function refused(pattern, script, words)
       local result = run(script, words or "job.lua a")
@@ -254,7 +267,15 @@ describe("a job", function()
       assert.equal(2, result.status, shown(result))
     end
 
-    it("no tasks", function() refused("there are no tasks", UPPER, "job.lua") end)
+    it("no tasks", function() refused("there are no tasks", UPPER, "-n 2 job.lua") end)
+
+    it("options beside map", function()
+      refused("the job has a field `workers`.-as options = { workers = 2 }", "return { map = print, arguments = { 1 }, workers = 2 }")
+    end)
+
+    it("a reduction's fields beside map", function()
+      refused("reduce = { init = 0, step = %.%.%. }", "return { map = print, arguments = { 1 }, init = 0, step = print }")
+    end)
 
     it("a map that is no function", function() refused("`map`", "return { map = 1, arguments = { 1 } }") end)
 

@@ -253,24 +253,24 @@ describe("parlua.map", function()
       assert.same({ { 11, 12, n = 2 }, { 21, 22, n = 2 }, { 31, 32, n = 2 } }, sums)
     end)
 
-    it("runs `init` in a worker before its first task", function()
+    it("runs `setup` in a worker before its first task", function()
       local results, failures = parlua.map(function(x) return x + _G.parlua_spec_base end, parlua.range(50),
-        with { init = function() _G.parlua_spec_base = (_G.parlua_spec_base or 0) + 100 end })
+        with { setup = function() _G.parlua_spec_base = (_G.parlua_spec_base or 0) + 100 end })
       _G.parlua_spec_base = nil
       assert.same({}, failures)
       for i = 1, 50 do assert.equal(i + 100, results[i]) end
     end)
 
-    it("raises what `init` raises, with its place", function()
-      local ok, message = pcall(parlua.map, square, { 1, 2, 3 }, with { init = function() error("no licence") end })
+    it("raises what `setup` raises, with its place", function()
+      local ok, message = pcall(parlua.map, square, { 1, 2, 3 }, with { setup = function() error("no licence") end })
       assert.is_false(ok)
-      assert.truthy(tostring(message):find("init failed: .*map_spec.lua:%d+: no licence"), tostring(message))
+      assert.truthy(tostring(message):find("setup failed: .*map_spec.lua:%d+: no licence"), tostring(message))
     end)
 
-    it("runs the `init` of a call inside a task", function()
+    it("runs the `setup` of a call inside a task", function()
       local results = parlua.map(function(i)
         return parlua.map(function(j) return i + j + _G.parlua_spec_inner end, { 1 },
-          { init = function() _G.parlua_spec_inner = 100 end })[1]
+          { setup = function() _G.parlua_spec_inner = 100 end })[1]
       end, { 10 }, with())
       _G.parlua_spec_inner = nil
       assert.same({ 111, n = 1 }, results)

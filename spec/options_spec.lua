@@ -104,7 +104,7 @@ describe("parlua.options", function()
       local function f() end
       local call = {
         engine = "threads", workers = 4096, on_error = "halt", max_failures = 1, timeout = 0.001, retries = 5,
-        memory = "1G", ordered = false, chunk = 100, seed = 2 ^ 53, init = f, progress = f, as = "array",
+        memory = "1G", ordered = false, chunk = 100, seed = 2 ^ 53, setup = f, progress = f, as = "array",
         journal = "run.journal", resume = true, window = 10, backoff = 0.5,
       }
       local found = resolved(call)
@@ -114,6 +114,20 @@ describe("parlua.options", function()
       for _, kind in ipairs { "bar", "plain", "json", "none" } do
         assert.equal(kind, resolved({ progress = kind }).progress)
       end
+    end)
+
+    it("reads durations with their units, in a call too", function()
+      local durations = { ["5s"] = 5, ["5"] = 5, ["200ms"] = 0.2, ["2m"] = 120, ["1.5h"] = 5400, [" 3 S "] = 3, ["1e-2s"] = 0.01, ["1d"] = 86400 }
+      for given, seconds in pairs(durations) do
+        assert.equal(seconds, resolved({ timeout = given }).timeout)
+        assert.equal(seconds, resolved(nil, nil, { timeout = given }).timeout)
+        assert.equal(seconds, resolved(nil, { backoff = given }).backoff)
+      end
+    end)
+
+    it("takes one kind of failures for a list of them", function()
+      assert.same({ "error" }, resolved({ retry_on = "error" }).retry_on)
+      assert.same({ "crash", "timeout" }, resolved({ retry_on = "crash, timeout" }).retry_on)
     end)
 
     it("takes a share of the tasks as a limit of failures", function()
@@ -143,10 +157,11 @@ describe("parlua.options", function()
         message_for({ workers = 0 }))
       assert.equal("wrong value for the option workers, from the job's options: 5000; "
         .. "it takes an integer from 1 to 4096", message_for(nil, { workers = 5000 }))
-      assert.equal('wrong value for the option timeout, from --timeout: "abc"; it takes a number of seconds above 0',
-        message_for(nil, nil, { timeout = "abc" }))
+      assert.equal('wrong value for the option timeout, from --timeout: "abc"; it takes a number of seconds above 0, '
+        .. 'or text as "5s", "200ms", "2m" or "1h"', message_for(nil, nil, { timeout = "abc" }))
       assert.equal('wrong value for the option timeout, from the environment variable PARLUA_TIMEOUT: "-1"; '
-        .. "it takes a number of seconds above 0", message_for(nil, nil, nil, { PARLUA_TIMEOUT = "-1" }))
+        .. 'it takes a number of seconds above 0, or text as "5s", "200ms", "2m" or "1h"',
+        message_for(nil, nil, nil, { PARLUA_TIMEOUT = "-1" }))
     end)
 
     it("comes with the nearest of the allowed words", function()
@@ -160,10 +175,11 @@ describe("parlua.options", function()
       local nan = 0 / 0
       local wrong = {
         workers = { "4", 1.5, -1, nan, math.huge, {} }, engine = { 1, "", "Threads" }, on_error = { "stop", true },
-        max_failures = { 0, -1, 0.5, "5", "0%", "101%", "x%" }, backoff = { -1, "1", math.huge },
-        retry_on = { {}, "error", { "errors" }, { error = true } }, timeout = { 0, -1, nan, math.huge, "1" }, retries = { -1, 0.5, 1e7 },
+        max_failures = { 0, -1, 0.5, "5", "0%", "101%", "x%" }, backoff = { -1, "1x", math.huge },
+        retry_on = { {}, "errors", "", { "errors" }, { error = true } }, timeout = { 0, -1, nan, math.huge, "0s", "s", "5 parsecs" },
+        retries = { -1, 0.5, 1e7 },
         memory = { "", "M", "12X", "-1M", "1", 0, 1.5, nan, math.huge, {}, "1.2.3M" }, ordered = { "true", 1, 0 },
-        chunk = { 0, -3, 2.5 }, seed = { -1, 0.1, 2 ^ 60, "x", false }, init = { "f", {} }, progress = { "Bar", 1 },
+        chunk = { 0, -3, 2.5 }, seed = { -1, 0.1, 2 ^ 60, "x", false }, setup = { "f", {} }, progress = { "Bar", 1 },
         as = { "list", 1 }, journal = { "", 1, "a\0b", {} }, resume = { "yes", 0 }, retry_failed = { 1 }, force = { "no" }, window = { 0, 1.5 },
       }
       for name, values in pairs(wrong) do
@@ -174,9 +190,9 @@ describe("parlua.options", function()
       end
     end)
 
-    it("is shortened when it is long, and named by its type when it is no plain value", function()
-      assert.truthy(message_for({ engine = ("x"):rep(1000) }):find('"' .. ("x"):rep(37) .. '...";', 1, true))
-      assert.truthy(message_for({ engine = {} }):find("from the call: a table;", 1, true))
+    it("is shortened when it is long, and shown as Lua where it is no plain value", function()
+      assert.truthy(message_for({ engine = ("x"):rep(1000) }):find('"' .. ("x"):rep(40) .. '"...;', 1, true))
+      assert.truthy(message_for({ engine = { 1 } }):find("from the call: {1};", 1, true))
     end)
   end)
 
@@ -192,6 +208,18 @@ describe("parlua.options", function()
     it("is an error with all names when none is near", function()
       local message = message_for({ frobnicate = 1 })
       assert.truthy(message:find("^unknown option frobnicate in the call; there are: workers, engine, timeout, "))
+    end)
+
+    it("is explained when it has another name, or another place", function()
+      local expected = {
+        init = "in each worker before its first task is the option setup", stop = "belongs to parlua.reduce and to jobs",
+        threads = 'did you mean engine = "threads", or workers?',
+      }
+      for name, text in pairs(expected) do
+        local message = message_for({ [name] = print })
+        assert.truthy(message:find("^unknown option " .. name .. " in the call; "), message)
+        assert.truthy(message:find(text, 1, true), message)
+      end
     end)
 
     it("may be a key that is no string", function()
@@ -238,12 +266,62 @@ describe("parlua.options", function()
     end)
   end)
 
-  it("prints a page of help that fits a screen", function()
-    local count = 0
-    for line in require("parlua.options").help():gmatch("([^\n]*)\n") do
-      count = count + 1
-      assert.is_true(#line <= 80, line)
+  describe("the page of help", function()
+    local help = require("parlua.options.command").help()
+
+    it("fits lines of a terminal", function()
+      for line in help:gmatch("([^\n]*)\n") do assert.is_true(#line <= 80, line) end
+    end)
+
+    it("names every option, and says what it is for", function()
+      for _, spec in ipairs(require("parlua.options").specs) do
+        local words = { spec.long, spec.short }
+        for _, flag in ipairs(spec.flags or {}) do words[#words + 1] = flag[1] end
+        if #words == 0 and spec.help then words[1] = spec.name end
+        for _, word in ipairs(words) do
+          assert.truthy(help:find("%f[%S]" .. word:gsub("%-", "%%-") .. "%f[%s,]"), word)
+        end
+      end
+    end)
+
+    it("says what workers means where there are ranks", function()
+      assert.truthy(help:gsub("%s+", " "):find("under mpirun or srun in each rank", 1, true))
+    end)
+  end)
+
+  describe("the environment", function()
+    local function complaint(...)
+      return require("parlua.options.command").check { ... }
     end
-    assert.is_true(count <= 24)
+
+    it("may not hold an unknown variable that looks like an option", function()
+      assert.equal("unknown environment variable PARLUA_WORKER; did you mean PARLUA_WORKERS?", complaint "PARLUA_WORKER")
+      assert.truthy(complaint("PARLUA_DIRECTORY"):find("^unknown environment variable PARLUA_DIRECTORY; there are: PARLUA_WORKERS, "))
+      assert.is_nil(complaint("PARLUA_WORKERS", "PARLUA_MAX_FAILURES"))
+      assert.is_nil(complaint())
+    end)
+  end)
+
+  describe("a job's table", function()
+    local misplaced = require("parlua.options").misplaced
+
+    it("may not hold options: they go into its table `options`", function()
+      for name, value in pairs { workers = 4, timeout = "5s", retry_on = "error", format = "text", setup = print, resume = false } do
+        local message = misplaced { map = print, [name] = value }
+        assert.truthy(message:find(("options go into its table `options`, as options = { %s = "):format(name), 1, true), message)
+      end
+    end)
+
+    it("may hold helpers with the names of options, if they are no values of these", function()
+      assert.is_nil(misplaced { map = print, format = print, output = print, seed = print, memory = {}, window = print, debug = print })
+    end)
+
+    it("may not hold the fields of a reduction beside `map`, but helpers with one of their names", function()
+      local message = misplaced { map = print, init = 0, step = print }
+      assert.truthy(message:find("reduce = { init = 0, step = ... }", 1, true), message)
+      assert.is_nil(misplaced { map = print, step = print })
+      assert.is_nil(misplaced { map = print, init = print, finish = print })
+      assert.is_nil(misplaced { map = print, init = 0, step = print, reduce = print })
+    end)
   end)
 end)

@@ -313,7 +313,7 @@ describe("a process as worker", function()
 
     it("gives up with a clear error when workers end as soon as they begin", function()
       local ok, message = pcall(parlua.map, function(x) return x end, { 1, 2, 3 },
-        with { init = function() os.exit(4) end })
+        with { setup = function() os.exit(4) end })
       assert.is_false(ok)
       assert.truthy(tostring(message):find("the " .. engine .. " engine cannot start workers: they end as soon as they begin"),
         tostring(message))

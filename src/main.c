@@ -1,8 +1,9 @@
 /* The command `parlua [options] script.lua [arguments]`.
 
    A Lua interpreter in the manner of luajit, whose options mean the same here, that also runs job scripts: scripts that
-   return a table with a function `map`. The options of parlua's own (--workers, ...) are described, read and checked in
-   lua/parlua/options.lua; here they are only recognised. Everything runs inside one protected call. */
+   return a table with a function `map`. The options of parlua's own (--workers, ...) are described in
+   lua/parlua/options.lua, read and checked in lua/parlua/options/command.lua; here they are only recognised. Everything
+   runs inside one protected call. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -28,8 +29,8 @@ extern const char *const engine_names[];
 
 enum exit_status {
   EXIT_RETURNED = 0, /* the script ended; all tasks of a job returned */
-  EXIT_FAILED = 1,   /* an uncaught error, or some tasks failed */
-  EXIT_WRONG = 2,    /* the command or the script is wrong: nothing was run */
+  EXIT_FAILED = 1,   /* an uncaught error, as in luajit; or some tasks of a job failed */
+  EXIT_WRONG = 2,    /* the command, or a job's script, is wrong: nothing was run */
   EXIT_HUNG_UP = 129,
   EXIT_INTERRUPTED = 130,
   EXIT_TERMINATED = 143,
@@ -71,7 +72,7 @@ static int report(lua_State *L, int lua_status)
 {
   if (lua_status == 0) return EXIT_RETURNED;
   print_error(L);
-  return lua_status == LUA_ERRSYNTAX || lua_status == LUA_ERRFILE ? EXIT_WRONG : EXIT_FAILED;
+  return EXIT_FAILED;
 }
 
 /* Pushes require(module)[field]; raises when there is no such module. */
@@ -93,21 +94,20 @@ static int run_string(lua_State *L, const char *text, const char *chunk_name)
   return report(L, failed ? failed : state_call_interruptible(L, 0, 0));
 }
 
-/* Calls a C function with a string. */
+/* -l NAME: require(NAME). */
+static int require_module(lua_State *L, const char *name)
+{
+  lua_getglobal(L, "require");
+  lua_pushstring(L, name);
+  return report(L, state_call_interruptible(L, 1, 0));
+}
+
+/* Calls a C function with a string; as in luajit, an error comes without a traceback. */
 static int call_with_word(lua_State *L, lua_CFunction function, const char *word)
 {
   lua_pushcfunction(L, function);
   lua_pushstring(L, word);
-  return report(L, state_call_interruptible(L, 1, 0));
-}
-
-/* -l NAME: require(NAME). */
-static int require_module(lua_State *L)
-{
-  lua_getglobal(L, "require");
-  lua_insert(L, 1);
-  lua_call(L, 1, 0);
-  return 0;
+  return report(L, lua_pcall(L, 1, 0, 0));
 }
 
 /* Pushes the words of a comma-separated list; returns how many. */
@@ -124,15 +124,31 @@ static int push_words(lua_State *L, const char *list)
   return count;
 }
 
+/* Pushes require("jit.NAME").start; raises luajit's message when there is no such module, and another's own. */
+static void push_jit_module(lua_State *L, const char *name)
+{
+  lua_getglobal(L, "require");
+  lua_pushfstring(L, "jit.%s", name);
+  if (lua_pcall(L, 1, 1, 0) != 0) {
+    const char *message = lua_tostring(L, -1);
+    if (message && strncmp(message, "module ", strlen("module ")) != 0) lua_error(L);
+    luaL_error(L, "unknown luaJIT command or jit.* modules not installed");
+  }
+  lua_getfield(L, -1, "start");
+  if (!lua_isfunction(L, -1)) luaL_error(L, "unknown luaJIT command or jit.* modules not installed");
+}
+
 /* -j NAME[=WORDS]: jit.NAME(WORDS...), or else require("jit.NAME").start(WORDS...). */
 static int control_jit(lua_State *L)
 {
   const char *command = lua_tostring(L, 1), *equals = strchr(command, '=');
   lua_pushlstring(L, command, equals ? (size_t)(equals - command) : strlen(command));
   const char *name = lua_tostring(L, 2);
+  if (*name && strspn(name, "0123456789") == strlen(name))
+    luaL_error(L, "-j is LuaJIT's option, as -jon, -joff or -jv; for %s workers: -n %s", name, name);
   lua_getglobal(L, "jit");
   lua_getfield(L, -1, name);
-  if (!lua_isfunction(L, -1)) push_from_module(L, lua_pushfstring(L, "jit.%s", name), "start");
+  if (!lua_isfunction(L, -1)) push_jit_module(L, name);
   lua_call(L, equals ? push_words(L, equals + 1) : 0, 0);
   return 0;
 }
@@ -153,7 +169,7 @@ static int run_actions(lua_State *L, const struct command *command)
     const char *value = command->actions[i].value;
     switch (command->actions[i].letter) {
     case 'e': status = run_string(L, value, "=(command line)"); break;
-    case 'l': status = call_with_word(L, require_module, value); break;
+    case 'l': status = require_module(L, value); break;
     case 'j': status = call_with_word(L, control_jit, value); break;
     case 'O': status = call_with_word(L, optimize_jit, value); break;
     }
@@ -191,12 +207,12 @@ static bool wrong_option(lua_State *L, const char *format, const char *word)
   return false;
 }
 
-/* Gives an option of parlua's own to options.read_word, which keeps it in package.loaded["parlua.command"]. Moves `i`
-   to the last word that it used. */
+/* Gives an option of parlua's own to read_word of parlua.options.command, which keeps it in package.loaded["parlua.command"]. Moves
+   `i` to the last word that it used. */
 static bool read_own_option(lua_State *L, struct command *command, int *i)
 {
   command->own_options = true;
-  push_from_module(L, "parlua.options", "read_word");
+  push_from_module(L, "parlua.options.command", "read_word");
   lua_pushstring(L, command->argv[*i]);
   lua_pushstring(L, command->argv[*i + 1]); /* nil at the end */
   lua_call(L, 2, 2);
@@ -275,10 +291,10 @@ static bool read_command(lua_State *L, struct command *command)
 
 /* --- the script ------------------------------------------------------------------------------------------------- */
 
-/* The global `arg`: the script's name at 0, its words from 1, what stands before it at negative indices. */
+/* The global `arg`: the script's name at 0, its words from 1, what stands before it at negative indices; without a script all. */
 static void set_arg(lua_State *L, const struct command *command)
 {
-  int zero = command->script < command->argc ? command->script : 0;
+  int zero = command->script;
   lua_createtable(L, command->argc - zero, zero + 1);
   for (int i = 0; i < command->argc; i++) {
     lua_pushstring(L, command->argv[i]);
@@ -318,15 +334,36 @@ static void push_field(lua_State *L, int index, const char *name)
   }
 }
 
-/* Runs the value on top, which the script returned, if it is a job: a table with a `map`, or with `arguments` and, by
-   mistake, without a `map`. */
+/* Whether the value at `index`, which the script returned, is a job: a table with `arguments`, or with a `map` where something else
+   says so, words for tasks or an option of parlua's own. A module may well have a function `map`. */
+static bool is_job(lua_State *L, int index, const struct command *command)
+{
+  if (!lua_istable(L, index)) return false;
+  push_field(L, index, "arguments");
+  push_field(L, index, "map");
+  bool has_arguments = !lua_isnil(L, -2), has_map = !lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return has_arguments || (has_map && (command->own_options || command->script + 1 < command->argc));
+}
+
+/* Says so when the command line asks for what only a job has; `script`: its name, or NULL. */
+static int check_no_job(lua_State *L, const struct command *command, const char *script)
+{
+  if (!command->own_options) return EXIT_RETURNED;
+  push_from_module(L, "parlua.options.command", "check_no_job");
+  lua_pushstring(L, script);
+  lua_call(L, 1, 1);
+  if (lua_isnil(L, -1)) return EXIT_RETURNED;
+  print_error(L);
+  return EXIT_WRONG;
+}
+
+/* Runs the value on top, which the script returned, if it is a job. */
 static int run_if_job(lua_State *L, const struct command *command)
 {
   int job = lua_gettop(L);
-  if (!lua_istable(L, job)) return EXIT_RETURNED;
-  push_field(L, job, "map");
-  push_field(L, job, "arguments");
-  if (lua_isnil(L, -1) && lua_isnil(L, -2)) return EXIT_RETURNED;
+  bool named = command->script < command->argc;
+  if (!is_job(L, job, command)) return check_no_job(L, command, named ? command->argv[command->script] : "-");
   push_from_module(L, "parlua.job", "run");
   lua_pushvalue(L, job);
   int failed = state_call(L, 1 + push_script_words(L, command), 1);
@@ -341,7 +378,11 @@ static int run_script(lua_State *L, const struct command *command)
   /* After "--" a file may be called "-". */
   if (named && strcmp(path, "-") == 0 && strcmp(command->argv[command->script - 1], "--") != 0) path = NULL;
   int failed = luaL_loadfile(L, path);
-  if (!failed) failed = state_call_interruptible(L, push_script_words(L, command), 1);
+  if (failed) { /* it may be a job where the command line has options of parlua's own; else it is told as in luajit */
+    int status = report(L, failed);
+    return command->own_options ? EXIT_WRONG : status;
+  }
+  failed = state_call_interruptible(L, push_script_words(L, command), 1);
   return failed ? report(L, failed) : run_if_job(L, command);
 }
 
@@ -370,20 +411,27 @@ static void reset_paths(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* Whether some environment variable sets an option of parlua's own. */
-static bool environment_has_options(void)
+/* Pushes a list of the names of the environment's variables that begin with PARLUA_; returns how many. */
+static int push_own_variables(lua_State *L)
 {
-  for (char **variable = environ; variable && *variable; variable++)
-    if (strncmp(*variable, "PARLUA_", strlen("PARLUA_")) == 0) return true;
-  return false;
+  int count = 0;
+  lua_newtable(L);
+  for (char **variable = environ; variable && *variable; variable++) {
+    if (strncmp(*variable, "PARLUA_", strlen("PARLUA_")) != 0) continue;
+    lua_pushlstring(L, *variable, strcspn(*variable, "="));
+    lua_rawseti(L, -2, ++count);
+  }
+  return count;
 }
 
 /* Checks the values of parlua's own options, so that a wrong one stops the command before the script does anything. */
 static int check_own_options(lua_State *L, const struct command *command)
 {
-  if (!command->own_options && !environment_has_options()) return EXIT_RETURNED;
-  push_from_module(L, "parlua.options", "check_command");
-  lua_call(L, 0, 1);
+  int variables = push_own_variables(L);
+  if (!command->own_options && variables == 0) return EXIT_RETURNED;
+  push_from_module(L, "parlua.options.command", "check");
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
   if (lua_isnil(L, -1)) return EXIT_RETURNED;
   print_error(L);
   return EXIT_WRONG;
@@ -400,10 +448,10 @@ static void print_version(lua_State *L)
   lua_pop(L, 2);
 }
 
-/* Prints the page of help, which options.lua makes from its table. */
+/* Prints the page of help, which is made from the table of options. */
 static void print_help(lua_State *L)
 {
-  push_from_module(L, "parlua.options", "help");
+  push_from_module(L, "parlua.options.command", "help");
   lua_call(L, 0, 1);
   fputs(lua_tostring(L, -1), stdout);
   lua_pop(L, 1);
@@ -448,6 +496,7 @@ static int run_command(lua_State *L, const struct command *command)
   status = run_actions(L, command);
   if (status == EXIT_RETURNED && prompt) return run_prompt(L, command);
   if (status == EXIT_RETURNED && (has_script || bare)) status = run_script(L, command);
+  if (status == EXIT_RETURNED && !has_script && has_chunk) status = check_no_job(L, command, NULL);
   return status;
 }
 

@@ -1,10 +1,15 @@
 --- The options of parlua: one table that describes each, and the values that a call gets.
 --
 -- A value comes from, the first that has one: the call itself, the command line, the environment, the job's `options`,
--- the default. The command line arrives from main.c as package.loaded["parlua.command"]: raw strings by option name.
+-- the default. The command line arrives from main.c by parlua.options.command, as
+-- package.loaded["parlua.command"]: raw strings by option name.
+local checks_module = require "parlua.options.checks"
+local names = require "parlua.options.names"
 local new_table = require "table.new"
+local values = require "parlua.value"
 
 local options = {}
+local checks, LARGEST_INTEGER = checks_module.checks, checks_module.LARGEST_INTEGER
 
 ---@class parlua.Option
 ---@field name string         in a table of options
@@ -13,6 +18,7 @@ local options = {}
 ---@field default? any        none: nil
 ---@field implied? boolean    it has a default, which is made elsewhere
 ---@field min? number         for numbers and sizes
+---@field allows_min? boolean  `min` itself is a value
 ---@field max? number         for numbers
 ---@field values? string[]    for choices
 ---@field long? string        spelling on the command line, when it has one
@@ -21,231 +27,92 @@ local options = {}
 ---@field flags? string[][]    spellings that take no value, each with the value that it stands for
 ---@field help? string        one line for --help
 ---@field command_only? boolean  not for calls: about what the command does with the results
----@field unlisted? boolean    not in --help, which is to fit a screen; in the README
+---@field call_only? boolean     for calls alone: functions, and what a command has no use for
 
-local LARGEST_INTEGER = 2 ^ 53 -- every integer up to this is a double
+local DURATION = 'as "5s", "200ms", "2m" or "1h"'
 
 --- In the order in which --help shows them.
 ---@type parlua.Option[]
 local specs = {
   { name = "workers", type = "integer", min = 1, max = 4096, takes = "an integer from 1 to 4096",
-    long = "--workers", short = "-n", metavar = "N", help = "how many workers (default: one for each processor)" },
+    long = "--workers", short = "-n", metavar = "N",
+    help = "how many workers (one for each processor); under mpirun or srun in each rank" },
   { name = "engine", type = "choice", values = { "auto", "serial", "threads", "process", "mpi" }, default = "auto",
-    long = "--engine", metavar = "NAME", help = "serial, threads, process (the default), mpi" },
-  { name = "timeout", type = "number", min = 0, takes = "a number of seconds above 0",
-    long = "--timeout", metavar = "SECONDS", help = "time limit of a task; its worker is replaced" },
+    long = "--engine", metavar = "NAME", help = "serial, threads, process (the default) or mpi" },
+  { name = "timeout", type = "seconds", min = 0, takes = "a number of seconds above 0, or text " .. DURATION,
+    long = "--timeout", metavar = "TIME", help = "time limit of a task, in seconds or as 5s, 2m; its worker is replaced" },
   { name = "memory", type = "size", min = 2 ^ 20, takes = 'a size of at least 1 MiB, as "512M" or "2G", or in bytes',
     long = "--memory", metavar = "SIZE", help = "memory limit of a worker, as 512M or 2G" },
+  { name = "chunk", type = "integer", min = 1, max = 1e9, takes = "an integer from 1 to 1000000000",
+    long = "--chunk", metavar = "N", help = "tasks handed to a worker at once (measured)" },
+  { name = "seed", type = "integer", min = 0, max = LARGEST_INTEGER, implied = true,
+    takes = "an integer from 0 to 2^53",
+    long = "--seed", metavar = "N", help = "what random numbers follow from (0)" },
+  { name = "stdin", type = "boolean", flags = { { "--stdin", "true" } }, help = "tasks read the script's standard input" },
   { name = "retries", type = "integer", min = 0, max = 1e6, default = 0, takes = "an integer from 0 to 1000000",
     long = "--retries", metavar = "N", help = "how often a failed task is tried again (0)" },
-  { name = "backoff", type = "seconds", default = 0, takes = "a number of seconds, 0 or more",
-    long = "--backoff", metavar = "SECONDS", help = "wait before a further try, doubling (0)" },
+  { name = "backoff", type = "seconds", min = 0, allows_min = true, default = 0,
+    takes = "a number of seconds, 0 or more, or text " .. DURATION,
+    long = "--backoff", metavar = "TIME", help = "wait before a further try, doubling (0)" },
   { name = "retry_on", type = "kinds", values = { "error", "timeout", "crash", "memory", "unsendable" }, implied = true,
-    long = "--retry-on", metavar = "KINDS", help = "of failures (crash,timeout,error)", unlisted = true },
+    long = "--retry-on", metavar = "KINDS", help = "of failures, as crash,timeout,error (these)" },
   { name = "on_error", type = "choice", values = { "skip", "halt" }, default = "skip",
     flags = { { "--halt", "halt" } }, help = "stop at the first failure" },
   { name = "max_failures", type = "limit", min = 1, max = LARGEST_INTEGER,
     takes = 'an integer of at least 1, or a share of the tasks that ended, as "5%"',
     long = "--max-failures", metavar = "N", help = "stop after N failures, or N% of the tasks" },
-  { name = "seed", type = "integer", min = 0, max = LARGEST_INTEGER, implied = true,
-    takes = "an integer from 0 to 2^53",
-    long = "--seed", metavar = "N", help = "base of the random numbers (0)" },
-  { name = "chunk", type = "integer", min = 1, max = 1e9, takes = "an integer from 1 to 1000000000",
-    long = "--chunk", metavar = "N", help = "tasks handed to a worker at once (measured)" },
   { name = "ordered", type = "boolean", default = true,
     flags = { { "--unordered", "false" }, { "--ordered", "true" } }, help = "results as they come, not in order" },
   { name = "progress", type = "progress", values = { "bar", "plain", "json", "none" },
     long = "--progress", metavar = "KIND", help = "bar, plain, json or none (a bar on a terminal)" },
-  { name = "stdin", type = "boolean", flags = { { "--stdin", "true" } },
-    help = "tasks read the script's standard input", unlisted = true },
   { name = "journal", type = "path", takes = "the name of a file",
-    long = "--journal", metavar = "FILE", help = "file in which finished tasks are recorded" },
+    long = "--journal", metavar = "FILE", help = "record finished tasks in this file" },
   { name = "resume", type = "boolean",
     flags = { { "--resume", "true" } }, help = "go on from the journal: run only what it lacks" },
   { name = "retry_failed", type = "boolean", flags = { { "--retry-failed", "true" } },
-    help = "on resuming, failed tasks run again", unlisted = true },
+    help = "on resuming, failed tasks run again" },
   { name = "force", type = "boolean", flags = { { "--force", "true" } },
-    help = "use a journal of another run all the same", unlisted = true },
+    help = "use a journal of another run all the same" },
   { name = "output", type = "path", takes = "the name of a file", command_only = true,
     long = "--output", short = "-o", metavar = "FILE", help = "file for a job's results (standard output)" },
   { name = "format", type = "choice", values = { "jsonl", "json", "text", "none" }, default = "jsonl",
     command_only = true,
-    long = "--format", metavar = "NAME", help = "for a job's results: jsonl, json, text or none" },
+    long = "--format", metavar = "NAME", help = "of a job's results: jsonl, json, text or none" },
   { name = "debug", type = "boolean", command_only = true,
-    flags = { { "--debug", "true" } }, help = "stop at a failing task, serially; show tracebacks" },
-  -- for calls only
-  { name = "init", type = "function", takes = "a function" },
-  { name = "as", type = "choice", values = { "table", "array" }, default = "table" },
-  { name = "window", type = "integer", min = 1, max = LARGEST_INTEGER, takes = "an integer of at least 1" },
+    flags = { { "--debug", "true" } }, help = "run serially, stop at a failing task, show tracebacks" },
+  { name = "setup", type = "function", takes = "a function", call_only = true,
+    help = "a function, run in each worker before its first task" },
+  { name = "window", type = "integer", min = 1, max = LARGEST_INTEGER, takes = "an integer of at least 1", call_only = true,
+    help = "imap: tasks handed out beyond those that were taken" },
+  { name = "as", type = "choice", values = { "table", "array" }, default = "table", call_only = true },
 }
+options.specs = specs
 
-local by_name, by_word = {}, {} ---@type table<string, parlua.Option>
+local by_name = {} ---@type table<string, parlua.Option>
 for _, spec in ipairs(specs) do
   by_name[spec.name] = spec
-  if spec.long then by_word[spec.long] = spec end
-  if spec.short then by_word[spec.short] = spec end
-  for _, flag in ipairs(spec.flags or {}) do by_word[flag[1]] = spec end
   if spec.long or spec.flags then spec.variable = "PARLUA_" .. spec.name:upper() end
   if spec.values then
     local words = table.concat(spec.values, ", "):gsub(", ([^,]*)$", " or %1")
-    spec.takes = spec.type == "progress" and words .. ", or a function" or spec.type == "kinds" and "a list of " .. words or words
+    local more = { progress = "%s, or a function", kinds = "a list of %s, or one of them" }
+    spec.takes = (more[spec.type] or "%s"):format(words)
   elseif spec.type == "boolean" then
     spec.takes = "true or false"
   end
 end
 
--- Names -------------------------------------------------------------------------------------------------------------
-
---- The number of insertions, deletions, substitutions and swaps of neighbours that turn one word into another
---- (Damerau-Levenshtein distance, where no piece is edited twice).
-local function distance(a, b)
-  local before, previous, current = {}, {}, {} -- three rows of the table of distances between prefixes
-  for j = 0, #b do current[j] = j end
-  for i = 1, #a do
-    before, previous, current = previous, current, before
-    current[0] = i
-    for j = 1, #b do
-      local same = a:byte(i) == b:byte(j)
-      local best = math.min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + (same and 0 or 1))
-      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
-        best = math.min(best, before[j - 2] + 1)
-      end
-      current[j] = best
-    end
-  end
-  return current[#b]
-end
-
---- The word of a list that is most like the given one: the first of those with the fewest typing errors between them.
----@param word string
----@param list string[]
----@return string? nearest  nil when the list is empty
----@return integer? errors  how many single edits apart they are
----@nodiscard
-function options.nearest(word, list)
-  local nearest, least
-  for _, candidate in ipairs(list) do
-    local errors = distance(word:lower(), candidate:lower())
-    if not least or errors < least then nearest, least = candidate, errors end
-  end
-  return nearest, least
-end
-
---- "; did you mean x?" when some word of the list is like the given one, else a list of them all.
-local function suggestion(word, list)
-  local nearest, errors = options.nearest(word, list)
-  if errors <= math.max(2, math.floor(#word / 3)) then return "; did you mean " .. nearest .. "?" end
-  return "; there are: " .. table.concat(list, ", ")
-end
-
--- Values ------------------------------------------------------------------------------------------------------------
+options.nearest = names.nearest
 
 --- A value as a message shows it.
-local function show(value)
-  if type(value) == "string" then
-    if #value > 40 then value = value:sub(1, 37) .. "..." end
-    return ("%q"):format(value)
-  elseif type(value) == "number" or type(value) == "boolean" then
-    return tostring(value)
-  end
-  return "a " .. type(value)
-end
-
-local SIZE_UNITS = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
-
---- "512M" -> 536870912; nil when it is no size.
-local function parse_size(text)
-  local number, unit = text:upper():match("^%s*([%d.]+)%s*([KMGT]?)I?B?%s*$")
-  number = tonumber(number)
-  return number and math.floor(number * SIZE_UNITS[unit])
-end
-
-local BOOLEANS = { ["true"] = true, yes = true, on = true, ["1"] = true,
-                   ["false"] = false, no = false, off = false, ["0"] = false }
-
-local function is_one_of(value, values)
-  for _, allowed in ipairs(values) do
-    if value == allowed then return true end
-  end
-  return false
-end
-
---- For each type: the value to use, or nil when the given one is wrong. `is_text`: it comes from the command line or
---- the environment, where everything is a string.
-local checks = {}
-
-function checks.number(spec, value, is_text)
-  if is_text then value = tonumber(value) end
-  return type(value) == "number" and value > spec.min and value < math.huge and value or nil
-end
-
-function checks.integer(spec, value, is_text)
-  if is_text then value = tonumber(value) end
-  local right = type(value) == "number" and value >= spec.min and value <= spec.max and value % 1 == 0
-  return right and value or nil
-end
-
-function checks.seconds(_, value, is_text)
-  if is_text then value = tonumber(value) end
-  return type(value) == "number" and value >= 0 and value < math.huge and value or nil
-end
-
---- A number of tasks, or a share of them as text: "5%".
-function checks.limit(spec, value, is_text)
-  local share = type(value) == "string" and tonumber(value:match("^%s*([%d.]+)%s*%%%s*$"))
-  if share then return share > 0 and share <= 100 and share .. "%" or nil end
-  return checks.integer(spec, value, is_text)
-end
-
---- A list of words, or text with commas between them.
-function checks.kinds(spec, value, is_text)
-  if is_text then
-    local words = {}
-    for word in value:gmatch("[^,%s]+") do words[#words + 1] = word end
-    value = words
-  end
-  if type(value) ~= "table" or #value == 0 then return nil end
-  local kinds = {}
-  for k, word in pairs(value) do
-    if type(k) ~= "number" or not is_one_of(word, spec.values) then return nil end
-    kinds[k] = word
-  end
-  return kinds
-end
-
-function checks.size(spec, value)
-  if type(value) == "string" then value = parse_size(value) end
-  local right = type(value) == "number" and value >= spec.min and value <= LARGEST_INTEGER
-  return right and math.floor(value) or nil
-end
-
-function checks.boolean(_, value, is_text)
-  if is_text then value = BOOLEANS[value:lower()] end
-  if type(value) == "boolean" then return value end
-end
-
-function checks.choice(spec, value)
-  return is_one_of(value, spec.values) and value or nil
-end
-
-function checks.progress(spec, value)
-  return (type(value) == "function" or is_one_of(value, spec.values)) and value or nil
-end
-
-function checks.path(_, value)
-  return type(value) == "string" and value ~= "" and not value:find("%z") and value or nil
-end
-
-checks["function"] = function(_, value)
-  return type(value) == "function" and value or nil
-end
+local function show(value) return values.format(value, { depth = 1, length = 4, bytes = 40, limit = 80 }) end
+options.show = show
 
 --- Raises the error for a wrong value. `origin` completes "from ...".
 local function refuse(spec, value, origin)
   local message = ("wrong value for the option %s, from %s: %s; it takes %s"):format(spec.name, origin, show(value),
     spec.takes)
   if spec.values and type(value) == "string" then
-    local nearest, errors = options.nearest(value, spec.values)
+    local nearest, errors = names.nearest(value, spec.values)
     if errors <= 2 then message = message .. (" (did you mean %s?)"):format(nearest) end
   end
   error(message, 0)
@@ -299,12 +166,20 @@ local function read_once()
 end
 
 local function option_names(is_call)
-  local names = {}
+  local list = {}
   for _, spec in ipairs(specs) do
-    if not (is_call and spec.command_only) then names[#names + 1] = spec.name end
+    if not (is_call and spec.command_only) then list[#list + 1] = spec.name end
   end
-  return names
+  return list
 end
+
+--- What a name that is no option may have been meant for.
+local explained = {
+  init = "; what is to run in each worker before its first task is the option setup (init is the accumulator of a reduction)",
+  threads = '; did you mean engine = "threads", or workers?', processes = '; did you mean engine = "process", or workers?',
+  stop = "; stop belongs to parlua.reduce and to jobs; for the first result that counts take parlua.find",
+  map = "; did you mean to give the map function first: parlua.map(f, arguments, options)?",
+}
 
 --- Checks a table of options and puts it over `into`. `false` stands for "none" where an option has no default.
 local function merge(into, from, is_call)
@@ -316,7 +191,8 @@ local function merge(into, from, is_call)
     local spec = by_name[name]
     if not spec then
       local what = type(name) == "string" and name or "[" .. tostring(name) .. "]"
-      error(("unknown option %s in %s%s"):format(what, origin, suggestion(what, option_names(is_call))), 0)
+      local advice = explained[name] or names.suggestion(what, option_names(is_call))
+      error(("unknown option %s in %s%s"):format(what, origin, advice), 0)
     elseif is_call and spec.command_only then
       error(("the option %s is for the command line or a job's options, not for a call"):format(name), 0)
     end
@@ -407,91 +283,25 @@ function options.call_names() return option_names(true) end
 --- Reads the command line and the environment anew: somebody has changed package.loaded["parlua.command"].
 function options.reread() given, base, last.resolved = nil, nil, false end
 
--- The command line --------------------------------------------------------------------------------------------------
+-- For jobs ---------------------------------------------------------------------------------------------------------
 
---- Every spelling that --help shows, for suggestions.
-local function spellings()
-  local words = { "--help", "--version" }
+--- How a job's table has been misunderstood: options beside `map`, a reduction's fields without the reduction.
+---@param job table
+---@return string? message
+---@nodiscard
+function options.misplaced(job)
   for _, spec in ipairs(specs) do
-    if spec.long then words[#words + 1] = spec.long end
-    for _, flag in ipairs(spec.flags or {}) do words[#words + 1] = flag[1] end
-  end
-  table.sort(words)
-  return words
-end
-
---- Splits a word of the command line: "--timeout=2" -> "--timeout", "2"; "-n4" -> "-n", "4".
-local function split_word(word)
-  if word:sub(1, 2) ~= "--" then
-    local rest = word:sub(3):gsub("^=", "")
-    return word:sub(1, 2), #word > 2 and rest or nil
-  end
-  local name, value = word:match("^([^=]*)=(.*)$")
-  return name or word, value
-end
-
---- Reads one option of the command line into package.loaded["parlua.command"]; the value is checked later.
----@param word string       such as "--timeout" or "--timeout=2"
----@param next_word? string the word that follows it
----@return integer? used    how many words the option takes: 1 or 2; nil when it is wrong
----@return string? message  then
-function options.read_word(word, next_word)
-  local name, value = split_word(word)
-  local spec = by_word[name]
-  if not spec then return nil, ("unknown option %s%s"):format(name, suggestion(name, spellings())) end
-  local command = package.loaded["parlua.command"]
-  for _, flag in ipairs(spec.flags or {}) do
-    if flag[1] == name then
-      if value then return nil, ("the option %s takes no value, but %s was given"):format(name, show(value)) end
-      command[spec.name] = flag[2]
-      return 1
+    local value = rawget(job, spec.name)
+    if value ~= nil and checks[spec.type](spec, value, false) ~= nil then
+      return ("the job has a field `%s`, which is the name of an option: options go into its table `options`, "
+        .. "as options = { %s = %s }; a value or function of the job's own needs another name"):format(spec.name, spec.name, show(value))
     end
   end
-  if value then
-    command[spec.name] = value
-    return 1
+  local init = rawget(job, "init")
+  local is_reduction = rawget(job, "step") ~= nil and (init ~= nil and type(init) ~= "function" or rawget(job, "merge") ~= nil)
+  if is_reduction and rawget(job, "reduce") == nil then
+    return "the job has the fields of a reduction, but no `reduce`: they go into a table of its own, as reduce = { init = 0, step = ... }"
   end
-  if not next_word or next_word:sub(1, 2) == "--" then
-    return nil, ("the option %s needs a value: it takes %s"):format(name, spec.takes)
-  end
-  command[spec.name] = next_word
-  return 2
-end
-
---- Checks what the command line and the environment say, before any script runs.
----@return string? message  what is wrong, if anything
----@nodiscard
-function options.check_command()
-  local right, message = pcall(options.resolve)
-  if not right then return message end
-end
-
-local HEAD = [[
-usage: parlua [options] script.lua [arguments]           (-h, --help; --version)
-
-]]
-
-local FOOT = [[
-  -e CODE, -l MODULE, -i, -v, -j, -O, -b, -E, --, -   as for luajit
-
-examples:  parlua --engine threads primes.lua 1 1000000
-           parlua -n 8 --timeout 10 -o sums.jsonl job.lua
-           parlua -e 'print(2^53)'
-]]
-
---- The page that `parlua --help` prints; it fits 24 lines of 80 columns.
----@return string
----@nodiscard
-function options.help()
-  local lines = { HEAD }
-  for _, spec in ipairs(specs) do
-    local word = spec.long and spec.long .. " " .. spec.metavar or spec.flags and spec.flags[1][1]
-    if word and not spec.unlisted then
-      lines[#lines + 1] = ("  %-4s%-22s%s\n"):format(spec.short and spec.short .. "," or "", word, spec.help)
-    end
-  end
-  lines[#lines + 1] = FOOT
-  return table.concat(lines)
 end
 
 return options

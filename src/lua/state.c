@@ -26,21 +26,17 @@ static const luaL_Reg c_modules[] = {
     {NULL, NULL},
 };
 
-/* Adds the C modules to package.preload; expects the table `package` on top. */
-static void preload_c_modules(lua_State *L)
-{
-  lua_getfield(L, -1, "preload");
-  for (const luaL_Reg *module = c_modules; module->name; module++) {
-    lua_pushcfunction(L, module->func);
-    lua_setfield(L, -2, module->name);
-  }
-  lua_pop(L, 1);
-}
-
-/* A package loader: the embedded Lua module of the name given, compiled already. */
-static int search_embedded(lua_State *L)
+/* The first of package.loaders: finds the modules inside parlua, C and Lua, the latter compiled already; then what the loader in
+ * whose place it stands finds, in package.preload. Before any file, so that a stray directory called parlua/ cannot stand in for a
+ * part of the binary; and not in package.preload or as a loader of its own, so that scripts find these as luajit has them. */
+static int search_inside(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 1);
+  for (const luaL_Reg *module = c_modules; module->name; module++) {
+    if (strcmp(module->name, name) != 0) continue;
+    lua_pushcfunction(L, module->func);
+    return 1;
+  }
   for (const struct embedded_module *module = embedded_modules; module->name; module++) {
     if (strcmp(module->name, name) != 0) continue;
     /* The bytecode carries its own chunk name; the one given here serves a message about damaged bytecode only. */
@@ -48,21 +44,19 @@ static int search_embedded(lua_State *L)
       return luaL_error(L, "cannot load the module '%s' inside parlua: %s", name, lua_tostring(L, -1));
     return 1;
   }
-  lua_pushfstring(L, "\n\tno module '%s' inside parlua", name);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
   return 1;
 }
 
-/* Makes search_embedded the second of package.loaders: after package.preload, before any file, so that a stray
-   directory called parlua/ cannot stand in for a part of the binary. Expects the table `package` on top. */
+/* Puts search_inside in its place; expects the table `package` on top. */
 static void add_searcher(lua_State *L)
 {
   lua_getfield(L, -1, "loaders");
-  for (int i = (int)lua_objlen(L, -1); i >= 2; i--) {
-    lua_rawgeti(L, -1, i);
-    lua_rawseti(L, -2, i + 1);
-  }
-  lua_pushcfunction(L, search_embedded);
-  lua_rawseti(L, -2, 2);
+  lua_rawgeti(L, -1, 1);
+  lua_pushcclosure(L, search_inside, 1);
+  lua_rawseti(L, -2, 1);
   lua_pop(L, 1);
 }
 
@@ -85,7 +79,6 @@ static int open_state(lua_State *L)
 {
   luaL_openlibs(L);
   lua_getglobal(L, "package");
-  preload_c_modules(L);
   add_searcher(L);
   keep_globals(L);
   /* Replaces math.random before any script can keep it in a local. */

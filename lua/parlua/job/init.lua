@@ -368,11 +368,13 @@ local FORMATS = { jsonl = jsonl, json = array, text = text_lines, none = none }
 
 local FIELDS = { "arguments", "map", "options", "finish", "reduce", "stop" }
 local ALSO_MEANT = { args = "arguments", opts = "options" }
+local OF_REDUCTIONS = { init = true, step = true, merge = true, block = true } -- no misspelt fields: as soon helpers of the job's own
 
 --- The field that a name was probably meant to be, or nil. The longer the field, the more may be wrong: `max` is not
 -- a mistaken `map`.
 local function meant_field(name)
   if ALSO_MEANT[name] then return ALSO_MEANT[name] end
+  if OF_REDUCTIONS[name] then return nil end
   local field, errors = options_module.nearest(name, FIELDS)
   return errors <= math.floor(#field / 4) and field or nil
 end
@@ -406,7 +408,7 @@ local function complaint(job)
   if job.options ~= nil and type(job.options) ~= "table" then
     return format("the job's `options` must be a table, it is a %s", type(job.options))
   end
-  return nil
+  return options_module.misplaced(job)
 end
 
 --- What the job's `reduce` is about: a reducer, a table of them, a table with `step`, or a function: then that is the step. Returns nil

@@ -237,7 +237,7 @@ function commands.options(session, text)
     given[name] = value ~= "" and value or nil
   end
   options.reread()
-  local message = options.check_command()
+  local message = require("parlua.options.command").check {}
   if message then
     for name in pairs(given) do given[name] = nil end
     for name, value in pairs(before) do given[name] = value end

@@ -127,7 +127,7 @@ local function job_of(run, keep)
   local source, puller = run.source, run.feeder and run.feeder.puller
   local described = puller and supply.describe(source, puller, engines.inherits(run.engine_name)) or source:plain()
   if run.engine_name == "serial" and described.kind == "values" then described = { kind = "local", raw = source.raw } end
-  return { f = run.f, keep = keep, init = run.options.init, stdin = run.options.stdin, fold = run.fold or nil, source = described }
+  return { f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil, source = described }
 end
 
 --- Opens the journal, the source and the driver of a run, in this order; what was opened is closed when the next raises.

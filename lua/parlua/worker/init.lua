@@ -247,7 +247,7 @@ M.slot_outlet = slot_outlet
 ---@field keep "first"|"all"|"none"|"found"|"lacking" which of a task's results are kept; found, lacking: the first that is true, or
 --- that is not, and then the chunk ends
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
----@field init? function run once in each worker
+---@field setup? function run once in each worker
 
 --- An argument that could not be sent fails its task.
 local function special(chunk, half, k, tag)
@@ -445,13 +445,13 @@ function M.index_cell(slot, job)
   return cast(index_cell, slot) + ffi.offsetof("struct slot", job.fold and "inner" or "current") / 8
 end
 
---- Runs a job's `init`, once; raises what it raises with its traceback.
+--- Runs a job's `setup`, once; raises what it raises with its traceback.
 function M.prepare(job)
-  if job.init then
-    local ok, message = xpcall(job.init, failure.capture)
+  if job.setup then
+    local ok, message = xpcall(job.setup, failure.capture)
     if not ok then
       message = failure.record(message)
-      error(("init failed: %s"):format(message.message .. (message.traceback and "\n" .. message.traceback or "")), 0)
+      error(("setup failed: %s"):format(message.message .. (message.traceback and "\n" .. message.traceback or "")), 0)
     end
   end
 end

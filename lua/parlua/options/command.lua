@@ -1,0 +1,149 @@
+--- The command line and the environment, for src/main.c: reading one option, checking all before a script runs, the page of help.
+local names = require "parlua.options.names"
+local options = require "parlua.options"
+
+local M = {}
+
+local PREFIX = "PARLUA_" -- of the environment's variables
+
+local by_word = {} ---@type table<string, parlua.Option>
+for _, spec in ipairs(options.specs) do
+  if spec.long then by_word[spec.long] = spec end
+  if spec.short then by_word[spec.short] = spec end
+  for _, flag in ipairs(spec.flags or {}) do by_word[flag[1]] = spec end
+end
+
+--- Every spelling that --help shows, for suggestions.
+local function spellings()
+  local words = { "--help", "--version" }
+  for _, spec in ipairs(options.specs) do
+    if spec.long then words[#words + 1] = spec.long end
+    for _, flag in ipairs(spec.flags or {}) do words[#words + 1] = flag[1] end
+  end
+  table.sort(words)
+  return words
+end
+
+--- Splits a word of the command line: "--timeout=2" -> "--timeout", "2"; "-n4" -> "-n", "4".
+local function split_word(word)
+  if word:sub(1, 2) ~= "--" then
+    local rest = word:sub(3):gsub("^=", "")
+    return word:sub(1, 2), #word > 2 and rest or nil
+  end
+  local name, value = word:match("^([^=]*)=(.*)$")
+  return name or word, value
+end
+
+--- Reads one option of the command line into package.loaded["parlua.command"]; the value is checked later.
+---@param word string       such as "--timeout" or "--timeout=2"
+---@param next_word? string the word that follows it
+---@return integer? used    how many words the option takes: 1 or 2; nil when it is wrong
+---@return string? message  then
+function M.read_word(word, next_word)
+  local name, value = split_word(word)
+  local spec = by_word[name]
+  if not spec then return nil, ("unknown option %s%s"):format(name, names.suggestion(name, spellings())) end
+  local command = package.loaded["parlua.command"]
+  for _, flag in ipairs(spec.flags or {}) do
+    if flag[1] == name then
+      if value then return nil, ("the option %s takes no value, but %s was given"):format(name, options.show(value)) end
+      command[spec.name] = flag[2]
+      return 1
+    end
+  end
+  if value then
+    command[spec.name] = value
+    return 1
+  end
+  if not next_word or next_word:sub(1, 2) == "--" then
+    return nil, ("the option %s needs a value: it takes %s"):format(name, spec.takes)
+  end
+  command[spec.name] = next_word
+  return 2
+end
+
+--- Checks what the command line and the environment say, before any script runs.
+---@param variables string[] the names of the environment's variables that begin with PARLUA_
+---@return string? message  what is wrong, if anything
+---@nodiscard
+function M.check(variables)
+  local known, list = {}, {}
+  for _, spec in ipairs(options.specs) do
+    if spec.variable then known[spec.variable], list[#list + 1] = true, spec.variable:sub(#PREFIX + 1) end
+  end
+  for _, name in ipairs(variables) do
+    if not known[name] and name:sub(1, #PREFIX + 4) ~= PREFIX .. "MPI_" then -- those are for measurements and tests
+      local advice = names.suggestion(name:sub(#PREFIX + 1), list):gsub("%u[%u_]*", PREFIX .. "%0")
+      return ("unknown environment variable %s%s"):format(name, advice)
+    end
+  end
+  local right, message = pcall(options.resolve)
+  if not right then return message end
+end
+
+--- What the command line says of a job's results, where the script is no job.
+---@param script? string nil: there is none
+---@return string? message
+---@nodiscard
+function M.check_no_job(script)
+  local command = package.loaded["parlua.command"]
+  local word = command.output and "--output" or command.format and "--format"
+  if not word then return nil end
+  if not script then return ("the option %s is about the results of a job script, but there is no script"):format(word) end
+  return ("the option %s is about the results of a job, but '%s' is none: it returned no table with a function `map`"):format(word, script)
+end
+
+local HEAD = [[
+usage: parlua [options] script.lua [arguments]           (-h, --help; --version)
+
+Each option may also stand in a call, as { max_failures = 3 }, in a job's table
+`options`, and in the environment, as PARLUA_MAX_FAILURES=3.
+
+]]
+
+local FOOT = [[
+
+  -e CODE, -l MODULE, -i, -v, -j, -O, -b, -E, --, -   as for luajit
+
+examples:  parlua --engine threads primes.lua 1 1000000
+           parlua -n 8 --timeout 10 -o sums.jsonl job.lua
+           parlua -e 'print(2^53)'
+]]
+
+local WORDS_WIDTH, WIDTH = 25, 80
+
+--- A line of help for a spelling, broken where it is too long.
+local function help_lines(short, word, help)
+  local lines = {}
+  local line = ("  %-4s%-" .. WORDS_WIDTH - 6 .. "s"):format(short and short .. "," or "", word)
+  line = line .. (#line < WORDS_WIDTH and "" or " ")
+  local indent = (" "):rep(WORDS_WIDTH)
+  for piece in help:gmatch "%S+" do
+    if #line + #piece + 1 > WIDTH then
+      lines[#lines + 1], line = line, indent
+    end
+    line = line .. (line:sub(-1) == " " and "" or " ") .. piece
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- The page that `parlua --help` prints: every option.
+---@return string
+---@nodiscard
+function M.help()
+  local lines, only_calls = { HEAD }, {}
+  for _, spec in ipairs(options.specs) do
+    if spec.long then lines[#lines + 1] = help_lines(spec.short, spec.long .. " " .. spec.metavar, spec.help) end
+    for k, flag in ipairs(spec.flags or {}) do
+      local is_default = flag[2] == tostring(spec.default)
+      lines[#lines + 1] = help_lines(nil, flag[1], k == 1 and spec.help or is_default and "takes " .. spec.flags[1][1] .. " back" or spec.help)
+    end
+    if spec.call_only and spec.help then only_calls[#only_calls + 1] = help_lines(nil, spec.name, spec.help) end
+  end
+  lines[#lines + 1] = "\nin calls only:\n" .. table.concat(only_calls)
+  lines[#lines + 1] = FOOT
+  return table.concat(lines)
+end
+
+return M
