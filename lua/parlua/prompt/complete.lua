@@ -77,6 +77,9 @@ local function chain_at(tokens)
       table.insert(names, 1, "string")
       k = k - 1
       break
+    elseif #names == 1 and tokens[k].text == ")" and k > 2 and tokens[k - 1].kind == "string" and tokens[k - 2].text == "(" then
+      table.insert(names, 1, "string")
+      break
     else
       return nil -- what a call gives, say: not known
     end

@@ -147,11 +147,15 @@ function Editor:search_key(name, text)
   if name == "ctrl-r" or name == "up" then
     self:look(search.at - 1)
   elseif name == "character" or name == "paste" then
+    search.before[#search.before + 1] = { text = search.text, at = search.at }
     search.text = search.text .. text:match("^[^\n]*")
     self:look(math.min(search.at, #self.history.list))
   elseif name == "backspace" then
-    search.text = search.text:sub(1, width.before(search.text, #search.text))
-    self:look(#self.history.list)
+    local before = table.remove(search.before)
+    if before then
+      search.text, search.at = before.text, before.at
+      self:look(search.at)
+    end
   elseif name == "ctrl-g" or name == "ctrl-c" then
     set(search.typed)
     self.search = nil
@@ -250,7 +254,7 @@ actions["ctrl-p"], actions["ctrl-n"] = actions.up, actions.down
 
 actions["ctrl-r"] = function(self)
   local text = terminal.line()
-  self.search = { text = "", typed = text, at = #self.history.list }
+  self.search = { text = "", typed = text, at = #self.history.list, before = {} }
 end
 
 actions["ctrl-c"] = function() return "interrupt" end

@@ -126,6 +126,10 @@ end
 function Session:is_complete(text)
   if text:find("^%s*$") or text:find("^%s*[!%%?]") then return true end
   local compiled, message = statement.compile(text, self.locals, "=x")
+  if not compiled and text:find("\n", 1, true) then
+    local parts, is_incomplete = statement.split(text, self.locals)
+    if parts then return not is_incomplete end
+  end
   return compiled ~= nil or message ~= nil
 end
 
@@ -134,8 +138,12 @@ function Session:take(text)
   if text:find("^%s*$") then return end
   if text:find("^%s*[!%%?]") then
     require("parlua.prompt.commands").run(self, text:match("^%s*(.-)%s*$"))
-  else
-    self:execute(text)
+    return
+  end
+  local parts
+  if text:find("\n", 1, true) and not statement.compile(text, self.locals, "=x") then parts = statement.split(text, self.locals) end
+  for _, part in ipairs(parts or { text }) do
+    if not self:execute(part) then return end
   end
 end
 

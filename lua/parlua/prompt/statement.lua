@@ -167,6 +167,27 @@ function M.compile(text, locals, chunk_name)
   return { run = run, quiet = quiet, names = names }
 end
 
+--- The statements of a text that is none as a whole, since expressions stand between them: each is as many lines as it needs. nil when some
+--- of it is wrong; second: whether the last one is incomplete.
+---@param text string
+---@param locals parlua.Locals
+---@return string[]?
+---@return boolean? is_incomplete
+function M.split(text, locals)
+  local parts, present = {}, nil
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    present = present and present .. "\n" .. line or line
+    local compiled, message = M.compile(present, locals, "=x")
+    if compiled then
+      if not present:find("^%s*$") then parts[#parts + 1] = present end
+      present = nil
+    elseif message then
+      return nil
+    end
+  end
+  return parts, present ~= nil
+end
+
 --- Compiles a script: its locals become the session's. Returns nil and a message when it is wrong.
 ---@param text string
 ---@param locals parlua.Locals
