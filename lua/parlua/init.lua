@@ -97,10 +97,16 @@ function parlua.any(f, arguments, options) return search.any(f, arguments, optio
 ---@return parlua.Summary summary
 function parlua.all(f, arguments, options) return search.all(f, arguments, options) end
 
--- The reducers are loaded when one is first used.
+-- The reducers, and what only some programs use, are loaded when they are first used.
+local on_demand = { plot = "parlua.plot", background = "parlua.run.background" }
 local reducers = { sum = true, count = true, min = true, max = true, mean = true, histogram = true, collect = true, group = true, top = true }
 setmetatable(parlua, {
   __index = function(_, name)
+    local module = on_demand[name] and require(on_demand[name])
+    if module then
+      parlua[name] = name == "plot" and module or module[name]
+      return parlua[name]
+    end
     if not reducers[name] then return nil end
     for each in pairs(reducers) do parlua[each] = require("parlua.sink.reducers")[each] end
     return parlua[name]

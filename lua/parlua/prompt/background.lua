@@ -14,7 +14,10 @@ function M.install()
   if installed then return end
   installed = true
   local pool_module = require "parlua.pool"
+  local count = 0
   local watch = function(future)
+    count = count + 1
+    future.number = count
     watched[#watched + 1] = future
     return future
   end
@@ -45,7 +48,7 @@ end
 
 --- The line about a future that has ended.
 local function line_of(future)
-  local name = ("call %d"):format(future.index)
+  local name = ("call %d"):format(future.number)
   local failure = future.failure
   if failure then
     return style.paint("failed", ("[%s failed (%s)]"):format(name, failure.kind)) .. " " .. tostring(failure.message):match("^[^\n]*")

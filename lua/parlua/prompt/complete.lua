@@ -344,8 +344,9 @@ function M.signature(session, text, cursor)
   for _, bracket in ipairs(open_brackets(tokens)) do
     if bracket.text == "(" then
       local f, name = called(session, tokens, bracket.k)
-      if type(f) == "function" then
-        local documented = help.of_function(f, name)
+      local meta = type(f) == "table" and debug.getmetatable(f)
+      if type(f) == "function" or meta and rawget(meta, "__call") then
+        local documented = help.find(name, f)
         if not documented then return nil end
         local summary = help.summary(documented.comment)
         return documented.signature .. (summary ~= "" and "  " .. summary or "")

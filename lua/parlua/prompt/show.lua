@@ -83,13 +83,14 @@ local function summary_line(summary)
 end
 
 local function future_line(future)
-  if not future.done then return ("<future %d: running>"):format(future.index) end
-  if future.failure then return ("<future %d: %s>"):format(future.index, failure_line(future.failure):gsub("^task %S+ ", "")) end
+  local number = rawget(future, "number") or future.index
+  if not future.done then return ("<future %d: running>"):format(number) end
+  if future.failure then return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^task %S+ ", "")) end
   local values = {}
   for k = 1, math.min(future.values and future.values.n or 0, 3) do
     values[k] = value_module.format(future.values[k], { depth = 1, length = 5, bytes = 40 })
   end
-  return ("<future %d: returned %s>"):format(future.index, #values > 0 and table.concat(values, ", ") or "nothing")
+  return ("<future %d: returned %s>"):format(number, #values > 0 and table.concat(values, ", ") or "nothing")
 end
 
 local function pool_line(pool)

@@ -128,10 +128,12 @@ M.collect = new {
 }
 
 --- Counts results in `bins` equal intervals between `from` and `to` (`to` itself counts in the last): a list of counts, with fields below,
---- above, from and to. Example: `parlua.histogram { from = 0, to = 1, bins = 10 }`
+--- above, from and to. Example: `parlua.histogram { from = 0, to = 1, bins = 10 }`. Of a list of numbers it draws the picture that
+--- parlua.plot.histogram does.
 ---@param shape {from: number, to: number, bins: integer}
 ---@return parlua.Reducer
-function M.histogram(shape)
+function M.histogram(shape, ...)
+  if type(shape) == "cdata" or type(shape) == "table" and (shape[1] ~= nil or shape.n) then return require("parlua.plot").histogram(shape, ...) end
   if type(shape) ~= "table" then error("histogram: a table { from =, to =, bins = } is expected, got " .. type(shape), 2) end
   for name in pairs(shape) do
     if name ~= "from" and name ~= "to" and name ~= "bins" then error(("histogram: unknown field '%s'"):format(tostring(name)), 2) end
