@@ -104,6 +104,15 @@ function Terminal:wait_for(f)
   end
 end
 
+--- Waits until the program has made a file in its directory, and removes it.
+function Terminal:wait_for_file(name)
+  self:wait_for(function()
+    local file = io.open(self.directory .. "/" .. name)
+    return file and file:close()
+  end)
+  os.remove(self.directory .. "/" .. name)
+end
+
 --- Types text as it stands.
 function Terminal:type(text)
   local hex = text:gsub(".", function(c) return ("%02x "):format(c:byte()) end)
@@ -143,13 +152,13 @@ function Terminal:run(text)
 end
 
 --- Calls a function with a terminal in which a prompt waits.
----@param options? spec.TerminalOptions|{arguments: string}
+---@param options? spec.TerminalOptions|{arguments: string, command: string, is_busy: boolean} is_busy: no prompt is waited for
 ---@param body fun(terminal: table)
 function M.with_prompt(options, body)
   options = options or {}
   local terminal = M.open(options.command or helper.quote(helper.parlua) .. " " .. (options.arguments or ""), options)
   local ok, message = xpcall(function()
-    terminal:wait_for_prompt()
+    if not options.is_busy then terminal:wait_for_prompt() end
     body(terminal)
   end, function(value) return type(value) == "string" and debug.traceback(value, 2) or value end)
   terminal:close()

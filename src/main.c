@@ -19,6 +19,7 @@
 
 #include "engines/cluster.h"
 #include "lua/state.h"
+#include "lua/terminal.h"
 
 #define PARLUA_VERSION "0.1.0"
 
@@ -490,7 +491,8 @@ static int run_command(lua_State *L, const struct command *command)
   bool has_chunk = false;
   for (int i = 0; i < command->action_count; i++) has_chunk |= command->actions[i].letter == 'e';
   bool bare = !has_script && !has_chunk && !command->version && !command->interactive;
-  bool prompt = command->interactive || (bare && isatty(STDIN_FILENO));
+  bool prompt = command->interactive || (bare && terminal_take());
+  if (command->interactive) terminal_take();
 
   if (command->version || prompt) print_version(L);
   status = run_actions(L, command);

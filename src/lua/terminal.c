@@ -87,6 +87,20 @@ static struct sigaction on_signal(int number, void (*handler)(int))
   return before;
 }
 
+/* guard(on): while a prompt is open, Ctrl-C at any moment is noted, for the statement that runs or is about to. */
+static int terminal_guard(lua_State *L)
+{
+  static struct sigaction before;
+  static int depth;
+  if (lua_toboolean(L, 1)) {
+    if (depth++ == 0) before = on_signal(SIGINT, note_interrupt);
+  } else if (--depth == 0) {
+    sigaction(SIGINT, &before, NULL);
+    signals_changed();
+  }
+  return 0;
+}
+
 /* disarm(): a run was cancelled by the signal, so what called it goes on. */
 static int terminal_disarm(lua_State *L)
 {
@@ -130,14 +144,15 @@ static int terminal_call(lua_State *L)
   lua_pushvalue(L, 1);
   lua_insert(L, 3); /* f, handler, f, ... */
   signals_observe(arm);
-  interrupted = 0;
   running = L;
   struct sigaction before = on_signal(SIGINT, arm);
+  if (interrupted) arm(SIGINT); /* typed after the statement, before it began */
   int status = lua_pcall(L, arguments, LUA_MULTRET, 2);
   sigaction(SIGINT, &before, NULL);
   signals_changed();
   running = outer;
   lua_sethook(L, NULL, 0, 0);
+  interrupted = 0;
   lua_pushboolean(L, status == 0);
   lua_replace(L, 2);
   return lua_gettop(L) - 1;
@@ -184,6 +199,29 @@ static void set_usual(void)
 {
   if (is_raw) tcsetattr(STDIN_FILENO, TCSADRAIN, &usual_mode);
   is_raw = false;
+}
+
+/* Ctrl-C that was typed after the end of the line, and came as a key, is noted; other keys are left for the next line. From here on
+   Ctrl-C is a signal again. Pushes the keys. */
+static void take_pending(lua_State *L)
+{
+  struct termios mode;
+  char bytes[4096];
+  struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+  if (is_raw && tcgetattr(STDIN_FILENO, &mode) == 0) {
+    mode.c_lflag |= ISIG;
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &mode);
+  }
+  ssize_t length = poll(&input, 1, 0) > 0 && input.revents & POLLIN ? read(STDIN_FILENO, bytes, sizeof bytes) : 0;
+  lua_pushlstring(L, bytes, length > 0 ? (size_t)length : 0);
+}
+
+/* interrupt(): as Ctrl-C does. */
+static int terminal_interrupt(lua_State *L)
+{
+  (void)L;
+  interrupted = 1;
+  return 0;
 }
 
 /* suspend(): Ctrl-Z. */
@@ -243,20 +281,62 @@ static int terminal_read_line(lua_State *L)
   return 1;
 }
 
-/* take(): where mpirun stands between this process and the terminal, uses the terminal itself: rank 0 is started by it in the same
-   session. Returns true then. The group that had the terminal gets it back at the end (give_back). */
+/* The group that had the terminal before rank 0 took it. */
 static pid_t group_before;
 
 static void give_back(void)
 {
+  signal(SIGTTOU, SIG_IGN); /* it may not be ours any more */
   if (group_before > 0) tcsetpgrp(STDIN_FILENO, group_before);
   group_before = 0;
 }
 
-static int terminal_take(lua_State *L)
+/* The parent of a process, and its name; 0 when there is none. */
+static pid_t parent_of(pid_t pid, char name[32])
 {
-  int fd = isatty(STDOUT_FILENO) ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
-  if (fd < 0) return 0;
+  char path[64], line[512];
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  FILE *file = fopen(path, "re");
+  int parent = 0;
+  if (!file) return 0;
+  if (fgets(line, sizeof line, file)) {
+    char *open = strchr(line, '('), *end = strrchr(line, ')');
+    if (open && end) {
+      snprintf(name, 32, "%.*s", (int)(end - open - 1), open + 1);
+      if (sscanf(end + 1, " %*c %d", &parent) != 1) parent = 0;
+    }
+  }
+  fclose(file);
+  return parent;
+}
+
+/* Whether a process that starts MPI programs stands above this one, and has a terminal for its standard input. */
+static bool is_started_from_terminal(void)
+{
+  static const char *const starters[] = {"mpirun", "mpiexec", "orterun", "prterun", "prun", "mpiexec.hydra", "mpiexec.mpich"};
+  char name[32] = "", path[64], target[64];
+  pid_t pid = getpid(), parent = parent_of(pid, name);
+  for (int level = 0; parent > 1 && level < 6; level++) {
+    pid = parent;
+    parent = parent_of(pid, name);
+    for (size_t k = 0; k < sizeof starters / sizeof *starters; k++) {
+      if (strcmp(name, starters[k]) != 0) continue;
+      snprintf(path, sizeof path, "/proc/%d/fd/0", (int)pid);
+      ssize_t length = readlink(path, target, sizeof target - 1);
+      if (length < 0) return false;
+      target[length] = '\0';
+      return starts_with(target, "/dev/pts/") || starts_with(target, "/dev/tty");
+    }
+  }
+  return false;
+}
+
+bool terminal_take(void)
+{
+  if (isatty(STDIN_FILENO)) return true;
+  if (!getenv("OMPI_COMM_WORLD_RANK") && !getenv("PMI_RANK") && !getenv("PMIX_RANK")) return false;
+  int fd = isatty(STDOUT_FILENO) && is_started_from_terminal() ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
+  if (fd < 0) return false;
   pid_t owner = tcgetpgrp(fd);
   sigset_t output, before;
   sigemptyset(&output);
@@ -265,7 +345,6 @@ static int terminal_take(lua_State *L)
   bool ours = owner > 0 && (owner == getpgrp() || tcsetpgrp(fd, getpgrp()) == 0);
   sigprocmask(SIG_SETMASK, &before, NULL);
   if (ours) {
-    signal(SIGTTOU, SIG_IGN);
     fflush(stdout);
     for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
       if (standard == STDIN_FILENO || isatty(standard)) dup2(fd, standard);
@@ -275,8 +354,7 @@ static int terminal_take(lua_State *L)
     }
   }
   close(fd);
-  lua_pushboolean(L, ours);
-  return 1;
+  return ours;
 }
 
 /* --- the line, in libedit --------------------------------------------------------------------------------------- */
@@ -347,13 +425,15 @@ static int terminal_open(lua_State *L)
   return 1;
 }
 
-/* edit(next): has libedit edit a new line until next(), which it calls for each character, returns nil. */
+/* edit(next): has libedit edit a new line until next(), which it calls for each character, returns nil. Returns the bytes that were
+   typed since. */
 static int terminal_edit(lua_State *L)
 {
   int length;
   lua_settop(L, 1);
   lua_State *outer = asking;
   asking = L;
+  interrupted = 0;
   struct sigaction before = on_signal(SIGWINCH, note_resize);
   struct sigaction before_term = on_signal(SIGTERM, note_end), before_hup = on_signal(SIGHUP, note_end);
   do {
@@ -363,11 +443,14 @@ static int terminal_edit(lua_State *L)
   sigaction(SIGTERM, &before_term, NULL);
   sigaction(SIGHUP, &before_hup, NULL);
   signals_changed();
+  take_pending(L);
   set_usual();
   asking = outer;
   if (ended) raise(ended);
   ended = 0;
-  return lua_gettop(L) > 1 ? lua_error(L) : 0;
+  if (lua_gettop(L) == 2) return 1;
+  lua_pop(L, 1);
+  return lua_error(L);
 }
 
 /* Appends a character to UTF-8 text; returns the end. */
@@ -447,6 +530,8 @@ int luaopen_parlua_terminal(lua_State *L)
       {"disarm", terminal_disarm},
       {"edit", terminal_edit},
       {"forget", terminal_forget},
+      {"guard", terminal_guard},
+      {"interrupt", terminal_interrupt},
       {"interrupted", terminal_interrupted},
       {"is_terminal", terminal_is_terminal},
       {"line", terminal_line},
@@ -455,7 +540,6 @@ int luaopen_parlua_terminal(lua_State *L)
       {"set_line", terminal_set_line},
       {"size", terminal_size},
       {"suspend", terminal_suspend},
-      {"take", terminal_take},
       {"wait", terminal_wait},
       {NULL, NULL},
   };

@@ -409,6 +409,14 @@ function Editor:read(prompt, continuation)
     end
   end
   local ok, message = pcall(terminal.edit, next_character)
+  if ok then
+    self.keys.bytes = self.keys.bytes .. message
+    local at = self.keys.bytes:find("\3", 1, true)
+    if at then -- Ctrl-C, typed after the statement: is for it
+      self.keys.bytes = self.keys.bytes:sub(at + 1)
+      if outcome == "accept" then terminal.interrupt() end
+    end
+  end
   self.below, self.menu, self.search = nil, nil, nil
   if outcome == "accept" or outcome == "interrupt" then
     self:finish_drawing(text, outcome == "interrupt" and style.paint("faint", "^C") or "")

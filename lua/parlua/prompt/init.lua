@@ -222,7 +222,10 @@ function M.run(session)
   local outer = M.session
   M.session = session
   session:open_editor()
-  session:loop()
+  terminal.guard(true)
+  local ok, message = pcall(session.loop, session)
+  terminal.guard(false)
+  if not ok then error(message, 0) end
   require("parlua.prompt.background").leave(session)
   M.session = outer
   return session.ended

@@ -1,0 +1,271 @@
+--- Parallel calls at the prompt, on a real terminal.
+local helper = require "spec.helper"
+local terminal = require "spec.terminal"
+
+--- Calls a function for each engine, also under mpirun.
+local function for_each_prompt(body)
+  local engines = { unpack(helper.engines) }
+  if not os.getenv("SPEC_ENGINES") then engines[#engines + 1] = "mpi" end
+  for _, engine in ipairs(engines) do
+    describe("engine " .. engine .. ":", function()
+      body(engine, function(f, options)
+        options = options or {}
+        options.columns, options.rows = options.columns or 100, options.rows or 50
+        if engine == "mpi" then
+          options.command = helper.mpirun(2) .. " " .. helper.quote(helper.parlua)
+        else
+          options.arguments = "--engine " .. engine
+        end
+        terminal.with_prompt(options, f)
+      end)
+    end)
+  end
+end
+
+describe("a call at the prompt", function()
+  for_each_prompt(function(engine, prompt)
+    it("runs functions that were typed there, with the session's locals", function()
+      prompt(function(t)
+        t:run("local factor = 3")
+        t:run("local function times(x) return factor * x end")
+        t:run("function twice(x) return 2 * times(x) end")
+        local text = t:run("parlua.map(twice, parlua.range(5))")
+        assert.matches("\n{6, 12, 18, 24, 30}\n{}\n5 tasks in [^\n]* %(" .. engine .. "%)\n$", text)
+        t:run("factor = 4")
+        assert.matches("\n{8, 16}\n", t:run("(parlua.map(twice, parlua.range(2)))"))
+        assert.matches("\n16\n$", t:run("parlua.submit(twice, 2):get()"))
+        assert.matches("\n55\n", t:run("parlua.reduce(function(x) return x end, parlua.range(10), parlua.sum)"))
+        assert.matches("\nnil\n$", t:run("parlua.task.index"))
+      end)
+    end)
+
+    it("marks what failed, and lists failures with their arguments", function()
+      prompt(function(t)
+        t:run("f = function(x, y) if x == 3 then error('no ' .. y) end return x end")
+        local text = t:run("parlua.map(f, parlua.zip(parlua.range(4), { 'a', 'b', 'c', 'd' }))")
+        assert.matches("\n{1, 2, <failed>, 4}\n… 1 of 4 failed\n", text)
+        assert.matches("\ntask  arguments  kind   message\n   3  3, \"c\"     error  [^\n]*no c\n", text)
+        assert.matches("1 failed\n$", text)
+      end)
+    end)
+
+    it("is ended by Ctrl-C, gives what is done, and the prompt goes on with its workers", function()
+      prompt(function(t)
+        t:run("pool = parlua.pool { workers = 2 }")
+        t:run("f = function(x) if x > 10 then io.open('begun', 'w'):close() while true do end end return x end")
+        for _, call in ipairs { "parlua.map(f, parlua.range(40), { chunk = 1 })", "pool:map(f, parlua.range(40), { chunk = 1 })" } do
+          t:run("results, failures = nil")
+          t:type(call)
+          t:press("Enter")
+          if engine ~= "serial" then t:wait("10/40") end -- the bar
+          t:wait_for_file("begun")
+          t:press("C-c")
+          local text = t:wait("interrupted: 10 of 40 tasks done", false)
+          assert.truthy(text:find("see results, failures, summary", 1, true), text)
+          t:wait_for_prompt()
+          assert.matches("\n{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}\n$", t:run("{ unpack(results, 1, 12) }"))
+          assert.matches('\n"SIGINT"\n40\n$', t:run("summary.interrupted, results.n"))
+          assert.matches('\n"cancelled"\n$', t:run("failures[1].kind"))
+        end
+        assert.matches("\n{2, 4, 6}\n", t:run("(pool:map(function(x) return 2 * x end, parlua.range(3)))"))
+        assert.matches("\n{2, 4, 6}\n", t:run("(parlua.map(function(x) return 2 * x end, parlua.range(3)))"))
+        assert.matches("\n9\n$", t:run("pool:submit(function() return 9 end):get()"))
+      end)
+    end)
+
+    it("that is assigned gives what is done to its variables, too", function()
+      prompt(function(t)
+        t:type("local r, f, s = parlua.map(function(x) if x > 4 then io.open('begun', 'w'):close() while true do end end return x end, parlua.range(9))")
+        t:press("Enter")
+        t:wait_for_file("begun")
+        t:press("C-c")
+        t:wait("interrupted: 4 of 9")
+        assert.matches('\n4\n"SIGINT"\n$', t:run("r[4], s.interrupted"))
+      end)
+    end)
+
+    it("shows what tasks print above the bar", function()
+      prompt(function(t)
+        local text = t:run("parlua.each(function(x) print('task ' .. x) end, parlua.range(3), { chunk = 1 }) and nil")
+        for k = 1, 3 do assert.truthy(text:find("\ntask " .. k .. "\n", 1, true), text) end
+      end)
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("that failed is mended by %retry, and looked at by %debug", function()
+      terminal.with_prompt({ arguments = "--engine " .. engine, columns = 100, rows = 60 }, function(t)
+        t:run("limit = 3")
+        t:run("local function half(x) local y = x / 2 if x > limit then error('too large: ' .. x) end return y end")
+        t:run("results, failures = parlua.map(half, parlua.range(5))")
+        t:type("%debug")
+        t:press("Enter")
+        t:wait("task 4 failed: ")
+        t:wait("x = 4")
+        t:wait("y = 2")
+        t:wait_for_prompt()
+        t:type("x * 100 + y")
+        t:press("Enter")
+        t:wait("\n402\n")
+        t:press("C-d")
+        t:wait_for_prompt()
+        t:run("limit = 4")
+        assert.matches("\n1 task returned now, 1 failed again\n$", t:run("%retry"))
+        assert.matches("\n2\n1\n5\n$", t:run("results[4], #failures, failures[1].index"))
+        t:run("limit = 9")
+        assert.matches("\n1 task returned now, none failed again\n$", t:run("%retry"))
+        assert.matches("\n2.5\n0\n$", t:run("results[5], #failures"))
+        assert.matches("no task of the last call failed\n$", t:run("%retry"))
+      end)
+    end)
+  end)
+
+  it("goes on in the background, and tells when it has ended", function()
+    terminal.with_prompt({}, function(t)
+      helper.write(t.directory .. "/go", "")
+      os.remove(t.directory .. "/go")
+      local wait = "local f repeat f = io.open('" .. t.directory .. "/go') until f f:close()"
+      t:run("future = parlua.background(function(x) " .. wait .. " return x + 1 end, 41)")
+      assert.matches("\n<future 1: running>\n$", t:run("future"))
+      t:run("second = parlua.submit(function() " .. wait .. " error('not this one') end)")
+      t:type("1 + ")
+      t:wait("> 1 +")
+      helper.write(t.directory .. "/go", "")
+      t:wait("[call 1 returned] 42")
+      t:wait("[call 2 failed (error)]")
+      t:type("2") -- the line that was being typed is still there
+      t:press("Enter")
+      t:wait("\n> 1 + 2\n3\n")
+      assert.matches("\n42\n$", t:run("future:get()"))
+    end)
+  end)
+
+  it("is ended with the prompt where it runs in the background", function()
+    terminal.with_prompt({}, function(t)
+      t:run("future = parlua.background(function() while true do end end)")
+      t:press("C-d")
+      t:wait("1 call in the background ended with the prompt")
+      t:wait("[status 0]")
+    end)
+  end)
+end)
+
+describe("Ctrl-C at the prompt", function()
+  for _, statement in ipairs {
+    "while true do end",
+    "for i = 1, math.huge do x = i end",
+    "local s = 0 for i = 1, 1e15 do s = s + i % 7 end",
+    "repeat until false",
+    "local function f() return f() end f()",
+    "while true do pcall(error, 'x') end",
+    "while true do pcall(function() while true do end end) end",
+    "coroutine.wrap(function() while true do end end)()",
+    "dofile 'endless.lua'",
+    "%load endless.lua",
+    "(function() local t = setmetatable({}, { __index = function(_, k) return k end }) while true do y = t[1] end end)()",
+  } do
+    it("interrupts " .. statement, function()
+      terminal.with_prompt({ columns = 120 }, function(t)
+        helper.write(t.directory .. "/endless.lua", "local n = 0\nfor i = 1, math.huge do n = n + i end\n")
+        t:run("kept = 'still here'")
+        t:type(statement)
+        t:press("Enter")
+        t:wait(statement .. "\n")
+        t:press("C-c")
+        t:wait("interrupted")
+        assert.matches('\n"still here"\n$', t:run("kept"))
+        t:type(statement) -- once more: the state is sound
+        t:press("Enter", "C-c")
+        t:wait_for(function(text) return text:find("interrupted", 1, true) end)
+        assert.matches('\n"still here"\n$', t:run("kept"))
+      end)
+    end)
+  end
+
+  it("leaves alone calls that run in the background", function()
+    terminal.with_prompt({}, function(t)
+      local wait = "local f repeat f = io.open('" .. t.directory .. "/go') until f f:close()"
+      t:run("future = parlua.submit(function() " .. wait .. " return 'done' end)")
+      t:type("while true do end")
+      t:press("Enter")
+      t:wait("while true do end\n")
+      t:press("C-c")
+      t:wait("interrupted")
+      t:wait_for_prompt()
+      helper.write(t.directory .. "/go", "")
+      t:wait("[call 1 returned] \"done\"")
+    end)
+  end)
+end)
+
+describe("parlua -i script.lua", function()
+  it("stays at the prompt, with the script's locals at hand", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua",
+        "#!/usr/bin/env parlua\nlocal parlua = require 'parlua'\nlocal first = ...\nlocal function twice(x) return 2 * x end\n"
+        .. "local results = parlua.map(twice, parlua.range(3))\nprint('ran with ' .. first)\nreturn 5\n")
+      terminal.with_prompt({ arguments = "-i " .. script .. " word" }, function(t)
+        t:wait("ran with word")
+        assert.matches("\n6\n42\n\"word\"\n$", t:run("results[3], twice(21), first"))
+      end)
+    end)
+  end)
+
+  it("stays after an error, with the locals up to there, and shows the line", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", "local a = 1\nlocal b = { x = 2 }\nerror('here')\n")
+      terminal.with_prompt({ arguments = "-i " .. script, columns = 120 }, function(t)
+        t:wait("script.lua:3:  error('here')")
+        assert.matches("\n1\n{x = 2}\n$", t:run("a, b"))
+        t:press("C-d")
+        t:wait("[status 1]")
+      end)
+    end)
+  end)
+
+  it("runs a job, too", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/job.lua",
+        "local factor = 10\nreturn { arguments = { 1, 2 }, map = function(x) return factor * x end }\n")
+      terminal.with_prompt({ arguments = "-i " .. script, columns = 120 }, function(t)
+        t:wait('"result":20')
+        assert.matches("\n10\n70\n$", t:run("factor, job.map(7)"))
+      end)
+    end)
+  end)
+
+  it("is interrupted by Ctrl-C, and then stays", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", "local a = 7\nprint('begun')\nfor i = 1, math.huge do a = i end\n")
+      terminal.with_prompt({ command = helper.quote(helper.parlua) .. " -i " .. script, is_busy = true }, function(t)
+        t:wait("begun")
+        t:press("C-c")
+        t:wait("interrupted")
+        assert.matches("\ntrue\n$", t:run("a > 7"))
+      end)
+    end)
+  end)
+end)
+
+describe("mpirun parlua", function()
+  if os.getenv("SPEC_ENGINES") then return end
+
+  it("gives a prompt at rank 0, with all that a terminal has", function()
+    terminal.with_prompt({ command = helper.mpirun(3) .. " " .. helper.quote(helper.parlua) }, function(t)
+      t:type("parlua.rang")
+      t:press("Tab")
+      t:wait("> parlua.range\n")
+      t:press("C-c")
+      local text = t:run("select(3, parlua.map(function(x) return x end, parlua.range(100)))")
+      assert.matches("100 tasks in [^\n]* %(mpi%)\n$", text)
+      t:type("while true do end")
+      t:press("Enter")
+      t:wait("while true do end\n")
+      t:press("C-c")
+      t:wait("interrupted")
+      assert.matches('\n"größe"\n$', t:run("'größe'"))
+      t:press("C-d")
+      t:wait("[status 0]")
+    end)
+  end)
+end)
