@@ -310,32 +310,37 @@ static pid_t parent_of(pid_t pid, char name[32])
   return parent;
 }
 
-/* Whether a process that starts MPI programs stands above this one, and has a terminal for its standard input. */
-static bool is_started_from_terminal(void)
+/* Whether a descriptor of a process is a terminal. */
+static bool has_terminal(pid_t pid, int fd)
+{
+  char path[64], target[64];
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
+  ssize_t length = readlink(path, target, sizeof target - 1);
+  if (length < 0) return false;
+  target[length] = '\0';
+  return starts_with(target, "/dev/pts/") || starts_with(target, "/dev/tty");
+}
+
+/* The process above this one that starts MPI programs; 0: there is none. */
+static pid_t starter_of_ranks(void)
 {
   static const char *const starters[] = {"mpirun", "mpiexec", "orterun", "prterun", "prun", "mpiexec.hydra", "mpiexec.mpich"};
-  char name[32] = "", path[64], target[64];
-  pid_t pid = getpid(), parent = parent_of(pid, name);
+  char name[32] = "";
+  pid_t pid, parent = parent_of(getpid(), name);
   for (int level = 0; parent > 1 && level < 6; level++) {
     pid = parent;
     parent = parent_of(pid, name);
-    for (size_t k = 0; k < sizeof starters / sizeof *starters; k++) {
-      if (strcmp(name, starters[k]) != 0) continue;
-      snprintf(path, sizeof path, "/proc/%d/fd/0", (int)pid);
-      ssize_t length = readlink(path, target, sizeof target - 1);
-      if (length < 0) return false;
-      target[length] = '\0';
-      return starts_with(target, "/dev/pts/") || starts_with(target, "/dev/tty");
-    }
+    for (size_t k = 0; k < sizeof starters / sizeof *starters; k++)
+      if (strcmp(name, starters[k]) == 0) return pid;
   }
-  return false;
+  return 0;
 }
 
 bool terminal_take(void)
 {
   if (isatty(STDIN_FILENO)) return true;
-  if (!getenv("OMPI_COMM_WORLD_RANK") && !getenv("PMI_RANK") && !getenv("PMIX_RANK")) return false;
-  int fd = isatty(STDOUT_FILENO) && is_started_from_terminal() ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
+  pid_t starter = isatty(STDOUT_FILENO) ? starter_of_ranks() : 0;
+  int fd = starter && has_terminal(starter, STDIN_FILENO) ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
   if (fd < 0) return false;
   pid_t owner = tcgetpgrp(fd);
   sigset_t output, before;
@@ -347,7 +352,7 @@ bool terminal_take(void)
   if (ours) {
     fflush(stdout);
     for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
-      if (standard == STDIN_FILENO || isatty(standard)) dup2(fd, standard);
+      if (has_terminal(starter, standard)) dup2(fd, standard);
     if (owner != getpgrp()) {
       group_before = owner;
       atexit(give_back);

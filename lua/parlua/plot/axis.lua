@@ -47,7 +47,7 @@ function M.new(low, high, most, is_tight)
   local digits = M.digits(step)
   local function text(tick)
     if math.abs(tick) < step * 1e-6 then tick = 0 end
-    if largest >= 1e7 or largest < 1e-4 then return (("%.3g"):format(tick):gsub("e([+-])0*", function(sign) return "e" .. (sign == "-" and "-" or "") end)) end
+    if largest >= 1e7 or largest < 1e-4 then return (("%.3g"):format(tick):gsub("e%+?(-?)0*", "e%1")) end
     return ("%." .. digits .. "f"):format(tick)
   end
   return { low = low, high = high, ticks = ticks, text = text }

@@ -341,7 +341,9 @@ local function count_bins(list, options)
   end
   if n == 0 then fail("there is no number to count") end
   local from, to, bins = options.from, options.to, options.bins
-  if bins and not (bins >= 1 and bins % 1 == 0 and bins <= 1000) then fail("the option bins takes an integer from 1 to 1000, got %s", tostring(bins)) end
+  if bins and not (bins >= 1 and bins % 1 == 0 and bins <= 1000) then
+    fail("the option bins takes an integer from 1 to 1000, got %s", tostring(bins))
+  end
   if not bins or not from or not to then
     local wanted = bins or math.max(4, math.min(20, math.ceil(math.log(n) / math.log(2)) + 1))
     if bins then

@@ -293,21 +293,17 @@ end
 --- Results of a call: what failed is marked, what returned nil is shown as that.
 local function results_text(results, failures, columns)
   local failed, shown = {}, {}
-  for _, failure in ipairs(failures) do failed[failure.index] = true end
+  for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
   local n = math.min(results.n, most_items)
-  local marked = setmetatable({}, { __tostring = function() return "failed" end })
-  local absent = setmetatable({}, { __tostring = function() return "nil" end })
+  local marked, cut, absent = {}, {}, {}
+  local texts = { [marked] = style.paint("failed", "<failed>"), [cut] = style.paint("faint", "<cut off>"), [absent] = "nil" }
   for k = 1, n do
     local value = rawget(results, k)
-    if value == nil then value = failed[k] and marked or absent end
+    if value == nil then value = failed[k] == "cancelled" and cut or failed[k] and marked or absent end
     shown[k] = value
   end
   local text = value_module.format(shown, { width = columns, length = most_items, bytes = 200, depth = 4, limit = 20000, shared = true, fill = true,
-    paint = paint, describe = function(value)
-      if value == marked then return style.paint("failed", "<failed>") end
-      if value == absent then return "nil" end
-      return describe(value)
-    end })
+    paint = paint, describe = function(value) return texts[value] or describe(value) end })
   local notes = {}
   if results.n > n then notes[1] = ("%.0f more"):format(results.n - n) end
   if #failures > 0 then notes[#notes + 1] = ("%d of %.0f failed"):format(#failures, results.n) end
