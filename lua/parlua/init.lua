@@ -98,7 +98,7 @@ function parlua.any(f, arguments, options) return search.any(f, arguments, optio
 function parlua.all(f, arguments, options) return search.all(f, arguments, options) end
 
 -- The reducers, and what only some programs use, are loaded when they are first used.
-local on_demand = { plot = "parlua.plot", background = "parlua.run.background" }
+local on_demand = { plot = "parlua.plot", background = "parlua.background" }
 local reducers = { sum = true, count = true, min = true, max = true, mean = true, histogram = true, collect = true, group = true, top = true }
 setmetatable(parlua, {
   __index = function(_, name)

@@ -1,5 +1,5 @@
 --- Calls in the background: each in a worker of its own, which begins at once and ends with the call.
-local pool_module = require "parlua.run.pool"
+local pool_module = require "parlua.pool"
 
 local M = {}
 
