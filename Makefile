@@ -72,8 +72,11 @@ $(BUILD)/%.o: src/%.c | $(BUILD)
 $(BUILD)/embedded.o: $(BUILD)/embedded.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/embedded.c: $(BUILD)/embed src/slot/shared.h $(BUILD)/modules.list $(MODULES)
-	$(BUILD)/embed $@ src/slot/shared.h lua $(MODULES)
+# The declarations that the Lua side is given, in this order.
+FFI_HEADERS = src/slot/layout.h src/run/event.h src/lua/ffi.h
+
+$(BUILD)/embedded.c: $(BUILD)/embed $(FFI_HEADERS) $(BUILD)/modules.list $(MODULES)
+	$(BUILD)/embed $@ lua $(FFI_HEADERS) $(MODULES)
 
 # Always built plain: under a sanitizer it would only be slower.
 $(BUILD)/embed: src/lua/embed.c | $(BUILD)

@@ -1,7 +1,7 @@
 local helper = require "spec.helper"
 local parlua = require "parlua"
 
--- A task that writes through a wrong pointer can hit the memory in which its worker and the coordinator exchange messages (src/slot/shared.h). The
+-- A task that writes through a wrong pointer can hit the memory in which its worker and the coordinator exchange messages (src/slot/layout.h). The
 -- fuzz target fuzz/slot.c tries what can stand there; here a few of its kinds are written by tasks.
 
 local ffi = require "ffi"

@@ -13,28 +13,40 @@ describe("a time limit", function()
       return options
     end
 
-    --- Far longer than any limit here; but it ends, since a thread that was given up runs on beside all specs that follow.
-    local function loop()
+    --- Far longer than any limit here; but it ends when the directory is gone: a thread that was given up runs on beside the specs that
+    --- follow, and no process may be forked meanwhile.
+    local function loop(directory)
       local x = 0
-      for k = 1, 4e9 do x = x + k end
+      for _ = 1, 1000 do
+        for k = 1, 1e8 do x = x + k end
+        local file = io.open(directory .. "/running")
+        if not file then return x end
+        file:close()
+      end
       return x
     end
 
     for what, hang in pairs {
       ["a compiled loop"] = loop,
-      ["a system call"] = function()
+      ["a system call"] = function(directory)
         local library = require "ffi"
         pcall(library.cdef, "unsigned int usleep(unsigned int microseconds);")
-        for _ = 1, 30 do library.C.usleep(1e6) end
+        for _ = 1, 300 do
+          library.C.usleep(1e5)
+          local file = io.open(directory .. "/running")
+          if not file then return end
+          file:close()
+        end
       end,
     } do
       it("costs its own task alone, in the middle of a chunk of thousands, that hangs in " .. what, function()
         helper.with_directory(function(directory)
+          helper.write(directory .. "/running", "")
           local results, failures, summary = parlua.map(function(i)
             local file = io.open(directory .. "/" .. i % 10, "a")
             file:write(i, "\n")
             file:close()
-            if i == 2500 then hang() end
+            if i == 2500 then hang(directory) end
             return i % 3 == 0 and { i } or i
           end, parlua.range(5000), with { chunk = 4000, timeout = 0.6 })
           assert.equal(1, #failures)
@@ -50,13 +62,18 @@ describe("a time limit", function()
             if counts[i] ~= 1 or i ~= 2500 and result ~= i then assert.same({ i, 1, i }, { i, counts[i], result }) end
           end
         end)
+        helper.let_threads_rest()
       end)
     end
 
     it("is kept for each try of a task that is tried again", function()
-      local failures = parlua.each(function() loop() end, { 1 }, with { timeout = 0.1, retries = 2 })
-      assert.equal(1, #failures)
-      assert.same({ "timeout", 3 }, { failures[1].kind, failures[1].attempts })
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/running", "")
+        local failures = parlua.each(function() loop(directory) end, { 1 }, with { timeout = 0.1, retries = 2 })
+        assert.equal(1, #failures)
+        assert.same({ "timeout", 3 }, { failures[1].kind, failures[1].attempts })
+      end)
+      helper.let_threads_rest()
     end)
   end, { "threads", "process", "mpi" })
 
@@ -97,7 +114,12 @@ describe("a halt", function()
               end
               error("the first")
             end
-            for _ = 1, 60 do library.C.usleep(1e6) end
+            for _ = 1, 600 do
+              library.C.usleep(1e5)
+              local file = io.open(directory .. "/begun1")
+              if not file then return end
+              file:close()
+            end
             io.open(directory .. "/ended" .. i, "w"):close()
           end, parlua.range(50), options)
           if options.on_error then
@@ -112,6 +134,7 @@ describe("a halt", function()
           assert.is_nil(io.open(directory .. "/ended2"))
           assert.is_nil(io.open(directory .. "/begun10"))
         end)
+        helper.let_threads_rest()
         -- and the next call finds workers
         assert.same({ 1, 4, n = 2 }, (parlua.map(function(x) return x * x end, { 1, 2 }, { engine = engine, workers = 2 })))
       end)

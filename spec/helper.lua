@@ -45,6 +45,16 @@ function helper.for_each_engine(body, only)
   end
 end
 
+--- Waits until no thread of this program is in a task, also none of those that were given up: no process is forked before.
+function helper.let_threads_rest()
+  local host = require "parlua.host"
+  local last = host.now() + TIME_LIMIT
+  while host.threads_in_tasks() > 0 do
+    assert(host.now() < last, "a thread is still in a task")
+    host.sleep(0.01)
+  end
+end
+
 --- A word for the shell.
 ---@param word string
 ---@return string

@@ -25,9 +25,6 @@
 
 extern char **environ;
 
-/* The engines that this parlua has, up to a NULL. */
-extern const char *const engine_names[];
-
 enum exit_status {
   EXIT_RETURNED = 0, /* the script ended; all tasks of a job returned */
   EXIT_FAILED = 1,   /* an uncaught error, as in luajit; or some tasks of a job failed */
@@ -444,7 +441,8 @@ static void print_version(lua_State *L)
   lua_getglobal(L, "jit");
   lua_getfield(L, -1, "version");
   printf("parlua " PARLUA_VERSION " on %s; engines:", lua_tostring(L, -1));
-  for (const char *const *name = engine_names; *name; name++) printf("%s %s", name == engine_names ? "" : ",", *name);
+  const struct engine_kind *const *kinds = engine_kinds();
+  for (int i = 0; kinds[i]; i++) printf("%s %s", i ? "," : "", kinds[i]->name);
   putchar('\n');
   lua_pop(L, 2);
 }

@@ -157,9 +157,9 @@ void cluster_end(void)
   leaving->end();
 }
 
-const struct engine_ops *cluster_engine(void)
+const struct engine_kind *cluster_engine(void)
 {
-  return cluster ? cluster->ops : NULL;
+  return cluster ? cluster->kind : NULL;
 }
 
 int cluster_ranks(void)

@@ -4,9 +4,15 @@
 #define PARLUA_CLUSTER_H
 #include "engines/engine.h"
 
+/* What the mpi engine can do: known also where its shared object is not opened. */
+#define MPI_CAN                                              \
+  {                                                          \
+    .kill = true, .limit_memory = true, .reach_hosts = true, \
+  }
+
 /* What the shared object offers: its symbol `parlua_cluster`. */
 struct cluster {
-  const struct engine_ops *ops;
+  const struct engine_kind *kind;
   /* Joins the other ranks, or those that have spawned this one; forks the helper before. Returns this process's rank, or -1 when
    * that failed (the message was printed). */
   int (*begin)(bool is_spawned);
@@ -34,7 +40,7 @@ void cluster_end(void);
 /* Programs that this process starts from here on are not ranks: what would make them believe so goes from the environment. */
 void cluster_forget_launch(void);
 /* The engine, or NULL when this is not part of a cluster. */
-const struct engine_ops *cluster_engine(void);
+const struct engine_kind *cluster_engine(void);
 /* Ranks that mpirun or srun has started, this one too; 0: none. */
 int cluster_ranks(void);
 /* Workers that all ranks have by default: as many as there are processors for them. */

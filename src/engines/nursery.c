@@ -16,12 +16,13 @@
 #include <unistd.h>
 
 #include "engines/cluster.h"
-#include "lua/state.h"
-#include "lua/worker.h"
+#include "engines/engine.h"
 #include "sys/family.h"
 #include "sys/oom.h"
+#include "sys/signals.h"
 
-enum { PAGE_BYTES = 4096, REPORTS = 1 /* place of their number in the page */ };
+/* What both sides see: the number of reports sent, on a line of its own, then the beacon. */
+enum { BEACON_AT = 64 };
 
 enum order_kind { ORDER_START, ORDER_KILL };
 
@@ -53,13 +54,14 @@ static void tell(struct helper *helper, uint32_t worker, uint32_t life, int stat
   struct nursery_report report = {worker, life, status, starved};
   while (send(nursery->socket, &report, sizeof report, MSG_NOSIGNAL) < 0)
     if (errno != EINTR) _exit(1); /* nobody is there to hear it */
-  __atomic_fetch_add(&nursery->page[REPORTS], 1, __ATOMIC_SEQ_CST);
-  bell_ring(&nursery->bell);
+  struct bell bell = {nursery->beacon, nursery->bell_fd, NURSERY_NUMBERS};
+  __atomic_fetch_add(nursery->reports, 1, __ATOMIC_SEQ_CST);
+  bell_ring(&bell);
 }
 
-static _Noreturn void run_worker(struct helper *helper, int slot_file, uint64_t memory)
+static _Noreturn void run_worker(struct helper *helper, uint32_t worker, int slot_file, uint64_t memory)
 {
-  struct bell bell = helper->nursery->bell;
+  struct bell bell = {helper->nursery->beacon, helper->nursery->bell_fd, worker};
   struct slot *slot = slot_map_file(slot_file);
   if (!slot) _exit(1);
   close(slot_file);
@@ -68,13 +70,7 @@ static _Noreturn void run_worker(struct helper *helper, int slot_file, uint64_t 
   close(helper->signals);
   free(helper->children);
   sigprocmask(SIG_SETMASK, &helper->before, NULL);
-  worker_process_prepare(memory);
-  lua_State *L = state_new();
-  if (!L) {
-    fprintf(stderr, "parlua: worker %u: not enough memory for a Lua state\n", (unsigned)slot->id);
-    _exit(1);
-  }
-  worker_process_run(L, slot, &bell);
+  worker_bodies.process(slot, &bell, memory);
 }
 
 static bool room_for(struct helper *helper, uint32_t worker)
@@ -96,7 +92,7 @@ static void start(struct helper *helper, const struct order *order, int slot_fil
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != helper_pid) _exit(1);
-    run_worker(helper, slot_file, order->memory);
+    run_worker(helper, order->worker, slot_file, order->memory);
   }
   close(slot_file);
   if (pid < 0) {
@@ -156,7 +152,7 @@ static _Noreturn void run_helper(struct nursery *nursery, pid_t parent)
   if (getppid() != parent) _exit(1);
   prctl(PR_SET_NAME, "parlua-helper");
   cluster_forget_launch();
-  worker_set_signals(); /* those of the terminal and the batch system: what follows is decided elsewhere */
+  signals_pass_over(); /* those of the terminal and the batch system: what follows is decided elsewhere */
   helper.oom_kills = oom_kills();
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
@@ -178,17 +174,22 @@ static _Noreturn void run_helper(struct nursery *nursery, pid_t parent)
 
 /* ---- the process that opened it ---- */
 
+static size_t page_bytes(void)
+{
+  return BEACON_AT + beacon_bytes(NURSERY_NUMBERS);
+}
+
 int nursery_open(struct nursery *nursery)
 {
   int sockets[2];
   pid_t parent = getpid();
   memset(nursery, 0, sizeof *nursery);
   nursery->socket = -1;
-  nursery->page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (nursery->page == MAP_FAILED) return errno;
-  nursery->bell.asleep = nursery->page;
-  nursery->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (nursery->bell.fd < 0) return errno;
+  nursery->reports = mmap(NULL, page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (nursery->reports == MAP_FAILED) return errno;
+  nursery->beacon = (struct beacon *)(void *)((char *)nursery->reports + BEACON_AT);
+  nursery->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (nursery->bell_fd < 0) return errno;
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) return errno;
   fflush(NULL);
   nursery->pid = fork();
@@ -236,7 +237,7 @@ int nursery_kill(struct nursery *nursery, uint32_t worker, uint32_t life)
 
 bool nursery_next(struct nursery *nursery, struct nursery_report *report)
 {
-  if (__atomic_load_n(&nursery->page[REPORTS], __ATOMIC_SEQ_CST) == nursery->taken) return false;
+  if (__atomic_load_n(nursery->reports, __ATOMIC_SEQ_CST) == nursery->taken) return false;
   if (recv(nursery->socket, report, sizeof *report, MSG_DONTWAIT) != sizeof *report) return false;
   nursery->taken++;
   return true;
@@ -254,6 +255,6 @@ void nursery_close(struct nursery *nursery)
   close(nursery->socket);
   nursery->socket = -1;
   while (waitpid(nursery->pid, NULL, 0) < 0 && errno == EINTR) continue;
-  close(nursery->bell.fd);
-  munmap(nursery->page, PAGE_BYTES);
+  close(nursery->bell_fd);
+  munmap(nursery->reports, page_bytes());
 }

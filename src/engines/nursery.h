@@ -7,13 +7,18 @@
 #include <sys/types.h>
 
 #include "slot/slot.h"
+#include "sys/bell.h"
+
+/* Workers are numbered below this, whatever engine they belong to; the helper rings as this number. */
+enum { NURSERY_NUMBERS = 65535 };
 
 struct nursery {
-  int socket;       /* to the helper; -1: there is none */
-  pid_t pid;        /* the helper */
-  uint32_t *page;   /* shared: the bell's flag, then the number of reports sent */
-  uint32_t taken;   /* reports taken */
-  struct bell bell; /* rung by workers, and by the helper when a worker has ended */
+  int socket;            /* to the helper; -1: there is none */
+  pid_t pid;             /* the helper */
+  uint32_t *reports;     /* shared: reports sent */
+  uint32_t taken;        /* reports taken */
+  struct beacon *beacon; /* on which workers ring, and the helper when a worker has ended */
+  int bell_fd;
 };
 
 /* The end of a worker. */

@@ -1,5 +1,5 @@
-/* engine_process.c - workers are processes forked from the coordinator: each sees everything that the script had at that moment,
- * and one that dies harms nobody. They are killed with their coordinator. */
+/* process.c - workers are processes forked from the coordinator: each sees everything that the script had at that moment, and one
+ * that dies harms nobody. They are killed with their coordinator. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "engines/engine.h"
-#include "lua/worker.h"
+#include "sys/clock.h"
 #include "sys/family.h"
 #include "sys/oom.h"
 
@@ -24,28 +24,45 @@ static int process_open(struct engine *engine)
 {
   engine->oom_kills = UINT64_MAX;
   engine->most_files = engine_want_files(engine->workers);
-  return hub_open(&engine->hub, NULL);
+  return hub_open(&engine->hub, engine->workers);
 }
 
-static void run_child(struct engine *engine, uint32_t w, lua_State *L)
+/* A copy of this process has only the thread that forked; a lock of the C library that another thread held at that moment (of its
+ * time zones, its locales, its streams, of any library's own) stays held in the copy for ever. Threads that begin, or are about to
+ * come to rest, are waited for. */
+static int process_refuses(struct engine *engine, const char **why)
 {
+  static const double patience = 1;
+  const struct timespec pause = {.tv_nsec = 100000};
+  double deadline = clock_seconds() + patience;
+  (void)engine;
+  *why =
+      "a thread of this program is in a task, or was given up in one, and a process that is forked meanwhile could wait for ever "
+      "for a lock that this thread holds. Wait for the calls on threads first (future:get(), pool:close()), or use engine = "
+      "\"threads\" for this call too";
+  while (threads_in_tasks() > 0) {
+    if (clock_seconds() > deadline) return EDEADLK;
+    nanosleep(&pause, NULL);
+  }
+  return 0;
+}
+
+static _Noreturn void run_child(struct engine *engine, uint32_t w)
+{
+  struct bell bell = hub_bell(&engine->hub, w);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != engine->owner) _exit(1);
-  worker_process_prepare(engine->memory);
-  lua_gc(L, LUA_GCRESTART, -1); /* no collection before the heap has doubled: marking what was inherited copies its pages */
-  worker_process_run(L, engine->slots[w], &engine->hub.bell);
+  worker_bodies.forked(engine->inheritance, engine->slots[w], &bell, engine->memory);
 }
 
-static int process_start(struct engine *engine, uint32_t w, lua_State *L, int job)
+static int process_start(struct engine *engine, uint32_t w)
 {
   struct process *process = engine_own(engine, w);
+  if (threads_in_tasks() > 0) return EDEADLK;
   fflush(NULL);
-  worker_keep_job(L, job);
   pid_t pid = fork();
-  int error = errno;
-  if (pid == 0) run_child(engine, w, L);
-  worker_keep_job(L, 0);
-  if (pid < 0) return error;
+  if (pid < 0) return errno;
+  if (pid == 0) run_child(engine, w);
   process->pid = pid;
   process->killed = false;
   if (engine->oom_kills == UINT64_MAX) engine->oom_kills = oom_kills(); /* while the first worker starts: it takes 15 us */
@@ -54,10 +71,11 @@ static int process_start(struct engine *engine, uint32_t w, lua_State *L, int jo
     close(process->fd);
     process->fd = -1;
   }
+  engine->unwatched[w] = process->fd < 0;
   return 0;
 }
 
-static int process_kill(struct engine *engine, uint32_t w)
+static int process_end(struct engine *engine, uint32_t w)
 {
   struct process *process = engine_own(engine, w);
   if (process->pid == 0) return 0; /* it has ended; to kill(2) a 0 is the whole process group */
@@ -84,32 +102,13 @@ static bool process_ended(struct engine *engine, uint32_t w, int *status)
   return true;
 }
 
-static void process_join(struct engine *engine, uint32_t w, double seconds)
-{
-  int status;
-  double deadline = clock_seconds() + seconds;
-  for (long pause = 50000; !process_ended(engine, w, &status);) {
-    struct timespec time = {.tv_nsec = pause};
-    struct process *process = engine_own(engine, w);
-    if (clock_seconds() > deadline) process_kill(engine, w);
-    if (process->fd >= 0) {
-      uint32_t ended[1];
-      hub_asleep(&engine->hub);
-      hub_wait(&engine->hub, 0.02, ended, 1);
-    } else {
-      nanosleep(&time, NULL);
-      if (pause < 10000000) pause *= 2;
-    }
-  }
-}
-
-const struct engine_ops engine_process = {
+const struct engine_kind engine_process = {
     .name = "process",
-    .flags = CAN_KILL | INHERITS | LIMITS_MEMORY,
+    .can = {.kill = true, .inherit = true, .limit_memory = true},
     .own_bytes = sizeof(struct process),
     .start = process_start,
-    .kill = process_kill,
+    .end = process_end,
     .ended = process_ended,
-    .join = process_join,
     .open = process_open,
+    .refuses = process_refuses,
 };

@@ -1,20 +1,19 @@
-/* engine_threads.c - workers are threads, each with a LuaJIT state of its own, kept between runs. A thread that does not answer
- * can't be ended: it is abandoned, and ends by itself when its task does. A crash in one ends the whole program. */
+/* threads.c - workers are threads, each with a LuaJIT state of its own, kept between runs. A thread that does not answer can't be
+ * ended: it is abandoned, and ends by itself when its task does. A crash in one ends the whole program. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "engines/engine.h"
-#include "lua/state.h"
-#include "lua/worker.h"
+#include "sys/list.h"
 
 /* What a thread works on; it frees this, and the slot, when it was abandoned. */
 struct thread {
   pthread_t id;
+  struct link link; /* in `present`, until it is joined or abandoned */
   struct slot *slot;
   struct bell bell;
   struct remains *remains; /* the engine's */
@@ -26,12 +25,17 @@ struct threads {
   struct thread *thread;
 };
 
+/* All threads of this process, whatever engine they belong to: a fork concerns them all. Only the coordinator's thread looks. */
+static struct link present = {&present, &present};
+static uint32_t abandoned_in_all;
+
 /* Called by both sides of an abandoned thread; the second frees what they shared. */
 static void leave_thread(struct thread *thread)
 {
   if (!__atomic_exchange_n(&thread->left, 1, __ATOMIC_SEQ_CST)) return;
   slot_unmap(thread->slot);
   __atomic_fetch_sub(&thread->remains->abandoned, 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_sub(&abandoned_in_all, 1, __ATOMIC_SEQ_CST);
   remains_leave(thread->remains);
   free(thread);
 }
@@ -39,62 +43,75 @@ static void leave_thread(struct thread *thread)
 static void *run_thread(void *argument)
 {
   struct thread *thread = argument;
-  lua_State *L = state_new();
-  if (L) {
-    worker_main(L, thread->slot, &thread->bell);
-    state_close(L);
-  } else {
-    fprintf(stderr, "parlua: worker %u: not enough memory for a Lua state\n", (unsigned)thread->slot->id);
-  }
   struct bell bell = thread->bell;
+  worker_bodies.thread(thread->slot, &bell);
   __atomic_store_n(&thread->ended, true, __ATOMIC_SEQ_CST);
   bell_ring(&bell);
   leave_thread(thread);
   return NULL;
 }
 
-static void on_broken_pipe(int number)
+static bool is_main_thread(void)
 {
-  if ((pid_t)syscall(SYS_gettid) != getpid()) return;
+  return (pid_t)syscall(SYS_gettid) == getpid();
+}
+
+/* A signal whose action nobody has set. A thread's own (raise in a task, a pipe that nobody reads) does nothing; any other does
+ * what it does in any program. */
+static void on_other_signal(int number, siginfo_t *info, void *context)
+{
+  (void)context;
+  bool is_raised = number == SIGPIPE || (info->si_code == SI_TKILL && info->si_pid == getpid());
+  if (is_raised && !is_main_thread()) return;
   signal(number, SIG_DFL);
-  raise(number);
+  if (info->si_code <= 0) syscall(SYS_tgkill, getpid(), getpid(), number); /* else it is a fault: that comes again by itself */
 }
 
-/* A task that writes to a pipe which nobody reads gets an error; the script ends, as any program does. Threads don't block signals,
- * as programs that tasks run would inherit that: see on_signal in sys/hub.c. */
-static void keep_broken_pipes_off(void)
+/* Tasks raise signals, and write to pipes that nobody reads: the script's are not ended by that. Threads don't block signals, as
+ * programs that tasks run would inherit that (see signals_pass_to_main); these handlers they don't inherit. */
+static void keep_signals_off(void)
 {
-  struct sigaction action = {.sa_handler = on_broken_pipe, .sa_flags = SA_RESTART}, before;
+  static const int left_alone[] = {SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGCHLD, SIGURG, SIGWINCH};
+  static bool is_done;
+  struct sigaction action = {.sa_sigaction = on_other_signal, .sa_flags = SA_RESTART | SA_SIGINFO | SA_NODEFER}, before;
+  if (is_done) return;
+  is_done = true;
   sigemptyset(&action.sa_mask);
-  if (sigaction(SIGPIPE, NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(SIGPIPE, &action, NULL);
+  for (int number = 1; number < SIGRTMIN && number < 32; number++) {
+    bool is_left = false;
+    for (size_t i = 0; i < sizeof left_alone / sizeof *left_alone; i++) is_left |= left_alone[i] == number;
+    if (!is_left && sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(number, &action, NULL);
+  }
 }
 
-static int threads_start(struct engine *engine, uint32_t w, lua_State *L, int job)
+static int threads_start(struct engine *engine, uint32_t w)
 {
   struct threads *own = engine_own(engine, w);
   struct thread *thread = calloc(1, sizeof *thread);
-  (void)L;
-  (void)job;
   if (!thread) return ENOMEM;
   thread->slot = engine->slots[w];
-  thread->bell = engine->hub.bell;
+  thread->bell = hub_bell(&engine->hub, w);
   thread->remains = engine->remains;
-  keep_broken_pipes_off();
+  keep_signals_off();
   int error = pthread_create(&thread->id, NULL, run_thread, thread);
-  if (error)
+  if (error) {
     free(thread);
-  else
-    own->thread = thread;
-  return error;
+    return error;
+  }
+  list_append(&present, &thread->link);
+  own->thread = thread;
+  return 0;
 }
 
 /* Leaves the thread alone: its slot is its own from here on. */
-static void abandon(struct engine *engine, uint32_t w)
+static int threads_end(struct engine *engine, uint32_t w)
 {
   struct threads *own = engine_own(engine, w);
   struct thread *thread = own->thread;
+  link_remove(&thread->link);
   __atomic_fetch_add(&engine->remains->abandoned, 1, __ATOMIC_SEQ_CST);
   __atomic_fetch_add(&engine->remains->users, 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_add(&abandoned_in_all, 1, __ATOMIC_SEQ_CST);
   __atomic_store_n(&thread->slot->abandoned, 1, __ATOMIC_SEQ_CST);
   pthread_detach(thread->id);
   slot_wake(thread->slot);
@@ -102,46 +119,41 @@ static void abandon(struct engine *engine, uint32_t w)
   own->thread = NULL;
   engine->alive[w] = false;
   leave_thread(thread);
-}
-
-static int threads_kill(struct engine *engine, uint32_t w)
-{
-  abandon(engine, w);
   return 0;
 }
 
-/* A thread ends before it was told to when its own code fails, or it finds no memory to begin. */
+/* A thread ends when it was told to, or when its own code fails, or it finds no memory to begin. */
 static bool threads_ended(struct engine *engine, uint32_t w, int *status)
 {
   struct threads *own = engine_own(engine, w);
-  if (!own->thread || !__atomic_load_n(&own->thread->ended, __ATOMIC_SEQ_CST)) return false;
-  pthread_join(own->thread->id, NULL);
-  free(own->thread);
-  own->thread = NULL;
+  if (own->thread) {
+    if (!__atomic_load_n(&own->thread->ended, __ATOMIC_SEQ_CST)) return false;
+    pthread_join(own->thread->id, NULL);
+    link_remove(&own->thread->link);
+    free(own->thread);
+    own->thread = NULL;
+  }
   *status = 1 << 8; /* as a process that exits with status 1 */
   return true;
 }
 
-static void threads_join(struct engine *engine, uint32_t w, double seconds)
+uint32_t threads_in_tasks(void)
 {
-  struct threads *own = engine_own(engine, w);
-  struct timespec deadline;
-  clock_gettime(CLOCK_REALTIME, &deadline);
-  deadline.tv_sec += (time_t)seconds;
-  if (pthread_timedjoin_np(own->thread->id, NULL, &deadline) == 0) {
-    free(own->thread);
-    own->thread = NULL;
-  } else {
-    abandon(engine, w);
+  uint32_t count = __atomic_load_n(&abandoned_in_all, __ATOMIC_SEQ_CST);
+  for (const struct link *link = present.next; link != &present; link = link->next) {
+    const struct thread *thread = LIST_OF(link, const struct thread, link);
+    bool is_parked = __atomic_load_n(&thread->slot->parked, __ATOMIC_SEQ_CST) && channel_filled(&thread->slot->in) == 0;
+    count += !is_parked && !__atomic_load_n(&thread->ended, __ATOMIC_SEQ_CST);
   }
+  return count;
 }
 
-const struct engine_ops engine_threads = {
+const struct engine_kind engine_threads = {
     .name = "threads",
-    .flags = SHARES_MEMORY | CAN_ABANDON,
+    .can = {.share_memory = true, .abandon = true},
+    .rings_at_end = true,
     .own_bytes = sizeof(struct threads),
     .start = threads_start,
-    .kill = threads_kill,
+    .end = threads_end,
     .ended = threads_ended,
-    .join = threads_join,
 };

@@ -1,6 +1,6 @@
-/* Build-time tool: writes a C file that holds the Lua library as bytecode, and shared.h as a string.
+/* Build-time tool: writes a C file that holds the Lua library as bytecode, and the declarations of headers as a string.
 
-     embed OUTPUT.c SHARED.h LUA_ROOT MODULE.lua...
+     embed OUTPUT.c LUA_ROOT HEADER.h... MODULE.lua...
 
    The modules are compiled by the very libluajit that parlua is linked with: bytecode differs between versions.
    One more module is made here: parlua.prompt.documentation, the documentation comments, which bytecode does not have.
@@ -180,15 +180,13 @@ static const char *behind_comment(const char *text)
   return end ? end + 2 : text + strlen(text);
 }
 
-/* Writes the header as a C string for ffi.cdef, which each new state parses: without the lines that are for the preprocessor,
- * without comments, without the space that only people need. */
+/* Writes a header's bytes for ffi.cdef, which each new state parses: without the lines that are for the preprocessor, without
+ * comments, without the space that only people need. */
 static void embed_header(const char *path)
 {
   size_t length;
   char *text = read_file(path, &length);
   bool begins_line = true, spaced = true;
-  fprintf(output, "const char embedded_shared_h[] = {\n");
-  column = 0;
   for (const char *at = text; *at;) {
     bool comment = at[0] == '/' && at[1] == '*';
     if (begins_line && *at == '#') {
@@ -203,17 +201,24 @@ static void embed_header(const char *path)
       begins_line = spaced = false;
     }
   }
-  fprintf(output, "0};\n");
   free(text);
+}
+
+static bool is_header(const char *path)
+{
+  size_t length = strlen(path);
+  return length > 2 && strcmp(path + length - 2, ".h") == 0;
 }
 
 int main(int argc, char **argv)
 {
   if (argc < 4) {
-    fprintf(stderr, "usage: embed OUTPUT.c SHARED.h LUA_ROOT MODULE.lua...\n");
+    fprintf(stderr, "usage: embed OUTPUT.c LUA_ROOT HEADER.h... MODULE.lua...\n");
     return EXIT_FAILURE;
   }
-  const char *header = argv[2], *root = argv[3];
+  const char *root = argv[2];
+  int headers = 3, modules = headers;
+  while (modules < argc && is_header(argv[modules])) modules++;
   lua_State *L = luaL_newstate();
   output = fopen(argv[1], "w");
   if (!L || !output) fail(argv[1], strerror(errno));
@@ -225,21 +230,24 @@ int main(int argc, char **argv)
   documentation = open_memstream(&text, &length);
   if (!documentation) fail("the documentation", "no memory for it");
   fputs("return {\n", documentation);
-  for (int i = 4; i < argc; i++) embed_module(L, argv[i], below_root(argv[i], root), i);
+  for (int i = modules; i < argc; i++) embed_module(L, argv[i], below_root(argv[i], root), i);
   fputs("}\n", documentation);
   if (fclose(documentation) != 0) fail("the documentation", strerror(errno));
   embed_text(L, "the documentation", text, length, "parlua/prompt/documentation.lua", argc);
   free(text);
 
   fprintf(output, "const struct embedded_module embedded_modules[] = {\n");
-  for (int i = 4; i < argc; i++) {
+  for (int i = modules; i < argc; i++) {
     char name[NAME_SIZE];
     module_name(below_root(argv[i], root), name);
     fprintf(output, "  {\"%s\", module_%d, sizeof module_%d},\n", name, i, i);
   }
   fprintf(output, "  {\"parlua.prompt.documentation\", module_%d, sizeof module_%d},\n", argc, argc);
   fprintf(output, "  {NULL, NULL, 0},\n};\n\n");
-  embed_header(header);
+  fprintf(output, "const char embedded_declarations[] = {\n");
+  column = 0;
+  for (int i = headers; i < modules; i++) embed_header(argv[i]);
+  fprintf(output, "0};\n");
 
   lua_close(L);
   if (fclose(output) != 0) fail(argv[1], strerror(errno));

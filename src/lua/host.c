@@ -18,7 +18,9 @@
 #include "lua/worker.h"
 #include "run/dispatch.h"
 #include "sys/buffer.h"
+#include "sys/clock.h"
 #include "sys/cores.h"
+#include "sys/signals.h"
 
 static const char engine_meta[] = "parlua.engine", run_meta[] = "parlua.run";
 
@@ -29,12 +31,10 @@ struct host_engine {
   const struct block *sent; /* what is sent to workers for it */
 };
 
-/* What a run keeps alive, in its environment. */
-enum { RUN_ENGINE = 1, RUN_JOB };
-
 struct host_run {
   struct dispatch *dispatch;
   struct host_engine *engine;
+  struct worker_heritage heritage; /* what forked workers go on with */
   struct event event;
 };
 
@@ -50,36 +50,27 @@ static int engine_gc(lua_State *L)
   return 0;
 }
 
-static int method_flags(lua_State *L)
-{
-  struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
-  unsigned flags = engine->engine.ops ? engine->engine.ops->flags : 0;
-  lua_pushnumber(L, flags);
-  return 1;
-}
-
 /* host(worker) -> name of the host that it is on. */
 static int method_host(lua_State *L)
 {
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
-  const struct engine_ops *ops = engine->engine.ops;
+  const struct engine_kind *kind = engine->engine.kind;
   uint32_t w = (uint32_t)luaL_checknumber(L, 2) - 1;
-  if (!ops || !ops->host || w >= engine->engine.workers) return 0;
-  lua_pushstring(L, ops->host(&engine->engine, w));
+  if (!kind || !kind->host || w >= engine->engine.workers) return 0;
+  lua_pushstring(L, kind->host(&engine->engine, w));
   return 1;
 }
 
 /* engine(name, workers, memory in bytes or 0) -> engine, or nil and a message. */
 static int host_engine_open(lua_State *L)
 {
-  static const luaL_Reg methods[] = {
-      {"close", engine_gc}, {"flags", method_flags}, {"host", method_host}, {"__gc", engine_gc}, {NULL, NULL}};
-  const struct engine_ops *ops = engine_find(luaL_checkstring(L, 1));
+  static const luaL_Reg methods[] = {{"close", engine_gc}, {"host", method_host}, {"__gc", engine_gc}, {NULL, NULL}};
+  const struct engine_kind *kind = engine_find(luaL_checkstring(L, 1));
   uint32_t workers = (uint32_t)luaL_checknumber(L, 2);
-  if (!ops) return luaL_error(L, "there is no engine '%s'", lua_tostring(L, 1));
+  if (!kind) return luaL_error(L, "there is no engine '%s'", lua_tostring(L, 1));
   struct host_engine *engine = lua_newuserdata(L, sizeof *engine);
   memset(engine, 0, sizeof *engine);
-  int error = engine_open(&engine->engine, ops, workers);
+  int error = engine_open(&engine->engine, kind, workers);
   if (error) {
     lua_pushnil(L);
     lua_pushstring(L, strerror(error));
@@ -152,7 +143,7 @@ static int set_job(lua_State *L, struct host_engine *engine, int index, int firs
     *fresh = last;
     engine->engine.jobs++;
     const struct block *message = (const struct block *)(const void *)job->bytes;
-    engine->sent = engine->engine.ops->share ? engine->engine.ops->share(&engine->engine, message) : message;
+    engine->sent = engine->engine.kind->share ? engine->engine.kind->share(&engine->engine, message) : message;
   }
   buffer_clear(fresh, KEEP_JOB_BYTES);
   return engine->sent ? 0 : errno;
@@ -177,7 +168,8 @@ static int run_close(lua_State *L)
   if (own) {
     lacking = dispatch_lacking(run->dispatch, &error);
     dispatch_close(run->dispatch);
-    run->engine->engine.busy = 0;
+    luaL_unref(L, LUA_REGISTRYINDEX, run->heritage.job);
+    run->engine->engine.busy = false;
   }
   run->dispatch = NULL;
   lua_pushboolean(L, own);
@@ -192,10 +184,9 @@ static int run_next(lua_State *L)
 {
   struct host_run *run = check_run(L);
   double wait = luaL_optnumber(L, 2, 1e300);
-  lua_settop(L, 1);
-  lua_getfenv(L, 1);
-  lua_rawgeti(L, 2, RUN_JOB);
-  dispatch_next(run->dispatch, &run->event, L, 3, wait);
+  run->heritage.L = L;
+  run->engine->engine.inheritance = &run->heritage;
+  dispatch_next(run->dispatch, &run->event, wait);
   lua_pushnumber(L, run->event.kind);
   return 1;
 }
@@ -211,8 +202,8 @@ static int run_stage(lua_State *L)
 
 static int run_supply(lua_State *L)
 {
-  int error = dispatch_supply(check_run(L)->dispatch, luaL_checknumber(L, 2));
-  return error ? luaL_error(L, "cannot hand out tasks: %s", strerror(error)) : 0;
+  dispatch_supply(check_run(L)->dispatch, luaL_checknumber(L, 2));
+  return 0;
 }
 
 /* skip(first, last) */
@@ -277,8 +268,8 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key) -> run, pointer to its events; or nil and a message: something
- * of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key) -> run, pointer to its events; or nil and a message:
+ * something of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -289,8 +280,11 @@ static int host_run_open(lua_State *L)
   };
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   struct dispatch_options options = {0};
-  if (!engine->engine.ops) return luaL_error(L, "the engine is closed");
+  if (!engine->engine.kind) return luaL_error(L, "the engine is closed");
   if (engine->engine.busy) return luaL_error(L, "the engine is busy with another run");
+  const char *why;
+  if (engine_refuses(&engine->engine, &why))
+    return luaL_error(L, "the %s engine cannot be used now: %s", engine->engine.kind->name, why);
   options.total = luaL_checknumber(L, 3);
   options.chunk = luaL_checknumber(L, 4);
   options.timeout = luaL_checknumber(L, 5);
@@ -299,7 +293,7 @@ static int host_run_open(lua_State *L)
   size_t key_length;
   const char *key = luaL_checklstring(L, 9, &key_length);
   if (key_length == sizeof options.key) memcpy(&options.key, key, key_length);
-  if (!(engine->engine.ops->flags & INHERITS)) {
+  if (!engine->engine.kind->can.inherit) {
     int error = set_job(L, engine, 2, 8);
     if (error < 0) {
       lua_pushnil(L);
@@ -318,16 +312,19 @@ static int host_run_open(lua_State *L)
     lua_setfield(L, -2, "__index");
   }
   lua_setmetatable(L, -2);
-  lua_createtable(L, RUN_JOB, 0);
+  lua_createtable(L, 1, 0);
   lua_pushvalue(L, 1);
-  lua_rawseti(L, -2, RUN_ENGINE);
-  lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, RUN_JOB);
-  lua_setfenv(L, -2);
+  lua_rawseti(L, -2, 1);
+  lua_setfenv(L, -2); /* keeps the engine alive */
   run->engine = engine;
+  lua_pushvalue(L, 2);
+  run->heritage.job = luaL_ref(L, LUA_REGISTRYINDEX);
   run->dispatch = dispatch_open(&engine->engine, &options);
-  if (!run->dispatch) return luaL_error(L, "not enough memory for a run");
-  engine->engine.busy = 1;
+  if (!run->dispatch) {
+    luaL_unref(L, LUA_REGISTRYINDEX, run->heritage.job);
+    return luaL_error(L, "not enough memory for a run");
+  }
+  engine->engine.busy = true;
   lua_pushlightuserdata(L, &run->event);
   return 2;
 }
@@ -391,6 +388,13 @@ static int host_sleep(lua_State *L)
   struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
   nanosleep(&time, NULL); /* a signal ends it */
   return 0;
+}
+
+/* threads_in_tasks() -> how many of this program's threads are in a task, those that were given up too. */
+static int host_threads_in_tasks(lua_State *L)
+{
+  lua_pushnumber(L, threads_in_tasks());
+  return 1;
 }
 
 static int host_cores(lua_State *L)
@@ -464,6 +468,30 @@ static int host_strerror(lua_State *L)
   return 1;
 }
 
+/* Pushes {name =, kill =, abandon =, ...}: what an engine can do, by the names of struct engine_can. */
+static void push_engine_kind(lua_State *L, const struct engine_kind *kind)
+{
+  const struct {
+    const char *name;
+    bool value;
+  } abilities[] = {
+      {"kill", kind->can.kill},
+      {"abandon", kind->can.abandon},
+      {"inherit", kind->can.inherit},
+      {"share_memory", kind->can.share_memory},
+      {"limit_memory", kind->can.limit_memory},
+      {"reach_hosts", kind->can.reach_hosts},
+      {"run_in_program", kind->can.run_in_program},
+  };
+  lua_createtable(L, 0, 8);
+  lua_pushstring(L, kind->name);
+  lua_setfield(L, -2, "name");
+  for (size_t i = 0; i < sizeof abilities / sizeof *abilities; i++) {
+    lua_pushboolean(L, abilities[i].value);
+    lua_setfield(L, -2, abilities[i].name);
+  }
+}
+
 int luaopen_parlua_host(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -473,6 +501,7 @@ int luaopen_parlua_host(lua_State *L)
       {"value", worker_value},
       {"now", host_now},
       {"cores", host_cores},
+      {"threads_in_tasks", host_threads_in_tasks},
       {"hostname", host_name},
       {"sleep", host_sleep},
       {"empty_stdin", input_lua_empty},
@@ -489,7 +518,7 @@ int luaopen_parlua_host(lua_State *L)
   };
   lua_createtable(L, 0, 24);
   luaL_register(L, NULL, functions);
-  lua_pushstring(L, embedded_shared_h);
+  lua_pushstring(L, embedded_declarations);
   lua_setfield(L, -2, "declarations");
   struct buffer *buffer = lua_newuserdata(L, sizeof *buffer);
   memset(buffer, 0, sizeof *buffer);
@@ -500,9 +529,10 @@ int luaopen_parlua_host(lua_State *L)
   lua_pushcclosure(L, host_place, 1);
   lua_setfield(L, -2, "place");
   lua_newtable(L);
-  for (int i = 0; engine_names[i]; i++) {
-    lua_pushstring(L, engine_names[i]);
-    lua_rawseti(L, -2, i + 1);
+  int count = 0;
+  for (const struct engine_kind *const *kind = engine_kinds(); *kind; kind++) {
+    push_engine_kind(L, *kind);
+    lua_rawseti(L, -2, ++count);
   }
   lua_setfield(L, -2, "engines");
   return 1;

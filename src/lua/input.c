@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -16,34 +17,23 @@
 
 extern char **environ;
 
-static const char empty_key = 0; /* registry: light userdata -> the file handle that stands in for io.stdin */
+/* A stream that is empty, for all states of this process: without a descriptor, as there may be a thousand states. */
+static FILE *empty_file;
 
-/* Pushes a file handle of /dev/null, which lives as long as the state; nil when it can't be opened. */
-static void push_empty_file(lua_State *L)
+static void open_empty_file(void)
 {
-  lua_pushlightuserdata(L, (void *)&empty_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  if (!lua_isnil(L, -1)) return;
-  lua_pop(L, 1);
-  lua_getglobal(L, "io");
-  lua_getfield(L, -1, "open");
-  lua_remove(L, -2);
-  lua_pushliteral(L, "/dev/null");
-  lua_call(L, 1, 1);
-  lua_pushlightuserdata(L, (void *)&empty_key);
-  lua_pushvalue(L, -2);
-  lua_rawset(L, LUA_REGISTRYINDEX);
+  empty_file = fopencookie(NULL, "r", (cookie_io_functions_t){0});
 }
 
 /* Puts what a state's handle io.stdin reads into its place. LuaJIT's file handles begin with the FILE pointer, as Lua's do. */
 static void set_handle(lua_State *L, bool empty)
 {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, open_empty_file);
   lua_getglobal(L, "io");
   lua_getfield(L, -1, "stdin");
-  push_empty_file(L);
-  if (lua_type(L, -2) == LUA_TUSERDATA && lua_type(L, -1) == LUA_TUSERDATA)
-    *(FILE **)lua_touserdata(L, -2) = empty ? *(FILE **)lua_touserdata(L, -1) : stdin;
-  lua_pop(L, 3);
+  if (lua_type(L, -1) == LUA_TUSERDATA && empty_file) *(FILE **)lua_touserdata(L, -1) = empty ? empty_file : stdin;
+  lua_pop(L, 2);
 }
 
 int input_lua_empty(lua_State *L)

@@ -6,6 +6,6 @@
  * SQLite themselves. */
 #ifndef PARLUA_JOURNAL_H
 #define PARLUA_JOURNAL_H
-#include "slot/shared.h"
+#include "lua/ffi.h"
 
 #endif

@@ -3,8 +3,11 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LINE_BYTES = 8192 };
 
 struct output {
   output_sender *send;
@@ -12,14 +15,45 @@ struct output {
   FILE *file;
   FILE **handle; /* where it stands in the state */
   int stream;
+  size_t length; /* of the line so far */
+  char line[LINE_BYTES];
 };
 
 static const char outputs_key = 0; /* registry: light userdata -> userdata of two struct output */
 
+static void flush_line(struct output *output)
+{
+  size_t length = output->length;
+  output->length = 0;
+  if (length > 0) output->send(output->to, output->stream, output->line, length);
+}
+
+/* Sends whole lines, and keeps the beginning of the next. */
+static void put_text(struct output *output, const char *bytes, size_t length)
+{
+  const char *end = memrchr(bytes, '\n', length);
+  size_t whole = end ? (size_t)(end + 1 - bytes) : 0;
+  if (output->length + (whole ? whole : length) > LINE_BYTES) flush_line(output);
+  if (whole > LINE_BYTES) {
+    output->send(output->to, output->stream, bytes, whole);
+  } else if (whole) {
+    memcpy(output->line + output->length, bytes, whole);
+    output->length += whole;
+    flush_line(output);
+  }
+  bytes += whole;
+  length -= whole;
+  if (length > LINE_BYTES) {
+    output->send(output->to, output->stream, bytes, length);
+  } else {
+    memcpy(output->line + output->length, bytes, length);
+    output->length += length;
+  }
+}
+
 static ssize_t output_write(void *cookie, const char *bytes, size_t length)
 {
-  struct output *output = cookie;
-  output->send(output->to, output->stream, bytes, length);
+  put_text(cookie, bytes, length);
   return (ssize_t)length;
 }
 
@@ -43,9 +77,9 @@ static FILE **set_handle(lua_State *L, const char *name, FILE *file)
 
 static int output_print(lua_State *L)
 {
-  FILE *file = ((struct output *)lua_touserdata(L, lua_upvalueindex(1)))->file;
+  struct output *output = lua_touserdata(L, lua_upvalueindex(1));
   int n = lua_gettop(L);
-  if (!file) return 0; /* the state is being closed, and a finalizer prints */
+  if (!output->file) return 0; /* the state is being closed, and a finalizer prints */
   lua_getglobal(L, "tostring");
   for (int i = 1; i <= n; i++) {
     size_t length;
@@ -54,15 +88,15 @@ static int output_print(lua_State *L)
     lua_call(L, 1, 1);
     const char *text = lua_tolstring(L, -1, &length);
     if (!text) return luaL_error(L, "'tostring' must return a string to 'print'");
-    if (i > 1) putc('\t', file);
-    fwrite(text, 1, length, file);
+    if (i > 1) put_text(output, "\t", 1);
+    put_text(output, text, length);
     lua_pop(L, 1);
   }
-  putc('\n', file);
+  put_text(output, "\n", 1);
   return 0;
 }
 
-struct output *output_install(lua_State *L, output_sender *send, void *to, FILE *files[2], int owns_process)
+struct output *output_install(lua_State *L, output_sender *send, void *to, bool owns_process)
 {
   cookie_io_functions_t functions = {.write = output_write};
   lua_pushlightuserdata(L, (void *)&outputs_key);
@@ -72,9 +106,10 @@ struct output *output_install(lua_State *L, output_sender *send, void *to, FILE 
     outputs[i].send = send;
     outputs[i].to = to;
     outputs[i].stream = i + 1;
-    outputs[i].file = files[i] = fopencookie(&outputs[i], "w", functions);
+    outputs[i].file = fopencookie(&outputs[i], "w", functions);
     if (!outputs[i].file) continue;
-    setvbuf(outputs[i].file, NULL, _IOLBF, BUFSIZ);
+    setvbuf(outputs[i].file, NULL, _IONBF, 0);
+    __fsetlocking(outputs[i].file, FSETLOCKING_BYCALLER);
     outputs[i].handle = set_handle(L, i == 0 ? "stdout" : "stderr", outputs[i].file);
   }
   if (outputs[0].file && owns_process) {
@@ -88,8 +123,18 @@ struct output *output_install(lua_State *L, output_sender *send, void *to, FILE 
   return outputs;
 }
 
+void output_flush(struct output *outputs)
+{
+  for (int i = 0; outputs && i < 2; i++) {
+    if (!outputs[i].file) continue;
+    fflush(outputs[i].file); /* the script may have given it a buffer */
+    flush_line(&outputs[i]);
+  }
+}
+
 void output_close(struct output *outputs)
 {
+  output_flush(outputs);
   for (int i = 0; outputs && i < 2; i++) {
     if (!outputs[i].file) continue;
     if (outputs[i].handle) *outputs[i].handle = i == 0 ? stdout : stderr;

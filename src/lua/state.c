@@ -8,7 +8,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
-#include "sys/hub.h"
+#include "sys/signals.h"
 
 int luaopen_parlua_host(lua_State *L);
 int luaopen_parlua_codec(lua_State *L);

@@ -15,7 +15,7 @@ struct embedded_module {
 
 /* Both written by embed.c at build time. */
 extern const struct embedded_module embedded_modules[];
-extern const char embedded_shared_h[]; /* the text of shared.h for ffi.cdef: without preprocessor lines */
+extern const char embedded_declarations[]; /* for ffi.cdef: layout.h, event.h and ffi.h, without preprocessor lines */
 
 /* A new state with all standard libraries, in which `require` finds the modules inside the binary before any file:
    the embedded Lua modules, and the C modules parlua.host, parlua.codec and parlua.cjson.

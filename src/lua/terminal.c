@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@
 #include <lauxlib.h>
 #include <luajit.h>
 
-#include "sys/hub.h"
+#include "sys/signals.h"
 
 /* --- Ctrl-C ----------------------------------------------------------------------------------------------------- */
 

@@ -3,1327 +3,923 @@
 
 #include <errno.h>
 #include <math.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A chunk is to take about this long: a round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden
- * by the queued chunk anyway. */
-static const double chunk_seconds = 1e-3;
-/* And so long for each distant worker: a chunk there costs the coordinator about 12 us (docs/MPI.md), which is then at most a
- * quarter of its time however many there are. */
-static const double distant_seconds = 48e-6;
-/* A chunk is at most so many times as large as the last one that was measured. */
-static const double chunk_growth = 16;
-/* A chunk is at most 1 / (share * workers) of what is left. */
-static const double chunk_share = 2;
-/* Running chunks are cut when an idle worker could take over at least this much work. */
-static const double cut_seconds = 60e-6;
-/* A distant worker that had nothing to give back is asked again after this long, then after ever longer times. */
-static const double ask_seconds = 0.5e-3, ask_seconds_most = 16e-3;
-/* How often cells are sampled while the coordinator has nothing else to do, and events of kind EVENT_TICK. */
-static const double sample_seconds = 0.05, tick_seconds = 0.1;
-/* Time limits are met to within this share of the limit, sampled no more often than the least. */
-static const double timeout_share = 0.04, timeout_sample_least = 0.002, timeout_sample_most = 0.02;
-/* The coordinator looks again for this long before it sleeps, if its last wait was as short, or nothing is known of the tasks: it
- * may share a processor with a worker, who needs it more. */
-static const double spin_seconds = 20e-6;
-/* So long a worker that is awake needs at the most to answer; after that, one may wait for the coordinator's processor. */
-static const double yield_seconds = 4e-6;
+#include "run/balance.h"
+#include "run/chunks.h"
+#include "run/inbox.h"
+#include "run/queue.h"
+#include "sys/barrier.h"
+#include "sys/clock.h"
+#include "sys/signals.h"
+
+/* How often the worker of a lane that has work is looked at, and events of kind EVENT_TICK. */
+static const double look_seconds = 0.05, tick_seconds = 0.1;
+/* Time limits are met to within this share of the limit, looked at no more often than the least. */
+static const double timeout_share = 0.04, timeout_look_least = 0.25e-3, timeout_look_most = 0.02;
 /* After a cancellation a thread has so long to end its task before it is abandoned. */
 static const double cancel_grace = 0.3;
+/* A distant worker that had nothing to give back is asked again after this long, then after ever longer times. */
+static const double ask_seconds = 0.5e-3, ask_seconds_most = 16e-3;
+/* A worker's set-up may take so long, or as long as one task, whichever is more; where tasks have a time limit. */
+static const double setup_seconds = 10;
+/* What waits for memory is tried again so often. */
+static const double memory_seconds = 1e-3;
 
 enum {
-  LANE_DEPTH = 2,         /* chunks at a worker: one that runs, one queued */
-  MOST_STILLBORN = 3,     /* of one place, one after another, before it has given anything: then it is left empty */
-  MOST_WISHES = 8,        /* distant workers asked at the same time */
-  LARGEST_CHUNK = 1 << 30 /* tasks */
-};
-
-/* What was supplied for some tasks; shared by the chunks cut from it. */
-struct payload {
-  int users;
-  uint64_t capacity;
-  struct block block;
-};
-
-/* A run of tasks: to be handed out (again), or at a worker. */
-struct work {
-  struct work *next;
-  double first, last;
-  double bound;   /* last task that the worker may do: behind `last` where the rest is of no use any more */
-  double reached; /* last task whose end was reported */
-  double not_before;
-  struct payload *payload;
-  uint32_t attempt;
-  uint32_t number; /* of the chunk, in its message */
-  uint32_t place;
-  uint64_t sent;
-  int complete; /* all of its message is in the channel */
-};
-
-struct lane {
-  struct work *works[LANE_DEPTH];
-  int count;
-  uint64_t job_sent;   /* bytes of the job's message in the channel */
-  uint32_t from;       /* words or pairs of the oldest block that were reported */
-  struct block *whole; /* results that come in pieces */
-  uint64_t whole_have, whole_size;
-  int delivered;         /* what to give back before the next event: see enum delivered */
-  enum lost_cause cause; /* why it is being ended; 0: it is not */
-  int dying, dead;
-  int begun; /* its worker was started in this run */
-  int status;
-  double seen, since; /* sampled task, and when it was first seen */
-  double seen_inner;  /* likewise, in a block of tasks */
-  int asked;          /* distant: it was asked to give back what it can, and has not answered */
-  double ask_at;      /* distant: not to be asked again before */
-  double patience;    /* distant: seconds until then after the last time it had nothing to give */
-  int stillborn;      /* workers in a row that ended before they gave anything */
-};
-
-/* What becomes of a worker. */
-enum dying {
-  ENDING = 1, /* it was told to end (or given up), and that is waited for */
-  ENDED       /* nothing stands behind its slot any more */
-};
-
-enum delivered { NOTHING, CLOSED_BLOCK, WHOLE_BLOCK };
-
-/* Tasks that are not to be handed out. */
-struct range {
-  double first, last;
+  MOST_STILLBORN = 3,        /* workers of one lane that end before they can run a task, where none ever could; */
+  MOST_STILLBORN_LATER = 30, /* and where some could: then somebody kills them */
+  MOST_WISHES = 8,           /* lanes asked for work at the same time */
+  MOST_ENDS = 64
 };
 
 struct dispatch {
   struct engine *engine;
   struct dispatch_options options;
-  struct lane *lanes;
-  uint32_t lanes_count, turn;
-  double next, ceiling, total; /* total: INFINITY until the supply is exhausted */
-  double size, per_task;       /* tasks a chunk; seconds a task, measured */
-  double chunk_seconds;        /* that a chunk is to take */
-  uint32_t chunks;
-  struct range *skips; /* ascending; those before skips_at are passed */
-  size_t skips_at, skips_count, skips_room;
-  struct work *again_head, **again_tail; /* to be handed out before anything new */
-  struct payload *staged, *spare, *reported;
-  struct lane *reporting;
-  double last_tick, last_sample, cancelled_at, continued_at;
-  int cancelled, can_cut, asked;
-  int wishes;    /* distant workers that were asked to give back and have not answered */
-  int shortened; /* tasks behind `total` were given up, though they may run */
-  int trouble;   /* errno of the last start that failed */
-  int lacking;   /* likewise, for dispatch_lacking */
-  char *text;    /* what a task has printed, TEXT_BYTES large; made when the first does */
+  struct crew crew;
+  struct queue queue;
+  struct chunks chunks;
+  struct balance balance;
+  char *lanes; /* of options.lanes->bytes each */
+  uint32_t lanes_count;
+  struct link empty, idle, hungry; /* lanes that want work: without a worker; with nothing to do; with less than they want */
+  struct link news;                /* lanes with news, in their order */
+  struct link looking;             /* lanes to be looked at, the first due first */
+  uint32_t busy;                   /* lanes that hold work, or whose worker is being ended */
+  uint32_t closed;
+  uint32_t needed; /* works at lanes with tasks that count for the run's end */
+  uint32_t wishes; /* lanes that were asked for work and have not answered */
+  double look_interval, last_tick, cancelled_at, continued_at, left_at, returned_at;
+  bool is_cancelled, is_shortened, any_begun;
+  bool is_short;      /* of memory: what could be handed out waits */
+  struct lane *asked; /* for whom arguments are to be supplied */
+  struct payload *staged, *reported;
+  struct lane *reporting; /* whose results were reported */
+  struct link aborted;    /* works of one task that will not be run, to be told */
+  int trouble;            /* errno of what keeps the run from going on */
+  int lacking;            /* of the last start that failed, for dispatch_lacking */
 };
 
-/* ---- payloads and works ---- */
-
-static struct payload *payload_new(struct dispatch *d, uint64_t bytes)
+static struct lane *lane_at(const struct dispatch *d, uint32_t w)
 {
-  struct payload *payload = NULL;
-  if (bytes <= BLOCK_BYTES) {
-    bytes = BLOCK_BYTES;
-    payload = d->spare;
-    d->spare = NULL;
+  return (struct lane *)(void *)(d->lanes + w * d->options.lanes->bytes);
+}
+
+/* ---- lists of lanes ---- */
+
+static void note(struct dispatch *d, struct lane *lane)
+{
+  if (!link_is_linked(&lane->news)) list_append(&d->news, &lane->news);
+}
+
+static bool is_busy(const struct lane *lane)
+{
+  return lane->count > 0 || lane->state == LANE_ENDING || lane->state == LANE_ENDED;
+}
+
+/* Puts the lane into the lists where it belongs now, and counts it. To be called whenever its state, or what it holds, has changed.
+ */
+static void place(struct dispatch *d, struct lane *lane, double now)
+{
+  bool busy = is_busy(lane), has_worker = lane->state == LANE_READY || lane->state == LANE_ENDING;
+  link_remove(&lane->place);
+  if (lane->state == LANE_EMPTY)
+    list_append(&d->empty, &lane->place);
+  else if (lane->state == LANE_READY && lane->count == 0)
+    list_prepend(&d->idle, &lane->place); /* the last to have worked is the warmest */
+  else if (lane->state == LANE_READY && lane->kind->wants(lane) > 0)
+    list_append(&d->hungry, &lane->place);
+  if (busy != lane->is_counted) d->busy += busy ? 1 : (uint32_t)-1;
+  lane->is_counted = busy;
+  bool is_looked_at = (busy && has_worker) || (has_worker && d->engine->unwatched[lane->number]);
+  if (!is_looked_at) {
+    link_remove(&lane->looking);
+  } else if (!link_is_linked(&lane->looking)) {
+    lane->look_at = now + d->look_interval;
+    list_append(&d->looking, &lane->looking);
   }
-  if (!payload) payload = malloc(offsetof(struct payload, block) + bytes);
-  if (!payload) return NULL;
-  memset(&payload->block, 0, BLOCK_HEAD);
-  payload->users = 1;
-  payload->capacity = bytes;
-  payload->block.size = payload->block.floor = bytes;
-  return payload;
-}
-
-static void payload_drop(struct dispatch *d, struct payload *payload)
-{
-  if (!payload || --payload->users > 0) return;
-  if (!d->spare && payload->capacity == BLOCK_BYTES)
-    d->spare = payload;
-  else
-    free(payload);
-}
-
-static struct work *work_new(double first, double last, struct payload *payload, uint32_t attempt)
-{
-  struct work *work = calloc(1, sizeof *work);
-  if (!work) return NULL;
-  work->first = first;
-  work->last = last;
-  work->reached = first - 1;
-  work->payload = payload;
-  work->attempt = attempt;
-  if (payload) payload->users++;
-  return work;
-}
-
-static void work_free(struct dispatch *d, struct work *work)
-{
-  payload_drop(d, work->payload);
-  free(work);
-}
-
-/* Queues tasks first..last to be handed out before anything new; takes over nothing. */
-static int again(struct dispatch *d, double first, double last, const struct work *like, uint32_t attempt, double not_before)
-{
-  if (last > d->total) last = d->total;
-  if (first > last || d->cancelled) return 0;
-  struct work *work = work_new(first, last, like->payload, attempt);
-  if (!work) return ENOMEM;
-  work->not_before = not_before;
-  *d->again_tail = work;
-  d->again_tail = &work->next;
-  return 0;
-}
-
-static struct work *take_again(struct dispatch *d, double now)
-{
-  for (struct work **link = &d->again_head; *link; link = &(*link)->next) {
-    struct work *work = *link;
-    if (work->not_before > now) continue;
-    *link = work->next;
-    if (d->again_tail == &work->next) d->again_tail = link;
-    work->next = NULL;
-    return work;
-  }
-  return NULL;
-}
-
-/* When the first of the tasks that are to be handed out again is due; INFINITY: there are none. */
-static double next_due(const struct dispatch *d)
-{
-  double due = INFINITY;
-  for (const struct work *work = d->again_head; work; work = work->next)
-    if (work->not_before < due) due = work->not_before;
-  return due;
+  balance_update(&d->balance, lane, now);
 }
 
 /* ---- opening and closing ---- */
 
-/* How often workers' cells are looked at. */
-static double sample_interval(const struct dispatch *d)
+static double look_interval(double timeout)
 {
-  double interval = sample_seconds;
-  if (d->options.timeout > 0) {
-    double wanted = d->options.timeout * timeout_share;
-    if (wanted < timeout_sample_least) wanted = timeout_sample_least;
-    if (wanted > timeout_sample_most) wanted = timeout_sample_most;
-    interval = wanted;
-  }
-  return interval;
+  if (timeout <= 0) return look_seconds;
+  return fmin(fmax(timeout * timeout_share, timeout_look_least), timeout_look_most);
 }
 
-/* Does what is at worker `w` lie on another host, so that its slot here only mirrors it? */
-static bool is_distant(const struct dispatch *d, uint32_t w)
+static bool make_lanes(struct dispatch *d)
 {
-  return d->engine->distant && d->engine->distant[w];
+  d->lanes = calloc(d->lanes_count, d->options.lanes->bytes);
+  if (!d->lanes || !balance_init(&d->balance, d->lanes_count)) return false;
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = lane_at(d, w);
+    lane->kind = d->options.lanes;
+    lane->crew = &d->crew;
+    lane->number = w;
+    lane->state = d->engine->alive[w] ? LANE_READY : LANE_EMPTY;
+    list_init(&lane->held);
+    list_append(lane->state == LANE_EMPTY ? &d->empty : &d->idle, &lane->place);
+    if (d->engine->given_back) d->engine->given_back[w].answered = false;
+    if (d->engine->alive[w]) note(d, lane); /* it may have ended since the last run */
+  }
+  return true;
 }
 
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
 {
   struct dispatch *d = calloc(1, sizeof *d);
   if (!d) return NULL;
+  d->engine = engine;
+  d->options = *options;
+  if (!options->lanes) d->options.lanes = &lane_over_slot;
   d->lanes_count = options->workers < engine->workers ? options->workers : engine->workers;
-  d->lanes = calloc(d->lanes_count, sizeof *d->lanes);
-  if (!d->lanes) {
+  list_init(&d->empty);
+  list_init(&d->idle);
+  list_init(&d->hungry);
+  list_init(&d->news);
+  list_init(&d->looking);
+  list_init(&d->aborted);
+  queue_init(&d->queue, options->total >= 0 ? options->total : INFINITY);
+  d->crew = (struct crew){.engine = engine, .store = &d->queue.store, .message = options->message, .job = options->job};
+  d->crew.is_sparse = options->sparse;
+  d->crew.key = options->key;
+  d->crew.may_cut = options->chunk <= 0 && barrier_works();
+  d->crew.total = INFINITY;
+  if (!make_lanes(d)) {
+    balance_free(&d->balance);
+    free(d->lanes);
     free(d);
     return NULL;
   }
-  d->engine = engine;
-  d->options = *options;
-  d->next = 1;
-  d->ceiling = INFINITY;
-  d->total = options->total >= 0 ? options->total : INFINITY;
-  d->size = options->chunk > 0 ? options->chunk : 1;
-  d->again_tail = &d->again_head;
-  d->can_cut = membarrier_works();
-  signals_begin(&engine->hub.bell, options->timeout > 0);
   double distant = 0;
-  for (uint32_t w = 0; w < d->lanes_count; w++) distant += is_distant(d, w);
-  d->chunk_seconds = fmax(chunk_seconds, distant * distant_seconds);
-  d->last_tick = d->last_sample = clock_seconds();
-  engine->sample = sample_interval(d);
-  for (uint32_t w = 0; engine->given_back && w < d->lanes_count; w++) engine->given_back[w].answered = false;
+  for (uint32_t w = 0; w < d->lanes_count; w++) distant += engine_is_distant(engine, w);
+  chunks_init(&d->chunks, options->chunk, distant);
+  d->look_interval = engine->sample = look_interval(options->timeout);
+  d->last_tick = d->left_at = clock_seconds();
+  signals_begin(engine->hub.bell_fd, options->timeout > 0);
   return d;
 }
 
-static void lane_clear(struct dispatch *d, struct lane *lane)
+/* Gives back what the last event pointed to. */
+static void give_back(struct dispatch *d)
 {
-  for (int i = 0; i < lane->count; i++) work_free(d, lane->works[i]);
-  free(lane->whole);
-  d->wishes -= lane->asked;
-  memset(lane, 0, sizeof *lane);
+  struct lane *lane = d->reporting;
+  payload_drop(&d->queue.store, d->reported);
+  d->reported = NULL;
+  d->reporting = NULL;
+  if (lane) lane->kind->release(lane);
 }
 
-/* Throws away what worker `w` has sent. */
-static void lane_drain(struct dispatch *d, uint32_t w)
+/* Arguments were asked for, but not supplied. */
+static void drop_request(struct dispatch *d)
 {
-  struct slot *slot = d->engine->slots[w];
-  while (slot_results(slot)) slot_release_results(slot);
-  slot_drop_text(slot);
-}
-
-/* Lets a worker of an engine that is kept come to rest, its results thrown away; false when it does not within the grace. */
-static bool lane_quiet(struct dispatch *d, uint32_t w, double deadline)
-{
-  struct slot *slot = d->engine->slots[w];
-  uint32_t ended[1];
-  for (;;) {
-    lane_drain(d, w);
-    if (channel_filled(&slot->in) == 0) return true;
-    hub_asleep(&d->engine->hub);
-    if (slot_results(slot) || channel_filled(&slot->in) == 0) {
-      hub_awake(&d->engine->hub);
-      continue;
-    }
-    double left = deadline - clock_seconds();
-    if (left <= 0) return false;
-    hub_wait(&d->engine->hub, left < 0.01 ? left : 0.01, ended, 1);
-  }
-}
-
-/* Takes back what worker `w` has not begun, and lets it begin no further task. */
-static void lane_stop_tasks(struct dispatch *d, uint32_t w)
-{
-  struct lane *lane = &d->lanes[w];
-  struct slot *slot = d->engine->slots[w];
-  if (!slot || !d->engine->alive[w]) return;
-  for (int i = lane->count - 1; i >= 0; i--) {
-    struct work *work = lane->works[i];
-    if (work->sent == 0 || (work->complete && slot_revoke(slot, work->place))) {
-      /* it is never begun: nothing will be heard of it; but one behind it may be half sent */
-      memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
-      work_free(d, work);
-    } else {
-      slot_set_limit(slot, work->place, -1);
-    }
-  }
+  if (!d->asked) return;
+  work_unreserve(&d->queue.store);
+  work_unreserve(&d->queue.store);
+  d->asked = NULL;
 }
 
 void dispatch_close(struct dispatch *d)
 {
-  struct engine *engine = d->engine;
   double deadline = clock_seconds() + cancel_grace;
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    if (d->lanes[w].dying == ENDED) engine->alive[w] = false; /* it was not yet buried */
-    lane_stop_tasks(d, w);
-  }
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    if (!engine->alive[w]) continue;
-    if (engine->ops->flags & CAN_KILL) {
-      bool begins = d->cancelled && engine->ops->flags & INHERITS && channel_filled(&engine->slots[w]->in) > 0; /* it runs `init` */
-      if (d->lanes[w].count > 0 || begins) engine->ops->kill(engine, w);
-    } else if ((d->lanes[w].count > 0 && d->lanes[w].works[0]->sent && !d->lanes[w].works[d->lanes[w].count - 1]->complete) ||
-               !lane_quiet(d, w, deadline)) {
-      engine->ops->kill(engine, w);
-    }
-  }
-  if ((engine->ops->flags & (CAN_KILL | INHERITS)) ==
-      CAN_KILL) { /* workers are kept: those just killed must be gone before the next run */
-    for (uint32_t w = 0; w < d->lanes_count; w++) {
-      if (!engine->alive[w]) continue;
-      lane_drain(d, w);
-      if (d->lanes[w].count == 0 && !d->lanes[w].dying) continue;
-      if (d->lanes[w].dying < ENDED) engine->ops->join(engine, w, 0);
-      engine->alive[w] = false;
-    }
-  }
-  for (uint32_t w = 0; w < d->lanes_count; w++) lane_clear(d, &d->lanes[w]);
-  for (struct work *work = d->again_head, *next; work; work = next) {
-    next = work->next;
-    work_free(d, work);
-  }
-  payload_drop(d, d->reported);
-  payload_drop(d, d->staged);
-  free(d->skips);
-  free(d->spare);
-  free(d->text);
+  give_back(d);
+  drop_request(d);
+  for (uint32_t w = 0; w < d->lanes_count; w++) lane_at(d, w)->kind->quiet(lane_at(d, w), d->is_cancelled);
+  for (uint32_t w = 0; w < d->lanes_count; w++) lane_at(d, w)->kind->close(lane_at(d, w), deadline);
+  for (struct link *link; (link = list_take(&d->aborted));) work_free(&d->queue.store, LIST_OF(link, struct work, link));
+  payload_drop(&d->queue.store, d->staged);
+  queue_free(&d->queue);
+  balance_free(&d->balance);
+  signals_end(d->engine->hub.bell_fd);
+  free(d->crew.text);
   free(d->lanes);
-  signals_end(&engine->hub.bell);
   free(d);
 }
 
 /* ---- handing out ---- */
 
-/* Moves what is on its way to worker `w` into its channel, as far as there is room. */
-static void lane_pump(struct dispatch *d, uint32_t w)
+/* Has the work tasks that count for the run's end, and have not ended? */
+static bool is_needed(const struct dispatch *d, const struct work *work)
 {
-  struct lane *lane = &d->lanes[w];
-  struct slot *slot = d->engine->slots[w];
-  uint32_t place;
-  if (lane->dying || lane->dead) return;
-  if (d->options.message && d->engine->has_job[w] != d->options.job) {
-    if (!slot_send(slot, d->options.message, &lane->job_sent, &place)) return;
-    d->engine->has_job[w] = d->options.job;
-  }
-  for (int i = 0; i < lane->count; i++) {
-    struct work *work = lane->works[i];
-    if (work->complete) continue;
-    struct block plain = {.size = BLOCK_HEAD, .floor = BLOCK_HEAD};
-    struct block *message = work->payload ? &work->payload->block : &plain;
-    message->kind = BLOCK_CHUNK;
-    message->first = work->first;
-    message->last = work->last;
-    message->chunk = work->number;
-    message->job = d->options.job;
-    message->attempt = work->attempt;
-    message->key = d->options.key;
-    if (!slot_send(slot, message, &work->sent, &work->place)) return;
-    work->complete = 1;
-  }
+  double last = fmin(work->last, d->crew.total);
+  return work->first <= last && work->reached < last;
 }
 
-static void lane_give(struct dispatch *d, uint32_t w, struct work *work)
+static void update_needed(struct dispatch *d, struct work *work)
 {
-  struct lane *lane = &d->lanes[w];
-  work->number = ++d->chunks;
-  work->bound = work->last;
-  work->sent = 0;
-  work->complete = 0;
-  lane->works[lane->count++] = work;
+  bool needed = is_needed(d, work);
+  if (needed != work->is_needed) d->needed += needed ? 1 : (uint32_t)-1;
+  work->is_needed = needed;
+}
+
+/* The work has left its lane: nothing is kept ready for it any more. */
+static void left_lane(struct dispatch *d, struct work *work)
+{
+  if (work->is_needed) d->needed--;
+  work->is_needed = false;
+  work_unreserve(&d->queue.store);
+}
+
+/* Gives a work, for which one more stands ready, to a lane. */
+static void give(struct dispatch *d, struct lane *lane, struct work *work, double now)
+{
   lane->ask_at = lane->patience = 0;
-  lane_pump(d, w);
+  lane->kind->give(lane, work);
+  update_needed(d, work);
+  place(d, lane, now);
 }
 
-/* Tasks for the next chunk. */
-static double chunk_size(const struct dispatch *d)
+/* The lane that gets the next work: one with the least; NULL when all have enough. */
+static struct lane *hungriest(const struct dispatch *d)
 {
-  double n = d->size, left = (d->total < d->ceiling ? d->total : d->ceiling) - d->next + 1;
-  if (d->options.chunk <= 0 && isfinite(d->total)) {
-    double share = ceil((d->total - d->next + 1) / (chunk_share * d->lanes_count));
-    if (n > share) n = share;
-  }
-  if (n > left) n = left;
-  if (d->skips_at < d->skips_count && n > d->skips[d->skips_at].first - d->next) n = d->skips[d->skips_at].first - d->next;
-  if (n > LARGEST_CHUNK) n = LARGEST_CHUNK;
-  return n < 1 ? 1 : floor(n);
+  const struct link *lists[] = {&d->idle, &d->empty, &d->hungry};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+    if (!list_is_empty(lists[i])) return LIST_OF(lists[i]->next, struct lane, place);
+  return NULL;
 }
 
-/* Moves on to the next task that is to be handed out. */
-static void pass_skipped(struct dispatch *d)
+static void close_lane(struct dispatch *d, struct lane *lane, int error)
 {
-  for (; d->skips_at < d->skips_count && d->skips[d->skips_at].first <= d->next; d->skips_at++)
-    if (d->skips[d->skips_at].last >= d->next) d->next = d->skips[d->skips_at].last + 1;
+  lane->state = LANE_CLOSED;
+  link_remove(&lane->place);
+  d->lacking = error;
+  if (++d->closed == d->lanes_count) d->trouble = error;
 }
 
-int dispatch_skip(struct dispatch *d, double first, double last)
+/* Makes sure that a worker stands behind the lane. */
+static bool has_worker(struct dispatch *d, struct lane *lane)
 {
-  if (d->skips_count == d->skips_room) {
-    size_t room = d->skips_room ? 2 * d->skips_room : 16;
-    struct range *skips = realloc(d->skips, room * sizeof *skips);
-    if (!skips) return ENOMEM;
-    d->skips = skips;
-    d->skips_room = room;
-  }
-  d->skips[d->skips_count++] = (struct range){first, last};
-  pass_skipped(d);
-  return 0;
-}
-
-static bool more_to_hand_out(const struct dispatch *d)
-{
-  return !d->cancelled && d->next <= d->total && d->next <= d->ceiling;
-}
-
-/* Makes sure that a worker stands behind lane `w`. */
-static bool lane_ready(struct dispatch *d, uint32_t w, lua_State *L, int job)
-{
-  struct engine *engine = d->engine;
-  struct lane *lane = &d->lanes[w];
-  if (lane->dying || lane->dead) return false;
-  if (engine->alive[w]) return true;
-  int error = engine_start(engine, w, L, job);
+  if (lane->state == LANE_READY) return true;
+  int error = lane->kind->start(lane);
   if (error) {
-    d->trouble = d->lacking = error;
-    lane->dead = 1;
+    close_lane(d, lane, error);
     return false;
   }
-  lane->from = 0;
-  lane->job_sent = 0;
-  lane->begun = 1;
-  engine->hub.last_wait = 1; /* it takes a while to come up: nothing to look for again and again */
+  lane->state = LANE_READY;
+  lane->cause = 0;
+  lane->doomed = lane->seen = (struct present){0};
+  lane->since = 0;
+  lane->started_at = clock_seconds();
+  lane->is_started = true;
   return true;
 }
 
-/* The lane that gets the next chunk: the one with the fewest; -1 when all have enough. */
-static int hungriest(const struct dispatch *d)
+/* There is no memory for what is to be handed out. It waits until something has ended. */
+static void lacks_memory(struct dispatch *d)
 {
-  int best = -1, least = LANE_DEPTH;
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    const struct lane *lane = &d->lanes[w];
-    if (lane->dying || lane->dead || lane->count >= least) continue;
-    best = (int)w;
-    least = lane->count;
-    if (least == 0) break;
-  }
-  return best;
+  d->is_short = true;
+  if (d->busy == 0) d->trouble = ENOMEM;
 }
 
-/* Hands out work until every worker has enough. Returns true when arguments are to be supplied first: *event asks for them. */
-static bool feed(struct dispatch *d, struct event *event, lua_State *L, int job)
+/* What is handed out needs a second work to stand ready (work.h). False: there is no memory. */
+static bool ready_second(struct dispatch *d)
 {
-  double now = d->again_head ? clock_seconds() : 0;
-  d->asked = 0;
-  if (d->cancelled) return false;
-  while (d->again_head || more_to_hand_out(d)) {
-    int w = hungriest(d);
-    if (w < 0) break;
-    struct work *work = d->again_head ? take_again(d, now) : NULL;
-    if (!work && !more_to_hand_out(d)) break;
-    if (!lane_ready(d, (uint32_t)w, L, job)) {
-      if (work) {
-        work->next = d->again_head;
-        if (!d->again_head) d->again_tail = &work->next;
-        d->again_head = work;
-      }
-      continue;
+  if (work_reserve(&d->queue.store)) return true;
+  lacks_memory(d);
+  return false;
+}
+
+static bool ask_for_arguments(struct dispatch *d, struct lane *lane, double count, struct event *event)
+{
+  if (!work_reserve(&d->queue.store)) { /* one for the work itself */
+    work_unreserve(&d->queue.store);
+    lacks_memory(d);
+    return false;
+  }
+  event->kind = EVENT_SUPPLY;
+  event->want = count;
+  d->asked = lane;
+  return true;
+}
+
+/* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for them. */
+static bool feed(struct dispatch *d, struct event *event, double now)
+{
+  struct queue *queue = &d->queue;
+  while (queue_has_work(queue, now)) {
+    struct lane *lane = hungriest(d);
+    if (!lane) return false;
+    if (!has_worker(d, lane)) continue;
+    if (!ready_second(d)) return false;
+    struct work *work = queue_take_again(queue, now);
+    if (!work) {
+      double left = queue->total - queue->next + 1;
+      double count = queue_room(queue, chunks_size(&d->chunks, left, d->lanes_count));
+      if (d->options.total < 0) return ask_for_arguments(d, lane, count, event);
+      work = queue_take_new(queue, count, NULL);
     }
     if (!work) {
-      double n = chunk_size(d);
-      if (d->options.total < 0) {
-        event->kind = EVENT_SUPPLY;
-        event->want = n;
-        d->asked = w + 1;
-        return true;
-      }
-      work = work_new(d->next, d->next + n - 1, NULL, 1);
-      if (!work) break;
-      d->next += n;
-      pass_skipped(d);
+      work_unreserve(&queue->store);
+      lacks_memory(d);
+      return false;
     }
-    lane_give(d, (uint32_t)w, work);
+    give(d, lane, work, now);
   }
   return false;
 }
 
-static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause);
-static bool any_usable(const struct dispatch *d);
-
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes)
 {
-  payload_drop(d, d->staged);
-  d->staged = payload_new(d, bytes);
+  payload_drop(&d->queue.store, d->staged);
+  d->staged = payload_new(&d->queue.store, bytes);
   return d->staged ? &d->staged->block : NULL;
 }
 
-int dispatch_supply(struct dispatch *d, double count)
+void dispatch_supply(struct dispatch *d, double count)
 {
-  struct payload *payload = d->staged;
+  struct queue *queue = &d->queue;
+  struct lane *lane = d->asked;
+  d->staged->block.origin = queue->next;
+  struct payload *payload = payload_fit(&queue->store, d->staged);
   d->staged = NULL;
-  payload->block.origin = d->next;
-  struct work *work = work_new(d->next, d->next + count - 1, payload, 1);
-  payload_drop(d, payload); /* the work's now */
-  if (!work) return ENOMEM;
-  d->next += count;
-  lane_give(d, (uint32_t)d->asked - 1, work);
-  return 0;
+  d->asked = NULL;
+  work_unreserve(&queue->store); /* it was for this work, which therefore can be made */
+  struct work *work = queue_take_new(queue, count, payload);
+  payload_drop(&queue->store, payload); /* the work's now */
+  give(d, lane, work, clock_seconds());
+}
+
+int dispatch_skip(struct dispatch *d, double first, double last)
+{
+  return queue_skip(&d->queue, first, last);
 }
 
 void dispatch_exhausted(struct dispatch *d)
 {
-  d->total = d->next - 1;
+  d->queue.total = d->queue.next - 1;
 }
 
 void dispatch_ceiling(struct dispatch *d, double last)
 {
-  d->ceiling = last;
+  d->queue.ceiling = last;
 }
 
 int dispatch_redo(struct dispatch *d, double task, uint32_t attempt, double delay)
 {
-  struct work like = {.payload = d->reported};
-  return again(d, task, task, &like, attempt, clock_seconds() + delay);
+  struct payload *payload = d->reported ? payload_of_task(d->reported, task) : NULL;
+  return queue_redo(&d->queue, task, attempt, clock_seconds() + delay, payload);
 }
 
 int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt, double delay)
 {
-  struct work like = {.payload = d->staged};
-  int error = again(d, task, task, &like, attempt, clock_seconds() + delay);
-  payload_drop(d, d->staged);
+  struct payload *payload = payload_fit(&d->queue.store, d->staged);
   d->staged = NULL;
-  return error;
+  return queue_redo(&d->queue, task, attempt, clock_seconds() + delay, payload);
 }
 
-/* Work at place `i` of lane `w` has tasks behind the new total: they are not begun any more. Returns true when it is gone. */
-static bool shorten_work(struct dispatch *d, uint32_t w, int i)
+/* ---- ending workers ---- */
+
+/* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
+static void end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present, double now)
 {
-  struct lane *lane = &d->lanes[w];
-  struct slot *slot = d->engine->slots[w];
-  struct work *work = lane->works[i];
-  bool useless = work->first > d->total;
-  if (!work->complete) {
-    if (work->sent > 0 || !useless) {
-      work->last = useless ? work->first : d->total;
-      return false;
-    }
-  } else if (!useless || !slot_revoke(slot, work->place)) {
-    slot_set_limit(slot, work->place, useless ? -1 : d->total);
-    if (!d->can_cut || is_distant(d, w)) return false;
-    membarrier_all();
-    double current = slot_current(slot), keep = useless ? work->first - 1 : d->total;
-    if (keep < current) keep = current;
-    if (keep < work->last) work->last = keep;
-    return false;
-  }
-  memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
-  work_free(d, work);
+  if (lane->state != LANE_READY) return;
+  lane->cause = cause;
+  lane->doomed = present ? *present : (struct present){0};
+  lane->kind->end(lane);
+  note(d, lane);
+  place(d, lane, now);
+}
+
+/* The present task is over its time limit. */
+static void end_late(struct dispatch *d, struct lane *lane, const struct present *present, double now)
+{
+  if (!d->engine->kind->can.kill && __atomic_load_n(&d->engine->remains->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED)
+    d->trouble = EBUSY;
+  else
+    end_worker(d, lane, LOST_TIMEOUT, present, now);
+}
+
+/* Takes a work that was not begun away from its lane; false: it was begun. */
+static bool take_away(struct dispatch *d, struct lane *lane, struct work *work, double now)
+{
+  if (lane->state != LANE_READY || !lane->kind->take_back(lane, work)) return false;
+  left_lane(d, work);
+  place(d, lane, now);
   return true;
 }
 
-/* Is all that worker `w` has behind the new total? What is queued there and is not is taken back, if it was not begun. */
-static bool only_useless(struct dispatch *d, uint32_t w)
+/* A work of this lane has tasks behind the new total: they are not begun any more. */
+static void shorten_work(struct dispatch *d, struct lane *lane, struct work *work, double now)
 {
-  struct lane *lane = &d->lanes[w];
-  if (lane->count == 0 || lane->works[0]->first <= d->total) return false;
+  if (work->first > d->crew.total && take_away(d, lane, work, now)) {
+    work_free(&d->queue.store, work);
+    return;
+  }
+  bool is_useless = work->first > d->crew.total;
+  work->last = lane->kind->lower(lane, work, is_useless ? -1 : d->crew.total);
+  update_needed(d, work);
+}
+
+/* Is all that the lane holds behind the new total? What is not, is taken back, if it was not begun. */
+static bool only_useless(struct dispatch *d, struct lane *lane, double now)
+{
+  const struct work *first = lane_first(lane);
+  if (!first || first->first <= d->crew.total) return false;
   while (lane->count > 1) {
-    struct work *work = lane->works[lane->count - 1];
-    if (work->complete ? !slot_revoke(d->engine->slots[w], work->place) : work->sent > 0) return false;
-    lane->count--;
-    again(d, work->first, work->last, work, work->attempt, 0);
-    work_free(d, work);
+    struct work *work = lane_last(lane);
+    if (!take_away(d, lane, work, now)) return false;
+    queue_put_back(&d->queue, work, false);
   }
   return true;
 }
 
 void dispatch_shorten(struct dispatch *d, double last)
 {
-  if (last >= d->total) return;
-  d->total = last;
-  d->shortened = 1;
-  for (struct work **link = &d->again_head, *work; (work = *link);) {
-    if (work->last > last) work->last = last;
-    if (work->first <= last) {
-      link = &work->next;
-      continue;
-    }
-    *link = work->next;
-    if (d->again_tail == &work->next) d->again_tail = link;
-    work_free(d, work);
-  }
+  double now = clock_seconds();
+  if (last >= d->queue.total) return;
+  d->crew.total = last;
+  d->is_shortened = true;
+  queue_shorten(&d->queue, last);
   for (uint32_t w = 0; w < d->lanes_count; w++) {
-    struct lane *lane = &d->lanes[w];
-    for (int i = lane->count - 1; i >= 0; i--)
-      if (lane->works[i]->last > last) shorten_work(d, w, i);
-    if ((d->engine->ops->flags & CAN_KILL) && d->engine->alive[w] && only_useless(d, w)) lane_end(d, w, LOST_CANCELLED);
-  }
-}
-
-/* ---- results ---- */
-
-/* A duration that a worker's memory tells; 0: it can't be one, as the memory was overwritten. */
-static double plausible(double seconds)
-{
-  return seconds >= 0 && seconds < 1e9 ? seconds : 0;
-}
-
-static void measure(struct dispatch *d, double tasks, double seconds)
-{
-  if (tasks < 1) return;
-  d->per_task = seconds / tasks;
-  if (d->options.chunk > 0) return;
-  double ideal = d->chunk_seconds / (d->per_task > 1e-12 ? d->per_task : 1e-12), most = tasks * chunk_growth;
-  if (ideal > d->size && tasks < d->size) return; /* a short chunk says nothing of longer ones */
-  d->size = floor(ideal < most ? ideal : most);
-  if (d->size < 1) d->size = 1;
-}
-
-/* The chunk that ran first at a worker has ended at `last`: what it did not do is handed out again. */
-static void finish_work(struct dispatch *d, struct lane *lane, double last, double seconds)
-{
-  struct work *work = lane->works[0];
-  if (last < work->last) again(d, last + 1, work->last, work, work->attempt, 0);
-  measure(d, last - work->first + 1, seconds);
-  memmove(lane->works, lane->works + 1, (size_t)--lane->count * sizeof *lane->works);
-  work_free(d, work);
-  lane->since = 0;
-  lane->seen = 0;
-}
-
-static void give_back(struct dispatch *d)
-{
-  struct lane *lane = d->reporting;
-  payload_drop(d, d->reported);
-  d->reported = NULL;
-  d->reporting = NULL;
-  if (!lane) return;
-  if (lane->delivered == CLOSED_BLOCK) {
-    slot_release_results(d->engine->slots[lane - d->lanes]);
-    lane->from = 0;
-  } else if (lane->delivered == WHOLE_BLOCK) {
-    free(lane->whole);
-    lane->whole = NULL;
-  }
-  lane->delivered = NOTHING;
-}
-
-/* Fills the event for `count` results of `block` from word `from` on. */
-static void report(struct dispatch *d, struct lane *lane, struct event *event, struct block *block, uint32_t from, uint32_t count)
-{
-  struct work *work = lane->works[0];
-  event->kind = EVENT_RESULTS;
-  event->block = block;
-  event->first = block->first;
-  event->from = from;
-  event->count = count;
-  event->worker = (uint32_t)(lane - d->lanes) + 1;
-  event->attempt = work->attempt;
-  d->reported = work->payload;
-  if (d->reported) d->reported->users++;
-  event->payload = d->reported ? &d->reported->block : NULL;
-  d->reporting = lane;
-  lane->stillborn = 0;
-}
-
-enum joined { PIECE_ADDED, PIECE_LAST, PIECE_DAMAGED, PIECE_NO_MEMORY };
-
-/* Adds a piece to the lane's large block. */
-static enum joined join_piece(struct lane *lane, const struct block *piece)
-{
-  uint64_t size = piece->whole, count = piece->count;
-  if (size) {
-    if (size <= BLOCK_HEAD + 8) return PIECE_DAMAGED;
-    free(lane->whole);
-    lane->whole = malloc(size);
-    lane->whole_have = 0;
-    lane->whole_size = size;
-    if (!lane->whole) return PIECE_NO_MEMORY;
-  }
-  if (!lane->whole || count > lane->whole_size - lane->whole_have) return PIECE_DAMAGED;
-  memcpy((char *)lane->whole + lane->whole_have, (const char *)piece + BLOCK_HEAD, count);
-  lane->whole_have += count;
-  return lane->whole_have == lane->whole_size ? PIECE_LAST : PIECE_ADDED;
-}
-
-/* Is the lane's large block what can follow? One result, that of the next task. */
-static bool whole_fits(const struct dispatch *d, const struct lane *lane)
-{
-  const struct block *block = lane->whole;
-  const struct work *work = lane->works[0];
-  bool is_kind = d->options.sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first : block->kind == BLOCK_DENSE;
-  return is_kind && block->size == lane->whole_size && block->count == 1 && block->first == block->last &&
-         block->last == work->reached + 1 && block->last <= work->bound;
-}
-
-/* Pairs where pairs are expected; elsewhere only the one that says why the job could not be begun. */
-static bool kind_fits(const struct dispatch *d, const struct block *block)
-{
-  return block->kind == (d->options.sparse ? BLOCK_SPARSE : BLOCK_DENSE) || (block->kind == BLOCK_SPARSE && block->first == 0);
-}
-
-/* Do the pairs of a block, from `from` on, belong to tasks up to `last` of the chunk, each to one? Task 0 stands for the job. */
-static bool pairs_fit(const struct work *work, const struct block *block, uint32_t from, uint32_t count, double last)
-{
-  double before = work->reached;
-  if (block->first == 0) { /* why the job could not be begun */
-    uint64_t word;
-    memcpy(&word, &block->word[1], sizeof word);
-    return count == 1 && block->word[0] == 0 && (int32_t)(word >> 32) == TAG_FAILURE;
-  }
-  for (uint32_t k = from; k < count; k++) {
-    double index = block->word[2 * k];
-    if (!(index > before && index <= last) || index != floor(index)) return false;
-    before = index;
-  }
-  return true;
-}
-
-/* Does a closed block continue what was reported of the lane's first chunk? */
-static bool block_fits(const struct dispatch *d, const struct lane *lane, const struct block *block)
-{
-  const struct work *work = lane->works[0];
-  double last = block->last;
-  if (!block_is_sound(block) || !(last >= work->reached && last <= work->bound) || last != floor(last)) return false;
-  if (block->count < lane->from || !kind_fits(d, block)) return false;
-  if (block->kind == BLOCK_SPARSE) return pairs_fit(work, block, lane->from, block->count, last);
-  return block->first + lane->from == work->reached + 1 && block->count == last - block->first + 1;
-}
-
-static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause);
-
-/* What worker `w` sent can't be what it meant to: it is ended, and nothing more is read from it. */
-static void lane_damaged(struct dispatch *d, uint32_t w)
-{
-  struct lane *lane = &d->lanes[w];
-  lane_end(d, w, LOST_DAMAGED);
-  lane->cause = LOST_DAMAGED;
-  free(lane->whole);
-  lane->whole = NULL;
-}
-
-/* Reports closed blocks of lane `w`. Returns true when *event was filled. */
-static bool lane_results(struct dispatch *d, uint32_t w, struct event *event, lua_State *L, int job)
-{
-  struct lane *lane = &d->lanes[w];
-  struct slot *slot = d->engine->slots[w];
-  for (;;) {
-    struct block *block = slot_results(slot);
-    if (!block) return false;
-    if (lane->cause == LOST_DAMAGED || lane->count == 0 ||
-        block->chunk != lane->works[0]->number) { /* of a run that was given up, or not to be read */
-      slot_release_results(slot);
-      continue;
+    struct lane *lane = lane_at(d, w);
+    for (struct link *link = lane->held.previous, *previous; link != &lane->held; link = previous) {
+      struct work *work = LIST_OF(link, struct work, link);
+      previous = link->previous;
+      if (work->last > last)
+        shorten_work(d, lane, work, now);
+      else
+        update_needed(d, work);
     }
-    if (block->kind == BLOCK_PIECE) {
-      enum joined joined = block_is_sound(block) ? join_piece(lane, block) : PIECE_DAMAGED;
-      slot_release_results(slot);
-      if (joined == PIECE_DAMAGED || (joined == PIECE_LAST && !whole_fits(d, lane))) lane_damaged(d, w);
-      if (joined == PIECE_NO_MEMORY) d->trouble = ENOMEM;
-      if (joined != PIECE_LAST || lane->cause == LOST_DAMAGED) continue;
-      report(d, lane, event, lane->whole, 0, 1);
-      event->want = lane->whole->last - lane->works[0]->reached;
-      event->last = lane->whole->last;
-      lane->works[0]->reached = lane->whole->last;
-      lane->delivered = WHOLE_BLOCK;
+    if (d->engine->kind->can.kill && lane->state == LANE_READY && only_useless(d, lane, now))
+      end_worker(d, lane, LOST_CANCELLED, NULL, now);
+  }
+}
+
+void dispatch_cancel(struct dispatch *d)
+{
+  if (d->is_cancelled) return;
+  d->is_cancelled = true;
+  d->cancelled_at = clock_seconds();
+  queue_clear(&d->queue);
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = lane_at(d, w);
+    for (struct link *link = lane->held.previous, *previous; link != &lane->held; link = previous) {
+      struct work *work = LIST_OF(link, struct work, link);
+      previous = link->previous;
+      if (take_away(d, lane, work, d->cancelled_at))
+        work_free(&d->queue.store, work);
+      else if (lane->state == LANE_READY)
+        lane->kind->lower(lane, work, -1);
+    }
+    if (lane->count > 0 && d->engine->kind->can.kill) end_worker(d, lane, LOST_CANCELLED, NULL, d->cancelled_at);
+  }
+}
+
+/* Has what a work has not reached handed out again; what was aborted is told instead. */
+static void hand_out_again(struct dispatch *d, struct work *work)
+{
+  if (work->aborted > 0 && work->aborted == work->last && work->reached + 1 == work->last)
+    list_append(&d->aborted, &work->link);
+  else
+    queue_put_back(&d->queue, work, false);
+}
+
+/* An answer to ask_back. Returns true when there is work to hand out. */
+static bool take_given(struct dispatch *d, struct lane *lane, const struct outcome *outcome, double now)
+{
+  struct work *work = outcome->work;
+  if (lane->is_asked) d->wishes--;
+  lane->is_asked = false;
+  if (!work) {
+    lane->patience = fmin(lane->patience > 0 ? lane->patience * 2 : ask_seconds, ask_seconds_most);
+    lane->ask_at = now + lane->patience;
+  } else {
+    lane->patience = 0;
+  }
+  if (work && outcome->keep < work->first) { /* whole: the lane holds it no more */
+    left_lane(d, work);
+    hand_out_again(d, work);
+  } else if (work && work_reserve(&d->queue.store)) {
+    hand_out_again(d, work_split(&d->queue.store, work, outcome->keep + 1));
+    update_needed(d, work);
+  } /* else it ends early, and what it does not do comes back then */
+  place(d, lane, now);
+  return work != NULL;
+}
+
+/* Asks the lane for work. Returns true when there is some to hand out at once. */
+static bool ask_back(struct dispatch *d, struct lane *lane, double now)
+{
+  struct outcome outcome;
+  if (lane->is_asked) return false;
+  if (!lane->kind->ask_back(lane, &outcome)) {
+    lane->is_asked = true;
+    d->wishes++;
+    balance_remove(&d->balance, lane);
+    return false;
+  }
+  if (is_busy(lane) != lane->is_counted) place(d, lane, now);
+  return take_given(d, lane, &outcome, now);
+}
+
+/* The lane's work with this task in it, which has not ended; NULL: it has none. */
+static struct work *work_with(const struct lane *lane, double task)
+{
+  for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (task > work->reached && task <= work->last) return work;
+  }
+  return NULL;
+}
+
+bool dispatch_abort(struct dispatch *d, double task)
+{
+  double now = clock_seconds();
+  struct lane_view view;
+  for (struct link *link = d->looking.next; link != &d->looking; link = link->next) {
+    struct lane *lane = LIST_OF(link, struct lane, looking);
+    struct work *work = work_with(lane, task);
+    if (!work || lane->state != LANE_READY) continue;
+    if (work->first == work->last && take_away(d, lane, work, now)) {
+      list_append(&d->aborted, &work->link);
       return true;
     }
-    if (!block_fits(d, lane, block)) {
-      lane_damaged(d, w);
-      return false;
-    }
-    struct work *work = lane->works[0];
-    uint32_t from = lane->from, count = block->count - from;
-    bool final = block->final;
-    double reached = block->last, fresh = reached - work->reached;
-    report(d, lane, event, block, from, count);
-    event->want = fresh > 0 ? fresh : 0;
-    event->last = reached;
-    double seconds = plausible(block->seconds);
-    event->seconds = final ? seconds / (reached - work->first + 1) : d->per_task;
-    if (reached > work->reached) work->reached = reached;
-    lane->delivered = CLOSED_BLOCK;
-    if (final) {
-      finish_work(d, lane, reached, seconds);
-      struct event unused;
-      if (d->options.total >= 0) feed(d, &unused, L, job);
-    }
-    if (count > 0 || event->want > 0) return true;
-    give_back(d);
-  }
-}
-
-/* Reports what lies finished in the block that worker `w` is filling. */
-static bool lane_partial(struct dispatch *d, uint32_t w, struct event *event)
-{
-  struct lane *lane = &d->lanes[w];
-  struct slot *slot = d->engine->slots[w];
-  struct block *block = slot_open_results(slot);
-  if (!block || lane->count == 0 || lane->cause == LOST_DAMAGED) return false;
-  struct work *work = lane->works[0];
-  double first = block->first, current = slot_current(slot);
-  if (block->chunk != work->number || slot_results(slot)) return false;
-  if (!(current > first && current <= work->last)) return false;
-  if (!kind_fits(d, block) || (block->kind == BLOCK_DENSE && first + lane->from != work->reached + 1)) return false;
-  if (current - first > BLOCK_BYTES / 8 && block->kind == BLOCK_DENSE) return false;
-  uint32_t count = block->kind == BLOCK_SPARSE ? __atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : (uint32_t)(current - first);
-  double fresh = current - 1 - work->reached;
-  if (fresh < 1) return false;
-  if (count < lane->from || BLOCK_HEAD + (uint64_t)count * (block->kind == BLOCK_SPARSE ? 16 : 8) > BLOCK_BYTES) return false;
-  if (block->kind == BLOCK_SPARSE && count > 0 && block->word[2 * (count - 1)] >= current) count--; /* not ended: about to */
-  if (block->kind == BLOCK_SPARSE && !pairs_fit(work, block, lane->from, count, current - 1)) return false;
-  report(d, lane, event, block, lane->from, count - lane->from);
-  event->want = fresh;
-  event->last = current - 1;
-  event->seconds = d->per_task;
-  lane->from = count;
-  work->reached = current - 1;
-  return true;
-}
-
-/* ---- ends of workers ---- */
-
-/* Worker's results are not read any more: puts the chunk that it was in first, though the one before may be finished. */
-static void put_current_first(struct lane *lane, double current)
-{
-  struct work *first = lane->works[0];
-  for (int i = 1; i < lane->count; i++) {
-    if (!(current >= lane->works[i]->first && current <= lane->works[i]->last)) continue;
-    lane->works[0] = lane->works[i];
-    lane->works[i] = first;
-    return;
-  }
-}
-
-/* Everything that a dead worker left was reported: settles what it had not done. Always fills *event. */
-static void lane_bury(struct dispatch *d, uint32_t w, struct event *event)
-{
-  struct lane *lane = &d->lanes[w];
-  struct slot *slot = d->engine->slots[w];
-  double current = slot_current(slot);
-  memset(event, 0, sizeof *event);
-  event->kind = EVENT_LOST;
-  event->worker = w + 1;
-  event->status = lane->status;
-  event->cause = lane->cause ? lane->cause : slot->starved ? LOST_MEMORY : LOST_CRASH;
-  if (lane->cause == LOST_DAMAGED) put_current_first(lane, current);
-  if (lane->count > 0) {
-    struct work *work = lane->works[0];
-    event->attempt = work->attempt;
-    d->reported = work->payload;
-    if (d->reported) d->reported->users++;
-    event->payload = d->reported ? &d->reported->block : NULL;
-    if (lane->cause == LOST_DAMAGED && !(current > work->reached && current <= work->last) && work->complete &&
-        work->reached < work->last && !(d->engine->ops->flags & CAN_KILL && slot_is_queued(slot, work->place)))
-      current = work->reached + 1; /* not known to be to blame; but if none were, this could go on for ever */
-    if (current > work->reached && current <= work->last) {
-      event->first = d->shortened && current > d->total ? 0 : current;
-      event->inner = slot->inner;
-      event->seconds = plausible(clock_seconds() - (lane->since > 0 ? lane->since : slot_started(slot)));
-      again(d, work->reached + 1, current - 1, work, work->attempt, 0);
-      work->reached = current;
-    }
-    for (int i = 0; i < lane->count; i++)
-      again(d, lane->works[i]->reached + 1, lane->works[i]->last, lane->works[i], lane->works[i]->attempt, 0);
-  }
-  d->engine->alive[w] = false;
-  bool has_reason = event->first > 0 || (lane->cause && lane->cause != LOST_DAMAGED);
-  int stillborn =
-      has_reason ? 0 : lane->stillborn + lane->begun; /* one that was kept from an earlier run may have ended before this */
-  lane_clear(d, lane);
-  lane->stillborn = stillborn;
-  if (stillborn >= MOST_STILLBORN) {
-    lane->dead = 1;
-    d->lacking = ECHILD;
-    if (!any_usable(d)) d->trouble = ECHILD;
-  }
-}
-
-/* Lane `w` is being ended: goes on with it. Returns true when *event was filled. */
-static bool lane_dying(struct dispatch *d, uint32_t w, struct event *event, lua_State *L, int job)
-{
-  struct lane *lane = &d->lanes[w];
-  struct engine *engine = d->engine;
-  bool kills = engine->ops->flags & CAN_KILL;
-  if (kills && lane->dying == ENDING) {
-    if (!engine->ops->ended(engine, w, &lane->status)) /* a distant end is told behind all results, for which there must be room */
-      return is_distant(d, w) && lane_results(d, w, event, L, job);
-    lane->dying = ENDED;
-    if (slot_is_sound(engine->slots[w]) && slot_has_text(engine->slots[w])) return false; /* its last words first */
-  }
-  if (lane_results(d, w, event, L, job)) return true;
-  if (lane_partial(d, w, event)) return true;
-  if (!kills && lane->dying == ENDING) {
-    struct slot *slot = engine->slots[w];
-    for (int i = 0; i < lane->count; i++) /* if it comes back later, it is to begin no further task */
-      if (lane->works[i]->complete) slot_set_limit(slot, lane->works[i]->place, -1);
-    if (d->can_cut) membarrier_all(); /* from here on it has seen the limit, or its next task is visible */
-    if (lane->cause != LOST_CANCELLED && lane->cause != LOST_DAMAGED &&
-        (slot_current(slot) != lane->seen || slot->inner != lane->seen_inner)) { /* it came back after all */
-      lane->dying = 0;
-      lane->cause = 0;
-      return false;
-    }
-    struct slot frozen = {.current = slot_current(slot), .inner = slot->inner, .started = slot_started(slot)};
-    bool too_many = lane->cause == LOST_TIMEOUT && __atomic_load_n(&engine->remains->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED;
-    int error = too_many ? EBUSY : engine->ops->kill(engine, w);
-    if (error) {
-      d->trouble = error;
-      dispatch_cancel(d);
-    }
-    engine->slots[w] = &frozen; /* for lane_bury: the cells as they were */
-    lane_bury(d, w, event);
-    engine->slots[w] = error ? slot : NULL;
-    if (error) { /* it stays with its slot: dispatch_close leaves both alone */
-      lane->dead = 1;
-      engine->alive[w] = true;
-    }
+    if (!d->engine->kind->can.kill) return false;
+    work->aborted = task; /* its worker is ended when it is seen in it */
+    if (lane->kind->view(lane, &view) && view.present.task == task && view.present.chunk == work->number)
+      end_worker(d, lane, LOST_CANCELLED, &view.present, now);
+    else
+      ask_back(d, lane, now);
     return true;
   }
-  lane_bury(d, w, event);
+  return false;
+}
+
+/* Tells of a task that was not begun. */
+static bool tell_aborted(struct dispatch *d, struct event *event)
+{
+  struct link *link = list_take(&d->aborted);
+  if (!link) return false;
+  struct work *work = LIST_OF(link, struct work, link);
+  event->kind = EVENT_LOST;
+  event->cause = LOST_CANCELLED;
+  event->first = work->first;
+  event->attempt = work->attempt;
+  d->reported = work->payload;
+  event->payload = d->reported ? &d->reported->block : NULL;
+  work->payload = NULL;
+  work_free(&d->queue.store, work);
   return true;
 }
 
-static void lane_end(struct dispatch *d, uint32_t w, enum lost_cause cause)
+/* ---- outcomes ---- */
+
+/* What the event points to is kept until the next. */
+static void keep_payload(struct dispatch *d, struct event *event, struct payload *payload)
 {
-  struct lane *lane = &d->lanes[w];
-  if (lane->dying) return;
-  lane->cause = cause;
-  lane->dying = ENDING;
-  if (d->engine->ops->flags & CAN_KILL) d->engine->ops->kill(d->engine, w);
+  d->reported = payload;
+  if (!payload) return;
+  payload->users++;
+  event->payload = &payload->block;
 }
 
-/* Has worker `w` given back the message of its first chunk, which it does behind all results, though their end was not seen? */
-static bool lane_lacks_end(const struct dispatch *d, uint32_t w)
+/* The lane's first work has ended at outcome->last: what it did not do is handed out again. */
+static void finish(struct dispatch *d, struct lane *lane, const struct outcome *outcome)
 {
-  const struct work *work = d->lanes[w].works[0];
-  struct slot *slot = d->engine->slots[w];
-  uint32_t head = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
-  return work->complete && (int32_t)(head - work->place) > 0 && !slot_results(slot);
+  struct work *work = outcome->work;
+  double tasks = outcome->last - work->first + 1;
+  chunks_measure(&d->chunks, tasks, outcome->seconds);
+  d->crew.per_task = d->chunks.per_task;
+  lane_let_go(lane, work);
+  left_lane(d, work);
+  if (outcome->last < work->last)
+    hand_out_again(d, work);
+  else
+    work_free(&d->queue.store, work);
+  lane->since = 0;
+  lane->seen.task = 0;
 }
 
-/* Looks at what each worker is in: time limits, and results that wait in open blocks. Returns true when *event was filled. */
-static bool sample(struct dispatch *d, struct event *event, double now)
+/* Results: false when there is nothing to report, as a chunk has ended without any that is new. */
+static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *outcome, struct event *event, double now)
 {
-  double limit = d->options.timeout;
+  struct work *work = outcome->work;
+  double tasks = outcome->last - work->first + 1;
+  event->kind = EVENT_RESULTS;
+  event->block = outcome->block;
+  event->first = outcome->block->first;
+  event->from = outcome->from;
+  event->count = outcome->count;
+  event->want = outcome->fresh;
+  event->last = outcome->last;
+  event->worker = lane->number + 1;
+  event->attempt = work->attempt;
+  event->seconds = outcome->is_final && tasks > 0 ? outcome->seconds / tasks : d->crew.per_task;
+  keep_payload(d, event, work->payload);
+  d->reporting = lane;
+  d->any_begun = true;
+  lane->stillborn = 0;
+  if (outcome->is_final)
+    finish(d, lane, outcome);
+  else
+    update_needed(d, work);
+  place(d, lane, now);
+  if (outcome->is_final && d->options.total >= 0) feed(d, &(struct event){0}, now); /* before anybody looks at the results */
+  if (outcome->count > 0 || outcome->fresh > 0) return true;
+  give_back(d);
+  return false;
+}
+
+/* There was no memory for the result of a task. */
+static void take_unheld(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event)
+{
+  event->kind = EVENT_LOST;
+  event->worker = lane->number + 1;
+  event->cause = LOST_MEMORY;
+  event->first = outcome->task;
+  event->attempt = outcome->work->attempt;
+  keep_payload(d, event, outcome->work->payload);
+  update_needed(d, outcome->work);
+}
+
+static void take_text(const struct lane *lane, const struct outcome *outcome, struct event *event)
+{
+  event->kind = EVENT_TEXT;
+  event->bytes = outcome->bytes;
+  event->length = outcome->length;
+  event->stream = outcome->stream;
+  event->worker = lane->number + 1;
+}
+
+/* Settles what the worker that has ended had not done. `task`: its failure, of outcome->work; 0: none. */
+static void return_works(struct dispatch *d, struct lane *lane, const struct work *blamed, double task)
+{
+  struct queue *queue = &d->queue;
+  for (struct link *link; (link = list_take(&lane->held));) {
+    struct work *work = LIST_OF(link, struct work, link);
+    lane->count--;
+    if (work->is_needed) d->needed--;
+    work->is_needed = false;
+    if (work == blamed && task < work->last)
+      queue_put_back(queue, work_split(&queue->store, work, task + 1), false);
+    else
+      work_unreserve(&queue->store);
+    if (work == blamed) work->last = work->bound = task - 1;
+    if (work->reached < work->last)
+      hand_out_again(d, work);
+    else
+      work_free(&queue->store, work);
+  }
+}
+
+/* The lane's worker has ended before it could run a task: is it worth trying again? */
+static void count_stillborn(struct dispatch *d, struct lane *lane, const struct outcome *outcome)
+{
+  bool is_late = outcome->cause == LOST_TIMEOUT && outcome->task == 0;
+  if (outcome->had_begun) {
+    d->any_begun = true;
+    lane->stillborn = 0;
+    return;
+  }
+  lane->stillborn += lane->is_started; /* one that was kept from an earlier run may have ended before this */
+  uint32_t most = d->any_begun ? MOST_STILLBORN_LATER : MOST_STILLBORN;
+  if (lane->stillborn >= most || is_late) close_lane(d, lane, is_late ? ETIMEDOUT : ECHILD);
+}
+
+static void take_end(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event, double now)
+{
+  double task = outcome->work ? outcome->task : 0;
+  event->kind = EVENT_LOST;
+  event->worker = lane->number + 1;
+  event->status = outcome->status;
+  event->cause = outcome->cause;
+  event->inner = outcome->inner;
+  event->seconds = outcome->task_seconds;
+  event->first = d->is_shortened && task > d->crew.total ? 0 : task;
+  if (outcome->work) {
+    event->attempt = outcome->work->attempt;
+    keep_payload(d, event, outcome->work->payload);
+  }
+  return_works(d, lane, outcome->work, task);
+  if (lane->is_asked) d->wishes--;
+  lane->is_asked = false;
+  lane->ask_at = lane->patience = 0;
+  d->engine->alive[lane->number] = false;
+  lane->state = LANE_EMPTY;
+  lane->cause = 0;
+  count_stillborn(d, lane, outcome);
+  place(d, lane, now);
+}
+
+/* Takes outcomes of the lane up to one that is to be told. Returns true when *event was filled. */
+static bool visit(struct dispatch *d, struct lane *lane, struct event *event, bool partial, double now)
+{
+  struct outcome outcome;
+  for (;;) {
+    bool has_outcome = lane->kind->next(lane, &outcome, partial);
+    if (is_busy(lane) != lane->is_counted) place(d, lane, now);
+    if (!has_outcome) return false;
+    switch (outcome.kind) {
+    case OUTCOME_RESULTS:
+      if (take_results(d, lane, &outcome, event, now)) return true;
+      memset(event, 0, sizeof *event);
+      break;
+    case OUTCOME_UNHELD: take_unheld(d, lane, &outcome, event); return true;
+    case OUTCOME_TEXT: take_text(lane, &outcome, event); return true;
+    case OUTCOME_GIVEN_BACK: take_given(d, lane, &outcome, now); break;
+    case OUTCOME_ENDED: take_end(d, lane, &outcome, event, now); return true;
+    }
+  }
+}
+
+/* Visits lanes with news, one event of each in turn. Returns true when *event was filled. */
+static bool take_news(struct dispatch *d, struct event *event, double now)
+{
+  for (struct link *link; (link = list_take(&d->news));) {
+    struct lane *lane = LIST_OF(link, struct lane, news);
+    if (!visit(d, lane, event, false, now)) continue;
+    note(d, lane); /* there may be more */
+    return true;
+  }
+  return false;
+}
+
+/* ---- looking at workers from time to time ---- */
+
+/* Notes what the worker is in. Returns for how long it has been in it, as far as that counts against a time limit. */
+static double note_present(struct dispatch *d, struct lane *lane, const struct lane_view *view, double now)
+{
+  const struct present *present = &view->present, *seen = &lane->seen;
+  bool is_same = present->task == seen->task && present->chunk == seen->chunk && present->inner == seen->inner;
+  if (!is_same || present->task == 0 || view->blocked == BLOCKED_BY_RESULTS) {
+    const struct work *first = lane_first(lane);
+    bool begins = first && present->task == first->first && present->inner == 0 && present->chunk == first->number;
+    lane->seen = *present;
+    lane->since = begins && view->started > 0 && view->started <= now ? view->started : now;
+    if (view->blocked == BLOCKED_BY_RESULTS) lane->since = now;
+  }
+  double since = fmax(lane->since, d->continued_at);
+  if (view->blocked == BLOCKED_BY_TEXT) since = fmax(since, d->returned_at); /* nobody took its text before */
+  return now - since;
+}
+
+static bool is_over(const struct dispatch *d, const struct lane *lane, double seconds)
+{
+  double limit = d->options.timeout + (engine_is_distant(d->engine, lane->number) ? d->engine->sample : 0);
+  return d->options.timeout > 0 && seconds > limit;
+}
+
+/* Has the worker not become able to run a task for too long? */
+static bool is_setup_over(const struct dispatch *d, const struct lane *lane, const struct lane_view *view, double now)
+{
+  return d->options.timeout > 0 && lane->is_started && !view->has_begun && lane->count > 0 &&
+         now - lane->started_at > fmax(d->options.timeout, setup_seconds);
+}
+
+/* Is the worker in a task that was aborted? */
+static bool is_in_aborted(const struct lane *lane, const struct present *present)
+{
+  const struct work *first = lane_first(lane);
+  return first && first->aborted > 0 && first->aborted == present->task && first->number == present->chunk;
+}
+
+/* Ends the worker if what it is in has come to its end. */
+static void judge(struct dispatch *d, struct lane *lane, double now)
+{
+  struct lane_view view;
+  if (lane->state != LANE_READY || !lane->kind->view(lane, &view)) return;
+  double seconds = note_present(d, lane, &view, now);
+  if (d->is_cancelled && lane->count > 0 && now - d->cancelled_at > cancel_grace)
+    end_worker(d, lane, LOST_CANCELLED, NULL, now);
+  else if (is_in_aborted(lane, &view.present))
+    end_worker(d, lane, LOST_CANCELLED, &view.present, now);
+  else if (view.present.task > 0 && is_over(d, lane, seconds))
+    end_late(d, lane, &view.present, now);
+  else if (is_setup_over(d, lane, &view, now))
+    end_worker(d, lane, LOST_TIMEOUT, NULL, now);
+}
+
+/* Looks at one lane: time limits, results that wait in an open block. Returns true when *event was filled. */
+static bool look(struct dispatch *d, struct lane *lane, struct event *event, double now)
+{
+  link_remove(&lane->looking);
+  if (d->engine->unwatched[lane->number]) lane->kind->check_end(lane);
+  if (is_busy(lane) != lane->is_counted) place(d, lane, now);
+  judge(d, lane, now);
+  place(d, lane, now);
+  return visit(d, lane, event, true, now);
+}
+
+/* Looks at the lanes whose turn it is. */
+static bool look_at_due(struct dispatch *d, struct event *event, double now)
+{
   if (signals_continue()) d->continued_at = now; /* Ctrl-Z, fg: the workers stood still too, so each task is given its time anew */
-  for (uint32_t i = 0; i < d->lanes_count; i++) {
-    uint32_t w = (d->turn + i) % d->lanes_count;
-    struct lane *lane = &d->lanes[w];
-    if (!d->engine->alive[w] || lane->dying || lane->count == 0) continue;
-    if (lane_lacks_end(d, w)) {
-      lane_damaged(d, w);
-      continue;
-    }
-    struct slot *slot = d->engine->slots[w];
-    double current = slot_current(slot), inner = slot->inner;
-    if (current == 0 || current != lane->seen || inner != lane->seen_inner || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED)) {
-      lane->seen = current;
-      lane->seen_inner = inner;
-      lane->since = now;
-      double started = slot_started(slot);
-      if (current != 0 && inner == 0 && current == lane->works[0]->first && started > now - 3600 && started <= now)
-        lane->since = started;
-    } else if (limit > 0 && now - fmax(lane->since, d->continued_at) > limit + (is_distant(d, w) ? d->engine->sample : 0)) {
-      lane_end(d, w, LOST_TIMEOUT);
-      continue;
-    }
-    if (d->cancelled && now - d->cancelled_at > cancel_grace) {
-      lane_end(d, w, LOST_CANCELLED);
-      continue;
-    }
-    if (!slot_results(slot) && lane_partial(d, w, event)) {
-      d->turn = w + 1;
+  while (!list_is_empty(&d->looking)) {
+    struct lane *lane = LIST_OF(d->looking.next, struct lane, looking);
+    if (lane->look_at > now) return false;
+    if (look(d, lane, event, now)) {
+      note(d, lane);
       return true;
     }
   }
-  d->last_sample = now;
   return false;
 }
 
 /* ---- balance ---- */
 
-/* Takes a queued chunk from a worker that is busy with another. */
-static bool take_queued(struct dispatch *d)
+/* There is a lane with nothing to do, and nothing to be handed out: takes work from one that has much. Returns true when there is
+ * some now. */
+static bool balance(struct dispatch *d, double now)
 {
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    struct lane *lane = &d->lanes[w];
-    if (lane->dying || lane->count < 2) continue;
-    struct work *work = lane->works[lane->count - 1];
-    if (work->complete ? !slot_revoke(d->engine->slots[w], work->place) : work->sent > 0) continue;
-    lane->count--;
-    again(d, work->first, work->last, work, work->attempt, 0);
-    work_free(d, work);
-    return true;
+  if (d->is_cancelled || (list_is_empty(&d->idle) && list_is_empty(&d->empty))) return false;
+  while (d->wishes < MOST_WISHES) {
+    struct lane *lane = balance_take(&d->balance, now);
+    if (!lane) return false;
+    if (ask_back(d, lane, now)) return true;
   }
   return false;
-}
-
-/* Seconds of work, as far as measured, that running worker `w` has before it behind its present task. */
-static double lane_left(const struct dispatch *d, uint32_t w, double now, double *current)
-{
-  const struct lane *lane = &d->lanes[w];
-  if (lane->dying || lane->count == 0 || !lane->works[0]->complete || is_distant(d, w)) return 0;
-  const struct slot *slot = d->engine->slots[w];
-  const struct work *work = lane->works[0];
-  *current = slot_current(slot);
-  if (*current <= work->reached) *current = work->reached + 1; /* also when the worker has overwritten the cell */
-  if (*current >= work->last) return 0;
-  double per_task = plausible(now - slot_started(slot)) / (*current - work->first + 1);
-  if (per_task < d->per_task) per_task = d->per_task;
-  if (*current == lane->seen && per_task < now - lane->since) per_task = now - lane->since; /* those to come may be like this one */
-  return per_task * (work->last - *current);
-}
-
-/* Cuts the running chunk with the most work left in two; its tail is to be handed out. */
-static bool cut(struct dispatch *d)
-{
-  double now = clock_seconds(), most = cut_seconds, at = 0, current = 0;
-  uint32_t best = 0;
-  if (!d->can_cut) return false;
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    double left = lane_left(d, w, now, &current);
-    if (left <= most) continue;
-    most = left;
-    best = w;
-    at = current;
-  }
-  if (at == 0) return false;
-  struct work *work = d->lanes[best].works[0];
-  struct slot *slot = d->engine->slots[best];
-  double keep = slot_cut(slot, work->place, work->first, work->last, at + floor((work->last - at) / 2));
-  if (keep >= work->last) return false;
-  again(d, keep + 1, work->last, work, work->attempt, 0);
-  work->last = work->bound = keep;
-  return true;
-}
-
-/* A distant worker has answered what it was asked to give back. */
-static void take_returned(struct dispatch *d)
-{
-  for (uint32_t w = 0; d->wishes > 0 && w < d->lanes_count; w++) {
-    struct lane *lane = &d->lanes[w];
-    struct given_back *given = &d->engine->given_back[w];
-    int i = 0;
-    if (!lane->asked || !(given->answered || lane->dying || !d->engine->alive[w])) continue;
-    lane->asked = 0;
-    d->wishes--;
-    if (!given->answered) continue;
-    while (i < lane->count && lane->works[i]->number != given->chunk) i++;
-    struct work *work = i < lane->count ? lane->works[i] : NULL;
-    if (!work || !work->complete || given->last >= work->last) {
-      lane->patience = lane->patience > 0 ? lane->patience * 2 : ask_seconds;
-      if (lane->patience > ask_seconds_most) lane->patience = ask_seconds_most;
-      lane->ask_at = clock_seconds() + lane->patience;
-      continue;
-    }
-    lane->patience = 0;
-    double keep = fmax(floor(given->last), work->reached);
-    again(d, keep + 1, work->last, work, work->attempt, 0);
-    work->last = work->bound = keep;
-    if (work->last >= work->first) continue;
-    memmove(lane->works + i, lane->works + i + 1, (size_t)(--lane->count - i) * sizeof *lane->works);
-    work_free(d, work);
-  }
-}
-
-/* Asks the distant worker with the most before it for some of that, for each of `idle` workers; answers come later. */
-static void ask_back(struct dispatch *d, int idle)
-{
-  double now = clock_seconds();
-  bool may_cut = d->options.chunk <= 0 && d->can_cut;
-  if (!d->engine->given_back) return;
-  while (d->wishes < idle && d->wishes < MOST_WISHES) {
-    struct lane *best = NULL;
-    double most = 1; /* the task that it is in, it keeps */
-    for (uint32_t w = 0; w < d->lanes_count; w++) {
-      struct lane *lane = &d->lanes[w];
-      if (!is_distant(d, w) || lane->dying || lane->asked || lane->count == 0 || lane->ask_at > now) continue;
-      if (!lane->works[0]->complete || (lane->count < 2 && !may_cut)) continue;
-      double tasks = 0;
-      for (int i = 0; i < lane->count; i++) tasks += lane->works[i]->last - lane->works[i]->reached;
-      if (tasks <= most) continue;
-      most = tasks;
-      best = lane;
-    }
-    if (!best) return;
-    uint32_t w = (uint32_t)(best - d->lanes);
-    best->asked = 1;
-    d->wishes++;
-    d->engine->given_back[w].answered = false;
-    d->engine->ops->ask_back(d->engine, w, may_cut);
-  }
-}
-
-/* An idle worker with nothing to be handed out: take work from a busy one. */
-static bool balance(struct dispatch *d)
-{
-  int idle = 0, busy = 0;
-  if (d->cancelled || d->lanes_count < 2 || next_due(d) <= clock_seconds()) return false;
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    if (d->lanes[w].dead || d->lanes[w].dying) continue;
-    idle += d->lanes[w].count == 0;
-    busy += d->lanes[w].count > 0;
-  }
-  if (!idle || !busy) return false;
-  ask_back(d, idle);
-  return take_queued(d) || (d->options.chunk <= 0 && cut(d));
 }
 
 /* ---- the loop ---- */
 
-static bool finished(const struct dispatch *d)
+static bool is_finished(const struct dispatch *d)
 {
-  if (!d->cancelled && (d->again_head || d->next <= d->total)) return false;
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    const struct lane *lane = &d->lanes[w];
-    if (!d->shortened && (lane->count > 0 || lane->dying)) return false;
-    for (int i = 0; i < lane->count; i++) /* what runs behind the total is not waited for */
-      if (lane->works[i]->first <= d->total && lane->works[i]->reached < d->total && lane->works[i]->reached < lane->works[i]->last)
-        return false;
-  }
-  return true;
+  if (!queue_is_empty(&d->queue)) return false;
+  return d->is_shortened ? d->needed == 0 : d->busy == 0;
 }
 
-static bool any_usable(const struct dispatch *d)
+/* Notes the lanes of workers with news. */
+static void gather_news(struct dispatch *d)
 {
-  for (uint32_t w = 0; w < d->lanes_count; w++)
-    if (!d->lanes[w].dead) return true;
-  return false;
+  uint32_t w;
+  engine_progress(d->engine);
+  while (engine_next_news(d->engine, &w))
+    if (w < d->lanes_count) note(d, lane_at(d, w));
 }
 
-/* Without memory, what was printed waits. */
-static bool has_text_space(struct dispatch *d)
+/* Until when nothing is to be done, unless there is news. */
+static double next_time(const struct dispatch *d, double deadline)
 {
-  if (!d->text) d->text = malloc(TEXT_BYTES);
-  return d->text != NULL;
-}
-
-static bool scan(struct dispatch *d, struct event *event, lua_State *L, int job)
-{
-  for (uint32_t i = 0; i < d->lanes_count; i++) {
-    uint32_t w = (d->turn + i) % d->lanes_count;
-    struct lane *lane = &d->lanes[w];
-    struct slot *slot = d->engine->slots[w];
-    if (!d->engine->alive[w] || !slot) continue;
-    if (!slot_is_sound(slot) && lane->cause != LOST_DAMAGED) lane_damaged(d, w);
-    event->length = slot_has_text(slot) && has_text_space(d) ? slot_take_text(slot, d->text, &event->stream) : 0;
-    if (event->length > 0) {
-      event->kind = EVENT_TEXT;
-      event->bytes = d->text;
-      event->worker = w + 1;
-      return true;
-    }
-    bool filled = lane->dying ? lane_dying(d, w, event, L, job) : lane_results(d, w, event, L, job);
-    if (filled) {
-      d->turn = w + 1;
-      return true;
-    }
-    lane_pump(d, w);
-  }
-  return false;
-}
-
-/* Is there something to report or to do at once? */
-static bool something(struct dispatch *d)
-{
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    struct slot *slot = d->engine->slots[w];
-    if (!d->engine->alive[w] || !slot) continue;
-    if (d->lanes[w].dying == ENDING && (d->engine->ops->flags & CAN_KILL) && !is_distant(d, w))
-      continue; /* its end is waited for first */
-    if (slot_results(slot) || slot_has_text(slot)) return true;
-    if (d->lanes[w].count > 0 && !d->lanes[w].works[d->lanes[w].count - 1]->complete && channel_filled(&slot->in) < CHANNEL_BLOCKS)
-      return true;
-  }
-  return false;
-}
-
-/* A descriptor told that these ended; asked again, since one may speak of a worker that was replaced meanwhile. */
-static void note_ended(struct dispatch *d, const uint32_t *ended, int n)
-{
-  for (int i = 0; i < n; i++) {
-    uint32_t w = ended[i];
-    if (w >= d->lanes_count || !d->engine->alive[w] || d->lanes[w].dying) continue;
-    if (d->engine->ops->ended(d->engine, w, &d->lanes[w].status)) d->lanes[w].dying = ENDED;
-  }
-}
-
-/* Workers whose end no descriptor tells (none was left) are asked now and then. */
-static void ask_ended(struct dispatch *d)
-{
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    struct lane *lane = &d->lanes[w];
-    if (!d->engine->alive[w] || lane->dying) continue;
-    if (d->engine->ops->ended(d->engine, w, &lane->status)) lane->dying = ENDED;
-  }
-}
-
-/* Moves what is on its way to and from distant workers; returns how long one may sleep before the next time. */
-static double progress(struct dispatch *d)
-{
-  double seconds = d->engine->ops->progress ? d->engine->ops->progress(d->engine) : INFINITY;
-  if (d->engine->news) {
-    d->engine->news = false;
-    ask_ended(d);
-  }
-  if (d->wishes > 0) take_returned(d);
-  return seconds;
+  double at = fmin(d->last_tick + tick_seconds, deadline);
+  if (!list_is_empty(&d->looking)) at = fmin(at, LIST_OF(d->looking.next, struct lane, looking)->look_at);
+  if (hungriest(d)) at = fmin(at, queue_next_due(&d->queue)); /* else a lane's news wake us */
+  return at;
 }
 
 static void rest(struct dispatch *d, double seconds)
 {
-  struct hub *hub = &d->engine->hub;
-  bool moves = d->engine->ops->progress != NULL;
-  uint32_t ended[64];
-  double began = clock_seconds(), waited = 0;
-  if (hub->last_wait < spin_seconds || d->per_task == 0)
-    for (; waited < spin_seconds; waited = clock_seconds() - began) {
-      for (int i = 0; i < 8; i++)
-        if (something(d)) goto done;
-      if (moves) progress(d);
-      if (d->per_task == 0 && waited > yield_seconds) sched_yield();
-    }
-  hub_asleep(hub);
-  double most = progress(d);
-  if (seconds > most) seconds = most;
-  if (something(d) || seconds <= 0)
-    hub_awake(hub);
-  else
-    note_ended(d, ended, hub_wait(hub, seconds, ended, 64));
-done:
-  hub->last_wait = clock_seconds() - began;
+  uint32_t ended[MOST_ENDS];
+  int count = engine_sleep(d->engine, seconds, ended, MOST_ENDS);
+  for (int i = 0; i < count; i++) {
+    if (ended[i] >= d->lanes_count) continue;
+    struct lane *lane = lane_at(d, ended[i]);
+    lane->kind->check_end(lane); /* the descriptor may speak of a worker that was replaced meanwhile */
+    note(d, lane);
+  }
 }
 
-void dispatch_next(struct dispatch *d, struct event *event, lua_State *L, int job, double wait)
+/* One round: true when *event was filled. */
+static bool step(struct dispatch *d, struct event *event, double deadline)
 {
-  double deadline = wait < 1e9 ? clock_seconds() + wait : INFINITY;
-  give_back(d);
-  memset(event, 0, sizeof *event);
-  for (;;) {
-    int number = signals_pending();
-    if (number) {
-      event->kind = EVENT_SIGNAL;
-      event->status = number;
-      return;
-    }
-    progress(d);
-    if (feed(d, event, L, job)) return;
-    if (scan(d, event, L, job)) return;
-    if (finished(d) && d->trouble != EBUSY) {
-      event->kind = EVENT_DONE;
-      return;
-    }
-    if (d->trouble && (!any_usable(d) || d->trouble == EBUSY || d->trouble == ECHILD)) {
-      event->kind = EVENT_TROUBLE;
-      event->status = d->trouble;
-      d->trouble = 0;
-      return;
-    }
-    if (balance(d)) continue;
-    double now = clock_seconds(), interval = sample_interval(d);
-    if (now - d->last_sample >= interval) {
-      if (sample(d, event, now)) return;
-      ask_ended(d);
-    }
-    if (now - d->last_tick >= tick_seconds || now >= deadline) {
-      d->last_tick = now;
-      event->kind = EVENT_TICK;
-      return;
-    }
-    double pause = d->last_sample + interval - now;
-    if (pause > deadline - now) pause = deadline - now;
-    double due = next_due(d) - now; /* not before a worker is free for it: then a worker's news wake us */
-    if (pause > due && hungriest(d) >= 0) pause = due;
-    rest(d, pause > 0 ? pause : 1e-4);
+  double now = clock_seconds();
+  int number = signals_pending();
+  if (number) {
+    event->kind = EVENT_SIGNAL;
+    event->status = number;
+    return true;
   }
+  if (tell_aborted(d, event)) return true;
+  gather_news(d);
+  d->is_short = false;
+  if (feed(d, event, now) || take_news(d, event, now)) return true;
+  if (d->trouble == 0 && is_finished(d)) {
+    event->kind = EVENT_DONE;
+    return true;
+  }
+  if (d->trouble) {
+    event->kind = EVENT_TROUBLE;
+    event->status = d->trouble;
+    d->trouble = 0;
+    return true;
+  }
+  if (look_at_due(d, event, now)) return true;
+  if (!queue_has_work(&d->queue, now) && balance(d, now)) return false;
+  if (now - d->last_tick >= tick_seconds || now >= deadline) {
+    d->last_tick = now;
+    event->kind = EVENT_TICK;
+    return true;
+  }
+  bool can_go_on = !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && hungriest(d) && !d->is_short);
+  if (!can_go_on) rest(d, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY));
+  return false;
+}
+
+void dispatch_next(struct dispatch *d, struct event *event, double wait)
+{
+  double now = clock_seconds(), deadline = wait < 1e9 ? now + wait : INFINITY;
+  if (now - d->left_at > d->look_interval) d->returned_at = now;
+  give_back(d);
+  drop_request(d);
+  memset(event, 0, sizeof *event);
+  while (!step(d, event, deadline)) continue;
+  d->left_at = clock_seconds();
 }
 
 uint32_t dispatch_lacking(const struct dispatch *d, int *error)
 {
-  uint32_t count = 0;
-  for (uint32_t w = 0; w < d->lanes_count; w++) count += d->lanes[w].dead != 0;
   *error = d->lacking;
-  return count;
-}
-
-void dispatch_cancel(struct dispatch *d)
-{
-  if (d->cancelled) return;
-  d->cancelled = 1;
-  d->cancelled_at = clock_seconds();
-  for (struct work *work = d->again_head, *next; work; work = next) {
-    next = work->next;
-    work_free(d, work);
-  }
-  d->again_head = NULL;
-  d->again_tail = &d->again_head;
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    struct lane *lane = &d->lanes[w];
-    lane_stop_tasks(d, w);
-    if (lane->count > 0 && d->engine->alive[w] && (d->engine->ops->flags & CAN_KILL)) lane_end(d, w, LOST_CANCELLED);
-  }
-}
-
-bool dispatch_abort(struct dispatch *d, double task)
-{
-  if (!(d->engine->ops->flags & CAN_KILL)) return false;
-  for (uint32_t w = 0; w < d->lanes_count; w++) {
-    struct lane *lane = &d->lanes[w];
-    if (!d->engine->alive[w] || lane->dying || lane->count == 0) continue;
-    if (slot_current(d->engine->slots[w]) != task) continue;
-    lane_end(d, w, LOST_CANCELLED);
-    return true;
-  }
-  return false;
+  return d->closed;
 }

@@ -2,53 +2,31 @@
 #include "slot/slot.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <math.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "sys/barrier.h"
 
 enum { PAGE = 4096, SLOT_HEAD = PAGE, PIECE_BYTES = BLOCK_BYTES - BLOCK_HEAD };
 
+/* Each side writes lines of its own, so that the cells that are read often stay in the caches of both. */
+enum { LINE = 64 };
 _Static_assert(sizeof(struct slot) <= SLOT_HEAD, "the cells fit their page");
+_Static_assert(offsetof(struct slot, limit) == LINE, "the worker's cells are one line");
+_Static_assert(offsetof(struct slot, in) == 2 * LINE, "the coordinator's cells are one line");
+_Static_assert(offsetof(struct channel, head) == LINE, "the two ends of a channel are a line each");
+_Static_assert(offsetof(struct slot, text_tail) % LINE == 0 && offsetof(struct slot, text_head) % LINE == 0, "likewise");
 _Static_assert(offsetof(struct block, word) == BLOCK_HEAD, "words begin behind the header");
 
 static const size_t slot_bytes = SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES + TEXT_BYTES;
 
-double clock_seconds(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 uint64_t value_bytes(uint64_t length)
 {
   return 8 + ((length + 7) & ~(uint64_t)7);
-}
-
-/* Is it still an eventfd? A task may have closed all descriptors, and opened a file that has got the number. What is no file, pipe,
- * socket or device, but made by a call such as eventfd, has no type. */
-static bool is_bell(int fd)
-{
-  struct stat info;
-  return fstat(fd, &info) == 0 && (info.st_mode & S_IFMT) == 0;
-}
-
-bool bell_ring(const struct bell *bell)
-{
-  const uint64_t one = 1;
-  if (!__atomic_load_n(bell->asleep, __ATOMIC_SEQ_CST)) return true;
-  if (!__atomic_exchange_n(bell->asleep, 0, __ATOMIC_SEQ_CST)) return true;
-  if (!is_bell(bell->fd)) return false;
-  ssize_t ignored = write(bell->fd, &one, sizeof one);
-  (void)ignored; /* full counter: it is awake anyway */
-  return true;
 }
 
 struct slot *slot_map(uint32_t id)
@@ -106,9 +84,24 @@ struct block *slot_out_block(struct slot *slot, uint32_t place)
   return (struct block *)((char *)slot + SLOT_HEAD + (size_t)(CHANNEL_BLOCKS + place % CHANNEL_BLOCKS) * BLOCK_BYTES);
 }
 
-char *slot_text(struct slot *slot)
+static char *text_ring(struct slot *slot)
 {
   return (char *)slot + SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES;
+}
+
+void slot_put_text(struct slot *slot, uint32_t at, const void *bytes, size_t length)
+{
+  size_t from = at % TEXT_BYTES, first = TEXT_BYTES - from < length ? TEXT_BYTES - from : length;
+  memcpy(text_ring(slot) + from, bytes, first);
+  memcpy(text_ring(slot), (const char *)bytes + first, length - first);
+}
+
+/* Copies bytes out of the ring. */
+static void get_text(struct slot *slot, uint32_t at, void *bytes, size_t length)
+{
+  size_t from = at % TEXT_BYTES, first = TEXT_BYTES - from < length ? TEXT_BYTES - from : length;
+  memcpy(bytes, text_ring(slot) + from, first);
+  memcpy((char *)bytes + first, text_ring(slot), length - first);
 }
 
 uint32_t channel_filled(const struct channel *channel)
@@ -131,11 +124,16 @@ static void copy_block(struct block *to, const struct block *from)
   if (from->floor < from->size) memcpy((char *)to + from->floor, (const char *)from + from->floor, from->size - from->floor);
 }
 
+static void store_limit(struct slot *slot, uint32_t place, double last)
+{
+  __atomic_store((double *)&slot->limit[place % CHANNEL_BLOCKS], &last, __ATOMIC_SEQ_CST);
+}
+
 void slot_publish_in(struct slot *slot, uint32_t claim, double last)
 {
   uint32_t tail = slot->in.tail;
   __atomic_store_n(&slot_in_block(slot, tail)->claim, claim, __ATOMIC_RELAXED);
-  slot_set_limit(slot, tail, last);
+  store_limit(slot, tail, last);
   __atomic_store_n(&slot->in.tail, tail + 1, __ATOMIC_SEQ_CST);
   slot_wake(slot);
 }
@@ -181,36 +179,60 @@ bool slot_is_queued(struct slot *slot, uint32_t place)
   return __atomic_load_n(&slot_in_block(slot, place)->claim, __ATOMIC_SEQ_CST) == CLAIM_QUEUED;
 }
 
-double slot_current(const struct slot *slot)
+bool slot_is_released(const struct slot *slot, uint32_t place)
 {
-  double current;
-  __atomic_load((const double *)&slot->current, &current, __ATOMIC_ACQUIRE);
-  return current == floor(current) ? current : 0; /* no task has such a number: the cell was written by mistake */
+  return (int32_t)(__atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST) - place) > 0;
+}
+
+static double load_cell(const volatile double *cell)
+{
+  double value;
+  __atomic_load((const double *)cell, &value, __ATOMIC_ACQUIRE);
+  return value;
+}
+
+struct present slot_present(const struct slot *slot)
+{
+  struct present present;
+  uint32_t before;
+  enum { TRIES = 100 }; /* the worker goes from chunk to chunk meanwhile; one that overwrites the cells must not hold us up */
+  for (int i = 0; i < TRIES; i++) {
+    before = __atomic_load_n(&slot->chunk, __ATOMIC_ACQUIRE);
+    present.task = load_cell(&slot->current);
+    present.inner = load_cell(&slot->inner);
+    present.chunk = __atomic_load_n(&slot->chunk, __ATOMIC_ACQUIRE);
+    if (before == present.chunk) break;
+  }
+  barrier_between_loads();
+  if (present.task != floor(present.task)) present.task = 0; /* no task has such a number: the cell was overwritten */
+  return present;
 }
 
 double slot_started(const struct slot *slot)
 {
-  double started;
-  __atomic_load((const double *)&slot->started, &started, __ATOMIC_RELAXED);
-  return started;
+  return load_cell(&slot->started);
 }
 
 void slot_set_limit(struct slot *slot, uint32_t place, double last)
 {
-  __atomic_store((double *)&slot->limit[place % CHANNEL_BLOCKS], &last, __ATOMIC_SEQ_CST);
+  if (!slot_is_released(slot, place)) store_limit(slot, place, last);
 }
 
-double slot_cut(struct slot *slot, uint32_t place, double first, double last, double keep)
+double slot_cut(struct slot *slot, uint32_t chunk, uint32_t place, double first, double last, double keep)
 {
-  slot_set_limit(slot, place, keep);
-  membarrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
+  if (slot_is_released(slot, place)) return last;
+  store_limit(slot, place, keep);
+  barrier_all(); /* from here on the worker has seen the limit, or its present task is visible */
   bool is_queued = slot_is_queued(slot, place);
-  double current = slot_current(slot);
-  if (!is_queued && (current < first || current > last)) { /* it has just ended, perhaps all of it */
-    slot_set_limit(slot, place, last);
-    return last;
+  struct present present = slot_present(slot);
+  if (!is_queued && (present.chunk != chunk || present.task < first || present.task > last)) {
+    if (present.chunk == chunk || slot_is_released(slot, place)) { /* it has just ended, perhaps all of it */
+      slot_set_limit(slot, place, last);
+      return last;
+    }
+    return keep; /* claimed, but its first task is not begun: it will see the limit */
   }
-  if (!is_queued && current > keep) keep = current;
+  if (!is_queued && present.task > keep) keep = present.task;
   return keep < last ? keep : last;
 }
 
@@ -247,14 +269,13 @@ bool slot_has_text(const struct slot *slot)
 size_t slot_take_text(struct slot *slot, char *into, int *stream)
 {
   uint32_t head = slot->text_head, tail = __atomic_load_n(&slot->text_tail, __ATOMIC_ACQUIRE), mark;
-  char *ring = slot_text(slot);
   if (tail == head) return 0;
-  for (size_t i = 0; i < 4; i++) ((char *)&mark)[i] = ring[(head + i) % TEXT_BYTES];
+  get_text(slot, head, &mark, sizeof mark);
   size_t length = mark >> 1, there = tail - head;
   if (there > TEXT_BYTES) return 0;                                          /* see slot_is_sound */
   if (length + 4 > there || length == 0) length = there > 4 ? there - 4 : 0; /* no such record was written: all that is there */
   *stream = (mark & 1) ? 2 : 1;
-  for (size_t i = 0; i < length; i++) into[i] = ring[(head + 4 + i) % TEXT_BYTES];
+  get_text(slot, head + 4, into, length);
   __atomic_store_n(&slot->text_head, head + 4 + (uint32_t)length, __ATOMIC_SEQ_CST);
   wake_blocked(slot);
   return length;
@@ -280,24 +301,4 @@ bool block_is_sound(const struct block *block)
   if (block->kind != BLOCK_DENSE && block->kind != BLOCK_SPARSE) return false;
   uint64_t words = BLOCK_HEAD + count * (block->kind == BLOCK_SPARSE ? 16 : 8);
   return block->size == BLOCK_BYTES && words <= block->floor && block->floor <= block->size && block->floor % 8 == 0;
-}
-
-bool membarrier_join(void)
-{
-  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
-}
-
-bool membarrier_works(void)
-{
-  static _Atomic long commands = -1;
-  if (commands < 0) {
-    long known = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
-    commands = known < 0 ? 0 : known;
-  }
-  return commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED;
-}
-
-bool membarrier_all(void)
-{
-  return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }

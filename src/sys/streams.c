@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static void (*flush_own)(void); /* set once, at the beginning of a process */
+
 #ifdef __GLIBC__
 /* All open streams, linked by `_chain`: glibc has no other way to go over them. Weak: a later one may keep it to itself. */
 extern FILE *_IO_list_all __attribute__((weak));
@@ -23,12 +25,14 @@ void streams_flush(void)
 static void end_now(int status, void *ignored)
 {
   (void)ignored;
+  flush_own();
   streams_flush();
   _exit(status);
 }
 
-void streams_end_quietly(void)
+void streams_end_quietly(void (*flush)(void))
 {
+  flush_own = flush;
   on_exit(end_now, NULL);
 }
 #else
@@ -39,12 +43,14 @@ void streams_flush(void)
 
 static void end_now(void)
 {
+  flush_own();
   streams_flush();
   _exit(EXIT_FAILURE); /* the status can't be asked for */
 }
 
-void streams_end_quietly(void)
+void streams_end_quietly(void (*flush)(void))
 {
+  flush_own = flush;
   atexit(end_now);
 }
 #endif

@@ -7,7 +7,8 @@
  * common with its parent, who would read what comes next twice. */
 void streams_flush(void);
 
-/* From here on exit(3), whoever calls it, ends this process by streams_flush and _exit with its status: what was to be done at the
- * end of the program that this process was forked from is not done twice. Handlers that are added later still run before. */
-void streams_end_quietly(void);
+/* From here on exit(3), whoever calls it, ends this process by `flush`, streams_flush and _exit with its status: what was to be
+ * done at the end of the program that this process was forked from is not done twice. Handlers that are added later still run
+ * before. */
+void streams_end_quietly(void (*flush)(void));
 #endif

@@ -116,6 +116,7 @@ end
 --- Two words for the whole chunk: a byte range.
 function Writer:range(offset, length)
   self.width = 1
+  self.block.is_range = 1
   self.words[0], self.words[1] = offset, length
   self.plain_words = 2
 end

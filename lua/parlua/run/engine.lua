@@ -6,24 +6,22 @@ local task = require "parlua.worker.task"
 
 local M = {}
 
-local CAN_KILL, INHERITS, SHARES_MEMORY, CAN_ABANDON, LIMITS_MEMORY = 1, 2, 4, 8, 16 -- enum engine_flags of src/engines/engine.h
+--- What each engine can do, by its name (src/engines/engine.h: struct engine_can).
+local kinds = {}
+for _, kind in ipairs(host.engines) do kinds[kind.name] = kind end
 
---- What each engine can do. Serial runs in this state.
-local flags = { serial = INHERITS + SHARES_MEMORY, threads = SHARES_MEMORY + CAN_ABANDON,
-                process = CAN_KILL + INHERITS + LIMITS_MEMORY, mpi = CAN_KILL + LIMITS_MEMORY }
-
-local function can(engine, flag) return flags[engine] % (2 * flag) >= flag end
+local function can(engine, ability) return kinds[engine][ability] end
 
 --- Are the engine's workers copies of this process, which see all that the script has?
-function M.inherits(engine) return can(engine, INHERITS) end
+function M.inherits(engine) return can(engine, "inherit") end
 
 local function engines_that_can(...)
   local names = {}
-  for _, name in ipairs(host.engines) do
-    if name == "mpi" and not host.ranks() then break end
+  for _, kind in ipairs(host.engines) do
+    local is_here = not kind.reach_hosts or host.ranks()
     for k = 1, select("#", ...) do
-      if can(name, (select(k, ...))) then
-        names[#names + 1] = ("engine = %q"):format(name)
+      if is_here and kind[(select(k, ...))] then
+        names[#names + 1] = ("engine = %q"):format(kind.name)
         break
       end
     end
@@ -32,7 +30,7 @@ local function engines_that_can(...)
 end
 
 --- The engines that can end a task which does not return, for messages.
-function M.killing_engines() return engines_that_can(CAN_KILL) end
+function M.killing_engines() return engines_that_can("kill") end
 
 local function refuse(engine, option, why, ...)
   error(("option '%s': the %s engine %s; use %s"):format(option, engine, why, engines_that_can(...)), 0)
@@ -40,11 +38,11 @@ end
 
 --- Raises a clear error for what the engine can't honour.
 function M.check(engine, options)
-  if options.timeout and not can(engine, CAN_KILL) and not can(engine, CAN_ABANDON) then
-    refuse(engine, "timeout", "cannot stop a task", CAN_KILL, CAN_ABANDON)
+  if options.timeout and not can(engine, "kill") and not can(engine, "abandon") then
+    refuse(engine, "timeout", "cannot stop a task", "kill", "abandon")
   end
-  if options.memory and not can(engine, LIMITS_MEMORY) then
-    refuse(engine, "memory", "cannot limit a worker's memory", LIMITS_MEMORY)
+  if options.memory and not can(engine, "limit_memory") then
+    refuse(engine, "memory", "cannot limit a worker's memory", "limit_memory")
   end
   if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
 end
@@ -131,7 +129,7 @@ end
 function M.give(engine, name, key, engines)
   busy_workers = busy_workers - (in_use[engine] or 0)
   in_use[engine] = nil
-  if can(name, INHERITS) or engines.closed then
+  if can(name, "inherit") or engines.closed then
     engine:close()
   else
     engines[key] = engines[key] or {}
@@ -152,7 +150,7 @@ local paths, cpaths, encoded_paths
 
 --- What a worker of the engine needs before it decodes a job, as bytes of the codec: where modules are found. nil: it inherits that.
 function M.before(engine)
-  if can(engine, INHERITS) then return nil end
+  if can(engine, "inherit") then return nil end
   if paths ~= package.path or cpaths ~= package.cpath then -- else the same bytes
     local bytes, message = codec.encode_as("", { path = package.path, cpath = package.cpath })
     if not bytes then error(message, 0) end

@@ -1,4 +1,4 @@
---- The words of a block (src/slot/shared.h): how single values are read from it.
+--- The words of a block (src/slot/layout.h): how single values are read from it.
 local ffi = require "ffi"
 local host = require "parlua.host"
 

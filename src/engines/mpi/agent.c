@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "engines/mpi/helper.h"
+#include "sys/barrier.h"
+#include "sys/clock.h"
 #include "sys/hub.h"
 
 enum {
@@ -68,11 +70,14 @@ static struct note cells(const struct agent *agent, const struct seat *seat, uin
   note.in_head = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
   if (channel_filled(&slot->out) > (kind == NOTE_RESULTS)) note.in_head = seat->in_told;
   if (seat->damaged) note.in_head = seat->arrived + 1; /* which can't be: by that rank 0 sees the damage too */
-  note.inner = slot->inner;
+  struct present present = slot_present(slot);
+  note.inner = present.inner;
+  note.in_chunk = present.chunk;
+  note.begun = slot->begun;
   note.running = clock_seconds() - slot_started(slot);
   note.blocked = __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED);
   note.starved = slot->starved;
-  note.current = slot_current(slot);
+  note.current = present.task;
   return note;
 }
 
@@ -170,9 +175,10 @@ static uint32_t cut_running(struct seat *seat, double *last)
   struct slot *slot = seat->slot;
   uint32_t place = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
   const struct block *block = slot_in_block(slot, place);
-  double *limit = &seat->limit[place % CHANNEL_BLOCKS], current = slot_current(slot);
-  if (channel_filled(&slot->in) == 0 || block->kind != BLOCK_CHUNK || !membarrier_works()) return 0;
-  if (current < block->first) current = block->first;
+  double *limit = &seat->limit[place % CHANNEL_BLOCKS], current = 0;
+  if (channel_filled(&slot->in) == 0 || block->kind != BLOCK_CHUNK || !barrier_works()) return 0;
+  struct present present = slot_present(slot);
+  current = present.chunk == block->chunk ? fmax(present.task, block->first) : block->first;
   if (current >= *limit) return 0;
   double now = clock_seconds(), per_task = (now - slot_started(slot)) / (current - block->first + 1);
   if (current != seat->seen) {
@@ -181,7 +187,7 @@ static uint32_t cut_running(struct seat *seat, double *last)
   }
   if (per_task < now - seat->since) per_task = now - seat->since; /* those to come may be like the present one */
   if (per_task * (*limit - current) < cut_seconds) return 0;
-  *last = slot_cut(slot, place, block->first, *limit, current + floor((*limit - current) / 2));
+  *last = slot_cut(slot, block->chunk, place, block->first, *limit, current + floor((*limit - current) / 2));
   if (*last >= *limit) return 0;
   *limit = *last;
   return block->chunk;
@@ -433,7 +439,7 @@ bool agent_serve(struct transport *transport, struct share *share, struct nurser
   agent->share = share;
   agent->nursery = nursery;
   agent->sample = 0.05;
-  int error = hub_open(&agent->hub, &nursery->bell);
+  int error = hub_open_on(&agent->hub, nursery->beacon, NURSERY_NUMBERS, nursery->bell_fd);
   if (error) {
     fprintf(stderr, "parlua: rank %d cannot begin: %s\n", transport->rank, strerror(error));
     MPI_Abort(transport->comm, 1);
@@ -445,6 +451,7 @@ bool agent_serve(struct transport *transport, struct share *share, struct nurser
     bool is_settled = transport_settle(transport);
     while (transport_receive(transport)) obey(agent);
     if (share_progress(share)) publish_all(agent);
+    while (hub_next_ready(&agent->hub, ended)) continue; /* all are looked at */
     take_reports(agent);
     forward(agent);
     beat(agent);
@@ -454,11 +461,7 @@ bool agent_serve(struct transport *transport, struct share *share, struct nurser
       sched_yield();
       continue;
     }
-    hub_asleep(&agent->hub);
-    if (anything_local(agent))
-      hub_awake(&agent->hub);
-    else
-      hub_wait(&agent->hub, seconds, ended, 1);
+    if (!anything_local(agent)) hub_sleep(&agent->hub, seconds, ended, 1);
   }
   nursery_close(nursery);
   transport_send(transport, 0, &(struct note){.kind = NOTE_BYE});

@@ -20,7 +20,9 @@
 #include "engines/cluster.h"
 #include "engines/mpi/agent.h"
 #include "engines/mpi/coordinator.h"
+#include "sys/barrier.h"
 #include "sys/cores.h"
+#include "sys/signals.h"
 
 /* What a rank knows of the job. There is one in a process: MPI is initialised once. */
 static struct {
@@ -81,7 +83,7 @@ static void meet(MPI_Comm comm)
     fprintf(stderr, "parlua: rank %d cannot begin: %s\n", t->rank, strerror(error));
     MPI_Abort(t->comm, 1);
   }
-  membarrier_join();
+  barrier_join();
   prctl(PR_SET_TIMERSLACK, 1000UL); /* nanoseconds: naps are to be as short as they say */
 }
 
@@ -260,7 +262,7 @@ static int ranks(void)
 
 extern const struct cluster parlua_cluster;
 const struct cluster parlua_cluster = {
-    .ops = &engine_mpi,
+    .kind = &engine_mpi,
     .begin = begin,
     .spawn = spawn,
     .serve = serve,

@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #include "engines/mpi/helper.h"
+#include "sys/clock.h"
+#include "sys/list.h"
+#include "sys/signals.h"
 
 enum {
   TELL_BLOCKS = 2, /* the counter of a channel is told when it has moved so far */
@@ -38,13 +41,20 @@ struct member {
   int file; /* rank 0's: the slot's */
   bool killed, ended;
   int status;
+  struct link changed; /* among those of its engine with something to be sent */
+  bool is_awaited;     /* counted in its rank's and its engine's: something must be heard of it */
+  bool is_patient;     /* counted in its engine's: it has its next chunk already */
   uint32_t in_sent, out_told, text_told;
   double limit_told[CHANNEL_BLOCKS];
   uint32_t wish; /* number of the last that it was sent */
 };
 
-/* The job of an engine that was shared (share.h): the engine's context. */
+/* An engine's context: distant workers with something to be sent, how many workers are awaited and have their next chunk already;
+ * and the job that was shared (share.h). */
 struct shared {
+  struct link changed;
+  uint32_t awaited, patient;
+  double looked;      /* when it was last looked whether old jobs were read */
   uint32_t id;        /* 0: none, as it is small */
   struct block refer; /* what workers are sent */
   uint32_t *old;      /* those before it that some worker may still have to read */
@@ -121,13 +131,16 @@ static int mpi_open(struct engine *engine)
 {
   bool by_cores = engine->workers == coordinator_cores();
   uint32_t w = 0;
-  int error = hub_open(&engine->hub, rank0.nursery ? &rank0.nursery->bell : NULL);
+  struct nursery *nursery = rank0.nursery;
+  int error = nursery ? hub_open_on(&engine->hub, nursery->beacon, NURSERY_NUMBERS, nursery->bell_fd)
+                      : hub_open(&engine->hub, engine->workers);
   if (error) return error;
   engine_want_files(engine->workers);
   engine->distant = calloc(engine->workers, sizeof *engine->distant);
   engine->context = calloc(1, sizeof(struct shared));
   engine->given_back = calloc(engine->workers, sizeof *engine->given_back);
   if (!engine->distant || !engine->context || !engine->given_back) error = ENOMEM;
+  if (engine->context) list_init(&((struct shared *)engine->context)->changed);
   int first = rank0.nursery ? 0 : 1;
   uint32_t ranks = (uint32_t)(rank0.transport->count - first);
   for (int r = first; !error && r < rank0.transport->count; r++) {
@@ -152,27 +165,43 @@ static struct slot *mpi_map(struct engine *engine, uint32_t w)
   return slot;
 }
 
-static int mpi_start(struct engine *engine, uint32_t w, lua_State *L, int job)
+/* Counts the worker anew among those of which something must be heard, and those that have their next chunk. */
+static void count(struct engine *engine, uint32_t w)
 {
   struct member *m = member(engine, w);
-  (void)L;
-  (void)job;
+  struct shared *shared = engine->context;
+  uint32_t chunks = engine->slots[w] ? channel_filled(&engine->slots[w]->in) : 0;
+  bool is_there = m->rank > 0 && m->life > 0 && !m->ended && !rank0.ranks[m->rank].lost;
+  bool is_awaited = is_there && (m->killed || chunks > 0), is_patient = is_there && chunks >= 2;
+  int change = is_awaited - m->is_awaited;
+  shared->awaited += (uint32_t)change;
+  rank0.ranks[m->rank].awaited += change;
+  shared->patient += (uint32_t)(is_patient - m->is_patient);
+  m->is_awaited = is_awaited;
+  m->is_patient = is_patient;
+}
+
+static int mpi_start(struct engine *engine, uint32_t w)
+{
+  struct member *m = member(engine, w);
   if (rank0.ranks[m->rank].lost) return EHOSTDOWN;
   m->life = ++rank0.tickets[m->rank][m->seat].life;
   m->killed = m->ended = false;
   m->in_sent = m->out_told = m->text_told = 0;
+  count(engine, w);
   if (m->rank == 0) return nursery_start(rank0.nursery, m->seat, m->life, m->file, engine->memory);
   struct note note = {.kind = NOTE_START, .seat = m->seat, .life = m->life, .id = w + 1, .memory = engine->memory};
   transport_send(rank0.transport, m->rank, &note);
   return 0;
 }
 
-static int mpi_kill(struct engine *engine, uint32_t w)
+static int mpi_end(struct engine *engine, uint32_t w)
 {
   struct member *m = member(engine, w);
   if (m->rank == 0) return nursery_kill(rank0.nursery, m->seat, m->life);
   struct note note = {.kind = NOTE_KILL, .seat = m->seat, .life = m->life};
   m->killed = true;
+  count(engine, w);
   rank0.ranks[m->rank].asked = clock_seconds();
   transport_send(rank0.transport, m->rank, &note);
   return 0;
@@ -200,6 +229,8 @@ static void take_cells(struct slot *slot, const struct note *note)
   slot->started = clock_seconds() - note->running;
   slot->blocked = note->blocked;
   slot->starved = note->starved;
+  slot->chunk = note->in_chunk;
+  slot->begun = note->begun;
   slot->current = note->current;
   slot->in.head = note->in_head;
   if (note->kind != NOTE_ENDED) slot->out.open = slot->out.tail;
@@ -207,11 +238,20 @@ static void take_cells(struct slot *slot, const struct note *note)
 
 static void put_text(struct slot *slot, int stream, const char *bytes, size_t length)
 {
-  char *ring = slot_text(slot);
   uint32_t tail = slot->text_tail, mark = (uint32_t)length << 1 | (stream == 2);
-  for (size_t i = 0; i < 4; i++) ring[(tail + i) % TEXT_BYTES] = ((char *)&mark)[i];
-  for (size_t i = 0; i < length; i++) ring[(tail + 4 + i) % TEXT_BYTES] = bytes[i];
-  slot->text_tail = tail + 4 + (uint32_t)length;
+  slot_put_text(slot, tail, &mark, sizeof mark);
+  slot_put_text(slot, tail + (uint32_t)sizeof mark, bytes, length);
+  slot->text_tail = tail + (uint32_t)(sizeof mark + length);
+}
+
+/* A worker has ended. */
+static void note_end(struct ticket *ticket, int status)
+{
+  struct member *m = member(ticket->engine, ticket->w);
+  m->ended = true;
+  m->status = status;
+  count(ticket->engine, ticket->w);
+  engine_note(ticket->engine, ticket->w);
 }
 
 /* Takes in the note that was received from an agent. */
@@ -239,13 +279,11 @@ static void take_note(const struct transport *t)
       engine->given_back[ticket->w] = (struct given_back){true, note->chunk, note->last};
     break;
   case NOTE_TEXT: put_text(slot, (int)note->stream, t->bytes, t->length); break;
-  case NOTE_ENDED:
-    member(engine, ticket->w)->ended = true;
-    member(engine, ticket->w)->status = note->status;
-    engine->news = true;
-    break;
+  case NOTE_ENDED: note_end(ticket, note->status); break;
   default: break;
   }
+  count(engine, ticket->w);
+  engine_note(engine, ticket->w);
 }
 
 /* All workers of rank `r` were killed, with their helper or their host. */
@@ -253,10 +291,7 @@ static void end_all(int r)
 {
   for (uint32_t s = 0; s < rank0.tickets_count[r]; s++) {
     struct ticket *ticket = &rank0.tickets[r][s];
-    if (!ticket->engine) continue;
-    member(ticket->engine, ticket->w)->ended = true;
-    member(ticket->engine, ticket->w)->status = SIGKILL;
-    ticket->engine->news = true;
+    if (ticket->engine) note_end(ticket, SIGKILL);
   }
 }
 
@@ -268,10 +303,8 @@ static void take_own_reports(void)
   while (nursery_next(rank0.nursery, &report)) {
     ticket = report.worker < rank0.tickets_count[0] ? &rank0.tickets[0][report.worker] : NULL;
     if (!ticket || !ticket->engine || ticket->life != report.life) continue;
-    member(ticket->engine, ticket->w)->ended = true;
-    member(ticket->engine, ticket->w)->status = report.status;
     if (report.starved) ticket->engine->slots[ticket->w]->starved = 1;
-    ticket->engine->news = true;
+    note_end(ticket, report.status);
   }
   if (!helper_is_lost(&rank0.helper, rank0.nursery, 0)) return;
   end_all(0);
@@ -287,18 +320,6 @@ static void lose(int r, const char *why)
   end_all(r);
 }
 
-/* Has rank `r` a worker of which something must be heard? */
-static bool is_awaited(int r)
-{
-  for (uint32_t s = 0; s < rank0.tickets_count[r]; s++) {
-    const struct ticket *ticket = &rank0.tickets[r][s];
-    if (!ticket->engine || !ticket->engine->alive[ticket->w]) continue;
-    const struct member *m = member(ticket->engine, ticket->w);
-    if (!m->ended && (m->killed || channel_filled(&ticket->engine->slots[ticket->w]->in) > 0)) return true;
-  }
-  return false;
-}
-
 /* Looks for ranks that are silent though they should not be. While rank 0 was elsewhere, in the script, it could hear nobody. */
 static void look_for_lost(void)
 {
@@ -312,7 +333,7 @@ static void look_for_lost(void)
       lose(r, "its process has ended");
       continue;
     }
-    if (gap > beat_seconds || !is_awaited(r)) rank->heard = now;
+    if (gap > beat_seconds || rank->awaited == 0) rank->heard = now;
     double silence = now - rank->heard;
     if (silence > silence_seconds) {
       char why[100];
@@ -330,7 +351,7 @@ static void send_changes(struct engine *engine, uint32_t w)
   struct member *m = member(engine, w);
   struct slot *slot = engine->slots[w];
   struct note note = {.seat = m->seat, .life = m->life};
-  if (!slot_is_sound(slot)) return; /* the worker has overwritten its counters */
+  if (!slot_is_sound(slot) || rank0.ranks[m->rank].lost) return; /* the worker has overwritten its counters, or is gone */
   for (uint32_t place = slot->in.head; place != m->in_sent; place++) {
     double limit = slot->limit[place % CHANNEL_BLOCKS];
     if (limit == m->limit_told[place % CHANNEL_BLOCKS]) continue;
@@ -357,6 +378,22 @@ static void send_changes(struct engine *engine, uint32_t w)
     note.out_head = m->out_told = slot->out.head;
     note.text_head = m->text_told = slot->text_head;
     transport_send(rank0.transport, m->rank, &note);
+  }
+}
+
+static void mpi_changed(struct engine *engine, uint32_t w)
+{
+  struct shared *shared = engine->context;
+  if (!link_is_linked(&member(engine, w)->changed)) list_append(&shared->changed, &member(engine, w)->changed);
+  count(engine, w);
+}
+
+static void send_all_changes(struct engine *engine)
+{
+  struct shared *shared = engine->context;
+  for (struct link *link; (link = list_take(&shared->changed));) {
+    size_t at = (size_t)((char *)LIST_OF(link, struct member, changed) - engine->own);
+    send_changes(engine, (uint32_t)(at / sizeof(struct member)));
   }
 }
 
@@ -404,12 +441,28 @@ static const struct block *mpi_share(struct engine *engine, const struct block *
   return &shared->refer;
 }
 
+/* Passes the news of rank 0's own workers on to the engines that they belong to. */
+static void take_own_news(struct engine *engine)
+{
+  uint32_t seat;
+  while (hub_next_ready(&engine->hub, &seat)) {
+    struct ticket *ticket = seat < rank0.tickets_count[0] ? &rank0.tickets[0][seat] : NULL;
+    if (ticket && ticket->engine) engine_note(ticket->engine, ticket->w);
+  }
+  take_own_reports();
+}
+
 static double mpi_progress(struct engine *engine)
 {
-  bool busy = false, patient = true;
+  static const double look_seconds = 0.05;
   struct transport *t = rank0.transport;
-  if (((const struct shared *)engine->context)->old_count > 0) forget_old(engine);
-  if (rank0.nursery) take_own_reports();
+  struct shared *shared = engine->context;
+  double now = shared->old_count > 0 ? clock_seconds() : 0;
+  if (now - shared->looked > look_seconds) {
+    forget_old(engine);
+    shared->looked = now;
+  }
+  if (rank0.nursery) take_own_news(engine);
   share_progress(rank0.share);
   if (t->count == 1) return INFINITY;
   while (transport_receive(t)) take_note(t);
@@ -417,40 +470,11 @@ static double mpi_progress(struct engine *engine)
     struct note note = {.kind = NOTE_SAMPLE, .last = rank0.sample_told = engine->sample};
     for (int r = 1; r < rank0.transport->count; r++) transport_send(rank0.transport, r, &note);
   }
-  for (uint32_t w = 0; w < engine->workers; w++) {
-    if (!engine->distant[w] || !engine->alive[w]) continue;
-    if (rank0.ranks[member(engine, w)->rank].lost) continue;
-    send_changes(engine, w);
-    uint32_t chunks = channel_filled(&engine->slots[w]->in);
-    busy |= member(engine, w)->killed || chunks > 0;
-    patient &= chunks >= 2;
-  }
+  send_all_changes(engine);
   look_for_lost();
   bool is_moving = !transport_settle(t) || !share_settled(rank0.share);
-  if (!busy && !is_moving) return INFINITY;
-  return transport_nap(t, is_moving ? PACE_MOVING : patient ? PACE_PATIENT : PACE_AWAITED);
-}
-
-static void mpi_join(struct engine *engine, uint32_t w, double seconds)
-{
-  static char text[TEXT_BYTES];
-  struct slot *slot = engine->slots[w];
-  double deadline = clock_seconds() + seconds;
-  uint32_t ended[1];
-  int stream, status;
-  bool killed = seconds <= 0;
-  for (;;) {
-    mpi_progress(engine);
-    if (mpi_ended(engine, w, &status)) return;
-    while (slot_results(slot)) slot_release_results(slot);
-    while (slot_take_text(slot, text, &stream)) continue;
-    if (!killed && clock_seconds() > deadline) {
-      mpi_kill(engine, w);
-      killed = true;
-    }
-    hub_asleep(&engine->hub);
-    hub_wait(&engine->hub, member(engine, w)->rank > 0 ? transport_nap(rank0.transport, PACE_AWAITED) : 0.01, ended, 1);
-  }
+  if (shared->awaited == 0 && !is_moving) return INFINITY;
+  return transport_nap(t, is_moving ? PACE_MOVING : shared->patient == shared->awaited ? PACE_PATIENT : PACE_AWAITED);
 }
 
 static const char *mpi_host(struct engine *engine, uint32_t w)
@@ -458,18 +482,19 @@ static const char *mpi_host(struct engine *engine, uint32_t w)
   return rank0.ranks[member(engine, w)->rank].host;
 }
 
-const struct engine_ops engine_mpi = {
+const struct engine_kind engine_mpi = {
     .name = "mpi",
-    .flags = CAN_KILL | LIMITS_MEMORY | REMOTE,
+    .can = MPI_CAN,
+    .rings_at_end = true,
     .own_bytes = sizeof(struct member),
     .start = mpi_start,
-    .kill = mpi_kill,
+    .end = mpi_end,
     .ended = mpi_ended,
-    .join = mpi_join,
     .open = mpi_open,
     .close = mpi_close,
     .map = mpi_map,
     .progress = mpi_progress,
+    .changed = mpi_changed,
     .share = mpi_share,
     .ask_back = mpi_ask_back,
     .host = mpi_host,

@@ -5,6 +5,7 @@
  * slow. */
 #ifndef PARLUA_MPI_COORDINATOR_H
 #define PARLUA_MPI_COORDINATOR_H
+#include "engines/cluster.h"
 #include "engines/engine.h"
 #include "engines/mpi/share.h"
 #include "engines/mpi/transport.h"
@@ -21,6 +22,7 @@ struct rank {
   double heard;    /* when it last said something, or was not expected to */
   double asked;    /* when it was last told to kill a worker */
   bool lost;
+  int32_t awaited; /* workers of which something must be heard */
 };
 
 /* Begins to coordinate. `ranks`, of all ranks, stay the caller's; `nursery` has the helper of rank 0, where it has workers: NULL in
@@ -31,5 +33,5 @@ bool coordinator_close(bool interrupted);
 /* Workers that all ranks have by default. */
 uint32_t coordinator_cores(void);
 
-extern const struct engine_ops engine_mpi;
+extern const struct engine_kind engine_mpi;
 #endif

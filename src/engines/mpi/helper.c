@@ -1,6 +1,8 @@
 /* helper.c - see helper.h. */
 #include "engines/mpi/helper.h"
 
+#include "sys/clock.h"
+
 #include <stdio.h>
 
 static const double helper_seconds = 0.05; /* how often the helper's life is looked at */

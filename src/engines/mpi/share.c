@@ -1,6 +1,8 @@
 /* share.c - see share.h. */
 #include "engines/mpi/share.h"
 
+#include "sys/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

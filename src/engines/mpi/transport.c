@@ -1,6 +1,8 @@
 /* transport.c - see transport.h. */
 #include "engines/mpi/transport.h"
 
+#include "sys/clock.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

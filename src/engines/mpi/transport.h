@@ -45,7 +45,10 @@ struct note {
   double running; /* seconds since the chunk began: clocks differ */
   uint64_t memory;
   int32_t pid;
-  uint32_t chunk; /* given back: its number, 0: nothing; it ends with task `last` now */
+  uint32_t chunk;    /* given back: its number, 0: nothing; it ends with task `last` now */
+  uint32_t in_chunk; /* number of the chunk that `current` belongs to */
+  uint32_t begun;
+  uint32_t pad[2];
 };
 
 /* An agent whose workers have work says something at least so often, so that rank 0 knows that it is there. */

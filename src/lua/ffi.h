@@ -1,0 +1,58 @@
+/* ffi.h - what the Lua side reaches by FFI beside the slot's layout (slot/layout.h) and the events of a run (run/event.h). Plain C
+ * declarations only: the text is also given to LuaJIT's ffi.cdef as it stands. */
+#ifndef PARLUA_FFI_H
+#define PARLUA_FFI_H
+#include <stdint.h>
+
+/* The worker's side, for the loop in lua/parlua/worker/init.lua; what each does: slot/mailbox.h. */
+struct worker;
+struct block *worker_receive(struct worker *worker);
+struct block *worker_open(struct worker *worker, double first, int kind);
+struct block *worker_current(struct worker *worker);
+void worker_close(struct worker *worker, double last, uint32_t count, int final);
+double worker_lap(struct worker *worker);
+volatile double *worker_limit(struct worker *worker);
+struct slot *worker_slot(struct worker *worker);
+
+double clock_seconds(void); /* sys/clock.h */
+
+/* For serial runs; what each does: sys/signals.h. */
+void signals_serial(int begin);
+volatile double *signals_watch(volatile double *cell);
+int signals_pending(void);
+void signals_again(int number);
+void signals_pause(int is_loop);
+void signals_resume(int is_loop);
+
+/* A task that ended, for the journal. Strings need not end with a zero byte; NULL: the row has none. */
+struct journal_row {
+  double run, task;
+  double arguments; /* hash */
+  double seconds;   /* below 0: not known */
+  double number;    /* the result, where its kind is JOURNAL_NUMBER */
+  const char *result, *kind, *message, *traceback, *host;
+  uint32_t result_bytes, kind_bytes, message_bytes, traceback_bytes, host_bytes;
+  uint32_t result_kind; /* enum journal_result */
+  uint32_t failed;      /* the task is a failure: else kind, message and traceback are not looked at */
+  uint32_t attempts, worker;
+};
+
+enum journal_result { JOURNAL_NIL, JOURNAL_NUMBER, JOURNAL_TEXT, JOURNAL_BYTES };
+
+/* The journal's writer: see journal.h. */
+struct journal;
+/* Opens (or makes) the file and keeps other runs off it. NULL: *error is an errno, EAGAIN when another run has it. */
+struct journal *journal_open(const char *path, int *error);
+int journal_is_local(const struct journal *journal); /* is its file system known to be this machine's own? */
+/* Begins to write: from now on rows are taken. Returns 0 or an errno. */
+int journal_begin(struct journal *journal, const char *insert);
+/* Takes a row; it is in the file soon after. Returns 0, or -1 when writing failed: then so does every further call. */
+int journal_put(struct journal *journal, const struct journal_row *row);
+int journal_failed(struct journal *journal);
+const char *journal_message(const struct journal *journal); /* why, once writing failed */
+/* Writes what is left and ends the thread. Returns 0 or -1, as journal_put. */
+int journal_end(struct journal *journal);
+/* Lets go of the file; after journal_end. The caller's own use of the library must have ended. */
+void journal_close(struct journal *journal);
+
+#endif

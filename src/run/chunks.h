@@ -1,0 +1,19 @@
+/* chunks.h - how many tasks are handed out at once: so many that a chunk takes about a millisecond, by what was measured. */
+#ifndef PARLUA_CHUNKS_H
+#define PARLUA_CHUNKS_H
+
+struct chunks {
+  double fixed;    /* tasks a chunk, as the caller wants it; 0: measured */
+  double seconds;  /* that a chunk is to take */
+  double size;     /* tasks a chunk */
+  double per_task; /* seconds a task, measured; 0: nothing is known */
+};
+
+/* `fixed`: see there; `distant`: workers on other hosts. */
+void chunks_init(struct chunks *chunks, double fixed, double distant);
+/* A chunk of so many tasks took so long. */
+void chunks_measure(struct chunks *chunks, double tasks, double seconds);
+/* Tasks for the next chunk, where `left` are left (INFINITY: it is not known) for `workers`. */
+double chunks_size(const struct chunks *chunks, double left, double workers);
+
+#endif

@@ -1,0 +1,47 @@
+/* event.h - what a run is told by the dispatcher. Plain C declarations only: the text is also given to LuaJIT's ffi.cdef as it
+ * stands. */
+#ifndef PARLUA_EVENT_H
+#define PARLUA_EVENT_H
+#include <stdint.h>
+
+struct block;
+
+enum event_kind {
+  EVENT_DONE = 0, /* every task has ended, or the run was cancelled and nothing is left running */
+  EVENT_RESULTS,  /* `block` has `count` results for tasks from `first` on, from word `from` on (sparse: pairs) */
+  EVENT_SUPPLY,   /* about `want` tasks from the source are wanted: call supply or exhausted */
+  EVENT_LOST,     /* worker ended: task `first` is its failure (0: no task was to blame), `status` and `cause` tell why */
+  EVENT_TEXT,     /* `bytes`, `length`: what tasks printed on `stream` (1 or 2), cut anywhere */
+  EVENT_TICK,     /* a tenth of a second or more has passed since the last */
+  EVENT_SIGNAL,   /* `status`: SIGINT, SIGTERM, SIGHUP */
+  EVENT_TROUBLE   /* `status`: errno; no worker can be started */
+};
+
+enum lost_cause {
+  LOST_CRASH = 1,
+  LOST_TIMEOUT,
+  LOST_CANCELLED,
+  LOST_MEMORY,
+  LOST_DAMAGED /* a crash: what it left in the memory that it shares can't be */
+};
+
+struct event {
+  double first;
+  double last; /* results: `want` tasks up to this one have ended since the last event of their chunk */
+  double want;
+  double seconds;
+  double inner; /* lost: `inner` of the worker's slot */
+  struct block *block;
+  struct block *payload; /* what was supplied for these tasks, or NULL: valid until the next event */
+  const char *bytes;
+  uint64_t length;
+  uint32_t kind;
+  uint32_t from, count;
+  uint32_t worker;
+  uint32_t cause;
+  uint32_t attempt;
+  int32_t status;
+  int32_t stream;
+};
+
+#endif

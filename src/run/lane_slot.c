@@ -1,0 +1,453 @@
+/* lane_slot.c - lanes whose worker has a slot: threads, processes, and for the time being distant workers, whose slots mirror their
+ * own. Two chunks deep: one runs, one is queued. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "run/inbox.h"
+#include "sys/barrier.h"
+#include "sys/clock.h"
+
+enum {
+  DEPTH = 2,      /* works that a lane wants */
+  MOST_DEATHS = 3 /* workers that may end in a chunk with no task to blame; then its first task that has not ended is */
+};
+
+/* A running chunk is cut when at least this much work is left of it. */
+static const double cut_seconds = 60e-6;
+
+struct slot_lane {
+  struct lane lane;
+  struct inbox inbox;
+  uint64_t job_sent; /* bytes of the job's message in the channel */
+};
+
+static struct slot_lane *own(struct lane *lane)
+{
+  return (struct slot_lane *)lane;
+}
+
+static struct slot *slot_of(const struct lane *lane)
+{
+  return lane->crew->engine->slots[lane->number];
+}
+
+static bool is_distant(const struct lane *lane)
+{
+  return engine_is_distant(lane->crew->engine, lane->number);
+}
+
+/* ---- giving ---- */
+
+/* Moves what is on its way to the worker into its channel, as far as there is room. */
+static void pump(struct lane *lane)
+{
+  struct crew *crew = lane->crew;
+  struct engine *engine = crew->engine;
+  struct slot *slot = slot_of(lane);
+  uint32_t place;
+  if (lane->state != LANE_READY) return;
+  if (crew->message && engine->has_job[lane->number] != crew->job) {
+    bool is_sent = slot_send(slot, crew->message, &own(lane)->job_sent, &place);
+    engine_changed(engine, lane->number);
+    if (!is_sent) return;
+    engine->has_job[lane->number] = crew->job;
+  }
+  for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (work->is_complete) continue;
+    struct block plain = {.size = BLOCK_HEAD, .floor = BLOCK_HEAD};
+    struct block *message = work->payload ? &work->payload->block : &plain;
+    message->kind = BLOCK_CHUNK;
+    message->first = work->first;
+    message->last = work->last;
+    message->chunk = work->number;
+    message->job = crew->job;
+    message->attempt = work->attempt;
+    message->key = crew->key;
+    work->is_complete = slot_send(slot, message, &work->sent, &work->place);
+    engine_changed(engine, lane->number);
+    if (!work->is_complete) return;
+  }
+}
+
+static int lane_start(struct lane *lane)
+{
+  int error = engine_start(lane->crew->engine, lane->number);
+  if (error) return error;
+  inbox_clear(&own(lane)->inbox);
+  own(lane)->job_sent = 0;
+  hub_expect_long(&lane->crew->engine->hub); /* it takes a while to come up: nothing to look for again and again */
+  return 0;
+}
+
+static void lane_give(struct lane *lane, struct work *work)
+{
+  work->number = ++lane->crew->engine->chunks;
+  work->bound = work->last;
+  work->sent = 0;
+  work->is_complete = false;
+  lane_hold(lane, work);
+  pump(lane);
+}
+
+static uint32_t lane_wants(const struct lane *lane)
+{
+  return lane->count < DEPTH ? DEPTH - lane->count : 0;
+}
+
+/* ---- taking back ---- */
+
+static bool lane_take_back(struct lane *lane, struct work *work)
+{
+  bool taken = work->is_complete ? slot_revoke(slot_of(lane), work->place) : work->sent == 0;
+  if (!taken) return false;
+  engine_changed(lane->crew->engine, lane->number);
+  lane_let_go(lane, work);
+  return true;
+}
+
+static double lane_lower(struct lane *lane, struct work *work, double last)
+{
+  if (!work->is_complete) return work->last; /* half sent: what its message says can't be changed any more */
+  slot_set_limit(slot_of(lane), work->place, last);
+  engine_changed(lane->crew->engine, lane->number);
+  if (is_distant(lane) || !barrier_works()) return work->last;
+  barrier_all(); /* from here on it has seen the limit, or its next task is visible */
+  struct present present = slot_present(slot_of(lane));
+  double keep = fmax(last, work->first - 1);
+  if (present.chunk == work->number) keep = fmax(keep, present.task);
+  return fmin(keep, work->last);
+}
+
+static double tasks_left(const struct lane *lane)
+{
+  double tasks = 0;
+  for (const struct link *link = lane->held.next; link != &lane->held; link = link->next) {
+    const struct work *work = LIST_OF(link, const struct work, link);
+    tasks += work->last - work->reached;
+  }
+  return tasks;
+}
+
+/* Seconds of the first work, as far as measured, behind the task that the worker is in; *at: that task. */
+static double running_left(const struct lane *lane, double now, double *at)
+{
+  const struct work *work = lane_first(lane);
+  const struct slot *slot = slot_of(lane);
+  if (!work || !work->is_complete) return 0;
+  struct present present = slot_present(slot);
+  bool is_in = present.chunk == work->number && present.task > work->reached;
+  *at = is_in ? present.task : work->reached + 1;
+  if (*at >= work->last) return 0;
+  double per_task = lane->crew->per_task;
+  if (is_in) {
+    per_task = fmax(per_task, plausible_seconds(now - slot_started(slot)) / (*at - work->first + 1));
+    if (present.task == lane->seen.task && present.chunk == lane->seen.chunk)
+      per_task = fmax(per_task, now - lane->since); /* those to come may be like this one */
+  }
+  return per_task * (work->last - *at);
+}
+
+static double lane_left(const struct lane *lane, double now)
+{
+  double at;
+  if (lane->state != LANE_READY || lane->count == 0) return 0;
+  if (is_distant(lane)) return fmax(lane->crew->per_task, 1e-9) * fmax(tasks_left(lane) - 1, 0);
+  double left = lane->crew->may_cut ? running_left(lane, now, &at) : 0;
+  if (left < cut_seconds) left = 0;
+  const struct work *queued = lane->count > 1 ? lane_last(lane) : NULL;
+  return queued ? left + fmax(lane->crew->per_task, 1e-9) * (queued->last - queued->first + 1) : left;
+}
+
+/* Cuts the running work in two. */
+static void cut(struct lane *lane, struct outcome *outcome)
+{
+  struct work *work = lane_first(lane);
+  double at;
+  if (running_left(lane, clock_seconds(), &at) < cut_seconds) return;
+  double keep = slot_cut(slot_of(lane), work->number, work->place, work->first, work->last, at + floor((work->last - at) / 2));
+  if (keep >= work->last) return;
+  outcome->work = work;
+  outcome->keep = fmax(keep, work->reached);
+}
+
+static bool lane_ask_back(struct lane *lane, struct outcome *outcome)
+{
+  struct engine *engine = lane->crew->engine;
+  if (is_distant(lane)) {
+    engine->given_back[lane->number].answered = false;
+    engine->kind->ask_back(engine, lane->number, lane->crew->may_cut);
+    return false;
+  }
+  *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
+  struct work *queued = lane->count > 1 ? lane_last(lane) : NULL;
+  if (queued && lane_take_back(lane, queued)) {
+    outcome->work = queued;
+    outcome->keep = queued->first - 1;
+  } else if (lane->crew->may_cut && lane->count > 0) {
+    cut(lane, outcome);
+  }
+  return true;
+}
+
+/* The answer of a distant worker. */
+static bool take_answer(struct lane *lane, struct outcome *outcome)
+{
+  struct engine *engine = lane->crew->engine;
+  if (!lane->is_asked || !is_distant(lane) || !engine->given_back[lane->number].answered) return false;
+  struct given_back given = engine->given_back[lane->number];
+  engine->given_back[lane->number].answered = false;
+  *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
+  for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (work->number != given.chunk || !work->is_complete || given.last >= work->last) continue;
+    outcome->work = work;
+    outcome->keep = fmax(floor(given.last), work->reached);
+    if (outcome->keep < work->first) lane_let_go(lane, work);
+    break;
+  }
+  return true;
+}
+
+/* ---- outcomes ---- */
+
+static bool lane_view(const struct lane *lane, struct lane_view *view)
+{
+  const struct slot *slot = slot_of(lane);
+  if (!slot) return false;
+  view->present = slot_present(slot);
+  view->blocked = (enum blocked)__atomic_load_n(&slot->blocked, __ATOMIC_RELAXED);
+  view->started = slot_started(slot);
+  view->has_begun = slot->begun != 0;
+  return true;
+}
+
+static int lane_end(struct lane *lane)
+{
+  struct engine *engine = lane->crew->engine;
+  lane->state = LANE_ENDING;
+  return engine->kind->can.kill ? engine->kind->end(engine, lane->number) : 0; /* else: give_up */
+}
+
+static bool lane_take_text(struct lane *lane, struct slot *slot, struct outcome *outcome)
+{
+  struct crew *crew = lane->crew;
+  if (!slot_has_text(slot)) return false;
+  if (!crew->text) crew->text = malloc(TEXT_BYTES);
+  if (!crew->text) return false; /* without memory, what was printed waits */
+  *outcome = (struct outcome){.kind = OUTCOME_TEXT, .bytes = crew->text};
+  outcome->length = slot_take_text(slot, crew->text, &outcome->stream);
+  engine_changed(crew->engine, lane->number);
+  return outcome->length > 0;
+}
+
+/* The work that the worker was in, by what its slot says; NULL: in none. */
+static struct work *work_of(const struct lane *lane, const struct present *present)
+{
+  for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (work->number == present->chunk && present->task > work->reached && present->task <= work->last) return work;
+  }
+  return NULL;
+}
+
+static bool is_same_task(const struct present *a, const struct present *b)
+{
+  return a->task == b->task && a->chunk == b->chunk && a->inner == b->inner;
+}
+
+/* All that the worker left was read: whom its end concerns. What was decided about a task concerns that task alone. */
+static void bury(struct lane *lane, const struct slot *slot, struct outcome *outcome)
+{
+  struct present present = slot_present(slot);
+  struct work *work = work_of(lane, &present), *first = lane_first(lane);
+  bool is_decided = lane->cause == LOST_TIMEOUT || lane->cause == LOST_CANCELLED;
+  *outcome = (struct outcome){.kind = OUTCOME_ENDED, .status = lane->status, .had_begun = slot->begun != 0};
+  outcome->cause = lane->cause ? lane->cause : slot->starved ? LOST_MEMORY : LOST_CRASH;
+  if (work && is_decided && lane->doomed.task > 0 && !is_same_task(&present, &lane->doomed)) {
+    work = NULL; /* it is innocent: it was in a task before, or there when the worker was to be ended */
+  } else if (work) {
+    outcome->task = present.task;
+    outcome->inner = present.inner;
+    outcome->task_seconds = plausible_seconds(clock_seconds() - (lane->since > 0 ? lane->since : slot_started(slot)));
+  } else if (first && !is_decided && first->is_complete && !slot_is_queued((struct slot *)slot, first->place)) {
+    bool is_enough = ++first->deaths >= MOST_DEATHS || lane->cause == LOST_DAMAGED;
+    if (is_enough && first->reached < first->last) { /* else this could go on for ever */
+      work = first;
+      outcome->task = first->reached + 1;
+    }
+  }
+  outcome->work = work;
+}
+
+/* A worker that can't be killed: lets it begin nothing more, and leaves it alone, unless it has come back after all. */
+static bool give_up(struct lane *lane, struct outcome *outcome)
+{
+  struct engine *engine = lane->crew->engine;
+  struct slot *slot = slot_of(lane);
+  for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (work->is_complete) slot_set_limit(slot, work->place, -1);
+  }
+  if (barrier_works()) barrier_all(); /* from here on it has seen the limit, or its next task is visible */
+  struct present present = slot_present(slot);
+  if (lane->count == 0 || (lane->cause == LOST_TIMEOUT && !is_same_task(&present, &lane->doomed))) {
+    lane->cause = 0;
+    lane->state = LANE_READY;
+    return false;
+  }
+  struct slot frozen = {.current = present.task, .inner = present.inner, .chunk = present.chunk, .begun = slot->begun};
+  frozen.started = slot_started(slot);
+  int error = engine->kind->end(engine, lane->number);
+  lane->state = LANE_ENDED;
+  bury(lane, error ? slot : &frozen, outcome);
+  return true;
+}
+
+static void lane_damaged(struct lane *lane)
+{
+  lane->cause = LOST_DAMAGED;
+  if (lane->state == LANE_READY) lane_end(lane);
+}
+
+/* Results, unless the worker has overwritten what it shares: then it is ended, and nothing more is read of it. */
+static bool take_results(struct lane *lane, struct slot *slot, struct outcome *outcome, bool partial)
+{
+  if (lane->cause == LOST_DAMAGED) return false;
+  struct inbox *inbox = &own(lane)->inbox;
+  enum inbox_state state = inbox_next(inbox, lane, slot, outcome);
+  if (state == INBOX_EMPTY && partial) state = inbox_partial(inbox, lane, slot, outcome);
+  if (state == INBOX_DAMAGED) lane_damaged(lane);
+  return state == INBOX_OUTCOME;
+}
+
+static bool lane_next(struct lane *lane, struct outcome *outcome, bool partial)
+{
+  struct engine *engine = lane->crew->engine;
+  struct slot *slot = slot_of(lane);
+  bool can_kill = engine->kind->can.kill;
+  if (lane->state == LANE_EMPTY || lane->state == LANE_CLOSED || !slot) return false;
+  if (lane->state == LANE_ENDING && can_kill) {
+    if (engine->kind->ended(engine, lane->number, &lane->status)) lane->state = LANE_ENDED;
+    if (lane->state == LANE_ENDING && !is_distant(lane)) return false; /* a distant end is told behind all results */
+  } else if (lane->state == LANE_READY && engine->kind->rings_at_end) {
+    if (engine->kind->ended(engine, lane->number, &lane->status)) lane->state = LANE_ENDED;
+  }
+  if (!slot_is_sound(slot)) lane_damaged(lane);
+  if (lane->cause != LOST_DAMAGED && lane_take_text(lane, slot, outcome)) return true;
+  if (partial && lane->state == LANE_READY && inbox_lacks_end(lane, slot)) lane_damaged(lane);
+  if (take_results(lane, slot, outcome, partial || lane->state == LANE_ENDED)) return true;
+  if (lane->state == LANE_ENDED) {
+    bury(lane, slot, outcome);
+    return true;
+  }
+  if (lane->state == LANE_ENDING && !can_kill) return give_up(lane, outcome);
+  if (take_answer(lane, outcome)) return true;
+  pump(lane);
+  return false;
+}
+
+static void lane_release(struct lane *lane)
+{
+  struct slot *slot = slot_of(lane);
+  if (slot) inbox_release(&own(lane)->inbox, slot);
+  if (slot) engine_changed(lane->crew->engine, lane->number);
+}
+
+static void lane_check_end(struct lane *lane)
+{
+  struct engine *engine = lane->crew->engine;
+  if (lane->state != LANE_READY && lane->state != LANE_ENDING) return;
+  if (engine->kind->ended(engine, lane->number, &lane->status)) lane->state = LANE_ENDED;
+}
+
+/* ---- the end of a run ---- */
+
+/* Lets the worker begin nothing more: takes back what it has not begun; what is half sent stays. Where it can be killed, it is, if
+ * it is in anything that nobody waits for: a task, or its set-up. */
+static void lane_quiet(struct lane *lane, bool is_cancelled)
+{
+  const struct engine_can *can = &lane->crew->engine->kind->can;
+  struct slot *slot = slot_of(lane);
+  if (lane->state != LANE_READY && lane->state != LANE_ENDING) return;
+  for (struct link *link = lane->held.previous, *previous; link != &lane->held; link = previous) {
+    struct work *work = LIST_OF(link, struct work, link);
+    previous = link->previous;
+    if (lane_take_back(lane, work))
+      work_free(lane->crew->store, work);
+    else if (work->is_complete)
+      slot_set_limit(slot, work->place, -1);
+  }
+  engine_changed(lane->crew->engine, lane->number);
+  bool is_in_setup = is_cancelled && can->inherit && channel_filled(&slot->in) > 0;
+  if (can->kill && lane->state == LANE_READY && (lane->count > 0 || is_in_setup)) lane_end(lane);
+}
+
+/* Throws away what the worker has sent. */
+static void drain(struct lane *lane)
+{
+  struct slot *slot = slot_of(lane);
+  while (slot_results(slot)) slot_release_results(slot);
+  slot_drop_text(slot);
+  engine_changed(lane->crew->engine, lane->number);
+}
+
+/* Has the worker come to rest? All its results are published before it releases its last message. */
+static bool is_at_rest(struct lane *lane)
+{
+  bool has_released = channel_filled(&slot_of(lane)->in) == 0;
+  drain(lane);
+  return has_released;
+}
+
+/* Waits until the worker is at rest; false when it is not by then. */
+static bool wait_for_rest(struct lane *lane, double deadline)
+{
+  static const double longest_sleep = 0.01;
+  struct engine *engine = lane->crew->engine;
+  uint32_t ended[1];
+  while (!is_at_rest(lane)) {
+    double left = deadline - clock_seconds();
+    if (left <= 0) return false;
+    double most = engine_progress(engine);
+    hub_sleep(&engine->hub, fmin(fmin(left, most), longest_sleep), ended, 1);
+  }
+  return true;
+}
+
+static void lane_close(struct lane *lane, double deadline)
+{
+  struct engine *engine = lane->crew->engine;
+  bool can_kill = engine->kind->can.kill;
+  const struct work *last = lane_last(lane);
+  bool is_half_sent = last && !last->is_complete && last->sent > 0;
+  if (lane->state == LANE_ENDED)
+    engine->alive[lane->number] = false; /* it was not yet buried */
+  else if (can_kill && lane->state == LANE_ENDING)
+    engine_join(engine, lane->number, INFINITY);
+  else if (can_kill && lane->state == LANE_READY)
+    drain(lane);
+  else if (lane->state == LANE_READY || lane->state == LANE_ENDING)
+    if (is_half_sent || !wait_for_rest(lane, deadline)) engine->kind->end(engine, lane->number);
+  for (struct link *link; (link = list_take(&lane->held));) work_free(lane->crew->store, LIST_OF(link, struct work, link));
+  lane->count = 0;
+  inbox_clear(&own(lane)->inbox);
+}
+
+const struct lane_kind lane_over_slot = {
+    .bytes = sizeof(struct slot_lane),
+    .start = lane_start,
+    .give = lane_give,
+    .wants = lane_wants,
+    .take_back = lane_take_back,
+    .lower = lane_lower,
+    .ask_back = lane_ask_back,
+    .left = lane_left,
+    .view = lane_view,
+    .next = lane_next,
+    .release = lane_release,
+    .check_end = lane_check_end,
+    .end = lane_end,
+    .quiet = lane_quiet,
+    .close = lane_close,
+};

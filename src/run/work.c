@@ -1,0 +1,199 @@
+/* work.c - see work.h. */
+#include "run/work.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A payload is copied into a smaller one when that takes less than 1 / SAVING of the memory. */
+enum { SAVING = 4, MOST_SPARE = 64 };
+
+/* ---- works ---- */
+
+void work_store_init(struct work_store *store)
+{
+  memset(store, 0, sizeof *store);
+  list_init(&store->free);
+}
+
+void work_store_clear(struct work_store *store)
+{
+  for (struct link *link; (link = list_take(&store->free));) free(LIST_OF(link, struct work, link));
+  free(store->large);
+  work_store_init(store);
+}
+
+bool work_reserve(struct work_store *store)
+{
+  if (store->spare <= store->reserved) {
+    struct work *work = calloc(1, sizeof *work);
+    if (!work) return false;
+    list_append(&store->free, &work->link);
+    store->spare++;
+  }
+  store->reserved++;
+  return true;
+}
+
+void work_unreserve(struct work_store *store)
+{
+  store->reserved--;
+}
+
+/* A work out of those that stand ready. */
+static struct work *take_spare(struct work_store *store)
+{
+  struct work *work = LIST_OF(list_take(&store->free), struct work, link);
+  store->spare--;
+  memset(work, 0, sizeof *work);
+  return work;
+}
+
+static void fill_in(struct work *work, double first, double last, struct payload *payload, uint32_t attempt)
+{
+  work->first = first;
+  work->last = work->bound = last;
+  work->reached = first - 1;
+  work->payload = payload;
+  work->attempt = attempt;
+  if (payload) payload->users++;
+}
+
+struct work *work_new(struct work_store *store, double first, double last, struct payload *payload, uint32_t attempt)
+{
+  struct work *work = store->spare > store->reserved ? take_spare(store) : calloc(1, sizeof *work);
+  if (work) fill_in(work, first, last, payload, attempt);
+  return work;
+}
+
+void work_free(struct work_store *store, struct work *work)
+{
+  payload_drop(store, work->payload);
+  if (store->spare >= store->reserved + MOST_SPARE) {
+    free(work);
+    return;
+  }
+  work->link = (struct link){0};
+  list_prepend(&store->free, &work->link);
+  store->spare++;
+}
+
+struct work *work_split(struct work_store *store, struct work *work, double first)
+{
+  struct work *rest = take_spare(store);
+  store->reserved--;
+  fill_in(rest, first, work->last, work->payload, work->attempt);
+  work->last = work->bound = first - 1;
+  return rest;
+}
+
+/* ---- payloads ---- */
+
+struct payload *payload_new(struct work_store *store, uint64_t bytes)
+{
+  struct payload *payload = NULL;
+  if (bytes <= BLOCK_BYTES) {
+    bytes = BLOCK_BYTES;
+    payload = store->large;
+    store->large = NULL;
+  }
+  if (!payload) payload = malloc(offsetof(struct payload, block) + bytes);
+  if (!payload) return NULL;
+  memset(&payload->block, 0, BLOCK_HEAD);
+  payload->users = 1;
+  payload->capacity = bytes;
+  payload->block.size = payload->block.floor = bytes;
+  return payload;
+}
+
+void payload_drop(struct work_store *store, struct payload *payload)
+{
+  if (!payload || --payload->users > 0) return;
+  if (!store->large && payload->capacity == BLOCK_BYTES)
+    store->large = payload;
+  else
+    free(payload);
+}
+
+/* A payload of exactly `words` words and `values` bytes of values, with the header of `like`; NULL: out of memory. */
+static struct payload *exact_payload(const struct block *like, uint64_t words, uint64_t values)
+{
+  uint64_t size = BLOCK_HEAD + words * 8 + values;
+  struct payload *payload = malloc(offsetof(struct payload, block) + size);
+  if (!payload) return NULL;
+  memcpy(&payload->block, like, BLOCK_HEAD);
+  payload->users = 1;
+  payload->capacity = size;
+  payload->block.size = size;
+  payload->block.floor = size - values;
+  payload->block.count = (uint32_t)words;
+  return payload;
+}
+
+/* Does this word stand for a value elsewhere in the block? Then *offset is where, in bytes. */
+static bool has_value(const struct block *block, uint64_t k, uint64_t *offset)
+{
+  uint64_t word;
+  memcpy(&word, &block->word[k], sizeof word);
+  int32_t tag = (int32_t)(word >> 32);
+  *offset = (uint64_t)(uint32_t)word * 8;
+  return tag <= TAG_STRING && tag > TAG_LOWEST && *offset + 8 <= block->size;
+}
+
+static void set_offset(struct block *block, uint64_t k, uint64_t offset)
+{
+  uint64_t word;
+  memcpy(&word, &block->word[k], sizeof word);
+  word = (word & ~(uint64_t)UINT32_MAX) | (uint32_t)(offset / 8);
+  memcpy(&block->word[k], &word, sizeof word);
+}
+
+struct payload *payload_fit(struct work_store *store, struct payload *payload)
+{
+  struct block *block = &payload->block;
+  uint64_t words = block->count, values = block->size - block->floor, offset;
+  if ((BLOCK_HEAD + words * 8 + values) * SAVING > payload->capacity) return payload;
+  struct payload *fitting = exact_payload(block, words, values);
+  if (!fitting) return payload;
+  struct block *to = &fitting->block;
+  memcpy(to->word, block->word, words * 8);
+  memcpy((char *)to + to->floor, (char *)block + block->floor, values);
+  for (uint64_t k = 0; values > 0 && k < words; k++)
+    if (has_value(block, k, &offset)) set_offset(to, k, offset - (block->size - to->size));
+  payload_drop(store, payload);
+  return fitting;
+}
+
+/* Bytes of the value at `offset`, its length and padding included; 0: it can't be one. */
+static uint64_t bytes_at(const struct block *block, uint64_t offset)
+{
+  uint64_t length;
+  memcpy(&length, (const char *)block + offset, sizeof length);
+  uint64_t bytes = 8 + ((length + 7) & ~(uint64_t)7);
+  return length <= block->size - offset - 8 ? bytes : 0;
+}
+
+struct payload *payload_of_task(struct payload *payload, double task)
+{
+  struct block *block = &payload->block;
+  uint64_t width = block->width, at = (uint64_t)(task - block->origin) * width, values = 0, offset;
+  payload->users++;
+  if (width == 0 || block->is_range || at + width > block->count) return payload;
+  for (uint64_t k = at; k < at + width; k++)
+    if (has_value(block, k, &offset)) values += bytes_at(block, offset);
+  if ((BLOCK_HEAD + width * 8 + values) * SAVING > payload->capacity) return payload;
+  struct payload *alone = exact_payload(block, width, values);
+  if (!alone) return payload;
+  struct block *to = &alone->block;
+  to->origin = task;
+  memcpy(to->word, block->word + at, width * 8);
+  for (uint64_t k = 0, floor = to->floor; k < width; k++) {
+    if (!has_value(block, at + k, &offset)) continue;
+    uint64_t bytes = bytes_at(block, offset);
+    memcpy((char *)to + floor, (char *)block + offset, bytes);
+    set_offset(to, k, floor);
+    floor += bytes;
+  }
+  payload->users--;
+  return alone;
+}
