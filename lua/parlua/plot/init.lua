@@ -267,12 +267,14 @@ end
 local function draw(series, joined, options)
   local columns, rows = size_of(options)
   local x_low, x_high, y_low, y_high = bounds(series)
-  local y_axis = axis.new(y_low, y_high, math.max(2, math.min(6, math.floor(rows / 2))))
+  local y_axis = axis.new(y_low, y_high, math.max(3, math.min(6, math.floor(rows / 2))))
   local label_width = 0
   for _, tick in ipairs(y_axis.ticks) do label_width = math.max(label_width, #y_axis.text(tick)) end
   local inner = columns - label_width - 2
-  local x_axis = axis.new(x_low, x_high, math.max(2, math.floor(inner / 12)), true)
-  if #x_axis.ticks < 2 then x_axis = axis.new(x_low, x_high, 2) end
+  local x_axis, most_ticks = nil, math.max(2, math.floor(inner / 12))
+  repeat
+    x_axis, most_ticks = axis.new(x_low, x_high, most_ticks, true), most_ticks + 1
+  until #x_axis.ticks >= 2
   local picture = canvas.new(inner, rows)
   local function place(point)
     return (point[1] - x_axis.low) / (x_axis.high - x_axis.low) * (2 * inner - 1) + 0.5,

@@ -6,6 +6,9 @@ local M = {}
 
 local look_seconds = 0.05 -- between two looks while calls run
 
+--- Functions that were replaced, by those that stand for them: for help.
+M.originals = {}
+
 local watched = {} -- futures that have not ended, or whose end was not told
 local installed = false
 
@@ -37,6 +40,7 @@ function M.install()
           asked.was_asked = true
           return get(asked)
         end
+        M.originals[Future.get] = get
       end
       return future
     end

@@ -107,9 +107,9 @@ function commands.bench(session, text)
   local results, failures, summary = require("parlua").map(function() return measure(f) end, { 1 },
     { engine = "process", workers = 1, progress = "none" })
   calls.last = last
-  if failures[1] and failures[1].kind ~= "cancelled" then error(failures[1].message, 0) end
+  if summary.interrupted then error("interrupted", 0) end
+  if failures[1] then error(failures[1].message, 0) end
   local m = results[1]
-  if not m or summary.interrupted then return end
   session:write(("median %s, half of the runs from %s to %s, at best %s  %s\n"):format(style.paint("number", show.seconds(m.median)),
     show.seconds(m.low), show.seconds(m.high), show.seconds(m.least), style.paint("faint", ("(%d × %d runs, compiled)"):format(m.samples, m.runs))))
 end

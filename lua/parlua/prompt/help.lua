@@ -77,6 +77,7 @@ end
 ---@param name? string
 ---@return parlua.Documented?
 function M.of_function(f, name)
+  f = require("parlua.prompt.background").originals[f] or f
   local info = debug.getinfo(f, "S")
   if info.what ~= "C" then
     load_documentation()

@@ -95,7 +95,7 @@ end
 
 local function pool_line(pool)
   local open = 0
-  for _ in pairs(pool.futures or {}) do open = open + 1 end
+  for _ in pairs(pool.futures and pool.futures.waiting or {}) do open = open + 1 end
   local options = {}
   for name, value in pairs(pool.options or {}) do options[#options + 1] = ("%s = %s"):format(name, value_module.format(value, { depth = 1 })) end
   table.sort(options)

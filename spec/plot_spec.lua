@@ -1,0 +1,116 @@
+--- Pictures of numbers.
+local helper = require "spec.helper"
+local terminal = require "spec.terminal"
+
+--- What a script prints, where standard output is no terminal.
+local function printed(text)
+  return helper.with_directory(function(directory)
+    local result = helper.run(helper.quote(helper.parlua) .. " " .. helper.write(directory .. "/plot.lua", "local parlua = require 'parlua'\n" .. text),
+      { directory = directory })
+    assert.equal("", result.stderr)
+    return result.stdout
+  end)
+end
+
+describe("parlua.plot", function()
+  it("draws numbers over their index, between axes with round numbers", function()
+    local text = printed("parlua.plot({ 10, 12, 19, 31, 39 }, { width = 32, height = 5 })")
+    assert.matches("^40 ┤[^\n]+\n   │[^\n]+\n20 ┤[^\n]+\n   │[^\n]+\n 0 ┤\n   └", text)
+    assert.matches("\n +2 +4\n$", text)
+  end)
+
+  it("puts the least and the largest number where they belong", function()
+    local lines = {}
+    for line in printed("parlua.plot({ 0, 0, 10, 10 }, { width = 40, height = 5 })"):gmatch("[^\n]+") do lines[#lines + 1] = line end
+    assert.matches("^10 ┤ +[^%s]+$", lines[1])
+    assert.matches("^ 0 ┤[^%s]+ *$", lines[5])
+    assert.matches("^   └", lines[6])
+    assert.matches("^ +2 +4$", lines[7])
+  end)
+
+  it("draws x and y, several series with their names, functions, fields of records, points, arrays of the FFI", function()
+    for _, call in ipairs {
+      "parlua.plot({ 1, 2, 3 }, { 4, 5, 6 })", "parlua.plot { { 1, 2, 3 }, { 4, 5, 6 }, title = 'a title' }", "parlua.plot(math.sin, 0, 10)",
+      "parlua.plot({ { x = 1, y = 4 }, { x = 2, y = 6 } }, 'x', 'y')", "parlua.plot { { 1, 4 }, { 2, 5 }, { 3, 6 } }",
+      "parlua.plot(require('ffi').new('double[3]', 4, 5, 6))", "parlua.plot { 4, 5, 6, height = 6 }",
+      "parlua.plot(parlua.map(function(x) return x + 3 end, parlua.range(3)))",
+    } do
+      assert.matches("┤.*└", printed(call), call)
+    end
+    local text = printed("parlua.plot { { 1, 2 }, { 0, 1 }, { 1, 0 }, labels = { 'up', 'down' }, title = 'both', x = 'time', y = 'height' }")
+    for _, word in ipairs { "both", "time", "height", "o up", "x down" } do assert.truthy(text:find(word, 1, true), text) end
+  end)
+
+  it("leaves gaps where results are missing", function()
+    local text = printed([[
+      local results = parlua.map(function(x) if x > 10 and x < 40 then error("no") end return 1 end, parlua.range(50), { workers = 1 })
+      parlua.plot(results, { width = 60, height = 5 })]])
+    assert.matches("[^%s]%s%s%s%s%s%s%s%s%s%s+[^%s]", text:match("\n1[^\n]*┤([^\n]*)") or text:match("1%.?0* ┤([^\n]*)"))
+  end)
+
+  it("fits the terminal, wide or narrow", function()
+    for _, columns in ipairs { 80, 30 } do
+      for _, lang in ipairs { "C", "C.UTF-8" } do
+        terminal.with_prompt({ columns = columns, lang = lang }, function(t)
+          local text = t:run("parlua.plot(math.sin, 0, 6)")
+          assert.matches("┤", text)
+          for line in text:gmatch("[^\n]+") do
+            assert.is_true(#line:gsub("[\128-\191]", "") <= columns, line)
+          end
+        end)
+      end
+    end
+  end)
+
+  it("writes an SVG file", function()
+    helper.with_directory(function(directory)
+      local path = directory .. "/picture.svg"
+      assert.equal("", printed(("parlua.plot { { 1, 2, 3 }, { 4, 5, 6 }, { 6, 5, 4 }, labels = { 'a<b', 'c' }, file = %q }"):format(path)))
+      local text = helper.read(path)
+      assert.matches("^<svg xmlns=", text)
+      assert.matches("</svg>\n$", text)
+      assert.equal(2, select(2, text:gsub("<polyline", "")))
+      assert.truthy(text:find("a&lt;b", 1, true))
+      printed(("parlua.plot.histogram({ 1, 1, 2 }, { bins = 2, file = %q })"):format(path))
+      assert.equal(2, select(2, helper.read(path):gsub('stroke="white"', "")))
+    end)
+  end)
+
+  it("tells what it can't draw", function()
+    local text = printed([[
+      for _, f in ipairs {
+        function() parlua.plot() end, function() parlua.plot {} end, function() parlua.plot("x") end, function() parlua.plot({ 1, "x" }) end,
+        function() parlua.plot({ 1, 2 }, { 1 }) end, function() parlua.plot { 1, 2, colour = 1 } end, function() parlua.plot({ { a = 1 } }) end,
+        function() parlua.plot { 1, file = "/nonexistent/x.svg" } end, function() parlua.plot(math.sin) end, function() parlua.plot { 1, kind = "pie" } end,
+      } do
+        print((select(2, pcall(f))))
+      end]])
+    assert.equal([[
+plot: nothing to draw: parlua.plot(ys), parlua.plot(xs, ys), parlua.plot(f, from, to)
+plot: there is no number to draw
+plot: what is drawn must be a list of numbers, got string
+plot: what is drawn must be numbers, but number 2 is a string
+plot: there are 2 numbers for x, and 1 for y
+plot: unknown option colour; there are bins, file, from, height, kind, labels, title, to, width, x, y
+plot: which fields of the records? parlua.plot(rows, "x", "y")
+plot: /nonexistent/x.svg: No such file or directory
+plot: a function is drawn between two numbers: parlua.plot(f, from, to)
+plot: the option kind is "line" or "points", got "pie"
+]], text)
+  end)
+end)
+
+describe("a histogram", function()
+  it("counts numbers in bins with round borders", function()
+    assert.equal("0 – 1 │██████████ 2\n1 – 2 │█████ 1\n", printed("parlua.plot.histogram({ 0, 0.5, 2 }, { bins = 2, width = 20 })"))
+    local text = printed("local t = {} for i = 0, 999 do t[i + 1] = i / 100 end parlua.histogram(t)")
+    assert.matches("^ 0 – 1 │[█]+ 100\n", text)
+    assert.matches("9 – 10 │[█]+ 100\n$", text)
+  end)
+
+  it("shows what the reducer counts", function()
+    local text = printed("parlua.plot((parlua.reduce(function(x) return x end, parlua.range(0, 11), parlua.histogram { from = 0, to = 10, bins = 2 })))")
+    assert.matches("0 – 5 +│[█]+[^\n]* 5\n", text:gsub(" +–", " –"))
+    assert.matches("1 above 10\n", text)
+  end)
+end)
