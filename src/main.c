@@ -20,6 +20,7 @@
 #include "engines/cluster.h"
 #include "lua/state.h"
 #include "lua/terminal.h"
+#include "sys/guard.h"
 
 #define PARLUA_VERSION "0.1.0"
 
@@ -416,6 +417,8 @@ static int push_own_variables(lua_State *L)
   lua_newtable(L);
   for (char **variable = environ; variable && *variable; variable++) {
     if (strncmp(*variable, "PARLUA_", strlen("PARLUA_")) != 0) continue;
+    if (strncmp(*variable, GUARD_VARIABLE "=", strlen(GUARD_VARIABLE "=")) == 0)
+      continue; /* a task of another parlua runs this one */
     lua_pushlstring(L, *variable, strcspn(*variable, "="));
     lua_rawseti(L, -2, ++count);
   }
@@ -560,6 +563,7 @@ static void occupy_standard_files(void)
 int main(int argc, char **argv)
 {
   int status;
+  if (guard_is_meant(argc, argv)) return guard_main(argv);
   if (!cluster_begin(argc, argv, &status)) return status;
   /* Blocks are asked for and freed with each run, large messages with each string: their memory stays, touched, instead of going
    * back to the kernel (64 strings of 8 MB to a second rank and back: 0.81 s with limits of 1 and 8 MB, 0.45 s with these, which

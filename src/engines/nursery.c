@@ -18,6 +18,7 @@
 #include "engines/cluster.h"
 #include "engines/engine.h"
 #include "sys/family.h"
+#include "sys/guard.h"
 #include "sys/oom.h"
 #include "sys/signals.h"
 
@@ -191,6 +192,7 @@ int nursery_open(struct nursery *nursery)
   nursery->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (nursery->bell_fd < 0) return errno;
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) return errno;
+  guard_open();
   fflush(NULL);
   nursery->pid = fork();
   if (nursery->pid < 0) return errno;

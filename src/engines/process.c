@@ -12,6 +12,7 @@
 #include "engines/engine.h"
 #include "sys/clock.h"
 #include "sys/family.h"
+#include "sys/guard.h"
 #include "sys/oom.h"
 
 struct process {
@@ -22,6 +23,7 @@ struct process {
 
 static int process_open(struct engine *engine)
 {
+  guard_open();
   engine->oom_kills = UINT64_MAX;
   engine->most_files = engine_want_files(engine->workers);
   return hub_open(&engine->hub, engine->workers);

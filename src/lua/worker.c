@@ -16,6 +16,7 @@
 #include "slot/mailbox.h"
 #include "sys/barrier.h"
 #include "sys/buffer.h"
+#include "sys/guard.h"
 #include "sys/oom.h"
 #include "sys/signals.h"
 #include "sys/stdin.h"
@@ -232,6 +233,7 @@ static _Noreturn void run_process(lua_State *L, struct slot *slot, const struct 
 static void prepare_process(uint64_t memory)
 {
   signals_pass_over();
+  guard_enter_worker();
   oom_volunteer();
   if (memory) limit_memory(memory);
 }

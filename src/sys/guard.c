@@ -1,0 +1,197 @@
+/* guard.c - see guard.h. */
+#include "sys/guard.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char variable[] = GUARD_VARIABLE, guard_name[] = "parlua-guard", guard_word[] = "--guard-programs-of";
+enum { ID_BYTES = 48, WATCHED = 3 /* descriptor of what the guard waits for */ };
+
+/* What the script's process and its workers share. */
+struct family {
+  uint32_t has_programs; /* a worker has started one, and the guard */
+  uint32_t is_ending;    /* the script's process exits: no more are to be started */
+  pid_t owner;           /* the script's process */
+  char id[ID_BYTES];
+};
+
+static struct family *family; /* this process's, or NULL */
+static pid_t parent;          /* in a worker: who has forked it */
+
+/* ---- killing ---- */
+
+/* Has the process this entry (name, value, a zero byte) in the environment that it was started with? */
+static bool has_entry(const char *pid, const char *entry, size_t length)
+{
+  static char bytes[1 << 16];
+  char path[64];
+  size_t have = 0;
+  bool found = false, at_begin = true;
+  snprintf(path, sizeof path, "/proc/%.20s/environ", pid);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  for (ssize_t n; !found && (n = read(file, bytes + have, sizeof bytes - have)) > 0;) {
+    have += (size_t)n;
+    for (char *p = bytes; !found && (p = memmem(p, have - (size_t)(p - bytes), entry, length)); p++)
+      found = p == bytes ? at_begin : p[-1] == '\0';
+    if (have <= length) continue;
+    memmove(bytes, bytes + have - length, length); /* it may lie across two pieces */
+    have = length;
+    at_begin = false;
+  }
+  close(file);
+  return found;
+}
+
+/* Kills all processes with the mark, but this one. Returns how many there were. */
+static int kill_marked(const char *id)
+{
+  char entry[sizeof variable + ID_BYTES + 1], self[24];
+  int count = 0;
+  size_t length = (size_t)snprintf(entry, sizeof entry, "%s=%s", variable, id) + 1;
+  snprintf(self, sizeof self, "%d", (int)getpid());
+  DIR *processes = opendir("/proc");
+  if (!processes) return 0;
+  for (struct dirent *process; (process = readdir(processes));) {
+    if (!isdigit((unsigned char)process->d_name[0]) || strcmp(process->d_name, self) == 0) continue;
+    if (!has_entry(process->d_name, entry, length)) continue;
+    if (kill((pid_t)atoi(process->d_name), SIGKILL) == 0) count++;
+  }
+  closedir(processes);
+  return count;
+}
+
+/* Goes on until `still` times in a row none is found: one that is about to be killed may have started another. */
+static void kill_family(const char *id, int still)
+{
+  const struct timespec pause = {.tv_nsec = 4000000};
+  for (int round = 0, quiet = 0; round < 1000 && quiet < still; round++) {
+    if (round > 0) nanosleep(&pause, NULL);
+    quiet = kill_marked(id) > 0 ? 0 : quiet + 1;
+  }
+}
+
+/* ---- the script's process ---- */
+
+/* Called by exit(3). The workers die with this process; until then they are not to start anything. Where there is none, nothing but
+ * what tasks have left in the background can be running: that is left to the guard, as to look at each process of the machine takes
+ * some milliseconds. */
+static void end_family(void)
+{
+  siginfo_t ignored;
+  if (!family || family->owner != getpid()) return;
+  __atomic_store_n(&family->is_ending, 1, __ATOMIC_SEQ_CST);
+  if (!__atomic_load_n(&family->has_programs, __ATOMIC_SEQ_CST)) return;
+  bool has_children = waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
+  if (has_children) kill_family(family->id, 1);
+}
+
+void guard_open(void)
+{
+  struct timespec now;
+  if (family && family->owner == getpid()) return;
+  struct family *own = mmap(NULL, sizeof *own, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (own == MAP_FAILED) return;
+  clock_gettime(CLOCK_REALTIME, &now);
+  own->owner = getpid();
+  snprintf(own->id, sizeof own->id, "%d.%llx%08lx", (int)own->owner, (long long)now.tv_sec, now.tv_nsec);
+  if (!family) atexit(end_family); /* a forked copy has it */
+  family = own;
+}
+
+/* ---- a worker ---- */
+
+void guard_enter_worker(void)
+{
+  if (!family) return;
+  parent = getppid();
+  setenv(variable, family->id, 1);
+  pthread_atfork(guard_program, NULL, NULL);
+}
+
+/* What the guard begins with: nothing of ours but the descriptor. Returns 0 or an errno. */
+static int spawn_guard(int watched, pid_t *pid)
+{
+  char *words[] = {(char *)guard_name, (char *)guard_word, family->id, NULL}, *nothing[] = {NULL};
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t all, none;
+  int error = posix_spawn_file_actions_init(&actions);
+  if (error) return error;
+  error = posix_spawnattr_init(&attributes);
+  if (error) {
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+  }
+  sigfillset(&all);
+  sigemptyset(&none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  error = posix_spawn_file_actions_adddup2(&actions, watched, WATCHED);
+  for (int fd = STDIN_FILENO; !error && fd <= STDERR_FILENO; fd++)
+    error = posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+  if (!error) error = posix_spawn_file_actions_addclosefrom_np(&actions, WATCHED + 1);
+  if (!error) error = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, words, nothing);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error;
+}
+
+/* Starts the guard, which leaves this process at once: a task that waits for its children is not to find it. */
+static void start_guard(void)
+{
+  pid_t pid;
+  int file = (int)syscall(SYS_pidfd_open, family->owner, 0), high = -1;
+  if (file >= 0) high = fcntl(file, F_DUPFD_CLOEXEC, WATCHED + 1); /* not one that is opened anew in the guard */
+  if (high >= 0 && getppid() == parent && spawn_guard(high, &pid) == 0)
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+  if (high >= 0) close(high);
+  if (file >= 0) close(file);
+}
+
+void guard_program(void)
+{
+  if (!family || !parent) return;
+  int error = errno;
+  while (__atomic_load_n(&family->is_ending, __ATOMIC_SEQ_CST) && getppid() == parent) pause();
+  if (!__atomic_load_n(&family->has_programs, __ATOMIC_SEQ_CST) && !__atomic_exchange_n(&family->has_programs, 1, __ATOMIC_SEQ_CST))
+    start_guard();
+  errno = error;
+}
+
+/* ---- the guard ---- */
+
+bool guard_is_meant(int argc, char **argv)
+{
+  return argc == 3 && strcmp(argv[0], guard_name) == 0 && strcmp(argv[1], guard_word) == 0;
+}
+
+int guard_main(char **argv)
+{
+  struct pollfd watched = {.fd = WATCHED, .events = POLLIN};
+  pid_t pid = fork();
+  if (pid != 0) return pid < 0;
+  prctl(PR_SET_NAME, guard_name);
+  if (chdir("/") < 0) return 1;
+  while (poll(&watched, 1, -1) < 0 && errno == EINTR) continue;
+  if (watched.revents & POLLIN)
+    kill_family(argv[2], 3); /* workers get their signal just before this, and may be about to start a program */
+  return 0;
+}
