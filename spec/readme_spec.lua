@@ -128,6 +128,7 @@ describe("README.md", function()
       return helper.run("exec 2>&1\n" .. command, {
         directory = directory,
         env = {
+          PARLUA_WARN = "",
           PATH = directory .. "/bin:" .. os.getenv("PATH"),
           PARLUA_ENGINE = uses_mpi and "auto" or engine,
           OMPI_ALLOW_RUN_AS_ROOT = "1",

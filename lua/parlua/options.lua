@@ -56,8 +56,10 @@ local specs = {
     long = "--backoff", metavar = "TIME", help = "wait before a further try, doubling (0)" },
   { name = "retry_on", type = "kinds", values = { "error", "timeout", "crash", "memory", "unsendable" }, implied = true,
     long = "--retry-on", metavar = "KINDS", help = "of failures, as crash,timeout,error (these)" },
-  { name = "on_error", type = "choice", values = { "skip", "halt" }, default = "skip",
+  { name = "on_error", type = "reaction", values = { "skip", "halt" }, default = "skip",
     flags = { { "--halt", "halt" } }, help = "stop at the first failure" },
+  { name = "warn", type = "boolean", default = true,
+    flags = { { "--no-warn", "false" }, { "--warn", "true" } }, help = "no line about failed tasks" },
   { name = "max_failures", type = "limit", min = 1, max = LARGEST_INTEGER,
     takes = 'an integer of at least 1, or a share of the tasks that ended, as "5%"',
     long = "--max-failures", metavar = "N", help = "stop after N failures, or N% of the tasks" },
@@ -94,7 +96,7 @@ for _, spec in ipairs(specs) do
   if spec.long or spec.flags then spec.variable = "PARLUA_" .. spec.name:upper() end
   if spec.values then
     local words = table.concat(spec.values, ", "):gsub(", ([^,]*)$", " or %1")
-    local more = { progress = "%s, or a function", kinds = "a list of %s, or one of them" }
+    local more = { progress = "%s, or a function", reaction = "%s, or a function", kinds = "a list of %s, or one of them" }
     spec.takes = (more[spec.type] or "%s"):format(words)
   elseif spec.type == "boolean" then
     spec.takes = "true or false"

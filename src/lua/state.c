@@ -14,6 +14,7 @@ int luaopen_parlua_host(lua_State *L);
 int luaopen_parlua_codec(lua_State *L);
 int luaopen_parlua_hash(lua_State *L);
 int luaopen_parlua_terminal(lua_State *L);
+int luaopen_parlua_copy(lua_State *L);
 int luaopen_cjson(lua_State *L);
 
 /* The C modules linked into the binary, by the name under which `require` finds them. */
@@ -22,6 +23,7 @@ static const luaL_Reg c_modules[] = {
     {"parlua.codec", luaopen_parlua_codec},
     {"parlua.hash", luaopen_parlua_hash},
     {"parlua.terminal", luaopen_parlua_terminal},
+    {"parlua.copy", luaopen_parlua_copy},
     {"parlua.cjson", luaopen_cjson},
     {NULL, NULL},
 };

@@ -14,6 +14,7 @@ local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local common = require "parlua.common"
 local failure = require "parlua.failure"
+local own = require "parlua.source.own"
 local supply = require "parlua.lazy" "parlua.feed.supply"
 local new_table = require "table.new"
 
@@ -259,7 +260,7 @@ end
 --- The arguments of a task, with n. To be asked while the receiver is told of that task.
 function Driver:arguments(index)
   local held = self.handle.arguments
-  if held then return held[index - held.origin + 1] end
+  if held then return own.own_all(held[index - held.origin + 1]) end
   local payload = self.event.payload
   return supply.arguments_of(self.source, self.feeder and self.feeder.puller, payload ~= nil and payload or nil, index)
 end

@@ -14,6 +14,7 @@ local M = {}
 
 local C = ffi.C
 local LOCAL, FAILURE = C.TAG_LOCAL, C.TAG_FAILURE
+local copy = own.copy
 
 local chunk_seconds = 1e-3 -- tasks run between two looks at signals and at the consumer
 local most_tasks = 32000   -- words of a block, some room left
@@ -54,7 +55,7 @@ local function local_outlet(run)
     if run.job.fold then
       if select("#", ...) == 1 then values[at] = (...) else values[at] = common.pack(...) end
     elseif select("#", ...) == 1 then
-      values[at] = own.own((...)) -- the function may return the same table again and again
+      values[at] = own.own((...))
     else
       values[at] = own.pack(...)
     end
@@ -78,7 +79,15 @@ local function local_outlet(run)
     return true
   end
 
-  function outlet.store(k, i, v) return outlet.put(k, i, LOCAL, v) end
+  --- One value of a dense block. A table is copied: the function may return the same one again and again.
+  function outlet.store(k, _, v)
+    if type(v) == "table" then v = copy(v) end
+    local values, half = run.values, outlet.half
+    local at = #values + 1
+    values[at] = v
+    half[2 * k], half[2 * k + 1] = at, LOCAL
+    return most_tasks + 1
+  end
 
   function outlet.fail(k, i, record)
     local now = host.now()

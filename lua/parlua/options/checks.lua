@@ -1,4 +1,6 @@
 --- What values the options take. Called by parlua.options for values of calls, of jobs, of the command line and of the environment.
+local common = require "parlua.common"
+
 local M = {}
 
 ---@alias parlua.OptionCheck fun(spec: parlua.Option, value: any, is_text: boolean): any
@@ -88,6 +90,10 @@ end
 
 function checks.choice(spec, value)
   return is_one_of(value, spec.values) and value or nil
+end
+
+function checks.reaction(spec, value)
+  return (common.is_callable(value) or is_one_of(value, spec.values)) and value or nil
 end
 
 function checks.progress(spec, value)

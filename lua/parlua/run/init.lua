@@ -28,6 +28,7 @@ local limit = lazy "parlua.run.limit"
 local output = lazy "parlua.report.output"
 local report = lazy "parlua.report"
 local trouble = lazy "parlua.run.trouble"
+local warning = lazy "parlua.run.warning"
 local task = require "parlua.worker.task"
 
 local M = {}
@@ -46,6 +47,7 @@ local nothing_given = {}
 ---@field ranks? integer of the MPI job, on the mpi engine under mpirun or srun
 ---@field interrupted? string "SIGINT", "SIGTERM" or "SIGHUP"
 ---@field stopped? string why `max_failures` ended the run
+---@field replaced? integer tasks that failed, and for which `on_error` gave a result; they count as returned
 ---@field resumed? integer tasks whose outcome was taken from the journal; nil: there is none
 
 ---@class parlua.Run
@@ -173,13 +175,14 @@ function M.open(f, arguments, call_options, sink, given)
     returned_tasks = 0, failed_tasks = 0, cut_tasks = 0, reached = 0, last = math.huge, ceiling = math.huge, signals = 0,
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false, cancelled = false,
-    journal = false, seconds = false, key = false, paused = false, is_loop = 0, limiter = false, prefix = false,
+    journal = false, seconds = false, reaction = false, is_told = false, key = false, paused = false, is_loop = 0, limiter = false, prefix = false,
   }, Run)
   local fold = given.fold
   if fold then
     fold.n, fold.retries, fold.halt = run.source.n, run.retries, options.on_error == "halt"
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
   end
+  if options.on_error ~= "halt" and options.on_error ~= "skip" then run.reaction = options.on_error end
   if options.on_error == "halt" or options.max_failures then run.limiter = limit.open(options, run.fold) end
   local seed
   run.key = NO_KEY
@@ -235,6 +238,19 @@ function Run:host_of(worker)
   return name
 end
 
+--- Asks the script's `on_error` for a result that stands in for a task that failed. Returns whether there is one.
+---@param made parlua.Failure
+function Run:replace(made, recorded)
+  local results = common.pack(self.reaction(made))
+  if results[1] == nil then return false end
+  if self.journal and not recorded then self.journal:fail(made) end
+  self.returned_tasks, self.replaced = self.returned_tasks + 1, (self.replaced or 0) + 1
+  if self.limiter then self:end_at(self.limiter:ended(made.index, made.index)) end
+  self.sink:take { first = made.index, n = 1, numbers = false, values = { [0] = results[1] }, several = results.n > 1 and { [0] = results },
+                   bytes = 64, tasks = 1, attempt = made.attempts, worker = made.worker, seconds = made.seconds, recorded = true }
+  return true
+end
+
 --- A task failed for good. `recorded`: so says a journal; or it is no task of the source, and a journal has no place for it.
 ---@param record table kind, message, ...; args: else the driver tells
 function Run:settle(index, record, attempts, worker, recorded)
@@ -244,6 +260,7 @@ function Run:settle(index, record, attempts, worker, recorded)
   record.seconds = record.seconds or 0
   local made = failure.new(record)
   if index > self.reached then self.reached = index end
+  if self.reaction and made.kind ~= "cancelled" and self:replace(made, recorded) then return end
   if made.kind == "cancelled" then self.cut_tasks = self.cut_tasks + 1 else self.failed_tasks = self.failed_tasks + 1 end
   self.failures[#self.failures + 1] = made
   if self.journal and not recorded and made.kind ~= "cancelled" then self.journal:fail(made) end
@@ -273,6 +290,7 @@ function Run:counted(n) self.total = n end
 --- The source raised: that is a failure of the task that it was to make.
 function Run:source_failed(record)
   self.total = self.total + 1
+  self.source_error = record
   record.args = { n = 0 }
   self:settle(self.total, record, 1, 0, true)
 end
@@ -440,7 +458,7 @@ function Run:summary()
   return { tasks = returned + failed, returned = returned, failed = failed, cancelled = cancelled,
            seconds = self.seconds or host.now() - self.began, engine = self.engine_name, workers = self.workers,
            ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal,
-           stopped = self.limiter and self.limiter.stopped or nil, resumed = self.journal and self.driver.resumed or nil }
+           stopped = self.limiter and self.limiter.stopped or nil, replaced = self.replaced, resumed = self.journal and self.driver.resumed or nil }
 end
 
 local function run_to_end(run)
@@ -456,6 +474,16 @@ function Run:go()
   if not ok then error(message, 0) end
 end
 
+--- Keeps where in the script the call is, to be told later.
+function Run:keep_place() self.place = warning.place() end
+
+--- Leaves a line on standard error about tasks that failed, once.
+function Run:tell()
+  if self.is_told or not self.sink.name or self.options.warn == false then return end
+  self.is_told = true
+  if (self.failed_tasks > 0 or self.left_out) and not self.reaction then warning.tell(self) end
+end
+
 --- What a finished run raises or returns.
 ---@return parlua.Failure[] failures, parlua.Summary summary
 function Run:outcome()
@@ -463,6 +491,7 @@ function Run:outcome()
   local failures, halted = self:sorted_failures(), self.limiter and self.limiter.halted
   if halted and halted.index <= self.last then error(halted, 0) end
   if self.signal and task.is_inside() then error(interruption(), 0) end -- the task that it is in is cut off, not done
+  self:tell()
   return failures, self:summary()
 end
 

@@ -32,7 +32,7 @@ local function make_loop(step, stop, name)
 end
 
 ---@class parlua.FoldSink
-local Fold = { limit = math.huge, is_enough = false }
+local Fold = { name = "reduce", limit = math.huge, is_enough = false }
 Fold.__index = Fold
 
 --- Makes the sink.

@@ -11,7 +11,7 @@ local function never_ahead() return math.huge end
 
 -- ---- the list of map ----
 
-local List = { keep = "first", limit = math.huge, is_enough = false, ahead = never_ahead }
+local List = { name = "map", keep = "first", limit = math.huge, is_enough = false, ahead = never_ahead }
 List.__index = List
 M.List = List
 
@@ -63,7 +63,7 @@ end
 
 -- ---- the nothing of each ----
 
-local nothing = { keep = "none", limit = math.huge, is_enough = false, ahead = never_ahead }
+local nothing = { name = "each", keep = "none", limit = math.huge, is_enough = false, ahead = never_ahead }
 
 function nothing:take() end
 function nothing:fail() end

@@ -4,6 +4,7 @@ local fold_sink = require "parlua.sink.fold"
 local options_module = require "parlua.options"
 local plans = require "parlua.sink.plan"
 local run_module = require "parlua.run"
+local missing = require "parlua.worker.missing"
 local task = require "parlua.worker.task"
 
 local M = {}
@@ -15,13 +16,16 @@ function M.run_plan(f, arguments, plan, options, given)
   local all = {}
   for name, value in pairs(given or {}) do all[name] = value end
   all.options = all.options or options_module.resolve(options)
-  local is_here = plan.merge and all.options.journal and not task.is_inside()
+  local has_reaction = type(all.options.on_error) ~= "string" -- results that stand in for failures are made here
+  local is_here = plan.merge and (has_reaction or all.options.journal and not task.is_inside())
   if is_here then plan = require "parlua.sink.here"(plan) end
   if plan.merge then all.fold = fold_module.new { step = plan.step, init = plan.init, block = plan.block } end
   local sink = fold_sink.open(plan, plan.merge ~= nil)
   sink.is_always_ordered = is_here
+  missing.take()
   local run = run_module.open(f, arguments, options, sink, all)
   run:go()
+  run.left_out = missing.take()
   local failures, summary = run:outcome()
   summary.enough = sink.is_enough or nil
   local value = sink:value()

@@ -33,8 +33,8 @@ local function is_lacking(value) return not value end
 ---@param keep "found"|"lacking"
 ---@return integer? index
 ---@return any value
-local function search(f, arguments, options, given, keep, is_first)
-  local sink = setmetatable({ keep = keep, is_wanted = keep == "found" and is_true or is_lacking, is_first = is_first, best = false,
+local function search(name, f, arguments, options, given, keep, is_first)
+  local sink = setmetatable({ name = name, keep = keep, is_wanted = keep == "found" and is_true or is_lacking, is_first = is_first, best = false,
                               found = nil, limit = math.huge, is_enough = false }, Search)
   local run = run_module.open(f, arguments, options, sink, given)
   run:go()
@@ -49,14 +49,14 @@ end
 ---@return any value
 ---@return parlua.Failure[] failures of tasks before it
 ---@return parlua.Summary summary
-function M.find(f, arguments, options, given) return search(f, arguments, options, given, "found", true) end
+function M.find(f, arguments, options, given) return search("find", f, arguments, options, given, "found", true) end
 
 --- Is some result neither nil nor false?
 ---@return boolean
 ---@return parlua.Failure[] failures when it is false
 ---@return parlua.Summary summary
 function M.any(f, arguments, options, given)
-  local index, _, failures, summary = search(f, arguments, options, given, "found", false)
+  local index, _, failures, summary = search("any", f, arguments, options, given, "found", false)
   return index ~= nil, failures, summary
 end
 
@@ -65,7 +65,7 @@ end
 ---@return parlua.Failure[] failures when no result was nil or false
 ---@return parlua.Summary summary
 function M.all(f, arguments, options, given)
-  local index, _, failures, summary = search(f, arguments, options, given, "lacking", false)
+  local index, _, failures, summary = search("all", f, arguments, options, given, "lacking", false)
   return index == nil and #failures == 0 and not summary.interrupted, failures, summary
 end
 

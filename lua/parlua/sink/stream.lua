@@ -10,7 +10,7 @@ local MOST_AHEAD = 200000
 
 ---@class parlua.Stream
 ---@field failures parlua.Failure[] so far
-local Stream = { keep = "all", limit = math.huge, is_enough = false }
+local Stream = { name = "imap", keep = "all", limit = math.huge, is_enough = false }
 Stream.__index = Stream
 Stream.is_stream = true
 
@@ -45,6 +45,7 @@ end
 
 function Stream:begin(run)
   self.run, self.failures = run, run.failures
+  run:keep_place()
   if run.options.ordered ~= false then
     self.order = order.open(self.ready, { workers = run.workers, most = MOST_AHEAD, window = run.options.window })
   end
@@ -70,7 +71,10 @@ function M.open(f, arguments, options, given)
   local run = run_module.open(f, arguments, options, stream, given)
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
   stream.guard = newproxy(true)
-  getmetatable(stream.guard).__gc = function() run:close() end
+  getmetatable(stream.guard).__gc = function()
+    run:close()
+    run:tell()
+  end
   return stream
 end
 
@@ -101,7 +105,10 @@ local function next_batch(stream)
 end
 
 --- Ends the run, whatever its state; safe to call twice.
-function Stream:close() self.run:close() end
+function Stream:close()
+  self.run:close()
+  self.run:tell()
+end
 
 ---@return parlua.Summary
 function Stream:summary() return self.run:summary() end

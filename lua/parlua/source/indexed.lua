@@ -29,8 +29,8 @@ end
 
 --- An item that is a table is copied: it is the task's own. The code asks for the type only.
 function makes.list(source, builder, i)
-  builder.own = builder.own or builder:constant(own.own)
-  return { ("%s(%s[%s])"):format(builder.own, builder:constant(source.items), i) }
+  builder.copy = builder.copy or builder:constant(own.copy)
+  return { own.expression(("%s[%s]"):format(builder:constant(source.items), i), builder.copy) }
 end
 
 function makes.product(source, builder, i)

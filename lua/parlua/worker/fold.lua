@@ -6,6 +6,7 @@ local host = require "parlua.host"
 local failure = require "parlua.failure"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
+local missing = require "parlua.worker.missing"
 local task = require "parlua.worker.task"
 
 local C = ffi.C
@@ -139,8 +140,8 @@ function M.folder(job, slot, cursor, reader)
     if by_index then return indexed.emit(source, builder, "i") end
     builder.lines[1] = "if batch.bad and batch.bad[i - origin] then raise(batch.bad[i - origin]) end"
     local expressions = {}
-    local owned = builder:constant(own.own)
-    for j = 1, columns do expressions[j] = ("%s(batch[%d][i - origin])"):format(owned, j) end
+    local copy = builder:constant(own.copy)
+    for j = 1, columns do expressions[j] = own.expression(("batch[%d][i - origin]"):format(j), copy) end
     if source.kind == "blocks" then
       local at = ("%s + %s"):format(builder:constant(ffi.cast("const char *", source.text:pointer())), expressions[1])
       expressions = source.raw and { at, expressions[2] } or { ("ffi_string(%s, %s)"):format(at, expressions[2]) }
@@ -268,7 +269,8 @@ function M.folder(job, slot, cursor, reader)
       end
     end
     slot.inner = 0
-    if failures then return loop.get(), failures end
+    local left_out = missing.take()
+    if failures or left_out then return loop.get(), failures, left_out end
     return loop.get()
   end
 
