@@ -58,7 +58,7 @@ local specs = {
     long = "--retry-on", metavar = "KINDS", help = "of failures, as crash,timeout,error (these)" },
   { name = "on_error", type = "reaction", values = { "skip", "halt" }, default = "skip",
     flags = { { "--halt", "halt" } }, help = "stop at the first failure" },
-  { name = "warn", type = "boolean", default = true,
+  { name = "warn", type = "boolean", implied = true,
     flags = { { "--no-warn", "false" }, { "--warn", "true" } }, help = "no line about failed tasks" },
   { name = "max_failures", type = "limit", min = 1, max = LARGEST_INTEGER,
     takes = 'an integer of at least 1, or a share of the tasks that ended, as "5%"',

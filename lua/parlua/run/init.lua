@@ -157,8 +157,8 @@ end
 ---@param arguments any what sources.of takes
 ---@param call_options? table
 ---@param sink table see the head of this file
----@param given? {options: table, base_seed: number?, engines: table, fold: parlua.Fold, unrecorded: boolean, after_interrupt: boolean} engines: where warm
---- ones are kept
+---@param given? table options (resolved), base_seed (of a pool), engines (where warm ones are kept), fold, unrecorded (no journal can record
+--- it), after_interrupt
 ---@return parlua.Run
 function M.open(f, arguments, call_options, sink, given)
   given = given or nothing_given

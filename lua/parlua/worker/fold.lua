@@ -59,20 +59,10 @@ end
 --- How many blocks `n` tasks make.
 function M:blocks(n) return n > 0 and self:block_of(n) or 0 end
 
---- A copy of a plain value: an accumulator is never shared between blocks, or with the caller's own table.
-local function copy(value, seen)
-  if type(value) ~= "table" then return value end
-  if seen[value] then return seen[value] end
-  local made = {}
-  seen[value] = made
-  for key, item in next, value do made[copy(key, seen)] = copy(item, seen) end
-  return setmetatable(made, getmetatable(value))
-end
-
 --- A fresh accumulator: what the function `init` returns, or a copy of the value `init`.
 function M.fresh(init)
   if type(init) == "function" then return init() end
-  return copy(init, {})
+  return own.own(init)
 end
 
 -- ---- in the worker ----
@@ -140,8 +130,8 @@ function M.folder(job, slot, cursor, reader)
     if by_index then return indexed.emit(source, builder, "i") end
     builder.lines[1] = "if batch.bad and batch.bad[i - origin] then raise(batch.bad[i - origin]) end"
     local expressions = {}
-    local copy = builder:constant(own.copy)
-    for j = 1, columns do expressions[j] = own.expression(("batch[%d][i - origin]"):format(j), copy) end
+    local name = builder:constant(own.copy)
+    for j = 1, columns do expressions[j] = own.expression(("batch[%d][i - origin]"):format(j), name) end
     if source.kind == "blocks" then
       local at = ("%s + %s"):format(builder:constant(ffi.cast("const char *", source.text:pointer())), expressions[1])
       expressions = source.raw and { at, expressions[2] } or { ("ffi_string(%s, %s)"):format(at, expressions[2]) }
