@@ -28,6 +28,7 @@ struct family {
   uint32_t has_programs; /* a worker has started one, and the guard */
   uint32_t is_ending;    /* the script's process exits: no more are to be started */
   pid_t owner;           /* the script's process */
+  struct timespec since; /* monotonic */
   char id[ID_BYTES];
 };
 
@@ -59,8 +60,24 @@ static bool has_entry(const char *pid, const char *entry, size_t length)
   return found;
 }
 
-/* Kills all processes with the mark, but this one. Returns how many there were. */
-static int kill_marked(const char *id)
+/* The number behind which those of all processes lie that have come into being since `owner` did, at monotonic time `since`; 0: not
+ * known. Numbers rise until they begin anew, after 32768 at the earliest: not within this time. */
+static pid_t oldest_number(pid_t owner, const struct timespec *since)
+{
+  static const time_t most_seconds = 2;
+  struct timespec now;
+  int last = 0;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (now.tv_sec - since->tv_sec > most_seconds) return 0;
+  FILE *file = fopen("/proc/loadavg", "re");
+  if (!file) return 0;
+  if (fscanf(file, "%*s %*s %*s %*s %d", &last) != 1) last = 0;
+  fclose(file);
+  return last > owner ? owner : 0;
+}
+
+/* Kills all processes with the mark whose number is above `oldest`, but this one. Returns how many there were. */
+static int kill_marked(const char *id, pid_t oldest)
 {
   char entry[sizeof variable + ID_BYTES + 1], self[24];
   int count = 0;
@@ -70,6 +87,7 @@ static int kill_marked(const char *id)
   if (!processes) return 0;
   for (struct dirent *process; (process = readdir(processes));) {
     if (!isdigit((unsigned char)process->d_name[0]) || strcmp(process->d_name, self) == 0) continue;
+    if (atoi(process->d_name) <= oldest) continue;
     if (!has_entry(process->d_name, entry, length)) continue;
     if (kill((pid_t)atoi(process->d_name), SIGKILL) == 0) count++;
   }
@@ -78,12 +96,12 @@ static int kill_marked(const char *id)
 }
 
 /* Goes on until `still` times in a row none is found: one that is about to be killed may have started another. */
-static void kill_family(const char *id, int still)
+static void kill_family(const char *id, pid_t oldest, int still)
 {
   const struct timespec pause = {.tv_nsec = 4000000};
   for (int round = 0, quiet = 0; round < 1000 && quiet < still; round++) {
     if (round > 0) nanosleep(&pause, NULL);
-    quiet = kill_marked(id) > 0 ? 0 : quiet + 1;
+    quiet = kill_marked(id, oldest) > 0 ? 0 : quiet + 1;
   }
 }
 
@@ -99,7 +117,7 @@ static void end_family(void)
   __atomic_store_n(&family->is_ending, 1, __ATOMIC_SEQ_CST);
   if (!__atomic_load_n(&family->has_programs, __ATOMIC_SEQ_CST)) return;
   bool has_children = waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
-  if (has_children) kill_family(family->id, 1);
+  if (has_children) kill_family(family->id, oldest_number(family->owner, &family->since), 1);
 }
 
 void guard_open(void)
@@ -110,6 +128,7 @@ void guard_open(void)
   if (own == MAP_FAILED) return;
   clock_gettime(CLOCK_REALTIME, &now);
   own->owner = getpid();
+  clock_gettime(CLOCK_MONOTONIC, &own->since);
   snprintf(own->id, sizeof own->id, "%d.%llx%08lx", (int)own->owner, (long long)now.tv_sec, now.tv_nsec);
   if (!family) atexit(end_family); /* a forked copy has it */
   family = own;
@@ -128,7 +147,7 @@ void guard_enter_worker(void)
 /* What the guard begins with: nothing of ours but the descriptor. Returns 0 or an errno. */
 static int spawn_guard(int watched, pid_t *pid)
 {
-  char *words[] = {(char *)guard_name, (char *)guard_word, family->id, NULL}, *nothing[] = {NULL};
+  char since[24], *words[] = {(char *)guard_name, (char *)guard_word, family->id, since, NULL}, *nothing[] = {NULL};
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   sigset_t all, none;
@@ -139,6 +158,7 @@ static int spawn_guard(int watched, pid_t *pid)
     posix_spawn_file_actions_destroy(&actions);
     return error;
   }
+  snprintf(since, sizeof since, "%lld", (long long)family->since.tv_sec);
   sigfillset(&all);
   sigemptyset(&none);
   posix_spawnattr_setsigdefault(&attributes, &all);
@@ -180,18 +200,19 @@ void guard_program(void)
 
 bool guard_is_meant(int argc, char **argv)
 {
-  return argc == 3 && strcmp(argv[0], guard_name) == 0 && strcmp(argv[1], guard_word) == 0;
+  return argc == 4 && strcmp(argv[0], guard_name) == 0 && strcmp(argv[1], guard_word) == 0;
 }
 
 int guard_main(char **argv)
 {
   struct pollfd watched = {.fd = WATCHED, .events = POLLIN};
+  struct timespec since = {.tv_sec = (time_t)atoll(argv[3])};
   pid_t pid = fork();
   if (pid != 0) return pid < 0;
   prctl(PR_SET_NAME, guard_name);
   if (chdir("/") < 0) return 1;
   while (poll(&watched, 1, -1) < 0 && errno == EINTR) continue;
-  if (watched.revents & POLLIN)
-    kill_family(argv[2], 3); /* workers get their signal just before this, and may be about to start a program */
+  if (!(watched.revents & POLLIN)) return 1;
+  kill_family(argv[2], oldest_number(atoi(argv[2]), &since), 3); /* workers got their signal just before, and may be starting one */
   return 0;
 }
