@@ -422,13 +422,16 @@ end
 
 --- Draws how often numbers occur, as bars in the terminal, or as an SVG file. The bins have round borders unless `bins` says how many.
 --- Example: `parlua.plot.histogram(results)`, `parlua.plot.histogram { results, bins = 20, file = "h.svg" }`
----@param values any numbers: a list, results, an array of the FFI, or what the reducer parlua.histogram gives
+---@param values any numbers: a list, results, an array of the FFI, what the reducer parlua.histogram gives; or records, and the name of a
+--- field before the options
 ---@param options? {bins: integer, from: number, to: number, title: string, width: integer, file: string}
-function M.histogram(values, options)
-  local arguments
-  arguments, options = read_arguments(values, options)
-  if arguments[1] == nil or #arguments > 1 then fail("histogram: one list of numbers is expected") end
-  local data = arguments[1]
+function M.histogram(values, ...)
+  local arguments, options = read_arguments(values, ...)
+  local data, field = arguments[1], arguments[2]
+  if type(field) == "string" and is_records(data) then data, field = column(data, field), nil end
+  if data == nil or field ~= nil then
+    fail('histogram: one list of numbers is expected, or records and the name of a field: histogram(rows, "x")')
+  end
   local counts
   if type(data) == "table" and rawget(data, "below") ~= nil then -- of the reducer, which need not say from where to where
     counts = { from = data.from or options.from or 0, to = data.to or options.to or #data, below = data.below, above = data.above }

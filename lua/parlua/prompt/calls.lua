@@ -20,6 +20,7 @@ local M = {}
 M.last = nil
 
 local interrupted -- a run of this statement that Ctrl-C has ended
+local failed_run -- the last run of this statement in which tasks failed
 
 --- Calls a function with the compiler on: the hot loops of parlua, and what workers inherit, is compiled.
 local function compiled(f, ...)
@@ -57,7 +58,11 @@ local function surround(Run)
     return failed(self, index, record, attempt, worker)
   end
   function Run.outcome(self)
-    if not task.is_inside() then M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary() } end
+    if not task.is_inside() then
+      M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary() }
+      show.know_failures(self.failures)
+      if #self.failures > 0 and not self.signal then failed_run = self end
+    end
     return outcome(self)
   end
 end
@@ -89,7 +94,24 @@ function M.install()
   end
 end
 
-function M.begin_statement() interrupted = nil end
+function M.begin_statement() interrupted, failed_run = nil, nil end
+
+--- Tells of failures that the statement has not shown. They are `failures` from here on.
+---@param session parlua.Session
+---@param ... any what the statement gave, if that was shown
+function M.tell_failures(session, ...)
+  local run = failed_run
+  failed_run = nil
+  if not run or session.variables then return end
+  for k = 1, select("#", ...) do
+    if select(k, ...) == run.failures then return end
+  end
+  local first = run.failures[1]
+  rawset(_G, "failures", run.failures)
+  session:tell_error(style.paint("error", ("%d of %s failed"):format(#run.failures, show.plural(run:summary().tasks, "task")))
+    .. (", first task %s (%s): %s"):format(tostring(first.index), first.kind, tostring(first.message):match("^[^\n]*"))
+    .. style.paint("faint", "  see failures, %debug, %retry"))
+end
 
 --- After Ctrl-C in a call: says what is done, and where it is.
 function M.end_statement(session)

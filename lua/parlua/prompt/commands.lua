@@ -192,12 +192,14 @@ function commands.history(session, text)
   for k = math.max(1, #list - count + 1), #list do session:write(list[k] .. "\n") end
 end
 
-function commands.results(session)
+--- A name and its value, in a line of the terminal.
+local function named(head, value)
   local columns = terminal.size()
-  for k = math.max(1, #session.results - 19), #session.results do
-    local line = ("_%d = %s"):format(k, show.in_line(session.results[k].value))
-    session:write(columns > 0 and line .. "\n" or line)
-  end
+  return head .. show.in_line(value, columns - #head - 1) .. "\n"
+end
+
+function commands.results(session)
+  for k = math.max(1, #session.results - 19), #session.results do session:write(named(("_%d = "):format(k), session.results[k].value)) end
   if #session.results == 0 then session:write("no expression has given anything yet\n") end
 end
 
@@ -210,15 +212,15 @@ end
 
 function commands.who(session)
   local lines = {}
-  for _, name in ipairs(session.locals:names()) do lines[#lines + 1] = ("local %s = %s"):format(name, show.in_line(session.locals:get(name))) end
+  for _, name in ipairs(session.locals:names()) do lines[#lines + 1] = named("local " .. name .. " = ", session.locals:get(name)) end
   local names = {}
   for name in next, _G do
     if type(name) == "string" and not (first_globals or {})[name] and not name:find("^_%d*$") then names[#names + 1] = name end
   end
   table.sort(names)
-  for _, name in ipairs(names) do lines[#lines + 1] = ("%s = %s"):format(name, show.in_line(rawget(_G, name))) end
-  if #lines == 0 then lines[1] = "nothing yet" end
-  session:write(table.concat(lines, "\n") .. "\n")
+  for _, name in ipairs(names) do lines[#lines + 1] = named(name .. " = ", rawget(_G, name)) end
+  if #lines == 0 then lines[1] = "nothing yet\n" end
+  session:write(table.concat(lines))
 end
 
 function commands.options(session, text)

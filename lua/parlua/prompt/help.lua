@@ -154,23 +154,27 @@ function M.text(documented, columns)
   local function add(text, indent)
     for _, line in ipairs(wrap(text, columns - 1, indent or "")) do lines[#lines + 1] = line end
   end
-  local paragraph
+  local paragraph, tagged
   local function flush()
     if paragraph then add(paragraph) end
-    paragraph = nil
+    if tagged then add(tagged, "      ") end
+    paragraph, tagged = nil, nil
   end
   for line in documented.comment:gmatch("[^\n]+") do
     local tag, rest = line:match("^%s*%-%-%-@(%w+)%s*(.*)$")
     if tag then
       flush()
       if tag == "param" then
-        local name, kind, what = rest:match("^(%S+)%s+(%S+)%s*(.*)$")
-        add(("  %s (%s) %s"):format((name or rest):gsub("%?$", ""), kind or "", what or ""), "      ")
+        local name, kind, what = rest:match("^(%S+)%s+(%b{})%s*(.*)$")
+        if not name then name, kind, what = rest:match("^(%S+)%s+(%S+)%s*(.*)$") end
+        tagged = ("  %s (%s) %s"):format((name or rest):gsub("%?$", ""), kind or "", what or "")
       elseif tag == "return" then
-        add("  gives " .. rest, "      ")
+        tagged = "  gives " .. rest
       elseif tag == "field" then
-        add("  ." .. rest, "      ")
+        tagged = "  ." .. rest
       end
+    elseif tagged then -- goes on
+      tagged = tagged .. " " .. line:gsub("^%s*%-%-+%s?", "")
     else
       local text = line:gsub("^%s*%-%-+%s?", "")
       if text:find("^Example") then flush() end

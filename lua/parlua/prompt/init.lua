@@ -99,8 +99,7 @@ end
 
 --- Runs Lua. Returns whether that went well.
 ---@param text string
----@param options? {show: boolean}
-function Session:execute(text, options)
+function Session:execute(text)
   self.number = self.number + 1
   local name = self.is_interactive and ("=[%d]"):format(self.number) or "=stdin"
   errors.keep_source(name, text)
@@ -111,11 +110,18 @@ function Session:execute(text, options)
     return false
   end
   local function after(ok, ...)
-    if not ok then return false end
+    local calls = require "parlua.prompt.calls"
+    if not ok then
+      calls.tell_failures(self)
+      return false
+    end
     self.statements[#self.statements + 1] = text
-    if select("#", ...) > 0 then
-      for k = 1, math.min(select("#", ...), 50) do self:keep_result((select(k, ...))) end
-      if not compiled.quiet and not (options and options.show == false) then self:show(...) end
+    for k = 1, math.min(select("#", ...), 50) do self:keep_result((select(k, ...))) end
+    if compiled.quiet then
+      calls.tell_failures(self)
+    else
+      self:show(...)
+      calls.tell_failures(self, ...)
     end
     return true
   end

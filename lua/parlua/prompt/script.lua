@@ -32,6 +32,7 @@ function M.load(session, path, ...)
     return false, EXIT_WRONG
   end
   local function after(ok, ...)
+    require("parlua.prompt.calls").tell_failures(session)
     if not ok then return false, EXIT_FAILED end
     return true, ...
   end

@@ -14,8 +14,16 @@ local most_failures = 10
 
 local results_of = setmetatable({}, { __mode = "k" }) -- results of a call -> its failures
 
+local known_failures = setmetatable({}, { __mode = "k" }) -- lists of failures, which may be empty
+
 --- `results` come from a call with these failures.
-function M.know_results(results, failures) results_of[results] = failures end
+function M.know_results(results, failures)
+  results_of[results] = failures
+  known_failures[failures] = true
+end
+
+--- `failures` is such a list, also where it is empty.
+function M.know_failures(failures) known_failures[failures] = true end
 
 local colours = { key = "name" }
 local function paint(kind, text) return style.paint(colours[kind] or kind, text) end
@@ -107,7 +115,7 @@ end
 local function source_line(source)
   local n = rawget(source, "n")
   return ("<source%s: %s>"):format(rawget(source, "kind") and " " .. tostring(source.kind) or "",
-    type(n) == "number" and n < math.huge and plural(n, "task") or "of tasks, how many is not known yet")
+    type(n) == "number" and n < math.huge and plural(n, "task") or "as many tasks as there are")
 end
 
 --- Arrays of the FFI: the type, and the first numbers. Pointers have no length.
@@ -228,8 +236,12 @@ function M.table_lines(header, rows, right, columns)
   end
   local fit, used = 0, 0
   for c = 1, #header do
+    local left = columns - used - (c > 1 and 2 or 0)
+    if widths[c] > left and c > 1 then
+      if left < 12 then break end
+      widths[c] = left -- the column is cut
+    end
     used = used + widths[c] + (c > 1 and 2 or 0)
-    if used > columns and c > 1 then break end
     fit = c
   end
   local lines = {}
@@ -279,9 +291,9 @@ local function failures_text(failures, columns)
     for a = 1, failure.args and failure.args.n or 0 do
       arguments[a] = value_module.format(failure.args[a], { depth = 2, length = 4, bytes = 30 })
     end
-    rows[k] = { tostring(failure.index), table.concat(arguments, ", "), failure.kind, (tostring(failure.message):match("^[^\n]*")) }
+    rows[k] = { tostring(failure.index), failure.kind, (tostring(failure.message):match("^[^\n]*")), table.concat(arguments, ", ") }
   end
-  local lines = M.table_lines({ "task", "arguments", "kind", "message" }, rows, { true }, columns)
+  local lines = M.table_lines({ "task", "kind", "message", "arguments" }, rows, { true }, columns)
   if #failures > most_failures then lines[#lines + 1] = style.paint("faint", ("… %d more failures"):format(#failures - most_failures)) end
   return table.concat(lines, "\n")
 end
@@ -321,6 +333,7 @@ local function table_text(value, columns)
     end
   end
   local count = #value
+  if count == 0 and known_failures[value] and next(value) == nil then return "no failures" end
   if count > 0 and is_list_of_failures(value) then return failures_text(value, columns) end
   local names = getmetatable(value) == nil and record_columns(value, count)
   if names then return records_text(value, count, names, columns) end
@@ -336,10 +349,12 @@ end
 
 --- A value in a line, cut short.
 ---@param value any
+---@param columns? integer that it may take
 ---@return string
-function M.in_line(value)
+function M.in_line(value, columns)
   modules = nil
-  return value_module.format(value, { depth = 2, length = 8, bytes = 60, limit = 150, describe = describe, paint = paint })
+  local text = value_module.format(value, { depth = 2, length = 8, bytes = 60, limit = 150, describe = describe, paint = not columns and paint or nil })
+  return columns and width.cut(text, math.max(10, columns)) or text
 end
 
 --- A value, in as many lines as it takes.
