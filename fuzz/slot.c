@@ -2,9 +2,9 @@
  * decodes.
  *
  * All of parlua runs as it does, but for the process engine: its workers are played by the input. The first three bytes choose the
- * call (fuzz/slot.lua) and its options, the rest are steps: blocks as a worker makes them, with any bytes written over them, cells
- * and counters of any value, text, deaths. One step is made each time the coordinator looks for news; at the input's end all
- * workers are dead.
+ * call (fuzz/slot.lua) and its options, the rest are steps: chunks begun and ended as a worker does it, blocks with any bytes
+ * written over them, cells and counters of any value, the beacon overwritten, text, deaths. One step is made each time the
+ * coordinator looks for news; at the input's end all workers are dead.
  *
  * What must hold: no access beyond the buffers, an end, and the conditions in slot.lua. Functions are not loaded (see codec.c: code
  * that a worker makes up can't be told from code that it was given). */
@@ -78,13 +78,40 @@ static double take_number(double first)
 
 /* ---- workers ---- */
 
-/* The chunk that the worker has before it, or NULL. */
+/* The chunk that the worker is in, or begins now as worker_receive does; NULL: there is none. */
 static struct block *next_chunk(struct slot *slot)
 {
-  uint32_t filled = channel_filled(&slot->in);
-  if (filled == 0 || filled > CHANNEL_BLOCKS) return NULL;
-  struct block *block = slot_in_block(slot, slot->in.head);
-  return block->kind == BLOCK_CHUNK ? block : NULL;
+  for (;;) {
+    uint32_t filled = channel_filled(&slot->in), expected = CLAIM_QUEUED;
+    if (filled == 0 || filled > CHANNEL_BLOCKS) return NULL;
+    slot->parked = 0;
+    struct block *block = slot_in_block(slot, slot->in.head);
+    bool is_begun = __atomic_compare_exchange_n(&block->claim, &expected, CLAIM_TAKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    if (expected == CLAIM_REVOKED) {
+      slot->in.head++;
+      continue;
+    }
+    if (block->kind != BLOCK_CHUNK) return NULL;
+    if (is_begun) {
+      slot->begun = 1;
+      slot->chunk = block->chunk;
+    }
+    return block;
+  }
+}
+
+/* The last task of the chunk that the worker may begin. */
+static double last_allowed(const struct slot *slot, const struct block *chunk)
+{
+  return fmin(chunk->last, slot->limit[slot->in.head % CHANNEL_BLOCKS]);
+}
+
+/* The chunk has ended. */
+static void release_chunk(struct slot *slot)
+{
+  slot->current = slot->inner = 0;
+  slot->in.head++;
+  slot->parked = 1;
 }
 
 /* The next block for results, begun as worker_open does; NULL: no room. */
@@ -135,12 +162,13 @@ static void overwrite(struct block *block)
   take_bytes((char *)block + place, length);
 }
 
-/* A block of results: `how` says of what kind, how many, whether it ends the chunk and whether it is spoilt. */
+/* A block of results: `how` says of what kind, how many, whether it ends the chunk, whether it is spoilt, and whether the worker
+ * goes by the chunk's limit. */
 static void send_block(struct slot *slot, uint32_t how)
 {
   struct block *chunk = next_chunk(slot), *block = open_block(slot, chunk, how & 1 ? BLOCK_SPARSE : BLOCK_DENSE);
   if (!block) return;
-  double tasks = chunk ? chunk->last - chunk->first + 1 : take() % 4;
+  double tasks = chunk ? (how & 64 ? chunk->last : last_allowed(slot, chunk)) - chunk->first + 1 : take() % 4;
   uint32_t count = (uint32_t)fmin(fmax(tasks, 0), 40);
   if (how & 2) count = take() % (count + 1);
   for (uint32_t k = 0; k < count; k++) put_result(block, k, block->first + k);
@@ -155,10 +183,7 @@ static void send_block(struct slot *slot, uint32_t how)
     return;
   }
   slot_publish_out(slot);
-  if (block->final && chunk) {
-    slot->current = 0;
-    slot->in.head++;
-  }
+  if (block->final && chunk) release_chunk(slot);
 }
 
 /* A result that travels in pieces. */
@@ -182,45 +207,58 @@ static void send_piece(struct slot *slot, uint32_t how)
 
 static void write_text(struct slot *slot, uint32_t how)
 {
-  char *ring = slot_text(slot);
+  static const char nothing[UINT8_MAX];
   uint32_t length = take(), mark = how & 1 ? length << 1 : 0;
   if (!(how & 1)) take_bytes(&mark, sizeof mark);
-  for (uint32_t i = 0; i < 4; i++) ring[(slot->text_tail + i) % TEXT_BYTES] = ((char *)&mark)[i];
+  slot_put_text(slot, slot->text_tail, &mark, sizeof mark);
+  slot_put_text(slot, slot->text_tail + 4, nothing, length);
   slot->text_tail += how & 2 ? take() : 4 + length;
 }
 
-/* One step of the input. */
+/* The cells that say where the worker is: a task and a chunk near the right ones, or any. */
+static void set_present(struct slot *slot, uint32_t how)
+{
+  const struct block *chunk = next_chunk(slot);
+  slot->current = take_number(chunk ? chunk->first : 1);
+  if (how & 1) slot->inner = take_number(1);
+  if (how & 2) slot->chunk += take() - 1;
+}
+
+/* One step of the input, of a worker that rings behind it. */
 static void step(struct engine *engine)
 {
   uint32_t op = take(), w = (op >> 7) % MOST_WORKERS, how = take();
   struct slot *slot = w < engine->workers ? engine->slots[w] : NULL;
   if (!slot || is_dead[w]) return;
+  struct bell bell = hub_bell(&engine->hub, w);
+  engine_note(engine, w); /* the ringing may be lost: see case 7 */
   switch (op & 7) {
   case 0:
   case 1: send_block(slot, how); break;
   case 2: send_piece(slot, how); break;
-  case 3: slot->current = take_number(next_chunk(slot) ? next_chunk(slot)->first : 1); break;
+  case 3: set_present(slot, how); break;
   case 4: take_bytes((char *)slot + how * 4 % (sizeof *slot - 32), take() % 32); break;
   case 5: write_text(slot, how); break;
   case 6:
     is_dead[w] = true;
     statuses[w] = (int)how;
     break;
-  default: break;
+  default: take_bytes((char *)bell.beacon + how * 8 % (beacon_bytes(engine->workers) - 8), take() % 9); break;
   }
+  bell_ring(&bell);
 }
 
 /* ---- the engine ---- */
 
-static int fuzz_start(struct engine *engine, uint32_t w, lua_State *state, int job)
+static int fuzz_start(struct engine *engine, uint32_t w)
 {
-  (void)engine, (void)state, (void)job;
+  (void)engine;
   is_dead[w] = at == end;
   statuses[w] = SIGKILL;
   return 0;
 }
 
-static int fuzz_kill(struct engine *engine, uint32_t w)
+static int fuzz_end(struct engine *engine, uint32_t w)
 {
   (void)engine;
   is_dead[w] = true;
@@ -235,38 +273,36 @@ static bool fuzz_ended(struct engine *engine, uint32_t w, int *status)
   return is_dead[w];
 }
 
-static void fuzz_join(struct engine *engine, uint32_t w, double seconds)
-{
-  (void)engine, (void)w, (void)seconds;
-}
-
 static double fuzz_progress(struct engine *engine)
 {
-  engine->news = true;
+  uint32_t number;
   if (at < end) {
     step(engine);
+    while (hub_next_ready(&engine->hub, &number)) engine_note(engine, number);
     return 0;
   }
-  for (uint32_t w = 0; w < MOST_WORKERS; w++)
-    if (!is_dead[w]) fuzz_kill(engine, w);
+  for (uint32_t w = 0; w < MOST_WORKERS; w++) {
+    if (!is_dead[w]) fuzz_end(engine, w);
+    engine_note(engine, w);
+  }
   if (++looks > MOST_LOOKS) fail("the call does not end, though all workers are dead");
   return 0;
 }
 
-static const struct engine_ops fuzz_engine = {
+static const struct engine_kind fuzz_engine = {
     .name = "process",
-    .flags = CAN_KILL | INHERITS,
+    .can = {.kill = true, .inherit = true, .limit_memory = true},
+    .rings_at_end = true,
     .own_bytes = 1,
     .start = fuzz_start,
-    .kill = fuzz_kill,
+    .end = fuzz_end,
     .ended = fuzz_ended,
-    .join = fuzz_join,
     .progress = fuzz_progress,
 };
 
 /* Stands in for engine_find (--wrap). */
-const struct engine_ops *__wrap_engine_find(const char *name);
-const struct engine_ops *__wrap_engine_find(const char *name)
+const struct engine_kind *__wrap_engine_find(const char *name);
+const struct engine_kind *__wrap_engine_find(const char *name)
 {
   (void)name;
   return &fuzz_engine;

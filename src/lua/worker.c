@@ -238,7 +238,7 @@ static void prepare_process(uint64_t memory)
   if (memory) limit_memory(memory);
 }
 
-static _Noreturn void run_own_process(struct slot *slot, const struct bell *bell, uint64_t memory)
+static __attribute__((noreturn)) void run_own_process(struct slot *slot, const struct bell *bell, uint64_t memory)
 {
   prepare_process(memory);
   lua_State *L = own_state(slot);
@@ -246,7 +246,7 @@ static _Noreturn void run_own_process(struct slot *slot, const struct bell *bell
   run_process(L, slot, bell);
 }
 
-static _Noreturn void run_forked(void *context, struct slot *slot, const struct bell *bell, uint64_t memory)
+static __attribute__((noreturn)) void run_forked(void *context, struct slot *slot, const struct bell *bell, uint64_t memory)
 {
   const struct worker_heritage *heritage = context;
   lua_State *L = heritage->L;

@@ -275,7 +275,7 @@ struct block *worker_current(struct worker *worker)
 
 void worker_close(struct worker *worker, double last, uint32_t count, int final)
 {
-  static const double none = 0;
+  double none = 0;
   struct block *block = worker->out;
   if (final && worker->before_final) worker->before_final(worker->context);
   block->last = last;

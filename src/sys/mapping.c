@@ -63,8 +63,7 @@ static void pass_on(int number, siginfo_t *info, void *context)
 /* Nobody else's write to the cell is lost: one that comes later stands, one that came before is kept. */
 static void stop_loops(const struct mapping *mapping)
 {
-  const double stop = -1;
-  double last;
+  double stop = -1, last;
   for (struct mapping_loop *loop = loops; loop; loop = loop->outer) {
     if (loop->mapping != mapping) continue;
     __atomic_exchange((double *)loop->cell, &stop, &last, __ATOMIC_SEQ_CST);
