@@ -20,6 +20,9 @@ local task = require "parlua.worker.task"
 
 local M = {}
 
+-- Options of a pool that a call in a task does not have: its task's limits hold.
+local outer_options = { engine = true, timeout = true, memory = true, workers = true }
+
 local most_cached = 64 -- functions that a worker keeps
 
 local cache, cached = {}, 0
@@ -50,6 +53,13 @@ end
 ---@field failure? parlua.Failure once it is known that the call failed
 local Future = {}
 Future.__index = Future
+
+--- Raises an error in a task that uses a pool of the script: a forked worker has a copy of the pool, and its workers are not its own.
+local function check_owner(pool, what)
+  if task.is_inside() == pool.is_inside then return end
+  error(("%s: this belongs to the script that opened the pool, and a task cannot use it: submit in the task, which runs the call there, "
+    .. "or give the task the result as an argument"):format(what), 3)
+end
 
 --- Lets the pool's run go on until `future` is done or `seconds` are over.
 local function advance(future, seconds)
@@ -82,7 +92,9 @@ function Future:wait(seconds)
   if seconds ~= nil and (type(seconds) ~= "number" or not (seconds >= 0)) then
     error(("wait: seconds must be a number of at least 0, got %s"):format(tostring(seconds)), 2)
   end
-  return self.done or advance(self, seconds) or false
+  if self.done then return true end
+  check_owner(self.pool, "wait")
+  return advance(self, seconds) or false
 end
 
 --- Waits for the call and returns all that it returned; raises its failure (a table, see failures) when it failed.
@@ -107,6 +119,7 @@ end
 function Future:cancel()
   local pool = self.pool
   if self.done then return false end
+  check_owner(pool, "cancel")
   if pool.waiting[self.index] then
     pool.waiting[self.index] = { n = 1, false }
   elseif not pool.run.driver:abort(self.index) then
@@ -129,7 +142,8 @@ function M.open(options)
   local resolved = options_module.resolve(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
-  return setmetatable({ options = given, resolved = resolved, engines = {}, futures = futures.open(), waiting = {}, run = false }, Pool)
+  return setmetatable({ options = given, resolved = resolved, engines = {}, futures = futures.open(), waiting = {}, run = false,
+                        is_inside = task.is_inside() }, Pool)
 end
 
 --- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not the call's own.
@@ -187,11 +201,25 @@ local function begin_run(pool)
   return run
 end
 
+--- Inside a task, a call submitted to a pool of the script runs in the task, at once.
+local function submit_here(pool, f, ...)
+  local options = {}
+  for name, value in pairs(pool.options) do
+    if not outer_options[name] then options[name] = value end
+  end
+  local nested = M.open(options)
+  local future = nested:submit(f, ...)
+  future:wait()
+  nested:close()
+  return future
+end
+
 --- Calls f(...) in one of the pool's workers. Returns at once.
 ---@param f function
 ---@return parlua.Future
 function Pool:submit(f, ...)
   if self.closed then error("the pool is closed", 2) end
+  if task.is_inside() ~= self.is_inside then return submit_here(self, f, ...) end
   if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
   f = common.as_function(f)
   local calls = self.futures
@@ -221,6 +249,7 @@ end
 --- Ends the pool: calls that have not ended are cancelled, workers are stopped. Safe to call twice.
 function Pool:close()
   if self.closed then return end
+  check_owner(self, "close")
   self.closed = true
   local run = self.run
   self.run = nil

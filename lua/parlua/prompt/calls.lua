@@ -194,7 +194,7 @@ function M.debug()
     opened = true
     return debugger.open(record, level + 1, failure.index)
   end
-  local options = { engine = "serial", seed = last.options and last.options.seed, progress = "none", init = last.options and last.options.init }
+  local options = { engine = "serial", seed = last.options and last.options.seed, progress = "none", setup = last.options and last.options.setup }
   local ok, message = pcall(require("parlua.sink.list").map, f, require("parlua").zip(unpack((function()
     local lists = {}
     for k = 1, failure.args.n do lists[k] = { failure.args[k], n = 1 } end

@@ -167,7 +167,7 @@ function M.open(f, arguments, call_options, sink, given)
   if type(call_options) == "table" and call_options.is_stream then call_options = nil end -- imap's second result, behind its iterator
   local options = given.options or options_module.resolve(call_options, given.job_options)
   local engine = engines.choose(options)
-  engines.check(engine, options)
+  engines.check(engine, task.is_inside() and (call_options or nothing_given) or options) -- the outer limits hold in tasks
   local run = setmetatable({
     f = f, source = sources.of(arguments), options = options, engine_name = engine, sink = sink, failures = {}, began = host.now(),
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, retries = options.retries or 0,

@@ -1,9 +1,12 @@
 --- imap: results as they come, in order or not. The run goes on only while the loop asks for more: workers are held back when the loop is slow.
 local run_module = require "parlua.run"
 local order = require "parlua.sink.order"
+local task = require "parlua.worker.task"
 local new_table = require "table.new"
 
 local M = {}
+
+local is_inside = task.is_inside
 
 -- Tasks that may be handed out beyond what was taken, when the caller does not say: a few milliseconds of the smallest tasks.
 local MOST_AHEAD = 200000
@@ -66,7 +69,7 @@ end
 ---@return parlua.Stream
 function M.open(f, arguments, options, given)
   local stream = setmetatable({
-    run = false, order = false, ready = setmetatable({ first = 1, last = 0, tasks = 0 }, Ready), batch = false, failures = false,
+    run = false, order = false, ready = setmetatable({ first = 1, last = 0, tasks = 0 }, Ready), batch = false, failures = false, is_inside = is_inside(),
   }, Stream)
   local run = run_module.open(f, arguments, options, stream, given)
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
@@ -104,8 +107,16 @@ local function next_batch(stream)
   end
 end
 
+--- A task must not take from a stream of the script: a forked worker has a copy of it, and both would take the same items.
+local function check_owner(stream)
+  if is_inside() == stream.is_inside then return end
+  error("imap: this stream belongs to the script that opened it, and a task cannot take from it: give the task its items as arguments, "
+    .. "or open a stream in the task", 0)
+end
+
 --- Ends the run, whatever its state; safe to call twice.
 function Stream:close()
+  check_owner(self)
   self.run:close()
   self.run:tell()
 end
@@ -141,11 +152,12 @@ end
 --- A stream is its own iterator: the next task's index and results. The common case goes without a protected call.
 function Stream.__call(stream)
   local batch = stream.batch
-  if batch and batch.at < batch.n and not batch.several then
+  if batch and batch.at < batch.n and not batch.several and is_inside() == stream.is_inside then
     local j = batch.at
     batch.at = j + 1
     return batch.first + j, batch.values[j]
   end
+  check_owner(stream)
   return guard(stream, pcall(step_iterator, stream))
 end
 
