@@ -284,6 +284,12 @@ function Run:failed(index, record, attempt, worker)
   self:settle(index, record, attempt, worker)
 end
 
+--- A task returned what the sink can't take: that is its failure.
+function Run:refuse(index, message)
+  self.returned_tasks = self.returned_tasks - 1
+  self:settle(index, { kind = "error", message = tostring(message), args = self.feeder and { n = 0 } or nil }, 1, 0, true)
+end
+
 --- The source is at its end.
 function Run:counted(n) self.total = n end
 

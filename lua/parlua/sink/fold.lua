@@ -99,15 +99,26 @@ function Fold:fold(batch)
     self.folded = first
     if self.plan.stop and self.plan.stop(self.accumulator) then return self:stop_at(first) end
   end
-  if k > last then return end
-  local stopped, behind
-  if numbers then
-    self.accumulator, behind, stopped = self.numbers_loop(self.accumulator, numbers, k, last, first)
-  else
-    self.accumulator, behind, stopped = self.values_loop(self.accumulator, values, k, last, first)
+  local loop, state, list = self.values_loop, self.values_state, values
+  if numbers then loop, state, list = self.numbers_loop, self.numbers_state, numbers end
+  while k <= last do
+    local ok, accumulator, behind, stopped
+    if self.plan.is_ready then
+      ok, accumulator, behind, stopped = pcall(loop, self.accumulator, list, k, last, first)
+    else
+      ok, accumulator, behind, stopped = true, loop(self.accumulator, list, k, last, first)
+    end
+    if ok then
+      self.accumulator, k = accumulator, behind
+      self.folded = first + k - 1
+      if stopped then return self:stop_at(self.folded) end
+    else -- a result that a ready reducer can't take
+      local message, at = accumulator, nil
+      self.accumulator, at = state()
+      k = at + 1
+      self.run:refuse(first + at, message)
+    end
   end
-  self.folded = first + behind - 1
-  if stopped then self:stop_at(self.folded) end
 end
 
 --- The value, before `finish`.

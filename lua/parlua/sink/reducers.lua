@@ -8,6 +8,8 @@
 -- A nil result is passed over by all of them. Called with a field's name, or with a function of the result, a reducer becomes one of that:
 -- `parlua.mean "temperature"`.
 local fold = require "parlua.worker.fold"
+local missing = require "parlua.worker.missing"
+local value_module = require "parlua.value"
 
 local M = {}
 
@@ -16,6 +18,7 @@ local M = {}
 ---@field step fun(accumulator, result, index: integer): any
 ---@field merge? fun(a, b): any
 ---@field finish? fun(accumulator): any
+---@field check? fun(result) raises what `step` would raise for the result: of several reducers none takes a result that one can't take
 local Reducer = {}
 Reducer.__index = Reducer
 
@@ -32,21 +35,36 @@ local function picker(of, where, level)
   error(("%s: the name of a field or a function is expected, got %s"):format(where, of == nil and "nothing" or type(of)), level + 1)
 end
 
+--- A part's name, for what is told of results that lack it.
+local function part_name(of) return type(of) == "function" and "part" or ("field %s"):format(value_module.format(of)) end
+
+--- Raises for a result that numbers can't be made of.
+local function check_number(v)
+  if v ~= nil then return v + 0 end
+end
+
 --- The reducer over a part of each result.
 function Reducer:__call(of)
-  local pick, step = picker(of, "a reducer's part", 2), self.step
+  local pick, step, check, name = picker(of, "a reducer's part", 2), self.step, self.check, part_name(of)
   return new {
     init = self.init, merge = self.merge, finish = self.finish,
     step = function(accumulator, result, index)
       if result == nil then return accumulator end
-      return step(accumulator, pick(result), index)
+      local part = pick(result)
+      if part == nil then missing.note(name, index) end
+      return step(accumulator, part, index)
+    end,
+    check = function(result)
+      if result == nil then return end
+      local part = pick(result)
+      if check then check(part) end
     end,
   }
 end
 
 --- The sum of the results.
 M.sum = new {
-  init = 0,
+  init = 0, check = check_number,
   step = function(sum, v)
     if v == nil then return sum end
     return sum + v
@@ -74,23 +92,31 @@ local function greater(a, v)
   return a
 end
 
+--- Raises for a result that has no place among numbers: "N/A" is not to become the least of them because it comes first.
+local function check_comparable(v)
+  if type(v) == "string" then error(("a number is expected, got the string %s"):format(value_module.quote(v, 40)), 0) end
+  if v ~= nil and v < v then return nil end
+end
+
 local function not_nan(choose)
   return function(a, v)
     if v ~= v then return a end
+    if type(v) ~= "number" then check_comparable(v) end
     return choose(a, v)
   end
 end
 
 --- The least result; nil when there is none. What is not a number (nan) is passed over.
-M.min = new { step = not_nan(lesser), merge = lesser }
+M.min = new { check = check_comparable, step = not_nan(lesser), merge = lesser }
 
 --- The greatest result.
-M.max = new { step = not_nan(greater), merge = greater }
+M.max = new { check = check_comparable, step = not_nan(greater), merge = greater }
 
 --- Number, mean, variance (of a sample: by n - 1) and standard deviation: { n =, mean =, variance =, deviation = }. Welford's method, and
 --- that of Chan, Golub and LeVeque to merge: numerically stable.
 M.mean = new {
   init = { 0, 0, 0 }, -- n, mean, sum of squared distances to the mean
+  check = check_number,
   step = function(a, v)
     if v == nil then return a end
     local n = a[1] + 1
@@ -146,9 +172,10 @@ function M.histogram(shape, ...)
   local scale, empty = bins / (to - from), { below = 0, above = 0, from = from, to = to }
   for k = 1, bins do empty[k] = 0 end
   return new {
-    init = empty,
+    init = empty, check = check_comparable,
     step = function(counts, v)
       if v == nil or v ~= v then return counts end
+      if type(v) ~= "number" then check_comparable(v) end
       if v < from then
         counts.below = counts.below + 1
       elseif v > to then
@@ -189,10 +216,15 @@ function M.top(k, by)
   local pick = by ~= nil and picker(by, "top", 2) or nil
   return new {
     init = { keys = {}, values = {} },
-    step = function(top, v)
+    check = function(v)
+      if v ~= nil and pick then check_comparable(pick(v)) else check_comparable(v) end
+    end,
+    step = function(top, v, index)
       if v == nil then return top end
       local key = v
       if pick then key = pick(v) end
+      if key == nil then missing.note(part_name(by), index) end
+      if type(key) ~= "number" then check_comparable(key) end
       if key ~= nil and key == key then insert(top, k, key, v) end
       return top
     end,
@@ -220,32 +252,49 @@ function M.of(value, where)
   return M.together(names, value)
 end
 
---- One function that calls several on the fields of accumulators, in one pass, without a loop.
-local function unrolled(head, line, tail, functions)
-  local parameters, lines = {}, {}
-  for k = 1, #functions do
-    parameters[k] = "f" .. k
-    lines[k] = line:gsub("#", tostring(k))
+local AT_ONCE = 50 -- functions that one function calls: it has each as an upvalue, of which there are 60 at most
+
+--- One function that calls several, in one pass, without a loop. More than it can have are called by several such functions.
+---@param head string its parameters, of which the first is what it returns
+---@param line string the call of function number #
+local function in_turn(head, line, tail, functions)
+  local parts = {}
+  for from = 1, #functions, AT_ONCE do
+    local parameters, lines, some = {}, {}, {}
+    for k = from, math.min(from + AT_ONCE - 1, #functions) do
+      parameters[#parameters + 1], some[#some + 1] = "f" .. k, functions[k]
+      lines[#lines + 1] = line:gsub("#", tostring(k))
+    end
+    local text = ("local %s = ...\nreturn function%s\n%s\n%s end"):format(table.concat(parameters, ", "), head,
+      table.concat(lines, "\n"), tail)
+    parts[#parts + 1] = assert(loadstring(text, "=parlua.reducers"))(unpack(some))
   end
-  local text = ("local %s = ...\nreturn function%s\n%s\n%s end"):format(table.concat(parameters, ", "), head, table.concat(lines, "\n"), tail)
-  return assert(loadstring(text, "=parlua.reducers"))(unpack(functions))
+  if #parts == 1 then return parts[1] end
+  return in_turn(head, "f#" .. head, tail, parts)
 end
 
 --- Several reducers in one pass; their values come in a table by their names.
 function M.together(names, reducers)
-  local inits, steps, merges, n = {}, {}, {}, #names
+  local inits, steps, merges, checks, n = {}, {}, {}, {}, #names
   for k, name in ipairs(names) do
     local reducer = reducers[name]
     inits[k], steps[k], merges[k] = reducer.init, reducer.step, reducer.merge
+    if reducer.check then checks[#checks + 1] = reducer.check end
   end
+  local add = in_turn("(a, v, i)", "a[#] = f#(a[#], v, i)", "return a", steps)
+  local check = #checks > 0 and in_turn("(v)", "f#(v)", "", checks) or nil
   return new {
     init = function()
       local accumulators = {}
       for k = 1, n do accumulators[k] = fold.fresh(inits[k]) end
       return accumulators
     end,
-    step = unrolled("(a, v, i)", "a[#] = f#(a[#], v, i)", "return a", steps),
-    merge = #merges == n and unrolled("(a, b)", "a[#] = f#(a[#], b[#])", "return a", merges) or nil,
+    check = check,
+    step = check and function(a, v, i)
+      check(v)
+      return add(a, v, i)
+    end or add,
+    merge = #merges == n and in_turn("(a, b)", "a[#] = f#(a[#], b[#])", "return a", merges) or nil,
     finish = function(accumulators)
       local values = {}
       for k, name in ipairs(names) do
@@ -266,13 +315,20 @@ end
 ---@return parlua.Reducer
 function M.group(by, reducer)
   local key_of, each = picker(by, "group", 2), reducer == nil and M.count or M.of(reducer, "group")
+  local check, key_name = each.check, type(by) == "function" and "key" or part_name(by)
   local init, step, merge, finish = each.init, each.step, each.merge, each.finish
   return new {
     init = {},
+    check = function(v)
+      if v ~= nil and key_of(v) ~= nil and check then check(v) end
+    end,
     step = function(groups, v, i)
       if v == nil then return groups end
       local key = key_of(v)
-      if key == nil or key ~= key then return groups end
+      if key == nil or key ~= key then
+        missing.note(key_name, i)
+        return groups
+      end
       local accumulator = groups[key]
       if accumulator == nil then accumulator = fold.fresh(init) end
       groups[key] = step(accumulator, v, i)

@@ -23,6 +23,7 @@ local LEVEL_BLOCKS, MOST_LEVEL = 1024, 12
 ---@field step fun(accumulator, result, index)
 ---@field init? any see `M.fresh`
 ---@field block? integer tasks in every block; nil: they grow
+---@field is_ready? boolean `step` is that of ready reducers: what it raises is the failure of the task
 ---@field n? integer tasks in all, when known
 ---@field retries integer
 ---@field retry_on table<string, boolean> kinds of failures that are tried again
@@ -202,7 +203,10 @@ function M.folder(job, slot, cursor, reader)
   --- The record of the task that raised; an error of `step` is one of the whole reduction.
   local function record_of(raised, index, attempt)
     local record = failure.record(raised)
-    if record.in_step then
+    if record.in_step and fold.is_ready then -- a result that a ready reducer can't take
+      record.in_step = nil
+      record.traceback = nil
+    elseif record.in_step then
       record.in_step = nil
       error(failure.mark(record), 0)
     end

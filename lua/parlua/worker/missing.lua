@@ -2,11 +2,13 @@
 --- told. Counted in the state that folds; a worker sends its count along with a block's value.
 local M = {}
 
-local count, first_index, first_name = 0, nil, nil
+local count, first_index, first_name, last_index = 0, nil, nil, nil
 
 --- A result has no `name` (a field; or a text such as "key").
 ---@param index integer the task
 function M.note(name, index)
+  if index == last_index then return end -- several reducers may miss something in one result
+  last_index = index
   count = count + 1
   if not first_index or index < first_index then first_index, first_name = index, name end
 end
@@ -14,6 +16,7 @@ end
 --- Takes what was counted since the last time: { n, index, name }; nil: nothing.
 ---@return table?
 function M.take()
+  last_index = nil
   if count == 0 then return nil end
   local taken = { count, first_index, first_name }
   count, first_index, first_name = 0, nil, nil
