@@ -18,6 +18,8 @@
 static const double look_seconds = 0.05, tick_seconds = 0.1;
 /* Time limits are met to within this share of the limit, looked at no more often than the least. */
 static const double timeout_share = 0.04, timeout_look_least = 0.25e-3, timeout_look_most = 0.02;
+/* A script that did not come back for so long was elsewhere: a task that waited for room to print meanwhile is not to blame. */
+static const double away_seconds = 0.1;
 /* After a cancellation a thread has so long to end its task before it is abandoned. */
 static const double cancel_grace = 0.3;
 /* A distant worker that had nothing to give back is asked again after this long, then after ever longer times. */
@@ -291,6 +293,8 @@ static bool ask_for_arguments(struct dispatch *d, struct lane *lane, double coun
   }
   event->kind = EVENT_SUPPLY;
   event->want = count;
+  event->idle = lane->count == 0;
+  event->news = d->engine->kind->can.reach_hosts ? NULL : d->engine->hub.beacon->summary;
   d->asked = lane;
   return true;
 }
@@ -302,6 +306,8 @@ static bool feed(struct dispatch *d, struct event *event, double now)
   while (queue_has_work(queue, now)) {
     struct lane *lane = hungriest(d);
     if (!lane) return false;
+    /* A source may take its time. By the news it may turn out that some worker has nothing to do. */
+    if (d->options.total < 0 && lane->count > 0 && !list_is_empty(&d->news)) return false;
     if (!has_worker(d, lane)) continue;
     if (!ready_second(d)) return false;
     struct work *work = queue_take_again(queue, now);
@@ -884,7 +890,13 @@ static bool step(struct dispatch *d, struct event *event, double deadline)
   if (tell_aborted(d, event)) return true;
   gather_news(d);
   d->is_short = false;
-  if (feed(d, event, now) || take_news(d, event, now)) return true;
+  if (feed(d, event, now) || look_at_due(d, event, now)) return true; /* before news, which may come without end */
+  if (now - d->last_tick >= tick_seconds || now >= deadline) {
+    d->last_tick = now;
+    event->kind = EVENT_TICK;
+    return true;
+  }
+  if (take_news(d, event, now)) return true;
   if (d->trouble == 0 && is_finished(d)) {
     event->kind = EVENT_DONE;
     return true;
@@ -895,13 +907,7 @@ static bool step(struct dispatch *d, struct event *event, double deadline)
     d->trouble = 0;
     return true;
   }
-  if (look_at_due(d, event, now)) return true;
   if (!queue_has_work(&d->queue, now) && balance(d, now)) return false;
-  if (now - d->last_tick >= tick_seconds || now >= deadline) {
-    d->last_tick = now;
-    event->kind = EVENT_TICK;
-    return true;
-  }
   bool can_go_on = !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && hungriest(d) && !d->is_short);
   if (!can_go_on) rest(d, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY));
   return false;
@@ -910,7 +916,7 @@ static bool step(struct dispatch *d, struct event *event, double deadline)
 void dispatch_next(struct dispatch *d, struct event *event, double wait)
 {
   double now = clock_seconds(), deadline = wait < 1e9 ? now + wait : INFINITY;
-  if (now - d->left_at > d->look_interval) d->returned_at = now;
+  if (now - d->left_at > away_seconds) d->returned_at = now;
   give_back(d);
   drop_request(d);
   memset(event, 0, sizeof *event);

@@ -33,6 +33,9 @@ struct event {
   double inner; /* lost: `inner` of the worker's slot */
   struct block *block;
   struct block *payload; /* what was supplied for these tasks, or NULL: valid until the next event */
+  /* supply: a word that is not 0 while some worker has news; NULL: that is not known. `idle`: some worker has nothing to do. Then
+   * what was pulled is to be handed out soon, however little it is. */
+  const volatile uint64_t *news;
   const char *bytes;
   uint64_t length;
   uint32_t kind;
@@ -40,6 +43,7 @@ struct event {
   uint32_t worker;
   uint32_t cause;
   uint32_t attempt;
+  uint32_t idle;
   int32_t status;
   int32_t stream;
 };

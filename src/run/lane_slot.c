@@ -236,7 +236,7 @@ static bool lane_take_text(struct lane *lane, struct slot *slot, struct outcome 
   if (!crew->text) crew->text = malloc(TEXT_BYTES);
   if (!crew->text) return false; /* without memory, what was printed waits */
   *outcome = (struct outcome){.kind = OUTCOME_TEXT, .bytes = crew->text};
-  outcome->length = slot_take_text(slot, crew->text, &outcome->stream);
+  outcome->length = slot_take_text(slot, crew->text, TEXT_BYTES, &outcome->stream);
   engine_changed(crew->engine, lane->number);
   return outcome->length > 0;
 }

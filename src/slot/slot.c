@@ -266,19 +266,27 @@ bool slot_has_text(const struct slot *slot)
   return slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST);
 }
 
-size_t slot_take_text(struct slot *slot, char *into, int *stream)
+size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream)
 {
   uint32_t head = slot->text_head, tail = __atomic_load_n(&slot->text_tail, __ATOMIC_ACQUIRE), mark;
-  if (tail == head) return 0;
-  get_text(slot, head, &mark, sizeof mark);
-  size_t length = mark >> 1, there = tail - head;
-  if (there > TEXT_BYTES) return 0;                                          /* see slot_is_sound */
-  if (length + 4 > there || length == 0) length = there > 4 ? there - 4 : 0; /* no such record was written: all that is there */
-  *stream = (mark & 1) ? 2 : 1;
-  get_text(slot, head + 4, into, length);
-  __atomic_store_n(&slot->text_head, head + 4 + (uint32_t)length, __ATOMIC_SEQ_CST);
+  size_t taken = 0;
+  if (tail - head > TEXT_BYTES) return 0; /* see slot_is_sound */
+  while (tail != head) {
+    size_t there = tail - head;
+    get_text(slot, head, &mark, sizeof mark);
+    size_t length = mark >> 1;
+    int from = (mark & 1) ? 2 : 1;
+    if (taken > 0 && (from != *stream || taken + length > most)) break;
+    if (length + sizeof mark > there || length == 0) length = there > sizeof mark ? there - sizeof mark : 0; /* no such record */
+    *stream = from;
+    get_text(slot, head + (uint32_t)sizeof mark, into + taken, length);
+    taken += length;
+    head += (uint32_t)(sizeof mark + length);
+    if (there < sizeof mark) head = tail; /* nor this */
+  }
+  __atomic_store_n(&slot->text_head, head, __ATOMIC_SEQ_CST);
   wake_blocked(slot);
-  return length;
+  return taken;
 }
 
 void slot_drop_text(struct slot *slot)

@@ -240,7 +240,7 @@ function Driver:step(receiver, wait)
   if kind == RESULTS then
     self:results(receiver, event)
   elseif kind == SUPPLY then
-    self.feeder:supply(self, receiver, event.want)
+    self.feeder:supply(self, receiver, event.want, event)
   elseif kind == LOST then
     self:lost(receiver, event)
   elseif kind == TEXT then

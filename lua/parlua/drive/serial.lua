@@ -390,6 +390,9 @@ end
 
 function LocalWriter:task_alone(values) self.run.arguments[1] = values end
 
+--- No worker waits for what is pulled.
+function LocalWriter.hurry() end
+
 --- The writer for a source's puller: values stay as they are, byte ranges go into words.
 function Run:writer() return setmetatable({ run = self }, LocalWriter) end
 

@@ -36,8 +36,10 @@ local function pull(self, want)
 end
 
 --- About `want` tasks are wanted.
-function Feeder:supply(_, receiver, want)
+---@param event? ffi.cdata* struct event: says whether workers wait
+function Feeder:supply(_, receiver, want, event)
   local puller, handle = self.puller, self.handle
+  if event then self.writer:hurry(event) end
   puller.passed = nil
   local count = pull(self, want)
   if puller.refused then error(puller.refused, 0) end

@@ -45,12 +45,13 @@ function pullers.iterator(source)
   return {
     pulled = 0, -- tasks in the chunk so far: a step that raises does not take them along
     fill = function(self, writer, want)
-      local count = 0
+      local count, hurries = 0, writer.is_due ~= nil
       self.pulled = 0
       if not held then
         while count < want and not ended and not held do
           count = count + pull(writer, count, step(state, control))
           self.pulled = count
+          if hurries and writer:is_due(count, want) then break end
         end
       end
       if count == 0 and held then

@@ -14,7 +14,29 @@ Writer.__index = Writer
 
 --- A writer into the blocks that `driver:stage(bytes)` gives.
 local function open(driver)
-  return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0 }, Writer)
+  return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false, news = false, began = 0 }, Writer)
+end
+
+-- A source may turn slow at any task. What it has given is then handed out soon: tasks that were pulled are not to wait for those that
+-- were not. Asking the clock at each task would cost more than most sources; but a worker that has done with its chunk says so in memory
+-- that is read at no cost.
+local soon_seconds = 5e-3
+local enough_share = 0.25 -- of what is wanted: then a worker that has news gets it
+
+--- What the next chunk is wanted for: see `is_due`.
+---@param event ffi.cdata* struct event
+function Writer:hurry(event)
+  self.is_idle, self.news = event.idle ~= 0 or event.news == nil, event.news
+  self.began = C.clock_seconds()
+end
+
+--- Is a chunk of `count` tasks to be handed out though more are wanted? Asked behind each task.
+function Writer:is_due(count, want)
+  if not self.is_idle then
+    if self.news[0] == 0 then return false end
+    if count >= want * enough_share then return true end
+  end
+  return C.clock_seconds() - self.began > soon_seconds
 end
 
 --- Begins a chunk.

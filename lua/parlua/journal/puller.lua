@@ -59,6 +59,7 @@ function M.open(source, journal, force)
         take(task)
         count = count + 1
         self.pulled = count
+        if writer.is_due and writer:is_due(count, want) then break end
       elseif count == 0 then
         writer:task_alone(task)
         take(task)

@@ -326,9 +326,14 @@ end
 
 --- No worker can be started.
 function Run:troubled(errno)
+  local message = trouble.no_workers(self.engine_name, errno)
+  if self:done() > 0 then -- what is done is kept
+    self.stopped_engine = message
+    return self:cancel()
+  end
   self.broken_engine = true
   self:close()
-  error(trouble.no_workers(self.engine_name, errno), 0)
+  error(message, 0)
 end
 
 -- ---- progress ----
@@ -464,7 +469,8 @@ function Run:summary()
   return { tasks = returned + failed, returned = returned, failed = failed, cancelled = cancelled,
            seconds = self.seconds or host.now() - self.began, engine = self.engine_name, workers = self.workers,
            ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal,
-           stopped = self.limiter and self.limiter.stopped or nil, replaced = self.replaced, resumed = self.journal and self.driver.resumed or nil }
+           stopped = self.limiter and self.limiter.stopped or self.stopped_engine, replaced = self.replaced,
+           resumed = self.journal and self.driver.resumed or nil }
 end
 
 local function run_to_end(run)

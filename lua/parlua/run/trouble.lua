@@ -12,6 +12,8 @@ local limits = {
   [23] = "the machine has no more descriptors for files", -- ENFILE
   [24] = "more files may not be open: see ulimit -n", -- EMFILE
   [10] = "they end as soon as they begin", -- ECHILD
+  [35] = "a thread of this program is in a task, and a process forked meanwhile could wait for ever for what it holds", -- EDEADLK
+  [110] = "their set-up takes longer than the time limit (option timeout) and than 10 s", -- ETIMEDOUT
   [112] = "the ranks that had workers are lost", -- EHOSTDOWN
 }
 

@@ -187,7 +187,8 @@ end
 
 --- How the results of one job are stored: in blocks of the worker's slot. `worker` has put and flush (C).
 local function slot_outlet(worker, handle)
-  local outlet = { block = nil, half = nil }
+  -- is_spent: memory ran out, and what the tasks have kept would make the next ones fail too; the process is to be replaced
+  local outlet = { block = nil, half = nil, is_spent = false }
   local put = worker.put
 
   function outlet.open(first, kind)
@@ -229,6 +230,7 @@ local function slot_outlet(worker, handle)
   --- A failure's record: {kind, message, traceback, value, seconds}. A value that can't cross is left out.
   function outlet.fail(k, i, record)
     record.seconds = C.worker_lap(handle)
+    outlet.is_spent = outlet.is_spent or worker.owns_process and record.kind == "memory"
     local room = put(k, i, FAILURE, record)
     if room then return room end
     record.value = nil
@@ -409,6 +411,7 @@ function M.runner(job, slot, outlet)
         if outlet.fail(none and entries or k, task, failure.record(reached)) >= 0 then
           k, entries, why = k + 1, entries + 1, AGAIN
         end
+        if outlet.is_spent then last = task end
       end
       if why == STOPPED then
         last = base + k - 1
@@ -494,6 +497,7 @@ function M.main(worker, inherited)
       if ok then load(job) else runner, trouble = nil, job end
     elseif runner then
       runner(message, C.worker_limit(handle))
+      if outlet.is_spent then return end
     else -- task 0 stands for the job
       outlet.open(0, SPARSE)
       outlet.put(0, 0, FAILURE, { kind = "error", message = tostring(trouble) })

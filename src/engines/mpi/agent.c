@@ -268,7 +268,7 @@ static void forward_text(struct agent *agent, struct seat *seat)
   while (slot_has_text(seat->slot) && seat->text_sent - seat->text_room + MOST_TEXT + 4 <= TEXT_BYTES) {
     int stream;
     struct note note = cells(agent, seat, NOTE_TEXT);
-    size_t length = slot_take_text(seat->slot, text, &stream);
+    size_t length = slot_take_text(seat->slot, text, MOST_TEXT, &stream);
     note.stream = (uint32_t)stream;
     tell(seat, &note);
     transport_send_bytes(agent->transport, 0, &note, text, length);
