@@ -710,13 +710,28 @@ static void take_end(struct dispatch *d, struct lane *lane, const struct outcome
   place(d, lane, now);
 }
 
+/* The lane was asked something, and what it is in may have changed. `state`: what it was in before. */
+static void place_changed(struct dispatch *d, struct lane *lane, enum lane_state state, double now)
+{
+  if (lane->state != state || is_busy(lane) != lane->is_counted) place(d, lane, now);
+}
+
+/* Has the lane's worker ended? Then nothing more is handed out to it. */
+static void check_end(struct dispatch *d, struct lane *lane, double now)
+{
+  enum lane_state state = lane->state;
+  lane->kind->check_end(lane);
+  place_changed(d, lane, state, now);
+}
+
 /* Takes outcomes of the lane up to one that is to be told. Returns true when *event was filled. */
 static bool visit(struct dispatch *d, struct lane *lane, struct event *event, bool partial, double now)
 {
   struct outcome outcome;
   for (;;) {
+    enum lane_state state = lane->state;
     bool has_outcome = lane->kind->next(lane, &outcome, partial);
-    if (is_busy(lane) != lane->is_counted) place(d, lane, now);
+    place_changed(d, lane, state, now);
     if (!has_outcome) return false;
     switch (outcome.kind) {
     case OUTCOME_RESULTS:
@@ -802,8 +817,7 @@ static void judge(struct dispatch *d, struct lane *lane, double now)
 static bool look(struct dispatch *d, struct lane *lane, struct event *event, double now)
 {
   link_remove(&lane->looking);
-  if (d->engine->unwatched[lane->number]) lane->kind->check_end(lane);
-  if (is_busy(lane) != lane->is_counted) place(d, lane, now);
+  if (d->engine->unwatched[lane->number]) check_end(d, lane, now);
   judge(d, lane, now);
   place(d, lane, now);
   return visit(d, lane, event, true, now);
@@ -872,7 +886,7 @@ static void rest(struct dispatch *d, double seconds)
   for (int i = 0; i < count; i++) {
     if (ended[i] >= d->lanes_count) continue;
     struct lane *lane = lane_at(d, ended[i]);
-    lane->kind->check_end(lane); /* the descriptor may speak of a worker that was replaced meanwhile */
+    check_end(d, lane, clock_seconds()); /* the descriptor may speak of a worker that was replaced meanwhile */
     note(d, lane);
   }
 }
