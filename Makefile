@@ -9,6 +9,7 @@
 #   make valgrind   memcheck over each engine, some minutes
 #   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time
 #   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
+#   make simulate   SIMULATE_SECONDS=60 SEED=: the dispatcher in virtual time, under random faults; a seed repeats a schedule
 #   make soak       SOAK_SECONDS=600: calls of all kinds whose tasks crash, hang, raise; nothing lost, nothing left behind
 #   make cluster-test  the mpi engine on three hosts, under Open MPI and under Slurm (as root)
 #   make bench      measure parlua beside other tools
@@ -41,9 +42,9 @@ SOURCES := $(filter-out src/lua/embed.c,$(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz soak)
-C_SOURCES := $(shell find src fuzz -name "*.[ch]")
+C_SOURCES := $(shell find src fuzz simulate -name "*.[ch]")
 
-.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz soak kill-test bench install uninstall clean
+.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz simulate soak kill-test bench install uninstall clean
 .PHONY: lint-lua lint-format lint-c format deps deps-test deps-mpich deps-cluster deps-valgrind deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
@@ -198,6 +199,30 @@ fuzz-binaries: $(FUZZ_BINARIES)
 
 $(BUILD)/fuzz-%: fuzz/%.c $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer $(FUZZ_WRAP_$*) -o $@ $< $(filter-out $(BUILD)/main.o,$(OBJECTS)) $(ALL_LIBS)
+
+# The simulation links the files that ship; src/sys in virtual time takes the place of three of them. Where the two sides of a slot meet,
+# each atomic access gives the other a turn (simulate/interleave.h). The linker gives it malloc and the system calls that wake and sleep.
+SIMULATE_SECONDS ?= 60
+SIMULATE_REPLACED = main sys/clock sys/hub sys/barrier
+SIMULATE_OBJECTS = $(filter-out $(SIMULATE_REPLACED:%=$(BUILD)/%.o),$(OBJECTS)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard simulate/*.c))
+SIMULATE_WRAPPED = malloc calloc realloc free fstat write syscall sched_yield _exit slot_map slot_unmap signals_begin signals_end \
+  signals_pending
+INTERLEAVED = $(filter $(BUILD)/run/%.o $(BUILD)/slot/%.o $(BUILD)/engines/%.o $(BUILD)/sys/bell.o,$(OBJECTS))
+
+simulate: deps
+	@$(MAKE) --no-print-directory build/simulate/simulation BUILD=build/simulate BINARY=build/simulate/parlua
+	@build/simulate/simulation $(SIMULATE_SECONDS) $(SEED)
+
+build/simulate/simulation: $(SIMULATE_OBJECTS)
+	$(CC) $(CFLAGS) $(ALL_LDFLAGS) $(SIMULATE_WRAPPED:%=-Wl,--wrap=%) -o $@ $^ $(ALL_LIBS)
+
+$(BUILD)/simulate/%.o: simulate/%.c | $(BUILD)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Isimulate -MMD -MP -c -o $@ $<
+
+ifeq ($(BUILD),build/simulate)
+$(INTERLEAVED): ALL_CFLAGS += -include simulate/interleave.h
+endif
 
 soak: deps-test all
 	@./parlua soak/soak.lua

@@ -1,0 +1,358 @@
+/* driver.c - see driver.h. */
+#include "driver.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "ledger.h"
+#include "memory.h"
+#include "run/dispatch.h"
+#include "workers.h"
+#include "world.h"
+
+struct driver {
+  const struct plan *plan;
+  struct engine *engine;
+  struct dispatch *d;
+  struct event event;
+  double began, supplied, skipped; /* tasks up to `skipped` were looked at for skips */
+  double ceiling;
+  bool is_cancelled, is_shortened, is_exhausted;
+  bool is_over; /* it is to be closed as it is */
+  uint64_t events;
+};
+
+/* ---- arguments ---- */
+
+enum { STRING_BYTES = 24 };
+
+static bool is_string(double task)
+{
+  return hash_of(77, (uint64_t)task) % 4 == 0;
+}
+
+static void put_argument(struct block *block, uint64_t k, double task)
+{
+  if (!is_string(task)) {
+    block->word[k] = task;
+    return;
+  }
+  uint64_t length = STRING_BYTES, bits;
+  block->floor -= value_bytes(length);
+  memcpy((char *)block + block->floor, &length, sizeof length);
+  memset((char *)block + block->floor + 8, (int)((uint64_t)task % 251), length);
+  bits = (uint64_t)(uint32_t)TAG_STRING << 32 | (uint32_t)(block->floor / 8);
+  memcpy(&block->word[k], &bits, sizeof bits);
+}
+
+bool argument_is_right(const struct block *chunk, double task)
+{
+  uint64_t k = (uint64_t)(task - chunk->origin), bits, length;
+  if (chunk->width != 1 || task < chunk->origin || k >= chunk->count) return false;
+  if (!is_string(task)) return chunk->word[k] == task;
+  memcpy(&bits, &chunk->word[k], sizeof bits);
+  if ((int32_t)(bits >> 32) != TAG_STRING) return false;
+  const char *value = (const char *)chunk + (uint64_t)(uint32_t)bits * 8;
+  memcpy(&length, value, sizeof length);
+  return length == STRING_BYTES && (unsigned char)value[8] == (uint64_t)task % 251 &&
+         (unsigned char)value[8 + STRING_BYTES - 1] == (uint64_t)task % 251;
+}
+
+double failed_word(double task)
+{
+  uint64_t bits = (uint64_t)(uint32_t)TAG_FAILURE << 32 | (uint32_t)task;
+  double word;
+  memcpy(&word, &bits, sizeof word);
+  return word;
+}
+
+static bool is_failure(double word)
+{
+  uint64_t bits;
+  memcpy(&bits, &word, sizeof bits);
+  return (int32_t)(bits >> 32) == TAG_FAILURE;
+}
+
+/* Task `task` and those behind it, up to the next that is to be run, are skipped? Returns the last of them; 0: none. */
+static double skip_from(const struct plan *plan, double task)
+{
+  double last = 0;
+  if (!plan_has(plan, TROUBLE_SKIPS)) return 0;
+  while (task <= plan->tasks && hash_of(plan->seed + 9, (uint64_t)(task / 5)) % 3 == 0) last = task++;
+  return last;
+}
+
+static void skip(struct driver *driver, double first, double last)
+{
+  if (dispatch_skip(driver->d, first, last)) {
+    ledger_lacks_memory();
+    driver->is_over = true;
+  } else {
+    ledger_skip(first, last);
+  }
+}
+
+static struct block *stage(struct driver *driver, double first, double count)
+{
+  struct block *block = dispatch_stage(driver->d, BLOCK_HEAD + 8 * (uint64_t)count);
+  if (!block) {
+    ledger_lacks_memory();
+    driver->is_over = true;
+    return NULL;
+  }
+  block->width = 1;
+  block->count = (uint32_t)count;
+  for (double k = 0; k < count; k++) put_argument(block, (uint64_t)k, first + k);
+  return block;
+}
+
+static void supply(struct driver *driver)
+{
+  const struct plan *plan = driver->plan;
+  double want = driver->event.want, first = driver->supplied + 1, most = fmin(fmin(want, plan->tasks - first + 1), 4000);
+  if (plan->supply_seconds > 0) world_run_until(world.now + random_about(plan->supply_seconds));
+  double skipped = skip_from(plan, first);
+  if (skipped > 0) {
+    skip(driver, first, skipped);
+    driver->supplied = skipped;
+    return;
+  }
+  if (most >= 1) {
+    double count = random_chance(0.3) ? 1 + random_below((uint32_t)most) : most;
+    for (double k = 1; k < count; k++)
+      if (skip_from(plan, first + k) > 0) count = k;
+    if (!stage(driver, first, count)) return;
+    driver->supplied += count;
+    dispatch_supply(driver->d, count);
+  }
+  if (driver->supplied >= plan->tasks) {
+    dispatch_exhausted(driver->d);
+    driver->is_exhausted = true;
+  }
+}
+
+/* ---- events ---- */
+
+/* A task failed: it is tried again, or that was its end. */
+static void task_failed(struct driver *driver, double task, uint32_t attempt)
+{
+  const struct plan *plan = driver->plan;
+  if (attempt > plan->retries || driver->is_cancelled) return;
+  double delay = plan_has(plan, TROUBLE_BACKOFF) ? plan->backoff * random_unit() : 0;
+  int error;
+  if (plan_has(plan, TROUBLE_SUPPLY) && random_chance(0.2)) {
+    struct block *block = stage(driver, task, 1);
+    if (!block) return;
+    block->origin = task;
+    error = dispatch_redo_staged(driver->d, task, attempt + 1, delay);
+  } else {
+    error = dispatch_redo(driver->d, task, attempt + 1, delay);
+  }
+  if (error) {
+    ledger_lacks_memory();
+    driver->is_over = true;
+    return;
+  }
+  ledger_again(task, attempt + 1);
+}
+
+/* One result: its word, NULL: nothing is kept of it. */
+static void result(struct driver *driver, double task, const double *word)
+{
+  const struct plan *plan = driver->plan;
+  uint32_t attempt = driver->event.attempt;
+  enum fate fate = plan_fate(plan, task, attempt);
+  ledger_result(task, attempt);
+  if (word && fate != FATE_ERROR && !plan_is_large(plan, task) && *word != plan_value(plan, task, attempt))
+    fault("task %g has another's result", task);
+  if (word && fate == FATE_ERROR && !is_failure(*word)) fault("task %g has a result, though it failed", task);
+  if (fate == FATE_ERROR) task_failed(driver, task, attempt);
+}
+
+static void results(struct driver *driver)
+{
+  const struct event *event = &driver->event;
+  const struct block *block = event->block;
+  if (driver->plan->kind == PLAN_LANES) {
+    for (double task = event->last - event->want + 1; task <= event->last; task++) result(driver, task, NULL);
+    return;
+  }
+  if (block->kind == BLOCK_DENSE) {
+    if (event->count != event->want) fault("%u results, but %g tasks have ended", (unsigned)event->count, event->want);
+    for (uint32_t k = 0; k < event->count; k++) {
+      double task = event->first + event->from + k;
+      if (plan_is_large(driver->plan, task) && block->size > BLOCK_BYTES) { /* as a whole */
+        if (((const char *)block)[block->size - 1] != (char)task) fault("the large result of task %g is not what it was", task);
+      }
+      result(driver, task, &block->word[event->from + k]);
+    }
+    return;
+  }
+  uint32_t k = event->from, end = event->from + event->count;
+  for (double task = event->last - event->want + 1; task <= event->last; task++) {
+    const double *word = k < end && block->word[2 * k] == task ? &block->word[2 * k++ + 1] : NULL;
+    if (!word && plan_is_kept(driver->plan, task, event->attempt)) fault("what task %g gave is missing", task);
+    result(driver, task, word);
+  }
+  if (k < end) fault("results of tasks that have not ended: %g", block->word[2 * k]);
+}
+
+static void lost(struct driver *driver)
+{
+  const struct event *event = &driver->event;
+  ledger_lost(event);
+  if (event->first > 0 && event->cause != LOST_CANCELLED) task_failed(driver, event->first, event->attempt);
+}
+
+/* Texts are records of each worker's lives, numbered. */
+static void text(struct driver *driver)
+{
+  static struct printed last[1024];
+  const struct event *event = &driver->event;
+  struct printed *seen = &last[event->worker % 1024], record;
+  if (event->length % sizeof record) fault("%u bytes of text are no records", (unsigned)event->length);
+  for (uint64_t at = 0; at < event->length; at += sizeof record) {
+    memcpy(&record, event->bytes + at, sizeof record);
+    uint32_t expected = record.life == seen->life ? seen->number + 1 : 1;
+    if (record.number != expected)
+      fault("text of worker %u: record %u follows record %u", (unsigned)event->worker, (unsigned)record.number,
+            (unsigned)(expected - 1));
+    *seen = record;
+  }
+}
+
+static bool trouble_is_due(const struct driver *driver, int error)
+{
+  const struct plan *plan = driver->plan;
+  bool is_start = plan_has(plan, TROUBLE_STARTS) || plan_has(plan, TROUBLE_DEATHS) || plan_has(plan, TROUBLE_MASSACRE);
+  switch (error) {
+  case ENOMEM: return plan_has(plan, TROUBLE_MEMORY);
+  case ECHILD:
+  case ETIMEDOUT:
+  case EAGAIN: return is_start;
+  case EBUSY: return plan->engine == ENGINE_ABANDONED && plan_has(plan, TROUBLE_LIMIT);
+  default: return false;
+  }
+}
+
+/* What the script does of its own accord, between two events. */
+static void act(struct driver *driver)
+{
+  const struct plan *plan = driver->plan;
+  double seconds = world.now - driver->began;
+  if (plan_has(plan, TROUBLE_SINK) && random_chance(plan->sink_rate)) world_run_until(world.now + random_about(plan->sink_seconds));
+  if (plan_has(plan, TROUBLE_CLOSE) && seconds > plan->close_at) driver->is_over = true;
+  if (plan_has(plan, TROUBLE_CANCEL) && seconds > plan->cancel_at && !driver->is_cancelled) {
+    driver->is_cancelled = true;
+    ledger_cancel();
+    dispatch_cancel(driver->d);
+  }
+  if (plan_has(plan, TROUBLE_SHORTEN) && seconds > plan->shorten_at && !driver->is_shortened) {
+    double last = 1 + random_below(plan->tasks);
+    driver->is_shortened = true;
+    ledger_shorten(last);
+    dispatch_shorten(driver->d, last);
+  }
+  if (plan_has(plan, TROUBLE_ABORTS) && random_chance(plan->abort_rate)) {
+    double task = ledger_some_task();
+    if (task > 0) {
+      ledger_abort(task);
+      dispatch_abort(driver->d, task);
+    }
+  }
+  if (plan_has(plan, TROUBLE_CEILING)) {
+    double ceiling = ledger_reached() + plan->window;
+    if (ceiling > driver->ceiling) {
+      driver->ceiling = ceiling;
+      dispatch_ceiling(driver->d, ceiling);
+    }
+  }
+}
+
+static void tell(struct driver *driver)
+{
+  driver->events++;
+  switch (driver->event.kind) {
+  case EVENT_RESULTS: results(driver); break;
+  case EVENT_SUPPLY: supply(driver); break;
+  case EVENT_LOST: lost(driver); break;
+  case EVENT_TEXT: text(driver); break;
+  case EVENT_SIGNAL:
+    driver->is_cancelled = true;
+    ledger_cancel();
+    dispatch_cancel(driver->d);
+    break;
+  case EVENT_DONE:
+    ledger_done(plan_has(driver->plan, TROUBLE_SUPPLY) ? fmin(driver->supplied, driver->plan->tasks) : driver->plan->tasks);
+    if (plan_has(driver->plan, TROUBLE_SUPPLY) && !driver->is_exhausted && !driver->is_cancelled && !driver->is_shortened)
+      fault("the run has ended before the supply");
+    driver->is_over = true;
+    break;
+  case EVENT_TROUBLE:
+    if (!trouble_is_due(driver, driver->event.status))
+      fault("the run can't go on, errno %d, without cause", (int)driver->event.status);
+    driver->is_over = true;
+    break;
+  default: break;
+  }
+}
+
+static void begin(struct driver *driver)
+{
+  const struct plan *plan = driver->plan;
+  if (plan_has(plan, TROUBLE_CEILING)) dispatch_ceiling(driver->d, driver->ceiling = plan->window);
+  if (plan_has(plan, TROUBLE_SUPPLY)) return;
+  for (double task = 1; task <= plan->tasks && !driver->is_over; task++) {
+    double last = skip_from(plan, task);
+    if (last == 0) continue;
+    skip(driver, task, last);
+    task = last;
+  }
+}
+
+/* The job as workers that inherit nothing are sent it. */
+static const struct block *job_message(const struct plan *plan, uint32_t job)
+{
+  static union {
+    struct block block;
+    char bytes[2 * BLOCK_BYTES];
+  } message;
+  message.block = (struct block){.kind = BLOCK_JOB, .size = BLOCK_HEAD + 64, .floor = BLOCK_HEAD + 64, .job = job, .chunk = job};
+  if (plan_has(plan, TROUBLE_LARGE)) message.block.size = message.block.floor = sizeof message.bytes;
+  return &message.block;
+}
+
+bool drive(const struct plan *plan, struct engine *engine, const struct lane_kind *lanes, uint32_t job,
+           struct outcome_of_run *outcome)
+{
+  struct driver driver = {.plan = plan, .engine = engine, .began = world.now, .ceiling = INFINITY};
+  struct dispatch_options options = {.total = plan_has(plan, TROUBLE_SUPPLY) ? -1.0 : plan->tasks, .chunk = plan->chunk};
+  options.timeout = plan_has(plan, TROUBLE_LIMIT) ? plan->limit : 0;
+  options.workers = plan->workers;
+  options.sparse = plan_has(plan, TROUBLE_SPARSE);
+  options.job = job;
+  options.lanes = lanes;
+  if (!lanes && !engine->kind->can.inherit) options.message = job_message(plan, job);
+  ledger_begin(plan, job);
+  world_progress();
+  driver.d = dispatch_open(engine, &options);
+  if (!driver.d) {
+    if (!plan_has(plan, TROUBLE_MEMORY)) fault("the run could not be opened");
+    ledger_close();
+    return true;
+  }
+  begin(&driver);
+  while (!driver.is_over) {
+    dispatch_next(driver.d, &driver.event, random_chance(0.1) ? random_about(0.01) : INFINITY);
+    if (driver.event.kind != EVENT_TICK) world_progress();
+    tell(&driver);
+    if (!driver.is_over) act(&driver);
+  }
+  dispatch_close(driver.d);
+  ledger_close();
+  outcome->seconds += ledger_last_finish() - driver.began;
+  outcome->events += driver.events;
+  outcome->tasks += plan->tasks;
+  return true;
+}

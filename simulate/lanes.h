@@ -1,0 +1,14 @@
+/* lanes.h - lanes without slots: each obeys run/lane.h in virtual time, at the cost of one timer a task. */
+#ifndef SIMULATE_LANES_H
+#define SIMULATE_LANES_H
+#include "run/lane.h"
+
+/* The engine below them, which has nothing to do. */
+extern const struct engine_kind lanes_killed, lanes_abandoned;
+extern const struct lane_kind lane_simulated;
+
+void lanes_begin(void);
+/* Before the engine is closed: no worker is alive. */
+void lanes_end(struct engine *engine);
+
+#endif

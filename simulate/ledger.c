@@ -1,0 +1,229 @@
+/* ledger.c - see ledger.h. */
+#include "ledger.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "memory.h"
+#include "world.h"
+
+/* Where an attempt stands, that try of the task is meant; 0: none. */
+struct entry {
+  uint32_t attempt;  /* that is to end next, or has ended last */
+  uint32_t finished; /* by a worker */
+  uint32_t crashed;  /* a worker died in it */
+  uint32_t late;     /* a worker was ended in it, beyond the time limit */
+  uint32_t begun;
+  bool has_ended; /* the run has told its end */
+  bool is_skipped, is_aborted;
+};
+
+/* After so many deaths with no task to blame, the first task of the chunk is (lane_slot.c). */
+enum { MOST_DEATHS = 3 };
+
+static struct {
+  const struct plan *plan;
+  struct entry *entries; /* from 1 */
+  uint32_t room, job, idle_deaths;
+  bool is_open, is_cancelled, is_shortened, lacks_memory;
+  double last; /* tasks behind it are of no use */
+  double reached, last_finish;
+} ledger;
+
+void ledger_begin(const struct plan *plan, uint32_t job)
+{
+  if (ledger.room < plan->tasks + 1) {
+    ledger.room = plan->tasks + 1;
+    ledger.entries = memory_own(ledger.entries, ledger.room * sizeof *ledger.entries);
+  }
+  memset(ledger.entries, 0, (plan->tasks + 1) * sizeof *ledger.entries);
+  for (uint32_t i = 0; i <= plan->tasks; i++) ledger.entries[i].attempt = 1;
+  ledger.plan = plan;
+  ledger.job = job;
+  ledger.idle_deaths = 0;
+  ledger.is_open = true;
+  ledger.is_cancelled = ledger.is_shortened = ledger.lacks_memory = false;
+  ledger.last = INFINITY;
+  ledger.reached = 0;
+  ledger.last_finish = world.now;
+}
+
+void ledger_close(void)
+{
+  ledger.is_open = false;
+}
+
+uint32_t ledger_job(void)
+{
+  return ledger.job;
+}
+
+const struct plan *ledger_plan(void)
+{
+  return ledger.plan;
+}
+
+static struct entry *entry_of(double task)
+{
+  if (!(task >= 1 && task <= ledger.plan->tasks) || task != floor(task)) fault("there is no task %g", task);
+  return &ledger.entries[(uint32_t)task];
+}
+
+/* ---- what happens ---- */
+
+void ledger_task_begins(uint32_t job, double task, uint32_t attempt)
+{
+  world_progress();
+  if (job != ledger.job || !ledger.is_open) fault("task %g of run %u was begun after that run had ended", task, (unsigned)job);
+  struct entry *entry = entry_of(task);
+  if (entry->is_skipped) fault("task %g was begun, though it was to be skipped", task);
+  if (attempt != entry->attempt)
+    fault("task %g was begun as try %u, expected was %u", task, (unsigned)attempt, (unsigned)entry->attempt);
+  if (entry->has_ended) fault("task %g was run again, though its end was told", task);
+  entry->begun = attempt;
+}
+
+void ledger_task_finishes(uint32_t job, double task, uint32_t attempt)
+{
+  world_progress();
+  if (job != ledger.job || !ledger.is_open) return;
+  struct entry *entry = entry_of(task);
+  if (entry->finished < attempt) entry->finished = attempt; /* an earlier try may go on where nobody waits for it any more */
+  ledger.last_finish = world.now;
+}
+
+void ledger_worker_dies(uint32_t job, double task, uint32_t attempt)
+{
+  world_progress();
+  if (job != ledger.job || !ledger.is_open) return;
+  if (task > 0)
+    entry_of(task)->crashed = attempt;
+  else
+    ledger.idle_deaths++;
+}
+
+void ledger_worker_is_ended(uint32_t job, double task, uint32_t attempt, double seconds)
+{
+  static const double rounding = 1e-9;
+  world_progress();
+  if (job != ledger.job || !ledger.is_open || task == 0) return;
+  if (plan_has(ledger.plan, TROUBLE_LIMIT) && seconds >= ledger.plan->limit - rounding) entry_of(task)->late = attempt;
+}
+
+/* ---- what the run tells ---- */
+
+void ledger_skip(double first, double last)
+{
+  for (double task = first; task <= last; task++) entry_of(task)->is_skipped = true;
+}
+
+void ledger_abort(double task)
+{
+  entry_of(task)->is_aborted = true;
+}
+
+void ledger_cancel(void)
+{
+  ledger.is_cancelled = true;
+}
+
+void ledger_shorten(double last)
+{
+  ledger.is_shortened = true;
+  ledger.last = fmin(ledger.last, last);
+}
+
+void ledger_lacks_memory(void)
+{
+  ledger.lacks_memory = true;
+}
+
+static struct entry *end_task(double task, uint32_t attempt)
+{
+  struct entry *entry = entry_of(task);
+  if (entry->has_ended) fault("the end of task %g was told twice", task);
+  if (entry->is_skipped) fault("task %g was told, though it was to be skipped", task);
+  if (attempt != entry->attempt)
+    fault("task %g was told as try %u, expected was %u", task, (unsigned)attempt, (unsigned)entry->attempt);
+  entry->has_ended = true;
+  return entry;
+}
+
+void ledger_result(double task, uint32_t attempt)
+{
+  const struct entry *entry = end_task(task, attempt);
+  if (entry->finished != attempt) fault("a result of task %g was told that no worker has made", task);
+}
+
+static bool is_due(const struct entry *entry, const struct event *event)
+{
+  switch (event->cause) {
+  case LOST_CRASH: return entry->crashed == event->attempt || ledger.idle_deaths >= MOST_DEATHS;
+  case LOST_TIMEOUT: /* or its worker has died in it, and the news came after the limit */
+    return entry->late == event->attempt || (entry->crashed == event->attempt && plan_has(ledger.plan, TROUBLE_LIMIT));
+  case LOST_CANCELLED: return entry->is_aborted || ledger.is_cancelled || ledger.is_shortened;
+  case LOST_MEMORY: return ledger.lacks_memory || plan_has(ledger.plan, TROUBLE_MEMORY);
+  default: return false;
+  }
+}
+
+void ledger_lost(const struct event *event)
+{
+  static const char *const causes[] = {"", "a crash", "the time limit", "a cancellation", "lack of memory", "damage"};
+  if (event->cause == LOST_DAMAGED)
+    fault("worker %u is said to have damaged its memory (task %g)", (unsigned)event->worker, event->first);
+  if (event->first == 0) return;
+  const struct entry *entry = end_task(event->first, event->attempt);
+  if (!is_due(entry, event)) fault("task %g was blamed for %s, and is innocent", event->first, causes[event->cause]);
+}
+
+void ledger_again(double task, uint32_t attempt)
+{
+  struct entry *entry = entry_of(task);
+  entry->attempt = attempt;
+  entry->has_ended = entry->is_aborted = false;
+  ledger.reached = fmin(ledger.reached, task - 1);
+}
+
+void ledger_done(double last)
+{
+  if (ledger.is_cancelled) return;
+  last = fmin(last, ledger.last);
+  for (uint32_t task = 1; task <= last; task++) {
+    const struct entry *entry = &ledger.entries[task];
+    if (!entry->has_ended && !entry->is_skipped) fault("the run has ended without task %u", (unsigned)task);
+  }
+}
+
+double ledger_some_task(void)
+{
+  enum { TRIES = 8 };
+  for (int i = 0; i < TRIES; i++) {
+    uint32_t task = 1 + random_below(ledger.plan->tasks);
+    const struct entry *entry = &ledger.entries[task];
+    if (entry->begun == entry->attempt && !entry->has_ended) return task;
+  }
+  return 0;
+}
+
+bool ledger_has_ended(double task)
+{
+  const struct entry *entry = entry_of(task);
+  return entry->has_ended || entry->is_skipped;
+}
+
+double ledger_reached(void)
+{
+  while (ledger.reached < ledger.plan->tasks && ledger_has_ended(ledger.reached + 1)) ledger.reached++;
+  return ledger.reached;
+}
+
+double ledger_last_finish(void)
+{
+  return ledger.last_finish;
+}
+
+uint32_t ledger_idle_deaths(void)
+{
+  return ledger.idle_deaths;
+}

@@ -1,0 +1,48 @@
+/* ledger.h - what really happened to each task, as the simulated workers know it, and what the run has told; the two are compared
+ * at each entry. */
+#ifndef SIMULATE_LEDGER_H
+#define SIMULATE_LEDGER_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "plan.h"
+#include "run/event.h"
+
+/* A run of `tasks` tasks begins, as job number `job`; each run has another. */
+void ledger_begin(const struct plan *plan, uint32_t job);
+void ledger_close(void);
+uint32_t ledger_job(void);
+const struct plan *ledger_plan(void);
+
+/* ---- what happens, told by workers ---- */
+
+void ledger_task_begins(uint32_t job, double task, uint32_t attempt);
+void ledger_task_finishes(uint32_t job, double task, uint32_t attempt);
+/* A worker has died by itself; task 0: in none. */
+void ledger_worker_dies(uint32_t job, double task, uint32_t attempt);
+/* A worker is ended from outside; it has been in the task for so long. */
+void ledger_worker_is_ended(uint32_t job, double task, uint32_t attempt, double seconds);
+
+/* ---- what the run is asked and tells ---- */
+
+void ledger_skip(double first, double last);
+void ledger_abort(double task);
+void ledger_cancel(void);
+void ledger_shorten(double last);
+/* Memory was short: what follows from that is no fault. */
+void ledger_lacks_memory(void);
+void ledger_result(double task, uint32_t attempt);
+void ledger_lost(const struct event *event);
+/* It will be tried again. */
+void ledger_again(double task, uint32_t attempt);
+/* The run says that all has ended: tasks up to `last`. */
+void ledger_done(double last);
+/* A task that was begun and has not ended, drawn at random; 0: none was found. */
+double ledger_some_task(void);
+bool ledger_has_ended(double task);
+/* Up to this task all have ended. */
+double ledger_reached(void);
+double ledger_last_finish(void);
+uint32_t ledger_idle_deaths(void);
+
+#endif

@@ -1,0 +1,170 @@
+/* plan.c - see plan.h. */
+#include "plan.h"
+
+#include <math.h>
+
+#include "world.h"
+
+static const char *const trouble_names[TROUBLES] = {
+    "crashes", "deaths", "starts", "massacre", "hangs",  "limit", "errors",     "backoff", "aborts", "cancel", "shorten", "close",
+    "ceiling", "sink",   "supply", "skips",    "memory", "wakes", "no_barrier", "distant", "large",  "text",   "sparse",  "runs",
+};
+
+bool plan_has(const struct plan *plan, enum trouble trouble)
+{
+  return plan->troubles >> trouble & 1;
+}
+
+void plan_drop(struct plan *plan, enum trouble trouble)
+{
+  plan->troubles &= ~((uint32_t)1 << trouble);
+}
+
+/* A number whose logarithm is spread evenly. */
+static double spread(double least, double most)
+{
+  return least * exp(random_unit() * log(most / least));
+}
+
+static void draw_troubles(struct plan *plan)
+{
+  static const double probability[TROUBLES] = {
+      [TROUBLE_CRASHES] = 0.3,  [TROUBLE_DEATHS] = 0.35, [TROUBLE_STARTS] = 0.15,     [TROUBLE_MASSACRE] = 0.1,
+      [TROUBLE_HANGS] = 0.25,   [TROUBLE_LIMIT] = 0.35,  [TROUBLE_ERRORS] = 0.35,     [TROUBLE_BACKOFF] = 0.5,
+      [TROUBLE_ABORTS] = 0.2,   [TROUBLE_CANCEL] = 0.1,  [TROUBLE_SHORTEN] = 0.1,     [TROUBLE_CLOSE] = 0.05,
+      [TROUBLE_CEILING] = 0.25, [TROUBLE_SINK] = 0.25,   [TROUBLE_SUPPLY] = 0.3,      [TROUBLE_SKIPS] = 0.15,
+      [TROUBLE_MEMORY] = 0.15,  [TROUBLE_WAKES] = 0.3,   [TROUBLE_NO_BARRIER] = 0.05, [TROUBLE_DISTANT] = 0.3,
+      [TROUBLE_LARGE] = 0.1,    [TROUBLE_TEXT] = 0.2,    [TROUBLE_SPARSE] = 0.25,     [TROUBLE_RUNS] = 0.3,
+  };
+  if (random_chance(0.2)) return; /* all goes well */
+  double scale = random_chance(0.5) ? 1 : 0.4;
+  for (int i = 0; i < TROUBLES; i++)
+    if (random_chance(probability[i] * scale)) plan->troubles |= (uint32_t)1 << i;
+}
+
+/* What can't be together. */
+static void settle_troubles(struct plan *plan)
+{
+  bool is_lanes = plan->kind == PLAN_LANES;
+  if (is_lanes) {
+    plan_drop(plan, TROUBLE_LARGE);
+    plan_drop(plan, TROUBLE_TEXT);
+    plan_drop(plan, TROUBLE_NO_BARRIER);
+  } else {
+    plan_drop(plan, TROUBLE_DISTANT);
+  }
+  if (plan_has(plan, TROUBLE_HANGS)) plan->troubles |= (uint32_t)1 << TROUBLE_LIMIT;
+  if (plan_has(plan, TROUBLE_DISTANT)) { /* an agent keeps time limits itself */
+    plan_drop(plan, TROUBLE_LIMIT);
+    plan_drop(plan, TROUBLE_HANGS);
+    plan_drop(plan, TROUBLE_ABORTS);
+    plan->engine = ENGINE_KEPT;
+  }
+  if (plan->engine == ENGINE_ABANDONED) { /* threads don't die */
+    plan_drop(plan, TROUBLE_CRASHES);
+    plan_drop(plan, TROUBLE_DEATHS);
+    plan_drop(plan, TROUBLE_MASSACRE);
+  }
+  if (plan->engine == ENGINE_FORKED) plan_drop(plan, TROUBLE_RUNS);
+}
+
+void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
+{
+  *plan = (struct plan){.kind = kind, .seed = seed};
+  plan->engine = (enum plan_engine)random_below(3);
+  draw_troubles(plan);
+  settle_troubles(plan);
+  double most_workers = kind == PLAN_LANES ? 1000 : random_chance(0.02) ? 300 : 12;
+  plan->workers = (uint32_t)spread(1, most_workers + 0.9);
+  plan->tasks = (uint32_t)spread(1, kind == PLAN_LANES ? 4000 : 800);
+  plan->runs = 2 + random_below(3);
+  plan->lengths = (enum lengths)random_below(4);
+  plan->length = spread(1e-6, 0.05);
+  plan->chunk = random_chance(0.3) ? floor(spread(1, 40)) : 0;
+  plan->limit = spread(2e-3, 0.5);
+  plan->length = fmin(plan->length, plan_has(plan, TROUBLE_LIMIT) ? plan->limit / 20 : 1);
+  plan->crash_share = spread(1e-3, 0.3);
+  plan->hang_share = spread(1e-3, 0.1);
+  plan->error_share = spread(1e-3, 0.5);
+  plan->large_share = spread(1e-3, 0.1);
+  plan->text_share = spread(1e-2, 1);
+  double whole = plan->length * plan->tasks / plan->workers + 1e-3; /* about what it takes */
+  plan->death_rate = spread(0.1, 5) / whole;
+  plan->step_death = spread(0.02, 0.8);
+  plan->start_death = spread(0.01, 0.5);
+  plan->start_failure = random_chance(0.3) ? spread(0.01, 0.5) : 0;
+  plan->massacre_at = whole * 1.2 * random_unit();
+  plan->cancel_at = whole * 1.2 * random_unit();
+  plan->shorten_at = whole * 1.2 * random_unit();
+  plan->close_at = whole * random_unit();
+  plan->abort_rate = spread(0.01, 1);
+  plan->sink_rate = spread(0.001, 0.2);
+  plan->sink_seconds = spread(1e-4, 0.3);
+  plan->supply_seconds = random_chance(0.5) ? 0 : spread(1e-5, 0.05);
+  plan->memory_rate = random_chance(0.5) ? spread(1e-3, 0.5) : 0;
+  plan->memory_at = 1 + random_below(200);
+  plan->window = 1 + (uint32_t)spread(1, 200);
+  plan->retries = random_below(4);
+  plan->backoff = spread(1e-4, 1);
+  plan->lost = random_chance(0.5) ? 0 : spread(1e-3, 0.9);
+  plan->slow = random_chance(0.5) ? 1e-5 : spread(1e-6, 0.05);
+  plan->spurious = random_chance(0.5) ? 0 : spread(1e-3, 0.5);
+  plan->tick = spread(2e-8, 3e-6);
+  plan->latency = spread(1e-6, 2e-3);
+  plan->slice = 1 + (uint32_t)spread(1, 300);
+  plan->depth = 2 + random_below(3);
+}
+
+bool plan_is_large(const struct plan *plan, double task)
+{
+  return plan_has(plan, TROUBLE_LARGE) && unit_of(hash_of(plan->seed + 1, (uint64_t)task)) < plan->large_share;
+}
+
+bool plan_prints(const struct plan *plan, double task)
+{
+  return plan_has(plan, TROUBLE_TEXT) && unit_of(hash_of(plan->seed + 2, (uint64_t)task)) < plan->text_share;
+}
+
+enum fate plan_fate(const struct plan *plan, double task, uint32_t attempt)
+{
+  double x = unit_of(hash_of(plan->seed + 3, (uint64_t)task));
+  if (attempt > 1 && x * 64 - floor(x * 64) < 0.5) return FATE_RETURN; /* the other half fail each time */
+  if (plan_has(plan, TROUBLE_CRASHES) && (x -= plan->crash_share) < 0) return FATE_CRASH;
+  if (plan_has(plan, TROUBLE_HANGS) && (x -= plan->hang_share) < 0) return FATE_HANG;
+  if (plan_has(plan, TROUBLE_ERRORS) && (x -= plan->error_share) < 0) return FATE_ERROR;
+  return FATE_RETURN;
+}
+
+double plan_length(const struct plan *plan, double task, uint32_t attempt)
+{
+  if (plan_fate(plan, task, attempt) == FATE_HANG) return 2 * plan->limit + 1;
+  double x = unit_of(hash_of(plan->seed + 4 + attempt, (uint64_t)task)), most = plan_has(plan, TROUBLE_LIMIT) ? plan->limit / 2 : 5;
+  switch (plan->lengths) {
+  case LENGTHS_ZERO: return 0;
+  case LENGTHS_SAME: return plan->length;
+  case LENGTHS_EXPONENTIAL: return fmin(-log(1 - x) * plan->length, most);
+  case LENGTHS_HEAVY: return fmin(plan->length / 3 * (pow(1 - x, -1 / 1.5) - 1) * 1.5, fmin(most, 1000 * plan->length));
+  }
+  return 0;
+}
+
+double plan_value(const struct plan *plan, double task, uint32_t attempt)
+{
+  return (double)(hash_of(plan->seed + 5 + attempt, (uint64_t)task) >> 20);
+}
+
+bool plan_is_kept(const struct plan *plan, double task, uint32_t attempt)
+{
+  return plan_fate(plan, task, attempt) == FATE_ERROR || unit_of(hash_of(plan->seed + 6, (uint64_t)task)) < 0.1;
+}
+
+void plan_print(const struct plan *plan, FILE *to)
+{
+  static const char *const kinds[] = {"lanes", "slots", "stack"}, *const engines[] = {"forked", "kept", "abandoned"};
+  static const char *const lengths[] = {"none", "same", "exponential", "heavy-tailed"};
+  fprintf(to, "  %s, engine %s, %u workers, %u tasks, lengths %s of %.3g s, chunk %g, troubles:", kinds[plan->kind],
+          engines[plan->engine], (unsigned)plan->workers, (unsigned)plan->tasks, lengths[plan->lengths], plan->length, plan->chunk);
+  for (int i = 0; i < TROUBLES; i++)
+    if (plan_has(plan, (enum trouble)i)) fprintf(to, " %s", trouble_names[i]);
+  fprintf(to, "%s\n", plan->troubles ? "" : " none");
+}

@@ -1,0 +1,255 @@
+/* system.c - src/sys in virtual time: the clock, the hub's sleep, the barrier, signals, and the system calls by which the two sides
+ * wake each other. */
+#include "system.h"
+
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/futex.h>
+
+#include "memory.h"
+#include "sys/barrier.h"
+#include "sys/clock.h"
+#include "sys/hub.h"
+#include "workers.h"
+#include "world.h"
+
+enum { BELL_FD = 1 << 30, MOST_IDLE = 30000000 };
+
+struct system_faults system_faults;
+
+static bool is_rung, is_pending;
+static uint32_t *ends, ends_count, ends_room;
+static int signals_seen;
+
+void system_begin(void)
+{
+  is_rung = is_pending = false;
+  ends_count = 0;
+  signals_seen = 0;
+}
+
+/* ---- clock ---- */
+
+double clock_seconds(void)
+{
+  if (!fiber_running()) {
+    world.now += world.tick;
+    if (++world.idle > MOST_IDLE) fault("the run goes round without anything going on");
+    if (world.now - world.progress_at > world.patience)
+      fault("nothing has gone on for %.0f seconds: the run hangs", world.now - world.progress_at);
+  }
+  return world.now;
+}
+
+/* ---- hub ---- */
+
+int hub_open(struct hub *hub, uint32_t numbers)
+{
+  size_t bytes = beacon_bytes(numbers);
+  *hub = (struct hub){.bytes = bytes, .bell_fd = BELL_FD, .poll_fd = -1};
+  hub->beacon = memory_own(NULL, bytes);
+  memset(hub->beacon, 0, bytes);
+  hub->reader = beacon_reader(numbers);
+  return 0;
+}
+
+int hub_open_on(struct hub *hub, struct beacon *beacon, uint32_t numbers, int bell_fd)
+{
+  *hub = (struct hub){.beacon = beacon, .reader = beacon_reader(numbers), .bell_fd = bell_fd, .poll_fd = -1};
+  return 0;
+}
+
+void hub_close(struct hub *hub)
+{
+  if (hub->bytes) memory_own_free(hub->beacon);
+  *hub = (struct hub){.bell_fd = -1, .poll_fd = -1};
+}
+
+struct bell hub_bell(const struct hub *hub, uint32_t number)
+{
+  return (struct bell){hub->beacon, hub->bell_fd, number};
+}
+
+int hub_watch(struct hub *hub, int pid_fd, uint32_t number)
+{
+  (void)hub, (void)pid_fd, (void)number;
+  return 0;
+}
+
+void hub_unwatch(struct hub *hub, int pid_fd)
+{
+  (void)hub, (void)pid_fd;
+}
+
+bool hub_next_ready(struct hub *hub, uint32_t *number)
+{
+  return beacon_next(hub->beacon, &hub->reader, number);
+}
+
+void hub_expect_long(struct hub *hub)
+{
+  hub->last_wait = 1;
+}
+
+int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
+{
+  double until = world.now + fmin(seconds, 1e9);
+  int count = 0;
+  __atomic_store_n(&hub->beacon->asleep, 1, __ATOMIC_SEQ_CST);
+  bool is_awake = beacon_has_news(hub->beacon, &hub->reader) || random_chance(system_faults.spurious);
+  while (!is_awake && !is_rung && ends_count == 0 && world.now < until)
+    if (!world_step(until)) world.now = until;
+  hub->beacon->asleep = 0;
+  is_rung = false;
+  for (; ends_count > 0 && count < most; count++) ended[count] = ends[--ends_count];
+  clock_seconds();
+  return count;
+}
+
+static void tell_end(void *what, uint64_t number)
+{
+  (void)what;
+  if (ends_count == ends_room) {
+    ends_room = ends_room ? 2 * ends_room : 256;
+    ends = memory_own(ends, ends_room * sizeof *ends);
+  }
+  ends[ends_count++] = (uint32_t)number;
+}
+
+void system_tell_end(uint32_t number)
+{
+  world_at(world.now + random_about(system_faults.slow), tell_end, NULL, number);
+}
+
+static void set_rung(void *what, uint64_t which)
+{
+  (void)what, (void)which;
+  is_rung = true;
+}
+
+void system_ring(const struct bell *bell)
+{
+  if (!random_chance(system_faults.lost)) bell_ring(bell);
+}
+
+/* ---- the barrier ---- */
+
+bool barrier_join(void)
+{
+  return !system_faults.no_barrier;
+}
+
+bool barrier_works(void)
+{
+  return !system_faults.no_barrier;
+}
+
+void interleave(int is_store);
+
+bool barrier_all(void)
+{
+  interleave(1);
+  workers_all_store();
+  interleave(0);
+  return true;
+}
+
+/* ---- signals: none is caught; one comes when the schedule says so ---- */
+
+void __wrap_signals_begin(int wake_fd, bool is_timed);
+void __wrap_signals_end(int wake_fd);
+int __wrap_signals_pending(void);
+
+void __wrap_signals_begin(int wake_fd, bool is_timed)
+{
+  (void)wake_fd, (void)is_timed;
+}
+
+void __wrap_signals_end(int wake_fd)
+{
+  (void)wake_fd;
+}
+
+int __wrap_signals_pending(void)
+{
+  if (signals_seen > 0 || system_faults.interrupt <= 0 || world.now < system_faults.interrupt) return 0;
+  signals_seen++;
+  return SIGINT;
+}
+
+/* ---- system calls, by the linker's --wrap ---- */
+
+int __real_fstat(int fd, struct stat *info);
+int __wrap_fstat(int fd, struct stat *info);
+ssize_t __real_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length);
+long __real_syscall(long number, long a, long b, long c, long d, long e, long f);
+long __wrap_syscall(long number, ...);
+int __real_sched_yield(void);
+int __wrap_sched_yield(void);
+_Noreturn void __real__exit(int status);
+_Noreturn void __wrap__exit(int status);
+
+int __wrap_fstat(int fd, struct stat *info)
+{
+  if (fd != BELL_FD) return __real_fstat(fd, info);
+  memset(info, 0, sizeof *info);
+  return 0;
+}
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t length)
+{
+  if (fd != BELL_FD) return __real_write(fd, bytes, length);
+  if (!random_chance(system_faults.lost)) world_at(world.now + random_about(system_faults.slow), set_rung, NULL, 0);
+  return (ssize_t)length;
+}
+
+static void wake_sleeper(void *what, uint64_t which)
+{
+  (void)which;
+  fiber_wake(what);
+}
+
+static long futex(uint32_t *cell, long operation, uint32_t value)
+{
+  static const double longest_spurious = 0.05;
+  if ((operation & FUTEX_CMD_MASK) == FUTEX_WAKE) {
+    world_at(world.now + random_about(system_faults.slow), wake_sleeper, cell, 0);
+    return 0;
+  }
+  if (fiber_running() && *cell == value)
+    fiber_wait(cell, random_chance(system_faults.spurious) ? longest_spurious * random_unit() : 0);
+  return 0;
+}
+
+long __wrap_syscall(long number, ...)
+{
+  va_list list;
+  long a[6];
+  va_start(list, number);
+  for (int i = 0; i < 6; i++) a[i] = va_arg(list, long);
+  va_end(list);
+  if (number == SYS_futex) return futex((uint32_t *)a[0], a[1], (uint32_t)a[2]);
+  return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+int __wrap_sched_yield(void)
+{
+  static const double other_runs = 30e-6;
+  if (!fiber_running()) return __real_sched_yield();
+  fiber_sleep(other_runs * random_unit() + 1e-7);
+  return 0;
+}
+
+_Noreturn void __wrap__exit(int status)
+{
+  if (fiber_running()) worker_exits(status);
+  __real__exit(status);
+}

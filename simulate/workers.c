@@ -1,0 +1,495 @@
+/* workers.c - see workers.h. */
+#include "workers.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver.h"
+#include "ledger.h"
+#include "memory.h"
+#include "slot/mailbox.h"
+#include "sys/clock.h"
+#include "system.h"
+#include "world.h"
+
+enum { MOST_STORES = 12, PAGE = 4096 };
+
+/* A store that the worker has made and that only it sees yet: processors keep some in a buffer, in their order. */
+struct pending_store {
+  volatile double *to;
+  double value;
+};
+
+struct body {
+  struct worker worker;
+  struct engine *engine;
+  struct remains *remains;
+  struct fiber *fiber;
+  struct slot *slot;
+  struct buffer value; /* what is put into blocks */
+  uint32_t number, life;
+  struct pending_store stores[MOST_STORES];
+  uint32_t stores_count;
+  double in; /* task that the cell `current` tells, and since when */
+  double began;
+  uint32_t attempt;
+  bool has_finished; /* that task */
+  uint64_t steps;    /* it dies at the access after so many; 0: at none */
+  uint32_t printed;
+  bool is_alive, is_end_told, is_abandoned, has_left;
+  int status;
+  struct body *next_free;
+};
+
+static struct body **bodies, *spare;
+static uint32_t bodies_count, bodies_room, lives;
+static struct slot **slots;
+static uint32_t slots_spare, slots_room;
+static int64_t slots_mapped;
+
+/* ---- memory of slots: made once, as mapping it anew would take most of the time ---- */
+
+struct slot *__wrap_slot_map(uint32_t id);
+void __wrap_slot_unmap(struct slot *slot);
+void *__real_slot_map(uint32_t id);
+
+struct slot *__wrap_slot_map(uint32_t id)
+{
+  if (random_chance(memory.failing)) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  struct slot *slot = slots_spare > 0 ? slots[--slots_spare] : __real_slot_map(id);
+  if (!slot) return NULL;
+  memset(slot, 0, sizeof *slot);
+  for (uint32_t place = 0; place < CHANNEL_BLOCKS; place++) { /* as new, as far as anybody reads */
+    memset(slot_in_block(slot, place), 0, PAGE);
+    memset(slot_out_block(slot, place), 0, PAGE);
+  }
+  slot->id = id;
+  slots_mapped++;
+  return slot;
+}
+
+void __wrap_slot_unmap(struct slot *slot)
+{
+  if (!slot) return;
+  if (slots_spare == slots_room) {
+    slots_room = slots_room ? 2 * slots_room : 64;
+    slots = memory_own(slots, slots_room * sizeof(struct slot *));
+  }
+  slots[slots_spare++] = slot;
+  slots_mapped--;
+}
+
+/* ---- stores ---- */
+
+static void make_visible(struct body *body)
+{
+  for (uint32_t i = 0; i < body->stores_count; i++) *body->stores[i].to = body->stores[i].value;
+  body->stores_count = 0;
+}
+
+static void store(struct body *body, volatile double *to, double value)
+{
+  if (body->stores_count == MOST_STORES) make_visible(body);
+  body->stores[body->stores_count++] = (struct pending_store){to, value};
+}
+
+void workers_all_store(void)
+{
+  for (uint32_t i = 0; i < bodies_count; i++) make_visible(bodies[i]);
+}
+
+void worker_stores(void);
+void worker_may_die(void);
+void interleave(int is_store);
+
+void worker_stores(void)
+{
+  struct body *body = fiber_what(fiber_running());
+  make_visible(body);
+}
+
+/* ---- ends ---- */
+
+static void tell_end(void *what, uint64_t life)
+{
+  struct body *body = what;
+  if (body->life != life || body->is_abandoned) return;
+  body->is_end_told = true;
+  if (body->engine->kind->rings_at_end)
+    system_ring(&body->worker.bell);
+  else
+    system_tell_end(body->number);
+}
+
+/* The second of engine and abandoned worker frees what they shared. */
+static void leave(struct body *body)
+{
+  if (!body->has_left) {
+    body->has_left = true;
+    return;
+  }
+  slot_unmap(body->slot);
+  body->remains->abandoned--;
+  remains_leave(body->remains);
+}
+
+enum end { END_OWN, END_FROM_OUTSIDE, END_AS_TOLD };
+
+static void end_body(struct body *body, enum end how, int status)
+{
+  if (!body->is_alive) return;
+  make_visible(body);
+  body->is_alive = false;
+  body->status = status;
+  if (how == END_OWN) {
+    ledger_worker_dies(body->worker.job, body->in, body->attempt);
+    if (body->in > 0 && body->has_finished) ledger_worker_dies(body->worker.job, 0, 0);
+  } else if (how == END_FROM_OUTSIDE) {
+    ledger_worker_is_ended(body->worker.job, body->in, body->attempt, world.now - body->began);
+  }
+  free(body->worker.whole);
+  body->worker.whole = NULL;
+  if (body->is_abandoned)
+    leave(body);
+  else
+    world_at(world.now + random_about(system_faults.slow), tell_end, body, body->life);
+  if (fiber_running() == body->fiber) fiber_end();
+  fiber_kill(body->fiber);
+}
+
+_Noreturn void worker_exits(int status)
+{
+  end_body(fiber_what(fiber_running()), END_OWN, status << 8);
+  abort();
+}
+
+void worker_may_die(void)
+{
+  static const double drains = 0.2; /* what was stored becomes visible by itself before long */
+  struct body *body = fiber_what(fiber_running());
+  if (body->stores_count > 0 && random_chance(drains)) make_visible(body);
+  if (body->steps > 0 && --body->steps == 0) end_body(body, END_OWN, SIGSEGV);
+}
+
+/* ---- the worker's loop, as in lua/parlua/worker/init.lua ---- */
+
+static void print(struct body *body)
+{
+  struct printed records[4];
+  uint32_t count = 1 + random_below(4);
+  for (uint32_t i = 0; i < count; i++) records[i] = (struct printed){body->life, ++body->printed};
+  worker_print(&body->worker, 1 + (int)random_below(2), (const char *)records, count * sizeof *records);
+}
+
+/* The map function. */
+static void call(struct body *body, const struct block *chunk, double task)
+{
+  const struct plan *plan = ledger_plan();
+  uint32_t job = body->worker.job, attempt = chunk->attempt;
+  ledger_task_begins(job, task, attempt);
+  body->began = world.now;
+  if (chunk->width > 0 && !argument_is_right(chunk, task)) fault("task %g got another's argument", task);
+  make_visible(body);
+  if (plan_prints(plan, task)) print(body);
+  enum fate fate = plan_fate(plan, task, attempt);
+  double length = plan_length(plan, task, attempt);
+  fiber_sleep(fate == FATE_CRASH ? length * random_unit() : length);
+  if (fate == FATE_CRASH && !body->is_abandoned) end_body(body, END_OWN, SIGSEGV);
+  ledger_task_finishes(job, task, attempt);
+  body->has_finished = true;
+}
+
+static void make_value(struct body *body, double task, bool is_large)
+{
+  size_t length = VALUE_OFFSET + (is_large ? BLOCK_BYTES - BLOCK_HEAD - 64 + random_below(3 * BLOCK_BYTES) : 1 + random_below(300));
+  if (is_large) length = (length + 7) & ~(size_t)7;
+  if (body->value.capacity < length) {
+    body->value.bytes = memory_own(body->value.bytes, length);
+    body->value.capacity = length;
+  }
+  memset(body->value.bytes + VALUE_OFFSET, (char)task, length - VALUE_OFFSET);
+  body->value.length = length;
+}
+
+/* So many words or pairs fit a block at most: values would take the rest. */
+static double room_of(const struct block *block)
+{
+  double most = 1 + (double)(hash_of(ledger_plan()->seed, (uint64_t)block->first) % 200);
+  return fmin(worker_room(block), most);
+}
+
+enum why { DONE, STOPPED, FULL, PENDING, AGAIN };
+
+/* What one chunk's loop goes by. */
+struct loop {
+  struct body *body;
+  const struct block *chunk;
+  const volatile double *limit;
+  double base, last;
+  uint32_t k, entries;
+  bool is_sparse;
+};
+
+/* Puts what task `i` gave into the open block; false: it does not fit. */
+static bool put(struct loop *loop, double i)
+{
+  const struct plan *plan = ledger_plan();
+  struct body *body = loop->body;
+  struct block *out = worker_current(&body->worker);
+  uint32_t attempt = loop->chunk->attempt, at = loop->is_sparse ? loop->entries : loop->k;
+  bool is_failure = plan_fate(plan, i, attempt) == FATE_ERROR, is_large = plan_is_large(plan, i) && !is_failure;
+  if (loop->is_sparse && !plan_is_kept(plan, i, attempt)) return true;
+  if (!loop->is_sparse && !is_failure && !is_large) {
+    store(body, &out->word[at], plan_value(plan, i, attempt));
+    return true;
+  }
+  make_visible(body);
+  make_value(body, i, is_large);
+  if ((loop->is_sparse && loop->entries >= room_of(out)) ||
+      !worker_place(&body->value, out, i, at, is_failure ? TAG_FAILURE : TAG_STRING))
+    return false;
+  if (loop->is_sparse && !is_failure && !is_large) out->word[2 * at + 1] = plan_value(plan, i, attempt);
+  loop->entries++;
+  return true;
+}
+
+/* Runs tasks until the block is full, or the chunk is done. */
+static enum why run_tasks(struct loop *loop)
+{
+  struct body *body = loop->body;
+  double room = room_of(worker_current(&body->worker));
+  for (; loop->base + loop->k <= loop->last; loop->k++) {
+    double i = loop->base + loop->k;
+    store(body, &body->slot->current, i);
+    body->in = i;
+    body->attempt = loop->chunk->attempt;
+    body->has_finished = false;
+    body->began = world.now;
+    interleave(0);
+    if (i > *loop->limit) return STOPPED;
+    if (!loop->is_sparse && loop->k >= room) return FULL;
+    interleave(0);
+    call(body, loop->chunk, i);
+    if (!put(loop, i)) return PENDING;
+    interleave(0);
+  }
+  return DONE;
+}
+
+/* After the open block was closed: the value that did not fit begins a new block, or is one of its own. */
+static bool flush(struct loop *loop, double task, int kind)
+{
+  struct body *body = loop->body;
+  const struct plan *plan = ledger_plan();
+  bool is_failure = plan_fate(plan, task, loop->chunk->attempt) == FATE_ERROR;
+  bool fits = BLOCK_HEAD + 16 + value_bytes(body->value.length - VALUE_OFFSET) <= BLOCK_BYTES;
+  int tag = is_failure ? TAG_FAILURE : TAG_STRING;
+  if (!fits) {
+    worker_send_whole(&body->worker, &body->value, task, kind, tag);
+    return false;
+  }
+  struct block *block = worker_open(&body->worker, task, kind);
+  worker_place(&body->value, block, task, 0, tag);
+  if (loop->is_sparse && !is_failure && !plan_is_large(plan, task)) block->word[1] = plan_value(plan, task, loop->chunk->attempt);
+  return true;
+}
+
+static void run_chunk(struct body *body, const struct block *chunk)
+{
+  struct worker *worker = &body->worker;
+  struct loop loop = {.body = body, .chunk = chunk, .limit = worker_limit(worker), .base = chunk->first, .last = chunk->last};
+  loop.is_sparse = plan_has(ledger_plan(), TROUBLE_SPARSE);
+  int kind = loop.is_sparse ? BLOCK_SPARSE : BLOCK_DENSE;
+  worker_open(worker, loop.base, kind);
+  for (enum why why = AGAIN; why == AGAIN;) {
+    why = run_tasks(&loop);
+    make_visible(body);
+    if (why == STOPPED) {
+      loop.last = loop.base + loop.k - 1;
+    } else if (why != DONE) {
+      double task = loop.base + loop.k;
+      worker_close(worker, task - 1, loop.is_sparse ? loop.entries : loop.k, 0);
+      if (why == PENDING && flush(&loop, task, kind)) {
+        loop.base = task;
+        loop.k = loop.entries = 1;
+      } else {
+        loop.base = why == PENDING ? task + 1 : task;
+        loop.k = loop.entries = 0;
+        worker_open(worker, loop.base, kind);
+      }
+      why = loop.base + loop.k > loop.last ? DONE : AGAIN;
+    }
+  }
+  worker_close(worker, loop.last, loop.is_sparse ? loop.entries : (uint32_t)(loop.last - loop.base + 1), 1);
+  body->in = 0;
+}
+
+static void live(void *what)
+{
+  struct body *body = what;
+  const struct plan *plan = ledger_plan();
+  worker_open_mailbox(&body->worker, body->slot, &body->worker.bell);
+  fiber_sleep(random_about(plan->latency));
+  if (plan_has(plan, TROUBLE_STARTS) && random_chance(plan->start_death)) end_body(body, END_OWN, 1 << 8);
+  for (struct block *message; (message = worker_receive(&body->worker))->kind != BLOCK_STOP;) {
+    if (message->kind == BLOCK_JOB)
+      fiber_sleep(random_about(plan->latency));
+    else
+      run_chunk(body, message);
+  }
+  end_body(body, END_AS_TOLD, 0);
+}
+
+/* ---- the engine ---- */
+
+static struct body **own(struct engine *engine, uint32_t w)
+{
+  return engine_own(engine, w);
+}
+
+static void massacre(void *what, uint64_t which)
+{
+  (void)what, (void)which;
+  for (uint32_t i = 0; i < bodies_count; i++)
+    if (bodies[i]->is_alive && bodies[i]->fiber != fiber_running()) end_body(bodies[i], END_OWN, SIGKILL);
+}
+
+static void die_anywhere(void *what, uint64_t life)
+{
+  struct body *body = what;
+  if (body->life == life) end_body(body, END_OWN, SIGKILL);
+}
+
+static struct body *new_body(void)
+{
+  struct body *body = spare;
+  if (body) {
+    spare = body->next_free;
+    return body;
+  }
+  if (bodies_count == bodies_room) {
+    bodies_room = bodies_room ? 2 * bodies_room : 64;
+    bodies = memory_own(bodies, bodies_room * sizeof(struct body *));
+  }
+  body = memory_own(NULL, sizeof *body);
+  memset(body, 0, sizeof *body);
+  bodies[bodies_count++] = body;
+  return body;
+}
+
+static void let_go(struct body *body)
+{
+  body->next_free = spare;
+  spare = body;
+}
+
+static int workers_start(struct engine *engine, uint32_t w)
+{
+  static const double most_steps = 4000;
+  const struct plan *plan = ledger_plan();
+  if (plan_has(plan, TROUBLE_STARTS) && random_chance(plan->start_failure)) return EAGAIN;
+  struct body *body = new_body(), **place = own(engine, w);
+  struct buffer value = body->value;
+  *body = (struct body){.engine = engine, .remains = engine->remains, .slot = engine->slots[w], .value = value};
+  body->number = w;
+  body->life = ++lives;
+  body->worker.bell = hub_bell(&engine->hub, w);
+  body->worker.is_process = engine->kind->can.kill;
+  body->is_alive = true;
+  if (plan_has(plan, TROUBLE_DEATHS)) {
+    if (random_chance(plan->step_death)) body->steps = (uint64_t)exp(random_unit() * log(most_steps));
+    world_at(world.now + random_about(1 / plan->death_rate), die_anywhere, body, body->life);
+  }
+  *place = body;
+  body->fiber = fiber_start(live, body);
+  world_progress();
+  return 0;
+}
+
+static void kill_now(void *what, uint64_t life)
+{
+  struct body *body = what;
+  if (body->life == life) end_body(body, END_FROM_OUTSIDE, SIGKILL);
+}
+
+static int workers_kill(struct engine *engine, uint32_t w)
+{
+  struct body *body = *own(engine, w);
+  world_at(world.now + random_about(ledger_plan()->latency), kill_now, body, body->life);
+  return 0;
+}
+
+static int workers_abandon(struct engine *engine, uint32_t w)
+{
+  struct body **place = own(engine, w), *body = *place;
+  if (body->is_alive) ledger_worker_is_ended(body->worker.job, body->in, body->attempt, world.now - body->began);
+  engine->remains->abandoned++;
+  engine->remains->users++;
+  __atomic_store_n(&body->slot->abandoned, 1, __ATOMIC_SEQ_CST);
+  slot_wake(body->slot);
+  engine->slots[w] = NULL;
+  *place = NULL;
+  engine->alive[w] = false;
+  body->is_abandoned = true;
+  if (!body->is_alive) leave(body);
+  leave(body);
+  return 0;
+}
+
+static bool workers_ended(struct engine *engine, uint32_t w, int *status)
+{
+  struct body **place = own(engine, w), *body = *place;
+  if (body && !body->is_end_told) return false;
+  *status = body ? body->status : 1 << 8;
+  if (body) let_go(body);
+  *place = NULL;
+  return true;
+}
+
+const struct engine_kind workers_forked = {.name = "process",
+                                           .can = {.kill = true, .inherit = true, .limit_memory = true},
+                                           .own_bytes = sizeof(struct body *),
+                                           .start = workers_start,
+                                           .end = workers_kill,
+                                           .ended = workers_ended};
+const struct engine_kind workers_kept = {.name = "process",
+                                         .can = {.kill = true},
+                                         .own_bytes = sizeof(struct body *),
+                                         .start = workers_start,
+                                         .end = workers_kill,
+                                         .ended = workers_ended};
+const struct engine_kind workers_abandoned = {.name = "threads",
+                                              .can = {.abandon = true},
+                                              .rings_at_end = true,
+                                              .own_bytes = sizeof(struct body *),
+                                              .start = workers_start,
+                                              .end = workers_abandon,
+                                              .ended = workers_ended};
+
+void workers_begin(void)
+{
+  spare = NULL;
+  for (uint32_t i = bodies_count; i-- > 0;) {
+    bodies[i]->is_alive = false;
+    bodies[i]->life = 0;
+    bodies[i]->stores_count = 0;
+    let_go(bodies[i]);
+  }
+  slots_mapped = 0;
+}
+
+void workers_plan_massacre(double at)
+{
+  world_at(at, massacre, NULL, 0);
+}
+
+int64_t workers_slots_mapped(void)
+{
+  return slots_mapped;
+}
