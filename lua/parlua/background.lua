@@ -5,8 +5,9 @@ local M = {}
 
 local function pack(...) return { n = select("#", ...), ... } end
 
---- Calls f(...) in a worker of its own, and returns at once; the worker ends with the call. At the prompt a line tells when. Parallel calls
---- inside of it run serially. Example: `local future = parlua.background(train, data); print(future:get())`
+--- Calls f(...) in a worker of its own, and returns at once; the worker ends with the call. At the prompt a line
+--- tells when. Parallel calls inside of it run serially. Example: `local future = parlua.background(train, data);
+--- print(future:get())`
 ---@param f function
 ---@param ... any its arguments
 ---@return parlua.Future future future:get(), future:wait(seconds), future:cancel(), future.failure

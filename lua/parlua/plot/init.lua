@@ -240,7 +240,8 @@ local function colours_wanted()
   return terminal.is_terminal() and (none == nil or none == "") and os.getenv("TERM") ~= "dumb"
 end
 
---- How a cell looks that a series owns: in colour, or as a mark where there are several series and no colours; as `dot` if that is given.
+--- How a cell looks that a series owns: in colour, or as a mark where there are several series and no colours; as
+--- `dot` if that is given.
 local function painter(count, dot)
   if colours_wanted() then
     return function(owner, text) return ("\27[%dm%s\27[0m"):format(codes[(owner - 1) % #codes + 1], dot or text) end
@@ -420,9 +421,11 @@ local function write_bins(counts, options)
   picture:write(options.file)
 end
 
---- Draws how often numbers occur, as bars in the terminal, or as an SVG file. The bins have round borders unless `bins` says how many.
+--- Draws how often numbers occur, as bars in the terminal, or as an SVG file. The bins have round borders unless
+--- `bins` says how many.
 --- Example: `parlua.plot.histogram(results)`, `parlua.plot.histogram { results, bins = 20, file = "h.svg" }`
----@param values any numbers: a list, results, an array of the FFI, what the reducer parlua.histogram gives; or records, and the name of a
+---@param values any numbers: a list, results, an array of the FFI, what the reducer parlua.histogram gives; or
+---records, and the name of a
 --- field before the options
 ---@param options? {bins: integer, from: number, to: number, title: string, width: integer, file: string}
 function M.histogram(values, ...)
@@ -443,12 +446,13 @@ function M.histogram(values, ...)
   write_lines(draw_bins(counts, options))
 end
 
---- Draws numbers as a line in the terminal, or as an SVG file: of lists, results (what failed is a gap), arrays of the FFI, fields of records,
---- functions. Several lists after the first are several series.
---- Example: `parlua.plot(results)`, `parlua.plot(xs, ys)`, `parlua.plot { xs, ys, title = "a title", file = "picture.svg" }`,
---- `parlua.plot(rows, "time", "speed")`, `parlua.plot(math.sin, 0, 10)`
+--- Draws numbers as a line in the terminal, or as an SVG file: of lists, results (what failed is a gap), arrays of
+--- the FFI, fields of records, functions. Several lists after the first are several series.
+--- Example: `parlua.plot(results)`, `parlua.plot(xs, ys)`, `parlua.plot { xs, ys, title = "a title", file =
+--- "picture.svg" }`, `parlua.plot(rows, "time", "speed")`, `parlua.plot(math.sin, 0, 10)`
 ---@param xs any x, if y follows; else y over 1, 2, 3, ...
----@param ... any y, further series, then options: title, x, y (names of the axes), labels (of the series), kind ("line", "points"), width,
+---@param ... any y, further series, then options: title, x, y (names of the axes), labels (of the series), kind
+---("line", "points"), width,
 ---height (in characters), file (of an SVG picture)
 function M.plot(xs, ...)
   local arguments, options = read_arguments(xs, ...)

@@ -1,5 +1,6 @@
---- What the prompt does about calls of parlua: they run compiled, Ctrl-C leaves what is done in `results` and `failures`, and the last call
---- is known to %retry and %debug. Put around the functions of run/ and sink/ when a prompt opens, so that programs pay nothing.
+--- What the prompt does about calls of parlua: they run compiled, Ctrl-C leaves what is done in `results` and
+--- `failures`, and the last call is known to %retry and %debug. Put around the functions of run/ and sink/ when a
+--- prompt opens, so that programs pay nothing.
 local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
 local task = require "parlua.worker.task"
@@ -141,7 +142,8 @@ function M.end_statement(session)
   session:tell_error(style.paint("error", "interrupted: ") .. table.concat(parts, ", "))
 end
 
---- Runs the tasks of the last call that failed once more. Results go to their places, what fails again stays in the list of failures.
+--- Runs the tasks of the last call that failed once more. Results go to their places, what fails again stays in the
+--- list of failures.
 ---@return integer returned, integer failed
 function M.retry()
   local last = M.last

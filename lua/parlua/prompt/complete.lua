@@ -1,5 +1,5 @@
---- What may stand at the cursor: names, fields, methods, modules, files, options of parlua's calls, commands; and the signature of the call
---- that the cursor is in.
+--- What may stand at the cursor: names, fields, methods, modules, files, options of parlua's calls, commands; and the
+--- signature of the call that the cursor is in.
 local help = require "parlua.prompt.help"
 local lexer = require "parlua.prompt.lexer"
 local show = require "parlua.prompt.show"
@@ -51,7 +51,8 @@ local function each_field(value, visit)
   end
 end
 
---- The names before the cursor that lead to a value: {"parlua", "map"} for "parlua.ma", and what joins the last one: ".", ":" or nil.
+--- The names before the cursor that lead to a value: {"parlua", "map"} for "parlua.ma", and what joins the last one:
+--- ".", ":" or nil.
 local function chain_at(tokens)
   local names, k, joint = {}, #tokens, nil
   local last = tokens[k]

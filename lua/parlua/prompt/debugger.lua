@@ -1,4 +1,5 @@
---- `--debug` on a terminal: a prompt at the place where a task failed, with the variables of the functions that were running.
+--- `--debug` on a terminal: a prompt at the place where a task failed, with the variables of the functions that were
+--- running.
 local failure = require "parlua.failure"
 local lazy = require "parlua.lazy"
 local show = lazy "parlua.prompt.show"

@@ -353,7 +353,8 @@ end
 function actions.unknown() end
 function actions.nothing() end
 
---- Deals with a key. Returns how the statement ends ("accept", "interrupt", "end"), or "libedit" for a key that is libedit's.
+--- Deals with a key. Returns how the statement ends ("accept", "interrupt", "end"), or "libedit" for a key that is
+--- libedit's.
 function Editor:key(name, text)
   if self.search and self:search_key(name, text) then return end
   self.next_below, self.next_menu, self.next_browsing = nil, nil, nil

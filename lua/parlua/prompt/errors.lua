@@ -43,8 +43,8 @@ end
 ---@field message string
 ---@field frames {where: string, line: string?}[]
 
---- A message handler for terminal.call. `stop`: the statement's own function, where the user's frames end. `rescue`: called while the frames
---- stand.
+--- A message handler for terminal.call. `stop`: the statement's own function, where the user's frames end. `rescue`:
+--- called while the frames stand.
 ---@param stop function
 ---@param rescue? fun()
 function M.handler(stop, rescue)

@@ -1,5 +1,5 @@
---- The statements that were typed, in a file that grows with each: $XDG_STATE_HOME/parlua/history. Each is a line, in which "\n" stands for
---- the end of a line and "\\" for a backslash. Several sessions may write it at once.
+--- The statements that were typed, in a file that grows with each: $XDG_STATE_HOME/parlua/history. Each is a line, in
+--- which "\n" stands for the end of a line and "\\" for a backslash. Several sessions may write it at once.
 local ffi = require "ffi"
 
 ffi.cdef [[
@@ -117,7 +117,8 @@ function History:add(text)
   if self.path then self:append(encode(text) .. "\n") end
 end
 
---- The place of the next statement that `fits`, from place `from` on, towards older ones (`step` -1) or newer ones (1); nil: none does.
+--- The place of the next statement that `fits`, from place `from` on, towards older ones (`step` -1) or newer ones
+--- (1); nil: none does.
 ---@param from integer
 ---@param step integer
 ---@param fits fun(text: string): any

@@ -1,5 +1,5 @@
---- The prompt: reads, runs and shows statements until the end of input. A session is a table that the other modules of prompt/ are given.
---- Everything here is loaded when a prompt begins, and nothing before.
+--- The prompt: reads, runs and shows statements until the end of input. A session is a table that the other modules
+--- of prompt/ are given. Everything here is loaded when a prompt begins, and nothing before.
 local errors = require "parlua.prompt.errors"
 local show = require "parlua.prompt.show"
 local statement = require "parlua.prompt.statement"

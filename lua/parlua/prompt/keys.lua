@@ -13,8 +13,8 @@ local numbers = { ["1"] = "home", ["7"] = "home", ["4"] = "end", ["8"] = "end", 
 local Keys = {}
 Keys.__index = Keys
 
---- Keys of the terminal on standard input. `idle()`: called while nothing is typed; returns after how many seconds it is to be called
---- again, nil: need not be.
+--- Keys of the terminal on standard input. `idle()`: called while nothing is typed; returns after how many seconds it
+--- is to be called again, nil: need not be.
 ---@param idle fun(): number?
 function M.open(idle) return setmetatable({ bytes = "", idle = idle }, Keys) end
 
@@ -82,8 +82,8 @@ end
 
 local controls = { ["\r"] = "enter", ["\n"] = "enter", ["\t"] = "tab", ["\127"] = "backspace", ["\8"] = "backspace" }
 
---- Waits for a key. Returns its name and its text: "character" (the character), "ctrl-x", "enter", "tab", "up", "paste" (what was pasted),
---- "end of input", and "nothing" when the window has another size.
+--- Waits for a key. Returns its name and its text: "character" (the character), "ctrl-x", "enter", "tab", "up",
+--- "paste" (what was pasted), "end of input", and "nothing" when the window has another size.
 ---@return string name
 ---@return string? text
 function Keys:next()

@@ -1,4 +1,5 @@
---- Words of Lua: for colours, completion, the caret below a syntax error, and locals that last. Takes any text, also what is half typed.
+--- Words of Lua: for colours, completion, the caret below a syntax error, and locals that last. Takes any text, also
+--- what is half typed.
 local M = {}
 
 M.keywords = {}
@@ -94,8 +95,8 @@ end
 
 local opens = { ["function"] = true, ["do"] = true, ["if"] = true, ["repeat"] = true }
 
---- The locals that a text declares outside of all blocks, each once, in their order; and where its last `return` outside of all blocks
---- begins, if it has one.
+--- The locals that a text declares outside of all blocks, each once, in their order; and where its last `return`
+--- outside of all blocks begins, if it has one.
 ---@param text string of whole statements
 ---@return string[] names
 ---@return integer? return_at

@@ -1,4 +1,5 @@
---- Draws the line that is edited: a statement of any number of lines, its prompts, a suggestion behind it, something below it.
+--- Draws the line that is edited: a statement of any number of lines, its prompts, a suggestion behind it, something
+--- below it.
 local lexer = require "parlua.prompt.lexer"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"

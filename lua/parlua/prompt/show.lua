@@ -1,5 +1,6 @@
---- Values as the prompt shows them: parlua.value's text in the terminal's width, and forms of their own for what an analysis is about:
---- lists of records, lists of numbers, results, failures, futures, pools, sources, arrays of the FFI.
+--- Values as the prompt shows them: parlua.value's text in the terminal's width, and forms of their own for what an
+--- analysis is about: lists of records, lists of numbers, results, failures, futures, pools, sources, arrays of the
+--- FFI.
 local ffi = require "ffi"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"

@@ -4,8 +4,8 @@ local width = require "parlua.prompt.width"
 
 local M = {}
 
---- Locals of the session, by name: a function that has the local as its only upvalue, which statements after it are joined to. It could
---- also assign to it: else LuaJIT would take the local for a constant wherever it compiles.
+--- Locals of the session, by name: a function that has the local as its only upvalue, which statements after it are
+--- joined to. It could also assign to it: else LuaJIT would take the local for a constant wherever it compiles.
 ---@class parlua.Locals
 ---@field cells table<string, function>
 local Locals = {}
@@ -47,8 +47,8 @@ end
 --- Does the message of a syntax error say that the text ended too early?
 local function is_incomplete(message) return message:find("near '<eof>'$") ~= nil end
 
---- The text without what starts its lines when it was copied from a prompt: "> " and ">> ". Lines without them, in between, are what was
---- printed there.
+--- The text without what starts its lines when it was copied from a prompt: "> " and ">> ". Lines without them, in
+--- between, are what was printed there.
 ---@param text string
 ---@return string
 function M.without_prompts(text)
@@ -143,7 +143,8 @@ function M.compile(text, locals, chunk_name)
   local expression, is_marked = text:gsub("^%s*=%s*", "", 1)
   local quiet = text:find(";%s*$") ~= nil
   local used = used_locals(text, locals)
-  -- "return f()" would be a tail call, and an error in f would come without its line; behind a comment the bracket needs a line of its own
+  -- "return f()" would be a tail call, and an error in f would come without its line; behind a comment the bracket
+  -- needs a line of its own
   local bare = expression:gsub("[;%s]+$", "")
   if bare ~= "" and loadstring("return " .. bare .. "\n", chunk_name) and not bare:find("^%s*%-%-[^\n]*$") then
     local run, message = enclose("return _keep(nil, " .. bare .. "\n)", used, locals, chunk_name)
@@ -167,8 +168,8 @@ function M.compile(text, locals, chunk_name)
   return { run = run, quiet = quiet, names = names }
 end
 
---- The statements of a text that is none as a whole, since expressions stand between them: each is as many lines as it needs. nil when some
---- of it is wrong; second: whether the last one is incomplete.
+--- The statements of a text that is none as a whole, since expressions stand between them: each is as many lines as
+--- it needs. nil when some of it is wrong; second: whether the last one is incomplete.
 ---@param text string
 ---@param locals parlua.Locals
 ---@return string[]?

@@ -1,8 +1,8 @@
 --- UTF-8 text and the columns that it takes on a terminal, whatever the locale says.
 local M = {}
 
---- Ranges of characters that take no column: combining marks, joiners, variation selectors (Unicode 15, general categories Mn, Me, Cf;
---- neighbours are joined where what lies between is rare).
+--- Ranges of characters that take no column: combining marks, joiners, variation selectors (Unicode 15, general
+--- categories Mn, Me, Cf; neighbours are joined where what lies between is rare).
 local none = { { 0x300, 0x36f }, { 0x483, 0x489 }, { 0x591, 0x5bd }, { 0x5bf, 0x5bf }, { 0x5c1, 0x5c2 }, { 0x5c4, 0x5c5 }, { 0x5c7, 0x5c7 },
   { 0x610, 0x61a }, { 0x64b, 0x65f }, { 0x670, 0x670 }, { 0x6d6, 0x6dc }, { 0x6df, 0x6e4 }, { 0x6e7, 0x6e8 }, { 0x6ea, 0x6ed },
   { 0x711, 0x711 }, { 0x730, 0x74a }, { 0x7a6, 0x7b0 }, { 0x7eb, 0x7f3 }, { 0x816, 0x82d }, { 0x859, 0x85b }, { 0x898, 0x89f },
