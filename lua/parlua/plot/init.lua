@@ -10,6 +10,8 @@ local M = {}
 
 local option_names = { title = "string", x = "string", y = "string", labels = "table", width = "number", height = "number", file = "string",
                        kind = "string", from = "number", to = "number", bins = "number" }
+M.option_names = option_names -- for completion
+
 local kinds = { line = true, points = true }
 local most_points = 1e7
 local few_points = 300 -- which are not joined are shown as large dots

@@ -11,6 +11,7 @@ local M = {}
 --- The last call that was made at the prompt, or in a script that it runs.
 ---@class parlua.LastCall
 ---@field f function
+---@field find? fun(): any the function of that name, as it is now
 ---@field arguments any
 ---@field options? table
 ---@field results? table of a map
@@ -114,8 +115,35 @@ function M.tell_failures(session, ...)
     .. style.paint("faint", "  see failures, %debug, %retry"))
 end
 
+--- Remembers what the function of the last call is called, so that %retry and %debug run it as it is defined then.
+local function remember_name(session)
+  local last = M.last
+  if not last or last.find then return end
+  local function is_its(value) return value == last.f end
+  for _, name in ipairs(session.locals:names()) do
+    if is_its(session.locals:get(name)) then
+      last.find = function() return session.locals:get(name) end
+      return
+    end
+  end
+  for name, value in next, _G do
+    if is_its(value) then
+      last.find = function() return rawget(_G, name) end
+      return
+    end
+  end
+  last.find = function() return last.f end
+end
+
+--- The function of a call as it is now.
+local function present_function(last)
+  local f = last.find and last.find()
+  return type(f) == "function" and f or last.f
+end
+
 --- After Ctrl-C in a call: says what is done, and where it is.
 function M.end_statement(session)
+  remember_name(session)
   if not interrupted then return end
   local run, last = interrupted, M.last
   interrupted = nil
@@ -155,7 +183,7 @@ function M.retry()
   for name, value in pairs(last.options or {}) do options[name] = value end
   options.journal, options.resume, options.retry_failed, options.force, options.max_failures, options.on_error = nil, nil, nil, nil, nil, "skip"
   options.debug, options.output, options.format = nil, nil, nil
-  local f = last.f
+  local f = present_function(last)
   local source = require("parlua").iterate(function(_, k)
     k = k + 1
     if again[k] then return k, unpack(again[k].args, 1, again[k].args.n) end
@@ -191,7 +219,7 @@ function M.debug()
   if not failure then error(last and "no task of the last call failed" or "there was no call yet", 0) end
   local debugger, failure_module = require "parlua.prompt.debugger", require "parlua.failure"
   local observer = failure_module.observer
-  local f, opened = last.f, false
+  local f, opened = present_function(last), false
   failure_module.observer = function(record, level)
     opened = true
     return debugger.open(record, level + 1, failure.index)

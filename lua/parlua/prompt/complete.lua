@@ -193,22 +193,31 @@ local function called(session, tokens, k)
   return value_of(session, names, #names), table.concat(names, ".", 1, #names - 1) .. (joint or "") .. names[#names]
 end
 
---- Is a function one that takes parlua's options?
+--- Which options a function takes: "call" for parlua's, "plot" for those of pictures; nil: none.
 local function takes_options(f)
+  local plot = package.loaded["parlua.plot"]
+  if plot and (f == plot or f == plot.histogram) then return "plot" end
   local documented = type(f) == "function" and help.of_function(f)
-  return documented and documented.signature:find("options", 1, true) and debug.getinfo(f, "S").source:find("^=parlua/")
+  local takes = documented and documented.signature:find("options", 1, true) and debug.getinfo(f, "S").source:find("^=parlua/")
+  return takes and "call" or nil
 end
 
 local function options_at(session, tokens)
   local open = open_brackets(tokens)
-  if not open[1] or open[1].text ~= "{" then return false end
-  if takes_options((called(session, tokens, open[1].k))) then return true end
-  return open[2] and open[2].text == "(" and takes_options((called(session, tokens, open[2].k))) and true or false
+  if not open[1] or open[1].text ~= "{" then return nil end
+  return takes_options((called(session, tokens, open[1].k)))
+    or open[2] and open[2].text == "(" and takes_options((called(session, tokens, open[2].k))) or nil
 end
 
-local function option_names(text, typed)
-  local set, suffixes = {}, {}
-  for _, name in ipairs(require("parlua.options").call_names()) do
+local function option_names(text, typed, kind)
+  local set, suffixes, names = {}, {}, nil
+  if kind == "plot" then
+    names = {}
+    for name in pairs(require("parlua.plot").option_names) do names[#names + 1] = name end
+  else
+    names = require("parlua.options").call_names()
+  end
+  for _, name in ipairs(names) do
     if name:sub(1, #typed) == typed then set[name], suffixes[name] = true, " = " end
   end
   return completion(#text - #typed, set, suffixes)
@@ -326,8 +335,9 @@ function M.candidates(session, text, cursor, skip)
   if joint then return fields(session, before, names, joint) end
   local typed = names[1]
   local previous = tokens[#tokens - 1]
-  if previous and (previous.text == "{" or previous.text == ",") and options_at(session, { unpack(tokens, 1, #tokens - 1) }) then
-    local found = option_names(before, typed)
+  if previous and (previous.text == "{" or previous.text == ",") then
+    local kind = options_at(session, { unpack(tokens, 1, #tokens - 1) })
+    local found = kind and option_names(before, typed, kind)
     if found then return found end
   end
   return plain_names(session, before, typed, tokens)

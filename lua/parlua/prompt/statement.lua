@@ -147,7 +147,8 @@ function M.compile(text, locals, chunk_name)
   -- needs a line of its own
   local bare = expression:gsub("[;%s]+$", "")
   if bare ~= "" and loadstring("return " .. bare .. "\n", chunk_name) and not bare:find("^%s*%-%-[^\n]*$") then
-    local run, message = enclose("return _keep(nil, " .. bare .. "\n)", used, locals, chunk_name)
+    local run, message = enclose("return _keep(nil, " .. bare .. ")", used, locals, chunk_name)
+    if not run then run, message = enclose("return _keep(nil, " .. bare .. "\n)", used, locals, chunk_name) end
     if not run then run, message = enclose("return " .. bare, used, locals, chunk_name) end
     if run then return { run = run, quiet = quiet } end
     return nil, message
