@@ -37,7 +37,7 @@ end
 local function row_itself(row) return row end
 
 local stations, failures, summary = parlua.reduce(row_itself, parlua.csv(path), parlua.group("station", {
-  n = parlua.count, low = parlua.min "temperature", high = parlua.max "temperature", mean = parlua.mean "temperature",
+  n = parlua.count, low = parlua.min "temperature", high = parlua.max "temperature", stats = parlua.stats "temperature",
 }))
 
 local names = {}
@@ -46,6 +46,6 @@ table.sort(names)
 print(("%-14s %7s %7s %7s %7s %9s"):format("station", "n", "low", "mean", "high", "deviation"))
 for _, name in ipairs(names) do
   local s = stations[name]
-  print(("%-14s %7d %7.1f %7.1f %7.1f %9.2f"):format(name, s.n, s.low, s.mean.mean, s.high, s.mean.deviation or 0))
+  print(("%-14s %7d %7.1f %7.1f %7.1f %9.2f"):format(name, s.n, s.low, s.stats.mean, s.high, s.stats.deviation or 0))
 end
 print(("%d rows, %d wrong, %.2f s with %d workers"):format(summary.tasks, #failures, summary.seconds, summary.workers))

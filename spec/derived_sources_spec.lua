@@ -80,7 +80,46 @@ helper.for_each_engine(function(engine)
       local found = rows "n\n1e3\n007\n-0.125\n.5\n12345678901234567890\n0x10\n1-2\n\"5\"\n-\n"
       local values = {}
       for k = 1, found.n do values[k] = found[k].n end
-      assert.same({ 1000, "007", -0.125, ".5", 12345678901234567890, "0x10", "1-2", "5", "-" }, values)
+      assert.same({ 1000, "007", -0.125, ".5", "12345678901234567890", "0x10", "1-2", "5", "-" }, values)
+    end)
+
+    it("whole numbers that a double does not hold stay strings, and so do those beyond all doubles", function()
+      local found = rows("id\n9007199254740992\n9007199254740993\n479386071891505153\n-479386071891505153\n100000000000000000000\n"
+        .. "1e400\n0.30000000000000004\n")
+      local values = {}
+      for k = 1, found.n do values[k] = found[k].id end
+      assert.same({ 2 ^ 53, "9007199254740993", "479386071891505153", "-479386071891505153", 1e20, "1e400",
+        0.30000000000000004 }, values)
+    end)
+
+    it("a byte order mark is no part of it, before quotes and without a header too", function()
+      local mark = "\239\187\191"
+      for _, is_stream in ipairs { false, true } do
+        local function first(text, options)
+          local path = helper.write(directory .. "/mark.csv", mark .. text)
+          if not is_stream then return (parlua.map(function(row) return row end, parlua.csv(path, options), with()))[1] end
+          local fifo = directory .. "/fifo"
+          os.execute(("rm -f %s; mkfifo %s; cat %s >%s &"):format(fifo, fifo, path, fifo))
+          return (parlua.map(function(row) return row end, parlua.csv(fifo, options), with()))[1]
+        end
+        assert.same({ id = 1, x = "a" }, first '"id","x"\n1,a\n')
+        assert.same({ 1, "a", n = 2 }, first("1,a\n", { header = false }))
+        assert.same({ "1", "a", n = 2 }, first('"1",a\n', { header = false }))
+        assert.same({ p = "1", q = "a" }, first('"1",a\n', { header = { "p", "q" } }))
+      end
+    end)
+
+    it("types rule with any number of columns", function()
+      for _, columns in ipairs { 3, 149, 151, 400 } do
+        local names, values = {}, {}
+        for k = 1, columns do names[k], values[k] = "c" .. k, "0" .. k end
+        local last = "c" .. columns
+        local text = table.concat(names, ",") .. "\n" .. table.concat(values, ",") .. "\n"
+        local found = rows(text, { types = { c2 = "number", [last] = "number", c1 = "string" } })
+        assert.same({ "01", 2, columns }, { found[1].c1, found[1].c2, found[1][last] })
+        local _, failures = rows(text .. text:gsub("^.-\n", ""):gsub("0" .. columns .. "\n$", "x\n"), { types = { [last] = "number" } })
+        assert.equal(("column '%s': 'x' is no number"):format(last), failures[1].message)
+      end
     end)
 
     it("decimals are as exact as Lua's own", function()
@@ -158,6 +197,9 @@ describe("sources made of others", function()
     refused("batch: n must be an integer of at least 1, got 0", parlua.batch, { 1 }, 0)
     refused("csv: unknown option 'seperator'", parlua.csv, "x", { seperator = ";" })
     refused("csv: option 'separator' must be one character", parlua.csv, "x", { separator = "::" })
+    refused("the option 'header' has no column 'c'; it has a, b", parlua.csv, "x", { header = { "a", "b" }, types = { c = "string" } })
+    refused("option 'header' must be a list of different names, but 'a' is in it twice", parlua.csv, "x", { header = { "a", "a" } })
+    refused("option 'header' must be a list of different names, but item 1 is a number", parlua.csv, "x", { header = { 1 } })
     refused("csv: the type of column 'a' must be auto, number or string, got date", parlua.csv, "x", { types = { a = "date" } })
     refused("cannot read '/nowhere'", parlua.map, tostring, parlua.csv "/nowhere")
     helper.with_directory(function(directory)

@@ -43,7 +43,7 @@ helper.with_directory(function(directory)
 end)
 
 -- reductions, searches, pools
-expect(parlua.reduce(math.sqrt, parlua.range(5000), parlua.mean).n == 5000, "reduce")
+expect(parlua.reduce(math.sqrt, parlua.range(5000), parlua.stats).n == 5000, "reduce")
 expect(parlua.find(function(i) return i > 700 and i end, parlua.range(5000)) == 701, "find")
 local pool = parlua.pool { engine = engine }
 local future = pool:submit(function(...) return select("#", ...) end, 1, nil, {})

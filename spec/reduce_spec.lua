@@ -83,7 +83,8 @@ helper.for_each_engine(function(engine)
     it("gives init where there are no tasks", function()
       assert.equal(7, (parlua.reduce(inverse, {}, plain(7), with())))
       assert.equal(7, (parlua.reduce(inverse, {}, merged(7), with())))
-      assert.same({ n = 0 }, (parlua.reduce(inverse, {}, parlua.mean, with())))
+      assert.same({ n = 0 }, (parlua.reduce(inverse, {}, parlua.stats, with())))
+      assert.is_nil((parlua.reduce(inverse, {}, parlua.mean, with())))
     end)
 
     it("never writes into the caller's init", function()
@@ -226,12 +227,61 @@ helper.for_each_engine(function(engine)
 
     it("reduces by several reducers in one pass", function()
       local value = parlua.reduce(function(i) return i % 1000 end, parlua.range(10000),
-        { mean = parlua.mean, most = parlua.max, least = parlua.min, n = parlua.count, engine = engine, workers = 2 })
+        { mean = parlua.mean, stats = parlua.stats, most = parlua.max, least = parlua.min, n = parlua.count, engine = engine, workers = 2 })
       assert.equal(999, value.most)
       assert.equal(0, value.least)
       assert.equal(10000, value.n)
-      assert.is_true(math.abs(value.mean.mean - 499.5) < 1e-9)
-      assert.is_true(math.abs(value.mean.variance - 83341.584) < 0.001)
+      assert.is_true(math.abs(value.mean - 499.5) < 1e-9)
+      assert.is_true(math.abs(value.stats.mean - 499.5) < 1e-9)
+      assert.is_true(math.abs(value.stats.variance - 83341.584) < 0.001)
+      assert.equal(math.sqrt(value.stats.variance), value.stats.deviation)
+      assert.same({ 10000, 0, 999 }, { value.stats.n, value.stats.min, value.stats.max })
+    end)
+
+    it("tells where the least and the greatest are, the first of equal ones", function()
+      local function zigzag(i) return { height = (i * 7919) % 1000, none = i < 5 and 0 / 0 or i } end
+      local value = parlua.reduce(zigzag, parlua.range(5000), { low = parlua.argmin "height", high = parlua.argmax "height",
+        third = parlua.argmin "none" }, with())
+      assert.same({ low = { index = 1000, value = 0 }, high = { index = 321, value = 999 }, third = { index = 5, value = 5 } }, value)
+      assert.is_nil((parlua.reduce(function() return nil end, parlua.range(10), parlua.argmax, with())))
+    end)
+
+    it("gives quantiles, exactly", function()
+      local function shuffled(i) return (i * 7919) % 10001 end
+      local value = parlua.reduce(shuffled, parlua.range(10001), parlua.quantiles(0, 0.25, 0.5, 0.999, 1), with())
+      assert.same({ 0, 2500, 5000, 9990, 10000 }, value)
+      assert.same({ 2.5 }, (parlua.reduce(tonumber, { 4, 1, 3, 2 }, parlua.quantiles(0.5), with())))
+      assert.same({ 1.75 }, (parlua.reduce(tonumber, { 4, 1, 3, 2 }, parlua.quantiles { 0.25 }, with())))
+      assert.same({}, (parlua.reduce(tonumber, {}, parlua.quantiles(0.5), with())))
+    end)
+
+    it("takes any reducer within a group: the largest of each, their quantiles, where they are", function()
+      local rows = function(i) return { city = i % 3 == 0 and "a" or "b", t = (i * 7) % 31, i = i } end
+      local value = parlua.reduce(rows, parlua.range(300), parlua.group("city",
+        { top = parlua.top(2, "t"), middle = parlua.quantiles(0.5) "t", at = parlua.argmax "t" }), with())
+      assert.same({ 30, 30 }, { value.a.top[1].t, value.a.top[2].t })
+      assert.is_true(value.a.top[1].i < value.a.top[2].i)
+      assert.equal(value.a.top[1].i, value.a.at.index)
+      assert.equal(1, #value.b.middle)
+      local ungrouped = parlua.reduce(rows, parlua.range(300), parlua.group("city", parlua.top(1, "t")), with())
+      assert.equal(value.b.top[1].i, ungrouped.b[1].i)
+    end)
+
+    it("takes hundreds of reducers in one pass", function()
+      for _, n in ipairs { 40, 41, 60, 61, 200, 1000 } do
+        local all = {}
+        for k = 1, n do all["k" .. k] = k % 2 == 0 and parlua.sum or parlua.count end
+        local value = parlua.reduce(function(i) return i end, parlua.range(3000), all, with())
+        assert.same({ 3000, 4501500 }, { value.k1, value.k2 })
+        assert.equal(n % 2 == 0 and 4501500 or 3000, value["k" .. n])
+      end
+      local ok, message = pcall(function()
+        local all = {}
+        for k = 1, 1001 do all["k" .. k] = parlua.sum end
+        parlua.reduce(tonumber, { 1 }, all, with())
+      end)
+      assert.is_false(ok)
+      assert.truthy(message:find("1001 reducers are more than the 1000", 1, true), message)
     end)
 
     it("reduces the results of each key by itself", function()
@@ -445,5 +495,24 @@ describe("what reduce is given", function()
     assert.truthy(refused({ init = 0, step = add, enigne = "serial" }):find("did you mean engine?", 1, true))
     assert.truthy(refused({ init = 0, step = add, block = 0 }):find("it takes an integer from 1", 1, true))
     assert.equal("reduce: either step or reducers by name, not both", refused { step = add, n = parlua.count })
+  end)
+
+  it("gives quantiles of more numbers than are kept, nearly, and the same everywhere", function()
+    local n, expected = 1e6, nil
+    for _, engine in ipairs(helper.engines) do
+      local value = parlua.reduce(function(i) return (i * 7919) % n end, parlua.range(n), parlua.quantiles(0.01, 0.5, 0.99),
+        { engine = engine, workers = 2 })
+      for k, share in ipairs { 0.01, 0.5, 0.99 } do assert.is_true(math.abs(value[k] / n - share) < 2e-4, value[k]) end
+      expected = expected or value
+      assert.same(expected, value)
+    end
+  end)
+
+  it("refuses quantiles that are none", function()
+    for _, shares in ipairs { { -0.1 }, { 1.1 }, { "x" }, { 0 / 0 }, {} } do
+      local ok, message = pcall(parlua.quantiles, unpack(shares))
+      assert.is_false(ok)
+      assert.truthy(message:find("quantiles: share", 1, true), message)
+    end
   end)
 end)

@@ -4,6 +4,7 @@ local lazy = require "parlua.lazy"
 local run = require "parlua.run"
 local pool = lazy "parlua.pool"
 local reduce = lazy "parlua.sink.reduce"
+local reducers = require "parlua.sink.reducers"
 local search = lazy "parlua.sink.search"
 local task = require "parlua.worker.task"
 local sources = require "parlua.source"
@@ -24,22 +25,38 @@ parlua.csv = sources.csv
 parlua.take = sources.take
 parlua.enumerate = sources.enumerate
 parlua.batch = sources.batch
+parlua.filter = sources.filter
+
+parlua.sum, parlua.count, parlua.mean, parlua.stats = reducers.sum, reducers.count, reducers.mean, reducers.stats
+parlua.min, parlua.max, parlua.argmin, parlua.argmax = reducers.min, reducers.max, reducers.argmin, reducers.argmax
+parlua.quantiles, parlua.histogram, parlua.top = reducers.quantiles, reducers.histogram, reducers.top
+parlua.collect, parlua.group = reducers.collect, reducers.group
 
 --- Calls f once for each set of arguments and returns the results in their order.
 --- Example: `local squares = parlua.map(function(x) return x * x end, parlua.range(1, 10))`
 ---@param f function its first result is kept (return a table to keep more); nil is a result
 ---@param arguments any a list, a source, an iterator function or a coroutine
----@param options? table see the README's table of options; a wrong one raises, before any work starts
+---@param options? parlua.Options a wrong one raises, before any work starts
 ---@return table results results[i] for task i, nil where it failed or returned nil; results.n: number of tasks
 ---@return parlua.Failure[] failures sorted by index
 ---@return parlua.Summary summary
 function parlua.map(f, arguments, options) return collect.map(f, arguments, options) end
 
+--- As parlua.map, where each item of the list is itself a list: the arguments of a task.
+--- Example: `parlua.starmap(math.max, { { 1, 5 }, { 3, 2, 4 } })` returns { 5, 4 }
+---@param f function
+---@param lists any[][]|any a list of lists, or a source of lists; a list may have a field n
+---@param options? parlua.Options
+---@return table results
+---@return parlua.Failure[] failures
+---@return parlua.Summary summary
+function parlua.starmap(f, lists, options) return collect.map(f, sources.spread(lists), options) end
+
 --- Calls f once for each set of arguments, for its effects; results are not kept.
 --- Example: `local failures = parlua.each(os.remove, parlua.files("/tmp/run-*.log"))`
 ---@param f function
 ---@param arguments any as for parlua.map
----@param options? table
+---@param options? parlua.Options
 ---@return parlua.Failure[] failures
 ---@return parlua.Summary summary
 function parlua.each(f, arguments, options) return collect.each(f, arguments, options) end
@@ -49,7 +66,7 @@ function parlua.each(f, arguments, options) return collect.each(f, arguments, op
 --- Raises what parlua.map raises, in the loop: when the run is halted, say.
 ---@param f function
 ---@param arguments any as for parlua.map
----@param options? table
+---@param options? parlua.Options
 ---@return parlua.Stream iterator to be called for the next task's index and results; nothing at the end
 ---@return parlua.Stream stream the same: stream.failures, stream:summary(), stream:close()
 function parlua.imap(f, arguments, options) return stream.imap(f, arguments, options) end
@@ -62,7 +79,7 @@ function parlua.imap(f, arguments, options) return stream.imap(f, arguments, opt
 ---@param f function
 ---@param arguments any as for parlua.map
 ---@param reduction parlua.Reducer|table
----@param options? table
+---@param options? parlua.Options
 ---@return any value
 ---@return parlua.Failure[] failures
 ---@return parlua.Summary summary
@@ -72,7 +89,7 @@ function parlua.reduce(f, arguments, reduction, options) return reduce.reduce(f,
 --- Example: `local index, divisor = parlua.find(function(d) return 91 % d == 0 and d end, parlua.range(2, 90))`
 ---@param f function
 ---@param arguments any as for parlua.map
----@param options? table
+---@param options? parlua.Options
 ---@return integer? index nil: there is none
 ---@return any value its result
 ---@return parlua.Failure[] failures of tasks before it
@@ -82,7 +99,7 @@ function parlua.find(f, arguments, options) return search.find(f, arguments, opt
 --- Is some result neither nil nor false? The rest is cut off as soon as that is known.
 ---@param f function
 ---@param arguments any as for parlua.map
----@param options? table
+---@param options? parlua.Options
 ---@return boolean
 ---@return parlua.Failure[] failures when it is false
 ---@return parlua.Summary summary
@@ -91,15 +108,14 @@ function parlua.any(f, arguments, options) return search.any(f, arguments, optio
 --- Did every task return something that is neither nil nor false? A task that failed did not. The rest is cut off as soon as one has not.
 ---@param f function
 ---@param arguments any as for parlua.map
----@param options? table
+---@param options? parlua.Options
 ---@return boolean
 ---@return parlua.Failure[] failures when no result was nil or false
 ---@return parlua.Summary summary
 function parlua.all(f, arguments, options) return search.all(f, arguments, options) end
 
--- The reducers, and what only some programs use, are loaded when they are first used.
+-- What only some programs use is loaded when it is first used.
 local on_demand = { plot = "parlua.plot", background = "parlua.background" }
-local reducers = { sum = true, count = true, min = true, max = true, mean = true, histogram = true, collect = true, group = true, top = true }
 setmetatable(parlua, {
   __index = function(_, name)
     local module = on_demand[name] and require(on_demand[name])
@@ -107,15 +123,12 @@ setmetatable(parlua, {
       parlua[name] = name == "plot" and module or module[name]
       return parlua[name]
     end
-    if not reducers[name] then return nil end
-    for each in pairs(reducers) do parlua[each] = require("parlua.sink.reducers")[each] end
-    return parlua[name]
   end,
 })
 
 --- Opens a pool: workers that stay over several calls, and single calls whose results are asked for later. It has the methods map, each,
---- imap, reduce, find, submit and close. Example: `local pool = parlua.pool { engine = "threads" }`
----@param options? table defaults for the pool's calls
+--- starmap, imap, reduce, find, any, all, submit and close. Example: `local pool = parlua.pool { engine = "threads" }`
+---@param options? parlua.Options defaults for the pool's calls
 ---@return parlua.Pool
 function parlua.pool(options) return pool.open(options) end
 

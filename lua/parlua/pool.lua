@@ -27,13 +27,22 @@ local most_cached = 64 -- functions that a worker keeps
 
 local cache, cached = {}, 0
 
+--- The function behind `bytes`. It brings the globals that it names along; but those that the worker's set-up has set stay as they are here.
+local function decode(bytes)
+  local values, names = {}, task.set_up
+  for k, name in ipairs(names) do values[k] = rawget(_G, name) end
+  local f = codec.decode(bytes)
+  for k, name in ipairs(names) do rawset(_G, name, values[k]) end
+  return f
+end
+
 --- Runs in workers: the function behind `bytes`, called with what follows.
 function M.call(bytes, ...)
   if type(bytes) == "function" then return bytes(...) end
   local f = cache[bytes]
   if not f then
     if cached >= most_cached then cache, cached = {}, 0 end
-    f = codec.decode(bytes)
+    f = decode(bytes)
     cache[bytes], cached = f, cached + 1
   end
   return f(...)
@@ -163,6 +172,9 @@ end
 --- As parlua.map, on the pool's workers.
 function Pool:map(f, arguments, options) return list.map(f, arguments, merged(self, options)) end
 
+--- As parlua.starmap, on the pool's workers.
+function Pool:starmap(f, lists, options) return list.map(f, sources.spread(lists), merged(self, options)) end
+
 --- As parlua.each, on the pool's workers.
 function Pool:each(f, arguments, options) return list.each(f, arguments, merged(self, options)) end
 
@@ -222,9 +234,15 @@ function Pool:submit(f, ...)
   if task.is_inside() ~= self.is_inside then return submit_here(self, f, ...) end
   if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
   f = common.as_function(f)
+  for k = 1, select("#", ...) do
+    local value = (select(k, ...))
+    if type(value) == "table" and rawget(value, "is_future") then
+      error(("submit: argument %d is a future; give what it has returned, future:get()"):format(k), 2)
+    end
+  end
   local calls = self.futures
   local is_first, index = not self.run, calls.submitted + 1
-  local future = setmetatable({ pool = self, index = index, args = common.pack(...), done = false }, Future)
+  local future = setmetatable({ pool = self, index = index, args = common.pack(...), done = false, is_future = true }, Future)
   local values = { n = future.args.n + 2, (run_module.streams_of(self.resolved, nil)), f, ... }
   self.waiting[index], calls.waiting[index], calls.submitted = values, future, index
   local function take_back(message, level)

@@ -30,6 +30,13 @@ local function remember(values, ...)
   return values
 end
 
+local MOST_ARGUMENTS = 250
+
+local function refuse_width(n)
+  error(("a task of the source has %d arguments, more than the %d that a task may have; give it one list of them"):format(n,
+    MOST_ARGUMENTS), 0)
+end
+
 function pullers.iterator(source)
   local step, state, control, ended, held = source.step or source.make(), source.state, source.control, false, nil
   local function pull(writer, count, first, ...)
@@ -37,6 +44,7 @@ function pullers.iterator(source)
       ended = true
       return 0
     end
+    if select("#", ...) >= MOST_ARGUMENTS then refuse_width(select("#", ...) + 1) end
     control = first
     if writer:task(count, first, ...) then return 1 end
     held = remember({}, first, ...)
@@ -62,6 +70,44 @@ function pullers.iterator(source)
       return count
     end,
   }
+end
+
+--- What is read in the script: `make` gives a function that returns true and a task's arguments, of which the first may be nil.
+function pullers.reader(source)
+  local read, ended, held = source.make(), false, nil
+  local function pull(writer, count, more, ...)
+    if not more then
+      ended = true
+      return 0
+    end
+    if select("#", ...) > MOST_ARGUMENTS then refuse_width(select("#", ...)) end
+    if writer:task(count, ...) then return 1 end
+    held = remember({}, ...)
+    return 0
+  end
+  return {
+    pulled = 0,
+    fill = function(self, writer, want)
+      local count = 0
+      self.pulled = 0
+      if held then
+        writer:task_alone(held)
+        held = nil
+        return 1
+      end
+      while count < want and not ended and not held do
+        count = count + pull(writer, count, read())
+        self.pulled = count
+      end
+      if count > 0 or not held then return count end
+      return self:fill(writer, want)
+    end,
+  }
+end
+
+--- A list of lists, each the arguments of a task, for workers that don't inherit it.
+function pullers.spread(source)
+  return pullers.reader { make = function() return M.reader(source) end }
 end
 
 --- Maps the file of a text source; raises a clear error when it can't be read.
@@ -137,9 +183,15 @@ local function row_reader(source)
   end
 end
 
+--- Bytes of the byte order mark at the beginning of a mapped text.
+local function mark_length(text)
+  if text:length() < 3 then return 0 end
+  return ffi.string(ffi.cast("const char *", text:pointer()), 3) == csv.MARK and 3 or 0
+end
+
 --- Reads the header where the names are not given; returns the offset of the first row.
 local function read_header(source, text)
-  if source.names or source.header == false then return 0 end
+  if source.names or source.header == false then return text:is_stream() and 0 or mark_length(text) end
   local line, length
   if text:is_stream() then
     line = stream_row(text, source) or ""
@@ -149,14 +201,11 @@ local function read_header(source, text)
     check_whole(text, source, length)
   end
   if line == "" then error(("csv: '%s' is empty: it has no header"):format(source.path), 0) end
+  line = csv.without_mark(line)
   local p = ffi.cast(csv.bytes, line)
   local names, message = csv.header(p, p + #line, source.separator, source.quote)
   if not names then error(("csv: '%s': %s"):format(source.path, message), 0) end
-  for column in pairs(source.types or {}) do
-    local found = false
-    for _, name in ipairs(names) do found = found or name == column end
-    if not found then error(("csv: '%s' has no column '%s'; it has %s"):format(source.path, column, table.concat(names, ", ")), 0) end
-  end
+  csv.check_types(source.types, names, ("'%s' has"):format(source.path))
   source.found_names = names
   return length
 end
@@ -184,9 +233,10 @@ function pullers.csv(source)
   local text = source.text or open_text(source)
   local offset = read_header(source, text)
   if text:is_stream() then
-    local parse = row_reader(with_names(source))
+    local parse, is_first = row_reader(with_names(source)), source.names or source.header == false
     return stream_puller(source, text, function()
       local line = stream_row(text, source)
+      if line and is_first then line, is_first = csv.without_mark(line), false end
       return line and parse(line)
     end)
   end

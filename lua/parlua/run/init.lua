@@ -89,6 +89,7 @@ local NO_KEY = ("\0"):rep(8) -- of a run whose tasks are calls of their own
 
 local function check_function(f)
   if type(f) == "function" then return f end
+  if sources.is_source(f) then error("the map function stands first, then the arguments: parlua.map(f, arguments, options)", 0) end
   if common.is_callable(f) then return common.as_function(f) end
   error(("the map function must be a function, got %s"):format(f == nil and "nothing" or type(f)), 0)
 end
@@ -142,7 +143,7 @@ local function open_parts(run, sink, seed, given)
   end
   local ok, message = pcall(function()
     if is_supplied then run.feeder = open_feeder(run) end
-    run.total = run.source:is_indexed() and run.source.n or nil
+    run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
     run.driver = open_driver(run, job_of(run, sink.keep))
     if run.feeder then run.feeder:attach(run.driver.handle) end
     if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
@@ -165,6 +166,7 @@ function M.open(f, arguments, call_options, sink, given)
   if interrupted and not given.after_interrupt then error(interruption(), 0) end
   f = check_function(f)
   if type(call_options) == "table" and call_options.is_stream then call_options = nil end -- imap's second result, behind its iterator
+  sources.refuse_misunderstood(arguments)
   local options = given.options or options_module.resolve(call_options, given.job_options)
   local engine = engines.choose(options)
   engines.check(engine, task.is_inside() and (call_options or nothing_given) or options) -- the outer limits hold in tasks

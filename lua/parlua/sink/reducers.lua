@@ -7,9 +7,10 @@
 --
 -- A nil result is passed over by all of them. Called with a field's name, or with a function of the result, a reducer becomes one of that:
 -- `parlua.mean "temperature"`.
-local fold = require "parlua.worker.fold"
-local missing = require "parlua.worker.missing"
-local value_module = require "parlua.value"
+local fold = require "parlua.lazy" "parlua.worker.fold"
+local missing = require "parlua.lazy" "parlua.worker.missing"
+local quantiles = require "parlua.lazy" "parlua.sink.quantiles"
+local value_module = require "parlua.lazy" "parlua.value"
 
 local M = {}
 
@@ -112,17 +113,64 @@ M.min = new { check = check_comparable, step = not_nan(lesser), merge = lesser }
 --- The greatest result.
 M.max = new { check = check_comparable, step = not_nan(greater), merge = greater }
 
---- Number, mean, variance (of a sample: by n - 1) and standard deviation: { n =, mean =, variance =, deviation = }. Welford's method, and
---- that of Chan, Golub and LeVeque to merge: numerically stable.
+--- Where the least or the greatest result is: { index =, value = }, of equal ones the first; nil when there is none.
+local function place_of(is_better)
+  return new {
+    check = check_comparable,
+    step = function(a, v, index)
+      if v == nil or v ~= v then return a end
+      if type(v) ~= "number" then check_comparable(v) end
+      if a == nil or is_better(v, a.value) then return { index = index, value = v } end
+      return a
+    end,
+    merge = function(a, b)
+      if a == nil or b ~= nil and is_better(b.value, a.value) then return b end
+      return a
+    end,
+  }
+end
+
+--- The task with the least result, the first of equal ones: { index =, value = }; nil when there is none.
+M.argmin = place_of(function(v, best) return v < best end)
+
+--- The task with the greatest result.
+M.argmax = place_of(function(v, best) return v > best end)
+
+--- The mean of the results, nil when there is none: steps as in parlua.stats.
 M.mean = new {
-  init = { 0, 0, 0 }, -- n, mean, sum of squared distances to the mean
+  init = { 0, 0 }, -- n, mean
   check = check_number,
   step = function(a, v)
     if v == nil then return a end
     local n = a[1] + 1
+    a[1], a[2] = n, a[2] + (v - a[2]) / n
+    return a
+  end,
+  merge = function(a, b)
+    if b[1] == 0 then return a end
+    if a[1] == 0 then return b end
+    local n = a[1] + b[1]
+    return { n, a[2] + (b[2] - a[2]) * b[1] / n }
+  end,
+  finish = function(a)
+    if a[1] > 0 then return a[2] end
+  end,
+}
+
+--- Number, mean, variance (of a sample: by n - 1), standard deviation, least and greatest: { n =, mean =, variance =, deviation =, min =,
+--- max = }. Welford's method, and that of Chan, Golub and LeVeque to merge: numerically stable.
+M.stats = new {
+  check = check_number,
+  init = { 0, 0, 0, math.huge, -math.huge }, -- n, mean, sum of squared distances to the mean, least, greatest
+  step = function(a, v)
+    if v == nil then return a end
+    if type(v) ~= "number" then v = v + 0 end -- raises where it is none
+    local n = a[1] + 1
     local delta = v - a[2]
     local mean = a[2] + delta / n
     a[1], a[2], a[3] = n, mean, a[3] + delta * (v - mean)
+    if v < a[4] then a[4] = v end
+    if v > a[5] then a[5] = v end
     return a
   end,
   merge = function(a, b)
@@ -130,14 +178,39 @@ M.mean = new {
     if a[1] == 0 then return b end
     local n = a[1] + b[1]
     local delta = b[2] - a[2]
-    return { n, a[2] + delta * b[1] / n, a[3] + b[3] + delta * delta * a[1] * b[1] / n }
+    return { n, a[2] + delta * b[1] / n, a[3] + b[3] + delta * delta * a[1] * b[1] / n, math.min(a[4], b[4]), math.max(a[5], b[5]) }
   end,
   finish = function(a)
     if a[1] == 0 then return { n = 0 } end
     local variance = a[1] > 1 and a[3] / (a[1] - 1) or nil
-    return { n = a[1], mean = a[2], variance = variance, deviation = variance and math.sqrt(variance) }
+    return { n = a[1], mean = a[2], variance = variance, deviation = variance and math.sqrt(variance), min = a[4], max = a[5] }
   end,
 }
+
+--- Quantiles of the results, a list: `parlua.quantiles(0.25, 0.5, 0.75)`. Exact up to 131,072 results; of more, a rank is wrong by less than
+--- one in 5,000 (quantiles.lua).
+---@param ... number shares from 0 to 1
+---@return parlua.Reducer
+function M.quantiles(...)
+  local shares = { ... }
+  if type(shares[1]) == "table" and #shares == 1 then shares = { unpack(shares[1]) } end
+  for k = 1, math.max(#shares, select("#", ...)) do
+    local share = shares[k]
+    if type(share) ~= "number" or not (share >= 0 and share <= 1) then
+      error(("quantiles: share %d must be a number from 0 to 1, got %s"):format(k, tostring(share)), 2)
+    end
+  end
+  if #shares == 0 then error("quantiles: shares from 0 to 1 are expected, as in parlua.quantiles(0.25, 0.5, 0.75)", 2) end
+  return new {
+    init = quantiles.new, check = check_number,
+    step = function(a, v)
+      if v == nil then return a end
+      return quantiles.step(a, v)
+    end,
+    merge = quantiles.merge,
+    finish = function(a) return quantiles.finish(a, shares) end,
+  }
+end
 
 --- The results in a list, nils left out.
 M.collect = new {
@@ -236,6 +309,8 @@ function M.top(k, by)
   }
 end
 
+local MOST_TOGETHER = 1000
+
 --- A reducer, or a table of them by name, as one reducer.
 ---@return parlua.Reducer
 function M.of(value, where)
@@ -247,6 +322,9 @@ function M.of(value, where)
   for name, reducer in pairs(value) do
     if not M.is(reducer) then error(("%s: '%s' must be a reducer, got %s"):format(where, tostring(name), type(reducer)), 3) end
     names[#names + 1] = name
+  end
+  if #names > MOST_TOGETHER then
+    error(("%s: %d reducers are more than the %d that a table may have"):format(where, #names, MOST_TOGETHER), 3)
   end
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
   return M.together(names, value)

@@ -35,12 +35,17 @@ local function decimal(from, to)
   return value
 end
 
---- The same for what `decimal` does not do: exponents, many digits.
+--- The same for what `decimal` does not do: exponents, many digits. A whole number that a double does not hold, such as an identifier of 18
+--- digits, is none.
 local function number(from, to)
   local value = decimal(from, to)
   if value then return value end
   local text = ffi_string(from, to - from)
-  if text:find("^-?%d+%.?%d*[eE]?[-+]?%d*$") and not text:find("^-?0%d") then return tonumber(text) end
+  if not text:find("^-?%d+%.?%d*[eE]?[-+]?%d*$") or text:find("^-?0%d") then return nil end
+  value = tonumber(text)
+  if not value or value - value ~= 0 then return nil end -- too large, too: inf
+  if text:find("^-?%d+$") and ("%.0f"):format(value) ~= text then return nil end
+  return value
 end
 
 local convert = {}
@@ -157,8 +162,12 @@ function M.reader(source)
   end
   -- a function has at most 200 locals: wide rows go through a table
   if #names > 150 then
+    local function conversion(from, to, text, k)
+      local convert_column = conversions[k] or convert.auto
+      return convert_column(from, to, text, names[k] or k)
+    end
     return function(p, stop)
-      local list, behind, n = read_list(p, stop, separator, quote, convert.auto)
+      local list, behind, n = read_list(p, stop, separator, quote, conversion)
       if n ~= #names then describe_count(n, #names) end
       local row = {}
       for k, name in ipairs(names) do row[name] = list[k] end
@@ -192,7 +201,6 @@ end
 --- The names in a header: the fields of the row at `p` as strings, and where the rows begin.
 function M.header(p, stop, separator, quote)
   local names, behind = read_list(p, stop, separator, quote, convert.string)
-  if names[1] then names[1] = names[1]:gsub("^\239\187\191", "") end -- a byte order mark
   local seen = {}
   for k, name in ipairs(names) do
     if seen[name] then return nil, ("the header names '%s' twice"):format(name) end
@@ -200,6 +208,28 @@ function M.header(p, stop, separator, quote)
     if name == "" then return nil, ("the header has no name for column %d"):format(k) end
   end
   return names, behind
+end
+
+--- The byte order mark that some programs put before a text in UTF-8.
+M.MARK = "\239\187\191"
+
+--- A text without it.
+---@param text string
+---@return string
+function M.without_mark(text) return text:sub(1, 3) == M.MARK and text:sub(4) or text end
+
+--- Raises an error when `types` names a column that is not there.
+---@param types? table<string, string>
+---@param names string[]
+---@param whose string "'t.csv' has", for the message
+function M.check_types(types, names, whose)
+  local known = {}
+  for _, name in ipairs(names) do known[name] = true end
+  for column in pairs(types or {}) do
+    if not known[column] then
+      error(("csv: %s no column '%s'; it has %s"):format(whose, tostring(column), table.concat(names, ", ")), 0)
+    end
+  end
 end
 
 --- Is the string a whole row, or does a quoted field go on behind its end?

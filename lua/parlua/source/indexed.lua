@@ -8,15 +8,93 @@ local M = {}
 local makes = {}
 M.makes = makes
 
---- Appends to `builder` what makes the arguments of task `i` (the name of a number from 1). Returns the expressions.
+-- A source of more values is not written out in the code, but made in a table: a function of LuaJIT has at most 60 upvalues and 200
+-- locals, and a call a frame of 250 slots.
+local MOST_WRITTEN = 12
+
+local function emit(source, builder, i)
+  return makes[source.kind](source, builder, i)
+end
+
+--- How many values a task of the source has; for parts that are lists, whose items may be spread, see `spread`.
+---@return integer
+local function width(source)
+  if source.kind == "record" or not source.parts or source.kind == "batch" then return 1 end
+  local sum = source.kind == "enumerate" and 1 or 0
+  for _, part in ipairs(source.parts) do sum = sum + width(part) end
+  return sum
+end
+M.width = width
+
+--- Appends to `builder` what makes the arguments of task `i` (the name of a number from 1). Returns the expressions, the last of which may
+--- have several values.
 ---@param source parlua.Source
 ---@param builder parlua.Builder
 ---@param i string
 ---@return string[]
-local function emit(source, builder, i)
-  return makes[source.kind](source, builder, i)
+function M.emit(source, builder, i)
+  local n = width(source)
+  if n <= MOST_WRITTEN then return emit(source, builder, i) end
+  local fill = M.filler(source)
+  local function values(index)
+    local list = {}
+    fill(list, 0, index)
+    return list
+  end
+  return { ("unpack(%s(%s), 1, %d)"):format(builder:constant(values), i, n) }
 end
-M.emit = emit
+
+local fillers = {}
+
+--- A function (list, at, i) that puts the arguments of task i into a list, behind `at`, and returns where the last one stands.
+function M.filler(source)
+  local make = fillers[source.kind]
+  if make then return make(source) end
+  local value = M.maker(source) -- of one value
+  return function(list, at, i)
+    list[at + 1] = value(i)
+    return at + 1
+  end
+end
+
+local function fillers_of(source)
+  local list = {}
+  for k, part in ipairs(source.parts) do list[k] = M.filler(part) end
+  return list
+end
+
+function fillers.zip(source)
+  local parts = fillers_of(source)
+  return function(list, at, i)
+    for k = 1, #parts do at = parts[k](list, at, i) end
+    return at
+  end
+end
+
+function fillers.product(source)
+  local parts, n, indices = fillers_of(source), {}, {}
+  for k, part in ipairs(source.parts) do n[k] = part.n end
+  return function(list, at, i)
+    local rest = i - 1
+    for k = #parts, 2, -1 do
+      local quotient = math.floor(rest / n[k])
+      indices[k], rest = rest - quotient * n[k] + 1, quotient
+    end
+    indices[1] = rest + 1
+    for k = 1, #parts do at = parts[k](list, at, indices[k]) end
+    return at
+  end
+end
+
+function fillers.take(source) return M.filler(source.parts[1]) end
+
+function fillers.enumerate(source)
+  local fill = M.filler(source.parts[1])
+  return function(list, at, i)
+    list[at + 1] = i
+    return fill(list, at + 1, i)
+  end
+end
 
 function makes.range(source, builder, i)
   local first, step = source.first, source.step
@@ -61,6 +139,35 @@ function makes.zip(source, builder, i)
   return expressions
 end
 
+--- One table with named fields.
+function makes.record(source, builder, i)
+  local names, part = source.names, source.parts[1]
+  if #names <= MOST_WRITTEN then
+    local fields = {}
+    for k, expression in ipairs(emit(part, builder, i)) do fields[k] = ("[%q] = %s"):format(names[k], expression) end
+    return { "{ " .. table.concat(fields, ", ") .. " }" }
+  end
+  local fill = M.filler(part)
+  local function record(index)
+    local list, made = {}, {}
+    fill(list, 0, index)
+    for k, name in ipairs(names) do made[name] = list[k] end
+    return made
+  end
+  return { ("%s(%s)"):format(builder:constant(record), i) }
+end
+
+--- The items of a list of lists, each spread over several arguments.
+function makes.spread(source, builder, i)
+  local items = source.items
+  local function values(index)
+    local item = items[index]
+    if type(item) ~= "table" then error(("starmap: item %d is a %s, not a list of arguments"):format(index, type(item)), 0) end
+    return own.own(item)
+  end
+  local list = builder:variable(("%s(%s)"):format(builder:constant(values), i))
+  return { ("unpack(%s, 1, %s.n or #%s)"):format(list, list, list) }
+end
 
 function makes.take(source, builder, i) return emit(source.parts[1], builder, i) end
 
@@ -116,11 +223,11 @@ end
 ---@return fun(i: integer): ...
 function M.maker(source)
   local builder = M.builder()
-  local expressions = emit(source, builder, "i")
+  local expressions = M.emit(source, builder, "i")
   local names = table.concat(builder.names, ", ")
-  local text = ("local floor%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(names ~= "" and ", " .. names or "",
+  local text = ("local floor, unpack%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(names ~= "" and ", " .. names or "",
     table.concat(builder.lines, "\n"), table.concat(expressions, ", "))
-  return assert(loadstring(text, "=parlua.source"))(math.floor, unpack(builder.constants))
+  return assert(loadstring(text, "=parlua.source"))(math.floor, unpack, unpack(builder.constants))
 end
 
 return M

@@ -27,7 +27,7 @@ local function outside() error("cannot decode: a value lies outside of its messa
 ---@param block ffi.cdata* struct block *
 ---@param half ffi.cdata* int32_t *, the halves of its words
 local function special(block, half, k, tag)
-  if tag == NIL then return nil end
+  if tag == NIL or tag == ABSENT then return nil end
   if tag == TRUE then return true end
   if tag == FALSE then return false end
   local place = half[2 * k]

@@ -70,6 +70,8 @@ end
 
 local chunk_name = "=parlua.loop"
 
+local MOST_WRITTEN = 40 -- columns of a batch that are written out in the code
+
 -- 1.0 ns a task for a sum over a range (bench/reduction.lua). `kept` is stored at each step: it must outlive an error in the next task.
 local text = [[
 local slot, f, step, limit, constants, cursor, floor, cast, memchr, ffi_string, char_pointer, unpack, raise = ...
@@ -131,6 +133,14 @@ function M.folder(job, slot, cursor, reader)
     if by_index then return indexed.emit(source, builder, "i") end
     builder.lines[1] = "if batch.bad and batch.bad[i - origin] then raise(batch.bad[i - origin]) end"
     local expressions = {}
+    if columns > MOST_WRITTEN then
+      local function values(batch, k)
+        local list = {}
+        for j = 1, columns do list[j] = own.own(batch[j][k]) end
+        return list
+      end
+      return { ("unpack(%s(batch, i - origin), 1, %d)"):format(builder:constant(values), columns) }
+    end
     local name = builder:constant(own.copy)
     for j = 1, columns do expressions[j] = own.expression(("batch[%d][i - origin]"):format(j), name) end
     if source.kind == "blocks" then

@@ -45,7 +45,10 @@ local xpcall, type, floor, unpack, cast, slot, f, store, collect, fetch, special
 --- Lines of code that make the arguments of a task, and their expressions, by kind of supplied source.
 local supplied = {}
 
+local MOST_WRITTEN = 40 -- arguments that are fetched into locals, of which a function has at most 200
+
 local function fetch_words(builder, width)
+  if width > MOST_WRITTEN then return { "fetch(chunk, i)" } end
   local expressions = {}
   builder.lines[#builder.lines + 1] = ("local at = (i - origin) * %d"):format(width)
   for j = 0, width - 1 do
@@ -160,7 +163,7 @@ local function loop_text(job, builder, expressions, width)
   if job.fold then expressions = { "i", unpack(expressions) } end
   local call = ("f(%s)"):format(table.concat(expressions, ", "))
   local body = keeps[job.keep](call)
-  if width and width > 0 and job.source.kind == "values" and not job.source.raw then
+  if width and width > 0 and width <= MOST_WRITTEN and job.source.kind == "values" and not job.source.raw then
     -- a task with fewer arguments than the chunk's width
     local few = ("fetch(chunk, i)")
     body = ("if ahalf[2 * (at + %d) + 1] == %d then\n%s\nelse\n%s\nend"):format(width - 1, ABSENT, keeps[job.keep](("f(%s)"):format(few)), body)
@@ -292,8 +295,16 @@ function M.runner(job, slot, outlet)
   end
 
   local function fetch(chunk, i)
-    local values = block.arguments(chunk, i)
-    return unpack(values, 1, values.n)
+    local half, width, values, n = cast(block.halves, chunk.word), chunk.width, {}, 0
+    local at = (i - chunk.origin) * width
+    for j = 0, width - 1 do
+      local tag = half[2 * (at + j) + 1]
+      if tag == ABSENT then break end
+      n = j + 1
+      if tag == FAILURE then values[n] = (outlet.special or special)(chunk, half, at + j, tag) end -- raises
+      values[n] = block.get(chunk, chunk.word, half, at + j)
+    end
+    return unpack(values, 1, n)
   end
 
   local reader = texts[source.kind]
@@ -448,14 +459,20 @@ function M.index_cell(slot, job)
   return cast(index_cell, slot) + ffi.offsetof("struct slot", job.fold and "inner" or "current") / 8
 end
 
---- Runs a job's `setup`, once; raises what it raises with its traceback.
+--- Runs a job's `setup`, once; raises what it raises with its traceback. Notes which globals it sets: functions that arrive later must
+--- not bring back what these were in the script.
 function M.prepare(job)
-  if job.setup then
-    local ok, message = xpcall(job.setup, failure.capture)
-    if not ok then
-      message = failure.record(message)
-      error(("setup failed: %s"):format(message.message .. (message.traceback and "\n" .. message.traceback or "")), 0)
-    end
+  running.set_up = {}
+  if not job.setup then return end
+  local before = {}
+  for name, value in next, _G do before[name] = value end
+  local ok, message = xpcall(job.setup, failure.capture)
+  if not ok then
+    message = failure.record(message)
+    error(("setup failed: %s"):format(message.message .. (message.traceback and "\n" .. message.traceback or "")), 0)
+  end
+  for name, value in next, _G do
+    if before[name] ~= value then running.set_up[#running.set_up + 1] = name end
   end
 end
 

@@ -131,6 +131,10 @@ M.random, M.randomseed = random, randomseed
 
 local native_execute, native_popen = os.execute, io.popen
 
+--- Names of the globals that the worker's set-up has set.
+---@type string[]
+M.set_up = {}
+
 --- Is this the state of a worker that is a process? Others share the coordinator's.
 M.owns_process = false
 

@@ -1,0 +1,159 @@
+--- Sources that are made of others: parts of them, with numbers, in batches. Those that can't be made from the index of a task are read
+--- in the script.
+local common = require "parlua.common"
+local indexed = require "parlua.source.indexed"
+local kinds = require "parlua.source.kinds"
+local supply = require "parlua.lazy" "parlua.feed.supply"
+
+local new, Source = kinds.new, kinds.Source
+
+local M = {}
+
+local function copy_with(source, field, value)
+  local copy = {}
+  for key, item in pairs(source) do copy[key] = item end
+  copy[field] = value
+  return new(copy)
+end
+
+local function check_count(value, name, where, least)
+  if type(value) ~= "number" or value < least or value % 1 ~= 0 then
+    error(("%s: %s must be an integer of at least %d, got %s"):format(where, name, least, tostring(value)), 3)
+  end
+  return value
+end
+
+--- The first n tasks of a source. Example: `parlua.take(parlua.lines("big.log"), 1000)`
+---@return parlua.Source
+function M.take(arguments, n)
+  local source = kinds.of(arguments)
+  check_count(n, "n", "take", 0)
+  if source.kind == "list" then return copy_with(source, "n", math.min(n, source.n)) end
+  if source:is_indexed() then return new { kind = "take", parts = { source }, n = math.min(n, source.n) } end
+  return copy_with(source, "most", math.min(n, source.most or n))
+end
+
+--- The tasks of a source with their number, from 1, as the first argument.
+---@return parlua.Source
+function M.enumerate(arguments)
+  local source = kinds.of(arguments)
+  if source:is_indexed() then
+    return new { kind = "enumerate", parts = { source }, n = source.n, is_endless = source.is_endless }
+  end
+  if source.path and not source.enumerated and source.path ~= "-" then return copy_with(source, "enumerated", true) end
+  return new {
+    kind = "iterator",
+    make = function()
+      local read, i = supply.reader(source), 0
+      local function number(more, ...)
+        if not more then return nil end
+        i = i + 1
+        return i, ...
+      end
+      return function() return number(read()) end
+    end,
+  }
+end
+
+--- Tasks of n items each: their argument is a list of n (the last may have fewer) of what were the arguments of single tasks; where those
+--- are several, an item is a list of them, with a field n.
+---@return parlua.Source
+function M.batch(arguments, n)
+  local source = kinds.of(arguments)
+  check_count(n, "n", "batch", 1)
+  if source:is_indexed() then
+    return new { kind = "batch", parts = { source }, size = n, n = math.ceil(source.n / n), is_endless = source.is_endless }
+  end
+  return new {
+    kind = "iterator",
+    make = function()
+      local read = supply.reader(source)
+      local function add(list, more, ...)
+        if more then list[#list + 1] = indexed.pack(...) end
+        return more
+      end
+      return function()
+        local list = {}
+        while #list < n and add(list, read()) do end -- luacheck: ignore 542
+        return #list > 0 and list or nil
+      end
+    end,
+  }
+end
+
+--- The tasks of a source for whose arguments f returns neither nil nor false. f runs in the script. Example:
+--- `parlua.filter(parlua.files("**/*.log"), function(path) return not path:find "old" end)`
+---@param f fun(...): any
+---@return parlua.Source
+function M.filter(arguments, f)
+  local source = kinds.of(arguments)
+  if not common.is_callable(f) then error("filter: a function is expected behind the source, got " .. type(f), 2) end
+  return new {
+    kind = "reader",
+    make = function()
+      local read = supply.reader(source)
+      local pass
+      local function look(more, ...)
+        if not more or f(...) then return more, ... end
+        return pass()
+      end
+      function pass() return look(read()) end
+      return pass
+    end,
+  }
+end
+
+--- The items of a list (or source) of lists, each of them the arguments of a task.
+---@return parlua.Source
+function M.spread(arguments)
+  local source = kinds.of(arguments)
+  if source.kind == "list" then return new { kind = "spread", items = source.items, n = source.n } end
+  return new {
+    kind = "reader",
+    make = function()
+      local read, i = supply.reader(source), 0
+      local function spread(more, item)
+        if not more then return false end
+        i = i + 1
+        if type(item) ~= "table" then error(("starmap: item %d is a %s, not a list of arguments"):format(i, type(item)), 0) end
+        return true, unpack(item, 1, item.n or #item)
+      end
+      return function() return spread(read()) end
+    end,
+  }
+end
+
+for name in pairs { take = true, filter = true, enumerate = true, batch = true } do Source[name] = M[name] end
+
+-- Loops over sources that are under way: the last begun at the end. A loop that was left stays until one around it goes on.
+local loops = setmetatable({}, { __mode = "k" })
+
+local function step_values(loop, more, ...)
+  if not more then return nil end
+  loop.control = ...
+  return ...
+end
+
+--- A source can be stepped through in the script: `for x in parlua.range(3) do`. Loops over the same source may be nested.
+function Source.__call(source, _, control)
+  local stack = loops[source]
+  if not stack then
+    stack = {}
+    loops[source] = stack
+  end
+  if control == nil then
+    stack[#stack + 1] = { read = supply.reader(source) }
+  else
+    while #stack > 1 and stack[#stack].control ~= control do stack[#stack] = nil end
+  end
+  local loop = stack[#stack]
+  local function take(...)
+    if (...) == nil then stack[#stack] = nil end
+    return ...
+  end
+  return take(step_values(loop, loop.read()))
+end
+
+M.exports = { "take", "filter", "enumerate", "batch", "spread" }
+
+return M

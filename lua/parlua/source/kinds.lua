@@ -1,0 +1,107 @@
+--- What all sources have in common: their metatable; lists and iterators; and what may stand for a source.
+local common = require "parlua.common"
+local indexed = require "parlua.source.indexed"
+
+local M = {}
+
+---@class parlua.Source
+---@field kind string
+---@field n? integer number of tasks, when known
+---@field is_endless? boolean `n` is only as far as can be counted
+local Source = {}
+Source.__index = Source
+M.Source = Source
+
+---@return boolean
+function M.is_source(value) return type(value) == "table" and getmetatable(value) == Source end
+
+---@return parlua.Source
+function M.new(fields) return setmetatable(fields, Source) end
+
+local new, is_source = M.new, M.is_source
+
+--- Is the source indexed: can a worker make its arguments from the index?
+function Source:is_indexed() return indexed.makes[self.kind] ~= nil end
+
+--- Do workers make the arguments? Not those of a list that they have not inherited.
+---@param inherits boolean they are copies of this process
+function Source:is_made_by_workers(inherits)
+  return self:is_indexed() and (inherits or self.kind ~= "list" and self.kind ~= "spread")
+end
+
+--- What workers need to make the arguments: the same without methods, which would travel with each job.
+function Source:plain()
+  local copy = {}
+  for key, value in pairs(self) do copy[key] = value end
+  if copy.parts then
+    local parts = {}
+    for k, part in ipairs(copy.parts) do parts[k] = part:plain() end
+    copy.parts = parts
+  end
+  return copy
+end
+
+-- ---- lists, iterators, and what may stand for them ----
+
+--- The items of a plain list. A list serves as it is wherever arguments are expected; this makes it a part of a product or zip.
+---@param items any[]
+---@return parlua.Source
+function M.list(items)
+  if type(items) ~= "table" then error("list: a table is expected, got " .. type(items), 2) end
+  local n = items.n or #items
+  if type(n) ~= "number" or n < 0 or n % 1 ~= 0 then
+    error(("list: its field n, the number of items, must be a whole number, got %s"):format(tostring(n)), 0)
+  end
+  if n == 0 and items.n == nil and next(items) ~= nil then
+    error("list: the table has keys, but no items 1, 2, ...; for its pairs take parlua.iterate(pairs(t))", 0)
+  end
+  return new { kind = "list", items = items, n = n }
+end
+
+--- What a generic `for` takes (`parlua.iterate(pairs(t))`): each step's values are the arguments of a task.
+---@return parlua.Source
+function M.iterate(step, state, control)
+  if not common.is_callable(step) then error("iterate: an iterator function is expected, got " .. type(step), 2) end
+  return new { kind = "iterator", step = step, state = state, control = control }
+end
+
+local ipairs_step = ipairs {}
+
+--- Raises an error where what was given are the first of the values that pairs or ipairs returns, or futures.
+local function refuse_misunderstood(arguments)
+  if arguments == next or arguments == ipairs_step then
+    error(("arguments: %s(t) gives three values, of which a call takes only the first; write parlua.iterate(%s(t)), or give the list itself")
+      :format(arguments == next and "pairs" or "ipairs", arguments == next and "pairs" or "ipairs"), 0)
+  end
+  local item = type(arguments) == "table" and rawget(arguments, 1)
+  for _, value in pairs { arguments, type(item) == "table" and item or nil } do
+    if type(value) == "table" and rawget(value, "is_future") then
+      error("arguments: a future is no value that a task could use: give what it has returned, future:get()", 0)
+    end
+  end
+end
+
+--- Turns what may stand for arguments into a source.
+---@param arguments any a source, a list, an iterator function, a coroutine
+---@return parlua.Source
+function M.of(arguments)
+  if is_source(arguments) then return arguments end
+  refuse_misunderstood(arguments)
+  local kind = type(arguments)
+  if common.is_callable(arguments) then
+    return M.iterate(arguments)
+  elseif kind == "table" then
+    return M.list(arguments)
+  elseif kind == "thread" then
+    return M.iterate(common.yields(arguments))
+  end
+  error(("arguments must be a list, a source such as parlua.range(1, 10), an iterator function or a coroutine, got %s"):format(
+    kind == "nil" and "nothing" or kind), 0)
+end
+
+--- Raises what `of` does for arguments that have been misunderstood: before what stands behind them is taken for options.
+M.refuse_misunderstood = refuse_misunderstood
+
+M.exports = { "Source", "is_source", "list", "iterate", "of", "refuse_misunderstood" }
+
+return M
