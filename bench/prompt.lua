@@ -1,5 +1,5 @@
---- What the prompt costs: the time until it waits for a first statement, the time from a key to its picture, and the memory that it takes
---- beside a script. Run alone: ./parlua bench/prompt.lua
+--- What the prompt costs: the time until it waits for a first statement, the time from a key to its picture, and the
+--- memory that it takes beside a script. Run alone: ./parlua bench/prompt.lua
 local ffi = require "ffi"
 
 ffi.cdef [[
@@ -58,7 +58,9 @@ end
 --- Memory that only this process has, in bytes.
 local function private_memory(pid)
   local total = 0
-  for kilobytes in io.open(("/proc/%d/smaps_rollup"):format(pid)):read("*a"):gmatch("Private_%a+:%s*(%d+) kB") do total = total + kilobytes end
+  for kilobytes in io.open(("/proc/%d/smaps_rollup"):format(pid)):read("*a"):gmatch("Private_%a+:%s*(%d+) kB") do
+    total = total + kilobytes
+  end
   return total * 1024
 end
 

@@ -1,4 +1,5 @@
---- Draws docs/prompt.svg: a session at the prompt, typed in a real terminal. Run in the root of the tree: ./parlua docs/prompt.lua
+--- Draws docs/prompt.svg: a session at the prompt, typed in a real terminal. Run in the root of the tree: ./parlua
+--- docs/prompt.lua
 local terminal = require "spec.terminal"
 local width = require "parlua.prompt.width"
 

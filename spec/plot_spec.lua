@@ -5,8 +5,8 @@ local terminal = require "spec.terminal"
 --- What a script prints, where standard output is no terminal.
 local function printed(text)
   return helper.with_directory(function(directory)
-    local result = helper.run(helper.quote(helper.parlua) .. " " .. helper.write(directory .. "/plot.lua", "local parlua = require 'parlua'\n" .. text),
-      { directory = directory })
+    local script = helper.write(directory .. "/plot.lua", "local parlua = require 'parlua'\n" .. text)
+    local result = helper.run(helper.quote(helper.parlua) .. " " .. script, { directory = directory })
     assert.equal("", result.stderr)
     return result.stdout
   end)
@@ -21,7 +21,9 @@ describe("parlua.plot", function()
 
   it("puts the least and the largest number where they belong", function()
     local lines = {}
-    for line in printed("parlua.plot({ 0, 0, 10, 10 }, { width = 40, height = 5 })"):gmatch("[^\n]+") do lines[#lines + 1] = line end
+    for line in printed("parlua.plot({ 0, 0, 10, 10 }, { width = 40, height = 5 })"):gmatch("[^\n]+") do
+      lines[#lines + 1] = line
+    end
     assert.matches("^10 ┤ +[^%s]+$", lines[1])
     assert.matches("^ 0 ┤[^%s]+ *$", lines[5])
     assert.matches("^   └", lines[6])
@@ -38,7 +40,9 @@ describe("parlua.plot", function()
       assert.matches("┤.*└", printed(call), call)
     end
     local text = printed("parlua.plot { { 1, 2 }, { 0, 1 }, { 1, 0 }, labels = { 'up', 'down' }, title = 'both', x = 'time', y = 'height' }")
-    for _, word in ipairs { "both", "time", "height", "o up", "x down" } do assert.truthy(text:find(word, 1, true), text) end
+    for _, word in ipairs { "both", "time", "height", "o up", "x down" } do
+      assert.truthy(text:find(word, 1, true), text)
+    end
   end)
 
   it("leaves gaps where results are missing", function()
@@ -81,7 +85,8 @@ describe("parlua.plot", function()
       for _, f in ipairs {
         function() parlua.plot() end, function() parlua.plot {} end, function() parlua.plot("x") end, function() parlua.plot({ 1, "x" }) end,
         function() parlua.plot({ 1, 2 }, { 1 }) end, function() parlua.plot { 1, 2, colour = 1 } end, function() parlua.plot({ { a = 1 } }) end,
-        function() parlua.plot { 1, file = "/nonexistent/x.svg" } end, function() parlua.plot(math.sin) end, function() parlua.plot { 1, kind = "pie" } end,
+        function() parlua.plot { 1, file = "/nonexistent/x.svg" } end, function() parlua.plot(math.sin) end,
+        function() parlua.plot { 1, kind = "pie" } end,
       } do
         print((select(2, pcall(f))))
       end]])
@@ -109,7 +114,8 @@ describe("a histogram", function()
   end)
 
   it("shows what the reducer counts", function()
-    local text = printed("parlua.plot((parlua.reduce(function(x) return x end, parlua.range(0, 11), parlua.histogram { from = 0, to = 10, bins = 2 })))")
+    local text = printed([[
+      parlua.plot((parlua.reduce(function(x) return x end, parlua.range(0, 11), parlua.histogram { from = 0, to = 10, bins = 2 })))]])
     assert.matches("0 – 5 +│[█]+[^\n]* 5\n", text:gsub(" +–", " –"))
     assert.matches("1 above 10\n", text)
   end)

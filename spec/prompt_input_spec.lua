@@ -200,7 +200,8 @@ describe("the prompt", function()
           ["parlua.hist"] = "parlua.histogram", ["retur"] = "return", ["('x'):rev"] = "('x'):reverse", ["require 'mymod"] = "require 'mymodule'",
           ["io.open('some"] = "io.open('some-data.csv'", ["parlua.map(f, x, { retr"] = "parlua.map(f, x, { retr", ["%hel"] = "%help ",
           ["parlua.map(f, x, { time"] = "parlua.map(f, x, { timeout = ", ["parlua.pool { engine = 'thr"] = "parlua.pool { engine = 'threads'",
-          ["parlua.plot(x, { hei"] = "parlua.plot(x, { height = ", ["%load some"] = "%load some-data.csv", ["%options eng"] = "%options engine=", ["?parlua.produ"] = "?parlua.product",
+          ["parlua.plot(x, { hei"] = "parlua.plot(x, { height = ", ["%load some"] = "%load some-data.csv",
+          ["%options eng"] = "%options engine=", ["?parlua.produ"] = "?parlua.product",
           ["require 'table.ne"] = "require 'table.new'", ["_G.coroutine.wr"] = "_G.coroutine.wrap",
         } do
           t:type(typed)

@@ -27,7 +27,9 @@ local function sessions(page)
 end
 
 --- Takes out what differs from run to run.
-local function settled(text) return (text:gsub("in [%d.]+ [^%s]*s on %d+ workers?", "in N s on N workers"):gsub("[ \n]+$", "")) end
+local function settled(text)
+  return (text:gsub("in [%d.]+ [^%s]*s on %d+ workers?", "in N s on N workers"):gsub("[ \n]+$", ""))
+end
 
 for _, page in ipairs { "README.md", "docs/PROMPT.md" } do
   describe(page, function()

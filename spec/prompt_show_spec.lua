@@ -33,7 +33,8 @@ describe("the prompt shows", function()
 
   it("within the width of a narrow terminal", function()
     with_prompt(function(t)
-      assert.equal('{\n  alpha = "some words",\n  beta = "more of them"\n}\n', shown(t, "{alpha='some words',beta='more of them'}"):gsub("^[^{]*", ""))
+      local text = shown(t, "{alpha='some words',beta='more of them'}")
+      assert.equal('{\n  alpha = "some words",\n  beta = "more of them"\n}\n', (text:gsub("^[^{]*", "")))
     end, { columns = 30 })
   end)
 

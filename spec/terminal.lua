@@ -1,5 +1,5 @@
---- A terminal for specs: tmux shows what a program draws, and types what the spec says. Nothing waits for a time: what is expected is waited
---- for.
+--- A terminal for specs: tmux shows what a program draws, and types what the spec says. Nothing waits for a time:
+--- what is expected is waited for.
 --
 --   local terminal = require "spec.terminal"
 
@@ -152,7 +152,8 @@ function Terminal:run(text)
 end
 
 --- Calls a function with a terminal in which a prompt waits.
----@param options? spec.TerminalOptions|{arguments: string, command: string, is_busy: boolean} is_busy: no prompt is waited for
+---@param options? spec.TerminalOptions|{arguments: string, command: string, is_busy: boolean} is_busy: no prompt is
+---waited for
 ---@param body fun(terminal: table)
 function M.with_prompt(options, body)
   options = options or {}

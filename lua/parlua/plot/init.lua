@@ -60,7 +60,9 @@ local function is_points(value)
   for k = 1, n do
     local item = value[k]
     if item ~= nil then
-      if type(item) ~= "table" or #item ~= 2 or type(item[1]) ~= "number" or type(item[2]) ~= "number" then return false end
+      if type(item) ~= "table" or #item ~= 2 or type(item[1]) ~= "number" or type(item[2]) ~= "number" then
+        return false
+      end
       some = true
     end
   end
@@ -96,7 +98,9 @@ local function check_options(options)
     end
     if type(value) ~= wanted then fail("the option %s takes a %s, got %s", name, wanted, type(value)) end
   end
-  if options.kind and not kinds[options.kind] then fail('the option kind is "line" or "points", got %q', options.kind) end
+  if options.kind and not kinds[options.kind] then
+    fail('the option kind is "line" or "points", got %q', options.kind)
+  end
 end
 
 --- How many of the values are meant: a call that is drawn at once gives its failures and summary, too.
@@ -106,7 +110,9 @@ local function count_meant(given, count)
   if count > 1 and type(last) == "table" and rawget(last, "tasks") and rawget(last, "engine") then
     count = count - 1
     local failures = given[count]
-    if count > 1 and type(failures) == "table" and (next(failures) == nil or require("parlua.failure").is(failures[1])) then count = count - 1 end
+    if count > 1 and type(failures) == "table" and (next(failures) == nil or require("parlua.failure").is(failures[1])) then
+      count = count - 1
+    end
   end
   return count
 end
@@ -257,7 +263,9 @@ local function text_width(text)
   return #(text:gsub("\27%[[%d;]*m", ""):gsub("[\128-\191]", ""))
 end
 
-local function centred(text, columns) return (" "):rep(math.max(0, math.floor((columns - text_width(text)) / 2))) .. text end
+local function centred(text, columns)
+  return (" "):rep(math.max(0, math.floor((columns - text_width(text)) / 2))) .. text
+end
 
 --- The size of a picture in characters.
 local function size_of(options)
@@ -274,7 +282,8 @@ local function draw(series, joined, options)
   local label_width = 0
   for _, tick in ipairs(y_axis.ticks) do label_width = math.max(label_width, #y_axis.text(tick)) end
   local inner = columns - label_width - 2
-  local x_axis, most_ticks = nil, math.max(2, math.floor(inner / 12))
+  local x_axis
+  local most_ticks = math.max(2, math.floor(inner / 12))
   repeat
     x_axis, most_ticks = axis.new(x_low, x_high, most_ticks, true), most_ticks + 1
   until #x_axis.ticks >= 2
@@ -407,8 +416,12 @@ local function draw_bins(counts, options)
     lines[#lines + 1] = ("%s%s │%s %.0f"):format((" "):rep(head_width - text_width(head)), head, bar, count)
   end
   for k = 1, bins do add(heads[k], counts[k], colour:format(bar_text(counts[k] / most, room))) end
-  if (counts.below or 0) > 0 then lines[#lines + 1] = ("%.0f below %s"):format(counts.below, border_text(counts.from, step)) end
-  if (counts.above or 0) > 0 then lines[#lines + 1] = ("%.0f above %s"):format(counts.above, border_text(counts.to, step)) end
+  if (counts.below or 0) > 0 then
+    lines[#lines + 1] = ("%.0f below %s"):format(counts.below, border_text(counts.from, step))
+  end
+  if (counts.above or 0) > 0 then
+    lines[#lines + 1] = ("%.0f above %s"):format(counts.above, border_text(counts.to, step))
+  end
   return lines
 end
 

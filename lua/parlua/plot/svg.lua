@@ -36,7 +36,9 @@ function M.new(x_axis, y_axis, options)
   if options.title then
     add('<text x="%d" y="22" text-anchor="middle" font-size="15">%s</text>', (LEFT + WIDTH - RIGHT) / 2, escape(options.title))
   end
-  if options.x then add('<text x="%d" y="%d" text-anchor="middle">%s</text>', (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, escape(options.x)) end
+  if options.x then
+    add('<text x="%d" y="%d" text-anchor="middle">%s</text>', (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, escape(options.x))
+  end
   if options.y then
     add('<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>', (TOP + HEIGHT - BOTTOM) / 2, escape(options.y))
   end
@@ -45,7 +47,9 @@ end
 
 function Picture:add(format, ...) self.lines[#self.lines + 1] = format:format(...) end
 
-function Picture:x(value) return LEFT + (value - self.x_axis.low) / (self.x_axis.high - self.x_axis.low) * (WIDTH - LEFT - RIGHT) end
+function Picture:x(value)
+  return LEFT + (value - self.x_axis.low) / (self.x_axis.high - self.x_axis.low) * (WIDTH - LEFT - RIGHT)
+end
 function Picture:y(value)
   return HEIGHT - BOTTOM - (value - self.y_axis.low) / (self.y_axis.high - self.y_axis.low) * (HEIGHT - TOP - BOTTOM)
 end
@@ -55,13 +59,17 @@ function Picture:series(points, number, joined)
   local colour = colours[(number - 1) % #colours + 1]
   if not joined then
     for _, point in ipairs(points) do
-      if point then self:add('<circle cx="%.2f" cy="%.2f" r="2.5" fill="%s"/>', self:x(point[1]), self:y(point[2]), colour) end
+      if point then
+        self:add('<circle cx="%.2f" cy="%.2f" r="2.5" fill="%s"/>', self:x(point[1]), self:y(point[2]), colour)
+      end
     end
     return
   end
   local run = {}
   local function flush()
-    if #run > 0 then self:add('<polyline fill="none" stroke="%s" stroke-width="1.5" points="%s"/>', colour, table.concat(run, " ")) end
+    if #run > 0 then
+      self:add('<polyline fill="none" stroke="%s" stroke-width="1.5" points="%s"/>', colour, table.concat(run, " "))
+    end
     run = {}
   end
   for _, point in ipairs(points) do

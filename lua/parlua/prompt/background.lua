@@ -103,7 +103,9 @@ function M.leave(session)
   local lines, left = {}, 0
   if #watched > 0 then lines, left = look() end
   if #lines > 0 then session:write(table.concat(lines, "\n") .. "\n") end
-  if left > 0 then session:write(style.paint("faint", show.plural(left, "call") .. " in the background ended with the prompt") .. "\n") end
+  if left > 0 then
+    session:write(style.paint("faint", show.plural(left, "call") .. " in the background ended with the prompt") .. "\n")
+  end
 end
 
 return M

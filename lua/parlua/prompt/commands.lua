@@ -143,7 +143,9 @@ function commands.save(session, path)
   file:write("-- typed at parlua's prompt\nlocal parlua = require \"parlua\"\nlocal ffi = require \"ffi\"\n\n")
   for _, text in ipairs(session.statements) do
     local is_expression = loadstring("return " .. text:gsub("[;%s]+$", ""))
-    if is_expression and not loadstring(text) then text = "print((" .. text:gsub("^%s*=", ""):gsub("[;%s]+$", "") .. "))" end
+    if is_expression and not loadstring(text) then
+      text = "print((" .. text:gsub("^%s*=", ""):gsub("[;%s]+$", "") .. "))"
+    end
     file:write(text, "\n")
   end
   local ok, why = file:close()
@@ -165,7 +167,9 @@ function commands.edit(session, path)
   local text = file and file:read("*a")
   if file then file:close() end
   if own then os.remove(path) end
-  if status ~= 0 then error(("the editor (%s) ended with status %d; set EDITOR to another"):format(editor, math.floor(status / 256)), 0) end
+  if status ~= 0 then
+    error(("the editor (%s) ended with status %d; set EDITOR to another"):format(editor, math.floor(status / 256)), 0)
+  end
   if not text or text:find("^%s*$") then return end
   if not own then return require("parlua.prompt.script").load(session, path) end
   text = text:gsub("%s+$", "")
@@ -199,7 +203,9 @@ local function named(head, value)
 end
 
 function commands.results(session)
-  for k = math.max(1, #session.results - 19), #session.results do session:write(named(("_%d = "):format(k), session.results[k].value)) end
+  for k = math.max(1, #session.results - 19), #session.results do
+    session:write(named(("_%d = "):format(k), session.results[k].value))
+  end
   if #session.results == 0 then session:write("no expression has given anything yet\n") end
 end
 
@@ -212,10 +218,14 @@ end
 
 function commands.who(session)
   local lines = {}
-  for _, name in ipairs(session.locals:names()) do lines[#lines + 1] = named("local " .. name .. " = ", session.locals:get(name)) end
+  for _, name in ipairs(session.locals:names()) do
+    lines[#lines + 1] = named("local " .. name .. " = ", session.locals:get(name))
+  end
   local names = {}
   for name in next, _G do
-    if type(name) == "string" and not (first_globals or {})[name] and not name:find("^_%d*$") then names[#names + 1] = name end
+    if type(name) == "string" and not (first_globals or {})[name] and not name:find("^_%d*$") then
+      names[#names + 1] = name
+    end
   end
   table.sort(names)
   for _, name in ipairs(names) do lines[#lines + 1] = named(name .. " = ", rawget(_G, name)) end
@@ -230,7 +240,9 @@ function commands.options(session, text)
   for name, value in pairs(given) do before[name] = value end
   for word in text:gmatch("%S+") do
     local name, value = word:match("^([%a_]+)=(.*)$")
-    if not name then error(("%%options takes name=value, got %s; for example: %%options engine=threads workers=4"):format(word), 0) end
+    if not name then
+      error(("%%options takes name=value, got %s; for example: %%options engine=threads workers=4"):format(word), 0)
+    end
     local spec = options.spec(name)
     if not spec then
       local nearest = options.nearest(name, options.call_names())
@@ -249,7 +261,9 @@ function commands.options(session, text)
   local lines = {}
   local resolved = options.resolve()
   for _, name in ipairs(options.call_names()) do
-    if given[name] ~= nil or text == "" and resolved[name] ~= nil then lines[#lines + 1] = ("%s = %s"):format(name, show.in_line(resolved[name])) end
+    if given[name] ~= nil or text == "" and resolved[name] ~= nil then
+      lines[#lines + 1] = ("%s = %s"):format(name, show.in_line(resolved[name]))
+    end
   end
   session:write(table.concat(lines, "\n") .. (#lines > 0 and "\n" or ""))
 end

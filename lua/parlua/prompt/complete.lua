@@ -119,7 +119,9 @@ local function names_in(directory, prefix)
   local pipe = io.popen("ls -1ap -- " .. quoted .. " 2>/dev/null")
   if not pipe then return names end
   for name in pipe:lines() do
-    if name ~= "./" and name ~= "../" and name:sub(1, #prefix) == prefix and (prefix ~= "" or name:sub(1, 1) ~= ".") then names[#names + 1] = name end
+    if name ~= "./" and name ~= "../" and name:sub(1, #prefix) == prefix and (prefix ~= "" or name:sub(1, 1) ~= ".") then
+      names[#names + 1] = name
+    end
   end
   pipe:close()
   return names
@@ -148,7 +150,9 @@ local function modules(text, typed, quote)
   for name in pairs(package.preload) do
     if not name:find("^parlua%.") then add(name) end
   end
-  for _, name in ipairs { "table.new", "table.clear", "string.buffer", "jit.util", "jit.p", "jit.v", "jit.dump", "jit.zone" } do add(name) end
+  for _, name in ipairs { "table.new", "table.clear", "string.buffer", "jit.util", "jit.p", "jit.v", "jit.dump", "jit.zone" } do
+    add(name)
+  end
   local parent = typed:match("^(.*%.)[^.]*$") or ""
   for template in (package.path .. ";" .. package.cpath):gmatch("[^;]+") do
     local directory, rest = template:match("^(.*/?)%?(.*)$")
@@ -210,9 +214,8 @@ local function options_at(session, tokens)
 end
 
 local function option_names(text, typed, kind)
-  local set, suffixes, names = {}, {}, nil
+  local set, suffixes, names = {}, {}, {}
   if kind == "plot" then
-    names = {}
     for name in pairs(require("parlua.plot").option_names) do names[#names + 1] = name end
   else
     names = require("parlua.options").call_names()

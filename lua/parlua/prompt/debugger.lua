@@ -57,7 +57,9 @@ local function list(frames, present)
 end
 
 local function show_values(frame)
-  for _, name in ipairs(frame.names) do io.stderr:write(("    %s = %s\n"):format(name, show.in_line(frame.values[name]))) end
+  for _, name in ipairs(frame.names) do
+    io.stderr:write(("    %s = %s\n"):format(name, show.in_line(frame.values[name])))
+  end
 end
 
 --- Shows the failure and opens the prompt; returns when it is left. To be called where the error was raised.
@@ -93,7 +95,8 @@ function M.open(record, level, index)
     record.traceback or ""))
   list(frames, present)
   if frames[1] then show_values(frames[1]) end
-  io.stderr:write("The variables of frame 1 are at hand; frame(2) goes to another, frame() lists them; Ctrl-D ends the prompt and the run.\n")
+  io.stderr:write("The variables of frame 1 are at hand; frame(2) goes to another, frame() lists them; "
+    .. "Ctrl-D ends the prompt and the run.\n")
   -- in a coroutine: an error while an error is handled would be told as just that
   assert(coroutine.resume(coroutine.create(function()
     local prompt = require "parlua.prompt"

@@ -102,7 +102,9 @@ local function outdent()
   if word == "end" or word == "else" or word == "elseif" or word == "until" or word == "}" or word == ")" then
     local depth = lexer.depth(text:sub(1, start))
     local wanted = ("  "):rep(math.max(0, depth - 1))
-    if #wanted < #space then set(text:sub(1, start) .. wanted .. text:sub(start + #space + 1), cursor - (#space - #wanted)) end
+    if #wanted < #space then
+      set(text:sub(1, start) .. wanted .. text:sub(start + #space + 1), cursor - (#space - #wanted))
+    end
   end
 end
 

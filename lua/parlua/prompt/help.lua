@@ -27,7 +27,9 @@ local function load_documentation()
     local path, line, name, parameters, comment = unpack(entry)
     local public_name = is_public[path] and name:gsub("^M%.", "parlua."):gsub("^Pool:", "pool:"):gsub("^Future:", "future:")
       :gsub("^Stream:", "stream:") or nil
-    if public_name == "parlua.histogram" and path == "parlua/plot/init.lua" then public_name = "parlua.plot.histogram" end
+    if public_name == "parlua.histogram" and path == "parlua/plot/init.lua" then
+      public_name = "parlua.plot.histogram"
+    end
     local documented = { name = public_name or name, signature = (public_name or name) .. parameters, comment = comment }
     by_place[path .. ":" .. line] = documented
     if public_name and not by_name[public_name] then by_name[public_name] = documented end

@@ -147,7 +147,9 @@ function Session:take(text)
     return
   end
   local parts
-  if text:find("\n", 1, true) and not statement.compile(text, self.locals, "=x") then parts = statement.split(text, self.locals) end
+  if text:find("\n", 1, true) and not statement.compile(text, self.locals, "=x") then
+    parts = statement.split(text, self.locals)
+  end
   for _, part in ipairs(parts or { text }) do
     if not self:execute(part) then return end
   end

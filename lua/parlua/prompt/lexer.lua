@@ -71,7 +71,9 @@ function M.tokens(text)
     elseif text:find("^%.?%d", at) then
       local last = text:match("^0[xX][%x%.]*[pP]?[%+%-]?[%w]*()", at) or text:match("^[%d%.]+[eE][%+%-]?%w*()", at)
         or text:match("^[%d%.][%w%.]*()", at)
-      if text:find("^0[xX]", at) and not text:find("^0[xX][%x%.]*[pP]", at) then last = text:match("^0[xX][%w%.]*()", at) end
+      if text:find("^0[xX]", at) and not text:find("^0[xX][%x%.]*[pP]", at) then
+        last = text:match("^0[xX][%w%.]*()", at)
+      end
       if text:find("^%d+%.%.", at) then last = text:match("^%d+()", at) end
       at = add("number", at, last - 1)
     else

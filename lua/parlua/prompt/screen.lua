@@ -33,7 +33,9 @@ end
 local Rows = {}
 Rows.__index = Rows
 
-local function new_rows(columns) return setmetatable({ columns = columns, pieces = {}, list = {}, used = 0, kind = nil, run = "" }, Rows) end
+local function new_rows(columns)
+  return setmetatable({ columns = columns, pieces = {}, list = {}, used = 0, kind = nil, run = "" }, Rows)
+end
 
 function Rows:flush()
   if self.run ~= "" then self.pieces[#self.pieces + 1] = style.paint(self.kind, self.run) end

@@ -83,7 +83,9 @@ end
 local function summary_line(summary)
   local parts = { ("%s in %s on %s (%s)"):format(plural(summary.tasks, "task"), M.seconds(summary.seconds), plural(summary.workers or 1, "worker"),
     summary.engine) }
-  if summary.failed and summary.failed > 0 then parts[#parts + 1] = style.paint("failed", ("%.0f failed"):format(summary.failed)) end
+  if summary.failed and summary.failed > 0 then
+    parts[#parts + 1] = style.paint("failed", ("%.0f failed"):format(summary.failed))
+  end
   if summary.cancelled and summary.cancelled > 0 then parts[#parts + 1] = ("%.0f not run"):format(summary.cancelled) end
   if summary.resumed then parts[#parts + 1] = ("%.0f from the journal"):format(summary.resumed) end
   if summary.interrupted then parts[#parts + 1] = "interrupted by " .. summary.interrupted end
@@ -94,7 +96,9 @@ end
 local function future_line(future)
   local number = rawget(future, "number") or future.index
   if not future.done then return ("<future %d: running>"):format(number) end
-  if future.failure then return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^task %S+ ", "")) end
+  if future.failure then
+    return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^task %S+ ", ""))
+  end
   local values = {}
   for k = 1, math.min(future.values and future.values.n or 0, 3) do
     values[k] = value_module.format(future.values[k], { depth = 1, length = 5, bytes = 40 })
@@ -106,7 +110,9 @@ local function pool_line(pool)
   local open = 0
   for _ in pairs(pool.futures and pool.futures.waiting or {}) do open = open + 1 end
   local options = {}
-  for name, value in pairs(pool.options or {}) do options[#options + 1] = ("%s = %s"):format(name, value_module.format(value, { depth = 1 })) end
+  for name, value in pairs(pool.options or {}) do
+    options[#options + 1] = ("%s = %s"):format(name, value_module.format(value, { depth = 1 }))
+  end
   table.sort(options)
   if pool.closed then options = { "closed" } end
   if open > 0 then options[#options + 1] = plural(open, "call") .. " running or waiting" end
@@ -171,7 +177,9 @@ function M.module_name(value)
   if not modules then
     modules = {}
     for name, module in pairs(package.loaded) do
-      if type(module) == "table" and name ~= "_G" and type(name) == "string" then modules[module] = modules[module] or name end
+      if type(module) == "table" and name ~= "_G" and type(name) == "string" then
+        modules[module] = modules[module] or name
+      end
     end
   end
   return modules[value]
@@ -295,7 +303,9 @@ local function failures_text(failures, columns)
     rows[k] = { tostring(failure.index), failure.kind, (tostring(failure.message):match("^[^\n]*")), table.concat(arguments, ", ") }
   end
   local lines = M.table_lines({ "task", "kind", "message", "arguments" }, rows, { true }, columns)
-  if #failures > most_failures then lines[#lines + 1] = style.paint("faint", ("… %d more failures"):format(#failures - most_failures)) end
+  if #failures > most_failures then
+    lines[#lines + 1] = style.paint("faint", ("… %d more failures"):format(#failures - most_failures))
+  end
   return table.concat(lines, "\n")
 end
 
@@ -354,7 +364,8 @@ end
 ---@return string
 function M.in_line(value, columns)
   modules = nil
-  local text = value_module.format(value, { depth = 2, length = 8, bytes = 60, limit = 150, describe = describe, paint = not columns and paint or nil })
+  local text = value_module.format(value, { depth = 2, length = 8, bytes = 60, limit = 150, describe = describe,
+                                            paint = not columns and paint or nil })
   return columns and width.cut(text, math.max(10, columns)) or text
 end
 
@@ -369,7 +380,9 @@ function M.show(value, columns)
     local text = describe(value)
     if text and value == package.loaded.parlua then text = nil end
     if text then
-      if is_failure(value) then return style.paint("failed", failure_line(value)) .. (value.traceback and "\n" .. value.traceback or "") end
+      if is_failure(value) then
+        return style.paint("failed", failure_line(value)) .. (value.traceback and "\n" .. value.traceback or "")
+      end
       return (text:gsub("^<(.*)>$", is_summary(value) and "%1" or "%0"))
     end
     return table_text(value, columns)
