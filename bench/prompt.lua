@@ -31,7 +31,7 @@ local function start(...)
   local pid = C.forkpty(master, nil, nil, size)
   if pid == 0 then
     C.setenv("TERM", "xterm-256color", 1)
-    C.setenv("HOME", "/nonexistent", 1)
+    C.setenv("HOME", "/dev/null", 1) -- no history
     C.execv("/proc/" .. require("parlua.host").pid() .. "/exe", argv)
     C._exit(127)
   end
