@@ -4,7 +4,7 @@
 #   make demo       the same, then analyse real files of this machine on all cores
 #   make test       the same, then run the whole suite
 #   make test-mpich the mpi engine against MPICH, beside the Open MPI that is the default
-#   make lint       luacheck, compiler warnings as errors, clang-format; `make format` lays out the C code
+#   make lint       luacheck, compiler warnings as errors (for aarch64 too), clang-format; `make format` lays out the C code
 #   make sanitize   the suite under ASan and UBSan, then the threads engine under TSan
 #   make valgrind   memcheck over each engine, some minutes
 #   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time
@@ -42,10 +42,11 @@ SOURCES := $(filter-out src/lua/embed.c,$(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 MODULES := $(sort $(shell find lua -name '*.lua'))
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz soak)
-C_SOURCES := $(shell find src fuzz simulate -name "*.[ch]")
+C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
 .PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz simulate soak kill-test bench install uninstall clean
-.PHONY: lint-lua lint-format lint-c format deps deps-test deps-mpich deps-cluster deps-valgrind deps-lint deps-fuzz deps-bench FORCE
+.PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
+.PHONY: deps-valgrind deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -56,6 +57,9 @@ binary: $(BINARY) mpi
 # The MPI engine, beside the binary, where there is a compiler for MPI.
 MPICC ?= mpicc
 MPI_OBJECT = $(if $(shell command -v $(MPICC)),$(dir $(BINARY))parlua_mpi.so)
+
+# Where the headers of that MPI are, by Open MPI's wrapper or MPICH's.
+MPI_INCLUDES = $(filter -I%,$(shell $(MPICC) -show 2> /dev/null))
 
 mpi: $(MPI_OBJECT)
 	@$(if $(MPI_OBJECT),:,echo "Without the mpi engine: there is no $(MPICC) (in Debian: openmpi-bin and libopenmpi-dev).")
@@ -133,7 +137,9 @@ clean:
 
 # --- checking it ------------------------------------------------------------------------------------------------------
 
-lint: lint-lua lint-format lint-c
+AARCH64_CC ?= aarch64-linux-gnu-gcc
+
+lint: lint-lua lint-format lint-c $(if $(shell command -v $(AARCH64_CC)),lint-aarch64,without-aarch64)
 
 lint-lua: deps-lint
 	luacheck --quiet $(LUA_DIRECTORIES)
@@ -143,6 +149,20 @@ lint-format: deps-lint
 
 lint-c: deps
 	@$(MAKE) --no-print-directory binary BUILD=build/lint BINARY=build/lint/parlua CFLAGS='-O2 -Werror'
+
+# All of it for aarch64 too, the MPI engine where there are an MPI's headers (which are the same there).
+AARCH64_FLAGS = -std=c11 -D_GNU_SOURCE -Isrc $(WARNINGS) -Werror -O2 -pthread $(LUAJIT_CFLAGS)
+AARCH64_SOURCES = $(SOURCES) $(if $(MPI_OBJECT),$(wildcard src/engines/mpi/*.c))
+
+lint-aarch64: deps-aarch64
+	@mkdir -p build/aarch64
+	@for file in $(AARCH64_SOURCES); do \
+	  $(AARCH64_CC) $(AARCH64_FLAGS) $(MPI_INCLUDES) -c -o build/aarch64/checked.o $$file || exit 1; \
+	done
+	@echo "aarch64: $(words $(AARCH64_SOURCES)) files compile without warnings"
+
+without-aarch64:
+	@echo "lint: not for aarch64, as there is no $(AARCH64_CC); make lint-aarch64 installs it"
 
 # Lays out the C code as lint wants it.
 format: deps-lint
@@ -275,6 +295,14 @@ deps-test: deps
 	need libopenmpi-dev command -v $(MPICC); \
 	need sqlite3 command -v sqlite3; \
 	need tmux command -v tmux; \
+	$(DEPS_INSTALL)
+
+# A compiler for aarch64, and what runs its programs.
+deps-aarch64: deps
+	@$(DEPS_FUNCTIONS) \
+	need gcc-aarch64-linux-gnu command -v $(AARCH64_CC); \
+	need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/lib/libc.a; \
+	need qemu-user command -v qemu-aarch64; \
 	$(DEPS_INSTALL)
 
 deps-valgrind: deps-test
