@@ -559,3 +559,67 @@ describe("a job", function()
     end
   end)
 end)
+
+describe("a job's output file", function()
+  local directory
+  before_each(function() directory = helper.new_directory() end)
+  after_each(function() helper.remove(directory) end)
+
+  local function run(words) return helper.run(helper.quote(helper.parlua) .. " " .. words, { directory = directory }) end
+
+  local function write_job() helper.write(directory .. "/job.lua", "return { arguments = { 1, 2 }, map = function(i) return i end }\n") end
+
+  it("is refused where it is the journal by another path", function()
+    write_job()
+    helper.run("mkdir sub; touch there.db; ln there.db hard.db; ln -s there.db soft.db", { directory = directory })
+    for _, pair in ipairs { { "x.db", "./x.db" }, { "sub/../x.db", "x.db" }, { directory .. "/x.db", "x.db" }, { "there.db", "hard.db" },
+                            { "soft.db", "there.db" } } do
+      local result = run(("--engine serial --journal %s -o %s job.lua"):format(pair[1], pair[2]))
+      assert.equal(2, result.status, table.concat(pair, " "))
+      assert.matches("options 'output' and 'journal': both name the file", result.stderr)
+      assert.is_nil(io.open(directory .. "/x.db"))
+    end
+  end)
+
+  it("has nothing left beside it, also of a process that was killed at its very end", function()
+    write_job()
+    local host = helper.run("hostname").stdout:gsub("%s+$", "")
+    local stale = ("%s/out.%d.%s.tmp"):format(directory, 2 ^ 22 + 5, host)
+    helper.write(stale, "half")
+    helper.write(directory .. "/out", "before")
+    assert.equal(0, run("--engine serial --format text -o out job.lua").status)
+    assert.equal("1\n2\n", helper.read(directory .. "/out"))
+    assert.is_nil(io.open(stale))
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("that nobody reads does not keep a signal from ending the job", function()
+      helper.write(directory .. "/job.lua", [[
+        return { arguments = require("parlua").range(1e6), map = function() return ("x"):rep(1000) end }
+      ]])
+      local result = helper.run(([[
+        mkfifo pipe; sleep 60 < pipe & reader=$!
+        %s --engine %s job.lua > pipe 2> err & pid=$!
+        sleep 1; kill -TERM $pid; wait $pid; echo $?; kill $reader
+      ]]):format(helper.quote(helper.parlua), engine), { directory = directory, seconds = 30 })
+      assert.equal("143\n", result.stdout, helper.read(directory .. "/err"))
+      assert.matches("interrupted by SIGTERM", helper.read(directory .. "/err"))
+    end)
+
+    for _, source in ipairs { 'parlua.lines "-"', "io.lines()", "function() return (io.read()) end" } do
+      it("or a source that waits: " .. source, function()
+        helper.write(directory .. "/s.lua", ([[
+          local parlua = require "parlua"
+          local _, _, summary = parlua.map(function(l) return #l end, %s)
+          print(summary.interrupted, summary.tasks)
+        ]]):format(source))
+        local result = helper.run(([[
+          mkfifo pipe; exec 3<>pipe; echo hello >&3
+          %s --engine %s s.lua < pipe 3>&- & pid=$!
+          sleep 1; kill -TERM $pid; wait $pid; echo $?
+        ]]):format(helper.quote(helper.parlua), engine), { directory = directory, seconds = 30 })
+        assert.equal("SIGTERM\t1\n143\n", result.stdout, result.stderr)
+      end)
+    end
+  end)
+end)

@@ -7,8 +7,8 @@
 /* Places on the stack of copy. COPIES and QUEUE are nil until a table in the table is seen: most are flat. */
 enum { ROOT = 1, MADE, COPIES, QUEUE, TOP = QUEUE };
 
-/* Is the table at the top one that stays what it is, a module? package.loaded[its name] leads to it. The set is an upvalue: table ->
- * true. */
+/* Is the table at the top one that stays what it is, a module? package.loaded[its name] leads to it. The set is an upvalue: table
+ * -> true. */
 static bool is_shared(lua_State *L)
 {
   lua_pushvalue(L, -1);

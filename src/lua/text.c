@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sys/mapping.h"
+#include "sys/signals.h"
 #include "sys/stdin.h"
 
 enum { READ_BYTES = 1 << 16, COUNT_BYTES = 16 * 128 };
@@ -199,7 +200,7 @@ static ssize_t read_more(struct text *text)
   }
   ssize_t n;
   do n = read(text->fd, text->buffer + text->have, text->capacity - text->have);
-  while (n < 0 && errno == EINTR);
+  while (n < 0 && errno == EINTR && signals_count() == 0);
   if (n > 0) text->have += (size_t)n;
   if (n == 0) text->ended = 1;
   if (n <= 0 && text->has_stdin) { /* there is no more to take: it is the script's again */

@@ -152,6 +152,16 @@ static void catch_signals(void)
   }
 }
 
+void signals_break(int is_on)
+{
+  for (int i = 0; i < CAUGHT; i++) {
+    struct sigaction action;
+    if (sigaction(caught[i], NULL, &action) != 0 || action.sa_sigaction != on_signal) continue;
+    action.sa_flags = is_on ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
+    sigaction(caught[i], &action, NULL);
+  }
+}
+
 /* No run is at work any more: what follows as part of the same event must not end the program. */
 static void keep_signals(void)
 {

@@ -12,6 +12,8 @@ void signals_end(int wake_fd);
 void signals_changed(void);
 /* The signal that was caught since this was last asked, or 0. */
 int signals_pending(void);
+/* While a source of the script gives tasks: a signal ends the system calls that it waits in (EINTR), as reading from a terminal. */
+void signals_break(int is_on);
 /* How many were caught since signals_begin of the outermost run. */
 int signals_count(void);
 /* For a prompt: `observer` is called in the handler for each signal that is caught in a run, and the second Ctrl-C does not end the

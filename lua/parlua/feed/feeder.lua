@@ -1,10 +1,14 @@
 --- Pulls the tasks of a source that the coordinator supplies, and hands them to dispatch (or to serial) as they are wanted.
+local ffi = require "ffi"
 local failure = require "parlua.failure"
+local task = require "parlua.worker.task"
 local writer_module = require "parlua.feed.writer"
 
 ---@class parlua.Feeder
 ---@field puller table see feed/supply.lua
 ---@field supplied? integer tasks (or blocks of tasks) so far; nil: none was asked for
+local C = ffi.C
+
 local Feeder = {}
 Feeder.__index = Feeder
 
@@ -21,12 +25,19 @@ function Feeder:attach(handle)
 end
 
 --- Asks the source for tasks and writes them; returns how many. Tasks that a source gave before it raised are tasks like any other.
-local function pull(self, want)
-  if self.raised then return 0 end
+local function pull(self, receiver, want)
+  if self.raised or self.is_interrupted then return 0 end
   local puller = self.puller
   self.writer:begin(0)
+  local may_wait = not puller.text and not task.is_inside()
+  if may_wait then C.signals_break(1) end
   local ok, result = xpcall(puller.fill, failure.capture, puller, self.writer, want)
+  if may_wait then C.signals_break(0) end
   if ok then return result end
+  if may_wait and receiver:is_interrupted() then -- a signal ended what the source waited for
+    self.is_interrupted = true
+    return puller.pulled or 0
+  end
   local record, count = failure.record(result), puller.pulled or 0
   if self.supplied == nil and count == 0 and not puller.passed then
     error(("arguments: %s%s"):format(record.message, record.traceback and "\n" .. record.traceback or ""), 0)
@@ -41,7 +52,7 @@ function Feeder:supply(_, receiver, want, event)
   local puller, handle = self.puller, self.handle
   if event then self.writer:hurry(event) end
   puller.passed = nil
-  local count = pull(self, want)
+  local count = pull(self, receiver, want)
   if puller.refused then error(puller.refused, 0) end
   local passed = puller.passed
   if passed then -- what else was pulled comes the next time
@@ -58,6 +69,7 @@ function Feeder:supply(_, receiver, want, event)
     if not puller.n or puller.at < puller.n then return end -- of a list it is known now that nothing follows
   end
   handle:exhausted()
+  if self.is_interrupted then return end
   self.supplied = self.supplied or 0
   receiver:counted(puller.tasks or self.supplied)
   if self.raised then

@@ -113,8 +113,9 @@ function Fold:fold(batch)
       self.folded = first + k - 1
       if stopped then return self:stop_at(self.folded) end
     else -- a result that a ready reducer can't take
-      local message, at = accumulator, nil
-      self.accumulator, at = state()
+      local message = accumulator
+      local kept, at = state()
+      self.accumulator = kept
       k = at + 1
       self.run:refuse(first + at, message)
     end

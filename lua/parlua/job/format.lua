@@ -1,0 +1,55 @@
+--- The formats of a job's results.
+--
+-- Each is a table of functions on a buffer: `put` appends a task; `close`, if any, the end. `writes_failures` says
+-- whether the output names the tasks that failed.
+
+local json = require "parlua.wire.json"
+
+--- Appends a task's object: 0.1 us for a number.
+local function put_record(buffer, index, args, result, failure)
+  buffer:put('{"index":', index, ',"args":')
+  json.put_list(buffer, args, args.n, "/args")
+  if failure then
+    buffer:put(',"error":{"kind":')
+    json.put(buffer, tostring(failure.kind))
+    buffer:put(',"message":')
+    json.put(buffer, failure.message)
+    buffer:put("}}")
+  else
+    buffer:put(',"result":')
+    json.put(buffer, result, "/result")
+    buffer:put("}")
+  end
+end
+
+local jsonl = { writes_failures = true }
+
+function jsonl.put(buffer, _, index, args, result, failure)
+  put_record(buffer, index, args, result, failure)
+  buffer:put("\n")
+end
+
+local array = { writes_failures = true }
+
+function array.put(buffer, is_first, index, args, result, failure)
+  buffer:put(is_first and "[\n" or ",\n")
+  put_record(buffer, index, args, result, failure)
+end
+
+function array.close(buffer, is_first)
+  buffer:put(is_first and "[]\n" or "\n]\n")
+end
+
+local text_lines = {}
+
+function text_lines.put(buffer, _, _, _, result, failure)
+  if failure or result == nil then return end
+  if type(result) == "string" then buffer:put(result) else json.put(buffer, result) end
+  buffer:put("\n")
+end
+
+local none = {}
+
+function none.put() end
+
+return { jsonl = jsonl, json = array, text = text_lines, none = none }
