@@ -40,7 +40,8 @@ ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
 # embed.c is a tool of the build; the MPI engine, src/engines/mpi, is a shared object of its own.
 SOURCES := $(filter-out src/lua/embed.c,$(wildcard src/*.c src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
-MODULES := $(sort $(shell find lua -name '*.lua'))
+# types.lua is for editors, not for the program.
+MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lua')))
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
@@ -128,9 +129,10 @@ bench: deps-bench all
 install: all
 	install -D -m 755 parlua $(DESTDIR)$(PREFIX)/bin/parlua
 	test ! -e parlua_mpi.so || install -D -m 644 parlua_mpi.so $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so
+	install -D -m 644 lua/parlua/types.lua $(DESTDIR)$(PREFIX)/share/parlua/parlua.lua
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/parlua $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so
+	rm -f $(DESTDIR)$(PREFIX)/bin/parlua $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so $(DESTDIR)$(PREFIX)/share/parlua/parlua.lua
 
 clean:
 	rm -rf build parlua parlua_mpi.so
