@@ -4,7 +4,7 @@ local helper = require "spec.helper"
 local engines = { "process", "mpi" }
 
 describe("a task that ends its process", function()
-  for _, engine in ipairs(engines) do
+  helper.for_each_engine(function(engine)
     --- Runs a script on the engine in a directory of its own; returns its result.
     local function run_script(text)
       return helper.with_directory(function(directory)
@@ -13,71 +13,69 @@ describe("a task that ends its process", function()
       end)
     end
 
-    describe("engine " .. engine .. ":", function()
-      for name, leave in pairs {
-        ["by os.exit"] = "os.exit(7)",
-        ["by os.exit, closing its state"] = "os.exit(7, true)",
-        ["by a function of C"] = "pcall(ffi.cdef, 'void exit(int);') ffi.C.exit(7)",
-      } do
-        it(name .. " moves no file that the script reads", function()
-          local result = run_script([[
-            local file = assert(io.open("numbers", "w"))
-            for i = 1, 20000 do file:write(("%06d\n"):format(i)) end
-            file:close()
-            local read, last, count, wrong = io.lines("numbers"), 0, 0, 0
-            local failures = parlua.each(function(line)
-              local ffi = require "ffi"
-              if tonumber(line) % 1000 == 5 then ]] .. leave .. [[ end
-            end, function()
-              local line = count < 30000 and read()
-              if not line then return nil end
-              count = count + 1
-              if tonumber(line) ~= last + 1 then wrong = wrong + 1 end
-              last = tonumber(line)
-              return line
-            end, { chunk = 10 })
-            for _, failure in ipairs(failures) do assert(failure.message:find("status 7"), failure.message) end
-            print(count, wrong, #failures)
-          ]])
-          assert.equal("20000\t0\t20\n", result.stdout, result.stderr)
-        end)
-      end
-
-      it("keeps what it has printed and written", function()
+    for name, leave in pairs {
+      ["by os.exit"] = "os.exit(7)",
+      ["by os.exit, closing its state"] = "os.exit(7, true)",
+      ["by a function of C"] = "pcall(ffi.cdef, 'void exit(int);') ffi.C.exit(7)",
+    } do
+      it(name .. " moves no file that the script reads", function()
         local result = run_script([[
-          local _, failures = parlua.map(function(i)
-            if i ~= 2 then return i end
-            io.open("written", "w"):write("by the task\n")
-            io.write("printed by the task\n")
-            os.exit(3)
-          end, parlua.range(3))
-          print(#failures, failures[1].kind, failures[1].message)
-          io.write(io.open("written"):read("*a"))
+          local file = assert(io.open("numbers", "w"))
+          for i = 1, 20000 do file:write(("%06d\n"):format(i)) end
+          file:close()
+          local read, last, count, wrong = io.lines("numbers"), 0, 0, 0
+          local failures = parlua.each(function(line)
+            local ffi = require "ffi"
+            if tonumber(line) % 1000 == 5 then ]] .. leave .. [[ end
+          end, function()
+            local line = count < 30000 and read()
+            if not line then return nil end
+            count = count + 1
+            if tonumber(line) ~= last + 1 then wrong = wrong + 1 end
+            last = tonumber(line)
+            return line
+          end, { chunk = 10 })
+          for _, failure in ipairs(failures) do assert(failure.message:find("status 7"), failure.message) end
+          print(count, wrong, #failures)
         ]])
-        assert.equal("printed by the task\n1\tcrash\tthe worker exited with status 3\nby the task\n", result.stdout, result.stderr)
+        assert.equal("20000\t0\t20\n", result.stdout, result.stderr)
       end)
+    end
 
-      it("finalizes nothing that is the script's", function()
-        local result = run_script([[
-          local exit = os.exit
-          guard = newproxy(true)
-          getmetatable(guard).__gc = function() io.stderr:write("finalized\n") end
-          local _, failures = parlua.map(function(i)
-            if i == 2 then exit(true, true) end
-            return i
-          end, parlua.range(3))
-          print(#failures, failures[1].message)
-        ]])
-        assert.equal("1\tthe worker exited with status 0\n", result.stdout, result.stderr)
-        assert.equal("finalized\n", result.stderr)
-      end)
+    it("keeps what it has printed and written", function()
+      local result = run_script([[
+        local _, failures = parlua.map(function(i)
+          if i ~= 2 then return i end
+          io.open("written", "w"):write("by the task\n")
+          io.write("printed by the task\n")
+          os.exit(3)
+        end, parlua.range(3))
+        print(#failures, failures[1].kind, failures[1].message)
+        io.write(io.open("written"):read("*a"))
+      ]])
+      assert.equal("printed by the task\n1\tcrash\tthe worker exited with status 3\nby the task\n", result.stdout, result.stderr)
     end)
-  end
+
+    it("finalizes nothing that is the script's", function()
+      local result = run_script([[
+        local exit = os.exit
+        guard = newproxy(true)
+        getmetatable(guard).__gc = function() io.stderr:write("finalized\n") end
+        local _, failures = parlua.map(function(i)
+          if i == 2 then exit(true, true) end
+          return i
+        end, parlua.range(3))
+        print(#failures, failures[1].message)
+      ]])
+      assert.equal("1\tthe worker exited with status 0\n", result.stdout, result.stderr)
+      assert.equal("finalized\n", result.stderr)
+    end)
+  end, engines)
 end)
 
 describe("a task that closes all descriptors", function()
-  for _, engine in ipairs(engines) do
-    it("finds in its own files what it has written: engine " .. engine, function()
+  helper.for_each_engine(function(engine)
+    it("finds in its own files what it has written", function()
       local result = helper.with_directory(function(directory)
         helper.write(directory .. "/script.lua", [[
           local parlua = require "parlua"
@@ -113,5 +111,5 @@ describe("a task that closes all descriptors", function()
       end)
       assert.equal("40\t0", result.stdout:match("([^\n]*)\n$"), result.stdout .. result.stderr)
     end)
-  end
+  end, engines)
 end)

@@ -86,8 +86,8 @@ local ends = {
   ["is killed"] = { "ffi.C.kill(ffi.C.getpid(), 9)", 137 },
 }
 
-for _, engine in ipairs { "process", "mpi" } do
-  describe("engine " .. engine .. ":", function()
+describe("programs that tasks start", function()
+  helper.for_each_engine(function(engine)
     local directory
 
     before_each(function()
@@ -114,7 +114,7 @@ for _, engine in ipairs { "process", "mpi" } do
     end
 
     for ending, case in pairs(ends) do
-      it("programs that tasks run end when the script " .. ending, function()
+      it("end when the script " .. ending, function()
         local result = run([[
           local step, stream = parlua.imap(function(i)
             if i == 1 then return i end
@@ -130,7 +130,7 @@ for _, engine in ipairs { "process", "mpi" } do
     end
 
     for start, code in pairs(starts) do
-      it("a program that a task has started by " .. start .. " ends with a script that is killed", function()
+      it("by " .. start .. " end with a script that is killed", function()
         run([[
           local step, stream = parlua.imap(function(i)
             if i == 1 then return i end
@@ -144,7 +144,7 @@ for _, engine in ipairs { "process", "mpi" } do
       end)
     end
 
-    it("a program that has taken the mark off and is in a session of its own runs on", function()
+    it("run on when they have taken the mark off and are in a session of their own", function()
       local result = run([[
         parlua.each(function() os.execute("env -u PARLUA_FAMILY setsid ./program & ./program &") end, parlua.range(1))
         await(2)
@@ -161,7 +161,7 @@ for _, engine in ipairs { "process", "mpi" } do
       assert.equal(1, running)
     end)
 
-    it("what the script itself has started runs on", function()
+    it("end, while what the script itself has started runs on", function()
       local result = run([[
         os.execute("./program &")
         parlua.each(function() os.execute("true") end, parlua.range(4))
@@ -173,7 +173,7 @@ for _, engine in ipairs { "process", "mpi" } do
       assert.is_true(is_running(words_in(directory .. "/pids")[1]))
     end)
 
-    it("there is no guard where no task starts a program, and one where several do", function()
+    it("have one guard; where there are none there is none", function()
       local result = run([[
         local function count()
           local pipe = io.popen("cat /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^" .. ffi.C.getpid() .. "[.]'")
@@ -188,7 +188,7 @@ for _, engine in ipairs { "process", "mpi" } do
       assert.equal("0\n1\n", result.stdout, result.stderr)
     end)
 
-    it("a task that waits for its children does not meet the guard", function()
+    it("are all that a task meets which waits for its children: not the guard", function()
       local result = run([[
         print(parlua.map(function()
           local ffi = require "ffi"
@@ -199,5 +199,5 @@ for _, engine in ipairs { "process", "mpi" } do
       ]])
       assert.equal("-1\n", result.stdout, result.stderr)
     end)
-  end)
-end
+  end, { "process", "mpi" })
+end)

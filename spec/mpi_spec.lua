@@ -622,7 +622,8 @@ describe("under mpirun", function()
   end)
 
   it("specs of tasks that misbehave pass on it, each started by mpirun", function()
-    local result = helper.run("busted -o plainTerminal --lua=" .. helper.quote(helper.parlua) .. " spec/hostile_spec.lua spec/memory_spec.lua",
+    local result = helper.run("busted -o plainTerminal --lua=" .. helper.quote(helper.parlua)
+      .. " spec/hostile_spec.lua spec/memory_spec.lua spec/exits_spec.lua spec/cut_text_spec.lua spec/guard_spec.lua",
       { env = { SPEC_ENGINES = "mpi" } })
     assert.truthy(result.stdout:find("%d+ successes / 0 failures / 0 errors / 0 pending"), result.stdout .. result.stderr)
   end)

@@ -54,12 +54,17 @@ function Output:flush(key)
   self.print(held.stream, table.concat(held))
 end
 
---- Prints what has no line end, worker by worker: no more of it will come.
+--- Prints what has no line end, worker by worker: no more of it will come. Only the last of each stream is left without one.
 function Output:close()
-  local keys = {}
+  local keys, last = {}, {}
   for key in pairs(self.held) do keys[#keys + 1] = key end
   table.sort(keys)
-  for _, key in ipairs(keys) do self:flush(key) end
+  for _, key in ipairs(keys) do last[self.held[key].stream] = key end
+  for _, key in ipairs(keys) do
+    local held = self.held[key]
+    if last[held.stream] ~= key then held[#held + 1] = "\n" end
+    self:flush(key)
+  end
 end
 
 return M
