@@ -309,6 +309,7 @@ end
 ---@return string?
 function M.is_cut(source, puller, event)
   local text, payload = puller.text, event.payload
+  if event.want == 0 or event.first == 0 then return nil end -- no task has ended; or task 0, which stands for the job
   local reach = text:length()
   if payload ~= nil and source.kind ~= "blocks" then
     reach = payload.word[0] + payload.word[1]
