@@ -218,7 +218,7 @@ static bool lane_view(const struct lane *lane, struct lane_view *view)
   view->present = slot_present(slot);
   view->blocked = (enum blocked)__atomic_load_n(&slot->blocked, __ATOMIC_RELAXED);
   view->started = slot_started(slot);
-  view->has_begun = slot->begun != 0;
+  view->has_begun = __atomic_load_n(&slot->begun, __ATOMIC_RELAXED) != 0;
   return true;
 }
 
@@ -256,21 +256,39 @@ static bool is_same_task(const struct present *a, const struct present *b)
   return a->task == b->task && a->chunk == b->chunk && a->inner == b->inner;
 }
 
-/* All that the worker left was read: whom its end concerns. What was decided about a task concerns that task alone. */
-static void bury(struct lane *lane, const struct slot *slot, struct outcome *outcome)
+/* What a worker's slot says at its end: a thread that is given up takes its slot along. */
+struct last_view {
+  struct present present;
+  double started;
+  bool has_begun, is_starved;
+  bool has_claimed; /* the message of the first work that its lane holds */
+};
+
+static struct last_view view_last(const struct lane *lane, struct slot *slot)
 {
-  struct present present = slot_present(slot);
+  const struct work *first = lane_first(lane);
+  struct last_view view = {.present = slot_present(slot), .started = slot_started(slot)};
+  view.has_begun = __atomic_load_n(&slot->begun, __ATOMIC_RELAXED) != 0;
+  view.is_starved = __atomic_load_n(&slot->starved, __ATOMIC_RELAXED) != 0;
+  view.has_claimed = first && first->is_complete && !slot_is_queued(slot, first->place);
+  return view;
+}
+
+/* All that the worker left was read: whom its end concerns. What was decided about a task concerns that task alone. */
+static void bury(struct lane *lane, const struct last_view *view, struct outcome *outcome)
+{
+  struct present present = view->present;
   struct work *work = work_of(lane, &present), *first = lane_first(lane);
   bool is_decided = lane->cause == LOST_TIMEOUT || lane->cause == LOST_CANCELLED;
-  *outcome = (struct outcome){.kind = OUTCOME_ENDED, .status = lane->status, .had_begun = slot->begun != 0};
-  outcome->cause = lane->cause ? lane->cause : slot->starved ? LOST_MEMORY : LOST_CRASH;
+  *outcome = (struct outcome){.kind = OUTCOME_ENDED, .status = lane->status, .had_begun = view->has_begun};
+  outcome->cause = lane->cause ? lane->cause : view->is_starved ? LOST_MEMORY : LOST_CRASH;
   if (work && is_decided && lane->doomed.task > 0 && !is_same_task(&present, &lane->doomed)) {
     work = NULL; /* it is innocent: it was in a task before, or there when the worker was to be ended */
   } else if (work) {
     outcome->task = present.task;
     outcome->inner = present.inner;
-    outcome->task_seconds = plausible_seconds(clock_seconds() - (lane->since > 0 ? lane->since : slot_started(slot)));
-  } else if (first && !is_decided && first->is_complete && !slot_is_queued((struct slot *)slot, first->place)) {
+    outcome->task_seconds = plausible_seconds(clock_seconds() - (lane->since > 0 ? lane->since : view->started));
+  } else if (first && !is_decided && view->has_claimed) {
     bool is_enough = ++first->deaths >= MOST_DEATHS || lane->cause == LOST_DAMAGED;
     if (is_enough && first->reached < first->last) { /* else this could go on for ever */
       work = first;
@@ -290,17 +308,15 @@ static bool give_up(struct lane *lane, struct outcome *outcome)
     if (work->is_complete) slot_set_limit(slot, work->place, -1);
   }
   if (barrier_works()) barrier_all(); /* from here on it has seen the limit, or its next task is visible */
-  struct present present = slot_present(slot);
-  if (lane->count == 0 || (lane->cause == LOST_TIMEOUT && !is_same_task(&present, &lane->doomed))) {
+  struct last_view view = view_last(lane, slot);
+  if (lane->count == 0 || (lane->cause == LOST_TIMEOUT && !is_same_task(&view.present, &lane->doomed))) {
     lane->cause = 0;
     lane->state = LANE_READY;
     return false;
   }
-  struct slot frozen = {.current = present.task, .inner = present.inner, .chunk = present.chunk, .begun = slot->begun};
-  frozen.started = slot_started(slot);
-  int error = engine->kind->end(engine, lane->number);
+  engine->kind->end(engine, lane->number);
   lane->state = LANE_ENDED;
-  bury(lane, error ? slot : &frozen, outcome);
+  bury(lane, &view, outcome);
   return true;
 }
 
@@ -338,7 +354,8 @@ static bool lane_next(struct lane *lane, struct outcome *outcome, bool partial)
   if (partial && lane->state == LANE_READY && inbox_lacks_end(lane, slot)) lane_damaged(lane);
   if (take_results(lane, slot, outcome, partial || lane->state == LANE_ENDED)) return true;
   if (lane->state == LANE_ENDED) {
-    bury(lane, slot, outcome);
+    struct last_view view = view_last(lane, slot);
+    bury(lane, &view, outcome);
     return true;
   }
   if (lane->state == LANE_ENDING && !can_kill) return give_up(lane, outcome);

@@ -189,7 +189,7 @@ static void begin_message(struct worker *worker, const struct block *message)
   __atomic_store((double *)&slot->started, &worker->lap, __ATOMIC_RELAXED);
   if (message->kind == BLOCK_JOB && message != worker->whole) clear_whole(worker, KEEP_BETWEEN_JOBS);
   if (message->kind == BLOCK_CHUNK) {
-    slot->begun = 1;
+    __atomic_store_n(&slot->begun, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&slot->chunk, message->chunk, __ATOMIC_SEQ_CST);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* `current` is stored behind it, by compiled Lua code */
   }

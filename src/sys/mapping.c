@@ -22,7 +22,7 @@ struct mapping {
 
 static _Atomic(struct mapping *) mappings;
 static struct sigaction before; /* what SIGBUS did */
-static uintptr_t page_bytes;
+static _Atomic uintptr_t page_bytes;
 static _Thread_local struct mapping_loop *loops; /* the innermost */
 static _Thread_local bool takes_no_signals;      /* it had SIGBUS blocked, as worker threads have all */
 
