@@ -25,38 +25,44 @@ struct driver {
 
 /* ---- arguments ---- */
 
-enum { STRING_BYTES = 24 };
-
-static bool is_string(double task)
+/* Bytes of a task's argument, which is a string; 0: it is a number. Large ones travel in pieces. */
+static uint64_t string_bytes(const struct plan *plan, double task)
 {
-  return hash_of(77, (uint64_t)task) % 4 == 0;
+  enum { SHORT = 24, LARGE = BLOCK_BYTES / 2, SPREAD = 4 * BLOCK_BYTES };
+  uint64_t hash = hash_of(plan->seed + 8, (uint64_t)task);
+  if (plan_is_large(plan, task)) return LARGE + hash % SPREAD;
+  return hash % 4 == 0 ? SHORT : 0;
 }
 
-static void put_argument(struct block *block, uint64_t k, double task)
+static unsigned char string_byte(double task)
 {
-  if (!is_string(task)) {
+  return (unsigned char)((uint64_t)task % 251);
+}
+
+static void put_argument(const struct plan *plan, struct block *block, uint64_t k, double task)
+{
+  uint64_t length = string_bytes(plan, task), bits;
+  if (length == 0) {
     block->word[k] = task;
     return;
   }
-  uint64_t length = STRING_BYTES, bits;
   block->floor -= value_bytes(length);
   memcpy((char *)block + block->floor, &length, sizeof length);
-  memset((char *)block + block->floor + 8, (int)((uint64_t)task % 251), length);
+  memset((char *)block + block->floor + 8, string_byte(task), length);
   bits = (uint64_t)(uint32_t)TAG_STRING << 32 | (uint32_t)(block->floor / 8);
   memcpy(&block->word[k], &bits, sizeof bits);
 }
 
 bool argument_is_right(const struct block *chunk, double task)
 {
-  uint64_t k = (uint64_t)(task - chunk->origin), bits, length;
+  uint64_t k = (uint64_t)(task - chunk->origin), bits, length, expected = string_bytes(ledger_plan(), task);
   if (chunk->width != 1 || task < chunk->origin || k >= chunk->count) return false;
-  if (!is_string(task)) return chunk->word[k] == task;
+  if (expected == 0) return chunk->word[k] == task;
   memcpy(&bits, &chunk->word[k], sizeof bits);
   if ((int32_t)(bits >> 32) != TAG_STRING) return false;
-  const char *value = (const char *)chunk + (uint64_t)(uint32_t)bits * 8;
+  const unsigned char *value = (const unsigned char *)chunk + (uint64_t)(uint32_t)bits * 8;
   memcpy(&length, value, sizeof length);
-  return length == STRING_BYTES && (unsigned char)value[8] == (uint64_t)task % 251 &&
-         (unsigned char)value[8 + STRING_BYTES - 1] == (uint64_t)task % 251;
+  return length == expected && value[8] == string_byte(task) && value[8 + length - 1] == string_byte(task);
 }
 
 double failed_word(double task)
@@ -95,7 +101,10 @@ static void skip(struct driver *driver, double first, double last)
 
 static struct block *stage(struct driver *driver, double first, double count)
 {
-  struct block *block = dispatch_stage(driver->d, BLOCK_HEAD + 8 * (uint64_t)count);
+  uint64_t bytes = BLOCK_HEAD + 8 * (uint64_t)count;
+  for (double k = 0; k < count; k++)
+    bytes += string_bytes(driver->plan, first + k) > 0 ? value_bytes(string_bytes(driver->plan, first + k)) : 0;
+  struct block *block = dispatch_stage(driver->d, bytes);
   if (!block) {
     ledger_lacks_memory();
     driver->is_over = true;
@@ -103,7 +112,7 @@ static struct block *stage(struct driver *driver, double first, double count)
   }
   block->width = 1;
   block->count = (uint32_t)count;
-  for (double k = 0; k < count; k++) put_argument(block, (uint64_t)k, first + k);
+  for (double k = 0; k < count; k++) put_argument(driver->plan, block, (uint64_t)k, first + k);
   return block;
 }
 
@@ -205,16 +214,19 @@ static void lost(struct driver *driver)
   if (event->first > 0 && event->cause != LOST_CANCELLED) task_failed(driver, event->first, event->attempt);
 }
 
-/* Texts are records of each worker's lives, numbered. */
+/* Texts are records of each worker's lives, numbered; what was printed at the end of an earlier run is not told. */
 static void text(struct driver *driver)
 {
   static struct printed last[1024];
+  static uint32_t runs[1024]; /* in which run each was told */
   const struct event *event = &driver->event;
   struct printed *seen = &last[event->worker % 1024], record;
   if (event->length % sizeof record) fault("%u bytes of text are no records", (unsigned)event->length);
   for (uint64_t at = 0; at < event->length; at += sizeof record) {
     memcpy(&record, event->bytes + at, sizeof record);
-    uint32_t expected = record.life == seen->life ? seen->number + 1 : 1;
+    bool is_first = record.life != seen->life || runs[event->worker % 1024] != ledger_job();
+    uint32_t expected = is_first ? record.number : seen->number + 1;
+    runs[event->worker % 1024] = ledger_job();
     if (record.number != expected)
       fault("text of worker %u: record %u follows record %u", (unsigned)event->worker, (unsigned)record.number,
             (unsigned)(expected - 1));

@@ -14,6 +14,7 @@ struct entry {
   uint32_t crashed;  /* a worker died in it */
   uint32_t late;     /* a worker was ended in it, beyond the time limit */
   uint32_t begun;
+  float in_it;    /* seconds that the last worker which was ended in it had been in it */
   bool has_ended; /* the run has told its end */
   bool is_skipped, is_aborted;
 };
@@ -104,10 +105,11 @@ void ledger_worker_dies(uint32_t job, double task, uint32_t attempt)
 
 void ledger_worker_is_ended(uint32_t job, double task, uint32_t attempt, double seconds)
 {
-  static const double rounding = 1e-9;
+  static const double share = 0.99, instant = 20e-6; /* a chunk's first task is timed from the chunk's beginning */
   world_progress();
   if (job != ledger.job || !ledger.is_open || task == 0) return;
-  if (plan_has(ledger.plan, TROUBLE_LIMIT) && seconds >= ledger.plan->limit - rounding) entry_of(task)->late = attempt;
+  entry_of(task)->in_it = (float)seconds;
+  if (plan_has(ledger.plan, TROUBLE_LIMIT) && seconds >= ledger.plan->limit * share - instant) entry_of(task)->late = attempt;
 }
 
 /* ---- what the run tells ---- */
@@ -174,7 +176,9 @@ void ledger_lost(const struct event *event)
     fault("worker %u is said to have damaged its memory (task %g)", (unsigned)event->worker, event->first);
   if (event->first == 0) return;
   const struct entry *entry = end_task(event->first, event->attempt);
-  if (!is_due(entry, event)) fault("task %g was blamed for %s, and is innocent", event->first, causes[event->cause]);
+  if (!is_due(entry, event))
+    fault("task %g was blamed for %s, and is innocent (%.3g s in it of %.3g)", event->first, causes[event->cause], entry->in_it,
+          ledger.plan->limit);
 }
 
 void ledger_again(double task, uint32_t attempt)

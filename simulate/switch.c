@@ -32,7 +32,7 @@ void *switch_prepare(void *top, void (*entry)(void))
 #include <string.h>
 #include <ucontext.h>
 
-enum { STACK_BYTES = 64 << 10 };
+enum { STACK_BYTES = 1 << 20 };
 
 static ucontext_t outside;
 

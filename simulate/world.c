@@ -100,7 +100,7 @@ static struct timer take_timer(void)
 
 enum fiber_state { FIBER_DEAD, FIBER_READY, FIBER_WAITING };
 
-enum { STACK_BYTES = 64 << 10, MOST_TURN = 48 };
+enum { STACK_BYTES = 1 << 20, MOST_TURN = 48 };
 
 struct fiber {
   void *stack, *at;
