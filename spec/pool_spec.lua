@@ -8,6 +8,36 @@ describe("a pool", function()
     before_each(function() pool = parlua.pool { engine = engine, workers = 2 } end)
     after_each(function() pool:close() end)
 
+    it("runs the set-up of its workers before submitted calls, which find the globals that it has set", function()
+      local script = [[
+        local parlua = require "parlua"
+        connection, other = "closed", "of the script"
+        local open = parlua.pool { workers = 1, setup = function() connection = "open" end }
+        local function look() return connection, other end
+        print(open:map(look, { 1 })[1])
+        for _ = 1, 2 do print(open:submit(look):get()) end
+        open:submit(function() connection = "lost" end):get()
+        print(open:submit(function() return connection end):get())
+      ]]
+      helper.with_directory(function(directory)
+        local result = helper.run_parlua("--engine " .. engine .. " " .. helper.write(directory .. "/script.lua", script))
+        assert.equal("open\nopen\tof the script\nopen\tof the script\nlost\n", result.stdout, result.stderr)
+      end)
+    end)
+
+    it("tells of a set-up that fails by each call", function()
+      pool:close()
+      pool = parlua.pool { engine = engine, workers = 1, setup = function() error("no licence") end }
+      local ok, message = pcall(function() return pool:submit(tostring, 1):get() end)
+      assert.is_false(ok)
+      assert.truthy(tostring(message):find("setup failed: .*no licence"), tostring(message))
+    end)
+
+    it("has any and all too, with its options", function()
+      assert.is_true((pool:any(function(x) return x > 5 end, parlua.range(9))))
+      assert.is_false((pool:all(function(x) return x > 5 end, parlua.range(9))))
+    end)
+
     it("runs map, each, imap, reduce and find with its own options", function()
       local function square(x) return x * x end
       assert.same({ 1, 4, 9, n = 3 }, (pool:map(square, { 1, 2, 3 })))
@@ -111,7 +141,7 @@ describe("a pool", function()
     local pool = parlua.pool { engine = "threads", workers = 1 }
     local file = io.tmpfile()
     assert.has_error(function() pool:submit(function() return file end) end,
-      "cannot send upvalue 'file' of function at spec/pool_spec.lua:113: userdata (FILE*)")
+      "cannot send upvalue 'file' of function at spec/pool_spec.lua:143: userdata (FILE*)")
     file:close()
     pool:close()
   end)

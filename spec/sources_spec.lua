@@ -407,6 +407,10 @@ describe("arguments from", function()
       refused("lines: a path is expected, got table; for many files take parlua.files", parlua.lines, { "a", "b" })
     end)
 
+    it("a pattern in the place of a path", function()
+      refused("lines: cannot read '/etc/host%*': .*; for the files that a pattern matches take parlua.files", parlua.map, print, parlua.lines "/etc/host*")
+    end)
+
     it("a file that is not there, named without a pattern", function()
       refused("files: '/no/such/file': No such file", parlua.files, "/no/such/file")
     end)

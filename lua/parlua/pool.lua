@@ -70,6 +70,8 @@ local function check_owner(pool, what)
     .. "or give the task the result as an argument"):format(what), 3)
 end
 
+local close
+
 --- Lets the pool's run go on until `future` is done or `seconds` are over.
 local function advance(future, seconds)
   local pool = future.pool
@@ -85,7 +87,7 @@ local function advance(future, seconds)
       error(more, 0)
     end
     if not more then -- serial: nothing is submitted that has not run; else the run was interrupted
-      if pool.run.engine_name ~= "serial" or pool.run.cancelled then pool:close() end
+      if pool.run.engine_name ~= "serial" or pool.run.cancelled then close(pool, pool.run.broken) end
       break
     end
     if left == 0 then break end
@@ -120,6 +122,15 @@ local function end_cancelled(future, message)
                                  worker = 0, host = host.hostname(), seconds = 0 }
   future.done = true
   future.pool.futures.waiting[future.index] = nil
+end
+
+--- Ends a pool. `trouble`: why its workers can't go on, where that is so.
+function close(pool, trouble)
+  local run = pool.run
+  pool.closed, pool.run = true, nil
+  if run then run:close() end
+  for _, future in pairs(pool.futures.waiting) do end_cancelled(future, trouble or "the pool was closed") end
+  engines.close(pool.engines)
 end
 
 --- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended already, or can't be
@@ -268,12 +279,7 @@ end
 function Pool:close()
   if self.closed then return end
   check_owner(self, "close")
-  self.closed = true
-  local run = self.run
-  self.run = nil
-  if run then run:close() end
-  for _, future in pairs(self.futures.waiting) do end_cancelled(future, "the pool was closed") end
-  engines.close(self.engines)
+  close(self)
 end
 
 local default_pool

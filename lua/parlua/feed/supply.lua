@@ -113,7 +113,10 @@ end
 --- Maps the file of a text source; raises a clear error when it can't be read.
 local function open_text(source)
   local text, message = host.map_text(source.path)
-  if not text then error(("%s: cannot read '%s': %s"):format(source.kind, source.path, message), 0) end
+  if not text then
+    local advice = source.path:find "[*?%[]" and "; for the files that a pattern matches take parlua.files, and read each in the task" or ""
+    error(("%s: cannot read '%s': %s%s"):format(source.kind, source.path, message, advice), 0)
+  end
   return text
 end
 
