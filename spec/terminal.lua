@@ -50,7 +50,7 @@ function M.open(command, options)
   local words = {}
   local env = { HOME = self.directory, LANG = options.lang or "C.UTF-8", LC_ALL = options.lang or "C.UTF-8",
                 XDG_STATE_HOME = self.directory .. "/state",
-                NO_COLOR = "1", OMPI_ALLOW_RUN_AS_ROOT = "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = "1" }
+                NO_COLOR = "1", PARLUA_WARN = "true", OMPI_ALLOW_RUN_AS_ROOT = "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = "1" }
   for name, value in pairs(options.env or {}) do env[name] = value end
   for name, value in pairs(env) do words[#words + 1] = name .. "=" .. helper.quote(value) end
   -- the status is shown, and the terminal stays to be looked at

@@ -23,6 +23,8 @@ M.last = nil
 
 local interrupted -- a run of this statement that Ctrl-C has ended
 local failed_run -- the last run of this statement in which tasks failed
+local tell -- of run/warning.lua: the line about such a run
+local is_quiet = false -- a command tells of failures itself
 
 --- Calls a function with the compiler on: the hot loops of parlua, and what workers inherit, is compiled.
 local function compiled(f, ...)
@@ -63,7 +65,6 @@ local function surround(Run)
     if not task.is_inside() then
       M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary() }
       show.know_failures(self.failures)
-      if #self.failures > 0 and not self.signal then failed_run = self end
     end
     return outcome(self)
   end
@@ -85,6 +86,14 @@ function M.install()
       surround(getmetatable(run))
     end
     return run
+  end
+  local warning = require "parlua.run.warning"
+  tell = warning.tell
+  --- Told after the statement, which may show the failures itself.
+  function warning.tell(run)
+    if task.is_inside() then return tell(run) end
+    run.place = run.place or warning.place()
+    if not is_quiet and not run.signal then failed_run = run end
   end
   function list.map(f, arguments, options, given)
     local results, failures, summary = map(f, arguments, options, given)
@@ -108,11 +117,9 @@ function M.tell_failures(session, ...)
   for k = 1, select("#", ...) do
     if select(k, ...) == run.failures then return end
   end
-  local first = run.failures[1]
+  tell(run)
   rawset(_G, "failures", run.failures)
-  session:tell_error(style.paint("error", ("%d of %s failed"):format(#run.failures, show.plural(run:summary().tasks, "task")))
-    .. (", first task %s (%s): %s"):format(tostring(first.index), first.kind, tostring(first.message):match("^[^\n]*"))
-    .. style.paint("faint", "  see failures, %debug, %retry"))
+  session:tell_error(style.paint("faint", "see failures, %debug, %retry"))
 end
 
 --- Remembers what the function of the last call is called, so that %retry and %debug run it as it is defined then.
@@ -170,6 +177,17 @@ function M.end_statement(session)
   session:tell_error(style.paint("error", "interrupted: ") .. table.concat(parts, ", "))
 end
 
+--- Calls a function with calls that tell of no failures.
+function M.quietly(f, ...)
+  is_quiet = true
+  local function after(ok, ...)
+    is_quiet = false
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return after(pcall(f, ...))
+end
+
 --- Runs the tasks of the last call that failed once more. Results go to their places, what fails again stays in the
 --- list of failures.
 ---@return integer returned, integer failed
@@ -188,7 +206,7 @@ function M.retry()
     k = k + 1
     if again[k] then return k, unpack(again[k].args, 1, again[k].args.n) end
   end, nil, 0)
-  local results, failed_again = require("parlua.sink.list").map(function(_, ...) return f(...) end, source, options)
+  local results, failed_again = M.quietly(require("parlua.sink.list").map, function(_, ...) return f(...) end, source, options)
   local is_left = {}
   for _, failure in ipairs(failed_again) do is_left[failure.index] = failure end
   local kept = {}
@@ -222,10 +240,10 @@ function M.debug()
   local f, opened = present_function(last), false
   failure_module.observer = function(record, level)
     opened = true
-    return debugger.open(record, level + 1, failure.index)
+    debugger.open(record, level + 1, failure.index)
   end
   local options = { engine = "serial", seed = last.options and last.options.seed, progress = "none", setup = last.options and last.options.setup }
-  local ok, message = pcall(require("parlua.sink.list").map, f, require("parlua").zip(unpack((function()
+  local ok, message = pcall(M.quietly, require("parlua.sink.list").map, f, require("parlua").zip(unpack((function()
     local lists = {}
     for k = 1, failure.args.n do lists[k] = { failure.args[k], n = 1 } end
     return lists

@@ -104,7 +104,7 @@ function commands.bench(session, text)
   local f = function_of(session, text)
   local last = calls.last
   -- in a process of its own: compiled, and still Ctrl-C ends it
-  local results, failures, summary = require("parlua").map(function() return measure(f) end, { 1 },
+  local results, failures, summary = calls.quietly(require("parlua").map, function() return measure(f) end, { 1 },
     { engine = "process", workers = 1, progress = "none" })
   calls.last = last
   if summary.interrupted then error("interrupted", 0) end
