@@ -4,6 +4,7 @@
 -- the default. The command line arrives from main.c by parlua.options.command, as
 -- package.loaded["parlua.command"]: raw strings by option name.
 local checks_module = require "parlua.options.checks"
+local host = require "parlua.host"
 local names = require "parlua.options.names"
 local new_table = require "table.new"
 local values = require "parlua.value"
@@ -29,6 +30,15 @@ local checks, LARGEST_INTEGER = checks_module.checks, checks_module.LARGEST_INTE
 ---@field command_only? boolean  not for calls: about what the command does with the results
 ---@field call_only? boolean     for calls alone: functions, and what a command has no use for
 
+local engine_names = {}
+for i, kind in ipairs(host.engines) do engine_names[i] = kind.name end
+
+--- The engines in words, for --help.
+local function tell_engines()
+  local text = table.concat(engine_names, ", "):gsub(", ([^,]*)$", " or %1")
+  return (text:gsub("%f[%w]process%f[%W]", "%0 (the default)"))
+end
+
 local DURATION = 'as "5s", "200ms", "2m" or "1h"'
 
 --- In the order in which --help shows them.
@@ -37,8 +47,8 @@ local specs = {
   { name = "workers", type = "integer", min = 1, max = 4096, takes = "an integer from 1 to 4096",
     long = "--workers", short = "-n", metavar = "N",
     help = "how many workers (one for each processor); under mpirun or srun in each rank" },
-  { name = "engine", type = "choice", values = { "auto", "serial", "threads", "process", "mpi" }, default = "auto",
-    long = "--engine", metavar = "NAME", help = "serial, threads, process (the default) or mpi" },
+  { name = "engine", type = "choice", values = { "auto", unpack(engine_names) }, default = "auto",
+    long = "--engine", metavar = "NAME", help = tell_engines() },
   { name = "timeout", type = "seconds", min = 0, takes = "a number of seconds above 0, or text " .. DURATION,
     long = "--timeout", metavar = "TIME", help = "time limit of a task, in seconds or as 5s, 2m; its worker is replaced" },
   { name = "memory", type = "size", min = 2 ^ 20, takes = 'a size of at least 1 MiB, as "512M" or "2G", or in bytes',
