@@ -73,7 +73,7 @@ size_t stdin_take_buffered(char *bytes, size_t most)
   flockfile(stdin);
   size_t have = (size_t)(stdin->_IO_read_end - stdin->_IO_read_ptr);
   count = have < most ? have : most;
-  memcpy(bytes, stdin->_IO_read_ptr, count);
+  if (count > 0) memcpy(bytes, stdin->_IO_read_ptr, count); /* else there may be no buffer yet */
   stdin->_IO_read_ptr += count;
   funlockfile(stdin);
 #endif
