@@ -31,8 +31,10 @@ function M.count(n, noun) return ("%.0f %s%s"):format(n, noun, n == 1 and "" or 
 function M.one_line(text) return (tostring(text):gsub("%s*\n%s*", " "):gsub("%c", " ")) end
 
 local signal_names = {
-  [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [5] = "SIGTRAP", [6] = "SIGABRT", [7] = "SIGBUS", [8] = "SIGFPE",
-  [9] = "SIGKILL", [10] = "SIGUSR1", [11] = "SIGSEGV", [12] = "SIGUSR2", [13] = "SIGPIPE", [14] = "SIGALRM", [15] = "SIGTERM",
+  [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [5] = "SIGTRAP", [6] = "SIGABRT", [7] = "SIGBUS",
+    [8] = "SIGFPE",
+  [9] = "SIGKILL", [10] = "SIGUSR1", [11] = "SIGSEGV", [12] = "SIGUSR2", [13] = "SIGPIPE", [14] = "SIGALRM",
+    [15] = "SIGTERM",
   [24] = "SIGXCPU", [25] = "SIGXFSZ",
 }
 
@@ -41,8 +43,8 @@ local signal_names = {
 ---@return string
 function M.signal_name(number) return signal_names[tonumber(number)] or "signal " .. tonumber(number) end
 
---- An iterator over what a coroutine yields; each step gives all values of one yield. `pending`: what it has yielded already, as
---- coroutine.resume returned it, packed. An error in the coroutine is raised with its traceback.
+--- An iterator over what a coroutine yields; each step gives all values of one yield. `pending`: what it has yielded
+--- already, as coroutine.resume returned it, packed. An error in the coroutine is raised with its traceback.
 ---@param thread thread
 ---@param pending? table
 ---@return fun(): ...

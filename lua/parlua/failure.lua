@@ -11,7 +11,8 @@ local M = {}
 ---@field worker integer
 ---@field host string
 ---@field attempts integer how often it was tried
----@field seconds number how long the last try took (of tasks far shorter than a chunk: the mean over those since the last reading)
+---@field seconds number how long the last try took (of tasks far shorter than a chunk: the mean over those since the
+--- last reading)
 local Failure = {}
 Failure.__index = Failure
 
@@ -23,8 +24,9 @@ end
 ---@return parlua.Failure
 function M.new(fields) return setmetatable(fields, Failure) end
 
---- Seconds to wait before a failed task is tried again: `backoff` after the first try, twice as much after each further one, and up to
---- half as much again, by the task's index, so that tasks that failed together are not tried again together. The same on every engine.
+--- Seconds to wait before a failed task is tried again: `backoff` after the first try, twice as much after each further
+--- one, and up to half as much again, by the task's index, so that tasks that failed together are not tried again
+--- together. The same on every engine.
 function M.delay(backoff, seed, index, attempt)
   if backoff == 0 then return 0 end
   local x = bit.tobit(index % 2 ^ 31 + 0x9e3779b9 * (seed % 2 ^ 16 + attempt))
@@ -52,7 +54,8 @@ local function describe(value)
   for key, item in next, value do
     if #parts < 6 and (type(key) == "string" or type(key) == "number") then
       local text = type(item) == "string" and ("%q"):format(item) or type(item) == "table" and "{...}" or tostring(item)
-      parts[#parts + 1] = type(key) == "string" and ("%s = %s"):format(key, text) or ("[%s] = %s"):format(tostring(key), text)
+      parts[#parts + 1] = type(key) == "string" and ("%s = %s"):format(key, text)
+        or ("[%s] = %s"):format(tostring(key), text)
     else
       more = more + 1
     end
@@ -91,7 +94,8 @@ function M.is_cut(value) return value == Cut end
 --- A record without its mark.
 function M.plain(record) return setmetatable(record, nil) end
 
---- Called with each record that `capture` makes, and the level of the function that raised, while the stack of the error still stands.
+--- Called with each record that `capture` makes, and the level of the function that raised, while the stack of the
+--- error still stands.
 ---@type fun(record: table, level: integer)?
 M.observer = nil
 
@@ -117,7 +121,8 @@ function M.capture(value)
   return setmetatable(record, Record)
 end
 
---- The record behind what a protected call returned: `capture` itself may not have come to run (out of memory, stack overflow).
+--- The record behind what a protected call returned: `capture` itself may not have come to run (out of memory, stack
+--- overflow).
 function M.record(value)
   if getmetatable(value) == Record then return setmetatable(value, nil) end
   local message = type(value) == "string" and value or describe(value)
@@ -125,15 +130,19 @@ function M.record(value)
 end
 
 local signal_names = {
-  [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [5] = "SIGTRAP", [6] = "SIGABRT", [7] = "SIGBUS", [8] = "SIGFPE",
-  [9] = "SIGKILL", [10] = "SIGUSR1", [11] = "SIGSEGV", [12] = "SIGUSR2", [13] = "SIGPIPE", [14] = "SIGALRM", [15] = "SIGTERM",
+  [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [5] = "SIGTRAP", [6] = "SIGABRT", [7] = "SIGBUS",
+    [8] = "SIGFPE",
+  [9] = "SIGKILL", [10] = "SIGUSR1", [11] = "SIGSEGV", [12] = "SIGUSR2", [13] = "SIGPIPE", [14] = "SIGALRM",
+    [15] = "SIGTERM",
   [24] = "SIGXCPU", [25] = "SIGXFSZ",
 }
 
 --- What a wait status tells, in words.
 ---@param status integer as from wait(2); -1: not known
 function M.status_text(status)
-  if status == -1 then return "the worker ended; how is not known, as the script waits for all children itself or ignores SIGCHLD" end
+  if status == -1 then
+    return "the worker ended; how is not known, as the script waits for all children itself or ignores SIGCHLD"
+  end
   local signal = status % 128
   if signal == 0 then return ("the worker exited with status %d"):format(math.floor(status / 256) % 256) end
   local name = signal_names[signal] or "signal " .. signal

@@ -11,6 +11,10 @@ local sources = require "parlua.source"
 local stream = lazy "parlua.sink.stream"
 local collect = require "parlua.sink.list"
 
+local loops = lazy "parlua.feed.loops"
+
+sources.Source.__call = function(source, _, control) return loops.step(source, control) end
+
 local parlua = { _VERSION = "0.1.0" }
 
 parlua.range = sources.range
@@ -61,9 +65,9 @@ function parlua.starmap(f, lists, options) return collect.map(f, sources.spread(
 ---@return parlua.Summary summary
 function parlua.each(f, arguments, options) return collect.each(f, arguments, options) end
 
---- Streams results: `for i, a, b in parlua.imap(f, arguments) do`, all of f's results, in order, or as they end (`ordered = false`). A task
---- that failed is passed over: see the stream's `failures`. Workers are held back while the loop's body is slow (`window`).
---- Raises what parlua.map raises, in the loop: when the run is halted, say.
+--- Streams results: `for i, a, b in parlua.imap(f, arguments) do`, all of f's results, in order, or as they end
+--- (`ordered = false`). A task that failed is passed over: see the stream's `failures`. Workers are held back while the
+--- loop's body is slow (`window`). Raises what parlua.map raises, in the loop: when the run is halted, say.
 ---@param f function
 ---@param arguments any as for parlua.map
 ---@param options? parlua.Options
@@ -71,11 +75,11 @@ function parlua.each(f, arguments, options) return collect.each(f, arguments, op
 ---@return parlua.Stream stream the same: stream.failures, stream:summary(), stream:close()
 function parlua.imap(f, arguments, options) return stream.imap(f, arguments, options) end
 
---- Folds f's results, in the order of the arguments, to one value. `reduction` is a reducer (`parlua.mean`), a table of reducers, whose
---- values then come in a table, or has fields of its own: init (a value, or a function that makes one), step(accumulator, result, index),
---- merge(a, b), stop(accumulator), finish(accumulator); options stand beside them or in the last argument. With `merge`, workers fold blocks
---- of tasks, and only their values travel: then init must be neutral.
---- Example: `local total = parlua.reduce(math.sqrt, parlua.range(1e9), parlua.sum)`
+--- Folds f's results, in the order of the arguments, to one value. `reduction` is a reducer (`parlua.mean`), a table of
+--- reducers, whose values then come in a table, or has fields of its own: init (a value, or a function that makes one),
+--- step(accumulator, result, index), merge(a, b), stop(accumulator), finish(accumulator); options stand beside them or
+--- in the last argument. With `merge`, workers fold blocks of tasks, and only their values travel: then init must be
+--- neutral. Example: `local total = parlua.reduce(math.sqrt, parlua.range(1e9), parlua.sum)`
 ---@param f function
 ---@param arguments any as for parlua.map
 ---@param reduction parlua.Reducer|table
@@ -85,8 +89,9 @@ function parlua.imap(f, arguments, options) return stream.imap(f, arguments, opt
 ---@return parlua.Summary summary
 function parlua.reduce(f, arguments, reduction, options) return reduce.reduce(f, arguments, reduction, options) end
 
---- The first task whose result is neither nil nor false: the one with the lowest index, the same on every engine. The rest is cut off.
---- Example: `local index, divisor = parlua.find(function(d) return 91 % d == 0 and d end, parlua.range(2, 90))`
+--- The first task whose result is neither nil nor false: the one with the lowest index, the same on every engine. The
+--- rest is cut off. Example: `local index, divisor = parlua.find(function(d) return 91 % d == 0 and d end,
+--- parlua.range(2, 90))`
 ---@param f function
 ---@param arguments any as for parlua.map
 ---@param options? parlua.Options
@@ -105,7 +110,8 @@ function parlua.find(f, arguments, options) return search.find(f, arguments, opt
 ---@return parlua.Summary summary
 function parlua.any(f, arguments, options) return search.any(f, arguments, options) end
 
---- Did every task return something that is neither nil nor false? A task that failed did not. The rest is cut off as soon as one has not.
+--- Did every task return something that is neither nil nor false? A task that failed did not. The rest is cut off as
+--- soon as one has not.
 ---@param f function
 ---@param arguments any as for parlua.map
 ---@param options? parlua.Options
@@ -126,8 +132,9 @@ setmetatable(parlua, {
   end,
 })
 
---- Opens a pool: workers that stay over several calls, and single calls whose results are asked for later. It has the methods map, each,
---- starmap, imap, reduce, find, any, all, submit and close. Example: `local pool = parlua.pool { engine = "threads" }`
+--- Opens a pool: workers that stay over several calls, and single calls whose results are asked for later. It has the
+--- methods map, each, starmap, imap, reduce, find, any, all, submit and close. Example: `local pool = parlua.pool {
+--- engine = "threads" }`
 ---@param options? parlua.Options defaults for the pool's calls
 ---@return parlua.Pool
 function parlua.pool(options) return pool.open(options) end
@@ -139,14 +146,16 @@ function parlua.pool(options) return pool.open(options) end
 ---@return parlua.Future future future:get(), future:wait(seconds), future:cancel(), future.failure
 function parlua.submit(f, ...) return pool.submit(f, ...) end
 
---- Processors that this process may use: affinity, cgroup quota, batch allocation. Under MPI, those of all ranks together.
+--- Processors that this process may use: affinity, cgroup quota, batch allocation. Under MPI, those of all ranks
+--- together.
 ---@return integer
 function parlua.cores()
   local _, cores = host.ranks()
   return cores or host.cores()
 end
 
---- The running task, for what f itself wants to know: `parlua.task.index`, `.attempt`, `.worker`; all nil where no task runs.
+--- The running task, for what f itself wants to know: `parlua.task.index`, `.attempt`, `.worker`; all nil where no task
+--- runs.
 parlua.task = task.running
 
 parlua.interrupted = run.interrupted

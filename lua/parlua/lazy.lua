@@ -1,5 +1,5 @@
---- Modules that are loaded when a field of theirs is first used: a program that only maps does not pay for the rest (a small
---- program's start and end are a few milliseconds in all).
+--- Modules that are loaded when a field of theirs is first used: a program that only maps does not pay for the rest (a
+--- small program's start and end are a few milliseconds in all).
 
 ---@param name string
 ---@return table module as require gives it, for reading

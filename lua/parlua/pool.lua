@@ -1,8 +1,9 @@
---- Pools: an engine's workers kept open over several calls, and single calls whose results are asked for later (futures).
+--- Pools: an engine's workers kept open over several calls, and single calls whose results are asked for later
+--- (futures).
 --
--- All of a pool's futures are tasks of one run whose source is the list of what was submitted; no task is handed out before it is there.
--- The function travels with each task, as codec bytes: workers outlive the calls. A worker that gets the same bytes again goes on with the
--- function that it has, compiled as it is.
+-- All of a pool's futures are tasks of one run whose source is the list of what was submitted; no task is handed out
+-- before it is there. The function travels with each task, as codec bytes: workers outlive the calls. A worker that
+-- gets the same bytes again goes on with the function that it has, compiled as it is.
 local codec = require "parlua.codec"
 local common = require "parlua.common"
 local engines = require "parlua.run.engine"
@@ -27,7 +28,8 @@ local most_cached = 64 -- functions that a worker keeps
 
 local cache, cached = {}, 0
 
---- The function behind `bytes`. It brings the globals that it names along; but those that the worker's set-up has set stay as they are here.
+--- The function behind `bytes`. It brings the globals that it names along; but those that the worker's set-up has set
+--- stay as they are here.
 local function decode(bytes)
   local values, names = {}, task.set_up
   for k, name in ipairs(names) do values[k] = rawget(_G, name) end
@@ -48,7 +50,8 @@ function M.call(bytes, ...)
   return f(...)
 end
 
---- The map function of that run: leaves out the number of the call. A call that was cancelled before it was handed out has no key.
+--- The map function of that run: leaves out the number of the call. A call that was cancelled before it was handed out
+--- has no key.
 function M.run_call(_, key, ...)
   if not key then return end
   task.set_key(key)
@@ -63,10 +66,12 @@ end
 local Future = {}
 Future.__index = Future
 
---- Raises an error in a task that uses a pool of the script: a forked worker has a copy of the pool, and its workers are not its own.
+--- Raises an error in a task that uses a pool of the script: a forked worker has a copy of the pool, and its workers
+--- are not its own.
 local function check_owner(pool, what)
   if task.is_inside() == pool.is_inside then return end
-  error(("%s: this belongs to the script that opened the pool, and a task cannot use it: submit in the task, which runs the call there, "
+  error(("%s: this belongs to the script that opened the pool, and a task cannot use it: submit in the task, which "
+    .. "runs the call there, "
     .. "or give the task the result as an argument"):format(what), 3)
 end
 
@@ -118,7 +123,8 @@ end
 
 --- The future's call is cancelled: so says its failure.
 local function end_cancelled(future, message)
-  future.failure = failure.new { index = future.index, args = future.args, kind = "cancelled", message = message, attempts = 0,
+  future.failure = failure.new { index = future.index, args = future.args, kind = "cancelled", message = message,
+    attempts = 0,
                                  worker = 0, host = host.hostname(), seconds = 0 }
   future.done = true
   future.pool.futures.waiting[future.index] = nil
@@ -133,8 +139,8 @@ function close(pool, trouble)
   engines.close(pool.engines)
 end
 
---- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended already, or can't be
---- stopped any more (a running thread).
+--- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended
+--- already, or can't be stopped any more (a running thread).
 ---@return boolean
 function Future:cancel()
   local pool = self.pool
@@ -155,18 +161,21 @@ end
 local Pool = {}
 Pool.__index = Pool
 
---- Opens a pool. Workers are started when they are first needed. Example: `local pool = parlua.pool { engine = "threads", workers = 4 }`
+--- Opens a pool. Workers are started when they are first needed. Example: `local pool = parlua.pool { engine =
+--- "threads", workers = 4 }`
 ---@param options? table defaults for the pool's calls
 ---@return parlua.Pool
 function M.open(options)
   local resolved = options_module.resolve(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
-  return setmetatable({ options = given, resolved = resolved, engines = {}, futures = futures.open(), waiting = {}, run = false,
+  return setmetatable({ options = given, resolved = resolved, engines = {}, futures = futures.open(), waiting = {},
+    run = false,
                         is_inside = task.is_inside() }, Pool)
 end
 
---- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not the call's own.
+--- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not
+--- the call's own.
 local function merged(pool, options)
   if pool.closed then error("the pool is closed", 3) end
   local given = { engines = pool.engines, base_seed = pool.options.seed or nil }
@@ -193,7 +202,9 @@ function Pool:each(f, arguments, options) return list.each(f, arguments, merged(
 function Pool:imap(f, arguments, options) return stream.imap(f, arguments, merged(self, options)) end
 
 --- As parlua.reduce, on the pool's workers.
-function Pool:reduce(f, arguments, reduction, options) return reduce.reduce(f, arguments, reduction, merged(self, options)) end
+function Pool:reduce(f, arguments, reduction, options)
+  return reduce.reduce(f, arguments, reduction, merged(self, options))
+end
 
 --- As parlua.find, on the pool's workers.
 function Pool:find(f, arguments, options) return search.find(f, arguments, merged(self, options)) end
@@ -219,7 +230,8 @@ local function begin_run(pool)
   local options = {}
   for name, value in pairs(pool.options) do options[name] = value end
   options.chunk, options.progress, options.on_error, options.max_failures = 1, "none", "skip", false
-  local run = run_module.open(M.run_call, submitted_source(pool), options, pool.futures, { engines = pool.engines, unrecorded = true })
+  local run = run_module.open(M.run_call, submitted_source(pool), options, pool.futures, { engines = pool.engines,
+    unrecorded = true })
   run.is_of_futures = true
   return run
 end
@@ -253,7 +265,8 @@ function Pool:submit(f, ...)
   end
   local calls = self.futures
   local is_first, index = not self.run, calls.submitted + 1
-  local future = setmetatable({ pool = self, index = index, args = common.pack(...), done = false, is_future = true }, Future)
+  local future = setmetatable({ pool = self, index = index, args = common.pack(...), done = false, is_future = true },
+    Future)
   local values = { n = future.args.n + 2, (run_module.streams_of(self.resolved, nil)), f, ... }
   self.waiting[index], calls.waiting[index], calls.submitted = values, future, index
   local function take_back(message, level)

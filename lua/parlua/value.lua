@@ -1,8 +1,8 @@
---- Shows a Lua value to a person: for failures, messages about options, the debugger, the prompt. Knows nothing of parlua and requires
---- nothing of it, so every module may use it.
+--- Shows a Lua value to a person: for failures, messages about options, the debugger, the prompt. Knows nothing of
+--- parlua and requires nothing of it, so every module may use it.
 --
--- The text is Lua where Lua has a form for the value: numbers, quoted strings, tables. Keys come in a fixed order, so the same
--- value always has the same text. What has no such form stands in angle brackets.
+-- The text is Lua where Lua has a form for the value: numbers, quoted strings, tables. Keys come in a fixed order, so
+-- the same value always has the same text. What has no such form stands in angle brackets.
 local M = {}
 
 --- Bounds of the text. Each has a default.
@@ -10,12 +10,16 @@ local M = {}
 ---@field depth? integer levels of tables that are shown; a deeper table is {...}. Default 4
 ---@field length? integer entries that are shown of each table. Default 50
 ---@field bytes? integer bytes that are shown of each string. Default 200
----@field width? integer columns of a line: a table that does not fit is broken over several lines. Default: all in one line
+---@field width? integer columns of a line: a table that does not fit is broken over several lines. Default: all in one
+--- line
 ---@field limit? integer bytes of the whole text, about: once it is reached, entries are left out. Default 10000
----@field shared? boolean a table that is met again is told by the path where it was shown first. Default: it is shown again
+---@field shared? boolean a table that is met again is told by the path where it was shown first. Default: it is shown
+--- again
 ---@field fill? boolean a broken table has as many entries on a line as fit. Default: one
----@field describe? fun(value: any): string? a text in place of a table, a function, userdata or cdata; nil: the usual one
----@field paint? fun(kind: string, text: string): string gives a "string", "number", "keyword", "key" or "comment" its colour
+---@field describe? fun(value: any): string? a text in place of a table, a function, userdata or cdata; nil: the usual
+--- one
+---@field paint? fun(kind: string, text: string): string gives a "string", "number", "keyword", "key" or "comment" its
+--- colour
 
 local DEPTH, LENGTH, BYTES, LIMIT = 4, 50, 200, 10000
 local INDENT = 2
@@ -219,7 +223,8 @@ local function value_text(value, options, state, depth, path, column)
   return text
 end
 
---- Keys of a table that are shown, in order: how many items of a list come first; the other keys; how many are left out.
+--- Keys of a table that are shown, in order: how many items of a list come first; the other keys; how many are left
+--- out.
 local function sorted_keys(value, most)
   local items, others, left_out = 0, {}, 0
   while items < most and rawget(value, items + 1) ~= nil do items = items + 1 end

@@ -1,7 +1,7 @@
---- The driver of reductions with `merge`: what dispatch hands out as a task is a block of tasks, which a worker folds to one value
---- (worker/fold.lua). Batches have blocks in place of tasks: `first` and `n` count blocks, `values` are the blocks' values, `tasks` is the
---- number of tasks that returned. Failures are those of tasks. When a worker is lost in a task of a block, the rest of the block is done
---- again.
+--- The driver of reductions with `merge`: what dispatch hands out as a task is a block of tasks, which a worker folds
+--- to one value (worker/fold.lua). Batches have blocks in place of tasks: `first` and `n` count blocks, `values` are
+--- the blocks' values, `tasks` is the number of tasks that returned. Failures are those of tasks. When a worker is lost
+--- in a task of a block, the rest of the block is done again.
 local ffi = require "ffi"
 local batches = require "parlua.feed.batches"
 local block = require "parlua.wire.block"
@@ -33,7 +33,8 @@ local function settle_failures(self, receiver, b, list)
   for _, record in ipairs(type(list) == "table" and list or {}) do
     record = failure.sent(record)
     local index, attempts = record.index, record.attempts
-    if type(index) ~= "number" or index % 1 ~= 0 or index < fold:first(b) or index > fold:last(b) or index <= behind then
+    if type(index) ~= "number" or index % 1 ~= 0 or index < fold:first(b) or index > fold:last(b)
+      or index <= behind then
       error(("cannot decode the failures of tasks %d to %d: they are damaged"):format(fold:first(b), fold:last(b)), 0)
     end
     behind = index
@@ -76,7 +77,8 @@ end
 
 function Driver:lose_results(_, _, message) error(message, 0) end -- luacheck: ignore 212
 
---- The worker of a block was lost in one of its tasks: that is the one which failed. The others of the block are done again.
+--- The worker of a block was lost in one of its tasks: that is the one which failed. The others of the block are done
+--- again.
 function Driver:lost(receiver, event)
   receiver:ended_worker(event.worker)
   local b, index, fold, delay = event.first, event.inner, self.fold, 0
@@ -147,7 +149,8 @@ function Driver:arguments(index)
   if not puller then return supply.arguments_of(self.source, nil, nil, index) end
   local payload = self.event.payload
   if is_text(self) then return supply.arguments_of(self.source, puller, payload, index, fold:first(payload.origin)) end
-  return batches.arguments(supplied(self, self.block), index - fold:first(self.block) + 1, puller.text and function(offset, length)
+  return batches.arguments(supplied(self, self.block), index - fold:first(self.block) + 1, puller.text
+    and function(offset, length)
     return supply.piece_arguments(self.source, puller, index, offset, length)
   end)
 end

@@ -11,15 +11,18 @@ local event_pointer = ffi.typeof("struct event *")
 
 --- Opens a run on an engine. Returns the driver; or nil and a message: something of the job can't cross.
 ---@param job parlua.Job
----@param given table engine (of host.engine), total (tasks or blocks; -1: supplied), chunk (0: measured), timeout, workers, before (bytes
+---@param given table engine (of host.engine), total (tasks or blocks; -1: supplied), chunk (0: measured), timeout,
+--- workers, before (bytes
 --- that a worker needs before it decodes the job), key (of the random streams), source, feeder
 ---@return parlua.Driver?, string?
 function M.open(job, given)
   local handle, event = host.run(given.engine, job, given.total, given.chunk, given.timeout or 0, given.workers,
     block.is_sparse[job.keep] or false, given.before or false, given.key)
   if not handle then return nil, event end
-  return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine, source = given.source,
-                      feeder = given.feeder, timeout = given.timeout, fold = job.fold }, job.fold and blocks.Driver or Driver)
+  return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine,
+    source = given.source,
+                      feeder = given.feeder, timeout = given.timeout, fold = job.fold }, job.fold and blocks.Driver
+                        or Driver)
 end
 
 return M

@@ -1,10 +1,12 @@
---- A driver gives outcomes of tasks to a receiver, in batches, decoded once. This one turns the events of dispatch into outcomes; serial has
---- the same events. No one above sees an event, a block or a tag.
+--- A driver gives outcomes of tasks to a receiver, in batches, decoded once. This one turns the events of dispatch into
+--- outcomes; serial has the same events. No one above sees an event, a block or a tag.
 --
--- A driver has these verbs: step, arguments, host, raise_ceiling, shorten, cancel, abort, close. A receiver (a run) has these:
+-- A driver has these verbs: step, arguments, host, raise_ceiling, shorten, cancel, abort, close. A receiver (a run) has
+-- these:
 --
 --   take(batch)                              tasks that returned
---   failed(index, record, attempt, worker)   a task did not return; answers with the seconds until its next try, or nil: that was the last
+--   failed(index, record, attempt, worker)   a task did not return; answers with the seconds until its next try;
+--                                            nil: that was the last
 --   settle(index, record, attempts, worker)  the same where nothing is left to decide
 --   counted(n)                               the source is at its end: there are n tasks
 --   source_failed(record)                    the source raised where it was to give the next task
@@ -22,7 +24,8 @@ local new_table = require "table.new"
 ---@field first integer index of its first task
 ---@field n integer number of tasks
 ---@field numbers ffi.cdata*|false double *: numbers[0 .. n - 1] are the results. To be read during the call only
----@field values table|false values[0 .. n - 1], if there are no `numbers`; may be kept. If there are neither, results are not kept
+---@field values table|false values[0 .. n - 1], if there are no `numbers`; may be kept. If there are neither, results
+--- are not kept
 ---@field several table|false several[j]: all that task j returned, with a field n, where that is not one value
 ---@field bytes number memory that the results take, about
 ---@field tasks integer tasks that returned; n, except for blocks of tasks
@@ -49,12 +52,14 @@ Driver.__index = Driver
 --- An empty batch. A driver fills the same one again and again.
 ---@return parlua.Batch
 function Driver.new_batch()
-  return { first = 0, n = 0, numbers = false, values = false, several = false, bytes = 0, tasks = 0, first_task = false, last_task = false,
+  return { first = 0, n = 0, numbers = false, values = false, several = false, bytes = 0, tasks = 0,
+    first_task = false, last_task = false,
            attempt = 1, worker = 0, seconds = 0, recorded = false }
 end
 
 --- The fields of a driver.
----@param fields table handle: has next, stage, supply, ... (src/lua/host.c); event: struct event *; source; feeder; timeout
+---@param fields table handle: has next, stage, supply, ... (src/lua/host.c); event: struct event *; source; feeder;
+--- timeout
 function Driver.new(fields, class)
   fields.batch = Driver.new_batch()
   return setmetatable(fields, class or Driver)
@@ -75,7 +80,8 @@ end
 function Driver:special(out, half, k, tag) return block.special(out, half, k, tag) end -- luacheck: ignore 212
 
 --- The values behind a word that stands for several, with n.
-function Driver:tuple(out, half, k, tag) return common.pack(block.special(out, half, k, tag)) end -- luacheck: ignore 212
+-- luacheck: ignore 212
+function Driver:tuple(out, half, k, tag) return common.pack(block.special(out, half, k, tag)) end
 
 --- Decodes words k..last up to the first failure, some at most, into the batch. Returns the word behind them.
 local function decode_mixed(self, batch, out, half, k, last)
@@ -231,7 +237,8 @@ end
 
 -- ---- the verbs ----
 
---- Waits for the next outcomes, at most so many seconds, and gives them to the receiver. Returns false when the run is over.
+--- Waits for the next outcomes, at most so many seconds, and gives them to the receiver. Returns false when the run is
+--- over.
 ---@param receiver table see the head of this file
 ---@param wait? number default: as long as it takes
 ---@return boolean
@@ -284,7 +291,8 @@ function Driver:abort(index)
   return self.handle.abort ~= nil and self.handle:abort(index) or false
 end
 
---- Gives everything back. Returns whether the run was this process's to close; then workers that could not be started, and the errno.
+--- Gives everything back. Returns whether the run was this process's to close; then workers that could not be started,
+--- and the errno.
 function Driver:close() return self.handle:close() end
 
 return Driver

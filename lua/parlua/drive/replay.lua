@@ -1,4 +1,5 @@
---- A driver around another one, which gives the outcomes that a journal has recorded, each in its place, and leaves the rest to the other.
+--- A driver around another one, which gives the outcomes that a journal has recorded, each in its place, and leaves the
+--- rest to the other.
 local Driver = require "parlua.drive.driver"
 local block = require "parlua.wire.block"
 local new_table = require "table.new"
@@ -10,11 +11,12 @@ local PAGE = 1000 -- recorded tasks that are given at once
 local Replay = {}
 Replay.__index = Replay
 
---- Opens it around `inner`. Tasks whose arguments workers make are known to be recorded or not; those of a feeder are compared one by one as
---- they are pulled.
+--- Opens it around `inner`. Tasks whose arguments workers make are known to be recorded or not; those of a feeder are
+--- compared one by one as they are pulled.
 local function open(inner, journal, feeder, keep)
   local self = setmetatable({
-    inner = inner, handle = inner.handle, journal = journal, batch = Driver.new_batch(), resumed = 0, ceiling = math.huge, last = math.huge,
+    inner = inner, handle = inner.handle, journal = journal, batch = Driver.new_batch(), resumed = 0,
+      ceiling = math.huge, last = math.huge,
     is_sparse = block.is_sparse[keep], keep = keep, range = false, place = 0, polled = false, values = false,
   }, Replay)
   self.batch.recorded = true
@@ -37,7 +39,8 @@ function Replay:give(receiver, from, last, records)
       several[index - from] = record.values
     end
   end
-  batch.first, batch.n, batch.tasks, batch.values, batch.several, batch.bytes = from, last - from + 1, last - from + 1, values, several, 0
+  batch.first, batch.n, batch.tasks, batch.values, batch.several, batch.bytes = from, last - from + 1, last - from + 1,
+    values, several, 0
   if self.keep == "none" then batch.values = false end
   receiver:take(batch)
 end
@@ -75,7 +78,8 @@ function Replay:deliver(receiver, first, last, pulled)
     end
     if returned then from = from or index end
     if record and not returned then
-      receiver:settle(index, { kind = record.kind, message = record.message, traceback = record.traceback, value = record.values[1],
+      receiver:settle(index, { kind = record.kind, message = record.message, traceback = record.traceback,
+        value = record.values[1],
                                seconds = record.seconds, host = record.host }, record.attempts, record.worker, true)
     end
   end

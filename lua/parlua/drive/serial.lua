@@ -1,5 +1,6 @@
---- The serial driver: runs the tasks in the coordinator's own state, by the same loop as a worker. What stands here has the methods of a
---- run of src/lua/host.c, and gives the same events; values stay in a table of their own, and a word tells the place.
+--- The serial driver: runs the tasks in the coordinator's own state, by the same loop as a worker. What stands here has
+--- the methods of a run of src/lua/host.c, and gives the same events; values stay in a table of their own, and a word
+--- tells the place.
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local common = require "parlua.common"
@@ -113,7 +114,8 @@ local function open(job, options)
   local slot = ffi.new("struct slot")
   local run = setmetatable({
     slot = slot, limit = slot.limit, options = options, halts = options.halts, total = options.total, next_task = 1,
-    size = options.chunk > 0 and options.chunk or 1, ceiling = math.huge, ready = {}, free = {}, values = {}, again = {}, skips = {}, skips_at = 1,
+    size = options.chunk > 0 and options.chunk or 1, ceiling = math.huge, ready = {}, free = {}, values = {},
+      again = {}, skips = {}, skips_at = 1,
     events = ffi.new("struct event"), last_tick = host.now(), staged = nil,
   }, Run)
   run.key = task.key_number(options.key)
@@ -141,7 +143,8 @@ local BlocksDriver -- made when it is first needed
 
 --- Opens a serial run.
 ---@param job parlua.Job
----@param given table key, total (tasks or blocks; -1: supplied), chunk (0: measured), source, feeder, halts (a function: is the run to say, after a
+---@param given table key, total (tasks or blocks; -1: supplied), chunk (0: measured), source, feeder, halts (a
+--- function: is the run to say, after a
 --- failure of such a kind at such a try, whether it goes on before the next task is begun?)
 ---@return parlua.Driver
 function M.open(job, given)
@@ -152,7 +155,8 @@ function M.open(job, given)
     BlocksDriver.__index = BlocksDriver
     class = BlocksDriver
   end
-  return Base.new({ handle = handle, event = handle.events, source = given.source, feeder = given.feeder, fold = job.fold }, class)
+  return Base.new({ handle = handle, event = handle.events, source = given.source, feeder = given.feeder,
+    fold = job.fold }, class)
 end
 
 function Run:stage(bytes)
@@ -182,11 +186,14 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.values, self.reached, self.is_halted, self.rest = {}, first - 1, false, nil
   local cell = self.open_signals and C.signals_watch(self.limit)
   local before = task.enter(self.index_cell, 1)
-  local ok, message = host.call(self.runner, chunk, self.limit) -- through C: a task can't yield to whoever called the script's function
+  -- through C: a task can't yield to whoever called the script's function
+  local ok, message = host.call(self.runner, chunk, self.limit)
   task.leave(before)
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
-  if self.is_halted and self.reached < last then self.rest = { chunk = chunk, first = self.reached + 1, last = last } end
+  if self.is_halted and self.reached < last then
+    self.rest = { chunk = chunk, first = self.reached + 1, last = last }
+  end
   local n, now = last - first + 1, host.now()
   self.seconds_each = (now - began) / n
   if self.options.chunk == 0 and n >= math.min(self.size, self.unknown and MOST_SUPPLIED or math.huge) then

@@ -1,6 +1,6 @@
---- Blocks of tasks that the coordinator supplies, for reductions with `merge`: byte ranges of whole blocks of lines, or batches of arguments.
---- A batch is a table of columns (column j has the j-th argument of each task), with fields n; bad: messages for tasks whose
---- arguments can't be sent; again: pairs of a task and its next attempt.
+--- Blocks of tasks that the coordinator supplies, for reductions with `merge`: byte ranges of whole blocks of lines, or
+--- batches of arguments. A batch is a table of columns (column j has the j-th argument of each task), with fields n;
+--- bad: messages for tasks whose arguments can't be sent; again: pairs of a task and its next attempt.
 local codec = require "parlua.codec"
 local failure = require "parlua.failure"
 local own = require "parlua.source.own"
@@ -58,7 +58,8 @@ local function batch_puller(fold, read, text, sends)
   local next_block, held, raised = 1, nil, nil
   local puller = { text = text, tasks = 0, pulled = 0 }
 
-  --- The next block's tasks; nil: there are none. An error of the source is kept for later: what came before it goes first.
+  --- The next block's tasks; nil: there are none. An error of the source is kept for later: what came before it goes
+  --- first.
   local function collect()
     local batch = { n = 0 }
     local size = fold:first(next_block + 1) - fold:first(next_block)

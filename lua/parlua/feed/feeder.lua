@@ -1,4 +1,5 @@
---- Pulls the tasks of a source that the coordinator supplies, and hands them to dispatch (or to serial) as they are wanted.
+--- Pulls the tasks of a source that the coordinator supplies, and hands them to dispatch (or to serial) as they are
+--- wanted.
 local ffi = require "ffi"
 local failure = require "parlua.failure"
 local task = require "parlua.worker.task"
@@ -15,7 +16,8 @@ Feeder.__index = Feeder
 --- A feeder for what a puller gives. `attach` comes before the first task.
 ---@param passed? fun(receiver, first: integer, tasks: table[]) takes tasks that a journal has
 function Feeder.open(puller, passed)
-  return setmetatable({ puller = puller, writer = false, handle = false, supplied = nil, raised = nil, passed = passed }, Feeder)
+  return setmetatable({ puller = puller, writer = false, handle = false, supplied = nil, raised = nil,
+    passed = passed }, Feeder)
 end
 
 --- Says where the tasks go: the handle of a run.
@@ -24,7 +26,8 @@ function Feeder:attach(handle)
   self.writer = not self.puller.text and handle.writer and handle:writer() or writer_module.open(handle)
 end
 
---- Asks the source for tasks and writes them; returns how many. Tasks that a source gave before it raised are tasks like any other.
+--- Asks the source for tasks and writes them; returns how many. Tasks that a source gave before it raised are tasks
+--- like any other.
 local function pull(self, receiver, want)
   if self.raised or self.is_interrupted then return 0 end
   local puller = self.puller

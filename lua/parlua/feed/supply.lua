@@ -7,9 +7,9 @@ local csv = require "parlua.lazy" "parlua.source.csv"
 
 local M = {}
 
--- By kind of source: function(source) -> puller; puller:fill(writer, want) writes up to `want` tasks and returns how many (0: exhausted).
--- `fill` is no closure where it can be avoided: compiled code that has called a closure keeps what that holds, a list of arguments say,
--- until the program ends.
+-- By kind of source: function(source) -> puller; puller:fill(writer, want) writes up to `want` tasks and returns how
+-- many (0: exhausted). `fill` is no closure where it can be avoided: compiled code that has called a closure keeps what
+-- that holds, a list of arguments say, until the program ends.
 
 local pullers = {}
 
@@ -38,7 +38,7 @@ local function refuse_width(n)
 end
 
 function pullers.iterator(source)
-  local step, state, control, ended, held = source.step or source.make(), source.state, source.control, false, nil
+  local step, state, control, ended, held = source.step or source.make(M.reader), source.state, source.control, false, nil
   local function pull(writer, count, first, ...)
     if first == nil then
       ended = true
@@ -72,9 +72,10 @@ function pullers.iterator(source)
   }
 end
 
---- What is read in the script: `make` gives a function that returns true and a task's arguments, of which the first may be nil.
+--- What is read in the script: `make` gives a function that returns true and a task's arguments, of which the first may
+--- be nil.
 function pullers.reader(source)
-  local read, ended, held = source.make(), false, nil
+  local read, ended, held = source.make(M.reader), false, nil
   local function pull(writer, count, more, ...)
     if not more then
       ended = true
@@ -278,8 +279,8 @@ local function task_length(source, text, offset)
   return (select(3, text:cut_lines(offset, 1)))
 end
 
---- The argument that these bytes of a mapped text are to a task; of a row that is wrong: its text. Raises an error when they are no longer
---- there: where they were missing stand zeros, which are rare in texts.
+--- The argument that these bytes of a mapped text are to a task; of a row that is wrong: its text. Raises an error when
+--- they are no longer there: where they were missing stand zeros, which are rare in texts.
 local function text_argument(source, text, offset, length)
   local bytes = ffi.string(ffi.cast("const char *", text:pointer()) + offset, length)
   if bytes:find("\0", 1, true) then check_whole(text, source, offset + length) end
@@ -307,8 +308,9 @@ function M.piece_arguments(source, puller, i, offset, length)
   return as_task(source, i, text_argument(source, puller.text, offset, length))
 end
 
---- Is the text that the tasks of an event had for arguments no longer there? They may have been done with zeros: not all of that is noticed
---- by workers, whose results are taken also from the middle of a chunk. Returns a message then. It costs half a microsecond an event.
+--- Is the text that the tasks of an event had for arguments no longer there? They may have been done with zeros: not
+--- all of that is noticed by workers, whose results are taken also from the middle of a chunk. Returns a message then.
+--- It costs half a microsecond an event.
 ---@return string?
 function M.is_cut(source, puller, event)
   local text, payload = puller.text, event.payload
@@ -367,7 +369,8 @@ function M.describe(source, puller, inherits)
            version = puller.text:version() } -- warm workers keep a job, and with it their file, as long as nothing of it changes
 end
 
---- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or nothing at the end.
+--- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or
+--- nothing at the end.
 ---@param puller? table of the source, when it is open
 function M.reader(source, puller)
   local i = 0

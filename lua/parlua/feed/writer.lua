@@ -14,12 +14,13 @@ Writer.__index = Writer
 
 --- A writer into the blocks that `driver:stage(bytes)` gives.
 local function open(driver)
-  return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false, news = false, began = 0 }, Writer)
+  return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false,
+    news = false, began = 0 }, Writer)
 end
 
--- A source may turn slow at any task. What it has given is then handed out soon: tasks that were pulled are not to wait for those that
--- were not. Asking the clock at each task would cost more than most sources; but a worker that has done with its chunk says so in memory
--- that is read at no cost.
+-- A source may turn slow at any task. What it has given is then handed out soon: tasks that were pulled are not to wait
+-- for those that were not. Asking the clock at each task would cost more than most sources; but a worker that has done
+-- with its chunk says so in memory that is read at no cost.
 local soon_seconds = 5e-3
 local enough_share = 0.25 -- of what is wanted: then a worker that has news gets it
 

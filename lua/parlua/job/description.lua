@@ -9,7 +9,8 @@ local M = {}
 
 local FIELDS = { "arguments", "map", "options", "finish", "reduce", "stop" }
 local ALSO_MEANT = { args = "arguments", opts = "options" }
-local OF_REDUCTIONS = { init = true, step = true, merge = true, block = true } -- no misspelt fields: as soon helpers of the job's own
+-- no misspelt fields: as soon helpers of the job's own
+local OF_REDUCTIONS = { init = true, step = true, merge = true, block = true }
 
 --- The field that a name was probably meant to be, or nil. The longer the field, the more may be wrong: `max` is not
 -- a mistaken `map`.
@@ -52,7 +53,8 @@ function M.complaint(job)
   return options_module.misplaced(job)
 end
 
---- What the job's `reduce` is about: a reducer, a table of them, a table with `step`, or a function: then that is the step. Returns nil
+--- What the job's `reduce` is about: a reducer, a table of them, a table with `step`, or a function: then that is the
+--- step. Returns nil
 -- where the job has none; or nil and a message.
 function M.plan(job)
   local reduction = job.reduce
@@ -62,7 +64,8 @@ function M.plan(job)
   if not right then return nil, format("the job's `reduce`: %s", (tostring(plan):gsub("^reduce: ", ""))) end
   local name = next(rest)
   if name ~= nil then
-    return nil, format("the job's `reduce` has a field `%s` that means nothing: options go into the job's `options`", tostring(name))
+    return nil, format("the job's `reduce` has a field `%s` that means nothing: options go into the job's `options`",
+      tostring(name))
   end
   return plan
 end

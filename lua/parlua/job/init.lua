@@ -5,10 +5,11 @@
 --                     a generator (`parlua.range`) or an iterator, or that yields the arguments of one task after the
 --                     other; or a list or generator itself. Absent: each word is a task
 --   job.options       options of the run, weaker than the command line's
---   job.reduce        what becomes of the results: a reducer (`parlua.mean`), a table of reducers, a table with `init`, `step`
---                     and, if there are any, `merge`, `stop`, `finish`, as for parlua.reduce; or a function: the step. The one
---                     value is written instead of the results
---   job.stop          stop(accumulator) of a job that reduces; else stop(result, index): when it is true, that was enough
+--   job.reduce        what becomes of the results: a reducer (`parlua.mean`), a table of reducers, a table with `init`,
+--                     `step` and, if there are any, `merge`, `stop`, `finish`, as for parlua.reduce; or a function: the
+--                     step. The one value is written instead of the results
+--   job.stop          stop(accumulator) of a job that reduces; else stop(result, index): when it is true, that was
+--                     enough
 --   job.finish(results, failures, summary)
 --                     called at the end, also after Ctrl-C, but not when a failure halted the run; `results` has
 --                     holes where tasks failed. Of a job that reduces it gets the value
@@ -220,7 +221,8 @@ local function end_well(run, failures, summary)
   local untold = run.failed - SHOWN_FAILURES
   if not run.is_quiet then
     if untold > 0 then
-      texts.say("%s failed%s", common.count(untold, "more task"), run.format.writes_failures and "; the results name each" or "")
+      texts.say("%s failed%s", common.count(untold, "more task"), run.format.writes_failures
+        and "; the results name each" or "")
     end
     report.print("stderr", texts.summary(summary))
   end

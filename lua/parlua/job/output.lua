@@ -1,5 +1,6 @@
---- Where a job's results go: bytes are collected and written to a file or to standard output (src/lua/outfile.c). Not through stdio: a forked
---- worker that ends by os.exit must not write its copy of a buffer, and a write that a signal cuts short must not lose bytes.
+--- Where a job's results go: bytes are collected and written to a file or to standard output (src/lua/outfile.c). Not
+--- through stdio: a forked worker that ends by os.exit must not write its copy of a buffer, and a write that a signal
+--- cuts short must not lose bytes.
 local host = require "parlua.host"
 local outfile = require "parlua.outfile"
 local report = require "parlua.report"
@@ -22,8 +23,8 @@ local function new(file, name)
   return setmetatable({ file = file, name = name, buffer = new_buffer(BATCH_BYTES * 2), flushed = host.now() }, Output)
 end
 
---- Opens a file, which gets its name at the end; devices and pipes are written to directly. nil, "-": standard output. Returns nil and a
---- message when the file can't be written.
+--- Opens a file, which gets its name at the end; devices and pipes are written to directly. nil, "-": standard output.
+--- Returns nil and a message when the file can't be written.
 ---@param path? string
 ---@return parlua.Output?, string?
 function M.open(path)
@@ -71,8 +72,8 @@ function Output:settle()
   return not self.code
 end
 
---- Writes what is left and closes. `outcome` says what becomes of a file: "complete" gives it its name, "partial" the name with `.partial`,
---- "discard" removes it. Returns the path of a partial file.
+--- Writes what is left and closes. `outcome` says what becomes of a file: "complete" gives it its name, "partial" the
+--- name with `.partial`, "discard" removes it. Returns the path of a partial file.
 function Output:close(outcome)
   self:flush()
   if self.is_stdout then return nil end

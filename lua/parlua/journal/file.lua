@@ -1,5 +1,5 @@
---- The file of a journal: opened, locked, compared with what parlua writes, and read. Several runs of this program may use one file at a
---- time. Rows are written by a thread (src/lua/journal.c) over a connection of its own.
+--- The file of a journal: opened, locked, compared with what parlua writes, and read. Several runs of this program may
+--- use one file at a time. Rows are written by a thread (src/lua/journal.c) over a connection of its own.
 local ffi = require "ffi"
 local host = require "parlua.host"
 require "parlua.wire.block" -- declares what src/lua/journal.h has
@@ -22,8 +22,8 @@ local no_locks = { [22] = true, [37] = true, [38] = true, [95] = true }
 local schema = [[
 CREATE TABLE meta (key TEXT PRIMARY KEY, value);
 CREATE TABLE runs (run INTEGER PRIMARY KEY, script TEXT, captured TEXT, source TEXT, seed TEXT, results TEXT);
-CREATE TABLE tasks (run INTEGER, task INTEGER, arguments INTEGER, status TEXT, result, kind TEXT, message TEXT, traceback TEXT,
-  attempts INTEGER, seconds REAL, worker INTEGER, host TEXT, PRIMARY KEY (run, task)) WITHOUT ROWID;
+CREATE TABLE tasks (run INTEGER, task INTEGER, arguments INTEGER, status TEXT, result, kind TEXT, message TEXT,
+  traceback TEXT, attempts INTEGER, seconds REAL, worker INTEGER, host TEXT, PRIMARY KEY (run, task)) WITHOUT ROWID;
 ]]
 
 local insert = "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -34,7 +34,8 @@ local function library()
   if sqlite then return sqlite end
   local ok, result = pcall(ffi.load, "libsqlite3.so.0")
   if not ok then
-    error(("the option journal needs the SQLite library (in Debian: apt-get install libsqlite3-0): %s"):format(result), 0)
+    error(("the option journal needs the SQLite library (in Debian: apt-get install libsqlite3-0): %s"):format(result),
+      0)
   end
   ffi.cdef [[
     typedef struct sqlite3 sqlite3;
@@ -171,9 +172,11 @@ local function lock(path)
   local handle = C.journal_open(path, number)
   if handle ~= nil then return handle end
   if number[0] == EAGAIN then
-    error(("another run is using the journal '%s'%s: wait for its end, or give this one a journal of its own"):format(path, user_of(path)), 0)
+    error(("another run is using the journal '%s'%s: wait for its end, or give this one a journal of its "
+      .. "own"):format(path, user_of(path)), 0)
   elseif no_locks[number[0]] then
-    error(("cannot lock the journal '%s': %s; its file system may have no locks: keep the journal on another"):format(path,
+    error(("cannot lock the journal '%s': %s; its file system may have no locks: keep the journal on "
+      .. "another"):format(path,
       host.strerror(number[0])), 0)
   end
   error(("cannot open the journal '%s': %s"):format(path, host.strerror(number[0])), 0)
@@ -184,14 +187,17 @@ function File:make_tables()
   self:execute(("INSERT INTO meta VALUES ('format', %d)"):format(FORMAT))
 end
 
---- Raises where the file is something else, or its structure is damaged: what was recorded must not be taken for nothing. Changes nothing.
+--- Raises where the file is something else, or its structure is damaged: what was recorded must not be taken for
+--- nothing. Changes nothing.
 function File:inspect(options)
   local tables, ours = 0, 0
   self:once("SELECT count(*), sum(name IN ('meta', 'runs', 'tasks')) FROM sqlite_master", function(statement)
     tables, ours = M.column(statement, 0), M.column(statement, 1)
   end)
   if tables == 0 then return end
-  if ours ~= 3 then error(("'%s' is a database, but no journal of parlua's: name another file"):format(self.path), 0) end
+  if ours ~= 3 then
+    error(("'%s' is a database, but no journal of parlua's: name another file"):format(self.path), 0)
+  end
   local found = options.resume and self:value("PRAGMA quick_check(1)") or "ok"
   if found ~= "ok" then
     error(("the journal '%s' is damaged (%s); what can still be read of it: sqlite3 %s .recover"):format(self.path,
@@ -209,11 +215,13 @@ function File:prepare_tables(options)
   end
   local format = self:value("SELECT value FROM meta WHERE key = 'format'")
   if format ~= FORMAT then
-    error(("the journal '%s' has format %s; this version reads format %d: name another file, or begin anew by --force"):format(self.path,
+    error(("the journal '%s' has format %s; this version reads format %d: name another file, or begin anew by "
+      .. "--force"):format(self.path,
       tostring(format), FORMAT), 0)
   end
   if is_first and self:value("SELECT count(*) FROM runs") > 0 then
-    error(("the journal '%s' holds a run already: go on with it by --resume, or begin anew by --force"):format(self.path), 0)
+    error(("the journal '%s' holds a run already: go on with it by --resume, or begin anew by "
+      .. "--force"):format(self.path), 0)
   end
 end
 
@@ -231,7 +239,8 @@ function M.open(path, options)
     return file
   end
   library()
-  file = setmetatable({ path = path, users = 1, ordinal = ordinals[path] or 0, handle = lock(path), row = ffi.new("struct journal_row") }, File)
+  file = setmetatable({ path = path, users = 1, ordinal = ordinals[path] or 0, handle = lock(path),
+    row = ffi.new("struct journal_row") }, File)
   local ok, message = pcall(function()
     file:connect()
     file:inspect(options)
@@ -239,13 +248,16 @@ function M.open(path, options)
     file:execute("PRAGMA synchronous = FULL; PRAGMA journal_mode = " .. (file.is_local and "WAL" or "DELETE"), "open")
     file:execute("BEGIN IMMEDIATE")
     file:prepare_tables(options)
-    file:once("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", nil, ("process %d on %s"):format(host.pid(), host.hostname()))
+    file:once("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", nil, ("process %d on %s"):format(host.pid(),
+      host.hostname()))
     file:execute("COMMIT")
     local code = C.journal_begin(file.handle, insert)
     if code ~= 0 then
-      error(("cannot write the journal '%s': %s"):format(path, code > 0 and host.strerror(code) or ffi.string(C.journal_message(file.handle))), 0)
+      error(("cannot write the journal '%s': %s"):format(path, code > 0 and host.strerror(code)
+        or ffi.string(C.journal_message(file.handle))), 0)
     end
-    file.select = file:prepare("SELECT task, status, result, kind, message, traceback, attempts, seconds, worker, host FROM tasks"
+    file.select = file:prepare("SELECT task, status, result, kind, message, traceback, attempts, seconds, worker, "
+      .. "host FROM tasks"
       .. " WHERE run = ? AND task BETWEEN ? AND ? ORDER BY task")
     file.select_hash = file:prepare("SELECT arguments FROM tasks WHERE run = ? AND task = ?")
   end)
@@ -279,7 +291,8 @@ function File:release()
 end
 
 function File:broken()
-  return ("cannot write the journal '%s': %s. What was recorded before is in it: go on by --resume once it can be written"):format(self.path,
+  return ("cannot write the journal '%s': %s. What was recorded before is in it: go on by --resume once it can be "
+    .. "written"):format(self.path,
     ffi.string(C.journal_message(self.handle)))
 end
 

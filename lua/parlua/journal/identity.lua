@@ -1,5 +1,5 @@
---- What a run is known by in a journal: the code of the map function, the variables that it captured, the source. A journal of another run is
---- refused.
+--- What a run is known by in a journal: the code of the map function, the variables that it captured, the source. A
+--- journal of another run is refused.
 local bit = require "bit"
 local util = require "jit.util"
 local hash = require "parlua.hash"
@@ -8,7 +8,8 @@ local M = {}
 
 -- Instructions that LuaJIT exchanges while it runs a function, by the name that stands for them all.
 local same_instruction = {
-  JFORI = "FORI", JFORL = "FORL", IFORL = "FORL", JITERL = "ITERL", IITERL = "ITERL", JLOOP = "LOOP", ILOOP = "LOOP", IFUNCF = "FUNCF",
+  JFORI = "FORI", JFORL = "FORL", IFORL = "FORL", JITERL = "ITERL", IITERL = "ITERL", JLOOP = "LOOP", ILOOP = "LOOP",
+    IFUNCF = "FUNCF",
   JFUNCF = "FUNCF", IFUNCV = "FUNCV", JFUNCV = "FUNCV", ITERN = "ITERC", ISNEXT = "JMP",
 }
 
@@ -26,8 +27,8 @@ local function library_names()
   return names
 end
 
---- Adds the code of a function or prototype to a list: instructions and constants. (Not string.dump: its order of constant tables'
---- fields differs from process to process.)
+--- Adds the code of a function or prototype to a list: instructions and constants. (Not string.dump: its order of
+--- constant tables' fields differs from process to process.)
 local function add_code(list, f, names, seen, capture)
   local info = util.funcinfo(f)
   if not info.bytecodes then -- of C
@@ -69,8 +70,8 @@ local function add_code(list, f, names, seen, capture)
   end
 end
 
---- A number for the code of a map function and of the functions that it uses; and "name=number" of each variable that these captured,
---- as far as it is data: what a task returns depends on it. Modules are known by their names.
+--- A number for the code of a map function and of the functions that it uses; and "name=number" of each variable that
+--- these captured, as far as it is data: what a task returns depends on it. Modules are known by their names.
 function M.script_of(f)
   local list, captured, seen, modules = {}, {}, { [f] = true }, {}
   for _, module in pairs(package.loaded) do modules[module] = true end

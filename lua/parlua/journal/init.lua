@@ -2,12 +2,13 @@
 --
 -- The library is opened when a journal is asked for, not before: `parlua` starts as fast without it.
 --
--- Here the file is opened, compared with the run and read; rows are written by a thread (src/lua/journal.c) over a connection of its own, so that
--- neither the script nor its workers wait for the disk. The file can be read (sqlite3 run.db 'select * from tasks') while the run
--- writes. While it is in use it has SQLite's write-ahead log, beside which readers and the writer are never in each other's way; but
--- that needs memory which all of them share, so on a file system that is not known to be this machine's own it has a rollback
--- journal. A byte of the file is locked as long as a run uses it: one run at a time. A process that is killed leaves what was
--- committed; the next to open the file sets the rest aside.
+-- Here the file is opened, compared with the run and read; rows are written by a thread (src/lua/journal.c) over a
+-- connection of its own, so that neither the script nor its workers wait for the disk. The file can be read (sqlite3
+-- run.db 'select * from tasks') while the run writes. While it is in use it has SQLite's write-ahead log, beside which
+-- readers and the writer are never in each other's way; but that needs memory which all of them share, so on a file
+-- system that is not known to be this machine's own it has a rollback journal. A byte of the file is locked as long as
+-- a run uses it: one run at a time. A process that is killed leaves what was committed; the next to open the file sets
+-- the rest aside.
 local ffi = require "ffi"
 local codec = require "parlua.codec"
 local hash = require "parlua.hash"
@@ -45,7 +46,8 @@ function Journal:close()
   if file.users == 0 then file:release() end
 end
 
---- Reads recorded tasks first..last: calls visit(index, record) for each; record: status, n and values, or the fields of a failure.
+--- Reads recorded tasks first..last: calls visit(index, record) for each; record: status, n and values, or the fields
+--- of a failure.
 function Journal:read(first, last, visit)
   self.file:go(self.file.select, function(statement)
     local index = column(statement, 0)
@@ -60,7 +62,8 @@ function Journal:read(first, last, visit)
       end
       local ok, values = pcall(function() return keep(codec.decode(value, NO_FUNCTIONS)) end)
       if not ok then
-        error(("the journal '%s' is damaged: the result of task %d: %s"):format(self.file.path, index, tostring(values)), 0)
+        error(("the journal '%s' is damaged: the result of task %d: %s"):format(self.file.path, index,
+          tostring(values)), 0)
       end
       found.values = values
     else
@@ -76,7 +79,8 @@ function Journal:hash_of(index) return self.hashes[index] or hash(self.make(inde
 --- A puller that passes over the tasks that are recorded.
 function Journal:puller(source, force) return puller.open(source, self, force) end
 
---- Is task `index` one that is recorded and not to run? Asked in ascending order. With `force`, arguments that differ make it run again.
+--- Is task `index` one that is recorded and not to run? Asked in ascending order. With `force`, arguments that differ
+--- make it run again.
 function Journal:is_done(index)
   local range = self.done[self.at]
   while range and range[2] < index do
@@ -95,7 +99,8 @@ end
 function Journal:refusal(what, recorded, now)
   local values = recorded and (" (recorded: %s, now: %s)"):format(tostring(recorded), tostring(now)) or ""
   local call = self.run > 1 and (" in call %d of the script"):format(self.run) or ""
-  return ("the journal '%s' is of another run: %s%s%s. Name another file, or go on with it all the same by --force"):format(self.file.path,
+  return ("the journal '%s' is of another run: %s%s%s. Name another file, or go on with it all the same by "
+    .. "--force"):format(self.file.path,
     what, call, values)
 end
 
@@ -126,10 +131,13 @@ end
 function Journal:check(identity)
   local recorded = {}
   self.file:once("SELECT script, captured, source, seed, results FROM runs WHERE run = ?", function(statement)
-    for k, key in ipairs { "script", "captured", "source", "seed", "results" } do recorded[key] = column(statement, k - 1) end
+    for k, key in ipairs { "script", "captured", "source", "seed", "results" } do recorded[key] = column(statement,
+      k - 1) end
   end, self.run)
   if recorded.script ~= identity.script then error(self:refusal("the code of the map function differs"), 0) end
-  if recorded.source ~= identity.source then error(self:refusal("the arguments differ", recorded.source, identity.source), 0) end
+  if recorded.source ~= identity.source then
+    error(self:refusal("the arguments differ", recorded.source, identity.source), 0)
+  end
   if recorded.seed ~= identity.seed then
     error(self:refusal("the seed, or the number of the call in the program, differs", recorded.seed, identity.seed), 0)
   end
@@ -147,27 +155,32 @@ end
 M.calls = { first = "map, reduce or a job", all = "imap", none = "each", found = "find or any", lacking = "all" }
 
 --- Opens the journal for a run.
----@param run table { f, source, keep, seed: what its random numbers follow from, indexed: do workers make the arguments? }
+---@param run table { f, source, keep, seed: what its random numbers follow from, indexed: do workers make the
+--- arguments? }
 ---@param options table journal, resume, retry_failed, force
 ---@return parlua.Journal
 function M.open(run, options)
   local path = options.journal
   if run.keep == "call" then
-    error("option 'journal': single calls (submit) are not recorded; give the pool the option journal = false, or use map", 0)
+    error("option 'journal': single calls (submit) are not recorded; give the pool the option journal = false, or "
+      .. "use map", 0)
   end
   local file = files.open(path, options)
   file.ordinal = file.ordinal + 1
-  local self = setmetatable({ file = file, run = file.ordinal, hashes = {}, at = 1, done = {}, total = run.source.n }, Journal)
+  local self = setmetatable({ file = file, run = file.ordinal, hashes = {}, at = 1, done = {}, total = run.source.n },
+    Journal)
   local ok, message = pcall(function()
     if run.indexed then self.make = indexed.maker(run.source) end
     local script, captured = identity_module.script_of(run.f)
-    local identity = { script = script, captured = captured, source = identity_module.describe(run.source), seed = run.seed,
+    local identity = { script = script, captured = captured, source = identity_module.describe(run.source),
+      seed = run.seed,
                        results = run.keep }
     if file:value("SELECT count(*) FROM runs WHERE run = ?", self.run) > 0 then
       if not options.force then self:check(identity) end
       self:load_done(options.retry_failed, options.force)
     end
-    file:once("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", nil, self.run, identity.script, identity.captured, identity.source,
+    file:once("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", nil, self.run, identity.script,
+      identity.captured, identity.source,
       identity.seed, identity.results)
   end)
   if not ok then

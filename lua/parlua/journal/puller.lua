@@ -1,4 +1,5 @@
---- Pulls tasks one after the other for a run with a journal: hashes their arguments, and passes over those that are recorded.
+--- Pulls tasks one after the other for a run with a journal: hashes their arguments, and passes over those that are
+--- recorded.
 local common = require "parlua.common"
 local hash = require "parlua.hash"
 local supply = require "parlua.feed.supply"
@@ -7,8 +8,8 @@ local M = {}
 
 local MOST_PASSED = 1000 -- recorded tasks that are passed over at once
 
---- A puller over a source. Of tasks that are recorded, `passed` has the arguments; see feed/feeder.lua. `refused`: why the journal is one of
---- another run.
+--- A puller over a source. Of tasks that are recorded, `passed` has the arguments; see feed/feeder.lua. `refused`: why
+--- the journal is one of another run.
 ---@param journal parlua.Journal
 ---@param force boolean tasks whose arguments differ run again
 function M.open(source, journal, force)

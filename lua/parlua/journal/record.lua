@@ -13,8 +13,8 @@ local MOST_TEXT = 1e6  -- bytes of a message or traceback
 --- Is this a number that the file keeps as it is? Not nan, which SQLite makes null, and not -0.
 local function is_plain(value) return value == value and not (value == 0 and 1 / value < 0) end
 
---- Puts a result into the row: numbers and strings as they are, so that one can read them; other values as bytes of the codec. Returns what
---- must be kept until the row was put; nil: the file can't hold it (a function, or too large).
+--- Puts a result into the row: numbers and strings as they are, so that one can read them; other values as bytes of the
+--- codec. Returns what must be kept until the row was put; nil: the file can't hold it (a function, or too large).
 local function set_result(row, value, tuple)
   row.result_bytes = 0
   if not tuple and value == nil then
@@ -57,8 +57,8 @@ local function put(journal, index)
   if C.journal_put(journal.file.handle, row) ~= 0 then error(journal.file:broken(), 0) end
 end
 
---- Records numbers: with what the writer does, 1.2 us of processor time each (bench/journal.lua). Returns how many were recorded: up to one
---- that the file does not keep as it is.
+--- Records numbers: with what the writer does, 1.2 us of processor time each (bench/journal.lua). Returns how many were
+--- recorded: up to one that the file does not keep as it is.
 local function put_numbers(journal, numbers, from, n, first)
   local row, handle, hashes, make = journal.file.row, journal.file.handle, journal.hashes, journal.make
   row.run, row.result_bytes, row.result_kind = journal.run, 0, C.JOURNAL_NUMBER

@@ -6,6 +6,10 @@ local show = lazy "parlua.prompt.show"
 
 local M = {}
 
+--- The module parlua.prompt, which sets it: requiring it here would be a circle.
+---@type table
+M.prompt = nil
+
 local MOST_FRAMES = 40 -- of a recursion without end, the innermost are enough
 
 ---@class parlua.Frame a call of a Lua function that was running
@@ -99,7 +103,7 @@ function M.open(record, level, index)
     .. "Ctrl-D ends the prompt and the run.\n")
   -- in a coroutine: an error while an error is handled would be told as just that
   assert(coroutine.resume(coroutine.create(function()
-    local prompt = require "parlua.prompt"
+    local prompt = M.prompt
     prompt.run(prompt.open { variables = variables })
   end)))
 end

@@ -266,4 +266,6 @@ function M.start(compiles, path, ...)
   return M.run(session) or status
 end
 
+require("parlua.prompt.debugger").prompt = M
+
 return M

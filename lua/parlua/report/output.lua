@@ -1,5 +1,5 @@
---- What tasks print comes from each worker in pieces, cut anywhere: here they become whole lines again, so that lines of different workers
---- never mix.
+--- What tasks print comes from each worker in pieces, cut anywhere: here they become whole lines again, so that lines
+--- of different workers never mix.
 local M = {}
 
 -- A line without an end is passed on as it is when it has grown to this: memory stays bounded.
@@ -54,7 +54,8 @@ function Output:flush(key)
   self.print(held.stream, table.concat(held))
 end
 
---- Prints what has no line end, worker by worker: no more of it will come. Only the last of each stream is left without one.
+--- Prints what has no line end, worker by worker: no more of it will come. Only the last of each stream is left without
+--- one.
 function Output:close()
   local keys, last = {}, {}
   for key in pairs(self.held) do keys[#keys + 1] = key end

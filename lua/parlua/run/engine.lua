@@ -1,5 +1,5 @@
---- Engines as a run sees them: what each can do, which one a call gets, how many workers it has, and the engines that are kept warm from
---- call to call. All that the Lua side knows of engines stands here.
+--- Engines as a run sees them: what each can do, which one a call gets, how many workers it has, and the engines that
+--- are kept warm from call to call. All that the Lua side knows of engines stands here.
 local host = require "parlua.host"
 local codec = require "parlua.codec"
 local task = require "parlua.worker.task"
@@ -47,8 +47,8 @@ function M.check(engine, options)
   if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
 end
 
---- Raises an error when srun started several copies of this program that know nothing of each other: each would do all the work, and
---- write all the results.
+--- Raises an error when srun started several copies of this program that know nothing of each other: each would do all
+--- the work, and write all the results.
 local function refuse_copies()
   local copies = tonumber(os.getenv "SLURM_STEP_NUM_TASKS")
   if copies and copies > 1 and os.getenv "SLURM_PROCID" then
@@ -69,8 +69,8 @@ function M.choose(options)
   return name
 end
 
---- How many workers a call uses. Under mpirun or srun, the option says how many each rank has. A program that was started without them
---- spawns as many ranks as its first call on the mpi engine has workers.
+--- How many workers a call uses. Under mpirun or srun, the option says how many each rank has. A program that was
+--- started without them spawns as many ranks as its first call on the mpi engine has workers.
 function M.count_workers(engine, options)
   if engine == "serial" then return 1 end
   local ranks, cores = host.ranks()
@@ -87,12 +87,14 @@ end
 
 local idle = {} -- engine name .. workers -> list of engines that are open and not in use
 M.warm = idle
--- Engines of runs that are not closed, and how many workers each may have: a stream that is collected gives its engine back, open.
+-- Engines of runs that are not closed, and how many workers each may have: a stream that is collected gives its engine
+-- back, open.
 local in_use, busy_workers = {}, 0
 
--- A loop over imap that is left by `break` forgets its stream, and Lua's collector, which sees a few small tables, is in no hurry to find
--- it: workers and descriptors would pile up. So all garbage is collected when the runs that are not closed have this many workers, and then
--- whenever they have twice as many as the last collection left: what it costs is shared by as many runs.
+-- A loop over imap that is left by `break` forgets its stream, and Lua's collector, which sees a few small tables, is
+-- in no hurry to find it: workers and descriptors would pile up. So all garbage is collected when the runs that are not
+-- closed have this many workers, and then whenever they have twice as many as the last collection left: what it costs
+-- is shared by as many runs.
 local first_bound = 128
 local bound = first_bound
 
@@ -148,7 +150,8 @@ end
 
 local paths, cpaths, encoded_paths
 
---- What a worker of the engine needs before it decodes a job, as bytes of the codec: where modules are found. nil: it inherits that.
+--- What a worker of the engine needs before it decodes a job, as bytes of the codec: where modules are found. nil: it
+--- inherits that.
 function M.before(engine)
   if can(engine, "inherit") then return nil end
   if paths ~= package.path or cpaths ~= package.cpath then -- else the same bytes

@@ -1,6 +1,6 @@
---- Where a run ends that allows only so many failures: `on_error = "halt"` and `max_failures`. The end is decided in the order of the tasks,
---- not in the order in which they happened to fail: it is the same on every engine and with every chunk size. Tasks behind it do
---- not count; tasks before it run to their end.
+--- Where a run ends that allows only so many failures: `on_error = "halt"` and `max_failures`. The end is decided in
+--- the order of the tasks, not in the order in which they happened to fail: it is the same on every engine and with
+--- every chunk size. Tasks behind it do not count; tasks before it run to their end.
 local prefix = require "parlua.run.prefix"
 
 local SHARE_FROM = 20 -- a share of the tasks means something from so many on
@@ -13,7 +13,8 @@ Limiter.__index = Limiter
 
 local function open(options, fold)
   local most = options.max_failures
-  local self = setmetatable({ halts = options.on_error == "halt", most = most, fold = fold, largest = {}, failed_at = {}, count = 0 }, Limiter)
+  local self = setmetatable({ halts = options.on_error == "halt", most = most, fold = fold, largest = {},
+    failed_at = {}, count = 0 }, Limiter)
   if type(most) == "string" then
     self.share = tonumber((most:gsub("%%$", ""))) / 100
     self.prefix = prefix.open()

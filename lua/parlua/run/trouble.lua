@@ -7,12 +7,14 @@ local M = {}
 
 --- What limits workers, by errno.
 local limits = {
-  [11] = "more processes or threads are not allowed: see ulimit -u, and the limits of the cgroup and the batch system", -- EAGAIN
+  -- EAGAIN
+  [11] = "more processes or threads are not allowed: see ulimit -u, and the limits of the cgroup and the batch system",
   [12] = "there is not enough memory: see ulimit -v", -- ENOMEM
   [23] = "the machine has no more descriptors for files", -- ENFILE
   [24] = "more files may not be open: see ulimit -n", -- EMFILE
   [10] = "they end as soon as they begin", -- ECHILD
-  [35] = "a thread of this program is in a task, and a process forked meanwhile could wait for ever for what it holds", -- EDEADLK
+  -- EDEADLK
+  [35] = "a thread of this program is in a task, and a process forked meanwhile could wait for ever for what it holds",
   [110] = "their set-up takes longer than the time limit (option timeout) and than 10 s", -- ETIMEDOUT
   [112] = "the ranks that had workers are lost", -- EHOSTDOWN
 }
@@ -34,7 +36,8 @@ local told = {} -- by message: what was said once is not said at every call
 
 --- Some workers could not be started, and the run went on without them.
 function M.tell_lacking(run, lacking, errno)
-  local message = ("parlua: only %d of %d workers of the %s engine could be started: %s"):format(run.workers - lacking, run.workers,
+  local message = ("parlua: only %d of %d workers of the %s engine could be started: %s"):format(run.workers - lacking,
+    run.workers,
     run.engine_name, reason(errno))
   if not told[message] then report.print("stderr", message .. "\n") end
   told[message] = true

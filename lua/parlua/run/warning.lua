@@ -34,7 +34,8 @@ end
 local function first_of(run)
   local first
   for _, failure in ipairs(run.failures) do
-    local counts = failure.kind ~= "cancelled" and failure.index <= run.last and not (run.source_error and failure.index == run.total)
+    local counts = failure.kind ~= "cancelled" and failure.index <= run.last and not (run.source_error
+      and failure.index == run.total)
     if counts and (not first or failure.index < first.index) then first = failure end
   end
   return first
@@ -53,7 +54,8 @@ local function parts_of(run)
   if run.source_error then tasks, failed = tasks - 1, failed - 1 end
   if first then
     local cut = summary.cancelled > 0 and (", %.0f cancelled"):format(summary.cancelled) or ""
-    parts[1] = ("%.0f of %s failed%s; first, task %.0f (%s): %s%s"):format(failed, common.count(tasks, "task"), cut, first.index,
+    parts[1] = ("%.0f of %s failed%s; first, task %.0f (%s): %s%s"):format(failed, common.count(tasks, "task"), cut,
+      first.index,
       M.arguments(first.args), first.kind ~= "error" and first.kind .. ": " or "", shortened(first.message))
   end
   if run.source_error then
@@ -62,7 +64,8 @@ local function parts_of(run)
   end
   if run.left_out then
     parts[#parts + 1] = ("%s left out, as they have no %s; the first is that of task %.0f"):format(
-      run.left_out[1] == 1 and "1 result was" or ("%.0f results were"):format(run.left_out[1]), run.left_out[3], run.left_out[2])
+      run.left_out[1] == 1 and "1 result was" or ("%.0f results were"):format(run.left_out[1]), run.left_out[3],
+        run.left_out[2])
   end
   return parts
 end

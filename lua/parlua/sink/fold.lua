@@ -1,5 +1,5 @@
---- The sink of a reduction. Without `merge`, results are folded here, in the order of the tasks. With it, workers fold blocks of tasks
---- (worker/fold.lua), and the blocks' values are merged here in the same way.
+--- The sink of a reduction. Without `merge`, results are folded here, in the order of the tasks. With it, workers fold
+--- blocks of tasks (worker/fold.lua), and the blocks' values are merged here in the same way.
 local fold_module = require "parlua.worker.fold"
 local order = require "parlua.sink.order"
 
@@ -10,8 +10,8 @@ local MOST_AHEAD, MOST_BLOCKS_AHEAD = 2 ^ 20, 2 ^ 13
 
 local NOTHING = {} -- in place of an accumulator: nothing was merged yet
 
--- 1.6 ns a number (bench/reduction.lua). Written for each reduction, so that its trace has the step in it. `get` tells what an error in a
--- step left behind.
+-- 1.6 ns a number (bench/reduction.lua). Written for each reduction, so that its trace has the step in it. `get` tells
+-- what an error in a step left behind.
 local loop_text = [[
 local step, stop = ...
 local kept, at
@@ -46,7 +46,8 @@ function M.open(plan, is_merged)
     combine = function(a, b) return merge(a, b) end
   end
   local self = setmetatable({
-    plan = plan, is_merged = is_merged, keep = is_merged and "all" or "first", accumulator = NOTHING, folded = 0, order = false, run = false,
+    plan = plan, is_merged = is_merged, keep = is_merged and "all" or "first", accumulator = NOTHING, folded = 0,
+      order = false, run = false,
   }, Fold)
   self.numbers_loop, self.numbers_state = make_loop(combine, plan.stop, "numbers")
   self.values_loop, self.values_state = make_loop(combine, plan.stop, "values")

@@ -1,5 +1,6 @@
---- A reduction with `merge` whose results travel: for a run with a journal, which records the result of each task. They are folded in the
---- script, in the blocks in which workers would have folded them, so that the value is the same to the bit.
+--- A reduction with `merge` whose results travel: for a run with a journal, which records the result of each task. They
+--- are folded in the script, in the blocks in which workers would have folded them, so that the value is the same to
+--- the bit.
 local fold_module = require "parlua.worker.fold"
 
 local NOTHING = {}

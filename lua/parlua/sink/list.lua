@@ -17,7 +17,8 @@ M.List = List
 
 function List:begin(run) self.run = run end
 
---- Made when the first results come: forked workers then do not share its pages, which would be copied as they are written.
+--- Made when the first results come: forked workers then do not share its pages, which would be copied as they are
+--- written.
 local function results_of(list)
   if not list.results then
     local total = list.run.total

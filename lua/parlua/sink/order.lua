@@ -1,7 +1,8 @@
---- Puts outcomes in the order of their tasks: what is ahead of its turn waits. Says how far ahead tasks may be handed out, so that what
---- waits stays small, in tasks and in bytes.
+--- Puts outcomes in the order of their tasks: what is ahead of its turn waits. Says how far ahead tasks may be handed
+--- out, so that what waits stays small, in tasks and in bytes.
 --
--- The consumer has take(batch) and fail(failure), which come in order; and is_enough. A batch that waited is the same kind of table.
+-- The consumer has take(batch) and fail(failure), which come in order; and is_enough. A batch that waited is the same
+-- kind of table.
 local ffi = require "ffi"
 
 local C = ffi.C
@@ -22,12 +23,14 @@ Order.__index = Order
 
 --- Opens it.
 ---@param consumer table take, fail, is_enough
----@param given {workers: integer, most: integer, window: integer?, arguments: nil|fun(index: integer): table} most: tasks that may be handed
+---@param given {workers: integer, most: integer, window: integer?, arguments: nil|fun(index: integer): table} most:
+--- tasks that may be handed
 --- out ahead; window: the same, as the user said; arguments: kept with what waits
 ---@return parlua.Order
 local function open(consumer, given)
   return setmetatable({
-    consumer = consumer, turn = 1, waiting = {}, held = 0, highest = 0, each = false, least = 4 * given.workers, most = given.most,
+    consumer = consumer, turn = 1, waiting = {}, held = 0, highest = 0, each = false, least = 4 * given.workers,
+      most = given.most,
     window = given.window or false, arguments = given.arguments or false,
   }, Order)
 end
@@ -41,8 +44,8 @@ function Order:ahead()
   return math.max(before + self.least, math.min(before + self.most, self.highest + room))
 end
 
---- Room for numbers that wait. Not of the collector, which lets garbage grow to as much again as what waits: who takes the numbers frees
---- it. Only what a run leaves that was cut off is collected.
+--- Room for numbers that wait. Not of the collector, which lets garbage grow to as much again as what waits: who takes
+--- the numbers frees it. Only what a run leaves that was cut off is collected.
 local function room_for(n)
   local numbers = C.malloc(8 * n)
   if numbers == nil then error("not enough memory", 0) end
@@ -60,7 +63,8 @@ local function keep(self, batch)
     arguments = {}
     for j = 0, n - 1 do arguments[j] = self.arguments(batch.first + j) end
   end
-  self.waiting[batch.first] = { first = batch.first, n = n, numbers = numbers, values = batch.values, several = batch.several,
+  self.waiting[batch.first] = { first = batch.first, n = n, numbers = numbers, values = batch.values,
+    several = batch.several,
                                 bytes = batch.bytes, arguments = arguments }
   self.held = self.held + batch.bytes
 end

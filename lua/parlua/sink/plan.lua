@@ -1,4 +1,5 @@
---- What a reduction is about: sorts what reduce, or a job, was given into the reduction's own fields and the options of a run.
+--- What a reduction is about: sorts what reduce, or a job, was given into the reduction's own fields and the options of
+--- a run.
 local common = require "parlua.common"
 local options_module = require "parlua.options"
 local reducers = require "parlua.sink.reducers"
@@ -42,7 +43,8 @@ end
 
 local function check_block(block)
   if block ~= nil and (type(block) ~= "number" or block < 1 or block % 1 ~= 0 or block > 2 ^ 30) then
-    error(("wrong value for the option block, from the call: %s; it takes an integer from 1 to 2^30"):format(tostring(block)), 0)
+    error(("wrong value for the option block, from the call: %s; it takes an integer from 1 to "
+      .. "2^30"):format(tostring(block)), 0)
   end
 end
 
@@ -68,7 +70,9 @@ function M.of(reduction, options)
   end
   local named
   if reducers.is(reduction) then use_reducer(plan, reduction) else named = sort_fields(reduction, plan, rest) end
-  if options ~= nil and type(options) ~= "table" then error("reduce: options must be a table, got " .. type(options), 0) end
+  if options ~= nil and type(options) ~= "table" then
+    error("reduce: options must be a table, got " .. type(options), 0)
+  end
   for name, value in pairs(options or {}) do
     if (name == "stop" or name == "block") and plan[name] == nil then plan[name] = value else rest[name] = value end
   end

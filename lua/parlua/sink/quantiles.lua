@@ -1,9 +1,11 @@
---- Quantiles of numbers in bounded memory: for parlua.quantiles. Up to EXACT numbers all are kept, and the values are exact.
+--- Quantiles of numbers in bounded memory: for parlua.quantiles. Up to EXACT numbers all are kept, and the values are
+--- exact.
 --
--- Beyond, the method of Munro and Paterson (1980): numbers stand in levels, those of level h for 2^h numbers each. A level that is full is
--- sorted, and every second number of it moves on to the next; which ones, the first or the second of each pair, alternates. Each such
--- step moves ranks by at most 2^h, so of n numbers a rank is wrong by at most n * levels / EXACT, usually by much less: of a thousand
--- million numbers by at most 1 in 10,000. No chance is involved: the value is the same to the bit wherever blocks are merged in order.
+-- Beyond, the method of Munro and Paterson (1980): numbers stand in levels, those of level h for 2^h numbers each. A
+-- level that is full is sorted, and every second number of it moves on to the next; which ones, the first or the second
+-- of each pair, alternates. Each such step moves ranks by at most 2^h, so of n numbers a rank is wrong by at most n *
+-- levels / EXACT, usually by much less: of a thousand million numbers by at most 1 in 10,000. No chance is involved:
+-- the value is the same to the bit wherever blocks are merged in order.
 local bit = require "bit"
 local ffi = require "ffi"
 
@@ -51,7 +53,8 @@ local function sort_by_digit(from, to, n, half, shift, places)
   end
 end
 
---- Sorts a list of numbers, digit by digit: ten times as fast as table.sort, which is not compiled (131,072 numbers in some 5 ms).
+--- Sorts a list of numbers, digit by digit: ten times as fast as table.sort, which is not compiled (131,072 numbers in
+--- some 5 ms).
 local function sort(list)
   local n = #list
   if n < 1000 then return table.sort(list) end

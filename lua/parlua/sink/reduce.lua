@@ -19,7 +19,9 @@ function M.run_plan(f, arguments, plan, options, given)
   local has_reaction = type(all.options.on_error) ~= "string" -- results that stand in for failures are made here
   local is_here = plan.merge and (has_reaction or all.options.journal and not task.is_inside())
   if is_here then plan = require "parlua.sink.here"(plan) end
-  if plan.merge then all.fold = fold_module.new { step = plan.step, init = plan.init, block = plan.block, is_ready = plan.is_ready } end
+  if plan.merge then
+    all.fold = fold_module.new { step = plan.step, init = plan.init, block = plan.block, is_ready = plan.is_ready }
+  end
   local sink = fold_sink.open(plan, plan.merge ~= nil)
   sink.is_always_ordered = is_here
   missing.take()

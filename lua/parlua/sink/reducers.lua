@@ -5,8 +5,8 @@
 --   merge    merge(accumulator, accumulator of what comes behind) -> accumulator
 --   finish   finish(accumulator) -> value; may be absent
 --
--- A nil result is passed over by all of them. Called with a field's name, or with a function of the result, a reducer becomes one of that:
--- `parlua.mean "temperature"`.
+-- A nil result is passed over by all of them. Called with a field's name, or with a function of the result, a reducer
+-- becomes one of that: `parlua.mean "temperature"`.
 local fold = require "parlua.lazy" "parlua.worker.fold"
 local missing = require "parlua.lazy" "parlua.worker.missing"
 local quantiles = require "parlua.lazy" "parlua.sink.quantiles"
@@ -19,7 +19,8 @@ local M = {}
 ---@field step fun(accumulator, result, index: integer): any
 ---@field merge? fun(a, b): any
 ---@field finish? fun(accumulator): any
----@field check? fun(result) raises what `step` would raise for the result: of several reducers none takes a result that one can't take
+---@field check? fun(result) raises what `step` would raise for the result: of several reducers none takes a result that
+--- one can't take
 local Reducer = {}
 Reducer.__index = Reducer
 
@@ -93,7 +94,8 @@ local function greater(a, v)
   return a
 end
 
---- Raises for a result that has no place among numbers: "N/A" is not to become the least of them because it comes first.
+--- Raises for a result that has no place among numbers: "N/A" is not to become the least of them because it comes
+--- first.
 local function check_comparable(v)
   if type(v) == "string" then error(("a number is expected, got the string %s"):format(value_module.quote(v, 40)), 0) end
   if v ~= nil and v < v then return nil end
@@ -157,8 +159,8 @@ M.mean = new {
   end,
 }
 
---- Number, mean, variance (of a sample: by n - 1), standard deviation, least and greatest: { n =, mean =, variance =, deviation =, min =,
---- max = }. Welford's method, and that of Chan, Golub and LeVeque to merge: numerically stable.
+--- Number, mean, variance (of a sample: by n - 1), standard deviation, least and greatest: { n =, mean =, variance =,
+--- deviation =, min =, max = }. Welford's method, and that of Chan, Golub and LeVeque to merge: numerically stable.
 M.stats = new {
   check = check_number,
   init = { 0, 0, 0, math.huge, -math.huge }, -- n, mean, sum of squared distances to the mean, least, greatest
@@ -187,8 +189,8 @@ M.stats = new {
   end,
 }
 
---- Quantiles of the results, a list: `parlua.quantiles(0.25, 0.5, 0.75)`. Exact up to 131,072 results; of more, a rank is wrong by less than
---- one in 5,000 (quantiles.lua).
+--- Quantiles of the results, a list: `parlua.quantiles(0.25, 0.5, 0.75)`. Exact up to 131,072 results; of more, a rank
+--- is wrong by less than one in 5,000 (quantiles.lua).
 ---@param ... number shares from 0 to 1
 ---@return parlua.Reducer
 function M.quantiles(...)
@@ -226,9 +228,9 @@ M.collect = new {
   end,
 }
 
---- Counts results in `bins` equal intervals between `from` and `to` (`to` itself counts in the last): a list of counts, with fields below,
---- above, from and to. Example: `parlua.histogram { from = 0, to = 1, bins = 10 }`. Of a list of numbers it draws the picture that
---- parlua.plot.histogram does.
+--- Counts results in `bins` equal intervals between `from` and `to` (`to` itself counts in the last): a list of counts,
+--- with fields below, above, from and to. Example: `parlua.histogram { from = 0, to = 1, bins = 10 }`. Of a list of
+--- numbers it draws the picture that parlua.plot.histogram does.
 ---@param shape {from: number, to: number, bins: integer}
 ---@return parlua.Reducer
 function M.histogram(shape, ...)
@@ -279,8 +281,8 @@ local function insert(top, most, key, value)
   keys[k], values[k] = key, value
 end
 
---- The k largest results, largest first; of equal ones those with the lower index. `by`: what counts, a field's name or a function.
---- Example: `parlua.top(10, "score")`
+--- The k largest results, largest first; of equal ones those with the lower index. `by`: what counts, a field's name or
+--- a function. Example: `parlua.top(10, "score")`
 ---@param k integer
 ---@param by? string|function
 ---@return parlua.Reducer
@@ -332,7 +334,8 @@ end
 
 local AT_ONCE = 50 -- functions that one function calls: it has each as an upvalue, of which there are 60 at most
 
---- One function that calls several, in one pass, without a loop. More than it can have are called by several such functions.
+--- One function that calls several, in one pass, without a loop. More than it can have are called by several such
+--- functions.
 ---@param head string its parameters, of which the first is what it returns
 ---@param line string the call of function number #
 local function in_turn(head, line, tail, functions)

@@ -34,7 +34,8 @@ local function is_lacking(value) return not value end
 ---@return integer? index
 ---@return any value
 local function search(name, f, arguments, options, given, keep, is_first)
-  local sink = setmetatable({ name = name, keep = keep, is_wanted = keep == "found" and is_true or is_lacking, is_first = is_first, best = false,
+  local sink = setmetatable({ name = name, keep = keep, is_wanted = keep == "found" and is_true or is_lacking,
+    is_first = is_first, best = false,
                               found = nil, limit = math.huge, is_enough = false }, Search)
   local run = run_module.open(f, arguments, options, sink, given)
   run:go()
@@ -60,7 +61,8 @@ function M.any(f, arguments, options, given)
   return index ~= nil, failures, summary
 end
 
---- Did every task return something that is neither nil nor false? A task that failed did not, nor one that an interruption cut off.
+--- Did every task return something that is neither nil nor false? A task that failed did not, nor one that an
+--- interruption cut off.
 ---@return boolean
 ---@return parlua.Failure[] failures when no result was nil or false
 ---@return parlua.Summary summary

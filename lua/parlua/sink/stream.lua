@@ -1,4 +1,5 @@
---- imap: results as they come, in order or not. The run goes on only while the loop asks for more: workers are held back when the loop is slow.
+--- imap: results as they come, in order or not. The run goes on only while the loop asks for more: workers are held
+--- back when the loop is slow.
 local run_module = require "parlua.run"
 local order = require "parlua.sink.order"
 local task = require "parlua.worker.task"
@@ -8,7 +9,8 @@ local M = {}
 
 local is_inside = task.is_inside
 
--- Tasks that may be handed out beyond what was taken, when the caller does not say: a few milliseconds of the smallest tasks.
+-- Tasks that may be handed out beyond what was taken, when the caller does not say: a few milliseconds of the smallest
+-- tasks.
 local MOST_AHEAD = 200000
 
 ---@class parlua.Stream
@@ -17,7 +19,8 @@ local Stream = { name = "imap", keep = "all", limit = math.huge, is_enough = fal
 Stream.__index = Stream
 Stream.is_stream = true
 
--- Not closures of their stream, nor is its iterator: a trace that has called a closure keeps it, and then the stream would never be collected.
+-- Not closures of their stream, nor is its iterator: a trace that has called a closure keeps it, and then the stream
+-- would never be collected.
 
 --- Results that are ready for the loop: copies, since a batch is to be read at once.
 local Ready = { is_enough = false }
@@ -69,7 +72,8 @@ end
 ---@return parlua.Stream
 function M.open(f, arguments, options, given)
   local stream = setmetatable({
-    run = false, order = false, ready = setmetatable({ first = 1, last = 0, tasks = 0 }, Ready), batch = false, failures = false, is_inside = is_inside(),
+    run = false, order = false, ready = setmetatable({ first = 1, last = 0, tasks = 0 }, Ready), batch = false,
+      failures = false, is_inside = is_inside(),
   }, Stream)
   local run = run_module.open(f, arguments, options, stream, given)
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
@@ -107,10 +111,12 @@ local function next_batch(stream)
   end
 end
 
---- A task must not take from a stream of the script: a forked worker has a copy of it, and both would take the same items.
+--- A task must not take from a stream of the script: a forked worker has a copy of it, and both would take the same
+--- items.
 local function check_owner(stream)
   if is_inside() == stream.is_inside then return end
-  error("imap: this stream belongs to the script that opened it, and a task cannot take from it: give the task its items as arguments, "
+  error("imap: this stream belongs to the script that opened it, and a task cannot take from it: give the task its "
+    .. "items as arguments, "
     .. "or open a stream in the task", 0)
 end
 

@@ -32,7 +32,9 @@ end
 
 function Visitor:fail(failure)
   self.visited = self.visited + 1
-  if self.visit(failure.index, failure.args, nil, failure) == false then self.is_enough, self.last = true, failure.index end
+  if self.visit(failure.index, failure.args, nil, failure) == false then
+    self.is_enough, self.last = true, failure.index
+  end
 end
 
 function Visit:begin(run)
@@ -70,11 +72,12 @@ function Visit:fail(failure)
   look(self)
 end
 
---- Runs f over the arguments and calls visit(index, args, result, failure) for each task, in order unless `ordered` is false. If visit
---- returns false the run ends there: tasks behind that one do not count.
+--- Runs f over the arguments and calls visit(index, args, result, failure) for each task, in order unless `ordered` is
+--- false. If visit returns false the run ends there: tasks behind that one do not count.
 ---@return parlua.Failure[] failures, parlua.Summary summary
 function M.outcomes(f, arguments, options, visit, given)
-  local sink = setmetatable({ visitor = setmetatable({ visit = visit, visited = 0 }, Visitor), order = false, run = false }, Visit)
+  local sink = setmetatable({ visitor = setmetatable({ visit = visit, visited = 0 }, Visitor), order = false,
+    run = false }, Visit)
   local run = run_module.open(f, arguments, options, sink, given)
   run:go()
   if sink.order and not sink.is_enough then sink.order:flush() end -- what came behind tasks that were cut off

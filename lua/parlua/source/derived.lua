@@ -1,9 +1,8 @@
 --- Sources that are made of others: parts of them, with numbers, in batches. Those that can't be made from the index of a task are read
---- in the script.
+--- in the script: their `make` gets a function that reads a source one task after the other (feed/supply.lua).
 local common = require "parlua.common"
 local indexed = require "parlua.source.indexed"
 local kinds = require "parlua.source.kinds"
-local supply = require "parlua.lazy" "parlua.feed.supply"
 
 local new, Source = kinds.new, kinds.Source
 
@@ -43,8 +42,8 @@ function M.enumerate(arguments)
   if source.path and not source.enumerated and source.path ~= "-" then return copy_with(source, "enumerated", true) end
   return new {
     kind = "iterator",
-    make = function()
-      local read, i = supply.reader(source), 0
+    make = function(reader)
+      local read, i = reader(source), 0
       local function number(more, ...)
         if not more then return nil end
         i = i + 1
@@ -66,8 +65,8 @@ function M.batch(arguments, n)
   end
   return new {
     kind = "iterator",
-    make = function()
-      local read = supply.reader(source)
+    make = function(reader)
+      local read = reader(source)
       local function add(list, more, ...)
         if more then list[#list + 1] = indexed.pack(...) end
         return more
@@ -90,8 +89,8 @@ function M.filter(arguments, f)
   if not common.is_callable(f) then error("filter: a function is expected behind the source, got " .. type(f), 2) end
   return new {
     kind = "reader",
-    make = function()
-      local read = supply.reader(source)
+    make = function(reader)
+      local read = reader(source)
       local pass
       local function look(more, ...)
         if not more or f(...) then return more, ... end
@@ -110,8 +109,8 @@ function M.spread(arguments)
   if source.kind == "list" then return new { kind = "spread", items = source.items, n = source.n } end
   return new {
     kind = "reader",
-    make = function()
-      local read, i = supply.reader(source), 0
+    make = function(reader)
+      local read, i = reader(source), 0
       local function spread(more, item)
         if not more then return false end
         i = i + 1
@@ -124,35 +123,6 @@ function M.spread(arguments)
 end
 
 for name in pairs { take = true, filter = true, enumerate = true, batch = true } do Source[name] = M[name] end
-
--- Loops over sources that are under way: the last begun at the end. A loop that was left stays until one around it goes on.
-local loops = setmetatable({}, { __mode = "k" })
-
-local function step_values(loop, more, ...)
-  if not more then return nil end
-  loop.control = ...
-  return ...
-end
-
---- A source can be stepped through in the script: `for x in parlua.range(3) do`. Loops over the same source may be nested.
-function Source.__call(source, _, control)
-  local stack = loops[source]
-  if not stack then
-    stack = {}
-    loops[source] = stack
-  end
-  if control == nil then
-    stack[#stack + 1] = { read = supply.reader(source) }
-  else
-    while #stack > 1 and stack[#stack].control ~= control do stack[#stack] = nil end
-  end
-  local loop = stack[#stack]
-  local function take(...)
-    if (...) == nil then stack[#stack] = nil end
-    return ...
-  end
-  return take(step_values(loop, loop.read()))
-end
 
 M.exports = { "take", "filter", "enumerate", "batch", "spread" }
 

@@ -1,6 +1,7 @@
---- Folding in the workers, for reductions with `merge`: tasks are cut into blocks of indices, a worker folds each block that it is given, and
---- only the blocks' values travel. To dispatch, a block is a task. Where blocks begin and end depends on nothing but their number (and the
---- option `block`): a reduction is the same to the bit whatever the engine, the workers, the chunks and the kind of source.
+--- Folding in the workers, for reductions with `merge`: tasks are cut into blocks of indices, a worker folds each block
+--- that it is given, and only the blocks' values travel. To dispatch, a block is a task. Where blocks begin and end
+--- depends on nothing but their number (and the option `block`): a reduction is the same to the bit whatever the
+--- engine, the workers, the chunks and the kind of source.
 local ffi = require "ffi"
 local host = require "parlua.host"
 local failure = require "parlua.failure"
@@ -14,9 +15,10 @@ local C = ffi.C
 local M = {}
 M.__index = M
 
--- Blocks grow, so that slow tasks (there are few of those) are handed out one by one or nearly, while of a thousand million each block pays
--- for its journey: the first 1024 blocks are single tasks, the next 1024 pairs, and so on up to 4096 tasks a block. The last block
--- is thus at most a thousandth of the whole, and the journey (0.3 us for a number) at most 0.1 ns a task in the long run.
+-- Blocks grow, so that slow tasks (there are few of those) are handed out one by one or nearly, while of a thousand
+-- million each block pays for its journey: the first 1024 blocks are single tasks, the next 1024 pairs, and so on up to
+-- 4096 tasks a block. The last block is thus at most a thousandth of the whole, and the journey (0.3 us for a number)
+-- at most 0.1 ns a task in the long run.
 local LEVEL_BLOCKS, MOST_LEVEL = 1024, 12
 
 ---@class parlua.Fold
@@ -72,7 +74,8 @@ local chunk_name = "=parlua.loop"
 
 local MOST_WRITTEN = 40 -- columns of a batch that are written out in the code
 
--- 1.0 ns a task for a sum over a range (bench/reduction.lua). `kept` is stored at each step: it must outlive an error in the next task.
+-- 1.0 ns a task for a sum over a range (bench/reduction.lua). `kept` is stored at each step: it must outlive an error
+-- in the next task.
 local text = [[
 local slot, f, step, limit, constants, cursor, floor, cast, memchr, ffi_string, char_pointer, unpack, raise = ...
 %s
@@ -105,11 +108,12 @@ local function raised_in_step(line)
   end
 end
 
---- What folds the blocks of one job. `run(b, batch)` folds block b and returns its value and, if there were any, its failures; `begin(chunk,
---- limit)` goes before the blocks of a chunk.
+--- What folds the blocks of one job. `run(b, batch)` folds block b and returns its value and, if there were any, its
+--- failures; `begin(chunk, limit)` goes before the blocks of a chunk.
 ---@param job parlua.Job
 ---@param cursor ffi.cdata* for text
----@param reader? {emit: function, skip: function} how a task's argument is read from a text; nil: it comes from the index, or in a
+---@param reader? {emit: function, skip: function} how a task's argument is read from a text; nil: it comes from the
+--- index, or in a
 --- batch: a table of columns, with a field n
 function M.folder(job, slot, cursor, reader)
   local fold, source = job.fold, job.source
@@ -158,10 +162,12 @@ function M.folder(job, slot, cursor, reader)
     local builder, names = indexed.builder(), {}
     local expressions = expressions_for(builder, columns)
     for k, name in ipairs(builder.names) do names[k] = ("local %s = constants[%d]"):format(name, k) end
-    local whole = text:format(table.concat(names, "\n"), table.concat(builder.lines, "\n"), table.concat(expressions, ", "))
+    local whole = text:format(table.concat(names, "\n"), table.concat(builder.lines, "\n"), table.concat(expressions,
+      ", "))
     step_line = 1
     for _ in whole:match("^(.*)kept = step"):gmatch("\n") do step_line = step_line + 1 end
-    local run, get, set = assert(loadstring(whole, chunk_name))(slot, job.f, fold.step, cell, builder.constants, cursor, math.floor,
+    local run, get, set = assert(loadstring(whole, chunk_name))(slot, job.f, fold.step, cell, builder.constants,
+      cursor, math.floor,
       ffi.cast, C.memchr, ffi.string, ffi.typeof("const char *"), unpack, raise_unsendable)
     loop = { run = run, get = get, set = set }
     loops[columns] = loop
@@ -170,8 +176,8 @@ function M.folder(job, slot, cursor, reader)
 
   local folder = {}
 
-  --- Tasks whose worker was lost as it ran them, and what is next: another attempt; 0: they have failed for good. In the words of a chunk
-  --- behind those of a text; or in the batch.
+  --- Tasks whose worker was lost as it ran them, and what is next: another attempt; 0: they have failed for good. In
+  --- the words of a chunk behind those of a text; or in the batch.
   local function read_again(chunk)
     local from, list = reader and 3 or 0, nil
     if not reader and not by_index then return nil end
@@ -225,7 +231,8 @@ function M.folder(job, slot, cursor, reader)
     return record
   end
 
-  --- Waits before a further try: `blocked` says that the task has no part in it. A run that is cancelled goes on at once.
+  --- Waits before a further try: `blocked` says that the task has no part in it. A run that is cancelled goes on at
+  --- once.
   local function pause(seconds, b)
     local until_time = C.clock_seconds() + seconds
     if seconds <= 0 then return end

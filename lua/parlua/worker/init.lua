@@ -1,6 +1,7 @@
---- The worker's loop. For each job a loop is written and compiled: LuaJIT turns it, with the map function, into one trace. One protected call
---- stands around the whole chunk, not around each task: a loop in the map function then stays on the trace (a protected call a task
---- costs a third of the speed of a trial division by loop, measured). When a task raises, the cell `current` tells which.
+--- The worker's loop. For each job a loop is written and compiled: LuaJIT turns it, with the map function, into one
+--- trace. One protected call stands around the whole chunk, not around each task: a loop in the map function then stays
+--- on the trace (a protected call a task costs a third of the speed of a trial division by loop, measured). When a task
+--- raises, the cell `current` tells which.
 -- 0.7 ns a task for x*x over a range, error capture, progress cell, limit and result included (bench/worker_loop.lua).
 local ffi = require "ffi"
 local host = require "parlua.host"
@@ -32,8 +33,8 @@ void mapping_enter(struct mapping_loop *);
 void mapping_leave(struct mapping_loop *);
 ]]
 
--- Why the loop returned: the chunk is done; task k may not be begun; the block is full; task k's value waits for the next block; task k
--- returned what is looked for.
+-- Why the loop returned: the chunk is done; task k may not be begun; the block is full; task k's value waits for the
+-- next block; task k returned what is looked for.
 local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND = 0, 1, 2, 3, 4, 5
 
 -- ---- the loop's text ----
@@ -96,8 +97,8 @@ local function raise_cut(source)
   return function() error(cut_message(source), 0) end
 end
 
---- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over. Where a text was cut short
---- it has fewer lines than were counted.
+--- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over. Where
+--- a text was cut short it has fewer lines than were counted.
 local texts = { lines = {}, csv = {} }
 
 function texts.lines.emit(source, builder)
@@ -158,7 +159,8 @@ local keeps = {
 -- Kept as pairs of an index and a value.
 local is_sparse = block.is_sparse
 
---- The loop's text. It runs tasks base + k for k0..k1, k being the word of the result; it returns the first k that it did not do, and why.
+--- The loop's text. It runs tasks base + k for k0..k1, k being the word of the result; it returns the first k that it
+--- did not do, and why.
 local function loop_text(job, builder, expressions, width)
   if job.fold then expressions = { "i", unpack(expressions) } end
   local call = ("f(%s)"):format(table.concat(expressions, ", "))
@@ -190,7 +192,8 @@ end
 
 --- How the results of one job are stored: in blocks of the worker's slot. `worker` has put and flush (C).
 local function slot_outlet(worker, handle)
-  -- is_spent: memory ran out, and what the tasks have kept would make the next ones fail too; the process is to be replaced
+  -- is_spent: memory ran out, and what the tasks have kept would make the next ones fail too; the process is to be
+  -- replaced
   local outlet = { block = nil, half = nil, is_spent = false }
   local put = worker.put
 
@@ -249,7 +252,8 @@ M.slot_outlet = slot_outlet
 ---@class parlua.Job
 ---@field f function the map function
 ---@field source table what the worker needs of the source (run.lua)
----@field keep "first"|"all"|"none"|"found"|"lacking" which of a task's results are kept; found, lacking: the first that is true, or
+---@field keep "first"|"all"|"none"|"found"|"lacking" which of a task's results are kept; found, lacking: the first that
+--- is true, or
 --- that is not, and then the chunk ends
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field setup? function run once in each worker
@@ -357,8 +361,9 @@ function M.runner(job, slot, outlet)
     return last == -1 and guard.replaced < math.huge and guard.replaced or last
   end
 
-  --- The text was cut short: the tasks of the chunk that stand in the open block, from task `base` on, may have been done with zeros. They
-  --- fail, and so do all behind them. What was put into the block stays where it is, as the coordinator may be reading it.
+  --- The text was cut short: the tasks of the chunk that stand in the open block, from task `base` on, may have been
+  --- done with zeros. They fail, and so do all behind them. What was put into the block stays where it is, as the
+  --- coordinator may be reading it.
   ---@return number base, integer k, integer entries, number last as in the runner
   local function fail_rest(base, entries, last, limit)
     local k, has_failed = 0, {}
@@ -459,8 +464,8 @@ function M.index_cell(slot, job)
   return cast(index_cell, slot) + ffi.offsetof("struct slot", job.fold and "inner" or "current") / 8
 end
 
---- Runs a job's `setup`, once; raises what it raises with its traceback. Notes which globals it sets: functions that arrive later must
---- not bring back what these were in the script.
+--- Runs a job's `setup`, once; raises what it raises with its traceback. Notes which globals it sets: functions that
+--- arrive later must not bring back what these were in the script.
 function M.prepare(job)
   running.set_up = {}
   if not job.setup then return end
@@ -484,8 +489,8 @@ local function read_job(message)
   return block.get(message, message.word, half, 1)
 end
 
---- Receives jobs and chunks until told to stop. `worker` comes from src/lua/worker.c (its `owns_process`: it is no thread); `inherited` is the
---- job of a forked worker.
+--- Receives jobs and chunks until told to stop. `worker` comes from src/lua/worker.c (its `owns_process`: it is no
+--- thread); `inherited` is the job of a forked worker.
 function M.main(worker, inherited)
   local handle = cast("struct worker *", worker.pointer)
   local slot = C.worker_slot(handle)
@@ -523,7 +528,8 @@ function M.main(worker, inherited)
   end
 end
 
---- Is this the coordinator's state? A worker leaves the process's signals alone (it may be a thread of the coordinator's process).
+--- Is this the coordinator's state? A worker leaves the process's signals alone (it may be a thread of the
+--- coordinator's process).
 M.is_coordinator = true
 
 return M

@@ -1,5 +1,5 @@
---- Results that a ready reducer left out because their field or key was missing: counted, with the first of them, so that the script can be
---- told. Counted in the state that folds; a worker sends its count along with a block's value.
+--- Results that a ready reducer left out because their field or key was missing: counted, with the first of them, so
+--- that the script can be told. Counted in the state that folds; a worker sends its count along with a block's value.
 local M = {}
 
 local count, first_index, first_name, last_index = 0, nil, nil, nil

@@ -1,14 +1,15 @@
---- The task that runs in this state: its index, attempt and worker, and its random numbers. Loaded as a state begins, before any script:
---- it puts its own functions in the place of math.random, math.randomseed, os.execute, os.exit and io.popen, so that a script which
---- keeps them in locals has these.
+--- The task that runs in this state: its index, attempt and worker, and its random numbers. Loaded as a state begins,
+--- before any script: it puts its own functions in the place of math.random, math.randomseed, os.execute, os.exit and
+--- io.popen, so that a script which keeps them in locals has these.
 --
--- Outside of tasks they are LuaJIT's own. Inside a task, numbers come from a stream of the task's own, which begins when the task first
--- asks for one. It follows from the call's key and the task's index, and the key from the seed and the number of the call: the engine,
--- the number of workers and the chunks don't count. A task that asks for none pays nothing; one that does pays less than for LuaJIT's
--- own (2.7 ns a number beside 3.7 ns, bench/pi.lua).
+-- Outside of tasks they are LuaJIT's own. Inside a task, numbers come from a stream of the task's own, which begins
+-- when the task first asks for one. It follows from the call's key and the task's index, and the key from the seed and
+-- the number of the call: the engine, the number of workers and the chunks don't count. A task that asks for none pays
+-- nothing; one that does pays less than for LuaJIT's own (2.7 ns a number beside 3.7 ns, bench/pi.lua).
 --
--- The generator is xoshiro256+ of Blackman and Vigna (https://prng.di.unimi.it), made for floating-point numbers, of which the upper
--- 53 bits are used; its state is filled by splitmix64 (Steele, Lea and Flood, 2014), as its authors advise.
+-- The generator is xoshiro256+ of Blackman and Vigna (https://prng.di.unimi.it), made for floating-point numbers, of
+-- which the upper 53 bits are used; its state is filled by splitmix64 (Steele, Lea and Flood, 2014), as its authors
+-- advise.
 local ffi = require "ffi"
 local bit = require "bit"
 
@@ -113,8 +114,8 @@ local function random(...)
   return floor(draw() * (l - m + 1)) + m
 end
 
---- In a task: begins a stream that rules for the rest of the task, and for its calls. Else: sets the seed of LuaJIT's own numbers, and of
---- the tasks of calls that are given no seed; calls are counted anew.
+--- In a task: begins a stream that rules for the rest of the task, and for its calls. Else: sets the seed of LuaJIT's
+--- own numbers, and of the tasks of calls that are given no seed; calls are counted anew.
 local function randomseed(...)
   local seed = check_number(1, "randomseed", ...)
   if context.index[0] ~= 0 then
@@ -141,7 +142,8 @@ M.owns_process = false
 --- Do tasks of this state, which shares its process, find standard input empty?
 M.has_empty_stdin = false
 
---- As Lua's own. But system(3) keeps Ctrl-C from the whole process while a program runs: in a task it is to reach the run too.
+--- As Lua's own. But system(3) keeps Ctrl-C from the whole process while a program runs: in a task it is to reach the
+--- run too.
 local function execute(...)
   local command = ...
   if context.index[0] == 0 or M.owns_process or type(command) ~= "string" then return native_execute(...) end
@@ -168,8 +170,8 @@ local native_exit = os.exit
 --- Is this the state of a worker that is a thread?
 M.is_thread = false
 
---- As Lua's own. But a worker closes no state: the objects in it that have finalizers are, in a copy of the script, the script's, and
---- their files, temporary directories and locks stand for it alone. A thread has no process to end.
+--- As Lua's own. But a worker closes no state: the objects in it that have finalizers are, in a copy of the script, the
+--- script's, and their files, temporary directories and locks stand for it alone. A thread has no process to end.
 local function exit(status, close)
   if M.is_thread then
     error("os.exit: a task of the threads engine cannot end the program (engine = \"process\" can contain it)", 2)
@@ -208,7 +210,8 @@ end
 
 --- The key of a call that begins now.
 ---@param given? number the call's own seed: the key follows from it alone
----@param seed number else from this and the number of the call in the program; in a task, from the task's stream and the number in it
+---@param seed number else from this and the number of the call in the program; in a task, from the task's stream and
+--- the number in it
 ---@return string key its 8 bytes
 ---@return string? origin what the key follows from, for the journal; nil: a task
 function M.call_key(given, seed)

@@ -1,0 +1,372 @@
+--- What a run decides between its driver and its sink: what is tried again, what counts as failed, when it ends early,
+--- what a signal does, what progress is told. The methods of a run; parlua.run opens one.
+local ffi = require "ffi"
+local host = require "parlua.host"
+local lazy = require "parlua.lazy"
+local common = require "parlua.common"
+local engines = require "parlua.run.engine"
+local failure = require "parlua.failure"
+local output = lazy "parlua.report.output"
+local report = lazy "parlua.report"
+local trouble = lazy "parlua.run.trouble"
+local warning = lazy "parlua.run.warning"
+local task = require "parlua.worker.task"
+
+local M = {}
+
+local C = ffi.C
+
+---@class parlua.Summary
+---@field tasks integer tasks that ended
+---@field returned integer
+---@field failed integer
+---@field cancelled integer tasks that were cut off, or not begun (of a known total)
+---@field seconds number
+---@field engine string
+---@field workers integer of all ranks together
+---@field ranks? integer of the MPI job, on the mpi engine under mpirun or srun
+---@field interrupted? string "SIGINT", "SIGTERM" or "SIGHUP"
+---@field stopped? string why `max_failures` ended the run
+---@field replaced? integer tasks that failed, and for which `on_error` gave a result; they count as returned
+---@field resumed? integer tasks whose outcome was taken from the journal; nil: there is none
+
+---@class parlua.Run
+local Run = {}
+Run.__index = Run
+
+M.Run = Run
+
+local interrupted -- the signal that ended a run of this program
+
+function M.interruption() return "the program was interrupted by " .. interrupted end
+
+--- The signal by which a run was interrupted, or nil.
+function M.interrupted() return interrupted end
+
+--- An interactive program goes on after an interruption.
+function M.forget_interrupt() interrupted = nil end
+
+-- ---- outcomes: what a driver tells ----
+
+--- Tasks that returned.
+---@param batch parlua.Batch
+function Run:take(batch)
+  local first, last = batch.first_task or batch.first, batch.last_task or batch.first + batch.n - 1
+  self.returned_tasks = self.returned_tasks + batch.tasks
+  if last > self.reached then self.reached = last end
+  if self.limiter then self:end_at(self.limiter:ended(first, last)) end
+  if self.journal and not batch.recorded then self.journal:take(batch, self) end
+  if last > self.last then -- the end was known before
+    if first > self.last then return end
+    if not batch.first_task then batch.n = self.last - first + 1 end
+  end
+  self.sink:take(batch)
+end
+
+--- Is a task that failed at its try `attempt` to be tried again?
+function Run:may_retry(kind, attempt)
+  return self.retry_on[kind] and attempt <= self.retries and not self.cancelled
+end
+
+--- Has a signal come that is to end the run, though it was perhaps not told yet? Programs that tasks run get a Ctrl-C
+--- as well.
+function Run:is_interrupted()
+  if self.signal then return true end
+  return not task.is_inside() and host.signals_count() ~= self.signals
+end
+
+local hostname
+
+--- The name of the host that a worker is on.
+function Run:host_of(worker)
+  hostname = hostname or host.hostname()
+  if not self.engine or worker == 0 then return hostname end
+  self.hosts = self.hosts or {}
+  local name = self.hosts[worker] or self.driver:host(worker) or hostname
+  self.hosts[worker] = name
+  return name
+end
+
+--- Asks the script's `on_error` for a result that stands in for a task that failed. Returns whether there is one.
+---@param made parlua.Failure
+function Run:replace(made, recorded)
+  local results = common.pack(self.reaction(made))
+  if results[1] == nil then return false end
+  if self.journal and not recorded then self.journal:fail(made) end
+  self.returned_tasks, self.replaced = self.returned_tasks + 1, (self.replaced or 0) + 1
+  if self.limiter then self:end_at(self.limiter:ended(made.index, made.index)) end
+  self.sink:take { first = made.index, n = 1, numbers = false, values = { [0] = results[1] }, several = results.n > 1
+    and { [0] = results },
+                   bytes = 64, tasks = 1, attempt = made.attempts, worker = made.worker, seconds = made.seconds,
+                     recorded = true }
+  return true
+end
+
+--- A task failed for good. `recorded`: so says a journal; or it is no task of the source, and a journal has no place
+--- for it.
+---@param record table kind, message, ...; args: else the driver tells
+function Run:settle(index, record, attempts, worker, recorded)
+  record.index, record.attempts, record.worker = index, attempts, worker
+  record.args = record.args or self.driver:arguments(index)
+  record.host = record.host or self:host_of(worker)
+  record.seconds = record.seconds or 0
+  local made = failure.new(record)
+  if index > self.reached then self.reached = index end
+  if self.reaction and made.kind ~= "cancelled" and self:replace(made, recorded) then return end
+  if made.kind == "cancelled" then
+    self.cut_tasks = self.cut_tasks + 1
+  else
+    self.failed_tasks = self.failed_tasks + 1
+  end
+  self.failures[#self.failures + 1] = made
+  if self.journal and not recorded and made.kind ~= "cancelled" then self.journal:fail(made) end
+  self.sink:fail(made)
+  if self.report then self.report:failure(made) end
+  if self.limiter and made.kind ~= "cancelled" and not self.cancelled then
+    self:end_at(self.limiter:failed(index, made))
+  end
+end
+
+--- A task did not return. Answers with the seconds until its next try; nil: it has failed.
+function Run:failed(index, record, attempt, worker)
+  local is_cut = record.kind == "cancelled"
+  if interrupted and self.engine_name == "serial" and record.message == M.interruption() then -- a run inside of it was
+    record, is_cut = { kind = "cancelled", message = "the run was cancelled", seconds = record.seconds }, true
+  -- perhaps a program of the task's was ended: that is no failure of its own
+  elseif not is_cut and self:is_interrupted() then
+    record.message = "the run was interrupted: " .. record.message
+    record.kind, is_cut = "cancelled", true
+  end
+  if not is_cut and self:may_retry(record.kind, attempt) then
+    return failure.delay(self.options.backoff, self.options.seed or 0, index, attempt)
+  end
+  self:settle(index, record, attempt, worker)
+end
+
+--- A task returned what the sink can't take: that is its failure.
+function Run:refuse(index, message)
+  self.returned_tasks = self.returned_tasks - 1
+  self:settle(index, { kind = "error", message = tostring(message), args = self.feeder and { n = 0 } or nil }, 1, 0,
+    true)
+end
+
+--- The source is at its end.
+function Run:counted(n) self.total = n end
+
+--- The source raised: that is a failure of the task that it was to make.
+function Run:source_failed(record)
+  self.total = self.total + 1
+  self.source_error = record
+  record.args = { n = 0 }
+  self:settle(self.total, record, 1, 0, true)
+end
+
+--- The run is to end with an error.
+function Run:broke(message)
+  self.broken = message
+  self:cancel()
+end
+
+--- What tasks printed.
+function Run:printed(worker, stream, text)
+  self.output = self.output or output.open(report.print)
+  self.output:add(worker, stream, text)
+end
+
+--- A worker is lost: a line that it left half is not to be joined to its replacement's next one.
+function Run:ended_worker(worker)
+  if self.output then self.output:end_worker(worker) end
+end
+
+function Run:signalled(number)
+  self.signal = common.signal_name(number)
+  interrupted = self.signal
+  self:cancel()
+end
+
+--- No worker can be started.
+function Run:troubled(errno)
+  local message = trouble.no_workers(self.engine_name, errno)
+  if self:done() > 0 then -- what is done is kept
+    self.stopped_engine = message
+    return self:cancel()
+  end
+  self.broken_engine = true
+  self:close()
+  error(message, 0)
+end
+
+-- ---- progress ----
+
+function Run:open_report(kind)
+  self.report = report.open(kind)
+  self.report:start { tasks = self.total, workers = self.workers, engine = self.engine_name }
+  return self.report
+end
+
+--- Tasks that ended.
+function Run:done() return self.returned_tasks + self.failed_tasks + self.cut_tasks end
+
+--- Progress: at the first tick a bar is opened where one is wanted.
+function Run:tick()
+  local reporter = self.report
+  if reporter == nil then
+    local kind = self.options.progress
+    local shows_bar = kind == nil and not task.is_inside() and report.is_terminal(2) and os.getenv("TERM") ~= "dumb"
+    if kind == "bar" or shows_bar then
+      reporter = self:open_report(kind or "bar")
+    else
+      self.report, reporter = false, false
+    end
+  end
+  local data = { done = self:done(), failed = self.failed_tasks, tasks = self.total, seconds = host.now() - self.began }
+  if reporter then reporter:progress(data) else report.publish("progress", data) end
+end
+
+-- ---- going on and ending ----
+
+--- Tasks behind `last` do not count: they are not begun any more, or ended. What lies before runs to its end, so what a
+--- run gives depends on no chunk and no timing.
+function Run:end_at(last)
+  if not last or last >= self.last or self.cancelled then return end
+  self.last = last
+  self.driver:shorten(last)
+end
+
+--- Waits for outcomes, at most so many seconds, and passes them on. Returns false when the run is over.
+function Run:step(wait)
+  local sink, driver = self.sink, self.driver
+  local ceiling = sink:ahead()
+  if ceiling ~= self.ceiling then
+    self.ceiling = ceiling
+    driver:raise_ceiling(ceiling)
+  end
+  if not driver:step(self, wait) then return false end
+  if sink.limit < self.last then self:end_at(sink.limit) end
+  if self.journal then self.journal:check_writing() end
+  return true
+end
+
+--- Nothing more is handed out, what runs is ended.
+function Run:cancel()
+  self.cancelled = true
+  self.driver:cancel()
+end
+
+--- The script leaves the run alone for a while. `is_loop`: it comes back soon, from the body of a loop.
+function Run:pause(is_loop)
+  if self.paused or self.closed then return end
+  self.paused, self.is_loop = true, is_loop and 1 or 0
+  C.signals_pause(self.is_loop)
+end
+
+--- The script has come back.
+function Run:resume()
+  if not self.paused then return end
+  self.paused = false
+  C.signals_resume(self.is_loop)
+end
+
+--- Gives back workers and terminal. Safe to call twice. A forked copy is not this process's to close.
+function Run:close()
+  if self.closed then return end
+  self:resume()
+  self.closed = true
+  self.seconds = host.now() - self.began
+  local is_own, lacking, errno = self.driver:close()
+  if not is_own then return end
+  if lacking and not self.broken_engine then
+    trouble.tell_lacking(self, lacking, errno)
+    self.workers = self.workers - lacking
+  end
+  if self.output then self.output:close() end
+  if self.report then self.report:finish(self:summary()) end
+  if self.owns_engine then engines.give(self.engine, self.engine_name, self.engine_key, self.engines) end
+  if self.feeder then self.feeder:close() end
+  if self.journal then self.journal:close() end
+end
+
+--- The failures that count, sorted.
+function Run:sorted_failures()
+  local list = self.failures
+  if self.last < math.huge then
+    for k = #list, 1, -1 do
+      if list[k].index > self.last then table.remove(list, k) end
+    end
+  end
+  if #list > 1 then table.sort(list, function(a, b) return a.index < b.index end) end
+  return list
+end
+
+--- How many tasks there were: of a known total, or as far as the run went.
+function Run:tasks()
+  if self.last < math.huge and not self.signal then
+    return self.total and math.min(self.last, self.total) or self.last
+  end
+  return self:done()
+end
+
+--- How many results a list of all would have.
+function Run:length()
+  if self.total then return self.total end
+  return math.min(self.reached, self.last)
+end
+
+---@return parlua.Summary
+function Run:summary()
+  local returned, failed, cut = self.returned_tasks, self.failed_tasks, self.cut_tasks
+  if self.last < math.huge then
+    failed, cut = 0, 0
+    for _, each in ipairs(self.failures) do
+      if each.index > self.last then -- luacheck: ignore 542
+      elseif each.kind == "cancelled" then
+        cut = cut + 1
+      else
+        failed = failed + 1
+      end
+    end
+    if not self.signal then returned = self:tasks() - failed - cut end
+  end
+  local cancelled = self.total and math.max(0, self.total - returned - failed) or cut
+  return { tasks = returned + failed, returned = returned, failed = failed, cancelled = cancelled,
+           seconds = self.seconds or host.now() - self.began, engine = self.engine_name, workers = self.workers,
+           ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal,
+           stopped = self.limiter and self.limiter.stopped or self.stopped_engine, replaced = self.replaced,
+           resumed = self.journal and self.driver.resumed or nil }
+end
+
+local function run_to_end(run)
+  local sink = run.sink
+  while run:step() and not sink.is_enough do end -- luacheck: ignore 542
+end
+
+--- Runs to the end, or until the sink has enough, and closes. Raises what the driver or the sink raises.
+function Run:go()
+  local ok, message = pcall(run_to_end, self)
+  if ok and self.sink.limit < self.last then self.last = self.sink.limit end
+  self:close()
+  if not ok then error(message, 0) end
+end
+
+--- Keeps where in the script the call is, to be told later.
+function Run:keep_place() self.place = warning.place() end
+
+--- Leaves a line on standard error about tasks that failed, once.
+function Run:tell()
+  if self.is_told or not self.sink.name or self.options.warn == false then return end
+  self.is_told = true
+  if (self.failed_tasks > 0 or self.left_out) and not self.reaction then warning.tell(self) end
+end
+
+--- What a finished run raises or returns.
+---@return parlua.Failure[] failures, parlua.Summary summary
+function Run:outcome()
+  if self.broken then error(self.broken, 0) end
+  local failures, halted = self:sorted_failures(), self.limiter and self.limiter.halted
+  if halted and halted.index <= self.last then error(halted, 0) end
+  if self.signal and task.is_inside() then error(M.interruption(), 0) end -- the task that it is in is cut off, not done
+  self:tell()
+  return failures, self:summary()
+end
+
+return M

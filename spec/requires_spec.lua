@@ -1,0 +1,110 @@
+--- The modules of the Lua side require downwards only, and in no circle: job -> sink -> run -> drive -> feed -> source -> wire.
+local lfs = require "lfs"
+
+local root = "lua/parlua"
+
+--- Folders, and the modules beside them, from the lowest on. A module may require those of its own line and of lines above in this list.
+local layers = {
+  { "common", "lazy", "value", "types" },
+  { "wire", "failure", "options" },
+  { "source" },
+  { "report", "plot" },
+  { "worker", "feed" },
+  { "journal" },
+  { "drive" },
+  { "run" },
+  { "sink" },
+  { "pool", "job" },
+  { "background", "init" },
+  { "prompt" },
+}
+
+-- On demand, --debug hands the terminal to the prompt where a task failed.
+local exempt = { ["parlua.run -> parlua.prompt"] = true, ["parlua.run -> parlua.prompt.debugger"] = true }
+
+local level_of = {}
+for level, names in ipairs(layers) do
+  for _, name in ipairs(names) do level_of[name] = level end
+end
+
+--- All modules: the name for require -> the text.
+local function read_modules()
+  local modules = {}
+  local function walk(path)
+    for entry in lfs.dir(path) do
+      local full = path .. "/" .. entry
+      if entry:sub(1, 1) ~= "." and lfs.attributes(full, "mode") == "directory" then
+        walk(full)
+      elseif entry:find("%.lua$") then
+        local name = full:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
+        local file = assert(io.open(full))
+        modules[name] = file:read("*a"):gsub("%-%-[^\n]*", "")
+        file:close()
+      end
+    end
+  end
+  walk(root)
+  return modules
+end
+
+--- The folder, or the name of a module beside the folders.
+local function part_of(name) return name == "parlua" and "init" or name:match("^parlua%.([%w_]+)") end
+
+local function requires_of(text, modules)
+  local found = {}
+  for _, pattern in ipairs { '[%a_]+%s*%(?%s*"(parlua[%w_.]*)"', '"parlua%.lazy"%s*%(?%s*"(parlua[%w_.]*)"' } do
+    for name in text:gmatch(pattern) do
+      if modules[name] then found[name] = true end
+    end
+  end
+  return found
+end
+
+describe("the modules of the Lua side", function()
+  local modules = read_modules()
+  local requires = {}
+  for name, text in pairs(modules) do requires[name] = requires_of(text, modules) end
+
+  it("are found, and their requires", function()
+    assert.is_true(requires["parlua.sink.list"]["parlua.run"])
+    assert.is_true(requires["parlua.run"]["parlua.drive.serial"])
+  end)
+
+  it("lie in folders that are known here", function()
+    for name in pairs(modules) do assert.is_truthy(level_of[part_of(name)], name .. " is in no layer") end
+  end)
+
+  it("require nothing that lies above them", function()
+    local wrong = {}
+    for name, list in pairs(requires) do
+      for other in pairs(list) do
+        local arrow = name .. " -> " .. other
+        if level_of[part_of(other)] > level_of[part_of(name)] and not exempt[arrow] then wrong[#wrong + 1] = arrow end
+      end
+    end
+    table.sort(wrong)
+    assert.same({}, wrong)
+  end)
+
+  it("require each other in no circle", function()
+    local state = {}
+    local function visit(name, path)
+      if state[name] == "done" then return end
+      path = path .. " -> " .. name
+      assert.is_nil(state[name], "a circle:" .. path)
+      state[name] = "open"
+      for other in pairs(requires[name]) do
+        if other ~= name and not exempt[name .. " -> " .. other] then visit(other, path) end
+      end
+      state[name] = "done"
+    end
+    for name in pairs(modules) do visit(name, "") end
+  end)
+
+  it("are not much over 400 lines", function()
+    for name, text in pairs(modules) do
+      local _, lines = text:gsub("\n", "")
+      assert.is_true(lines <= 550, name .. " has " .. lines .. " lines")
+    end
+  end)
+end)
