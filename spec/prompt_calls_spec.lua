@@ -271,6 +271,11 @@ end)
 describe("mpirun parlua", function()
   if os.getenv("SPEC_ENGINES") then return end
 
+  it("reads a script where mpirun's standard input is one", function()
+    terminal.with_prompt({ command = helper.mpirun(2) .. " " .. helper.quote(helper.parlua) .. " < script.lua", is_busy = true,
+      files = { ["script.lua"] = "print('it is run')\n" } }, function(t) t:wait("it is run\n[status 0]") end)
+  end)
+
   it("gives a prompt at rank 0, with all that a terminal has", function()
     terminal.with_prompt({ command = helper.mpirun(3) .. " " .. helper.quote(helper.parlua) }, function(t)
       t:type("parlua.rang")

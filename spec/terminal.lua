@@ -36,6 +36,7 @@ function Terminal:tmux(words) return command_output(("env -u TMUX tmux -L %s %s"
 ---@field rows? integer default 40
 ---@field env? table<string, string>
 ---@field lang? string default C.UTF-8
+---@field files? table<string, string> that are in the directory, with their text
 ---@field directory? string the program's home and present directory
 
 --- Runs a command in a terminal. Close it, whatever happens: `terminal.with` does.
@@ -47,6 +48,7 @@ function M.open(command, options)
   local self = setmetatable({ socket = ("spec-%d-%d"):format(ffi.C.getpid(), opened), at = 1 }, Terminal)
   self.directory = options.directory or helper.new_directory()
   self.owns_directory = not options.directory
+  for name, text in pairs(options.files or {}) do helper.write(self.directory .. "/" .. name, text) end
   local words = {}
   local env = { HOME = self.directory, LANG = options.lang or "C.UTF-8", LC_ALL = options.lang or "C.UTF-8",
                 XDG_STATE_HOME = self.directory .. "/state",

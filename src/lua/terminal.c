@@ -340,9 +340,10 @@ static pid_t starter_of_ranks(void)
 bool terminal_take(void)
 {
   if (isatty(STDIN_FILENO)) return true;
-  pid_t starter = isatty(STDOUT_FILENO) ? starter_of_ranks() : 0;
-  int fd = starter && has_terminal(starter, STDIN_FILENO) ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
-  if (fd < 0) return false;
+  pid_t starter = starter_of_ranks();
+  bool is_used = starter && has_terminal(starter, STDIN_FILENO) && has_terminal(starter, STDOUT_FILENO);
+  int fd = is_used ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
+  if (fd < 0) return is_used; /* MPICH's are in a session of their own: lines come plainly, through it */
   pid_t owner = tcgetpgrp(fd);
   sigset_t output, before;
   sigemptyset(&output);
@@ -360,7 +361,7 @@ bool terminal_take(void)
     }
   }
   close(fd);
-  return ours;
+  return true;
 }
 
 /* --- the line, in libedit --------------------------------------------------------------------------------------- */

@@ -8,6 +8,8 @@ local terminal = require "parlua.terminal"
 
 local M = {}
 
+local MOST_RESULTS = 200 -- that are kept: they may be large
+
 ---@class parlua.Session
 ---@field locals parlua.Locals
 ---@field number integer of the last statement
@@ -58,11 +60,17 @@ end
 
 --- Keeps what an expression gave as _1, _2, ... and the last value as _.
 function Session:keep_result(value)
-  self.results[#self.results + 1] = { value = value }
-  local names = self.variables or _G
-  if value ~= nil and not self.variables then
-    rawset(names, "_" .. #self.results, value)
-    rawset(names, "_", value)
+  local number = #self.results + 1
+  self.results[number] = { value = value }
+  if self.variables then return end
+  if value ~= nil then
+    rawset(_G, "_" .. number, value)
+    rawset(_G, "_", value)
+  end
+  local old = number - MOST_RESULTS
+  if old > 0 then
+    self.results[old] = {}
+    rawset(_G, "_" .. old, nil)
   end
 end
 

@@ -98,7 +98,7 @@ local function lay_out(view, columns)
   if not row then row, column = rows:place() end
   if view.suggestion then
     local first, more = view.suggestion:match("^([^\n]*)(\n?)")
-    rows:write(first .. (more ~= "" and " …" or ""), "faint")
+    rows:write(first .. (more ~= "" and " …" or ""), "suggestion")
   end
   rows:break_row()
   if row >= #rows.list then rows.list[#rows.list + 1] = { text = "", used = 0 } end -- the cursor behind a full row

@@ -1,8 +1,10 @@
 --- Colours of the prompt: none where NO_COLOR is set or the terminal is dumb.
 local M = {}
 
-local codes = { keyword = "35", string = "32", number = "36", comment = "90", faint = "90", error = "31", prompt = "1;34", name = "1",
-                failed = "31", good = "32", match = "7", title = "1" }
+local codes = {
+  keyword = "35", string = "32", number = "36", comment = "90", faint = "90", suggestion = "90", error = "31", prompt = "1;34",
+  name = "1", failed = "31", good = "32", title = "1",
+}
 
 --- Are colours wanted on standard output?
 ---@type boolean
@@ -21,6 +23,7 @@ end
 ---@return string
 function M.paint(kind, text)
   local code = M.on and codes[kind]
+  if not M.on and kind == "suggestion" then code = "2" end -- it is not typed, and has to look so; faint is no colour
   if not code or text == "" then return text end
   return "\27[" .. code .. "m" .. text .. "\27[0m"
 end
