@@ -60,7 +60,9 @@ static _Noreturn void run_child(struct engine *engine, uint32_t w)
 static int process_start(struct engine *engine, uint32_t w)
 {
   struct process *process = engine_own(engine, w);
-  if (threads_in_tasks() > 0) return EDEADLK;
+  const char *why;
+  int refused = process_refuses(engine, &why);
+  if (refused) return refused;
   fflush(NULL);
   pid_t pid = fork();
   if (pid < 0) return errno;
