@@ -32,10 +32,9 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Isrc $(WARNINGS) $(CFLAGS) -pthread $(LUAJI
 LUAJIT_ARCHIVE = $(wildcard $(shell pkg-config --variable=libdir luajit)/libluajit-5.1.a)
 LUAJIT_WHOLE = -Wl,--whole-archive $(LUAJIT_ARCHIVE) -Wl,--no-whole-archive
 LUAJIT_LIBS = $(if $(LUAJIT_ARCHIVE),$(LUAJIT_WHOLE),$(shell pkg-config --libs luajit))
-CJSON_LIBS = $(shell $(CC) -print-file-name=liblua5.1-cjson.a)
 LDFLAGS ?=
 ALL_LDFLAGS = -pthread -Wl,--export-dynamic $(LDFLAGS)
-ALL_LIBS = $(LUAJIT_LIBS) $(CJSON_LIBS) -lm -ldl
+ALL_LIBS = $(LUAJIT_LIBS) -lm -ldl
 
 # embed.c is a tool of the build; the MPI engine, src/engines/mpi, is a shared object of its own.
 SOURCES := $(filter-out src/lua/embed.c,$(wildcard src/*.c src/*/*.c))
@@ -285,7 +284,6 @@ deps:
 	need libc6-dev library crt1.o; \
 	need pkg-config command -v pkg-config; \
 	need libluajit-5.1-dev pkg-config --exists luajit; \
-	need lua-cjson-dev library liblua5.1-cjson.a; \
 	need libedit2 library libedit.so.2; \
 	need libsqlite3-0 library libsqlite3.so.0; \
 	$(DEPS_INSTALL)
@@ -293,6 +291,7 @@ deps:
 deps-test: deps
 	@$(DEPS_FUNCTIONS) \
 	need lua-busted command -v $(BUSTED); \
+	need lua-cjson sh -c "ls /usr/lib/*/lua/5.1/cjson.so"; \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
 	need sqlite3 command -v sqlite3; \
@@ -343,6 +342,7 @@ deps-bench: deps
 	@$(DEPS_FUNCTIONS) \
 	need gcc command -v gcc; \
 	need luajit command -v luajit; \
+	need lua-cjson sh -c "ls /usr/lib/*/lua/5.1/cjson.so"; \
 	need python3 test -x /usr/bin/python3; \
 	need python3-joblib /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
 	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \

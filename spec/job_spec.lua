@@ -1,7 +1,7 @@
 local helper = require "spec.helper"
 
 local lfs = require "lfs"
-local decode = require(pcall(require, "parlua.cjson") and "parlua.cjson" or "cjson").decode
+local decode = require("cjson").decode
 
 local SQUARES = [[
 local job = {}

@@ -2,8 +2,7 @@ local ffi = require "ffi"
 local json = require "parlua.wire.json"
 local new_buffer = require("string.buffer").new
 
-local function has(name) return (pcall(require, name)) end
-local decode = require(has "parlua.cjson" and "parlua.cjson" or "cjson").decode
+local decode = require("cjson").decode
 
 --- A list that holds itself `levels` deep.
 local function nested(levels)
@@ -203,7 +202,7 @@ describe("a value as JSON", function()
     is('{"$complex":[1,{"$number":"inf"}]}', ffi.new("complex", 1, 1 / 0))
     is('{"$cdata":"int [3]"}', ffi.new "int[3]")
     is('{"$cdata":"char *"}', ffi.new "char *")
-    is("null", require(has "parlua.cjson" and "parlua.cjson" or "cjson").null)
+    is("null", require("cjson").null)
   end)
 
   it("gives text that a JSON reader takes, on one line, for any value", function()

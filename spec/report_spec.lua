@@ -1,6 +1,6 @@
 local report = require "parlua.report"
 
-local decode = require(pcall(require, "parlua.cjson") and "parlua.cjson" or "cjson").decode
+local decode = require("cjson").decode
 
 --- A stream that keeps what is written; `writes` counts.
 local function new_stream()

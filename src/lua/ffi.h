@@ -25,6 +25,34 @@ void signals_again(int number);
 void signals_pause(int is_loop);
 void signals_resume(int is_loop);
 
+/* What is used of the SQLite library, for the writer of journals and for who reads them. Connections and statements are void *. */
+struct sqlite {
+  int (*open_v2)(const char *path, void **database, int flags, const char *vfs);
+  int (*close_v2)(void *database);
+  int (*exec)(void *database, const char *text, void *callback, void *context, char **message);
+  const char *(*errmsg)(void *database);
+  int (*errcode)(void *database);
+  int (*system_errno)(void *database);
+  int (*busy_timeout)(void *database, int milliseconds);
+  int (*prepare_v2)(void *database, const char *text, int length, void **statement, const char **rest);
+  int (*finalize)(void *statement);
+  int (*step)(void *statement);
+  int (*reset)(void *statement);
+  int (*clear_bindings)(void *statement);
+  int (*bind_null)(void *statement, int place);
+  int (*bind_double)(void *statement, int place, double value);
+  int (*bind_int64)(void *statement, int place, int64_t value);
+  int (*bind_text)(void *statement, int place, const char *text, int length, intptr_t release);
+  int (*bind_blob)(void *statement, int place, const char *bytes, int length, intptr_t release);
+  int (*column_type)(void *statement, int column);
+  double (*column_double)(void *statement, int column);
+  const char *(*column_blob)(void *statement, int column);
+  int (*column_bytes)(void *statement, int column);
+};
+
+/* Opens the library, once; NULL: it is not there, and *message says why. */
+const struct sqlite *sqlite_library(const char **message);
+
 /* A task that ended, for the journal. Strings need not end with a zero byte; NULL: the row has none. */
 struct journal_row {
   double run, task;

@@ -1,7 +1,6 @@
 /* journal.c - see journal.h. */
 #include "lua/journal.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -37,37 +36,13 @@ enum {
 /* The byte of the file that is locked while a run uses it: far from those that SQLite locks, at 2^30. */
 static const off_t lock_place = (off_t)1 << 40;
 
-/* What is used of the library, which is opened when a journal is. */
-struct library {
-  int (*open_v2)(const char *, void **, int, const char *);
-  int (*close_v2)(void *);
-  int (*exec)(void *, const char *, void *, void *, char **);
-  const char *(*errmsg)(void *);
-  int (*errcode)(void *);
-  int (*system_errno)(void *);
-  int (*busy_timeout)(void *, int);
-  int (*prepare_v2)(void *, const char *, int, void **, const char **);
-  int (*finalize)(void *);
-  int (*step)(void *);
-  int (*reset)(void *);
-  int (*bind_null)(void *, int);
-  int (*bind_double)(void *, int, double);
-  int (*bind_int64)(void *, int, int64_t);
-  int (*bind_text)(void *, int, const char *, int, void (*)(void *));
-  int (*bind_blob)(void *, int, const char *, int, void (*)(void *));
-};
-
-static const char *const names[] = {"open_v2",      "close_v2",   "exec",      "errmsg",   "errcode", "system_errno",
-                                    "busy_timeout", "prepare_v2", "finalize",  "step",     "reset",   "bind_null",
-                                    "bind_double",  "bind_int64", "bind_text", "bind_blob"};
-
 struct journal {
   struct journal *next; /* of those that are open */
   pid_t owner;
   int file; /* holds the lock */
   bool is_local;
   char *path, *insert;
-  struct library sqlite;
+  const struct sqlite *sqlite;
   void *database, *statement;
   pthread_t thread;
   bool running;
@@ -184,7 +159,7 @@ int journal_is_local(const struct journal *journal)
 /* Remembers why writing failed. `last_errno`: as the library left it, which does not always keep it (where COMMIT fails). */
 static void fail(struct journal *journal, int last_errno)
 {
-  const struct library *sqlite = &journal->sqlite;
+  const struct sqlite *sqlite = journal->sqlite;
   int code = journal->database ? sqlite->system_errno(journal->database) : 0;
   if (journal->database && !code && sqlite->errcode(journal->database) == SQLITE_IOERR) code = last_errno;
   if (journal->database && sqlite->errcode(journal->database) == SQLITE_FULL) code = ENOSPC; /* it keeps no number of that one */
@@ -213,7 +188,7 @@ static bool execute(struct journal *journal, const char *text)
   int code;
   do {
     pthread_mutex_lock(&in_library);
-    code = journal->sqlite.exec(journal->database, text, NULL, NULL, NULL);
+    code = journal->sqlite->exec(journal->database, text, NULL, NULL, NULL);
     pthread_mutex_unlock(&in_library);
   } while (code == SQLITE_BUSY && !out_of_patience(journal));
   return code == SQLITE_OK;
@@ -224,19 +199,19 @@ static int bind_text(struct journal *journal, int place, const char **bytes, boo
 {
   const char *text = *bytes;
   *bytes += length;
-  return is_there ? journal->sqlite.bind_text(journal->statement, place, text, (int)length, NULL)
-                  : journal->sqlite.bind_null(journal->statement, place);
+  return is_there ? journal->sqlite->bind_text(journal->statement, place, text, (int)length, 0)
+                  : journal->sqlite->bind_null(journal->statement, place);
 }
 
 static int bind_result(struct journal *journal, const struct journal_row *row, const char **bytes)
 {
-  const struct library *sqlite = &journal->sqlite;
+  const struct sqlite *sqlite = journal->sqlite;
   const char *result = *bytes;
   *bytes += row->result_bytes;
   switch (row->result_kind) {
   case JOURNAL_NUMBER: return sqlite->bind_double(journal->statement, 5, row->number);
-  case JOURNAL_TEXT: return sqlite->bind_text(journal->statement, 5, result, (int)row->result_bytes, NULL);
-  case JOURNAL_BYTES: return sqlite->bind_blob(journal->statement, 5, result, (int)row->result_bytes, NULL);
+  case JOURNAL_TEXT: return sqlite->bind_text(journal->statement, 5, result, (int)row->result_bytes, 0);
+  case JOURNAL_BYTES: return sqlite->bind_blob(journal->statement, 5, result, (int)row->result_bytes, 0);
   default: return sqlite->bind_null(journal->statement, 5);
   }
 }
@@ -244,14 +219,14 @@ static int bind_result(struct journal *journal, const struct journal_row *row, c
 /* Inserts one row; its strings stand behind it, in the order of the structure. */
 static bool insert(struct journal *journal, const struct journal_row *row)
 {
-  const struct library *sqlite = &journal->sqlite;
+  const struct sqlite *sqlite = journal->sqlite;
   void *statement = journal->statement;
   const char *bytes = (const char *)(row + 1);
   int wrong = 0;
   wrong |= sqlite->bind_int64(statement, 1, (int64_t)row->run);
   wrong |= sqlite->bind_int64(statement, 2, (int64_t)row->task);
   wrong |= sqlite->bind_int64(statement, 3, (int64_t)row->arguments);
-  wrong |= sqlite->bind_text(statement, 4, row->failed ? "failed" : "returned", row->failed ? 6 : 8, NULL);
+  wrong |= sqlite->bind_text(statement, 4, row->failed ? "failed" : "returned", row->failed ? 6 : 8, 0);
   wrong |= bind_result(journal, row, &bytes);
   wrong |= bind_text(journal, 6, &bytes, row->kind != NULL, row->kind_bytes);
   wrong |= bind_text(journal, 7, &bytes, row->message != NULL, row->message_bytes);
@@ -334,23 +309,17 @@ static void *run_thread(void *argument)
 
 /* ---- putting rows ---- */
 
-/* Finds the functions of the library and opens a connection of the writer's own. */
+/* Opens a connection of the writer's own. */
 static bool open_database(struct journal *journal)
 {
-  void *library = dlopen("libsqlite3.so.0", RTLD_NOW);
-  void **function = (void **)&journal->sqlite;
-  char name[64];
-  for (size_t i = 0; library && i < sizeof names / sizeof *names; i++) {
-    snprintf(name, sizeof name, "sqlite3_%s", names[i]);
-    function[i] = dlsym(library, name);
-    if (!function[i]) library = NULL;
-  }
-  if (!library) {
-    snprintf(journal->message, sizeof journal->message, "the SQLite library cannot be opened");
+  const char *message;
+  journal->sqlite = sqlite_library(&message);
+  if (!journal->sqlite) {
+    snprintf(journal->message, sizeof journal->message, "the SQLite library cannot be opened: %s", message);
     journal->failed = true;
     return false;
   }
-  const struct library *sqlite = &journal->sqlite;
+  const struct sqlite *sqlite = journal->sqlite;
   bool opened =
       sqlite->open_v2(journal->path, &journal->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
       sqlite->busy_timeout(journal->database, BUSY_MILLISECONDS) == SQLITE_OK &&
@@ -443,8 +412,8 @@ int journal_end(struct journal *journal)
     journal->running = false;
   }
   if (journal->database && journal->owner == getpid()) {
-    journal->sqlite.finalize(journal->statement);
-    journal->sqlite.close_v2(journal->database);
+    journal->sqlite->finalize(journal->statement);
+    journal->sqlite->close_v2(journal->database);
     journal->database = journal->statement = NULL;
   }
   return journal->failed ? -1 : 0;

@@ -16,7 +16,6 @@ int luaopen_parlua_hash(lua_State *L);
 int luaopen_parlua_terminal(lua_State *L);
 int luaopen_parlua_copy(lua_State *L);
 int luaopen_parlua_outfile(lua_State *L);
-int luaopen_cjson(lua_State *L);
 
 /* The C modules linked into the binary, by the name under which `require` finds them. */
 static const luaL_Reg c_modules[] = {
@@ -26,7 +25,6 @@ static const luaL_Reg c_modules[] = {
     {"parlua.terminal", luaopen_parlua_terminal},
     {"parlua.copy", luaopen_parlua_copy},
     {"parlua.outfile", luaopen_parlua_outfile},
-    {"parlua.cjson", luaopen_cjson},
     {NULL, NULL},
 };
 

@@ -18,7 +18,7 @@ extern const struct embedded_module embedded_modules[];
 extern const char embedded_declarations[]; /* for ffi.cdef: layout.h, event.h and ffi.h, without preprocessor lines */
 
 /* A new state with all standard libraries, in which `require` finds the modules inside the binary before any file:
-   the embedded Lua modules, and the C modules parlua.host, parlua.codec and parlua.cjson.
+   the embedded Lua modules, and the C modules parlua.host, parlua.codec and others.
    NULL when there is no memory. The caller closes it with state_close. */
 lua_State *state_new(void);
 

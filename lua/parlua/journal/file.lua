@@ -28,38 +28,17 @@ CREATE TABLE tasks (run INTEGER, task INTEGER, arguments INTEGER, status TEXT, r
 
 local insert = "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-local sqlite -- the library
+local sqlite -- the library: struct sqlite of src/lua/ffi.h
 
 local function library()
   if sqlite then return sqlite end
-  local ok, result = pcall(ffi.load, "libsqlite3.so.0")
-  if not ok then
-    error(("the option journal needs the SQLite library (in Debian: apt-get install libsqlite3-0): %s"):format(result),
-      0)
+  local message = ffi.new("const char *[1]")
+  local found = C.sqlite_library(message)
+  if found == nil then
+    error(("the option journal needs the SQLite library (in Debian: apt-get install libsqlite3-0): %s"):format(
+      ffi.string(message[0])), 0)
   end
-  ffi.cdef [[
-    typedef struct sqlite3 sqlite3;
-    typedef struct sqlite3_stmt sqlite3_stmt;
-    int sqlite3_open_v2(const char *, sqlite3 **, int, const char *);
-    int sqlite3_close_v2(sqlite3 *);
-    int sqlite3_exec(sqlite3 *, const char *, void *, void *, char **);
-    const char *sqlite3_errmsg(sqlite3 *);
-    int sqlite3_errcode(sqlite3 *);
-    int sqlite3_system_errno(sqlite3 *);
-    int sqlite3_busy_timeout(sqlite3 *, int);
-    int sqlite3_prepare_v2(sqlite3 *, const char *, int, sqlite3_stmt **, const char **);
-    int sqlite3_finalize(sqlite3_stmt *);
-    int sqlite3_step(sqlite3_stmt *);
-    int sqlite3_reset(sqlite3_stmt *);
-    int sqlite3_clear_bindings(sqlite3_stmt *);
-    int sqlite3_bind_double(sqlite3_stmt *, int, double);
-    int sqlite3_bind_text(sqlite3_stmt *, int, const char *, int, intptr_t);
-    int sqlite3_column_type(sqlite3_stmt *, int);
-    double sqlite3_column_double(sqlite3_stmt *, int);
-    const char *sqlite3_column_blob(sqlite3_stmt *, int);
-    int sqlite3_column_bytes(sqlite3_stmt *, int);
-  ]]
-  sqlite = result
+  sqlite = found
   return sqlite
 end
 
@@ -73,8 +52,8 @@ local open_files = {} -- by path
 local function strerror_of(number) return number ~= 0 and (" (" .. host.strerror(number) .. ")") or "" end
 
 function File:fail(what)
-  local code = sqlite.sqlite3_errcode(self.db) % 256
-  local message = ffi.string(sqlite.sqlite3_errmsg(self.db)) .. strerror_of(sqlite.sqlite3_system_errno(self.db))
+  local code = sqlite.errcode(self.db) % 256
+  local message = ffi.string(sqlite.errmsg(self.db)) .. strerror_of(sqlite.system_errno(self.db))
   local advice = ""
   if code == CORRUPT then
     advice = ("; what can still be read of it: sqlite3 %s .recover"):format(self.path)
@@ -87,20 +66,20 @@ function File:fail(what)
 end
 
 function File:execute(text, what)
-  if sqlite.sqlite3_exec(self.db, text, nil, nil, nil) ~= OK then self:fail(what or "write") end
+  if sqlite.exec(self.db, text, nil, nil, nil) ~= OK then self:fail(what or "write") end
 end
 
 function File:prepare(text)
-  local statement = ffi.new("sqlite3_stmt *[1]")
-  if sqlite.sqlite3_prepare_v2(self.db, text, #text, statement, nil) ~= OK then self:fail("read") end
+  local statement = ffi.new("void *[1]")
+  if sqlite.prepare_v2(self.db, text, #text, statement, nil) ~= OK then self:fail("read") end
   return statement[0]
 end
 
 function M.column(statement, k)
-  local kind = sqlite.sqlite3_column_type(statement, k)
-  if kind == INTEGER or kind == FLOAT then return sqlite.sqlite3_column_double(statement, k), kind end
+  local kind = sqlite.column_type(statement, k)
+  if kind == INTEGER or kind == FLOAT then return sqlite.column_double(statement, k), kind end
   if kind ~= TEXT and kind ~= BLOB then return nil, kind end
-  return ffi.string(sqlite.sqlite3_column_blob(statement, k), sqlite.sqlite3_column_bytes(statement, k)), kind
+  return ffi.string(sqlite.column_blob(statement, k), sqlite.column_bytes(statement, k)), kind
 end
 
 --- Runs a statement with values bound; calls `row(statement)` for each of its rows. What `row` raises ends it.
@@ -108,36 +87,36 @@ function File:go(statement, row, ...)
   for k = 1, select("#", ...) do
     local value = (select(k, ...))
     if type(value) == "number" then
-      sqlite.sqlite3_bind_double(statement, k, value)
+      sqlite.bind_double(statement, k, value)
     elseif value then
-      sqlite.sqlite3_bind_text(statement, k, value, #value, -1)
+      sqlite.bind_text(statement, k, value, #value, -1)
     end
   end
-  local code = sqlite.sqlite3_step(statement)
+  local code = sqlite.step(statement)
   while code == ROW do
     if row then
       local ok, message = pcall(row, statement)
       if not ok then
-        sqlite.sqlite3_reset(statement)
+        sqlite.reset(statement)
         error(message, 0)
       end
     end
-    code = sqlite.sqlite3_step(statement)
+    code = sqlite.step(statement)
   end
   if code ~= DONE then
     local ok, message = pcall(self.fail, self, row and "read" or "write")
-    sqlite.sqlite3_reset(statement)
+    sqlite.reset(statement)
     error(not ok and message, 0)
   end
-  sqlite.sqlite3_reset(statement)
-  sqlite.sqlite3_clear_bindings(statement)
+  sqlite.reset(statement)
+  sqlite.clear_bindings(statement)
 end
 
 --- The same, of a statement that is used once.
 function File:once(text, row, ...)
   local statement = self:prepare(text)
   local ok, message = pcall(self.go, self, statement, row, ...)
-  sqlite.sqlite3_finalize(statement)
+  sqlite.finalize(statement)
   if not ok then error(message, 0) end
 end
 
@@ -148,11 +127,11 @@ function File:value(text, ...)
 end
 
 function File:connect()
-  local handle = ffi.new("sqlite3 *[1]")
-  local code = sqlite.sqlite3_open_v2(self.path, handle, OPEN_READWRITE, nil)
+  local handle = ffi.new("void *[1]")
+  local code = sqlite.open_v2(self.path, handle, OPEN_READWRITE, nil)
   self.db = handle[0]
   if code ~= OK then self:fail("open") end
-  sqlite.sqlite3_busy_timeout(self.db, busy_milliseconds)
+  sqlite.busy_timeout(self.db, busy_milliseconds)
 end
 
 --- What the run that has the file says of itself, as far as it can be read.
@@ -162,7 +141,7 @@ local function user_of(path)
     file:connect()
     return file:value("SELECT value FROM meta WHERE key = 'owner'")
   end)
-  if file.db then sqlite.sqlite3_close_v2(file.db) end
+  if file.db then sqlite.close_v2(file.db) end
   return ok and name and (" (%s)"):format(name) or ""
 end
 
@@ -274,15 +253,15 @@ end
 function File:release()
   open_files[self.path] = nil
   local well = C.journal_end(self.handle) == 0
-  if self.select then sqlite.sqlite3_finalize(self.select) end
-  if self.select_hash then sqlite.sqlite3_finalize(self.select_hash) end
+  if self.select then sqlite.finalize(self.select) end
+  if self.select_hash then sqlite.finalize(self.select_hash) end
   if self.db then
     -- one plain file, which can be read from anywhere; someone who reads it just now may prevent that
     if well and self.is_local then
-      sqlite.sqlite3_busy_timeout(self.db, 0)
-      sqlite.sqlite3_exec(self.db, "PRAGMA journal_mode = DELETE", nil, nil, nil)
+      sqlite.busy_timeout(self.db, 0)
+      sqlite.exec(self.db, "PRAGMA journal_mode = DELETE", nil, nil, nil)
     end
-    sqlite.sqlite3_close_v2(self.db)
+    sqlite.close_v2(self.db)
   end
   self.db = nil
   local message = not well and self:broken()
