@@ -264,6 +264,22 @@ describe("a signal", function()
       end
     end)
 
+    it("ends a call whose task has a pool of its own open", function()
+      local result = run_with_signals(engine, { { "running", "INT" } }, [[
+        local results, _, summary = parlua.map(function(i)
+          if i == 1 then return "kept" end
+          local library = require "parlua"
+          local pool = library.pool()
+          local future = pool:submit(function(x) return x end, 5)
+          touch "running"
+          while pool and future do end
+        end, parlua.range(2), { chunk = 1 })
+        print(results[1], summary.interrupted, summary.cancelled)
+      ]])
+      assert.equal("kept\tSIGINT\t1\n", result.stdout, result.stderr)
+      assert.equal(130, result.status)
+    end)
+
     it("ends more threads than may be abandoned at time limits", function()
       local result = run_with_signals(engine, { { "running", "INT" } }, [[
         local _, _, summary = parlua.map(function(i)

@@ -253,9 +253,10 @@ function Run:cancel()
   self.driver:cancel()
 end
 
---- The script leaves the run alone for a while. `is_loop`: it comes back soon, from the body of a loop.
+--- The script leaves the run alone for a while. `is_loop`: it comes back soon, from the body of a loop. A worker leaves the process's
+--- signals alone: it may be a thread of the coordinator's.
 function Run:pause(is_loop)
-  if self.paused or self.closed then return end
+  if self.paused or self.closed or task.is_worker then return end
   self.paused, self.is_loop = true, is_loop and 1 or 0
   C.signals_pause(self.is_loop)
 end

@@ -496,7 +496,7 @@ function M.main(worker, inherited)
   local slot = C.worker_slot(handle)
   local outlet = slot_outlet(worker, handle)
   local runner, trouble
-  M.is_coordinator = false
+  M.is_coordinator, running.is_worker = false, true
 
   local function load(job)
     local ok, result = pcall(function()
