@@ -92,8 +92,8 @@ void slot_release_results(struct slot *slot);
 /* The block that the worker is filling, if all before it were released; else NULL. */
 struct block *slot_open_results(struct slot *slot);
 bool slot_has_text(const struct slot *slot);
-/* Takes printed text up to where the stream changes, whole records of at most `most` bytes together (one is at most TEXT_BYTES / 2);
- * returns its length, 0: none. *stream: 1 or 2. */
+/* Takes printed text up to where the stream changes, whole records of at most `most` bytes together (one is at most TEXT_BYTES /
+ * 2); returns its length, 0: none. *stream: 1 or 2. */
 size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream);
 void slot_drop_text(struct slot *slot);
 

@@ -15,14 +15,17 @@ Writer.__index = Writer
 --- A writer into the blocks that `driver:stage(bytes)` gives.
 local function open(driver)
   return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false,
-    news = false, began = 0 }, Writer)
+                        news = false, began = 0, most = math.huge, quick = 0 }, Writer)
 end
 
--- A source may turn slow at any task. What it has given is then handed out soon: tasks that were pulled are not to wait
--- for those that were not. Asking the clock at each task would cost more than most sources; but a worker that has done
--- with its chunk says so in memory that is read at no cost.
-local soon_seconds = 5e-3
+-- A source may turn slow at any task, and a task that was pulled must not wait for those that were not. Asking the
+-- clock at each task would cost more than most sources do. So it is asked only while some worker has nothing to do, or
+-- says that it has done with its chunk, in memory that is read at no cost. After a chunk that took long its successors
+-- are of one task, and grow while the source stays quick.
+local idle_seconds, soon_seconds = 20e-6, 5e-3
 local enough_share = 0.25 -- of what is wanted: then a worker that has news gets it
+local quick_chunks = 16   -- before chunks may be twice as large
+local largest_held = 1e5  -- from there on they are as large as is wanted
 
 --- What the next chunk is wanted for: see `is_due`.
 ---@param event ffi.cdata* struct event
@@ -33,11 +36,22 @@ end
 
 --- Is a chunk of `count` tasks to be handed out though more are wanted? Asked behind each task.
 function Writer:is_due(count, want)
-  if not self.is_idle then
-    if self.news[0] == 0 then return false end
-    if count >= want * enough_share then return true end
+  if count >= self.most then return true end
+  if self.is_idle then return C.clock_seconds() - self.began > idle_seconds end
+  if self.news[0] == 0 then return false end
+  return count >= want * enough_share or C.clock_seconds() - self.began > soon_seconds
+end
+
+--- A chunk was pulled: how large may the next be?
+local function note_pace(writer)
+  local seconds = C.clock_seconds() - writer.began
+  if seconds > soon_seconds then
+    writer.most, writer.quick = 1, 0
+  elseif writer.most < math.huge then
+    writer.quick = writer.quick + 1
+    if writer.quick >= quick_chunks then writer.most, writer.quick = writer.most * 2, 0 end
+    if writer.most > largest_held then writer.most = math.huge end
   end
-  return C.clock_seconds() - self.began > soon_seconds
 end
 
 --- Begins a chunk.
@@ -50,6 +64,7 @@ end
 
 --- Ends it, with `count` tasks.
 function Writer:finish(count)
+  if self.news then note_pace(self) end
   self.block.width = self.width
   self.block.count = self.plain_words or count * self.width
   self.plain_words = nil

@@ -1,0 +1,244 @@
+-- What the C core promises about tasks that others stand beside: nobody pays for a neighbour, nothing is lost, nothing starves.
+-- `make simulate` tries the same with thousands of schedules; here it is seen from a script.
+
+local helper = require "spec.helper"
+local parlua = require "parlua"
+local host = require "parlua.host"
+
+local function spin(seconds)
+  local now = require("parlua.host").now
+  local last = now() + seconds
+  while now() < last do end
+end
+
+describe("what is decided about a task", function()
+  helper.for_each_engine(function(engine)
+    it("at its time limit does not hit the one that its worker has gone on to", function()
+      local limit = 0.05
+      for round = 1, 8 do
+        local _, failures, summary = parlua.map(function(i)
+          if i % 2 == 1 then -- about as long as the limit
+            local ffi = require "ffi"
+            pcall(ffi.cdef, "int usleep(unsigned int);")
+            ffi.C.usleep(49000 + i * 37 % 3000)
+          end
+          return i
+        end, parlua.range(80), { engine = engine, workers = 8, timeout = limit, chunk = 10, seed = round })
+        assert.equal(80, summary.returned + #failures)
+        for _, failure in ipairs(failures) do
+          assert.equal("timeout", failure.kind)
+          assert.equal(1, failure.attempts)
+          -- a machine that is busy with others may hold up any task; one that is blamed was over the limit itself
+          assert.is_true(failure.index % 2 == 1 or failure.seconds > limit, failure.index .. ": " .. failure.seconds)
+        end
+      end
+    end)
+
+    it("as it is cancelled does not hit the next call", function()
+      local pool = parlua.pool { engine = engine, workers = 1 }
+      local cancelled = 0
+      for round = 1, 150 do
+        local a, b = pool:submit(spin, 200e-6), pool:submit(function(x) return x end, round)
+        spin(round % 10 * 30e-6)
+        if a:cancel() then cancelled = cancelled + 1 end
+        assert.equal(round, b:get())
+      end
+      pool:close()
+      assert.is_true(cancelled > 0)
+    end)
+  end, { "process", "mpi" })
+
+  helper.for_each_engine(function(engine)
+    it("that is queued behind another: it is cancelled and never runs", function()
+      helper.with_directory(function(directory)
+        local pool = parlua.pool { engine = engine, workers = 1 }
+        local a = pool:submit(function()
+          local last = os.time() + 60
+          repeat
+            local file = io.open(directory .. "/go")
+            if file then file:close() end
+          until file or os.time() > last
+          return "a"
+        end)
+        local b = pool:submit(function() io.open(directory .. "/ran", "w"):close() end)
+        assert.is_true(b:cancel())
+        helper.write(directory .. "/go", "")
+        assert.equal("a", a:get())
+        assert.is_true(b:wait(60))
+        assert.equal("cancelled", b.failure.kind)
+        assert.equal("c", pool:submit(function() return "c" end):get())
+        pool:close()
+        assert.is_nil(io.open(directory .. "/ran"))
+      end)
+    end)
+  end, { "threads", "process", "mpi" })
+end)
+
+describe("a result", function()
+  helper.for_each_engine(function(engine)
+    it("of a stream that was closed is not taken for one of the next call's", function()
+      local pool = parlua.pool { engine = engine, workers = 2 }
+      for round = 1, 15 do
+        local step, stream = pool:imap(function(i)
+          require("parlua.host").sleep(0.0005 * i)
+          return "old" .. i
+        end, parlua.range(100), { chunk = 1 })
+        step()
+        stream:close()
+        local results, failures = pool:map(function(i) return "new" .. round .. "." .. i end, parlua.range(4), { chunk = 1 })
+        assert.equal(0, #failures)
+        for i = 1, 4 do assert.equal("new" .. round .. "." .. i, results[i]) end
+      end
+      pool:close()
+    end)
+
+    it("of a large argument behind many small ones comes once, and each task runs once", function()
+      local big = ("x"):rep(3e6)
+      for _ = 1, 5 do
+        helper.with_directory(function(directory)
+          local function generate()
+            for i = 1, 200 do coroutine.yield(i) end
+            coroutine.yield(big)
+          end
+          local _, failures, summary = parlua.map(function(x)
+            local file = io.open(directory .. "/log" .. tostring(parlua.task.worker), "a")
+            file:write(type(x) == "number" and x or "big", "\n")
+            file:close()
+            return type(x) == "number" and x or #x
+          end, coroutine.wrap(generate), { engine = engine, workers = 2 })
+          assert.same({ 0, 201 }, { #failures, summary.returned })
+          local count = 0
+          for name in require("lfs").dir(directory) do
+            if name:find("^log") then
+              for _ in io.lines(directory .. "/" .. name) do count = count + 1 end
+            end
+          end
+          assert.equal(201, count)
+        end)
+      end
+    end)
+  end, { "threads", "process", "mpi" })
+end)
+
+describe("tasks that print without end", function()
+  helper.for_each_engine(function(engine)
+    it("end at their time limit, and leave others their results", function()
+      local result = helper.run_parlua("-", { stdin = ([[
+        local parlua = require "parlua"
+        local results, failures, summary = parlua.map(function(i)
+          if i <= 2 then while true do print("spam") end end
+          return i
+        end, parlua.range(100), { engine = %q, workers = 3, timeout = 1, chunk = 1 })
+        for _, failure in ipairs(failures) do io.stderr:write(failure.index, " ", failure.kind, "\n") end
+        io.stderr:write(summary.returned, "\n")
+        os.exit(0)
+      ]]):format(engine) })
+      assert.equal("1 timeout\n2 timeout\n98\n", result.stderr)
+      assert.equal(0, result.status)
+    end)
+
+    it("do not hold up a script that runs programs, flushes or ends", function()
+      local result = helper.run_parlua("-", { stdin = ([[
+        local parlua = require "parlua"
+        local function chatter(i)
+          for k = 1, 20000 do print(i, k, "some text to fill the ring of printed text") end
+          return i
+        end
+        for i in parlua.imap(chatter, parlua.range(4), { engine = %q, workers = 2, ordered = false }) do
+          local pipe = io.popen("echo hello")
+          assert(pipe:read("*a") == "hello\n")
+          pipe:close()
+          io.stdout:flush()
+          if i then io.stderr:write("leaves\n") os.exit(3) end
+        end
+      ]]):format(engine) })
+      assert.equal("leaves\n", result.stderr)
+      assert.equal(3, result.status)
+    end)
+  end, { "threads", "process" })
+end)
+
+describe("a source that turns slow", function()
+  helper.for_each_engine(function(engine)
+    it("has its tasks begun before it gives the next", function()
+      helper.with_directory(function(directory)
+        -- Each of the last tasks is given only when the one before it has begun, as its file tells.
+        local n, waited = 0, 0
+        local function has_begun(i)
+          local file = io.open(directory .. "/" .. i)
+          if file then file:close() end
+          return file ~= nil
+        end
+        local function generate()
+          n = n + 1
+          if n > 20010 then return nil end
+          if n == 20001 then host.sleep(0.05) end
+          if n > 20001 then
+            local last = host.now() + 30
+            while not has_begun(n - 1) and host.now() < last do host.sleep(0.001) end
+            if has_begun(n - 1) then waited = waited + 1 end
+          end
+          return n
+        end
+        for _ in parlua.imap(function(i)
+          if i > 20000 then io.open(directory .. "/" .. i, "w"):close() end
+          return i
+        end, generate, { engine = engine, workers = 2 }) do end -- luacheck: ignore 542
+        assert.equal(9, waited)
+      end)
+    end)
+  end, { "threads", "process" })
+end)
+
+describe("workers", function()
+  helper.for_each_engine(function(engine)
+    it("whose memory is used up bit by bit cost a task each time, and are replaced", function()
+      local _, failures, summary = parlua.map(function(i)
+        _G.parlua_spec_kept = rawget(_G, "parlua_spec_kept") or {}
+        table.insert(_G.parlua_spec_kept, ("x"):rep(1e7) .. i)
+        return i
+      end, parlua.range(60), { engine = engine, workers = 1, memory = "200M" })
+      assert.is_true(#failures >= 1 and #failures <= 12, "failures: " .. #failures)
+      for k, failure in ipairs(failures) do
+        assert.equal("memory", failure.kind)
+        if k > 1 then assert.is_true(failure.index > failures[k - 1].index + 1) end
+      end
+      assert.equal(60, summary.returned + #failures)
+    end)
+
+    it("that are killed again and again cost the tasks that they were in, and never the call", function()
+      local result = helper.run_parlua("-", { stdin = ([[
+        local parlua = require "parlua"
+        local ffi = require "ffi"
+        ffi.cdef "int getpid(void); int kill(int, int);"
+        local results, failures, summary = parlua.map(function(i)
+          local now = require("parlua.host").now
+          local last = now() + 0.002
+          while now() < last do end
+          if i %% 3 == 0 then ffi.C.kill(ffi.C.getpid(), 9) end
+          return i
+        end, parlua.range(300), { engine = %q, workers = 3, chunk = 5 })
+        for _, failure in ipairs(failures) do assert(failure.index %% 3 == 0 and failure.kind == "crash") end
+        print(#failures, summary.returned)
+      ]]):format(engine) })
+      assert.equal("100\t200\n", result.stdout, result.stderr)
+    end)
+  end, { "process" })
+
+  it("are refused by the process engine beside threads that are in tasks, and come when those have ended", function()
+    local result = helper.run_parlua("-", { stdin = [[
+      local parlua = require "parlua"
+      local pool = parlua.pool { engine = "threads", workers = 1 }
+      local future = pool:submit(function()
+        local last = os.time() + 4
+        while os.time() < last do os.date("%c") end
+        return "thread"
+      end)
+      print(pcall(parlua.map, function(i) return i end, parlua.range(2), { engine = "process" }))
+      print(future:get())
+      print(#parlua.map(function(i) return i end, parlua.range(2), { engine = "process" }))
+    ]] })
+    assert.truthy(result.stdout:find("^false\t.-the process engine cannot be used now: a thread of this program is in a task"), result.stdout)
+    assert.truthy(result.stdout:find("\nthread\n2\n$"), result.stdout .. result.stderr)
+  end)
+end)
