@@ -37,7 +37,7 @@ ALL_LDFLAGS = -pthread -Wl,--export-dynamic $(LDFLAGS)
 ALL_LIBS = $(LUAJIT_LIBS) -lm -ldl
 
 # embed.c is a tool of the build; the MPI engine, src/engines/mpi, is a shared object of its own.
-SOURCES := $(filter-out src/lua/embed.c,$(wildcard src/*.c src/*/*.c))
+SOURCES := $(filter-out src/lua/embed.c,$(wildcard src/*.c src/*/*.c src/lua/codec/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 # types.lua is for editors, not for the program.
 MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lua')))
@@ -94,7 +94,7 @@ $(BUILD)/modules.list: FORCE | $(BUILD)
 $(BUILD):
 	@mkdir -p $@
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
 
 # --- using it ---------------------------------------------------------------------------------------------------------
 

@@ -344,6 +344,8 @@ describe("the threads engine", function()
     end, { 1 }, with { workers = 1 })
     assert.equal("mine", _G.parlua_spec_mine)
     _G.parlua_spec_mine = nil
+    assert.equal("mine", results[1])
+    results = parlua.map(function() return tostring(rawget(_G, "parlua_" .. "spec_mine")) end, { 1 }, with { workers = 1 })
     assert.equal("nil", results[1])
   end)
 

@@ -6,6 +6,8 @@
 -- gets the same bytes again goes on with the function that it has, compiled as it is.
 local codec = require "parlua.codec"
 local common = require "parlua.common"
+local context = require "parlua.wire.context"
+local world = require("parlua.lazy") "parlua.wire.world"
 local engines = require "parlua.run.engine"
 local failure = require "parlua.failure"
 local futures = require "parlua.sink.futures"
@@ -30,32 +32,45 @@ local cache, cached = {}, 0
 
 --- The function behind `bytes`. It brings the globals that it names along; but those that the worker's set-up has set
 --- stay as they are here.
-local function decode(bytes)
+local function decode(book, bytes)
   local values, names = {}, task.set_up
   for k, name in ipairs(names) do values[k] = rawget(_G, name) end
-  local f = codec.decode(bytes)
+  local f = codec.decode_book(book, bytes)
   for k, name in ipairs(names) do rawset(_G, name, values[k]) end
   return f
 end
 
---- Runs in workers: the function behind `bytes`, called with what follows.
-function M.call(bytes, ...)
-  if type(bytes) == "function" then return bytes(...) end
-  local f = cache[bytes]
-  if not f then
+--- Runs in workers: the function behind `bytes`, called with the values behind `arguments`. What these hold is known to
+--- both sides while the call runs: results refer to it.
+local function call_sent(declarations, bytes, arguments, trouble)
+  local shares = not task.owns_process
+  if declarations then world.declare(declarations) end
+  local known = cache[bytes]
+  if not known then
     if cached >= most_cached then cache, cached = {}, 0 end
-    f = decode(bytes)
-    cache[bytes], cached = f, cached + 1
+    known = { book = codec.book() }
+    context.use(context.base, shares)
+    known.f = decode(known.book, bytes)
+    cache[bytes], cached = known, cached + 1
   end
-  return f(...)
+  if trouble then error(failure.mark { kind = "unsendable", message = trouble }, 0) end
+  context.use(context.longer(context.base, known.book), shares)
+  local book = codec.book()
+  local values = common.pack(codec.decode_book(book, arguments))
+  context.use(context.longer(context.base, known.book, book), shares)
+  return known.f(unpack(values, 1, values.n))
 end
+
+--- The same in the script's own state, where nothing is sent.
+local function call_here(_, f, ...) return f(...) end
 
 --- The map function of that run: leaves out the number of the call. A call that was cancelled before it was handed out
 --- has no key.
 function M.run_call(_, key, ...)
   if not key then return end
   task.set_key(key)
-  return M.call(...)
+  if type((select(2, ...))) == "function" then return call_here(...) end
+  return call_sent(...)
 end
 
 -- ---- futures ----
@@ -233,6 +248,8 @@ local function begin_run(pool)
   local run = run_module.open(M.run_call, submitted_source(pool), options, pool.futures, { engines = pool.engines,
     unrecorded = true })
   run.is_of_futures = true
+  local waiting = pool.futures.waiting
+  run.driver.chain_of = function(index) return waiting[index] and waiting[index].chain or run.chain end
   return run
 end
 
@@ -247,6 +264,23 @@ local function submit_here(pool, f, ...)
   future:wait()
   nested:close()
   return future
+end
+
+--- Encodes a call: the function, which the worker may have already, and the arguments, which may refer to what the
+--- function holds.
+local function encode_call(pool, future, values, f, ...)
+  local driver = pool.run.driver
+  local function_book, book = codec.book(), codec.book()
+  context.use(driver.chain, driver.shares)
+  codec.moved()
+  local bytes, message = codec.encode_book(function_book, "submitted function", f)
+  if not bytes then return nil, message end
+  context.use(context.longer(driver.chain, function_book), driver.shares, #driver.chain)
+  local arguments, trouble = codec.encode_book(book, "argument", ...)
+  future.chain = context.longer(driver.chain, function_book, book)
+  values[2], values[3], values[4], values[5] = world.declarations_since(pool), bytes, arguments or "", trouble
+  values.n = 5
+  return true
 end
 
 --- Calls f(...) in one of the pool's workers. Returns at once.
@@ -267,7 +301,7 @@ function Pool:submit(f, ...)
   local is_first, index = not self.run, calls.submitted + 1
   local future = setmetatable({ pool = self, index = index, args = common.pack(...), done = false, is_future = true },
     Future)
-  local values = { n = future.args.n + 2, (run_module.streams_of(self.resolved, nil)), f, ... }
+  local values = { n = future.args.n + 3, (run_module.streams_of(self.resolved, nil)), false, f, ... }
   self.waiting[index], calls.waiting[index], calls.submitted = values, future, index
   local function take_back(message, level)
     self.waiting[index], calls.waiting[index], calls.submitted = nil, nil, index - 1
@@ -280,9 +314,8 @@ function Pool:submit(f, ...)
     run:pause() -- the script does other work
   end
   if self.run.engine_name ~= "serial" then
-    local bytes, message = codec.encode_as("submitted function", f)
-    if not bytes then take_back(message, 3) end
-    values[2] = bytes
+    local ok, message = encode_call(self, future, values, f, ...)
+    if not ok then take_back(message, 3) end
   end
   if self.run.engine_name ~= "serial" then self.run:step(0) end -- hands it out, if a worker is free
   return future

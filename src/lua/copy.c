@@ -1,5 +1,6 @@
 /* copy.c - see copy.h. Not by recursion: lists may be long chains. */
 #include "lua/copy.h"
+#include "lua/codec/state.h"
 
 #include <lauxlib.h>
 #include <stdbool.h>
@@ -7,15 +8,31 @@
 /* Places on the stack of copy. COPIES and QUEUE are nil until a table in the table is seen: most are flat. */
 enum { ROOT = 1, MADE, COPIES, QUEUE, TOP = QUEUE };
 
-/* Is the table at the top one that stays what it is, a module? package.loaded[its name] leads to it. The set is an upvalue: table
- * -> true. */
+/* The upvalues: a table of two sets, modules (package.loaded[their names] leads to them) and what the map function has captured,
+ * both table -> its state when the run began (0: not known); is a result copied? */
+enum { SETS = 1, IS_RESULT };
+enum { MODULES = 1, CAPTURED };
+
+/* Is the table at the top one that stays what it is: a module, or one that the function has captured? Of a captured one that is a
+ * result: if it is a class, or has not changed. */
 static bool is_shared(lua_State *L)
 {
-  lua_pushvalue(L, -1);
-  lua_rawget(L, lua_upvalueindex(1));
-  bool found = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return found;
+  int top = lua_gettop(L);
+  for (int set = MODULES; set <= CAPTURED; set++) {
+    lua_rawgeti(L, lua_upvalueindex(SETS), set);
+    lua_pushvalue(L, top);
+    lua_rawget(L, -2);
+    bool found = !lua_isnil(L, -1);
+    double state = lua_tonumber(L, -1);
+    if (found && set == CAPTURED && lua_toboolean(L, lua_upvalueindex(IS_RESULT))) {
+      lua_pushliteral(L, "__index");
+      lua_rawget(L, top);
+      found = !lua_isnil(L, -1) || (state != 0 && state == codec_short_state(L, top));
+    }
+    lua_settop(L, top);
+    if (found) return true;
+  }
+  return false;
 }
 
 /* Makes the tables that more than one table needs. */
@@ -118,30 +135,47 @@ static int copy(lua_State *L)
   return 1;
 }
 
-/* refresh(): looks at what modules there are now. Its upvalue is the set. */
+/* refresh([set]): looks at what modules there are now; `set` is what the function has captured: table -> its state. */
 static int refresh(lua_State *L)
 {
+  lua_settop(L, 1);
+  lua_rawgeti(L, lua_upvalueindex(SETS), MODULES);
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_pushnil(L);
   while (lua_next(L, -2)) {
     if (lua_istable(L, -1)) {
-      lua_pushboolean(L, 1);
-      lua_rawset(L, lua_upvalueindex(1));
+      lua_pushinteger(L, 0);
+      lua_rawset(L, 2);
     } else {
       lua_pop(L, 1);
     }
   }
+  lua_settop(L, 1);
+  if (!lua_istable(L, 1)) lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, lua_upvalueindex(SETS), CAPTURED);
   return 0;
 }
 
 int luaopen_parlua_copy(lua_State *L)
 {
-  lua_createtable(L, 0, 2);
-  lua_newtable(L);
-  lua_pushvalue(L, -1);
-  lua_pushcclosure(L, copy, 1);
-  lua_setfield(L, -3, "copy");
-  lua_pushcclosure(L, refresh, 1);
-  lua_setfield(L, -2, "refresh");
+  static const struct {
+    const char *name;
+    lua_CFunction function;
+    int is_result;
+  } functions[] = {{"copy", copy, 0}, {"copy_result", copy, 1}, {"refresh", refresh, 0}};
+  lua_createtable(L, 0, 3);
+  lua_createtable(L, CAPTURED, 0);
+  for (int set = MODULES; set <= CAPTURED; set++) {
+    lua_newtable(L);
+    lua_rawseti(L, -2, set);
+  }
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    lua_pushvalue(L, -1);
+    lua_pushboolean(L, functions[i].is_result);
+    lua_pushcclosure(L, functions[i].function, 2);
+    lua_setfield(L, -3, functions[i].name);
+  }
+  lua_pop(L, 1);
   return 1;
 }

@@ -123,7 +123,7 @@ static int wrap_job(struct buffer *job, const char *before, size_t before_length
 /* Makes the message of the job at `index`, and of the string at `first` with what the worker needs before it decodes the job; one
  * of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled. Returns 0 or an errno;
  * -1: it can't cross, a message is on the stack. */
-static int set_job(lua_State *L, struct host_engine *engine, int index, int first)
+static int set_job(lua_State *L, struct host_engine *engine, int index, int first, int book)
 {
   struct buffer *job = &engine->job, *fresh = &engine->fresh;
   size_t before_length;
@@ -132,7 +132,7 @@ static int set_job(lua_State *L, struct host_engine *engine, int index, int firs
   fresh->length = 0;
   if (buffer_reserve(fresh, at + 8)) return ENOMEM;
   fresh->length = at + 8;
-  if (codec_encode(L, index, 1, "", CODEC_PLAIN_BY_VALUE, fresh)) return -1;
+  if (codec_encode_book(L, index, 1, "", CODEC_PLAIN_BY_VALUE | CODEC_TO_WORKER | CODEC_TRUST, book, fresh)) return -1;
   int error = wrap_job(fresh, before, before_length, at, engine->engine.jobs + 1);
   if (error) return error;
   bool is_same = engine->sent && job->length == fresh->length &&
@@ -268,8 +268,9 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key) -> run, pointer to its events; or nil and a message:
- * something of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job. */
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book) -> run, pointer to its events; or nil and a message:
+ * something of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job; `book`: for the
+ * job's objects. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -294,7 +295,7 @@ static int host_run_open(lua_State *L)
   const char *key = luaL_checklstring(L, 9, &key_length);
   if (key_length == sizeof options.key) memcpy(&options.key, key, key_length);
   if (!engine->engine.kind->can.inherit) {
-    int error = set_job(L, engine, 2, 8);
+    int error = set_job(L, engine, 2, 8, 10);
     if (error < 0) {
       lua_pushnil(L);
       lua_insert(L, -2);
@@ -345,7 +346,7 @@ static int host_place(lua_State *L)
     bytes = lua_tolstring(L, 5, &size);
   } else {
     buffer->length = 0;
-    if (codec_encode(L, 5, count, "argument", 0, buffer)) {
+    if (codec_encode(L, 5, count, "argument", CODEC_TO_WORKER, buffer)) {
       lua_pushnil(L);
       lua_insert(L, -2);
       return 2;

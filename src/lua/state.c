@@ -28,6 +28,15 @@ static const luaL_Reg c_modules[] = {
     {NULL, NULL},
 };
 
+bool state_has_module(const char *name)
+{
+  for (const luaL_Reg *module = c_modules; module->name; module++)
+    if (strcmp(module->name, name) == 0) return true;
+  for (const struct embedded_module *module = embedded_modules; module->name; module++)
+    if (strcmp(module->name, name) == 0) return true;
+  return false;
+}
+
 /* The first of package.loaders: finds the modules inside parlua, C and Lua, the latter compiled already; then what the loader in
  * whose place it stands finds, in package.preload. Before any file, so that a stray directory called parlua/ cannot stand in for a
  * part of the binary; and not in package.preload or as a loader of its own, so that scripts find these as luajit has them. */
@@ -84,9 +93,12 @@ static int open_state(lua_State *L)
   add_searcher(L);
   keep_globals(L);
   /* Replaces math.random before any script can keep it in a local. */
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "parlua.worker.task");
-  lua_call(L, 1, 0);
+  static const char *const first[] = {"parlua.worker.task", "parlua.wire.record", "parlua.wire.start"};
+  for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+    lua_getglobal(L, "require");
+    lua_pushstring(L, first[i]);
+    lua_call(L, 1, 0);
+  }
   return 0;
 }
 

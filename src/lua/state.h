@@ -2,6 +2,7 @@
 #ifndef PARLUA_STATE_H
 #define PARLUA_STATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <lua.h>
@@ -15,6 +16,8 @@ struct embedded_module {
 
 /* Both written by embed.c at build time. */
 extern const struct embedded_module embedded_modules[];
+/* Is there a module of this name in the binary, in Lua or in C? */
+bool state_has_module(const char *name);
 extern const char embedded_declarations[]; /* for ffi.cdef: layout.h, event.h and ffi.h, without preprocessor lines */
 
 /* A new state with all standard libraries, in which `require` finds the modules inside the binary before any file:

@@ -78,7 +78,7 @@ static int flush_value(lua_State *L)
   return 1;
 }
 
-/* value(pointer to a block, offset in units of 8 bytes): the values of the codec message there. */
+/* value(pointer to a block, offset in units of 8 bytes[, book]): the values of the codec message there. */
 int worker_value(lua_State *L)
 {
   const void *cell = lua_topointer(L, 1);
@@ -90,7 +90,7 @@ int worker_value(lua_State *L)
   if (offset < BLOCK_HEAD || at + 8 > size) return luaL_error(L, "cannot decode: a value lies outside of its message");
   memcpy(&length, (const char *)block + at, 8);
   if (length > size - at - 8) return luaL_error(L, "cannot decode: a value lies outside of its message");
-  int n = codec_decode(L, (const char *)block + at + 8, length, 0);
+  int n = codec_decode_book(L, (const char *)block + at + 8, length, 0, lua_gettop(L) >= 3 ? 3 : 0);
   return n < 0 ? lua_error(L) : n;
 }
 

@@ -13,15 +13,17 @@ local event_pointer = ffi.typeof("struct event *")
 ---@param job parlua.Job
 ---@param given table engine (of host.engine), total (tasks or blocks; -1: supplied), chunk (0: measured), timeout,
 --- workers, before (bytes
---- that a worker needs before it decodes the job), key (of the random streams), source, feeder
+--- that a worker needs before it decodes the job), book (empty, for the job's objects), chain, shares (see
+--- wire/context.lua), key (of the random streams), source, feeder
 ---@return parlua.Driver?, string?
 function M.open(job, given)
   local handle, event = host.run(given.engine, job, given.total, given.chunk, given.timeout or 0, given.workers,
-    block.is_sparse[job.keep] or false, given.before or false, given.key)
+    block.is_sparse[job.keep] or false, given.before or false, given.key, given.book)
   if not handle then return nil, event end
   return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine,
     source = given.source,
-                      feeder = given.feeder, timeout = given.timeout, fold = job.fold }, job.fold and blocks.Driver
+                      feeder = given.feeder, timeout = given.timeout, fold = job.fold,
+    chain = given.chain, shares = given.shares }, job.fold and blocks.Driver
                         or Driver)
 end
 

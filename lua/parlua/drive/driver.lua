@@ -14,6 +14,7 @@
 --   printed(worker, stream, text)  ended_worker(worker)  tick()  signalled(number)  troubled(errno)
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
+local context = require "parlua.wire.context"
 local common = require "parlua.common"
 local failure = require "parlua.failure"
 local own = require "parlua.source.own"
@@ -76,12 +77,22 @@ local function plain_until(half, k, last)
   return last + 1
 end
 
+--- The books that the values of the event refer to.
+local function use_books(self)
+  context.use(self.chain_of and self.chain_of(self.event.first) or self.chain, self.shares)
+end
+
 --- The value behind a tagged word.
-function Driver:special(out, half, k, tag) return block.special(out, half, k, tag) end -- luacheck: ignore 212
+function Driver:special(out, half, k, tag)
+  use_books(self)
+  return block.special(out, half, k, tag)
+end
 
 --- The values behind a word that stands for several, with n.
--- luacheck: ignore 212
-function Driver:tuple(out, half, k, tag) return common.pack(block.special(out, half, k, tag)) end
+function Driver:tuple(out, half, k, tag)
+  use_books(self)
+  return common.pack(block.special(out, half, k, tag))
+end
 
 --- Decodes words k..last up to the first failure, some at most, into the batch. Returns the word behind them.
 local function decode_mixed(self, batch, out, half, k, last)

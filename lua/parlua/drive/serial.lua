@@ -15,7 +15,7 @@ local M = {}
 
 local C = ffi.C
 local LOCAL, FAILURE = C.TAG_LOCAL, C.TAG_FAILURE
-local copy = own.copy
+local copy = own.copy_result
 
 local chunk_seconds = 1e-3 -- tasks run between two looks at signals and at the consumer
 local most_tasks = 32000   -- words of a block, some room left
@@ -56,9 +56,9 @@ local function local_outlet(run)
     if run.job.fold then
       if select("#", ...) == 1 then values[at] = (...) else values[at] = common.pack(...) end
     elseif select("#", ...) == 1 then
-      values[at] = own.own((...))
+      values[at] = own.own_result((...))
     else
-      values[at] = own.pack(...)
+      values[at] = own.pack_results(...)
     end
     if outlet.block.kind == C.BLOCK_SPARSE then
       if k >= most_tasks / 2 then
@@ -126,7 +126,7 @@ local function open(job, options)
   run.job = job
   run.index_cell = worker.index_cell(ffi.cast("struct slot *", slot), job)
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
-  own.refresh()
+  own.refresh(job.f, job.setup)
   worker.prepare(job)
   run.open_signals = worker.is_coordinator
   run.is_nested = task.is_inside()

@@ -21,9 +21,11 @@ function Feeder.open(puller, passed)
 end
 
 --- Says where the tasks go: the handle of a run.
-function Feeder:attach(handle)
+---@param chain? table what values may refer to (wire/context.lua)
+---@param shares? boolean workers have this process's memory
+function Feeder:attach(handle, chain, shares)
   self.handle = handle
-  self.writer = not self.puller.text and handle.writer and handle:writer() or writer_module.open(handle)
+  self.writer = not self.puller.text and handle.writer and handle:writer() or writer_module.open(handle, chain, shares)
 end
 
 --- Asks the source for tasks and writes them; returns how many. Tasks that a source gave before it raised are tasks

@@ -2,20 +2,24 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local block = require "parlua.wire.block"
+local context = require "parlua.wire.context"
 
 local C = ffi.C
 local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
 local STRING, VALUE, FAILURE = C.TAG_STRING, C.TAG_VALUE, C.TAG_FAILURE
 local HEAD = C.BLOCK_HEAD
 local place = host.place
+local moved = require("parlua.codec").moved
 
 local Writer = {}
 Writer.__index = Writer
 
 --- A writer into the blocks that `driver:stage(bytes)` gives.
-local function open(driver)
+---@param chain? table what values may refer to (wire/context.lua)
+---@param shares? boolean workers have this process's memory
+local function open(driver, chain, shares)
   return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false,
-                        news = false, began = 0, most = math.huge, quick = 0 }, Writer)
+                        news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares }, Writer)
 end
 
 -- A source may turn slow at any task, and a task that was pulled must not wait for those that were not. Asking the
@@ -56,6 +60,7 @@ end
 
 --- Begins a chunk.
 function Writer:begin(bytes)
+  if self.chain then moved() end
   self.block = ffi.cast(block.pointer, self.driver:stage(bytes))
   self.words = self.block.word
   self.half = ffi.cast(block.halves, self.words)
@@ -90,6 +95,7 @@ function Writer:put(words, k, v)
   if type(v) == "string" then
     need = place(self.block, words, k, STRING, v)
   else
+    context.use(self.chain, self.shares)
     need, message = place(self.block, words, k, VALUE, v)
     if not need then need = place(self.block, words, k, FAILURE, { kind = "unsendable", message = message }) end
   end

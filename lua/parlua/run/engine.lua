@@ -2,7 +2,12 @@
 --- are kept warm from call to call. All that the Lua side knows of engines stands here.
 local host = require "parlua.host"
 local codec = require "parlua.codec"
+local context = require "parlua.wire.context"
+local lazy = require "parlua.lazy"
 local task = require "parlua.worker.task"
+
+local world = lazy "parlua.wire.world"
+local function captured(...) return require "parlua.wire.captured"(...) end
 
 local M = {}
 
@@ -148,18 +153,28 @@ function M.close(engines)
   engines.closed = true
 end
 
-local paths, cpaths, encoded_paths
-
---- What a worker of the engine needs before it decodes a job, as bytes of the codec: where modules are found. nil: it
---- inherits that.
-function M.before(engine)
-  if can(engine, "inherit") then return nil end
-  if paths ~= package.path or cpaths ~= package.cpath then -- else the same bytes
-    local bytes, message = codec.encode_as("", { path = package.path, cpath = package.cpath })
-    if not bytes then error(message, 0) end
-    paths, cpaths, encoded_paths = package.path, package.cpath, bytes
+--- What goes before a job: the books that the run's messages go by (wire/context.lua), and for workers with a state of
+--- their own what they need before they decode the job, as bytes of the codec, and an empty book for the job's objects.
+---@return table chain
+---@return boolean shares the workers have this process's memory
+---@return string|false before
+---@return userdata|nil book
+function M.before(engine, job)
+  if can(engine, "inherit") then
+    local chain = { codec.walk(world.roots(job)), captured = captured({ job.f, job.setup }, 2) }
+    job.chain, chain.own = chain, { chain[1] }
+    return chain, false, false
   end
-  return encoded_paths
+  local shares = can(engine, "share_memory")
+  if debug.getmetatable(_G) then -- globals that are made when they are first looked at: encoding looks at them
+    context.use(nil, shares)
+    codec.encode_as("", job)
+  end
+  local state = world.prepare(shares, can(engine, "reach_hosts"))
+  context.use({ state.book }, shares)
+  local book = codec.book()
+  local chain = { state.book, book, own = { book }, captured = captured({ job.f, job.setup }, 2) }
+  return chain, shares, state.before, book
 end
 
 return M

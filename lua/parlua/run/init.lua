@@ -76,7 +76,8 @@ local function open_driver(run, job)
     end
     return serial.open(job, given)
   end
-  given.before = engines.before(name)
+  given.chain, given.shares, given.before, given.book = engines.before(name, job)
+  run.chain = given.chain
   if not run.engine then
     run.engine, run.engine_key = engines.take(name, run.workers, options.memory, run.engines)
     run.owns_engine = true
@@ -126,7 +127,7 @@ local function open_parts(run, sink, seed, given)
     if is_supplied then run.feeder = open_feeder(run) end
     run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
     run.driver = open_driver(run, job_of(run, sink.keep))
-    if run.feeder then run.feeder:attach(run.driver.handle) end
+    if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
     if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
   end)
   if ok then return end
@@ -162,7 +163,7 @@ function M.open(f, arguments, call_options, sink, given)
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     cancelled = false, journal = false, seconds = false, reaction = false, is_told = false, key = false,
-    paused = false, is_loop = 0, limiter = false,
+    paused = false, is_loop = 0, limiter = false, chain = false,
   }, policy.Run)
   local fold = given.fold
   if fold then

@@ -5,6 +5,7 @@ local host = require "parlua.host"
 local lazy = require "parlua.lazy"
 local common = require "parlua.common"
 local engines = require "parlua.run.engine"
+local context = require "parlua.wire.context"
 local failure = require "parlua.failure"
 local output = lazy "parlua.report.output"
 local report = lazy "parlua.report"
@@ -285,6 +286,8 @@ function Run:close()
   if self.owns_engine then engines.give(self.engine, self.engine_name, self.engine_key, self.engines) end
   if self.feeder then self.feeder:close() end
   if self.journal then self.journal:close() end
+  context.forget(self.chain)
+  self.chain = false
 end
 
 --- The failures that count, sorted.

@@ -1,16 +1,20 @@
 --- Copies of arguments and results: each task has its own, so what it changes is seen by no other task, no later call and no second try.
 --- Numbers, strings and all that can't be changed are not copied. 0.2 us for a small table (src/lua/copy.c).
+local captured = require "parlua.wire.captured"
 local table_copy = require "parlua.copy"
 
 local M = {}
 
 local copy = table_copy.copy
 
---- Looks at what modules there are now: they are not copied. Called before tasks run.
-M.refresh = table_copy.refresh
+--- Looks at what modules there are now, and what the map function and `setup` have captured: these are not copied. Called before tasks run.
+function M.refresh(f, setup) table_copy.refresh(captured({ f, setup }, 2)) end
 
 --- A copy of a table.
 M.copy = copy
+
+--- A copy of a result; what the function has captured and not changed stays what it is.
+M.copy_result = table_copy.copy_result
 
 --- An expression for the task's own value of another one. The check is written out: for numbers the compiled code has nothing of it.
 ---@param expression string may be evaluated twice
@@ -25,6 +29,12 @@ function M.own(value)
   return value
 end
 
+--- The same of a task's result.
+function M.own_result(value)
+  if type(value) == "table" then return M.copy_result(value) end
+  return value
+end
+
 --- The same of several values in a table with n, in which `has_tables` says whether there is something to copy.
 function M.own_all(values)
   if not values.has_tables then return values end
@@ -33,13 +43,18 @@ function M.own_all(values)
   return made
 end
 
---- Several values in a table with n, and `has_tables`; tables among them are copied.
-function M.pack(...)
+local function pack(copy_one, ...)
   local values = { n = select("#", ...), ... }
   for k = 1, values.n do
-    if type(values[k]) == "table" then values[k], values.has_tables = copy(values[k]), true end
+    if type(values[k]) == "table" then values[k], values.has_tables = copy_one(values[k]), true end
   end
   return values
 end
+
+--- Several values in a table with n, and `has_tables`; tables among them are copied.
+function M.pack(...) return pack(copy, ...) end
+
+--- The same of a task's results.
+function M.pack_results(...) return pack(M.copy_result, ...) end
 
 return M

@@ -1,41 +1,34 @@
---- What the codec (src/lua/codec.c) has to know about functions and names.
+--- What the codec (src/lua/codec) has to know about functions and names.
 --
 -- A Lua function travels as its bytecode, its upvalues and the globals that it names: those which its bytecode reads or
--- writes (nested functions included) and whose value is not nil. A name that is only computed (`_G[name]`) is not seen.
+-- writes (nested functions included) and whose value is not nil. (To workers, the script's other globals go too: world.lua.)
 --
 -- Some objects travel by name instead, and are looked up (a module: required) in the receiving state:
---   * the base functions (print, pairs, ...), _G, and the standard libraries with their functions and the three
---     standard files. A Lua function that a script has put into a standard library goes by value;
---   * whatever package.loaded holds, under the name that `require` knows it by, also when the script itself put it
---     there; and the functions (and userdata, as cjson.null) that are fields of a loaded module's table. What a script
---     has assigned to such a field does not cross with the module;
+--   * what every state has from its beginning: the base functions (print, pairs, ...), _G, the standard libraries with their
+--     functions, the three standard files, methods of files and of buffers, parlua's own modules. What a script has put into
+--     a library goes by value;
+--   * between workers and the script, and where modules of the script can't cross by content: whatever package.loaded holds, under
+--     the name that `require` knows it by, and the functions (and userdata, as cjson.null) that are fields of a loaded module's table;
 --   * what `codec.by_name` declares.
--- A function that a script defines as a global goes by value, and becomes a global in the receiving state.
 --
--- The functions here are called by codec.c, in its order of arguments; this is no public interface.
+-- The functions here are called by the codec, in its order of arguments; this is no public interface.
 
 local bit = require "bit"
 local util = require "jit.util"
 local new_table = require "table.new"
+local lazy = require "parlua.lazy"
+local codec = require "parlua.codec"
+local complaint = lazy "parlua.wire.complaint"
+local ctypes = lazy "parlua.wire.ctypes"
+local makers = require "parlua.wire.makers"
+local record = require "parlua.wire.record"
+local start = require "parlua.wire.start"
 
 -- Nothing here runs often enough to be worth compiling, and where memory runs out (a worker at its
 -- limit) LuaJIT's trace compiler was seen to retry for ever.
 require("jit").off(true, true)
 
 local closure = {}
-
-local base_functions = {
-  "assert", "collectgarbage", "dofile", "error", "gcinfo", "getfenv", "getmetatable", "ipairs", "load", "loadfile",
-  "loadstring", "module", "newproxy", "next", "pairs", "pcall", "print", "rawequal", "rawget", "rawset", "require",
-  "select", "setfenv", "setmetatable", "tonumber", "tostring", "type", "unpack", "xpcall",
-}
-local standard_libraries = {
-  "bit", "coroutine", "debug", "ffi", "io", "jit", "math", "os", "package", "string", "table",
-}
-local is_standard_library = {}
-for _, name in ipairs(standard_libraries) do
-  is_standard_library[name] = true
-end
 
 -- ---- Plans: what a function needs beside its upvalues ----
 
@@ -47,6 +40,8 @@ end
 local read_and_write = loadstring("x = y")
 local READ_GLOBAL = opcode((util.funcbc(read_and_write, 1)))
 local WRITE_GLOBAL = opcode((util.funcbc(read_and_write, 2)))
+
+local not_compiled = record.not_compiled
 
 --- Adds the globals that a prototype and those nested in it name.
 local function add_names(proto, plan, seen)
@@ -66,6 +61,7 @@ local function add_names(proto, plan, seen)
     for at = -1, -info.gcconsts, -1 do
       local constant = util.funck(proto, at)
       if type(constant) == "proto" then
+        if not_compiled[proto] == "all" then not_compiled[constant] = "all" end
         add_names(constant, plan, seen)
       end
     end
@@ -80,7 +76,7 @@ closure.plans = setmetatable({}, weak)
 
 --- The plan of a Lua function: its dump, then the names of its globals. Made once for all closures of the same code.
 ---@param f function
----@return string[] plan
+---@return table plan `off`: jit.off was called for it
 function closure.plan(f)
   local proto = util.funcinfo(f).proto
   local plan = plan_of_proto[proto]
@@ -89,6 +85,7 @@ function closure.plan(f)
     add_names(proto, plan, {})
     plan_of_proto[proto] = plan
   end
+  plan.off = not_compiled[proto] ~= nil
   closure.plans[f] = plan
   return plan
 end
@@ -114,87 +111,108 @@ function closure.by_name(name, value)
   declared[#declared + 1] = { name = name, value = value }
 end
 
---- Is it one of the libraries' functions that LuaJIT has written in Lua?
-local function is_builtin(value)
-  local info = util.funcinfo(value)
-  return not info.source or info.loc:find("^builtin:") ~= nil
-end
+-- Kinds of names, as in src/lua/codec/state.h.
+local EVERYWHERE, MODULE, PART = 1, 2, 3
 
 -- Types that have names of their own, as fields of a module.
 local nameable = { ["function"] = true, userdata = true }
 
---- Everything that has a name, four entries each: the object; the module and the field (false: the module itself) that
---- name it; the global under which every state has it, or false. Of several names for an object, the first is used.
----@param globals table
----@param is_c_function fun(f: function): boolean
-function closure.names(globals, is_c_function)
-  local list, seen = new_table(1400, 0), new_table(0, 400) -- some 300 names: tables that grow to that cost half of all this
-  local function is_library_function(value)
-    return is_c_function(value) or is_builtin(value)
+--- Is a module parlua's own: in the binary? (In package.loaded there are also notes for this state alone.)
+local function is_own(name)
+  if name ~= "parlua" and name:sub(1, 7) ~= "parlua." then
+    return false
   end
-  local function add(object, module, field, global)
+  return codec.is_own(name)
+end
+
+--- Everything that has a name, five entries each: the object; the module and the field (false: the module itself) that
+--- name it; the global under which every state has it, or false; the kind. Of several names for an object, the first is used.
+---@param globals table
+function closure.names(globals)
+  start.complete()
+  local list, seen = new_table(2600, 0), new_table(0, 600)
+  local function add(object, module, field, global, kind)
     if not seen[object] then
       seen[object] = true
       local n = #list
-      list[n + 1], list[n + 2], list[n + 3], list[n + 4] = object, module, field, global
+      list[n + 1], list[n + 2], list[n + 3], list[n + 4], list[n + 5] = object, module, field, global, kind
     end
-  end
-  local function add_fields(library, module, accept)
-    for field, value in next, library do
-      if type(field) == "string" and nameable[type(value)] and (type(value) == "userdata" or accept(value)) then
-        add(value, module, field, false)
-      end
-    end
-  end
-  local function anything()
-    return true
   end
 
   for _, entry in ipairs(declared) do
-    add(entry.value, "_G", entry.name, entry.name)
+    add(entry.value, "_G", entry.name, entry.name, EVERYWHERE)
   end
-  add(globals, "_G", false, "_G")
-  local first_globals = debug.getregistry()["parlua.globals"] or globals -- a script may have replaced some since
+  add(globals, "_G", false, "_G", EVERYWHERE)
   local task = package.loaded["parlua.worker.task"]
   if task then
-    add(task.random, "math", "random", false)
-    add(task.randomseed, "math", "randomseed", false)
-    add(task.running, "parlua", "task", false)
+    add(task.running, "parlua", "task", false, EVERYWHERE)
   end
-  for _, name in ipairs(base_functions) do
-    for _, holder in ipairs { globals, first_globals } do
-      local value = rawget(holder, name)
-      if type(value) == "function" and is_library_function(value) then
-        add(value, "_G", name, name)
+  for name, value in next, start.globals do
+    if type(value) == "function" then
+      add(value, "_G", name, name, EVERYWHERE)
+    end
+  end
+  for name, fields in next, start.libraries do
+    local library = start.values[name]
+    if type(library) == "table" then
+      add(library, name, false, start.globals[name] == library and name, EVERYWHERE)
+    elseif nameable[type(library)] then
+      add(library, name, false, false, EVERYWHERE)
+    end
+    for field, value in next, fields do
+      if type(field) == "string" and (nameable[type(value)] or type(value) == "table") then
+        add(value, name, field, false, EVERYWHERE)
       end
     end
   end
-  local loaded = package.loaded
-  for _, name in ipairs(standard_libraries) do
-    local library = rawget(loaded, name)
-    if type(library) == "table" then
-      add(library, name, false, name ~= "ffi" and name)
-      add_fields(library, name, is_library_function)
-    end
-  end
   local modules = {}
-  for name, module in next, loaded do
+  for name, module in next, package.loaded do
     local is_object = type(module) == "table" or nameable[type(module)]
-    if type(name) == "string" and not is_standard_library[name] and is_object then
-      modules[#modules + 1] = name
+    if type(name) == "string" and is_object and not start.libraries[name] then
+      if is_own(name) then
+        add(module, name, false, false, EVERYWHERE)
+      else
+        if name:sub(1, 7) ~= "parlua." then modules[#modules + 1] = name end
+      end
     end
   end
   table.sort(modules)
   for _, name in ipairs(modules) do
-    add(rawget(loaded, name), name, false, false)
+    add(rawget(package.loaded, name), name, false, false, MODULE)
+  end
+  for name, module in next, package.loaded do
+    if type(name) == "string" and type(module) == "table" and is_own(name) then
+      for field, value in next, module do
+        if type(field) == "string" and nameable[type(value)] then
+          add(value, name, field, false, EVERYWHERE)
+        end
+      end
+    end
   end
   for _, name in ipairs(modules) do
-    local module = rawget(loaded, name)
+    local module = rawget(package.loaded, name)
     if type(module) == "table" and module ~= globals then
-      add_fields(module, name, anything)
+      for field, value in next, module do
+        if type(field) == "string" and nameable[type(value)] then
+          add(value, name, field, false, PART)
+        end
+      end
     end
   end
   return list
+end
+
+--- The module that a name stands for in this state. Raises when it can't be loaded.
+local function loaded(module)
+  local value = package.loaded[module]
+  if value == nil then
+    local ok, result = pcall(start.globals.require, module)
+    if not ok then
+      error(("cannot load module '%s', which came by name: %s"):format(module, tostring(result)), 0)
+    end
+    value = result
+  end
+  return value
 end
 
 --- The object that a name stands for in this state. Raises when there is none.
@@ -202,25 +220,29 @@ end
 ---@param field string|nil
 ---@param globals table
 function closure.resolve(module, field, globals)
-  local holder
-  if module == "_G" then
-    holder = globals
-  else
-    holder = package.loaded[module]
-    if holder == nil then
-      local ok, result = pcall(require, module)
-      if not ok then
-        error(("cannot load module '%s', which came by name: %s"):format(module, tostring(result)), 0)
-      end
-      holder = result
-    end
-  end
   if field == nil then
-    return holder
+    if module == "_G" then
+      return globals
+    end
+    local value = start.values[module]
+    if value ~= nil then
+      return value
+    end
+    return loaded(module)
   end
   local value
-  if type(holder) == "table" then
-    value = rawget(holder, field)
+  if module == "_G" then
+    value = start.globals[field]
+    if value == nil then
+      value = rawget(globals, field)
+    end
+  elseif start.libraries[module] then
+    value = start.libraries[module][field]
+  else
+    local holder = loaded(module)
+    if type(holder) == "table" then
+      value = rawget(holder, field)
+    end
   end
   if value == nil then
     error(("cannot find '%s' in module '%s', which came by name: the module has no such field here")
@@ -229,130 +251,40 @@ function closure.resolve(module, field, globals)
   return value
 end
 
+local function missing(module, problem)
+  return setmetatable({}, {
+    __index = function(_, field)
+      error(("module '%s' could not be loaded in a worker, so its '%s' is not there: %s"):format(module, tostring(field), problem), 2)
+    end,
+  })
+end
+
+--- The module of a name, for what was sent to be merged into it. One that can't be loaded here is only missed by what uses it.
+function closure.load(module)
+  local ok, value = pcall(loaded, module)
+  if ok then
+    return value
+  end
+  return missing(module, value)
+end
+
+closure.maker, closure.remake = makers.how, makers.make
+
 -- ---- cdata ----
 
-local ffi, int64, uint64, complex
-
-local function load_ffi()
-  local library = require "ffi"
-  int64, uint64, complex = library.typeof("int64_t"), library.typeof("uint64_t"), library.typeof("complex")
-  ffi = library
-end
-
---- Which of the kinds of cdata that cross a cdata is; nil if it does not cross.
-function closure.whole(value)
-  if not ffi then
-    load_ffi()
-  end
-  return ffi.istype(int64, value) and "int64" or ffi.istype(uint64, value) and "uint64"
-    or ffi.istype(complex, value) and "complex" or nil
-end
-
---- A new cdata of such a kind, for the codec to fill.
-function closure.zero(kind)
-  if not ffi then
-    load_ffi()
-  end
-  if kind == "int64" then
-    return int64()
-  elseif kind == "uint64" then
-    return uint64()
-  end
-  return complex()
-end
+function closure.cdata(value, shares) return ctypes.cdata(value, shares) end
+function closure.make(description, size) return ctypes.make(description, size) end
+function closure.ctype(description) return ctypes.ctype(description) end
+function closure.symbol(description, name, library, address) return ctypes.symbol(description, name, library, address) end
+function closure.namespace(library) return ctypes.namespace(library) end
+function closure.library(value) return ctypes.library(value) end
+function closure.text(value) return ctypes.text(value) end
+function closure.buffer(content) return ctypes.buffer(content) end
 
 -- ---- Errors ----
 
---- The name of a userdata's type: what its metatable says, or the name under which the registry has that metatable.
-local function type_name(value)
-  local metatable = debug.getmetatable(value)
-  if type(metatable) ~= "table" then
-    return nil
-  end
-  local name = rawget(metatable, "__name")
-  if type(name) == "string" then
-    return name
-  end
-  for key, object in next, debug.getregistry() do
-    if type(key) == "string" and object == metatable then
-      return key
-    end
-  end
-end
-
---- What a value is, for an error message: `userdata (FILE*)`, `a C function`, ...
-local function describe(value)
-  local kind = type(value)
-  if kind == "userdata" then
-    local name = type_name(value)
-    return name and ("userdata (%s)"):format(name) or "userdata"
-  elseif kind == "cdata" then
-    return ("cdata (%s)"):format(tostring(require("ffi").typeof(value)):match("^ctype<(.*)>$") or "unknown")
-  elseif kind == "function" then
-    return "a C function that no loaded module has"
-  elseif kind == "thread" then
-    return "a coroutine"
-  end
-  return "a " .. kind
-end
-
-local function where_defined(f)
-  local info = debug.getinfo(f, "S")
-  return ("%s:%d"):format(info.short_src, info.linedefined)
-end
-
-local LONGEST_KEY = 40
-
---- One key, as it would be written after a table's name: `.name`, `[3]`, `["two words"]`.
-local function subscript(key)
-  if type(key) == "string" then
-    if key:find("^[%a_][%w_]*$") and #key <= LONGEST_KEY then
-      return "." .. key
-    end
-    local shown = #key > LONGEST_KEY and key:sub(1, LONGEST_KEY) .. "..." or key
-    local quoted = ("%q"):format(shown):gsub("[%c\127-\255]", function(c)
-      return ("\\%d"):format(c:byte())
-    end)
-    return "[" .. quoted .. "]"
-  end
-  if type(key) == "number" or type(key) == "boolean" then
-    return ("[%s]"):format(tostring(key))
-  end
-  return ("[%s]"):format(describe(key))
-end
-
--- A longer path is shown by its two ends.
-local LONGEST_PATH = 12
-
---- The message for a value that can't be sent.
----@param what string what the values of the message are called
----@param number integer which of them it is in
----@param count integer how many there are
----@param steps table three entries a step, the innermost first: kind, key or name, function or false
----@param value any the culprit
----@param reason string|nil what is wrong with it, if not its type
----@return string
 function closure.complaint(what, number, count, steps, value, reason)
-  local path = count > 1 and ("%s %d"):format(what, number) or what
-  local suffix = ""
-  local total = #steps / 3
-  for step = total, 1, -1 do
-    local kind, key, f = steps[3 * step - 2], steps[3 * step - 1], steps[3 * step]
-    if kind == "upvalue" then
-      path, suffix = ("upvalue '%s'"):format(key), " of function at " .. where_defined(f)
-    elseif kind == "global" then
-      path, suffix = ("global '%s'"):format(key), " named by function at " .. where_defined(f)
-    elseif kind == "metatable" then
-      path = ("getmetatable(%s)"):format(path)
-    elseif kind == "key" then
-      path = ("the key %s of %s"):format(subscript(key), path)
-    elseif total <= LONGEST_PATH or step <= LONGEST_PATH / 2 or step > total - LONGEST_PATH / 2 then
-      path = path .. subscript(key)
-    elseif step == total - LONGEST_PATH / 2 then
-      path = path .. " ... "
-    end
-  end
-  return ("cannot send %s%s: %s"):format(path, suffix, reason or describe(value))
+  return complaint.complaint(what, number, count, steps, value, reason)
 end
 
 return closure

@@ -6,6 +6,10 @@
 local ffi = require "ffi"
 local host = require "parlua.host"
 local block = require "parlua.wire.block"
+local codec = require "parlua.codec"
+local context = require "parlua.wire.context"
+local start = require "parlua.wire.start"
+local world = require("parlua.lazy") "parlua.wire.world"
 local lazy = require "parlua.lazy"
 local csv = lazy "parlua.source.csv"
 local indexed = require "parlua.source.indexed"
@@ -482,11 +486,16 @@ function M.prepare(job)
 end
 
 --- The job in a message, behind what is needed to decode it (src/lua/host.c).
-local function read_job(message)
+local function read_job(message, shares)
   local half = cast(block.halves, message.word)
-  local before = block.get(message, message.word, half, 0)
-  package.path, package.cpath = before.path, before.cpath
-  return block.get(message, message.word, half, 1)
+  context.use(nil, false)
+  local state = world.apply(block.get(message, message.word, half, 0))
+  context.use({ state }, shares)
+  local book = codec.book()
+  local job = host.value(message, half[2], book)
+  context.base = { state, book }
+  context.use(context.base, shares)
+  return job
 end
 
 --- Receives jobs and chunks until told to stop. `worker` comes from src/lua/worker.c (its `owns_process`: it is no
@@ -502,6 +511,7 @@ function M.main(worker, inherited)
     local ok, result = pcall(function()
       running.set_stdin(job.stdin)
       running.enter(M.index_cell(slot, job), slot.id)
+      own.refresh(job.f, job.setup)
       M.prepare(job)
       return M.runner(job, slot, outlet)
     end)
@@ -510,12 +520,18 @@ function M.main(worker, inherited)
 
   running.owns_process = worker.owns_process
   running.is_thread = not worker.owns_process
-  if inherited then load(inherited) end
+  if inherited then
+    context.base = inherited.chain
+    context.use(inherited.chain, false)
+    load(inherited)
+  else
+    start.take()
+  end
   while true do
     local message = C.worker_receive(handle)
     if message.kind == C.BLOCK_STOP then return end
     if message.kind == C.BLOCK_JOB then
-      local ok, job = pcall(read_job, message)
+      local ok, job = pcall(read_job, message, not worker.owns_process)
       if ok then load(job) else runner, trouble = nil, job end
     elseif runner then
       runner(message, C.worker_limit(handle))

@@ -1,0 +1,69 @@
+--- What a map function has captured: tables that it holds itself, or through functions that it calls (upvalues, globals that they name), and
+--- tables in the modules among these. A task's arguments are its own, but where they lead to one of these, it is the one that the function
+--- has: a sentinel, a logger, a class.
+local closure = require "parlua.wire.closure"
+local codec = require "parlua.codec"
+local start = require "parlua.wire.start"
+
+require("jit").off(true, true)
+
+local MOST = 1000 -- functions that are looked at
+
+local getupvalue, getmetatable = debug.getupvalue, debug.getmetatable
+
+--- Adds a table, and tables that are fields of it if it is a module.
+local function add_table(set, value, modules)
+  if set[value] then return end
+  set[value] = codec.state(value)
+  if not modules[value] then return end
+  for _, field in next, value do
+    if type(field) == "table" and not set[field] then set[field] = codec.state(field) end
+  end
+end
+
+--- The set: table -> a number that tells what it holds now (0: not known).
+---@param list table functions and other values
+---@param n integer how many
+return function(list, n)
+  local set, seen, queue, count = {}, {}, {}, 0
+  local modules = {}
+  for name, module in next, package.loaded do
+    if type(module) == "table" and not start.libraries[name] and module ~= _G then modules[module] = true end
+  end
+  local function visit(value)
+    local kind = type(value)
+    if kind == "function" then
+      if not seen[value] and count < MOST then
+        seen[value] = true
+        count = count + 1
+        queue[count] = value
+      end
+    elseif kind == "table" and value ~= _G then
+      add_table(set, value, modules)
+      local meta = getmetatable(value)
+      if type(meta) == "table" then add_table(set, meta, modules) end
+    end
+  end
+  for k = 1, n do
+    if list[k] ~= nil then visit(list[k]) end
+  end
+  local at = 0
+  while at < count do
+    at = at + 1
+    local f, k = queue[at], 1
+    local name, value = getupvalue(f, 1)
+    while name do
+      visit(value)
+      k = k + 1
+      name, value = getupvalue(f, k)
+    end
+    if debug.getinfo(f, "S").what ~= "C" then
+      local plan, environment = closure.plans[f] or closure.plan(f), getfenv(f)
+      for i = 2, #plan do
+        local global = rawget(environment, plan[i])
+        if global ~= nil and global ~= start.globals[plan[i]] then visit(global) end
+      end
+    end
+  end
+  return set
+end

@@ -1,0 +1,40 @@
+--- Which books the codec goes by (src/lua/codec/book.h): a run's own, while its values are encoded and decoded. Another run may have been
+--- made in between, by an iterator say, so each use says which it wants; the same again costs a comparison.
+local codec = require "parlua.codec"
+
+local M = {}
+
+local none = {}
+local current, current_shares = none, false
+
+--- In a worker: the chain of its job.
+M.base = none
+
+--- The next values are those of this chain of books (nil: of none).
+---@param chain? table
+---@param shares? boolean the other side has the same memory
+---@param fresh? integer the books behind so many were made just now
+function M.use(chain, shares, fresh)
+  chain = chain or none
+  if chain == current and shares == current_shares then return end
+  current, current_shares = none, false
+  codec.context(chain, shares, fresh)
+  current, current_shares = chain, shares
+end
+
+--- A chain and more books behind it.
+function M.longer(chain, ...)
+  local longer = { unpack(chain) }
+  for k = 1, select("#", ...) do longer[#longer + 1] = (select(k, ...)) end
+  return longer
+end
+
+--- A run has ended: nothing is kept alive for it. Others say again what they need.
+---@param chain table|false its `own`: books that are the run's alone
+function M.forget(chain)
+  M.use(none, false)
+  if not chain then return end
+  for _, book in ipairs(chain.own) do codec.clear(book) end
+end
+
+return M

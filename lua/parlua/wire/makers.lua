@@ -1,0 +1,82 @@
+--- Objects of C modules that can be made again in another state: what makes them, and their settings where these can be asked for. For
+--- other objects of C modules (LPeg patterns, sockets) nothing of the kind is known.
+local codec = require "parlua.codec"
+
+local M = {}
+
+-- Functions that return their settings when they are called without arguments, and take the same.
+local cjson_settings = {
+  "encode_sparse_array", "encode_max_depth", "decode_max_depth", "encode_number_precision", "encode_keep_buffer",
+  "encode_invalid_numbers", "decode_invalid_numbers", "encode_empty_table_as_object", "decode_array_with_array_mt",
+  "encode_escape_forward_slash", "encode_skip_unsupported_value_types", "encode_indent", "decode_allow_comment",
+}
+
+--- By module: the function that makes an object, one of the object's functions by which it is known, and its settings.
+local known = {
+  cjson = { maker = "new", probe = "encode", settings = cjson_settings },
+  ["cjson.safe"] = { maker = "new", probe = "encode_number_precision", settings = cjson_settings },
+}
+
+local function settings_of(object, names)
+  local settings = {}
+  for _, name in ipairs(names) do
+    local f = rawget(object, name)
+    if type(f) == "function" and codec.c_address(f) then
+      local values = { pcall(f) }
+      if values[1] and #values > 1 then
+        values[1] = name
+        settings[#settings + 1] = values
+      end
+    end
+  end
+  return settings
+end
+
+local function apply(object, settings)
+  for _, values in ipairs(settings) do
+    local f = rawget(object, values[1])
+    if type(f) == "function" then pcall(f, unpack(values, 2)) end
+  end
+  return object
+end
+
+--- How an object was made: module, function, settings; nil if that is not known.
+function M.how(object)
+  for name, maker in pairs(known) do
+    local module = package.loaded[name]
+    local probe = rawget(object, maker.probe)
+    if type(module) == "table" and type(probe) == "function" and codec.c_address(probe)
+      and type(module[maker.probe]) == "function" and codec.c_address(probe) == codec.c_address(module[maker.probe]) then
+      return name, maker.maker, settings_of(object, maker.settings)
+    end
+  end
+end
+
+--- Makes such an object here.
+function M.make(name, maker, settings)
+  if not known[name] then error("cannot decode: nothing makes such an object", 0) end
+  return apply(require(name)[maker](), settings)
+end
+
+--- Settings of the loaded modules themselves: a list of names and settings.
+function M.of_modules()
+  local all = {}
+  for name, maker in pairs(known) do
+    local module = package.loaded[name]
+    if type(module) == "table" then
+      all[#all + 1] = name
+      all[#all + 1] = settings_of(module, maker.settings)
+    end
+  end
+  return all
+end
+
+--- Gives the modules of this state such settings.
+function M.set_modules(all)
+  for i = 1, #all, 2 do
+    local module = package.loaded[all[i]]
+    if type(module) == "table" then apply(module, all[i + 1]) end
+  end
+end
+
+return M

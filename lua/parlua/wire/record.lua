@@ -1,0 +1,91 @@
+--- What a script tells LuaJIT, as it happens: declarations of the FFI, types with metatables, options of the compiler. LuaJIT does not tell
+--- it again, and workers with a state of their own are to know it. Loaded as a state begins, before any script: it puts functions of its
+--- own in the places of a few that no program calls often. Each goes on to the one that it stands for as its last act, so that errors
+--- name the line that called.
+local ffi = require "ffi"
+local jit = require "jit"
+local opt = require "jit.opt"
+
+local M = {}
+
+local getinfo, select, type = debug.getinfo, select, type
+
+--- Declarations in their order: a text, or a table of the text and the values for its `$`.
+M.declarations = {}
+--- Types with a metatable, in their order: { type, metatable }.
+M.metatypes = {}
+--- Libraries that were loaded with all their symbols made global.
+M.libraries = {}
+--- The words of each jit.opt.start.
+M.options = {}
+--- Functions (by their code: a prototype) for which jit.off was called: "code", or "all" for what is nested in them too.
+M.not_compiled = setmetatable({}, { __mode = "k" })
+--- Declarations that came from the script: one that a module repeats is no error in a worker.
+M.known = {}
+
+local declared = {}
+
+--- Does parlua itself call? Its own declarations are its own in every state.
+local function is_own()
+  local info = getinfo(3, "S")
+  return info and info.source:sub(1, 8) == "=parlua/"
+end
+
+local cdef, metatype, load = ffi.cdef, ffi.metatype, ffi.load
+local on, off, start = jit.on, jit.off, opt.start
+
+M.cdef, M.metatype = cdef, metatype
+
+function ffi.cdef(text, ...)
+  if select("#", ...) > 0 then
+    M.declarations[#M.declarations + 1] = { text, ... }
+  elseif type(text) == "string" and not is_own() then
+    if M.known[text] then return end
+    if not declared[text] then
+      declared[text] = true
+      M.declarations[#M.declarations + 1] = text
+    end
+  end
+  return cdef(text, ...)
+end
+
+function ffi.metatype(ctype, metatable)
+  if type(metatable) == "table" and not is_own() then M.metatypes[#M.metatypes + 1] = { ctype, metatable } end
+  return metatype(ctype, metatable)
+end
+
+function ffi.load(name, global)
+  if global then M.libraries[#M.libraries + 1] = name end
+  return load(name, global)
+end
+
+local util
+
+--- Notes what jit.on or jit.off says of a function (true: the one that called).
+local function note(f, nested, what)
+  if f == true then
+    local info = getinfo(3, "f")
+    f = info and info.func
+  end
+  if type(f) ~= "function" then return end
+  util = util or require "jit.util"
+  local proto = util.funcinfo(f).proto
+  if proto then M.not_compiled[proto] = what and (nested == nil and "code" or "all") or nil end
+end
+
+function jit.off(f, nested)
+  if f ~= nil then note(f, nested, true) end
+  return off(f, nested)
+end
+
+function jit.on(f, nested)
+  if f ~= nil then note(f, nested, false) end
+  return on(f, nested)
+end
+
+function opt.start(...)
+  M.options[#M.options + 1] = { n = select("#", ...), ... }
+  return start(...)
+end
+
+return M

@@ -1,0 +1,140 @@
+/* decode_special.c - what only messages of this program have: see decoder.h. */
+#include <lauxlib.h>
+#include <limits.h>
+#include <luajit.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/codec/decoder.h"
+
+/* A function, table or userdata known by name. */
+static void decode_name(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  decode_enter(decoder);
+  push_tool(L, TOOL_RESOLVE);
+  decode_value(decoder);
+  decode_value(decoder);
+  if (lua_type(L, -2) != LUA_TSTRING || (lua_type(L, -1) != LUA_TSTRING && !lua_isnil(L, -1)))
+    corrupt(decoder, "a name is not a string");
+  lua_pushvalue(L, LUA_GLOBALSINDEX);
+  lua_call(L, 3, 1);
+  decoder->depth--;
+}
+
+/* A module that is required here, and what is merged into it. */
+static void decode_module(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  const unsigned char *start = decoder->at - 1;
+  decode_enter(decoder);
+  size_t place = keep_place(decoder, start);
+  push_tool(L, TOOL_REQUIRE);
+  decode_value(decoder);
+  if (lua_type(L, -1) != LUA_TSTRING) corrupt(decoder, "a name is not a string");
+  lua_call(L, 1, 1);
+  decode_onto(decoder);
+  fill_place(decoder, start, place);
+  decoder->depth--;
+}
+
+/* An object that is made again, and what is merged into it. */
+static void decode_made(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  const unsigned char *start = decoder->at - 1;
+  decode_enter(decoder);
+  size_t place = keep_place(decoder, start);
+  push_tool(L, TOOL_REMAKE);
+  for (int i = 0; i < 3; i++) decode_value(decoder);
+  lua_call(L, 3, 1);
+  decode_onto(decoder);
+  fill_place(decoder, start, place);
+  decoder->depth--;
+}
+
+/* A number of the FFI, made by ctypes.lua and filled here. */
+void decode_whole(struct decoder *decoder, const char *type, size_t size)
+{
+  lua_State *L = decoder->L;
+  decode_enter(decoder);
+  const unsigned char *content = take(decoder, size);
+  push_tool(L, TOOL_MAKE);
+  lua_pushstring(L, type);
+  lua_pushinteger(L, (lua_Integer)size);
+  lua_call(L, 2, 1);
+  memcpy((void *)lua_topointer(L, -1), content, size);
+  decoder->depth--;
+}
+
+static void decode_cdata(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  const unsigned char *start = decoder->at - 1;
+  decode_enter(decoder);
+  size_t place = keep_place(decoder, start);
+  push_tool(L, TOOL_MAKE);
+  decode_value(decoder);
+  size_t size = take_varint(decoder);
+  const unsigned char *content = take(decoder, size);
+  lua_pushnumber(L, (lua_Number)size);
+  lua_call(L, 2, 1);
+  if (lua_type(L, -1) != TYPE_CDATA) corrupt(decoder, "there is no C data");
+  memcpy((void *)lua_topointer(L, -1), content, size);
+  fill_place(decoder, start, place);
+  decoder->depth--;
+}
+
+/* A value that a tool makes of `count` decoded values, the last of them `address` if there is one. */
+static void decode_by_tool(struct decoder *decoder, enum tool tool, int count, bool with_address)
+{
+  lua_State *L = decoder->L;
+  decode_enter(decoder);
+  push_tool(L, tool);
+  for (int i = 0; i < count; i++) decode_value(decoder);
+  if (with_address) {
+    uint64_t address;
+    memcpy(&address, take(decoder, sizeof address), sizeof address);
+    lua_pushnumber(L, (lua_Number)address);
+  }
+  lua_call(L, count + with_address, 1);
+  decoder->depth--;
+}
+
+static void decode_text(struct decoder *decoder)
+{
+  const unsigned char *start = decoder->at - 1;
+  size_t place = keep_place(decoder, start);
+  decode_by_tool(decoder, TOOL_BUFFER, 1, false);
+  fill_place(decoder, start, place);
+}
+
+/* Values that belong to this program, not to a file. */
+void decode_special(struct decoder *decoder, unsigned tag)
+{
+  lua_State *L = decoder->L;
+  void *address;
+  if (decoder->flags & CODEC_NO_FUNCTIONS) luaL_error(L, "cannot decode: only plain data are accepted here");
+  switch (tag) {
+  case TAG_NAME: decode_name(decoder); return;
+  case TAG_ADDRESS:
+    memcpy(&address, take(decoder, sizeof address), sizeof address);
+    lua_pushlightuserdata(L, address);
+    return;
+  case TAG_NAMESPACE: decode_by_tool(decoder, TOOL_NAMESPACE, 1, false); return;
+  case TAG_SYMBOL: decode_by_tool(decoder, TOOL_SYMBOL, 3, true); return;
+  case TAG_CTYPE: decode_by_tool(decoder, TOOL_CTYPE, 1, false); return;
+  case TAG_CDATA:
+  case TAG_CDATA | SHARED: decode_cdata(decoder); return;
+  case TAG_TEXT:
+  case TAG_TEXT | SHARED: decode_text(decoder); return;
+  case TAG_MODULE:
+  case TAG_MODULE | SHARED: decode_module(decoder); return;
+  case TAG_MADE:
+  case TAG_MADE | SHARED: decode_made(decoder); return;
+  default: decoder->at--; corrupt(decoder, "there is no value");
+  }
+}

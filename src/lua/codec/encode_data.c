@@ -1,0 +1,122 @@
+/* encode_data.c - C data and userdata: see encoder.h. */
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/codec/encoder.h"
+
+/* A function of C: its type, and where it is found. The four values are on the stack from `at` on. */
+static void encode_symbol(struct encoder *encoder, int at, const struct place *place)
+{
+  uint64_t address = (uint64_t)lua_tonumber(encoder->L, at + 3);
+  check(encoder, put_byte(encoder->out, TAG_SYMBOL));
+  for (int i = at; i < at + 3; i++) encode_value(encoder, i, place);
+  check(encoder, buffer_append(encoder->out, &address, sizeof address));
+}
+
+void encode_cdata(struct encoder *encoder, int index, const struct place *place)
+{
+  lua_State *L = encoder->L;
+  const void *content = lua_topointer(L, index);
+  int in_chain, top = lua_gettop(L);
+  luaL_checkstack(L, SLOTS_PER_LEVEL, NULL);
+  if (encoder->flags & CODEC_TO_WORKER) {
+    const struct shared *entry = chain_find(encoder->codec, content, &in_chain);
+    if (entry && entry->upvalue == 0 && (encoder->flags & CODEC_TRUST || in_chain >= encoder->codec->chain.fresh)) {
+      check(encoder, put_byte(encoder->out, TAG_BOOK));
+      check(encoder, put_varint(encoder->out, (size_t)in_chain + 1));
+      check(encoder, put_varint(encoder->out, entry->offset));
+      return;
+    }
+  }
+  push_tool(L, TOOL_CDATA);
+  lua_pushvalue(L, index);
+  lua_pushboolean(L, encoder->flags & CODEC_POINTERS);
+  lua_call(L, 2, 5);
+  int kind_at = top + 1, description = top + 2;
+  const char *kind = lua_tostring(L, kind_at);
+  struct buffer *out = encoder->out;
+  if (kind == NULL) {
+    const char *reason = lua_tostring(L, description);
+    refuse(encoder, index, place, reason);
+  } else if (strcmp(kind, "int64") == 0) {
+    check(encoder, put_tagged(out, TAG_INT64, content, 8));
+  } else if (strcmp(kind, "uint64") == 0) {
+    check(encoder, put_tagged(out, TAG_UINT64, content, 8));
+  } else if (strcmp(kind, "complex") == 0) {
+    check(encoder, put_tagged(out, TAG_COMPLEX, content, 16));
+  } else if (encoder->flags & CODEC_NO_FUNCTIONS) {
+    complain(encoder, index, place, "C data can't be stored");
+  } else if (strcmp(kind, "ctype") == 0) {
+    check(encoder, put_byte(out, TAG_CTYPE));
+    encode_value(encoder, description, place);
+  } else if (strcmp(kind, "symbol") == 0) {
+    encode_symbol(encoder, description, place);
+  } else if (!put_reference(encoder, content, index, 0)) {
+    size_t size = (size_t)lua_tonumber(L, description + 1);
+    check(encoder, put_byte(out, TAG_CDATA));
+    encode_value(encoder, description, place);
+    check(encoder, put_varint(out, size));
+    check(encoder, buffer_append(out, content, size));
+  }
+  lua_settop(L, top);
+}
+
+/* Calls a tool for the value at `index`; its results, two, are on the top. */
+static void ask_tool(struct encoder *encoder, enum tool tool, int index)
+{
+  push_tool(encoder->L, tool);
+  lua_pushvalue(encoder->L, index);
+  lua_call(encoder->L, 1, 2);
+}
+
+void encode_userdata(struct encoder *encoder, int index, int type, const struct place *place)
+{
+  lua_State *L = encoder->L;
+  enum name_kind kind;
+  int top = lua_gettop(L);
+  const void *object = lua_touserdata(L, index);
+  if (encoder->flags & CODEC_NO_FUNCTIONS) {
+    complain(encoder, index, place, "userdata can't be stored");
+    return;
+  }
+  if (type == LUA_TLIGHTUSERDATA && (object == NULL || (encoder->flags & CODEC_POINTERS))) {
+    check(encoder, put_tagged(encoder->out, TAG_ADDRESS, &object, sizeof object));
+    return;
+  }
+  if (type == LUA_TUSERDATA && put_known(encoder, index, place)) return;
+  luaL_checkstack(L, SLOTS_PER_LEVEL, NULL);
+  check_names(encoder);
+  int name = name_of(encoder, index, &kind);
+  if (name && !(encoder->merging && kind == NAMED_PART) && !(kind == NAMED_MODULE && encoder->flags & CODEC_TO_WORKER)) {
+    encode_by_name(encoder, index, name, place);
+    return;
+  }
+  if (name && kind == NAMED_MODULE && type == LUA_TUSERDATA) {
+    if (!put_reference(encoder, object, index, 0)) encode_module(encoder, index, name, place);
+    return;
+  }
+  if (type == LUA_TUSERDATA) {
+    ask_tool(encoder, TOOL_TEXT, index);
+    if (lua_isstring(L, top + 1)) {
+      if (!put_reference(encoder, object, index, 0)) {
+        check(encoder, put_byte(encoder->out, TAG_TEXT));
+        encode_string(encoder, top + 1);
+      }
+      lua_settop(L, top);
+      return;
+    }
+    lua_settop(L, top);
+    ask_tool(encoder, TOOL_LIBRARY, index);
+    if (lua_toboolean(L, top + 1)) {
+      check(encoder, put_byte(encoder->out, TAG_NAMESPACE));
+      encode_value(encoder, top + 2, place);
+      lua_settop(L, top);
+      return;
+    }
+    lua_settop(L, top);
+  }
+  refuse(encoder, index, place, NULL);
+}

@@ -1,0 +1,413 @@
+/* module.c - the Lua module `parlua.codec`, for the Lua side alone. */
+#include <dlfcn.h>
+#include <lauxlib.h>
+#include <link.h>
+#include <lualib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lua/codec.h"
+#include "lua/codec/format.h"
+#include "lua/codec/state.h"
+#include "lua/codec/walk.h"
+#include "lua/state.h"
+
+/* Encodes the values from `first` on: returns a string, or nil and the message. */
+static int encode_from(lua_State *L, int first, const char *what, unsigned flags, int book)
+{
+  struct buffer out = {0};
+  luaL_checkstack(L, 16, "too many values");
+  int status = codec_encode_book(L, first, lua_gettop(L) - first + 1, what, flags, book, &out);
+  if (status == 0) {
+    lua_pushlstring(L, (const char *)out.bytes, out.length);
+    buffer_free(&out);
+    return 1;
+  }
+  buffer_free(&out);
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/* encode(...) -> string | nil, message */
+static int module_encode(lua_State *L)
+{
+  return encode_from(L, 1, "value", 0, 0);
+}
+
+/* encode_as(what, ...) -> string | nil, message: `what` names the values in the message */
+static int module_encode_as(lua_State *L)
+{
+  return encode_from(L, 2, luaL_checkstring(L, 1), CODEC_TO_WORKER, 0);
+}
+
+/* encode_data(...) -> string | nil, message: for bytes that go to a file, without functions */
+static int module_encode_data(lua_State *L)
+{
+  return encode_from(L, 1, "value", CODEC_NO_FUNCTIONS, 0);
+}
+
+static void check_book(lua_State *L, int index)
+{
+  if (!book_at(L, index)) luaL_argerror(L, index, "a book expected");
+}
+
+/* encode_book(book, what, ...) -> string | nil, message: for a worker; the objects of the message are put into the new book */
+static int module_encode_book(lua_State *L)
+{
+  check_book(L, 1);
+  return encode_from(L, 3, luaL_checkstring(L, 2), CODEC_TO_WORKER, 1);
+}
+
+/* encode_items(book, what, list) -> string, problems | nil, message: the items of the list, for a worker. Those that can't cross
+ * are nil; `problems` says why, by their number. */
+static int module_encode_items(lua_State *L)
+{
+  struct buffer out = {0};
+  check_book(L, 1);
+  const char *what = luaL_checkstring(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  lua_settop(L, 3);
+  lua_newtable(L);
+  if (codec_encode_items(L, 3, what, CODEC_TO_WORKER, 1, 4, &out) == 0) {
+    lua_pushlstring(L, (const char *)out.bytes, out.length);
+    lua_pushvalue(L, 4);
+    buffer_free(&out);
+    return 2;
+  }
+  buffer_free(&out);
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/* decode_items(book, string) -> list */
+static int module_decode_items(lua_State *L)
+{
+  size_t length;
+  check_book(L, 1);
+  const char *bytes = luaL_checklstring(L, 2, &length);
+  return codec_decode_book(L, bytes, length, CODEC_LIST, 1) >= 0 ? 1 : lua_error(L);
+}
+
+/* decode(string [, {functions = false}]) -> values...; raises when the bytes are not a message */
+static int module_decode(lua_State *L)
+{
+  size_t length;
+  const char *bytes = luaL_checklstring(L, 1, &length);
+  unsigned flags = 0;
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_getfield(L, 2, "functions");
+    if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) flags |= CODEC_NO_FUNCTIONS;
+    lua_pop(L, 1);
+  }
+  int count = codec_decode(L, bytes, length, flags);
+  return count >= 0 ? count : lua_error(L);
+}
+
+/* decode_book(book, string) -> values...: the counterpart of encode_book */
+static int module_decode_book(lua_State *L)
+{
+  size_t length;
+  check_book(L, 1);
+  const char *bytes = luaL_checklstring(L, 2, &length);
+  int count = codec_decode_book(L, bytes, length, 0, 1);
+  return count >= 0 ? count : lua_error(L);
+}
+
+/* clear(book): it is not needed any more; what it holds is let go at once, not when it is collected */
+static int module_clear(lua_State *L)
+{
+  check_book(L, 1);
+  lua_settop(L, 1);
+  struct book *book = book_at(L, 1);
+  map_free(&book->map);
+  book->count = 0;
+  book->objects = 0;
+  lua_newtable(L);
+  lua_setfenv(L, 1);
+  return 0;
+}
+
+/* book() -> a new book */
+static int module_book(lua_State *L)
+{
+  book_new(L);
+  return 1;
+}
+
+/* walk(list) -> a book of what can be reached from the values in the list */
+static int module_walk(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  book_new(L);
+  if (codec_walk(L, 2, 1) != 0) return lua_error(L);
+  lua_settop(L, 2);
+  return 1;
+}
+
+/* context(list of books or nil, shares_memory[, fresh]): what the messages that are encoded and decoded next may refer to, and
+ * whether pointers are valid on the other side. Books behind the first `fresh` were made just now. */
+static int module_context(lua_State *L)
+{
+  struct codec *codec = codec_of(L);
+  if (codec == NULL) return lua_error(L);
+  lua_settop(L, 3);
+  codec_set_chain(L, codec, 1, (int)luaL_optinteger(L, 3, LONGEST_CHAIN));
+  codec->shares_memory = lua_toboolean(L, 2);
+  return 0;
+}
+
+/* state(table or function) -> a number for what it holds; 0: not known */
+static int module_state(lua_State *L)
+{
+  lua_pushnumber(L, codec_short_state(L, 1));
+  return 1;
+}
+
+/* moved(): the script may have changed what is in the books */
+static int module_moved(lua_State *L)
+{
+  struct codec *codec = codec_of(L);
+  if (codec == NULL) return lua_error(L);
+  map_clear(&codec->checked);
+  return 0;
+}
+
+/* by_name(name, value): `value`, wherever it occurs, travels as the global `name` ("print") of the receiving state */
+static int module_by_name(lua_State *L)
+{
+  luaL_checkstring(L, 1);
+  luaL_argcheck(L, lua_istable(L, 2) || lua_isfunction(L, 2) || lua_isuserdata(L, 2), 2, "a function, table or userdata expected");
+  struct codec *codec = codec_of(L);
+  if (codec == NULL) return lua_error(L);
+  lua_settop(L, 2);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "parlua.wire.closure");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "by_name");
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_call(L, 2, 0);
+  codec->names_stamp = 0;
+  return 0;
+}
+
+/* forget_names(): something has got a name */
+static int module_forget_names(lua_State *L)
+{
+  struct codec *codec = codec_of(L);
+  if (codec == NULL) return lua_error(L);
+  codec->names_stamp = 0;
+  return 0;
+}
+
+/* is_own(name): is there such a module in the binary? */
+static int module_is_own(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1);
+  lua_pushboolean(L, state_has_module(name));
+  return 1;
+}
+
+/* ---- What the FFI does not tell ---- */
+
+/* type_number(cdata) -> the number of its type, as it stands in front of its content */
+static int module_type_number(lua_State *L)
+{
+  uint16_t number;
+  luaL_argcheck(L, lua_type(L, 1) == TYPE_CDATA, 1, "cdata expected");
+  memcpy(&number, (const char *)lua_topointer(L, 1) - 6, sizeof number);
+  lua_pushinteger(L, number);
+  return 1;
+}
+
+/* set_ctype(ctype, number) -> the ctype, which is that of another number from now on */
+static int module_set_ctype(lua_State *L)
+{
+  luaL_argcheck(L, lua_type(L, 1) == TYPE_CDATA, 1, "cdata expected");
+  uint32_t number = (uint32_t)luaL_checkinteger(L, 2);
+  memcpy((void *)lua_topointer(L, 1), &number, sizeof number);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* symbol_of(address) -> its name and its library's path (nil: the program itself), or nil */
+static int module_symbol_of(lua_State *L)
+{
+  Dl_info info;
+  void *map = NULL;
+  if (!dladdr1((void *)(uintptr_t)luaL_checknumber(L, 1), &info, &map, RTLD_DL_LINKMAP)) return 0;
+  if (!info.dli_sname || info.dli_saddr != (void *)(uintptr_t)lua_tonumber(L, 1)) return 0;
+  lua_pushstring(L, info.dli_sname);
+  const struct link_map *library = map;
+  if (library && library->l_name && library->l_name[0]) {
+    lua_pushstring(L, library->l_name);
+    return 2;
+  }
+  return 1;
+}
+
+/* find_symbol(library or nil, name) -> its address, or nil and a message */
+static int module_find_symbol(lua_State *L)
+{
+  const char *library = luaL_optstring(L, 1, NULL);
+  void *handle = dlopen(library, RTLD_LAZY);
+  void *address = handle ? dlsym(handle, luaL_checkstring(L, 2)) : NULL;
+  if (address) {
+    lua_pushnumber(L, (lua_Number)(uintptr_t)address);
+    return 1;
+  }
+  const char *message = dlerror();
+  lua_pushnil(L);
+  lua_pushstring(L, message ? message : "there is no such symbol");
+  return 2;
+}
+
+/* library_of(FFI namespace) -> path of its library, or nil */
+static int module_library_of(lua_State *L)
+{
+  void *const *content = lua_touserdata(L, 1);
+  struct link_map *map = NULL;
+  if (!content || !*content || dlinfo(*content, RTLD_DI_LINKMAP, &map) != 0 || !map || !map->l_name || !map->l_name[0]) return 0;
+  lua_pushstring(L, map->l_name);
+  return 1;
+}
+
+/* c_address(f) -> address of a C function's code, or nil */
+static int module_c_address(lua_State *L)
+{
+  lua_CFunction function = lua_tocfunction(L, 1);
+  if (!function) return 0;
+  lua_pushnumber(L, (lua_Number)(uintptr_t)function);
+  return 1;
+}
+
+/* ---- What belongs to the process ---- */
+
+/* file_path(file) -> path of an open file, or nil */
+static int module_file_path(lua_State *L)
+{
+  FILE **file = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  char link[64], path[4096];
+  if (!*file) return 0;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fileno(*file));
+  ssize_t length = readlink(link, path, sizeof path);
+  if (length <= 0 || length == (ssize_t)sizeof path) return 0;
+  lua_pushlstring(L, path, (size_t)length);
+  return 1;
+}
+
+/* directory() -> the working directory, or nil */
+static int module_directory(lua_State *L)
+{
+  char *path = getcwd(NULL, 0);
+  if (!path) return 0;
+  lua_pushstring(L, path);
+  free(path);
+  return 1;
+}
+
+/* set_directory(path): where it exists */
+static int module_set_directory(lua_State *L)
+{
+  lua_pushboolean(L, chdir(luaL_checkstring(L, 1)) == 0);
+  return 1;
+}
+
+/* environment() -> what differs in the environment from that with which the process began: name -> value, or false */
+static int module_environment(lua_State *L)
+{
+  extern char **environ;
+  lua_newtable(L);
+  for (char **entry = environ; entry && *entry; entry++) {
+    const char *equal = strchr(*entry, '=');
+    if (!equal) continue;
+    lua_pushlstring(L, *entry, (size_t)(equal - *entry));
+    lua_pushstring(L, equal + 1);
+    lua_rawset(L, 1);
+  }
+  FILE *file = fopen("/proc/self/environ", "r");
+  char *line = NULL;
+  size_t size = 0;
+  while (file && getdelim(&line, &size, 0, file) > 0) {
+    const char *equal = strchr(line, '=');
+    if (!equal) continue;
+    lua_pushlstring(L, line, (size_t)(equal - line));
+    lua_pushvalue(L, -1);
+    lua_rawget(L, 1);
+    const char *now = lua_tostring(L, -1);
+    bool same = now && strcmp(now, equal + 1) == 0, gone = !now;
+    lua_pop(L, 1);
+    if (same) {
+      lua_pushnil(L);
+      lua_rawset(L, 1);
+    } else if (gone) {
+      lua_pushboolean(L, 0);
+      lua_rawset(L, 1);
+    } else {
+      lua_pop(L, 1);
+    }
+  }
+  free(line);
+  if (file) fclose(file);
+  return 1;
+}
+
+/* set_environment(name, value or nil) */
+static int module_set_environment(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1), *value = luaL_optstring(L, 2, NULL);
+  if (value)
+    setenv(name, value, 1);
+  else
+    unsetenv(name);
+  return 0;
+}
+
+int luaopen_parlua_codec(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+      {"encode", module_encode},
+      {"encode_as", module_encode_as},
+      {"encode_data", module_encode_data},
+      {"encode_book", module_encode_book},
+      {"encode_items", module_encode_items},
+      {"decode_items", module_decode_items},
+      {"decode", module_decode},
+      {"decode_book", module_decode_book},
+      {"book", module_book},
+      {"clear", module_clear},
+      {"walk", module_walk},
+      {"context", module_context},
+      {"moved", module_moved},
+      {"state", module_state},
+      {"by_name", module_by_name},
+      {"forget_names", module_forget_names},
+      {"is_own", module_is_own},
+      {"type_number", module_type_number},
+      {"set_ctype", module_set_ctype},
+      {"symbol_of", module_symbol_of},
+      {"find_symbol", module_find_symbol},
+      {"library_of", module_library_of},
+      {"c_address", module_c_address},
+      {"file_path", module_file_path},
+      {"directory", module_directory},
+      {"set_directory", module_set_directory},
+      {"environment", module_environment},
+      {"set_environment", module_set_environment},
+      {NULL, NULL},
+  };
+  lua_createtable(L, 0, 20);
+  for (const luaL_Reg *function = functions; function->name; function++) {
+    lua_pushcfunction(L, function->func);
+    lua_setfield(L, -2, function->name);
+  }
+  return 1;
+}

@@ -1,0 +1,287 @@
+/* refer.c - references, names and refusals of the encoder: see encoder.h. */
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/codec/encoder.h"
+
+static const char *const place_names[] = {"field", "key", "metatable", "upvalue", "global", "module"};
+
+/* Begins the message again. */
+void restart(struct encoder *encoder)
+{
+  encoder->restart = true;
+  lua_pushnil(encoder->L);
+  lua_error(encoder->L);
+}
+
+/*
+ * Looks an object up among those in the message. If it is there, writes a reference to it (and marks it as shared) and
+ * returns true. If not, notes that its record begins here and returns false. The object is the one at stack `index`, or its
+ * upvalue.
+ */
+bool put_reference(struct encoder *encoder, const void *object, int index, int upvalue)
+{
+  struct buffer *out = encoder->out;
+  check(encoder, map_reserve(encoder->objects));
+  struct map_entry *entry = map_find(encoder->objects, object);
+  bool is_new = entry->generation != encoder->objects->generation;
+  if (is_new || entry->value == TAKEN_BACK) {
+    size_t offset = out->length - encoder->start;
+    if (is_new)
+      map_put(encoder->objects, entry, object, offset);
+    else
+      entry->value = offset;
+    if (encoder->book) book_add(encoder->L, encoder->book, BOOK_OBJECTS, index, offset, upvalue);
+    return false;
+  }
+  out->bytes[encoder->start + entry->value] |= SHARED;
+  check(encoder, put_byte(out, TAG_REFERENCE));
+  check(encoder, put_varint(out, entry->value));
+  return true;
+}
+
+/* Raises `cannot send <path>: <what it is>`, or with the reason given instead of what it is. */
+void complain(struct encoder *encoder, int index, const struct place *place, const char *reason)
+{
+  lua_State *L = encoder->L;
+  luaL_checkstack(L, 16, NULL);
+  push_tool(L, TOOL_COMPLAINT);
+  lua_pushstring(L, encoder->what);
+  lua_pushinteger(L, encoder->number);
+  lua_pushinteger(L, encoder->count);
+  lua_newtable(L);
+  for (int i = 0; place; place = place->outer) {
+    lua_pushstring(L, place_names[place->kind]);
+    lua_rawseti(L, -2, ++i);
+    if (place->kind == IN_METATABLE)
+      lua_pushboolean(L, 0);
+    else if (place->kind == IN_UPVALUE)
+      lua_pushstring(L, lua_getupvalue(L, place->function, place->slot));
+    else
+      lua_pushvalue(L, place->slot);
+    lua_rawseti(L, place->kind == IN_UPVALUE ? -3 : -2, ++i);
+    if (place->kind == IN_UPVALUE) lua_pop(L, 1);
+    if (place->kind == IN_UPVALUE || place->kind == IN_GLOBAL)
+      lua_pushvalue(L, place->function);
+    else
+      lua_pushboolean(L, 0);
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_pushvalue(L, index);
+  lua_pushstring(L, reason);
+  lua_call(L, 6, 1);
+  lua_error(L);
+}
+
+/*
+ * The value at `index` can't be written. Inside of a module that the receiver requires, what is there stays: says so, and returns.
+ * Inside of a module that was to cross by content: begins the message again, with the module by name. Else raises the error.
+ */
+void refuse(struct encoder *encoder, int index, const struct place *place, const char *reason)
+{
+  lua_State *L = encoder->L;
+  if (encoder->merging) {
+    const void *object = lua_topointer(L, index);
+    if (object == NULL || !put_reference(encoder, object, index, 0)) check(encoder, put_byte(encoder->out, TAG_KEEP));
+    return;
+  }
+  for (const struct place *at = place; at && (encoder->flags & CODEC_TO_WORKER); at = at->outer) {
+    if (at->owner == 0) continue;
+    lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_REQUIRED);
+    lua_pushvalue(L, at->owner);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    encoder->codec->has_required = true;
+    restart(encoder);
+  }
+  if (place && place->kind == IN_FIELD && lua_iscfunction(L, index) && (encoder->flags & CODEC_TO_WORKER)) {
+    push_tool(L, TOOL_MAKER);
+    lua_pushvalue(L, place->function);
+    lua_call(L, 1, 1);
+    if (lua_toboolean(L, -1)) {
+      lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_MAKERS);
+      lua_pushvalue(L, place->function);
+      lua_pushboolean(L, 1);
+      lua_rawset(L, -3);
+      encoder->codec->has_makers = true;
+      restart(encoder);
+    }
+  }
+  complain(encoder, index, place, reason);
+}
+
+/* ---- Names ---- */
+
+/*
+ * Makes sure, once in a message, that the by-name map knows what package.loaded holds. Called when the first function
+ * or userdata is met: plain data need no names. When the map was stale and tables have been written already, one of
+ * them may have been a module: then the message is encoded again.
+ */
+void check_names(struct encoder *encoder)
+{
+  if (encoder->names_checked) return;
+  encoder->names_checked = true;
+  if (codec_update_names(encoder->L, encoder->codec) && encoder->objects->count > 0) restart(encoder);
+}
+
+/* The place of an object in TOOL_NAME_LIST, or 0, and what kind of thing has the name. */
+int name_of(struct encoder *encoder, int index, enum name_kind *kind)
+{
+  lua_State *L = encoder->L;
+  int name = codec_place_of_name(L, encoder->codec, index);
+  if (name == 0) return 0;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  lua_rawgeti(L, -1, name + NAME_KIND);
+  *kind = (enum name_kind)lua_tointeger(L, -1);
+  lua_pop(L, 2);
+  return name;
+}
+
+/* Writes the module's name (and the field) of a place in TOOL_NAME_LIST. */
+void put_name(struct encoder *encoder, int name, bool with_field)
+{
+  lua_State *L = encoder->L;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  for (int i = NAME_MODULE; i <= (with_field ? NAME_FIELD : NAME_MODULE); i++) {
+    lua_rawgeti(L, -1, name + i);
+    int part = lua_type(L, -1);
+    check(encoder, put_scalar(encoder->out, L, -1, part == LUA_TSTRING ? part : LUA_TNIL));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+void encode_by_name(struct encoder *encoder, int index, int name, const struct place *place)
+{
+  if (encoder->flags & CODEC_NO_FUNCTIONS) {
+    complain(encoder, index, place, "functions and libraries can't be stored");
+    return;
+  }
+  check(encoder, put_byte(encoder->out, TAG_NAME));
+  put_name(encoder, name, true);
+}
+
+/* Pushes the value of the module that a place in TOOL_NAME_LIST names. */
+void push_module(struct encoder *encoder, int name)
+{
+  lua_State *L = encoder->L;
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  lua_rawgeti(L, -1, name + NAME_MODULE);
+  lua_rawget(L, -3);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
+/* Is the object at `index` in one of the weak sets of what can't cross by content? */
+bool is_in_set(struct encoder *encoder, enum tool set, int index)
+{
+  lua_State *L = encoder->L;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), set);
+  lua_pushvalue(L, index);
+  lua_rawget(L, -2);
+  bool is_in = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return is_in;
+}
+
+/* Is the value on the top what every state has under the global name at `name` anyway? */
+bool is_standard(struct encoder *encoder, int name)
+{
+  lua_State *L = encoder->L;
+  int type = lua_type(L, -1);
+  if (type != LUA_TFUNCTION && type != LUA_TTABLE) return false;
+  int place = codec_place_of_name(L, encoder->codec, lua_gettop(L));
+  if (place == 0) return false;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  lua_rawgeti(L, -1, place + NAME_GLOBAL);
+  bool standard = lua_rawequal(L, -1, name) != 0;
+  lua_pop(L, 2);
+  return standard;
+}
+
+/* ---- What both sides have ---- */
+
+/* Is the table at `index` a class, or a metatable otherwise: has it a key such as __index? */
+static bool is_class(lua_State *L, int index)
+{
+  lua_pushliteral(L, "__index");
+  lua_rawget(L, index);
+  bool found = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (found) return true;
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    if (lua_type(L, -2) == LUA_TSTRING && strncmp(lua_tostring(L, -2), "__", 2) == 0) {
+      lua_pop(L, 2);
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Has the table at `index`, whose entry in the chain is `entry`, changed since? Asked once until the script runs again. */
+static bool is_known_unchanged(struct encoder *encoder, int index, const struct shared *entry)
+{
+  struct map *checked = &encoder->codec->checked;
+  const void *object = lua_topointer(encoder->L, index);
+  check(encoder, map_reserve(checked));
+  struct map_entry *found = map_find(checked, object);
+  if (found->generation == checked->generation) return found->value;
+  bool unchanged = codec_is_unchanged(encoder->L, encoder->codec, index, entry);
+  map_put(checked, found, object, unchanged);
+  return unchanged;
+}
+
+/* Is the table at `index` one that the map function has captured? What a task gets besides is its own. */
+static bool is_captured(struct encoder *encoder, int index)
+{
+  lua_State *L = encoder->L;
+  int top = lua_gettop(L);
+  bool found = false;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_CHAIN);
+  lua_getfield(L, -1, "captured");
+  if (lua_istable(L, -1)) {
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    found = !lua_isnil(L, -1);
+  }
+  lua_settop(L, top);
+  return found;
+}
+
+/* May the object at `index`, which is in a book, be sent as a reference? `in_chain`: which book, from 0. */
+static bool is_still_known(struct encoder *encoder, int index, const struct place *place, const struct shared *entry, int in_chain)
+{
+  lua_State *L = encoder->L;
+  enum name_kind kind = NAMED_PART;
+  if ((encoder->flags & CODEC_TRUST) || lua_type(L, index) == LUA_TUSERDATA || lua_iscfunction(L, index)) return true;
+  if (encoder->flags & CODEC_TO_WORKER) { /* the script goes on and may have changed it */
+    if (in_chain >= encoder->codec->chain.fresh) return true;
+    return lua_istable(L, index) && (is_class(L, index) || (place && place->kind == IN_METATABLE) || is_captured(encoder, index)) &&
+           is_known_unchanged(encoder, index, entry);
+  }
+  if (lua_isfunction(L, index)) return codec_is_unchanged(L, encoder->codec, index, entry);
+  if ((place && place->kind == IN_METATABLE) || is_class(L, index)) return true;
+  if (name_of(encoder, index, &kind) && kind == NAMED_MODULE) return true;
+  return codec_is_unchanged(L, encoder->codec, index, entry);
+}
+
+/*
+ * Writes a reference to an object that is in a book of the chain. From a worker, a class and a module stand for themselves,
+ * whatever has been done to them there; anything else only if it holds what it held when the book was made. Returns whether it was
+ * written.
+ */
+bool put_known(struct encoder *encoder, int index, const struct place *place)
+{
+  int in_chain;
+  if (encoder->codec->chain.count == 0 || (encoder->flags & CODEC_NO_FUNCTIONS)) return false;
+  const struct shared *entry = chain_find(encoder->codec, lua_topointer(encoder->L, index), &in_chain);
+  if (entry == NULL || entry->upvalue != 0 || !is_still_known(encoder, index, place, entry, in_chain)) return false;
+  check(encoder, put_byte(encoder->out, TAG_BOOK));
+  check(encoder, put_varint(encoder->out, (size_t)in_chain + 1));
+  check(encoder, put_varint(encoder->out, entry->offset));
+  return true;
+}

@@ -1,0 +1,372 @@
+/* state.c - see state.h. */
+#include "lua/codec/state.h"
+#include "lua/codec/format.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const tool_names[TOOL_LAST + 1] = {
+    NULL,    "plans",  "plan",      "names",   "resolve", "lookup", "complaint", "by_name", "cdata",  "make",
+    "ctype", "symbol", "namespace", "library", "text",    "buffer", "load",      "maker",   "remake",
+};
+
+/* Its address is the key of the codec in the registry. */
+static const char registry_key = 0;
+
+/* __gc of the codec */
+static int codec_collect(lua_State *L)
+{
+  struct codec *codec = lua_touserdata(L, 1);
+  map_free(&codec->objects);
+  map_free(&codec->names);
+  map_free(&codec->seen);
+  map_free(&codec->checked);
+  free(codec->shared);
+  codec->shared = NULL;
+  return 0;
+}
+
+/* Adds a table with weak keys to the table of tools on the top. */
+static void add_weak_table(lua_State *L, enum tool place)
+{
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawseti(L, -2, place);
+}
+
+/* Makes a protected function of the codec and the tools on the top; returns its reference. */
+static int protect(lua_State *L, lua_CFunction function)
+{
+  lua_pushvalue(L, -2);
+  lua_pushvalue(L, -2);
+  lua_pushcclosure(L, function, 2);
+  return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* Makes the codec of this lua_State. The Lua part is loaded when it is first needed. */
+static int codec_create(lua_State *L)
+{
+  struct codec *codec = lua_newuserdata(L, sizeof *codec);
+  *codec = (struct codec){.encode_reference = LUA_NOREF};
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, codec_collect);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_createtable(L, TOOL_PENDING, 0);
+  add_weak_table(L, TOOL_REQUIRED);
+  add_weak_table(L, TOOL_MAKERS);
+  codec->encode_reference = protect(L, codec_encode_protected);
+  codec->decode_reference = protect(L, codec_decode_protected);
+  codec->walk_reference = protect(L, codec_walk_protected);
+  lua_pop(L, 1);
+  lua_pushlightuserdata(L, (void *)&registry_key);
+  lua_insert(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  return 0;
+}
+
+struct codec *codec_of(lua_State *L)
+{
+  for (int attempt = 0; attempt < 2; attempt++) {
+    lua_pushlightuserdata(L, (void *)&registry_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    struct codec *codec = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (codec) return codec;
+    if (lua_cpcall(L, codec_create, NULL) != 0) return NULL;
+  }
+  return NULL;
+}
+
+/* Loads closure.lua and notes its functions. */
+static void load_tools(lua_State *L)
+{
+  static const char module[] = "parlua.wire.closure";
+  /* If memory ran out while it was loaded before, `require` would remember that and refuse for ever. */
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, module);
+  if (!lua_istable(L, -1)) {
+    lua_pushnil(L);
+    lua_setfield(L, -3, module);
+  }
+  lua_getfield(L, LUA_REGISTRYINDEX, "parlua.globals"); /* a script may have its own `require` */
+  lua_getfield(L, -1, "require");
+  lua_remove(L, -2);
+  lua_pushstring(L, module);
+  lua_call(L, 1, 1);
+  for (int i = 1; i <= TOOL_LAST; i++) {
+    lua_getfield(L, -1, tool_names[i]);
+    lua_rawseti(L, lua_upvalueindex(TOOLS_UPVALUE), i);
+  }
+  lua_pop(L, 3);
+}
+
+void push_tool(lua_State *L, enum tool tool)
+{
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), tool);
+  if (!lua_isnil(L, -1)) return;
+  lua_pop(L, 1);
+  load_tools(L);
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), tool);
+}
+
+void codec_set_chain(lua_State *L, struct codec *codec, int index, int fresh)
+{
+  struct chain chain = {.fresh = fresh};
+  map_clear(&codec->checked);
+  if (lua_istable(L, index)) {
+    int count = (int)lua_objlen(L, index);
+    if (count > LONGEST_CHAIN) luaL_error(L, "too many books");
+    for (int i = 0; i < count; i++) {
+      lua_rawgeti(L, index, i + 1);
+      chain.books[i] = book_at(L, -1);
+      if (chain.books[i] == NULL) luaL_error(L, "a list of books is expected");
+      lua_pop(L, 1);
+    }
+    chain.count = count;
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, codec->walk_reference);
+  lua_getupvalue(L, -1, TOOLS_UPVALUE);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, TOOL_CHAIN);
+  lua_pop(L, 2);
+  codec->chain = chain;
+}
+
+uint64_t codec_checksum(const char *bytes, size_t length)
+{
+  uint64_t sum = length * UINT64_C(0x9E3779B97F4A7C15) + 1;
+  while (length > 0) {
+    uint64_t word = 0;
+    size_t part = length < sizeof word ? length : sizeof word;
+    memcpy(&word, bytes, part);
+    sum = (sum ^ word) * UINT64_C(0xD6E8FEB86659FD93);
+    sum ^= sum >> 32;
+    bytes += part;
+    length -= part;
+  }
+  return sum;
+}
+
+const struct shared *chain_find(const struct codec *codec, const void *object, int *in_chain)
+{
+  for (int i = codec->chain.count - 1; i >= 0; i--) {
+    const struct map_entry *entry = map_get(&codec->chain.books[i]->map, object);
+    if (entry == NULL) continue;
+    const struct shared *shared = book_entry(codec->chain.books[i], entry->value);
+    if (shared == NULL) continue;
+    *in_chain = i;
+    return shared;
+  }
+  return NULL;
+}
+
+void chain_push(lua_State *L, int in_chain, const struct shared *entry)
+{
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_CHAIN);
+  lua_rawgeti(L, -1, in_chain + 1);
+  lua_getfenv(L, -1);
+  lua_rawgeti(L, -1, entry->index);
+  lua_replace(L, -4);
+  lua_pop(L, 2);
+}
+
+/* ---- What objects hold ---- */
+
+enum {
+  MOST_ENTRIES = 65536, /* of a table that is looked at */
+  MOST_SEEN = 16384,    /* tables that are looked at for one */
+  MOST_NESTED = 100
+};
+
+static uint64_t mix(uint64_t sum)
+{
+  sum *= UINT64_C(0xD6E8FEB86659FD93);
+  return sum ^ sum >> 32;
+}
+
+/* A number for the value at `index` as it stands. Of a string: where it is, its length and its ends. */
+static uint64_t word_of(lua_State *L, int index, int type)
+{
+  uint64_t word = 0;
+  double number;
+  size_t length;
+  const char *bytes;
+  switch (type) {
+  case LUA_TNUMBER:
+    number = lua_tonumber(L, index);
+    memcpy(&word, &number, sizeof word);
+    break;
+  case LUA_TBOOLEAN: word = (uint64_t)lua_toboolean(L, index); break;
+  case LUA_TSTRING:
+    bytes = lua_tolstring(L, index, &length);
+    memcpy(&word, bytes, length < sizeof word ? length : sizeof word);
+    word = mix(word + length) ^ (uint64_t)(uintptr_t)bytes;
+    break;
+  default: word = (uint64_t)(uintptr_t)lua_topointer(L, index);
+  }
+  return mix(word + (uint64_t)type * UINT64_C(0x9E3779B97F4A7C15));
+}
+
+static uint64_t state_of_function(lua_State *L, int index)
+{
+  uint64_t sum = 0;
+  bool any = false;
+  for (int i = 1; lua_getupvalue(L, index, i); i++) {
+    int type = lua_type(L, -1);
+    bool plain = type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TBOOLEAN;
+    if (plain) any = true;
+    sum = mix(sum + (plain ? word_of(L, -1, type) : (uint64_t)type));
+    lua_pop(L, 1);
+  }
+  return any ? sum | 1 : 0;
+}
+
+uint64_t codec_state_of(lua_State *L, int index)
+{
+  if (index < 0) index = lua_gettop(L) + 1 + index;
+  if (lua_type(L, index) == LUA_TFUNCTION) return lua_iscfunction(L, index) ? 0 : state_of_function(L, index);
+  uint64_t sum = 1;
+  if (lua_getmetatable(L, index)) {
+    sum = word_of(L, -1, LUA_TTABLE);
+    lua_pop(L, 1);
+  }
+  size_t entries = 0;
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    int key = lua_type(L, -2), value = lua_type(L, -1);
+    if (key == TYPE_CDATA || value == TYPE_CDATA || ++entries > MOST_ENTRIES) {
+      lua_pop(L, 2);
+      return 0;
+    }
+    sum += mix(word_of(L, -2, key) * 3 + word_of(L, -1, value)); /* in any order */
+  }
+  return sum | 1;
+}
+
+double codec_short_state(lua_State *L, int index)
+{
+  return (double)(codec_state_of(L, index) >> 12);
+}
+
+static bool is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry, int depth);
+
+/* The same for a key or value in a table: only tables can have changed. */
+static bool is_part_unchanged(lua_State *L, struct codec *codec, int index, int depth)
+{
+  if (lua_type(L, index) != LUA_TTABLE) return true;
+  const void *object = lua_topointer(L, index);
+  if (map_reserve(&codec->seen) != 0) return false;
+  struct map_entry *seen = map_find(&codec->seen, object);
+  if (seen->generation == codec->seen.generation) return true;
+  if (codec->seen.count > MOST_SEEN) return false;
+  map_put(&codec->seen, seen, object, 0);
+  int in_chain;
+  const struct shared *entry = chain_find(codec, object, &in_chain);
+  /* what has a name and is in no book was not sent, and is there anyway */
+  return entry ? is_unchanged(L, codec, index, entry, depth) : codec_place_of_name(L, codec, index) != 0;
+}
+
+static bool is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry, int depth)
+{
+  if (lua_type(L, index) == LUA_TFUNCTION) return entry->state == codec_state_of(L, index);
+  if (entry->state == 0 || depth > MOST_NESTED || !lua_checkstack(L, 8) || entry->state != codec_state_of(L, index)) return false;
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    int value = lua_gettop(L);
+    if (is_part_unchanged(L, codec, value - 1, depth + 1) && is_part_unchanged(L, codec, value, depth + 1)) continue;
+    lua_pop(L, 2);
+    return false;
+  }
+  return true;
+}
+
+bool codec_is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry)
+{
+  if (map_reserve(&codec->seen) != 0) return false;
+  map_clear(&codec->seen);
+  if (map_reserve(&codec->seen) != 0) return false;
+  map_put(&codec->seen, map_find(&codec->seen, lua_topointer(L, index)), lua_topointer(L, index), 0);
+  return is_unchanged(L, codec, index, entry, 0);
+}
+
+/* ---- Names ---- */
+
+/* A number that changes with the content of package.loaded. */
+static size_t loaded_stamp(lua_State *L)
+{
+  size_t stamp = 1;
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    size_t key = (size_t)(uintptr_t)lua_topointer(L, -2), value = (size_t)(uintptr_t)lua_topointer(L, -1);
+    stamp += (key * 3 + value) * (size_t)UINT64_C(0x9E3779B97F4A7C15) + 2;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return stamp == 0 ? 1 : stamp;
+}
+
+/* is_c_function(f): is it C's or LuaJIT's own, but not written in Lua? */
+static int is_c_function(lua_State *L)
+{
+  lua_pushboolean(L, lua_iscfunction(L, 1));
+  return 1;
+}
+
+/* Fills codec->names and TOOL_NAME_VALUES from the list that closure.names returns. */
+static void make_names(lua_State *L, struct codec *codec)
+{
+  struct map *names = &codec->names;
+  map_clear(names);
+  push_tool(L, TOOL_NAMES);
+  lua_pushvalue(L, LUA_GLOBALSINDEX);
+  lua_pushcfunction(L, is_c_function);
+  lua_call(L, 2, 1);
+  lua_newtable(L);
+  int length = (int)lua_objlen(L, -2);
+  for (int at = 1; at <= length; at += NAME_STRIDE) {
+    lua_rawgeti(L, -2, at);
+    int type = lua_type(L, -1);
+    if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA) {
+      lua_pushinteger(L, at);
+      lua_rawset(L, -3);
+      continue;
+    }
+    if (map_reserve(names) != 0) luaL_error(L, "not enough memory for names");
+    const void *object = lua_topointer(L, -1);
+    struct map_entry *entry = map_find(names, object);
+    if (entry->generation != names->generation) map_put(names, entry, object, (size_t)at);
+    lua_pop(L, 1);
+  }
+  lua_rawseti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_VALUES);
+  lua_rawseti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+}
+
+bool codec_update_names(lua_State *L, struct codec *codec)
+{
+  size_t stamp = loaded_stamp(L);
+  if (stamp == codec->names_stamp) return false;
+  codec->names_stamp = 0;
+  make_names(L, codec);
+  codec->names_stamp = stamp;
+  return true;
+}
+
+int codec_place_of_name(lua_State *L, const struct codec *codec, int index)
+{
+  int type = lua_type(L, index);
+  if (codec->names_stamp == 0 || codec->names.count == 0) return 0;
+  if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA) {
+    lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_VALUES);
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    int place = (int)lua_tointeger(L, -1);
+    lua_pop(L, 2);
+    return place;
+  }
+  const struct map_entry *entry = map_get(&codec->names, lua_topointer(L, index));
+  return entry ? (int)entry->value : 0;
+}
