@@ -1,4 +1,6 @@
 --- Calls in the background at the prompt: they go on while a line is typed, and show a line when they end.
+local calls = require "parlua.prompt.calls"
+local host = require "parlua.host"
 local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
 
@@ -35,11 +37,25 @@ function M.install()
       local Future = getmetatable(future)
       if not Future.is_watched then -- whoever waits for a future needs no line
         Future.is_watched = true
-        local get = Future.get
+        local get, wait = Future.get, Future.wait
         function Future.get(asked)
           asked.was_asked = true
           return get(asked)
         end
+        --- As before, but Ctrl-C ends the waiting.
+        function Future.wait(awaited, seconds)
+          if type(seconds) ~= "number" and seconds ~= nil then return wait(awaited, seconds) end
+          local last = seconds and host.now() + seconds or math.huge
+          repeat
+            local done = wait(awaited, math.min(look_seconds, math.max(0, last - host.now())))
+            if calls.was_interrupted(awaited.pool) then
+              awaited.was_asked = nil -- its end is to be told
+              error("interrupted", 0)
+            end
+          until done or awaited.done or host.now() >= last
+          return awaited.done
+        end
+        M.originals[Future.wait] = wait
         M.originals[Future.get] = get
       end
       return future

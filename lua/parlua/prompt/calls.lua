@@ -43,7 +43,22 @@ local function is_of_futures(run) return run.is_of_futures end
 --- Puts what the prompt does around the methods of a run.
 local function surround(Run)
   local step, outcome, failed = Run.step, Run.outcome, Run.failed
+  --- Ctrl-C ends the waiting for a submitted call (M.was_interrupted), not the calls.
+  local function step_of_futures(self, wait)
+    local before = self.signal
+    self.cancel = function(run)
+      if run.signal ~= "SIGINT" then return Run.cancel(run) end
+    end
+    local more = compiled(step, self, wait)
+    self.cancel = nil
+    if self.signal == "SIGINT" then
+      self.signal, self.ctrl_c = before, true
+      require("parlua.run").forget_interrupt()
+    end
+    return more
+  end
   function Run.step(self, wait)
+    if is_of_futures(self) and not task.is_inside() then return step_of_futures(self, wait) end
     -- tasks on serial run in this state: they have to be stopped, too
     local more
     if self.engine_name == "serial" then more = step(self, wait) else more = compiled(step, self, wait) end
@@ -68,6 +83,14 @@ local function surround(Run)
     end
     return outcome(self)
   end
+end
+
+--- Was Ctrl-C typed while the calls of a pool were waited for?
+function M.was_interrupted(pool)
+  local run = pool.run
+  if not run or not run.ctrl_c then return false end
+  run.ctrl_c = nil
+  return true
 end
 
 local installed = false
