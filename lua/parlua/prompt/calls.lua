@@ -13,6 +13,7 @@ local M = {}
 ---@field f function
 ---@field find? fun(): any the function of that name, as it is now
 ---@field arguments any
+---@field key? string of the call's random numbers
 ---@field options? table
 ---@field results? table of a map
 ---@field failures parlua.Failure[]
@@ -78,7 +79,7 @@ local function surround(Run)
   end
   function Run.outcome(self)
     if not task.is_inside() then
-      M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary() }
+      M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary(), key = self.key }
       show.know_failures(self.failures)
     end
     return outcome(self)
@@ -122,7 +123,8 @@ function M.install()
     local results, failures, summary = map(f, arguments, options, given)
     if not task.is_inside() then
       show.know_results(results, failures)
-      M.last = { f = f, arguments = arguments, options = options, results = results, failures = failures, summary = summary }
+      M.last = { f = f, arguments = arguments, options = options, results = results, failures = failures, summary = summary,
+                 key = M.last and M.last.key }
     end
     return results, failures, summary
   end
@@ -211,6 +213,15 @@ function M.quietly(f, ...)
   return after(pcall(f, ...))
 end
 
+--- The map function of a run that tries tasks of a call again: with the function as it is now, and the numbers of the task's own place.
+local function in_place_of(last)
+  local f, key = present_function(last), last.key
+  return function(_, index, ...)
+    if key then task.set_key(key, index) end
+    return f(...)
+  end
+end
+
 --- Runs the tasks of the last call that failed once more. Results go to their places, what fails again stays in the
 --- list of failures.
 ---@return integer returned, integer failed
@@ -224,12 +235,12 @@ function M.retry()
   for name, value in pairs(last.options or {}) do options[name] = value end
   options.journal, options.resume, options.retry_failed, options.force, options.max_failures, options.on_error = nil, nil, nil, nil, nil, "skip"
   options.debug, options.output, options.format = nil, nil, nil
-  local f = present_function(last)
+  local run_again = in_place_of(last)
   local source = require("parlua").iterate(function(_, k)
     k = k + 1
-    if again[k] then return k, unpack(again[k].args, 1, again[k].args.n) end
+    if again[k] then return k, again[k].index, unpack(again[k].args, 1, again[k].args.n) end
   end, nil, 0)
-  local results, failed_again = M.quietly(require("parlua.sink.list").map, function(_, ...) return f(...) end, source, options)
+  local results, failed_again = M.quietly(require("parlua.sink.list").map, run_again, source, options)
   local is_left = {}
   for _, failure in ipairs(failed_again) do is_left[failure.index] = failure end
   local kept = {}
@@ -260,17 +271,16 @@ function M.debug()
   if not failure then error(last and "no task of the last call failed" or "there was no call yet", 0) end
   local debugger, failure_module = require "parlua.prompt.debugger", require "parlua.failure"
   local observer = failure_module.observer
-  local f, opened = present_function(last), false
+  local opened = false
   failure_module.observer = function(record, level)
     opened = true
     debugger.open(record, level + 1, failure.index)
   end
-  local options = { engine = "serial", seed = last.options and last.options.seed, progress = "none", setup = last.options and last.options.setup }
-  local ok, message = pcall(M.quietly, require("parlua.sink.list").map, f, require("parlua").zip(unpack((function()
-    local lists = {}
-    for k = 1, failure.args.n do lists[k] = { failure.args[k], n = 1 } end
-    return lists
-  end)())), options)
+  local options = { engine = "serial", progress = "none", setup = last.options and last.options.setup }
+  local source = require("parlua").iterate(function(_, k)
+    if k == 0 then return 1, failure.index, unpack(failure.args, 1, failure.args.n) end
+  end, nil, 0)
+  local ok, message = pcall(M.quietly, require("parlua.sink.list").map, in_place_of(last), source, options)
   failure_module.observer = observer
   M.last = last
   if not ok then error(message, 0) end

@@ -235,10 +235,12 @@ function M.key_number(key)
   return bits.bits + 0
 end
 
---- The running task is a call of its own, with its own key: it draws what the only task of such a call would.
+--- The running task is a call of its own, with its own key: it draws what the only task of such a call would, or task
+--- `index` of it.
 ---@param key string
-function M.set_key(key)
-  set_base(mix(bxor(M.key_number(key), bits_of(1) * GOLDEN)))
+---@param index? integer default 1
+function M.set_key(key, index)
+  set_base(mix(bxor(M.key_number(key), bits_of(index or 1) * GOLDEN)))
   context.seeded = 0
   begin_stream(context.base)
 end
