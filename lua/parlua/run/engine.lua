@@ -7,7 +7,11 @@ local lazy = require "parlua.lazy"
 local task = require "parlua.worker.task"
 
 local world = lazy "parlua.wire.world"
-local function captured(...) return require "parlua.wire.captured"(...) end
+
+--- What the job's functions have captured, for when it is asked for: see src/lua/codec/refer.c.
+local function captured(job)
+  return function() return require "parlua.wire.captured"({ job.f, job.setup }, 2) end
+end
 
 local M = {}
 
@@ -161,7 +165,7 @@ end
 ---@return userdata|nil book
 function M.before(engine, job)
   if can(engine, "inherit") then
-    local chain = { codec.walk(world.roots(job)), captured = captured({ job.f, job.setup }, 2) }
+    local chain = { codec.walk(world.roots(job)), captured = captured(job) }
     job.chain, chain.own = chain, { chain[1] }
     return chain, false, false
   end
@@ -172,8 +176,8 @@ function M.before(engine, job)
   end
   local state = world.prepare(shares, can(engine, "reach_hosts"))
   context.use({ state.book }, shares)
-  local book = codec.book()
-  local chain = { state.book, book, own = { book }, captured = captured({ job.f, job.setup }, 2) }
+  local book = context.book()
+  local chain = { state.book, book, own = { book }, captured = captured(job) }
   return chain, shares, state.before, book
 end
 

@@ -5,6 +5,7 @@ local codec = require "parlua.codec"
 local M = {}
 
 local none = {}
+local spare, MOST_SPARE = {}, 4 -- books that runs have given back
 local current, current_shares = none, false
 
 --- In a worker: the chain of its job.
@@ -34,7 +35,15 @@ end
 function M.forget(chain)
   M.use(none, false)
   if not chain then return end
-  for _, book in ipairs(chain.own) do codec.clear(book) end
+  for k, book in ipairs(chain.own) do
+    codec.clear(book)
+    if #spare < MOST_SPARE then spare[#spare + 1] = book end
+    chain.own[k] = nil
+  end
+  for k = #chain, 1, -1 do chain[k] = nil end
 end
+
+--- An empty book, which `forget` gives back when it is in the `own` of a chain.
+function M.book() return table.remove(spare) or codec.book() end
 
 return M

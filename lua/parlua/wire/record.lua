@@ -20,6 +20,8 @@ M.libraries = {}
 M.options = {}
 --- Functions (by their code: a prototype) for which jit.off was called: "code", or "all" for what is nested in them too.
 M.not_compiled = setmetatable({}, { __mode = "k" })
+--- Was the compiler switched off as a whole?
+M.is_off = false
 --- Declarations that came from the script: one that a module repeats is no error in a worker.
 M.known = {}
 
@@ -74,12 +76,12 @@ local function note(f, nested, what)
 end
 
 function jit.off(f, nested)
-  if f ~= nil then note(f, nested, true) end
+  if f ~= nil then note(f, nested, true) else M.is_off = true end
   return off(f, nested)
 end
 
 function jit.on(f, nested)
-  if f ~= nil then note(f, nested, false) end
+  if f ~= nil then note(f, nested, false) else M.is_off = false end
   return on(f, nested)
 end
 

@@ -82,7 +82,7 @@ local function add_metatables(state)
 end
 
 --- The state as entries.
-local function collect()
+local function collect(settings)
   local state = {}
   add(state, MODULE, package.loaded, is_module)
   add(state, PRELOAD, package.preload, function(name, value) return start.preload[name] ~= value end)
@@ -95,11 +95,9 @@ local function collect()
   add_metatables(state)
   for _, entry in ipairs(record.metatypes) do state[#state + 1] = { METATYPE, entry[1], entry[2] } end
   add(state, GLOBAL, _G, function(name, value) return not rawequal(start.globals[name], value) end)
-  state[#state + 1] = { SETTINGS, "settings", makers.of_modules() }
+  state[#state + 1] = { SETTINGS, "settings", settings }
   return state
 end
-
-local text
 
 --- Declarations as they can be sent before anything else: one with types for its `$` as bytes of its own.
 local function declarations()
@@ -130,6 +128,34 @@ end
 
 local worlds = { n = 0 } -- the last, with memory shared or not
 
+--- Tables that are no object of a book, and whose change is a change of the state.
+local function watched()
+  local list = { _G, package, package.loaded, package.preload, package.loaders, start.string_meta, record.declarations,
+                 record.metatypes, record.libraries, record.options }
+  for name, library in next, start.values do
+    if type(library) == "table" and name ~= "_G" then list[#list + 1] = library end
+  end
+  return list
+end
+
+--- What is no memory of Lua's, as one string: settings of C modules, the file of io.output, whether the compiler is on.
+local function others()
+  local settings = makers.of_modules()
+  local path = output_path()
+  if not settings[1] and not path then return record.is_off, settings, path end
+  local bytes = codec.encode(settings, path, record.is_off)
+  return bytes, settings, path
+end
+
+--- The state, encoded.
+local function encode_state(shares, settings)
+  local state, book = collect(settings), codec.book()
+  context.use(nil, shares)
+  local bytes, problems = codec.encode_items(book, "state", state)
+  if not bytes then error(problems, 0) end
+  return bytes, book
+end
+
 --- What workers of a run are to have before they decode its job.
 ---@param shares boolean they have this process's memory
 ---@param distant boolean they are processes of their own, which were there before the script
@@ -137,25 +163,30 @@ local worlds = { n = 0 } -- the last, with memory shared or not
 function M.prepare(shares, distant)
   start.complete()
   local key = shares and "shares" or "own"
-  local state, book = collect(), codec.book()
-  context.use(nil, shares)
-  local bytes, problems = codec.encode_items(book, "state", state)
-  if not bytes then error(problems, 0) end
   local world = worlds[key]
-  if not world or world.bytes ~= bytes then
-    worlds.n = worlds.n + 1
-    world = { bytes = bytes, id = worlds.n }
-    worlds[key] = world
+  local told, settings, path = others()
+  local same = world and world.watch and world.told == told and codec.unchanged(world.watch)
+  if same and not distant then return world end
+  if not same then
+    local bytes, book = encode_state(shares, settings)
+    if not world or world.bytes ~= bytes then
+      worlds.n = worlds.n + 1
+      world = { bytes = bytes, id = worlds.n }
+      worlds[key] = world
+    end
+    world.book, world.told, world.watch = book, told, codec.watch(book, watched())
   end
-  world.book = book
-  text = { path = package.path, cpath = package.cpath, id = world.id, state = bytes, declarations = declarations(),
-           libraries = record.libraries, options = record.options, off = not jit.status(), output = output_path() }
+  local text = { path = package.path, cpath = package.cpath, id = world.id, state = world.bytes,
+                 declarations = declarations(), libraries = record.libraries, options = record.options,
+                 off = record.is_off, output = path }
   if distant then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)
   end
+  context.use(nil, shares)
   local before, problem = codec.encode_as("", text)
   if not before then error(problem, 0) end
-  return { before = before, book = book }
+  world.before = before
+  return world
 end
 
 --- Values from which a worker that is forked is looked at, nearest first: the job, what the script's running functions hold, modules, globals.

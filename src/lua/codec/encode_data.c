@@ -56,6 +56,7 @@ void encode_cdata(struct encoder *encoder, int index, const struct place *place)
     encode_symbol(encoder, description, place);
   } else if (!put_reference(encoder, content, index, 0)) {
     size_t size = (size_t)lua_tonumber(L, description + 1);
+    if (encoder->book) encoder->book->list[encoder->book->count - 1].state = size; /* for a watch */
     check(encoder, put_byte(out, TAG_CDATA));
     encode_value(encoder, description, place);
     check(encoder, put_varint(out, size));
@@ -102,6 +103,7 @@ void encode_userdata(struct encoder *encoder, int index, int type, const struct 
     ask_tool(encoder, TOOL_TEXT, index);
     if (lua_isstring(L, top + 1)) {
       if (!put_reference(encoder, object, index, 0)) {
+        if (encoder->book) encoder->book->list[encoder->book->count - 1].state = 1; /* no watch can see its content */
         check(encoder, put_byte(encoder->out, TAG_TEXT));
         encode_string(encoder, top + 1);
       }

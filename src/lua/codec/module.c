@@ -14,6 +14,7 @@
 #include "lua/codec/format.h"
 #include "lua/codec/state.h"
 #include "lua/codec/walk.h"
+#include "lua/codec/watch.h"
 #include "lua/state.h"
 
 /* Encodes the values from `first` on: returns a string, or nil and the message. */
@@ -120,17 +121,24 @@ static int module_decode_book(lua_State *L)
   return count >= 0 ? count : lua_error(L);
 }
 
-/* clear(book): it is not needed any more; what it holds is let go at once, not when it is collected */
+enum { FEW_OBJECTS = 256 };
+
+/* clear(book): it is not needed any more; what it holds is let go at once, not when it is collected. It may be used again. */
 static int module_clear(lua_State *L)
 {
   check_book(L, 1);
   lua_settop(L, 1);
   struct book *book = book_at(L, 1);
-  map_free(&book->map);
-  book->count = 0;
-  book->objects = 0;
-  lua_newtable(L);
-  lua_setfenv(L, 1);
+  if (book->objects > FEW_OBJECTS) {
+    map_free(&book->map);
+    book->count = 0;
+    book->objects = 0;
+    lua_newtable(L);
+    lua_setfenv(L, 1);
+  } else {
+    lua_getfenv(L, 1);
+    book_clear(L, book, 2);
+  }
   return 0;
 }
 
@@ -382,6 +390,8 @@ int luaopen_parlua_codec(lua_State *L)
       {"decode_items", module_decode_items},
       {"decode", module_decode},
       {"decode_book", module_decode_book},
+      {"watch", watch_new},
+      {"unchanged", watch_unchanged},
       {"book", module_book},
       {"clear", module_clear},
       {"walk", module_walk},

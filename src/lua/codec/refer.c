@@ -243,6 +243,11 @@ static bool is_captured(struct encoder *encoder, int index)
   bool found = false;
   lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_CHAIN);
   lua_getfield(L, -1, "captured");
+  if (lua_isfunction(L, -1)) { /* not looked at yet */
+    lua_call(L, 0, 1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "captured");
+  }
   if (lua_istable(L, -1)) {
     lua_pushvalue(L, index);
     lua_rawget(L, -2);

@@ -1,0 +1,242 @@
+/* watch.c - see watch.h. */
+#include "lua/codec/watch.h"
+
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/codec/format.h"
+#include "lua/codec/state.h"
+
+/* Where things are in LuaJIT 2.1's objects, with 64-bit references (lj_obj.h). */
+enum {
+  TABLE_ARRAY = 16,
+  TABLE_METATABLE = 32,
+  TABLE_NODE = 40,
+  TABLE_SIZES = 48, /* slots of the array, then the mask of the hash part, four bytes each */
+  TABLE_END = 56,
+  SLOT_BYTES = 8,
+  NODE_BYTES = 24,
+  FUNCTION_ENVIRONMENT = 16,
+  FUNCTION_CELLS = 40,
+  CELL_VALUE = 32 /* in a cell: the address of its value */
+};
+
+static const char watch_meta[] = "parlua.watch";
+
+enum { BASIC_TYPES = 6 };
+
+struct region {
+  const unsigned char *at;
+  size_t length;
+};
+
+/* A userdata; its environment anchors what the memory refers to. */
+struct watch {
+  struct region *regions;
+  size_t count, capacity;
+  unsigned char *copy;
+  size_t length;
+  const void *metatables[BASIC_TYPES];
+};
+
+static uint64_t read_word(const void *object, size_t offset)
+{
+  uint64_t word;
+  memcpy(&word, (const char *)object + offset, sizeof word);
+  return word;
+}
+
+static uint32_t read_half(const void *object, size_t offset)
+{
+  uint32_t half;
+  memcpy(&half, (const char *)object + offset, sizeof half);
+  return half;
+}
+
+static uint64_t bits_of(double number)
+{
+  uint64_t bits;
+  memcpy(&bits, &number, sizeof bits);
+  return bits;
+}
+
+/* Does LuaJIT keep its objects as expected? Looked at on some of known content. */
+static bool is_known_layout(lua_State *L)
+{
+  int top = lua_gettop(L);
+  bool known = false;
+  lua_createtable(L, 2, 0);
+  lua_pushnumber(L, 2.5);
+  lua_rawseti(L, -2, 1);
+  const void *array = lua_topointer(L, -1);
+  lua_createtable(L, 0, 1);
+  lua_pushnumber(L, 1.5);
+  lua_setfield(L, -2, "key");
+  lua_pushvalue(L, -2);
+  lua_setmetatable(L, -2);
+  const void *hash = lua_topointer(L, -1);
+  if (read_half(array, TABLE_SIZES) == 3 && read_half(array, TABLE_SIZES + 4) == 0 && read_half(hash, TABLE_SIZES) == 0 &&
+      read_half(hash, TABLE_SIZES + 4) < 4 && read_word(hash, TABLE_METATABLE) == (uint64_t)(uintptr_t)array) {
+    const char *slots = (const char *)(uintptr_t)read_word(array, TABLE_ARRAY);
+    const char *nodes = (const char *)(uintptr_t)read_word(hash, TABLE_NODE);
+    bool found = false;
+    for (uint32_t i = 0; i <= read_half(hash, TABLE_SIZES + 4); i++) found |= read_word(nodes, i * NODE_BYTES) == bits_of(1.5);
+    known = found && read_word(slots, SLOT_BYTES) == bits_of(2.5);
+  }
+  if (known && luaL_loadstring(L, "local u = 3.5; return function() return u end") == 0) {
+    lua_call(L, 0, 1);
+    const void *function = lua_topointer(L, -1), *cell = lua_upvalueid(L, -1, 1);
+    known = read_word(function, FUNCTION_CELLS) == (uint64_t)(uintptr_t)cell &&
+            read_word(function, FUNCTION_ENVIRONMENT) == (uint64_t)(uintptr_t)lua_topointer(L, LUA_GLOBALSINDEX) &&
+            read_word((const void *)(uintptr_t)read_word(cell, CELL_VALUE), 0) == bits_of(3.5);
+  }
+  lua_settop(L, top);
+  return known;
+}
+
+static void add_region(lua_State *L, struct watch *watch, const void *at, size_t length)
+{
+  if (length == 0) return;
+  if (watch->count == watch->capacity) {
+    size_t capacity = watch->capacity ? watch->capacity * 2 : 256;
+    struct region *bigger = realloc(watch->regions, capacity * sizeof *bigger);
+    if (!bigger) luaL_error(L, "not enough memory to watch the script's state");
+    watch->regions = bigger;
+    watch->capacity = capacity;
+  }
+  watch->regions[watch->count++] = (struct region){at, length};
+  watch->length += length;
+}
+
+/* Keeps the value on the top alive, in the table at `anchors`, if it is one whose address another could get; pops it. */
+static void anchor(lua_State *L, int anchors)
+{
+  int type = lua_type(L, -1);
+  if (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER || type == LUA_TLIGHTUSERDATA) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pushboolean(L, 1);
+  lua_rawset(L, anchors);
+}
+
+/* The table's sizes come first: as long as they are the same, the memory of its parts is there. */
+static void add_table(lua_State *L, struct watch *watch, int index, int anchors)
+{
+  const char *table = lua_topointer(L, index);
+  add_region(L, watch, table + TABLE_ARRAY, 8);
+  add_region(L, watch, table + TABLE_METATABLE, TABLE_END - TABLE_METATABLE);
+  add_region(L, watch, (const void *)(uintptr_t)read_word(table, TABLE_ARRAY), (size_t)read_half(table, TABLE_SIZES) * SLOT_BYTES);
+  size_t nodes = (size_t)read_half(table, TABLE_SIZES + 4) + 1;
+  add_region(L, watch, (const void *)(uintptr_t)read_word(table, TABLE_NODE), nodes * NODE_BYTES);
+  for (lua_pushnil(L); lua_next(L, index);) {
+    anchor(L, anchors);
+    lua_pushvalue(L, -1);
+    anchor(L, anchors);
+  }
+}
+
+static void add_function(lua_State *L, struct watch *watch, int index, int anchors)
+{
+  const char *function = lua_topointer(L, index);
+  add_region(L, watch, function + FUNCTION_ENVIRONMENT, 8);
+  for (int i = 1; lua_getupvalue(L, index, i); i++) {
+    const char *cell = lua_upvalueid(L, index, i);
+    add_region(L, watch, cell + CELL_VALUE, 8);
+    add_region(L, watch, (const void *)(uintptr_t)read_word(cell, CELL_VALUE), SLOT_BYTES);
+    anchor(L, anchors);
+  }
+}
+
+static int watch_gc(lua_State *L)
+{
+  struct watch *watch = luaL_checkudata(L, 1, watch_meta);
+  free(watch->regions);
+  free(watch->copy);
+  *watch = (struct watch){0};
+  return 0;
+}
+
+/* The metatables of basic types. */
+static void basic_metatables(lua_State *L, const void *metatables[BASIC_TYPES])
+{
+  for (int i = 0; i < BASIC_TYPES; i++) {
+    switch (i) {
+    case 0: lua_pushnil(L); break;
+    case 1: lua_pushboolean(L, 1); break;
+    case 2: lua_pushnumber(L, 0); break;
+    case 3: lua_pushliteral(L, ""); break;
+    case 4: lua_pushcfunction(L, watch_unchanged); break;
+    default: lua_pushthread(L);
+    }
+    metatables[i] = NULL;
+    if (lua_getmetatable(L, -1)) {
+      metatables[i] = lua_topointer(L, -1);
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+int watch_new(lua_State *L)
+{
+  enum { BOOK = 1, TABLES, WATCH, ANCHORS, OBJECTS, OBJECT };
+  struct book *book = book_at(L, BOOK);
+  luaL_argcheck(L, book, BOOK, "a book expected");
+  luaL_checktype(L, TABLES, LUA_TTABLE);
+  lua_settop(L, TABLES);
+  if (!is_known_layout(L)) return 0;
+  struct watch *watch = lua_newuserdata(L, sizeof *watch);
+  *watch = (struct watch){0};
+  if (luaL_newmetatable(L, watch_meta)) {
+    lua_pushcfunction(L, watch_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, WATCH);
+  lua_newtable(L);
+  lua_pushvalue(L, ANCHORS);
+  lua_setfenv(L, WATCH);
+  lua_getfenv(L, BOOK);
+  for (size_t i = 0; i < book->count; i++) {
+    if (book->list[i].upvalue) continue; /* a cell: it is the function's */
+    lua_rawgeti(L, OBJECTS, book->list[i].index);
+    int type = lua_type(L, OBJECT);
+    if (type == LUA_TTABLE)
+      add_table(L, watch, OBJECT, ANCHORS);
+    else if (type == LUA_TFUNCTION && !lua_iscfunction(L, OBJECT))
+      add_function(L, watch, OBJECT, ANCHORS);
+    else if (type == TYPE_CDATA)
+      add_region(L, watch, lua_topointer(L, OBJECT), book->list[i].state);
+    else if (type == LUA_TUSERDATA && book->list[i].state) /* a buffer */
+      return 0;
+    anchor(L, ANCHORS);
+  }
+  for (int i = 1; i <= (int)lua_objlen(L, TABLES); i++) {
+    lua_rawgeti(L, TABLES, i);
+    if (lua_istable(L, OBJECT)) add_table(L, watch, OBJECT, ANCHORS);
+    anchor(L, ANCHORS);
+  }
+  basic_metatables(L, watch->metatables);
+  watch->copy = malloc(watch->length ? watch->length : 1);
+  if (!watch->copy) return luaL_error(L, "not enough memory to watch the script's state");
+  unsigned char *to = watch->copy;
+  for (size_t i = 0; i < watch->count; to += watch->regions[i++].length) memcpy(to, watch->regions[i].at, watch->regions[i].length);
+  lua_settop(L, WATCH);
+  return 1;
+}
+
+int watch_unchanged(lua_State *L)
+{
+  struct watch *watch = luaL_checkudata(L, 1, watch_meta);
+  const void *metatables[BASIC_TYPES];
+  basic_metatables(L, metatables);
+  bool same = memcmp(metatables, watch->metatables, sizeof metatables) == 0;
+  const unsigned char *copy = watch->copy;
+  for (size_t i = 0; same && i < watch->count; copy += watch->regions[i++].length)
+    same = memcmp(copy, watch->regions[i].at, watch->regions[i].length) == 0;
+  lua_pushboolean(L, same);
+  return 1;
+}
