@@ -14,10 +14,19 @@ M.originals = {}
 local watched = {} -- futures that have not ended, or whose end was not told
 local installed = false
 
+local captured -- while a line is typed: what calls print, to be shown above it
+
 --- Follows the futures of all pools from here on.
 function M.install()
   if installed then return end
   installed = true
+  local report = require "parlua.report"
+  local print_text = report.print
+  function report.print(stream, text)
+    if not captured then return print_text(stream, text) end
+    captured[#captured + 1] = text
+    return true
+  end
   local pool_module = require "parlua.pool"
   local count = 0
   local watch = function(future)
@@ -102,8 +111,14 @@ end
 --- Called while nothing is typed. Returns after how many seconds to look again, nil: there is nothing to look at.
 function M.idle(_, editor)
   if #watched == 0 then return nil end
-  local lines, left = look()
-  if #lines > 0 then editor:print_above(table.concat(lines, "\n") .. "\n") end
+  captured = {}
+  local ok, lines, left = pcall(look)
+  local text = table.concat(captured)
+  captured = nil
+  if not ok then error(lines, 0) end
+  if text ~= "" and text:sub(-1) ~= "\n" then text = text .. "\n" end
+  if #lines > 0 then text = text .. table.concat(lines, "\n") .. "\n" end
+  if text ~= "" then editor:print_above(text) end
   return left > 0 and look_seconds or nil
 end
 
