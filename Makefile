@@ -41,7 +41,7 @@ SOURCES := $(filter-out src/lua/embed.c,$(wildcard src/*.c src/*/*.c src/lua/cod
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o) $(BUILD)/embedded.o
 # types.lua is for editors, not for the program.
 MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lua')))
-LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz soak)
+LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
 .PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz simulate soak kill-test bench install uninstall clean
@@ -227,7 +227,7 @@ SIMULATE_SECONDS ?= 60
 SIMULATE_REPLACED = main sys/clock sys/hub sys/barrier
 SIMULATE_OBJECTS = $(filter-out $(SIMULATE_REPLACED:%=$(BUILD)/%.o),$(OBJECTS)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard simulate/*.c))
 SIMULATE_WRAPPED = malloc calloc realloc free fstat write syscall sched_yield _exit slot_map slot_unmap signals_begin signals_end \
-  signals_pending
+  signals_pending engine_find engine_kinds nanosleep
 INTERLEAVED = $(filter $(BUILD)/run/%.o $(BUILD)/slot/%.o $(BUILD)/engines/%.o $(BUILD)/sys/bell.o,$(OBJECTS))
 
 simulate: deps

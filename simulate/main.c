@@ -16,6 +16,7 @@
 #include "driver.h"
 #include "lanes.h"
 #include "memory.h"
+#include "stack.h"
 #include "system.h"
 #include "workers.h"
 #include "world.h"
@@ -124,6 +125,15 @@ static void run_engine(const struct plan *plan, struct outcome_of_run *outcome)
   engine_close(&engine);
 }
 
+static void note_schedule(const struct plan *plan, const struct outcome_of_run *outcome, double seconds)
+{
+  struct total *total = &shared->total[plan->kind];
+  total->schedules++;
+  total->tasks += outcome->tasks;
+  total->events += world.events + outcome->events;
+  total->seconds += seconds;
+}
+
 static double run_schedule(const struct plan *plan)
 {
   static const double all_end_within = 100;
@@ -138,6 +148,12 @@ static double run_schedule(const struct plan *plan)
   workers_begin();
   set_faults(plan);
   int64_t live = memory.live;
+  if (plan->kind == PLAN_STACK) {
+    outcome.tasks = plan->tasks;
+    stack_run(plan);
+    note_schedule(plan, &outcome, processor_seconds() - began);
+    return 0;
+  }
   run_engine(plan, &outcome);
   memory.failing = 0;
   world_run_until(world.now + all_end_within); /* abandoned workers come to their end */
@@ -145,12 +161,8 @@ static double run_schedule(const struct plan *plan)
   if (memory.live != live) fault("%ld allocations were not given back", (long)(memory.live - live));
   if (workers_slots_mapped() != 0) fault("%ld slots were not given back", (long)workers_slots_mapped());
   note_efficiency(plan, outcome.seconds);
-  struct total *total = &shared->total[plan->kind];
-  total->schedules++;
-  total->tasks += outcome.tasks;
-  total->events += world.events + outcome.events;
   double seconds = processor_seconds() - began;
-  total->seconds += seconds;
+  note_schedule(plan, &outcome, seconds);
   return seconds;
 }
 
@@ -162,18 +174,13 @@ static void draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   plan_draw(plan, kind, seed);
 }
 
-static _Noreturn void run_many(double seconds, uint64_t first)
+/* One in so many schedules makes whole calls of the library, which take longer. */
+enum { STACK_EACH = 40 };
+
+static enum plan_kind kind_of(uint64_t seed)
 {
-  time_t end = time(NULL) + (time_t)seconds;
-  if (seconds > 0) cost_check(run_schedule);
-  for (uint64_t seed = first; seed == first || time(NULL) < end; seed++) {
-    struct plan plan;
-    shared->seed = seed;
-    shared->kind = seed % 3 ? PLAN_SLOTS : PLAN_LANES;
-    draw(&plan, shared->kind, seed);
-    run_schedule(&plan);
-  }
-  _exit(0);
+  if (seed % STACK_EACH == 0) return PLAN_STACK;
+  return seed % 3 ? PLAN_SLOTS : PLAN_LANES;
 }
 
 /* Runs the plan in a process of its own. True: it shows a fault, which shared->message tells. */
@@ -191,6 +198,23 @@ static bool fails(const struct plan *plan)
   if (!shared->message[0])
     snprintf(shared->message, MESSAGE, "ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return true;
+}
+
+static _Noreturn void run_many(double seconds, uint64_t first)
+{
+  time_t end = time(NULL) + (time_t)seconds;
+  if (seconds > 0) cost_check(run_schedule);
+  for (uint64_t seed = first; seed == first || time(NULL) < end; seed++) {
+    struct plan plan;
+    shared->seed = seed;
+    shared->kind = kind_of(seed);
+    draw(&plan, shared->kind, seed);
+    if (shared->kind != PLAN_STACK)
+      run_schedule(&plan);
+    else if (fails(&plan))
+      _exit(1);
+  }
+  _exit(0);
 }
 
 /* Makes a plan that fails simpler, one step at a time. */

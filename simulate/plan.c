@@ -65,6 +65,10 @@ static void settle_troubles(struct plan *plan)
     plan_drop(plan, TROUBLE_DEATHS);
     plan_drop(plan, TROUBLE_MASSACRE);
   }
+  if (plan->kind == PLAN_STACK) {
+    plan_drop(plan, TROUBLE_MEMORY); /* Lua's own would fail too */
+    if (plan->engine == ENGINE_FORKED) plan->engine = ENGINE_KEPT;
+  }
   if (plan->engine == ENGINE_FORKED) plan_drop(plan, TROUBLE_RUNS);
 }
 
@@ -77,6 +81,7 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   double most_workers = kind == PLAN_LANES ? 1000 : random_chance(0.02) ? 300 : 12;
   plan->workers = (uint32_t)spread(1, most_workers + 0.9);
   plan->tasks = (uint32_t)spread(1, kind == PLAN_LANES ? 4000 : 800);
+  if (kind == PLAN_STACK) plan->workers = 1 + plan->workers % 6;
   plan->runs = 2 + random_below(3);
   plan->lengths = (enum lengths)random_below(4);
   plan->length = spread(1e-6, 0.05);

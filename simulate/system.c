@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/futex.h>
@@ -194,6 +195,7 @@ long __real_syscall(long number, long a, long b, long c, long d, long e, long f)
 long __wrap_syscall(long number, ...);
 int __real_sched_yield(void);
 int __wrap_sched_yield(void);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 _Noreturn void __real__exit(int status);
 _Noreturn void __wrap__exit(int status);
 
@@ -245,6 +247,17 @@ int __wrap_sched_yield(void)
   static const double other_runs = 30e-6;
   if (!fiber_running()) return __real_sched_yield();
   fiber_sleep(other_runs * random_unit() + 1e-7);
+  return 0;
+}
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+  double seconds = (double)time->tv_sec + (double)time->tv_nsec * 1e-9;
+  (void)left;
+  if (fiber_running())
+    fiber_sleep(seconds);
+  else
+    world_run_until(world.now + seconds);
   return 0;
 }
 

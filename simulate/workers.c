@@ -337,6 +337,10 @@ static void live(void *what)
   worker_open_mailbox(&body->worker, body->slot, &body->worker.bell);
   fiber_sleep(random_about(plan->latency));
   if (plan_has(plan, TROUBLE_STARTS) && random_chance(plan->start_death)) end_body(body, END_OWN, 1 << 8);
+  if (plan->kind == PLAN_STACK) { /* the real worker, with a Lua state */
+    worker_bodies.thread(body->slot, &body->worker.bell);
+    end_body(body, END_AS_TOLD, 0);
+  }
   for (struct block *message; (message = worker_receive(&body->worker))->kind != BLOCK_STOP;) {
     if (message->kind == BLOCK_JOB)
       fiber_sleep(random_about(plan->latency));
