@@ -102,8 +102,13 @@ static void wait_for_room(struct worker *worker, ready_function *ready, enum blo
   wait_until(slot, ready);
   __atomic_store_n(&slot->blocked, NOT_BLOCKED, __ATOMIC_SEQ_CST);
   double waited = clock_seconds() - began;
-  worker->waited += waited;
   worker->lap += waited;
+  if (slot->current > 0) {
+    worker->waited += waited;
+    return;
+  }
+  double started = slot->started + waited; /* no task has begun: the first is timed from here, see note_present in dispatch.c */
+  __atomic_store((double *)&slot->started, &started, __ATOMIC_RELAXED);
 }
 
 /* ---- messages ---- */
