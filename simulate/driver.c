@@ -163,7 +163,7 @@ static void task_failed(struct driver *driver, double task, uint32_t attempt)
     driver->is_over = true;
     return;
   }
-  ledger_again(task, attempt + 1);
+  ledger_again(task, attempt + 1, world.now + delay);
 }
 
 /* One result: its word, NULL: nothing is kept of it. */

@@ -33,8 +33,8 @@ void ledger_shorten(double last);
 void ledger_lacks_memory(void);
 void ledger_result(double task, uint32_t attempt);
 void ledger_lost(const struct event *event);
-/* It will be tried again. */
-void ledger_again(double task, uint32_t attempt);
+/* It will be tried again when due. */
+void ledger_again(double task, uint32_t attempt, double due);
 /* The run says that all has ended: tasks up to `last`. */
 void ledger_done(double last);
 /* A task that was begun and has not ended, drawn at random; 0: none was found. */

@@ -77,8 +77,8 @@ static const struct engine_kind *engine_of(const struct plan *plan)
   return plan->engine == ENGINE_KEPT ? &workers_kept : &workers_forked;
 }
 
-/* What list scheduling needs: each task to the worker that is free first. */
-static double list_seconds(const struct plan *plan)
+/* What list scheduling needs: each task to the worker that is free first. *longest: of the tasks. */
+static double list_seconds(const struct plan *plan, double *longest)
 {
   static double *free_at;
   uint32_t n = plan->workers;
@@ -86,7 +86,8 @@ static double list_seconds(const struct plan *plan)
   free_at = memory_own(free_at, (n + 1) * sizeof *free_at);
   for (uint32_t i = 1; i <= n; i++) free_at[i] = 0;
   for (uint32_t task = 1; task <= plan->tasks; task++) { /* a heap, the first to be free on top */
-    double at = free_at[1] + plan_length(plan, task, 1);
+    double length = plan_length(plan, task, 1), at = free_at[1] + length;
+    *longest = fmax(*longest, length);
     uint32_t i = 1;
     last = fmax(last, at);
     for (uint32_t child; (child = 2 * i) <= n; i = child) {
@@ -99,11 +100,17 @@ static double list_seconds(const struct plan *plan)
   return last;
 }
 
+/* Without trouble a run takes about as long as list scheduling: more than that is a wake-up that was missed, or work that nobody
+ * was given. */
 static void note_efficiency(const struct plan *plan, double seconds)
 {
-  if (plan->kind != PLAN_LANES || plan->troubles || plan->lengths != LENGTHS_HEAVY || plan->chunk > 0) return;
-  double efficiency = list_seconds(plan) / seconds;
-  if (plan->length < 1e-4 || plan->tasks < 4 * plan->workers) return; /* too short to be worth spreading */
+  static const double share = 1.1, start = 0.01, a_task = 40, latencies = 30;
+  bool is_kept_away = plan->kind == PLAN_SLOTS && plan->preempted > 0;
+  if (plan->troubles || plan->chunk > 0 || is_kept_away) return;
+  double longest = 0, list = list_seconds(plan, &longest), efficiency = list / seconds;
+  double most = list * share + longest + start + latencies * plan->latency + a_task * plan->tick * plan->tasks;
+  if (seconds > most) fault("the run took %.3g s without trouble; list scheduling needs %.3g s", seconds, list);
+  if (plan->kind != PLAN_LANES || plan->lengths != LENGTHS_HEAVY || plan->length < 1e-4 || plan->tasks < 4 * plan->workers) return;
   shared->efficiency += efficiency;
   shared->efficiency_least = shared->efficiency_count ? fmin(shared->efficiency_least, efficiency) : efficiency;
   shared->efficiency_count++;
@@ -143,6 +150,8 @@ static double run_schedule(const struct plan *plan)
   world_begin(plan->seed);
   world.tick = plan->tick;
   world.slice = plan->kind == PLAN_LANES ? 0 : plan->slice;
+  world.preempted = plan->preempted;
+  world.drains = plan->drains;
   system_begin();
   lanes_begin();
   workers_begin();

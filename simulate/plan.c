@@ -32,9 +32,9 @@ static void draw_troubles(struct plan *plan)
       [TROUBLE_CRASHES] = 0.3,  [TROUBLE_DEATHS] = 0.35, [TROUBLE_STARTS] = 0.15,     [TROUBLE_MASSACRE] = 0.1,
       [TROUBLE_HANGS] = 0.25,   [TROUBLE_LIMIT] = 0.35,  [TROUBLE_ERRORS] = 0.35,     [TROUBLE_BACKOFF] = 0.5,
       [TROUBLE_ABORTS] = 0.2,   [TROUBLE_CANCEL] = 0.1,  [TROUBLE_SHORTEN] = 0.1,     [TROUBLE_CLOSE] = 0.05,
-      [TROUBLE_CEILING] = 0.25, [TROUBLE_SINK] = 0.25,   [TROUBLE_SUPPLY] = 0.3,      [TROUBLE_SKIPS] = 0.15,
+      [TROUBLE_CEILING] = 0.25, [TROUBLE_SINK] = 0.25,   [TROUBLE_SUPPLY] = 0.4,      [TROUBLE_SKIPS] = 0.15,
       [TROUBLE_MEMORY] = 0.15,  [TROUBLE_WAKES] = 0.3,   [TROUBLE_NO_BARRIER] = 0.05, [TROUBLE_DISTANT] = 0.3,
-      [TROUBLE_LARGE] = 0.1,    [TROUBLE_TEXT] = 0.2,    [TROUBLE_SPARSE] = 0.25,     [TROUBLE_RUNS] = 0.3,
+      [TROUBLE_LARGE] = 0.2,    [TROUBLE_TEXT] = 0.2,    [TROUBLE_SPARSE] = 0.25,     [TROUBLE_RUNS] = 0.3,
   };
   if (random_chance(0.2)) return; /* all goes well */
   double scale = random_chance(0.5) ? 1 : 0.4;
@@ -117,6 +117,8 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   plan->tick = spread(2e-8, 3e-6);
   plan->latency = spread(1e-6, 2e-3);
   plan->slice = 1 + (uint32_t)spread(1, 300);
+  plan->preempted = random_chance(0.5) ? 0 : spread(1e-3, 0.5);
+  plan->drains = spread(0.01, 0.5);
   plan->depth = 2 + random_below(3);
 }
 

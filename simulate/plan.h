@@ -63,6 +63,7 @@ struct plan {
   double backoff;
   double lost, slow, spurious, tick, latency;
   uint32_t slice;
+  double preempted, drains;
   uint32_t depth; /* works that a simulated lane wants */
 };
 

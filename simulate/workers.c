@@ -171,9 +171,8 @@ _Noreturn void worker_exits(int status)
 
 void worker_may_die(void)
 {
-  static const double drains = 0.2; /* what was stored becomes visible by itself before long */
   struct body *body = fiber_what(fiber_running());
-  if (body->stores_count > 0 && random_chance(drains)) make_visible(body);
+  if (body->stores_count > 0 && random_chance(world.drains)) make_visible(body);
   if (body->steps > 0 && --body->steps == 0) end_body(body, END_OWN, SIGSEGV);
 }
 
@@ -193,7 +192,6 @@ static void call(struct body *body, const struct block *chunk, double task)
   const struct plan *plan = ledger_plan();
   uint32_t job = body->worker.job, attempt = chunk->attempt;
   ledger_task_begins(job, task, attempt);
-  body->began = world.now;
   if (chunk->width > 0 && !argument_is_right(chunk, task)) fault("task %g got another's argument", task);
   make_visible(body);
   if (plan_prints(plan, task)) print(body);
@@ -270,7 +268,7 @@ static enum why run_tasks(struct loop *loop)
     body->in = i;
     body->attempt = loop->chunk->attempt;
     body->has_finished = false;
-    body->began = world.now;
+    body->began = i == loop->chunk->first ? body->slot->started : world.now;
     interleave(0);
     if (i > *loop->limit) return STOPPED;
     if (!loop->is_sparse && loop->k >= room) return FULL;

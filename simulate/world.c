@@ -323,6 +323,7 @@ void worker_may_die(void); /* likewise: it may die here */
 
 void interleave(int is_store)
 {
+  static const double longest_away = 1e-3;
   if (running) {
     if (is_store) worker_stores();
     worker_may_die();
@@ -333,4 +334,6 @@ void interleave(int is_store)
   until_turn = random_below(world.slice);
   while (run_timer(world.now)) continue;
   for (uint32_t turns = 1 + random_below(3); turns > 0 && ready_count > 0; turns--) world_step(world.now);
+  if (!random_chance(world.preempted)) return;
+  for (uint32_t turns = 1 + random_below(20); turns > 0; turns--) world_step(world.now + longest_away);
 }

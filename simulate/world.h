@@ -14,6 +14,8 @@ struct world {
   uint64_t idle;      /* looks at the clock since something last went on */
   double progress_at; /* when that was, */
   double patience;    /* and for how long nothing may go on, seconds */
+  double preempted;   /* probability that the coordinator is kept from going on for a while when others have had a turn */
+  double drains;      /* that what a worker has stored becomes visible by itself at its next access */
   uint32_t slice;     /* the coordinator makes up to so many atomic accesses before others have a turn; 0: they have none */
 };
 extern struct world world;
