@@ -170,13 +170,14 @@ bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, u
 bool slot_revoke(struct slot *slot, uint32_t place)
 {
   uint32_t expected = CLAIM_QUEUED;
+  if (slot_is_released(slot, place)) return false; /* what stands there may be part of a later message, which we alone put there */
   return __atomic_compare_exchange_n(&slot_in_block(slot, place)->claim, &expected, CLAIM_REVOKED, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST);
 }
 
 bool slot_is_queued(struct slot *slot, uint32_t place)
 {
-  return __atomic_load_n(&slot_in_block(slot, place)->claim, __ATOMIC_SEQ_CST) == CLAIM_QUEUED;
+  return !slot_is_released(slot, place) && __atomic_load_n(&slot_in_block(slot, place)->claim, __ATOMIC_SEQ_CST) == CLAIM_QUEUED;
 }
 
 bool slot_is_released(const struct slot *slot, uint32_t place)
