@@ -9,7 +9,6 @@ local MOST_LINES = 700
 
 --- Files that are longer than that, and why they may be, for now.
 local LONG = {
-  ["src/run/dispatch.c"] = "all of its parts change the same lists of lanes; to be split",
 }
 
 --- All C files below src: path -> text.

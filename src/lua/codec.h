@@ -2,8 +2,8 @@
  * codec: Lua values to bytes and back, from one lua_State to another.
  *
  * By content: nil, booleans, numbers, strings, tables (cycles, shared references, metatables, any depth), Lua functions (upvalues,
- * shared upvalue cells, the globals that they name, environments given by setfenv), data of the FFI, string.buffer objects. By name,
- * and looked up in the receiving state: the libraries and their functions, io.stdin/stdout/stderr, _G, FFI namespaces and C
+ * shared upvalue cells, the globals that they name, environments given by setfenv), data of the FFI, string.buffer objects. By
+ * name, and looked up in the receiving state: the libraries and their functions, io.stdin/stdout/stderr, _G, FFI namespaces and C
  * functions; the script's modules by content where that is possible, else required there. By reference: what both states have
  * (codec/book.h). Nothing else crosses; the error names the path to the culprit. The byte format is described in codec/format.h,
  * the rules for functions and names at the top of lua/parlua/wire/closure.lua.

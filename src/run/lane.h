@@ -131,13 +131,14 @@ struct lane {
   struct link news;    /* among lanes with news */
   struct link looking; /* among lanes whose worker is looked at from time to time */
   double look_at;
-  struct present seen; /* what it was in at the last look, */
-  double since;        /* and since when, at the latest; 0: not known */
-  uint32_t heap_at;    /* its place in the heap of lanes with work to give back, from 1; 0: it is not there */
-  double ends_at;      /* by what is known, it will have done what it has then */
-  bool is_asked;       /* for work; it has not answered */
-  double ask_at;       /* it is not to be asked before */
-  double patience;     /* seconds until then after the last time that it had nothing to give */
+  struct present seen;  /* what it was in at the last look, */
+  double since;         /* and since when, at the latest; 0: not known */
+  uint32_t still_looks; /* at it in the same task */
+  uint32_t heap_at;     /* its place in the heap of lanes with work to give back, from 1; 0: it is not there */
+  double ends_at;       /* by what is known, it will have done what it has then */
+  bool is_asked;        /* for work; it has not answered */
+  double ask_at;        /* it is not to be asked before */
+  double patience;      /* seconds until then after the last time that it had nothing to give */
 };
 
 /* The lanes of engines whose workers have slots. */

@@ -1,0 +1,202 @@
+/* ending.c - dispatch: works are taken back from lanes, and workers are ended. */
+#include <errno.h>
+#include <math.h>
+
+#include "run/state.h"
+#include "sys/clock.h"
+
+/* A distant worker that had nothing to give back is asked again after this long, then after ever longer times. */
+static const double ask_seconds = 0.5e-3, ask_seconds_most = 16e-3;
+
+/* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
+void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present, double now)
+{
+  if (lane->state != LANE_READY) return;
+  lane->cause = cause;
+  lane->doomed = present ? *present : (struct present){0};
+  lane->kind->end(lane);
+  dispatch_note(d, lane);
+  dispatch_place(d, lane, now);
+}
+
+/* The present task is over its time limit. */
+void dispatch_end_late(struct dispatch *d, struct lane *lane, const struct present *present, double now)
+{
+  if (!d->engine->kind->can.kill && __atomic_load_n(&d->engine->remains->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED)
+    d->trouble = EBUSY;
+  else
+    dispatch_end_worker(d, lane, LOST_TIMEOUT, present, now);
+}
+
+/* Takes a work that was not begun away from its lane; false: it was begun. */
+static bool take_away(struct dispatch *d, struct lane *lane, struct work *work, double now)
+{
+  if (lane->state != LANE_READY || !lane->kind->take_back(lane, work)) return false;
+  dispatch_left_lane(d, work);
+  dispatch_place(d, lane, now);
+  return true;
+}
+
+/* A work of this lane has tasks behind the new total: they are not begun any more. */
+static void shorten_work(struct dispatch *d, struct lane *lane, struct work *work, double now)
+{
+  if (work->first > d->crew.total && take_away(d, lane, work, now)) {
+    work_free(&d->queue.store, work);
+    return;
+  }
+  bool is_useless = work->first > d->crew.total;
+  work->last = lane->kind->lower(lane, work, is_useless ? -1 : d->crew.total);
+  dispatch_update_needed(d, work);
+}
+
+/* Is all that the lane holds behind the new total? What is not, is taken back, if it was not begun. */
+static bool only_useless(struct dispatch *d, struct lane *lane, double now)
+{
+  const struct work *first = lane_first(lane);
+  if (!first || first->first <= d->crew.total) return false;
+  while (lane->count > 1) {
+    struct work *work = lane_last(lane);
+    if (!take_away(d, lane, work, now)) return false;
+    queue_put_back(&d->queue, work, false);
+  }
+  return true;
+}
+
+void dispatch_shorten(struct dispatch *d, double last)
+{
+  double now = clock_seconds();
+  if (last >= d->queue.total) return;
+  d->crew.total = last;
+  d->is_shortened = true;
+  queue_shorten(&d->queue, last);
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = dispatch_lane(d, w);
+    for (struct link *link = lane->held.previous, *previous; link != &lane->held; link = previous) {
+      struct work *work = LIST_OF(link, struct work, link);
+      previous = link->previous;
+      if (work->last > last)
+        shorten_work(d, lane, work, now);
+      else
+        dispatch_update_needed(d, work);
+    }
+    if (d->engine->kind->can.kill && lane->state == LANE_READY && only_useless(d, lane, now))
+      dispatch_end_worker(d, lane, LOST_CANCELLED, NULL, now);
+  }
+}
+
+void dispatch_cancel(struct dispatch *d)
+{
+  if (d->is_cancelled) return;
+  d->is_cancelled = true;
+  d->cancelled_at = clock_seconds();
+  queue_clear(&d->queue);
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = dispatch_lane(d, w);
+    for (struct link *link = lane->held.previous, *previous; link != &lane->held; link = previous) {
+      struct work *work = LIST_OF(link, struct work, link);
+      previous = link->previous;
+      if (take_away(d, lane, work, d->cancelled_at))
+        work_free(&d->queue.store, work);
+      else if (lane->state == LANE_READY)
+        lane->kind->lower(lane, work, -1);
+    }
+    if (lane->count > 0 && d->engine->kind->can.kill) dispatch_end_worker(d, lane, LOST_CANCELLED, NULL, d->cancelled_at);
+  }
+}
+
+/* Has what a work has not reached handed out again; what was aborted is told instead. */
+void dispatch_hand_out_again(struct dispatch *d, struct work *work)
+{
+  if (work->aborted > 0 && work->aborted == work->last && work->reached + 1 == work->last)
+    list_append(&d->aborted, &work->link);
+  else
+    queue_put_back(&d->queue, work, false);
+}
+
+/* An answer to ask_back. Returns true when there is work to hand out. */
+bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct outcome *outcome, double now)
+{
+  struct work *work = outcome->work;
+  if (lane->is_asked) d->wishes--;
+  lane->is_asked = false;
+  if (!work) {
+    lane->patience = fmin(lane->patience > 0 ? lane->patience * 2 : ask_seconds, ask_seconds_most);
+    lane->ask_at = now + lane->patience;
+  } else {
+    lane->patience = 0;
+  }
+  if (work && outcome->keep < work->first) { /* whole: the lane holds it no more */
+    dispatch_left_lane(d, work);
+    dispatch_hand_out_again(d, work);
+  } else if (work && work_reserve(&d->queue.store)) {
+    dispatch_hand_out_again(d, work_split(&d->queue.store, work, outcome->keep + 1));
+    dispatch_update_needed(d, work);
+  } /* else it ends early, and what it does not do comes back then */
+  dispatch_place(d, lane, now);
+  return work != NULL;
+}
+
+/* Asks the lane for work. Returns true when there is some to hand out at once. */
+bool dispatch_ask_back(struct dispatch *d, struct lane *lane, double now)
+{
+  struct outcome outcome;
+  if (lane->is_asked) return false;
+  if (!lane->kind->ask_back(lane, &outcome)) {
+    lane->is_asked = true;
+    d->wishes++;
+    balance_remove(&d->balance, lane);
+    return false;
+  }
+  if (dispatch_is_busy(lane) != lane->is_counted) dispatch_place(d, lane, now);
+  return dispatch_take_given(d, lane, &outcome, now);
+}
+
+/* The lane's work with this task in it, which has not ended; NULL: it has none. */
+static struct work *work_with(const struct lane *lane, double task)
+{
+  for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (task > work->reached && task <= work->last) return work;
+  }
+  return NULL;
+}
+
+bool dispatch_abort(struct dispatch *d, double task)
+{
+  double now = clock_seconds();
+  struct lane_view view;
+  for (struct link *link = d->looking.next; link != &d->looking; link = link->next) {
+    struct lane *lane = LIST_OF(link, struct lane, looking);
+    struct work *work = work_with(lane, task);
+    if (!work || lane->state != LANE_READY) continue;
+    if (work->first == work->last && take_away(d, lane, work, now)) {
+      list_append(&d->aborted, &work->link);
+      return true;
+    }
+    if (!d->engine->kind->can.kill) return false;
+    work->aborted = task; /* its worker is ended when it is seen in it */
+    if (lane->kind->view(lane, &view) && view.present.task == task && view.present.chunk == work->number)
+      dispatch_end_worker(d, lane, LOST_CANCELLED, &view.present, now);
+    else
+      dispatch_ask_back(d, lane, now);
+    return true;
+  }
+  return false;
+}
+
+/* Tells of a task that was not begun. */
+bool dispatch_tell_aborted(struct dispatch *d, struct event *event)
+{
+  struct link *link = list_take(&d->aborted);
+  if (!link) return false;
+  struct work *work = LIST_OF(link, struct work, link);
+  event->kind = EVENT_LOST;
+  event->cause = LOST_CANCELLED;
+  event->first = work->first;
+  event->attempt = work->attempt;
+  d->reported = work->payload;
+  event->payload = d->reported ? &d->reported->block : NULL;
+  work->payload = NULL;
+  work_free(&d->queue.store, work);
+  return true;
+}

@@ -1,0 +1,179 @@
+/* handout.c - dispatch: works go from the queue to lanes. */
+#include <errno.h>
+#include <math.h>
+
+#include "run/state.h"
+#include "sys/clock.h"
+
+/* Has the work tasks that count for the run's end, and have not ended? */
+static bool is_needed(const struct dispatch *d, const struct work *work)
+{
+  double last = fmin(work->last, d->crew.total);
+  return work->first <= last && work->reached < last;
+}
+
+void dispatch_update_needed(struct dispatch *d, struct work *work)
+{
+  bool needed = is_needed(d, work);
+  if (needed != work->is_needed) d->needed += needed ? 1 : (uint32_t)-1;
+  work->is_needed = needed;
+}
+
+/* The work has left its lane: nothing is kept ready for it any more. */
+void dispatch_left_lane(struct dispatch *d, struct work *work)
+{
+  if (work->is_needed) d->needed--;
+  work->is_needed = false;
+  work_unreserve(&d->queue.store);
+}
+
+/* Gives a work, for which one more stands ready, to a lane. */
+static void give(struct dispatch *d, struct lane *lane, struct work *work, double now)
+{
+  lane->ask_at = lane->patience = 0;
+  lane->kind->give(lane, work);
+  dispatch_update_needed(d, work);
+  dispatch_place(d, lane, now);
+}
+
+/* The lane that gets the next work: one with the least; NULL when all have enough. */
+struct lane *dispatch_hungriest(const struct dispatch *d)
+{
+  const struct link *lists[] = {&d->idle, &d->empty, &d->hungry};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+    if (!list_is_empty(lists[i])) return LIST_OF(lists[i]->next, struct lane, place);
+  return NULL;
+}
+
+void dispatch_close_lane(struct dispatch *d, struct lane *lane, int error)
+{
+  lane->state = LANE_CLOSED;
+  link_remove(&lane->place);
+  d->lacking = error;
+  if (++d->closed == d->lanes_count) d->trouble = error;
+}
+
+/* Makes sure that a worker stands behind the lane. */
+static bool has_worker(struct dispatch *d, struct lane *lane)
+{
+  if (lane->state == LANE_READY) return true;
+  int error = lane->kind->start(lane);
+  if (error) {
+    dispatch_close_lane(d, lane, error);
+    return false;
+  }
+  lane->state = LANE_READY;
+  lane->cause = 0;
+  lane->doomed = lane->seen = (struct present){0};
+  lane->since = 0;
+  lane->started_at = clock_seconds();
+  lane->is_started = true;
+  return true;
+}
+
+/* There is no memory for what is to be handed out. It waits until something has ended. */
+static void lacks_memory(struct dispatch *d)
+{
+  d->is_short = true;
+  if (d->busy == 0) d->trouble = ENOMEM;
+}
+
+/* What is handed out needs a second work to stand ready (work.h). False: there is no memory. */
+static bool ready_second(struct dispatch *d)
+{
+  if (work_reserve(&d->queue.store)) return true;
+  lacks_memory(d);
+  return false;
+}
+
+static bool ask_for_arguments(struct dispatch *d, struct lane *lane, double count, struct event *event)
+{
+  if (!work_reserve(&d->queue.store)) { /* one for the work itself */
+    work_unreserve(&d->queue.store);
+    lacks_memory(d);
+    return false;
+  }
+  event->kind = EVENT_SUPPLY;
+  event->want = count;
+  event->idle = lane->count == 0;
+  event->news = d->engine->kind->can.reach_hosts ? NULL : d->engine->hub.beacon->summary;
+  d->asked = lane;
+  return true;
+}
+
+/* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for them. */
+bool dispatch_feed(struct dispatch *d, struct event *event, double now)
+{
+  struct queue *queue = &d->queue;
+  while (queue_has_work(queue, now)) {
+    struct lane *lane = dispatch_hungriest(d);
+    if (!lane) return false;
+    /* A source may take its time. By the news it may turn out that some worker has nothing to do. */
+    if (d->options.total < 0 && lane->count > 0 && !list_is_empty(&d->news)) return false;
+    if (!has_worker(d, lane)) continue;
+    if (!ready_second(d)) return false;
+    struct work *work = queue_take_again(queue, now);
+    if (!work) {
+      double left = queue->total - queue->next + 1;
+      double count = queue_room(queue, chunks_size(&d->chunks, left, d->lanes_count));
+      if (d->options.total < 0) return ask_for_arguments(d, lane, count, event);
+      work = queue_take_new(queue, count, NULL);
+    }
+    if (!work) {
+      work_unreserve(&queue->store);
+      lacks_memory(d);
+      return false;
+    }
+    give(d, lane, work, now);
+  }
+  return false;
+}
+
+struct block *dispatch_stage(struct dispatch *d, uint64_t bytes)
+{
+  payload_drop(&d->queue.store, d->staged);
+  d->staged = payload_new(&d->queue.store, bytes);
+  return d->staged ? &d->staged->block : NULL;
+}
+
+void dispatch_supply(struct dispatch *d, double count)
+{
+  struct queue *queue = &d->queue;
+  struct lane *lane = d->asked;
+  d->staged->block.origin = queue->next;
+  struct payload *payload = payload_fit(&queue->store, d->staged);
+  d->staged = NULL;
+  d->asked = NULL;
+  work_unreserve(&queue->store); /* it was for this work, which therefore can be made */
+  struct work *work = queue_take_new(queue, count, payload);
+  payload_drop(&queue->store, payload); /* the work's now */
+  give(d, lane, work, clock_seconds());
+}
+
+int dispatch_skip(struct dispatch *d, double first, double last)
+{
+  return queue_skip(&d->queue, first, last);
+}
+
+void dispatch_exhausted(struct dispatch *d)
+{
+  d->queue.total = d->queue.next - 1;
+}
+
+void dispatch_ceiling(struct dispatch *d, double last)
+{
+  d->queue.ceiling = last;
+}
+
+int dispatch_redo(struct dispatch *d, double task, uint32_t attempt, double delay)
+{
+  struct payload *payload = d->reported ? payload_of_task(d->reported, task) : NULL;
+  return queue_redo(&d->queue, task, attempt, clock_seconds() + delay, payload);
+}
+
+int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt, double delay)
+{
+  struct payload *payload = payload_fit(&d->queue.store, d->staged);
+  d->staged = NULL;
+  return queue_redo(&d->queue, task, attempt, clock_seconds() + delay, payload);
+}

@@ -1,0 +1,87 @@
+/* state.h - what the files that make up the dispatcher share (dispatch.h): loop.c, handout.c, ending.c, outcomes.c, watch.c.
+ * Nobody else includes it. */
+#ifndef PARLUA_STATE_OF_DISPATCH_H
+#define PARLUA_STATE_OF_DISPATCH_H
+#include "run/balance.h"
+#include "run/chunks.h"
+#include "run/dispatch.h"
+#include "run/queue.h"
+
+/* After a cancellation a thread has so long to end its task before it is abandoned. */
+static const double cancel_grace = 0.3;
+
+struct dispatch {
+  struct engine *engine;
+  struct dispatch_options options;
+  struct crew crew;
+  struct queue queue;
+  struct chunks chunks;
+  struct balance balance;
+  char *lanes; /* of options.lanes->bytes each */
+  uint32_t lanes_count;
+  struct link empty, idle, hungry; /* lanes that want work: without a worker; with nothing to do; with less than they want */
+  struct link news;                /* lanes with news, in their order */
+  struct link looking;             /* lanes to be looked at, the first due first */
+  uint32_t busy;                   /* lanes that hold work, or whose worker is being ended */
+  uint32_t closed;
+  uint32_t needed; /* works at lanes with tasks that count for the run's end */
+  uint32_t wishes; /* lanes that were asked for work and have not answered */
+  double look_interval, last_tick, cancelled_at, continued_at, left_at, returned_at;
+  bool is_cancelled, is_shortened, any_begun;
+  bool is_short;      /* of memory: what could be handed out waits */
+  struct lane *asked; /* for whom arguments are to be supplied */
+  struct payload *staged, *reported;
+  struct lane *reporting; /* whose results were reported */
+  struct link aborted;    /* works of one task that will not be run, to be told */
+  int trouble;            /* errno of what keeps the run from going on */
+  int lacking;            /* of the last start that failed, for dispatch_lacking */
+};
+
+/* The lane has news, or may have. */
+void dispatch_note(struct dispatch *d, struct lane *lane);
+/* Does the lane hold work, or is its worker being ended? */
+bool dispatch_is_busy(const struct lane *lane);
+/* Puts the lane into the lists where it belongs now, and counts it. To be called whenever its state, or what it holds, has changed.
+ */
+void dispatch_place(struct dispatch *d, struct lane *lane, double now);
+/* Gives back what the last event pointed to. */
+void dispatch_give_back(struct dispatch *d);
+/* What the work has reached, or the run's total, has changed: does it still count for the run's end? */
+void dispatch_update_needed(struct dispatch *d, struct work *work);
+/* The work has left its lane: nothing is kept ready for it any more. */
+void dispatch_left_lane(struct dispatch *d, struct work *work);
+/* The lane that gets the next work: one with the least; NULL when all have enough. */
+struct lane *dispatch_hungriest(const struct dispatch *d);
+void dispatch_close_lane(struct dispatch *d, struct lane *lane, int error);
+/* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for them. */
+bool dispatch_feed(struct dispatch *d, struct event *event, double now);
+/* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
+void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present, double now);
+/* The present task is over its time limit. */
+void dispatch_end_late(struct dispatch *d, struct lane *lane, const struct present *present, double now);
+/* Has what a work has not reached handed out again; what was aborted is told instead. */
+void dispatch_hand_out_again(struct dispatch *d, struct work *work);
+/* An answer to ask_back. Returns true when there is work to hand out. */
+bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct outcome *outcome, double now);
+/* Asks the lane for work. Returns true when there is some to hand out at once. */
+bool dispatch_ask_back(struct dispatch *d, struct lane *lane, double now);
+/* Tells of a task that was not begun. */
+bool dispatch_tell_aborted(struct dispatch *d, struct event *event);
+/* Has the lane's worker ended? Then nothing more is handed out to it. */
+void dispatch_check_end(struct dispatch *d, struct lane *lane, double now);
+/* Takes outcomes of the lane up to one that is to be told. Returns true when *event was filled. */
+bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, bool partial, double now);
+/* Visits lanes with news, one event of each in turn. Returns true when *event was filled. */
+bool dispatch_take_news(struct dispatch *d, struct event *event, double now);
+/* Seconds between two looks at a worker, by the time limit of a task (0: none). */
+double dispatch_look_interval(double timeout);
+/* Looks at the lanes whose turn it is. */
+bool dispatch_look(struct dispatch *d, struct event *event, double now);
+
+/* The lane of worker `w`. */
+static inline struct lane *dispatch_lane(const struct dispatch *d, uint32_t w)
+{
+  return (struct lane *)(void *)(d->lanes + w * d->options.lanes->bytes);
+}
+
+#endif

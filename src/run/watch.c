@@ -1,0 +1,105 @@
+/* watch.c - dispatch: each worker that has work is looked at from time to time, for time limits, for results that wait in an open
+ * block, and for news that was not told. */
+#include <math.h>
+
+#include "run/state.h"
+#include "sys/signals.h"
+
+/* How often the worker of a lane that has work is looked at. */
+static const double look_seconds = 0.05;
+/* Time limits are met to within this share of the limit, looked at no more often than the least. */
+static const double timeout_share = 0.04, timeout_look_least = 0.25e-3, timeout_look_most = 0.02;
+/* A worker's set-up may take so long, or as long as one task, whichever is more; where tasks have a time limit. */
+static const double setup_seconds = 10;
+
+enum { VISIT_EVERY = 8 }; /* of the looks at a worker that is still in the same task */
+
+double dispatch_look_interval(double timeout)
+{
+  if (timeout <= 0) return look_seconds;
+  return fmin(fmax(timeout * timeout_share, timeout_look_least), timeout_look_most);
+}
+
+/* Notes what the worker is in. Returns for how long it has been in it, as far as that counts against a time limit. */
+static double note_present(struct dispatch *d, struct lane *lane, const struct lane_view *view, double now)
+{
+  const struct present *present = &view->present, *seen = &lane->seen;
+  bool is_same = present->task == seen->task && present->chunk == seen->chunk && present->inner == seen->inner;
+  if (!is_same || present->task == 0 || view->blocked == BLOCKED_BY_RESULTS) {
+    const struct work *first = lane_first(lane);
+    bool begins = first && present->task == first->first && present->inner == 0 && present->chunk == first->number;
+    lane->seen = *present;
+    lane->since = begins && view->started > 0 && view->started <= now ? view->started : now;
+    if (view->blocked == BLOCKED_BY_RESULTS) lane->since = now;
+  }
+  double since = fmax(lane->since, d->continued_at);
+  if (view->blocked == BLOCKED_BY_TEXT) since = fmax(since, d->returned_at); /* nobody took its text before */
+  return now - since;
+}
+
+static bool is_over(const struct dispatch *d, const struct lane *lane, double seconds)
+{
+  double limit = d->options.timeout + (engine_is_distant(d->engine, lane->number) ? d->engine->sample : 0);
+  return d->options.timeout > 0 && seconds > limit;
+}
+
+/* Has the worker not become able to run a task for too long? */
+static bool is_setup_over(const struct dispatch *d, const struct lane *lane, const struct lane_view *view, double now)
+{
+  return d->options.timeout > 0 && lane->is_started && !view->has_begun && lane->count > 0 &&
+         now - lane->started_at > fmax(d->options.timeout, setup_seconds);
+}
+
+/* Is the worker in a task that was aborted? */
+static bool is_in_aborted(const struct lane *lane, const struct present *present)
+{
+  const struct work *first = lane_first(lane);
+  return first && first->aborted > 0 && first->aborted == present->task && first->number == present->chunk;
+}
+
+/* Ends the worker if what it is in has come to its end. */
+static void judge(struct dispatch *d, struct lane *lane, double now)
+{
+  struct lane_view view;
+  if (lane->state != LANE_READY || !lane->kind->view(lane, &view)) return;
+  double seconds = note_present(d, lane, &view, now);
+  if (d->is_cancelled && lane->count > 0 && now - d->cancelled_at > cancel_grace)
+    dispatch_end_worker(d, lane, LOST_CANCELLED, NULL, now);
+  else if (is_in_aborted(lane, &view.present))
+    dispatch_end_worker(d, lane, LOST_CANCELLED, &view.present, now);
+  else if (view.present.task > 0 && is_over(d, lane, seconds))
+    dispatch_end_late(d, lane, &view.present, now);
+  else if (is_setup_over(d, lane, &view, now))
+    dispatch_end_worker(d, lane, LOST_TIMEOUT, NULL, now);
+}
+
+/* Looks at one lane: time limits, results that wait in an open block. Returns true when *event was filled. Where the worker is
+ * still in the same task there are none, and most visits are left out: with a thousand workers they would be most of what a chunk
+ * costs. */
+static bool look(struct dispatch *d, struct lane *lane, struct event *event, double now)
+{
+  struct present before = lane->seen;
+  link_remove(&lane->looking);
+  if (d->engine->unwatched[lane->number]) dispatch_check_end(d, lane, now);
+  judge(d, lane, now);
+  dispatch_place(d, lane, now);
+  bool is_still =
+      lane->state == LANE_READY && before.task > 0 && before.task == lane->seen.task && before.chunk == lane->seen.chunk;
+  lane->still_looks = is_still ? lane->still_looks + 1 : 0;
+  return lane->still_looks % VISIT_EVERY == 0 && dispatch_visit(d, lane, event, true, now);
+}
+
+/* Looks at the lanes whose turn it is. */
+bool dispatch_look(struct dispatch *d, struct event *event, double now)
+{
+  if (signals_continue()) d->continued_at = now; /* Ctrl-Z, fg: the workers stood still too, so each task is given its time anew */
+  while (!list_is_empty(&d->looking)) {
+    struct lane *lane = LIST_OF(d->looking.next, struct lane, looking);
+    if (lane->look_at > now) return false;
+    if (look(d, lane, event, now)) {
+      dispatch_note(d, lane);
+      return true;
+    }
+  }
+  return false;
+}
