@@ -176,7 +176,7 @@ TSAN = -fsanitize=thread -fexceptions
 # ended, keeps memory that only Lua values point to, where LeakSanitizer does not look.
 LEAK_SPECS = $(patsubst %,spec/%_spec.lua,codec each imap map sources text)
 # The specs that run tasks in threads; but TSan holds signals back while LuaJIT's compiled code runs, so they can't be tested with it.
-THREADS_SPECS = $(filter-out spec/signals_spec.lua spec/prompt_calls_spec.lua,$(shell grep -l for_each_engine spec/*_spec.lua))
+THREADS_SPECS = $(filter-out spec/signals_spec.lua spec/outside_spec.lua spec/ends_spec.lua spec/prompt_calls_spec.lua,$(shell grep -l for_each_engine spec/*_spec.lua))
 
 # TSan counts what lies in parlua's own C. Where one side of a race is LuaJIT's compiled code it can't restore the stack, nor see
 # what orders it; such reports are listed, and stay in build/tsan.
