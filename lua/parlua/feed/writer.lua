@@ -6,7 +6,7 @@ local context = require "parlua.wire.context"
 
 local C = ffi.C
 local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
-local STRING, VALUE, FAILURE = C.TAG_STRING, C.TAG_VALUE, C.TAG_FAILURE
+local STRING, VALUE, TUPLE, FAILURE = C.TAG_STRING, C.TAG_VALUE, C.TAG_TUPLE, C.TAG_FAILURE
 local HEAD = C.BLOCK_HEAD
 local place = host.place
 local moved = require("parlua.codec").moved
@@ -102,6 +102,27 @@ function Writer:put(words, k, v)
   return need
 end
 
+--- Arguments of a task that are tables go in one message: what they share, they share in the worker. Each of their words
+--- leads to it. Returns false where that does not pay, or does not work: then they go one by one.
+function Writer:tuple(words, at, n, ...)
+  local tables = 0
+  for j = 1, n do
+    if type((select(j, ...))) == "table" then tables = tables + 1 end
+  end
+  if tables < 2 then return false end
+  context.use(self.chain, self.shares)
+  if place(self.block, words, at, TUPLE, ...) ~= 0 then return false end
+  local half = self.half
+  for j = 1, n - 1 do
+    if type((select(j + 1, ...))) == "table" then
+      half[2 * (at + j)], half[2 * (at + j) + 1] = half[2 * at], TUPLE
+    elseif self:put(words, at + j, (select(j + 1, ...))) ~= 0 then
+      return false
+    end
+  end
+  return true
+end
+
 --- Adds a task behind `count` others. False: it does not fit this chunk.
 function Writer:task(count, ...)
   local n = select("#", ...)
@@ -111,6 +132,10 @@ function Writer:task(count, ...)
   if n > width or HEAD + 8 * words > tonumber(self.block.floor) then return false end
   local at = count * width
   local a, b = ...
+  if n > 1 and type(a) == "table" and self:tuple(words, at, n, ...) then
+    for j = n, width - 1 do self.half[2 * (at + j) + 1] = ABSENT end
+    return true
+  end
   if self:put(words, at, a) ~= 0 then return false end
   if n > 1 and self:put(words, at + 1, b) ~= 0 then return false end
   for j = 2, n - 1 do

@@ -3,6 +3,7 @@
 local fold_module = require "parlua.worker.fold"
 local order = require "parlua.sink.order"
 
+local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 
 -- Tasks (or blocks of tasks) that may be handed out beyond what was folded.

@@ -12,6 +12,7 @@ local missing = require "parlua.lazy" "parlua.worker.missing"
 local quantiles = require "parlua.lazy" "parlua.sink.quantiles"
 local value_module = require "parlua.lazy" "parlua.value"
 
+local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 
 ---@class parlua.Reducer

@@ -2,6 +2,7 @@
 --- is one table made in its final shape.
 local ffi = require "ffi"
 
+local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 
 local cast, ffi_string = ffi.cast, ffi.string

@@ -2,6 +2,7 @@
 --- together with the map function.
 local own = require "parlua.source.own"
 
+local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 
 --- By kind of source: function(source, builder, i) -> expressions.

@@ -38,15 +38,17 @@ end
 --- The same of several values in a table with n, in which `has_tables` says whether there is something to copy.
 function M.own_all(values)
   if not values.has_tables then return values end
-  local made = { n = values.n }
-  for k = 1, values.n do made[k] = M.own(values[k]) end
-  return made
+  return copy(values)
 end
 
-local function pack(copy_one, ...)
+--- One copy of all: what they share, their copies share.
+local function pack(copy_all, ...)
   local values = { n = select("#", ...), ... }
   for k = 1, values.n do
-    if type(values[k]) == "table" then values[k], values.has_tables = copy_one(values[k]), true end
+    if type(values[k]) == "table" then
+      values.has_tables = true
+      return copy_all(values)
+    end
   end
   return values
 end

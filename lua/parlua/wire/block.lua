@@ -12,7 +12,7 @@ local u64 = ffi.typeof("uint64_t *")
 local bytes = ffi.typeof("char *")
 
 local NIL, FALSE, TRUE, ABSENT, STRING, LOWEST = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT, C.TAG_STRING, C.TAG_LOWEST
-local HEAD = C.BLOCK_HEAD
+local HEAD, TUPLE = C.BLOCK_HEAD, C.TAG_TUPLE
 local decode = host.value
 
 M.pointer = ffi.typeof("struct block *")
@@ -57,7 +57,11 @@ function M.arguments(block, i)
   for j = 0, width - 1 do
     if half[2 * (at + j) + 1] == ABSENT then break end
     values.n = j + 1
-    values[j + 1] = M.get(block, words, half, at + j)
+    if half[2 * (at + j) + 1] == TUPLE then -- of all the arguments
+      values[j + 1] = (select(j + 1, M.get(block, words, half, at + j)))
+    else
+      values[j + 1] = M.get(block, words, half, at + j)
+    end
   end
   return values
 end

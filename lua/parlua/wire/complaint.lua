@@ -25,6 +25,9 @@ local function describe(value)
   local kind = type(value)
   if kind == "userdata" then
     local name = type_name(value)
+    if name and name ~= "FILE*" then
+      return ("userdata (%s): make it in `setup`, or in a module that workers require"):format(name)
+    end
     return name and ("userdata (%s)"):format(name) or "userdata"
   elseif kind == "cdata" then
     return ("cdata (%s)"):format(tostring(require("ffi").typeof(value)):match("^ctype<(.*)>$") or "unknown")

@@ -12,6 +12,7 @@ local task = require "parlua.worker.task"
 
 local C = ffi.C
 
+local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 M.__index = M
 

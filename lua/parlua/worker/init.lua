@@ -18,6 +18,7 @@ local failure = require "parlua.failure"
 local fold = lazy "parlua.worker.fold"
 local running = require "parlua.worker.task"
 
+local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 
 local C = ffi.C
@@ -262,9 +263,30 @@ M.slot_outlet = slot_outlet
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field setup? function run once in each worker
 
+local several, several_at, several_place = nil, 0, 0
+
+--- One of several arguments that came in one message: it is decoded for the first of them.
+local function shared_argument(chunk, half, k)
+  if several and k > several_at and half[2 * k] == several_place then
+    several_at = k
+  else
+    several = { block.special(chunk, half, k, TUPLE) }
+    several_at, several_place = k, half[2 * k]
+  end
+  local width = chunk.width
+  local j = k - math.floor(k / width) * width + 1
+  local value = several[j]
+  for next_word = k + 1, k + width - j do
+    if half[2 * next_word + 1] == TUPLE then return value end
+  end
+  several = nil -- the last: nothing is kept of it
+  return value
+end
+
 --- An argument that could not be sent fails its task.
 local function special(chunk, half, k, tag)
   if tag == FAILURE then error(failure.mark(block.special(chunk, half, k, tag)), 0) end
+  if tag == TUPLE then return shared_argument(chunk, half, k) end
   return block.special(chunk, half, k, tag)
 end
 

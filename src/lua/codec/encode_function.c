@@ -33,7 +33,10 @@ static void push_global(struct encoder *encoder, int environment, int name)
   lua_State *L = encoder->L;
   lua_pushvalue(L, name);
   lua_rawget(L, environment);
-  if (!lua_isnil(L, -1) || !lua_getmetatable(L, environment)) return;
+  if (!lua_isnil(L, -1)) return;
+  /* a worker has the metatable of _G */
+  if (encoder->flags & CODEC_TO_WORKER && lua_rawequal(L, environment, LUA_GLOBALSINDEX)) return;
+  if (!lua_getmetatable(L, environment)) return;
   lua_pop(L, 2);
   push_tool(L, TOOL_LOOKUP);
   lua_pushvalue(L, environment);

@@ -246,30 +246,36 @@ static int module_set_ctype(lua_State *L)
   return 1;
 }
 
-/* symbol_of(address) -> its name and its library's path (nil: the program itself), or nil */
+/* symbol_of(address) -> its name and its library's path (nil: the program itself); without a name of its own "+" and its offset in
+ * the library, in hexadecimal; nil: it is in no library */
 static int module_symbol_of(lua_State *L)
 {
   Dl_info info;
   void *map = NULL;
-  if (!dladdr1((void *)(uintptr_t)luaL_checknumber(L, 1), &info, &map, RTLD_DL_LINKMAP)) return 0;
-  if (!info.dli_sname || info.dli_saddr != (void *)(uintptr_t)lua_tonumber(L, 1)) return 0;
-  lua_pushstring(L, info.dli_sname);
+  uintptr_t address = (uintptr_t)luaL_checknumber(L, 1);
+  if (!dladdr1((void *)address, &info, &map, RTLD_DL_LINKMAP)) return 0;
   const struct link_map *library = map;
-  if (library && library->l_name && library->l_name[0]) {
-    lua_pushstring(L, library->l_name);
-    return 2;
-  }
-  return 1;
+  char offset[32];
+  snprintf(offset, sizeof offset, "+%zx", (size_t)(address - (uintptr_t)info.dli_fbase));
+  lua_pushstring(L, info.dli_sname && info.dli_saddr == (void *)address ? info.dli_sname : offset);
+  if (!library || !library->l_name || !library->l_name[0]) return 1;
+  lua_pushstring(L, library->l_name);
+  return 2;
 }
 
 /* find_symbol(library or nil, name) -> its address, or nil and a message */
 static int module_find_symbol(lua_State *L)
 {
-  const char *library = luaL_optstring(L, 1, NULL);
+  const char *library = luaL_optstring(L, 1, NULL), *name = luaL_checkstring(L, 2);
   void *handle = dlopen(library, RTLD_LAZY);
-  void *address = handle ? dlsym(handle, luaL_checkstring(L, 2)) : NULL;
+  struct link_map *map = NULL;
+  uintptr_t address = 0;
+  if (handle && name[0] != '+')
+    address = (uintptr_t)dlsym(handle, name);
+  else if (handle && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map)
+    address = (uintptr_t)map->l_addr + (uintptr_t)strtoull(name + 1, NULL, 16);
   if (address) {
-    lua_pushnumber(L, (lua_Number)(uintptr_t)address);
+    lua_pushnumber(L, (lua_Number)address);
     return 1;
   }
   const char *message = dlerror();
