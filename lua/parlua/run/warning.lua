@@ -58,6 +58,9 @@ local function parts_of(run)
       first.index,
       M.arguments(first.args), first.kind ~= "error" and first.kind .. ": " or "", shortened(first.message))
   end
+  if run.stopped_engine then
+    parts[#parts + 1] = ("the run was ended with %s not done: %s"):format(common.count(summary.cancelled, "task"), run.stopped_engine)
+  end
   if run.source_error then
     parts[#parts + 1] = ("the source raised an error after %s: %s"):format(common.count(tasks, "task"),
       shortened(run.source_error.message:gsub("^arguments: ", "")))
