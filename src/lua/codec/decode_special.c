@@ -25,6 +25,19 @@ static void decode_name(struct decoder *decoder)
   decoder->depth--;
 }
 
+/* Merges the parts of the object on the top into it. They may refer to it: its place is filled before. */
+static void decode_parts(struct decoder *decoder, const unsigned char *start, size_t place)
+{
+  lua_State *L = decoder->L;
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+  }
+  fill_place(decoder, start, place);
+  decode_onto(decoder);
+  fill_place(decoder, start, place);
+}
+
 /* A module that is required here, and what is merged into it. */
 static void decode_module(struct decoder *decoder)
 {
@@ -36,8 +49,7 @@ static void decode_module(struct decoder *decoder)
   decode_value(decoder);
   if (lua_type(L, -1) != LUA_TSTRING) corrupt(decoder, "a name is not a string");
   lua_call(L, 1, 1);
-  decode_onto(decoder);
-  fill_place(decoder, start, place);
+  decode_parts(decoder, start, place);
   decoder->depth--;
 }
 
@@ -51,8 +63,7 @@ static void decode_made(struct decoder *decoder)
   push_tool(L, TOOL_REMAKE);
   for (int i = 0; i < 3; i++) decode_value(decoder);
   lua_call(L, 3, 1);
-  decode_onto(decoder);
-  fill_place(decoder, start, place);
+  decode_parts(decoder, start, place);
   decoder->depth--;
 }
 

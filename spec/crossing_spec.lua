@@ -1,0 +1,252 @@
+--- What scripts are made of is the same on every engine: classes and other objects that both sides have, data of the FFI, modules with the
+--- state that they have, what the script has changed in its state.
+local helper = require "spec.helper"
+
+local has_mpi = os.execute("command -v mpirun > /dev/null") == 0
+
+--- Module files beside the scripts.
+local modules = {
+  account = [[
+    local Account = {}
+    Account.__index = Account
+    Account.__eq = function(a, b) return a.balance == b.balance end
+    function Account.new(balance) return setmetatable({ balance = balance }, Account) end
+    function Account.is(x) return getmetatable(x) == Account end
+    return Account]],
+  hidden = [[
+    local meta, M = {}, { none = {} }
+    meta.__index = meta
+    meta.__lt = function(a, b) return a.x < b.x end
+    function M.new(x) return setmetatable({ x = x }, meta) end
+    function M.is(o) return getmetatable(o) == meta end
+    return M]],
+  levels = [[
+    local level, M = "info", { plugins = {} }
+    function M.set(l) level = l end
+    function M.get() return level end
+    function M.register(name, f) M.plugins[name] = f end
+    return M]],
+  vectors = [[
+    local ffi = require "ffi"
+    ffi.cdef "typedef struct { double x, y; } spec_vector_t;"
+    local M = {}
+    M.vector = ffi.metatype("spec_vector_t", { __index = { norm = function(v) return math.sqrt(v.x * v.x + v.y * v.y) end } })
+    return M]],
+  parser = [[
+    local M, file = { limit = 1 }, io.tmpfile() -- can't cross: it is required again in a worker
+    function M.is_open() return io.type(file) end
+    function M.limited() return M.limit end
+    return M]],
+}
+
+--- Each prints what the engine must not change. `parlua` and `run`, which prints results and failures, are there.
+local scripts = {
+  ["a class"] = [[
+    local Animal = {}
+    Animal.__index, Animal.count = Animal, 0
+    Animal.__lt = function(a, b) return a.n < b.n end
+    local function new(n) return setmetatable({ n = n }, Animal) end
+    run(function(a) return tostring(getmetatable(a) == Animal) end, { new(1), new(2) })
+    local results = parlua.map(new, { 3, 1, 2 })
+    table.sort(results)
+    print(results[1].n, results[3].n, getmetatable(results[2]) == Animal)
+    local _, failures = parlua.map(function(x) error(new(x)) end, { 1 })
+    print(getmetatable(failures[1].value) == Animal)
+    local future = parlua.submit(function(a) return a, getmetatable(a) == Animal end, new(7))
+    local back, same = future:get()
+    print(getmetatable(back) == Animal, same, back.n)
+    local sum = parlua.reduce(new, parlua.range(9), { init = 0, step = function(a, p) return a + (getmetatable(p) == Animal and p.n or 0) end })
+    print(sum)]],
+  ["a class of a module, and a metatable that it hides"] = [[
+    local Account, hidden = require "account", require "hidden"
+    run(function(a) return tostring(Account.is(a)) .. tostring(a == Account.new(1)) end, { Account.new(1) })
+    local results = parlua.map(Account.new, { 4, 4 })
+    print(Account.is(results[1]), results[1] == results[2], results[1] == Account.new(4))
+    results = parlua.map(hidden.new, { 2, 1 })
+    table.sort(results)
+    print(hidden.is(results[1]), results[1].x)
+    run(function(x) return tostring(x == hidden.none) end, { hidden.none, {} })]],
+  ["sentinels, functions and captured tables"] = [[
+    local NONE, config = setmetatable({}, { __tostring = function() return "none" end }), { deep = { 1, 2 } }
+    local function helper() return 1 end
+    run(function(x) return tostring(x == NONE) end, { NONE, 1 })
+    local results = parlua.map(function(x)
+      if x == 2 then config.deep[1] = 5 end
+      return { NONE, helper, config, string.rep, [NONE] = x }
+    end, { 1, 2 }, { workers = 1 })
+    local first, second = results[1], results[2]
+    print(first[1] == NONE, first[2] == helper, first[3] == config, first[4] == string.rep, first[NONE])
+    print(second[3].deep[1], second[3].deep[2])]],
+  ["two arguments that share a table"] = [[
+    local i = 0
+    run(function(a, b) return tostring(a == b) .. tostring(a.t == b.t) end, function()
+      i = i + 1
+      local t = {}
+      if i == 1 then return t, t elseif i == 2 then return { t = t }, { t = t } end
+    end)]],
+  ["lists of any length"] = [[
+    local function list(n)
+      local head
+      for i = n, 1, -1 do head = { v = i, next = head } end
+      return head
+    end
+    local function length(l)
+      local n = 0
+      while l do n, l = n + 1, l.next end
+      return n
+    end
+    local long = list(30000)
+    run(function(l) return length(l) end, { list(20000) })
+    run(function() return length(long) end, { 1 })
+    print(length(parlua.map(list, { 25000 })[1]))]],
+  ["declarations and data of the FFI"] = [[
+    local ffi = require "ffi"
+    ffi.cdef "size_t strlen(const char *); int abs(int); typedef struct { float m; int id; } spec_body_t; enum spec_color { RED, GREEN };"
+    ffi.cdef "typedef struct { int n; spec_body_t list[?]; } spec_bodies_t; struct spec_node { int v; struct spec_node *next; };"
+    local body, anonymous, abs, math_library = ffi.typeof "spec_body_t", ffi.typeof "struct { int a; double b[2]; }", ffi.C.abs, ffi.load "m"
+    local table_of, bodies = ffi.new("double[16]", 3), ffi.new("spec_bodies_t", 4)
+    bodies.list[2].id = 7
+    local node, green, null = ffi.new("struct spec_node", 4), ffi.new("enum spec_color", "GREEN"), ffi.cast("void *", 0)
+    run(function(s) return tonumber(ffi.C.strlen(s)) + abs(-2) + body(1, 2).id + table_of[5] + bodies.list[2].id end, { "abc" })
+    run(function(x) return node.v + tonumber(green) + (null == nil and 1 or 0) + (math_library and 1 or 0) end, { 1 })
+    run(function(array) return array[0] + array[1] end, { ffi.new("int[2]", 1, 2) })
+    run(function(t, n) return ffi.sizeof(t) * n end, parlua.product({ ffi.typeof "int", body }, { 2 }))
+    local results = parlua.map(function(n) return ({ body(n, n), anonymous(n), ffi.new("double[?]", 3), 5LL, ffi.new("complex", 1, 2), node })[n] end, parlua.range(6))
+    print(ffi.istype(body, results[1]), results[1].id, ffi.istype(anonymous, results[2]), results[2].a, ffi.sizeof(results[3]), results[4])
+    print(results[5].im, results[6].v, results[6].next == nil)
+    local total = parlua.reduce(function(x) return x end, parlua.range(10), { init = function() return body() end,
+      step = function(a, x) a.id = a.id + x return a end, merge = function(a, b) a.id = a.id + b.id return a end })
+    print(total.id)
+    ffi.cdef "int toupper(int);"
+    run(function(c) return ffi.C.toupper(c) end, { 97 })]],
+  ["types with methods, from a module"] = [[
+    local vector = require("vectors").vector
+    run(function(x) return vector(x, 4):norm() end, { 3 })
+    print(parlua.map(function(x) return vector(x, 4) end, { 3 })[1]:norm())]],
+  ["buffers"] = [[
+    local buffer = require "string.buffer"
+    local prefix = buffer.new():put("a-")
+    run(function(s) return tostring(prefix) .. s end, { "x" })
+    print(tostring(parlua.map(function(n) return buffer.new():put("n", n) end, { 1 })[1]))]],
+  ["declarations that come after a pool has begun"] = [[
+    local ffi = require "ffi"
+    local pool = parlua.pool { workers = 1 }
+    print(pool:submit(function() return 1 end):get())
+    ffi.cdef "int isdigit(int);"
+    print(pool:submit(function(c) return ffi.C.isdigit(c) ~= 0 end, 48):get())
+    pool:close()]],
+  ["a module's state"] = [[
+    local levels = require "levels"
+    levels.set "debug"
+    levels.register("twice", function(x) return 2 * x end)
+    levels.extra = { 1, 2, 3 }
+    run(function(x) return levels.get() .. levels.plugins.twice(x) .. #require("levels").extra end, { 4 })
+    levels.set "quiet"
+    run(function() return levels.get() end, { 1 })]],
+  ["a module that has to be required again"] = [[
+    local parser = require "parser"
+    parser.limit = 9
+    run(function() return parser.limited() .. parser.is_open() end, { 1 })]],
+  ["modules that no file has"] = [[
+    package.preload.made = function() return { n = 1 } end
+    package.loaded.put = { n = 2 }
+    table.insert(package.loaders, function(name) if name == "found" then return function() return { n = 3 } end end end)
+    require("made").n = 5
+    run(function() return require("made").n + require("put").n + require("found").n end, { 1 })]],
+  ["changed libraries, metatables and globals"] = [[
+    function string.trim(s) return (s:match "^%s*(.-)%s*$") end
+    os.time = function() return 12345 end
+    debug.setmetatable(0, { __index = { double = function(x) return 2 * x end } })
+    getmetatable("").__add = function(a, b) return a .. "+" .. b end
+    function helper_a(x) return x + 1 end
+    LATER = 1
+    run(function(name, x) return _G[name](x) .. (" a "):trim() .. os.time() .. x:double() .. ("a" + "b") .. tostring(rawget(_G, "LATER")) end,
+      parlua.product({ "helper_a" }, { 4 }))
+    LATER, helper_a = nil, nil
+    run(function() return tostring(rawget(_G, "LATER")) .. tostring(rawget(_G, "helper_" .. "a")) end, { 1 })
+    setmetatable(_G, { __index = function(_, name) error("undeclared variable " .. tostring(name), 2) end })
+    run(function() return missing_thing end, { 1 })
+    run(function(x) return math.sqrt(x) end, { 4 })]],
+  ["whether functions are compiled"] = [[
+    jit.off()
+    run(function() return tostring((jit.status())) end, { 1 })
+    jit.on()
+    run(function() return tostring((jit.status())) end, { 1 })]],
+  ["io.output"] = [[
+    local name = os.tmpname()
+    io.output(name)
+    parlua.map(function(x) io.write("line ", x, "\n") io.flush() end, { 1 })
+    io.output():close()
+    io.output(io.stdout)
+    for line in io.lines(name) do print(line) end
+    os.remove(name)]],
+  ["the words of the command line"] = [[
+    run(function() return type(arg) .. tostring(arg[0] ~= nil) end, { 1 })]],
+}
+
+local prologue = [[
+package.path = "./?.lua;" .. package.path
+local parlua = require "parlua"
+local function run(f, arguments, options)
+  local results, failures = parlua.map(f, arguments, options)
+  for i = 1, results.n do if results[i] ~= nil then print(i, results[i]) end end
+  for _, failure in ipairs(failures) do print(failure.index, failure.kind, failure.message) end
+end
+]]
+
+local function output_of(command)
+  local result
+  helper.with_directory(function(directory)
+    for name, text in pairs(modules) do helper.write(directory .. "/" .. name .. ".lua", text) end
+    helper.write(directory .. "/script.lua", prologue .. command.script)
+    result = helper.run(("cd %s && %s --progress none script.lua"):format(directory, command.program))
+  end)
+  assert.equal(0, result.status, result.stdout .. result.stderr)
+  return result.stdout
+end
+
+describe("a script gives the same as on serial with", function()
+  local parlua = helper.quote(helper.parlua)
+  local expected = {}
+  local function serial(name)
+    expected[name] = expected[name] or output_of { script = scripts[name], program = parlua .. " --engine serial" }
+    return expected[name]
+  end
+
+  helper.for_each_engine(function(engine)
+    for name, script in pairs(scripts) do
+      it(name, function()
+        local told = output_of { script = script, program = parlua .. " --engine " .. engine }
+        assert.equal(serial(name), told)
+        assert.truthy(#told > 0)
+      end)
+    end
+  end, { "threads", "process" })
+
+  if has_mpi then
+    for name, script in pairs(scripts) do
+      it(name .. " (mpi)", function()
+        assert.equal(serial(name), (output_of { script = script, program = helper.mpirun(2) .. " " .. parlua }))
+      end)
+    end
+  end
+end)
+
+describe("objects of a class", function()
+  it("bring no copy of it along", function()
+    local text = [[
+      local parlua = require "parlua"
+      local Class = {}
+      Class.__index = Class
+      for k = 1, 20 do Class["method" .. k] = function(self) return self.n + k end end
+      collectgarbage()
+      local before = collectgarbage "count"
+      local results = parlua.map(function(i) return setmetatable({ n = i }, Class) end, parlua.range(100000))
+      collectgarbage()
+      print(collectgarbage "count" - before < 40000, getmetatable(results[1]) == Class, getmetatable(results[100000]) == Class)]]
+    for _, engine in ipairs { "threads", "process" } do
+      local result = helper.run_parlua("--engine " .. engine .. " -", { stdin = text })
+      assert.equal("true\ttrue\ttrue\n", result.stdout, result.stderr)
+    end
+  end)
+end)
