@@ -23,8 +23,17 @@ Editor.__index = Editor
 function M.open(given)
   if not terminal.is_terminal() or os.getenv("TERM") == "dumb" or not terminal.open() then return nil end
   local self = setmetatable({ given = given, history = given.history }, Editor)
-  self.keys = keys_module.open(function() return given.idle(self) end)
+  self.keys = keys_module.open(function()
+    local ok, seconds = pcall(given.idle, self)
+    if ok then return seconds end
+    self:tell_fault(seconds)
+  end)
   return self
+end
+
+--- A fault of the prompt's own must not end the session: it is shown, and the line goes on.
+function Editor:tell_fault(message)
+  self:print_above(style.paint("error", "parlua's prompt: " .. tostring(message)) .. "\n")
 end
 
 local function set(text, cursor) terminal.set_line(text, cursor or #text) end
@@ -388,7 +397,9 @@ end
 function Editor:read(prompt, continuation)
   self.prompt, self.continuation, self.below, self.menu, self.browsing, self.search = prompt, continuation, nil, nil, nil, nil
   local outcome, text, last
-  io.stdout:write("\27[?2004h") -- bracketed paste
+  -- behind text that was written without a line end, the prompt begins a line: as many spaces as there are columns lead to the next one,
+  -- and from the first column to the end of the same
+  io.stdout:write((" "):rep((terminal.size())), "\r\27[K", "\27[?2004h") -- and bracketed paste
   local function next_character()
     if last then self:after_character(last) end
     last = nil
@@ -399,7 +410,11 @@ function Editor:read(prompt, continuation)
         outcome = "end"
         return nil
       end
-      local result = self:key(name, bytes)
+      local ok, result = pcall(self.key, self, name, bytes)
+      if not ok then
+        self:tell_fault(result)
+        result = nil
+      end
       if result == "libedit" and bytes then
         if name == "character" then last = bytes end
         return (width.decode(bytes, 1))

@@ -67,8 +67,10 @@ end
 function Rows:write(text, kind)
   local at = 1
   while at <= #text do
+    local colour = text:match("^\27%[[%d;]*m", at) -- of a prompt of the user's
     local c, length = width.decode(text, at)
-    self:put(text:sub(at, at + length - 1), width.of_character(c), kind)
+    if colour then length = #colour end
+    self:put(text:sub(at, at + length - 1), colour and 0 or width.of_character(c), kind)
     at = at + length
   end
 end
