@@ -90,6 +90,27 @@ describe("a time limit", function()
       message)
     assert.is_false(ran)
   end)
+
+  it("also ends the wait for workers whose set-up does not end", function() -- all at the same time, as it takes 10 s
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local options = { engine = ..., workers = 2, timeout = 0.2, setup = function() while true do end end }
+        print(pcall(parlua.map, function(x) return x end, { 1, 2, 3 }, options))
+        os.exit(0)
+      ]])
+      local commands = {}
+      for _, engine in ipairs { "threads", "process" } do
+        commands[#commands + 1] = ("%s script.lua %s > %s &"):format(helper.quote(helper.parlua), engine, engine)
+      end
+      helper.run(table.concat(commands, " ") .. " wait", { directory = directory })
+      for _, engine in ipairs { "threads", "process" } do
+        local text = helper.read(directory .. "/" .. engine)
+        assert.truthy(text:find(("^false\tthe %s engine cannot start workers: their set%%-up takes longer than the time limit"):format(engine)),
+          text)
+      end
+    end)
+  end)
 end)
 
 describe("a halt", function()
