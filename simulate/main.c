@@ -228,6 +228,7 @@ static _Noreturn void run_many(double seconds, uint64_t first)
 {
   time_t end = time(NULL) + (time_t)seconds;
   if (seconds > 0) cost_check(run_schedule);
+  memset(shared->total, 0, sizeof shared->total);
   for (uint64_t seed = first; seed == first || time(NULL) < end; seed++) {
     struct plan plan;
     shared->seed = seed;
