@@ -255,7 +255,7 @@ static void act(struct driver *driver)
   double seconds = world.now - driver->began;
   if (plan_has(plan, TROUBLE_SINK) && random_chance(plan->sink_rate)) world_run_until(world.now + random_about(plan->sink_seconds));
   if (plan_has(plan, TROUBLE_CLOSE) && seconds > plan->close_at) driver->is_over = true;
-  if (plan_has(plan, TROUBLE_CANCEL) && seconds > plan->cancel_at && !driver->is_cancelled) {
+  if (plan_has(plan, TROUBLE_CANCEL) && !plan_is_interrupted(plan) && seconds > plan->cancel_at && !driver->is_cancelled) {
     driver->is_cancelled = true;
     ledger_cancel();
     dispatch_cancel(driver->d);

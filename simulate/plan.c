@@ -20,6 +20,11 @@ void plan_drop(struct plan *plan, enum trouble trouble)
   plan->troubles &= ~((uint32_t)1 << trouble);
 }
 
+bool plan_is_interrupted(const struct plan *plan)
+{
+  return plan_has(plan, TROUBLE_CANCEL) && plan->kind != PLAN_STACK && plan->seed % 2;
+}
+
 /* A number whose logarithm is spread evenly. */
 static double spread(double least, double most)
 {

@@ -70,6 +70,8 @@ struct plan {
 void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed);
 bool plan_has(const struct plan *plan, enum trouble trouble);
 void plan_drop(struct plan *plan, enum trouble trouble);
+/* Is the run cancelled by a signal? */
+bool plan_is_interrupted(const struct plan *plan);
 void plan_print(const struct plan *plan, FILE *to);
 
 enum fate { FATE_RETURN, FATE_ERROR, FATE_CRASH, FATE_HANG };

@@ -25,13 +25,13 @@ enum { BELL_FD = 1 << 30, MOST_IDLE = 30000000 };
 
 struct system_faults system_faults;
 
-static bool is_rung, is_pending;
+static bool is_rung;
 static uint32_t *ends, ends_count, ends_room;
 static int signals_seen;
 
 void system_begin(void)
 {
-  is_rung = is_pending = false;
+  is_rung = false;
   ends_count = 0;
   signals_seen = 0;
 }
