@@ -278,3 +278,36 @@ describe("parlua.imap", function()
     end)
   end)
 end)
+
+describe("results ahead of their turn", function()
+  helper.for_each_engine(function(engine)
+    it("are bounded by their bytes, not only by their number", function()
+      helper.with_directory(function(directory)
+        -- The first task ends when no other has begun for a while: so many did not wait for it.
+        local function task(i)
+          local path = directory .. "/begun"
+          if i > 1 then
+            local file = io.open(path, "a")
+            file:write("x")
+            file:close()
+            return ("x"):rep(2 ^ 20) .. i
+          end
+          local sleep, before, quiet = require("parlua.host").sleep, -1, 0
+          while quiet < 10 do
+            sleep(0.05)
+            local file = io.open(path)
+            local now = file and file:seek("end") or 0
+            if file then file:close() end
+            if now == before then quiet = quiet + 1 else before, quiet = now, 0 end
+          end
+          return tostring(before)
+        end
+        local ahead
+        for i, value in parlua.imap(task, parlua.range(400), { engine = engine, workers = 2 }) do
+          if i == 1 then ahead = tonumber(value) else assert.equal(2 ^ 20 + #tostring(i), #value) end
+        end
+        assert.is_true(ahead < 200, ahead)
+      end)
+    end)
+  end, { "threads", "process" })
+end)

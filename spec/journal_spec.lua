@@ -479,3 +479,33 @@ describe("a journal", function()
     assert.truthy(result.stdout:find("10 kills, %d+ runs came to their end"), result.stdout)
   end)
 end)
+
+describe("a journal of a run that Ctrl-C ended", function()
+  helper.for_each_engine(function(engine)
+    it("has no failures of tasks whose programs Ctrl-C ended, also where tries are left", function()
+      for _, options in ipairs { "", "--retries 2", "--max-failures 1" } do
+        helper.with_directory(function(directory)
+          helper.write(directory .. "/s.lua", [[
+            local parlua = require "parlua"
+            local _, failures, summary = parlua.map(function(i)
+              io.open("begun" .. i, "w"):close()
+              if os.execute("sleep 60") ~= 0 then error("the program failed", 0) end
+              return i
+            end, parlua.range(6), { workers = 2 })
+            local kinds = {}
+            for k, failure in ipairs(failures) do kinds[failure.kind] = true end
+            print(summary.interrupted, summary.failed, summary.stopped, kinds.error)
+          ]])
+          -- to the whole group, as a terminal does
+          local result = helper.run(([[
+            perl -e 'setpgrp; $SIG{INT} = "DEFAULT"; exec @ARGV' %s --engine %s %s --journal j.db s.lua & pid=$!
+            until [ -e begun1 ]; do sleep 0.05; done
+            sleep 0.3; kill -INT -- -$pid; wait $pid; echo $?
+            sqlite3 j.db "select count(*) from tasks"
+          ]]):format(helper.quote(helper.parlua), engine, options), { directory = directory, seconds = 60 })
+          assert.equal("SIGINT\t0\tnil\tnil\n130\n0\n", result.stdout, result.stderr)
+        end)
+      end
+    end)
+  end)
+end)

@@ -126,7 +126,7 @@ local function open_parts(run, sink, seed, given)
   local ok, message = pcall(function()
     if is_supplied then run.feeder = open_feeder(run) end
     run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
-    run.driver = open_driver(run, job_of(run, sink.keep))
+    run.driver = given.driver or open_driver(run, job_of(run, sink.keep))
     if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
     if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
   end)
@@ -141,7 +141,7 @@ end
 ---@param call_options? table
 ---@param sink table see the head of this file
 ---@param given? table options (resolved), base_seed (of a pool), engines (where warm ones are kept), fold, unrecorded
---- (no journal can record it), after_interrupt
+--- (no journal can record it), after_interrupt, driver (for specs: drive/simulated.lua)
 ---@return parlua.Run
 function M.open(f, arguments, call_options, sink, given)
   given = given or nothing_given
