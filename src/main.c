@@ -345,11 +345,18 @@ static bool is_job(lua_State *L, int index, const struct command *command)
   return has_arguments || (has_map && (command->own_options || command->script + 1 < command->argc));
 }
 
+static int find_check_no_job(lua_State *L)
+{
+  push_from_module(L, "parlua.options.command", "check_no_job");
+  return 1;
+}
+
 /* Says so when the command line asks for what only a job has; `script`: its name, or NULL. */
 static int check_no_job(lua_State *L, const struct command *command, const char *script)
 {
   if (!command->own_options) return EXIT_RETURNED;
-  push_from_module(L, "parlua.options.command", "check_no_job");
+  lua_pushcfunction(L, find_check_no_job);
+  if (lua_pcall(L, 0, 1, 0) != 0) return EXIT_RETURNED; /* the script has taken away the ways to find modules */
   lua_pushstring(L, script);
   lua_call(L, 1, 1);
   if (lua_isnil(L, -1)) return EXIT_RETURNED;

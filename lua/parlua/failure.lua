@@ -1,5 +1,10 @@
 --- Failures: the record of a task that did not return.
+local common = require "parlua.common"
+local value_module = require "parlua.value"
+
 local M = {}
+
+local SHORT = { depth = 1, length = 6, bytes = 200, limit = 1000 }
 
 ---@class parlua.Failure
 ---@field index integer the task
@@ -41,29 +46,7 @@ end
 function M.is(value) return getmetatable(value) == Failure end
 
 --- A short readable form of a raised value that is no string.
-local function describe(value)
-  local kind = type(value)
-  local meta = debug.getmetatable(value)
-  if type(meta) == "table" and rawget(meta, "__tostring") then
-    local ok, text = pcall(tostring, value)
-    if ok and type(text) == "string" then return text end
-    return ("(a %s whose __tostring failed: %s)"):format(kind, tostring(text))
-  end
-  if kind ~= "table" then return tostring(value) end
-  local parts, more = {}, 0
-  for key, item in next, value do
-    if #parts < 6 and (type(key) == "string" or type(key) == "number") then
-      local text = type(item) == "string" and ("%q"):format(item) or type(item) == "table" and "{...}" or tostring(item)
-      parts[#parts + 1] = type(key) == "string" and ("%s = %s"):format(key, text)
-        or ("[%s] = %s"):format(tostring(key), text)
-    else
-      more = more + 1
-    end
-  end
-  table.sort(parts)
-  if more > 0 then parts[#parts + 1] = "..." end
-  return "{" .. table.concat(parts, ", ") .. "}"
-end
+local function describe(raised) return value_module.format(raised, SHORT) end
 
 local function kind_of(message)
   if type(message) == "string" and message:find("not enough memory", 1, true) then return "memory" end
@@ -129,14 +112,6 @@ function M.record(value)
   return { kind = kind_of(message), message = message, value = value }
 end
 
-local signal_names = {
-  [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [5] = "SIGTRAP", [6] = "SIGABRT", [7] = "SIGBUS",
-    [8] = "SIGFPE",
-  [9] = "SIGKILL", [10] = "SIGUSR1", [11] = "SIGSEGV", [12] = "SIGUSR2", [13] = "SIGPIPE", [14] = "SIGALRM",
-    [15] = "SIGTERM",
-  [24] = "SIGXCPU", [25] = "SIGXFSZ",
-}
-
 --- What a wait status tells, in words.
 ---@param status integer as from wait(2); -1: not known
 function M.status_text(status)
@@ -145,7 +120,7 @@ function M.status_text(status)
   end
   local signal = status % 128
   if signal == 0 then return ("the worker exited with status %d"):format(math.floor(status / 256) % 256) end
-  local name = signal_names[signal] or "signal " .. signal
+  local name = common.signal_name(signal)
   local core = status % 256 >= 128 and ", core dumped" or ""
   return ("the worker was killed by %s%s"):format(name, core)
 end

@@ -8,6 +8,7 @@ local host = require "parlua.host"
 local own = require "parlua.source.own"
 local task = require "parlua.worker.task"
 local worker = require "parlua.worker"
+require "parlua.feed.supply" -- what a failure needs: a task of this state may lose the ways to find modules
 local Base = require "parlua.drive.driver"
 local blocks = require "parlua.lazy" "parlua.drive.blocks"
 
