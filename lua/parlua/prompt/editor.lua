@@ -1,12 +1,14 @@
 --- Reads a statement on a terminal: what keys do beside those that libedit knows (terminal.c).
 local keys_module = require "parlua.prompt.keys"
-local lexer = require "parlua.prompt.lexer"
+local line = require "parlua.prompt.line"
 local screen = require "parlua.prompt.screen"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
 local width = require "parlua.prompt.width"
 
 local M = {}
+
+local set, insert, line_bounds, move_line, break_line = line.set, line.insert, line.bounds, line.move, line.break_line
 
 local Editor = {}
 Editor.__index = Editor
@@ -36,13 +38,6 @@ function Editor:tell_fault(message)
   self:print_above(style.paint("error", "parlua's prompt: " .. tostring(message)) .. "\n")
 end
 
-local function set(text, cursor) terminal.set_line(text, cursor or #text) end
-
-local function insert(what)
-  local text, cursor = terminal.line()
-  set(text:sub(1, cursor) .. what .. text:sub(cursor + 1), cursor + #what)
-end
-
 --- Shows the line.
 function Editor:draw()
   local text, cursor = terminal.line()
@@ -64,59 +59,6 @@ function Editor:print_above(text)
   self:draw()
 end
 
--- ---- lines of a statement ----
-
---- Where the line that an offset is in begins, and where it ends.
-local function line_bounds(text, cursor)
-  local start = text:sub(1, cursor):match(".*\n()") or 1
-  local stop = text:find("\n", cursor + 1, true) or #text + 1
-  return start - 1, stop - 1
-end
-
---- Moves the cursor a line up or down, if there is one.
-local function move_line(step)
-  local text, cursor = terminal.line()
-  local start, stop = line_bounds(text, cursor)
-  local column = width.of(text:sub(start + 1, cursor))
-  local first, last
-  if step < 0 then
-    if start == 0 then return false end
-    first, last = line_bounds(text, start - 1)
-  else
-    if stop == #text then return false end
-    first, last = line_bounds(text, stop + 1)
-  end
-  local at = first
-  while at < last and width.of(text:sub(first + 1, at)) < column do at = width.after(text, at) end
-  set(text, at)
-  return true
-end
-
---- A further line, indented by what is open.
-local function break_line()
-  local text, cursor = terminal.line()
-  local before = text:sub(1, cursor)
-  local rest = text:sub(cursor + 1):match("^%s*(%a*)")
-  local depth = lexer.depth(before)
-  if rest == "end" or rest == "until" or rest == "else" or rest == "elseif" then depth = math.max(0, depth - 1) end
-  insert("\n" .. ("  "):rep(depth))
-end
-
---- A word that closes a block goes to where the block began, once it is typed.
-local function outdent()
-  local text, cursor = terminal.line()
-  local start = line_bounds(text, cursor)
-  local space, word = text:sub(start + 1, cursor):match("^(%s*)([%a%)%}]+)$")
-  if start == 0 or not word then return end
-  if word == "end" or word == "else" or word == "elseif" or word == "until" or word == "}" or word == ")" then
-    local depth = lexer.depth(text:sub(1, start))
-    local wanted = ("  "):rep(math.max(0, depth - 1))
-    if #wanted < #space then
-      set(text:sub(1, start) .. wanted .. text:sub(start + #space + 1), cursor - (#space - #wanted))
-    end
-  end
-end
-
 -- ---- history ----
 
 function Editor:browse(step)
@@ -129,7 +71,7 @@ function Editor:browse(step)
     browsing = { at = #list + 1, typed = text, prefix = cursor == #text and text or "" }
   end
   local prefix, present = browsing.prefix, text
-  local at = self.history:find(browsing.at + step, step, function(line) return line ~= present and line:sub(1, #prefix) == prefix end)
+  local at = self.history:find(browsing.at + step, step, function(former) return former ~= present and former:sub(1, #prefix) == prefix end)
   if at then
     browsing.at = at
     set(list[at])
@@ -144,7 +86,7 @@ end
 --- Looks for the searched text from place `from` on.
 function Editor:look(from)
   local search = self.search
-  local at = search.text ~= "" and self.history:find(from, -1, function(line) return line:find(search.text, 1, true) end)
+  local at = search.text ~= "" and self.history:find(from, -1, function(former) return former:find(search.text, 1, true) end)
   search.failed = not at and search.text ~= ""
   if at then
     search.at = at
@@ -172,8 +114,7 @@ function Editor:search_key(name, text)
     self.search = nil
   elseif name ~= "nothing" then
     self.search = nil -- the line that was found is edited, or run
-    local line = terminal.line()
-    set(line)
+    set((terminal.line()))
     return name == "escape" or name == "tab"
   end
   return true
@@ -276,24 +217,7 @@ actions["ctrl-d"] = function()
   set(text:sub(1, cursor) .. text:sub(width.after(text, cursor) + 1), cursor)
 end
 
-actions.delete = function()
-  local text, cursor = terminal.line()
-  set(text:sub(1, cursor) .. text:sub(width.after(text, cursor) + 1), cursor)
-end
-
-function actions.backspace()
-  local text, cursor = terminal.line()
-  local from = width.before(text, cursor)
-  local start = line_bounds(text, cursor)
-  local indent = text:sub(start + 1, cursor)
-  if start > 0 and #indent >= 2 and indent:find("^ +$") then from = cursor - 2 end
-  set(text:sub(1, from) .. text:sub(cursor + 1), from)
-end
-
-function actions.left()
-  local text, cursor = terminal.line()
-  set(text, width.before(text, cursor))
-end
+actions.delete, actions.backspace, actions.left = line.delete, line.backspace, line.left
 
 function actions.right(self)
   local text, cursor = terminal.line()
@@ -381,10 +305,9 @@ end
 
 --- After libedit has had a character.
 function Editor:after_character(text)
-  outdent()
+  line.outdent()
   if text == "(" then
-    local line, cursor = terminal.line()
-    local signature = self.given.signature(line, cursor)
+    local signature = self.given.signature(terminal.line())
     if signature then self.below = signature_lines(signature) end
   end
 end

@@ -1,0 +1,227 @@
+--- What is to be drawn: numbers, points, series and options, from the arguments of parlua.plot.
+local ffi = require "ffi"
+
+local M = {}
+
+local option_names = { title = "string", x = "string", y = "string", labels = "table", width = "number", height = "number", file = "string",
+                       kind = "string", from = "number", to = "number", bins = "number" }
+M.option_names = option_names -- for completion
+
+local kinds = { line = true, points = true }
+local most_points = 1e7
+
+local function fail(format, ...) error("plot: " .. format:format(...), 0) end
+
+M.fail = fail
+
+--- The length of a list, a table of results, or an array of the FFI; nil: it is none.
+local function length_of(value)
+  if type(value) == "table" then
+    local n = rawget(value, "n")
+    return type(n) == "number" and n or #value
+  elseif type(value) == "cdata" then
+    local ok, item = pcall(function() return value[0] end)
+    local count = ok and tostring(ffi.typeof(value)):match("%[(%d+)%]>$")
+    if count and tonumber(item) then return tonumber(count) end
+  end
+end
+
+--- A list of numbers, with false for what is missing: nil, NaN, what failed.
+local function numbers_of(value, what)
+  local n = length_of(value)
+  if not n then fail("%s must be a list of numbers, got %s", what, type(value)) end
+  if n > most_points then fail("%s has %.0f numbers, more than a picture can show; take every k-th", what, n) end
+  local list, base = {}, type(value) == "cdata" and -1 or 0
+  for k = 1, n do
+    local item = value[k + base]
+    local number = item ~= nil and type(item) ~= "string" and tonumber(item) or nil
+    if item ~= nil and item ~= false and not number then
+      fail("%s must be numbers, but number %d is a %s%s", what, k, type(item),
+        type(item) == "table" and "; name a field: parlua.plot(rows, \"x\", \"y\")" or "")
+    end
+    list[k] = number and number == number and math.abs(number) < math.huge and number or false
+  end
+  return list
+end
+
+local function is_list(value)
+  return type(value) == "table" and (length_of(value) or 0) > 0 or type(value) == "cdata" and length_of(value) ~= nil
+end
+
+--- Is it a list of points {x, y}?
+local function is_points(value)
+  local n = length_of(value)
+  if type(value) ~= "table" or n < 3 then return false end
+  local some = false
+  for k = 1, n do
+    local item = value[k]
+    if item ~= nil then
+      if type(item) ~= "table" or #item ~= 2 or type(item[1]) ~= "number" or type(item[2]) ~= "number" then
+        return false
+      end
+      some = true
+    end
+  end
+  return some
+end
+
+--- Is it a list of records, tables with names?
+local function is_records(value)
+  for k = 1, type(value) == "table" and length_of(value) or 0 do
+    local item = value[k]
+    if item ~= nil then return type(item) == "table" and item[1] == nil and type(next(item)) == "string" end
+  end
+  return false
+end
+
+local function column(rows, name)
+  local list = { n = length_of(rows) }
+  for k = 1, list.n do
+    local row = rows[k]
+    if type(row) == "table" then list[k] = row[name] end
+  end
+  return list
+end
+
+local function check_options(options)
+  for name, value in pairs(options) do
+    local wanted = option_names[name]
+    if not wanted then
+      local names = {}
+      for known in pairs(option_names) do names[#names + 1] = known end
+      table.sort(names)
+      fail("unknown option %s; there are %s", tostring(name), table.concat(names, ", "))
+    end
+    if type(value) ~= wanted then fail("the option %s takes a %s, got %s", name, wanted, type(value)) end
+  end
+  if options.kind and not kinds[options.kind] then
+    fail('the option kind is "line" or "points", got %q', options.kind)
+  end
+end
+
+--- How many of the values are meant: a call that is drawn at once gives its failures and summary, too.
+local function count_meant(given, count)
+  while count > 1 and given[count] == nil do count = count - 1 end
+  local last = given[count]
+  if count > 1 and type(last) == "table" and rawget(last, "tasks") and rawget(last, "engine") then
+    count = count - 1
+    local failures = given[count]
+    if count > 1 and type(failures) == "table" and (next(failures) == nil or require("parlua.failure").is(failures[1])) then
+      count = count - 1
+    end
+  end
+  return count
+end
+
+--- Arguments and options: `plot(xs, ys, options)` and `plot { xs, ys, title = ... }` are the same.
+local function read_arguments(...)
+  local arguments, options = {}, {}
+  local given = { ... }
+  local count = count_meant(given, select("#", ...))
+  local first = given[1]
+  local is_call = count == 1 and type(first) == "table" and not is_points(first) and not is_records(first)
+    and (type(first[1]) == "table" or type(first[1]) == "cdata" or type(first[1]) == "function")
+  local has_names = false
+  if count == 1 and type(first) == "table" and rawget(first, "below") == nil then
+    for name in pairs(first) do
+      if type(name) == "string" and name ~= "n" and rawget(first, 1) ~= nil then has_names = true end
+    end
+  end
+  if is_call or has_names and (is_list(first[1]) or type(first[1]) == "function") then
+    for name, value in pairs(first) do
+      if type(name) == "number" then arguments[name] = value elseif name ~= "n" then options[name] = value end
+    end
+  elseif has_names then -- numbers and options in one table
+    local list = { n = #first }
+    for name, value in pairs(first) do
+      if type(name) == "number" then list[name] = value elseif name ~= "n" then options[name] = value end
+    end
+    arguments[1] = list
+  else
+    for k = 1, count do arguments[k] = given[k] end
+    local last = arguments[#arguments]
+    if #arguments > 1 and type(last) == "table" and #last == 0 and rawget(last, "n") == nil and next(last) ~= nil then
+      options = last
+      arguments[#arguments] = nil
+    end
+  end
+  check_options(options)
+  return arguments, options
+end
+
+---@class parlua.Series
+---@field points (number[]|false)[] {x, y}; false: a gap
+---@field label string
+
+--- The series that arguments stand for, and whether points are joined by default.
+local function series_of(arguments)
+  local first = arguments[1]
+  if first == nil then fail("nothing to draw: parlua.plot(ys), parlua.plot(xs, ys), parlua.plot(f, from, to)") end
+  local series = {}
+  local function add(xs, ys, label)
+    if xs and #xs ~= #ys then fail("there are %d numbers for x, and %d for y", #xs, #ys) end
+    local points = {}
+    for k = 1, #ys do
+      local x = xs and xs[k] or not xs and k
+      points[k] = x and ys[k] and { x, ys[k] } or false
+    end
+    series[#series + 1] = { points = points, label = label }
+  end
+  if type(first) == "function" then
+    local functions, k = {}, 1
+    while type(arguments[k]) == "function" do
+      functions[k], k = arguments[k], k + 1
+    end
+    local from, to = arguments[k], arguments[k + 1]
+    if type(from) ~= "number" or type(to) ~= "number" or not (from < to) then
+      fail("a function is drawn between two numbers: parlua.plot(f, from, to)")
+    end
+    for j, f in ipairs(functions) do
+      local xs, ys, count = {}, {}, 400
+      for p = 0, count do
+        xs[p + 1] = from + (to - from) * p / count
+        ys[p + 1] = f(xs[p + 1])
+      end
+      ys.n = count + 1
+      add(xs, numbers_of(ys, "what the function gives"), "f" .. j)
+    end
+  elseif is_records(first) then
+    local names = { unpack(arguments, 2) }
+    for _, name in ipairs(names) do
+      if type(name) ~= "string" then fail("of a list of records, fields are drawn: parlua.plot(rows, \"x\", \"y\")") end
+    end
+    if #names == 0 then fail("which fields of the records? parlua.plot(rows, \"x\", \"y\")") end
+    if #names == 1 then
+      add(nil, numbers_of(column(first, names[1]), "the field " .. names[1]), names[1])
+    else
+      local xs = numbers_of(column(first, names[1]), "the field " .. names[1])
+      for k = 2, #names do add(xs, numbers_of(column(first, names[k]), "the field " .. names[k]), names[k]) end
+    end
+    return series, #names == 1, { x = #names > 1 and names[1] or nil, y = #names <= 2 and names[#names] or nil }
+  elseif is_points(first) and arguments[2] == nil then
+    local xs, ys = { n = length_of(first) }, { n = length_of(first) }
+    for k = 1, xs.n do
+      local point = first[k] or {}
+      xs[k], ys[k] = point[1], point[2]
+    end
+    add(numbers_of(xs, "x"), numbers_of(ys, "y"), "y")
+    return series, false
+  elseif arguments[2] == nil then
+    add(nil, numbers_of(first, "what is drawn"), "y")
+  else
+    local xs = numbers_of(first, "x")
+    for k = 2, #arguments do
+      local ys = arguments[k]
+      if type(ys) == "table" and is_list(ys[1]) then -- several series in a list
+        for j = 1, #ys do add(xs, numbers_of(ys[j], "y"), "y" .. j) end
+      else
+        add(xs, numbers_of(ys, "y"), #arguments > 2 and "y" .. k - 1 or "y")
+      end
+    end
+  end
+  return series, true
+end
+
+M.numbers_of, M.is_records, M.column, M.read, M.series_of = numbers_of, is_records, column, read_arguments, series_of
+
+return M
