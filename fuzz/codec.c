@@ -1,7 +1,8 @@
 /* codec.c - fuzz target: the codec's decoder.
  *
  * The first byte of an input says what the receiver accepts, the rest is the message: with bit 0 functions and names, as between a
- * program and its own workers; without, plain data, as from a file.
+ * program and its own workers; without, plain data, as from a file. With bit 1 its objects become a book, as a job's do. Messages
+ * may refer to the book that the seeds have made.
  *
  * The boundary: LuaJIT trusts the bytecode that it loads, and no check short of a verifier, which it does not have, makes foreign
  * bytecode safe. A message has a checksum of each function's code, against accidents, not against an enemy: what can write into a
@@ -16,6 +17,7 @@
 #include <lualib.h>
 
 #include "lua/codec.h"
+#include "lua/codec/book.h"
 #include "lua/state.h"
 
 enum {
@@ -30,7 +32,7 @@ static void fail(const char *what)
   abort();
 }
 
-/* Stands in for luaL_loadbufferx in codec.c (--wrap): refuses code that is not in the seeds. */
+/* Stands in for luaL_loadbufferx in the codec (--wrap): refuses code that is not in the seeds. */
 int __real_luaL_loadbufferx(lua_State *state, const char *code, size_t length, const char *name, const char *mode);
 int __wrap_luaL_loadbufferx(lua_State *state, const char *code, size_t length, const char *name, const char *mode);
 int __wrap_luaL_loadbufferx(lua_State *state, const char *code, size_t length, const char *name, const char *mode)
@@ -54,6 +56,10 @@ static const char restrict_state[] =
     "    _G = 'dofile load loadfile loadstring collectgarbage print module' } do\n"
     "  for name in names:gmatch('%S+') do (library == '_G' and _G or package.loaded[library])[name] = refuse end\n"
     "end\n"
+    "local codec, ffi, start = require 'parlua.codec', require 'ffi', require 'parlua.wire.start'\n"
+    "ffi.load, codec.find_symbol = refuse, refuse\n"
+    "start.take()\n"
+    "start.complete()\n"
     "local kept = debug.getregistry()['parlua.globals']\n"
     "for name, value in pairs(_G) do kept[name] = value end\n";
 
@@ -96,6 +102,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
   return 0;
 }
 
+/* registry["fuzz.book"]: a new book. */
+static int begin_book(lua_State *state)
+{
+  book_new(state);
+  lua_setfield(state, LUA_REGISTRYINDEX, "fuzz.book");
+  return 0;
+}
+
 /* Plain data that was decoded can be encoded, and decoded again. */
 static void check_again(int count)
 {
@@ -111,7 +125,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
   static unsigned inputs;
   if (length == 0) return 0;
   unsigned flags = bytes[0] & 1 ? 0 : CODEC_NO_FUNCTIONS;
-  int count = codec_decode(L, bytes + 1, length - 1, flags);
+  int book = bytes[0] & 2 ? 1 : 0;
+  if (book && lua_cpcall(L, begin_book, NULL)) fail("making a book");
+  lua_settop(L, 0);
+  if (book) lua_getfield(L, LUA_REGISTRYINDEX, "fuzz.book");
+  int count = codec_decode_book(L, bytes + 1, length - 1, flags, book);
+  if (book) lua_remove(L, 1);
   if (count < 0 && lua_type(L, -1) != LUA_TSTRING) fail("an error without a message");
   if (lua_gettop(L) != (count < 0 ? 1 : count)) fail("another number of values than was told");
   if (count >= 0 && flags) check_again(count);

@@ -26,6 +26,18 @@ local function seed(functions, ...)
   file:close()
 end
 
+local kept -- the book of what both sides have
+
+--- A message whose objects become a book, and which may refer to another.
+local function seed_book(...)
+  local message = assert(codec.encode_book(codec.book(), "value", ...))
+  count = count + 1
+  if not directory then return end
+  local file = assert(io.open(("%s/seed-%02d"):format(directory, count), "wb"))
+  file:write("\3", message)
+  file:close()
+end
+
 --- A table in a table in a table ...
 local function nested(levels)
   local value = { "innermost" }
@@ -79,7 +91,30 @@ local function functions()
   _G.helper = nil
 end
 
+--- What only messages of one program have: C data, modules, objects of books.
+local function special()
+  ffi.cdef "typedef struct { double x, y; } fuzz_point_t; struct fuzz_node { int v; struct fuzz_node *next; };"
+  local buffer = require("string.buffer").new():put("content")
+  local class, hits = { __index = { name = "class" } }, 0
+  local function method() hits = hits + 1 return class end
+  class.__call = method
+  package.loaded["fuzz.module"] = { state = { 1, 2 }, method = method, file = io.stdout }
+  package.loaded["fuzz.required"] = { maker = string.gmatch("a", "a"), state = { 1, { 2 } }, method = function() return hits end }
+  local point = ffi.new("fuzz_point_t", 1, 2)
+  seed(true, ffi.typeof "fuzz_point_t", point, { point, point }, ffi.new("int[3]", 1), ffi.new("double[?]", 2), ffi.new("struct fuzz_node"))
+  seed(true, ffi.typeof "struct { int a; fuzz_point_t b[2]; }", ffi.new("struct { int a; }", 1), ffi.C, buffer, { buffer, buffer })
+  seed(true, nested(1000), method)
+  seed_book(package.loaded["fuzz.module"], package.loaded["fuzz.required"], method, class)
+  kept = codec.book()
+  local shared = { "shared", { 1 } }
+  assert(codec.encode_book(kept, "value", class, method, shared, point))
+  codec.context({ kept }, false)
+  seed_book(setmetatable({ 1 }, class), shared, { shared, method, { shared } })
+  seed(true, setmetatable({ 1 }, class), shared, method)
+end
+
 data()
 functions()
+special()
 string.dump = dump -- luacheck: ignore 122
 return codes

@@ -271,11 +271,10 @@ end
 local function encode_call(pool, future, values, f, ...)
   local driver = pool.run.driver
   local function_book, book = codec.book(), codec.book()
-  context.use(driver.chain, driver.shares)
-  codec.moved()
+  context.use(context.longer(driver.chain), driver.shares, #driver.chain, true)
   local bytes, message = codec.encode_book(function_book, "submitted function", f)
   if not bytes then return nil, message end
-  context.use(context.longer(driver.chain, function_book), driver.shares, #driver.chain)
+  context.use(context.longer(driver.chain, function_book), driver.shares, #driver.chain, true)
   local arguments, trouble = codec.encode_book(book, "argument", ...)
   future.chain = context.longer(driver.chain, function_book, book)
   values[2], values[3], values[4], values[5] = world.declarations_since(pool), bytes, arguments or "", trouble

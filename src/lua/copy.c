@@ -13,23 +13,25 @@ enum { ROOT = 1, MADE, COPIES, QUEUE, TOP = QUEUE };
 enum { SETS = 1, IS_RESULT };
 enum { MODULES = 1, CAPTURED };
 
-/* Is the table at the top one that stays what it is: a module, or one that the function has captured? Of a captured one that is a
- * result: if it is a class, or has not changed. */
+/* Is the table at the top one that stays what it is: a class, a module, or one that the function has captured? Of a captured one
+ * that is a result: if it has not changed. */
 static bool is_shared(lua_State *L)
 {
   int top = lua_gettop(L);
+  lua_pushliteral(L, "__index");
+  lua_rawget(L, top);
+  bool is_class = !lua_isnil(L, -1);
+  lua_settop(L, top);
+  if (is_class) return true;
   for (int set = MODULES; set <= CAPTURED; set++) {
     lua_rawgeti(L, lua_upvalueindex(SETS), set);
     lua_pushvalue(L, top);
     lua_rawget(L, -2);
     bool found = !lua_isnil(L, -1);
     double state = lua_tonumber(L, -1);
-    if (found && set == CAPTURED && lua_toboolean(L, lua_upvalueindex(IS_RESULT))) {
-      lua_pushliteral(L, "__index");
-      lua_rawget(L, top);
-      found = !lua_isnil(L, -1) || (state != 0 && state == codec_short_state(L, top));
-    }
     lua_settop(L, top);
+    if (found && set == CAPTURED && lua_toboolean(L, lua_upvalueindex(IS_RESULT)))
+      found = state != 0 && state == codec_short_state(L, top);
     if (found) return true;
   }
   return false;

@@ -15,11 +15,12 @@ M.base = none
 ---@param chain? table
 ---@param shares? boolean the other side has the same memory
 ---@param fresh? integer the books behind so many were made just now
-function M.use(chain, shares, fresh)
+---@param lasting? boolean the others are as old as a pool
+function M.use(chain, shares, fresh, lasting)
   chain = chain or none
   if chain == current and shares == current_shares then return end
   current, current_shares = none, false
-  codec.context(chain, shares, fresh)
+  codec.context(chain, shares, fresh, lasting)
   current, current_shares = chain, shares
 end
 

@@ -35,7 +35,8 @@ enum { LONGEST_CHAIN = 8 };
 struct chain {
   struct book *books[LONGEST_CHAIN];
   int count;
-  int fresh; /* the books from this one on were made just before what is encoded next: nothing in them has changed */
+  bool lasting; /* the others are as old as a pool: functions in them may have captured what has changed */
+  int fresh;    /* the books from this one on were made just before what is encoded next: nothing in them has changed */
 };
 
 /* Pushes a new book. Raises when memory is out. */

@@ -169,9 +169,12 @@ static void decode_pairs(struct decoder *decoder, int table, bool merging)
 {
   lua_State *L = decoder->L;
   while (peek(decoder) != TAG_END) {
-    bool keeps = merging && (peek(decoder) | SHARED) == (TAG_KEEP | SHARED);
-    if (keeps) {
-      lua_pushboolean(L, 0);
+    bool keeps = merging && (peek(decoder) & ~(unsigned)SHARED) == TAG_KEEP;
+    if (merging) {
+      if (keeps)
+        lua_pushboolean(L, 0);
+      else
+        lua_pushnil(L);
       decode_onto(decoder);
     } else {
       decode_value(decoder);

@@ -160,14 +160,15 @@ static int module_walk(lua_State *L)
   return 1;
 }
 
-/* context(list of books or nil, shares_memory[, fresh]): what the messages that are encoded and decoded next may refer to, and
- * whether pointers are valid on the other side. Books behind the first `fresh` were made just now. */
+/* context(list of books or nil, shares_memory[, fresh[, lasting]]): what the messages that are encoded and decoded next may refer
+ * to, and whether pointers are valid on the other side. Books behind the first `fresh` were made just now; with `lasting` the
+ * others may be old. */
 static int module_context(lua_State *L)
 {
   struct codec *codec = codec_of(L);
   if (codec == NULL) return lua_error(L);
-  lua_settop(L, 3);
-  codec_set_chain(L, codec, 1, (int)luaL_optinteger(L, 3, LONGEST_CHAIN));
+  lua_settop(L, 4);
+  codec_set_chain(L, codec, 1, (int)luaL_optinteger(L, 3, LONGEST_CHAIN), lua_toboolean(L, 4));
   codec->shares_memory = lua_toboolean(L, 2);
   return 0;
 }
@@ -252,7 +253,9 @@ static int module_symbol_of(lua_State *L)
 {
   Dl_info info;
   void *map = NULL;
-  uintptr_t address = (uintptr_t)luaL_checknumber(L, 1);
+  lua_Number number = luaL_checknumber(L, 1);
+  if (!(number >= 0 && number < 0x1p47)) return 0;
+  uintptr_t address = (uintptr_t)number;
   if (!dladdr1((void *)address, &info, &map, RTLD_DL_LINKMAP)) return 0;
   const struct link_map *library = map;
   char offset[32];

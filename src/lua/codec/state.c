@@ -114,9 +114,9 @@ void push_tool(lua_State *L, enum tool tool)
   lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), tool);
 }
 
-void codec_set_chain(lua_State *L, struct codec *codec, int index, int fresh)
+void codec_set_chain(lua_State *L, struct codec *codec, int index, int fresh, bool lasting)
 {
-  struct chain chain = {.fresh = fresh};
+  struct chain chain = {.fresh = fresh, .lasting = lasting};
   map_clear(&codec->checked);
   if (lua_istable(L, index)) {
     int count = (int)lua_objlen(L, index);
@@ -230,7 +230,7 @@ uint64_t codec_state_of(lua_State *L, int index)
 {
   if (index < 0) index = lua_gettop(L) + 1 + index;
   if (lua_type(L, index) == LUA_TFUNCTION) return lua_iscfunction(L, index) ? 0 : state_of_function(L, index);
-  uint64_t sum = 1;
+  uint64_t sum = UINT64_C(0x9E3779B97F4A7C15);
   if (lua_getmetatable(L, index)) {
     sum = word_of(L, -1, LUA_TTABLE);
     lua_pop(L, 1);

@@ -77,7 +77,7 @@ struct codec *codec_of(lua_State *L);
 /* Pushes a tool. Only in a protected function. */
 void push_tool(lua_State *L, enum tool tool);
 /* Sets the chain to the list at `index` (nil: none), of which the books behind the first `fresh` are fresh. Raises. */
-void codec_set_chain(lua_State *L, struct codec *codec, int index, int fresh);
+void codec_set_chain(lua_State *L, struct codec *codec, int index, int fresh, bool lasting);
 
 /* The protected functions. */
 int codec_encode_protected(lua_State *L);
