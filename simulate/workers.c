@@ -260,6 +260,7 @@ static bool put(struct loop *loop, double i)
 /* Runs tasks until the block is full, or the chunk is done. */
 static enum why run_tasks(struct loop *loop)
 {
+  static const double lingers = 0.5, longest_unseen = 50e-6;
   struct body *body = loop->body;
   double room = room_of(worker_current(&body->worker));
   for (; loop->base + loop->k <= loop->last; loop->k++) {
@@ -273,6 +274,7 @@ static enum why run_tasks(struct loop *loop)
     if (i > *loop->limit) return STOPPED;
     if (!loop->is_sparse && loop->k >= room) return FULL;
     interleave(0);
+    if (random_chance(lingers * world.preempted)) fiber_sleep(random_about(longest_unseen)); /* nobody sees yet in what it is */
     call(body, loop->chunk, i);
     if (!put(loop, i)) return PENDING;
     interleave(0);
