@@ -111,7 +111,9 @@ local scripts = {
     run(function(x) return node.v + tonumber(green) + (null == nil and 1 or 0) + (math_library and 1 or 0) end, { 1 })
     run(function(array) return array[0] + array[1] end, { ffi.new("int[2]", 1, 2) })
     run(function(t, n) return ffi.sizeof(t) * n end, parlua.product({ ffi.typeof "int", body }, { 2 }))
-    local results = parlua.map(function(n) return ({ body(n, n), anonymous(n), ffi.new("double[?]", 3), 5LL, ffi.new("complex", 1, 2), node })[n] end, parlua.range(6))
+    local results = parlua.map(function(n)
+      return ({ body(n, n), anonymous(n), ffi.new("double[?]", 3), 5LL, ffi.new("complex", 1, 2), node })[n]
+    end, parlua.range(6))
     print(ffi.istype(body, results[1]), results[1].id, ffi.istype(anonymous, results[2]), results[2].a, ffi.sizeof(results[3]), results[4])
     print(results[5].im, results[6].v, results[6].next == nil)
     local total = parlua.reduce(function(x) return x end, parlua.range(10), { init = function() return body() end,

@@ -171,7 +171,7 @@ function M.before(engine, job)
   end
   local shares = can(engine, "share_memory")
   local state = world.prepare(shares, can(engine, "reach_hosts"))
-  context.use({ state.book }, shares)
+  context.use(state.chain, shares)
   local book = context.book()
   local chain = { state.book, book, own = { book }, captured = captured(job) }
   return chain, shares, state.before, book

@@ -159,7 +159,7 @@ end
 --- What workers of a run are to have before they decode its job.
 ---@param shares boolean they have this process's memory
 ---@param distant boolean they are processes of their own, which were there before the script
----@return {before: string, book: userdata}
+---@return {before: string, book: userdata, chain: table}
 function M.prepare(shares, distant)
   start.complete()
   local key = shares and "shares" or "own"
@@ -174,7 +174,7 @@ function M.prepare(shares, distant)
       world = { bytes = bytes, id = worlds.n }
       worlds[key] = world
     end
-    world.book, world.told, world.watch = book, told, codec.watch(book, watched())
+    world.book, world.chain, world.told, world.watch = book, { book }, told, codec.watch(book, watched())
   end
   local text = { path = package.path, cpath = package.cpath, id = world.id, state = world.bytes,
                  declarations = declarations(), libraries = record.libraries, options = record.options,
