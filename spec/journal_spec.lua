@@ -500,7 +500,7 @@ describe("a journal of a run that Ctrl-C ended", function()
           local result = helper.run(([[
             perl -e 'setpgrp; $SIG{INT} = "DEFAULT"; exec @ARGV' %s --engine %s %s --journal j.db s.lua & pid=$!
             until [ -e begun1 ]; do sleep 0.05; done
-            sleep 0.3; kill -INT -- -$pid; wait $pid; echo $?
+            sleep 0.3; perl -e 'kill "INT", -$ARGV[0]' $pid; wait $pid; echo $?
             sqlite3 j.db "select count(*) from tasks"
           ]]):format(helper.quote(helper.parlua), engine, options), { directory = directory, seconds = 60 })
           assert.equal("SIGINT\t0\tnil\tnil\n130\n0\n", result.stdout, result.stderr)
