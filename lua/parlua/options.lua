@@ -50,7 +50,8 @@ local specs = {
   { name = "engine", type = "choice", values = { "auto", unpack(engine_names) }, default = "auto",
     long = "--engine", metavar = "NAME", help = tell_engines() },
   { name = "timeout", type = "seconds", min = 0, takes = "a number of seconds above 0, or text " .. DURATION,
-    long = "--timeout", metavar = "TIME", help = "time limit of a task, in seconds or as 5s, 2m; its worker is replaced" },
+    long = "--timeout", metavar = "TIME",
+    help = "time limit of a task, in seconds or as 5s, 2m; its worker is replaced" },
   { name = "memory", type = "size", min = 2 ^ 20, takes = 'a size of at least 1 MiB, as "512M" or "2G", or in bytes',
     long = "--memory", metavar = "SIZE", help = "memory limit of a worker, as 512M or 2G" },
   { name = "chunk", type = "integer", min = 1, max = 1e9, takes = "an integer from 1 to 1000000000",
@@ -58,7 +59,8 @@ local specs = {
   { name = "seed", type = "integer", min = 0, max = LARGEST_INTEGER, implied = true,
     takes = "an integer from 0 to 2^53",
     long = "--seed", metavar = "N", help = "what random numbers follow from (0)" },
-  { name = "stdin", type = "boolean", flags = { { "--stdin", "true" } }, help = "tasks read the script's standard input" },
+  { name = "stdin", type = "boolean", flags = { { "--stdin", "true" } },
+    help = "tasks read the script's standard input" },
   { name = "retries", type = "integer", min = 0, max = 1e6, default = 0, takes = "an integer from 0 to 1000000",
     long = "--retries", metavar = "N", help = "how often a failed task is tried again (0)" },
   { name = "backoff", type = "seconds", min = 0, allows_min = true, default = 0,
@@ -94,7 +96,8 @@ local specs = {
     flags = { { "--debug", "true" } }, help = "run serially, stop at a failing task, show tracebacks" },
   { name = "setup", type = "function", takes = "a function", call_only = true,
     help = "a function, run in each worker before its first task" },
-  { name = "window", type = "integer", min = 1, max = LARGEST_INTEGER, takes = "an integer of at least 1", call_only = true,
+  { name = "window", type = "integer", min = 1, max = LARGEST_INTEGER, takes = "an integer of at least 1",
+    call_only = true,
     help = "imap: tasks handed out beyond those that were taken" },
   { name = "as", type = "choice", values = { "table", "array" }, default = "table", call_only = true },
 }
@@ -106,7 +109,8 @@ for _, spec in ipairs(specs) do
   if spec.long or spec.flags then spec.variable = "PARLUA_" .. spec.name:upper() end
   if spec.values then
     local words = table.concat(spec.values, ", "):gsub(", ([^,]*)$", " or %1")
-    local more = { progress = "%s, or a function", reaction = "%s, or a function", kinds = "a list of %s, or one of them" }
+    local or_function = "%s, or a function"
+    local more = { progress = or_function, reaction = or_function, kinds = "a list of %s, or one of them" }
     spec.takes = (more[spec.type] or "%s"):format(words)
   elseif spec.type == "boolean" then
     spec.takes = "true or false"
@@ -187,8 +191,10 @@ end
 
 --- What a name that is no option may have been meant for.
 local explained = {
-  init = "; what is to run in each worker before its first task is the option setup (init is the accumulator of a reduction)",
-  threads = '; did you mean engine = "threads", or workers?', processes = '; did you mean engine = "process", or workers?',
+  init = "; what is to run in each worker before its first task is the option setup (init is the accumulator of a "
+    .. "reduction)",
+  threads = '; did you mean engine = "threads", or workers?',
+  processes = '; did you mean engine = "process", or workers?',
   stop = "; stop belongs to parlua.reduce and to jobs; for the first result that counts take parlua.find",
   map = "; did you mean to give the map function first: parlua.map(f, arguments, options)?",
 }
@@ -209,7 +215,9 @@ local function merge(into, from, is_call)
       error(("the option %s is for the command line or a job's options, not for a call"):format(name), 0)
     end
     local checked = checks[spec.type](spec, value, false)
-    if checked == nil and not (value == false and spec.default == nil and not spec.implied) then refuse(spec, value, origin) end
+    if checked == nil and not (value == false and spec.default == nil and not spec.implied) then
+      refuse(spec, value, origin)
+    end
     into[name] = checked
   end
 end
@@ -260,8 +268,9 @@ function options.resolve(call_options, job_options)
     for name, value in pairs(given) do resolved[name] = value end
   end
   if call_options then merge(resolved, call_options, true) end
-  if resolved.debug and (given.engine or "serial") == "serial" then -- it stops where a task fails, and waits there for a person
-    resolved.engine, resolved.on_error, resolved.retries, resolved.timeout, resolved.memory = "serial", "halt", 0, nil, nil
+  if resolved.debug and (given.engine or "serial") == "serial" then -- it stops at a failure, for a person
+    resolved.engine, resolved.on_error, resolved.retries = "serial", "halt", 0
+    resolved.timeout, resolved.memory = nil, nil
     resolved.progress = resolved.progress or "none"
   end
   if not resolved.journal then
@@ -306,13 +315,16 @@ function options.misplaced(job)
     local value = rawget(job, spec.name)
     if value ~= nil and checks[spec.type](spec, value, false) ~= nil then
       return ("the job has a field `%s`, which is the name of an option: options go into its table `options`, "
-        .. "as options = { %s = %s }; a value or function of the job's own needs another name"):format(spec.name, spec.name, show(value))
+        .. "as options = { %s = %s }; a value or function of the job's own needs another name"):format(
+          spec.name, spec.name, show(value))
     end
   end
   local init = rawget(job, "init")
-  local is_reduction = rawget(job, "step") ~= nil and (init ~= nil and type(init) ~= "function" or rawget(job, "merge") ~= nil)
+  local has_value = init ~= nil and type(init) ~= "function"
+  local is_reduction = rawget(job, "step") ~= nil and (has_value or rawget(job, "merge") ~= nil)
   if is_reduction and rawget(job, "reduce") == nil then
-    return "the job has the fields of a reduction, but no `reduce`: they go into a table of its own, as reduce = { init = 0, step = ... }"
+    return "the job has the fields of a reduction, but no `reduce`: they go into a table of its own, as "
+      .. "reduce = { init = 0, step = ... }"
   end
 end
 

@@ -1,4 +1,5 @@
---- What values the options take. Called by parlua.options for values of calls, of jobs, of the command line and of the environment.
+--- What values the options take. Called by parlua.options for values of calls, of jobs, of the command line and of the
+--- environment.
 local common = require "parlua.common"
 
 local M = {}
@@ -35,8 +36,8 @@ local function is_one_of(value, values)
   return false
 end
 
---- By the type of an option: the value to use, or nil when the given one is wrong. `is_text`: it comes from the command line or the
---- environment, where everything is a string.
+--- By the type of an option: the value to use, or nil when the given one is wrong. `is_text`: it comes from the command
+--- line or the environment, where everything is a string.
 ---@type table<string, parlua.OptionCheck>
 local checks = {}
 M.checks = checks

@@ -1,4 +1,5 @@
---- The command line and the environment, for src/main.c: reading one option, checking all before a script runs, the page of help.
+--- The command line and the environment, for src/main.c: reading one option, checking all before a script runs, the
+--- page of help.
 local names = require "parlua.options.names"
 local options = require "parlua.options"
 
@@ -89,8 +90,11 @@ function M.check_no_job(script)
   local command = package.loaded["parlua.command"]
   local word = command.output and "--output" or command.format and "--format"
   if not word then return nil end
-  if not script then return ("the option %s is about the results of a job script, but there is no script"):format(word) end
-  return ("the option %s is about the results of a job, but '%s' is none: it returned no table with a function `map`"):format(word, script)
+  if not script then
+    return ("the option %s is about the results of a job script, but there is no script"):format(word)
+  end
+  return ("the option %s is about the results of a job, but '%s' is none: it returned no table with a function `map`")
+    :format(word, script)
 end
 
 local HEAD = [[
@@ -137,7 +141,8 @@ function M.help()
     if spec.long then lines[#lines + 1] = help_lines(spec.short, spec.long .. " " .. spec.metavar, spec.help) end
     for k, flag in ipairs(spec.flags or {}) do
       local is_default = flag[2] == tostring(spec.default)
-      lines[#lines + 1] = help_lines(nil, flag[1], k == 1 and spec.help or is_default and "takes " .. spec.flags[1][1] .. " back" or spec.help)
+      local help = k > 1 and is_default and ("takes %s back"):format(spec.flags[1][1]) or spec.help
+      lines[#lines + 1] = help_lines(nil, flag[1], help)
     end
     if spec.call_only and spec.help then only_calls[#only_calls + 1] = help_lines(nil, spec.name, spec.help) end
   end

@@ -1,6 +1,7 @@
 --- Ready reducers: how results become one value. Each has
 --
---   init     the accumulator to begin with: a value (a table is copied), or a function that makes it; neutral: merging with it changes nothing
+--   init     the accumulator to begin with: a value (a table is copied), or a function that makes it; neutral: merging
+--            with it changes nothing
 --   step     step(accumulator, result, index) -> accumulator
 --   merge    merge(accumulator, accumulator of what comes behind) -> accumulator
 --   finish   finish(accumulator) -> value; may be absent
@@ -35,11 +36,13 @@ local function picker(of, where, level)
   if type(of) == "string" or type(of) == "number" then
     return function(result) return result[of] end
   end
-  error(("%s: the name of a field or a function is expected, got %s"):format(where, of == nil and "nothing" or type(of)), level + 1)
+  error(("%s: the name of a field or a function is expected, got %s"):format(
+    where, of == nil and "nothing" or type(of)), level + 1)
 end
 
 --- A part's name, for what is told of results that lack it.
-local function part_name(of) return type(of) == "function" and "part" or ("field %s"):format(value_module.format(of)) end
+local function part_name(of) return type(of) == "function" and "part" or ("field %s"):format(
+  value_module.format(of)) end
 
 --- Raises for a result that numbers can't be made of.
 local function check_number(v)
@@ -98,7 +101,9 @@ end
 --- Raises for a result that has no place among numbers: "N/A" is not to become the least of them because it comes
 --- first.
 local function check_comparable(v)
-  if type(v) == "string" then error(("a number is expected, got the string %s"):format(value_module.quote(v, 40)), 0) end
+  if type(v) == "string" then
+    error(("a number is expected, got the string %s"):format(value_module.quote(v, 40)), 0)
+  end
   if v ~= nil and v < v then return nil end
 end
 
@@ -181,12 +186,14 @@ M.stats = new {
     if a[1] == 0 then return b end
     local n = a[1] + b[1]
     local delta = b[2] - a[2]
-    return { n, a[2] + delta * b[1] / n, a[3] + b[3] + delta * delta * a[1] * b[1] / n, math.min(a[4], b[4]), math.max(a[5], b[5]) }
+    local squares = a[3] + b[3] + delta * delta * a[1] * b[1] / n
+    return { n, a[2] + delta * b[1] / n, squares, math.min(a[4], b[4]), math.max(a[5], b[5]) }
   end,
   finish = function(a)
     if a[1] == 0 then return { n = 0 } end
     local variance = a[1] > 1 and a[3] / (a[1] - 1) or nil
-    return { n = a[1], mean = a[2], variance = variance, deviation = variance and math.sqrt(variance), min = a[4], max = a[5] }
+    local deviation = variance and math.sqrt(variance)
+    return { n = a[1], mean = a[2], variance = variance, deviation = deviation, min = a[4], max = a[5] }
   end,
 }
 
@@ -203,7 +210,9 @@ function M.quantiles(...)
       error(("quantiles: share %d must be a number from 0 to 1, got %s"):format(k, tostring(share)), 2)
     end
   end
-  if #shares == 0 then error("quantiles: shares from 0 to 1 are expected, as in parlua.quantiles(0.25, 0.5, 0.75)", 2) end
+  if #shares == 0 then
+    error("quantiles: shares from 0 to 1 are expected, as in parlua.quantiles(0.25, 0.5, 0.75)", 2)
+  end
   return new {
     init = quantiles.new, check = check_number,
     step = function(a, v)
@@ -235,16 +244,24 @@ M.collect = new {
 ---@param shape {from: number, to: number, bins: integer}
 ---@return parlua.Reducer
 function M.histogram(shape, ...)
-  if type(shape) == "cdata" or type(shape) == "table" and (shape[1] ~= nil or shape.n) then return require("parlua.plot").histogram(shape, ...) end
-  if type(shape) ~= "table" then error("histogram: a table { from =, to =, bins = } is expected, got " .. type(shape), 2) end
+  if type(shape) == "cdata" or type(shape) == "table" and (shape[1] ~= nil or shape.n) then
+    return require("parlua.plot").histogram(shape, ...)
+  end
+  if type(shape) ~= "table" then
+    error("histogram: a table { from =, to =, bins = } is expected, got " .. type(shape), 2)
+  end
   for name in pairs(shape) do
-    if name ~= "from" and name ~= "to" and name ~= "bins" then error(("histogram: unknown field '%s'"):format(tostring(name)), 2) end
+    if name ~= "from" and name ~= "to" and name ~= "bins" then
+      error(("histogram: unknown field '%s'"):format(tostring(name)), 2)
+    end
   end
   local from, to, bins = shape.from, shape.to, shape.bins
   if type(from) ~= "number" or type(to) ~= "number" or not (from < to) then
     error("histogram: from and to must be numbers, from the smaller", 2)
   end
-  if type(bins) ~= "number" or bins < 1 or bins % 1 ~= 0 then error("histogram: bins must be an integer of at least 1", 2) end
+  if type(bins) ~= "number" or bins < 1 or bins % 1 ~= 0 then
+    error("histogram: bins must be an integer of at least 1", 2)
+  end
   local scale, empty = bins / (to - from), { below = 0, above = 0, from = from, to = to }
   for k = 1, bins do empty[k] = 0 end
   return new {
@@ -319,11 +336,14 @@ local MOST_TOGETHER = 1000
 function M.of(value, where)
   if M.is(value) then return value end
   if type(value) ~= "table" or next(value) == nil then
-    error(("%s: a reducer or a table of reducers is expected, got %s"):format(where, value == nil and "nothing" or type(value)), 3)
+    error(("%s: a reducer or a table of reducers is expected, got %s"):format(
+      where, value == nil and "nothing" or type(value)), 3)
   end
   local names = {}
   for name, reducer in pairs(value) do
-    if not M.is(reducer) then error(("%s: '%s' must be a reducer, got %s"):format(where, tostring(name), type(reducer)), 3) end
+    if not M.is(reducer) then
+      error(("%s: '%s' must be a reducer, got %s"):format(where, tostring(name), type(reducer)), 3)
+    end
     names[#names + 1] = name
   end
   if #names > MOST_TOGETHER then

@@ -1,5 +1,5 @@
---- Rows of comma-separated values (RFC 4180): what parlua.csv makes tasks of. A row's parser is written for its header, so that a row
---- is one table made in its final shape.
+--- Rows of comma-separated values (RFC 4180): what parlua.csv makes tasks of. A row's parser is written for its header,
+--- so that a row is one table made in its final shape.
 local ffi = require "ffi"
 
 local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
@@ -13,12 +13,14 @@ local NEWLINE, RETURN, MINUS, POINT, ZERO, NINE = 10, 13, 45, 46, 48, 57
 local power = {}
 for k = 0, 15 do power[k] = 10 ^ k end
 
---- The number that bytes from..to-1 spell in plain decimals, or nil. Up to 15 digits it is exact: the digits and the power of ten are
---- whole numbers that a double holds, and one division rounds once.
+--- The number that bytes from..to-1 spell in plain decimals, or nil. Up to 15 digits it is exact: the digits and the
+--- power of ten are whole numbers that a double holds, and one division rounds once.
 local function decimal(from, to)
   local p, negative, digits, value, behind = from, false, 0, 0, nil
   if p < to and p[0] == MINUS then p, negative = p + 1, true end
-  if to - p > 1 and p[0] == ZERO and p[1] ~= POINT and p[1] ~= 101 and p[1] ~= 69 then return nil end -- 007 is no number
+  if to - p > 1 and p[0] == ZERO and p[1] ~= POINT and p[1] ~= 101 and p[1] ~= 69 then -- 007 is no number
+    return nil
+  end
   while p < to do
     local c = p[0]
     if c >= ZERO and c <= NINE then
@@ -36,8 +38,8 @@ local function decimal(from, to)
   return value
 end
 
---- The same for what `decimal` does not do: exponents, many digits. A whole number that a double does not hold, such as an identifier of 18
---- digits, is none.
+--- The same for what `decimal` does not do: exponents, many digits. A whole number that a double does not hold, such as
+--- an identifier of 18 digits, is none.
 local function number(from, to)
   local value = decimal(from, to)
   if value then return value end
@@ -95,7 +97,8 @@ local function quoted_field(p, stop, quote)
   return text, p < stop and p + 1 or p
 end
 
---- Reads one field at `p`: its bytes from, to; its text if it was quoted; and where it ends (at a separator, a line's end or `stop`).
+--- Reads one field at `p`: its bytes from, to; its text if it was quoted; and where it ends (at a separator, a line's
+--- end or `stop`).
 local function field(p, stop, separator, quote)
   if p < stop and p[0] == quote then
     local text, behind = quoted_field(p, stop, quote)
@@ -185,7 +188,8 @@ return function(p, stop)
   if p or n < %d then describe_count(p and n + 1 or n, %d) end
   return { %s }, behind < stop and behind + 1 or behind
 end]]):format(table.concat(values, ", "), table.concat(lines, "\n"), #names, #names, table.concat(fields, ", "))
-  return assert(loadstring(text, "=parlua.csv"))(field, conversions, names, separator, quote, skip_empty_lines, describe_count)
+  return assert(loadstring(text, "=parlua.csv"))(field, conversions, names, separator, quote, skip_empty_lines,
+    describe_count)
 end
 
 --- Where the row behind the one at `p` begins.

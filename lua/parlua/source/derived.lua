@@ -1,5 +1,6 @@
---- Sources that are made of others: parts of them, with numbers, in batches. Those that can't be made from the index of a task are read
---- in the script: their `make` gets a function that reads a source one task after the other (feed/supply.lua).
+--- Sources that are made of others: parts of them, with numbers, in batches. Those that can't be made from the index of
+--- a task are read in the script: their `make` gets a function that reads a source one task after the other
+--- (feed/supply.lua).
 local common = require "parlua.common"
 local indexed = require "parlua.source.indexed"
 local kinds = require "parlua.source.kinds"
@@ -54,14 +55,15 @@ function M.enumerate(arguments)
   }
 end
 
---- Tasks of n items each: their argument is a list of n (the last may have fewer) of what were the arguments of single tasks; where those
---- are several, an item is a list of them, with a field n.
+--- Tasks of n items each: their argument is a list of n (the last may have fewer) of what were the arguments of single
+--- tasks; where those are several, an item is a list of them, with a field n.
 ---@return parlua.Source
 function M.batch(arguments, n)
   local source = kinds.of(arguments)
   check_count(n, "n", "batch", 1)
   if source:is_indexed() then
-    return new { kind = "batch", parts = { source }, size = n, n = math.ceil(source.n / n), is_endless = source.is_endless }
+    local batches = math.ceil(source.n / n)
+    return new { kind = "batch", parts = { source }, size = n, n = batches, is_endless = source.is_endless }
   end
   return new {
     kind = "iterator",
@@ -114,7 +116,9 @@ function M.spread(arguments)
       local function spread(more, item)
         if not more then return false end
         i = i + 1
-        if type(item) ~= "table" then error(("starmap: item %d is a %s, not a list of arguments"):format(i, type(item)), 0) end
+        if type(item) ~= "table" then
+          error(("starmap: item %d is a %s, not a list of arguments"):format(i, type(item)), 0)
+        end
         return true, unpack(item, 1, item.n or #item)
       end
       return function() return spread(read()) end

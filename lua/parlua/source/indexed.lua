@@ -1,5 +1,5 @@
---- Indexed sources: the code that makes the arguments of task i from i alone. It goes into the worker's loop, where LuaJIT compiles it
---- together with the map function.
+--- Indexed sources: the code that makes the arguments of task i from i alone. It goes into the worker's loop, where
+--- LuaJIT compiles it together with the map function.
 local own = require "parlua.source.own"
 
 local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
@@ -9,8 +9,8 @@ local M = {}
 local makes = {}
 M.makes = makes
 
--- A source of more values is not written out in the code, but made in a table: a function of LuaJIT has at most 60 upvalues and 200
--- locals, and a call a frame of 250 slots.
+-- A source of more values is not written out in the code, but made in a table: a function of LuaJIT has at most 60
+-- upvalues and 200 locals, and a call a frame of 250 slots.
 local MOST_WRITTEN = 12
 
 local function emit(source, builder, i)
@@ -27,8 +27,8 @@ local function width(source)
 end
 M.width = width
 
---- Appends to `builder` what makes the arguments of task `i` (the name of a number from 1). Returns the expressions, the last of which may
---- have several values.
+--- Appends to `builder` what makes the arguments of task `i` (the name of a number from 1). Returns the expressions,
+--- the last of which may have several values.
 ---@param source parlua.Source
 ---@param builder parlua.Builder
 ---@param i string
@@ -47,7 +47,8 @@ end
 
 local fillers = {}
 
---- A function (list, at, i) that puts the arguments of task i into a list, behind `at`, and returns where the last one stands.
+--- A function (list, at, i) that puts the arguments of task i into a list, behind `at`, and returns where the last one
+--- stands.
 function M.filler(source)
   local make = fillers[source.kind]
   if make then return make(source) end
@@ -163,7 +164,9 @@ function makes.spread(source, builder, i)
   local items = source.items
   local function values(index)
     local item = items[index]
-    if type(item) ~= "table" then error(("starmap: item %d is a %s, not a list of arguments"):format(index, type(item)), 0) end
+    if type(item) ~= "table" then
+      error(("starmap: item %d is a %s, not a list of arguments"):format(index, type(item)), 0)
+    end
     return own.own(item)
   end
   local list = builder:variable(("%s(%s)"):format(builder:constant(values), i))
@@ -174,7 +177,8 @@ function makes.take(source, builder, i) return emit(source.parts[1], builder, i)
 
 function makes.enumerate(source, builder, i) return { i, unpack(emit(source.parts[1], builder, i)) } end
 
---- One value as it is, several as a list with `n`. Tables are copied: a generator may give the same one again and again.
+--- One value as it is, several as a list with `n`. Tables are copied: a generator may give the same one again and
+--- again.
 local function pack(...)
   if select("#", ...) == 1 then return own.own((...)) end
   local values = own.pack(...)
@@ -226,7 +230,8 @@ function M.maker(source)
   local builder = M.builder()
   local expressions = M.emit(source, builder, "i")
   local names = table.concat(builder.names, ", ")
-  local text = ("local floor, unpack%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(names ~= "" and ", " .. names or "",
+  local text = ("local floor, unpack%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(
+    names ~= "" and ", " .. names or "",
     table.concat(builder.lines, "\n"), table.concat(expressions, ", "))
   return assert(loadstring(text, "=parlua.source"))(math.floor, unpack, unpack(builder.constants))
 end

@@ -1,12 +1,12 @@
 --- Sources of arguments: lazy, and they know how to split themselves.
 --
 -- A source is a plain table, so that it can cross to a worker. Two families:
---   indexed (`source.n` is known): the arguments of task i follow from i alone. A chunk is two numbers; each worker makes the
---     arguments itself (indexed.lua).
---   supplied: the coordinator pulls tasks and writes them into blocks: values, or what the worker needs to find them, byte ranges of a
---     file (feed/supply.lua).
--- Here are numbers and combinations. kinds.lua has what all have in common, lists and iterators; texts.lua files; derived.lua what is made
--- of other sources.
+--   indexed (`source.n` is known): the arguments of task i follow from i alone. A chunk is two numbers; each worker
+--     makes the arguments itself (indexed.lua).
+--   supplied: the coordinator pulls tasks and writes them into blocks: values, or what the worker needs to find them,
+--     byte ranges of a file (feed/supply.lua).
+-- Here are numbers and combinations. kinds.lua has what all have in common, lists and iterators; texts.lua files;
+-- derived.lua what is made of other sources.
 local indexed = require "parlua.source.indexed"
 local kinds = require "parlua.source.kinds"
 
@@ -23,8 +23,8 @@ local function check_number(value, name, where)
   return value
 end
 
---- How many numbers there are from first to last. Of whole numbers as many as `for` counts. Of others the last counts as reached if it
---- is missed by no more than rounding.
+--- How many numbers there are from first to last. Of whole numbers as many as `for` counts. Of others the last counts
+--- as reached if it is missed by no more than rounding.
 local function count_range(first, last, step)
   local steps = (last - first) / step
   if first % 1 == 0 and last % 1 == 0 and step % 1 == 0 then return math.floor(steps) + 1 end
@@ -47,14 +47,17 @@ function M.range(first, last, step)
   end
   if math.abs(last) == math.huge then
     local is_endless = (last > 0) == (step > 0)
-    return new { kind = "range", first = first, step = step, n = is_endless and MOST_TASKS or 0, is_endless = is_endless or nil }
+    local n = is_endless and MOST_TASKS or 0
+    return new { kind = "range", first = first, step = step, n = n, is_endless = is_endless or nil }
   end
   local n = count_range(first, last, step)
   if n > MOST_TASKS then error(("range: %g numbers are more than can be counted (2^53)"):format(n), 2) end
   return new { kind = "range", first = first, step = step, n = n > 0 and n or 0 }
 end
 
-local function is_part(value) return is_source(value) and value.n and value.kind ~= "blocks" and value.kind ~= "spread" end
+local function is_part(value)
+  return is_source(value) and value.n and value.kind ~= "blocks" and value.kind ~= "spread"
+end
 
 local function indexed_parts(where, names, ...)
   local parts = { ... }
@@ -62,7 +65,8 @@ local function indexed_parts(where, names, ...)
     local part = parts[k]
     if type(part) == "table" and not is_source(part) then part = kinds.list(part) end
     if not is_part(part) then
-      error(("%s: %s must be a list, a range, a product or a zip, got %s"):format(where, names and "field " .. names[k] or "part " .. k,
+      error(("%s: %s must be a list, a range, a product or a zip, got %s"):format(
+        where, names and "field " .. names[k] or "part " .. k,
         is_source(part) and part.kind or type(part)), 3)
     end
     parts[k] = part
@@ -75,8 +79,8 @@ end
 local function check_width(source, where)
   local n = indexed.width(source)
   if n > MOST_ARGUMENTS then
-    error(("%s: %d arguments are more than the %d that a task may have; give it a list of them, or a product with named parts"):format(where, n,
-      MOST_ARGUMENTS), 3)
+    error(("%s: %d arguments are more than the %d that a task may have; give it a list of them, or a product with "
+      .. "named parts"):format(where, n, MOST_ARGUMENTS), 3)
   end
   return source
 end
@@ -85,7 +89,9 @@ end
 local function field_names(parts, order)
   local names = {}
   for name in pairs(parts) do
-    if type(name) ~= "string" then error(("product: either lists or parts with names, not both (there is a key %s)"):format(tostring(name)), 3) end
+    if type(name) ~= "string" then
+      error(("product: either lists or parts with names, not both (there is a key %s)"):format(tostring(name)), 3)
+    end
     names[#names + 1] = name
   end
   table.sort(names)
@@ -94,7 +100,9 @@ local function field_names(parts, order)
   for _, name in ipairs(names) do left[name] = true end
   if type(order) ~= "table" then error("product: order must be a list of names, got " .. type(order), 3) end
   for _, name in ipairs(order) do
-    if not left[name] then error(("product: order names '%s' twice, or there is no such part"):format(tostring(name)), 3) end
+    if not left[name] then
+      error(("product: order names '%s' twice, or there is no such part"):format(tostring(name)), 3)
+    end
     left[name] = nil
   end
   local missing = next(left)
@@ -114,7 +122,9 @@ end
 local function product_of(parts)
   local n, is_endless = 1, nil
   for k, part in ipairs(parts) do
-    if part.is_endless and k > 1 then error(("product: part %d has no end; only the first may be endless"):format(k), 3) end
+    if part.is_endless and k > 1 then
+      error(("product: part %d has no end; only the first may be endless"):format(k), 3)
+    end
     is_endless, n = is_endless or part.is_endless, n * part.n
   end
   if is_endless and n > 0 then n = MOST_TASKS end
@@ -132,21 +142,24 @@ local function named_product(given, options)
   list = indexed_parts("product", names, unpack(list))
   for k, part in ipairs(list) do
     if indexed.width(part) ~= 1 then
-      error(("product: field %s must have one value a task, a list or a range; it is a %s"):format(names[k], part.kind), 3)
+      error(("product: field %s must have one value a task, a list or a range; it is a %s"):format(
+        names[k], part.kind), 3)
     end
   end
   local whole = product_of(list)
   return new { kind = "record", names = names, parts = { whole }, n = whole.n, is_endless = whole.is_endless }
 end
 
---- Every combination of the parts; the last varies fastest, as nested loops do. Nothing is materialised. One table of parts with names,
---- `parlua.product { alpha = { 1, 2 }, beta = parlua.range(3) }`, gives each task one table with these fields: the last by the alphabet
---- varies fastest, or the last of the list `order`, which stands beside them or in a table of options behind them.
+--- Every combination of the parts; the last varies fastest, as nested loops do. Nothing is materialised. One table of
+--- parts with names, `parlua.product { alpha = { 1, 2 }, beta = parlua.range(3) }`, gives each task one table with
+--- these fields: the last by the alphabet varies fastest, or the last of the list `order`, which stands beside them or
+--- in a table of options behind them.
 ---@param ... parlua.Source|any[]|table<string, parlua.Source|any[]>
 ---@return parlua.Source
 function M.product(...)
   local first, options = ...
-  local is_named = type(first) == "table" and not is_source(first) and first.n == nil and #first == 0 and next(first) ~= nil
+  local is_table = type(first) == "table" and not is_source(first)
+  local is_named = is_table and first.n == nil and #first == 0 and next(first) ~= nil
   if is_named and select("#", ...) <= 2 and not is_source(options) then return named_product(first, options) end
   return check_width(product_of(indexed_parts("product", nil, ...)), "product")
 end

@@ -43,7 +43,8 @@ end
 
 -- ---- lists, iterators, and what may stand for them ----
 
---- The items of a plain list. A list serves as it is wherever arguments are expected; this makes it a part of a product or zip.
+--- The items of a plain list. A list serves as it is wherever arguments are expected; this makes it a part of a product
+--- or zip.
 ---@param items any[]
 ---@return parlua.Source
 function M.list(items)
@@ -70,7 +71,8 @@ local ipairs_step = ipairs {}
 --- Raises an error where what was given are the first of the values that pairs or ipairs returns, or futures.
 local function refuse_misunderstood(arguments)
   if arguments == next or arguments == ipairs_step then
-    error(("arguments: %s(t) gives three values, of which a call takes only the first; write parlua.iterate(%s(t)), or give the list itself")
+    error(("arguments: %s(t) gives three values, of which a call takes only the first; write parlua.iterate(%s(t)), "
+      .. "or give the list itself")
       :format(arguments == next and "pairs" or "ipairs", arguments == next and "pairs" or "ipairs"), 0)
   end
   local item = type(arguments) == "table" and rawget(arguments, 1)
@@ -95,11 +97,12 @@ function M.of(arguments)
   elseif kind == "thread" then
     return M.iterate(common.yields(arguments))
   end
-  error(("arguments must be a list, a source such as parlua.range(1, 10), an iterator function or a coroutine, got %s"):format(
-    kind == "nil" and "nothing" or kind), 0)
+  error(("arguments must be a list, a source such as parlua.range(1, 10), an iterator function or a coroutine, got %s")
+    :format(kind == "nil" and "nothing" or kind), 0)
 end
 
---- Raises what `of` does for arguments that have been misunderstood: before what stands behind them is taken for options.
+--- Raises what `of` does for arguments that have been misunderstood: before what stands behind them is taken for
+--- options.
 M.refuse_misunderstood = refuse_misunderstood
 
 M.exports = { "Source", "is_source", "list", "iterate", "of", "refuse_misunderstood" }

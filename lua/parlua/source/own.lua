@@ -1,5 +1,6 @@
---- Copies of arguments and results: each task has its own, so what it changes is seen by no other task, no later call and no second try.
---- Numbers, strings and all that can't be changed are not copied. 0.2 us for a small table (src/lua/copy.c).
+--- Copies of arguments and results: each task has its own, so what it changes is seen by no other task, no later call
+--- and no second try. Numbers, strings and all that can't be changed are not copied. 0.2 us for a small table
+--- (src/lua/copy.c).
 local captured = require "parlua.wire.captured"
 local table_copy = require "parlua.copy"
 
@@ -7,7 +8,8 @@ local M = {}
 
 local copy = table_copy.copy
 
---- Looks at what modules there are now, and what the map function and `setup` have captured: these are not copied. Called before tasks run.
+--- Looks at what modules there are now, and what the map function and `setup` have captured: these are not copied.
+--- Called before tasks run.
 function M.refresh(f, setup) table_copy.refresh(captured({ f, setup }, 2)) end
 
 --- A copy of a table.
@@ -16,7 +18,8 @@ M.copy = copy
 --- A copy of a result; what the function has captured and not changed stays what it is.
 M.copy_result = table_copy.copy_result
 
---- An expression for the task's own value of another one. The check is written out: for numbers the compiled code has nothing of it.
+--- An expression for the task's own value of another one. The check is written out: for numbers the compiled code has
+--- nothing of it.
 ---@param expression string may be evaluated twice
 ---@param name string of M.copy in the code
 function M.expression(expression, name)

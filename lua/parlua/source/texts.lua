@@ -1,4 +1,5 @@
---- Sources of files: their lines, blocks, rows, and the files themselves. Workers read their own parts of a file (feed/supply.lua).
+--- Sources of files: their lines, blocks, rows, and the files themselves. Workers read their own parts of a file
+--- (feed/supply.lua).
 local csv = require "parlua.lazy" "parlua.source.csv"
 local host = require "parlua.host"
 local kinds = require "parlua.source.kinds"
@@ -8,7 +9,7 @@ local new = kinds.new
 local M = {}
 
 --- Paths that a shell pattern matches, sorted. Directories are left out.
----@param pattern string|string[] "*", "?", "[...]"; "**" stands for any number of directories, at the end for all files below
+---@param pattern string|string[] "*", "?", "[...]"; "**": any number of directories, at the end all files below
 ---@return parlua.Source
 function M.files(pattern)
   local patterns = type(pattern) == "table" and pattern or { pattern }
@@ -44,9 +45,12 @@ local function text_source(kind, path, options)
   if type(path) ~= "string" then
     local advice = kinds.is_source(path) and "; for many files take these as arguments, and read each in the task" or
       type(path) == "table" and "; for many files take parlua.files, and read each in the task" or ""
-    error(("%s: a path is expected, got %s%s"):format(kind, kinds.is_source(path) and "a source" or type(path), advice), 3)
+    error(("%s: a path is expected, got %s%s"):format(
+      kind, kinds.is_source(path) and "a source" or type(path), advice), 3)
   end
-  if options ~= nil and type(options) ~= "table" then error(kind .. ": options must be a table, got " .. type(options), 3) end
+  if options ~= nil and type(options) ~= "table" then
+    error(kind .. ": options must be a table, got " .. type(options), 3)
+  end
   local source = { kind = kind, path = path }
   for name, value in pairs(options or {}) do
     local expected = text_options[kind][name]
@@ -60,8 +64,9 @@ local function text_source(kind, path, options)
   return source
 end
 
---- The lines of a text file, without their ends; a task a line. Each worker reads its own byte ranges. The last line may lack its
---- end; CRLF ends are taken off too; other bytes, NUL included, are kept. A pipe (or "-", standard input) is read as a stream.
+--- The lines of a text file, without their ends; a task a line. Each worker reads its own byte ranges. The last line
+--- may lack its end; CRLF ends are taken off too; other bytes, NUL included, are kept. A pipe (or "-", standard input)
+--- is read as a stream.
 ---@param path string
 ---@param options? {keep_cr: boolean} keep_cr: leave a carriage return at a line's end
 ---@return parlua.Source
@@ -77,7 +82,9 @@ end
 function M.blocks(path, options)
   local source = text_source("blocks", path, options)
   source.size = source.size or 2 ^ 20
-  if source.size < 1 or source.size ~= source.size then error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2) end
+  if source.size < 1 or source.size ~= source.size then
+    error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2)
+  end
   return new(source)
 end
 
@@ -98,7 +105,8 @@ local function check_names(names)
     local name = names[k]
     if type(name) ~= "string" or seen[name] then
       error(("csv: option 'header' must be a list of different names, but %s is %s"):format(
-        type(name) == "string" and "'" .. name .. "'" or "item " .. k, type(name) == "string" and "in it twice" or "a " .. type(name)), 3)
+        type(name) == "string" and "'" .. name .. "'" or "item " .. k,
+        type(name) == "string" and "in it twice" or "a " .. type(name)), 3)
     end
     seen[name] = true
   end
@@ -106,9 +114,10 @@ local function check_names(names)
   return names
 end
 
---- Rows of a file of comma-separated values; a task a row: a table by the header's names. A field that reads as a number is one (007 is
---- not), an empty one is nil, what stands in quotes is a string. Quotes may hold separators, line ends and, twice, the quote.
---- Each worker reads its own byte ranges. Example: `parlua.csv("t.csv", { types = { zip = "string" } })`
+--- Rows of a file of comma-separated values; a task a row: a table by the header's names. A field that reads as a
+--- number is one (007 is not), an empty one is nil, what stands in quotes is a string. Quotes may hold separators, line
+--- ends and, twice, the quote. Each worker reads its own byte ranges. Example: `parlua.csv("t.csv", { types = { zip =
+--- "string" } })`
 ---@param path string "-": standard input
 ---@param options? {header: boolean|string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
 --- header: true (the first row), a list of names, or false: rows are lists, with a field n
@@ -118,7 +127,8 @@ function M.csv(path, options)
   source.separator, source.quote = one_byte(source, "separator", ","), one_byte(source, "quote", '"')
   for column, kind in pairs(source.types or {}) do
     if not column_types[kind] then
-      error(("csv: the type of column '%s' must be auto, number or string, got %s"):format(tostring(column), tostring(kind)), 2)
+      error(("csv: the type of column '%s' must be auto, number or string, got %s"):format(
+        tostring(column), tostring(kind)), 2)
     end
   end
   if type(source.header) == "table" then

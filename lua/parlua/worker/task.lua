@@ -152,7 +152,8 @@ end
 
 --- As Lua's own; what the program reads is empty where it would be the script's.
 local function popen(command, mode)
-  local reads_script = M.has_empty_stdin and context.index[0] ~= 0 and type(command) == "string" and (mode == nil or mode == "r")
+  local reads = type(command) == "string" and (mode == nil or mode == "r")
+  local reads_script = reads and M.has_empty_stdin and context.index[0] ~= 0
   return native_popen(reads_script and "exec </dev/null; " .. command or command, mode)
 end
 
