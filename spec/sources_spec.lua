@@ -408,7 +408,8 @@ describe("arguments from", function()
     end)
 
     it("a pattern in the place of a path", function()
-      refused("lines: cannot read '/etc/host%*': .*; for the files that a pattern matches take parlua.files", parlua.map, print, parlua.lines "/etc/host*")
+      refused("lines: cannot read '/etc/host%*': .*; for the files that a pattern matches take parlua.files", parlua.map, print,
+        parlua.lines "/etc/host*")
     end)
 
     it("a file that is not there, named without a pattern", function()
