@@ -75,11 +75,10 @@ local function refuse_misunderstood(arguments)
       .. "or give the list itself")
       :format(arguments == next and "pairs" or "ipairs", arguments == next and "pairs" or "ipairs"), 0)
   end
-  local item = type(arguments) == "table" and rawget(arguments, 1)
-  for _, value in pairs { arguments, type(item) == "table" and item or nil } do
-    if type(value) == "table" and rawget(value, "is_future") then
-      error("arguments: a future is no value that a task could use: give what it has returned, future:get()", 0)
-    end
+  if type(arguments) ~= "table" then return end
+  local item = rawget(arguments, 1)
+  if rawget(arguments, "is_future") or type(item) == "table" and rawget(item, "is_future") then
+    error("arguments: a future is no value that a task could use: give what it has returned, future:get()", 0)
   end
 end
 
