@@ -3,6 +3,7 @@
 local helper = require "spec.helper"
 
 local has_mpi = os.execute("command -v mpirun > /dev/null") == 0
+  and require("lfs").attributes(helper.parlua:gsub("[^/]*$", "") .. "parlua_mpi.so", "mode") == "file"
 
 --- Module files beside the scripts.
 local modules = {
