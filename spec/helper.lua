@@ -35,6 +35,10 @@ for name in (os.getenv("SPEC_ENGINES") or "serial threads process"):gmatch("%S+"
   table.insert(helper.engines, name)
 end
 
+--- Is the mpi engine there, and an mpirun for it?
+helper.has_mpi = lfs.attributes(helper.parlua:gsub("[^/]*$", "") .. "parlua_mpi.so", "mode") == "file"
+  and os.execute("command -v mpirun > /dev/null") == 0
+
 --- Calls a function for each engine, inside a `describe` of its own.
 ---@param body fun(engine: string)
 ---@param only? string[]  the engines that promise the behaviour; default: all
