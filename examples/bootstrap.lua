@@ -23,7 +23,7 @@ local function resampled_median()
 end
 
 local value, _, summary = parlua.reduce(resampled_median, parlua.range(resamples), {
-  spread = parlua.mean, medians = parlua.collect,
+  spread = parlua.stats, medians = parlua.collect,
 })
 table.sort(value.medians)
 
