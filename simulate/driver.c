@@ -5,11 +5,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "inside.h"
 #include "ledger.h"
 #include "memory.h"
 #include "run/dispatch.h"
 #include "workers.h"
 #include "world.h"
+
+/* With more lanes than this only some events are followed by a look at all of them. */
+enum { MOST_EACH = 64 };
 
 struct driver {
   const struct plan *plan;
@@ -227,6 +231,9 @@ static void text(struct driver *driver)
     bool is_first = record.life != seen->life || runs[event->worker % 1024] != ledger_job();
     uint32_t expected = is_first ? record.number : seen->number + 1;
     runs[event->worker % 1024] = ledger_job();
+    if (record.stream != (uint32_t)event->stream)
+      fault("text of worker %u came on stream %d, it was printed on %u", (unsigned)event->worker, event->stream,
+            (unsigned)record.stream);
     if (record.number != expected)
       fault("text of worker %u: record %u follows record %u", (unsigned)event->worker, (unsigned)record.number,
             (unsigned)(expected - 1));
@@ -358,6 +365,7 @@ bool drive(const struct plan *plan, struct engine *engine, const struct lane_kin
   while (!driver.is_over) {
     dispatch_next(driver.d, &driver.event, random_chance(0.1) ? random_about(0.01) : INFINITY);
     if (driver.event.kind != EVENT_TICK) world_progress();
+    if (plan->workers <= MOST_EACH || driver.events % MOST_EACH == 0) inside_check(driver.d);
     tell(&driver);
     if (!driver.is_over) act(&driver);
   }

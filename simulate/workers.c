@@ -181,9 +181,9 @@ void worker_may_die(void)
 static void print(struct body *body)
 {
   struct printed records[4];
-  uint32_t count = 1 + random_below(4);
-  for (uint32_t i = 0; i < count; i++) records[i] = (struct printed){body->life, ++body->printed};
-  worker_print(&body->worker, 1 + (int)random_below(2), (const char *)records, count * sizeof *records);
+  uint32_t count = 1 + random_below(4), stream = 1 + random_below(2);
+  for (uint32_t i = 0; i < count; i++) records[i] = (struct printed){body->life, ++body->printed, stream};
+  worker_print(&body->worker, (int)stream, (const char *)records, count * sizeof *records);
 }
 
 /* The map function. */

@@ -18,7 +18,7 @@ void workers_plan_massacre(double at);
 int64_t workers_slots_mapped(void);
 /* What workers print: records of this form. */
 struct printed {
-  uint32_t life, number;
+  uint32_t life, number, stream;
 };
 
 #endif
