@@ -41,7 +41,9 @@ end
 --- The same of several values in a table with n, in which `has_tables` says whether there is something to copy.
 function M.own_all(values)
   if not values.has_tables then return values end
-  return copy(values)
+  local made = copy(values)
+  made.has_tables = nil -- failures show what is in it
+  return made
 end
 
 --- One copy of all: what they share, their copies share.
