@@ -34,7 +34,7 @@ local function pull(self, receiver, want)
   if self.raised or self.is_interrupted then return 0 end
   local puller = self.puller
   self.writer:begin(0)
-  local may_wait = not puller.text and not task.is_inside()
+  local may_wait = not puller.text and not puller.items and not task.is_inside() -- a list makes nobody wait
   if may_wait then C.signals_break(1) end
   local ok, result = xpcall(puller.fill, failure.capture, puller, self.writer, want)
   if may_wait then C.signals_break(0) end

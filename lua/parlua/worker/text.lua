@@ -1,0 +1,177 @@
+--- The text of a worker's loop, written for each job: how a task's arguments are read, and what becomes of its result.
+local ffi = require "ffi"
+local block = require "parlua.wire.block"
+local lazy = require "parlua.lazy"
+local csv = lazy "parlua.source.csv"
+local own = require "parlua.source.own"
+
+local M = {}
+
+local C = ffi.C
+local cast = ffi.cast
+local NIL, ABSENT = C.TAG_NIL, C.TAG_ABSENT
+local const_bytes = ffi.typeof("const char *")
+
+ffi.cdef [[
+/* the next task's text; where the chunk's ends; the present task's */
+struct parlua_cursor { const char *next, *stop, *from; };
+void *memchr(const void *, int, size_t);
+]]
+
+-- Why the loop returns: the chunk is done; task k may not be begun; the block is full; task k's value waits for the
+-- next block; (it is to be run again;) task k returned what is looked for.
+local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND = 0, 1, 2, 3, 4, 5
+M.DONE, M.STOPPED, M.FULL, M.PENDING, M.AGAIN, M.FOUND = DONE, STOPPED, FULL, PENDING, AGAIN, FOUND
+
+local prologue = [[
+local xpcall, type, floor, unpack, cast, slot, f, store, collect, fetch, special, ffi_string, memchr, char_pointer, cursor, constants = ...
+]]
+
+--- Lines of code that make the arguments of a task, and their expressions, by kind of supplied source.
+local supplied = {}
+M.supplied = supplied
+
+local MOST_WRITTEN = 40 -- arguments that are fetched into locals, of which a function has at most 200
+
+local function fetch_words(builder, width)
+  if width > MOST_WRITTEN then return { "fetch(chunk, i)" } end
+  local expressions = {}
+  builder.lines[#builder.lines + 1] = ("local at = (i - origin) * %d"):format(width)
+  for j = 0, width - 1 do
+    local name = "a" .. j
+    builder.lines[#builder.lines + 1] = ([[
+      local %s
+      do
+        local tag = ahalf[2 * (at + %d) + 1]
+        if tag >= 0 or tag < %d then %s = awords[at + %d] else %s = special(chunk, ahalf, at + %d, tag) end
+      end]]):format(name, j, C.TAG_LOWEST, name, j, name, j)
+    expressions[j + 1] = name
+  end
+  return expressions
+end
+
+function supplied.values(source, builder, width)
+  local expressions = fetch_words(builder, width)
+  if source.raw then return { "cast(char_pointer, a0)", "#a0" } end
+  return expressions
+end
+
+--- Serial: the arguments as they were pulled, in the run's own table.
+supplied["local"] = function(source, builder)
+  local run = builder:constant(source.run)
+  builder.lines[#builder.lines + 1] = ("local held = %s.arguments\nlocal values = held[i - held.origin + 1]"):format(run)
+  return { ("unpack(%s(values), 1, values.n)"):format(builder:constant(own.own_all)) }
+end
+
+function supplied.blocks(source, builder, width)
+  fetch_words(builder, width)
+  local text = builder:constant(cast("const char *", source.text:pointer()))
+  local expressions = source.raw and { text .. " + a0", "a1" } or { ("ffi_string(%s + a0, a1)"):format(text) }
+  if source.enumerated then table.insert(expressions, 1, "i") end
+  return expressions
+end
+
+--- What a task is told whose text is no longer there.
+local function cut_message(source)
+  return ("%s: '%s' was cut short while it was read"):format(source.kind, source.path)
+end
+M.cut_message = cut_message
+
+--- A function that raises it.
+local function raise_cut(source)
+  return function() error(cut_message(source), 0) end
+end
+
+--- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over. Where
+--- a text was cut short it has fewer lines than were counted.
+local texts = { lines = {}, csv = {} }
+M.texts = texts
+
+function texts.lines.emit(source, builder)
+  builder.lines[#builder.lines + 1] = ([[
+    local from, stop = cursor.next, cursor.stop
+    cursor.from = from
+    if from >= stop then %s() end
+]]):format(builder:constant(raise_cut(source))) .. [[
+    local to = cast(char_pointer, memchr(from, 10, stop - from))
+    if to == nil then to = stop end
+    cursor.next = to + 1]]
+  if not source.keep_cr then
+    builder.lines[#builder.lines + 1] = "if to > from and to[-1] == 13 then to = to - 1 end"
+  end
+  return { "ffi_string(from, to - from)" }
+end
+
+function texts.lines.skip(_, cursor)
+  if cursor.next >= cursor.stop then return end
+  local to = C.memchr(cursor.next, 10, cursor.stop - cursor.next)
+  cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
+end
+
+function texts.csv.emit(source, builder)
+  local read, bytes = builder:constant(csv.reader(source)), builder:constant(csv.bytes)
+  builder.lines[#builder.lines + 1] = ([[
+    cursor.from = cursor.next
+    if cursor.next >= cursor.stop then %s() end
+    local row, behind = %s(cast(%s, cursor.next), cast(%s, cursor.stop))
+    cursor.next = cast(char_pointer, behind)]]):format(builder:constant(raise_cut(source)), read, bytes, bytes)
+  return { "row" }
+end
+
+function texts.csv.skip(source, cursor)
+  cursor.next = cast(const_bytes, csv.skip(cast(csv.bytes, cursor.next), cast(csv.bytes, cursor.stop), source.separator, source.quote))
+end
+
+--- What becomes of a task's result, by what is kept.
+local keeps = {
+  none = function(call) return ("%s"):format(call) end,
+  found = function(call) return ("local v = %s\nif v then return k, %d, v end"):format(call, FOUND) end,
+  lacking = function(call) return ("if not %s then return k, %d, false end"):format(call, FOUND) end,
+  all = function(call)
+    return ("room = collect(k, i, words, half, room, %s)\nif room < 0 then return k, %d end"):format(call, PENDING)
+  end,
+  first = function(call)
+    return ([[
+    local v = %s
+    if type(v) == "number" then words[k] = v
+    elseif v == nil then half[2 * k + 1] = %d
+    else
+      room = store(k, i, v)
+      if room < 0 then return k, %d end
+    end]]):format(call, NIL, PENDING)
+  end,
+}
+
+-- Kept as pairs of an index and a value.
+local is_sparse = block.is_sparse
+
+--- The loop's text. It runs tasks base + k for k0..k1, k being the word of the result; it returns the first k that it
+--- did not do, and why.
+function M.text(job, builder, expressions, width)
+  if job.fold then expressions = { "i", unpack(expressions) } end
+  local call = ("f(%s)"):format(table.concat(expressions, ", "))
+  local body = keeps[job.keep](call)
+  if width and width > 0 and width <= MOST_WRITTEN and job.source.kind == "values" and not job.source.raw then
+    -- a task with fewer arguments than the chunk's width
+    local few = ("fetch(chunk, i)")
+    body = ("if ahalf[2 * (at + %d) + 1] == %d then\n%s\nelse\n%s\nend"):format(width - 1, ABSENT, keeps[job.keep](("f(%s)"):format(few)), body)
+  end
+  local names = {}
+  for k, name in ipairs(builder.names) do names[k] = ("local %s = constants[%d]"):format(name, k) end
+  return table.concat({
+    prologue, table.concat(names, "\n"),
+    "return function(k0, k1, base, room, limit, words, half, chunk, awords, ahalf, origin)",
+    "  for k = k0, k1 do",
+    "    local i = base + k",
+    "    slot.current = i",
+    ("    if i > limit[0] then return k, %d end"):format(STOPPED),
+    is_sparse[job.keep] and "" or ("    if k >= room then return k, %d end"):format(FULL),
+    table.concat(builder.lines, "\n"),
+    body,
+    "  end",
+    ("  return k1 + 1, %d"):format(DONE),
+    "end",
+  }, "\n")
+end
+
+return M
