@@ -105,8 +105,8 @@ describe("the end of a run that ends early", function()
         ]])
         for _, name in ipairs { "job", "fold" } do
           for _, chunk in ipairs { 1, 4, 64 } do
-            local result = helper.run(("%s --engine %s --chunk %d --format text %s.lua"):format(helper.quote(helper.parlua), engine, chunk,
-              name), { directory = directory })
+            local result = helper.run(("%s --chunk %d --format text %s.lua"):format(helper.command(engine), chunk, name),
+              { directory = directory })
             assert.equal(0, result.status, result.stderr)
             assert.equal(name == "job" and "1\n2\n3\n4\n5\n" or "15\n", result.stdout)
             assert.matches("^parlua: 5 tasks, 5 returned, 0 failed, 99995 cancelled,", result.stderr)

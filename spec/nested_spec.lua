@@ -41,7 +41,7 @@ describe("inside a task", function()
         ]])
         local limits = engine == "process" and { "--timeout 5", "--memory 500M" } or { "--timeout 5" }
         for _, limit in ipairs(limits) do
-          local result = helper.run(("%s --engine %s %s s.lua"):format(helper.quote(helper.parlua), engine, limit), { directory = directory })
+          local result = helper.run(("%s %s s.lua"):format(helper.command(engine), limit), { directory = directory })
           assert.equal("12\t0\n", result.stdout, result.stderr)
         end
       end)

@@ -60,7 +60,7 @@ describe("a reduction with ready reducers", function()
           print(parlua.reduce(row, parlua.range(20), parlua.group("x")).x)
           print((parlua.reduce(function(i) if i > 2 then return i end end, parlua.range(20), parlua.sum)))
         ]])
-        local result = helper.run(("%s --engine %s s.lua"):format(helper.quote(helper.parlua), engine),
+        local result = helper.run(helper.command(engine) .. " s.lua",
           { directory = directory, env = { PARLUA_WARN = "" } })
         assert.equal("5000\n0\nnil\n207\n", result.stdout, result.stderr)
         assert.equal('parlua: reduce at s.lua:3: 500 results were left out, as they have no field "x"; the first is that of task 7\n'

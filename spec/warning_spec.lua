@@ -8,7 +8,7 @@ describe("tasks that failed", function()
     local function run(text, words)
       return helper.with_directory(function(directory)
         helper.write(directory .. "/sweep.lua", 'local parlua = require "parlua"\n' .. text)
-        return helper.run(("%s --engine %s %s sweep.lua"):format(helper.quote(helper.parlua), engine, words or ""),
+        return helper.run(("%s %s sweep.lua"):format(helper.command(engine), words or ""),
           { directory = directory, env = { PARLUA_WARN = "" } })
       end)
     end

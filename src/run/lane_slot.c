@@ -270,7 +270,8 @@ static struct last_view view_last(const struct lane *lane, struct slot *slot)
   struct last_view view = {.present = slot_present(slot), .started = slot_started(slot)};
   view.has_begun = __atomic_load_n(&slot->begun, __ATOMIC_RELAXED) != 0;
   view.is_starved = __atomic_load_n(&slot->starved, __ATOMIC_RELAXED) != 0;
-  view.has_claimed = first && first->is_complete && !slot_is_queued(slot, first->place);
+  /* A message to a distant worker counts as claimed from when it is sent. */
+  view.has_claimed = view.has_begun && first && first->is_complete && !slot_is_queued(slot, first->place);
   return view;
 }
 
