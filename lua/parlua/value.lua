@@ -34,7 +34,8 @@ local escapes = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ["\\"] = "\\\\
 --- How many bytes the UTF-8 character at `at` has; 0 where there is no whole one.
 local function utf8_length(text, at)
   local first = text:byte(at)
-  local n = first < 0x80 and 1 or first < 0xC2 and 0 or first < 0xE0 and 2 or first < 0xF0 and 3 or first < 0xF5 and 4 or 0
+  local n = first < 0x80 and 1 or first < 0xC2 and 0 or first < 0xE0 and 2 or first < 0xF0 and 3 or first < 0xF5 and 4
+    or 0
   for k = at + 1, at + n - 1 do
     local byte = text:byte(k)
     if not byte or byte < 0x80 or byte > 0xBF then return 0 end

@@ -1,4 +1,5 @@
---- A driver that gives outcomes as it is told to: for specs of sinks and of what a run decides, without workers and without time.
+--- A driver that gives outcomes as it is told to: for specs of sinks and of what a run decides, without workers and
+--- without time.
 local Driver = require "parlua.drive.driver"
 
 ---@class parlua.Simulated
@@ -6,8 +7,9 @@ local Driver = require "parlua.drive.driver"
 local Simulated = {}
 Simulated.__index = Simulated
 
---- Opens a driver that gives `script`, an outcome a step: {first, values...} (tasks that returned from `first` on), { failed = index, record,
---- attempt = }, { settled = index, record }, { signal = number }, { counted = n } or { broke = message }.
+--- Opens a driver that gives `script`, an outcome a step: {first, values...} (tasks that returned from `first` on), {
+--- failed = index, record, attempt = }, { settled = index, record }, { signal = number }, { counted = n } or { broke =
+--- message }.
 ---@param script table[]
 ---@return parlua.Simulated
 local function open(script)

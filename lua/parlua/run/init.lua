@@ -109,7 +109,8 @@ local function job_of(run, keep)
     described = { kind = "local", raw = source.raw }
   end
   return {
-    f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil, source = described,
+    f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil,
+      source = described,
   }
 end
 
@@ -120,7 +121,8 @@ local function open_parts(run, sink, seed, given)
   local is_supplied = not run.source:is_made_by_workers(engines.inherits(run.engine_name))
   if options.journal and not task.is_inside() then
     run.journal = journal.open({
-      f = run.f, source = run.source, keep = given.unrecorded and "call" or sink.keep, seed = seed, indexed = not is_supplied,
+      f = run.f, source = run.source, keep = given.unrecorded and "call" or sink.keep, seed = seed,
+        indexed = not is_supplied,
     }, options)
   end
   local ok, message = pcall(function()

@@ -254,8 +254,8 @@ function Run:cancel()
   self.driver:cancel()
 end
 
---- The script leaves the run alone for a while. `is_loop`: it comes back soon, from the body of a loop. A worker leaves the process's
---- signals alone: it may be a thread of the coordinator's.
+--- The script leaves the run alone for a while. `is_loop`: it comes back soon, from the body of a loop. A worker leaves
+--- the process's signals alone: it may be a thread of the coordinator's.
 function Run:pause(is_loop)
   if self.paused or self.closed or task.is_worker then return end
   self.paused, self.is_loop = true, is_loop and 1 or 0

@@ -59,7 +59,8 @@ local function parts_of(run)
       M.arguments(first.args), first.kind ~= "error" and first.kind .. ": " or "", shortened(first.message))
   end
   if run.stopped_engine then
-    parts[#parts + 1] = ("the run was ended with %s not done: %s"):format(common.count(summary.cancelled, "task"), run.stopped_engine)
+    parts[#parts + 1] = ("the run was ended with %s not done: %s"):format(common.count(summary.cancelled, "task"),
+      run.stopped_engine)
   end
   if run.source_error then
     parts[#parts + 1] = ("the source raised an error after %s: %s"):format(common.count(tasks, "task"),
