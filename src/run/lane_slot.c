@@ -333,6 +333,7 @@ static bool take_results(struct lane *lane, struct slot *slot, struct outcome *o
   if (lane->cause == LOST_DAMAGED) return false;
   struct inbox *inbox = &own(lane)->inbox;
   enum inbox_state state = inbox_next(inbox, lane, slot, outcome);
+  engine_changed(lane->crew->engine, lane->number); /* pieces were released */
   if (state == INBOX_EMPTY && partial) state = inbox_partial(inbox, lane, slot, outcome);
   if (state == INBOX_DAMAGED) lane_damaged(lane);
   return state == INBOX_OUTCOME;
