@@ -74,7 +74,9 @@ static bool make_lanes(struct dispatch *d)
     list_init(&lane->held);
     list_append(lane->state == LANE_EMPTY ? &d->empty : &d->idle, &lane->place);
     if (d->engine->given_back) d->engine->given_back[w].answered = false;
-    if (d->engine->alive[w]) dispatch_note(d, lane); /* it may have ended since the last run */
+    if (lane->state == LANE_EMPTY) continue;
+    dispatch_note(d, lane);
+    dispatch_check_end(d, lane, clock_seconds()); /* while the last run ended, nobody listened to whose end was told */
   }
   return true;
 }
