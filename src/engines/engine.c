@@ -102,6 +102,7 @@ int engine_start(struct engine *engine, uint32_t w)
   } else {
     slot_reset(engine->slots[w]);
   }
+  beacon_mend(engine->hub.beacon, w);
   engine->has_job[w] = 0;
   int error = engine->kind->start(engine, w);
   if (!error) engine->alive[w] = true;

@@ -40,6 +40,12 @@ bool bell_ring(const struct bell *bell)
   return true;
 }
 
+void beacon_mend(struct beacon *beacon, uint32_t number)
+{
+  uint32_t word = number / 64;
+  __atomic_fetch_or(&beacon->summary[word / 64], (uint64_t)1 << word % 64, __ATOMIC_SEQ_CST);
+}
+
 bool beacon_has_news(const struct beacon *beacon, const struct beacon_reader *reader)
 {
   if (reader->summary || reader->word) return true;

@@ -43,6 +43,9 @@ struct beacon_reader {
 /* A reader of a beacon for `numbers` workers, to which nothing was handed out yet. */
 struct beacon_reader beacon_reader(uint32_t numbers);
 
+/* A worker of this number may have been ended in the midst of ringing, with its bit set and not the summary's: those that follow it
+ * would ring in vain. It is looked at once more. */
+void beacon_mend(struct beacon *beacon, uint32_t number);
 /* Has any worker news that was not handed out? */
 bool beacon_has_news(const struct beacon *beacon, const struct beacon_reader *reader);
 /* The next worker with news; false: there is none. What it did before it rang is visible afterwards. */
