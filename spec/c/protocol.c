@@ -352,7 +352,7 @@ static void check_text(void)
   for (;;) {
     int stream;
     bool has_ended = slot_results(slot) != NULL;
-    size_t length = slot_take_text(slot, text, &stream);
+    size_t length = slot_take_text(slot, text, sizeof text, &stream);
     for (size_t i = 0; i < length; i++) {
       CHECK(text[i] >= at && stream == 1 + (text[i] - 'a') % 2);
       at = text[i];
