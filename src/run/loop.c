@@ -245,6 +245,7 @@ void dispatch_next(struct dispatch *d, struct event *event, double wait)
 {
   double now = clock_seconds(), deadline = wait < 1e9 ? now + wait : INFINITY;
   if (now - d->left_at > away_seconds) d->returned_at = now;
+  if (d->reporting) dispatch_note_waiting(d, d->reporting, now);
   dispatch_give_back(d);
   drop_request(d);
   memset(event, 0, sizeof *event);

@@ -75,6 +75,8 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
 bool dispatch_take_news(struct dispatch *d, struct event *event, double now);
 /* Seconds between two looks at a worker, by the time limit of a task (0: none). */
 double dispatch_look_interval(double timeout);
+/* The lane's worker may wait for room that it is about to get: then what it is in is timed from now. */
+void dispatch_note_waiting(struct dispatch *d, struct lane *lane, double now);
 /* Looks at the lanes whose turn it is. */
 bool dispatch_look(struct dispatch *d, struct event *event, double now);
 

@@ -37,6 +37,13 @@ static double note_present(struct dispatch *d, struct lane *lane, const struct l
   return now - since;
 }
 
+void dispatch_note_waiting(struct dispatch *d, struct lane *lane, double now)
+{
+  struct lane_view view;
+  if (d->options.timeout <= 0 || lane->state != LANE_READY || !lane->kind->view(lane, &view)) return;
+  if (view.blocked == BLOCKED_BY_RESULTS) note_present(d, lane, &view, now);
+}
+
 static bool is_over(const struct dispatch *d, const struct lane *lane, double seconds)
 {
   double limit = d->options.timeout + (engine_is_distant(d->engine, lane->number) ? d->engine->sample : 0);
