@@ -272,6 +272,7 @@ static void act(struct driver *driver)
     driver->is_shortened = true;
     ledger_shorten(last);
     dispatch_shorten(driver->d, last);
+    ledger_has_shortened();
   }
   if (plan_has(plan, TROUBLE_ABORTS) && random_chance(plan->abort_rate)) {
     double task = ledger_some_task();
@@ -369,6 +370,7 @@ bool drive(const struct plan *plan, struct engine *engine, const struct lane_kin
     tell(&driver);
     if (!driver.is_over) act(&driver);
   }
+  ledger_closes();
   dispatch_close(driver.d);
   ledger_close();
   outcome->seconds += ledger_last_finish() - driver.began;

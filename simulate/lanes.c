@@ -474,8 +474,11 @@ static void simulated_check_end(struct lane *lane)
 
 static int simulated_end(struct lane *lane)
 {
+  struct simulated *worker = own(lane);
+  const struct chunk *chunk = present_chunk(worker);
   lane->state = LANE_ENDING;
-  if (can_kill(lane)) world_at(world.now + random_about(ledger_plan()->latency), killed, NULL, own(lane)->life);
+  if (chunk && worker->is_up) ledger_end_is_decided(worker->job, chunk->in > chunk->done ? chunk->in : 0, chunk->attempt);
+  if (can_kill(lane)) world_at(world.now + random_about(ledger_plan()->latency), killed, NULL, worker->life);
   return 0;
 }
 

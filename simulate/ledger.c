@@ -14,7 +14,9 @@ struct entry {
   uint32_t crashed;  /* a worker died in it */
   uint32_t late;     /* a worker was ended in it, beyond the time limit */
   uint32_t begun;
-  double due;     /* a further try: when */
+  uint32_t decided; /* its worker is being ended */
+  double due;       /* a further try: when */
+  double began_at;
   float in_it;    /* seconds that the last worker which was ended in it had been in it */
   bool has_ended; /* the run has told its end */
   bool is_skipped, is_aborted;
@@ -28,7 +30,9 @@ static struct {
   struct entry *entries; /* from 1 */
   uint32_t room, job, idle_deaths;
   bool is_open, is_cancelled, is_shortened, lacks_memory;
-  double last; /* tasks behind it are of no use */
+  bool is_closing;
+  double last;         /* tasks behind it are of no use, */
+  double shortened_at; /* since then */
   double reached, last_finish;
 } ledger;
 
@@ -44,10 +48,22 @@ void ledger_begin(const struct plan *plan, uint32_t job)
   ledger.job = job;
   ledger.idle_deaths = 0;
   ledger.is_open = true;
+  ledger.is_closing = false;
+  ledger.shortened_at = INFINITY;
   ledger.is_cancelled = ledger.is_shortened = ledger.lacks_memory = false;
   ledger.last = INFINITY;
   ledger.reached = 0;
   ledger.last_finish = world.now;
+}
+
+void ledger_closes(void)
+{
+  ledger.is_closing = true;
+}
+
+bool ledger_is_closing(void)
+{
+  return ledger.is_closing || !ledger.is_open;
 }
 
 void ledger_close(void)
@@ -89,6 +105,32 @@ static void check_due(double task, uint32_t attempt, double due)
   if (world.now > due + instant + chunks * chunk) fault("task %g was tried again %.3g s after its time", task, world.now - due);
 }
 
+/* What is behind the new total is not begun any more; a worker may just have found that it may begin a task. A message that was
+ * half sent goes on as it was. */
+static void check_shortened(double task)
+{
+  static const double instant = 2e-3, turns = 100;
+  const struct plan *plan = ledger.plan;
+  if (task <= ledger.last || (plan_has(plan, TROUBLE_SUPPLY) && plan_has(plan, TROUBLE_LARGE))) return;
+  double late = world.now - ledger.shortened_at - instant - turns * plan->tick * plan->workers;
+  if (late > 0) fault("task %g was begun %.3g s after the run was shortened to %g", task, late, ledger.last);
+}
+
+/* A time limit is met to within 10 %, or 1 ms, and the time between two looks, where nothing keeps the coordinator from looking. */
+static void check_late(const struct entry *entry, double task, uint32_t attempt)
+{
+  static const uint32_t away = (uint32_t)1 << TROUBLE_SINK | (uint32_t)1 << TROUBLE_SUPPLY;
+  static const double share = 0.1, instant = 1e-3, look_share = 0.04, look_least = 0.25e-3, look_most = 0.02, turns = 100;
+  const struct plan *plan = ledger.plan;
+  bool is_kept_away = plan->kind != PLAN_LANES && plan->preempted > 0;
+  if (!plan_has(plan, TROUBLE_LIMIT) || plan->troubles & away || is_kept_away || ledger.is_closing) return;
+  if (entry->begun != attempt || entry->finished == attempt || entry->decided == attempt) return;
+  double look = fmin(fmax(plan->limit * look_share, look_least), look_most);
+  double most = plan->limit + fmax(plan->limit * share, instant) + look + turns * plan->tick * plan->workers;
+  double seconds = world.now - entry->began_at;
+  if (seconds > most) fault("task %g ran for %.3g s; its limit is %.3g s", task, seconds, plan->limit);
+}
+
 void ledger_task_begins(uint32_t job, double task, uint32_t attempt)
 {
   world_progress();
@@ -99,7 +141,19 @@ void ledger_task_begins(uint32_t job, double task, uint32_t attempt)
     fault("task %g was begun as try %u, expected was %u", task, (unsigned)attempt, (unsigned)entry->attempt);
   if (entry->has_ended) fault("task %g was run again, though its end was told", task);
   check_due(task, attempt, entry->due);
+  check_shortened(task);
   entry->begun = attempt;
+  entry->began_at = world.now;
+}
+
+/* A try that has run for so long may be told as beyond its limit. */
+static void note_late(struct entry *entry, uint32_t attempt, double seconds)
+{
+  /* Limits are met that well. That a worker waited for room is seen when it is looked at, which a coordinator that is kept away
+   * does not. */
+  static const double share = 0.9, instant = 1e-3, away = 20e-3;
+  double slack = instant + (ledger.plan->preempted > 0 ? away : 0);
+  if (plan_has(ledger.plan, TROUBLE_LIMIT) && seconds >= ledger.plan->limit * share - slack) entry->late = attempt;
 }
 
 void ledger_task_finishes(uint32_t job, double task, uint32_t attempt)
@@ -107,6 +161,8 @@ void ledger_task_finishes(uint32_t job, double task, uint32_t attempt)
   world_progress();
   if (job != ledger.job || !ledger.is_open) return;
   struct entry *entry = entry_of(task);
+  check_late(entry, task, attempt);
+  note_late(entry, attempt, world.now - entry->began_at);   /* it may end just when its worker is given up */
   if (entry->finished < attempt) entry->finished = attempt; /* an earlier try may go on where nobody waits for it any more */
   ledger.last_finish = world.now;
 }
@@ -121,16 +177,20 @@ void ledger_worker_dies(uint32_t job, double task, uint32_t attempt)
     ledger.idle_deaths++;
 }
 
+void ledger_end_is_decided(uint32_t job, double task, uint32_t attempt)
+{
+  if (job != ledger.job || !ledger.is_open || task == 0) return;
+  struct entry *entry = entry_of(task);
+  check_late(entry, task, attempt);
+  entry->decided = attempt;
+}
+
 void ledger_worker_is_ended(uint32_t job, double task, uint32_t attempt, double seconds)
 {
-  /* Limits are met that well. That a worker waited for room is seen when it is looked at, which a coordinator that is kept away
-   * does not. */
-  static const double share = 0.9, instant = 1e-3, away = 20e-3;
-  double slack = instant + (ledger.plan->preempted > 0 ? away : 0);
   world_progress();
   if (job != ledger.job || !ledger.is_open || task == 0) return;
   entry_of(task)->in_it = (float)seconds;
-  if (plan_has(ledger.plan, TROUBLE_LIMIT) && seconds >= ledger.plan->limit * share - slack) entry_of(task)->late = attempt;
+  note_late(entry_of(task), attempt, seconds);
 }
 
 /* ---- what the run tells ---- */
@@ -154,6 +214,11 @@ void ledger_shorten(double last)
 {
   ledger.is_shortened = true;
   ledger.last = fmin(ledger.last, last);
+}
+
+void ledger_has_shortened(void)
+{
+  ledger.shortened_at = world.now;
 }
 
 void ledger_lacks_memory(void)

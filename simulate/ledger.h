@@ -10,6 +10,9 @@
 
 /* A run of `tasks` tasks begins, as job number `job`; each run has another. */
 void ledger_begin(const struct plan *plan, uint32_t job);
+/* The run is about to be closed: nobody keeps time limits any more. */
+void ledger_closes(void);
+bool ledger_is_closing(void);
 void ledger_close(void);
 uint32_t ledger_job(void);
 const struct plan *ledger_plan(void);
@@ -23,12 +26,17 @@ void ledger_worker_dies(uint32_t job, double task, uint32_t attempt);
 /* A worker is ended from outside; it has been in the task for so long. */
 void ledger_worker_is_ended(uint32_t job, double task, uint32_t attempt, double seconds);
 
+/* The run ends a worker now, which may take a while. */
+void ledger_end_is_decided(uint32_t job, double task, uint32_t attempt);
+
 /* ---- what the run is asked and tells ---- */
 
 void ledger_skip(double first, double last);
 void ledger_abort(double task);
 void ledger_cancel(void);
 void ledger_shorten(double last);
+/* It has been: from here on no task behind that is begun. */
+void ledger_has_shortened(void);
 /* Memory was short: what follows from that is no fault. */
 void ledger_lacks_memory(void);
 void ledger_result(double task, uint32_t attempt);

@@ -77,6 +77,17 @@ static void settle_troubles(struct plan *plan)
   if (plan->engine == ENGINE_FORKED) plan_drop(plan, TROUBLE_RUNS);
 }
 
+/* Who is away for longer than the time limit leaves workers waiting for room, before tasks that take a good part of it. */
+static void draw_absence(struct plan *plan)
+{
+  static const double share = 0.5, longest = 1;
+  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_LIMIT) || !plan_has(plan, TROUBLE_SINK) || !random_chance(share)) return;
+  plan->length = plan->limit * spread(0.05, 0.3);
+  plan->sink_seconds = fmin(plan->limit * spread(1, 10), longest);
+  plan->sink_rate = spread(0.02, 0.3);
+  plan->chunk = 2 + random_below(14);
+}
+
 void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
 {
   *plan = (struct plan){.kind = kind, .seed = seed};
@@ -125,6 +136,7 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   plan->preempted = random_chance(0.5) ? 0 : spread(1e-3, 0.5);
   plan->drains = spread(0.01, 0.5);
   plan->depth = 2 + random_below(3);
+  draw_absence(plan);
 }
 
 bool plan_is_large(const struct plan *plan, double task)
@@ -149,7 +161,11 @@ enum fate plan_fate(const struct plan *plan, double task, uint32_t attempt)
 
 double plan_length(const struct plan *plan, double task, uint32_t attempt)
 {
-  if (plan_fate(plan, task, attempt) == FATE_HANG) return 2 * plan->limit + 1;
+  static const double late = 0.12; /* half of those that are beyond the limit end about when that is seen */
+  if (plan_fate(plan, task, attempt) == FATE_HANG) {
+    double share = 2 * unit_of(hash_of(plan->seed + 10 + attempt, (uint64_t)task));
+    return share < 1 ? plan->limit * (1 + late * share) : 2 * plan->limit + 1;
+  }
   double x = unit_of(hash_of(plan->seed + 4 + attempt, (uint64_t)task)), most = plan_has(plan, TROUBLE_LIMIT) ? plan->limit / 2 : 5;
   switch (plan->lengths) {
   case LENGTHS_ZERO: return 0;

@@ -35,11 +35,13 @@ struct body {
   uint32_t stores_count;
   double in; /* task that the cell `current` tells, and since when */
   double began;
+  double given_up_in; /* task in which the coordinator saw it when it gave it up */
   uint32_t attempt;
   bool has_finished; /* that task */
   uint64_t steps;    /* it dies at the access after so many; 0: at none */
   uint32_t printed;
-  bool is_alive, is_end_told, is_abandoned, has_left;
+  bool is_alive, is_ending, is_end_told, is_abandoned, has_left;
+  uint32_t unread; /* results that stood unread: the channel's head then, + 1; 0: none */
   int status;
   struct body *next_free;
 };
@@ -112,6 +114,51 @@ void worker_stores(void)
 {
   struct body *body = fiber_what(fiber_running());
   make_visible(body);
+}
+
+/* ---- news ---- */
+
+/* Does the coordinator have to know of results of the worker? */
+static bool is_unread(const struct body *body)
+{
+  return body->is_alive && !body->is_ending && !body->is_abandoned && slot_results(body->slot);
+}
+
+void workers_note_unread(void)
+{
+  for (uint32_t i = 0; i < bodies_count; i++) bodies[i]->unread = is_unread(bodies[i]) ? bodies[i]->slot->out.head + 1 : 0;
+}
+
+bool workers_still_unread(uint32_t *number)
+{
+  for (uint32_t i = 0; i < bodies_count; i++) {
+    const struct body *body = bodies[i];
+    *number = body->number;
+    if (body->unread && is_unread(body) && body->unread == body->slot->out.head + 1) return true;
+  }
+  return false;
+}
+
+/* ---- limits ---- */
+
+void __wrap_slot_set_limit(struct slot *slot, uint32_t place, double last);
+void __real_slot_set_limit(struct slot *slot, uint32_t place, double last);
+
+/* A task that hangs comes back just when its worker is told to begin nothing more. */
+static void returns_now(const struct slot *slot)
+{
+  enum { TURNS = 4 };
+  for (uint32_t i = 0; i < bodies_count; i++)
+    if (bodies[i]->is_alive && bodies[i]->slot == slot) fiber_wake(bodies[i]);
+  for (int i = 0; i < TURNS; i++) world_step(world.now);
+}
+
+void __wrap_slot_set_limit(struct slot *slot, uint32_t place, double last)
+{
+  static const double share = 0.5;
+  bool has_hung = plan_has(ledger_plan(), TROUBLE_HANGS) && last < 0 && world.slice > 0;
+  if (has_hung && random_chance(share)) returns_now(slot);
+  __real_slot_set_limit(slot, place, last);
 }
 
 /* ---- ends ---- */
@@ -191,13 +238,18 @@ static void call(struct body *body, const struct block *chunk, double task)
 {
   const struct plan *plan = ledger_plan();
   uint32_t job = body->worker.job, attempt = chunk->attempt;
+  if (body->is_abandoned && task != body->given_up_in && !ledger_is_closing() && !plan_has(plan, TROUBLE_NO_BARRIER))
+    fault("worker %u was given up in task %g, and began task %g then", (unsigned)body->number + 1, body->given_up_in, task);
   ledger_task_begins(job, task, attempt);
   if (chunk->width > 0 && !argument_is_right(chunk, task)) fault("task %g got another's argument", task);
   make_visible(body);
   if (plan_prints(plan, task)) print(body);
   enum fate fate = plan_fate(plan, task, attempt);
   double length = plan_length(plan, task, attempt);
-  fiber_sleep(fate == FATE_CRASH ? length * random_unit() : length);
+  if (fate == FATE_HANG)
+    fiber_wait(body, length); /* see returns_now */
+  else
+    fiber_sleep(fate == FATE_CRASH ? length * random_unit() : length);
   if (fate == FATE_CRASH && !body->is_abandoned) end_body(body, END_OWN, SIGSEGV);
   ledger_task_finishes(job, task, attempt);
   body->has_finished = true;
@@ -218,7 +270,8 @@ static void make_value(struct body *body, double task, bool is_large)
 /* So many words or pairs fit a block at most: values would take the rest. */
 static double room_of(const struct block *block)
 {
-  double most = 1 + (double)(hash_of(ledger_plan()->seed, (uint64_t)block->first) % 200);
+  uint64_t hash = hash_of(ledger_plan()->seed, (uint64_t)block->first);
+  double most = 1 + (double)(hash % (hash >> 32 & 1 ? 200 : 5));
   return fmin(worker_room(block), most);
 }
 
@@ -260,7 +313,7 @@ static bool put(struct loop *loop, double i)
 /* Runs tasks until the block is full, or the chunk is done. */
 static enum why run_tasks(struct loop *loop)
 {
-  static const double lingers = 0.5, longest_unseen = 50e-6;
+  static const double lingers = 0.2, longest_unseen = 50e-6;
   struct body *body = loop->body;
   double room = room_of(worker_current(&body->worker));
   for (; loop->base + loop->k <= loop->last; loop->k++) {
@@ -269,12 +322,13 @@ static enum why run_tasks(struct loop *loop)
     body->in = i;
     body->attempt = loop->chunk->attempt;
     body->has_finished = false;
-    body->began = i == loop->chunk->first ? body->slot->started : world.now;
+    body->began = world.now;
     interleave(0);
     if (i > *loop->limit) return STOPPED;
     if (!loop->is_sparse && loop->k >= room) return FULL;
     interleave(0);
-    if (random_chance(lingers * world.preempted)) fiber_sleep(random_about(longest_unseen)); /* nobody sees yet in what it is */
+    if (world.preempted > 0 && random_chance(lingers))
+      fiber_sleep(random_about(longest_unseen)); /* nobody sees yet in what it is */
     call(body, loop->chunk, i);
     if (!put(loop, i)) return PENDING;
     interleave(0);
@@ -425,6 +479,8 @@ static void kill_now(void *what, uint64_t life)
 static int workers_kill(struct engine *engine, uint32_t w)
 {
   struct body *body = *own(engine, w);
+  body->is_ending = true;
+  if (body->is_alive) ledger_end_is_decided(body->worker.job, body->in, body->attempt);
   world_at(world.now + random_about(ledger_plan()->latency), kill_now, body, body->life);
   return 0;
 }
@@ -432,6 +488,7 @@ static int workers_kill(struct engine *engine, uint32_t w)
 static int workers_abandon(struct engine *engine, uint32_t w)
 {
   struct body **place = own(engine, w), *body = *place;
+  if (body->is_alive) ledger_end_is_decided(body->worker.job, body->in, body->attempt);
   if (body->is_alive) ledger_worker_is_ended(body->worker.job, body->in, body->attempt, world.now - body->began);
   engine->remains->abandoned++;
   engine->remains->users++;
@@ -441,6 +498,7 @@ static int workers_abandon(struct engine *engine, uint32_t w)
   *place = NULL;
   engine->alive[w] = false;
   body->is_abandoned = true;
+  body->given_up_in = body->slot->current;
   if (!body->is_alive) leave(body);
   leave(body);
   return 0;

@@ -16,6 +16,9 @@ _Noreturn void worker_exits(int status);
 void workers_plan_massacre(double at);
 /* Slots that are mapped and were not given back. */
 int64_t workers_slots_mapped(void);
+/* Notes whose results stand unread; some of these still do? *number: whose. */
+void workers_note_unread(void);
+bool workers_still_unread(uint32_t *number);
 /* What workers print: records of this form. */
 struct printed {
   uint32_t life, number, stream;
