@@ -311,3 +311,23 @@ describe("results ahead of their turn", function()
     end)
   end, { "threads", "process" })
 end)
+
+describe("a worker that waits for room, as the loop does something else,", function()
+  helper.for_each_engine(function(engine)
+    it("has its next task timed from when that can begin", function()
+      local sleep = require("parlua.host").sleep
+      -- Two results fill a block, and four blocks are all that wait: the worker stops between two chunks.
+      local function task(i)
+        if i % 8 == 1 then require("parlua.host").sleep(0.15) end
+        return ("x"):rep(100000)
+      end
+      local count = 0
+      for i, value in parlua.imap(task, parlua.range(24), { engine = engine, workers = 1, chunk = 8, timeout = 1 }) do
+        if i == 1 then sleep(2.5) end
+        assert.equal(100000, #value)
+        count = count + 1
+      end
+      assert.equal(24, count)
+    end)
+  end, { "threads", "process" })
+end)

@@ -274,7 +274,7 @@ static void check_cuts(void)
   printf("%u of %d chunks cut\n", (unsigned)cut, ROUNDS);
 }
 
-/* A chunk that has ended can't be cut through the cells of a later one, which has got its place. */
+/* A chunk that has ended can't be cut, or taken back, through the cells of a later one, which has got its place. */
 static void check_places(void)
 {
   uint32_t old = send_chunk(1, TASKS, DUTY_RESULTS), place = last_place;
@@ -283,6 +283,7 @@ static void check_places(void)
   send_chunk(1, 1, DUTY_SLEEP);
   for (int i = 1; i < CHANNEL_BLOCKS; i++) send_chunk(1, TASKS, DUTY_RESULTS);
   CHECK(last_place % CHANNEL_BLOCKS == place % CHANNEL_BLOCKS);
+  CHECK(!slot_is_queued(slot, place) && !slot_revoke(slot, place));
   CHECK(slot_cut(slot, old, place, 1, TASKS, 1) == TASKS);
   slot_set_limit(slot, place, 1);
   CHECK(take_results(old + 1, 1) == 1);
