@@ -71,7 +71,8 @@ local function check_failures(failures)
     local index, kind = failed.index, failed.kind
     check(index >= 1 and index <= n and index % 1 == 0, "a failure of task %s", tostring(index))
     check(not seen[index], "two failures of task %d", index)
-    local by_death = plan.deaths and (kind == "crash" or plan.limit and kind == "timeout")
+    -- A worker's end may be told after the limit of the task that it was in.
+    local by_death = (plan.deaths and kind == "crash") or (plan.limit and kind == "timeout" and (plan.deaths or fate(index) == "crash"))
     local is_due = kind == fate(index) or by_death or (may_end_early and kind == "cancelled")
     check(is_due, "task %d failed by %s (%s)", index, kind, failed.message)
     check(failed.attempts == plan.retries + 1 or may_end_early, "task %d failed for good at try %d", index, failed.attempts)
