@@ -88,6 +88,18 @@ static void draw_absence(struct plan *plan)
   plan->chunk = 2 + random_below(14);
 }
 
+/* Small chunks whose arguments travel in pieces, and single tasks ended meanwhile: places in the channel are soon another's. */
+static void draw_pieces(struct plan *plan)
+{
+  static const double share = 0.3;
+  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_SUPPLY) || !plan_has(plan, TROUBLE_LARGE) || !random_chance(share))
+    return;
+  plan->troubles |= (uint32_t)1 << TROUBLE_ABORTS;
+  plan->abort_rate = spread(0.2, 1);
+  plan->large_share = spread(0.1, 0.6);
+  plan->chunk = 1 + random_below(2);
+}
+
 void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
 {
   *plan = (struct plan){.kind = kind, .seed = seed};
@@ -137,6 +149,7 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   plan->drains = spread(0.01, 0.5);
   plan->depth = 2 + random_below(3);
   draw_absence(plan);
+  draw_pieces(plan);
 }
 
 bool plan_is_large(const struct plan *plan, double task)
