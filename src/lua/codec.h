@@ -28,6 +28,9 @@ enum codec_flags {
   CODEC_LIST = 32           /* decoding: the values of the message as one list */
 };
 
+/* The message of an item that was left out for its size (module.c: encode_items). */
+#define CODEC_TOO_LARGE "too large"
+
 /*
  * Appends the `count` consecutive stack values from `first` on to `out`, as one message (they share references).
  * `what` names them in an error ("result", "argument"). Returns 0, or -1 with out->length restored and the error

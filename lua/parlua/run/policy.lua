@@ -188,7 +188,7 @@ end
 --- No worker can be started.
 function Run:troubled(errno)
   local message = trouble.no_workers(self.engine_name, errno)
-  if self:done() > 0 and not trouble.is_overload(errno) then -- what is done is kept
+  if self:done() > 0 then -- what is done is kept
     self.stopped_engine = message
     return self:cancel()
   end

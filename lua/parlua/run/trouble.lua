@@ -23,9 +23,6 @@ local EBUSY = 16
 
 local function reason(errno) return limits[errno] or host.strerror(errno) end
 
---- Are too many threads in tasks that are over their time limit? Going on would make it worse.
-function M.is_overload(errno) return errno == EBUSY end
-
 --- The error of a run that has no worker at all.
 function M.no_workers(engine, errno)
   local why = reason(errno)

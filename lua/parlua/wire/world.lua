@@ -28,7 +28,12 @@ local function add(state, kind, from, accept)
   for _, name in ipairs(names) do state[#state + 1] = { kind, name, from[name] } end
 end
 
+-- Modules and globals that take more than 1 MB to send. They are not sent with every call: a function that names the global takes it
+-- along, a module is required anew in the worker.
+local too_large = setmetatable({}, { __mode = "k" })
+
 local function is_module(name, value)
+  if too_large[value] then return false end
   if name == "parlua" or name:sub(1, 7) == "parlua." or start.libraries[name] then return false end
   return value ~= _G and (type(value) ~= "userdata" or debug.getmetatable(value) ~= nil)
 end
@@ -94,7 +99,7 @@ local function collect(settings)
   add_libraries(state)
   add_metatables(state)
   for _, entry in ipairs(record.metatypes) do state[#state + 1] = { METATYPE, entry[1], entry[2] } end
-  add(state, GLOBAL, _G, function(name, value) return not rawequal(start.globals[name], value) end)
+  add(state, GLOBAL, _G, function(name, value) return not rawequal(start.globals[name], value) and not too_large[value] end)
   state[#state + 1] = { SETTINGS, "settings", settings }
   return state
 end
@@ -128,6 +133,7 @@ end
 
 local worlds = { n = 0 } -- the last, with memory shared or not
 
+
 --- Tables that are no object of a book, and whose change is a change of the state.
 local function watched()
   local list = { _G, package, package.loaded, package.preload, package.loaders, start.string_meta, record.declarations,
@@ -153,6 +159,9 @@ local function encode_state(shares, settings)
   context.use(nil, shares)
   local bytes, problems = codec.encode_items(book, "state", state)
   if not bytes then error(problems, 0) end
+  for i, problem in next, problems do
+    if problem == "too large" and type(state[i][3]) ~= "string" then too_large[state[i][3]] = true end
+  end
   return bytes, book
 end
 

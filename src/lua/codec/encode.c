@@ -394,8 +394,12 @@ static void take_back(struct encoder *encoder, size_t length, size_t count, int 
   encoder->pending_count = 0;
 }
 
-/* Encodes the items of the list at `list`: as nil those that can't cross, whose messages go into the table at `problems`. Returns
- * as encode_all. */
+/* An item of a list that takes more bytes is left out: what a script has in its modules and globals is sent without being asked
+ * for, and a script that keeps its data there would send them all with every call. */
+enum { MOST_ITEM_BYTES = 1 << 20 };
+
+/* Encodes the items of the list at `list`: as nil those that can't cross or are too large, whose messages go into the table at
+ * `problems`. Returns as encode_all. */
 static int encode_items(struct encoder *encoder, int list, int book, int problems)
 {
   lua_State *L = encoder->L;
@@ -404,7 +408,13 @@ static int encode_items(struct encoder *encoder, int list, int book, int problem
     size_t length = encoder->out->length, count = encoder->book->count;
     int objects = encoder->book->objects;
     lua_rawgeti(L, list, i);
+    encoder->most = length + MOST_ITEM_BYTES;
     int status = encode_whole(encoder, lua_gettop(L), book);
+    if (status == 0 && encoder->out->length > encoder->most) {
+      lua_pushliteral(L, CODEC_TOO_LARGE);
+      status = -1;
+    }
+    encoder->most = 0;
     if (status != 0 && encoder->restart) {
       lua_remove(L, -2);
       return -1;

@@ -37,6 +37,7 @@ struct encoder {
   size_t pending_count, pending_capacity;
   const char *what;
   size_t start; /* offset of the message in the buffer */
+  size_t most;  /* offset that the present item of a list may reach; 0: any */
   int number, count;
   int depth;
   unsigned flags;

@@ -29,6 +29,10 @@ bool put_reference(struct encoder *encoder, const void *object, int index, int u
   struct map_entry *entry = map_find(encoder->objects, object);
   bool is_new = entry->generation != encoder->objects->generation;
   if (is_new || entry->value == TAKEN_BACK) {
+    if (encoder->most && out->length > encoder->most) {
+      lua_pushliteral(encoder->L, CODEC_TOO_LARGE);
+      lua_error(encoder->L);
+    }
     size_t offset = out->length - encoder->start;
     if (is_new)
       map_put(encoder->objects, entry, object, offset);
