@@ -260,14 +260,14 @@ describe("a global that is large", function()
       local result = helper.run(helper.command(engine) .. " -n 1 -", { stdin = [[
         local parlua = require "parlua"
         large = {}
-        for i = 1, 100000 do large[i] = { i } end
+        for i = 1, 200000 do large[i] = { i, "number " .. i } end
         small = { 7 }
         print(tostring(parlua.map(function() return type(_G["lar" .. "ge"]) end, { 1 })[1]))
         print(parlua.map(function() return _G["sm" .. "all"][1] end, { 1 })[1])
         print(parlua.map(function() return #large end, { 1 })[1])
       ]] })
       local has_own_state = engine == "threads" or engine == "mpi"
-      assert.equal((has_own_state and "nil" or "table") .. "\n7\n100000\n", result.stdout, result.stderr)
+      assert.equal((has_own_state and "nil" or "table") .. "\n7\n200000\n", result.stdout, result.stderr)
     end)
   end)
 end)
