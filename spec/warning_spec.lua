@@ -65,6 +65,7 @@ describe("tasks that failed", function()
     end)
 
     it("leave a line for each place in a task where calls fail, not for each task", function()
+      if engine == "mpi" then return end -- each of two ranks has a worker, which tells
       local result = run [[
         parlua.map(function() parlua.map(error, { 1, 2 }) end, parlua.range(100), { workers = 1 })
       ]]
