@@ -199,18 +199,18 @@ describe("without mpirun, ranks of its own:", function()
       local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
       local script = helper.write(directory .. "/script.lua", [[
         local parlua = require "parlua"
-        local ok, message = pcall(parlua.map, function(i)
+        local ok, message, _, summary = pcall(parlua.map, function(i)
           local helper = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
           local rank = io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%) %a (%d+)")
           if i == 5 then os.execute("kill -9 " .. rank) end
           os.execute("sleep 0.02")
           return i
         end, parlua.range(1e5), { engine = "mpi", workers = 2, chunk = 1 })
-        print(ok, message)
+        print(ok, ok and summary.stopped or message)
       ]])
       local result = run_alone(script, { env = { [mark] = "1" }, seconds = 60 })
       assert.truthy(result.stderr:find("is lost: its process has ended", 1, true), result.stderr)
-      assert.truthy(result.stdout:find("^false\tthe mpi engine cannot start workers: the ranks that had workers are lost\n"), result.stdout)
+      assert.truthy(result.stdout:find("^true\tthe mpi engine cannot start workers: the ranks that had workers are lost\n"), result.stdout)
       assert.same({}, processes_left(mark))
     end)
   end)
@@ -614,7 +614,9 @@ describe("under mpirun", function()
       assert.truthy(result.stderr:find("parlua: rank %d has lost its helper: it can start no more workers"), result.stderr)
       assert.equal(0, result.status)
       if ranks == 1 then
-        assert.truthy(result.stdout:find("^the mpi engine cannot start workers: "), result.stdout)
+        -- what was done is kept, if there was anything
+        local told = result.stdout .. result.stderr
+        assert.truthy(told:find("of the mpi engine could be started: ", 1, true) or told:find("cannot start workers: ", 1, true), told)
       else
         assert.equal("20\ttrue\n", result.stdout)
       end
@@ -697,7 +699,9 @@ describe("under mpirun", function()
   it("specs of what all engines promise pass on three ranks", function()
     local specs = {}
     for name in lfs.dir("spec") do
-      local text = name:find("_spec%.lua$") and name ~= "mpi_spec.lua" and helper.read("spec/" .. name) or ""
+      -- those of the prompt have an mpirun of their own, on a terminal
+      local is_other = name == "mpi_spec.lua" or name:find("^prompt")
+      local text = name:find("_spec%.lua$") and not is_other and helper.read("spec/" .. name) or ""
       if text:find("helper%.for_each_engine") or text:find("helper%.engines") then specs[#specs + 1] = "spec/" .. name end
     end
     assert.is_true(#specs >= 19)

@@ -10,9 +10,11 @@ int unsetenv(const char *name);
 local function with_options(command, environment, use)
   local before = { package.loaded["parlua.options"], package.loaded["parlua.command"] }
   package.loaded["parlua.options"], package.loaded["parlua.command"] = nil, command
+  ffi.C.unsetenv("PARLUA_WARN") -- the suite's own
   for name, value in pairs(environment) do ffi.C.setenv(name, value, 1) end
   local right, message = pcall(function() use(require "parlua.options") end)
   for name in pairs(environment) do ffi.C.unsetenv(name) end
+  ffi.C.setenv("PARLUA_WARN", "false", 1)
   package.loaded["parlua.options"], package.loaded["parlua.command"] = before[1], before[2]
   if not right then error(message, 0) end
 end
