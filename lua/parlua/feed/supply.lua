@@ -147,13 +147,17 @@ local function stream_puller(source, text, step)
   return puller
 end
 
-local function fill_lines(puller, writer, want)
-  local count, offset, length = puller.text:cut_lines(puller.offset, want)
+--- Hands out what was cut from the text, as one byte range; returns the number of tasks in it.
+local function hand_out(puller, writer, count, offset, length)
   if count == 0 then return 0 end
   if count > 1 then check_whole(puller.text, puller.source, offset + length) end -- of one the worker sees it
   puller.offset = offset + length
   writer:range(offset, length)
   return count
+end
+
+local function fill_lines(puller, writer, want)
+  return hand_out(puller, writer, puller.text:cut_lines(puller.offset, want))
 end
 
 --- Lines: a chunk is one byte range; its words are the offset and the length.
@@ -224,12 +228,7 @@ end
 
 local function fill_rows(puller, writer, want)
   local source = puller.source
-  local count, offset, length = puller.text:cut_rows(puller.offset, want, source.quote, source.separator)
-  if count == 0 then return 0 end
-  if count > 1 then check_whole(puller.text, puller.source, offset + length) end -- of one the worker sees it
-  puller.offset = offset + length
-  writer:range(offset, length)
-  return count
+  return hand_out(puller, writer, puller.text:cut_rows(puller.offset, want, source.quote, source.separator))
 end
 
 --- Rows: a chunk is one byte range, as for lines.
