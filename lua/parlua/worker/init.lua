@@ -9,8 +9,8 @@ local block = require "parlua.wire.block"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local start = require "parlua.wire.start"
-local world = require("parlua.lazy") "parlua.wire.world"
 local lazy = require "parlua.lazy"
+local world = lazy "parlua.wire.world"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
 local failure = require "parlua.failure"
@@ -18,7 +18,7 @@ local fold = lazy "parlua.worker.fold"
 local loop_text = require "parlua.worker.text"
 local running = require "parlua.worker.task"
 
-local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
+local loadstring = start.globals.loadstring -- a script may have taken it away
 local M = {}
 
 local C = ffi.C
