@@ -3,11 +3,7 @@ local helper = require "spec.helper"
 local parlua = require "parlua"
 
 helper.for_each_engine(function(engine)
-  local function with(options)
-    options = options or {}
-    options.engine, options.workers = engine, 2
-    return options
-  end
+  local with = helper.options(engine)
 
   local function all(...) return { n = select("#", ...), ... } end
 

@@ -3,11 +3,7 @@ local parlua = require "parlua"
 
 describe("a failure", function()
   helper.for_each_engine(function(engine)
-    local function with(options)
-      options = options or {}
-      options.engine, options.workers = engine, options.workers or 2
-      return options
-    end
+    local with = helper.options(engine)
 
     --- The failure of the only task.
     local function failure_of(f, options)

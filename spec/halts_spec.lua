@@ -8,10 +8,7 @@ pcall(ffi.cdef, "unsigned int usleep(unsigned int microseconds);")
 
 describe("a time limit", function()
   helper.for_each_engine(function(engine)
-    local function with(options)
-      options.engine, options.workers = engine, options.workers or 2
-      return options
-    end
+    local with = helper.options(engine)
 
     --- Far longer than any limit here; but it ends when the directory is gone: a thread that was given up runs on beside the specs that
     --- follow, and no process may be forked meanwhile.

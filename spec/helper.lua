@@ -53,6 +53,17 @@ function helper.for_each_engine(body, only)
   end
 end
 
+--- A function that completes the options of a call: on this engine, with two workers where the call names no number.
+---@param engine string
+---@return fun(options?: table): table
+function helper.options(engine)
+  return function(options)
+    options = options or {}
+    options.engine, options.workers = engine, options.workers or 2
+    return options
+  end
+end
+
 --- Waits until no thread of this program is in a task, also none of those that were given up: no process is forked before.
 function helper.let_threads_rest()
   local host = require "parlua.host"

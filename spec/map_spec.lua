@@ -4,11 +4,7 @@ local parlua = require "parlua"
 describe("parlua.map", function()
   helper.for_each_engine(function(engine)
     --- Options for this engine, two workers unless told.
-    local function with(options)
-      options = options or {}
-      options.engine, options.workers = engine, options.workers or 2
-      return options
-    end
+    local with = helper.options(engine)
 
     local function square(x) return x * x end
 

@@ -6,11 +6,7 @@ describe("a reduction with ready reducers", function()
   helper.for_each_engine(function(engine)
     local rows = { { x = 1, c = "a" }, { x = "N/A", c = "a" }, { x = 3, c = "b" }, { c = "b" }, { x = 5 }, { x = { 1 }, c = "a" } }
     local function itself(row) return row end
-    local function with(options)
-      options = options or {}
-      options.engine, options.workers = engine, 2
-      return options
-    end
+    local with = helper.options(engine)
 
     for name, value in pairs { sum = 9, min = 1, max = 5 } do
       it("counts a result that it can't take as that task's failure: " .. name, function()

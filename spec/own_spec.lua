@@ -4,11 +4,7 @@ local parlua = require "parlua"
 
 describe("a task's arguments", function()
   helper.for_each_engine(function(engine)
-    local function with(options)
-      options = options or {}
-      options.engine, options.workers = engine, 2
-      return options
-    end
+    local with = helper.options(engine)
 
     --- Changes its argument, and tells what it was.
     local function take_off(point, ...)

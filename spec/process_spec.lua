@@ -69,11 +69,7 @@ end
 -- What only processes promise, those of a cluster too: a worker that dies, hangs or grows costs one failure.
 describe("a process as worker", function()
   helper.for_each_engine(function(engine)
-    local function with(options)
-      options = options or {}
-      options.engine, options.workers = engine, options.workers or 2
-      return options
-    end
+    local with = helper.options(engine)
 
     --- Maps over 1..n, task `culprit` calling `die`; checks that it alone failed. Returns its failure.
     local function only_failure(culprit, n, die, options)
@@ -334,11 +330,7 @@ end)
 
 -- What only forking gives: the function sees all that the script has, and nothing is left of the workers.
 describe("the process engine", function()
-  local function with(options)
-    options = options or {}
-    options.engine, options.workers = "process", options.workers or 2
-    return options
-  end
+  local with = helper.options("process")
 
   describe("shows the function", function()
     it("the script's upvalues and globals as they are at the call", function()

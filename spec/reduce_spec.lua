@@ -429,11 +429,7 @@ describe("a worker that is lost in a block of tasks", function()
     end)
   end
 
-  local function with(options)
-    options = options or {}
-    options.engine, options.workers = "process", 2
-    return options
-  end
+  local with = helper.options("process")
 
   it("costs the task that crashed, and no other", function()
     sum_without(1234, with(), { kind = "crash" }, function() ffi.C.raise(9) end)

@@ -4,11 +4,7 @@ local parlua = require "parlua"
 
 describe("arguments from", function()
   helper.for_each_engine(function(engine)
-    local function with(options)
-      options = options or {}
-      options.engine, options.workers = engine, options.workers or 2
-      return options
-    end
+    local with = helper.options(engine)
 
     --- The arguments of every task, as a list of lists with `n`.
     local function tasks_of(arguments, options)

@@ -28,11 +28,7 @@ describe("text from", function()
   end
 
   helper.for_each_engine(function(engine)
-    local function with(options)
-      options = options or {}
-      options.engine, options.workers = engine, options.workers or 2
-      return options
-    end
+    local with = helper.options(engine)
 
     --- The argument of every task, in order.
     local function pieces_of(source, options)

@@ -4,11 +4,7 @@ local parlua = require "parlua"
 -- What only threads promise: workers that stay warm, functions that cross between states, and an end of what can't be
 -- stopped.
 describe("the threads engine", function()
-  local function with(options)
-    options = options or {}
-    options.engine, options.workers = "threads", options.workers or 2
-    return options
-  end
+  local with = helper.options("threads")
 
   --- Runs a script of its own; returns its result.
   local function run_script(text, options)

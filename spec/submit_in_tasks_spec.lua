@@ -4,11 +4,7 @@ local parlua = require "parlua"
 
 describe("inside a task", function()
   helper.for_each_engine(function(engine)
-    local function with(options)
-      options = options or {}
-      options.engine, options.workers = engine, 2
-      return options
-    end
+    local with = helper.options(engine)
 
     it("a submitted call runs in the task, also where the script has a pool of its own", function()
       assert.equal("d", parlua.submit(function() return "d" end):get())
