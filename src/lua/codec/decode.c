@@ -1,7 +1,6 @@
 /* decode.c - bytes to Lua values; the format is in format.h. Errors are raised, inside one protected call for each message. */
 #include <lauxlib.h>
 #include <limits.h>
-#include <luajit.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,11 +1,8 @@
 /* decode_function.c - functions: see decoder.h. */
 #include <lauxlib.h>
-#include <limits.h>
 #include <luajit.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lua/codec/decoder.h"

@@ -1,11 +1,7 @@
 /* decode_special.c - what only messages of this program have: see decoder.h. */
 #include <lauxlib.h>
-#include <limits.h>
-#include <luajit.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lua/codec/decoder.h"
