@@ -170,16 +170,32 @@ static void task_failed(struct driver *driver, double task, uint32_t attempt)
   ledger_again(task, attempt + 1, world.now + delay);
 }
 
+/* The value that a word of the block stands for is all of its task's, and lies in the block. */
+static void check_value(const struct block *block, const double *word, double task)
+{
+  uint64_t bits, length;
+  memcpy(&bits, word, sizeof bits);
+  uint64_t at = (uint64_t)(uint32_t)bits * 8;
+  if (at < BLOCK_HEAD || at + sizeof length > block->size) fault("the value of task %g lies outside of its block", task);
+  const char *value = (const char *)block + at;
+  memcpy(&length, value, sizeof length);
+  value += sizeof length;
+  if (length == 0 || length > block->size - at - sizeof length) fault("the value of task %g is longer than its block", task);
+  if (value[0] != (char)task || memcmp(value, value + 1, length - 1) != 0) fault("the value of task %g was overwritten", task);
+}
+
 /* One result: its word, NULL: nothing is kept of it. */
 static void result(struct driver *driver, double task, const double *word)
 {
   const struct plan *plan = driver->plan;
   uint32_t attempt = driver->event.attempt;
   enum fate fate = plan_fate(plan, task, attempt);
+  bool is_value = fate == FATE_ERROR || plan_is_large(plan, task);
   ledger_result(task, attempt);
   if (word && fate != FATE_ERROR && !plan_is_large(plan, task) && *word != plan_value(plan, task, attempt))
     fault("task %g has another's result", task);
   if (word && fate == FATE_ERROR && !is_failure(*word)) fault("task %g has a result, though it failed", task);
+  if (word && is_value) check_value(driver->event.block, word, task);
   if (fate == FATE_ERROR) task_failed(driver, task, attempt);
 }
 
@@ -193,13 +209,7 @@ static void results(struct driver *driver)
   }
   if (block->kind == BLOCK_DENSE) {
     if (event->count != event->want) fault("%u results, but %g tasks have ended", (unsigned)event->count, event->want);
-    for (uint32_t k = 0; k < event->count; k++) {
-      double task = event->first + event->from + k;
-      if (plan_is_large(driver->plan, task) && block->size > BLOCK_BYTES) { /* as a whole */
-        if (((const char *)block)[block->size - 1] != (char)task) fault("the large result of task %g is not what it was", task);
-      }
-      result(driver, task, &block->word[event->from + k]);
-    }
+    for (uint32_t k = event->from; k < event->from + event->count; k++) result(driver, event->first + k, &block->word[k]);
     return;
   }
   uint32_t k = event->from, end = event->from + event->count;

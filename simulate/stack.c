@@ -95,6 +95,8 @@ static void push_plan(lua_State *L, const struct plan *plan)
   lua_setfield(L, -2, "deaths");
   lua_pushboolean(L, plan_has(plan, TROUBLE_SUPPLY));
   lua_setfield(L, -2, "supply");
+  lua_pushboolean(L, plan_has(plan, TROUBLE_LARGE));
+  lua_setfield(L, -2, "large");
   lua_pushboolean(L, plan_has(plan, TROUBLE_RUNS));
   lua_setfield(L, -2, "resume");
 }

@@ -32,7 +32,15 @@ local function fate(i)
   return "result"
 end
 
-local function value(i) return i * 3 + salt end
+-- Some results are strings that leave a block room for a few words more, or for none.
+require "parlua.wire.block" -- declares what blocks are
+local has_strings = plan.large
+local block_bytes = ffi.C.BLOCK_BYTES - ffi.C.BLOCK_HEAD
+
+local function value(i)
+  if has_strings and i % 7 == salt % 7 then return ("x"):rep(block_bytes - (i + salt) % 128) end
+  return i * 3 + salt
+end
 
 local function task(i)
   local C = require "ffi".C
@@ -107,7 +115,7 @@ local function check_results(results, failed)
       if may_end_early and results[i] == nil then ended_early = true end
       if ended_early and results[i] == nil then return end
       check(fate(i) == "result", "task %d has returned, though it can't", i)
-      check(results[i] == value(i), "task %d gave %s", i, tostring(results[i]))
+      check(results[i] == value(i), "task %d gave %s", i, tostring(results[i]):sub(1, 40))
     end
   end
 end
@@ -164,6 +172,7 @@ function calls.unordered()
 end
 
 function calls.reduce()
+  has_strings = false
   local sum, failures, summary = parlua.reduce(task, source(), parlua.sum, options())
   local failed = check_failures(failures)
   check_summary(summary, failed)

@@ -255,9 +255,12 @@ static void call(struct body *body, const struct block *chunk, double task)
   body->has_finished = true;
 }
 
+/* Large ones are as large as a block, with a few words to spare or too many, or larger. */
 static void make_value(struct body *body, double task, bool is_large)
 {
-  size_t length = VALUE_OFFSET + (is_large ? BLOCK_BYTES - BLOCK_HEAD - 64 + random_below(3 * BLOCK_BYTES) : 1 + random_below(300));
+  enum { SHORT = 300, ABOUT = 128, MOST = 3 * BLOCK_BYTES };
+  uint32_t more = random_chance(0.5) ? random_below(ABOUT) : random_below(MOST);
+  size_t length = VALUE_OFFSET + (is_large ? BLOCK_BYTES - BLOCK_HEAD - ABOUT / 2 + more : 1 + random_below(SHORT));
   if (is_large) length = (length + 7) & ~(size_t)7;
   if (body->value.capacity < length) {
     body->value.bytes = memory_own(body->value.bytes, length);
@@ -315,7 +318,8 @@ static enum why run_tasks(struct loop *loop)
 {
   static const double lingers = 0.2, longest_unseen = 50e-6;
   struct body *body = loop->body;
-  double room = room_of(worker_current(&body->worker));
+  const struct block *out = worker_current(&body->worker);
+  double room = room_of(out);
   for (; loop->base + loop->k <= loop->last; loop->k++) {
     double i = loop->base + loop->k;
     store(body, &body->slot->current, i);
@@ -331,6 +335,7 @@ static enum why run_tasks(struct loop *loop)
       fiber_sleep(random_about(longest_unseen)); /* nobody sees yet in what it is */
     call(body, loop->chunk, i);
     if (!put(loop, i)) return PENDING;
+    room = room_of(out); /* a value takes room from words */
     interleave(0);
   }
   return DONE;

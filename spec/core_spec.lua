@@ -120,6 +120,68 @@ describe("a result", function()
   end, { "threads", "process", "mpi" })
 end)
 
+-- Results and arguments travel in blocks: words from the front, values from the back. Where they meet nothing may be lost.
+describe("what fills a block to the last word", function()
+  local room = 262144 - 128 - 8 -- of a block, without its header and a value's length
+  local count = 24
+
+  -- Every eighth is as large as a block, but for a few words; the others are numbers, and short texts of odd sizes.
+  local function filling(i, spare)
+    if i % 8 == 3 then return ("x"):rep(room - 8 * ((spare + i) % 12) - i % 3) end
+    if i % 4 == 1 then return ("y"):rep(i % 13) end
+    return i
+  end
+
+  helper.for_each_engine(function(engine)
+    local options = helper.options(engine)
+
+    it("comes back as it was", function()
+      for spare = 0, 11 do
+        local texts = parlua.map(function(i) return filling(i, spare) end, parlua.range(count), options { chunk = 8 })
+        local tables = parlua.map(function(i) return { filling(i, spare + 20) } end, parlua.range(count), options { chunk = 8 })
+        for i = 1, count do
+          assert.is_true(texts[i] == filling(i, spare), ("text %d of %d"):format(i, spare))
+          assert.is_true(tables[i][1] == filling(i, spare + 20), ("table %d of %d"):format(i, spare))
+        end
+        local seen = 0
+        local function two(i) return filling(i, spare), i end
+        for i, first, second in parlua.imap(two, parlua.range(count), options { chunk = 8 }) do
+          assert.is_true(first == filling(i, spare) and second == i, ("two values %d of %d"):format(i, spare))
+          seen = seen + 1
+        end
+        assert.equal(count, seen)
+      end
+    end)
+
+    it("arrives as it was", function()
+      for spare = 0, 11 do
+        local items, lengths = {}, {}
+        for i = 1, count do
+          items[i] = filling(i, spare)
+          lengths[i] = type(items[i]) == "string" and #items[i] or items[i]
+        end
+        local function size(x) return type(x) == "string" and #x or x end
+        local results = parlua.map(size, items, options { chunk = 8 })
+        for i = 1, count do assert.equal(lengths[i], results[i]) end
+        results = parlua.map(function(x, y) return size(x) * 2 + size(y) end, parlua.zip(items, items), options { chunk = 8 })
+        for i = 1, count do assert.equal(3 * lengths[i], results[i]) end
+      end
+    end)
+
+    it("is told as it was raised", function()
+      for spare = 0, 11 do
+        local results, failures = parlua.map(function(i)
+          if i % 8 == 3 then error({ filling(i, spare + 20) }, 0) end
+          return i
+        end, parlua.range(count), options { chunk = 8 })
+        assert.equal(3, #failures)
+        for _, failure in ipairs(failures) do assert.is_true(failure.value[1] == filling(failure.index, spare + 20)) end
+        for i = 1, count do assert.equal(i % 8 ~= 3 and i or nil, results[i]) end
+      end
+    end)
+  end)
+end)
+
 describe("tasks that print without end", function()
   helper.for_each_engine(function(engine)
     it("end at their time limit, and leave others their results", function()
