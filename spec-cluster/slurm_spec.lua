@@ -2,6 +2,7 @@
 
 local cluster = require "spec-cluster.cluster"
 local helper = require "spec.helper"
+local terminal = require "spec.terminal"
 
 local parlua = helper.quote(helper.parlua)
 
@@ -128,6 +129,63 @@ describe("Slurm:", function()
     assert.truthy(result.stderr:find("srun started 3 copies of this program, and no MPI joins them", 1, true), result.stderr)
     result = run("srun --nodes=3 parlua --engine process -e 'print(#require(\"parlua\").map(math.sqrt, { 4 }))'")
     assert.same({ 0, "1\n1\n1\n" }, { result.status, result.stdout })
+  end)
+
+  describe("srun --pty", function()
+    --- Calls a function with a terminal on which srun shows what rank 0 does, at node1.
+    local function with_prompt(options, columns, body)
+      local here = helper.run("pwd").stdout:match "[^\n]+"
+      terminal.with_prompt({ command = here .. "/" .. cluster.on("node1", "srun --quiet --pty " .. options .. " parlua"),
+        env = environment, columns = columns }, body)
+    end
+
+    for _, columns in ipairs { 80, 30 } do
+      it("gives a prompt at rank 0, with the workers of all hosts, on " .. columns .. " columns", function()
+        with_prompt("--mpi=pmix --nodes=3", columns, function(t)
+          t:type "parlua.rang"
+          t:press "Tab"
+          t:wait "> parlua.range\n"
+          t:press "C-c"
+          t:run "function name() os.execute 'sleep 0.05' return io.open('/proc/sys/kernel/hostname'):read() end"
+          t:run "names, failures, summary = parlua.map(name, parlua.range(30), { chunk = 1 })"
+          t:run "seen = {} for i = 1, names.n do seen[names[i]] = true end"
+          assert.matches("node1 = true,%s+node2 = true,%s+node3 = true%s*}\n$", t:run "seen")
+          assert.matches('\n"mpi"\n3\n$', t:run "summary.engine, summary.ranks")
+          assert.matches('\n"größe"\n$', t:run "'größe'")
+        end)
+      end)
+    end
+
+    it("is interrupted by Ctrl-C, in a loop and in a call, and left with Ctrl-D", function()
+      with_prompt("--mpi=pmix --nodes=3", 80, function(t)
+        t:run "kept = 7"
+        t:type "while true do end"
+        t:press "Enter"
+        t:wait "while true do end\n"
+        t:press "C-c"
+        t:wait "interrupted"
+        t:run "kept"
+        t:type "parlua.map(function(i) print('at ' .. i) while i > 1 do end return i end, { 1, 2, 3 }, { chunk = 1 })"
+        t:press "Enter"
+        t:wait "at 3\n"
+        t:press "C-c"
+        t:wait "interrupted: 1 of 3 tasks done"
+        assert.matches("\n49\n$", t:run "parlua.map(function(x) return x * x end, { kept })[1]")
+        t:press "C-d"
+        t:wait "[status 0]"
+        for _, host in ipairs(cluster.hosts) do
+          for _, command in ipairs(cluster.processes(host)) do assert.falsy(command:find("%f[%w]parlua$"), command) end
+        end
+      end)
+    end)
+
+    it("of one task uses that host's processors", function()
+      with_prompt("--nodes=1 --ntasks=1", 80, function(t)
+        assert.matches('\n"process"\n$', t:run "select(3, parlua.map(math.sqrt, { 4 })).engine")
+        t:press "C-d"
+        t:wait "[status 0]"
+      end)
+    end)
   end)
 
   it("programs that a script starts are not ranks", function()

@@ -228,6 +228,10 @@ describe("Ctrl-C at the prompt", function()
     "coroutine.wrap(function() while true do end end)()",
     "dofile 'endless.lua'",
     "%load endless.lua",
+    "parlua.each(function(x) total = x end, parlua.range(1e15), { engine = 'serial' })",
+    "parlua.reduce(function(x) return x % 7 end, parlua.range(1e15), parlua.sum, { engine = 'serial' })",
+    "local a = ffi.new('double[100]') for i = 0, 1e15 do for k = 0, 99 do a[k] = a[k] + i end end",
+    "local t = {} for i = 1, 1e15 do t[i % 10] = { i } end",
     "(function() local t = setmetatable({}, { __index = function(_, k) return k end }) while true do y = t[1] end end)()",
   } do
     it("interrupts " .. statement, function()

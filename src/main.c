@@ -469,9 +469,9 @@ static void print_help(lua_State *L)
 /* The prompt, after the script if there is one: parlua.prompt.start(compiles, path, words...). Returns the script's status. */
 static int run_prompt(lua_State *L, const struct command *command)
 {
-  bool has_script = command->script < command->argc, compiles = false;
+  bool has_script = command->script < command->argc, compiles = true;
   for (int i = 0; i < command->action_count; i++)
-    if (command->actions[i].letter == 'j') compiles = strcmp(command->actions[i].value, "on") == 0;
+    if (command->actions[i].letter == 'j') compiles = strcmp(command->actions[i].value, "off") != 0;
   push_from_module(L, "parlua.prompt", "start");
   lua_pushboolean(L, compiles);
   if (has_script) lua_pushstring(L, command->argv[command->script]);

@@ -6,8 +6,9 @@
    draws what libedit holds (screen.lua). GNU readline has the same limits and is under the GPL; replxx and isocline are in no
    Debian.
 
-   Ctrl-C ends what runs by a hook, which LuaJIT calls in interpreted code only. So the compiler is off while what was typed runs.
- */
+   Ctrl-C ends what runs by a hook, which LuaJIT calls in interpreted code only. Compiled code is left for the interpreter by way of
+   LuaJIT's profiler: while one is set to look at lines, each trace tests a flag at every new line, and goes back to the interpreter
+   when it is set. SIGPROF sets it; here, nothing but Ctrl-C raises SIGPROF. */
 #include "lua/terminal.h"
 
 #include <dlfcn.h>
@@ -41,12 +42,36 @@ static bool starts_with(const char *text, const char *start)
   return strncmp(text, start, strlen(start)) == 0;
 }
 
+/* The profiler asks for nothing: a timer of 23 days of processor time, lines, and a function that does nothing. */
+#define PROFILE_MODE "li2000000000"
+
+static void pass_over(void *data, lua_State *L, int samples, int vmstate)
+{
+  (void)data, (void)L, (void)samples, (void)vmstate;
+}
+
+/* Is there a profiler, ours or one that was started at the prompt? Without one, SIGPROF would end the program. */
+static bool has_profiler(void)
+{
+  struct sigaction present;
+  return sigaction(SIGPROF, NULL, &present) == 0 && present.sa_handler != SIG_DFL && present.sa_handler != SIG_IGN;
+}
+
+/* Compiled code goes back to the interpreter at its next line. */
+static void leave_traces(void)
+{
+  if (has_profiler()) raise(SIGPROF);
+}
+
 /* The hook that ends what runs, however often it catches the error: it stays until terminal.call returns, or until a run has taken
    the signal for itself (terminal.disarm). parlua's own code is left to go on, and what LuaJIT has in Lua: it has workers and files
-   to give back. */
+   to give back. What that code calls may be compiled. */
 static void raise_interrupted(lua_State *L, lua_Debug *ar)
 {
-  if (!lua_getinfo(L, "S", ar) || starts_with(ar->source, "=parlua") || starts_with(ar->short_src, "[builtin:")) return;
+  if (!lua_getinfo(L, "S", ar) || starts_with(ar->source, "=parlua") || starts_with(ar->short_src, "[builtin:")) {
+    leave_traces();
+    return;
+  }
   lua_pushliteral(L, "interrupted");
   lua_error(L);
 }
@@ -56,7 +81,9 @@ static void arm(int signal)
 {
   if (signal != SIGINT) return;
   interrupted = 1;
-  if (running) lua_sethook(running, raise_interrupted, LUA_MASKCOUNT, 1);
+  if (!running) return;
+  lua_sethook(running, raise_interrupted, LUA_MASKCOUNT, 1);
+  leave_traces();
 }
 
 /* SIGINT while a line is read. */
@@ -133,6 +160,13 @@ static int terminal_forget(lua_State *L)
 {
   (void)L;
   signals_forget();
+  return 0;
+}
+
+/* watch(): what is compiled from here on can be ended. What was compiled before is forgotten, the first time. */
+static int terminal_watch(lua_State *L)
+{
+  if (!has_profiler()) luaJIT_profile_start(L, PROFILE_MODE, pass_over, NULL);
   return 0;
 }
 
@@ -548,6 +582,7 @@ int luaopen_parlua_terminal(lua_State *L)
       {"size", terminal_size},
       {"suspend", terminal_suspend},
       {"wait", terminal_wait},
+      {"watch", terminal_watch},
       {NULL, NULL},
   };
   lua_newtable(L);

@@ -2,6 +2,7 @@
 #include "lua/worker.h"
 
 #include <lauxlib.h>
+#include <luajit.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,6 +252,7 @@ static __attribute__((noreturn)) void run_forked(void *context, struct slot *slo
   const struct worker_heritage *heritage = context;
   lua_State *L = heritage->L;
   prepare_process(memory);
+  luaJIT_profile_stop(L); /* its timer stays behind, but compiled code would go on to look (terminal.c) */
   lua_rawgeti(L, LUA_REGISTRYINDEX, heritage->job);
   lua_pushlightuserdata(L, (void *)&job_key);
   lua_insert(L, -2);

@@ -21,7 +21,7 @@ local texts = {
   { "%edit [file]", "opens $EDITOR on the last statement or a file, and runs what is saved" },
   { "%help", "this list" },
   { "%history [n]", "the last n statements" },
-  { "%jit on", "compiles what is typed: faster, but Ctrl-C can't end compiled loops; off: interprets" },
+  { "%jit on, off", "compiles what is typed (so it is at first); off: interprets it" },
   { "%load file", "runs a file; its locals stay" },
   { "%options engine=threads workers=4", "sets options for all calls; alone it shows them; name= takes one back" },
   { "%quit", "leaves, as Ctrl-D does" },
@@ -120,8 +120,8 @@ function commands.jit(session, text)
   elseif text ~= "" then
     error("%jit takes on or off", 0)
   end
-  session:write(session.compiles and "what is typed is compiled; Ctrl-C can't end compiled loops\n"
-    or "what is typed is interpreted, and Ctrl-C ends it; tasks in workers are compiled\n")
+  session:write(session.compiles and "what is typed is compiled\n"
+    or "what is typed is interpreted; tasks in workers are compiled\n")
 end
 
 -- ---- files ----

@@ -38,6 +38,7 @@ end
 
 --- Calls a function so that Ctrl-C ends it. Returns what terminal.call does.
 function Session:call(f, handler, ...)
+  terminal.watch()
   local compiled = terminal.compiler(self.compiles)
   local function after(...)
     terminal.compiler(compiled)
@@ -224,7 +225,7 @@ end
 ---@return parlua.Session
 function M.open(given)
   local outer = M.session
-  local session = setmetatable({ locals = statement.locals(), number = 0, results = {}, statements = {}, compiles = false,
+  local session = setmetatable({ locals = statement.locals(), number = 0, results = {}, statements = {}, compiles = true,
     variables = given and given.variables, history = outer and outer.history, is_interactive = false }, Session)
   style.choose(terminal.is_terminal())
   require("parlua.prompt.calls").install()
@@ -257,7 +258,7 @@ local function set_globals()
 end
 
 --- `parlua` alone on a terminal, or `parlua -i`: runs the script, if there is one, and its job; then the prompt.
----@param compiles boolean the compiler stays on (-j on)
+---@param compiles boolean what is typed is compiled (not after -j off)
 ---@param path? string of the script; "-": standard input
 ---@param ... string its words
 ---@return integer status of the script
