@@ -3,7 +3,8 @@ local ffi = require "ffi"
 
 local M = {}
 
-local option_names = { title = "string", x = "string", y = "string", labels = "table", width = "number", height = "number", file = "string",
+local option_names = { title = "string", x = "string", y = "string", labels = "table", width = "number",
+  height = "number", file = "string",
                        kind = "string", from = "number", to = "number", bins = "number" }
 M.option_names = option_names -- for completion
 
@@ -106,7 +107,8 @@ local function count_meant(given, count)
   if count > 1 and type(last) == "table" and rawget(last, "tasks") and rawget(last, "engine") then
     count = count - 1
     local failures = given[count]
-    if count > 1 and type(failures) == "table" and (next(failures) == nil or require("parlua.failure").is(failures[1])) then
+    if count > 1 and type(failures) == "table"
+      and (next(failures) == nil or require("parlua.failure").is(failures[1])) then
       count = count - 1
     end
   end

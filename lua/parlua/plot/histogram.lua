@@ -70,7 +70,8 @@ function M.draw(counts, options)
   for k = 1, bins do
     heads[k] = border_text(counts.from + (k - 1) * step, step) .. " – " .. border_text(counts.from + k * step, step)
     most = math.max(most, counts[k])
-    head_width, count_width = math.max(head_width, text.text_width(heads[k])), math.max(count_width, #("%.0f"):format(counts[k]))
+    head_width, count_width = math.max(head_width, text.text_width(heads[k])),
+      math.max(count_width, #("%.0f"):format(counts[k]))
   end
   local lines = {}
   local room = math.max(5, columns - head_width - count_width - 4)

@@ -36,13 +36,17 @@ end
 function M.histogram(values, ...)
   local arguments, options = arguments_module.read(values, ...)
   local data, field = arguments[1], arguments[2]
-  if type(field) == "string" and arguments_module.is_records(data) then data, field = arguments_module.column(data, field), nil end
+  if type(field) == "string" and arguments_module.is_records(data) then
+    data, field = arguments_module.column(data, field), nil
+  end
   if data == nil or field ~= nil then
     fail('histogram: one list of numbers is expected, or records and the name of a field: histogram(rows, "x")')
   end
   local counts
-  if type(data) == "table" and rawget(data, "below") ~= nil then -- of the reducer, which need not say from where to where
-    counts = { from = data.from or options.from or 0, to = data.to or options.to or #data, below = data.below, above = data.above }
+  -- of the reducer, which need not say from where to where
+  if type(data) == "table" and rawget(data, "below") ~= nil then
+    counts = { from = data.from or options.from or 0, to = data.to or options.to or #data, below = data.below,
+      above = data.above }
     for k = 1, #data do counts[k] = data[k] end
   else
     counts = histogram.count(arguments_module.numbers_of(data, "what is counted"), options)
@@ -66,7 +70,8 @@ function M.plot(xs, ...)
     return M.histogram(first, next(options) and options or nil)
   end
   local series, joined, names = arguments_module.series_of(arguments)
-  local shown = { title = options.title, x = options.x or names and names.x, y = options.y or names and names.y, width = options.width,
+  local shown = { title = options.title, x = options.x or names and names.x, y = options.y or names and names.y,
+    width = options.width,
                   height = options.height, file = options.file }
   for k, one in ipairs(series) do one.label = tostring(options.labels and options.labels[k] or one.label) end
   if options.kind then joined = options.kind == "line" end

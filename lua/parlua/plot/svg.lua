@@ -19,7 +19,8 @@ Picture.__index = Picture
 function M.new(x_axis, y_axis, options)
   local self = setmetatable({ x_axis = x_axis, y_axis = y_axis, lines = {} }, Picture)
   local function add(...) self:add(...) end
-  add('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="sans-serif" font-size="12">',
+  add('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" '
+    .. 'font-family="sans-serif" font-size="12">',
     WIDTH, HEIGHT, WIDTH, HEIGHT)
   add('<rect width="%d" height="%d" fill="white"/>', WIDTH, HEIGHT)
   for _, tick in ipairs(y_axis.ticks) do
@@ -34,13 +35,16 @@ function M.new(x_axis, y_axis, options)
   end
   add('<path d="M%d %d V%d H%d" fill="none" stroke="black"/>', LEFT, TOP, HEIGHT - BOTTOM, WIDTH - RIGHT)
   if options.title then
-    add('<text x="%d" y="22" text-anchor="middle" font-size="15">%s</text>', (LEFT + WIDTH - RIGHT) / 2, escape(options.title))
+    add('<text x="%d" y="22" text-anchor="middle" font-size="15">%s</text>', (LEFT + WIDTH - RIGHT) / 2,
+      escape(options.title))
   end
   if options.x then
-    add('<text x="%d" y="%d" text-anchor="middle">%s</text>', (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, escape(options.x))
+    add('<text x="%d" y="%d" text-anchor="middle">%s</text>', (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12,
+      escape(options.x))
   end
   if options.y then
-    add('<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>', (TOP + HEIGHT - BOTTOM) / 2, escape(options.y))
+    add('<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>', (TOP + HEIGHT - BOTTOM) / 2,
+      escape(options.y))
   end
   return self
 end

@@ -90,7 +90,8 @@ function M.draw(series, joined, options, x_low, x_high, y_low, y_high)
   if options.title then lines[#lines + 1] = centred(options.title, columns) end
   if options.y then lines[#lines + 1] = options.y end
   for row = 0, rows - 1 do
-    lines[#lines + 1] = ("%" .. label_width .. "s %s%s"):format(labels[row] or "", labels[row] and "┤" or "│", picture:row(row, paint))
+    lines[#lines + 1] = ("%" .. label_width .. "s %s%s"):format(labels[row] or "", labels[row] and "┤" or "│",
+      picture:row(row, paint))
   end
   local base, below, taken = {}, {}, 0
   for k = 1, inner do base[k] = "─" end

@@ -80,7 +80,8 @@ local function line_of(future)
   local name = ("call %d"):format(future.number)
   local failure = future.failure
   if failure then
-    return style.paint("failed", ("[%s failed (%s)]"):format(name, failure.kind)) .. " " .. tostring(failure.message):match("^[^\n]*")
+    return style.paint("failed", ("[%s failed (%s)]"):format(name, failure.kind)) .. " "
+      .. tostring(failure.message):match("^[^\n]*")
   end
   local parts = {}
   for k = 1, math.min(future.values and future.values.n or 0, 3) do parts[k] = show.in_line(future.values[k]) end

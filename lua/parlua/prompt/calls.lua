@@ -72,14 +72,16 @@ local function surround(Run)
   end
   function Run.failed(self, index, record, attempt, worker)
     -- on serial the task itself was interrupted
-    if self.engine_name == "serial" and type(record) == "table" and record.message == "interrupted" and terminal.interrupted() then
+    if self.engine_name == "serial" and type(record) == "table" and record.message == "interrupted"
+      and terminal.interrupted() then
       record = { kind = "cancelled", message = "the run was cancelled", seconds = record.seconds }
     end
     return failed(self, index, record, attempt, worker)
   end
   function Run.outcome(self)
     if not task.is_inside() then
-      M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary(), key = self.key }
+      M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary(),
+        key = self.key }
       show.know_failures(self.failures)
     end
     return outcome(self)
@@ -123,7 +125,8 @@ function M.install()
     local results, failures, summary = map(f, arguments, options, given)
     if not task.is_inside() then
       show.know_results(results, failures)
-      M.last = { f = f, arguments = arguments, options = options, results = results, failures = failures, summary = summary,
+      M.last = { f = f, arguments = arguments, options = options, results = results, failures = failures,
+        summary = summary,
                  key = M.last and M.last.key }
     end
     return results, failures, summary
@@ -213,7 +216,8 @@ function M.quietly(f, ...)
   return after(pcall(f, ...))
 end
 
---- The map function of a run that tries tasks of a call again: with the function as it is now, and the numbers of the task's own place.
+--- The map function of a run that tries tasks of a call again: with the function as it is now, and the numbers of the
+--- task's own place.
 local function in_place_of(last)
   local f, key = present_function(last), last.key
   return function(_, index, ...)
@@ -233,7 +237,8 @@ function M.retry()
   local again, options = {}, {}
   for k, failure in ipairs(failures) do again[k] = failure end
   for name, value in pairs(last.options or {}) do options[name] = value end
-  options.journal, options.resume, options.retry_failed, options.force, options.max_failures, options.on_error = nil, nil, nil, nil, nil, "skip"
+  options.journal, options.resume, options.retry_failed, options.force = nil, nil, nil, nil
+  options.max_failures, options.on_error = nil, "skip"
   options.debug, options.output, options.format = nil, nil, nil
   local run_again = in_place_of(last)
   local source = require("parlua").iterate(function(_, k)

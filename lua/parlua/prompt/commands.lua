@@ -11,7 +11,8 @@ local M = {}
 local commands = {}
 
 --- Names of the commands, as %help lists them.
-M.names = { "bench", "debug", "edit", "help", "history", "jit", "load", "options", "quit", "results", "retry", "save", "time", "who" }
+M.names = { "bench", "debug", "edit", "help", "history", "jit", "load", "options", "quit", "results", "retry", "save",
+  "time", "who" }
 
 local texts = {
   { "?name", "explains a function, an option, a value" },
@@ -41,7 +42,8 @@ function commands.help(session)
     local wrapped = wrap(text[2], beside and columns - 20 or columns - 7, "")
     if not beside then lines[#lines + 1] = "  " .. style.paint("name", text[1]) end
     for k, line in ipairs(wrapped) do
-      local head = beside and (k == 1 and style.paint("name", ("%-17s"):format("  " .. text[1])) or (" "):rep(17)) or "     "
+      local head = beside and (k == 1 and style.paint("name", ("%-17s"):format("  " .. text[1])) or (" "):rep(17))
+        or "     "
       lines[#lines + 1] = head .. " " .. line
     end
   end
@@ -57,7 +59,8 @@ function commands.time(session, text)
   local host = require "parlua.host"
   local wall, cpu = host.now(), os.clock()
   session:execute(text)
-  session:write(style.paint("faint", ("took %s; %s of this process's processor time"):format(show.seconds(host.now() - wall),
+  session:write(style.paint("faint",
+    ("took %s; %s of this process's processor time"):format(show.seconds(host.now() - wall),
     show.seconds(math.max(0, os.clock() - cpu)))) .. "\n")
 end
 
@@ -81,7 +84,8 @@ local function measure(f)
   while #samples < most and (now() - began < all_seconds or #samples < 3) do samples[#samples + 1] = run(n) / n end
   table.sort(samples)
   local function quantile(q) return samples[math.max(1, math.ceil(q * #samples))] end
-  return { median = quantile(0.5), low = quantile(0.25), high = quantile(0.75), least = samples[1], samples = #samples, runs = n }
+  return { median = quantile(0.5), low = quantile(0.25), high = quantile(0.75), least = samples[1], samples = #samples,
+    runs = n }
 end
 
 --- A function from what is typed behind a command.
@@ -95,7 +99,9 @@ local function function_of(session, text)
   if not compiled then error(message or "the expression is not complete", 0) end
   if session.variables then setfenv(compiled.run, session.variables) end
   local f = compiled.run()
-  if type(f) ~= "function" then error(("%%bench needs a function or an expression; %s is a %s"):format(text, type(f)), 0) end
+  if type(f) ~= "function" then
+    error(("%%bench needs a function or an expression; %s is a %s"):format(text, type(f)), 0)
+  end
   return f
 end
 
@@ -110,8 +116,10 @@ function commands.bench(session, text)
   if summary.interrupted then error("interrupted", 0) end
   if failures[1] then error(failures[1].message, 0) end
   local m = results[1]
-  session:write(("median %s, half of the runs from %s to %s, at best %s  %s\n"):format(style.paint("number", show.seconds(m.median)),
-    show.seconds(m.low), show.seconds(m.high), show.seconds(m.least), style.paint("faint", ("(%d × %d runs, compiled)"):format(m.samples, m.runs))))
+  local runs = style.paint("faint", ("(%d × %d runs, compiled)"):format(m.samples, m.runs))
+  session:write(("median %s, half of the runs from %s to %s, at best %s  %s\n"):format(
+    style.paint("number", show.seconds(m.median)), show.seconds(m.low), show.seconds(m.high), show.seconds(m.least),
+    runs))
 end
 
 function commands.jit(session, text)
@@ -272,7 +280,8 @@ function commands.retry(session)
   local ok, returned, failed = session:call(calls.retry, errors.handler(calls.retry))
   session:look_at_signals()
   if not ok then return session:tell_error(errors.text(returned)) end
-  session:write(("%s returned now, %s failed again\n"):format(show.plural(returned, "task"), failed == 0 and "none" or tostring(failed)))
+  session:write(("%s returned now, %s failed again\n"):format(show.plural(returned, "task"),
+    failed == 0 and "none" or tostring(failed)))
 end
 
 function commands.debug(session)

@@ -78,7 +78,8 @@ local function chain_at(tokens)
       table.insert(names, 1, "string")
       k = k - 1
       break
-    elseif #names == 1 and tokens[k].text == ")" and k > 2 and tokens[k - 1].kind == "string" and tokens[k - 2].text == "(" then
+    elseif #names == 1 and tokens[k].text == ")" and k > 2 and tokens[k - 1].kind == "string"
+      and tokens[k - 2].text == "(" then
       table.insert(names, 1, "string")
       break
     else
@@ -107,7 +108,8 @@ local function completion(from, set, suffixes)
   for _, word in ipairs(words) do
     while word:sub(1, #common) ~= common do common = common:sub(1, -2) end
   end
-  return { from = from, words = words, common = common, suffix = suffixes and #words == 1 and suffixes[words[1]] or nil }
+  return { from = from, words = words, common = common,
+    suffix = suffixes and #words == 1 and suffixes[words[1]] or nil }
 end
 
 -- ---- files and modules ----
@@ -119,7 +121,8 @@ local function names_in(directory, prefix)
   local pipe = io.popen("ls -1ap -- " .. quoted .. " 2>/dev/null")
   if not pipe then return names end
   for name in pipe:lines() do
-    if name ~= "./" and name ~= "../" and name:sub(1, #prefix) == prefix and (prefix ~= "" or name:sub(1, 1) ~= ".") then
+    if name ~= "./" and name ~= "../" and name:sub(1, #prefix) == prefix
+      and (prefix ~= "" or name:sub(1, 1) ~= ".") then
       names[#names + 1] = name
     end
   end
@@ -150,7 +153,8 @@ local function modules(text, typed, quote)
   for name in pairs(package.preload) do
     if not name:find("^parlua%.") then add(name) end
   end
-  for _, name in ipairs { "table.new", "table.clear", "string.buffer", "jit.util", "jit.p", "jit.v", "jit.dump", "jit.zone" } do
+  for _, name in ipairs { "table.new", "table.clear", "string.buffer", "jit.util", "jit.p", "jit.v", "jit.dump",
+    "jit.zone" } do
     add(name)
   end
   local parent = typed:match("^(.*%.)[^.]*$") or ""
@@ -202,7 +206,8 @@ local function takes_options(f)
   local plot = package.loaded["parlua.plot"]
   if plot and (f == plot or f == plot.histogram) then return "plot" end
   local documented = type(f) == "function" and help.of_function(f)
-  local takes = documented and documented.signature:find("options", 1, true) and debug.getinfo(f, "S").source:find("^=parlua/")
+  local takes = documented and documented.signature:find("options", 1, true)
+    and debug.getinfo(f, "S").source:find("^=parlua/")
   return takes and "call" or nil
 end
 
@@ -331,7 +336,8 @@ function M.candidates(session, text, cursor, skip)
     if caller and caller.text == "require" then return modules(before, typed, quote) end
     return option_values(session, tokens, before, typed, quote) or files(before, typed, quote)
   end
-  local is_typing = last and last.to == #lua and (last.kind == "name" or last.kind == "keyword" or last.text == "." or last.text == ":")
+  local is_typing = last and last.to == #lua
+    and (last.kind == "name" or last.kind == "keyword" or last.text == "." or last.text == ":")
   if not is_typing then tokens[#tokens + 1] = { kind = "name", text = "", from = #lua + 1, to = #lua } end
   local names, joint = chain_at(tokens)
   if not names then return nil end

@@ -91,11 +91,14 @@ function M.open(record, level, index)
     end,
     __newindex = function(_, name, value)
       local frame = frames[present]
-      if frame and frame.known[name] then frame.values[name] = value else (frame and frame.globals or _G)[name] = value end
+      local is_local = frame and frame.known[name]
+      local holder = is_local and frame.values or frame and frame.globals or _G
+      holder[name] = value
     end,
   })
   index = index or require("parlua.worker.task").running.index
-  io.stderr:write(("parlua: %s failed: %s\n%s\n"):format(index and ("task %.17g"):format(index) or "a task", record.message,
+  io.stderr:write(("parlua: %s failed: %s\n%s\n"):format(index and ("task %.17g"):format(index) or "a task",
+    record.message,
     record.traceback or ""))
   list(frames, present)
   if frames[1] then show_values(frames[1]) end

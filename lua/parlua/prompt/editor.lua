@@ -45,10 +45,11 @@ function Editor:draw()
   self.suggestion = suggestion
   local below = self.below
   if self.search then
-    below = { style.paint("faint", "search: ") .. self.search.text .. (self.search.failed and style.paint("error", "  (not found)") or "") }
+    below = { style.paint("faint", "search: ") .. self.search.text
+      .. (self.search.failed and style.paint("error", "  (not found)") or "") }
   end
-  screen.draw { prompt = self.prompt, continuation = self.continuation, text = text, cursor = cursor, suggestion = suggestion, below = below,
-                plain = text:find("^%s*[!%%?]") ~= nil }
+  screen.draw { prompt = self.prompt, continuation = self.continuation, text = text, cursor = cursor,
+    suggestion = suggestion, below = below, plain = text:find("^%s*[!%%?]") ~= nil }
 end
 
 --- Writes text above the line.
@@ -71,7 +72,9 @@ function Editor:browse(step)
     browsing = { at = #list + 1, typed = text, prefix = cursor == #text and text or "" }
   end
   local prefix, present = browsing.prefix, text
-  local at = self.history:find(browsing.at + step, step, function(former) return former ~= present and former:sub(1, #prefix) == prefix end)
+  local at = self.history:find(browsing.at + step, step, function(former)
+    return former ~= present and former:sub(1, #prefix) == prefix
+  end)
   if at then
     browsing.at = at
     set(list[at])
@@ -86,7 +89,8 @@ end
 --- Looks for the searched text from place `from` on.
 function Editor:look(from)
   local search = self.search
-  local at = search.text ~= "" and self.history:find(from, -1, function(former) return former:find(search.text, 1, true) end)
+  local at = search.text ~= ""
+    and self.history:find(from, -1, function(former) return former:find(search.text, 1, true) end)
   search.failed = not at and search.text ~= ""
   if at then
     search.at = at
@@ -318,10 +322,11 @@ end
 ---@return string? text nil: there is none
 ---@return string? why then: "interrupt" or "end"
 function Editor:read(prompt, continuation)
-  self.prompt, self.continuation, self.below, self.menu, self.browsing, self.search = prompt, continuation, nil, nil, nil, nil
+  self.prompt, self.continuation = prompt, continuation
+  self.below, self.menu, self.browsing, self.search = nil, nil, nil, nil
   local outcome, text, last
-  -- behind text that was written without a line end, the prompt begins a line: as many spaces as there are columns lead to the next one,
-  -- and from the first column to the end of the same
+  -- behind text that was written without a line end, the prompt begins a line: as many spaces as there are columns
+  -- lead to the next one, and from the first column to the end of the same
   io.stdout:write((" "):rep((terminal.size())), "\r\27[K", "\27[?2004h") -- and bracketed paste
   local function next_character()
     if last then self:after_character(last) end
@@ -373,7 +378,8 @@ end
 
 --- Draws the statement for the last time: without suggestion and cursor.
 function Editor:finish_drawing(text, mark)
-  screen.draw { prompt = self.prompt, continuation = self.continuation, text = text, cursor = #text, plain = text:find("^%s*[!%%?]") ~= nil }
+  screen.draw { prompt = self.prompt, continuation = self.continuation, text = text, cursor = #text,
+    plain = text:find("^%s*[!%%?]") ~= nil }
   io.stdout:write(mark)
   screen.leave()
 end

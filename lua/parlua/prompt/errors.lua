@@ -65,7 +65,8 @@ function M.handler(stop, rescue)
       if not info then break end
       local is_own = info.source:find("^=parlua")
       if info.what ~= "C" and not is_own and #record.frames < most_frames then
-        local name = info.func == stop and "" or info.name and " in " .. info.name or (" in the function at line %d"):format(info.linedefined)
+        local name = info.func == stop and "" or info.name and " in " .. info.name
+          or (" in the function at line %d"):format(info.linedefined)
         record.frames[#record.frames + 1] = { where = ("%s:%d:"):format(info.short_src, info.currentline) .. name,
                                               line = line_of(info.source, info.currentline) }
       end
@@ -80,7 +81,8 @@ end
 ---@param record parlua.PromptError
 ---@return string
 function M.text(record)
-  if type(record) ~= "table" then return style.paint("error", tostring(record)) end -- the handler itself ran out of memory or stack
+  -- the handler itself ran out of memory or stack
+  if type(record) ~= "table" then return style.paint("error", tostring(record)) end
   local first, rest = record.message:match("^([^\n]*)\n?(.*)$")
   local lines = { style.paint("error", first) }
   if rest ~= "" then lines[#lines + 1] = rest end

@@ -15,8 +15,8 @@ local M = {}
 local by_place, by_name -- of what the documentation has: "parlua/init.lua:35", "parlua.map"
 
 --- Modules whose fields are parlua's own, under another name in their files.
-local public = { "parlua/init.lua", "parlua/source/init.lua", "parlua/sink/reducers.lua", "parlua/pool.lua", "parlua/background.lua",
-                 "parlua/sink/stream.lua", "parlua/plot/init.lua" }
+local public = { "parlua/init.lua", "parlua/source/init.lua", "parlua/sink/reducers.lua", "parlua/pool.lua",
+  "parlua/background.lua", "parlua/sink/stream.lua", "parlua/plot/init.lua" }
 
 local function load_documentation()
   if by_place then return end
@@ -25,12 +25,14 @@ local function load_documentation()
   for _, path in ipairs(public) do is_public[path] = true end
   for _, entry in ipairs(require "parlua.prompt.documentation") do
     local path, line, name, parameters, comment = unpack(entry)
-    local public_name = is_public[path] and name:gsub("^M%.", "parlua."):gsub("^Pool:", "pool:"):gsub("^Future:", "future:")
+    local public_name = is_public[path]
+      and name:gsub("^M%.", "parlua."):gsub("^Pool:", "pool:"):gsub("^Future:", "future:")
       :gsub("^Stream:", "stream:") or nil
     if public_name == "parlua.histogram" and path == "parlua/plot/init.lua" then
       public_name = "parlua.plot.histogram"
     end
-    local documented = { name = public_name or name, signature = (public_name or name) .. parameters, comment = comment }
+    local documented = { name = public_name or name, signature = (public_name or name) .. parameters,
+      comment = comment }
     by_place[path .. ":" .. line] = documented
     if public_name and not by_name[public_name] then by_name[public_name] = documented end
   end
@@ -88,7 +90,8 @@ function M.of_function(f, name)
     if documented then return documented end
     local text = errors.source_text(info.source)
     local label = name or "function"
-    return { name = label, signature = ("%s(%s)"):format(label, show.parameters(f)), comment = text and comment_above(text, info.linedefined) or "",
+    return { name = label, signature = ("%s(%s)"):format(label, show.parameters(f)),
+      comment = text and comment_above(text, info.linedefined) or "",
              where = ("%s:%d"):format(info.short_src, info.linedefined) }
   end
   local known = standard_name(f)
@@ -118,7 +121,8 @@ function M.find(name, value)
   if type(value) == "function" then return M.of_function(value, name) end
   if name and by_name["parlua." .. name] and value == nil then return by_name["parlua." .. name] end
   if name and value == nil then
-    local known = require("parlua.prompt.standard")[name] or require("parlua.prompt.standard")["string." .. name:match("[%w_]*$")]
+    local known = require("parlua.prompt.standard")[name]
+      or require("parlua.prompt.standard")["string." .. name:match("[%w_]*$")]
     if known then return { name = name, signature = known[1], comment = "-- " .. known[2] } end
     return of_option(name)
   end
@@ -215,7 +219,8 @@ function M.print(what, name)
   elseif what == nil then
     io.stdout:write(("nothing is known of %s\n"):format(tostring(name)))
   else
-    io.stdout:write((name and style.paint("name", name) .. ": " or "") .. type(what) .. "\n", show.show(what, columns), "\n")
+    io.stdout:write((name and style.paint("name", name) .. ": " or "") .. type(what) .. "\n", show.show(what, columns),
+      "\n")
   end
 end
 

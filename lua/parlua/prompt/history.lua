@@ -63,7 +63,8 @@ local function old_history()
   if not text then return "" end
   local lines = {}
   for line in text:gsub("^_HiStOrY_V2_\n", ""):gmatch("[^\n]+") do
-    lines[#lines + 1] = encode((line:gsub("\\(%d%d%d)", function(octal) return string.char(tonumber(octal, 8) % 256) end))) .. "\n"
+    lines[#lines + 1] = encode((line:gsub("\\(%d%d%d)",
+      function(octal) return string.char(tonumber(octal, 8) % 256) end))) .. "\n"
   end
   return table.concat(lines)
 end

@@ -225,7 +225,8 @@ end
 ---@return parlua.Session
 function M.open(given)
   local outer = M.session
-  local session = setmetatable({ locals = statement.locals(), number = 0, results = {}, statements = {}, compiles = true,
+  local session = setmetatable({ locals = statement.locals(), number = 0, results = {}, statements = {},
+    compiles = true,
     variables = given and given.variables, history = outer and outer.history, is_interactive = false }, Session)
   style.choose(terminal.is_terminal())
   require("parlua.prompt.calls").install()
@@ -270,7 +271,8 @@ function M.start(compiles, path, ...)
   local status = 0
   if path then status = require("parlua.prompt.script").run(session, path, ...) end
   if terminal.is_terminal() and os.getenv("TERM") ~= "dumb" then
-    session:write(style.paint("faint", "?name explains, Tab completes, %help lists the commands, Ctrl-D leaves") .. "\n")
+    session:write(style.paint("faint", "?name explains, Tab completes, %help lists the commands, Ctrl-D leaves")
+      .. "\n")
   end
   return M.run(session) or status
 end

@@ -8,7 +8,8 @@ local escape_seconds = 0.05 -- what follows an escape as part of the same key co
 
 --- Names of keys by what follows ESC [ or ESC O.
 local letters = { A = "up", B = "down", C = "right", D = "left", H = "home", F = "end", Z = "back-tab" }
-local numbers = { ["1"] = "home", ["7"] = "home", ["4"] = "end", ["8"] = "end", ["3"] = "delete", ["5"] = "page-up", ["6"] = "page-down" }
+local numbers = { ["1"] = "home", ["7"] = "home", ["4"] = "end", ["8"] = "end", ["3"] = "delete", ["5"] = "page-up",
+  ["6"] = "page-down" }
 
 local Keys = {}
 Keys.__index = Keys

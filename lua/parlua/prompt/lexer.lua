@@ -3,7 +3,9 @@
 local M = {}
 
 M.keywords = {}
-for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until while"):gmatch "%a+" do
+local words = "and break do else elseif end false for function goto if in local nil not or repeat return then true "
+  .. "until while"
+for word in words:gmatch "%a+" do
   M.keywords[word] = true
 end
 

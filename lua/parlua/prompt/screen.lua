@@ -7,7 +7,8 @@ local width = require "parlua.prompt.width"
 
 local M = {}
 
-local drawn = { rows = 0, cursor = 0, text = nil } -- rows on the terminal, the cursor's among them (from 0), and what was sent for them
+-- rows on the terminal, the cursor's among them (from 0), and what was sent for them
+local drawn = { rows = 0, cursor = 0, text = nil }
 
 ---@class parlua.View
 ---@field prompt string

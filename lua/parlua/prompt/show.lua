@@ -72,7 +72,8 @@ local function is_failure(value)
 end
 
 local function is_summary(value)
-  return type(rawget(value, "tasks")) == "number" and type(rawget(value, "returned")) == "number" and type(rawget(value, "engine")) == "string"
+  return type(rawget(value, "tasks")) == "number" and type(rawget(value, "returned")) == "number"
+    and type(rawget(value, "engine")) == "string"
 end
 
 local function failure_line(failure)
@@ -81,7 +82,8 @@ local function failure_line(failure)
 end
 
 local function summary_line(summary)
-  local parts = { ("%s in %s on %s (%s)"):format(plural(summary.tasks, "task"), M.seconds(summary.seconds), plural(summary.workers or 1, "worker"),
+  local parts = { ("%s in %s on %s (%s)"):format(plural(summary.tasks, "task"), M.seconds(summary.seconds),
+    plural(summary.workers or 1, "worker"),
     summary.engine) }
   if summary.failed and summary.failed > 0 then
     parts[#parts + 1] = style.paint("failed", ("%.0f failed"):format(summary.failed))
@@ -130,7 +132,9 @@ local function cdata_line(value)
   local name = tostring(ffi.typeof(value)):match("^ctype<(.*)>$")
   local count = name and name:match("%[(%d+)%]$")
   if not count then
-    local ok, inner = pcall(function() return type(value[0]) == "number" and ffi.sizeof(value) / ffi.sizeof(ffi.typeof(value[0])) end)
+    local ok, inner = pcall(function()
+      return type(value[0]) == "number" and ffi.sizeof(value) / ffi.sizeof(ffi.typeof(value[0]))
+    end)
     count = ok and name and name:find("%[%?%]") and inner or nil
   end
   if not count then return nil end
@@ -186,7 +190,8 @@ function M.module_name(value)
 end
 
 local function format(value, columns, depth)
-  return value_module.format(value, { width = columns, length = most_items, bytes = 1000, depth = depth or 5, limit = 20000, shared = true,
+  return value_module.format(value,
+    { width = columns, length = most_items, bytes = 1000, depth = depth or 5, limit = 20000, shared = true,
     fill = true, describe = describe, paint = paint })
 end
 
@@ -300,7 +305,8 @@ local function failures_text(failures, columns)
     for a = 1, failure.args and failure.args.n or 0 do
       arguments[a] = value_module.format(failure.args[a], { depth = 2, length = 4, bytes = 30 })
     end
-    rows[k] = { tostring(failure.index), failure.kind, (tostring(failure.message):match("^[^\n]*")), table.concat(arguments, ", ") }
+    rows[k] = { tostring(failure.index), failure.kind, (tostring(failure.message):match("^[^\n]*")),
+      table.concat(arguments, ", ") }
   end
   local lines = M.table_lines({ "task", "kind", "message", "arguments" }, rows, { true }, columns)
   if #failures > most_failures then
@@ -319,13 +325,15 @@ local function results_text(results, failures, columns)
   for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
   local n = math.min(results.n, most_items)
   local marked, cut, absent = {}, {}, {}
-  local texts = { [marked] = style.paint("failed", "<failed>"), [cut] = style.paint("faint", "<cut off>"), [absent] = "nil" }
+  local texts = { [marked] = style.paint("failed", "<failed>"), [cut] = style.paint("faint", "<cut off>"),
+    [absent] = "nil" }
   for k = 1, n do
     local value = rawget(results, k)
     if value == nil then value = failed[k] == "cancelled" and cut or failed[k] and marked or absent end
     shown[k] = value
   end
-  local text = value_module.format(shown, { width = columns, length = most_items, bytes = 200, depth = 4, limit = 20000, shared = true, fill = true,
+  local text = value_module.format(shown,
+    { width = columns, length = most_items, bytes = 200, depth = 4, limit = 20000, shared = true, fill = true,
     paint = paint, describe = function(value) return texts[value] or describe(value) end })
   local notes = {}
   if results.n > n then notes[1] = ("%.0f more"):format(results.n - n) end
@@ -352,8 +360,8 @@ local function table_text(value, columns)
     local list = {}
     for k = 1, math.min(count, most_items) do list[k] = value[k] end
     local text = format(list, columns)
-    if count > most_items then text = text .. "\n" .. style.paint("faint", ("… %d more"):format(count - most_items)) end
-    return text
+    if count <= most_items then return text end
+    return text .. "\n" .. style.paint("faint", ("… %d more"):format(count - most_items))
   end
   return format(value, columns)
 end

@@ -92,7 +92,8 @@ local function keepers(names)
   local parts = {}
   for _, name in ipairs(names) do
     local new = name == "_new" and "_other" or "_new"
-    parts[#parts + 1] = ("_keep(%q, function(_is_%s, %s) if _is_%s then %s = %s end return %s end)"):format(name, new, new, new, name, new, name)
+    parts[#parts + 1] = ("_keep(%q, function(_is_%s, %s) if _is_%s then %s = %s end return %s end)"):format(
+      name, new, new, new, name, new, name)
   end
   return table.concat(parts, " ")
 end
@@ -164,7 +165,8 @@ function M.compile(text, locals, chunk_name)
   if return_at then body = text:sub(1, return_at - 1) .. keepers(names) .. " " .. text:sub(return_at) end
   local run
   run, message = enclose(body, used, locals, chunk_name)
-  if not run and #names > 0 then run, message = enclose(text, used, locals, chunk_name) end -- a goto that may not jump over them, say
+  -- a goto that may not jump over them, say
+  if not run and #names > 0 then run, message = enclose(text, used, locals, chunk_name) end
   if not run then return nil, (message:gsub("^.-:%d+: ", "")) end
   return { run = run, quiet = quiet, names = names }
 end

@@ -2,8 +2,8 @@
 local M = {}
 
 local codes = {
-  keyword = "35", string = "32", number = "36", comment = "90", faint = "90", suggestion = "90", error = "31", prompt = "1;34",
-  name = "1", failed = "31", good = "32", title = "1",
+  keyword = "35", string = "32", number = "36", comment = "90", faint = "90", suggestion = "90", error = "31",
+  prompt = "1;34", name = "1", failed = "31", good = "32", title = "1",
 }
 
 --- Are colours wanted on standard output?
