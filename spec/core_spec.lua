@@ -182,6 +182,61 @@ describe("what fills a block to the last word", function()
   end)
 end)
 
+-- Runs inside of tasks, and runs that the collector finds, end at any moment: in the midst of another run's values.
+describe("the values of a run", function()
+  local Class = { name = "class" }
+  Class.__index = Class
+  local objects = {}
+  for i = 1, 20 do objects[i] = setmetatable({ i }, Class) end
+
+  local function check(results, failures)
+    assert.same({}, failures)
+    for i = 1, 20 do
+      assert.same({ i, i }, { results[i][1][1], results[i][2][1] })
+      assert.equal(Class, getmetatable(results[i][1]))
+      assert.equal(Class, getmetatable(results[i][2]))
+    end
+  end
+
+  helper.for_each_engine(function(engine)
+    local options = helper.options(engine)
+
+    local inside = {
+      map = function() parlua.map(function(x) return x end, { 1, 2 }) end,
+      ["imap that is left"] = function()
+        for _ in parlua.imap(function(x) return { x } end, { 1, 2, 3 }) do break end
+        collectgarbage()
+      end,
+      submit = function() parlua.submit(function(x) return { x } end, 1):get() end,
+    }
+    for name, call in pairs(inside) do
+      it("arrive and come back though their tasks make calls of their own: " .. name, function()
+        local items = {}
+        for i = 1, 20 do items[i] = { i, objects[i] } end
+        local results, failures = parlua.map(function(item)
+          call()
+          return { item[2], objects[item[1]] }
+        end, items, options())
+        check(results, failures)
+      end)
+    end
+
+    it("come back though streams are forgotten meanwhile", function()
+      local function make(i)
+        local made = {}
+        for k = 1, 40 do made[k] = setmetatable({ i, objects[k % 20 + 1] }, Class) end
+        return { made[1], objects[i], made }
+      end
+      for _ = 1, 30 do
+        for _, object in parlua.imap(function(i) return objects[i] end, parlua.range(20), options()) do
+          if object[1] == 3 then break end
+        end
+        check(parlua.map(make, parlua.range(20), options()))
+      end
+    end)
+  end, { "serial", "threads", "process", "mpi" })
+end)
+
 describe("tasks that print without end", function()
   helper.for_each_engine(function(engine)
     it("end at their time limit, and leave others their results", function()

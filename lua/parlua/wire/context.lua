@@ -31,11 +31,22 @@ function M.longer(chain, ...)
   return longer
 end
 
---- A run has ended: nothing is kept alive for it. Others say again what they need.
+--- Is one of these books in the chain?
+local function has_any(chain, books)
+  for _, book in ipairs(books) do
+    for _, each in ipairs(chain) do
+      if each == book then return true end
+    end
+  end
+  return false
+end
+
+--- A run has ended: nothing is kept alive for it. The values under way may be another run's: of the task that this run
+--- was in, or of a run that was decoding a message when the collector found this one forgotten. Their chain stays.
 ---@param chain table|false its `own`: books that are the run's alone
 function M.forget(chain)
-  M.use(none, false)
   if not chain then return end
+  if has_any(current, chain.own) then M.use(none, false) end
   for k, book in ipairs(chain.own) do
     codec.clear(book)
     if #spare < MOST_SPARE then spare[#spare + 1] = book end
