@@ -208,6 +208,23 @@ describe("the prompt's command", function()
     end)
   end)
 
+  it("results that are records are a table, with what failed or is nil in its place", function()
+    with_prompt(function(t)
+      t:run("function f(n) if n == 2 then error('no', 0) end if n ~= 3 then return { n = n, half = n / 2 } end end")
+      assert.equal("       half  n\n1       0.5  1\n2  <failed>\n3       nil\n4         2  4\n… 1 of 4 failed\n",
+        shown(t, "(parlua.map(f, parlua.range(4)))"):gsub("see failures[^\n]*\n", ""):gsub("parlua: map [^\n]*\n", ""), nil)
+    end)
+  end)
+
+  it("sources with a file name it; reducers are a word; types of tables stay whole in help", function()
+    with_prompt(function(t)
+      helper.write(t.directory .. "/x.csv", "a,b\n1,2\n")
+      assert.equal('<source csv of "x.csv": as many tasks as it gives>\n', shown(t, "parlua.csv 'x.csv'"))
+      assert.equal("{sum = <reducer>}\n", shown(t, "{ sum = parlua.sum }"))
+      assert.matches("reducer %(parlua.Reducer|table<string, parlua.Reducer>%)", shown(t, "?parlua.group"))
+    end)
+  end)
+
   it("%who, %history, %results, %jit, %help; an unknown one is told", function()
     with_prompt(function(t)
       t:run("local one = 1")

@@ -172,6 +172,7 @@ function M.text(documented, columns)
       flush()
       if tag == "param" then
         local name, kind, what = rest:match("^(%S+)%s+(%b{})%s*(.*)$")
+        if not name then name, kind, what = rest:match("^(%S+)%s+(%S-%b<>%S*)%s*(.*)$") end -- table<string, any>
         if not name then name, kind, what = rest:match("^(%S+)%s+(%S+)%s*(.*)$") end
         tagged = ("  %s (%s) %s"):format((name or rest):gsub("%?$", ""), kind or "", what or "")
       elseif tag == "return" then

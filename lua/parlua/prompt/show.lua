@@ -2,6 +2,7 @@
 --- analysis is about: lists of records, lists of numbers, results, failures, futures, pools, sources, arrays of the
 --- FFI.
 local ffi = require "ffi"
+local records = require "parlua.prompt.records"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
 local value_module = require "parlua.value"
@@ -9,7 +10,6 @@ local width = require "parlua.prompt.width"
 
 local M = {}
 
-local most_rows = 20 -- of a table of records
 local most_items = 100 -- of a table
 local most_failures = 10
 
@@ -122,9 +122,11 @@ local function pool_line(pool)
 end
 
 local function source_line(source)
-  local n = rawget(source, "n")
-  return ("<source%s: %s>"):format(rawget(source, "kind") and " " .. tostring(source.kind) or "",
-    type(n) == "number" and n < math.huge and plural(n, "task") or "as many tasks as there are")
+  local n, kind, path = rawget(source, "n"), rawget(source, "kind"), rawget(source, "path")
+  local count = type(n) == "number" and (n < math.huge and plural(n, "task") or "tasks without end")
+    or "as many tasks as it gives"
+  return ("<source%s%s: %s>"):format(kind and " " .. tostring(kind) or "",
+    type(path) == "string" and " of " .. value_module.quote(path) or "", count)
 end
 
 --- Arrays of the FFI: the type, and the first numbers. Pointers have no length.
@@ -169,6 +171,7 @@ local function describe(value)
   if has_methods(value, "get", "wait", "cancel") then return future_line(value) end
   if has_methods(value, "submit", "close", "map") then return pool_line(value) end
   if rawget(value, "is_stream") or has_methods(value, "summary", "close") then return "<stream of results>" end
+  if type(rawget(value, "step")) == "function" and has_methods(value, "__call") then return "<reducer>" end
   if has_methods(value, "is_made_by_workers") or has_methods(value, "is_indexed") then return source_line(value) end
   local known = value ~= _G and type(getmetatable(value)) ~= "table" and M.module_name(value)
   if known then return ("<module %s>"):format(known) end
@@ -195,106 +198,6 @@ local function format(value, columns, depth)
     fill = true, describe = describe, paint = paint })
 end
 
--- ---- tables of records ----
-
-local function is_plain(value)
-  local kind = type(value)
-  return kind == "number" or kind == "string" or kind == "boolean" or kind == "nil"
-end
-
---- The columns of a list of records: names in order, those of numbers known; nil: it is no such list.
-local function record_columns(list, count)
-  if count < 2 then return nil end
-  local names, seen = {}, {}
-  for k = 1, math.min(count, most_rows) do
-    local record = rawget(list, k)
-    if type(record) ~= "table" or getmetatable(record) ~= nil or next(record) == nil then return nil end
-    for name, value in next, record do
-      if type(name) ~= "string" or not is_plain(value) or #name > 40 then return nil end
-      if not seen[name] then names[#names + 1] = name end
-      seen[name] = (seen[name] or 0) + 1
-    end
-  end
-  local shown = math.min(count, most_rows)
-  local shared = 0
-  for _, name in ipairs(names) do
-    if seen[name] == shown then shared = shared + 1 end
-  end
-  if shared == 0 or #names > 30 then return nil end
-  table.sort(names)
-  return names
-end
-
-local function cell_text(value)
-  if value == nil then return "" end
-  if type(value) == "number" then
-    if value % 1 == 0 and math.abs(value) < 1e15 then return ("%.0f"):format(value) end
-    return ("%.6g"):format(value)
-  end
-  local text = type(value) == "string" and value_module.quote(value):sub(2, -2) or tostring(value)
-  return text
-end
-
---- Rows of cells as aligned lines with a header; columns that have no room are named below.
----@param header string[]
----@param rows string[][] cells
----@param right boolean[] which columns stand at the right
----@param columns integer
----@return string[] lines
-function M.table_lines(header, rows, right, columns)
-  local widths = {}
-  for c, name in ipairs(header) do
-    widths[c] = width.of(name)
-    for _, row in ipairs(rows) do widths[c] = math.max(widths[c], width.of(row[c])) end
-    widths[c] = math.min(widths[c], math.max(8, math.floor(columns * 0.6)))
-  end
-  local fit, used = 0, 0
-  for c = 1, #header do
-    local left = columns - used - (c > 1 and 2 or 0)
-    if widths[c] > left and c > 1 then
-      if left < 12 then break end
-      widths[c] = left -- the column is cut
-    end
-    used = used + widths[c] + (c > 1 and 2 or 0)
-    fit = c
-  end
-  local lines = {}
-  local function add(cells, kind)
-    local parts = {}
-    for c = 1, fit do
-      local text = width.cut(cells[c], math.min(widths[c], columns))
-      text = width.pad(text, math.min(widths[c], columns), right[c])
-      parts[c] = kind and style.paint(kind, text) or text
-    end
-    lines[#lines + 1] = (table.concat(parts, "  "):gsub(" +$", ""))
-  end
-  add(header, "title")
-  for _, row in ipairs(rows) do add(row) end
-  if fit < #header then
-    lines[#lines + 1] = style.paint("faint", width.cut("also: " .. table.concat(header, ", ", fit + 1), columns))
-  end
-  return lines
-end
-
-local function records_text(list, count, names, columns)
-  local rows, right = {}, {}
-  local header = { "" }
-  for c, name in ipairs(names) do header[c + 1], right[c + 1] = name, true end
-  right[1] = true
-  for k = 1, math.min(count, most_rows) do
-    local row = { tostring(k) }
-    for c, name in ipairs(names) do
-      local value = rawget(list, k)[name]
-      if value ~= nil and type(value) ~= "number" then right[c + 1] = false end
-      row[c + 1] = cell_text(value)
-    end
-    rows[k] = row
-  end
-  local lines = M.table_lines(header, rows, right, columns)
-  if count > most_rows then lines[#lines + 1] = style.paint("faint", ("… %d more"):format(count - most_rows)) end
-  return table.concat(lines, "\n")
-end
-
 -- ---- results and failures ----
 
 local function failures_text(failures, columns)
@@ -308,7 +211,7 @@ local function failures_text(failures, columns)
     rows[k] = { tostring(failure.index), failure.kind, (tostring(failure.message):match("^[^\n]*")),
       table.concat(arguments, ", ") }
   end
-  local lines = M.table_lines({ "task", "kind", "message", "arguments" }, rows, { true }, columns)
+  local lines = records.table_lines({ "task", "kind", "message", "arguments" }, rows, { true }, columns)
   if #failures > most_failures then
     lines[#lines + 1] = style.paint("faint", ("… %d more failures"):format(#failures - most_failures))
   end
@@ -323,6 +226,19 @@ end
 local function results_text(results, failures, columns)
   local failed, shown = {}, {}
   for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
+  local function notes(left)
+    local parts = {}
+    if left > 0 then parts[1] = ("%.0f more"):format(left) end
+    if #failures > 0 then parts[#parts + 1] = ("%d of %.0f failed"):format(#failures, results.n) end
+    return #parts > 0 and "\n" .. style.paint("faint", "… " .. table.concat(parts, ", ")) or ""
+  end
+  local names = records.columns(results, results.n, true)
+  if names then
+    local text, left = records.text(results, results.n, names, columns, function(k)
+      return failed[k] == "cancelled" and "<cut off>" or failed[k] and "<failed>" or "nil"
+    end)
+    return text .. notes(left)
+  end
   local n = math.min(results.n, most_items)
   local marked, cut, absent = {}, {}, {}
   local texts = { [marked] = style.paint("failed", "<failed>"), [cut] = style.paint("faint", "<cut off>"),
@@ -335,10 +251,7 @@ local function results_text(results, failures, columns)
   local text = value_module.format(shown,
     { width = columns, length = most_items, bytes = 200, depth = 4, limit = 20000, shared = true, fill = true,
     paint = paint, describe = function(value) return texts[value] or describe(value) end })
-  local notes = {}
-  if results.n > n then notes[1] = ("%.0f more"):format(results.n - n) end
-  if #failures > 0 then notes[#notes + 1] = ("%d of %.0f failed"):format(#failures, results.n) end
-  return text .. (#notes > 0 and "\n" .. style.paint("faint", "… " .. table.concat(notes, ", ")) or "")
+  return text .. notes(results.n - n)
 end
 
 -- ---- any value ----
@@ -346,16 +259,16 @@ end
 local function table_text(value, columns)
   if rawget(value, "n") and results_of[value] then
     local failures = results_of[value]
-    if #failures > 0 or value.n > #value then
-      local names = #failures == 0 and #value == value.n and record_columns(value, #value)
-      if not names then return results_text(value, failures, columns) end
-    end
+    if #failures > 0 or value.n > #value then return results_text(value, failures, columns) end
   end
   local count = #value
   if count == 0 and known_failures[value] and next(value) == nil then return "no failures" end
   if count > 0 and is_list_of_failures(value) then return failures_text(value, columns) end
-  local names = getmetatable(value) == nil and record_columns(value, count)
-  if names then return records_text(value, count, names, columns) end
+  local names = getmetatable(value) == nil and records.columns(value, count)
+  if names then
+    local text, left = records.text(value, count, names, columns)
+    return left > 0 and text .. "\n" .. style.paint("faint", ("… %d more"):format(left)) or text
+  end
   if results_of[value] and type(rawget(value, "n")) == "number" then -- `n` is not an entry
     local list = {}
     for k = 1, math.min(count, most_items) do list[k] = value[k] end

@@ -1,0 +1,122 @@
+--- Lists of records as aligned tables with a header.
+local style = require "parlua.prompt.style"
+local value_module = require "parlua.value"
+local width = require "parlua.prompt.width"
+
+local M = {}
+
+local MOST_ROWS = 20 -- of a table of records
+
+local function is_plain(value)
+  local kind = type(value)
+  return kind == "number" or kind == "string" or kind == "boolean" or kind == "nil"
+end
+
+--- The columns of a list of records, their names in order; nil: it is no such list.
+---@param list table
+---@param count integer
+---@param has_holes? boolean entries may be nil
+---@return string[]?
+function M.columns(list, count, has_holes)
+  if count < 2 then return nil end
+  local names, seen = {}, {}
+  local shown = 0
+  for k = 1, math.min(count, MOST_ROWS) do
+    local record = rawget(list, k)
+    if record ~= nil or not has_holes then
+      if type(record) ~= "table" or getmetatable(record) ~= nil or next(record) == nil then return nil end
+      for name, value in next, record do
+        if type(name) ~= "string" or not is_plain(value) or #name > 40 then return nil end
+        if not seen[name] then names[#names + 1] = name end
+        seen[name] = (seen[name] or 0) + 1
+      end
+      shown = shown + 1
+    end
+  end
+  local shared = 0
+  for _, name in ipairs(names) do
+    if seen[name] == shown then shared = shared + 1 end
+  end
+  if shared == 0 or #names > 30 then return nil end
+  table.sort(names)
+  return names
+end
+
+local function cell_text(value)
+  if value == nil then return "" end
+  if type(value) == "number" then
+    if value % 1 == 0 and math.abs(value) < 1e15 then return ("%.0f"):format(value) end
+    return ("%.6g"):format(value)
+  end
+  local text = type(value) == "string" and value_module.quote(value):sub(2, -2) or tostring(value)
+  return text
+end
+
+--- Rows of cells as aligned lines with a header; columns that have no room are named below.
+---@param header string[]
+---@param rows string[][] cells
+---@param right boolean[] which columns stand at the right
+---@param columns integer
+---@return string[] lines
+function M.table_lines(header, rows, right, columns)
+  local widths = {}
+  for c, name in ipairs(header) do
+    widths[c] = width.of(name)
+    for _, row in ipairs(rows) do widths[c] = math.max(widths[c], width.of(row[c])) end
+    widths[c] = math.min(widths[c], math.max(8, math.floor(columns * 0.6)))
+  end
+  local fit, used = 0, 0
+  for c = 1, #header do
+    local left = columns - used - (c > 1 and 2 or 0)
+    if widths[c] > left and c > 1 then
+      if left < 12 then break end
+      widths[c] = left -- the column is cut
+    end
+    used = used + widths[c] + (c > 1 and 2 or 0)
+    fit = c
+  end
+  local lines = {}
+  local function add(cells, kind)
+    local parts = {}
+    for c = 1, fit do
+      local text = width.cut(cells[c], math.min(widths[c], columns))
+      text = width.pad(text, math.min(widths[c], columns), right[c])
+      parts[c] = kind and style.paint(kind, text) or text
+    end
+    lines[#lines + 1] = (table.concat(parts, "  "):gsub(" +$", ""))
+  end
+  add(header, "title")
+  for _, row in ipairs(rows) do add(row) end
+  if fit < #header then
+    lines[#lines + 1] = style.paint("faint", width.cut("also: " .. table.concat(header, ", ", fit + 1), columns))
+  end
+  return lines
+end
+
+--- The table of a list of records.
+---@param list table
+---@param count integer
+---@param names string[] as M.columns gives them
+---@param columns integer of the terminal
+---@param mark? fun(index: integer): string what stands for a record that is nil
+---@return string text
+---@return integer left how many rows were left out
+function M.text(list, count, names, columns, mark)
+  local rows, right = {}, {}
+  local header = { "" }
+  for c, name in ipairs(names) do header[c + 1], right[c + 1] = name, true end
+  right[1] = true
+  for k = 1, math.min(count, MOST_ROWS) do
+    local row, record = { tostring(k) }, rawget(list, k)
+    for c, name in ipairs(names) do
+      local value = record and record[name]
+      if value ~= nil and type(value) ~= "number" then right[c + 1] = false end
+      row[c + 1] = cell_text(value)
+    end
+    if not record and mark then row[2] = mark(k) end
+    rows[k] = row
+  end
+  return table.concat(M.table_lines(header, rows, right, columns), "\n"), math.max(0, count - MOST_ROWS)
+end
+
+return M
