@@ -2,27 +2,15 @@
 #include "lua/codec/book.h"
 
 #include <lauxlib.h>
-#include <stdlib.h>
+#include <string.h>
 
 static const char book_meta[] = "parlua.book";
-
-static int book_gc(lua_State *L)
-{
-  struct book *book = luaL_checkudata(L, 1, book_meta);
-  map_free(&book->map);
-  free(book->list);
-  *book = (struct book){0};
-  return 0;
-}
 
 struct book *book_new(lua_State *L)
 {
   struct book *book = lua_newuserdata(L, sizeof *book);
   *book = (struct book){0};
-  if (luaL_newmetatable(L, book_meta)) {
-    lua_pushcfunction(L, book_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  luaL_newmetatable(L, book_meta);
   lua_setmetatable(L, -2);
   lua_newtable(L);
   lua_setfenv(L, -2);
@@ -50,12 +38,42 @@ void book_clear(lua_State *L, struct book *book, int table)
   book->objects = 0;
 }
 
+void book_drop(lua_State *L, struct book *book, int index)
+{
+  lua_pushvalue(L, index);
+  lua_newtable(L);
+  lua_setfenv(L, -2);
+  lua_pop(L, 1);
+  *book = (struct book){0};
+}
+
+/* New memory that lives as long as the book does, or until it gets other memory of this name. */
+static void *new_memory(lua_State *L, int table, const char *name, size_t size)
+{
+  void *memory = lua_newuserdata(L, size);
+  lua_setfield(L, table, name);
+  return memory;
+}
+
+void book_reserve(lua_State *L, struct book *book, int table)
+{
+  if (map_has_room(&book->map)) return;
+  size_t size = sizeof(struct map_entry) << map_next_bits(&book->map);
+  lua_getfield(L, table, "map"); /* what is moved from stays until it has been moved */
+  struct map_entry *entries = new_memory(L, table, "map", size);
+  memset(entries, 0, size);
+  map_move(&book->map, entries, true);
+  lua_pop(L, 1);
+}
+
 void book_add(lua_State *L, struct book *book, int table, int index, size_t offset, int upvalue)
 {
   if (book->count == book->capacity) {
     size_t capacity = book->capacity ? book->capacity * 2 : 64;
-    struct shared *bigger = realloc(book->list, capacity * sizeof *bigger);
-    if (bigger == NULL) luaL_error(L, "not enough memory for the objects of a message");
+    lua_getfield(L, table, "list");
+    struct shared *bigger = new_memory(L, table, "list", capacity * sizeof *bigger);
+    if (book->count) memcpy(bigger, book->list, book->count * sizeof *bigger);
+    lua_pop(L, 1);
     book->list = bigger;
     book->capacity = capacity;
   }

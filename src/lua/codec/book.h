@@ -22,7 +22,10 @@ struct shared {
   uint64_t state; /* what the object held when the book was made (see state.h); 0: not known */
 };
 
-/* A Lua userdata; its environment is the table of objects. */
+/*
+ * A Lua userdata; its environment is the table of objects. The memory of `map` and `list` is Lua's too, held in that table: a book
+ * needs no finalizer, so it stays whole when a stream that is collected together with it gives its workers back for the next call.
+ */
 struct book {
   struct map map; /* address of an object -> its offset */
   struct shared *list;
@@ -45,6 +48,10 @@ struct book *book_new(lua_State *L);
 struct book *book_at(lua_State *L, int index);
 /* Empties a book; `table` is the index of its table of objects. */
 void book_clear(lua_State *L, struct book *book, int table);
+/* Makes room in the book's map for one more object. Raises when memory is out. */
+void book_reserve(lua_State *L, struct book *book, int table);
+/* Lets go of all that the book, which is at stack `index`, holds, and of its memory. */
+void book_drop(lua_State *L, struct book *book, int index);
 /* Adds the object at stack `index` (an absolute index) to the book, whose table of objects is at `table`. Offsets must grow. Raises
  * when memory is out. */
 void book_add(lua_State *L, struct book *book, int table, int index, size_t offset, int upvalue);

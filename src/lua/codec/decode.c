@@ -31,7 +31,7 @@ static struct shared *shared_at(struct decoder *decoder, size_t place)
 static void map_object(struct decoder *decoder, const void *object, size_t offset)
 {
   struct map *map = &decoder->book->map;
-  if (map_reserve(map) != 0) luaL_error(decoder->L, "not enough memory to decode a message");
+  book_reserve(decoder->L, decoder->book, SHARED_SLOT);
   struct map_entry *entry = map_find(map, object);
   if (entry->generation != map->generation) map_put(map, entry, object, offset);
 }

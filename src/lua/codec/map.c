@@ -8,11 +8,14 @@ enum {
   LARGEST_KEPT = 1 << 16 /* entries: larger maps (1.5 MB) are given back when they are emptied */
 };
 
-int map_grow(struct map *map)
+unsigned map_next_bits(const struct map *map)
 {
-  struct map bigger = {.generation = 1, .bits = map->entries ? map->bits + 1 : SMALLEST_BITS};
-  bigger.entries = calloc((size_t)1 << bigger.bits, sizeof *bigger.entries);
-  if (bigger.entries == NULL) return -1;
+  return map->entries ? map->bits + 1 : SMALLEST_BITS;
+}
+
+void map_move(struct map *map, struct map_entry *entries, bool is_lent)
+{
+  struct map bigger = {.generation = 1, .bits = map_next_bits(map), .entries = entries, .is_lent = is_lent};
   for (size_t at = 0; map->entries && at < (size_t)1 << map->bits; at++) {
     if (map->entries[at].generation == map->generation) {
       *map_find(&bigger, map->entries[at].key) =
@@ -20,14 +23,21 @@ int map_grow(struct map *map)
       bigger.count++;
     }
   }
-  free(map->entries);
+  map_free(map);
   *map = bigger;
+}
+
+int map_grow(struct map *map)
+{
+  struct map_entry *entries = calloc((size_t)1 << map_next_bits(map), sizeof *entries);
+  if (entries == NULL) return -1;
+  map_move(map, entries, false);
   return 0;
 }
 
 void map_free(struct map *map)
 {
-  free(map->entries);
+  if (!map->is_lent) free(map->entries);
   *map = (struct map){0};
 }
 

@@ -3,6 +3,7 @@
 #ifndef PARLUA_CODEC_MAP_H
 #define PARLUA_CODEC_MAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,10 +18,14 @@ struct map {
   size_t generation;
   size_t count;
   unsigned bits;
+  bool is_lent; /* the entries' memory is somebody else's */
 };
 
 /* Makes room for one more key. Returns 0, or -1 when memory is out. */
 int map_grow(struct map *map);
+/* The same with memory of the caller's, which stays the caller's: 2 ^ map_next_bits() entries, all zero. */
+void map_move(struct map *map, struct map_entry *entries, bool is_lent);
+unsigned map_next_bits(const struct map *map);
 /* Empties the map, at no cost unless it has become large. */
 void map_clear(struct map *map);
 void map_free(struct map *map);
@@ -35,11 +40,16 @@ static inline struct map_entry *map_find(const struct map *map, const void *key)
   return &map->entries[at];
 }
 
-/* Keeps the load under three quarters. Returns 0, or -1 when memory is out. */
+/* Is there room for one more key? The load is kept under three quarters. */
+static inline bool map_has_room(const struct map *map)
+{
+  return map->entries && map->count < ((size_t)3 << map->bits) / 4;
+}
+
+/* Makes room for one more key. Returns 0, or -1 when memory is out. */
 static inline int map_reserve(struct map *map)
 {
-  if (map->entries && map->count < ((size_t)3 << map->bits) / 4) return 0;
-  return map_grow(map);
+  return map_has_room(map) ? 0 : map_grow(map);
 }
 
 /* Turns an entry that map_find returned as empty into one for `key`. */

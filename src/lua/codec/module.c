@@ -130,11 +130,7 @@ static int module_clear(lua_State *L)
   lua_settop(L, 1);
   struct book *book = book_at(L, 1);
   if (book->objects > FEW_OBJECTS) {
-    map_free(&book->map);
-    book->count = 0;
-    book->objects = 0;
-    lua_newtable(L);
-    lua_setfenv(L, 1);
+    book_drop(L, book, 1);
   } else {
     lua_getfenv(L, 1);
     book_clear(L, book, 2);

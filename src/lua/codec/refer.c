@@ -24,7 +24,10 @@ void restart(struct encoder *encoder)
 bool put_reference(struct encoder *encoder, const void *object, int index, int upvalue)
 {
   struct buffer *out = encoder->out;
-  check(encoder, map_reserve(encoder->objects));
+  if (encoder->book)
+    book_reserve(encoder->L, encoder->book, BOOK_OBJECTS);
+  else
+    check(encoder, map_reserve(encoder->objects));
   struct map_entry *entry = map_find(encoder->objects, object);
   bool is_new = entry->generation != encoder->objects->generation;
   if (is_new || entry->value == TAKEN_BACK) {

@@ -17,7 +17,7 @@ static void visit(lua_State *L, struct codec *codec, struct book *book, int inde
 {
   int type = lua_type(L, index);
   if (type != LUA_TTABLE && type != LUA_TFUNCTION) return;
-  if (map_reserve(&book->map) != 0) luaL_error(L, "not enough memory to look at what workers will have");
+  book_reserve(L, book, OBJECTS_SLOT);
   const void *object = lua_topointer(L, index);
   struct map_entry *entry = map_find(&book->map, object);
   if (entry->generation == book->map.generation) return;

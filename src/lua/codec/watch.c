@@ -233,7 +233,7 @@ int watch_unchanged(lua_State *L)
   struct watch *watch = luaL_checkudata(L, 1, watch_meta);
   const void *metatables[BASIC_TYPES];
   basic_metatables(L, metatables);
-  bool same = memcmp(metatables, watch->metatables, sizeof metatables) == 0;
+  bool same = watch->copy && memcmp(metatables, watch->metatables, sizeof metatables) == 0;
   const unsigned char *copy = watch->copy;
   for (size_t i = 0; same && i < watch->count; copy += watch->regions[i++].length)
     same = memcmp(copy, watch->regions[i].at, watch->regions[i].length) == 0;
