@@ -19,6 +19,8 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 CFLAGS ?= -O2 -g
+# Builds within a target use all processors, unless make was told how many jobs to run.
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 BUILD ?= build
 BINARY ?= parlua
 BUSTED ?= busted
@@ -50,7 +52,7 @@ C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 .DELETE_ON_ERROR:
 
 all: deps
-	@$(MAKE) --no-print-directory binary
+	@$(MAKE) --no-print-directory $(JOBS) binary
 
 binary: $(BINARY) mpi
 
@@ -149,17 +151,15 @@ lint-format: deps-lint
 	clang-format --dry-run -Werror $(C_SOURCES)
 
 lint-c: deps
-	@$(MAKE) --no-print-directory binary BUILD=build/lint BINARY=build/lint/parlua CFLAGS='-O2 -Werror'
+	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/lint BINARY=build/lint/parlua CFLAGS='-O2 -Werror'
 
 # All of it for aarch64 too, the MPI engine where there are an MPI's headers (which are the same there).
 AARCH64_FLAGS = -std=c11 -D_GNU_SOURCE -Isrc $(WARNINGS) -Werror -O2 -pthread $(LUAJIT_CFLAGS)
 AARCH64_SOURCES = $(SOURCES) $(if $(MPI_OBJECT),$(wildcard src/engines/mpi/*.c))
 
 lint-aarch64: deps-aarch64
-	@mkdir -p build/aarch64
-	@for file in $(AARCH64_SOURCES); do \
-	  $(AARCH64_CC) $(AARCH64_FLAGS) $(MPI_INCLUDES) -c -o build/aarch64/checked.o $$file || exit 1; \
-	done
+	@printf '%s\n' $(AARCH64_SOURCES) | \
+	  xargs -P "$$(nproc)" -n 1 $(AARCH64_CC) $(AARCH64_FLAGS) $(MPI_INCLUDES) -c -o /dev/null
 	@echo "aarch64: $(words $(AARCH64_SOURCES)) files compile without warnings"
 
 without-aarch64:
@@ -183,10 +183,10 @@ THREADS_SPECS = $(patsubst %,spec/%_spec.lua,core each imap map output pool redu
 # TSan counts what lies in parlua's own C. Where one side of a race is LuaJIT's compiled code it can't restore the stack, nor see
 # what orders it; such reports are listed, and stay in build/tsan.
 sanitize: deps-test
-	@$(MAKE) --no-print-directory binary BUILD=build/asan BINARY=build/asan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(ASAN)'
+	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/asan BINARY=build/asan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(ASAN)'
 	ASAN_OPTIONS=detect_leaks=0 $(BUSTED) --lua=build/asan/parlua $(ASAN_SPECS)
 	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua $(LEAK_SPECS)
-	@$(MAKE) --no-print-directory binary BUILD=build/tsan BINARY=build/tsan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
+	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/tsan BINARY=build/tsan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
 	rm -f build/tsan/report.*
 	TSAN_OPTIONS='suppressions=$(CURDIR)/tsan.supp exitcode=0 log_path=$(CURDIR)/build/tsan/report' SPEC_ENGINES=threads \
 	  $(BUSTED) --lua=build/tsan/parlua $(THREADS_SPECS)
@@ -233,7 +233,7 @@ SIMULATE_WRAPPED = malloc calloc realloc free fstat write syscall sched_yield _e
 INTERLEAVED = $(filter $(BUILD)/run/%.o $(BUILD)/slot/%.o $(BUILD)/engines/%.o $(BUILD)/sys/bell.o,$(OBJECTS))
 
 simulate: deps
-	@$(MAKE) --no-print-directory build/simulate/simulation BUILD=build/simulate BINARY=build/simulate/parlua
+	@$(MAKE) --no-print-directory $(JOBS) build/simulate/simulation BUILD=build/simulate BINARY=build/simulate/parlua
 	@build/simulate/simulation $(SIMULATE_SECONDS) $(SEED)
 
 build/simulate/simulation: $(SIMULATE_OBJECTS)
