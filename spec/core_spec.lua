@@ -204,7 +204,7 @@ describe("the values of a run", function()
     local inside = {
       map = function() parlua.map(function(x) return x end, { 1, 2 }) end,
       ["imap that is left"] = function()
-        for _ in parlua.imap(function(x) return { x } end, { 1, 2, 3 }) do break end
+        for x in parlua.imap(function(x) return { x } end, { 1, 2, 3 }) do if x then break end end
         collectgarbage()
       end,
       submit = function() parlua.submit(function(x) return { x } end, 1):get() end,
