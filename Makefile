@@ -80,7 +80,7 @@ $(BUILD)/embedded.o: $(BUILD)/embedded.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The declarations that the Lua side is given, in this order.
-FFI_HEADERS = src/slot/layout.h src/run/event.h src/lua/ffi.h
+FFI_HEADERS = src/slot/layout.h src/run/event.h src/lua/ffi.h src/lua/csv.h
 
 $(BUILD)/embedded.c: $(BUILD)/embed $(FFI_HEADERS) $(BUILD)/modules.list $(MODULES)
 	$(BUILD)/embed $@ lua $(FFI_HEADERS) $(MODULES)

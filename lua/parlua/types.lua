@@ -161,7 +161,7 @@ function parlua.files(pattern) end
 
 --- Rows of a file of comma-separated values, as tables by the names in its header.
 ---@param path string "-": standard input
----@param options? {header: boolean|string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
+---@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
 ---@return parlua.Source
 function parlua.csv(path, options) end
 

@@ -182,15 +182,6 @@ local function stream_row(text, source)
   return line
 end
 
---- The function that reads one row.
-local function row_reader(source)
-  local read = csv.reader(source)
-  return function(line)
-    local p = ffi.cast(csv.bytes, line)
-    return (read(p, p + #line))
-  end
-end
-
 --- Bytes of the byte order mark at the beginning of a mapped text.
 local function mark_length(text)
   if text:length() < 3 then return 0 end
@@ -210,10 +201,9 @@ local function read_header(source, text)
   end
   if line == "" then error(("csv: '%s' is empty: it has no header"):format(source.path), 0) end
   line = csv.without_mark(line)
-  local p = ffi.cast(csv.bytes, line)
-  local names, message = csv.header(p, p + #line, source.separator, source.quote)
+  local names, message = csv.header(line, source.separator, source.quote)
   if not names then error(("csv: '%s': %s"):format(source.path, message), 0) end
-  csv.check_types(source.types, names, ("'%s' has"):format(source.path))
+  csv.check_columns(source, names, ("'%s' has"):format(source.path))
   source.found_names = names
   return length
 end
@@ -236,7 +226,7 @@ function pullers.csv(source)
   local text = source.text or open_text(source)
   local offset = read_header(source, text)
   if text:is_stream() then
-    local parse, is_first = row_reader(with_names(source)), source.names or source.header == false
+    local parse, is_first = csv.reader(with_names(source)), source.names or source.header == false
     return stream_puller(source, text, function()
       local line = stream_row(text, source)
       if line and is_first then line, is_first = csv.without_mark(line), false end
@@ -284,7 +274,7 @@ local function text_argument(source, text, offset, length)
   local bytes = ffi.string(ffi.cast("const char *", text:pointer()) + offset, length)
   if bytes:find("\0", 1, true) then check_whole(text, source, offset + length) end
   if source.kind == "csv" then
-    local ok, row = pcall(row_reader(with_names(source)), bytes)
+    local ok, row = pcall(csv.reader(with_names(source)), bytes)
     return ok and row or bytes
   elseif source.kind == "lines" then
     bytes = bytes:gsub("\n$", "")
@@ -363,7 +353,7 @@ function M.open(source) return limit(source, pullers[source.kind](source)) end
 function M.describe(source, puller, inherits)
   if not puller.text then return { kind = "values", raw = source.raw } end
   return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr, enumerated = source.enumerated,
-           names = source.names or source.found_names, types = source.types, separator = source.separator, quote = source.quote,
+           names = source.names or source.found_names, types = source.types, columns = source.columns, separator = source.separator, quote = source.quote,
            text = inherits and puller.text or nil, length = puller.text:length(),
            version = puller.text:version() } -- warm workers keep a job, and with it their file, as long as nothing of it changes
 end

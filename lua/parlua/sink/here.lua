@@ -7,9 +7,10 @@ local NOTHING = {}
 
 --- A plan without `merge` for one that has it.
 ---@param plan table see sink/plan.lua
+---@param is_text? boolean the tasks are lines or rows
 ---@return table plan last(): the last task that went into the value
-return function(plan)
-  local fold = fold_module.new { block = plan.block }
+return function(plan, is_text)
+  local fold = fold_module.new { block = plan.block, is_text = is_text }
   local merge, step, stop = plan.merge, plan.step, plan.stop
   local whole, value, last, merged = NOTHING, NOTHING, 0, 0
   local function close()

@@ -38,7 +38,7 @@ local function use_reducer(plan, reducer)
   for name in pairs(is_own) do
     if plan[name] == nil then plan[name] = reducer[name] end
   end
-  plan.is_ready = true
+  plan.is_ready, plan.fields = true, reducer.fields
 end
 
 local function check_block(block)

@@ -18,9 +18,12 @@ function M.run_plan(f, arguments, plan, options, given)
   all.options = all.options or options_module.resolve(options)
   local has_reaction = type(all.options.on_error) ~= "string" -- results that stand in for failures are made here
   local is_here = plan.merge and (has_reaction or all.options.journal and not task.is_inside())
-  if is_here then plan = require "parlua.sink.here"(plan) end
+  if is_here then plan = require "parlua.sink.here"(plan, fold_module.is_text(arguments)) end
   if plan.merge then
-    all.fold = fold_module.new { step = plan.step, init = plan.init, block = plan.block, is_ready = plan.is_ready }
+    all.fold = fold_module.new {
+      step = plan.step, init = plan.init, block = plan.block, is_ready = plan.is_ready,
+      is_text = fold_module.is_text(arguments), fields = plan.fields,
+    }
   end
   local sink = fold_sink.open(plan, plan.merge ~= nil)
   sink.is_always_ordered = is_here

@@ -21,6 +21,7 @@ local M = {}
 ---@field step fun(accumulator, result, index: integer): any
 ---@field merge? fun(a, b): any
 ---@field finish? fun(accumulator): any
+---@field fields? table<string, true> all that it looks at of a result are these fields; nil: that is not known
 ---@field check? fun(result) raises what `step` would raise for the result: of several reducers none takes a result that
 --- one can't take
 local Reducer = {}
@@ -44,6 +45,14 @@ end
 local function part_name(of) return type(of) == "function" and "part" or ("field %s"):format(
   value_module.format(of)) end
 
+--- The set of the fields that a part is: one field's name; nil: not known.
+local function fields_of(of, others)
+  if type(of) ~= "string" then return nil end
+  local fields = { [of] = true }
+  for name in pairs(others or {}) do fields[name] = true end
+  return fields
+end
+
 --- Raises for a result that numbers can't be made of.
 local function check_number(v)
   if v ~= nil then return v + 0 end
@@ -53,7 +62,7 @@ end
 function Reducer:__call(of)
   local pick, step, check, name = picker(of, "a reducer's part", 2), self.step, self.check, part_name(of)
   return new {
-    init = self.init, merge = self.merge, finish = self.finish,
+    init = self.init, merge = self.merge, finish = self.finish, fields = fields_of(of),
     step = function(accumulator, result, index)
       if result == nil then return accumulator end
       local part = pick(result)
@@ -146,7 +155,7 @@ M.argmax = place_of(function(v, best) return v > best end)
 
 --- The mean of the results, nil when there is none: steps as in parlua.stats.
 M.mean = new {
-  init = { 0, 0 }, -- n, mean
+  init = function() return { 0, 0 } end, -- n, mean
   check = check_number,
   step = function(a, v)
     if v == nil then return a end
@@ -169,7 +178,7 @@ M.mean = new {
 --- deviation =, min =, max = }. Welford's method, and that of Chan, Golub and LeVeque to merge: numerically stable.
 M.stats = new {
   check = check_number,
-  init = { 0, 0, 0, math.huge, -math.huge }, -- n, mean, sum of squared distances to the mean, least, greatest
+  init = function() return { 0, 0, 0, math.huge, -math.huge } end, -- n, mean, sum of squared distances to the mean, least, greatest
   step = function(a, v)
     if v == nil then return a end
     if type(v) ~= "number" then v = v + 0 end -- raises where it is none
@@ -226,7 +235,7 @@ end
 
 --- The results in a list, nils left out.
 M.collect = new {
-  init = {},
+  init = function() return {} end,
   step = function(list, v)
     if v ~= nil then list[#list + 1] = v end
     return list
@@ -377,11 +386,16 @@ end
 
 --- Several reducers in one pass; their values come in a table by their names.
 function M.together(names, reducers)
-  local inits, steps, merges, checks, n = {}, {}, {}, {}, #names
+  local inits, steps, merges, checks, n, fields = {}, {}, {}, {}, #names, {}
   for k, name in ipairs(names) do
     local reducer = reducers[name]
     inits[k], steps[k], merges[k] = reducer.init, reducer.step, reducer.merge
     if reducer.check then checks[#checks + 1] = reducer.check end
+    if fields and reducer.fields then
+      for field in pairs(reducer.fields) do fields[field] = true end
+    elseif reducer ~= M.count then
+      fields = nil
+    end
   end
   local add = in_turn("(a, v, i)", "a[#] = f#(a[#], v, i)", "return a", steps)
   local check = #checks > 0 and in_turn("(v)", "f#(v)", "", checks) or nil
@@ -391,7 +405,7 @@ function M.together(names, reducers)
       for k = 1, n do accumulators[k] = fold.fresh(inits[k]) end
       return accumulators
     end,
-    check = check,
+    check = check, fields = fields,
     step = check and function(a, v, i)
       check(v)
       return add(a, v, i)
@@ -420,7 +434,7 @@ function M.group(by, reducer)
   local check, key_name = each.check, type(by) == "function" and "key" or part_name(by)
   local init, step, merge, finish = each.init, each.step, each.merge, each.finish
   return new {
-    init = {},
+    init = function() return {} end, fields = (each == M.count or each.fields) and fields_of(by, each.fields),
     check = function(v)
       if v ~= nil and key_of(v) ~= nil and check then check(v) end
     end,

@@ -1,82 +1,24 @@
---- Rows of comma-separated values (RFC 4180): what parlua.csv makes tasks of. A row's parser is written for its header,
---- so that a row is one table made in its final shape.
+--- Rows of comma-separated values (RFC 4180): what parlua.csv makes tasks of. C takes many rows apart at once
+--- (src/lua/csv.c); a row's constructor is written for its header, so that a row is one table made in its final shape.
 local ffi = require "ffi"
 
 local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 
+require "parlua.wire.block" -- declares what is used below
+
+local C = ffi.C
 local cast, ffi_string = ffi.cast, ffi.string
-local const_bytes = ffi.typeof("const uint8_t *")
+local const_bytes, bytes = ffi.typeof("const char *"), ffi.typeof("const uint8_t *")
+local NUMBER, NIL, TEXT, ODD = C.PARLUA_CSV_NUMBER, C.PARLUA_CSV_NIL, C.PARLUA_CSV_TEXT, C.PARLUA_CSV_ODD
+local types = { auto = C.PARLUA_CSV_AUTO, string = C.PARLUA_CSV_STRING, number = C.PARLUA_CSV_NUMERIC }
 
-local NEWLINE, RETURN, MINUS, POINT, ZERO, NINE = 10, 13, 45, 46, 48, 57
+local NEWLINE, RETURN = 10, 13
+local MOST_ROWS = 256 -- taken apart at once
+local ALONE = 1       -- where a text is one row
 
-local power = {}
-for k = 0, 15 do power[k] = 10 ^ k end
-
---- The number that bytes from..to-1 spell in plain decimals, or nil. Up to 15 digits it is exact: the digits and the
---- power of ten are whole numbers that a double holds, and one division rounds once.
-local function decimal(from, to)
-  local p, negative, digits, value, behind = from, false, 0, 0, nil
-  if p < to and p[0] == MINUS then p, negative = p + 1, true end
-  if to - p > 1 and p[0] == ZERO and p[1] ~= POINT and p[1] ~= 101 and p[1] ~= 69 then -- 007 is no number
-    return nil
-  end
-  while p < to do
-    local c = p[0]
-    if c >= ZERO and c <= NINE then
-      value, digits = value * 10 + (c - ZERO), digits + 1
-    elseif c == POINT and not behind then
-      behind = digits
-    else
-      return nil
-    end
-    p = p + 1
-  end
-  if digits == 0 or digits > 15 or behind == digits then return nil end
-  if behind then value = value / power[digits - behind] end
-  if negative then return -value end
-  return value
-end
-
---- The same for what `decimal` does not do: exponents, many digits. A whole number that a double does not hold, such as
---- an identifier of 18 digits, is none.
-local function number(from, to)
-  local value = decimal(from, to)
-  if value then return value end
-  local text = ffi_string(from, to - from)
-  if not text:find("^-?%d+%.?%d*[eE]?[-+]?%d*$") or text:find("^-?0%d") then return nil end
-  value = tonumber(text)
-  if not value or value - value ~= 0 then return nil end -- too large, too: inf
-  if text:find("^-?%d+$") and ("%.0f"):format(value) ~= text then return nil end
-  return value
-end
-
-local convert = {}
-
---- A number where it reads as one, nil where there is nothing, else a string; what stands in quotes is a string.
-function convert.auto(from, to, quoted)
-  if quoted then return quoted end
-  if from == to then return nil end
-  local c = from[0]
-  if c <= NINE and (c >= ZERO or c == MINUS) then
-    local value = number(from, to)
-    if value then return value end
-  end
-  return ffi_string(from, to - from)
-end
-
-function convert.string(from, to, quoted) return quoted or ffi_string(from, to - from) end
-
-function convert.number(from, to, quoted, column)
-  if not quoted and from == to or quoted == "" then return nil end
-  local text = quoted or ffi_string(from, to - from)
-  local value = tonumber(text)
-  if not value then error(("column '%s': '%s' is no number"):format(tostring(column), text), 0) end
-  return value
-end
-
---- The text of a quoted field that begins at `p`, and what follows it.
-local function quoted_field(p, stop, quote)
+--- The text of the quoted field at `p` with quotes in it, and with what stands behind the closing one.
+local function quoted_text(p, stop, separator, quote)
   local from, twice = p + 1, false
   p = from
   while p < stop do
@@ -94,125 +36,196 @@ local function quoted_field(p, stop, quote)
     local mark = string.char(quote)
     text = text:gsub(mark:gsub("%p", "%%%0") .. mark:gsub("%p", "%%%0"), (mark:gsub("%%", "%%%%")))
   end
-  return text, p < stop and p + 1 or p
+  from = p < stop and p + 1 or p
+  local to = from
+  while to < stop and to[0] ~= separator and to[0] ~= NEWLINE do to = to + 1 end
+  local last = to
+  if to > from and to[-1] == RETURN and (to == stop or to[0] == NEWLINE) then last = to - 1 end
+  return last > from and text .. ffi_string(from, last - from) or text
 end
 
---- Reads one field at `p`: its bytes from, to; its text if it was quoted; and where it ends (at a separator, a line's
---- end or `stop`).
-local function field(p, stop, separator, quote)
-  if p < stop and p[0] == quote then
-    local text, behind = quoted_field(p, stop, quote)
-    local from = behind
-    while behind < stop and behind[0] ~= separator and behind[0] ~= NEWLINE do behind = behind + 1 end
-    local to = behind
-    if to > from and to[-1] == RETURN and (behind == stop or behind[0] == NEWLINE) then to = to - 1 end
-    if to > from then text = text .. ffi_string(from, to - from) end -- what stands behind the quotes
-    return p, p, text, behind
-  end
+--- The text of a field in no quotes.
+local function plain_text(p, stop, separator)
   local from = p
   while p < stop and p[0] ~= separator and p[0] ~= NEWLINE do p = p + 1 end
-  if p > from and p[-1] == RETURN and (p == stop or p[0] == NEWLINE) then return from, p - 1, nil, p end
-  return from, p, nil, p
+  if p > from and p[-1] == RETURN and (p == stop or p[0] == NEWLINE) then p = p - 1 end
+  return ffi_string(from, p - from)
 end
 
-local function skip_empty_lines(p, stop)
-  while p < stop and (p[0] == NEWLINE or (p[0] == RETURN and p + 1 < stop and p[1] == NEWLINE)) do p = p + 1 end
-  return p
+--- A reader of the fields that C leaves to Lua: function(at, stop, column), which of the columns are numbers.
+local function odd_reader(source, is_number)
+  local separator, quote = source.separator, source.quote
+  return function(at, stop, column)
+    local p = cast(bytes, at)
+    local text = (p < stop and p[0] == quote and quoted_text or plain_text)(p, stop, separator, quote)
+    if column == nil or not is_number[column] then return text end
+    if text == "" then return nil end
+    local value = tonumber(text)
+    if not value then error(("column '%s': '%s' is no number"):format(tostring(column), text), 0) end
+    return value
+  end
 end
 
 local function describe_count(found, expected)
   error(("the row has %d field%s, the header %d"):format(found, found == 1 and "" or "s", expected), 0)
 end
 
---- A list of all fields of the row at `p`, and where the next one begins.
-local function read_list(p, stop, separator, quote, conversion)
-  local list, n = {}, 0
-  p = skip_empty_lines(p, stop)
-  while true do
-    local from, to, text, behind = field(p, stop, separator, quote)
-    n = n + 1
-    list[n] = conversion(from, to, text, n)
-    p = behind
-    if p == stop or p[0] == NEWLINE then break end
-    p = p + 1
-  end
-  return list, p < stop and p + 1 or p, n
+--- Opens C's reader for so many columns; 0: for rows without names.
+local function open(source, columns, kinds)
+  local rows = C.parlua_csv_open(source.separator, source.quote, columns, kinds)
+  if rows == nil then error("not enough memory", 0) end
+  return ffi.gc(rows, C.parlua_csv_close)
 end
 
---- A function (p, stop) -> row, where the next row begins, next one begins. It raises what is wrong with a row.
+--- Which of the names are read: those of the option `columns`, or of what a function uses; all others too whose type is
+--- "number", as what stands there is to be one.
+local function read_columns(source)
+  local names, wanted = source.names, nil
+  local kinds, is_number, list = ffi.new("uint8_t[?]", math.max(#names, 1)), {}, {}
+  if source.columns then
+    wanted = {}
+    for _, name in ipairs(source.columns) do wanted[name] = true end
+  end
+  for k, name in ipairs(names) do
+    local kind = source.types and source.types[name] or "auto"
+    is_number[name] = kind == "number"
+    local is_chosen = not wanted or wanted[name]
+    if is_chosen and (not source.used or source.used[name] or is_number[name]) then
+      kinds[k - 1] = types[kind]
+      list[#list + 1] = name
+    end
+  end
+  return kinds, list, is_number
+end
+
+local list_kinds = { auto = ffi.new("uint8_t[1]", types.auto), string = ffi.new("uint8_t[1]", types.string) }
+
+local MOST_WRITTEN = 150 -- a function has at most 200 locals: wide rows go through a loop
+
+local head = [[
+local scan, fill, strings, intern, odd, describe_count, names = ...
+return function(cursor, most)
+  local from = cursor.next
+  if from ~= scan.next or scan.row >= scan.rows then fill(cursor, most) end
+  local r = scan.row
+  local behind = scan.ends[r]
+  scan.row, scan.next = r + 1, behind
+  cursor.next = behind
+  local count = scan.counts[r]
+]]
+
+local field = [[
+  local v%d
+  do
+    local cell = cells[%d]
+    local kind = cell.kind
+    if kind == NUMBER then v%d = cell.number
+    elseif kind >= 0 then v%d = strings[kind] or intern(cell, kind)
+    elseif kind ~= NIL then v%d = odd(cell, kind, behind, names[%d]) end
+  end]]
+
+local wide = [[
+  local row = {}
+  for k = 1, n do
+    local cell = cells[k - 1]
+    local kind = cell.kind
+    if kind == NUMBER then row[KEY] = cell.number
+    elseif kind >= 0 then row[KEY] = strings[kind] or intern(cell, kind)
+    elseif kind ~= NIL then row[KEY] = odd(cell, kind, behind, NAME) end
+  end]]
+
+--- The text of a reader's code, for the names of the columns that are read (nil: rows are lists) out of so many.
+local function reader_text(list, count)
+  local lines = { head }
+  local function add(text, ...) lines[#lines + 1] = text:format(...) end
+  if not list then
+    add("  local n, cells = count, scan.cells + scan.starts[r]")
+    add("%s", (wide:gsub("KEY", "k"):gsub("NAME", "nil")))
+    add("  row.n = n\n  return row\nend")
+  else
+    add("  if count ~= %d then describe_count(count, %d) end", count, count)
+    add("  local cells = scan.cells + scan.starts[r]")
+    if #list > MOST_WRITTEN then
+      add("  local n = %d", #list)
+      add("%s", (wide:gsub("KEY", "names[k]"):gsub("NAME", "names[k]")))
+      add("  return row\nend")
+    else
+      local fields = {}
+      for k, name in ipairs(list) do
+        add(field, k, k - 1, k, k, k, k)
+        fields[k] = ("[%q] = v%d"):format(name, k)
+      end
+      add("  return { %s }\nend", table.concat(fields, ", "))
+    end
+  end
+  return (table.concat(lines, "\n"):gsub("NUMBER", tostring(NUMBER)):gsub("NIL", tostring(NIL)))
+end
+
+--- A function (cursor, most) that reads the row at cursor.next, up to cursor.stop, and puts the cursor behind it. It
+--- raises what is wrong with a row. Rows behind it are taken apart as well, up to so many.
+---@param source table of names, columns, types, separator, quote; `used`: the columns that are used (nil: all)
+---@param is_cut fun() raises that there are no rows
+local function make_reader(source, is_cut)
+  local kinds, list, is_number = list_kinds.auto, nil, {}
+  if source.names then kinds, list, is_number = read_columns(source) end
+  local scan, strings = open(source, source.names and #source.names or 0, kinds), {}
+  local read_odd = odd_reader(source, is_number)
+
+  local function fill(cursor, most)
+    local n = C.parlua_csv_fill(scan, cursor.next, cursor.stop, most)
+    if n < 0 then error("not enough memory", 0) end
+    if n == 0 then is_cut() end
+  end
+
+  local function intern(cell, number)
+    local text = ffi_string(cell.at, cell.length)
+    strings[number] = text
+    return text
+  end
+
+  local function odd(cell, kind, behind, column)
+    if kind == TEXT then return ffi_string(cell.at, cell.length) end
+    return read_odd(cell.at, behind, column)
+  end
+
+  return assert(loadstring(reader_text(list, source.names and #source.names), "=parlua.csv"))(scan, fill, strings, intern,
+    odd, describe_count, list)
+end
+M.cursor_reader = make_reader
+M.MOST_ROWS = MOST_ROWS
+
+--- A function (text) -> row.
 ---@param source parlua.Source
 function M.reader(source)
-  local names, separator, quote = source.names, source.separator, source.quote
-  if not names then
-    local conversion = convert.auto
-    return function(p, stop)
-      local list, behind, n = read_list(p, stop, separator, quote, conversion)
-      list.n = n
-      return list, behind
-    end
+  local read = make_reader(source, function() error("there is no row", 0) end)
+  local cursor = { next = false, stop = false }
+  return function(text)
+    local from = cast(const_bytes, text)
+    cursor.next, cursor.stop = from, from + #text
+    return (read(cursor, ALONE))
   end
-  local lines, fields, conversions, values = {}, {}, {}, {}
-  for k, name in ipairs(names) do
-    conversions[k] = convert[source.types and source.types[name] or "auto"]
-    values[k] = "v" .. k
-    fields[k] = ("[%q] = v%d"):format(name, k)
-    lines[#lines + 1] = ([[
-  if p then
-    from, to, text, behind = field(p, stop, separator, quote)
-    v%d = conversions[%d](from, to, text, names[%d])
-    n = %d
-    if behind == stop or behind[0] == 10 then p = nil else p = behind + 1 end
-  end]]):format(k, k, k, k)
-  end
-  -- a function has at most 200 locals: wide rows go through a table
-  if #names > 150 then
-    local function conversion(from, to, text, k)
-      local convert_column = conversions[k] or convert.auto
-      return convert_column(from, to, text, names[k] or k)
-    end
-    return function(p, stop)
-      local list, behind, n = read_list(p, stop, separator, quote, conversion)
-      if n ~= #names then describe_count(n, #names) end
-      local row = {}
-      for k, name in ipairs(names) do row[name] = list[k] end
-      return row, behind
-    end
-  end
-  local text = ([[
-local field, conversions, names, separator, quote, skip_empty_lines, describe_count = ...
-return function(p, stop)
-  local from, to, text, behind, n
-  local %s
-  p = skip_empty_lines(p, stop)
-%s
-  if p or n < %d then describe_count(p and n + 1 or n, %d) end
-  return { %s }, behind < stop and behind + 1 or behind
-end]]):format(table.concat(values, ", "), table.concat(lines, "\n"), #names, #names, table.concat(fields, ", "))
-  return assert(loadstring(text, "=parlua.csv"))(field, conversions, names, separator, quote, skip_empty_lines,
-    describe_count)
 end
 
 --- Where the row behind the one at `p` begins.
-function M.skip(p, stop, separator, quote)
-  p = skip_empty_lines(p, stop)
-  while true do
-    local _, _, _, behind = field(p, stop, separator, quote)
-    p = behind
-    if p == stop or p[0] == NEWLINE then return p < stop and p + 1 or p end
-    p = p + 1
-  end
-end
+function M.skip(p, stop, separator, quote) return C.parlua_csv_skip(p, stop, separator, quote) end
 
---- The names in a header: the fields of the row at `p` as strings, and where the rows begin.
-function M.header(p, stop, separator, quote)
-  local names, behind = read_list(p, stop, separator, quote, convert.string)
-  local seen = {}
+--- The names in a header: its fields as strings. Returns nil and a message where they can't be names.
+---@param text string
+function M.header(text, separator, quote)
+  local rows = open({ separator = separator, quote = quote }, 0, list_kinds.string)
+  local read_odd = odd_reader({ separator = separator, quote = quote }, {})
+  local from, names, seen = cast(const_bytes, text), {}, {}
+  if C.parlua_csv_fill(rows, from, from + #text, ALONE) ~= 1 then return nil, "it has no header" end
+  for k = 1, rows.counts[0] do
+    local cell = rows.cells[k - 1]
+    names[k] = cell.kind == ODD and read_odd(cell.at, rows.ends[0]) or ffi_string(cell.at, cell.length)
+  end
   for k, name in ipairs(names) do
     if seen[name] then return nil, ("the header names '%s' twice"):format(name) end
     seen[name] = true
     if name == "" then return nil, ("the header has no name for column %d"):format(k) end
   end
-  return names, behind
+  return names
 end
 
 --- The byte order mark that some programs put before a text in UTF-8.
@@ -223,23 +236,28 @@ M.MARK = "\239\187\191"
 ---@return string
 function M.without_mark(text) return text:sub(1, 3) == M.MARK and text:sub(4) or text end
 
---- Raises an error when `types` names a column that is not there.
----@param types? table<string, string>
+local function raise_unknown(names, column, whose)
+  error(("csv: %s no column '%s'; it has %s"):format(whose, tostring(column), table.concat(names, ", ")), 0)
+end
+
+--- Raises an error when `types` or `columns` name a column that is not there.
+---@param source table
 ---@param names string[]
 ---@param whose string "'t.csv' has", for the message
-function M.check_types(types, names, whose)
+function M.check_columns(source, names, whose)
   local known = {}
   for _, name in ipairs(names) do known[name] = true end
-  for column in pairs(types or {}) do
-    if not known[column] then
-      error(("csv: %s no column '%s'; it has %s"):format(whose, tostring(column), table.concat(names, ", ")), 0)
-    end
+  for column in pairs(source.types or {}) do
+    if not known[column] then raise_unknown(names, column, whose) end
+  end
+  for _, column in ipairs(source.columns or {}) do
+    if not known[column] then raise_unknown(names, column, whose) end
   end
 end
 
 --- Is the string a whole row, or does a quoted field go on behind its end?
 function M.is_whole(line, separator, quote)
-  local p = cast(const_bytes, line)
+  local p = cast("const uint8_t *", line)
   local stop, at = p + #line, p
   while at < stop do
     if at[0] == quote then
@@ -256,7 +274,5 @@ function M.is_whole(line, separator, quote)
   end
   return true
 end
-
-M.bytes = const_bytes
 
 return M

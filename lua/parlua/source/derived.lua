@@ -42,7 +42,7 @@ function M.enumerate(arguments)
   end
   if source.path and not source.enumerated and source.path ~= "-" then return copy_with(source, "enumerated", true) end
   return new {
-    kind = "iterator",
+    kind = "iterator", is_text = source.is_text,
     make = function(reader)
       local read, i = reader(source), 0
       local function number(more, ...)

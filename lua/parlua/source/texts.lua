@@ -33,7 +33,8 @@ end
 local text_options = {
   lines = { keep_cr = "boolean" },
   blocks = { raw = "boolean", size = "number" },
-  csv = { header = { "boolean", "table" }, separator = "string", quote = "string", types = "table" },
+  csv = { header = { "boolean", "table" }, separator = "string", quote = "string", types = "table",
+          columns = "table" },
 }
 
 local function is_of_type(value, expected)
@@ -51,7 +52,7 @@ local function text_source(kind, path, options)
   if options ~= nil and type(options) ~= "table" then
     error(kind .. ": options must be a table, got " .. type(options), 3)
   end
-  local source = { kind = kind, path = path }
+  local source = { kind = kind, path = path, is_text = kind ~= "blocks" or nil }
   for name, value in pairs(options or {}) do
     local expected = text_options[kind][name]
     if not expected then error(("%s: unknown option '%s'"):format(kind, tostring(name)), 3) end
@@ -99,18 +100,18 @@ local function one_byte(source, name, default)
 end
 
 --- Names for columns: strings, each once.
-local function check_names(names)
+local function check_names(names, option)
   local seen = {}
   for k = 1, #names do
     local name = names[k]
     if type(name) ~= "string" or seen[name] then
-      error(("csv: option 'header' must be a list of different names, but %s is %s"):format(
+      error(("csv: option '%s' must be a list of different names, but %s is %s"):format(option,
         type(name) == "string" and "'" .. name .. "'" or "item " .. k,
         type(name) == "string" and "in it twice" or "a " .. type(name)), 3)
     end
     seen[name] = true
   end
-  if #names == 0 then error("csv: option 'header' must be a list of names, it is empty", 3) end
+  if #names == 0 then error(("csv: option '%s' must be a list of names, it is empty"):format(option), 3) end
   return names
 end
 
@@ -119,8 +120,9 @@ end
 --- ends and, twice, the quote. Each worker reads its own byte ranges. Example: `parlua.csv("t.csv", { types = { zip =
 --- "string" } })`
 ---@param path string "-": standard input
----@param options? {header: boolean|string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
---- header: true (the first row), a list of names, or false: rows are lists, with a field n
+---@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
+--- header: true (the first row), a list of names, or false: rows are lists, with a field n; columns: rows have these
+--- only, which is faster
 ---@return parlua.Source
 function M.csv(path, options)
   local source = text_source("csv", path, options)
@@ -131,11 +133,13 @@ function M.csv(path, options)
         tostring(column), tostring(kind)), 2)
     end
   end
+  if source.columns then check_names(source.columns, "columns") end
   if type(source.header) == "table" then
-    source.names = check_names(source.header)
-    csv.check_types(source.types, source.names, "the option 'header' has")
-  elseif source.header == false and source.types then
-    error("csv: option 'types' goes by the names of columns, but there is no header", 2)
+    source.names = check_names(source.header, "header")
+    csv.check_columns(source, source.names, "the option 'header' has")
+  elseif source.header == false and (source.types or source.columns) then
+    error(("csv: option '%s' goes by the names of columns, but there is no header"):format(
+      source.columns and "columns" or "types"), 2)
   end
   return new(source)
 end

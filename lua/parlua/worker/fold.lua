@@ -21,10 +21,13 @@ M.__index = M
 -- 4096 tasks a block. The last block is thus at most a thousandth of the whole, and the journey (0.3 us for a number)
 -- at most 0.1 ns a task in the long run.
 local LEVEL_BLOCKS, MOST_LEVEL = 1024, 12
+-- Lines and rows are many and small, and their blocks' values (groups by name) are large: blocks of these grow sooner.
+local TEXT_BLOCKS, MOST_TEXT_LEVEL = 64, 16
 
 ---@class parlua.Fold
 ---@field step fun(accumulator, result, index)
 ---@field init? any see `M.fresh`
+---@field is_text? boolean the tasks are lines or rows
 ---@field block? integer tasks in every block; nil: they grow
 ---@field is_ready? boolean `step` is that of ready reducers: what it raises is the failure of the task
 ---@field n? integer tasks in all, when known
@@ -34,14 +37,22 @@ local LEVEL_BLOCKS, MOST_LEVEL = 1024, 12
 ---@field seed integer
 ---@field halt boolean a block ends at its first failure
 ---@return parlua.Fold
-function M.new(fields) return setmetatable(fields, M) end
+function M.new(fields)
+  fields.level_blocks = fields.is_text and TEXT_BLOCKS or LEVEL_BLOCKS
+  fields.most_level = fields.is_text and MOST_TEXT_LEVEL or MOST_LEVEL
+  return setmetatable(fields, M)
+end
+
+--- Are the tasks of these arguments lines or rows?
+function M.is_text(arguments) return type(arguments) == "table" and rawget(arguments, "is_text") or nil end
 
 --- The first task of block `b`.
 function M:first(b)
   if self.block then return (b - 1) * self.block + 1 end
-  local level = math.min(math.floor((b - 1) / LEVEL_BLOCKS), MOST_LEVEL)
+  local blocks = self.level_blocks
+  local level = math.min(math.floor((b - 1) / blocks), self.most_level)
   local size = 2 ^ level
-  return LEVEL_BLOCKS * (size - 1) + (b - 1 - level * LEVEL_BLOCKS) * size + 1
+  return blocks * (size - 1) + (b - 1 - level * blocks) * size + 1
 end
 
 --- The last task of block `b`, as far as the number of tasks is known.
@@ -53,11 +64,12 @@ end
 --- The block that has task `i`.
 function M:block_of(i)
   if self.block then return math.floor((i - 1) / self.block) + 1 end
-  local level = math.min(math.floor(math.log((i - 1) / LEVEL_BLOCKS + 1) / math.log(2)), MOST_LEVEL)
-  if LEVEL_BLOCKS * (2 ^ level - 1) > i - 1 then level = level - 1 end -- the logarithm was rounded up
-  if level < MOST_LEVEL and LEVEL_BLOCKS * (2 ^ (level + 1) - 1) <= i - 1 then level = level + 1 end
+  local blocks, most = self.level_blocks, self.most_level
+  local level = math.min(math.floor(math.log((i - 1) / blocks + 1) / math.log(2)), most)
+  if blocks * (2 ^ level - 1) > i - 1 then level = level - 1 end -- the logarithm was rounded up
+  if level < most and blocks * (2 ^ (level + 1) - 1) <= i - 1 then level = level + 1 end
   local size = 2 ^ level
-  return level * LEVEL_BLOCKS + math.floor((i - 1 - LEVEL_BLOCKS * (size - 1)) / size) + 1
+  return level * blocks + math.floor((i - 1 - blocks * (size - 1)) / size) + 1
 end
 
 --- How many blocks `n` tasks make.
@@ -131,7 +143,7 @@ function M.folder(job, slot, cursor, reader)
 
   local function expressions_for(builder, columns)
     if reader then
-      local expressions = reader.emit(source, builder)
+      local expressions = reader.emit(source, builder, job)
       if source.enumerated then table.insert(expressions, 1, "i") end
       return expressions
     end

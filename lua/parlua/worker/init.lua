@@ -197,7 +197,7 @@ function M.runner(job, slot, outlet)
       local carries = source.kind == "local" and loop_text.supplied["local"] or not reader and not source.n and loop_text.supplied.values
       expressions = carries and carries({ run = source.run }, builder, width) or {}
     elseif reader then
-      expressions = reader.emit(source, builder)
+      expressions = reader.emit(source, builder, job)
       if source.enumerated then table.insert(expressions, 1, "i") end
     elseif loop_text.supplied[source.kind] then
       expressions = loop_text.supplied[source.kind](source, builder, width)

@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local lazy = require "parlua.lazy"
 local csv = lazy "parlua.source.csv"
+local uses = lazy "parlua.source.uses"
 local own = require "parlua.source.own"
 
 local M = {}
@@ -108,18 +109,19 @@ function texts.lines.skip(_, cursor)
   cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
 end
 
-function texts.csv.emit(source, builder)
-  local read, bytes = builder:constant(csv.reader(source)), builder:constant(csv.bytes)
+function texts.csv.emit(source, builder, job)
+  if source.names and job then
+    source.used = uses.of(job.f, source.enumerated and 1 or 0, job.fold and job.fold.fields)
+  end
+  local read = builder:constant(csv.cursor_reader(source, raise_cut(source)))
   builder.lines[#builder.lines + 1] = ([[
     cursor.from = cursor.next
-    if cursor.next >= cursor.stop then %s() end
-    local row, behind = %s(cast(%s, cursor.next), cast(%s, cursor.stop))
-    cursor.next = cast(char_pointer, behind)]]):format(builder:constant(raise_cut(source)), read, bytes, bytes)
+    local row = %s(cursor, %d)]]):format(read, csv.MOST_ROWS)
   return { "row" }
 end
 
 function texts.csv.skip(source, cursor)
-  cursor.next = cast(const_bytes, csv.skip(cast(csv.bytes, cursor.next), cast(csv.bytes, cursor.stop), source.separator, source.quote))
+  cursor.next = csv.skip(cursor.next, cursor.stop, source.separator, source.quote)
 end
 
 --- What becomes of a task's result, by what is kept.
