@@ -153,6 +153,75 @@ describe("a pool", function()
   end)
 end)
 
+describe("a pool that nobody holds any more", function()
+  local script = [[
+    local parlua, host = require "parlua", require "parlua.host"
+    local function workers() -- threads and processes of this program
+      local number, file = 0, assert(io.open("/proc/self/task/" .. host.pid() .. "/children"))
+      for _ in file:read("*a"):gmatch("%d+") do number = number + 1 end
+      file:close()
+      for _ in require("lfs").dir("/proc/self/task") do number = number + 1 end
+      return number
+    end
+    local open = parlua.pool { engine = ENGINE, workers = 2 } -- what an engine starts once stays
+    open:map(tostring, { 1 })
+    open:close()
+    local before = workers()
+    local function rests()
+      collectgarbage()
+      collectgarbage()
+      return workers() == before
+    end
+  ]]
+
+  local function run(engine, text)
+    local result = helper.run_parlua("-", { stdin = (script .. text):gsub("ENGINE", ("%q"):format(engine)) })
+    assert.same({ "", 0 }, { result.stderr, result.status })
+    return result.stdout
+  end
+
+  helper.for_each_engine(function(engine)
+    it("ends its workers, unless one of its futures is held", function()
+      assert.equal("7\tfalse\ttrue\n", run(engine, [[
+        local future = parlua.pool { engine = ENGINE, workers = 2 }:submit(function() return 7 end)
+        local result, was_at_rest = future:get(), rests()
+        future = nil
+        print(result, was_at_rest, rests())
+      ]]))
+    end)
+
+    it("runs what was submitted to it", function()
+      helper.with_directory(function(directory)
+        assert.equal("done\n", run(engine, ([[
+          do
+            local pool = parlua.pool { engine = ENGINE, workers = 1 }
+            pool:submit(function(path)
+              require("parlua.host").sleep(0.1)
+              io.open(path, "w"):close()
+            end, %q)
+          end
+          rests()
+          local last = host.now() + 60
+          repeat
+            local file = io.open(%q)
+            if file then file:close() end
+          until file or host.now() > last
+          print(host.now() < last and "done" or "lost")
+        ]]):format(directory .. "/ran", directory .. "/ran")))
+      end)
+    end)
+  end, { "threads", "process" })
+
+  it("is also the program's own, which begins anew when it is needed", function()
+    assert.equal("1\tfalse\ttrue\t2\n", run("process", [[
+      local future = parlua.submit(function() return 1 end)
+      local result, was_at_rest = future:get(), rests()
+      future = nil
+      print(result, was_at_rest, rests(), parlua.submit(function() return 2 end):get())
+    ]]))
+  end)
+end)
+
 describe("a pool with large arguments", function()
   helper.for_each_engine(function(engine)
     it("can be closed while they are on their way", function()

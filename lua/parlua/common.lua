@@ -1,5 +1,6 @@
 --- Small helpers that many modules need, each once. Requires nothing.
 local M = {}
+local stderr = io.stderr -- a script may take it away
 
 --- Values in a table, with their number as `n`.
 ---@return table
@@ -66,6 +67,19 @@ function M.yields(thread, pending)
     if coroutine.status(thread) == "dead" then return nil end
     return take(coroutine.resume(thread))
   end
+end
+
+--- A value that calls f when it is collected. What f raises is told on standard error: raised out of a finalizer, an
+--- error can end the program (LuaJIT 2.1, where a compiled trace is left).
+---@param f function must not lead to what holds the value
+---@return userdata
+function M.when_collected(f)
+  local value = newproxy(true)
+  getmetatable(value).__gc = function()
+    local ok, message = pcall(f)
+    if not ok then stderr:write("parlua: ", tostring(message), "\n") end
+  end
+  return value
 end
 
 return M

@@ -92,6 +92,22 @@ end
 
 local close
 
+-- ---- pools that nobody uses ----
+
+-- Pools with calls that have not ended. Others live as long as the script holds them, or one of their futures: then the
+-- collector ends their workers.
+local busy = {} -- luacheck: ignore 241
+
+local function note_busy(pool) busy[pool] = next(pool.futures.waiting) and true or nil end
+
+--- What closes a pool's run when the pool is collected.
+local function guard_of(run, kept)
+  return common.when_collected(function()
+    run:close()
+    engines.close(kept)
+  end)
+end
+
 --- Lets the pool's run go on until `future` is done or `seconds` are over.
 local function advance(future, seconds)
   local pool = future.pool
@@ -113,6 +129,7 @@ local function advance(future, seconds)
     if left == 0 then break end
   end
   if run then run:pause() end
+  note_busy(pool)
   return future.done
 end
 
@@ -143,6 +160,7 @@ local function end_cancelled(future, message)
                                  worker = 0, host = host.hostname(), seconds = 0 }
   future.done = true
   future.pool.futures.waiting[future.index] = nil
+  note_busy(future.pool)
 end
 
 --- Ends a pool. `trouble`: why its workers can't go on, where that is so.
@@ -152,6 +170,7 @@ function close(pool, trouble)
   if run then run:close() end
   for _, future in pairs(pool.futures.waiting) do end_cancelled(future, trouble or "the pool was closed") end
   engines.close(pool.engines)
+  note_busy(pool)
 end
 
 --- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended
@@ -186,7 +205,7 @@ function M.open(options)
   for name, value in pairs(options or {}) do given[name] = value end
   return setmetatable({ options = given, resolved = resolved, engines = {}, futures = futures.open(), waiting = {},
     run = false,
-                        is_inside = task.is_inside() }, Pool)
+                        guard = false, is_inside = task.is_inside() }, Pool)
 end
 
 --- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not
@@ -231,12 +250,12 @@ function Pool:any(f, arguments, options) return search.any(f, arguments, merged(
 function Pool:all(f, arguments, options) return search.all(f, arguments, merged(self, options)) end
 
 --- Gives the run of the pool's futures what was submitted.
-local function submitted_source(pool)
+local function submitted_source(waiting)
   return sources.iterate(function(_, k)
     k = k + 1
-    local values = pool.waiting[k]
+    local values = waiting[k]
     if not values then return nil end
-    pool.waiting[k] = nil
+    waiting[k] = nil
     return k, unpack(values, 1, values.n)
   end, nil, 0)
 end
@@ -245,11 +264,12 @@ local function begin_run(pool)
   local options = {}
   for name, value in pairs(pool.options) do options[name] = value end
   options.chunk, options.progress, options.on_error, options.max_failures = 1, "none", "skip", false
-  local run = run_module.open(M.run_call, submitted_source(pool), options, pool.futures, { engines = pool.engines,
+  local run = run_module.open(M.run_call, submitted_source(pool.waiting), options, pool.futures, { engines = pool.engines,
     unrecorded = true })
   run.is_of_futures = true
   local waiting = pool.futures.waiting
   run.driver.chain_of = function(index) return waiting[index] and waiting[index].chain or run.chain end
+  pool.guard = guard_of(run, pool.engines)
   return run
 end
 
@@ -304,6 +324,7 @@ function Pool:submit(f, ...)
   self.waiting[index], calls.waiting[index], calls.submitted = values, future, index
   local function take_back(message, level)
     self.waiting[index], calls.waiting[index], calls.submitted = nil, nil, index - 1
+    note_busy(self)
     error(message, level)
   end
   if is_first then
@@ -317,6 +338,7 @@ function Pool:submit(f, ...)
     if not ok then take_back(message, 3) end
   end
   if self.run.engine_name ~= "serial" then self.run:step(0) end -- hands it out, if a worker is free
+  note_busy(self)
   return future
 end
 
@@ -327,13 +349,15 @@ function Pool:close()
   close(self)
 end
 
-local default_pool
+local default = setmetatable({}, { __mode = "v" })
 
---- Calls f(...) in a worker of the program's own pool.
+--- Calls f(...) in a worker of the program's own pool. Its workers end when no future of it is left.
 ---@return parlua.Future
 function M.submit(f, ...)
-  if not default_pool or default_pool.closed then default_pool = M.open() end
-  return default_pool:submit(f, ...)
+  local pool = default.pool
+  if not pool or pool.closed then pool = M.open() end
+  default.pool = pool
+  return pool:submit(f, ...)
 end
 
 return M

@@ -150,6 +150,7 @@ end
 
 --- Ends workers that are kept warm: a pool's, after which none are kept.
 function M.close(engines)
+  if engines.closed then return end
   for key, list in pairs(engines) do
     for _, engine in ipairs(list) do engine:close() end
     engines[key] = nil

@@ -1,5 +1,6 @@
 --- imap: results as they come, in order or not. The run goes on only while the loop asks for more: workers are held
 --- back when the loop is slow.
+local common = require "parlua.common"
 local run_module = require "parlua.run"
 local order = require "parlua.sink.order"
 local task = require "parlua.worker.task"
@@ -77,11 +78,10 @@ function M.open(f, arguments, options, given)
   }, Stream)
   local run = run_module.open(f, arguments, options, stream, given)
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
-  stream.guard = newproxy(true)
-  getmetatable(stream.guard).__gc = function()
+  stream.guard = common.when_collected(function()
     run:close()
     run:tell()
-  end
+  end)
   return stream
 end
 
