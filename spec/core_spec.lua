@@ -343,19 +343,49 @@ describe("workers", function()
   end, { "process" })
 
   it("are refused by the process engine beside threads that are in tasks, and come when those have ended", function()
-    local result = helper.run_parlua("-", { stdin = [[
-      local parlua = require "parlua"
-      local pool = parlua.pool { engine = "threads", workers = 1 }
-      local future = pool:submit(function()
-        local last = os.time() + 4
-        while os.time() < last do os.date("%c") end
-        return "thread"
-      end)
-      print(pcall(parlua.map, function(i) return i end, parlua.range(2), { engine = "process" }))
-      print(future:get())
-      print(#parlua.map(function(i) return i end, parlua.range(2), { engine = "process" }))
-    ]] })
-    assert.truthy(result.stdout:find("^false\t.-the process engine cannot be used now: a thread of this program is in a task"), result.stdout)
-    assert.truthy(result.stdout:find("\nthread\n2\n$"), result.stdout .. result.stderr)
+    helper.with_directory(function(directory)
+      local result = helper.run_parlua("-", { stdin = ([[
+        local parlua = require "parlua"
+        local path = %q
+        local pool = parlua.pool { engine = "threads", workers = 1 }
+        local future = pool:submit(function()
+          local last, file = os.time() + 60, nil
+          repeat
+            os.date("%%c")
+            file = io.open(path)
+          until file or os.time() > last
+          return "thread"
+        end)
+        print(pcall(parlua.map, function(i) return i end, parlua.range(2), { engine = "process" }))
+        io.open(path, "w"):close()
+        print(future:get())
+        print(#parlua.map(function(i) return i end, parlua.range(2), { engine = "process" }))
+      ]]):format(directory .. "/go") })
+      assert.truthy(result.stdout:find("^false\tthe process engine cannot be used now: a thread of this program is in a task"),
+        result.stdout)
+      assert.truthy(result.stdout:find("\nthread\n2\n$"), result.stdout .. result.stderr)
+    end)
+  end)
+
+  it("are refused by the process engine beside threads that were given up, and come when those have ended", function()
+    helper.with_directory(function(directory)
+      local result = helper.run_parlua("-", { stdin = ([[
+        local parlua = require "parlua"
+        local _, failures = parlua.map(function()
+          local last = os.time() + 60
+          repeat
+            local file = io.open(%q)
+            if file then file:close() end
+          until file or os.time() > last
+        end, parlua.range(1), { engine = "threads", timeout = 0.05, warn = false })
+        print(failures[1].kind)
+        print(pcall(parlua.map, function(i) return i end, parlua.range(2), { engine = "process" }))
+        io.open(%q, "w"):close()
+        print(#parlua.map(function(i) return i end, parlua.range(2), { engine = "process" }))
+      ]]):format(directory .. "/go", directory .. "/go") })
+      local told = "^timeout\nfalse\tthe process engine cannot be used now: a thread .- is still in a task that it was given up in"
+      assert.truthy(result.stdout:find(told), result.stdout .. result.stderr)
+      assert.truthy(result.stdout:find("\n2\n$"), result.stdout .. result.stderr)
+    end)
   end)
 end)

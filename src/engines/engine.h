@@ -158,5 +158,7 @@ void *engine_own(struct engine *engine, uint32_t w);
 /* Workers that are threads of this program and are, or may be, in a task now: also those that were given up. In a copy of this
  * process what locks they hold would stay held. */
 uint32_t threads_in_tasks(void);
+/* Those of them that were given up. */
+uint32_t threads_given_up(void);
 
 #endif

@@ -29,21 +29,30 @@ static int process_open(struct engine *engine)
   return hub_open(&engine->hub, engine->workers);
 }
 
+#define COULD_WAIT "A process that is forked meanwhile could wait for ever for a lock that it holds. "
+#define OR_THREADS "or use engine = \"threads\" for this call too"
+
 /* A copy of this process has only the thread that forked; a lock of the C library that another thread held at that moment (of its
  * time zones, its locales, its streams, of any library's own) stays held in the copy for ever. Threads that begin, or are about to
- * come to rest, are waited for. */
+ * come to rest, are waited for. A helper that was forked early could fork without that danger; but its workers would not have what
+ * the script has made since, which is what this engine is for. */
 static int process_refuses(struct engine *engine, const char **why)
 {
   static const double patience = 1;
+  static const char of_a_call[] =
+      "a thread of this program is in a task, of a call on threads that has not ended (parlua.submit, a pool, a loop over "
+      "imap). " COULD_WAIT "Take that call's results first (future:get(), pool:close(), the loop to its end), " OR_THREADS;
+  static const char given_up[] =
+      "a thread of this program is still in a task that it was given up in, beyond its time limit or cancelled. " COULD_WAIT
+      "Use the process engine for that call, which kills such tasks; or wait until it has ended, " OR_THREADS;
   const struct timespec pause = {.tv_nsec = 100000};
   double deadline = clock_seconds() + patience;
   (void)engine;
-  *why =
-      "a thread of this program is in a task, or was given up in one, and a process that is forked meanwhile could wait for ever "
-      "for a lock that this thread holds. Wait for the calls on threads first (future:get(), pool:close()), or use engine = "
-      "\"threads\" for this call too";
   while (threads_in_tasks() > 0) {
-    if (clock_seconds() > deadline) return EDEADLK;
+    if (clock_seconds() > deadline) {
+      *why = threads_given_up() > 0 ? given_up : of_a_call;
+      return EDEADLK;
+    }
     nanosleep(&pause, NULL);
   }
   return 0;

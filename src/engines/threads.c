@@ -137,9 +137,14 @@ static bool threads_ended(struct engine *engine, uint32_t w, int *status)
   return true;
 }
 
+uint32_t threads_given_up(void)
+{
+  return __atomic_load_n(&abandoned_in_all, __ATOMIC_SEQ_CST);
+}
+
 uint32_t threads_in_tasks(void)
 {
-  uint32_t count = __atomic_load_n(&abandoned_in_all, __ATOMIC_SEQ_CST);
+  uint32_t count = threads_given_up();
   for (const struct link *link = present.next; link != &present; link = link->next) {
     const struct thread *thread = LIST_OF(link, const struct thread, link);
     bool is_parked = __atomic_load_n(&thread->slot->parked, __ATOMIC_SEQ_CST) && channel_filled(&thread->slot->in) == 0;

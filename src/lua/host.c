@@ -284,8 +284,10 @@ static int host_run_open(lua_State *L)
   if (!engine->engine.kind) return luaL_error(L, "the engine is closed");
   if (engine->engine.busy) return luaL_error(L, "the engine is busy with another run");
   const char *why;
-  if (engine_refuses(&engine->engine, &why))
-    return luaL_error(L, "the %s engine cannot be used now: %s", engine->engine.kind->name, why);
+  if (engine_refuses(&engine->engine, &why)) {
+    lua_pushfstring(L, "the %s engine cannot be used now: %s", engine->engine.kind->name, why);
+    return lua_error(L);
+  }
   options.total = luaL_checknumber(L, 3);
   options.chunk = luaL_checknumber(L, 4);
   options.timeout = luaL_checknumber(L, 5);
