@@ -90,6 +90,15 @@ describe("the engine of docs/ENGINES.md", function()
     assert.equal("true\ttrue\ttrue\ta\tb\tnil\n", result.stdout, result.stderr)
   end)
 
+  it("prints once what the script has printed before its workers were started", function()
+    local result = run([[
+      print "once"
+      local _, failures = require("parlua").map(function() os.exit(1) end, { 1, 2 }, { engine = "fresh", workers = 2 })
+      print(#failures)
+    ]])
+    assert.equal("once\n2\n", result.stdout, result.stderr)
+  end)
+
   it("contains errors, crashes, time limits and memory", function()
     local result = run([[
       local parlua = require "parlua"
