@@ -1,14 +1,15 @@
 /* codec.c - fuzz target: the codec's decoder.
  *
- * The first byte of an input says what the receiver accepts, the rest is the message: with bit 0 functions and names, as between a
- * program and its own workers; without, plain data, as from a file. With bit 1 its objects become a book, as a job's do. Messages
- * may refer to the book that the seeds have made.
+ * The first byte of an input says what the receiver accepts, the rest is the message: with bit 0 functions and names,
+ * as between a program and its own workers; without, plain data, as from a file. With bit 1 its objects become a book,
+ * as a job's do. Messages may refer to the book that the seeds have made.
  *
- * The boundary: LuaJIT trusts the bytecode that it loads, and no check short of a verifier, which it does not have, makes foreign
- * bytecode safe. A message has a checksum of each function's code, against accidents, not against an enemy: what can write into a
- * worker's messages runs with the program's rights anyway, and data from files is decoded with functions off. libFuzzer finds its
- * way through the checksum, so here code is loaded only if it is that of a function in the seeds; everything around it (upvalues,
- * shared cells, environments, globals, names) is the fuzzer's. */
+ * The boundary: LuaJIT trusts the bytecode that it loads, and no check short of a verifier, which it does not have,
+ * makes foreign bytecode safe. A message has a checksum of each function's code, against accidents, not against an
+ * enemy: what can write into a worker's messages runs with the program's rights anyway, and data from files is decoded
+ * with functions off. libFuzzer finds its way through the checksum, so here code is loaded only if it is that of a
+ * function in the seeds; everything around it (upvalues, shared cells, environments, globals, names) is
+ * the fuzzer's. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +52,8 @@ int __wrap_luaL_loadbufferx(lua_State *state, const char *code, size_t length, c
 static const char restrict_state[] =
     "package.path, package.cpath = '', ''\n"
     "local function refuse() error('not here', 0) end\n"
-    "for library, names in pairs { os = 'execute exit remove rename tmpname setlocale', io = 'open popen output input lines "
+    "for library, names in pairs { os = 'execute exit remove rename tmpname setlocale', io = 'open popen output input "
+    "lines "
     "tmpfile',\n"
     "    _G = 'dofile load loadfile loadstring collectgarbage print module' } do\n"
     "  for name in names:gmatch('%S+') do (library == '_G' and _G or package.loaded[library])[name] = refuse end\n"

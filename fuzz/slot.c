@@ -1,13 +1,13 @@
-/* slot.c - fuzz target: what the coordinator reads from a worker's slot, from the counters of its channels to the results that Lua
- * decodes.
+/* slot.c - fuzz target: what the coordinator reads from a worker's slot, from the counters of its channels to the
+ * results that Lua decodes.
  *
- * All of parlua runs as it does, but for the process engine: its workers are played by the input. The first three bytes choose the
- * call (fuzz/slot.lua) and its options, the rest are steps: chunks begun and ended as a worker does it, blocks with any bytes
- * written over them, cells and counters of any value, the beacon overwritten, text, deaths. One step is made each time the
- * coordinator looks for news; at the input's end all workers are dead.
+ * All of parlua runs as it does, but for the process engine: its workers are played by the input. The first three bytes
+ * choose the call (fuzz/slot.lua) and its options, the rest are steps: chunks begun and ended as a worker does it,
+ * blocks with any bytes written over them, cells and counters of any value, the beacon overwritten, text, deaths. One
+ * step is made each time the coordinator looks for news; at the input's end all workers are dead.
  *
- * What must hold: no access beyond the buffers, an end, and the conditions in slot.lua. Functions are not loaded (see codec.c: code
- * that a worker makes up can't be told from code that it was given). */
+ * What must hold: no access beyond the buffers, an end, and the conditions in slot.lua. Functions are not loaded (see
+ * codec.c: code that a worker makes up can't be told from code that it was given). */
 #include <math.h>
 #include <signal.h>
 #include <stdint.h>
@@ -86,7 +86,8 @@ static struct block *next_chunk(struct slot *slot)
     if (filled == 0 || filled > CHANNEL_BLOCKS) return NULL;
     slot->parked = 0;
     struct block *block = slot_in_block(slot, slot->in.head);
-    bool is_begun = __atomic_compare_exchange_n(&block->claim, &expected, CLAIM_TAKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    bool is_begun =
+        __atomic_compare_exchange_n(&block->claim, &expected, CLAIM_TAKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     if (expected == CLAIM_REVOKED) {
       slot->in.head++;
       continue;
@@ -162,8 +163,8 @@ static void overwrite(struct block *block)
   take_bytes((char *)block + place, length);
 }
 
-/* A block of results: `how` says of what kind, how many, whether it ends the chunk, whether it is spoilt, and whether the worker
- * goes by the chunk's limit. */
+/* A block of results: `how` says of what kind, how many, whether it ends the chunk, whether it is spoilt, and whether
+ * the worker goes by the chunk's limit. */
 static void send_block(struct slot *slot, uint32_t how)
 {
   struct block *chunk = next_chunk(slot), *block = open_block(slot, chunk, how & 1 ? BLOCK_SPARSE : BLOCK_DENSE);
@@ -319,7 +320,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
   if (!L) abort();
   lua_getglobal(L, "require");
   lua_pushliteral(L, "parlua");
-  if (lua_pcall(L, 1, 0, 0) || luaL_loadfile(L, "fuzz/slot.lua") || lua_pcall(L, 0, MESSAGES + 1, 0)) fail(lua_tostring(L, -1));
+  if (lua_pcall(L, 1, 0, 0) || luaL_loadfile(L, "fuzz/slot.lua") || lua_pcall(L, 0, MESSAGES + 1, 0))
+    fail(lua_tostring(L, -1));
   for (int i = 0; i < MESSAGES; i++) messages[i].bytes = lua_tolstring(L, i + 2, &messages[i].length);
   return 0;
 }

@@ -19,7 +19,8 @@ static double least_seconds(double (*run)(const struct plan *plan), const struct
 
 void cost_check(double (*run)(const struct plan *plan))
 {
-  struct plan plan = {.kind = PLAN_LANES, .seed = 1, .engine = ENGINE_KEPT, .workers = FEW, .tasks = TASKS, .runs = 1, .chunk = 1};
+  struct plan plan = {
+      .kind = PLAN_LANES, .seed = 1, .engine = ENGINE_KEPT, .workers = FEW, .tasks = TASKS, .runs = 1, .chunk = 1};
   plan.lengths = LENGTHS_EXPONENTIAL;
   plan.length = 1e-3;
   plan.tick = 1e-7;
@@ -28,7 +29,8 @@ void cost_check(double (*run)(const struct plan *plan))
   double few = least_seconds(run, &plan);
   plan.workers = MANY;
   double many = least_seconds(run, &plan);
-  if (many > most_ratio * few) fault("a task costs the dispatcher %.1f times as much at %d lanes as at %d", many / few, MANY, FEW);
+  if (many > most_ratio * few)
+    fault("a task costs the dispatcher %.1f times as much at %d lanes as at %d", many / few, MANY, FEW);
   plan.workers = FEW;
   plan.troubles = (uint32_t)1 << TROUBLE_ERRORS;
   plan.error_share = plan.retries = 1;

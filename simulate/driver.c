@@ -123,7 +123,8 @@ static struct block *stage(struct driver *driver, double first, double count)
 static void supply(struct driver *driver)
 {
   const struct plan *plan = driver->plan;
-  double want = driver->event.want, first = driver->supplied + 1, most = fmin(fmin(want, plan->tasks - first + 1), 4000);
+  double want = driver->event.want, first = driver->supplied + 1,
+         most = fmin(fmin(want, plan->tasks - first + 1), 4000);
   if (plan->supply_seconds > 0) world_run_until(world.now + random_about(plan->supply_seconds));
   double skipped = skip_from(plan, first);
   if (skipped > 0) {
@@ -176,12 +177,15 @@ static void check_value(const struct block *block, const double *word, double ta
   uint64_t bits, length;
   memcpy(&bits, word, sizeof bits);
   uint64_t at = (uint64_t)(uint32_t)bits * 8;
-  if (at < BLOCK_HEAD || at + sizeof length > block->size) fault("the value of task %g lies outside of its block", task);
+  if (at < BLOCK_HEAD || at + sizeof length > block->size)
+    fault("the value of task %g lies outside of its block", task);
   const char *value = (const char *)block + at;
   memcpy(&length, value, sizeof length);
   value += sizeof length;
-  if (length == 0 || length > block->size - at - sizeof length) fault("the value of task %g is longer than its block", task);
-  if (value[0] != (char)task || memcmp(value, value + 1, length - 1) != 0) fault("the value of task %g was overwritten", task);
+  if (length == 0 || length > block->size - at - sizeof length)
+    fault("the value of task %g is longer than its block", task);
+  if (value[0] != (char)task || memcmp(value, value + 1, length - 1) != 0)
+    fault("the value of task %g was overwritten", task);
 }
 
 /* One result: its word, NULL: nothing is kept of it. */
@@ -209,7 +213,8 @@ static void results(struct driver *driver)
   }
   if (block->kind == BLOCK_DENSE) {
     if (event->count != event->want) fault("%u results, but %g tasks have ended", (unsigned)event->count, event->want);
-    for (uint32_t k = event->from; k < event->from + event->count; k++) result(driver, event->first + k, &block->word[k]);
+    for (uint32_t k = event->from; k < event->from + event->count; k++)
+      result(driver, event->first + k, &block->word[k]);
     return;
   }
   uint32_t k = event->from, end = event->from + event->count;
@@ -270,9 +275,11 @@ static void act(struct driver *driver)
 {
   const struct plan *plan = driver->plan;
   double seconds = world.now - driver->began;
-  if (plan_has(plan, TROUBLE_SINK) && random_chance(plan->sink_rate)) world_run_until(world.now + random_about(plan->sink_seconds));
+  if (plan_has(plan, TROUBLE_SINK) && random_chance(plan->sink_rate))
+    world_run_until(world.now + random_about(plan->sink_seconds));
   if (plan_has(plan, TROUBLE_CLOSE) && seconds > plan->close_at) driver->is_over = true;
-  if (plan_has(plan, TROUBLE_CANCEL) && !plan_is_interrupted(plan) && seconds > plan->cancel_at && !driver->is_cancelled) {
+  if (plan_has(plan, TROUBLE_CANCEL) && !plan_is_interrupted(plan) && seconds > plan->cancel_at &&
+      !driver->is_cancelled) {
     driver->is_cancelled = true;
     ledger_cancel();
     dispatch_cancel(driver->d);
@@ -314,8 +321,10 @@ static void tell(struct driver *driver)
     dispatch_cancel(driver->d);
     break;
   case EVENT_DONE:
-    ledger_done(plan_has(driver->plan, TROUBLE_SUPPLY) ? fmin(driver->supplied, driver->plan->tasks) : driver->plan->tasks);
-    if (plan_has(driver->plan, TROUBLE_SUPPLY) && !driver->is_exhausted && !driver->is_cancelled && !driver->is_shortened)
+    ledger_done(plan_has(driver->plan, TROUBLE_SUPPLY) ? fmin(driver->supplied, driver->plan->tasks)
+                                                       : driver->plan->tasks);
+    if (plan_has(driver->plan, TROUBLE_SUPPLY) && !driver->is_exhausted && !driver->is_cancelled &&
+        !driver->is_shortened)
       fault("the run has ended before the supply");
     driver->is_over = true;
     break;
@@ -348,7 +357,8 @@ static const struct block *job_message(const struct plan *plan, uint32_t job)
     struct block block;
     char bytes[2 * BLOCK_BYTES];
   } message;
-  message.block = (struct block){.kind = BLOCK_JOB, .size = BLOCK_HEAD + 64, .floor = BLOCK_HEAD + 64, .job = job, .chunk = job};
+  message.block =
+      (struct block){.kind = BLOCK_JOB, .size = BLOCK_HEAD + 64, .floor = BLOCK_HEAD + 64, .job = job, .chunk = job};
   if (plan_has(plan, TROUBLE_LARGE)) message.block.size = message.block.floor = sizeof message.bytes;
   return &message.block;
 }
@@ -357,7 +367,8 @@ bool drive(const struct plan *plan, struct engine *engine, const struct lane_kin
            struct outcome_of_run *outcome)
 {
   struct driver driver = {.plan = plan, .engine = engine, .began = world.now, .ceiling = INFINITY};
-  struct dispatch_options options = {.total = plan_has(plan, TROUBLE_SUPPLY) ? -1.0 : plan->tasks, .chunk = plan->chunk};
+  struct dispatch_options options = {.total = plan_has(plan, TROUBLE_SUPPLY) ? -1.0 : plan->tasks,
+                                     .chunk = plan->chunk};
   options.timeout = plan_has(plan, TROUBLE_LIMIT) ? plan->limit : 0;
   options.workers = plan->workers;
   options.sparse = plan_has(plan, TROUBLE_SPARSE);

@@ -1,4 +1,5 @@
-/* driver.h - drives runs of the dispatcher as the Lua side does (lua/parlua/run), and compares what it is told with the ledger. */
+/* driver.h - drives runs of the dispatcher as the Lua side does (lua/parlua/run), and compares what it is told with the
+ * ledger. */
 #ifndef SIMULATE_DRIVER_H
 #define SIMULATE_DRIVER_H
 #include "plan.h"

@@ -4,7 +4,8 @@
 #include "run/state.h"
 #include "world.h"
 
-/* What a lane wants. One without a worker has nothing to do, and stays in its list when it has got a worker until it has got work.
+/* What a lane wants. One without a worker has nothing to do, and stays in its list when it has got a worker until it
+ * has got work.
  */
 enum wanting { WANTS_NOTHING, WANTS_ALL, WANTS_MORE, WANTINGS };
 
@@ -34,7 +35,8 @@ static void check_heap(const struct balance *balance)
 {
   for (uint32_t i = 1; i <= balance->count; i++) {
     const struct lane *lane = balance->heap[i];
-    if (lane->heap_at != i) fault("lane %u is not where it says in the heap of lanes with work", (unsigned)lane->number);
+    if (lane->heap_at != i)
+      fault("lane %u is not where it says in the heap of lanes with work", (unsigned)lane->number);
     if (i > 1 && balance->heap[i / 2]->ends_at < lane->ends_at)
       fault("lane %u has more work than the one above it in the heap", (unsigned)lane->number);
   }
@@ -52,7 +54,8 @@ void inside_check(const struct dispatch *d)
     uint32_t held = 0;
     for (const struct link *link = lane->held.next; link != &lane->held; link = link->next, held++)
       needed += LIST_OF(link, const struct work, link)->is_needed;
-    if (held != lane->count) fault("lane %u holds %u works and counts %u", (unsigned)w, (unsigned)held, (unsigned)lane->count);
+    if (held != lane->count)
+      fault("lane %u holds %u works and counts %u", (unsigned)w, (unsigned)held, (unsigned)lane->count);
   }
   uint32_t listed[WANTINGS] = {0};
   listed[WANTS_ALL] = members(&d->empty, WANTS_ALL) + members(&d->idle, WANTS_ALL);

@@ -1,4 +1,5 @@
-/* inside.h - what must hold inside the dispatcher between two events: its lists, its counts and its heap say what its lanes say. */
+/* inside.h - what must hold inside the dispatcher between two events: its lists, its counts and its heap say what its
+ * lanes say. */
 #ifndef SIMULATE_INSIDE_H
 #define SIMULATE_INSIDE_H
 #include "run/dispatch.h"

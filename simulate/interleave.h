@@ -1,9 +1,10 @@
-/* interleave.h - included in front of each file of src/run, src/slot, src/engines and src/sys/bell.c when these are built for
- * simulation: before each atomic access the other side may run. The files themselves are those that ship. */
+/* interleave.h - included in front of each file of src/run, src/slot, src/engines and src/sys/bell.c when these are
+ * built for simulation: before each atomic access the other side may run. The files themselves are those that ship. */
 #ifndef PARLUA_INTERLEAVE_H
 #define PARLUA_INTERLEAVE_H
 
-/* The running side is about to make an atomic access; a store or a fence also makes what it had stored before visible. */
+/* The running side is about to make an atomic access; a store or a fence also makes what it had stored
+ * before visible. */
 void interleave(int is_store);
 
 #define __atomic_load_n(p, o)                         (interleave(0), __atomic_load_n(p, o))

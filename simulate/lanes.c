@@ -1,5 +1,5 @@
-/* lanes.c - see lanes.h. The worker of a lane is a list of chunks and a timer for the end of the task that it is in. What it has
- * done is told when the dispatcher looks, as from a slot; a distant one answers after a while. */
+/* lanes.c - see lanes.h. The worker of a lane is a list of chunks and a timer for the end of the task that it is in.
+ * What it has done is told when the dispatcher looks, as from a slot; a distant one answers after a while. */
 #include "lanes.h"
 
 #include <errno.h>
@@ -141,7 +141,8 @@ static void die(struct simulated *worker, bool is_own)
   if (is_own)
     ledger_worker_dies(worker->job, is_in ? chunk->in : 0, is_in ? chunk->attempt : 0);
   else
-    ledger_worker_is_ended(worker->job, is_in ? chunk->in : 0, is_in ? chunk->attempt : 0, world.now - worker->task_began);
+    ledger_worker_is_ended(worker->job, is_in ? chunk->in : 0, is_in ? chunk->attempt : 0,
+                           world.now - worker->task_began);
   world_at(world.now + random_about(ledger_plan()->latency), tell_end, NULL, worker->life);
 }
 
@@ -231,7 +232,8 @@ static int simulated_start(struct lane *lane)
   double at = INFINITY;
   if (plan_has(plan, TROUBLE_STARTS) && random_chance(plan->start_death)) at = random_about(plan->latency);
   if (plan_has(plan, TROUBLE_DEATHS)) at = fmin(at, random_about(1 / plan->death_rate));
-  if (plan_has(plan, TROUBLE_MASSACRE) && plan->massacre_at > world.now - 1000) at = fmin(at, plan->massacre_at + 1000 - world.now);
+  if (plan_has(plan, TROUBLE_MASSACRE) && plan->massacre_at > world.now - 1000)
+    at = fmin(at, plan->massacre_at + 1000 - world.now);
   if (at < 1e6) world_at(world.now + at, die_anywhere, NULL, worker->life);
   return 0;
 }
@@ -417,7 +419,8 @@ static void bury(struct lane *lane, struct outcome *outcome)
   *outcome = (struct outcome){.kind = OUTCOME_ENDED, .status = worker->status, .had_begun = worker->has_ever_begun};
   outcome->cause = lane->cause ? lane->cause : LOST_CRASH;
   if (chunk && chunk->in > chunk->done &&
-      (!is_decided || lane->doomed.task == 0 || (lane->doomed.task == chunk->in && lane->doomed.chunk == chunk->number))) {
+      (!is_decided || lane->doomed.task == 0 ||
+       (lane->doomed.task == chunk->in && lane->doomed.chunk == chunk->number))) {
     outcome->work = work_of_number(lane, chunk->number);
     outcome->task = chunk->in;
     outcome->task_seconds = world.now - worker->task_began;
@@ -432,8 +435,8 @@ static bool give_up(struct lane *lane, struct outcome *outcome)
   struct simulated *worker = own(lane);
   const struct chunk *chunk = present_chunk(worker);
   bool is_in = chunk && chunk->in > chunk->done;
-  if (lane->count == 0 ||
-      (lane->cause == LOST_TIMEOUT && (!is_in || chunk->in != lane->doomed.task || chunk->number != lane->doomed.chunk))) {
+  if (lane->count == 0 || (lane->cause == LOST_TIMEOUT &&
+                           (!is_in || chunk->in != lane->doomed.task || chunk->number != lane->doomed.chunk))) {
     lane->cause = 0;
     lane->state = LANE_READY;
     return false;
@@ -458,7 +461,8 @@ static bool simulated_next(struct lane *lane, struct outcome *outcome, bool part
   if (lane->state == LANE_ENDING) return give_up(lane, outcome);
   if (!lane->is_asked || !worker->has_answer) return false;
   worker->has_answer = false;
-  fill_answer(lane, worker->answer_chunk ? work_of_number(lane, worker->answer_chunk) : NULL, worker->answer_keep, outcome);
+  fill_answer(lane, worker->answer_chunk ? work_of_number(lane, worker->answer_chunk) : NULL, worker->answer_keep,
+              outcome);
   return true;
 }
 
@@ -477,7 +481,8 @@ static int simulated_end(struct lane *lane)
   struct simulated *worker = own(lane);
   const struct chunk *chunk = present_chunk(worker);
   lane->state = LANE_ENDING;
-  if (chunk && worker->is_up) ledger_end_is_decided(worker->job, chunk->in > chunk->done ? chunk->in : 0, chunk->attempt);
+  if (chunk && worker->is_up)
+    ledger_end_is_decided(worker->job, chunk->in > chunk->done ? chunk->in : 0, chunk->attempt);
   if (can_kill(lane)) world_at(world.now + random_about(ledger_plan()->latency), killed, NULL, worker->life);
   return 0;
 }
@@ -486,7 +491,8 @@ static void simulated_quiet(struct lane *lane, bool is_cancelled)
 {
   struct simulated *worker = own(lane);
   (void)is_cancelled;
-  for (uint32_t i = 0; i < worker->count; i++) worker->chunks[i].limit = fmin(worker->chunks[i].limit, worker->chunks[i].in);
+  for (uint32_t i = 0; i < worker->count; i++)
+    worker->chunks[i].limit = fmin(worker->chunks[i].limit, worker->chunks[i].in);
 }
 
 static void simulated_close(struct lane *lane, double deadline)
@@ -494,7 +500,8 @@ static void simulated_close(struct lane *lane, double deadline)
   (void)deadline;
   if (lane->state != LANE_EMPTY && lane->state != LANE_CLOSED) lane->crew->engine->alive[lane->number] = false;
   end_life(own(lane));
-  for (struct link *link; (link = list_take(&lane->held));) work_free(lane->crew->store, LIST_OF(link, struct work, link));
+  for (struct link *link; (link = list_take(&lane->held));)
+    work_free(lane->crew->store, LIST_OF(link, struct work, link));
   lane->count = 0;
 }
 

@@ -89,12 +89,13 @@ static struct entry *entry_of(double task)
 
 /* ---- what happens ---- */
 
-/* A further try is begun neither before it is due, nor, where nothing stands in the way, long after: each worker has two chunks
- * before it at the most. */
+/* A further try is begun neither before it is due, nor, where nothing stands in the way, long after: each worker has
+ * two chunks before it at the most. */
 static void check_due(double task, uint32_t attempt, double due)
 {
-  static const uint32_t fair = (uint32_t)1 << TROUBLE_ERRORS | (uint32_t)1 << TROUBLE_BACKOFF | (uint32_t)1 << TROUBLE_SPARSE |
-                               (uint32_t)1 << TROUBLE_RUNS | (uint32_t)1 << TROUBLE_TEXT | (uint32_t)1 << TROUBLE_SKIPS;
+  static const uint32_t fair = (uint32_t)1 << TROUBLE_ERRORS | (uint32_t)1 << TROUBLE_BACKOFF |
+                               (uint32_t)1 << TROUBLE_SPARSE | (uint32_t)1 << TROUBLE_RUNS |
+                               (uint32_t)1 << TROUBLE_TEXT | (uint32_t)1 << TROUBLE_SKIPS;
   static const double chunk_seconds = 1e-3, instant = 0.05, chunks = 4;
   const struct plan *plan = ledger.plan;
   if (attempt == 1) return;
@@ -102,11 +103,12 @@ static void check_due(double task, uint32_t attempt, double due)
   if (plan->troubles & ~fair || plan->lengths == LENGTHS_HEAVY) return;
   double longest = plan->lengths == LENGTHS_SAME ? plan->length : 20 * plan->length;
   double chunk = plan->chunk > 0 ? plan->chunk * longest : chunk_seconds * 20 + longest;
-  if (world.now > due + instant + chunks * chunk) fault("task %g was tried again %.3g s after its time", task, world.now - due);
+  if (world.now > due + instant + chunks * chunk)
+    fault("task %g was tried again %.3g s after its time", task, world.now - due);
 }
 
-/* What is behind the new total is not begun any more; a worker may just have found that it may begin a task. A message that was
- * half sent goes on as it was. */
+/* What is behind the new total is not begun any more; a worker may just have found that it may begin a task. A message
+ * that was half sent goes on as it was. */
 static void check_shortened(double task)
 {
   static const double instant = 2e-3, turns = 100;
@@ -116,11 +118,13 @@ static void check_shortened(double task)
   if (late > 0) fault("task %g was begun %.3g s after the run was shortened to %g", task, late, ledger.last);
 }
 
-/* A time limit is met to within 10 %, or 1 ms, and the time between two looks, where nothing keeps the coordinator from looking. */
+/* A time limit is met to within 10 %, or 1 ms, and the time between two looks, where nothing keeps the coordinator from
+ * looking. */
 static void check_late(const struct entry *entry, double task, uint32_t attempt)
 {
   static const uint32_t away = (uint32_t)1 << TROUBLE_SINK | (uint32_t)1 << TROUBLE_SUPPLY;
-  static const double share = 0.1, instant = 1e-3, look_share = 0.04, look_least = 0.25e-3, look_most = 0.02, turns = 100;
+  static const double share = 0.1, instant = 1e-3, look_share = 0.04, look_least = 0.25e-3, look_most = 0.02,
+                      turns = 100;
   const struct plan *plan = ledger.plan;
   bool is_kept_away = plan->kind != PLAN_LANES && plan->preempted > 0;
   if (!plan_has(plan, TROUBLE_LIMIT) || plan->troubles & away || is_kept_away || ledger.is_closing) return;
@@ -134,7 +138,8 @@ static void check_late(const struct entry *entry, double task, uint32_t attempt)
 void ledger_task_begins(uint32_t job, double task, uint32_t attempt)
 {
   world_progress();
-  if (job != ledger.job || !ledger.is_open) fault("task %g of run %u was begun after that run had ended", task, (unsigned)job);
+  if (job != ledger.job || !ledger.is_open)
+    fault("task %g of run %u was begun after that run had ended", task, (unsigned)job);
   struct entry *entry = entry_of(task);
   if (entry->is_skipped) fault("task %g was begun, though it was to be skipped", task);
   if (attempt != entry->attempt)
@@ -149,8 +154,8 @@ void ledger_task_begins(uint32_t job, double task, uint32_t attempt)
 /* A try that has run for so long may be told as beyond its limit. */
 static void note_late(struct entry *entry, uint32_t attempt, double seconds)
 {
-  /* Limits are met that well. That a worker waited for room is seen when it is looked at, which a coordinator that is kept away
-   * does not. */
+  /* Limits are met that well. That a worker waited for room is seen when it is looked at, which a coordinator that is
+   * kept away does not. */
   static const double share = 0.9, instant = 1e-3, away = 20e-3;
   double slack = instant + (ledger.plan->preempted > 0 ? away : 0);
   if (plan_has(ledger.plan, TROUBLE_LIMIT) && seconds >= ledger.plan->limit * share - slack) entry->late = attempt;
@@ -162,8 +167,9 @@ void ledger_task_finishes(uint32_t job, double task, uint32_t attempt)
   if (job != ledger.job || !ledger.is_open) return;
   struct entry *entry = entry_of(task);
   check_late(entry, task, attempt);
-  note_late(entry, attempt, world.now - entry->began_at);   /* it may end just when its worker is given up */
-  if (entry->finished < attempt) entry->finished = attempt; /* an earlier try may go on where nobody waits for it any more */
+  note_late(entry, attempt, world.now - entry->began_at); /* it may end just when its worker is given up */
+  if (entry->finished < attempt)
+    entry->finished = attempt; /* an earlier try may go on where nobody waits for it any more */
   ledger.last_finish = world.now;
 }
 
@@ -263,8 +269,8 @@ void ledger_lost(const struct event *event)
   if (event->first == 0) return;
   const struct entry *entry = end_task(event->first, event->attempt);
   if (!is_due(entry, event))
-    fault("task %g was blamed for %s, and is innocent (%.3g s in it of %.3g)", event->first, causes[event->cause], entry->in_it,
-          ledger.plan->limit);
+    fault("task %g was blamed for %s, and is innocent (%.3g s in it of %.3g)", event->first, causes[event->cause],
+          entry->in_it, ledger.plan->limit);
 }
 
 void ledger_again(double task, uint32_t attempt, double due)

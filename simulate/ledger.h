@@ -1,5 +1,5 @@
-/* ledger.h - what really happened to each task, as the simulated workers know it, and what the run has told; the two are compared
- * at each entry. */
+/* ledger.h - what really happened to each task, as the simulated workers know it, and what the run has told; the two
+ * are compared at each entry. */
 #ifndef SIMULATE_LEDGER_H
 #define SIMULATE_LEDGER_H
 #include <stdbool.h>

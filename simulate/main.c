@@ -1,5 +1,6 @@
-/* main.c - make simulate: draws schedules, runs each in virtual time, and prints what came of them. A schedule that shows a fault
- * is made simpler as long as it still does. Schedules run in a process of their own, so that one which ends it is found too.
+/* main.c - make simulate: draws schedules, runs each in virtual time, and prints what came of them. A schedule that
+ * shows a fault is made simpler as long as it still does. Schedules run in a process of their own, so that one which
+ * ends it is found too.
  *
  *     simulate SECONDS [SEED]   0 seconds: the schedule SEED alone */
 #include <errno.h>
@@ -60,7 +61,8 @@ static void explain(int status)
   int number = WTERMSIG(status);
   if (shared->message[0]) return;
   if (number == SIGPROF || number == SIGALRM)
-    snprintf(shared->message, MESSAGE, "it took too long: a loop without end, or a cost that grows with the number of tasks");
+    snprintf(shared->message, MESSAGE,
+             "it took too long: a loop without end, or a cost that grows with the number of tasks");
   else
     snprintf(shared->message, MESSAGE, "ended by signal %d (%s)", number, strsignal(number));
 }
@@ -78,7 +80,8 @@ static void set_faults(const struct plan *plan)
 {
   static const double quick = 2e-6;
   bool is_bad = plan_has(plan, TROUBLE_WAKES);
-  system_faults = (struct system_faults){.slow = is_bad ? plan->slow : quick, .no_barrier = plan_has(plan, TROUBLE_NO_BARRIER)};
+  system_faults =
+      (struct system_faults){.slow = is_bad ? plan->slow : quick, .no_barrier = plan_has(plan, TROUBLE_NO_BARRIER)};
   if (is_bad) system_faults.lost = plan->lost;
   if (is_bad) system_faults.spurious = plan->spurious;
   if (plan_is_interrupted(plan)) system_faults.interrupt = world.now + plan->cancel_at;
@@ -118,8 +121,8 @@ static double list_seconds(const struct plan *plan, double *longest)
   return last;
 }
 
-/* Without trouble a run takes about as long as list scheduling: more than that is a wake-up that was missed, or work that nobody
- * was given. */
+/* Without trouble a run takes about as long as list scheduling: more than that is a wake-up that was missed, or work
+ * that nobody was given. */
 static void note_efficiency(const struct plan *plan, double seconds)
 {
   static const double share = 1.1, start = 0.01, a_task = 40, latencies = 30;
@@ -128,7 +131,9 @@ static void note_efficiency(const struct plan *plan, double seconds)
   double longest = 0, list = list_seconds(plan, &longest), efficiency = list / seconds;
   double most = list * share + longest + start + latencies * plan->latency + a_task * plan->tick * plan->tasks;
   if (seconds > most) fault("the run took %.3g s without trouble; list scheduling needs %.3g s", seconds, list);
-  if (plan->kind != PLAN_LANES || plan->lengths != LENGTHS_HEAVY || plan->length < 1e-4 || plan->tasks < 4 * plan->workers) return;
+  if (plan->kind != PLAN_LANES || plan->lengths != LENGTHS_HEAVY || plan->length < 1e-4 ||
+      plan->tasks < 4 * plan->workers)
+    return;
   shared->efficiency += efficiency;
   shared->efficiency_least = shared->efficiency_count ? fmin(shared->efficiency_least, efficiency) : efficiency;
   shared->efficiency_count++;
@@ -143,7 +148,8 @@ static void run_engine(const struct plan *plan, struct outcome_of_run *outcome)
     return;
   }
   uint32_t runs = plan_has(plan, TROUBLE_RUNS) ? plan->runs : 1;
-  if (plan_has(plan, TROUBLE_MASSACRE) && plan->kind == PLAN_SLOTS) workers_plan_massacre(world.now + plan->massacre_at);
+  if (plan_has(plan, TROUBLE_MASSACRE) && plan->kind == PLAN_SLOTS)
+    workers_plan_massacre(world.now + plan->massacre_at);
   for (uint32_t run = 1; run <= runs; run++)
     if (!drive(plan, &engine, plan->kind == PLAN_LANES ? &lane_simulated : NULL, run, outcome)) break;
   if (plan->kind == PLAN_LANES) lanes_end(&engine);

@@ -6,8 +6,9 @@
 #include "world.h"
 
 static const char *const trouble_names[TROUBLES] = {
-    "crashes", "deaths", "starts", "massacre", "hangs",  "limit", "errors",     "backoff", "aborts", "cancel", "shorten", "close",
-    "ceiling", "sink",   "supply", "skips",    "memory", "wakes", "no_barrier", "distant", "large",  "text",   "sparse",  "runs",
+    "crashes", "deaths", "starts",     "massacre", "hangs",   "limit", "errors", "backoff",
+    "aborts",  "cancel", "shorten",    "close",    "ceiling", "sink",  "supply", "skips",
+    "memory",  "wakes",  "no_barrier", "distant",  "large",   "text",  "sparse", "runs",
 };
 
 bool plan_has(const struct plan *plan, enum trouble trouble)
@@ -77,22 +78,27 @@ static void settle_troubles(struct plan *plan)
   if (plan->engine == ENGINE_FORKED) plan_drop(plan, TROUBLE_RUNS);
 }
 
-/* Who is away for longer than the time limit leaves workers waiting for room, before tasks that take a good part of it. */
+/* Who is away for longer than the time limit leaves workers waiting for room, before tasks that take a good part
+ * of it. */
 static void draw_absence(struct plan *plan)
 {
   static const double share = 0.5, longest = 1;
-  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_LIMIT) || !plan_has(plan, TROUBLE_SINK) || !random_chance(share)) return;
+  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_LIMIT) || !plan_has(plan, TROUBLE_SINK) ||
+      !random_chance(share))
+    return;
   plan->length = plan->limit * spread(0.05, 0.3);
   plan->sink_seconds = fmin(plan->limit * spread(1, 10), longest);
   plan->sink_rate = spread(0.02, 0.3);
   plan->chunk = 2 + random_below(14);
 }
 
-/* Small chunks whose arguments travel in pieces, and single tasks ended meanwhile: places in the channel are soon another's. */
+/* Small chunks whose arguments travel in pieces, and single tasks ended meanwhile: places in the channel are soon
+ * another's. */
 static void draw_pieces(struct plan *plan)
 {
   static const double share = 0.3;
-  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_SUPPLY) || !plan_has(plan, TROUBLE_LARGE) || !random_chance(share))
+  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_SUPPLY) || !plan_has(plan, TROUBLE_LARGE) ||
+      !random_chance(share))
     return;
   plan->troubles |= (uint32_t)1 << TROUBLE_ABORTS;
   plan->abort_rate = spread(0.2, 1);
@@ -179,7 +185,8 @@ double plan_length(const struct plan *plan, double task, uint32_t attempt)
     double share = 2 * unit_of(hash_of(plan->seed + 10 + attempt, (uint64_t)task));
     return share < 1 ? plan->limit * (1 + late * share) : 2 * plan->limit + 1;
   }
-  double x = unit_of(hash_of(plan->seed + 4 + attempt, (uint64_t)task)), most = plan_has(plan, TROUBLE_LIMIT) ? plan->limit / 2 : 5;
+  double x = unit_of(hash_of(plan->seed + 4 + attempt, (uint64_t)task)),
+         most = plan_has(plan, TROUBLE_LIMIT) ? plan->limit / 2 : 5;
   switch (plan->lengths) {
   case LENGTHS_ZERO: return 0;
   case LENGTHS_SAME: return plan->length;
@@ -204,7 +211,8 @@ void plan_print(const struct plan *plan, FILE *to)
   static const char *const kinds[] = {"lanes", "slots", "stack"}, *const engines[] = {"forked", "kept", "abandoned"};
   static const char *const lengths[] = {"none", "same", "exponential", "heavy-tailed"};
   fprintf(to, "  %s, engine %s, %u workers, %u tasks, lengths %s of %.3g s, chunk %g, troubles:", kinds[plan->kind],
-          engines[plan->engine], (unsigned)plan->workers, (unsigned)plan->tasks, lengths[plan->lengths], plan->length, plan->chunk);
+          engines[plan->engine], (unsigned)plan->workers, (unsigned)plan->tasks, lengths[plan->lengths], plan->length,
+          plan->chunk);
   for (int i = 0; i < TROUBLES; i++)
     if (plan_has(plan, (enum trouble)i)) fprintf(to, " %s", trouble_names[i]);
   fprintf(to, "%s\n", plan->troubles ? "" : " none");

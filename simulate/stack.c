@@ -91,7 +91,8 @@ static void push_plan(lua_State *L, const struct plan *plan)
   if (plan_has(plan, TROUBLE_HANGS)) set_number(L, "hangs", plan->hang_share);
   lua_pushstring(L, plan->engine == ENGINE_ABANDONED ? workers_abandoned.name : workers_kept.name);
   lua_setfield(L, -2, "engine");
-  lua_pushboolean(L, plan_has(plan, TROUBLE_DEATHS) || plan_has(plan, TROUBLE_MASSACRE) || plan_has(plan, TROUBLE_STARTS));
+  lua_pushboolean(L,
+                  plan_has(plan, TROUBLE_DEATHS) || plan_has(plan, TROUBLE_MASSACRE) || plan_has(plan, TROUBLE_STARTS));
   lua_setfield(L, -2, "deaths");
   lua_pushboolean(L, plan_has(plan, TROUBLE_SUPPLY));
   lua_setfield(L, -2, "supply");

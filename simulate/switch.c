@@ -1,4 +1,5 @@
-/* switch.c - see switch.h. Written by hand for x86-64, as swapcontext(3) makes a system call each time; elsewhere that is used. */
+/* switch.c - see switch.h. Written by hand for x86-64, as swapcontext(3) makes a system call each time; elsewhere that
+ * is used. */
 #include "switch.h"
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* system.c - src/sys in virtual time: the clock, the hub's sleep, the barrier, signals, and the system calls by which the two sides
- * wake each other. */
+/* system.c - src/sys in virtual time: the clock, the hub's sleep, the barrier, signals, and the system calls by which
+ * the two sides wake each other. */
 #include "system.h"
 
 #include <math.h>
@@ -21,7 +21,8 @@
 #include "workers.h"
 #include "world.h"
 
-/* Whoever is woken wakes within this time, where nothing goes wrong; and news that stood there for so long was missed. */
+/* Whoever is woken wakes within this time, where nothing goes wrong; and news that stood there for so long
+ * was missed. */
 static const double quick = 1e-4, unnoticed = 5e-3;
 
 enum { BELL_FD = 1 << 30, MOST_IDLE = 30000000 };
@@ -102,12 +103,15 @@ void hub_expect_long(struct hub *hub)
   hub->last_wait = 1;
 }
 
-/* A sleep that nothing has ended but its time: did news stand there all the while? Then only looks from time to time find them. */
+/* A sleep that nothing has ended but its time: did news stand there all the while? Then only looks from time to time
+ * find them. */
 static void check_sleep(const struct hub *hub, bool had_news)
 {
   uint32_t number;
-  if (had_news && beacon_has_news(hub->beacon, &hub->reader)) fault("the coordinator sleeps on, though it was told of news");
-  if (workers_still_unread(&number)) fault("the coordinator sleeps on, though worker %u has results for it", (unsigned)number + 1);
+  if (had_news && beacon_has_news(hub->beacon, &hub->reader))
+    fault("the coordinator sleeps on, though it was told of news");
+  if (workers_still_unread(&number))
+    fault("the coordinator sleeps on, though worker %u has results for it", (unsigned)number + 1);
 }
 
 int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)

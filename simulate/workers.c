@@ -126,7 +126,8 @@ static bool is_unread(const struct body *body)
 
 void workers_note_unread(void)
 {
-  for (uint32_t i = 0; i < bodies_count; i++) bodies[i]->unread = is_unread(bodies[i]) ? bodies[i]->slot->out.head + 1 : 0;
+  for (uint32_t i = 0; i < bodies_count; i++)
+    bodies[i]->unread = is_unread(bodies[i]) ? bodies[i]->slot->out.head + 1 : 0;
 }
 
 bool workers_still_unread(uint32_t *number)
@@ -239,7 +240,8 @@ static void call(struct body *body, const struct block *chunk, double task)
   const struct plan *plan = ledger_plan();
   uint32_t job = body->worker.job, attempt = chunk->attempt;
   if (body->is_abandoned && task != body->given_up_in && !ledger_is_closing() && !plan_has(plan, TROUBLE_NO_BARRIER))
-    fault("worker %u was given up in task %g, and began task %g then", (unsigned)body->number + 1, body->given_up_in, task);
+    fault("worker %u was given up in task %g, and began task %g then", (unsigned)body->number + 1, body->given_up_in,
+          task);
   ledger_task_begins(job, task, attempt);
   if (chunk->width > 0 && !argument_is_right(chunk, task)) fault("task %g got another's argument", task);
   make_visible(body);
@@ -355,14 +357,16 @@ static bool flush(struct loop *loop, double task, int kind)
   }
   struct block *block = worker_open(&body->worker, task, kind);
   worker_place(&body->value, block, task, 0, tag);
-  if (loop->is_sparse && !is_failure && !plan_is_large(plan, task)) block->word[1] = plan_value(plan, task, loop->chunk->attempt);
+  if (loop->is_sparse && !is_failure && !plan_is_large(plan, task))
+    block->word[1] = plan_value(plan, task, loop->chunk->attempt);
   return true;
 }
 
 static void run_chunk(struct body *body, const struct block *chunk)
 {
   struct worker *worker = &body->worker;
-  struct loop loop = {.body = body, .chunk = chunk, .limit = worker_limit(worker), .base = chunk->first, .last = chunk->last};
+  struct loop loop = {
+      .body = body, .chunk = chunk, .limit = worker_limit(worker), .base = chunk->first, .last = chunk->last};
   loop.is_sparse = plan_has(ledger_plan(), TROUBLE_SPARSE);
   int kind = loop.is_sparse ? BLOCK_SPARSE : BLOCK_DENSE;
   worker_open(worker, loop.base, kind);

@@ -1,5 +1,6 @@
-/* workers.h - an engine whose workers are fibers: each runs the worker's side of a slot as it ships (src/slot/mailbox.c), and over
- * it the loop of lua/parlua/worker/init.lua, store by store, with tasks of the schedule's kind. */
+/* workers.h - an engine whose workers are fibers: each runs the worker's side of a slot as it ships
+ * (src/slot/mailbox.c), and over it the loop of lua/parlua/worker/init.lua, store by store, with tasks of the
+ * schedule's kind. */
 #ifndef SIMULATE_WORKERS_H
 #define SIMULATE_WORKERS_H
 #include "engines/engine.h"

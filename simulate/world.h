@@ -1,5 +1,5 @@
-/* world.h - virtual time, chance, and what happens when: timers, and fibers (the workers) that take turns with the coordinator. All
- * of it is decided by the seed. */
+/* world.h - virtual time, chance, and what happens when: timers, and fibers (the workers) that take turns with the
+ * coordinator. All of it is decided by the seed. */
 #ifndef SIMULATE_WORLD_H
 #define SIMULATE_WORLD_H
 #include <stdbool.h>
@@ -14,9 +14,9 @@ struct world {
   uint64_t idle;      /* looks at the clock since something last went on */
   double progress_at; /* when that was, */
   double patience;    /* and for how long nothing may go on, seconds */
-  double preempted;   /* probability that the coordinator is kept from going on for a while when others have had a turn */
-  double drains;      /* that what a worker has stored becomes visible by itself at its next access */
-  uint32_t slice;     /* the coordinator makes up to so many atomic accesses before others have a turn; 0: they have none */
+  double preempted; /* probability that the coordinator is kept from going on for a while when others have had a turn */
+  double drains;    /* that what a worker has stored becomes visible by itself at its next access */
+  uint32_t slice; /* the coordinator makes up to so many atomic accesses before others have a turn; 0: they have none */
 };
 extern struct world world;
 
@@ -42,7 +42,8 @@ bool world_step(double limit);
 /* Lets everything happen up to a time. */
 void world_run_until(double until);
 
-/* A fiber runs `body`, which never waits but by the calls below. It ends when its body returns or fiber_kill ends it. */
+/* A fiber runs `body`, which never waits but by the calls below. It ends when its body returns or fiber_kill
+ * ends it. */
 typedef void fiber_function(void *what);
 struct fiber *fiber_start(fiber_function *body, void *what);
 void fiber_kill(struct fiber *fiber);

@@ -5,7 +5,7 @@ local lfs = require "lfs"
 
 local LAYERS = { sys = 1, slot = 2, engines = 3, run = 4, lua = 5, main = 6 }
 
-local MOST_LINES = 700
+local MOST_LINES, MOST_COLUMNS = 700, 120
 
 --- Files that are longer than that, and why they may be, for now.
 local LONG = {
@@ -131,6 +131,19 @@ describe("the C sources", function()
       if lines > MOST_LINES and not LONG[path] then long[#long + 1] = ("%s: %d lines"):format(path, lines) end
     end
     assert.same({}, long)
+  end)
+
+  it("have lines of at most " .. MOST_COLUMNS .. " columns", function()
+    local wide = {}
+    for path, text in pairs(sources) do
+      local number = 0
+      for line in text:gmatch "([^\n]*)\n" do
+        number = number + 1
+        local columns = #line:gsub("[\128-\191]", "")
+        if columns > MOST_COLUMNS then wide[#wide + 1] = ("%s:%d: %d columns"):format(path, number, columns) end
+      end
+    end
+    assert.same({}, wide)
   end)
 
   it("have no exception that is not needed any more", function()

@@ -206,8 +206,8 @@ static bool wrong_option(lua_State *L, const char *format, const char *word)
   return false;
 }
 
-/* Gives an option of parlua's own to read_word of parlua.options.command, which keeps it in package.loaded["parlua.command"]. Moves
-   `i` to the last word that it used. */
+/* Gives an option of parlua's own to read_word of parlua.options.command, which keeps it in
+   package.loaded["parlua.command"]. Moves `i` to the last word that it used. */
 static bool read_own_option(lua_State *L, struct command *command, int *i)
 {
   command->own_options = true;
@@ -290,7 +290,8 @@ static bool read_command(lua_State *L, struct command *command)
 
 /* --- the script ------------------------------------------------------------------------------------------------- */
 
-/* The global `arg`: the script's name at 0, its words from 1, what stands before it at negative indices; without a script all. */
+/* The global `arg`: the script's name at 0, its words from 1, what stands before it at negative indices; without a
+ * script all. */
 static void set_arg(lua_State *L, const struct command *command)
 {
   int zero = command->script;
@@ -333,8 +334,8 @@ static void push_field(lua_State *L, int index, const char *name)
   }
 }
 
-/* Whether the value at `index`, which the script returned, is a job: a table with `arguments`, or with a `map` where something else
-   says so, words for tasks or an option of parlua's own. A module may well have a function `map`. */
+/* Whether the value at `index`, which the script returned, is a job: a table with `arguments`, or with a `map` where
+   something else says so, words for tasks or an option of parlua's own. A module may well have a function `map`. */
 static bool is_job(lua_State *L, int index, const struct command *command)
 {
   if (!lua_istable(L, index)) return false;
@@ -466,7 +467,8 @@ static void print_help(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* The prompt, after the script if there is one: parlua.prompt.start(compiles, path, words...). Returns the script's status. */
+/* The prompt, after the script if there is one: parlua.prompt.start(compiles, path, words...). Returns the script's
+ * status. */
 static int run_prompt(lua_State *L, const struct command *command)
 {
   bool has_script = command->script < command->argc, compiles = true;
@@ -510,8 +512,8 @@ static int run_command(lua_State *L, const struct command *command)
   return status;
 }
 
-/* What modules get from here. package.loaded["parlua.command"]: the values of parlua's own options on the command line, by name;
-   none yet. */
+/* What modules get from here. package.loaded["parlua.command"]: the values of parlua's own options on the command line,
+   by name; none yet. */
 static void set_modules(lua_State *L)
 {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
@@ -520,7 +522,8 @@ static void set_modules(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* The exit status of a program in which a run was interrupted, and not by a prompt's user who went on: 129, 130 or 143. */
+/* The exit status of a program in which a run was interrupted, and not by a prompt's user who went on: 129, 130
+ * or 143. */
 static int interrupted_status(lua_State *L, int status)
 {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
@@ -530,7 +533,9 @@ static int interrupted_status(lua_State *L, int status)
   lua_call(L, 0, 1);
   const char *signal = lua_tostring(L, -1);
   if (!signal) return status;
-  return strcmp(signal, "SIGTERM") == 0 ? EXIT_TERMINATED : strcmp(signal, "SIGHUP") == 0 ? EXIT_HUNG_UP : EXIT_INTERRUPTED;
+  return strcmp(signal, "SIGTERM") == 0  ? EXIT_TERMINATED
+         : strcmp(signal, "SIGHUP") == 0 ? EXIT_HUNG_UP
+                                         : EXIT_INTERRUPTED;
 }
 
 /* All of the command, called protected. */
@@ -572,13 +577,13 @@ int main(int argc, char **argv)
   int status;
   if (guard_is_meant(argc, argv)) return guard_main(argv);
   if (!cluster_begin(argc, argv, &status)) return status;
-  /* Blocks are asked for and freed with each run, large messages with each string: their memory stays, touched, instead of going
-   * back to the kernel (64 strings of 8 MB to a second rank and back: 0.81 s with limits of 1 and 8 MB, 0.45 s with these, which
-   * glibc's own rule would come to as well, but later). */
+  /* Blocks are asked for and freed with each run, large messages with each string: their memory stays, touched, instead
+   * of going back to the kernel (64 strings of 8 MB to a second rank and back: 0.81 s with limits of 1 and 8 MB, 0.45 s
+   * with these, which glibc's own rule would come to as well, but later). */
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
-  /* glibc would make eight arenas for each processor, each of which keeps such memory, in pieces, as threads come and go. A few do:
-   * Lua's memory does not come from there, and a thread's small blocks come from its own cache. */
+  /* glibc would make eight arenas for each processor, each of which keeps such memory, in pieces, as threads come and
+   * go. A few do: Lua's memory does not come from there, and a thread's small blocks come from its own cache. */
   if (!getenv("MALLOC_ARENA_MAX")) mallopt(M_ARENA_MAX, 4);
   occupy_standard_files();
   lua_State *L = state_new();

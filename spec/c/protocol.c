@@ -1,8 +1,9 @@
-/* protocol.c - the protocol of docs/PROTOCOL.md between two processes, without Lua and without a dispatcher: for processors on
- * which the suite itself can't run. spec/protocol_spec.lua compiles it for this processor, and for aarch64 where it can be run.
+/* protocol.c - the protocol of docs/PROTOCOL.md between two processes, without Lua and without a dispatcher: for
+ * processors on which the suite itself can't run. spec/protocol_spec.lua compiles it for this processor, and for
+ * aarch64 where it can be run.
  *
- * The parent is the coordinator, the child a worker. Each check says on standard error what does not hold, and ends the program
- * with status 1; one that waits for ever is ended by its caller. */
+ * The parent is the coordinator, the child a worker. Each check says on standard error what does not hold, and ends the
+ * program with status 1; one that waits for ever is ended by its caller. */
 #include <math.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,7 +32,8 @@ enum {
 /* What a worker is to do with a chunk; in the block's `job`, which nobody here uses for a job. */
 enum duty { DUTY_RESULTS = 1, DUTY_LOG, DUTY_LARGE, DUTY_PRINT, DUTY_SLEEP, DUTY_PAUSE };
 
-/* What the worker did, where the coordinator's own code does not look: to compare what the protocol says with what happened. */
+/* What the worker did, where the coordinator's own code does not look: to compare what the protocol says with what
+ * happened. */
 struct diary {
   uint32_t began[MOST_CHUNKS];          /* by chunk: how often it was begun */
   unsigned char ran[ROUNDS][TASKS + 1]; /* by round: how often each task was begun */
@@ -92,7 +94,8 @@ static void send_large(struct worker *worker, const struct block *chunk)
   size_t length = (size_t)LARGE * BLOCK_BYTES + 77;
   if (buffer_reserve(&value, VALUE_OFFSET + length)) _exit(2);
   value.length = VALUE_OFFSET + length;
-  for (size_t i = 0; i < length; i++) value.bytes[VALUE_OFFSET + i] = (unsigned char)(chunk->word[i % 1000] + (double)(i % 7));
+  for (size_t i = 0; i < length; i++)
+    value.bytes[VALUE_OFFSET + i] = (unsigned char)(chunk->word[i % 1000] + (double)(i % 7));
   worker_send_whole(worker, &value, chunk->first, BLOCK_DENSE, TAG_STRING);
   worker_open(worker, chunk->first + 1, BLOCK_DENSE);
   worker_close(worker, chunk->first, 0, 1);
@@ -145,7 +148,8 @@ static void start_worker(void)
 /* Sends a chunk of `tasks` tasks; returns its number. */
 static uint32_t send_chunk(double first, int tasks, enum duty duty)
 {
-  struct block message = {.kind = BLOCK_CHUNK, .first = first, .last = first + tasks - 1, .size = BLOCK_HEAD, .floor = BLOCK_HEAD};
+  struct block message = {
+      .kind = BLOCK_CHUNK, .first = first, .last = first + tasks - 1, .size = BLOCK_HEAD, .floor = BLOCK_HEAD};
   uint64_t sent = 0;
   message.chunk = ++chunks;
   message.job = (uint32_t)duty;
@@ -255,7 +259,8 @@ static void check_cuts(void)
     double keep = 1 + i * 37 % TASKS;
     round_number = (uint32_t)i;
     uint32_t chunk = send_chunk(1, TASKS, DUTY_LOG), place = last_place;
-    if (i % 4) { /* else it is still queued, or has just begun; here the cut falls close to the task that the worker is in */
+    if (i % 4) { /* else it is still queued, or has just begun; here the cut falls close to the task that the worker is
+                    in */
       WAIT_UNTIL(slot_present(slot).chunk == chunk || slot_results(slot));
       spin(i % 20 * 1e-6);
       struct present present = slot_present(slot);

@@ -25,7 +25,8 @@ static int launched_rank(void)
   return -1;
 }
 
-/* dlopen; but what crashes goes on to end as it always did: libraries of networks set handlers for that as they are loaded. */
+/* dlopen; but what crashes goes on to end as it always did: libraries of networks set handlers for that as they are
+ * loaded. */
 static void *load(const char *path)
 {
   static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -46,10 +47,10 @@ static const struct cluster *open_object(char *message, size_t size)
   if (length < 0) return NULL;
   self[length] = '\0';
   const char *directory = dirname(self);
-  snprintf(
-      message, size,
-      "there is no parlua_mpi.so beside the program: where mpicc is (in Debian: packages openmpi-bin and libopenmpi-dev), make "
-      "builds it");
+  snprintf(message, size,
+           "there is no parlua_mpi.so beside the program: where mpicc is (in Debian: packages openmpi-bin and "
+           "libopenmpi-dev), make "
+           "builds it");
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     snprintf(path, sizeof path, "%s/%s", directory, places[i]);
     if (access(path, R_OK) != 0) continue;
@@ -113,7 +114,8 @@ bool cluster_begin(int argc, char **argv, int *status)
   if (rank < 0 && !is_spawned) return true;
   const struct cluster *found = open_object(message, sizeof message);
   if (!found) {
-    if (rank <= 0) fprintf(stderr, "parlua: started by mpirun or srun, but the mpi engine cannot be opened: %s\n", message);
+    if (rank <= 0)
+      fprintf(stderr, "parlua: started by mpirun or srun, but the mpi engine cannot be opened: %s\n", message);
     *status = 2;
     return false;
   }

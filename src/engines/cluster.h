@@ -1,5 +1,6 @@
-/* cluster.h - whether this process is one of several that mpirun or srun started, and the shared object with the MPI engine, which
- * is opened only then. The shared object is parlua_mpi.so, beside the executable or in ../lib/parlua from there. */
+/* cluster.h - whether this process is one of several that mpirun or srun started, and the shared object with the MPI
+ * engine, which is opened only then. The shared object is parlua_mpi.so, beside the executable or in ../lib/parlua from
+ * there. */
 #ifndef PARLUA_CLUSTER_H
 #define PARLUA_CLUSTER_H
 #include "engines/engine.h"
@@ -13,11 +14,11 @@
 /* What the shared object offers: its symbol `parlua_cluster`. */
 struct cluster {
   const struct engine_kind *kind;
-  /* Joins the other ranks, or those that have spawned this one; forks the helper before. Returns this process's rank, or -1 when
-   * that failed (the message was printed). */
+  /* Joins the other ranks, or those that have spawned this one; forks the helper before. Returns this process's rank,
+   * or -1 when that failed (the message was printed). */
   int (*begin)(bool is_spawned);
-  /* Instead of begin, in a program that was not started as an MPI job: spawns `count` other ranks. On failure returns false, with a
-   * message; then MPI can't be used any more. */
+  /* Instead of begin, in a program that was not started as an MPI job: spawns `count` other ranks. On failure returns
+   * false, with a message; then MPI can't be used any more. */
   bool (*spawn)(uint32_t count, char *message, size_t size);
   /* Ranks other than 0: serves rank 0 until told to end. */
   void (*serve)(void);
@@ -28,16 +29,17 @@ struct cluster {
   uint32_t (*cores)(void);
 };
 
-/* To be called first of all by main, with its arguments. Under mpirun or srun it opens the shared object and joins the other ranks.
- * Returns true when the program goes on as usual (alone, or as rank 0), false when it is to end with *status: as another rank it
- * has served, or joining failed. */
+/* To be called first of all by main, with its arguments. Under mpirun or srun it opens the shared object and joins the
+ * other ranks. Returns true when the program goes on as usual (alone, or as rank 0), false when it is to end with
+ * *status: as another rank it has served, or joining failed. */
 bool cluster_begin(int argc, char **argv, int *status);
-/* In a program that was not started by mpirun or srun: starts `count` other ranks, unless that was done before. On failure returns
- * false, with a message of what to do. */
+/* In a program that was not started by mpirun or srun: starts `count` other ranks, unless that was done before. On
+ * failure returns false, with a message of what to do. */
 bool cluster_spawn(uint32_t count, char *message, size_t size);
 /* Takes leave of the other ranks, if there are any: they end. Called at the end of the program, however it ends. */
 void cluster_end(void);
-/* Programs that this process starts from here on are not ranks: what would make them believe so goes from the environment. */
+/* Programs that this process starts from here on are not ranks: what would make them believe so goes from the
+ * environment. */
 void cluster_forget_launch(void);
 /* The engine, or NULL when this is not part of a cluster. */
 const struct engine_kind *cluster_engine(void);

@@ -13,7 +13,8 @@
 #include "sys/barrier.h"
 #include "sys/clock.h"
 
-/* Bytes of address space that starting a worker must leave: for the coordinator's results; and a thread's stack and Lua heap. */
+/* Bytes of address space that starting a worker must leave: for the coordinator's results; and a thread's stack and Lua
+ * heap. */
 enum { ROOM = 16 << 20, ROOM_WITH_THREAD = ROOM + (24 << 20) };
 
 /* Descriptors that are left to the script. */
@@ -80,8 +81,8 @@ void *engine_own(struct engine *engine, uint32_t w)
   return engine->own + w * engine->kind->own_bytes;
 }
 
-/* Where address space is limited (ulimit -v): is there some left for the coordinator's own needs and the worker's, if it is a
- * thread? */
+/* Where address space is limited (ulimit -v): is there some left for the coordinator's own needs and the worker's, if
+ * it is a thread? */
 static bool has_room(const struct engine *engine)
 {
   size_t needed = engine->kind->can.share_memory ? ROOM_WITH_THREAD : ROOM;

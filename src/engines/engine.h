@@ -1,21 +1,25 @@
-/* engine.h - how workers are started, reached and ended. An engine moves bytes: it owns slots and whatever runs behind them
- * (threads, processes), and knows nothing of Lua values, retries or order. The dispatcher (run/dispatch.h) stands above it.
+/* engine.h - how workers are started, reached and ended. An engine moves bytes: it owns slots and whatever runs behind
+ * them (threads, processes), and knows nothing of Lua values, retries or order. The dispatcher (run/dispatch.h) stands
+ * above it.
  *
- * One kind of engine is one file, which exports a struct engine_kind, and one line in the table of engines.c. docs/ENGINES.md adds
- * one step by step. */
+ * One kind of engine is one file, which exports a struct engine_kind, and one line in the table of engines.c.
+ * docs/ENGINES.md adds one step by step. */
 #ifndef PARLUA_ENGINE_H
 #define PARLUA_ENGINE_H
 #include "slot/slot.h"
 #include "sys/hub.h"
 
-/* An abandoned worker costs a processor until its task ends: after so many at a time, a run with a time limit must stop. */
+/* An abandoned worker costs a processor until its task ends: after so many at a time, a run with a time limit must
+ * stop. */
 enum { MOST_ABANDONED = 8 };
 
-/* What workers run: defined where Lua is known (lua/worker.c). Each runs the worker on its slot until it is told to stop. */
+/* What workers run: defined where Lua is known (lua/worker.c). Each runs the worker on its slot until it is told to
+ * stop. */
 struct worker_bodies {
   /* In this thread, in a Lua state of its own; returns at its end. */
   void (*thread)(struct slot *slot, const struct bell *bell);
-  /* To the end of this process, in a Lua state of its own, with at most `memory` bytes beyond what it has (0: no limit). */
+  /* To the end of this process, in a Lua state of its own, with at most `memory` bytes beyond what it has (0: no
+   * limit). */
   void (*process)(struct slot *slot, const struct bell *bell, uint64_t memory) __attribute__((noreturn));
   /* Likewise in a process that was just forked: goes on with what `context` says of the state that it is a copy of. */
   void (*forked)(void *context, struct slot *slot, const struct bell *bell, uint64_t memory) __attribute__((noreturn));
@@ -30,7 +34,7 @@ struct engine_can {
   bool share_memory;   /* pointers are valid in workers */
   bool limit_memory;   /* the memory of each worker can be limited */
   bool reach_hosts;    /* workers may be on other hosts */
-  bool run_in_program; /* there are no workers: tasks run in the coordinator's own state (all else here is then empty) */
+  bool run_in_program; /* there are no workers: tasks run in the coordinator's own state; all else here is empty */
 };
 
 struct engine;
@@ -39,12 +43,13 @@ struct engine;
 struct engine_kind {
   const char *name;
   struct engine_can can;
-  bool rings_at_end; /* news of a worker may be its end, and `ended` costs no system call; else descriptors tell (hub_watch) */
+  bool rings_at_end; /* news of a worker may be its end, and `ended` costs no system call; else descriptors tell
+                        (hub_watch) */
   size_t own_bytes;  /* an engine's memory for each worker */
   /* Starts worker `w` on its slot. Returns 0 or an errno. */
   int (*start)(struct engine *engine, uint32_t w);
-  /* Ends worker `w`: begins to, where it can be killed (`ended` says when it has), or gives it up at once, where it can be
-   * abandoned: then its slot is its own. Returns 0, or an errno when it can't be done. */
+  /* Ends worker `w`: begins to, where it can be killed (`ended` says when it has), or gives it up at once, where it can
+   * be abandoned: then its slot is its own. Returns 0, or an errno when it can't be done. */
   int (*end)(struct engine *engine, uint32_t w);
   /* Has worker `w` ended? Then *status is as from wait(2), or -1 where that is not known. */
   bool (*ended)(struct engine *engine, uint32_t w, int *status);
@@ -57,22 +62,24 @@ struct engine_kind {
   struct slot *(*map)(struct engine *engine, uint32_t w);
   /* May no worker be started now, though there is room? An errno, with *why for people; 0: it may. */
   int (*refuses)(struct engine *engine, const char **why);
-  /* Moves what is on its way to and from distant workers, and notes those with news (engine_note). Returns how long the coordinator
-   * may sleep before the next time, in seconds. */
+  /* Moves what is on its way to and from distant workers, and notes those with news (engine_note). Returns how long the
+   * coordinator may sleep before the next time, in seconds. */
   double (*progress)(struct engine *engine);
   /* The slot of distant worker `w` has changed on this side: something is to be sent. */
   void (*changed)(struct engine *engine, uint32_t w);
-  /* Brings a message (a job) to where all workers reach it. Returns what is to be sent to each worker for it, valid up to the next
-   * call: the message itself when it is small; NULL with errno set. The message before it is not sent to any worker any more. */
+  /* Brings a message (a job) to where all workers reach it. Returns what is to be sent to each worker for it, valid up
+   * to the next call: the message itself when it is small; NULL with errno set. The message before it is not sent to
+   * any worker any more. */
   const struct block *(*share)(struct engine *engine, const struct block *message);
-  /* Asks distant worker `w` to give back what it has not begun: a queued chunk, or else (`may_cut`) the second half of what is left
-   * of the running one. The answer comes in engine->given_back[w], and is noted as news of it. */
+  /* Asks distant worker `w` to give back what it has not begun: a queued chunk, or else (`may_cut`) the second half of
+   * what is left of the running one. The answer comes in engine->given_back[w], and is noted as news of it. */
   void (*ask_back)(struct engine *engine, uint32_t w, bool may_cut);
   /* Name of the host of worker `w`. */
   const char *(*host)(struct engine *engine, uint32_t w);
 };
 
-/* What a distant worker gave back: chunk number `chunk` ends with task `last` now, if that is before where it did end. */
+/* What a distant worker gave back: chunk number `chunk` ends with task `last` now, if that is before where it
+ * did end. */
 struct given_back {
   bool answered;
   uint32_t chunk;
@@ -104,20 +111,22 @@ struct engine {
   uint64_t memory;   /* limit for one worker, bytes; 0: none */
   void *inheritance; /* what forked workers go on with (worker_bodies.forked): the caller's */
   struct remains *remains;
-  uint32_t jobs;      /* jobs numbered so far */
-  uint32_t chunks;    /* chunks numbered so far: no number is used twice, so that a late result can't be taken for another's */
+  uint32_t jobs;   /* jobs numbered so far */
+  uint32_t chunks; /* chunks numbered so far: none is used twice, so that a late result can't be taken for another's */
   uint64_t oom_kills; /* see oom.h: as counted when that was last asked */
   int most_files;     /* descriptors up to this number are for workers */
   double sample;      /* how often, in seconds, the cells of distant workers are to be looked at */
-  bool *distant;      /* the slot only mirrors the worker's own: cells lag behind, what was sent must be asked for; NULL: none */
-  bool *unwatched;    /* no descriptor tells of the end of this worker: it must be asked for */
+  bool *distant;   /* the slot only mirrors the worker's own: cells lag behind, what was sent must be asked for; NULL:
+                      none */
+  bool *unwatched; /* no descriptor tells of the end of this worker: it must be asked for */
   struct given_back *given_back; /* by worker, where some are distant; else NULL */
   void *context;                 /* the engine's own */
   int owner;                     /* process that opened it: a forked copy must leave it alone */
   bool busy;                     /* a run uses it */
 };
 
-/* All kinds of this build, ended by NULL; `mpi` is among them where this program is, or can become, part of an MPI job. */
+/* All kinds of this build, ended by NULL; `mpi` is among them where this program is, or can become, part of an
+ * MPI job. */
 const struct engine_kind *const *engine_kinds(void);
 /* The kind by name, or NULL. */
 const struct engine_kind *engine_find(const char *name);
@@ -129,7 +138,8 @@ void engine_close(struct engine *engine);
 
 /* Starts worker `w` (mapping its slot, or making it as new). Returns 0 or an errno. */
 int engine_start(struct engine *engine, uint32_t w);
-/* Waits up to `seconds` for worker `w`, which was told to stop or to end; ends it after that. False: it could not be ended. */
+/* Waits up to `seconds` for worker `w`, which was told to stop or to end; ends it after that. False: it could not be
+ * ended. */
 bool engine_join(struct engine *engine, uint32_t w, double seconds);
 /* May no worker be started now? See engine_kind.refuses. */
 int engine_refuses(struct engine *engine, const char **why);
@@ -147,16 +157,16 @@ bool engine_next_news(struct engine *engine, uint32_t *w);
 /* Sleeps until there is news, a signal comes, or `seconds` are over; see hub_sleep. */
 int engine_sleep(struct engine *engine, double seconds, uint32_t *ended, int most);
 
-/* Descriptors for `count` workers are needed: raises the limit for open files if that is too low for them and the script, as far as
- * it may. Returns how many there may be at most, some left for the script. */
+/* Descriptors for `count` workers are needed: raises the limit for open files if that is too low for them and the
+ * script, as far as it may. Returns how many there may be at most, some left for the script. */
 int engine_want_files(uint32_t count);
 /* One of its users has done with it. */
 void remains_leave(struct remains *remains);
 /* An engine's own memory for worker `w`. */
 void *engine_own(struct engine *engine, uint32_t w);
 
-/* Workers that are threads of this program and are, or may be, in a task now: also those that were given up. In a copy of this
- * process what locks they hold would stay held. */
+/* Workers that are threads of this program and are, or may be, in a task now: also those that were given up. In a copy
+ * of this process what locks they hold would stay held. */
 uint32_t threads_in_tasks(void);
 /* Those of them that were given up. */
 uint32_t threads_given_up(void);

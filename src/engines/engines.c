@@ -12,7 +12,8 @@ static const struct engine_kind mpi_outline = {.name = "mpi", .can = MPI_CAN};
 
 const struct engine_kind *const *engine_kinds(void)
 {
-  static const struct engine_kind *const kinds[] = {&engine_serial, &engine_threads, &engine_process, &mpi_outline, NULL};
+  static const struct engine_kind *const kinds[] = {&engine_serial, &engine_threads, &engine_process, &mpi_outline,
+                                                    NULL};
   return kinds;
 }
 

@@ -186,7 +186,8 @@ int nursery_open(struct nursery *nursery)
   pid_t parent = getpid();
   memset(nursery, 0, sizeof *nursery);
   nursery->socket = -1;
-  nursery->reports = mmap(NULL, page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  nursery->reports =
+      mmap(NULL, page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (nursery->reports == MAP_FAILED) return errno;
   nursery->beacon = (struct beacon *)(void *)((char *)nursery->reports + BEACON_AT);
   nursery->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

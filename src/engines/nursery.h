@@ -1,7 +1,7 @@
-/* nursery.h - a helper process that forks workers for a process that must not fork any more: forking is unsafe on some networks
- * once MPI has been initialised. It is forked itself before that, small and without a Lua state, and forks workers on request: each
- * makes a Lua state of its own and works on a slot whose memory comes as a descriptor. Workers die with the helper, the helper with
- * the process that opened it. */
+/* nursery.h - a helper process that forks workers for a process that must not fork any more: forking is unsafe on some
+ * networks once MPI has been initialised. It is forked itself before that, small and without a Lua state, and forks
+ * workers on request: each makes a Lua state of its own and works on a slot whose memory comes as a descriptor. Workers
+ * die with the helper, the helper with the process that opened it. */
 #ifndef PARLUA_NURSERY_H
 #define PARLUA_NURSERY_H
 #include <sys/types.h>
@@ -30,8 +30,9 @@ struct nursery_report {
 
 /* Forks the helper. Returns 0 or an errno. */
 int nursery_open(struct nursery *nursery);
-/* Starts a worker numbered `worker` on the slot behind the descriptor `slot_file` (see slot.h), with at most `memory` bytes beyond
- * what it begins with (0: no limit). `life` tells workers of the same number apart. Returns 0 or an errno. */
+/* Starts a worker numbered `worker` on the slot behind the descriptor `slot_file` (see slot.h), with at most `memory`
+ * bytes beyond what it begins with (0: no limit). `life` tells workers of the same number apart. Returns 0 or
+ * an errno. */
 int nursery_start(struct nursery *nursery, uint32_t worker, uint32_t life, int slot_file, uint64_t memory);
 /* Kills the worker if it still lives. Returns 0 or an errno. */
 int nursery_kill(struct nursery *nursery, uint32_t worker, uint32_t life);

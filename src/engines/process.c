@@ -1,5 +1,5 @@
-/* process.c - workers are processes forked from the coordinator: each sees everything that the script had at that moment, and one
- * that dies harms nobody. They are killed with their coordinator. */
+/* process.c - workers are processes forked from the coordinator: each sees everything that the script had at that
+ * moment, and one that dies harms nobody. They are killed with their coordinator. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,18 +32,21 @@ static int process_open(struct engine *engine)
 #define COULD_WAIT "A process that is forked meanwhile could wait for ever for a lock that it holds. "
 #define OR_THREADS "or use engine = \"threads\" for this call too"
 
-/* A copy of this process has only the thread that forked; a lock of the C library that another thread held at that moment (of its
- * time zones, its locales, its streams, of any library's own) stays held in the copy for ever. Threads that begin, or are about to
- * come to rest, are waited for. A helper that was forked early could fork without that danger; but its workers would not have what
- * the script has made since, which is what this engine is for. */
+/* A copy of this process has only the thread that forked; a lock of the C library that another thread held at that
+ * moment (of its time zones, its locales, its streams, of any library's own) stays held in the copy for ever. Threads
+ * that begin, or are about to come to rest, are waited for. A helper that was forked early could fork without that
+ * danger; but its workers would not have what the script has made since, which is what this engine is for. */
 static int process_refuses(struct engine *engine, const char **why)
 {
   static const double patience = 1;
   static const char of_a_call[] =
-      "a thread of this program is in a task, of a call on threads that has not ended (parlua.submit, a pool, a loop over "
-      "imap). " COULD_WAIT "Take that call's results first (future:get(), pool:close(), the loop to its end), " OR_THREADS;
+      "a thread of this program is in a task, of a call on threads that has not ended (parlua.submit, a pool, a loop "
+      "over "
+      "imap). " COULD_WAIT
+      "Take that call's results first (future:get(), pool:close(), the loop to its end), " OR_THREADS;
   static const char given_up[] =
-      "a thread of this program is still in a task that it was given up in, beyond its time limit or cancelled. " COULD_WAIT
+      "a thread of this program is still in a task that it was given up in, beyond its time limit or "
+      "cancelled. " COULD_WAIT
       "Use the process engine for that call, which kills such tasks; or wait until it has ended, " OR_THREADS;
   const struct timespec pause = {.tv_nsec = 100000};
   double deadline = clock_seconds() + patience;
@@ -78,7 +81,8 @@ static int process_start(struct engine *engine, uint32_t w)
   if (pid == 0) run_child(engine, w);
   process->pid = pid;
   process->killed = false;
-  if (engine->oom_kills == UINT64_MAX) engine->oom_kills = oom_kills(); /* while the first worker starts: it takes 15 us */
+  if (engine->oom_kills == UINT64_MAX)
+    engine->oom_kills = oom_kills(); /* while the first worker starts: it takes 15 us */
   process->fd = (int)syscall(SYS_pidfd_open, pid, 0);
   if (process->fd > engine->most_files || (process->fd >= 0 && hub_watch(&engine->hub, process->fd, w) != 0)) {
     close(process->fd);

@@ -1,5 +1,6 @@
-/* threads.c - workers are threads, each with a LuaJIT state of its own, kept between runs. A thread that does not answer can't be
- * ended: it is abandoned, and ends by itself when its task does. A crash in one ends the whole program. */
+/* threads.c - workers are threads, each with a LuaJIT state of its own, kept between runs. A thread that does not
+ * answer can't be ended: it is abandoned, and ends by itself when its task does. A crash in one ends the
+ * whole program. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,7 +26,8 @@ struct threads {
   struct thread *thread;
 };
 
-/* All threads of this process, whatever engine they belong to: a fork concerns them all. Only the coordinator's thread looks. */
+/* All threads of this process, whatever engine they belong to: a fork concerns them all. Only the coordinator's thread
+ * looks. */
 static struct link present = {&present, &present};
 static uint32_t abandoned_in_all;
 
@@ -56,19 +58,21 @@ static bool is_main_thread(void)
   return (pid_t)syscall(SYS_gettid) == getpid();
 }
 
-/* A signal whose action nobody has set. A thread's own (raise in a task, a pipe that nobody reads) does nothing; any other does
- * what it does in any program. */
+/* A signal whose action nobody has set. A thread's own (raise in a task, a pipe that nobody reads) does nothing; any
+ * other does what it does in any program. */
 static void on_other_signal(int number, siginfo_t *info, void *context)
 {
   (void)context;
   bool is_raised = number == SIGPIPE || (info->si_code == SI_TKILL && info->si_pid == getpid());
   if (is_raised && !is_main_thread()) return;
   signal(number, SIG_DFL);
-  if (info->si_code <= 0) syscall(SYS_tgkill, getpid(), getpid(), number); /* else it is a fault: that comes again by itself */
+  if (info->si_code <= 0)
+    syscall(SYS_tgkill, getpid(), getpid(), number); /* else it is a fault: that comes again by itself */
 }
 
-/* Tasks raise signals, and write to pipes that nobody reads: the script's are not ended by that. Threads don't block signals, as
- * programs that tasks run would inherit that (see signals_pass_to_main); these handlers they don't inherit. */
+/* Tasks raise signals, and write to pipes that nobody reads: the script's are not ended by that. Threads don't block
+ * signals, as programs that tasks run would inherit that (see signals_pass_to_main); these handlers they
+ * don't inherit. */
 static void keep_signals_off(void)
 {
   static const int left_alone[] = {SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGCHLD, SIGURG, SIGWINCH};
@@ -80,7 +84,8 @@ static void keep_signals_off(void)
   for (int number = 1; number < SIGRTMIN && number < 32; number++) {
     bool is_left = false;
     for (size_t i = 0; i < sizeof left_alone / sizeof *left_alone; i++) is_left |= left_alone[i] == number;
-    if (!is_left && sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(number, &action, NULL);
+    if (!is_left && sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+      sigaction(number, &action, NULL);
   }
 }
 

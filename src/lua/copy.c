@@ -8,13 +8,13 @@
 /* Places on the stack of copy. COPIES and QUEUE are nil until a table in the table is seen: most are flat. */
 enum { ROOT = 1, MADE, COPIES, QUEUE, TOP = QUEUE };
 
-/* The upvalues: a table of two sets, modules (package.loaded[their names] leads to them) and what the map function has captured,
- * both table -> its state when the run began (0: not known); is a result copied? */
+/* The upvalues: a table of two sets, modules (package.loaded[their names] leads to them) and what the map function has
+ * captured, both table -> its state when the run began (0: not known); is a result copied? */
 enum { SETS = 1, IS_RESULT };
 enum { MODULES = 1, CAPTURED };
 
-/* Is the table at the top one that stays what it is: a class, a module, or one that the function has captured? Of a captured one
- * that is a result: if it has not changed. */
+/* Is the table at the top one that stays what it is: a class, a module, or one that the function has captured? Of a
+ * captured one that is a result: if it has not changed. */
 static bool is_shared(lua_State *L)
 {
   int top = lua_gettop(L);
@@ -85,7 +85,8 @@ static void keep(lua_State *L)
   lua_rawset(L, COPIES);
 }
 
-/* Gives the copy at index `to` the metatable of the table at `from`. A field that leads to the class leads to the same. */
+/* Gives the copy at index `to` the metatable of the table at `from`. A field that leads to the class leads to
+ * the same. */
 static void copy_metatable(lua_State *L, int from, int to)
 {
   if (!lua_getmetatable(L, from)) return;

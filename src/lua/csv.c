@@ -1,5 +1,5 @@
-/* csv.c - see csv.h. Separators and line ends are found 64 bytes at a time; numbers are read without a string; short texts that
- * come again and again are given a number, so that the Lua side makes a string of each once. */
+/* csv.c - see csv.h. Separators and line ends are found 64 bytes at a time; numbers are read without a string; short
+ * texts that come again and again are given a number, so that the Lua side makes a string of each once. */
 #include "lua/csv.h"
 
 #include <locale.h>
@@ -74,8 +74,8 @@ static uint64_t marks_in(const char *bytes, char separator)
 static uint64_t zero_bytes(uint64_t word)
 {
   const uint64_t low = 0x7f7f7f7f7f7f7f7fULL;
-  uint64_t zero =
-      ~(((word & low) + low) | word | low); /* the upper bit of each byte that is zero: exact, nothing is carried over */
+  uint64_t zero = ~(((word & low) + low) | word |
+                    low); /* the upper bit of each byte that is zero: exact, nothing is carried over */
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
   zero = __builtin_bswap64(zero);
 #endif
@@ -174,10 +174,10 @@ static inline bool is_digit(char c)
 }
 
 /*
- * Reads the field from..to as a number: [-]digits[.digits][e[+-]digits], no 0 before other digits; false: it is none. A whole
- * number that a double does not hold is none either, as it would not be the same; nor is one that is too large. Digits up to 2^53
- * with a power of ten up to 22 are exact: both are doubles, and one multiplication or division rounds once. All else is the C
- * library's.
+ * Reads the field from..to as a number: [-]digits[.digits][e[+-]digits], no 0 before other digits; false: it is none. A
+ * whole number that a double does not hold is none either, as it would not be the same; nor is one that is too large.
+ * Digits up to 2^53 with a power of ten up to 22 are exact: both are doubles, and one multiplication or division rounds
+ * once. All else is the C library's.
  */
 static bool read_number(const char *from, const char *to, double *number)
 {
@@ -284,8 +284,8 @@ static inline void set_text(struct reader *reader, struct column *column, struct
 }
 
 /* A field that is in no quotes. */
-static inline void set_plain(struct reader *reader, struct column *column, struct parlua_csv_cell *cell, const char *from,
-                             const char *to)
+static inline void set_plain(struct reader *reader, struct column *column, struct parlua_csv_cell *cell,
+                             const char *from, const char *to)
 {
   if (column->type != PARLUA_CSV_STRING) {
     if (from == to) {
@@ -307,9 +307,10 @@ static inline void set_plain(struct reader *reader, struct column *column, struc
 
 /* ---- rows ---- */
 
-/* Behind the quotes that the field at `p` begins with: at the separator, the line's end or the text's. *close: the closing quote;
- * *is_plain: nothing is in the quotes twice, and nothing stands between them and the end. */
-static const char *quoted_end(const char *p, const char *stop, char separator, char quote, const char **close, bool *is_plain)
+/* Behind the quotes that the field at `p` begins with: at the separator, the line's end or the text's. *close: the
+ * closing quote; *is_plain: nothing is in the quotes twice, and nothing stands between them and the end. */
+static const char *quoted_end(const char *p, const char *stop, char separator, char quote, const char **close,
+                              bool *is_plain)
 {
   *is_plain = true;
   for (p++;; p += 2) {

@@ -1,6 +1,6 @@
-/* csv.h - rows of comma-separated values, taken apart many at once: where each field is and what it reads as, for the Lua side,
- * which makes rows of it (lua/parlua/source/csv.lua). Plain C declarations only: the text is also given to LuaJIT's ffi.cdef as it
- * stands. */
+/* csv.h - rows of comma-separated values, taken apart many at once: where each field is and what it reads as, for the
+ * Lua side, which makes rows of it (lua/parlua/source/csv.lua). Plain C declarations only: the text is also given to
+ * LuaJIT's ffi.cdef as it stands. */
 #ifndef PARLUA_CSV_H
 #define PARLUA_CSV_H
 #include <stdint.h>
@@ -26,8 +26,8 @@ struct parlua_csv_cell {
   uint32_t length;
 };
 
-/* Rows that were taken apart. Row r has its cells from cells[starts[r]] on: one for each column that is read, or, where there are
- * no names, one for each field. */
+/* Rows that were taken apart. Row r has its cells from cells[starts[r]] on: one for each column that is read, or, where
+ * there are no names, one for each field. */
 struct parlua_csv_rows {
   struct parlua_csv_cell *cells;
   const char **ends; /* ends[r]: where the row behind row r begins */
@@ -37,12 +37,12 @@ struct parlua_csv_rows {
   uint32_t row, rows; /* the next row that is wanted; how many there are */
 };
 
-/* A reader of rows with `columns` columns, types[k] being an enum parlua_csv_type; 0 columns: rows of any number of fields, all of
- * them read as types[0]. NULL: out of memory. */
+/* A reader of rows with `columns` columns, types[k] being an enum parlua_csv_type; 0 columns: rows of any number of
+ * fields, all of them read as types[0]. NULL: out of memory. */
 struct parlua_csv_rows *parlua_csv_open(int separator, int quote, uint32_t columns, const uint8_t *types);
 void parlua_csv_close(struct parlua_csv_rows *rows);
-/* Takes rows from `from` on apart, up to `stop`, as many as there is room for and at most so many. Returns how many; 0: there are
- * none; -1: out of memory. */
+/* Takes rows from `from` on apart, up to `stop`, as many as there is room for and at most so many. Returns how many; 0:
+ * there are none; -1: out of memory. */
 int parlua_csv_fill(struct parlua_csv_rows *rows, const char *from, const char *stop, uint32_t most);
 /* The row behind the one at `from`. */
 const char *parlua_csv_skip(const char *from, const char *stop, int separator, int quote);

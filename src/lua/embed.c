@@ -4,8 +4,8 @@
 
    The modules are compiled by the very libluajit that parlua is linked with: bytecode differs between versions.
    One more module is made here: parlua.prompt.documentation, the documentation comments, which bytecode does not have.
-   Debug information stays in, for messages and tracebacks. A module's chunk name is "=parlua/run/init.lua": it reads as a
-   path in messages, and the "=" tells it apart from a file of the user with the same path. */
+   Debug information stays in, for messages and tracebacks. A module's chunk name is "=parlua/run/init.lua": it reads as
+   a path in messages, and the "=" tells it apart from a file of the user with the same path. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -39,7 +39,8 @@ static const char *below_root(const char *path, const char *root)
 static void module_name(const char *path, char name[NAME_SIZE])
 {
   size_t length = strlen(path);
-  if (length < 5 || length >= NAME_SIZE || strcmp(path + length - 4, ".lua") != 0) fail(path, "is no name of a Lua module");
+  if (length < 5 || length >= NAME_SIZE || strcmp(path + length - 4, ".lua") != 0)
+    fail(path, "is no name of a Lua module");
   memcpy(name, path, length - 4);
   name[length - 4] = '\0';
   for (char *p = name; *p; p++)
@@ -107,8 +108,8 @@ static void write_lua_string(const char *text, size_t length)
   fputc('"', documentation);
 }
 
-/* The length of the name that a line defines, "function M.range(a)" or "parlua.range = sources.range", and where it begins; 0:
- * none. */
+/* The length of the name that a line defines, "function M.range(a)" or "parlua.range = sources.range", and where it
+ * begins; 0: none. */
 static size_t defined_name(const char *line, const char **name)
 {
   static const char keyword[] = "function ";
@@ -180,8 +181,8 @@ static const char *behind_comment(const char *text)
   return end ? end + 2 : text + strlen(text);
 }
 
-/* Writes a header's bytes for ffi.cdef, which each new state parses: without the lines that are for the preprocessor, without
- * comments, without the space that only people need. */
+/* Writes a header's bytes for ffi.cdef, which each new state parses: without the lines that are for the preprocessor,
+ * without comments, without the space that only people need. */
 static void embed_header(const char *path)
 {
   size_t length;

@@ -1,5 +1,5 @@
-/* ffi.h - what the Lua side reaches by FFI beside the slot's layout (slot/layout.h) and the events of a run (run/event.h). Plain C
- * declarations only: the text is also given to LuaJIT's ffi.cdef as it stands. */
+/* ffi.h - what the Lua side reaches by FFI beside the slot's layout (slot/layout.h) and the events of a run
+ * (run/event.h). Plain C declarations only: the text is also given to LuaJIT's ffi.cdef as it stands. */
 #ifndef PARLUA_FFI_H
 #define PARLUA_FFI_H
 #include <stdint.h>
@@ -25,7 +25,8 @@ void signals_again(int number);
 void signals_pause(int is_loop);
 void signals_resume(int is_loop);
 
-/* What is used of the SQLite library, for the writer of journals and for who reads them. Connections and statements are void *. */
+/* What is used of the SQLite library, for the writer of journals and for who reads them. Connections and statements are
+ * void *. */
 struct sqlite {
   int (*open_v2)(const char *path, void **database, int flags, const char *vfs);
   int (*close_v2)(void *database);

@@ -1,7 +1,9 @@
-/* hash.c - Lua module `parlua.hash`: a number for any Lua values that is the same in every process (bytes of the codec are not: the
- * order of a table's fields differs from process to process). For the journal: to tell that a task's arguments are what they were.
+/* hash.c - Lua module `parlua.hash`: a number for any Lua values that is the same in every process (bytes of the codec
+ * are not: the order of a table's fields differs from process to process). For the journal: to tell that a task's
+ * arguments are what they were.
  *
- * Tables are walked in the order of their keys and numbered as they are met, so that shared tables and cycles cost nothing more.
+ * Tables are walked in the order of their keys and numbered as they are met, so that shared tables and cycles cost
+ * nothing more.
  */
 #include <lauxlib.h>
 #include <lua.h>
@@ -72,10 +74,12 @@ static int read_key(lua_State *L, struct key *key)
 /* Is the key one of 1..n, whose values were taken already? */
 static int is_counted(const struct key *key, double n)
 {
-  return key->type == LUA_TNUMBER && key->number >= 1 && key->number <= n && key->number == (double)(int64_t)key->number;
+  return key->type == LUA_TNUMBER && key->number >= 1 && key->number <= n &&
+         key->number == (double)(int64_t)key->number;
 }
 
-/* The fields of the table at absolute stack index `at` whose keys are not 1..n. Keys that have no order are counted alone. */
+/* The fields of the table at absolute stack index `at` whose keys are not 1..n. Keys that have no order are counted
+ * alone. */
 static uint64_t hash_fields(lua_State *L, int at, double n, int depth, struct walk *walk)
 {
   size_t count = 0, room = 0, others = 0;
@@ -103,7 +107,8 @@ static uint64_t hash_fields(lua_State *L, int at, double n, int depth, struct wa
       lua_pushnumber(L, each->number);
     else
       lua_pushboolean(L, each->number != 0);
-    hash = mixed(hash * 31 + (each->type == LUA_TSTRING ? hash_bytes(each->text, each->length) : hash_number(each->number)));
+    hash = mixed(hash * 31 +
+                 (each->type == LUA_TSTRING ? hash_bytes(each->text, each->length) : hash_number(each->number)));
     lua_rawget(L, at);
     hash = mixed(hash * 31 + hash_value(L, lua_gettop(L), depth + 1, walk));
     lua_pop(L, 1);
@@ -135,7 +140,8 @@ static uint64_t hash_table(lua_State *L, int at, int depth, struct walk *walk)
   return mixed(hash * 31 + (uint64_t)n) + hash_fields(L, at, n, depth, walk);
 }
 
-/* The value at absolute stack index `at`. What has no content to go by (functions, userdata, cdata) counts by its type. */
+/* The value at absolute stack index `at`. What has no content to go by (functions, userdata, cdata) counts by
+ * its type. */
 static uint64_t hash_value(lua_State *L, int at, int depth, struct walk *walk)
 {
   int type = lua_type(L, at);

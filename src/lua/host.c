@@ -1,4 +1,5 @@
-/* host.c - what the Lua side calls: module parlua.host. Engines and runs as userdata, and the small services of the machine. */
+/* host.c - what the Lua side calls: module parlua.host. Engines and runs as userdata, and the small services of the
+ * machine. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
@@ -88,7 +89,8 @@ static int host_engine_open(lua_State *L)
   return 1;
 }
 
-/* A job's message has two words: what the worker needs before it decodes the job, and the job. The first's value begins here. */
+/* A job's message has two words: what the worker needs before it decodes the job, and the job. The first's value begins
+ * here. */
 enum { BEFORE_OFFSET = BLOCK_HEAD + 16, KEEP_JOB_BYTES = 1 << 20 };
 
 /* Fills in word `k` of the message, whose value begins at byte `at` and has `length` bytes. */
@@ -120,9 +122,9 @@ static int wrap_job(struct buffer *job, const char *before, size_t before_length
   return 0;
 }
 
-/* Makes the message of the job at `index`, and of the string at `first` with what the worker needs before it decodes the job; one
- * of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled. Returns 0 or an errno;
- * -1: it can't cross, a message is on the stack. */
+/* Makes the message of the job at `index`, and of the string at `first` with what the worker needs before it decodes
+ * the job; one of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled.
+ * Returns 0 or an errno; -1: it can't cross, a message is on the stack. */
 static int set_job(lua_State *L, struct host_engine *engine, int index, int first, int book)
 {
   struct buffer *job = &engine->job, *fresh = &engine->fresh;
@@ -222,8 +224,8 @@ static int run_exhausted(lua_State *L)
 /* redo(task, attempt, seconds) */
 static int run_redo(lua_State *L)
 {
-  int error =
-      dispatch_redo(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3), luaL_checknumber(L, 4));
+  int error = dispatch_redo(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint32_t)luaL_checknumber(L, 3),
+                            luaL_checknumber(L, 4));
   return error ? luaL_error(L, "cannot try the task again: %s", strerror(error)) : 0;
 }
 
@@ -268,9 +270,9 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book) -> run, pointer to its events; or nil and a message:
- * something of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes the job; `book`: for the
- * job's objects. */
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book) -> run, pointer to its events; or nil and
+ * a message: something of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes
+ * the job; `book`: for the job's objects. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -332,9 +334,9 @@ static int host_run_open(lua_State *L)
   return 2;
 }
 
-/* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag TAG_STRING
- * takes one string. Returns 0; or the bytes that a block for this value needs when it does not fit; or nil and a message when it
- * can't cross. */
+/* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag
+ * TAG_STRING takes one string. Returns 0; or the bytes that a block for this value needs when it does not fit; or nil
+ * and a message when it can't cross. */
 static int host_place(lua_State *L)
 {
   struct block *block;
@@ -415,8 +417,8 @@ static int host_ranks(lua_State *L)
   return 2;
 }
 
-/* spawn(count): makes sure that the mpi engine has ranks, in a program that was not started with them. -> true, or nil and a
- * message. */
+/* spawn(count): makes sure that the mpi engine has ranks, in a program that was not started with them. -> true, or nil
+ * and a message. */
 static int host_spawn(lua_State *L)
 {
   char message[8192];
@@ -448,8 +450,8 @@ static void do_nothing(int number)
   (void)number;
 }
 
-/* From here on writing to a closed pipe is an error, not the end. A handler, not SIG_IGN: programs that tasks start must not
- * inherit it. */
+/* From here on writing to a closed pipe is an error, not the end. A handler, not SIG_IGN: programs that tasks start
+ * must not inherit it. */
 static int host_ignore_sigpipe(lua_State *L)
 {
   struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};

@@ -25,7 +25,8 @@ static void open_empty_file(void)
   empty_file = fopencookie(NULL, "r", (cookie_io_functions_t){0});
 }
 
-/* Puts what a state's handle io.stdin reads into its place. LuaJIT's file handles begin with the FILE pointer, as Lua's do. */
+/* Puts what a state's handle io.stdin reads into its place. LuaJIT's file handles begin with the FILE pointer, as Lua's
+ * do. */
 static void set_handle(lua_State *L, bool empty)
 {
   static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -56,8 +56,8 @@ struct journal {
   char message[512];
 };
 
-/* Forking copies the calling thread alone: the library's own locks must be free at that moment, and the copy must not hold the
- * file. pthread_atfork takes no argument, hence these. */
+/* Forking copies the calling thread alone: the library's own locks must be free at that moment, and the copy must not
+ * hold the file. pthread_atfork takes no argument, hence these. */
 static pthread_mutex_t in_library = PTHREAD_MUTEX_INITIALIZER, in_list = PTHREAD_MUTEX_INITIALIZER;
 static struct journal *open_journals;
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;
@@ -99,8 +99,8 @@ static void prepare(void)
 
 /* ---- opening ---- */
 
-/* Types of file systems (statfs) on which SQLite's write-ahead log works: its index is memory that all who use the file share.
- * Any other may lie on another machine. From linux/magic.h and the file systems' own sources. */
+/* Types of file systems (statfs) on which SQLite's write-ahead log works: its index is memory that all who use the file
+ * share. Any other may lie on another machine. From linux/magic.h and the file systems' own sources. */
 static bool is_local_type(long type)
 {
   static const unsigned long types[] = {0xEF53 /* ext2, 3, 4 */,
@@ -156,13 +156,15 @@ int journal_is_local(const struct journal *journal)
 
 /* ---- the thread ---- */
 
-/* Remembers why writing failed. `last_errno`: as the library left it, which does not always keep it (where COMMIT fails). */
+/* Remembers why writing failed. `last_errno`: as the library left it, which does not always keep it (where COMMIT
+ * fails). */
 static void fail(struct journal *journal, int last_errno)
 {
   const struct sqlite *sqlite = journal->sqlite;
   int code = journal->database ? sqlite->system_errno(journal->database) : 0;
   if (journal->database && !code && sqlite->errcode(journal->database) == SQLITE_IOERR) code = last_errno;
-  if (journal->database && sqlite->errcode(journal->database) == SQLITE_FULL) code = ENOSPC; /* it keeps no number of that one */
+  if (journal->database && sqlite->errcode(journal->database) == SQLITE_FULL)
+    code = ENOSPC; /* it keeps no number of that one */
   const char *message = journal->database ? sqlite->errmsg(journal->database) : strerror(ENOMEM);
   char reason[128] = "";
   if (code) snprintf(reason, sizeof reason, " (%s)", strerror(code));
@@ -243,8 +245,8 @@ static bool insert(struct journal *journal, const struct journal_row *row)
 
 static size_t row_bytes(const struct journal_row *row)
 {
-  size_t bytes =
-      sizeof *row + (size_t)row->result_bytes + row->kind_bytes + row->message_bytes + row->traceback_bytes + row->host_bytes;
+  size_t bytes = sizeof *row + (size_t)row->result_bytes + row->kind_bytes + row->message_bytes + row->traceback_bytes +
+                 row->host_bytes;
   return (bytes + 7) / 8 * 8;
 }
 
@@ -320,11 +322,12 @@ static bool open_database(struct journal *journal)
     return false;
   }
   const struct sqlite *sqlite = journal->sqlite;
-  bool opened =
-      sqlite->open_v2(journal->path, &journal->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
-      sqlite->busy_timeout(journal->database, BUSY_MILLISECONDS) == SQLITE_OK &&
-      sqlite->exec(journal->database, "PRAGMA synchronous = FULL; PRAGMA cache_spill = OFF", NULL, NULL, NULL) == SQLITE_OK &&
-      sqlite->prepare_v2(journal->database, journal->insert, -1, &journal->statement, NULL) == SQLITE_OK;
+  bool opened = sqlite->open_v2(journal->path, &journal->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+                    SQLITE_OK &&
+                sqlite->busy_timeout(journal->database, BUSY_MILLISECONDS) == SQLITE_OK &&
+                sqlite->exec(journal->database, "PRAGMA synchronous = FULL; PRAGMA cache_spill = OFF", NULL, NULL,
+                             NULL) == SQLITE_OK &&
+                sqlite->prepare_v2(journal->database, journal->insert, -1, &journal->statement, NULL) == SQLITE_OK;
   if (!opened) fail(journal, 0);
   return opened;
 }
@@ -377,7 +380,8 @@ int journal_put(struct journal *journal, const struct journal_row *row)
   to = add(to, row->message, row->message_bytes);
   to = add(to, row->traceback, row->traceback_bytes);
   add(to, row->host, row->host_bytes);
-  bool wake = journal->rows.length == 0 || (journal->rows.length < ENOUGH_BYTES && journal->rows.length + bytes >= ENOUGH_BYTES);
+  bool wake = journal->rows.length == 0 ||
+              (journal->rows.length < ENOUGH_BYTES && journal->rows.length + bytes >= ENOUGH_BYTES);
   if (journal->rows.length == 0) journal->since = clock_seconds();
   journal->rows.length += bytes;
   if (wake) pthread_cond_signal(&journal->news);

@@ -33,7 +33,8 @@ enum { NEW_MODE = 0666 }; /* of which the umask takes away */
 
 /* ---- paths ---- */
 
-/* The path with symbolic links resolved, also of a file that does not exist in a folder that does. The caller frees it. */
+/* The path with symbolic links resolved, also of a file that does not exist in a folder that does. The caller
+ * frees it. */
 static char *resolve(const char *path)
 {
   char *real = realpath(path, NULL), *copy = NULL;
@@ -99,11 +100,13 @@ static struct outfile *new_outfile(lua_State *L)
   return file;
 }
 
-/* Opens a file that has no name yet, or where the file system can't do that, one with a temporary name. Returns 0 or an errno. */
+/* Opens a file that has no name yet, or where the file system can't do that, one with a temporary name. Returns 0 or an
+ * errno. */
 static int open_new(struct outfile *file)
 {
   const char *slash = strrchr(file->target, '/');
-  char *folder = slash ? strndup(file->target, slash == file->target ? 1 : (size_t)(slash - file->target)) : strdup(".");
+  char *folder =
+      slash ? strndup(file->target, slash == file->target ? 1 : (size_t)(slash - file->target)) : strdup(".");
   if (!folder) return ENOMEM;
   file->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, NEW_MODE);
   free(folder);
@@ -201,8 +204,8 @@ static int wait_for_room(const struct outfile *file)
   return 0;
 }
 
-/* Writes all bytes. Into a pipe no more at once than has room after poll(2): the process must not sleep in write(2), from which a
- * signal would not wake it. Returns 0 or an errno. */
+/* Writes all bytes. Into a pipe no more at once than has room after poll(2): the process must not sleep in write(2),
+ * from which a signal would not wake it. Returns 0 or an errno. */
 static int write_all(const struct outfile *file, const char *bytes, size_t length)
 {
   while (length > 0) {
@@ -283,9 +286,11 @@ static int outfile_close(lua_State *L)
 
 int luaopen_parlua_outfile(lua_State *L)
 {
-  static const luaL_Reg methods[] = {{"write", outfile_write}, {"publish", outfile_publish}, {"discard", outfile_discard},
-                                     {"close", outfile_close}, {"__gc", outfile_close},      {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"open", outfile_open}, {"stdout", outfile_stdout}, {"same", outfile_same}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"write", outfile_write},     {"publish", outfile_publish},
+                                     {"discard", outfile_discard}, {"close", outfile_close},
+                                     {"__gc", outfile_close},      {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"open", outfile_open}, {"stdout", outfile_stdout}, {"same", outfile_same}, {NULL, NULL}};
   luaL_newmetatable(L, outfile_meta);
   luaL_register(L, NULL, methods);
   lua_pushvalue(L, -1);

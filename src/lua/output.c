@@ -57,8 +57,8 @@ static ssize_t output_write(void *cookie, const char *bytes, size_t length)
   return (ssize_t)length;
 }
 
-/* Puts the stream into the state's handle io.NAME; returns where it stands there, or NULL. LuaJIT's file handles begin with the
- * FILE pointer, as Lua's do. */
+/* Puts the stream into the state's handle io.NAME; returns where it stands there, or NULL. LuaJIT's file handles begin
+ * with the FILE pointer, as Lua's do. */
 static FILE **set_handle(lua_State *L, const char *name, FILE *file)
 {
   FILE **handle = NULL;

@@ -1,9 +1,10 @@
-/* output.h - what tasks print. In a worker, print, io.write and io.stdout (and io.stderr) write to streams of the worker's own,
- * which send what they get to the coordinator; there it becomes whole lines again (lua/parlua/report/output.lua), so that lines of
- * different tasks never mix, and the progress bar can step aside.
+/* output.h - what tasks print. In a worker, print, io.write and io.stdout (and io.stderr) write to streams of the
+ * worker's own, which send what they get to the coordinator; there it becomes whole lines again
+ * (lua/parlua/report/output.lua), so that lines of different tasks never mix, and the progress bar can step aside.
  *
- * A sender may wait for the coordinator. So no stream here has a lock or a buffer of the C library's: another thread that flushes
- * all streams (io.popen, fork, exit) would wait for the lock, and the sender for that thread. Lines are put together here. */
+ * A sender may wait for the coordinator. So no stream here has a lock or a buffer of the C library's: another thread
+ * that flushes all streams (io.popen, fork, exit) would wait for the lock, and the sender for that thread. Lines are
+ * put together here. */
 #ifndef PARLUA_OUTPUT_H
 #define PARLUA_OUTPUT_H
 #include <lua.h>
@@ -14,8 +15,8 @@ typedef void output_sender(void *to, int stream, const char *bytes, size_t lengt
 
 struct output;
 
-/* Makes the state's standard streams give what they get to `send` (with `to`). A worker that owns its process has C's stdout too
- * (ffi.C.printf, LuaJIT's own print). Returns what the others take; it lives as long as the state. */
+/* Makes the state's standard streams give what they get to `send` (with `to`). A worker that owns its process has C's
+ * stdout too (ffi.C.printf, LuaJIT's own print). Returns what the others take; it lives as long as the state. */
 struct output *output_install(lua_State *L, output_sender *send, void *to, bool owns_process);
 /* Sends what stands in half lines; NULL: there are no streams. */
 void output_flush(struct output *outputs);

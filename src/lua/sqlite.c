@@ -4,10 +4,10 @@
 
 #include "lua/ffi.h"
 
-static const char *const names[] = {"open_v2",       "close_v2",    "exec",        "errmsg",    "errcode",   "system_errno",
-                                    "busy_timeout",  "prepare_v2",  "finalize",    "step",      "reset",     "clear_bindings",
-                                    "bind_null",     "bind_double", "bind_int64",  "bind_text", "bind_blob", "column_type",
-                                    "column_double", "column_blob", "column_bytes"};
+static const char *const names[] = {
+    "open_v2",    "close_v2",  "exec",      "errmsg",      "errcode",        "system_errno", "busy_timeout",
+    "prepare_v2", "finalize",  "step",      "reset",       "clear_bindings", "bind_null",    "bind_double",
+    "bind_int64", "bind_text", "bind_blob", "column_type", "column_double",  "column_blob",  "column_bytes"};
 
 enum { FUNCTIONS = sizeof names / sizeof *names };
 

@@ -34,9 +34,10 @@ bool state_has_module(const char *name)
   return false;
 }
 
-/* The first of package.loaders: finds the modules inside parlua, C and Lua, the latter compiled already; then what the loader in
- * whose place it stands finds, in package.preload. Before any file, so that a stray directory called parlua/ cannot stand in for a
- * part of the binary; and not in package.preload or as a loader of its own, so that scripts find these as luajit has them. */
+/* The first of package.loaders: finds the modules inside parlua, C and Lua, the latter compiled already; then what the
+ * loader in whose place it stands finds, in package.preload. Before any file, so that a stray directory called parlua/
+ * cannot stand in for a part of the binary; and not in package.preload or as a loader of its own, so that scripts find
+ * these as luajit has them. */
 static int search_inside(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 1);
@@ -68,8 +69,8 @@ static void add_searcher(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* Keeps the globals as they are in every state, under registry["parlua.globals"]: a script may put functions of its own in
-   their places and still use the first ones, which are known by their names (closure.lua). */
+/* Keeps the globals as they are in every state, under registry["parlua.globals"]: a script may put functions of its own
+   in their places and still use the first ones, which are known by their names (closure.lua). */
 static void keep_globals(lua_State *L)
 {
   lua_createtable(L, 0, 32);

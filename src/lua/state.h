@@ -25,15 +25,15 @@ extern const char embedded_declarations[]; /* for ffi.cdef: layout.h, event.h an
    NULL when there is no memory. The caller closes it with state_close. */
 lua_State *state_new(void);
 
-/* Collects garbage again after lua_gc(L, LUA_GCSTOP, 0), but not before the heap is eight times as large: what has been loaded
-   into a small state is no garbage. */
+/* Collects garbage again after lua_gc(L, LUA_GCSTOP, 0), but not before the heap is eight times as large: what has been
+   loaded into a small state is no garbage. */
 void state_collect_later(lua_State *L);
 
 /* Ends a state: its finalizers run, and its memory is given back, unless the program ends too. */
 void state_close(lua_State *L);
 
-/* The program ends with `L`, its main state: states that are closed from now on leave their memory to the system, which frees it
-   faster. */
+/* The program ends with `L`, its main state: states that are closed from now on leave their memory to the system, which
+   frees it faster. */
 void state_program_ends(lua_State *L);
 
 /* Calls the function below its `nargs` arguments on the stack, as lua_pcall does: 0 and `nresults` results, or a
@@ -41,8 +41,8 @@ void state_program_ends(lua_State *L);
    __tostring, or else by its type; nil stays nil, which Lua programs raise to end without a message. */
 int state_call(lua_State *L, int nargs, int nresults);
 
-/* As state_call, but Ctrl-C raises the error "interrupted!" in what is called, as in luajit; a second one ends the program, and so
- * does the first where it goes unanswered: compiled loops and functions in C don't look. */
+/* As state_call, but Ctrl-C raises the error "interrupted!" in what is called, as in luajit; a second one ends the
+ * program, and so does the first where it goes unanswered: compiled loops and functions in C don't look. */
 int state_call_interruptible(lua_State *L, int nargs, int nresults);
 
 #endif

@@ -1,14 +1,15 @@
-/* terminal.c - the module parlua.terminal: what the prompt (lua/parlua/prompt) needs of C. Nothing here prints text of its own.
+/* terminal.c - the module parlua.terminal: what the prompt (lua/parlua/prompt) needs of C. Nothing here prints text of
+   its own.
 
-   Keys become edits of a line in libedit, which is opened when the prompt begins: a script's start pays nothing for it. libedit is
-   under a BSD licence, kept with NetBSD, in every distribution, and brings the commands of emacs and vi and each user's ~/.editrc.
-   What it draws goes to /dev/null: it draws one line, in the character set of the locale, and knows no suggestions. The prompt
-   draws what libedit holds (screen.lua). GNU readline has the same limits and is under the GPL; replxx and isocline are in no
-   Debian.
+   Keys become edits of a line in libedit, which is opened when the prompt begins: a script's start pays nothing for it.
+   libedit is under a BSD licence, kept with NetBSD, in every distribution, and brings the commands of emacs and vi and
+   each user's ~/.editrc. What it draws goes to /dev/null: it draws one line, in the character set of the locale, and
+   knows no suggestions. The prompt draws what libedit holds (screen.lua). GNU readline has the same limits and is under
+   the GPL; replxx and isocline are in no Debian.
 
-   Ctrl-C ends what runs by a hook, which LuaJIT calls in interpreted code only. Compiled code is left for the interpreter by way of
-   LuaJIT's profiler: while one is set to look at lines, each trace tests a flag at every new line, and goes back to the interpreter
-   when it is set. SIGPROF sets it; here, nothing but Ctrl-C raises SIGPROF. */
+   Ctrl-C ends what runs by a hook, which LuaJIT calls in interpreted code only. Compiled code is left for the
+   interpreter by way of LuaJIT's profiler: while one is set to look at lines, each trace tests a flag at every new
+   line, and goes back to the interpreter when it is set. SIGPROF sets it; here, nothing but Ctrl-C raises SIGPROF. */
 #include "lua/terminal.h"
 
 #include <dlfcn.h>
@@ -63,9 +64,9 @@ static void leave_traces(void)
   if (has_profiler()) raise(SIGPROF);
 }
 
-/* The hook that ends what runs, however often it catches the error: it stays until terminal.call returns, or until a run has taken
-   the signal for itself (terminal.disarm). parlua's own code is left to go on, and what LuaJIT has in Lua: it has workers and files
-   to give back. What that code calls may be compiled. */
+/* The hook that ends what runs, however often it catches the error: it stays until terminal.call returns, or until a
+   run has taken the signal for itself (terminal.disarm). parlua's own code is left to go on, and what LuaJIT has in
+   Lua: it has workers and files to give back. What that code calls may be compiled. */
 static void raise_interrupted(lua_State *L, lua_Debug *ar)
 {
   if (!lua_getinfo(L, "S", ar) || starts_with(ar->source, "=parlua") || starts_with(ar->short_src, "[builtin:")) {
@@ -170,8 +171,8 @@ static int terminal_watch(lua_State *L)
   return 0;
 }
 
-/* call(f, handler, ...) -> true and f's results, or false and what the message handler returned. Ctrl-C interrupts it, also at the
-   place where a run would end the program at the second one. */
+/* call(f, handler, ...) -> true and f's results, or false and what the message handler returned. Ctrl-C interrupts it,
+   also at the place where a run would end the program at the second one. */
 static int terminal_call(lua_State *L)
 {
   lua_State *outer = running;
@@ -236,8 +237,8 @@ static void set_usual(void)
   is_raw = false;
 }
 
-/* Ctrl-C that was typed after the end of the line, and came as a key, is noted; other keys are left for the next line. From here on
-   Ctrl-C is a signal again. Pushes the keys. */
+/* Ctrl-C that was typed after the end of the line, and came as a key, is noted; other keys are left for the next line.
+   From here on Ctrl-C is a signal again. Pushes the keys. */
 static void take_pending(lua_State *L)
 {
   struct termios mode;
@@ -270,8 +271,8 @@ static int terminal_suspend(lua_State *L)
   return 0;
 }
 
-/* wait(seconds) -> the bytes that were typed; "" when the time is up, or the window has another size; nil at the end. No seconds:
-   waits as long as it takes. */
+/* wait(seconds) -> the bytes that were typed; "" when the time is up, or the window has another size; nil at the end.
+   No seconds: waits as long as it takes. */
 static int terminal_wait(lua_State *L)
 {
   char bytes[4096];
@@ -359,7 +360,8 @@ static bool has_terminal(pid_t pid, int fd)
 /* The process above this one that starts MPI programs; 0: there is none. */
 static pid_t starter_of_ranks(void)
 {
-  static const char *const starters[] = {"mpirun", "mpiexec", "orterun", "prterun", "prun", "mpiexec.hydra", "mpiexec.mpich"};
+  static const char *const starters[] = {"mpirun", "mpiexec",       "orterun",      "prterun",
+                                         "prun",   "mpiexec.hydra", "mpiexec.mpich"};
   char name[32] = "";
   pid_t pid, parent = parent_of(getpid(), name);
   for (int level = 0; parent > 1 && level < 6; level++) {
@@ -449,13 +451,15 @@ static int terminal_open(lua_State *L)
 {
   if (!editor.library) {
     editor.library = dlopen("libedit.so.2", RTLD_NOW | RTLD_LOCAL);
-    if (!editor.library) editor.library = dlopen("libedit.so.0", RTLD_NOW | RTLD_LOCAL); /* its name outside of Debian */
+    if (!editor.library)
+      editor.library = dlopen("libedit.so.0", RTLD_NOW | RTLD_LOCAL); /* its name outside of Debian */
     FILE *nowhere = editor.library ? fopen("/dev/null", "we") : NULL;
     bool complete = nowhere && find("el_init_fd", &editor.init) && find("el_wset", &editor.set) &&
-                    find("el_source", &editor.source) && find("el_wgets", &editor.gets) && find("el_wline", &editor.info) &&
-                    find("el_winsertstr", &editor.insert) && find("el_deletestr", &editor.delete) &&
-                    find("el_cursor", &editor.move);
-    if (complete) editor.line = editor.init("parlua", stdin, nowhere, nowhere, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+                    find("el_source", &editor.source) && find("el_wgets", &editor.gets) &&
+                    find("el_wline", &editor.info) && find("el_winsertstr", &editor.insert) &&
+                    find("el_deletestr", &editor.delete) && find("el_cursor", &editor.move);
+    if (complete)
+      editor.line = editor.init("parlua", stdin, nowhere, nowhere, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
     if (editor.line) {
       editor.set(editor.line, EL_EDITOR, L"emacs");
       editor.set(editor.line, EL_GETCFN, next_character);
@@ -466,8 +470,8 @@ static int terminal_open(lua_State *L)
   return 1;
 }
 
-/* edit(next): has libedit edit a new line until next(), which it calls for each character, returns nil. Returns the bytes that were
-   typed since. */
+/* edit(next): has libedit edit a new line until next(), which it calls for each character, returns nil. Returns the
+   bytes that were typed since. */
 static int terminal_edit(lua_State *L)
 {
   int length;
@@ -520,8 +524,8 @@ static int terminal_line(lua_State *L)
   return 2;
 }
 
-/* The length in bytes of the well-formed UTF-8 character at `at`, which goes to *c; a byte that begins none stands for itself as
-   U+FFFD. */
+/* The length in bytes of the well-formed UTF-8 character at `at`, which goes to *c; a byte that begins none stands for
+   itself as U+FFFD. */
 static size_t get_utf8(const unsigned char *at, size_t left, wchar_t *c)
 {
   int more = at[0] < 0x80                    ? 0

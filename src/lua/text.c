@@ -22,7 +22,8 @@
 
 enum { READ_BYTES = 1 << 16, COUNT_BYTES = 16 * 128 };
 
-/* A script may have read the first lines of standard input itself: the rest begins with what stdio has read beyond them. */
+/* A script may have read the first lines of standard input itself: the rest begins with what stdio has read beyond
+ * them. */
 static int take_read_ahead(struct text *text)
 {
   text->buffer = malloc(2 * (size_t)READ_BYTES);
@@ -35,7 +36,8 @@ static int take_read_ahead(struct text *text)
   return 0;
 }
 
-/* The path from the root on, to find the file by wherever this process goes; the caller frees it. NULL: it is not known. */
+/* The path from the root on, to find the file by wherever this process goes; the caller frees it. NULL: it is not
+ * known. */
 static char *whole_path(const char *path)
 {
   char *directory = path[0] == '/' ? NULL : getcwd(NULL, 0), *whole = NULL;
@@ -78,9 +80,9 @@ int text_open(struct text *text, const char *path)
     text->bytes = bytes;
     text->length = (size_t)info.st_size;
   }
-  snprintf(text->version, sizeof text->version, "%jd:%ju %jd %jd.%09ld %jd.%09ld", (intmax_t)info.st_dev, (uintmax_t)info.st_ino,
-           (intmax_t)info.st_size, (intmax_t)info.st_mtim.tv_sec, info.st_mtim.tv_nsec, (intmax_t)info.st_ctim.tv_sec,
-           info.st_ctim.tv_nsec);
+  snprintf(text->version, sizeof text->version, "%jd:%ju %jd %jd.%09ld %jd.%09ld", (intmax_t)info.st_dev,
+           (uintmax_t)info.st_ino, (intmax_t)info.st_size, (intmax_t)info.st_mtim.tv_sec, info.st_mtim.tv_nsec,
+           (intmax_t)info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
   close(text->fd);
   text->fd = -1;
   return 0;
@@ -103,10 +105,10 @@ size_t text_whole(const struct text *text)
   struct stat info;
   if (!text->mapping) return text->length;
   size_t whole = mapping_whole(text->mapping);
-  /* Of the last page that is left the end reads as zeros, and nothing tells; so the file is asked for its size. Another one of the
-   * same name says nothing of the one that is mapped. */
-  bool is_same =
-      text->path && stat(text->path, &info) == 0 && info.st_dev == text->device && info.st_ino == text->inode && info.st_size >= 0;
+  /* Of the last page that is left the end reads as zeros, and nothing tells; so the file is asked for its size. Another
+   * one of the same name says nothing of the one that is mapped. */
+  bool is_same = text->path && stat(text->path, &info) == 0 && info.st_dev == text->device &&
+                 info.st_ino == text->inode && info.st_size >= 0;
   return is_same && (size_t)info.st_size < whole ? (size_t)info.st_size : whole;
 }
 
@@ -287,7 +289,8 @@ static int method_cut_lines(lua_State *L)
 {
   size_t length, offset = (size_t)luaL_checknumber(L, 2);
   lua_Number want = luaL_checknumber(L, 3);
-  lua_pushnumber(L, (lua_Number)text_cut_lines(check_text(L), offset, want > 1e15 ? (size_t)1e15 : (size_t)want, &length));
+  lua_pushnumber(L,
+                 (lua_Number)text_cut_lines(check_text(L), offset, want > 1e15 ? (size_t)1e15 : (size_t)want, &length));
   lua_pushnumber(L, (lua_Number)offset);
   lua_pushnumber(L, (lua_Number)length);
   return 3;
@@ -299,8 +302,8 @@ static int method_cut_rows(lua_State *L)
   size_t length, offset = (size_t)luaL_checknumber(L, 2);
   lua_Number want = luaL_checknumber(L, 3);
   char quote = (char)luaL_checkinteger(L, 4), separator = (char)luaL_checkinteger(L, 5);
-  lua_pushnumber(
-      L, (lua_Number)text_cut_rows(check_text(L), offset, want > 1e15 ? (size_t)1e15 : (size_t)want, quote, separator, &length));
+  lua_pushnumber(L, (lua_Number)text_cut_rows(check_text(L), offset, want > 1e15 ? (size_t)1e15 : (size_t)want, quote,
+                                              separator, &length));
   lua_pushnumber(L, (lua_Number)offset);
   lua_pushnumber(L, (lua_Number)length);
   return 3;
@@ -308,7 +311,8 @@ static int method_cut_rows(lua_State *L)
 
 static int method_cut_block(lua_State *L)
 {
-  lua_pushnumber(L, (lua_Number)text_cut_block(check_text(L), (size_t)luaL_checknumber(L, 2), (size_t)luaL_checknumber(L, 3)));
+  lua_pushnumber(
+      L, (lua_Number)text_cut_block(check_text(L), (size_t)luaL_checknumber(L, 2), (size_t)luaL_checknumber(L, 3)));
   return 1;
 }
 

@@ -37,8 +37,8 @@ static const char job_key = 0;
 /* The worker that this thread is: for what a task's own fork must not touch. */
 static _Thread_local struct lua_worker *own_worker;
 
-/* put(k, task, tag, value...): encodes the values into the open block as word k. Returns the block's room; or -1 when it does not
- * fit: then close the block and call flush; or nil and a message when it can't cross. */
+/* put(k, task, tag, value...): encodes the values into the open block as word k. Returns the block's room; or -1 when
+ * it does not fit: then close the block and call flush; or nil and a message when it can't cross. */
 static int put(lua_State *L)
 {
   struct lua_worker *worker = lua_touserdata(L, lua_upvalueindex(1));
@@ -63,8 +63,8 @@ static int put(lua_State *L)
   return 1;
 }
 
-/* flush(task, kind): after the open block was closed, puts the value that did not fit: as the first word of a new block (returns
- * true: that block is open), or as a block of its own (returns false). */
+/* flush(task, kind): after the open block was closed, puts the value that did not fit: as the first word of a new block
+ * (returns true: that block is open), or as a block of its own (returns false). */
 static int flush_value(lua_State *L)
 {
   struct lua_worker *worker = lua_touserdata(L, lua_upvalueindex(1));
@@ -108,8 +108,8 @@ static void push_function(lua_State *L, struct lua_worker *worker, const char *n
   lua_setfield(L, -2, name);
 }
 
-/* A task has called fork: its child may go on as it likes, but there is one worker. The child's slot becomes memory of its own,
- * where nobody sees what it does, and it ends when the task does. */
+/* A task has called fork: its child may go on as it likes, but there is one worker. The child's slot becomes memory of
+ * its own, where nobody sees what it does, and it ends when the task does. */
 static void part_from_parent(void)
 {
   if (!own_worker) return;
@@ -162,11 +162,13 @@ static int live(lua_State *L)
   return 0;
 }
 
-/* The life of a worker. Whatever a task did to its state, nothing is raised here: in a forked worker an error would go on to the
- * script's own protected calls, and a copy of the script would run on. Returns false when the worker's own code failed. */
+/* The life of a worker. Whatever a task did to its state, nothing is raised here: in a forked worker an error would go
+ * on to the script's own protected calls, and a copy of the script would run on. Returns false when the worker's own
+ * code failed. */
 static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool owns_process)
 {
-  struct lua_worker worker = {.mailbox = {.is_process = owns_process, .before_final = flush_output, .context = &worker}};
+  struct lua_worker worker = {
+      .mailbox = {.is_process = owns_process, .before_final = flush_output, .context = &worker}};
   struct life life = {&worker, owns_process};
   static pthread_once_t watched = PTHREAD_ONCE_INIT;
   pthread_once(&watched, watch_forks);
@@ -247,7 +249,8 @@ static __attribute__((noreturn)) void run_own_process(struct slot *slot, const s
   run_process(L, slot, bell);
 }
 
-static __attribute__((noreturn)) void run_forked(void *context, struct slot *slot, const struct bell *bell, uint64_t memory)
+static __attribute__((noreturn)) void run_forked(void *context, struct slot *slot, const struct bell *bell,
+                                                 uint64_t memory)
 {
   const struct worker_heritage *heritage = context;
   lua_State *L = heritage->L;
@@ -257,7 +260,8 @@ static __attribute__((noreturn)) void run_forked(void *context, struct slot *slo
   lua_pushlightuserdata(L, (void *)&job_key);
   lua_insert(L, -2);
   lua_rawset(L, LUA_REGISTRYINDEX);
-  lua_gc(L, LUA_GCRESTART, -1); /* no collection before the heap has doubled: marking what was inherited copies its pages */
+  lua_gc(L, LUA_GCRESTART,
+         -1); /* no collection before the heap has doubled: marking what was inherited copies its pages */
   run_process(L, slot, bell);
 }
 

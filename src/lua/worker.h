@@ -1,6 +1,6 @@
-/* worker.h - the life of a worker whose tasks are Lua functions: it receives jobs and chunks by its mailbox (slot/mailbox.h), runs
- * them in Lua (lua/parlua/worker/init.lua) and puts the results into blocks. The same for threads and for processes, which start it
- * by worker_bodies (engines/engine.h). */
+/* worker.h - the life of a worker whose tasks are Lua functions: it receives jobs and chunks by its mailbox
+ * (slot/mailbox.h), runs them in Lua (lua/parlua/worker/init.lua) and puts the results into blocks. The same for
+ * threads and for processes, which start it by worker_bodies (engines/engine.h). */
 #ifndef PARLUA_WORKER_H
 #define PARLUA_WORKER_H
 #include <lua.h>

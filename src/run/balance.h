@@ -1,6 +1,6 @@
-/* balance.h - which lane has the most work that others could do: a heap of lanes by when, as far as is known, they will have done
- * what they have. The keys may be old; a lane is asked for a fresh one before it is chosen. So finding it does not cost more the
- * more lanes there are. */
+/* balance.h - which lane has the most work that others could do: a heap of lanes by when, as far as is known, they will
+ * have done what they have. The keys may be old; a lane is asked for a fresh one before it is chosen. So finding it
+ * does not cost more the more lanes there are. */
 #ifndef PARLUA_BALANCE_H
 #define PARLUA_BALANCE_H
 #include "run/lane.h"

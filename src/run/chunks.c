@@ -3,10 +3,11 @@
 
 #include <math.h>
 
-/* A round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden by the queued chunk anyway. */
+/* A round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden by the queued chunk
+ * anyway. */
 static const double chunk_seconds = 1e-3;
-/* And so long for each distant worker: a chunk there costs the coordinator about 12 us (docs/MPI.md), which is then at most a
- * quarter of its time however many there are. */
+/* And so long for each distant worker: a chunk there costs the coordinator about 12 us (docs/MPI.md), which is then at
+ * most a quarter of its time however many there are. */
 static const double distant_seconds = 48e-6;
 /* A chunk is at most so many times as large as the last one that was measured. */
 static const double most_growth = 16;

@@ -1,4 +1,5 @@
-/* chunks.h - how many tasks are handed out at once: so many that a chunk takes about a millisecond, by what was measured. */
+/* chunks.h - how many tasks are handed out at once: so many that a chunk takes about a millisecond, by what was
+ * measured. */
 #ifndef PARLUA_CHUNKS_H
 #define PARLUA_CHUNKS_H
 

@@ -1,5 +1,5 @@
-/* dispatch.h - hands tasks out to lanes in chunks sized by measurement, and reports what comes of them as events: results, lost
- * workers, printed text. Knows nothing of Lua values.
+/* dispatch.h - hands tasks out to lanes in chunks sized by measurement, and reports what comes of them as events:
+ * results, lost workers, printed text. Knows nothing of Lua values.
  *
  *     source                                                     events
  *       |  supply                                                  ^
@@ -8,9 +8,10 @@
  *       ^                                          |
  *       `---- given back, cut off, left by dead workers, tried again
  *
- * Tasks are numbers from 1. Either their total is known and workers make the arguments from the index, or the arguments are
- * supplied, a block at a time, when dispatch asks for them (EVENT_SUPPLY). Every task ends exactly once: in an EVENT_RESULTS or an
- * EVENT_LOST. No lane is visited without news of it: what an event costs does not depend on how many lanes there are. */
+ * Tasks are numbers from 1. Either their total is known and workers make the arguments from the index, or the arguments
+ * are supplied, a block at a time, when dispatch asks for them (EVENT_SUPPLY). Every task ends exactly once: in an
+ * EVENT_RESULTS or an EVENT_LOST. No lane is visited without news of it: what an event costs does not depend on how
+ * many lanes there are. */
 #ifndef PARLUA_DISPATCH_H
 #define PARLUA_DISPATCH_H
 #include "run/lane.h"
@@ -25,22 +26,22 @@ struct dispatch_options {
   uint32_t workers;              /* use the engine's first so many */
   bool sparse;                   /* results come as pairs: of most tasks none is kept */
   uint32_t job;                  /* the job's number */
-  const struct block *message;   /* the job as a message, sent to each worker first; NULL: workers inherit it. Kept by the caller */
+  const struct block *message;   /* the job, sent to each worker first; NULL: workers inherit it. Kept by the caller */
   const struct lane_kind *lanes; /* NULL: lanes over the engine's slots */
 };
 
 /* Begins a run on `engine`. NULL: out of memory. The engine must stay open until dispatch_close. */
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options);
-/* Waits for the next event. What the last event pointed to is given back. Waits at most `wait` seconds: EVENT_TICK says that there
- * was nothing. */
+/* Waits for the next event. What the last event pointed to is given back. Waits at most `wait` seconds: EVENT_TICK says
+ * that there was nothing. */
 void dispatch_next(struct dispatch *d, struct event *event, double wait);
-/* A block to fill with supplied arguments, at least `bytes` large: words from width * 0 on, values downward from `floor`. NULL: out
- * of memory. */
+/* A block to fill with supplied arguments, at least `bytes` large: words from width * 0 on, values downward from
+ * `floor`. NULL: out of memory. */
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes);
 /* Hands out the staged block as the next `count` tasks; answers an EVENT_SUPPLY. */
 void dispatch_supply(struct dispatch *d, double count);
-/* Tasks first..last are not to be handed out. Ranges come in ascending order, none before what was handed out. Returns 0 or an
- * errno. */
+/* Tasks first..last are not to be handed out. Ranges come in ascending order, none before what was handed out. Returns
+ * 0 or an errno. */
 int dispatch_skip(struct dispatch *d, double first, double last);
 /* There is nothing more to supply. */
 void dispatch_exhausted(struct dispatch *d);
@@ -52,14 +53,14 @@ int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt, doub
 void dispatch_shorten(struct dispatch *d, double last);
 /* No task behind `last` is handed out until this is raised. */
 void dispatch_ceiling(struct dispatch *d, double last);
-/* Ends `task`, which was handed out and has not ended: it is not begun, or its worker is ended (where that can be done). An
- * EVENT_LOST follows, unless the task has ended meanwhile. False: it can't be ended, or has. */
+/* Ends `task`, which was handed out and has not ended: it is not begun, or its worker is ended (where that can be
+ * done). An EVENT_LOST follows, unless the task has ended meanwhile. False: it can't be ended, or has. */
 bool dispatch_abort(struct dispatch *d, double task);
-/* How many workers the run goes on without, as they could not be started; *error: why, an errno (ECHILD: they end as soon as they
- * begin; ETIMEDOUT: their set-up takes longer than the time limit). */
+/* How many workers the run goes on without, as they could not be started; *error: why, an errno (ECHILD: they end as
+ * soon as they begin; ETIMEDOUT: their set-up takes longer than the time limit). */
 uint32_t dispatch_lacking(const struct dispatch *d, int *error);
-/* Nothing more is handed out; what runs is ended, or left to end within a short grace and then given up. Go on with dispatch_next
- * until EVENT_DONE. */
+/* Nothing more is handed out; what runs is ended, or left to end within a short grace and then given up. Go on with
+ * dispatch_next until EVENT_DONE. */
 void dispatch_cancel(struct dispatch *d);
 /* Ends the run, whatever its state, quietly. Workers of an engine that is kept are left idle. */
 void dispatch_close(struct dispatch *d);

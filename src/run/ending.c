@@ -9,7 +9,8 @@
 static const double ask_seconds = 0.5e-3, ask_seconds_most = 16e-3;
 
 /* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
-void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present, double now)
+void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present,
+                         double now)
 {
   if (lane->state != LANE_READY) return;
   lane->cause = cause;
@@ -100,7 +101,8 @@ void dispatch_cancel(struct dispatch *d)
       else if (lane->state == LANE_READY)
         lane->kind->lower(lane, work, -1);
     }
-    if (lane->count > 0 && d->engine->kind->can.kill) dispatch_end_worker(d, lane, LOST_CANCELLED, NULL, d->cancelled_at);
+    if (lane->count > 0 && d->engine->kind->can.kill)
+      dispatch_end_worker(d, lane, LOST_CANCELLED, NULL, d->cancelled_at);
   }
 }
 

@@ -1,5 +1,5 @@
-/* event.h - what a run is told by the dispatcher. Plain C declarations only: the text is also given to LuaJIT's ffi.cdef as it
- * stands. */
+/* event.h - what a run is told by the dispatcher. Plain C declarations only: the text is also given to LuaJIT's
+ * ffi.cdef as it stands. */
 #ifndef PARLUA_EVENT_H
 #define PARLUA_EVENT_H
 #include <stdint.h>
@@ -10,11 +10,11 @@ enum event_kind {
   EVENT_DONE = 0, /* every task has ended, or the run was cancelled and nothing is left running */
   EVENT_RESULTS,  /* `block` has `count` results for tasks from `first` on, from word `from` on (sparse: pairs) */
   EVENT_SUPPLY,   /* about `want` tasks from the source are wanted: call supply or exhausted */
-  EVENT_LOST,     /* worker ended: task `first` is its failure (0: no task was to blame), `status` and `cause` tell why */
-  EVENT_TEXT,     /* `bytes`, `length`: what tasks printed on `stream` (1 or 2), cut anywhere */
-  EVENT_TICK,     /* a tenth of a second or more has passed since the last */
-  EVENT_SIGNAL,   /* `status`: SIGINT, SIGTERM, SIGHUP */
-  EVENT_TROUBLE   /* `status`: errno; no worker can be started */
+  EVENT_LOST,   /* worker ended: task `first` is its failure (0: no task was to blame), `status` and `cause` tell why */
+  EVENT_TEXT,   /* `bytes`, `length`: what tasks printed on `stream` (1 or 2), cut anywhere */
+  EVENT_TICK,   /* a tenth of a second or more has passed since the last */
+  EVENT_SIGNAL, /* `status`: SIGINT, SIGTERM, SIGHUP */
+  EVENT_TROUBLE /* `status`: errno; no worker can be started */
 };
 
 enum lost_cause {
@@ -33,8 +33,8 @@ struct event {
   double inner; /* lost: `inner` of the worker's slot */
   struct block *block;
   struct block *payload; /* what was supplied for these tasks, or NULL: valid until the next event */
-  /* supply: a word that is not 0 while some worker has news; NULL: that is not known. `idle`: some worker has nothing to do. Then
-   * what was pulled is to be handed out soon, however little it is. */
+  /* supply: a word that is not 0 while some worker has news; NULL: that is not known. `idle`: some worker has nothing
+   * to do. Then what was pulled is to be handed out soon, however little it is. */
   const volatile uint64_t *news;
   const char *bytes;
   uint64_t length;

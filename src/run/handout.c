@@ -101,7 +101,8 @@ static bool ask_for_arguments(struct dispatch *d, struct lane *lane, double coun
   return true;
 }
 
-/* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for them. */
+/* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for
+ * them. */
 bool dispatch_feed(struct dispatch *d, struct event *event, double now)
 {
   struct queue *queue = &d->queue;

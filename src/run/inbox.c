@@ -34,10 +34,12 @@ void inbox_release(struct inbox *inbox, struct slot *slot)
 /* Pairs where pairs are expected; elsewhere only the one that says why the job could not be begun. */
 static bool kind_fits(const struct lane *lane, const struct block *block)
 {
-  return block->kind == (lane->crew->is_sparse ? BLOCK_SPARSE : BLOCK_DENSE) || (block->kind == BLOCK_SPARSE && block->first == 0);
+  return block->kind == (lane->crew->is_sparse ? BLOCK_SPARSE : BLOCK_DENSE) ||
+         (block->kind == BLOCK_SPARSE && block->first == 0);
 }
 
-/* Do the pairs of a block, from `from` on, belong to tasks up to `last` of the chunk, each to one? Task 0 stands for the job. */
+/* Do the pairs of a block, from `from` on, belong to tasks up to `last` of the chunk, each to one? Task 0 stands for
+ * the job. */
 static bool pairs_fit(const struct work *work, const struct block *block, uint32_t from, uint32_t count, double last)
 {
   double before = work->reached;
@@ -59,7 +61,8 @@ static bool block_fits(const struct inbox *inbox, const struct lane *lane, const
 {
   const struct work *work = lane_first(lane);
   double last = block->last;
-  if (block->chunk != work->number || !block_is_sound(block) || !kind_fits(lane, block) || block->count < inbox->from) return false;
+  if (block->chunk != work->number || !block_is_sound(block) || !kind_fits(lane, block) || block->count < inbox->from)
+    return false;
   if (!(last >= work->reached && last <= work->bound) || last != floor(last)) return false;
   if (block->kind == BLOCK_SPARSE) return pairs_fit(work, block, inbox->from, block->count, last);
   return block->first + inbox->from == work->reached + 1 && block->count == last - block->first + 1;
@@ -70,7 +73,8 @@ static bool whole_fits(const struct inbox *inbox, const struct lane *lane)
 {
   const struct block *block = inbox->whole;
   const struct work *work = lane_first(lane);
-  bool is_kind = lane->crew->is_sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first : block->kind == BLOCK_DENSE;
+  bool is_kind = lane->crew->is_sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first
+                                       : block->kind == BLOCK_DENSE;
   return is_kind && block->size == inbox->whole_size && block->count == 1 && block->first == block->last &&
          block->last == work->reached + 1 && block->last <= work->bound;
 }
@@ -83,10 +87,11 @@ bool inbox_lacks_end(const struct lane *lane, const struct slot *slot)
 
 /* ---- results ---- */
 
-static void report(const struct inbox *inbox, struct work *work, struct outcome *outcome, struct block *block, uint32_t count,
-                   double last)
+static void report(const struct inbox *inbox, struct work *work, struct outcome *outcome, struct block *block,
+                   uint32_t count, double last)
 {
-  *outcome = (struct outcome){.kind = OUTCOME_RESULTS, .work = work, .block = block, .from = inbox->from, .count = count};
+  *outcome =
+      (struct outcome){.kind = OUTCOME_RESULTS, .work = work, .block = block, .from = inbox->from, .count = count};
   outcome->last = last;
   outcome->fresh = fmax(last - work->reached, 0);
   work->reached = fmax(last, work->reached);
@@ -131,7 +136,8 @@ static enum inbox_state take_piece(struct inbox *inbox, struct lane *lane, struc
   return INBOX_OUTCOME;
 }
 
-static enum inbox_state take_closed(struct inbox *inbox, struct lane *lane, struct block *block, struct outcome *outcome)
+static enum inbox_state take_closed(struct inbox *inbox, struct lane *lane, struct block *block,
+                                    struct outcome *outcome)
 {
   struct work *work = lane_first(lane);
   if (!block_fits(inbox, lane, block)) return INBOX_DAMAGED;
@@ -162,7 +168,8 @@ enum inbox_state inbox_partial(struct inbox *inbox, struct lane *lane, struct sl
   struct work *work = lane_first(lane);
   struct present present = slot_present(slot);
   struct block *block = slot_open_results(slot);
-  if (!block || !work || present.chunk != work->number || block->chunk != work->number || slot_results(slot)) return INBOX_EMPTY;
+  if (!block || !work || present.chunk != work->number || block->chunk != work->number || slot_results(slot))
+    return INBOX_EMPTY;
   double first = block->first, current = present.task;
   if (!(current > first && current <= work->last) || current - 1 <= work->reached) return INBOX_EMPTY;
   if (!kind_fits(lane, block)) return INBOX_EMPTY;
@@ -173,7 +180,8 @@ enum inbox_state inbox_partial(struct inbox *inbox, struct lane *lane, struct sl
     if (count > 0 && block->word[2 * (count - 1)] >= current) count--; /* not ended: about to */
     if (count < inbox->from || !pairs_fit(work, block, inbox->from, count, current - 1)) return INBOX_EMPTY;
   } else {
-    if (first + inbox->from != work->reached + 1 || current - first > (BLOCK_BYTES - BLOCK_HEAD) / 8) return INBOX_EMPTY;
+    if (first + inbox->from != work->reached + 1 || current - first > (BLOCK_BYTES - BLOCK_HEAD) / 8)
+      return INBOX_EMPTY;
     count = (uint32_t)(current - first);
   }
   report(inbox, work, outcome, block, count - inbox->from, current - 1);

@@ -1,5 +1,5 @@
-/* inbox.h - results as they come from a worker's slot. All that a worker could have overwritten is checked here, once, before
- * anybody goes by it. */
+/* inbox.h - results as they come from a worker's slot. All that a worker could have overwritten is checked here, once,
+ * before anybody goes by it. */
 #ifndef PARLUA_INBOX_H
 #define PARLUA_INBOX_H
 #include "run/lane.h"
@@ -25,7 +25,8 @@ enum inbox_state inbox_next(struct inbox *inbox, struct lane *lane, struct slot 
 enum inbox_state inbox_partial(struct inbox *inbox, struct lane *lane, struct slot *slot, struct outcome *outcome);
 /* The block that was given is not needed any more. */
 void inbox_release(struct inbox *inbox, struct slot *slot);
-/* Has the worker released the message of its first work, which it does behind all results, though their end was not seen? */
+/* Has the worker released the message of its first work, which it does behind all results, though their end was not
+ * seen? */
 bool inbox_lacks_end(const struct lane *lane, const struct slot *slot);
 /* A duration that a worker's memory tells; 0: it can't be one. */
 double plausible_seconds(double seconds);

@@ -1,11 +1,12 @@
-/* lane.h - what a dispatcher sees of whatever takes chunks: a worker behind a slot (lane_slot.c), or a simulated one (for tests).
+/* lane.h - what a dispatcher sees of whatever takes chunks: a worker behind a slot (lane_slot.c), or a simulated one
+ * (for tests).
  *
  *     queue -- give --> lane -- next --> outcomes: results, text, given back, ended
  *                        ^
  *                        `-- take_back, lower, ask_back, end
  *
- * A lane holds a list of outstanding works in the order in which they were given, and says itself how many more it wants. Results
- * are reported apart from that. docs/PROTOCOL.md has the states. */
+ * A lane holds a list of outstanding works in the order in which they were given, and says itself how many more it
+ * wants. Results are reported apart from that. docs/PROTOCOL.md has the states. */
 #ifndef PARLUA_LANE_H
 #define PARLUA_LANE_H
 #include "engines/engine.h"
@@ -31,9 +32,9 @@ enum outcome_kind {
 /* What comes out of a lane. */
 struct outcome {
   enum outcome_kind kind;
-  struct work *work; /* results: whose; given back: which, NULL: nothing; ended: the work of the task to blame, NULL: none is */
-  /* results: `fresh` tasks up to `last` have ended since the last outcome of the work; `count` words or pairs of the block, from
-   * `from` on, are new. The block is valid until `release`. */
+  struct work *work; /* results: whose; given back: which, NULL: nothing; ended: of the task to blame, NULL: none is */
+  /* results: `fresh` tasks up to `last` have ended since the last outcome of the work; `count` words or pairs of the
+   * block, from `from` on, are new. The block is valid until `release`. */
   struct block *block;
   uint32_t from, count;
   double last, fresh;
@@ -43,7 +44,8 @@ struct outcome {
   const char *bytes;
   uint64_t length;
   int stream;
-  /* given back: the work ends with this task now; before its first: it was taken back whole, and the lane holds it no more */
+  /* given back: the work ends with this task now; before its first: it was taken back whole, and the lane holds it no
+   * more */
   double keep;
   /* ended */
   double task, inner; /* to blame; 0: none */
@@ -89,8 +91,8 @@ struct lane_kind {
   bool (*take_back)(struct lane *lane, struct work *work);
   /* Lets a work begin no task behind `last`. Returns the task with which it ends, as far as is known. */
   double (*lower)(struct lane *lane, struct work *work, double last);
-  /* Asks it for work that others could do: one not begun, or else, where that pays, the second half of the one that runs. True:
-   * answered in *outcome (given back); false: the answer comes as an outcome. */
+  /* Asks it for work that others could do: one not begun, or else, where that pays, the second half of the one that
+   * runs. True: answered in *outcome (given back); false: the answer comes as an outcome. */
   bool (*ask_back)(struct lane *lane, struct outcome *outcome);
   /* Seconds of work, as far as measured, that it could give back. */
   double (*left)(const struct lane *lane, double now);
@@ -106,8 +108,8 @@ struct lane_kind {
   int (*end)(struct lane *lane);
   /* The run ends, or is cancelled. First of all lanes: lets it begin nothing more. */
   void (*quiet)(struct lane *lane, bool is_cancelled);
-  /* Then of each: its worker comes to rest, where the engine keeps workers, or ends; waits for that up to `deadline`, after which
-   * it is given up. Frees what the lane holds. */
+  /* Then of each: its worker comes to rest, where the engine keeps workers, or ends; waits for that up to `deadline`,
+   * after which it is given up. Frees what the lane holds. */
   void (*close)(struct lane *lane, double deadline);
 };
 

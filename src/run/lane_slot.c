@@ -1,5 +1,5 @@
-/* lane_slot.c - lanes whose worker has a slot: threads, processes, and for the time being distant workers, whose slots mirror their
- * own. Two chunks deep: one runs, one is queued. */
+/* lane_slot.c - lanes whose worker has a slot: threads, processes, and for the time being distant workers, whose slots
+ * mirror their own. Two chunks deep: one runs, one is queued. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -165,7 +165,8 @@ static void cut(struct lane *lane, struct outcome *outcome)
   struct work *work = lane_first(lane);
   double at;
   if (running_left(lane, clock_seconds(), &at) < cut_seconds) return;
-  double keep = slot_cut(slot_of(lane), work->number, work->place, work->first, work->last, at + floor((work->last - at) / 2));
+  double keep =
+      slot_cut(slot_of(lane), work->number, work->place, work->first, work->last, at + floor((work->last - at) / 2));
   if (keep >= work->last) return;
   outcome->work = work;
   outcome->keep = fmax(keep, work->reached);
@@ -382,8 +383,8 @@ static void lane_check_end(struct lane *lane)
 
 /* ---- the end of a run ---- */
 
-/* Lets the worker begin nothing more: takes back what it has not begun; what is half sent stays. Where it can be killed, it is, if
- * it is in anything that nobody waits for: a task, or its set-up. */
+/* Lets the worker begin nothing more: takes back what it has not begun; what is half sent stays. Where it can be
+ * killed, it is, if it is in anything that nobody waits for: a task, or its set-up. */
 static void lane_quiet(struct lane *lane, bool is_cancelled)
 {
   const struct engine_can *can = &lane->crew->engine->kind->can;
@@ -448,7 +449,8 @@ static void lane_close(struct lane *lane, double deadline)
     drain(lane);
   else if (lane->state == LANE_READY || lane->state == LANE_ENDING)
     if (is_half_sent || !wait_for_rest(lane, deadline)) engine->kind->end(engine, lane->number);
-  for (struct link *link; (link = list_take(&lane->held));) work_free(lane->crew->store, LIST_OF(link, struct work, link));
+  for (struct link *link; (link = list_take(&lane->held));)
+    work_free(lane->crew->store, LIST_OF(link, struct work, link));
   lane->count = 0;
   inbox_clear(&own(lane)->inbox);
 }

@@ -13,7 +13,8 @@
 
 /* How often there is an event of kind EVENT_TICK. */
 static const double tick_seconds = 0.1;
-/* A script that did not come back for so long was elsewhere: a task that waited for room to print meanwhile is not to blame. */
+/* A script that did not come back for so long was elsewhere: a task that waited for room to print meanwhile is not to
+ * blame. */
 static const double away_seconds = 0.1;
 /* What waits for memory is tried again so often. */
 static const double memory_seconds = 1e-3;
@@ -35,7 +36,8 @@ bool dispatch_is_busy(const struct lane *lane)
   return lane->count > 0 || lane->state == LANE_ENDING || lane->state == LANE_ENDED;
 }
 
-/* Puts the lane into the lists where it belongs now, and counts it. To be called whenever its state, or what it holds, has changed.
+/* Puts the lane into the lists where it belongs now, and counts it. To be called whenever its state, or what it holds,
+ * has changed.
  */
 void dispatch_place(struct dispatch *d, struct lane *lane, double now)
 {
@@ -142,7 +144,8 @@ void dispatch_close(struct dispatch *d)
   drop_request(d);
   for (uint32_t w = 0; w < d->lanes_count; w++) dispatch_lane(d, w)->kind->quiet(dispatch_lane(d, w), d->is_cancelled);
   for (uint32_t w = 0; w < d->lanes_count; w++) dispatch_lane(d, w)->kind->close(dispatch_lane(d, w), deadline);
-  for (struct link *link; (link = list_take(&d->aborted));) work_free(&d->queue.store, LIST_OF(link, struct work, link));
+  for (struct link *link; (link = list_take(&d->aborted));)
+    work_free(&d->queue.store, LIST_OF(link, struct work, link));
   payload_drop(&d->queue.store, d->staged);
   queue_free(&d->queue);
   balance_free(&d->balance);
@@ -154,8 +157,8 @@ void dispatch_close(struct dispatch *d)
 
 /* ---- balance ---- */
 
-/* There is a lane with nothing to do, and nothing to be handed out: takes work from one that has much. Returns true when there is
- * some now. */
+/* There is a lane with nothing to do, and nothing to be handed out: takes work from one that has much. Returns true
+ * when there is some now. */
 static bool balance(struct dispatch *d, double now)
 {
   if (d->is_cancelled || (list_is_empty(&d->idle) && list_is_empty(&d->empty))) return false;
@@ -218,7 +221,8 @@ static bool step(struct dispatch *d, struct event *event, double deadline)
   if (dispatch_tell_aborted(d, event)) return true;
   gather_news(d);
   d->is_short = false;
-  if (dispatch_feed(d, event, now) || dispatch_look(d, event, now)) return true; /* before news, which may come without end */
+  if (dispatch_feed(d, event, now) || dispatch_look(d, event, now))
+    return true; /* before news, which may come without end */
   if (now - d->last_tick >= tick_seconds || now >= deadline) {
     d->last_tick = now;
     event->kind = EVENT_TICK;
@@ -236,7 +240,8 @@ static bool step(struct dispatch *d, struct event *event, double deadline)
     return true;
   }
   if (!queue_has_work(&d->queue, now) && balance(d, now)) return false;
-  bool can_go_on = !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && dispatch_hungriest(d) && !d->is_short);
+  bool can_go_on =
+      !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && dispatch_hungriest(d) && !d->is_short);
   if (!can_go_on) rest(d, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY));
   return false;
 }

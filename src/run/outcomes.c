@@ -36,7 +36,8 @@ static void finish(struct dispatch *d, struct lane *lane, const struct outcome *
 }
 
 /* Results: false when there is nothing to report, as a chunk has ended without any that is new. */
-static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *outcome, struct event *event, double now)
+static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *outcome, struct event *event,
+                         double now)
 {
   struct work *work = outcome->work;
   double tasks = outcome->last - work->first + 1;
@@ -122,7 +123,8 @@ static void count_stillborn(struct dispatch *d, struct lane *lane, const struct 
   if (lane->stillborn >= most || is_late) dispatch_close_lane(d, lane, is_late ? ETIMEDOUT : ECHILD);
 }
 
-static void take_end(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event, double now)
+static void take_end(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event,
+                     double now)
 {
   double task = outcome->work ? outcome->task : 0;
   event->kind = EVENT_LOST;

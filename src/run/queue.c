@@ -1,5 +1,5 @@
-/* queue.c - see queue.h. What waits lies in a pairing heap (Fredman, Sedgewick, Sleator and Tarjan, 1986): its nodes are in the
- * works, so that putting one in can't fail, and costs the same however many wait. */
+/* queue.c - see queue.h. What waits lies in a pairing heap (Fredman, Sedgewick, Sleator and Tarjan, 1986): its nodes
+ * are in the works, so that putting one in can't fail, and costs the same however many wait. */
 #include "run/queue.h"
 
 #include <errno.h>
@@ -61,7 +61,8 @@ void queue_init(struct queue *queue, double total)
 
 static void drop_all(struct queue *queue)
 {
-  for (struct link *link; (link = list_take(&queue->again));) work_free(&queue->store, LIST_OF(link, struct work, link));
+  for (struct link *link; (link = list_take(&queue->again));)
+    work_free(&queue->store, LIST_OF(link, struct work, link));
   while (queue->due) work_free(&queue->store, take_due(queue));
 }
 

@@ -1,5 +1,5 @@
-/* queue.h - the tasks that are to be handed out: those that were given back, those that wait for their next try, and those that
- * were never handed out. Tasks are numbers from 1. */
+/* queue.h - the tasks that are to be handed out: those that were given back, those that wait for their next try, and
+ * those that were never handed out. Tasks are numbers from 1. */
 #ifndef PARLUA_QUEUE_H
 #define PARLUA_QUEUE_H
 #include "run/work.h"
@@ -26,8 +26,8 @@ void queue_free(struct queue *queue);
 /* Forgets all that is to be handed out; nothing new is either. */
 void queue_clear(struct queue *queue);
 
-/* Tasks first..last are not to be handed out. Ranges come in ascending order, none before what was handed out. Returns 0 or an
- * errno. */
+/* Tasks first..last are not to be handed out. Ranges come in ascending order, none before what was handed out. Returns
+ * 0 or an errno. */
 int queue_skip(struct queue *queue, double first, double last);
 /* Tasks behind `last` are not to be handed out. */
 void queue_shorten(struct queue *queue, double last);
@@ -43,16 +43,18 @@ double queue_next_due(const struct queue *queue);
 
 /* Takes a work that was given back, or is due; NULL: there is none. */
 struct work *queue_take_again(struct queue *queue, double now);
-/* Up to `most` tasks that were never handed out, at least one; fewer where a range to be skipped begins or the ceiling is reached.
+/* Up to `most` tasks that were never handed out, at least one; fewer where a range to be skipped begins or the ceiling
+ * is reached.
  */
 double queue_room(const struct queue *queue, double most);
 /* Makes a work of the next `count` tasks. NULL: out of memory, and nothing has changed. */
 struct work *queue_take_new(struct queue *queue, double count, struct payload *payload);
 
-/* Takes back a work: what it has not reached is to be handed out again, before anything new; behind the total it is dropped.
- * In front: before all others. */
+/* Takes back a work: what it has not reached is to be handed out again, before anything new; behind the total it is
+ * dropped. In front: before all others. */
 void queue_put_back(struct queue *queue, struct work *work, bool in_front);
-/* Has `task` tried again, as try number `attempt`, when `due`. Takes over the caller's use of `payload`. Returns 0 or an errno. */
+/* Has `task` tried again, as try number `attempt`, when `due`. Takes over the caller's use of `payload`. Returns 0 or
+ * an errno. */
 int queue_redo(struct queue *queue, double task, uint32_t attempt, double due, struct payload *payload);
 
 #endif

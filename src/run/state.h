@@ -1,5 +1,5 @@
-/* state.h - what the files that make up the dispatcher share (dispatch.h): loop.c, handout.c, ending.c, outcomes.c, watch.c.
- * Nobody else includes it. */
+/* state.h - what the files that make up the dispatcher share (dispatch.h): loop.c, handout.c, ending.c, outcomes.c,
+ * watch.c. Nobody else includes it. */
 #ifndef PARLUA_STATE_OF_DISPATCH_H
 #define PARLUA_STATE_OF_DISPATCH_H
 #include "run/balance.h"
@@ -19,10 +19,11 @@ struct dispatch {
   struct balance balance;
   char *lanes; /* of options.lanes->bytes each */
   uint32_t lanes_count;
-  struct link empty, idle, hungry; /* lanes that want work: without a worker; with nothing to do; with less than they want */
-  struct link news;                /* lanes with news, in their order */
-  struct link looking;             /* lanes to be looked at, the first due first */
-  uint32_t busy;                   /* lanes that hold work, or whose worker is being ended */
+  struct link empty, idle,
+      hungry;          /* lanes that want work: without a worker; with nothing to do; with less than they want */
+  struct link news;    /* lanes with news, in their order */
+  struct link looking; /* lanes to be looked at, the first due first */
+  uint32_t busy;       /* lanes that hold work, or whose worker is being ended */
   uint32_t closed;
   uint32_t needed; /* works at lanes with tasks that count for the run's end */
   uint32_t wishes; /* lanes that were asked for work and have not answered */
@@ -41,7 +42,8 @@ struct dispatch {
 void dispatch_note(struct dispatch *d, struct lane *lane);
 /* Does the lane hold work, or is its worker being ended? */
 bool dispatch_is_busy(const struct lane *lane);
-/* Puts the lane into the lists where it belongs now, and counts it. To be called whenever its state, or what it holds, has changed.
+/* Puts the lane into the lists where it belongs now, and counts it. To be called whenever its state, or what it holds,
+ * has changed.
  */
 void dispatch_place(struct dispatch *d, struct lane *lane, double now);
 /* Gives back what the last event pointed to. */
@@ -53,10 +55,12 @@ void dispatch_left_lane(struct dispatch *d, struct work *work);
 /* The lane that gets the next work: one with the least; NULL when all have enough. */
 struct lane *dispatch_hungriest(const struct dispatch *d);
 void dispatch_close_lane(struct dispatch *d, struct lane *lane, int error);
-/* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for them. */
+/* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for
+ * them. */
 bool dispatch_feed(struct dispatch *d, struct event *event, double now);
 /* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
-void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present, double now);
+void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present,
+                         double now);
 /* The present task is over its time limit. */
 void dispatch_end_late(struct dispatch *d, struct lane *lane, const struct present *present, double now);
 /* Has what a work has not reached handed out again; what was aborted is told instead. */

@@ -1,5 +1,5 @@
-/* watch.c - dispatch: each worker that has work is looked at from time to time, for time limits, for results that wait in an open
- * block, and for news that was not told. */
+/* watch.c - dispatch: each worker that has work is looked at from time to time, for time limits, for results that wait
+ * in an open block, and for news that was not told. */
 #include <math.h>
 
 #include "run/state.h"
@@ -80,9 +80,9 @@ static void judge(struct dispatch *d, struct lane *lane, double now)
     dispatch_end_worker(d, lane, LOST_TIMEOUT, NULL, now);
 }
 
-/* Looks at one lane: time limits, results that wait in an open block. Returns true when *event was filled. Where the worker is
- * still in the same task there are none, and most visits are left out: with a thousand workers they would be most of what a chunk
- * costs. */
+/* Looks at one lane: time limits, results that wait in an open block. Returns true when *event was filled. Where the
+ * worker is still in the same task there are none, and most visits are left out: with a thousand workers they would be
+ * most of what a chunk costs. */
 static bool look(struct dispatch *d, struct lane *lane, struct event *event, double now)
 {
   struct present before = lane->seen;
@@ -90,8 +90,8 @@ static bool look(struct dispatch *d, struct lane *lane, struct event *event, dou
   if (d->engine->unwatched[lane->number]) dispatch_check_end(d, lane, now);
   judge(d, lane, now);
   dispatch_place(d, lane, now);
-  bool is_still =
-      lane->state == LANE_READY && before.task > 0 && before.task == lane->seen.task && before.chunk == lane->seen.chunk;
+  bool is_still = lane->state == LANE_READY && before.task > 0 && before.task == lane->seen.task &&
+                  before.chunk == lane->seen.chunk;
   lane->still_looks = is_still ? lane->still_looks + 1 : 0;
   return lane->still_looks % VISIT_EVERY == 0 && dispatch_visit(d, lane, event, true, now);
 }
@@ -99,7 +99,8 @@ static bool look(struct dispatch *d, struct lane *lane, struct event *event, dou
 /* Looks at the lanes whose turn it is. */
 bool dispatch_look(struct dispatch *d, struct event *event, double now)
 {
-  if (signals_continue()) d->continued_at = now; /* Ctrl-Z, fg: the workers stood still too, so each task is given its time anew */
+  if (signals_continue())
+    d->continued_at = now; /* Ctrl-Z, fg: the workers stood still too, so each task is given its time anew */
   while (!list_is_empty(&d->looking)) {
     struct lane *lane = LIST_OF(d->looking.next, struct lane, looking);
     if (lane->look_at > now) return false;

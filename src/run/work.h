@@ -1,6 +1,6 @@
-/* work.h - runs of tasks that are handed out as one, and what was supplied for them. A work item is made once and then relinked,
- * from the queue to a lane and back; what could make two of it has taken care of the second before (work_reserve). So no task is
- * lost for want of memory. */
+/* work.h - runs of tasks that are handed out as one, and what was supplied for them. A work item is made once and then
+ * relinked, from the queue to a lane and back; what could make two of it has taken care of the second before
+ * (work_reserve). So no task is lost for want of memory. */
 #ifndef PARLUA_WORK_H
 #define PARLUA_WORK_H
 #include <stdbool.h>
@@ -48,7 +48,8 @@ void work_store_clear(struct work_store *store);
 /* A work of tasks first..last, which counts as one more user of `payload` (NULL: none). NULL: out of memory. */
 struct work *work_new(struct work_store *store, double first, double last, struct payload *payload, uint32_t attempt);
 void work_free(struct work_store *store, struct work *work);
-/* Sees to it that one work more stands ready, until work_unreserve: work_split then can't fail. False: out of memory. */
+/* Sees to it that one work more stands ready, until work_unreserve: work_split then can't fail. False: out
+ * of memory. */
 bool work_reserve(struct work_store *store);
 void work_unreserve(struct work_store *store);
 /* Cuts tasks from `first` on off, into a work that is returned; there is a reserve for it. */
@@ -58,7 +59,8 @@ struct work *work_split(struct work_store *store, struct work *work, double firs
 struct payload *payload_new(struct work_store *store, uint64_t bytes);
 /* One user less. Accepts NULL. */
 void payload_drop(struct work_store *store, struct payload *payload);
-/* A payload of what `payload` has in fewer bytes where that saves much: as it was filled in. Takes over the caller's use. */
+/* A payload of what `payload` has in fewer bytes where that saves much: as it was filled in. Takes over the caller's
+ * use. */
 struct payload *payload_fit(struct work_store *store, struct payload *payload);
 /* A payload with what was supplied for `task` alone, where that saves much; one user, or one more of the same. */
 struct payload *payload_of_task(struct payload *payload, double task);

@@ -1,11 +1,12 @@
-/* layout.h - the memory that a coordinator and one worker both see. Plain C declarations only: the text is also given to LuaJIT's
- * ffi.cdef as it stands. Who writes what, in which order, and why that is enough: docs/PROTOCOL.md. slot.c asserts the layout.
+/* layout.h - the memory that a coordinator and one worker both see. Plain C declarations only: the text is also given
+ * to LuaJIT's ffi.cdef as it stands. Who writes what, in which order, and why that is enough: docs/PROTOCOL.md. slot.c
+ * asserts the layout.
  *
- * A message is a `block`: a header, then words (8 bytes, one result or argument each) that grow up from the header, and values
- * that grow down from the end, like a slotted database page. A word is a double as it is, or, where its upper half is one of
- * the tags below (a region of NaNs that LuaJIT never makes for a number), a tag whose lower half says where the value is, in
- * units of 8 bytes from the block's beginning. A value is its length (uint64_t) and then that many bytes.
- * A block larger than a slot's own blocks travels in pieces. */
+ * A message is a `block`: a header, then words (8 bytes, one result or argument each) that grow up from the header, and
+ * values that grow down from the end, like a slotted database page. A word is a double as it is, or, where its upper
+ * half is one of the tags below (a region of NaNs that LuaJIT never makes for a number), a tag whose lower half says
+ * where the value is, in units of 8 bytes from the block's beginning. A value is its length (uint64_t) and then that
+ * many bytes. A block larger than a slot's own blocks travels in pieces. */
 #ifndef PARLUA_LAYOUT_H
 #define PARLUA_LAYOUT_H
 #include <stdint.h>
@@ -56,7 +57,7 @@ struct block {
   uint32_t final;    /* results: the chunk ends with this block */
   uint32_t claim;    /* chunk: see slot.h */
   uint32_t attempt;  /* chunk: which try of its tasks this is, from 1 */
-  uint64_t whole;    /* piece: size of the block that it is part of; 0 in its other pieces but the first. elsewhere: likewise */
+  uint64_t whole;    /* piece: size of the block that it is part of, 0 in all but the first. elsewhere: likewise */
   uint64_t pid;      /* elsewhere: the process that has the message */
   uint64_t file;     /* elsewhere: its descriptor */
   uint64_t is_range; /* chunk: its words are of all of its tasks together, not `width` for each */
@@ -76,7 +77,8 @@ struct channel {
 
 struct slot {
   /* the worker's line */
-  volatile double current; /* task that the worker is in; 0: none. All chunk's tasks before it have their results in place */
+  volatile double
+      current; /* task that the worker is in; 0: none. All chunk's tasks before it have their results in place */
   volatile double started; /* monotonic seconds when the running chunk began */
   volatile double inner;   /* where a task of dispatch is a block of tasks: the one that the worker is in; else 0 */
   uint32_t chunk;          /* number of the chunk that `current` belongs to */

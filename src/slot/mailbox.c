@@ -15,13 +15,13 @@
 #include "sys/clock.h"
 #include "sys/streams.h"
 
-/* A worker that has nothing to do looks again for this long before it sleeps: a round trip between two spinning cores takes 0.3 us,
- * between two sleeping ones 10 us (measured). Each wait is given as much, whatever the last took: one long wait would otherwise
- * make all that follow long, as waking takes longer than this. */
+/* A worker that has nothing to do looks again for this long before it sleeps: a round trip between two spinning cores
+ * takes 0.3 us, between two sleeping ones 10 us (measured). Each wait is given as much, whatever the last took: one
+ * long wait would otherwise make all that follow long, as waking takes longer than this. */
 static const double awake_seconds = 50e-6;
 
-/* Memory kept for the next large message; larger buffers are given back after use, and most of it when another job begins: of
- * workers that live from call to call, each would keep the most that it ever needed. */
+/* Memory kept for the next large message; larger buffers are given back after use, and most of it when another job
+ * begins: of workers that live from call to call, each would keep the most that it ever needed. */
 enum { KEEP_BYTES = 64 << 20, KEEP_BETWEEN_JOBS = 1 << 20 };
 
 enum { PIECE_BYTES = BLOCK_BYTES - BLOCK_HEAD, MOST_TEXT = TEXT_BYTES / 2 };
@@ -107,7 +107,8 @@ static void wait_for_room(struct worker *worker, ready_function *ready, enum blo
     worker->waited += waited;
     return;
   }
-  double started = slot->started + waited; /* no task has begun: the first is timed from here, see note_present in dispatch.c */
+  double started =
+      slot->started + waited; /* no task has begun: the first is timed from here, see note_present in dispatch.c */
   __atomic_store((double *)&slot->started, &started, __ATOMIC_RELAXED);
 }
 
@@ -133,7 +134,8 @@ static _Noreturn void die(const struct worker *worker, const char *what)
   _exit(1);
 }
 
-/* Puts pieces together; returns the whole block once the last piece is there, NULL before. The last piece stays held. */
+/* Puts pieces together; returns the whole block once the last piece is there, NULL before. The last piece
+ * stays held. */
 static struct block *join_pieces(struct worker *worker, const struct block *piece, uint64_t *have)
 {
   if (piece->whole) {
@@ -213,7 +215,8 @@ static struct block *claim_message(struct worker *worker)
     struct block *block = slot_in_block(slot, slot->in.head);
     uint32_t expected = CLAIM_QUEUED;
     worker->holding = true;
-    if (__atomic_compare_exchange_n(&block->claim, &expected, CLAIM_TAKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return block;
+    if (__atomic_compare_exchange_n(&block->claim, &expected, CLAIM_TAKEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+      return block;
   }
 }
 

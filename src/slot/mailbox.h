@@ -1,5 +1,5 @@
-/* mailbox.h - a slot from the worker's side: receiving messages, filling blocks with results, printing. Knows nothing of Lua; a
- * worker that writes its results by FFI calls some of these itself (src/lua/ffi.h). */
+/* mailbox.h - a slot from the worker's side: receiving messages, filling blocks with results, printing. Knows nothing
+ * of Lua; a worker that writes its results by FFI calls some of these itself (src/lua/ffi.h). */
 #ifndef PARLUA_MAILBOX_H
 #define PARLUA_MAILBOX_H
 #include "slot/slot.h"
@@ -9,10 +9,11 @@
 struct worker {
   struct slot *slot;
   struct bell bell;
-  void (*before_final)(void *); /* called before a chunk's last block is published: what was printed must stand before it */
-  void *context;                /* its argument */
-  struct block *out;            /* block being filled */
-  struct block *whole;          /* a message that came in pieces */
+  void (*before_final)(
+      void *);         /* called before a chunk's last block is published: what was printed must stand before it */
+  void *context;       /* its argument */
+  struct block *out;   /* block being filled */
+  struct block *whole; /* a message that came in pieces */
   size_t whole_capacity;
   struct block *elsewhere; /* a message that lies in a file, mapped */
   size_t elsewhere_bytes;
@@ -25,8 +26,8 @@ struct worker {
   bool has_no_bell; /* a task has closed its descriptor */
 };
 
-/* In front of an encoded value: a block's header, its words (at most a pair) and the value's length, so that a value which is too
- * large for a slot's block becomes a block of its own without another copy. */
+/* In front of an encoded value: a block's header, its words (at most a pair) and the value's length, so that a value
+ * which is too large for a slot's block becomes a block of its own without another copy. */
 enum { VALUE_OFFSET = BLOCK_HEAD + 16 + 8 };
 
 /* Makes a worker on a slot, in memory that is all zero but for what the caller has set. */
@@ -43,14 +44,15 @@ volatile double *worker_limit(struct worker *worker);
 struct block *worker_open(struct worker *worker, double first, int kind);
 /* The open block. */
 struct block *worker_current(struct worker *worker);
-/* Publishes the open block: tasks up to `last` have ended, it holds `count` words or pairs; `final`: the chunk ends with it. */
+/* Publishes the open block: tasks up to `last` have ended, it holds `count` words or pairs; `final`: the chunk ends
+ * with it. */
 void worker_close(struct worker *worker, double last, uint32_t count, int final);
 /* Seconds since the last lap or the chunk's beginning. */
 double worker_lap(struct worker *worker);
 struct slot *worker_slot(struct worker *worker);
 
-/* Puts an encoded value, which stands in `value` from VALUE_OFFSET on, into `block` as what belongs to `task`, word or pair `k`.
- * False: it does not fit. */
+/* Puts an encoded value, which stands in `value` from VALUE_OFFSET on, into `block` as what belongs to `task`, word or
+ * pair `k`. False: it does not fit. */
 bool worker_place(const struct buffer *value, struct block *block, double task, uint64_t k, int tag);
 /* Words or pairs that still fit the block, counted from its beginning. */
 double worker_room(const struct block *block);

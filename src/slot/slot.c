@@ -19,7 +19,8 @@ _Static_assert(sizeof(struct slot) <= SLOT_HEAD, "the cells fit their page");
 _Static_assert(offsetof(struct slot, limit) == LINE, "the worker's cells are one line");
 _Static_assert(offsetof(struct slot, in) == 2 * LINE, "the coordinator's cells are one line");
 _Static_assert(offsetof(struct channel, head) == LINE, "the two ends of a channel are a line each");
-_Static_assert(offsetof(struct slot, text_tail) % LINE == 0 && offsetof(struct slot, text_head) % LINE == 0, "likewise");
+_Static_assert(offsetof(struct slot, text_tail) % LINE == 0 && offsetof(struct slot, text_head) % LINE == 0,
+               "likewise");
 _Static_assert(offsetof(struct block, word) == BLOCK_HEAD, "words begin behind the header");
 
 static const size_t slot_bytes = SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES + TEXT_BYTES;
@@ -121,7 +122,8 @@ static void copy_block(struct block *to, const struct block *from)
 {
   size_t words = BLOCK_HEAD + (size_t)from->count * 8;
   memcpy(to, from, words);
-  if (from->floor < from->size) memcpy((char *)to + from->floor, (const char *)from + from->floor, from->size - from->floor);
+  if (from->floor < from->size)
+    memcpy((char *)to + from->floor, (const char *)from + from->floor, from->size - from->floor);
 }
 
 static void store_limit(struct slot *slot, uint32_t place, double last)
@@ -170,14 +172,16 @@ bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, u
 bool slot_revoke(struct slot *slot, uint32_t place)
 {
   uint32_t expected = CLAIM_QUEUED;
-  if (slot_is_released(slot, place)) return false; /* what stands there may be part of a later message, which we alone put there */
-  return __atomic_compare_exchange_n(&slot_in_block(slot, place)->claim, &expected, CLAIM_REVOKED, false, __ATOMIC_SEQ_CST,
-                                     __ATOMIC_SEQ_CST);
+  if (slot_is_released(slot, place))
+    return false; /* what stands there may be part of a later message, which we alone put there */
+  return __atomic_compare_exchange_n(&slot_in_block(slot, place)->claim, &expected, CLAIM_REVOKED, false,
+                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 bool slot_is_queued(struct slot *slot, uint32_t place)
 {
-  return !slot_is_released(slot, place) && __atomic_load_n(&slot_in_block(slot, place)->claim, __ATOMIC_SEQ_CST) == CLAIM_QUEUED;
+  return !slot_is_released(slot, place) &&
+         __atomic_load_n(&slot_in_block(slot, place)->claim, __ATOMIC_SEQ_CST) == CLAIM_QUEUED;
 }
 
 bool slot_is_released(const struct slot *slot, uint32_t place)
@@ -196,7 +200,9 @@ struct present slot_present(const struct slot *slot)
 {
   struct present present;
   uint32_t before;
-  enum { TRIES = 100 }; /* the worker goes from chunk to chunk meanwhile; one that overwrites the cells must not hold us up */
+  enum {
+    TRIES = 100
+  }; /* the worker goes from chunk to chunk meanwhile; one that overwrites the cells must not hold us up */
   for (int i = 0; i < TRIES; i++) {
     before = __atomic_load_n(&slot->chunk, __ATOMIC_ACQUIRE);
     present.task = load_cell(&slot->current);
@@ -246,7 +252,8 @@ struct block *slot_results(struct slot *slot)
 /* Coordinator: wakes the worker if it sleeps until there is room, not if it has nothing to do. */
 static void wake_blocked(struct slot *slot)
 {
-  if (__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST) && __atomic_load_n(&slot->blocked, __ATOMIC_SEQ_CST)) slot_wake(slot);
+  if (__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST) && __atomic_load_n(&slot->blocked, __ATOMIC_SEQ_CST))
+    slot_wake(slot);
 }
 
 void slot_release_results(struct slot *slot)
@@ -278,7 +285,8 @@ size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream)
     size_t length = mark >> 1;
     int from = (mark & 1) ? 2 : 1;
     if (taken > 0 && (from != *stream || taken + length > most)) break;
-    if (length + sizeof mark > there || length == 0) length = there > sizeof mark ? there - sizeof mark : 0; /* no such record */
+    if (length + sizeof mark > there || length == 0)
+      length = there > sizeof mark ? there - sizeof mark : 0; /* no such record */
     *stream = from;
     get_text(slot, head + (uint32_t)sizeof mark, into + taken, length);
     taken += length;

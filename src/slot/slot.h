@@ -1,11 +1,11 @@
-/* slot.h - the mailbox of one worker, from the coordinator's side: memory that both see, whether the worker is a thread or a forked
- * process. Two channels of blocks (in: chunks and jobs; out: results), a ring of printed text, and the cells of `struct slot`.
- * There are no locks: each field has one writer, so a worker that is killed leaves nothing held. System calls are made only to
- * sleep, and to wake a side that sleeps. The worker's side is mailbox.h.
+/* slot.h - the mailbox of one worker, from the coordinator's side: memory that both see, whether the worker is a thread
+ * or a forked process. Two channels of blocks (in: chunks and jobs; out: results), a ring of printed text, and the
+ * cells of `struct slot`. There are no locks: each field has one writer, so a worker that is killed leaves nothing
+ * held. System calls are made only to sleep, and to wake a side that sleeps. The worker's side is mailbox.h.
  *
- * A queued chunk can be taken back: its block's `claim` goes from CLAIM_QUEUED either to CLAIM_TAKEN (by the worker, as it
- * begins) or to CLAIM_REVOKED (by the coordinator; the worker then passes over it). A chunk that runs can be cut: the cell `limit`
- * of its place says with which task it ends. docs/PROTOCOL.md has the proofs. */
+ * A queued chunk can be taken back: its block's `claim` goes from CLAIM_QUEUED either to CLAIM_TAKEN (by the worker, as
+ * it begins) or to CLAIM_REVOKED (by the coordinator; the worker then passes over it). A chunk that runs can be cut:
+ * the cell `limit` of its place says with which task it ends. docs/PROTOCOL.md has the proofs. */
 #ifndef PARLUA_SLOT_H
 #define PARLUA_SLOT_H
 #include <stdbool.h>
@@ -15,9 +15,11 @@
 
 enum claim { CLAIM_QUEUED, CLAIM_TAKEN, CLAIM_REVOKED };
 
-/* A slot for worker number `id`; NULL with errno set when there is no memory. The coordinator owns it until slot_unmap. */
+/* A slot for worker number `id`; NULL with errno set when there is no memory. The coordinator owns it
+ * until slot_unmap. */
 struct slot *slot_map(uint32_t id);
-/* Memory for a slot behind a descriptor, to be mapped by slot_map_file in processes that are no relatives; -1 with errno set. */
+/* Memory for a slot behind a descriptor, to be mapped by slot_map_file in processes that are no relatives; -1 with
+ * errno set. */
 int slot_file(void);
 struct slot *slot_map_file(int file);
 void slot_unmap(struct slot *slot);
@@ -29,8 +31,8 @@ void slot_reset(struct slot *slot);
 /* The blocks of its channels, by place. */
 struct block *slot_in_block(struct slot *slot, uint32_t place);
 struct block *slot_out_block(struct slot *slot, uint32_t place);
-/* Copies bytes into the ring of printed text, `at` bytes from its beginning on, round its end. It holds records: a mark of four
- * bytes (length << 1 | stream is 2), and the text. */
+/* Copies bytes into the ring of printed text, `at` bytes from its beginning on, round its end. It holds records: a mark
+ * of four bytes (length << 1 | stream is 2), and the text. */
 void slot_put_text(struct slot *slot, uint32_t at, const void *bytes, size_t length);
 uint32_t channel_filled(const struct channel *channel); /* blocks published and not released */
 /* Bytes that a value of `length` bytes takes in a block. */
@@ -38,9 +40,9 @@ uint64_t value_bytes(uint64_t length);
 
 /* ---- messages to the worker ---- */
 
-/* Sends `message` (a block, or one larger than a slot's block: then in pieces) from byte *sent on. Returns true when all of it is
- * in the channel; false when the channel is full: call again later with the same *sent. *place is the place in the channel of its
- * last block. */
+/* Sends `message` (a block, or one larger than a slot's block: then in pieces) from byte *sent on. Returns true when
+ * all of it is in the channel; false when the channel is full: call again later with the same *sent. *place is the
+ * place in the channel of its last block. */
 bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, uint32_t *place);
 /* Takes the message at `place` back before the worker begins it; false when it is too late. */
 bool slot_revoke(struct slot *slot, uint32_t place);
@@ -50,11 +52,12 @@ bool slot_is_queued(struct slot *slot, uint32_t place);
 bool slot_is_released(const struct slot *slot, uint32_t place);
 /* Lets the chunk at `place` begin no task behind `last`; nothing, when the worker has released it. */
 void slot_set_limit(struct slot *slot, uint32_t place, double last);
-/* Lets the chunk numbered `chunk` at `place`, tasks `first` to `last`, end with task `keep`; or, when the worker is beyond that,
- * with the task that it is in. Returns the task with which it ends: `last` when it is too late. Needs barrier_works. */
+/* Lets the chunk numbered `chunk` at `place`, tasks `first` to `last`, end with task `keep`; or, when the worker is
+ * beyond that, with the task that it is in. Returns the task with which it ends: `last` when it is too late. Needs
+ * barrier_works. */
 double slot_cut(struct slot *slot, uint32_t chunk, uint32_t place, double first, double last, double keep);
-/* For slots that mirror each other on two hosts: puts the next block, already filled in, into a channel, which must have room; for
- * `in`, `claim` is one of enum claim and `last` the block's limit. */
+/* For slots that mirror each other on two hosts: puts the next block, already filled in, into a channel, which must
+ * have room; for `in`, `claim` is one of enum claim and `last` the block's limit. */
 void slot_publish_in(struct slot *slot, uint32_t claim, double last);
 void slot_publish_out(struct slot *slot);
 /* Wakes the worker if it sleeps. */
@@ -92,8 +95,8 @@ void slot_release_results(struct slot *slot);
 /* The block that the worker is filling, if all before it were released; else NULL. */
 struct block *slot_open_results(struct slot *slot);
 bool slot_has_text(const struct slot *slot);
-/* Takes printed text up to where the stream changes, whole records of at most `most` bytes together (one is at most TEXT_BYTES /
- * 2); returns its length, 0: none. *stream: 1 or 2. */
+/* Takes printed text up to where the stream changes, whole records of at most `most` bytes together (one is at most
+ * TEXT_BYTES / 2); returns its length, 0: none. *stream: 1 or 2. */
 size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream);
 void slot_drop_text(struct slot *slot);
 

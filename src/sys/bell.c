@@ -14,8 +14,8 @@ struct beacon_reader beacon_reader(uint32_t numbers)
   return (struct beacon_reader){.words = numbers / 64 + 1};
 }
 
-/* Is it still an eventfd? A task may have closed all descriptors, and opened a file that has got the number. What is no file, pipe,
- * socket or device, but made by a call such as eventfd, has no type. */
+/* Is it still an eventfd? A task may have closed all descriptors, and opened a file that has got the number. What is no
+ * file, pipe, socket or device, but made by a call such as eventfd, has no type. */
 static bool is_bell(int fd)
 {
   struct stat info;

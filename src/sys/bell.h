@@ -1,7 +1,7 @@
-/* bell.h - how workers tell a coordinator that sleeps, or is busy with others, whom to look at. A beacon is memory that all of
- * them share: a bit for each worker, and whether the coordinator sleeps. Ringing costs a load while the coordinator has not yet
- * looked since the last time, two atomic operations when it has, and a system call only when it sleeps. docs/PROTOCOL.md ("Sleep")
- * says why no ringing is lost. */
+/* bell.h - how workers tell a coordinator that sleeps, or is busy with others, whom to look at. A beacon is memory that
+ * all of them share: a bit for each worker, and whether the coordinator sleeps. Ringing costs a load while the
+ * coordinator has not yet looked since the last time, two atomic operations when it has, and a system call only when it
+ * sleeps. docs/PROTOCOL.md ("Sleep") says why no ringing is lost. */
 #ifndef PARLUA_BELL_H
 #define PARLUA_BELL_H
 #include <stdbool.h>
@@ -29,8 +29,8 @@ struct bell {
 
 /* Bytes of a beacon for `numbers` workers. */
 size_t beacon_bytes(uint32_t numbers);
-/* Marks the worker as one with news, and wakes the coordinator if it sleeps. False: it would have been woken, but the descriptor is
- * not the bell's any more (a task has closed it); nothing was written. */
+/* Marks the worker as one with news, and wakes the coordinator if it sleeps. False: it would have been woken, but the
+ * descriptor is not the bell's any more (a task has closed it); nothing was written. */
 bool bell_ring(const struct bell *bell);
 
 /* The coordinator's side: what was taken from the beacon, and is handed out one by one. */
@@ -43,8 +43,8 @@ struct beacon_reader {
 /* A reader of a beacon for `numbers` workers, to which nothing was handed out yet. */
 struct beacon_reader beacon_reader(uint32_t numbers);
 
-/* A worker of this number may have been ended in the midst of ringing, with its bit set and not the summary's: those that follow it
- * would ring in vain. It is looked at once more. */
+/* A worker of this number may have been ended in the midst of ringing, with its bit set and not the summary's: those
+ * that follow it would ring in vain. It is looked at once more. */
 void beacon_mend(struct beacon *beacon, uint32_t number);
 /* Has any worker news that was not handed out? */
 bool beacon_has_news(const struct beacon *beacon, const struct beacon_reader *reader);

@@ -23,7 +23,8 @@ static double quota_of(const char *directory)
 {
   char path[PATH_BYTES + 128];
   double quota = 0, period = 0;
-  if (snprintf(path, sizeof path, "%s/cpu.max", directory) >= (int)sizeof path) return 0; /* version 2; "max" is no number */
+  if (snprintf(path, sizeof path, "%s/cpu.max", directory) >= (int)sizeof path)
+    return 0; /* version 2; "max" is no number */
   FILE *file = fopen(path, "r");
   if (file) {
     if (fscanf(file, "%lf %lf", &quota, &period) != 2) quota = 0;
@@ -57,7 +58,8 @@ static double cgroup_quota(void)
     int second = controllers[1] == '\0';
     if (!second && !strstr(controllers, "cpu")) continue;
     for (;;) {
-      snprintf(directory, sizeof directory, "/sys/fs/cgroup%s%s", second ? "" : "/cpu", strcmp(path, "/") == 0 ? "" : path);
+      snprintf(directory, sizeof directory, "/sys/fs/cgroup%s%s", second ? "" : "/cpu",
+               strcmp(path, "/") == 0 ? "" : path);
       double quota = quota_of(directory);
       if (quota > 0 && (least == 0 || quota < least)) least = quota;
       char *slash = strrchr(path, '/');
@@ -71,7 +73,8 @@ static double cgroup_quota(void)
 
 static int batch_allotment(void)
 {
-  static const char *const names[] = {"SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "NSLOTS", NULL};
+  static const char *const names[] = {
+      "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "PBS_NCPUS", "NCPUS", "NSLOTS", NULL};
   for (int i = 0; names[i]; i++) {
     const char *value = getenv(names[i]);
     int n = value ? atoi(value) : 0;

@@ -60,8 +60,8 @@ static bool has_entry(const char *pid, const char *entry, size_t length)
   return found;
 }
 
-/* The number behind which those of all processes lie that have come into being since `owner` did, at monotonic time `since`; 0: not
- * known. Numbers rise until they begin anew, after 32768 at the earliest: not within this time. */
+/* The number behind which those of all processes lie that have come into being since `owner` did, at monotonic time
+ * `since`; 0: not known. Numbers rise until they begin anew, after 32768 at the earliest: not within this time. */
 static pid_t oldest_number(pid_t owner, const struct timespec *since)
 {
   static const time_t most_seconds = 2;
@@ -107,9 +107,9 @@ static void kill_family(const char *id, pid_t oldest, int still)
 
 /* ---- the script's process ---- */
 
-/* Called by exit(3). The workers die with this process; until then they are not to start anything. Where there is none, nothing but
- * what tasks have left in the background can be running: that is left to the guard, as to look at each process of the machine takes
- * some milliseconds. */
+/* Called by exit(3). The workers die with this process; until then they are not to start anything. Where there is none,
+ * nothing but what tasks have left in the background can be running: that is left to the guard, as to look at each
+ * process of the machine takes some milliseconds. */
 static void end_family(void)
 {
   siginfo_t ignored;
@@ -191,7 +191,8 @@ void guard_program(void)
   if (!family || !parent) return;
   int error = errno;
   while (__atomic_load_n(&family->is_ending, __ATOMIC_SEQ_CST) && getppid() == parent) pause();
-  if (!__atomic_load_n(&family->has_programs, __ATOMIC_SEQ_CST) && !__atomic_exchange_n(&family->has_programs, 1, __ATOMIC_SEQ_CST))
+  if (!__atomic_load_n(&family->has_programs, __ATOMIC_SEQ_CST) &&
+      !__atomic_exchange_n(&family->has_programs, 1, __ATOMIC_SEQ_CST))
     start_guard();
   errno = error;
 }
@@ -213,6 +214,7 @@ int guard_main(char **argv)
   if (chdir("/") < 0) return 1;
   while (poll(&watched, 1, -1) < 0 && errno == EINTR) continue;
   if (!(watched.revents & POLLIN)) return 1;
-  kill_family(argv[2], oldest_number(atoi(argv[2]), &since), 3); /* workers got their signal just before, and may be starting one */
+  kill_family(argv[2], oldest_number(atoi(argv[2]), &since),
+              3); /* workers got their signal just before, and may be starting one */
   return 0;
 }

@@ -13,7 +13,8 @@
 
 static const uint32_t bell_mark = 0xffffffff; /* in place of a worker's number */
 
-/* So long a worker that is awake needs at the most to answer; after that, one may wait for the coordinator's processor. */
+/* So long a worker that is awake needs at the most to answer; after that, one may wait for the
+ * coordinator's processor. */
 static const double yield_seconds = 4e-6;
 
 enum { LOOKS = 16, MOST_EVENTS = 64 };
@@ -22,7 +23,8 @@ static int watch_bell(struct hub *hub)
 {
   struct epoll_event event = {.events = EPOLLIN, .data.u32 = bell_mark};
   hub->poll_fd = epoll_create1(EPOLL_CLOEXEC);
-  if (hub->bell_fd >= 0 && hub->poll_fd >= 0 && epoll_ctl(hub->poll_fd, EPOLL_CTL_ADD, hub->bell_fd, &event) == 0) return 0;
+  if (hub->bell_fd >= 0 && hub->poll_fd >= 0 && epoll_ctl(hub->poll_fd, EPOLL_CTL_ADD, hub->bell_fd, &event) == 0)
+    return 0;
   int error = errno;
   hub_close(hub);
   return error;
@@ -123,7 +125,8 @@ int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
   if (!found && hub->last_wait < spin_seconds) found = look_again(hub, began, seconds);
   if (!found) {
     __atomic_store_n(&hub->beacon->asleep, 1, __ATOMIC_SEQ_CST);
-    if (seconds > 0 && !beacon_has_news(hub->beacon, &hub->reader)) n = wait_for_events(hub->poll_fd, events, MOST_EVENTS, seconds);
+    if (seconds > 0 && !beacon_has_news(hub->beacon, &hub->reader))
+      n = wait_for_events(hub->poll_fd, events, MOST_EVENTS, seconds);
     __atomic_store_n(&hub->beacon->asleep, 0, __ATOMIC_SEQ_CST);
   }
   for (int i = 0; i < n; i++) {

@@ -3,8 +3,9 @@
 #define PARLUA_HUB_H
 #include "sys/bell.h"
 
-/* A coordinator looks again for this long before it sleeps, if its last wait was as short: it may share a processor with a worker,
- * who needs it more. A round trip between two that look takes 0.3 us, between two that sleep 10 us (measured). */
+/* A coordinator looks again for this long before it sleeps, if its last wait was as short: it may share a processor
+ * with a worker, who needs it more. A round trip between two that look takes 0.3 us, between two that sleep 10 us
+ * (measured). */
 static const double spin_seconds = 20e-6;
 
 struct hub {
@@ -24,16 +25,17 @@ void hub_close(struct hub *hub);
 /* The bell of worker `number`: to be handed to it. */
 struct bell hub_bell(const struct hub *hub, uint32_t number);
 
-/* Reports the end of process `pid` (descriptor from pidfd_open) as worker `number`; see hub_sleep. Returns 0 or an errno. */
+/* Reports the end of process `pid` (descriptor from pidfd_open) as worker `number`; see hub_sleep. Returns 0 or an
+ * errno. */
 int hub_watch(struct hub *hub, int pid_fd, uint32_t number);
 /* Before the descriptor is closed: closing alone would not do, as workers that were forked meanwhile hold it too. */
 void hub_unwatch(struct hub *hub, int pid_fd);
 
 /* The next worker that has rung; false: none has. */
 bool hub_next_ready(struct hub *hub, uint32_t *number);
-/* Sleeps until a worker rings or ends, a signal comes, or `seconds` are over; where that paid lately, it looks again for a while
- * before it sleeps. Returns at once when there is news. Stores the numbers of up to `most` workers whose process ended; returns how
- * many. */
+/* Sleeps until a worker rings or ends, a signal comes, or `seconds` are over; where that paid lately, it looks again
+ * for a while before it sleeps. Returns at once when there is news. Stores the numbers of up to `most` workers whose
+ * process ended; returns how many. */
 int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most);
 /* The next sleep may be long: it is not worth looking again before it. */
 void hub_expect_long(struct hub *hub);

@@ -1,5 +1,5 @@
-/* list.h - doubly linked lists whose links lie in what they link: to put something into a list can't fail. A link is in one list at
- * a time. */
+/* list.h - doubly linked lists whose links lie in what they link: to put something into a list can't fail. A link is in
+ * one list at a time. */
 #ifndef PARLUA_LIST_H
 #define PARLUA_LIST_H
 #include <stdbool.h>

@@ -10,8 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* One of a list that only grows: a handler may be walking along it, in any thread, and a fork may copy it at any moment. So there
- * is no lock, and entries are used again. */
+/* One of a list that only grows: a handler may be walking along it, in any thread, and a fork may copy it at any
+ * moment. So there is no lock, and entries are used again. */
 struct mapping {
   struct mapping *next;
   atomic_bool used;
@@ -41,8 +41,8 @@ static bool fill_up(struct mapping *mapping, uintptr_t address)
   uintptr_t begin = atomic_load(&mapping->begin), page = address & ~(page_bytes - 1);
   size_t from = page - begin, whole = atomic_load(&mapping->whole);
   while (from < whole && !atomic_compare_exchange_weak(&mapping->whole, &whole, from)) continue;
-  return mmap((void *)page, atomic_load(&mapping->length) - from, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-         MAP_FAILED;
+  return mmap((void *)page, atomic_load(&mapping->length) - from, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+              -1, 0) != MAP_FAILED;
 }
 
 /* The signal is none of ours. One that an instruction has raised comes again when the handler returns. */
@@ -123,7 +123,8 @@ struct mapping *mapping_watch(const void *bytes, size_t length)
   if (!mapping) return NULL;
   set_handler();
   unblock();
-  atomic_store(&mapping->length, (length + page_bytes - 1) & ~(page_bytes - 1)); /* fast searches read to the end of a page */
+  atomic_store(&mapping->length,
+               (length + page_bytes - 1) & ~(page_bytes - 1)); /* fast searches read to the end of a page */
   atomic_store(&mapping->whole, length);
   atomic_store(&mapping->begin, (uintptr_t)bytes);
   return mapping;

@@ -11,7 +11,8 @@
 
 enum { PATH_BYTES = 4096 };
 
-/* The highest score that there is: a worker goes before everything else, whatever its size. Raising one's own needs no privilege.
+/* The highest score that there is: a worker goes before everything else, whatever its size. Raising one's own needs no
+ * privilege.
  */
 static const char highest_score[] = "1000";
 
@@ -38,12 +39,14 @@ static bool read_count(const char *path, uint64_t *count)
   return found;
 }
 
-/* Looks for a count of the cgroup `path` or, where its directory is not to be seen from inside a container, of one above it. */
+/* Looks for a count of the cgroup `path` or, where its directory is not to be seen from inside a container, of one
+ * above it. */
 static bool read_cgroup(bool is_second, char *path, uint64_t *count)
 {
   char name[PATH_BYTES + 64];
   for (;;) {
-    snprintf(name, sizeof name, is_second ? "/sys/fs/cgroup%s/memory.events" : "/sys/fs/cgroup/memory%s/memory.oom_control",
+    snprintf(name, sizeof name,
+             is_second ? "/sys/fs/cgroup%s/memory.events" : "/sys/fs/cgroup/memory%s/memory.oom_control",
              strcmp(path, "/") == 0 ? "" : path);
     if (read_count(name, count)) return true;
     char *slash = strrchr(path, '/');

@@ -1,5 +1,5 @@
-/* programs.c - the C library's functions that start programs, for all that this program and what it loads call: in a worker the
- * guard is told (guard.h) before they do what they always do. Calls of fork are seen by pthread_atfork. */
+/* programs.c - the C library's functions that start programs, for all that this program and what it loads call: in a
+ * worker the guard is told (guard.h) before they do what they always do. Calls of fork are seen by pthread_atfork. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <spawn.h>
@@ -32,8 +32,8 @@ FILE *popen(const char *command, const char *mode)
   return own(command, mode);
 }
 
-typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[],
-                           char *const[]);
+typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+                           char *const[], char *const[]);
 
 int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict actions,
                 const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const envp[restrict])

@@ -11,18 +11,20 @@
 
 #include "sys/clock.h"
 
-/* One event often comes as several signals: timeout(1) sends SIGTERM to the program and then to its group, a terminal that goes
- * away sends SIGHUP for itself and by its shell. Within this many seconds of the first they are taken for one. Ctrl-C is a
- * person's. */
+/* One event often comes as several signals: timeout(1) sends SIGTERM to the program and then to its group, a terminal
+ * that goes away sends SIGHUP for itself and by its shell. Within this many seconds of the first they are taken for
+ * one. Ctrl-C is a person's. */
 static const double same_event_seconds = 1;
 
-/* A signal that comes while a loop over a stream is in its body is noted for the stream. A script that does not come back to the
- * stream within this time has left it, or computes: then the signal does what it does in any program. */
+/* A signal that comes while a loop over a stream is in its body is noted for the stream. A script that does not come
+ * back to the stream within this time has left it, or computes: then the signal does what it does in any program. */
 static const long grace_nanoseconds = 300000000;
 
-/* The one piece of global state: signals are delivered to the process. Of the runs that are open, those whose script does something
- * else meanwhile are away; those of a loop, to which the script comes back, are counted in signal_loops too. */
-static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_away, signal_loops, signal_continued, signal_first;
+/* The one piece of global state: signals are delivered to the process. Of the runs that are open, those whose script
+ * does something else meanwhile are away; those of a loop, to which the script comes back, are counted in signal_loops
+ * too. */
+static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_away, signal_loops, signal_continued,
+    signal_first;
 static double signal_time; /* of the first */
 static volatile double *volatile signal_cell;
 static int signal_fd = -1;
@@ -35,7 +37,8 @@ static timer_t grace_timers[CAUGHT];
 static pid_t grace_owner; /* whose timers they are: a fork has none */
 
 static double set_at; /* when the handlers were set last */
-/* Each run sets its own handlers: what was set between two runs is lost. Runs that follow each other within this time do not look.
+/* Each run sets its own handlers: what was set between two runs is lost. Runs that follow each other within this time
+ * do not look.
  */
 static const double set_seconds = 1e-3;
 
@@ -62,8 +65,8 @@ void signals_grace(int number, bool begin)
   set_grace(number, begin ? grace_nanoseconds : 0);
 }
 
-/* No run is at work: the signal does what it did before the first. The handlers stay, as setting them anew for each run costs a
- * short one much of its time. */
+/* No run is at work: the signal does what it did before the first. The handlers stay, as setting them anew for each run
+ * costs a short one much of its time. */
 static void pass_on(int number)
 {
   for (int i = 0; i < CAUGHT; i++)
@@ -90,7 +93,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
   int error = errno;
   bool is_away = signal_depth == signal_away;
   (void)context;
-  if (info->si_code == SI_TKILL && info->si_pid == getpid() && !is_main_thread()) return; /* a task has raised it in itself */
+  if (info->si_code == SI_TKILL && info->si_pid == getpid() && !is_main_thread())
+    return; /* a task has raised it in itself */
   if (signals_pass_to_main(number)) return;
   if (info->si_code == SI_TIMER) {
     if (is_away && signal_number) pass_on(number);
@@ -107,7 +111,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
   }
   signal_number = number;
   if (signal_observer) signal_observer(number);
-  if (++signal_total > 1 && (!signal_observer || number != SIGINT)) { /* the second ends the program; its workers die with it */
+  if (++signal_total > 1 &&
+      (!signal_observer || number != SIGINT)) { /* the second ends the program; its workers die with it */
     signal(number, SIG_DFL);
     raise(number);
   }
@@ -259,9 +264,9 @@ static void ignore_signal(int number)
   (void)number;
 }
 
-/* A terminal's Ctrl-C or end and a batch system's SIGTERM reach the whole group: only the coordinator decides what follows.
- * Handlers, not SIG_IGN, so that programs that tasks start are not made deaf; but what is ignored, as under nohup, stays so for
- * them. */
+/* A terminal's Ctrl-C or end and a batch system's SIGTERM reach the whole group: only the coordinator decides what
+ * follows. Handlers, not SIG_IGN, so that programs that tasks start are not made deaf; but what is ignored, as under
+ * nohup, stays so for them. */
 void signals_pass_over(void)
 {
   struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};

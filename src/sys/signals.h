@@ -1,5 +1,6 @@
-/* signals.h - what SIGINT, SIGTERM and SIGHUP do. While at least one run is at work, the first of them is noted instead of ending
- * the program; the second ends it. The handlers stay between runs, where a signal does what it did before the first run. */
+/* signals.h - what SIGINT, SIGTERM and SIGHUP do. While at least one run is at work, the first of them is noted instead
+ * of ending the program; the second ends it. The handlers stay between runs, where a signal does what it did before the
+ * first run. */
 #ifndef PARLUA_SIGNALS_H
 #define PARLUA_SIGNALS_H
 #include <stdbool.h>
@@ -12,30 +13,31 @@ void signals_end(int wake_fd);
 void signals_changed(void);
 /* The signal that was caught since this was last asked, or 0. */
 int signals_pending(void);
-/* While a source of the script gives tasks: a signal ends the system calls that it waits in (EINTR), as reading from a terminal. */
+/* While a source of the script gives tasks: a signal ends the system calls that it waits in (EINTR), as reading from a
+ * terminal. */
 void signals_break(int is_on);
 /* How many were caught since signals_begin of the outermost run. */
 int signals_count(void);
-/* For a prompt: `observer` is called in the handler for each signal that is caught in a run, and the second Ctrl-C does not end the
- * program. */
+/* For a prompt: `observer` is called in the handler for each signal that is caught in a run, and the second Ctrl-C does
+ * not end the program. */
 void signals_observe(void (*observer)(int number));
 /* What was caught is dealt with: the next signal is a first one. */
 void signals_forget(void);
-/* Has this process been stopped and continued since this was last asked, in a run that is timed? What was measured by the clock
- * then means nothing. */
+/* Has this process been stopped and continued since this was last asked, in a run that is timed? What was measured by
+ * the clock then means nothing. */
 bool signals_continue(void);
 /* A caught signal also sets *cell to -1 (the limit of a serial run); NULL: none. Returns the cell before. */
 volatile double *signals_watch(volatile double *cell);
-/* The script leaves an open run alone for a while, and comes back to it. While all are left alone, a signal does what it does in
- * any program; but when a loop over a stream is in its body it is noted, and only ends the program where the loop does not go on
- * soon. */
+/* The script leaves an open run alone for a while, and comes back to it. While all are left alone, a signal does what
+ * it does in any program; but when a loop over a stream is in its body it is noted, and only ends the program where the
+ * loop does not go on soon. */
 void signals_pause(int is_loop);
 void signals_resume(int is_loop);
-/* In a handler: signals are the main thread's, which runs the script. In another thread: passes the signal on and returns true.
- * Threads of tasks don't block signals, as the programs that tasks run would inherit that. */
+/* In a handler: signals are the main thread's, which runs the script. In another thread: passes the signal on and
+ * returns true. Threads of tasks don't block signals, as the programs that tasks run would inherit that. */
 bool signals_pass_to_main(int number);
-/* For a program that answers a signal in its own time: it comes once more, from a timer, if `begin` is not followed by its end
- * soon. Prepare before the first. */
+/* For a program that answers a signal in its own time: it comes once more, from a timer, if `begin` is not followed by
+ * its end soon. Prepare before the first. */
 void signals_prepare(void);
 void signals_grace(int number, bool begin);
 /* Of the serial engine: a nested run hands the signal on to the run around it. */

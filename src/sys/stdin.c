@@ -82,7 +82,8 @@ size_t stdin_take_buffered(char *bytes, size_t most)
 
 void stdin_empty(bool empty)
 {
-  if (empty) __fpurge(stdin); /* what the process it was forked from has read ahead; and no seeking in what they share */
+  if (empty)
+    __fpurge(stdin); /* what the process it was forked from has read ahead; and no seeking in what they share */
   if (empty && kept < 0)
     put_away();
   else if (!empty && kept >= 0 && keeper == getpid())

@@ -9,7 +9,8 @@
 static void (*flush_own)(void); /* set once, at the beginning of a process */
 
 #ifdef __GLIBC__
-/* All open streams, linked by `_chain`: glibc has no other way to go over them. Weak: a later one may keep it to itself. */
+/* All open streams, linked by `_chain`: glibc has no other way to go over them. Weak: a later one may keep it to
+ * itself. */
 extern FILE *_IO_list_all __attribute__((weak));
 
 void streams_flush(void)

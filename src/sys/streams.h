@@ -2,13 +2,13 @@
 #ifndef PARLUA_STREAMS_H
 #define PARLUA_STREAMS_H
 
-/* Writes out what stands in streams that were written to. A stream that was read is left alone: exit(3), and fflush(NULL) from
- * glibc 2.41 on, move the offset of such a file back to where the program had read to, and a forked process has that offset in
- * common with its parent, who would read what comes next twice. */
+/* Writes out what stands in streams that were written to. A stream that was read is left alone: exit(3), and
+ * fflush(NULL) from glibc 2.41 on, move the offset of such a file back to where the program had read to, and a forked
+ * process has that offset in common with its parent, who would read what comes next twice. */
 void streams_flush(void);
 
-/* From here on exit(3), whoever calls it, ends this process by `flush`, streams_flush and _exit with its status: what was to be
- * done at the end of the program that this process was forked from is not done twice. Handlers that are added later still run
- * before. */
+/* From here on exit(3), whoever calls it, ends this process by `flush`, streams_flush and _exit with its status: what
+ * was to be done at the end of the program that this process was forked from is not done twice. Handlers that are added
+ * later still run before. */
 void streams_end_quietly(void (*flush)(void));
 #endif

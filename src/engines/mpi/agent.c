@@ -127,7 +127,8 @@ static void start_worker(struct agent *agent, const struct note *note)
 static void publish(const struct agent *agent, struct seat *seat)
 {
   struct slot *slot = seat->slot;
-  while (seat->arrived - slot->in.tail - 1 < CHANNEL_BLOCKS) { /* not for ever, if the worker has overwritten the counter */
+  while (seat->arrived - slot->in.tail - 1 <
+         CHANNEL_BLOCKS) { /* not for ever, if the worker has overwritten the counter */
     struct block *block = slot_in_block(slot, slot->in.tail);
     if (block->kind == BLOCK_ELSEWHERE && block->claim == CLAIM_QUEUED) {
       if (share_file(agent->share, block->chunk) < 0) return;
@@ -156,7 +157,8 @@ static void set_limit(struct seat *seat, uint32_t place, double last)
   seat->limit[place % CHANNEL_BLOCKS] = last;
 }
 
-/* Takes back the newest block, a chunk that the worker has not begun and behind which it has others. Returns its number, or 0. */
+/* Takes back the newest block, a chunk that the worker has not begun and behind which it has others. Returns its
+ * number, or 0. */
 static uint32_t take_queued(struct seat *seat)
 {
   struct slot *slot = seat->slot;
@@ -169,7 +171,8 @@ static uint32_t take_queued(struct seat *seat)
   return block->chunk;
 }
 
-/* Cuts the running chunk in two, where enough is left of it. Returns its number, or 0; *last: the task with which it ends now. */
+/* Cuts the running chunk in two, where enough is left of it. Returns its number, or 0; *last: the task with which it
+ * ends now. */
 static uint32_t cut_running(struct seat *seat, double *last)
 {
   struct slot *slot = seat->slot;
@@ -276,7 +279,8 @@ static void forward_text(struct agent *agent, struct seat *seat)
   }
 }
 
-/* Sends closed blocks, each behind what was printed before, as far as rank 0 has room. Returns true when nothing is left. */
+/* Sends closed blocks, each behind what was printed before, as far as rank 0 has room. Returns true when nothing is
+ * left. */
 static bool forward_results(struct agent *agent, struct seat *seat)
 {
   struct slot *slot = seat->slot;
@@ -456,7 +460,9 @@ bool agent_serve(struct transport *transport, struct share *share, struct nurser
     forward(agent);
     beat(agent);
     bool is_moving = !is_settled || !share_settled(share);
-    double seconds = transport_nap(transport, is_moving ? PACE_MOVING : all_have_next(agent) ? PACE_PATIENT : PACE_AWAITED);
+    double seconds = transport_nap(transport, is_moving              ? PACE_MOVING
+                                              : all_have_next(agent) ? PACE_PATIENT
+                                                                     : PACE_AWAITED);
     if (seconds <= 0) {
       sched_yield();
       continue;

@@ -1,5 +1,5 @@
-/* agent.h - the MPI process of a rank other than 0: it moves chunks and results between rank 0 and the slots of its own workers,
- * which a helper forks (nursery.h). It runs no user code. */
+/* agent.h - the MPI process of a rank other than 0: it moves chunks and results between rank 0 and the slots of its own
+ * workers, which a helper forks (nursery.h). It runs no user code. */
 #ifndef PARLUA_MPI_AGENT_H
 #define PARLUA_MPI_AGENT_H
 #include "engines/mpi/share.h"

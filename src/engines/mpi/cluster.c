@@ -1,7 +1,7 @@
-/* cluster.c - the shared object parlua_mpi.so (see ../cluster.h): the beginning and the end of an MPI job. Each rank forks a helper
- * before MPI_Init (../nursery.h), which forks the rank's workers: so no user code runs in an MPI process but the script in rank 0.
- * A program that was not started as an MPI job spawns its ranks when it first needs them. Then the program itself is rank 0,
- * without workers and therefore without a helper. */
+/* cluster.c - the shared object parlua_mpi.so (see ../cluster.h): the beginning and the end of an MPI job. Each rank
+ * forks a helper before MPI_Init (../nursery.h), which forks the rank's workers: so no user code runs in an MPI process
+ * but the script in rank 0. A program that was not started as an MPI job spawns its ranks when it first needs them.
+ * Then the program itself is rank 0, without workers and therefore without a helper. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
@@ -33,7 +33,8 @@ static struct {
   MPI_Comm spawned;   /* to the ranks that this one has spawned, or that have spawned it; else MPI_COMM_NULL */
 } job;
 
-/* Processors for this rank's workers: those that it may run on, shared with the ranks of this host that may run on the same ones.
+/* Processors for this rank's workers: those that it may run on, shared with the ranks of this host that may run on the
+ * same ones.
  */
 static uint32_t own_cores(void)
 {
@@ -87,8 +88,8 @@ static void meet(MPI_Comm comm)
   prctl(PR_SET_TIMERSLACK, 1000UL); /* nanoseconds: naps are to be as short as they say */
 }
 
-/* Was this process started as one of several by the launcher of another MPI than that which this is linked with? Then each would
- * be a job of its own and run the whole script. */
+/* Was this process started as one of several by the launcher of another MPI than that which this is linked with? Then
+ * each would be a job of its own and run the whole script. */
 static bool is_misled(void)
 {
   static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
@@ -103,7 +104,8 @@ static bool is_misled(void)
     version[strcspn(version, ",\n")] = '\0';
     if (rank == 0)
       fprintf(stderr,
-              "parlua: it was started as %s processes, but by another MPI than parlua_mpi.so was built with (%s): use that MPI's "
+              "parlua: it was started as %s processes, but by another MPI than parlua_mpi.so was built with (%s): use "
+              "that MPI's "
               "mpirun, "
               "or build with the other's compiler: make MPICC=...\n",
               value, version);
@@ -128,7 +130,8 @@ static int begin(bool is_spawned)
   }
   if (is_spawned) MPI_Comm_get_parent(&job.spawned);
   if (is_spawned && job.spawned == MPI_COMM_NULL) {
-    fputs("parlua: --mpi-agent is how parlua starts its own ranks; for several ranks, use: mpirun -n 4 parlua ...\n", stderr);
+    fputs("parlua: --mpi-agent is how parlua starts its own ranks; for several ranks, use: mpirun -n 4 parlua ...\n",
+          stderr);
     MPI_Finalize();
     return -1;
   }
@@ -147,7 +150,8 @@ static void configure_spawn(void)
   const char *loopback = NULL;
   bool is_connected = false;
   setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0); /* as many as are asked for; who forbids it has set it */
-  /* Open MPI 4 connects spawned ranks by TCP alone, and not over the loopback: a machine that is offline has nothing else. */
+  /* Open MPI 4 connects spawned ranks by TCP alone, and not over the loopback: a machine that is offline has nothing
+   * else. */
   if (getenv("OMPI_MCA_btl_tcp_if_exclude") || getifaddrs(&list) < 0) return;
   for (const struct ifaddrs *one = list; one; one = one->ifa_next) {
     bool is_inet = one->ifa_addr && (one->ifa_addr->sa_family == AF_INET || one->ifa_addr->sa_family == AF_INET6);
@@ -194,7 +198,8 @@ static bool spawn(uint32_t count, char *message, size_t size)
   MPI_Info_create(&info);
   if (getcwd(directory, sizeof directory)) MPI_Info_set(info, "wdir", directory);
   MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
-  int error = MPI_Comm_spawn(program, (char **)words, (int)count, info, 0, MPI_COMM_SELF, &job.spawned, MPI_ERRCODES_IGNORE);
+  int error =
+      MPI_Comm_spawn(program, (char **)words, (int)count, info, 0, MPI_COMM_SELF, &job.spawned, MPI_ERRCODES_IGNORE);
   give_input(input);
   MPI_Info_free(&info);
   if (error) {
@@ -202,11 +207,12 @@ static bool spawn(uint32_t count, char *message, size_t size)
     int why_length;
     MPI_Error_string(error, why, &why_length);
     why[strcspn(why, "\n")] = '\0'; /* MPICH goes on with its own calls */
-    snprintf(
-        message, size,
-        "this MPI did not start %u more processes (%s): ask for fewer workers, or allow more processes than there are slots (with "
-        "Open MPI: OMPI_MCA_rmaps_base_oversubscribe=1 in the environment), or start the program as: mpirun -n 4 parlua ...",
-        (unsigned)count, why);
+    snprintf(message, size,
+             "this MPI did not start %u more processes (%s): ask for fewer workers, or allow more processes than there "
+             "are slots (with "
+             "Open MPI: OMPI_MCA_rmaps_base_oversubscribe=1 in the environment), or start the program as: mpirun -n 4 "
+             "parlua ...",
+             (unsigned)count, why);
     MPI_Finalize();
     return false;
   }
@@ -221,8 +227,8 @@ static void leave_at_once(int number)
   _exit(1);
 }
 
-/* After mpirun was told to end the job, it answers nobody any more and kills what is left a second later: then there is no waiting
- * for it, nor for a rank that is lost. */
+/* After mpirun was told to end the job, it answers nobody any more and kills what is left a second later: then there is
+ * no waiting for it, nor for a rank that is lost. */
 static void hurry(void)
 {
   const struct itimerval soon = {.it_value = {.tv_usec = 300000}};

@@ -22,8 +22,8 @@ enum {
   SMALL_JOB = 4096
 };
 
-/* A rank that was expected to say something, but did not for so long, is lost: killed, or cut off. Six beats; beyond what a busy
- * host or a network that loses packets makes one wait. */
+/* A rank that was expected to say something, but did not for so long, is lost: killed, or cut off. Six beats; beyond
+ * what a busy host or a network that loses packets makes one wait. */
 static const double silence_seconds = 30;
 /* The same after an interruption, for the answer to a kill: mpirun leaves rank 0 a second to write out what is done. */
 static const double last_silence_seconds = 0.3;
@@ -49,8 +49,8 @@ struct member {
   uint32_t wish; /* number of the last that it was sent */
 };
 
-/* An engine's context: distant workers with something to be sent, how many workers are awaited and have their next chunk already;
- * and the job that was shared (share.h). */
+/* An engine's context: distant workers with something to be sent, how many workers are awaited and have their next
+ * chunk already; and the job that was shared (share.h). */
 struct shared {
   struct link changed;
   uint32_t awaited, patient;
@@ -126,7 +126,8 @@ static void mpi_close(struct engine *engine)
       if (rank0.tickets[r][s].engine == engine) rank0.tickets[r][s].engine = NULL;
 }
 
-/* Workers are numbered rank by rank: each rank's cores, where that is what is wanted, else as many at each that has any. */
+/* Workers are numbered rank by rank: each rank's cores, where that is what is wanted, else as many at each that has
+ * any. */
 static int mpi_open(struct engine *engine)
 {
   bool by_cores = engine->workers == coordinator_cores();
@@ -221,8 +222,8 @@ static bool mpi_ended(struct engine *engine, uint32_t w, int *status)
   return m->ended;
 }
 
-/* The worker's cells, as its agent told them. What was known of an unfinished block is overtaken by them, but for that of a worker
- * that has ended. */
+/* The worker's cells, as its agent told them. What was known of an unfinished block is overtaken by them, but for that
+ * of a worker that has ended. */
 static void take_cells(struct slot *slot, const struct note *note)
 {
   slot->inner = note->inner;
@@ -320,7 +321,8 @@ static void lose(int r, const char *why)
   end_all(r);
 }
 
-/* Looks for ranks that are silent though they should not be. While rank 0 was elsewhere, in the script, it could hear nobody. */
+/* Looks for ranks that are silent though they should not be. While rank 0 was elsewhere, in the script, it could hear
+ * nobody. */
 static void look_for_lost(void)
 {
   double now = clock_seconds(), gap = now - rank0.checked;
@@ -351,7 +353,8 @@ static void send_changes(struct engine *engine, uint32_t w)
   struct member *m = member(engine, w);
   struct slot *slot = engine->slots[w];
   struct note note = {.seat = m->seat, .life = m->life};
-  if (!slot_is_sound(slot) || rank0.ranks[m->rank].lost) return; /* the worker has overwritten its counters, or is gone */
+  if (!slot_is_sound(slot) || rank0.ranks[m->rank].lost)
+    return; /* the worker has overwritten its counters, or is gone */
   for (uint32_t place = slot->in.head; place != m->in_sent; place++) {
     double limit = slot->limit[place % CHANNEL_BLOCKS];
     if (limit == m->limit_told[place % CHANNEL_BLOCKS]) continue;
@@ -522,7 +525,8 @@ bool coordinator_close(bool interrupted)
   double limit = interrupted || any_lost ? last_silence_seconds : silence_seconds, since = clock_seconds();
   share_pass(rank0.share, &note);
   if (rank0.nursery) nursery_close(rank0.nursery);
-  while (rank0.byes < t->count - 1 || !transport_settle(t) || !share_settled(rank0.share)) { /* what still comes is thrown away */
+  while (rank0.byes < t->count - 1 || !transport_settle(t) ||
+         !share_settled(rank0.share)) { /* what still comes is thrown away */
     share_progress(rank0.share);
     while (transport_receive(t)) {
       rank0.byes += t->note.kind == NOTE_BYE;

@@ -8,7 +8,7 @@ struct helper_watch {
   double seen; /* when it was last looked at */
 };
 
-/* Is the helper of rank `rank` gone, whom somebody has killed? Its workers are killed with it, and nobody reports them. Looked at
- * now and then; true once, and told then. */
+/* Is the helper of rank `rank` gone, whom somebody has killed? Its workers are killed with it, and nobody reports them.
+ * Looked at now and then; true once, and told then. */
 bool helper_is_lost(struct helper_watch *watch, struct nursery *nursery, int rank);
 #endif

@@ -15,8 +15,8 @@
 enum {
   FIRST_TAG = 16, /* of pieces: each message has a tag of its own, as several may be under way */
   TAGS = 16384,
-  /* Bytes of a piece: so large that the cost of each is nothing beside it, so small that the next node has not long to wait for
-   * its first. PARLUA_MPI_PIECE sets it, for tests. */
+  /* Bytes of a piece: so large that the cost of each is nothing beside it, so small that the next node has not long to
+   * wait for its first. PARLUA_MPI_PIECE sets it, for tests. */
   PIECE_BYTES = 1 << 20
 };
 
@@ -65,7 +65,8 @@ static bool can_open(MPI_Comm host)
   }
   MPI_Bcast(&first, sizeof first, MPI_BYTE, 0, host);
   if (rank > 0 && first.file >= 0) file = open_file_of(first.pid, first.file);
-  bool can = rank == 0 || (file >= 0 && fstat(file, &found) == 0 && found.st_dev == first.device && found.st_ino == first.inode);
+  bool can = rank == 0 ||
+             (file >= 0 && fstat(file, &found) == 0 && found.st_dev == first.device && found.st_ino == first.inode);
   if (file >= 0) close(file);
   MPI_Barrier(host);
   if (rank == 0 && first.file >= 0) close(first.file);
@@ -81,7 +82,8 @@ static int find_leader(const struct transport *t)
   MPI_Bcast(&leader, 1, MPI_INT, 0, host);
   bool can = can_open(host);
   MPI_Comm_free(&host);
-  return can && !getenv("PARLUA_MPI_APART") ? leader : t->rank; /* the variable is for tests: several nodes on one host */
+  return can && !getenv("PARLUA_MPI_APART") ? leader
+                                            : t->rank; /* the variable is for tests: several nodes on one host */
 }
 
 int share_open(struct share *share, struct transport *transport)
@@ -171,7 +173,8 @@ void share_pass(struct share *share, const struct note *note)
 /* The message is whole here. */
 static void finish(struct share *share, const struct sheet *sheet)
 {
-  struct note note = {.kind = NOTE_WHOLE, .id = sheet->id, .memory = sheet->size, .pid = getpid(), .status = sheet->file};
+  struct note note = {
+      .kind = NOTE_WHOLE, .id = sheet->id, .memory = sheet->size, .pid = getpid(), .status = sheet->file};
   tell_mates(share, &note);
 }
 
@@ -261,7 +264,8 @@ static bool receive_on(struct share *share, struct sheet *sheet)
   sheet->have = in->begun;
   if (in->begun < sheet->size) {
     int n = piece_at(share, sheet, in->begun);
-    MPI_Irecv(sheet->bytes + in->begun, n, MPI_BYTE, MPI_ANY_SOURCE, tag_of(sheet), share->transport->comm, &in->request);
+    MPI_Irecv(sheet->bytes + in->begun, n, MPI_BYTE, MPI_ANY_SOURCE, tag_of(sheet), share->transport->comm,
+              &in->request);
     in->begun += (uint64_t)n;
     return false;
   }
@@ -277,7 +281,8 @@ static bool send_on(struct share *share, struct sheet *sheet, int c)
   if (out->begun == sheet->size) return false;
   int n = piece_at(share, sheet, out->begun);
   if (out->begun + (uint64_t)n > sheet->have) return true;
-  MPI_Isend(sheet->bytes + out->begun, n, MPI_BYTE, share->children[c], tag_of(sheet), share->transport->comm, &out->request);
+  MPI_Isend(sheet->bytes + out->begun, n, MPI_BYTE, share->children[c], tag_of(sheet), share->transport->comm,
+            &out->request);
   transport_count(share->transport, (size_t)n);
   out->begun += (uint64_t)n;
   return true;

@@ -1,10 +1,10 @@
-/* share.h - large messages that every node gets once. Rank 0 puts one into a file in memory and sends it to the other nodes along a
- * binary tree, in pieces that each node passes on as they come. The ranks of a node share one file: its first rank (the leader)
- * receives it, the others open it through /proc. Where they can't, as in containers, each rank counts as a node. Workers map the
- * file from their own rank's process (BLOCK_ELSEWHERE in ../shared.h).
+/* share.h - large messages that every node gets once. Rank 0 puts one into a file in memory and sends it to the other
+ * nodes along a binary tree, in pieces that each node passes on as they come. The ranks of a node share one file: its
+ * first rank (the leader) receives it, the others open it through /proc. Where they can't, as in containers, each rank
+ * counts as a node. Workers map the file from their own rank's process (BLOCK_ELSEWHERE in ../shared.h).
  *
- * All that concerns the shared messages goes along the tree, from leader to leader and from each to the ranks of its node: so it
- * stays in order. */
+ * All that concerns the shared messages goes along the tree, from leader to leader and from each to the ranks of its
+ * node: so it stays in order. */
 #ifndef PARLUA_MPI_SHARE_H
 #define PARLUA_MPI_SHARE_H
 #include "engines/mpi/transport.h"
@@ -42,6 +42,7 @@ bool share_progress(struct share *share);
 bool share_settled(const struct share *share);
 /* The file of message `id` in this process; -1: it is not whole yet. */
 int share_file(const struct share *share, uint32_t id);
-/* Fills a block that stands for message `id` of `bytes` bytes; the worker that gets it must be one of this process's rank. */
+/* Fills a block that stands for message `id` of `bytes` bytes; the worker that gets it must be one of this process's
+ * rank. */
 void share_refer(const struct share *share, uint32_t id, uint64_t bytes, struct block *block);
 #endif

@@ -10,15 +10,15 @@
 
 enum { TAG = 1 };
 
-/* Naps between two looks, by how long nothing has moved: a look costs up to 16 us with Open MPI (measured), so that the longest
- * costs less than 1% of a core, while what comes in quick succession is not kept waiting. */
+/* Naps between two looks, by how long nothing has moved: a look costs up to 16 us with Open MPI (measured), so that the
+ * longest costs less than 1% of a core, while what comes in quick succession is not kept waiting. */
 struct nap {
   double idle, seconds;
 };
 static const struct nap naps[] = {{40e-6, 0}, {1e-3, 50e-6}, {5e-3, 200e-6}, {30e-3, 1e-3}, {INFINITY, 2.5e-3}};
 
-/* A large message is moved by MPI in many small steps, each at a look at either side: while one is under way, no nap as long as
- * something moves now and then, and short ones after that. */
+/* A large message is moved by MPI in many small steps, each at a look at either side: while one is under way, no nap as
+ * long as something moves now and then, and short ones after that. */
 static const struct nap under_way = {5e-3, 50e-6};
 
 /* While every worker has its next chunk queued, nobody waits for a message: so long a nap is hidden by the queue. */
@@ -41,8 +41,8 @@ void transport_open(struct transport *t, MPI_Comm comm)
   t->moved = clock_seconds();
 }
 
-/* Bytes of a block's beginning (header and words, or header and piece) and of its end (values). False: they do not lie within a
- * block. */
+/* Bytes of a block's beginning (header and words, or header and piece) and of its end (values). False: they do not lie
+ * within a block. */
 static bool block_parts(const struct block *block, uint32_t count, size_t *head, size_t *values)
 {
   *values = 0;
@@ -99,7 +99,8 @@ void transport_send_bytes(struct transport *t, int rank, const struct note *note
   send_off(t, rank, parcel, length);
 }
 
-bool transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block, uint32_t count)
+bool transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block,
+                          uint32_t count)
 {
   struct block header; /* as it is now: the worker may be writing to the block */
   size_t head, values;
@@ -121,8 +122,8 @@ void transport_unpack(const struct transport *t, struct block *to)
   size_t head, values;
   if (t->length >= BLOCK_HEAD) memcpy(&header, t->bytes, BLOCK_HEAD);
   if (!block_parts(&header, header.count, &head, &values) || head + values != t->length) {
-    fprintf(stderr, "parlua: a damaged message of %zu bytes from rank %d: the ranks do not run the same version\n", t->length,
-            t->from);
+    fprintf(stderr, "parlua: a damaged message of %zu bytes from rank %d: the ranks do not run the same version\n",
+            t->length, t->from);
     MPI_Abort(t->comm, 1);
   }
   memcpy(to, t->bytes, head);

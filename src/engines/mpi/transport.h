@@ -1,6 +1,6 @@
-/* transport.h - messages between the ranks of an MPI job. Each is one note, perhaps with a block or text behind it: at most some
- * 256 KiB, as larger blocks come in pieces anyway. MPI keeps the notes between two ranks in their order. Nobody waits inside MPI:
- * it would spin there. */
+/* transport.h - messages between the ranks of an MPI job. Each is one note, perhaps with a block or text behind it: at
+ * most some 256 KiB, as larger blocks come in pieces anyway. MPI keeps the notes between two ranks in their order.
+ * Nobody waits inside MPI: it would spin there. */
 #ifndef PARLUA_MPI_TRANSPORT_H
 #define PARLUA_MPI_TRANSPORT_H
 #include <mpi.h>
@@ -14,8 +14,8 @@ enum note_kind {
   NOTE_BLOCK,  /* block for the in channel, at `place`; with `last` */
   NOTE_SKIP,   /* in place of a block that was taken back */
   NOTE_LIMIT,  /* of the block at `place`: `last` */
-  NOTE_BACK,   /* give back what was not begun; `last`: 1 to cut the running chunk too, if need be; the answer has the same kind and
-                  `id` */
+  NOTE_BACK,   /* give back what was not begun; `last`: 1 to cut the running chunk too, if need be; the answer has the
+                  same kind and   `id` */
   NOTE_ROOM,   /* out_head, text_head */
   NOTE_SAMPLE, /* `last`: how often to look at cells, in seconds */
   NOTE_END,    /* `last`: 1 after an interruption, else 0; passed on along the tree, as the next three (share.h) */
@@ -69,16 +69,19 @@ struct transport {
   char bytes[BLOCK_BYTES];
 };
 _Static_assert(sizeof(struct note) % 16 == 0, "a block behind a note is aligned");
-_Static_assert(offsetof(struct transport, bytes) == offsetof(struct transport, note) + sizeof(struct note), "received in one");
+_Static_assert(offsetof(struct transport, bytes) == offsetof(struct transport, note) + sizeof(struct note),
+               "received in one");
 
 void transport_open(struct transport *t, MPI_Comm comm);
 /* What is sent is copied. Out of memory ends the job. */
 void transport_send(struct transport *t, int rank, const struct note *note);
 void transport_send_bytes(struct transport *t, int rank, const struct note *note, const char *bytes, size_t length);
-/* Sends the block, as if it had `count` words, pairs or bytes: one that is being filled grows meanwhile. False: what its header
- * says of it can't be. */
-bool transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block, uint32_t count);
-/* Bytes that a block takes on its way, when it has `count` words, pairs or bytes; those of its beginning alone in *head. */
+/* Sends the block, as if it had `count` words, pairs or bytes: one that is being filled grows meanwhile. False: what
+ * its header says of it can't be. */
+bool transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block,
+                          uint32_t count);
+/* Bytes that a block takes on its way, when it has `count` words, pairs or bytes; those of its beginning alone in
+ * *head. */
 size_t transport_block_bytes(const struct block *block, uint32_t count, size_t *head);
 /* Counts a message that was sent without this module. */
 void transport_count(struct transport *t, size_t bytes);
@@ -88,7 +91,8 @@ bool transport_receive(struct transport *t);
 void transport_unpack(const struct transport *t, struct block *to);
 /* Frees what has arrived at its end. Returns true when nothing is under way. */
 bool transport_settle(struct transport *t);
-/* What a nap may cost: a large message is under way; some worker may wait for a message; none does, as each has its next chunk. */
+/* What a nap may cost: a large message is under way; some worker may wait for a message; none does, as each has its
+ * next chunk. */
 enum pace { PACE_MOVING, PACE_AWAITED, PACE_PATIENT };
 
 /* Seconds to nap before the next look: the longer nothing has moved, the longer. */

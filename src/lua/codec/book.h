@@ -1,10 +1,11 @@
 /*
- * book.h - books: the objects that two states both have. A book is made of a message (a job, say) on both sides: by the encoder, of
- * the objects that it wrote, and by the decoder, of those that it read, under their offsets in the message. For workers that are
- * forked the script makes it beforehand, of what it finds, and they inherit it. From then on either side names these objects by
- * book and offset. A book holds its objects; it is dropped with the job.
+ * book.h - books: the objects that two states both have. A book is made of a message (a job, say) on both sides: by the
+ * encoder, of the objects that it wrote, and by the decoder, of those that it read, under their offsets in the message.
+ * For workers that are forked the script makes it beforehand, of what it finds, and they inherit it. From then on
+ * either side names these objects by book and offset. A book holds its objects; it is dropped with the job.
  *
- * A chain is a list of books (parlua.codec.context in Lua): what the messages that are encoded and decoded next may refer to.
+ * A chain is a list of books (parlua.codec.context in Lua): what the messages that are encoded and decoded next may
+ * refer to.
  */
 #ifndef PARLUA_CODEC_BOOK_H
 #define PARLUA_CODEC_BOOK_H
@@ -23,8 +24,9 @@ struct shared {
 };
 
 /*
- * A Lua userdata; its environment is the table of objects. The memory of `map` and `list` is Lua's too, held in that table: a book
- * needs no finalizer, so it stays whole when a stream that is collected together with it gives its workers back for the next call.
+ * A Lua userdata; its environment is the table of objects. The memory of `map` and `list` is Lua's too, held in that
+ * table: a book needs no finalizer, so it stays whole when a stream that is collected together with it gives its
+ * workers back for the next call.
  */
 struct book {
   struct map map; /* address of an object -> its offset */
@@ -52,8 +54,8 @@ void book_clear(lua_State *L, struct book *book, int table);
 void book_reserve(lua_State *L, struct book *book, int table);
 /* Lets go of all that the book, which is at stack `index`, holds, and of its memory. */
 void book_drop(lua_State *L, struct book *book, int index);
-/* Adds the object at stack `index` (an absolute index) to the book, whose table of objects is at `table`. Offsets must grow. Raises
- * when memory is out. */
+/* Adds the object at stack `index` (an absolute index) to the book, whose table of objects is at `table`. Offsets must
+ * grow. Raises when memory is out. */
 void book_add(lua_State *L, struct book *book, int table, int index, size_t offset, int upvalue);
 /* The entry at `offset`, or NULL. */
 const struct shared *book_entry(const struct book *book, size_t offset);

@@ -1,4 +1,5 @@
-/* decode.c - bytes to Lua values; the format is in format.h. Errors are raised, inside one protected call for each message. */
+/* decode.c - bytes to Lua values; the format is in format.h. Errors are raised, inside one protected call for each
+ * message. */
 #include <lauxlib.h>
 #include <limits.h>
 #include <math.h>
@@ -36,8 +37,8 @@ static void map_object(struct decoder *decoder, const void *object, size_t offse
   if (entry->generation != map->generation) map_put(map, entry, object, offset);
 }
 
-/* Notes the object on the top as the one whose tag is at `tag`, and returns its place in the list. `upvalue`: a cell of the
- * function on the top. Only what is shared, or belongs to a book, is noted. */
+/* Notes the object on the top as the one whose tag is at `tag`, and returns its place in the list. `upvalue`: a cell of
+ * the function on the top. Only what is shared, or belongs to a book, is noted. */
 size_t note(struct decoder *decoder, const unsigned char *tag, int upvalue)
 {
   lua_State *L = decoder->L;
@@ -97,7 +98,8 @@ void decode_note_state(struct decoder *decoder, size_t place, int index)
 struct shared push_shared(struct decoder *decoder)
 {
   size_t offset = take_varint(decoder), low = 0;
-  size_t high = decoder->book ? decoder->book->count : decoder->codec->shared_count - decoder->shared_base, count = high;
+  size_t high = decoder->book ? decoder->book->count : decoder->codec->shared_count - decoder->shared_base,
+         count = high;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
     if (shared_at(decoder, middle)->offset < offset)
@@ -179,7 +181,8 @@ static void decode_pairs(struct decoder *decoder, int table, bool merging)
       decode_value(decoder);
     }
     int type = lua_type(L, -1);
-    if (type == LUA_TNIL || (type == LUA_TNUMBER && isnan(lua_tonumber(L, -1)))) corrupt(decoder, "a table's key is nil or NaN");
+    if (type == LUA_TNIL || (type == LUA_TNUMBER && isnan(lua_tonumber(L, -1))))
+      corrupt(decoder, "a table's key is nil or NaN");
     if (merging) {
       lua_pushvalue(L, -1);
       lua_rawget(L, table);

@@ -18,7 +18,8 @@ static void decode_dump(struct decoder *decoder)
   memcpy(&sum, take(decoder, sizeof sum), sizeof sum);
   if (dump == NULL || sum != codec_checksum(dump, length)) corrupt(decoder, "a function's code is damaged");
   unsigned flags = take_byte(decoder);
-  if (luaL_loadbufferx(L, dump, length, "=?", "b") != 0) luaL_error(L, "cannot decode a function: %s", lua_tostring(L, -1));
+  if (luaL_loadbufferx(L, dump, length, "=?", "b") != 0)
+    luaL_error(L, "cannot decode a function: %s", lua_tostring(L, -1));
   lua_remove(L, -2);
   if (flags & FUNCTION_NOT_COMPILED) luaJIT_setmode(L, lua_gettop(L), LUAJIT_MODE_FUNC | LUAJIT_MODE_OFF);
 }
@@ -111,7 +112,8 @@ void decode_function_body(struct decoder *decoder, int function, bool merging)
   int upvalues = 0;
   decode_globals(decoder, function, merging);
   for (; lua_getupvalue(L, function, upvalues + 1); upvalues++) lua_pop(L, 1);
-  if (take_byte(decoder) != (unsigned)upvalues) corrupt(decoder, "a function has another number of upvalues than its code");
+  if (take_byte(decoder) != (unsigned)upvalues)
+    corrupt(decoder, "a function has another number of upvalues than its code");
   for (int i = 1; i <= upvalues; i++) decode_upvalue(decoder, function, i, merging);
 }
 
@@ -123,8 +125,8 @@ static bool is_same_code(lua_State *L, int a, int b)
   lua_getinfo(L, ">S", &one);
   lua_pushvalue(L, b);
   lua_getinfo(L, ">S", &other);
-  return one.linedefined == other.linedefined && one.lastlinedefined == other.lastlinedefined && one.source && other.source &&
-         strcmp(one.source, other.source) == 0;
+  return one.linedefined == other.linedefined && one.lastlinedefined == other.lastlinedefined && one.source &&
+         other.source && strcmp(one.source, other.source) == 0;
 }
 
 /* How many upvalues a function has. */
@@ -147,7 +149,8 @@ void decode_function(struct decoder *decoder, unsigned tag, bool merging)
   decode_dump(decoder);
   if (merging) {
     int made = lua_gettop(L), there = made - 1;
-    bool stays = !lua_iscfunction(L, there) && is_same_code(L, there, made) && count_upvalues(L, there) == count_upvalues(L, made);
+    bool stays = !lua_iscfunction(L, there) && is_same_code(L, there, made) &&
+                 count_upvalues(L, there) == count_upvalues(L, made);
     lua_remove(L, stays ? made : there);
   }
   fill_place(decoder, start, place);

@@ -1,5 +1,5 @@
-/* decoder.h - the decoder's parts: decode.c (messages, tables), decode_function.c, decode_special.c (what only this program's own
- * messages have). All run inside of one protected call and raise errors. */
+/* decoder.h - the decoder's parts: decode.c (messages, tables), decode_function.c, decode_special.c (what only this
+ * program's own messages have). All run inside of one protected call and raise errors. */
 #ifndef PARLUA_CODEC_DECODER_H
 #define PARLUA_CODEC_DECODER_H
 
@@ -26,8 +26,8 @@ struct decoder {
   unsigned flags;
 };
 
-/* Stack places in the protected function: the book or nil, the table of shared objects (nil until there is one), objects whose
- * bodies were put off (the same). */
+/* Stack places in the protected function: the book or nil, the table of shared objects (nil until there is one),
+ * objects whose bodies were put off (the same). */
 enum { BOOK_SLOT = 1, SHARED_SLOT, PENDING_SLOT };
 
 /* Raises an error about the bytes. */
@@ -67,8 +67,8 @@ static inline unsigned peek(struct decoder *decoder)
 
 size_t take_varint(struct decoder *decoder);
 
-/* Notes the object on the top as the one whose tag is at `tag`, and returns its place in the list. `upvalue`: a cell of the
- * function on the top. Only what is shared, or belongs to a book, is noted. */
+/* Notes the object on the top as the one whose tag is at `tag`, and returns its place in the list. `upvalue`: a cell of
+ * the function on the top. Only what is shared, or belongs to a book, is noted. */
 size_t note(struct decoder *decoder, const unsigned char *tag, int upvalue);
 /* Keeps a place in the list for the object whose tag is at `tag`: before those of what stands inside of it. */
 size_t keep_place(struct decoder *decoder, const unsigned char *tag);

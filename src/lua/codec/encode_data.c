@@ -90,7 +90,8 @@ void encode_userdata(struct encoder *encoder, int index, int type, const struct 
   luaL_checkstack(L, SLOTS_PER_LEVEL, NULL);
   check_names(encoder);
   int name = name_of(encoder, index, &kind);
-  if (name && !(encoder->merging && kind == NAMED_PART) && !(kind == NAMED_MODULE && encoder->flags & CODEC_TO_WORKER)) {
+  if (name && !(encoder->merging && kind == NAMED_PART) &&
+      !(kind == NAMED_MODULE && encoder->flags & CODEC_TO_WORKER)) {
     encode_by_name(encoder, index, name, place);
     return;
   }

@@ -50,7 +50,8 @@ static bool is_outside(struct encoder *encoder, int index)
   enum name_kind kind;
   int in_chain;
   const void *table = lua_topointer(encoder->L, index);
-  return name_of(encoder, index, &kind) || map_get(encoder->objects, table) || chain_find(encoder->codec, table, &in_chain);
+  return name_of(encoder, index, &kind) || map_get(encoder->objects, table) ||
+         chain_find(encoder->codec, table, &in_chain);
 }
 
 /* Writes a function's environment and the values of the globals that it names. Its plan is on the top, and stays. */
@@ -126,12 +127,14 @@ static void push_plan(struct encoder *encoder, int function)
   lua_call(L, 1, 1);
 }
 
-/* Does a function stand for itself: written in Lua, without upvalues, naming no globals? Then, where identity does not matter, it
- * need not be known whether it has got a name since names were last looked at, which costs more than all else about it. */
+/* Does a function stand for itself: written in Lua, without upvalues, naming no globals? Then, where identity does not
+ * matter, it need not be known whether it has got a name since names were last looked at, which costs more than all
+ * else about it. */
 static bool is_plain(struct encoder *encoder, int function)
 {
   lua_State *L = encoder->L;
-  if (!(encoder->flags & CODEC_PLAIN_BY_VALUE) || encoder->codec->names_stamp == 0 || lua_iscfunction(L, function)) return false;
+  if (!(encoder->flags & CODEC_PLAIN_BY_VALUE) || encoder->codec->names_stamp == 0 || lua_iscfunction(L, function))
+    return false;
   if (lua_getupvalue(L, function, 1)) {
     lua_pop(L, 1);
     return false;
@@ -193,7 +196,8 @@ void encode_function(struct encoder *encoder, int function, const struct place *
   struct place place = {.outer = outer, .kind = IN_MODULE, .slot = 0};
   if (name && kind == NAMED_PART && to_worker) {
     push_module(encoder, name);
-    /* LuaJIT's and Lua's own are sent with their module's state; what can't be, and C's, is a part of what is required there */
+    /* LuaJIT's and Lua's own are sent with their module's state; what can't be, and C's, is a part of what is required
+     * there */
     bool required = encoder->codec->has_required && is_in_set(encoder, TOOL_REQUIRED, top + 1);
     if (encoder->merging ? is_c : (is_c || required)) {
       lua_settop(L, top);

@@ -1,6 +1,7 @@
 /*
- * encoder.h - the encoder's parts: encode.c (messages, tables), refer.c (what is written only once, or known already, or refused),
- * encode_function.c, encode_data.c (C data and userdata). All run inside of one protected call and raise errors.
+ * encoder.h - the encoder's parts: encode.c (messages, tables), refer.c (what is written only once, or known already,
+ * or refused), encode_function.c, encode_data.c (C data and userdata). All run inside of one protected call and raise
+ * errors.
  */
 #ifndef PARLUA_CODEC_ENCODER_H
 #define PARLUA_CODEC_ENCODER_H
@@ -76,21 +77,22 @@ static inline void check(struct encoder *encoder, int failed)
 void restart(struct encoder *encoder);
 /*
  * Looks an object up among those in the message. If it is there, writes a reference to it (and marks it as shared) and
- * returns true. If not, notes that its record begins here and returns false. The object is the one at stack `index`, or its
- * upvalue.
+ * returns true. If not, notes that its record begins here and returns false. The object is the one at stack `index`, or
+ * its upvalue.
  */
 bool put_reference(struct encoder *encoder, const void *object, int index, int upvalue);
 /*
- * Writes a reference to an object that is in a book of the chain. From a worker, a class and a module stand for themselves,
- * whatever has been done to them there; anything else only if it holds what it held when the book was made. Returns whether it was
- * written.
+ * Writes a reference to an object that is in a book of the chain. From a worker, a class and a module stand for
+ * themselves, whatever has been done to them there; anything else only if it holds what it held when the book was made.
+ * Returns whether it was written.
  */
 bool put_known(struct encoder *encoder, int index, const struct place *place);
 /* Raises `cannot send <path>: <what it is>`, or with the reason given instead of what it is. */
 void complain(struct encoder *encoder, int index, const struct place *place, const char *reason);
 /*
- * The value at `index` can't be written. Inside of a module that the receiver requires, what is there stays: says so, and returns.
- * Inside of a module that was to cross by content: begins the message again, with the module by name. Else raises the error.
+ * The value at `index` can't be written. Inside of a module that the receiver requires, what is there stays: says so,
+ * and returns. Inside of a module that was to cross by content: begins the message again, with the module by name. Else
+ * raises the error.
  */
 void refuse(struct encoder *encoder, int index, const struct place *place, const char *reason);
 
@@ -118,7 +120,8 @@ bool enter(struct encoder *encoder);
 void put_off(struct encoder *encoder, int index, size_t hints, const struct place *place);
 /* Notes in the book what the object at `index` holds. */
 void note_state(struct encoder *encoder, size_t entry, int index);
-/* Writes the value of a module that is not known yet: by content; or, when that was found to be impossible, its name and its parts.
+/* Writes the value of a module that is not known yet: by content; or, when that was found to be impossible, its name
+ * and its parts.
  */
 void encode_module(struct encoder *encoder, int index, int name, const struct place *outer);
 

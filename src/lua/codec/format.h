@@ -1,8 +1,9 @@
 /*
- * format.h - the bytes of a message. Numbers of several bytes are in the machine's order: a message is read by the build that
- * wrote it.
+ * format.h - the bytes of a message. Numbers of several bytes are in the machine's order: a message is read by the
+ * build that wrote it.
  *
- *   message: count (varint), then that many values, each followed by the bodies that it put off, in the order of their heads
+ *   message: count (varint), then that many values, each followed by the bodies that it put off, in the order of their
+ * heads
  *
  *   tag        value                      what follows the tag byte
  *   ---        -----                      -------------------------
@@ -38,11 +39,11 @@
  *
  * Objects marked * exist in two variants: tag, and tag + 1, 'shared', which says that a reference to it follows
  * somewhere. The encoder writes the plain tag and patches it when it meets the object again, so the decoder keeps a
- * list of shared objects only, in the order of their offsets, and ordinary messages cost it nothing. (For a book it keeps
- * all objects.)
+ * list of shared objects only, in the order of their offsets, and ordinary messages cost it nothing. (For a book it
+ * keeps all objects.)
  *
- * Values nest in the message as they do in Lua, down to NESTING_LIMIT levels; what lies deeper is put off, so that lists and
- * trees of any depth cross without a deep stack.
+ * Values nest in the message as they do in Lua, down to NESTING_LIMIT levels; what lies deeper is put off, so that
+ * lists and trees of any depth cross without a deep stack.
  *
  * A hint is how much room to make in the table: exact below 128, above that a float with two bits of mantissa.
  */

@@ -1,4 +1,5 @@
-/* map.h - a map from addresses to numbers: open addressing, emptied by moving on to the next generation. All zero is an empty map.
+/* map.h - a map from addresses to numbers: open addressing, emptied by moving on to the next generation. All zero is an
+ * empty map.
  */
 #ifndef PARLUA_CODEC_MAP_H
 #define PARLUA_CODEC_MAP_H

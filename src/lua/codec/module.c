@@ -57,15 +57,16 @@ static void check_book(lua_State *L, int index)
   if (!book_at(L, index)) luaL_argerror(L, index, "a book expected");
 }
 
-/* encode_book(book, what, ...) -> string | nil, message: for a worker; the objects of the message are put into the new book */
+/* encode_book(book, what, ...) -> string | nil, message: for a worker; the objects of the message are put into the new
+ * book */
 static int module_encode_book(lua_State *L)
 {
   check_book(L, 1);
   return encode_from(L, 3, luaL_checkstring(L, 2), CODEC_TO_WORKER, 1);
 }
 
-/* encode_items(book, what, list) -> string, problems | nil, message: the items of the list, for a worker. Those that can't cross
- * are nil; `problems` says why, by their number. */
+/* encode_items(book, what, list) -> string, problems | nil, message: the items of the list, for a worker. Those that
+ * can't cross are nil; `problems` says why, by their number. */
 static int module_encode_items(lua_State *L)
 {
   struct buffer out = {0};
@@ -123,7 +124,8 @@ static int module_decode_book(lua_State *L)
 
 enum { FEW_OBJECTS = 256 };
 
-/* clear(book): it is not needed any more; what it holds is let go at once, not when it is collected. It may be used again. */
+/* clear(book): it is not needed any more; what it holds is let go at once, not when it is collected. It may be used
+ * again. */
 static int module_clear(lua_State *L)
 {
   check_book(L, 1);
@@ -156,9 +158,9 @@ static int module_walk(lua_State *L)
   return 1;
 }
 
-/* context(list of books or nil, shares_memory[, fresh[, lasting]]): what the messages that are encoded and decoded next may refer
- * to, and whether pointers are valid on the other side. Books behind the first `fresh` were made just now; with `lasting` the
- * others may be old. */
+/* context(list of books or nil, shares_memory[, fresh[, lasting]]): what the messages that are encoded and decoded next
+ * may refer to, and whether pointers are valid on the other side. Books behind the first `fresh` were made just now;
+ * with `lasting` the others may be old. */
 static int module_context(lua_State *L)
 {
   struct codec *codec = codec_of(L);
@@ -189,7 +191,8 @@ static int module_moved(lua_State *L)
 static int module_by_name(lua_State *L)
 {
   luaL_checkstring(L, 1);
-  luaL_argcheck(L, lua_istable(L, 2) || lua_isfunction(L, 2) || lua_isuserdata(L, 2), 2, "a function, table or userdata expected");
+  luaL_argcheck(L, lua_istable(L, 2) || lua_isfunction(L, 2) || lua_isuserdata(L, 2), 2,
+                "a function, table or userdata expected");
   struct codec *codec = codec_of(L);
   if (codec == NULL) return lua_error(L);
   lua_settop(L, 2);
@@ -243,8 +246,8 @@ static int module_set_ctype(lua_State *L)
   return 1;
 }
 
-/* symbol_of(address) -> its name and its library's path (nil: the program itself); without a name of its own "+" and its offset in
- * the library, in hexadecimal; nil: it is in no library */
+/* symbol_of(address) -> its name and its library's path (nil: the program itself); without a name of its own "+" and
+ * its offset in the library, in hexadecimal; nil: it is in no library */
 static int module_symbol_of(lua_State *L)
 {
   Dl_info info;
@@ -288,7 +291,8 @@ static int module_library_of(lua_State *L)
 {
   void *const *content = lua_touserdata(L, 1);
   struct link_map *map = NULL;
-  if (!content || !*content || dlinfo(*content, RTLD_DI_LINKMAP, &map) != 0 || !map || !map->l_name || !map->l_name[0]) return 0;
+  if (!content || !*content || dlinfo(*content, RTLD_DI_LINKMAP, &map) != 0 || !map || !map->l_name || !map->l_name[0])
+    return 0;
   lua_pushstring(L, map->l_name);
   return 1;
 }

@@ -18,8 +18,8 @@ void restart(struct encoder *encoder)
 
 /*
  * Looks an object up among those in the message. If it is there, writes a reference to it (and marks it as shared) and
- * returns true. If not, notes that its record begins here and returns false. The object is the one at stack `index`, or its
- * upvalue.
+ * returns true. If not, notes that its record begins here and returns false. The object is the one at stack `index`, or
+ * its upvalue.
  */
 bool put_reference(struct encoder *encoder, const void *object, int index, int upvalue)
 {
@@ -83,8 +83,9 @@ void complain(struct encoder *encoder, int index, const struct place *place, con
 }
 
 /*
- * The value at `index` can't be written. Inside of a module that the receiver requires, what is there stays: says so, and returns.
- * Inside of a module that was to cross by content: begins the message again, with the module by name. Else raises the error.
+ * The value at `index` can't be written. Inside of a module that the receiver requires, what is there stays: says so,
+ * and returns. Inside of a module that was to cross by content: begins the message again, with the module by name. Else
+ * raises the error.
  */
 void refuse(struct encoder *encoder, int index, const struct place *place, const char *reason)
 {
@@ -228,7 +229,8 @@ static bool is_class(lua_State *L, int index)
   return false;
 }
 
-/* Has the table at `index`, whose entry in the chain is `entry`, changed since? Asked once until the script runs again. */
+/* Has the table at `index`, whose entry in the chain is `entry`, changed since? Asked once until the script
+ * runs again. */
 static bool is_known_unchanged(struct encoder *encoder, int index, const struct shared *entry)
 {
   struct map *checked = &encoder->codec->checked;
@@ -264,15 +266,18 @@ static bool is_captured(struct encoder *encoder, int index)
 }
 
 /* May the object at `index`, which is in a book, be sent as a reference? `in_chain`: which book, from 0. */
-static bool is_still_known(struct encoder *encoder, int index, const struct place *place, const struct shared *entry, int in_chain)
+static bool is_still_known(struct encoder *encoder, int index, const struct place *place, const struct shared *entry,
+                           int in_chain)
 {
   lua_State *L = encoder->L;
   enum name_kind kind = NAMED_PART;
   if ((encoder->flags & CODEC_TRUST) || lua_type(L, index) == LUA_TUSERDATA || lua_iscfunction(L, index)) return true;
   if (encoder->flags & CODEC_TO_WORKER) { /* the script goes on and may have changed it */
     if (in_chain >= encoder->codec->chain.fresh) return true;
-    if (lua_isfunction(L, index)) return !encoder->codec->chain.lasting && codec_is_unchanged(L, encoder->codec, index, entry);
-    return lua_istable(L, index) && (is_class(L, index) || (place && place->kind == IN_METATABLE) || is_captured(encoder, index)) &&
+    if (lua_isfunction(L, index))
+      return !encoder->codec->chain.lasting && codec_is_unchanged(L, encoder->codec, index, entry);
+    return lua_istable(L, index) &&
+           (is_class(L, index) || (place && place->kind == IN_METATABLE) || is_captured(encoder, index)) &&
            is_known_unchanged(encoder, index, entry);
   }
   if (lua_isfunction(L, index)) return codec_is_unchanged(L, encoder->codec, index, entry);
@@ -282,9 +287,9 @@ static bool is_still_known(struct encoder *encoder, int index, const struct plac
 }
 
 /*
- * Writes a reference to an object that is in a book of the chain. From a worker, a class and a module stand for themselves,
- * whatever has been done to them there; anything else only if it holds what it held when the book was made. Returns whether it was
- * written.
+ * Writes a reference to an object that is in a book of the chain. From a worker, a class and a module stand for
+ * themselves, whatever has been done to them there; anything else only if it holds what it held when the book was made.
+ * Returns whether it was written.
  */
 bool put_known(struct encoder *encoder, int index, const struct place *place)
 {

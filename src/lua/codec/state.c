@@ -273,7 +273,8 @@ static bool is_part_unchanged(lua_State *L, struct codec *codec, int index, int 
 static bool is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry, int depth)
 {
   if (lua_type(L, index) == LUA_TFUNCTION) return entry->state == codec_state_of(L, index);
-  if (entry->state == 0 || depth > MOST_NESTED || !lua_checkstack(L, 8) || entry->state != codec_state_of(L, index)) return false;
+  if (entry->state == 0 || depth > MOST_NESTED || !lua_checkstack(L, 8) || entry->state != codec_state_of(L, index))
+    return false;
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     int value = lua_gettop(L);
     if (is_part_unchanged(L, codec, value - 1, depth + 1) && is_part_unchanged(L, codec, value, depth + 1)) continue;

@@ -1,6 +1,6 @@
 /*
- * state.h - what the codec keeps for each lua_State, in its registry: the functions of lua/parlua/wire/closure.lua, the map from
- * objects to names, the chain of books, and room that is used again from message to message.
+ * state.h - what the codec keeps for each lua_State, in its registry: the functions of lua/parlua/wire/closure.lua, the
+ * map from objects to names, the chain of books, and room that is used again from message to message.
  */
 #ifndef PARLUA_CODEC_STATE_H
 #define PARLUA_CODEC_STATE_H
@@ -51,8 +51,8 @@ struct codec {
   bool encoding;                                          /* `objects` is in use */
   struct map seen;                                        /* tables that codec_is_unchanged has looked at */
   struct map names;                                       /* object -> its place in TOOL_NAME_LIST */
-  size_t names_stamp;                                     /* state of package.loaded when `names` was made; 0: not made yet */
-  struct shared *shared;                                  /* decode: stack of lists, one for each message under way */
+  size_t names_stamp;    /* state of package.loaded when `names` was made; 0: not made yet */
+  struct shared *shared; /* decode: stack of lists, one for each message under way */
   size_t shared_count, shared_capacity;
   struct chain chain;
   struct map checked; /* encode: tables of the chain -> have they changed? Emptied whenever the script may have run */
@@ -92,17 +92,18 @@ const struct shared *chain_find(const struct codec *codec, const void *object, i
 /* Pushes the object of an entry of a book of the chain. Only in a protected function. */
 void chain_push(lua_State *L, int in_chain, const struct shared *entry);
 
-/* A number for what the table or function at `index` holds: a table's metatable, keys and values, a function's upvalues; objects in
- * it count as themselves, not by what they hold. 0: not known (a very large table, one with cdata in it, a function without plain
- * upvalues). */
+/* A number for what the table or function at `index` holds: a table's metatable, keys and values, a function's
+ * upvalues; objects in it count as themselves, not by what they hold. 0: not known (a very large table, one with cdata
+ * in it, a function without plain upvalues). */
 uint64_t codec_state_of(lua_State *L, int index);
 /* The same, as a number that Lua can hold. */
 double codec_short_state(lua_State *L, int index);
-/* Does the object at `index`, a table or function whose entry in the chain is `entry`, hold what it held when the book was made?
- * Tables in it are looked at in the same way. */
+/* Does the object at `index`, a table or function whose entry in the chain is `entry`, hold what it held when the book
+ * was made? Tables in it are looked at in the same way. */
 bool codec_is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry);
 
-/* Makes sure that `names` knows what package.loaded holds. Returns whether it had to be made anew. Only in a protected function. */
+/* Makes sure that `names` knows what package.loaded holds. Returns whether it had to be made anew. Only in a protected
+ * function. */
 bool codec_update_names(lua_State *L, struct codec *codec);
 /* The place of an object in TOOL_NAME_LIST, or 0. Only in a protected function. */
 int codec_place_of_name(lua_State *L, const struct codec *codec, int index);

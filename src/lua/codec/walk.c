@@ -1,4 +1,5 @@
-/* walk.c - makes the book of what a worker that is forked will have: of objects that can be reached from a few, nearest first. */
+/* walk.c - makes the book of what a worker that is forked will have: of objects that can be reached from a few, nearest
+ * first. */
 #include <lauxlib.h>
 #include <stdbool.h>
 
@@ -6,8 +7,8 @@
 #include "lua/codec/state.h"
 #include "lua/codec/walk.h"
 
-/* Every call on the process engine pays for the walk: 30,000 entries take about a millisecond. What lies further away crosses by
- * content. */
+/* Every call on the process engine pays for the walk: 30,000 entries take about a millisecond. What lies further away
+ * crosses by content. */
 enum { MOST_ENTRIES = 30000, MOST_ENTRIES_OF_ONE = 1024, MOST_STATED = 256 };
 
 enum { BOOK_SLOT = 1, ROOTS_SLOT, OBJECTS_SLOT };

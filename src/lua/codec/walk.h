@@ -4,8 +4,8 @@
 
 #include <lua.h>
 
-/* Fills the book at stack index `book` with what can be reached from the values in the list at `roots` (both absolute). Returns 0,
- * or -1 with the error message pushed. */
+/* Fills the book at stack index `book` with what can be reached from the values in the list at `roots` (both absolute).
+ * Returns 0, or -1 with the error message pushed. */
 int codec_walk(lua_State *L, int book, int roots);
 
 #endif

@@ -78,12 +78,14 @@ static bool is_known_layout(lua_State *L)
   lua_pushvalue(L, -2);
   lua_setmetatable(L, -2);
   const void *hash = lua_topointer(L, -1);
-  if (read_half(array, TABLE_SIZES) == 3 && read_half(array, TABLE_SIZES + 4) == 0 && read_half(hash, TABLE_SIZES) == 0 &&
-      read_half(hash, TABLE_SIZES + 4) < 4 && read_word(hash, TABLE_METATABLE) == (uint64_t)(uintptr_t)array) {
+  if (read_half(array, TABLE_SIZES) == 3 && read_half(array, TABLE_SIZES + 4) == 0 &&
+      read_half(hash, TABLE_SIZES) == 0 && read_half(hash, TABLE_SIZES + 4) < 4 &&
+      read_word(hash, TABLE_METATABLE) == (uint64_t)(uintptr_t)array) {
     const char *slots = (const char *)(uintptr_t)read_word(array, TABLE_ARRAY);
     const char *nodes = (const char *)(uintptr_t)read_word(hash, TABLE_NODE);
     bool found = false;
-    for (uint32_t i = 0; i <= read_half(hash, TABLE_SIZES + 4); i++) found |= read_word(nodes, i * NODE_BYTES) == bits_of(1.5);
+    for (uint32_t i = 0; i <= read_half(hash, TABLE_SIZES + 4); i++)
+      found |= read_word(nodes, i * NODE_BYTES) == bits_of(1.5);
     known = found && read_word(slots, SLOT_BYTES) == bits_of(2.5);
   }
   if (known && luaL_loadstring(L, "local u = 3.5; return function() return u end") == 0) {
@@ -111,7 +113,8 @@ static void add_region(lua_State *L, struct watch *watch, const void *at, size_t
   watch->length += length;
 }
 
-/* Keeps the value on the top alive, in the table at `anchors`, if it is one whose address another could get; pops it. */
+/* Keeps the value on the top alive, in the table at `anchors`, if it is one whose address another could get;
+ * pops it. */
 static void anchor(lua_State *L, int anchors)
 {
   int type = lua_type(L, -1);
@@ -129,7 +132,8 @@ static void add_table(lua_State *L, struct watch *watch, int index, int anchors)
   const char *table = lua_topointer(L, index);
   add_region(L, watch, table + TABLE_ARRAY, 8);
   add_region(L, watch, table + TABLE_METATABLE, TABLE_END - TABLE_METATABLE);
-  add_region(L, watch, (const void *)(uintptr_t)read_word(table, TABLE_ARRAY), (size_t)read_half(table, TABLE_SIZES) * SLOT_BYTES);
+  add_region(L, watch, (const void *)(uintptr_t)read_word(table, TABLE_ARRAY),
+             (size_t)read_half(table, TABLE_SIZES) * SLOT_BYTES);
   size_t nodes = (size_t)read_half(table, TABLE_SIZES + 4) + 1;
   add_region(L, watch, (const void *)(uintptr_t)read_word(table, TABLE_NODE), nodes * NODE_BYTES);
   for (lua_pushnil(L); lua_next(L, index);) {
@@ -223,7 +227,8 @@ int watch_new(lua_State *L)
   watch->copy = malloc(watch->length ? watch->length : 1);
   if (!watch->copy) return luaL_error(L, "not enough memory to watch the script's state");
   unsigned char *to = watch->copy;
-  for (size_t i = 0; i < watch->count; to += watch->regions[i++].length) memcpy(to, watch->regions[i].at, watch->regions[i].length);
+  for (size_t i = 0; i < watch->count; to += watch->regions[i++].length)
+    memcpy(to, watch->regions[i].at, watch->regions[i].length);
   lua_settop(L, WATCH);
   return 1;
 }
