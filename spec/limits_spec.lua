@@ -112,7 +112,7 @@ describe("loops over imap that are left by break", function()
       local result = run(engine, 8, [[
         limit(7, 200) -- RLIMIT_NOFILE
         local most = 0
-        for k = 1, 300 do
+        for k = 1, 100 do
           for i, v in parlua.imap(function(x) return 2 * x end, parlua.range(1e9)) do
             assert(v == 2 * i)
             if i == 3 then break end
