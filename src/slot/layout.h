@@ -29,6 +29,7 @@ enum {
   TAG_TUPLE = -7,   /* value: one codec message, any number of values */
   TAG_FAILURE = -8, /* value: one codec message, the failure's record */
   TAG_LOCAL = -9,   /* serial only: the value stands in the worker's own table */
+  TAG_RECORD = -10, /* results: a table of one shape, or several plain values: see lua/parlua/wire/shape.lua */
   TAG_LOWEST = -65536
 };
 

@@ -353,7 +353,8 @@ function M.open(source) return limit(source, pullers[source.kind](source)) end
 function M.describe(source, puller, inherits)
   if not puller.text then return { kind = "values", raw = source.raw } end
   return { kind = source.kind, path = source.path, raw = source.raw, keep_cr = source.keep_cr, enumerated = source.enumerated,
-           names = source.names or source.found_names, types = source.types, columns = source.columns, separator = source.separator, quote = source.quote,
+           names = source.names or source.found_names, types = source.types, columns = source.columns,
+           separator = source.separator, quote = source.quote,
            text = inherits and puller.text or nil, length = puller.text:length(),
            version = puller.text:version() } -- warm workers keep a job, and with it their file, as long as nothing of it changes
 end

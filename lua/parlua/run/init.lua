@@ -165,7 +165,7 @@ function M.open(f, arguments, call_options, sink, given)
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     cancelled = false, journal = false, seconds = false, reaction = false, is_told = false, key = false,
-    paused = false, is_loop = 0, limiter = false, chain = false,
+    paused = false, is_loop = 0, limiter = false, chain = false, takes_pairs = false,
   }, policy.Run)
   local fold = given.fold
   if fold then
@@ -178,6 +178,7 @@ function M.open(f, arguments, call_options, sink, given)
   run.key = NO_KEY
   if not given.unrecorded then run.key, seed = streams_of(options, call_options, given.base_seed) end
   open_parts(run, sink, seed, given)
+  run.takes_pairs = sink.takes_pairs and not run.journal or false -- a journal records all values of a task together
   run.signals = host.signals_count()
   if options.debug and engine == "serial" and report.is_terminal(0) and report.is_terminal(2) then
     require "parlua.prompt"

@@ -64,7 +64,7 @@ local function keep(self, batch)
     for j = 0, n - 1 do arguments[j] = self.arguments(batch.first + j) end
   end
   self.waiting[batch.first] = { first = batch.first, n = n, numbers = numbers, values = batch.values,
-    several = batch.several,
+    several = batch.several, second = batch.second,
                                 bytes = batch.bytes, arguments = arguments }
   self.held = self.held + batch.bytes
 end

@@ -178,7 +178,8 @@ M.mean = new {
 --- deviation =, min =, max = }. Welford's method, and that of Chan, Golub and LeVeque to merge: numerically stable.
 M.stats = new {
   check = check_number,
-  init = function() return { 0, 0, 0, math.huge, -math.huge } end, -- n, mean, sum of squared distances to the mean, least, greatest
+  -- n, mean, sum of squared distances to the mean, least, greatest
+  init = function() return { 0, 0, 0, math.huge, -math.huge } end,
   step = function(a, v)
     if v == nil then return a end
     if type(v) ~= "number" then v = v + 0 end -- raises where it is none

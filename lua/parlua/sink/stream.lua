@@ -16,7 +16,7 @@ local MOST_AHEAD = 200000
 
 ---@class parlua.Stream
 ---@field failures parlua.Failure[] so far
-local Stream = { name = "imap", keep = "all", limit = math.huge, is_enough = false }
+local Stream = { name = "imap", keep = "all", limit = math.huge, is_enough = false, takes_pairs = true }
 Stream.__index = Stream
 Stream.is_stream = true
 
@@ -35,7 +35,8 @@ function Ready:take(batch)
     for j = 0, n - 1 do values[j] = numbers[j] end
   end
   self.last = self.last + 1
-  self[self.last] = { first = batch.first, n = n, at = 0, values = values, several = batch.several }
+  self[self.last] = { first = batch.first, n = n, at = 0, values = values, several = batch.several,
+    second = batch.second }
   self.tasks = self.tasks + n
 end
 
@@ -152,6 +153,7 @@ local function step_iterator(stream)
   batch.at = j + 1
   local several = batch.several and batch.several[j]
   if several then return batch.first + j, unpack(several, 1, several.n) end
+  if batch.second then return batch.first + j, batch.values[j], batch.second[j] end
   return batch.first + j, batch.values[j]
 end
 
@@ -161,6 +163,8 @@ function Stream.__call(stream)
   if batch and batch.at < batch.n and not batch.several and is_inside() == stream.is_inside then
     local j = batch.at
     batch.at = j + 1
+    local second = batch.second
+    if second then return batch.first + j, batch.values[j], second[j] end
     return batch.first + j, batch.values[j]
   end
   check_owner(stream)

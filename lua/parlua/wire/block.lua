@@ -23,6 +23,17 @@ M.is_sparse = { none = true, found = true, lacking = true }
 
 local function outside() error("cannot decode: a value lies outside of its message", 0) end
 
+--- The string at `place` of a block of `size` bytes.
+local function read_string(block, size, place)
+  local at = 8 * place
+  if at < HEAD or at + 8 > size then outside() end
+  local p = cast(bytes, block) + at
+  local length = tonumber(cast(u64, p)[0])
+  if length > size - at - 8 then outside() end
+  return ffi_string(p + 8, length)
+end
+M.string = read_string
+
 --- The value of word `k`, which is no number (its upper half is `tag`).
 ---@param block ffi.cdata* struct block *
 ---@param half ffi.cdata* int32_t *, the halves of its words
@@ -31,14 +42,7 @@ local function special(block, half, k, tag)
   if tag == TRUE then return true end
   if tag == FALSE then return false end
   local place = half[2 * k]
-  if tag == STRING then
-    local at, size = 8 * place, tonumber(block.size)
-    if at < HEAD or at + 8 > size then outside() end
-    local p = cast(bytes, block) + at
-    local length = tonumber(cast(u64, p)[0])
-    if length > size - at - 8 then outside() end
-    return ffi_string(p + 8, length)
-  end
+  if tag == STRING then return (read_string(block, tonumber(block.size), place)) end
   return decode(block, place)
 end
 M.special = special

@@ -10,6 +10,7 @@ local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local start = require "parlua.wire.start"
 local lazy = require "parlua.lazy"
+local shape = lazy "parlua.wire.shape"
 local world = lazy "parlua.wire.world"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
@@ -47,12 +48,14 @@ local is_sparse = block.is_sparse
 local function slot_outlet(worker, handle)
   -- is_spent: memory ran out, and what the tasks have kept would make the next ones fail too; the process is to be
   -- replaced
-  local outlet = { block = nil, half = nil, is_spent = false }
+  -- put_record: of the job that runs (wire/shape.lua)
+  local outlet = { block = nil, half = nil, is_spent = false, put_record = false, epoch = 0 }
   local put = worker.put
 
   function outlet.open(first, kind)
     outlet.block = C.worker_open(handle, first, kind)
     outlet.half = cast(block.halves, outlet.block.word)
+    outlet.epoch = outlet.epoch + 1
     return outlet.block
   end
 
@@ -64,9 +67,12 @@ local function slot_outlet(worker, handle)
     if open then
       outlet.block = C.worker_current(handle)
       outlet.half = cast(block.halves, outlet.block.word)
+      outlet.epoch = outlet.epoch + 1
     end
     return open
   end
+
+  outlet.put_values = shape.put_values
 
   function outlet.put(k, i, tag, ...)
     local room, message = put(k, i, tag, ...)
@@ -81,6 +87,10 @@ local function slot_outlet(worker, handle)
       return tonumber(outlet.block.floor - HEAD) / 8
     elseif type(v) == "string" then
       local room = block.put_string(outlet.block, outlet.half, k, v)
+      if room then return room end
+    elseif type(v) == "table" then
+      outlet.put_record = outlet.put_record or shape.writer(context.base)
+      local room = outlet.put_record(outlet.block, outlet.half, k, v, outlet.epoch)
       if room then return room end
     end
     return outlet.put(k, i, VALUE, v)
@@ -168,6 +178,11 @@ function M.runner(job, slot, outlet)
         return room
       end
       return store(k, i, v)
+    end
+    local n = select("#", ...)
+    if outlet.put_values and (n == 2 or n == 3) then
+      local more = outlet.put_values(outlet.block, half, k, n, ...)
+      if more then return more end
     end
     return outlet.put(k, i, TUPLE, ...)
   end
@@ -382,6 +397,7 @@ function M.main(worker, inherited)
       running.set_stdin(job.stdin)
       running.enter(M.index_cell(slot, job), slot.id)
       own.refresh(job.f, job.setup)
+      outlet.put_record = false
       M.prepare(job)
       return M.runner(job, slot, outlet)
     end)
