@@ -183,6 +183,54 @@ local scripts = {
     io.output(io.stdout)
     for line in io.lines(name) do print(line) end
     os.remove(name)]],
+  ["libraries that were opened again"] = [[
+    local before = { util = require "jit.util", buffer = require "string.buffer" }
+    for _, name in ipairs { "jit.util", "string.buffer", "table.new", "string" } do package.loaded[name] = nil end
+    local util, buffer, new = require "jit.util", require "string.buffer", require "table.new"
+    package.loaded.string = string
+    run(function(x) return util.funcinfo(print).ffid == before.util.funcinfo(print).ffid and #new(x, 0) end, { 4 })
+    local texts = { before.buffer.new():put "old", buffer.new():put "new" }
+    run(function(x) return texts[x]:tostring() .. buffer.decode(before.buffer.encode(x)) end, { 1, 2 })
+    package.loaded.table = setmetatable({ sum = function(t) return t[1] + t[2] end }, { __index = table })
+    run(function(x) return require "table".sum { x, x } .. require "table".concat { x } end, { 4 })]],
+  ["parlua's own modules loaded again, as test runners have them"] = [[
+    run(function(x) return x end, { 1 })
+    for name in pairs(package.loaded) do
+      if name:find "^parlua%.wire" then package.loaded[name] = nil end
+    end
+    local codec, ffi, stand_in = require "parlua.codec", require "ffi", function() end
+    codec.by_name("print", stand_in)
+    ffi.cdef "typedef struct { int id; } spec_again_t;"
+    local known = ffi.new("spec_again_t", 5)
+    run(function(x) return tostring(stand_in == print) .. x.id .. known.id .. tostring(2LL) end, { ffi.new("spec_again_t", 4) },
+      { engine = "threads" })]],
+  ["buffers of the same length"] = [[
+    local buffer, list = require "string.buffer", {}
+    for i = 1, 2000 do list[i] = buffer.new():put(("%05d"):format(i):rep(20)) end
+    local function wrong(buffers)
+      local count = 0
+      for i = 1, 2000 do if buffers[i]:tostring() ~= ("%05d"):format(i):rep(20) then count = count + 1 end end
+      return count
+    end
+    local results = parlua.map(function(argument) return { wrong(list), wrong(argument), argument } end, { list })
+    print(results[1][1], results[1][2], wrong(results[1][3]))]],
+  ["streams that were left, collected in the midst of results"] = [[
+    local Class, right = {}, 0
+    Class.__index = Class
+    for _ = 1, 5 do
+      for _ = 1, 5 do
+        for _ in parlua.imap(function(x) return x end, parlua.range(10), { workers = 1 }) do break end
+      end
+      local results = parlua.map(function()
+        local list = {}
+        for i = 1, 3000 do list[i] = setmetatable({ i }, Class) end
+        return list
+      end, parlua.range(4), { workers = 1 })
+      for k = 1, 4 do
+        for i = 1, 3000 do if getmetatable(results[k][i]) == Class then right = right + 1 end end
+      end
+    end
+    print(right)]],
   ["the words of the command line"] = [[
     run(function() return type(arg) .. tostring(arg[0] ~= nil) end, { 1 })]],
 }

@@ -2,6 +2,7 @@
 --- back when the loop is slow.
 local common = require "parlua.common"
 local run_module = require "parlua.run"
+local context = require "parlua.wire.context"
 local order = require "parlua.sink.order"
 local task = require "parlua.worker.task"
 local new_table = require "table.new"
@@ -80,8 +81,10 @@ function M.open(f, arguments, options, given)
   local run = run_module.open(f, arguments, options, stream, given)
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
   stream.guard = common.when_collected(function()
-    run:close()
-    run:tell()
+    context.aside(function()
+      run:close()
+      run:tell()
+    end)
   end)
   return stream
 end

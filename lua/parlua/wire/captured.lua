@@ -28,7 +28,7 @@ return function(list, n)
   local set, seen, queue, count = {}, {}, {}, 0
   local modules = {}
   for name, module in next, package.loaded do
-    if type(module) == "table" and not start.libraries[name] and module ~= _G then modules[module] = true end
+    if type(module) == "table" and not start.is_library(name) and module ~= _G then modules[module] = true end
   end
   local function visit(value)
     local kind = type(value)

@@ -164,11 +164,18 @@ function closure.names(globals)
         add(value, name, field, false, EVERYWHERE)
       end
     end
+    local again = start.opened_again(name)
+    if again then
+      add(again, name, false, false, EVERYWHERE)
+      for field, value in next, fields do
+        if start.is_same_builtin(rawget(again, field), value) then add(again[field], name, field, false, EVERYWHERE) end
+      end
+    end
   end
   local modules = {}
   for name, module in next, package.loaded do
     local is_object = type(module) == "table" or nameable[type(module)]
-    if type(name) == "string" and is_object and not start.libraries[name] then
+    if type(name) == "string" and is_object and not start.is_library(name) then
       if is_own(name) then
         add(module, name, false, false, EVERYWHERE)
       else
@@ -224,7 +231,8 @@ function closure.resolve(module, field, globals)
     if module == "_G" then
       return globals
     end
-    local value = start.values[module]
+    local value = start.opened_again(module)
+    if value == nil then value = start.values[module] end
     if value ~= nil then
       return value
     end
@@ -237,7 +245,9 @@ function closure.resolve(module, field, globals)
       value = rawget(globals, field)
     end
   elseif start.libraries[module] then
+    local again = start.opened_again(module)
     value = start.libraries[module][field]
+    if again and start.is_same_builtin(rawget(again, field), value) then value = again[field] end
   else
     local holder = loaded(module)
     if type(holder) == "table" then
@@ -268,7 +278,7 @@ function closure.load(module)
   return missing(module, value)
 end
 
-closure.maker, closure.remake = makers.how, makers.make
+closure.maker, closure.remake, closure.builtin = makers.how, makers.make, start.builtin
 
 -- ---- cdata ----
 

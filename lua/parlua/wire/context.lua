@@ -6,7 +6,7 @@ local M = {}
 
 local none = {}
 local spare, MOST_SPARE = {}, 4 -- books that runs have given back
-local current, current_shares = none, false
+local current, current_shares, current_fresh, current_lasting = none, false, nil, nil
 
 --- In a worker: the chain of its job.
 M.base = none
@@ -21,7 +21,15 @@ function M.use(chain, shares, fresh, lasting)
   if chain == current and shares == current_shares then return end
   current, current_shares = none, false
   codec.context(chain, shares, fresh, lasting)
-  current, current_shares = chain, shares
+  current, current_shares, current_fresh, current_lasting = chain, shares, fresh, lasting
+end
+
+--- Calls f from a finalizer: garbage may be collected in the midst of a message, which then goes on by the books that it began with.
+function M.aside(f)
+  local chain, shares, fresh, lasting = current, current_shares, current_fresh, current_lasting
+  local ok, message = pcall(f)
+  M.use(chain, shares, fresh, lasting)
+  if not ok then error(message, 0) end
 end
 
 --- A chain and more books behind it.

@@ -4,6 +4,7 @@
 local bit = require "bit"
 local codec = require "parlua.codec"
 local ffi = require "ffi"
+local start = require "parlua.wire.start"
 
 require("jit").off(true, true)
 
@@ -364,14 +365,23 @@ end
 
 -- ---- string.buffer ----
 
-local buffer_meta
+local buffer_metas = setmetatable({}, { __mode = "k" }) -- there is one for each time that the library was opened
+
+--- Is it the metatable of buffers?
+local function is_of_buffers(meta)
+  if type(meta) ~= "table" then return false end
+  local known = buffer_metas[meta]
+  if known == nil then
+    local own, methods = start.libraries["methods of buffers"] or start.libraries["metatable of buffers"], rawget(meta, "__index")
+    known = own ~= nil and type(methods) == "table" and start.is_same_builtin(rawget(methods, "commit"), own.commit)
+    buffer_metas[meta] = known
+  end
+  return known
+end
 
 --- The content of a string.buffer; nil for other userdata.
 function M.text(value)
-  local buffer = package.loaded["string.buffer"]
-  if not buffer then return nil end
-  buffer_meta = buffer_meta or debug.getmetatable(buffer.new())
-  if debug.getmetatable(value) ~= buffer_meta then return nil end
+  if not is_of_buffers(debug.getmetatable(value)) then return nil end
   return value:tostring()
 end
 

@@ -6,7 +6,12 @@ local ffi = require "ffi"
 local jit = require "jit"
 local opt = require "jit.opt"
 
+-- What was noted is not noted again when a script has this module loaded anew.
+local registry, key = debug.getregistry(), "parlua.record"
+if registry[key] then return registry[key] end
+
 local M = {}
+registry[key] = M
 
 local getinfo, select, type = debug.getinfo, select, type
 
@@ -25,7 +30,7 @@ M.is_off = false
 --- Declarations that came from the script: one that a module repeats is no error in a worker.
 M.known = {}
 
-local declared = {}
+local declared, own = {}, {}
 
 --- Does parlua itself call? Its own declarations are its own in every state.
 local function is_own()
@@ -41,7 +46,13 @@ M.cdef, M.metatype = cdef, metatype
 function ffi.cdef(text, ...)
   if select("#", ...) > 0 then
     M.declarations[#M.declarations + 1] = { text, ... }
-  elseif type(text) == "string" and not is_own() then
+  elseif type(text) == "string" then
+    if is_own() then
+      if own[text] then return end
+      cdef(text)
+      own[text] = true
+      return
+    end
     if M.known[text] then return end
     if not declared[text] then
       declared[text] = true

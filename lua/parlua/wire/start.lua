@@ -1,11 +1,17 @@
 --- What a state has from its beginning, before any script: its libraries with what is in them. Objects among this are the same in every state
 --- and go by name (closure.lua); what a script has changed is found by comparing (world.lua). Loaded as a state begins.
+local registry, registry_key = debug.getregistry(), "parlua.start"
+if registry[registry_key] then return registry[registry_key] end -- a script has had this module loaded anew
+
 local M = {}
+registry[registry_key] = M
 
 local libraries = {
   "bit", "coroutine", "debug", "ffi", "io", "jit", "math", "os", "package", "string", "table", "jit.opt", "jit.util", "jit.profile",
   "string.buffer", "table.new", "table.clear",
 }
+
+local builtins -- number of a function of LuaJIT's -> its library and field
 
 local function copy(from)
   local to = {}
@@ -29,7 +35,7 @@ function M.take()
   M.preload, M.loaders = copy(package.preload), copy(package.loaders)
   M.string_meta = debug.getmetatable("")
   M.string_fields = copy(M.string_meta)
-  M.is_whole = false
+  M.is_whole, builtins = false, nil
 end
 
 local function add(name, value, fields)
@@ -66,6 +72,54 @@ function M.complete()
   local searchers = {}
   for i, loader in ipairs(M.loaders) do searchers["loader " .. i] = loader end
   add("searchers", searchers)
+end
+
+--- Are two functions the same function of LuaJIT? A library that is opened again has functions of its own.
+local function is_same_builtin(a, b)
+  if type(a) ~= "function" or type(b) ~= "function" then return false end
+  local util = M.values["jit.util"]
+  local number = util and util.funcinfo(a).ffid
+  return number ~= nil and number == util.funcinfo(b).ffid
+end
+
+--- What package.loaded has under the name of a library when that is the library opened again, as `require` does after the name was taken out
+--- of package.loaded: another table with other functions that do the same.
+function M.opened_again(name)
+  local value, fields = rawget(package.loaded, name), M.libraries[name]
+  if type(value) ~= "table" or not fields or rawequal(value, M.values[name]) then return nil end
+  for field, first in next, fields do
+    local now = rawget(value, field)
+    if not rawequal(now, first) and is_same_builtin(now, first) then return value end
+  end
+end
+
+--- Does package.loaded have the library itself under its name? A script may have put a table of its own there.
+function M.is_library(name)
+  if not M.libraries[name] then return false end
+  local value = rawget(package.loaded, name)
+  return value == nil or rawequal(value, M.values[name]) or M.opened_again(name) ~= nil
+end
+
+M.is_same_builtin = is_same_builtin
+
+--- The library and the field of a function of LuaJIT's, by its number: also of one from a library that was opened again since.
+function M.builtin(f)
+  local util = M.values["jit.util"]
+  local number = util and util.funcinfo(f).ffid
+  if not number then return nil end
+  if not builtins then
+    builtins = {}
+    local function note(library, fields)
+      for field, value in next, fields do
+        local its = type(field) == "string" and type(value) == "function" and util.funcinfo(value).ffid
+        if its then builtins[its] = { library, field } end
+      end
+    end
+    note("_G", M.globals)
+    for name, fields in next, M.libraries do note(name, fields) end
+  end
+  local found = builtins[number]
+  if found then return found[1], found[2] end
 end
 
 M.take()

@@ -34,7 +34,7 @@ local too_large = setmetatable({}, { __mode = "k" })
 
 local function is_module(name, value)
   if too_large[value] then return false end
-  if name == "parlua" or name:sub(1, 7) == "parlua." or start.libraries[name] then return false end
+  if name == "parlua" or name:sub(1, 7) == "parlua." or start.is_library(name) then return false end
   return value ~= _G and (type(value) ~= "userdata" or debug.getmetatable(value) ~= nil)
 end
 
@@ -131,8 +131,7 @@ local function output_path()
   return codec.file_path(file)
 end
 
-local worlds = { n = 0 } -- the last, with memory shared or not
-
+local worlds = {} -- the last, with memory shared or not
 
 --- Tables that are no object of a book, and whose change is a change of the state.
 local function watched()
@@ -179,8 +178,7 @@ function M.prepare(shares, distant)
   if not same then
     local bytes, book = encode_state(shares, settings)
     if not world or world.bytes ~= bytes then
-      worlds.n = worlds.n + 1
-      world = { bytes = bytes, id = worlds.n }
+      world = { bytes = bytes, id = codec.number() }
       worlds[key] = world
     end
     world.book, world.chain, world.told, world.watch = book, { book }, told, codec.watch(book, watched())
@@ -318,7 +316,7 @@ local function install(state)
       makers.set_modules(value)
     end
   end
-  take_back(package.loaded, in_place.modules, now.modules, {})
+  take_back(package.loaded, in_place.modules, now.modules, start.values)
   take_back(package.preload, in_place.preload, now.preload, start.preload)
   take_back(_G, in_place.globals, now.globals, start.globals)
   for i = 1, math.max(#package.loaders, #loaders) do package.loaders[i] = loaders[i] end

@@ -284,6 +284,7 @@ function M.runner(job, slot, outlet)
     local last = chunk.last
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
     if reader then seek(chunk, chunk.first) end
+    several = nil -- of a task that was cut off before it had all its arguments
     running.begin(chunk.attempt, chunk.key)
     if folder then folder.begin(chunk, limit) end
     -- the open block holds what tasks base .. base + k - 1 returned (or, where nothing is kept, `entries` failures)

@@ -424,6 +424,8 @@ int codec_decode_protected(lua_State *L)
     list = lua_gettop(L);
   }
   for (size_t i = 0; i < count; i++) {
+    /* a collection of garbage may have made the stack smaller again */
+    if (!lua_checkstack(L, SLOTS_PER_LEVEL)) luaL_error(L, "cannot decode: not enough memory");
     decode_value(decoder);
     if (decoder->pending) decode_pending(decoder);
     if (list) lua_rawseti(L, list, (int)i + 1);

@@ -223,7 +223,13 @@ static void encode_made(struct encoder *encoder, int table, const struct place *
   lua_pushvalue(L, table);
   lua_call(L, 1, 3);
   int settings = lua_gettop(L);
-  for (int i = settings - 2; i <= settings; i++) encode_value(encoder, i, place);
+  encoder->merging = false;
+  for (int i = settings - 2; i <= settings; i++) {
+    lua_pushvalue(L, i);
+    anchor(encoder);
+    lua_pop(L, 1);
+    encode_value(encoder, i, place);
+  }
   encoder->merging = true;
   encode_record(encoder, table, place);
   encoder->merging = merging;

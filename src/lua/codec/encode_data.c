@@ -11,7 +11,12 @@ static void encode_symbol(struct encoder *encoder, int at, const struct place *p
 {
   uint64_t address = (uint64_t)lua_tonumber(encoder->L, at + 3);
   check(encoder, put_byte(encoder->out, TAG_SYMBOL));
-  for (int i = at; i < at + 3; i++) encode_value(encoder, i, place);
+  for (int i = at; i < at + 3; i++) {
+    lua_pushvalue(encoder->L, i);
+    anchor(encoder);
+    lua_pop(encoder->L, 1);
+    encode_value(encoder, i, place);
+  }
   check(encoder, buffer_append(encoder->out, &address, sizeof address));
 }
 
@@ -70,6 +75,10 @@ static void ask_tool(struct encoder *encoder, enum tool tool, int index)
   push_tool(encoder->L, tool);
   lua_pushvalue(encoder->L, index);
   lua_call(encoder->L, 1, 2);
+  anchor(encoder);
+  lua_insert(encoder->L, -2);
+  anchor(encoder);
+  lua_insert(encoder->L, -2);
 }
 
 void encode_userdata(struct encoder *encoder, int index, int type, const struct place *place)

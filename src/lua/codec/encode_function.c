@@ -6,26 +6,6 @@
 
 #include "lua/codec/encoder.h"
 
-/*
- * Keeps the value on the top alive up to the end of the message: one that an __index function made may have no other
- * owner, and its address must not be that of two objects in one message.
- */
-static void anchor(struct encoder *encoder)
-{
-  lua_State *L = encoder->L;
-  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_ANCHORS);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_ANCHORS);
-  }
-  lua_pushvalue(L, -2);
-  lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
-  lua_pop(L, 1);
-  encoder->anchored = true;
-}
-
 /* Pushes what `name` is in the environment (both stack indices). Read raw if possible; __index can't raise. */
 static void push_global(struct encoder *encoder, int environment, int name)
 {
@@ -183,6 +163,25 @@ void encode_lua_function(struct encoder *encoder, int function, const struct pla
   encoder->depth--;
 }
 
+/* Writes the name of a function of LuaJIT that is not the one that the library has now: it was opened again. Returns
+ * whether it is such a function. */
+static bool encode_builtin(struct encoder *encoder, int function, const struct place *place)
+{
+  lua_State *L = encoder->L;
+  int top = lua_gettop(L);
+  push_tool(L, TOOL_BUILTIN);
+  lua_pushvalue(L, function);
+  lua_call(L, 1, 2);
+  bool found = lua_toboolean(L, top + 1);
+  if (found) {
+    check(encoder, put_byte(encoder->out, TAG_NAME));
+    encode_value(encoder, top + 1, place);
+    encode_value(encoder, top + 2, place);
+  }
+  lua_settop(L, top);
+  return found;
+}
+
 void encode_function(struct encoder *encoder, int function, const struct place *outer)
 {
   lua_State *L = encoder->L;
@@ -216,6 +215,7 @@ void encode_function(struct encoder *encoder, int function, const struct place *
     return;
   }
   if (is_c && !(name && kind == NAMED_MODULE)) {
+    if (encode_builtin(encoder, function, outer)) return;
     refuse(encoder, function, outer, NULL);
     return;
   }

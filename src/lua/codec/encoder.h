@@ -82,6 +82,11 @@ void restart(struct encoder *encoder);
  */
 bool put_reference(struct encoder *encoder, const void *object, int index, int upvalue);
 /*
+ * Keeps the value on the top alive up to the end of the message: one that was made for the message has no other owner,
+ * and its address must not become that of another object in it.
+ */
+void anchor(struct encoder *encoder);
+/*
  * Writes a reference to an object that is in a book of the chain. From a worker, a class and a module stand for
  * themselves, whatever has been done to them there; anything else only if it holds what it held when the book was made.
  * Returns whether it was written.

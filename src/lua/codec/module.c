@@ -193,18 +193,18 @@ static int module_by_name(lua_State *L)
   luaL_checkstring(L, 1);
   luaL_argcheck(L, lua_istable(L, 2) || lua_isfunction(L, 2) || lua_isuserdata(L, 2), 2,
                 "a function, table or userdata expected");
+  lua_settop(L, 2);
+  if (codec_declare(L) != 0) return lua_error(L);
+  return 0;
+}
+
+/* number() -> a number that this state has not had before, however often the modules that ask for it are loaded */
+static int module_number(lua_State *L)
+{
   struct codec *codec = codec_of(L);
   if (codec == NULL) return lua_error(L);
-  lua_settop(L, 2);
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "parlua.wire.closure");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "by_name");
-  lua_pushvalue(L, 1);
-  lua_pushvalue(L, 2);
-  lua_call(L, 2, 0);
-  codec->names_stamp = 0;
-  return 0;
+  lua_pushnumber(L, (lua_Number)++codec->last_number);
+  return 1;
 }
 
 /* forget_names(): something has got a name */
@@ -408,6 +408,7 @@ int luaopen_parlua_codec(lua_State *L)
       {"moved", module_moved},
       {"state", module_state},
       {"by_name", module_by_name},
+      {"number", module_number},
       {"forget_names", module_forget_names},
       {"is_own", module_is_own},
       {"type_number", module_type_number},

@@ -49,6 +49,22 @@ bool put_reference(struct encoder *encoder, const void *object, int index, int u
   return true;
 }
 
+void anchor(struct encoder *encoder)
+{
+  lua_State *L = encoder->L;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_ANCHORS);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_ANCHORS);
+  }
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+  lua_pop(L, 1);
+  encoder->anchored = true;
+}
+
 /* Raises `cannot send <path>: <what it is>`, or with the reason given instead of what it is. */
 void complain(struct encoder *encoder, int index, const struct place *place, const char *reason)
 {

@@ -8,7 +8,7 @@
 
 static const char *const tool_names[TOOL_LAST + 1] = {
     NULL,    "plans",  "plan",      "names",   "resolve", "lookup", "complaint", "by_name", "cdata",  "make",
-    "ctype", "symbol", "namespace", "library", "text",    "buffer", "load",      "maker",   "remake",
+    "ctype", "symbol", "namespace", "library", "text",    "buffer", "load",      "maker",   "remake", "builtin",
 };
 
 /* Its address is the key of the codec in the registry. */
@@ -47,6 +47,26 @@ static int protect(lua_State *L, lua_CFunction function)
   return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* (name, value) */
+static int declare_protected(lua_State *L)
+{
+  struct codec *codec = lua_touserdata(L, lua_upvalueindex(CODEC_UPVALUE));
+  push_tool(L, TOOL_BY_NAME);
+  lua_insert(L, 1);
+  lua_call(L, 2, 0);
+  codec->names_stamp = 0;
+  return 0;
+}
+
+int codec_declare(lua_State *L)
+{
+  struct codec *codec = codec_of(L);
+  if (codec == NULL) return -1;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, codec->declare_reference);
+  lua_insert(L, -3);
+  return lua_pcall(L, 2, 0, 0) == 0 ? 0 : -1;
+}
+
 /* Makes the codec of this lua_State. The Lua part is loaded when it is first needed. */
 static int codec_create(lua_State *L)
 {
@@ -62,6 +82,7 @@ static int codec_create(lua_State *L)
   codec->encode_reference = protect(L, codec_encode_protected);
   codec->decode_reference = protect(L, codec_decode_protected);
   codec->walk_reference = protect(L, codec_walk_protected);
+  codec->declare_reference = protect(L, declare_protected);
   lua_pop(L, 1);
   lua_pushlightuserdata(L, (void *)&registry_key);
   lua_insert(L, -2);

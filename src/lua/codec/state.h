@@ -32,6 +32,7 @@ enum tool {
   TOOL_REQUIRE,     /* load(module) -> the module, or nil */
   TOOL_MAKER,       /* maker(table) -> module, function, settings; or nil: nothing is known about such objects */
   TOOL_REMAKE,      /* remake(module, function, settings) -> object */
+  TOOL_BUILTIN,     /* builtin(C function) -> module, field; or nil: it is no function of LuaJIT's libraries */
   TOOL_NAME_LIST,   /* the last result of names() */
   TOOL_NAME_VALUES, /* userdata, light or not -> its place in that list */
   TOOL_ANCHORS,     /* values that only the message under way refers to */
@@ -39,18 +40,20 @@ enum tool {
   TOOL_REQUIRED,    /* modules that can't cross by content: their value -> true; weak */
   TOOL_MAKERS,      /* objects that can't cross by content, but can be made: table -> true; weak */
   TOOL_PENDING,     /* encode: objects of the message under way whose bodies were put off */
-  TOOL_LAST = TOOL_REMAKE
+  TOOL_LAST = TOOL_BUILTIN
 };
 
 struct encoder;
 struct decoder;
 
 struct codec {
-  int encode_reference, decode_reference, walk_reference; /* the protected functions, in the registry */
-  struct map objects;                                     /* encode: object -> offset of its tag in the message */
-  bool encoding;                                          /* `objects` is in use */
-  struct map seen;                                        /* tables that codec_is_unchanged has looked at */
-  struct map names;                                       /* object -> its place in TOOL_NAME_LIST */
+  /* the protected functions, in the registry */
+  int encode_reference, decode_reference, walk_reference, declare_reference;
+  struct map objects;    /* encode: object -> offset of its tag in the message */
+  bool encoding;         /* `objects` is in use */
+  struct map seen;       /* tables that codec_is_unchanged has looked at */
+  struct map names;      /* object -> its place in TOOL_NAME_LIST */
+  uint64_t last_number;  /* that `number` has given */
   size_t names_stamp;    /* state of package.loaded when `names` was made; 0: not made yet */
   struct shared *shared; /* decode: stack of lists, one for each message under way */
   size_t shared_count, shared_capacity;
@@ -78,6 +81,10 @@ struct codec *codec_of(lua_State *L);
 void push_tool(lua_State *L, enum tool tool);
 /* Sets the chain to the list at `index` (nil: none), of which the books behind the first `fresh` are fresh. Raises. */
 void codec_set_chain(lua_State *L, struct codec *codec, int index, int fresh, bool lasting);
+
+/* The name and the value on the top: the value stands for that global from now on. Takes them off. Returns 0; or -1
+ * with a message in their place. */
+int codec_declare(lua_State *L);
 
 /* The protected functions. */
 int codec_encode_protected(lua_State *L);
