@@ -1,6 +1,7 @@
 --- parlua: runs a Lua function over many sets of arguments, in parallel. The public interface.
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
+local exec = lazy "parlua.exec"
 local run = require "parlua.run"
 local pool = lazy "parlua.pool"
 local reduce = lazy "parlua.sink.reduce"
@@ -131,6 +132,20 @@ setmetatable(parlua, {
     end
   end,
 })
+
+--- Runs a program, without a shell, and waits for its end: nothing needs quotes. Options, in a last table: stdin (a
+--- string, { file = "name" }, true: parlua's own, false: nothing), stdout and stderr (a function, called with each line;
+--- { file = "name", append = true }; true: parlua's own, false: nowhere; stderr also "stdout"), timeout, cwd, env (a
+--- table of variables, false takes one out), check (false: a program that fails raises nothing). In a task it ends with
+--- the task, at a time limit or Ctrl-C, and so does what it has started.
+--- Example: `local text = parlua.exec("sort", "-u", { stdin = "b\na\nb\n" })`
+---@param program string|string[] looked for in PATH where there is no slash in it; or a list: the program and its
+--- arguments
+---@param ... string|number|table its arguments, then options
+---@return string? stdout what it wrote; nil where that went elsewhere
+---@return string? stderr
+---@return integer|string status the exit status, or the name of the signal that ended it: "SIGKILL"
+function parlua.exec(program, ...) return exec.exec(program, ...) end
 
 --- Opens a pool: workers that stay over several calls, and single calls whose results are asked for later. It has the
 --- methods map, each, starmap, imap, reduce, find, any, all, submit and close. Example: `local pool = parlua.pool {

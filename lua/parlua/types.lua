@@ -430,6 +430,32 @@ function Pool:submit(f, ...) end
 --- Ends the pool: calls that have not ended are cancelled.
 function Pool:close() end
 
+--- What is raised where a program can't be started, fails, or takes too long.
+---@class parlua.ExecError
+---@field program string
+---@field reason "start"|"status"|"timeout"
+---@field message string
+---@field status? integer|string its exit status, or the name of the signal that ended it
+---@field stdout? string what it had written, where that was collected
+---@field stderr? string
+
+---@class parlua.ExecOptions
+---@field stdin? string|boolean|{file: string} text; true: parlua's own; false: nothing (as in tasks)
+---@field stdout? boolean|fun(line: string)|{file: string, append?: boolean} true: parlua's own; false: nowhere
+---@field stderr? boolean|"stdout"|fun(line: string)|{file: string, append?: boolean}
+---@field timeout? number|string seconds, or "5s"
+---@field cwd? string
+---@field env? table<string, string|number|false> variables that are set, or taken out
+---@field check? boolean false: a program that fails raises nothing
+
+--- Runs a program, without a shell, and waits for its end.
+---@param program string|string[] looked for in PATH where there is no slash in it; or a list: the program and its arguments
+---@param ... string|number|parlua.ExecOptions its arguments, then options
+---@return string? stdout what it wrote; nil where that went elsewhere
+---@return string? stderr
+---@return integer|string status the exit status, or the name of the signal that ended it: "SIGKILL"
+function parlua.exec(program, ...) end
+
 --- Opens a pool. Example: `local pool = parlua.pool { engine = "threads" }`
 ---@param options? parlua.Options defaults for the pool's calls
 ---@return parlua.Pool

@@ -16,13 +16,18 @@ int luaopen_parlua_hash(lua_State *L);
 int luaopen_parlua_terminal(lua_State *L);
 int luaopen_parlua_copy(lua_State *L);
 int luaopen_parlua_outfile(lua_State *L);
+int luaopen_parlua_program(lua_State *L);
 
 /* The C modules linked into the binary, by the name under which `require` finds them. */
 static const luaL_Reg c_modules[] = {
     {"parlua.host", luaopen_parlua_host}, //
-    {"parlua.codec", luaopen_parlua_codec},       {"parlua.hash", luaopen_parlua_hash},
-    {"parlua.terminal", luaopen_parlua_terminal}, {"parlua.copy", luaopen_parlua_copy},
-    {"parlua.outfile", luaopen_parlua_outfile},   {NULL, NULL},
+    {"parlua.codec", luaopen_parlua_codec},
+    {"parlua.hash", luaopen_parlua_hash},
+    {"parlua.terminal", luaopen_parlua_terminal},
+    {"parlua.copy", luaopen_parlua_copy},
+    {"parlua.outfile", luaopen_parlua_outfile},
+    {"parlua.program", luaopen_parlua_program},
+    {NULL, NULL},
 };
 
 bool state_has_module(const char *name)

@@ -37,6 +37,16 @@ static const char job_key = 0;
 /* The worker that this thread is: for what a task's own fork must not touch. */
 static _Thread_local struct lua_worker *own_worker;
 
+bool worker_is_thread(void)
+{
+  return own_worker && !own_worker->mailbox.is_process;
+}
+
+bool worker_is_given_up(void)
+{
+  return own_worker && __atomic_load_n(&own_worker->mailbox.slot->abandoned, __ATOMIC_SEQ_CST) != 0;
+}
+
 /* put(k, task, tag, value...): encodes the values into the open block as word k. Returns the block's room; or -1 when
  * it does not fit: then close the block and call flush; or nil and a message when it can't cross. */
 static int put(lua_State *L)

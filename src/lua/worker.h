@@ -3,6 +3,8 @@
  * threads and for processes, which start it by worker_bodies (engines/engine.h). */
 #ifndef PARLUA_WORKER_H
 #define PARLUA_WORKER_H
+#include <stdbool.h>
+
 #include <lua.h>
 
 /* What a forked worker inherits: the context that its engine was given (engine.h). */
@@ -13,5 +15,10 @@ struct worker_heritage {
 
 /* Lua: value(pointer to a block, place in units of 8 bytes) -> the values of the codec message there. */
 int worker_value(lua_State *L);
+
+/* Is the calling thread a worker of the threads engine? Its task can't be killed: what waits in it has to look whether
+ * it was given up, at a time limit or at Ctrl-C. */
+bool worker_is_thread(void);
+bool worker_is_given_up(void);
 
 #endif

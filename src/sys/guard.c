@@ -134,7 +134,7 @@ void guard_open(void)
   family = own;
 }
 
-/* ---- a worker ---- */
+/* ---- a worker, or the script's process for a task of its own ---- */
 
 void guard_enter_worker(void)
 {
@@ -174,16 +174,30 @@ static int spawn_guard(int watched, pid_t *pid)
   return error;
 }
 
+/* Is the script's process, with whose end the guard is to act, still there? */
+static bool has_owner(void)
+{
+  return family->owner == getpid() || getppid() == parent;
+}
+
 /* Starts the guard, which leaves this process at once: a task that waits for its children is not to find it. */
 static void start_guard(void)
 {
   pid_t pid;
   int file = (int)syscall(SYS_pidfd_open, family->owner, 0), high = -1;
   if (file >= 0) high = fcntl(file, F_DUPFD_CLOEXEC, WATCHED + 1); /* not one that is opened anew in the guard */
-  if (high >= 0 && getppid() == parent && spawn_guard(high, &pid) == 0)
+  if (high >= 0 && has_owner() && spawn_guard(high, &pid) == 0)
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
   if (high >= 0) close(high);
   if (file >= 0) close(file);
+}
+
+/* Once for all processes of the family. */
+static void have_guard(void)
+{
+  if (!__atomic_load_n(&family->has_programs, __ATOMIC_SEQ_CST) &&
+      !__atomic_exchange_n(&family->has_programs, 1, __ATOMIC_SEQ_CST))
+    start_guard();
 }
 
 void guard_program(void)
@@ -191,10 +205,19 @@ void guard_program(void)
   if (!family || !parent) return;
   int error = errno;
   while (__atomic_load_n(&family->is_ending, __ATOMIC_SEQ_CST) && getppid() == parent) pause();
-  if (!__atomic_load_n(&family->has_programs, __ATOMIC_SEQ_CST) &&
-      !__atomic_exchange_n(&family->has_programs, 1, __ATOMIC_SEQ_CST))
-    start_guard();
+  have_guard();
   errno = error;
+}
+
+const char *guard_mark(void)
+{
+  static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER; /* no process is forked while threads are in tasks */
+  pthread_mutex_lock(&opening);
+  guard_open();
+  pthread_mutex_unlock(&opening);
+  if (!family || family->owner != getpid()) return NULL;
+  have_guard();
+  return family->id;
 }
 
 /* ---- the guard ---- */

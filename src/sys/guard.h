@@ -18,6 +18,9 @@ void guard_enter_worker(void);
 /* A program is about to be started by this process. Outside of workers nothing happens. In a script that is ending it
  * does not return. */
 void guard_program(void);
+/* In the script's process, for a program that a task there is about to start: the value of GUARD_VARIABLE that the
+ * program is to have in its environment, as those of workers have by themselves. NULL where there is no memory. */
+const char *guard_mark(void);
 
 /* Was this program started to be a guard? Then guard_main is all that it is to do; it returns the exit status. */
 bool guard_is_meant(int argc, char **argv);

@@ -186,10 +186,12 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.limit[0] = self.cancelled and -1 or last
   self.values, self.reached, self.is_halted, self.rest = {}, first - 1, false, nil
   local cell = self.open_signals and C.signals_watch(self.limit)
-  local before = task.enter(self.index_cell, 1)
+  local before, shared = task.enter(self.index_cell, 1), task.shares_stdin
+  task.shares_stdin = self.job.stdin
   -- through C: a task can't yield to whoever called the script's function
   local ok, message = host.call(self.runner, chunk, self.limit)
   task.leave(before)
+  task.shares_stdin = shared
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
   if self.is_halted and self.reached < last then

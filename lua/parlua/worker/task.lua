@@ -146,6 +146,9 @@ M.owns_process = false
 --- Do tasks of this state, which shares its process, find standard input empty?
 M.has_empty_stdin = false
 
+--- Was the running call told to let its tasks have the script's standard input?
+M.shares_stdin = false
+
 --- As Lua's own. But system(3) keeps Ctrl-C from the whole process while a program runs: in a task it is to reach the
 --- run too.
 local function execute(...)
@@ -166,7 +169,7 @@ io.popen, M.popen = popen, popen
 
 --- Says what this worker's tasks, and programs that they run, read: nothing, unless `shared`.
 function M.set_stdin(shared)
-  M.has_empty_stdin = not shared and not M.owns_process
+  M.has_empty_stdin, M.shares_stdin = not shared and not M.owns_process, shared and true or false
   require("parlua.host").empty_stdin(not shared, M.owns_process)
 end
 

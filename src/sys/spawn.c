@@ -1,0 +1,135 @@
+/* spawn.c - see spawn.h. vfork, not posix_spawn: the child is to be killed with the thread that waits for it, and is
+ * given its directory before its program is looked for. */
+#include "sys/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/guard.h"
+
+enum { INPUT, OUTPUT, ERROR, STREAMS };
+
+/* Signals with handlers do in the child what they do in any program; what is ignored stays so. */
+static void forget_handlers(void)
+{
+  struct sigaction action, normal = {.sa_handler = SIG_DFL};
+  for (int number = 1; number < NSIG; number++)
+    if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
+      sigaction(number, &normal, NULL);
+}
+
+/* In the child, which shares memory with its parent until it has become the program, or has ended. `theirs`: the
+ * descriptors of its streams, all above 2; -1: it keeps this process's. */
+static __attribute__((noreturn, noinline)) void become_program(struct spawn *spawn, const int *theirs,
+                                                               const sigset_t *mask, pid_t parent, volatile int *error)
+{
+  forget_handlers();
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(127);
+  for (int stream = INPUT; stream < STREAMS; stream++)
+    if (theirs[stream] >= 0) dup2(theirs[stream], stream);
+  if (spawn->streams[ERROR].kind == SPAWN_OUTPUT) dup2(OUTPUT, ERROR);
+  if (spawn->directory && chdir(spawn->directory) < 0) {
+    *error = errno;
+    spawn->wrong = spawn->directory;
+    _exit(127);
+  }
+  sigprocmask(SIG_SETMASK, mask, NULL);
+  execvpe(spawn->words[0], spawn->words, spawn->environment);
+  *error = errno;
+  spawn->wrong = spawn->words[0];
+  _exit(127);
+}
+
+/* A descriptor above 2 in place of one that may be below. Returns -1 with errno set. */
+static int lift(int descriptor)
+{
+  if (descriptor < 0 || descriptor > ERROR) return descriptor;
+  int high = fcntl(descriptor, F_DUPFD_CLOEXEC, STREAMS), error = errno;
+  close(descriptor);
+  errno = error;
+  return high;
+}
+
+/* Opens what one stream needs. Returns 0 or an errno. */
+static int open_stream(struct spawn *spawn, int stream, int *theirs)
+{
+  const struct spawn_stream *given = &spawn->streams[stream];
+  bool is_input = stream == INPUT;
+  int ends[2];
+  switch (given->kind) {
+  case SPAWN_INHERIT:
+  case SPAWN_OUTPUT: return 0;
+  case SPAWN_NOTHING: *theirs = lift(open("/dev/null", (is_input ? O_RDONLY : O_WRONLY) | O_CLOEXEC)); break;
+  case SPAWN_FILE:
+    *theirs = is_input ? open(given->path, O_RDONLY | O_CLOEXEC)
+                       : open(given->path, O_WRONLY | O_CREAT | O_CLOEXEC | (given->append ? O_APPEND : O_TRUNC), 0666);
+    *theirs = lift(*theirs);
+    if (*theirs < 0) spawn->wrong = given->path;
+    break;
+  case SPAWN_PIPE:
+    if (pipe2(ends, O_CLOEXEC) < 0) return errno;
+    *theirs = lift(ends[is_input ? 0 : 1]);
+    spawn->pipes[stream] = lift(ends[is_input ? 1 : 0]);
+    if (spawn->pipes[stream] < 0) return errno;
+    fcntl(spawn->pipes[stream], F_SETFL, O_NONBLOCK);
+    break;
+  }
+  return *theirs < 0 ? errno : 0;
+}
+
+static void close_all(int *descriptors)
+{
+  for (int stream = INPUT; stream < STREAMS; stream++) {
+    if (descriptors[stream] >= 0) close(descriptors[stream]);
+    descriptors[stream] = -1;
+  }
+}
+
+/* Forks; no handler runs in the child, nor in this thread, before it is a program. Returns 0 or an errno. */
+static int start(struct spawn *spawn, const int *theirs)
+{
+  sigset_t all, before;
+  volatile int error = 0;
+  pid_t parent = getpid();
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pid_t pid = vfork();
+  if (pid == 0) become_program(spawn, theirs, &before, parent, &error);
+  if (pid < 0) error = errno;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (pid > 0 && error) {
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+  } else {
+    spawn->pid = pid;
+  }
+  return error;
+}
+
+int spawn_program(struct spawn *spawn)
+{
+  int theirs[STREAMS] = {-1, -1, -1}, error = 0;
+  spawn->pid = 0;
+  spawn->descriptor = -1;
+  spawn->wrong = NULL;
+  for (int stream = INPUT; stream < STREAMS; stream++) spawn->pipes[stream] = -1;
+  for (int stream = INPUT; stream < STREAMS && !error; stream++) error = open_stream(spawn, stream, &theirs[stream]);
+  if (!error) {
+    guard_program();
+    error = start(spawn, theirs);
+  }
+  close_all(theirs);
+  if (error)
+    close_all(spawn->pipes);
+  else
+    spawn->descriptor = (int)syscall(SYS_pidfd_open, spawn->pid, 0);
+  return error;
+}
