@@ -12,11 +12,12 @@ local layers = {
   { "worker", "feed" },
   { "journal" },
   { "drive" },
-  { "run" },
+  { "run", "exec" },
   { "sink" },
   { "pool", "job" },
   { "background", "init" },
   { "prompt" },
+  { "command" },
 }
 
 -- On demand, --debug hands the terminal to the prompt where a task failed.

@@ -261,7 +261,7 @@ static bool read_option(lua_State *L, struct command *command, int *i)
   const char *word = command->argv[*i];
   if (strcmp(word, "--help") == 0) return command->help = true;
   if (strcmp(word, "--version") == 0) return command->version = true;
-  if (word[1] && strchr("-no", word[1])) return read_own_option(L, command, i);
+  if (word[1] && strchr("-no0", word[1])) return read_own_option(L, command, i);
   if (word[1] && strchr("eljO", word[1])) return read_action(L, command, i);
   return read_letters(L, command, word);
 }
@@ -393,6 +393,32 @@ static int run_script(lua_State *L, const struct command *command)
   return failed ? report(L, failed) : run_if_job(L, command);
 }
 
+/* Does the command line itself say what is to be done with each of its words: --exec, --map, ...? */
+static bool is_own_job(lua_State *L, const struct command *command)
+{
+  if (!command->own_options) return false;
+  push_from_module(L, "parlua.options.command", "is_own_job");
+  lua_call(L, 0, 1);
+  bool is_job = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return is_job;
+}
+
+/* Runs such a job: parlua.command.run.run(words, has_dashes); `has_dashes`: "--" stands before the words, so that there may be none. */
+static int run_own_job(lua_State *L, const struct command *command)
+{
+  int first = command->script;
+  push_from_module(L, "parlua.command.run", "run");
+  lua_createtable(L, command->argc - first, 0); /* a stack has no room for a hundred thousand files */
+  for (int i = first; i < command->argc; i++) {
+    lua_pushstring(L, command->argv[i]);
+    lua_rawseti(L, -2, i - first + 1);
+  }
+  lua_pushboolean(L, first > 1 && strcmp(command->argv[first - 1], "--") == 0);
+  int failed = state_call(L, 2, 1);
+  return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
+}
+
 /* LUA_INIT: Lua code, or @ and the name of a file with it. */
 static int run_lua_init(lua_State *L)
 {
@@ -497,15 +523,17 @@ static int run_command(lua_State *L, const struct command *command)
   if (status == EXIT_RETURNED && !command->ignore_environment) status = run_lua_init(L);
   if (status != EXIT_RETURNED) return status;
 
-  bool has_script = command->script < command->argc;
+  bool own_job = is_own_job(L, command);
+  bool has_script = command->script < command->argc && !own_job;
   bool has_chunk = false;
   for (int i = 0; i < command->action_count; i++) has_chunk |= command->actions[i].letter == 'e';
-  bool bare = !has_script && !has_chunk && !command->version && !command->interactive;
+  bool bare = !own_job && !has_script && !has_chunk && !command->version && !command->interactive;
   bool prompt = command->interactive || (bare && terminal_take());
   if (command->interactive) terminal_take();
 
   if (command->version || prompt) print_version(L);
   status = run_actions(L, command);
+  if (status == EXIT_RETURNED && own_job) return run_own_job(L, command);
   if (status == EXIT_RETURNED && prompt) return run_prompt(L, command);
   if (status == EXIT_RETURNED && (has_script || bare)) status = run_script(L, command);
   if (status == EXIT_RETURNED && !has_script && has_chunk) status = check_no_job(L, command, NULL);

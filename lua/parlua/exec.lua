@@ -17,6 +17,7 @@ local TIMEOUT = { min = 0 }
 ---@field reason "start"|"status"|"timeout"
 ---@field message string
 ---@field status? integer|string its exit status, or the name of the signal that ended it
+---@field signal? integer that signal's number
 ---@field stdout? string what it had written, where that was collected
 ---@field stderr? string
 local ExecError = {}
@@ -24,6 +25,11 @@ ExecError.__index = ExecError
 M.ExecError = ExecError
 
 function ExecError:__tostring() return self.message end
+
+--- Is it such an error, or what a journal has kept of one?
+function M.is_error(value)
+  return type(value) == "table" and type(rawget(value, "program")) == "string" and rawget(value, "reason") ~= nil
+end
 
 local function fail(fields) error(setmetatable(fields, ExecError), 0) end
 
@@ -280,10 +286,10 @@ function M.exec(program, ...)
   elseif why == "interrupted" or why == "abandoned" then
     error(why == "interrupted" and "interrupted!" or "the task was given up", 0)
   elseif why == "late" then
-    fail { program = words[1], reason = "timeout", status = status, stdout = stdout, stderr = stderr,
+    fail { program = words[1], reason = "timeout", status = status, signal = signal, stdout = stdout, stderr = stderr,
       message = ("%s took more than %g s"):format(quote(words[1]), timeout) }
   elseif status ~= 0 and options.check ~= false then
-    fail { program = words[1], reason = "status", status = status, stdout = stdout, stderr = stderr,
+    fail { program = words[1], reason = "status", status = status, signal = signal, stdout = stdout, stderr = stderr,
       message = message_of(words[1], status, stderr) }
   end
   return stdout, stderr, status

@@ -436,6 +436,7 @@ function Pool:close() end
 ---@field reason "start"|"status"|"timeout"
 ---@field message string
 ---@field status? integer|string its exit status, or the name of the signal that ended it
+---@field signal? integer that signal's number
 ---@field stdout? string what it had written, where that was collected
 ---@field stderr? string
 

@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -307,6 +308,39 @@ static int status(lua_State *L)
   return program->is_signal ? 2 : 1;
 }
 
+/* Why a file can't be run; 0: it can. */
+static int look_at_file(const char *path)
+{
+  struct stat about;
+  if (access(path, X_OK) < 0) return errno;
+  if (stat(path, &about) < 0) return errno;
+  return S_ISREG(about.st_mode) ? 0 : EACCES;
+}
+
+/* missing(program) -> why it can't be run, nil: it can. Looks for it as execvp does. */
+static int missing(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1), *path = getenv("PATH");
+  int error = ENOENT;
+  if (strchr(name, '/')) {
+    error = look_at_file(name);
+  } else {
+    for (path = path ? path : "/bin:/usr/bin"; error; path++) {
+      size_t length = strcspn(path, ":");
+      lua_pushlstring(L, length ? path : ".", length ? length : 1);
+      lua_pushfstring(L, "%s/%s", lua_tostring(L, -1), name);
+      int here = look_at_file(lua_tostring(L, -1));
+      lua_pop(L, 2);
+      if (here == 0 || here == EACCES) error = here;
+      path += length;
+      if (here == 0 || !*path) break;
+    }
+  }
+  if (!error) return 0;
+  lua_pushstring(L, strerror(error));
+  return 1;
+}
+
 /* mark() -> the value of GUARD_VARIABLE that a program of a task in the script's own process is to have; its name. */
 static int mark(lua_State *L)
 {
@@ -342,7 +376,7 @@ int luaopen_parlua_program(lua_State *L)
     luaL_register(L, NULL, methods);
     lua_setfield(L, -2, "__index");
   }
-  static const luaL_Reg functions[] = {{"start", start}, {"mark", mark}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"start", start}, {"missing", missing}, {"mark", mark}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

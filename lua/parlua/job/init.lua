@@ -50,11 +50,11 @@ local EINTR, EPIPE = 4, 32
 local SHOWN_FAILURES = 10 -- failures told one by one on standard error
 
 --- What one run keeps: where and how it writes, and what has been seen so far.
-local function new_run(job, options, output)
+local function new_run(job, options, output, manner)
   return {
     job = job,
     output = output,
-    format = formats[options.format],
+    format = manner.format or formats[options.format],
     with_traceback = options.debug,
     is_quiet = options.progress == "json",   -- standard error holds events, which tell the same
     results = job.finish and {} or nil,
@@ -80,14 +80,18 @@ end
 local function take_outcome(run, index, args, result, failure)
   local stop = run.job.stop
   run.reached = math.max(run.reached, index)
+  local told = run.format.put(run.output.buffer, run.is_first, index, args, result, failure)
+  run.is_first = false
+  if told then
+    run.output:flush()
+    report.print("stderr", told)
+  end
   if failure then
     show_failure(run, failure)
   else
     run.returned = run.returned + 1
     if run.results then run.results[index] = result end
   end
-  run.format.put(run.output.buffer, run.is_first, index, args, result, failure)
-  run.is_first = false
   if stop and not failure and stop(result, index) then return false end
   -- where a signal came while nobody read the output, the run has to see it
   return run.output:settle() or run.output.code == EINTR
@@ -247,19 +251,14 @@ local function prepare(job, ...)
   return options, plan, source, output
 end
 
---- Runs a job: see the head of this file.
----@param job table what the script returned
----@param ... string the command line's words after the script
----@return integer status 0: all tasks returned; 1: some failed; 2: the job or an option is wrong, or the results can't
----   be written; 130, 143: interrupted, terminated; 141: nobody reads the results any more
-function M.run(job, ...)
+local function run_job(job, manner, ...)
   host.ignore_sigpipe()
   local right, options, plan, source, output = pcall(prepare, job, ...)
   if not right then
     texts.say("%s", texts.error_text(options))
     return EXIT.wrong
   end
-  local run = new_run(job, options, output)
+  local run = new_run(job, options, output, manner)
   local failures, outcome
   if plan then
     run.reduces, run.format = true, formats.none
@@ -270,5 +269,24 @@ function M.run(job, ...)
   if not failures then return end_badly(run, outcome) end
   return end_well(run, failures, outcome)
 end
+
+--- Runs a job in a manner of its own.
+---@param job table
+---@param manner? {format: table, status: fun(status: integer): integer} format: writes results, as those in format.lua
+--- do, and may return what is to be written to standard error; status: makes the exit status of the usual one
+---@param ... string the command line's words
+---@return integer status
+function M.run_as(job, manner, ...)
+  manner = manner or {}
+  local status = run_job(job, manner, ...)
+  return manner.status and manner.status(status) or status
+end
+
+--- Runs a job: see the head of this file.
+---@param job table what the script returned
+---@param ... string the command line's words after the script
+---@return integer status 0: all tasks returned; 1: some failed; 2: the job or an option is wrong, or the results can't
+---   be written; 130, 143: interrupted, terminated; 141: nobody reads the results any more
+function M.run(job, ...) return run_job(job, {}, ...) end
 
 return M

@@ -99,13 +99,21 @@ function M.take(journal, batch, run)
   for k = 0, n - 1 do put_value(journal, first + k, values[k], several and several[k]) end
 end
 
+--- What is kept of a raised value that no file can hold as it is: its fields, without the metatable.
+local function fields_of(value)
+  if type(value) ~= "table" or not getmetatable(value) then return nil end
+  local fields = {}
+  for name, field in next, value do fields[name] = field end
+  return fields
+end
+
 --- Records a task that failed.
 ---@param failure parlua.Failure
 function M.fail(journal, failure)
   local row = journal.file.row
   set_common(row, failure.attempts, failure.seconds, failure.worker, failure.host)
   row.failed = 1
-  local anchor = set_result(row, failure.value)
+  local anchor = set_result(row, failure.value) or set_result(row, fields_of(failure.value))
   if not anchor or row.result_bytes > MOST_TEXT then row.result_kind, row.result_bytes = C.JOURNAL_NIL, 0 end
   local kind, message = set_text(row, "kind", failure.kind), set_text(row, "message", failure.message)
   local traceback = set_text(row, "traceback", failure.traceback)

@@ -2,22 +2,29 @@
 --- page of help.
 local names = require "parlua.options.names"
 local options = require "parlua.options"
+local programs = require "parlua.options.programs"
 
 local M = {}
 
 local PREFIX = "PARLUA_" -- of the environment's variables
 
+local all = {} -- what the command line may say
+for _, specs in ipairs { options.specs, programs.specs } do
+  for _, spec in ipairs(specs) do all[#all + 1] = spec end
+end
+
 local by_word = {} ---@type table<string, parlua.Option>
-for _, spec in ipairs(options.specs) do
+for _, spec in ipairs(all) do
   if spec.long then by_word[spec.long] = spec end
   if spec.short then by_word[spec.short] = spec end
   for _, flag in ipairs(spec.flags or {}) do by_word[flag[1]] = spec end
+  if spec.letter then by_word[spec.letter] = spec end
 end
 
 --- Every spelling that --help shows, for suggestions.
 local function spellings()
   local words = { "--help", "--version" }
-  for _, spec in ipairs(options.specs) do
+  for _, spec in ipairs(all) do
     if spec.long then words[#words + 1] = spec.long end
     for _, flag in ipairs(spec.flags or {}) do words[#words + 1] = flag[1] end
   end
@@ -46,7 +53,7 @@ function M.read_word(word, next_word)
   if not spec then return nil, ("unknown option %s%s"):format(name, names.suggestion(name, spellings())) end
   local command = package.loaded["parlua.command"]
   for _, flag in ipairs(spec.flags or {}) do
-    if flag[1] == name then
+    if flag[1] == name or spec.letter == name then
       if value then return nil, ("the option %s takes no value, but %s was given"):format(name, options.show(value)) end
       command[spec.name] = flag[2]
       return 1
@@ -56,7 +63,7 @@ function M.read_word(word, next_word)
     command[spec.name] = value
     return 1
   end
-  if not next_word or next_word:sub(1, 2) == "--" then
+  if not next_word or next_word:sub(1, 2) == "--" and not spec.takes_dashes then
     return nil, ("the option %s needs a value: it takes %s"):format(name, spec.takes)
   end
   command[spec.name] = next_word
@@ -80,7 +87,11 @@ function M.check(variables)
   end
   local right, message = pcall(options.resolve)
   if not right then return message end
+  return programs.complaint(package.loaded["parlua.command"])
 end
+
+--- Does the command line itself say what is to be done with each of its words (--exec, --map, ...)?
+M.is_own_job = programs.is_own_job
 
 --- What the command line says of a job's results, where the script is no job.
 ---@param script? string nil: there is none
@@ -99,6 +110,7 @@ end
 
 local HEAD = [[
 usage: parlua [options] script.lua [arguments]           (-h, --help; --version)
+       parlua [options] --exec TEMPLATE [words]     (or --map, --each, ... CODE)
 
 Each option may also stand in a call, as { max_failures = 3 }, in a job's table
 `options`, and in the environment, as PARLUA_MAX_FAILURES=3.
@@ -111,7 +123,8 @@ local FOOT = [[
 
 examples:  parlua --engine threads primes.lua 1 1000000
            parlua -n 8 --timeout 10 -o sums.jsonl job.lua
-           parlua -e 'print(2^53)'
+           parlua --exec 'gzip -9 {}' *.txt
+           seq 9 | parlua --map 'x * x'
 ]]
 
 local WORDS_WIDTH, WIDTH = 25, 80
@@ -145,6 +158,11 @@ function M.help()
       lines[#lines + 1] = help_lines(nil, flag[1], help)
     end
     if spec.call_only and spec.help then only_calls[#only_calls + 1] = help_lines(nil, spec.name, spec.help) end
+  end
+  lines[#lines + 1] = "\nwithout a script, for each word, or line of standard input:\n"
+  for _, spec in ipairs(programs.specs) do
+    if spec.long then lines[#lines + 1] = help_lines(spec.short, spec.long .. " " .. spec.metavar, spec.help) end
+    for _, flag in ipairs(spec.flags or {}) do lines[#lines + 1] = help_lines(spec.letter, flag[1], spec.help) end
   end
   lines[#lines + 1] = "\nin calls only:\n" .. table.concat(only_calls)
   lines[#lines + 1] = FOOT

@@ -1,0 +1,28 @@
+--- The command line's own jobs: it says itself what is to be done with each of its words, or with each line of standard
+--- input. They become ordinary jobs (parlua.job), so all options of jobs hold.
+local host = require "parlua.host"
+require "parlua" -- sources can be called then
+local texts = require "parlua.job.text"
+
+local M = {}
+
+local WRONG = 2 -- exit status
+
+--- Runs what the command line says.
+---@param words string[] those behind the options
+---@param is_listed boolean "--" stands before them: there may be none
+---@return integer status
+function M.run(words, is_listed)
+  host.ignore_sigpipe()
+  local command = package.loaded["parlua.command"]
+  local maker = command.exec and "parlua.command.exec" or "parlua.command.code"
+  local made, job = pcall(function() return require(maker).job(command, words, is_listed) end)
+  if not made then
+    texts.say("%s", texts.error_text(job))
+    return WRONG
+  end
+  if job.status then return job.status end -- there is nothing more to do
+  return require("parlua.job").run_as(job, job.manner)
+end
+
+return M

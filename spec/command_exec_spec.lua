@@ -1,0 +1,179 @@
+--- parlua --exec: a program for each word, line or row, as a job.
+local helper = require "spec.helper"
+local lfs = require "lfs"
+
+local parlua = helper.quote(helper.parlua)
+
+--- What a command writes to standard output, and its exit status; `%s` in it is parlua.
+local function run(command, options)
+  local result = helper.run((command:gsub("PARLUA", function() return parlua end)), options)
+  return result.stdout, result.status, result.stderr
+end
+
+local function first_two(a, b) return { a, b } end
+
+--- The message of a command that is wrong: before anything runs, with status 2.
+local function refusal(command, options)
+  local stdout, status, stderr = run(command, options)
+  assert.same({ "", 2 }, { stdout, status }, stderr)
+  return (stderr:gsub("^parlua: ", ""):gsub("\n$", ""))
+end
+
+describe("parlua --exec", function()
+  it("runs a program for each word, without a shell", function()
+    assert.equal("[a b]\n[it's]\n[$HOME *]\n", (run [[PARLUA --exec 'echo [{}]' 'a b' "it's" '$HOME *']]))
+    assert.equal("-n\n", (run [[PARLUA --exec 'printf "%s\n" {}' -- -n]]))
+    assert.equal("x 1\nx 2\n", (run [[PARLUA --exec 'echo x' 1 2]])) -- without a placeholder, at the end
+  end)
+
+  it("puts parts of a path into placeholders, and the task's number", function()
+    assert.equal("d/a.tar.gz d/a.tar a.tar.gz d a.tar 1\n/.rc /.rc .rc / .rc 2\nx x x . x 3\n",
+      (run "PARLUA --exec 'echo {} {.} {/} {//} {/.} {#}' d/a.tar.gz /.rc x"))
+    assert.equal("{} {.} {nothing} {1,2} {a x\n", (run "PARLUA --exec 'echo {{}} {{.}} {{nothing}} {1,2} {a {}' x"))
+  end)
+
+  it("takes names with any bytes, and any number of them", function()
+    helper.with_directory(function(directory)
+      local names = { "a b", "it's", 'q"', "new\nline", "\255\254", "-rf", "$(id)", "tab\t", "\\" }
+      for _, name in ipairs(names) do helper.write(directory .. "/" .. name, name) end
+      local text = run("PARLUA --exec 'cat ./{}' -- *", { directory = directory })
+      table.sort(names)
+      local list = run("ls | wc -l", { directory = directory })
+      assert.is_true(tonumber(list) >= #names)
+      for _, name in ipairs(names) do assert.truthy(text:find(name, 1, true), name) end
+      local same = run("find . -type f -print0 | PARLUA -0 --exec 'cat {}' | wc -c", { directory = directory })
+      assert.equal(#table.concat(names), tonumber(same))
+    end)
+    assert.equal("20000\n", (run "seq 20000 | xargs PARLUA --dry-run --exec true -- | wc -l"))
+  end)
+
+  it("reads words from standard input: lines, or with -0 texts that end with NUL", function()
+    assert.equal("[a b]\n[]\n[c]\n", (run [[printf 'a b\n\nc' | PARLUA --exec 'echo [{}]']]))
+    assert.equal("[a\nb]\n[c]\n", (run [[printf 'a\nb\0c' | PARLUA --null --exec 'echo [{}]']]))
+    assert.equal("[x]\n[y]\n[z]\n", (run [[printf 'x\ny\n' >1; printf 'z' >2; PARLUA --lines --exec 'echo [{}]' 1 2; rm 1 2]]))
+  end)
+
+  it("runs nothing, with status 0, where there are no words", function()
+    assert.same({ "", 0 }, first_two(run "PARLUA --exec 'echo {}' --"))
+    assert.same({ "", 0 }, first_two(run "PARLUA --exec 'echo {}' </dev/null"))
+    assert.same({ "", 0 }, first_two(run "PARLUA --exec 'echo {}' :::"))
+  end)
+
+  it("takes columns of CSV and TSV by name, as they are written", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/a.csv", 'city,zip code\nBern,007\n"São, ""P""",1.50\n,\n')
+      helper.write(directory .. "/b.tsv", "city\tn\nOslo\t1e3\n")
+      local function in_directory(command) return run(command, { directory = directory }) end
+      assert.equal('Bern 007 1\nSão, "P" 1.50 2\n  3\n', (in_directory "PARLUA --csv --exec 'echo {city} {zip code} {#}' a.csv"))
+      assert.equal("Oslo 1e3\n", (in_directory "PARLUA --tsv --exec 'echo {city} {n}' <b.tsv"))
+      local text, status, message = in_directory "PARLUA --csv --exec 'echo {cty}' a.csv"
+      assert.same({ "", 2 }, { text, status })
+      assert.truthy(message:find("no column 'cty'; it has city, zip code", 1, true), message)
+    end)
+  end)
+
+  it("combines lists that stand behind :::, and puts several words into one command by --batch", function()
+    assert.equal("a-1\na-2\nb-1\nb-2\n", (run "PARLUA --exec 'echo {1}-{2}' ::: a b ::: 1 2"))
+    assert.equal("1 2 3\n4 5\n", (run "seq 5 | PARLUA --batch 3 --exec echo"))
+    assert.equal("1/1 2\n2/3\n", (run "PARLUA --batch 2 --exec 'echo {#}/{1} {2}' 1 2 3 | sed 's/ $//'"))
+  end)
+
+  it("gives pieces of standard input to programs by --pipe", function()
+    assert.equal("20000\n", (run "seq 20000 | PARLUA --pipe 10K --exec 'wc -l' | paste -sd+ | bc"))
+  end)
+
+  it("gives the template to a shell by --shell, with words quoted", function()
+    assert.equal("7\n", (run [[PARLUA --shell --exec 'printf %s {} | wc -c' "a 'b' c"]]))
+    assert.equal("$HOME\n", (run [[PARLUA --shell --exec 'echo {} && true' '$HOME']]))
+  end)
+
+  it("writes the word before each line by --tag, and to files by --save", function()
+    assert.equal("a b\tx\na b\ty\nc\tx\nc\ty\n", (run [[PARLUA --tag --exec 'printf "x\ny%.0s" {}' 'a b' c]]))
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/a.txt", "b\na\n")
+      local text, status = run("PARLUA --save 'out/{/.}.sorted' --exec 'sort {}' a.txt; ls out",
+        { directory = directory })
+      assert.same({ "a.sorted\n", 0 }, { text, status })
+      assert.equal("a\nb\n", helper.read(directory .. "/out/a.sorted"))
+      run("PARLUA --save '{}.new' --exec 'cat a.txt no-file' a.txt", { directory = directory })
+      assert.is_nil(lfs.attributes(directory .. "/a.txt.new"))
+    end)
+  end)
+
+  it("shows what would be run by --dry-run, as one would type it", function()
+    assert.equal("gzip -9 'a b'\ngzip -9 'it'\\''s'\n", (run [[PARLUA --dry-run --exec 'gzip -9 {}' 'a b' "it's"]]))
+    assert.equal("echo 'a b' | cat\n", (run [[PARLUA --dry-run --shell --exec 'echo {} | cat' 'a b']]))
+  end)
+
+  it("tells what is wrong before anything runs", function()
+    assert.equal("the option --exec: cannot run 'no-such': No such file or directory (it is looked for in PATH)",
+      refusal "PARLUA --exec 'no-such {}' x")
+    assert.equal("the option --exec: cannot run './x': No such file or directory", refusal "PARLUA --exec './x {}' x")
+    assert.equal("the option --exec: unknown placeholder {name}: arguments have names with --csv, --tsv or --jsonl; "
+      .. "{{name}} stands for the text itself", refusal "PARLUA --exec 'echo {name}' x")
+    assert.equal("the option --exec: there is no argument 2 for {2}: a task has 1", refusal "PARLUA --exec 'echo {2}' x")
+    assert.equal("the option --exec: | is for a shell: add --shell, or put it in quotes", refusal "PARLUA --exec 'ls {} | wc' x")
+    assert.equal("the option --exec: a ' has no end", refusal [[PARLUA --exec "ls '" x]])
+    assert.equal("the option --exec: it is empty", refusal "PARLUA --exec '' x")
+    assert.equal("the option --tag goes with --exec", refusal "PARLUA --tag x.lua")
+    assert.equal("the options --exec and --map can't go together", refusal "PARLUA --exec true --map x")
+    assert.equal("the options --null and --csv can't go together: both say how arguments are read",
+      refusal "PARLUA --csv -0 --exec 'echo {a}'")
+    assert.equal("the option --null is about standard input, but there are words: x", refusal "PARLUA -0 --exec true x")
+    assert.equal("the option --save: there is no placeholder in it, so all would go to one file; parlua -o does that",
+      refusal "PARLUA --save out --exec true x")
+    assert.truthy(refusal("PARLUA --exce true x"):find("unknown option --exce; did you mean --exec?", 1, true))
+    assert.truthy(refusal("PARLUA --batch 0 --exec true x"):find("it takes an integer from 1 to 100000", 1, true))
+  end)
+
+  it("ends quietly where nobody reads the output", function()
+    helper.with_directory(function(directory)
+      run("{ seq 1000 | PARLUA --exec 'seq {} 1000'; echo $? >status; } | head -1", { directory = directory })
+      assert.equal("141\n", helper.read(directory .. "/status"))
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
+    local start = helper.command(engine) .. " -n 2 "
+    local function run_here(words, options)
+      local result = helper.run(start .. words, options)
+      return result.stdout, result.status, result.stderr
+    end
+
+    it("keeps each output whole and in order; the status is that of the worst", function()
+      local out, status, err = run_here [[--exec 'sh -c "echo a{}; echo e{} >&2; sleep 0.{}; echo b{}; exit {}"' 3 0 2 2>&1]]
+      assert.equal(3, status)
+      assert.equal("", err)
+      assert.truthy(out:find("a3\nb3\n.*a0\nb0\n.*a2\nb2\n"), out)
+      assert.truthy(out:find("3 tasks, 1 returned, 2 failed", 1, true), out)
+    end)
+
+    it("is a job: journal, resume, limits, retries, halting, formats", function()
+      helper.with_directory(function(directory)
+        local command = [[--exec 'sh -c "echo {} >>log; echo out {}; test {} != 2 -o -e fixed"' 1 2 3]]
+        local options = { directory = directory }
+        local out, status = run_here("--journal j.db " .. command, options)
+        assert.same({ "out 1\nout 2\nout 3\n", 1 }, { out, status })
+        helper.write(directory .. "/fixed", "")
+        out, status = run_here("--journal j.db --resume " .. command, options)
+        assert.same({ "out 1\nout 2\nout 3\n", 1 }, { out, status })
+        out, status = run_here("--journal j.db --resume --retry-failed " .. command, options)
+        assert.same({ "out 1\nout 2\nout 3\n", 0 }, { out, status })
+        local count = select(2, helper.read(directory .. "/log"):gsub("\n", ""))
+        assert.equal(4, count)
+        assert.truthy(select(3, run_here("--journal j.db --resume --exec 'echo {}' 1 2 3", options)):find("is of another run", 1, true))
+        out = run_here("--format jsonl --exec 'echo {}' a", options)
+        assert.equal('{"index":1,"args":["a"],"result":{"status":0,"stderr":"","stdout":"a\\n"}}\n', out)
+        out, status = run_here("--halt -n 1 -o x --exec 'sh -c \"exit {}\"' 0 4 0", options)
+        assert.same({ "", 4 }, { out, status })
+        if engine ~= "serial" then
+          out, status = run_here("--timeout 0.3 --exec 'sleep {}' 0 50", options)
+          assert.same({ "", 1 }, { out, status })
+        end
+        helper.write(directory .. "/tries", "")
+        out, status = run_here([[--retries 2 --exec 'sh -c "echo {} >>tries; test $(wc -l <tries) = 3 && echo third"' x]], options)
+        assert.same({ "third\n", 0 }, { out, status })
+      end)
+    end)
+  end)
+end)
