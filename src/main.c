@@ -404,7 +404,8 @@ static bool is_own_job(lua_State *L, const struct command *command)
   return is_job;
 }
 
-/* Runs such a job: parlua.command.run.run(words, has_dashes); `has_dashes`: "--" stands before the words, so that there may be none. */
+/* Runs such a job: parlua.command.run.run(words, has_dashes); `has_dashes`: "--" stands before the words, so that there
+ * may be none. */
 static int run_own_job(lua_State *L, const struct command *command)
 {
   int first = command->script;
