@@ -96,6 +96,9 @@ $(BUILD)/modules.list: FORCE | $(BUILD)
 $(BUILD):
 	@mkdir -p $@
 
+# Loops that are vectors under -O3.
+$(BUILD)/lua/array.o: ALL_CFLAGS += -O3
+
 -include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
 
 # --- using it ---------------------------------------------------------------------------------------------------------

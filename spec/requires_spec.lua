@@ -6,7 +6,7 @@ local root = "lua/parlua"
 --- Folders, and the modules beside them, from the lowest on. A module may require those of its own line and of lines above in this list.
 local layers = {
   { "common", "lazy", "value", "types" },
-  { "wire", "failure", "options" },
+  { "array", "wire", "failure", "options" },
   { "source" },
   { "report", "plot" },
   { "worker", "feed" },

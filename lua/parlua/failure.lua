@@ -1,4 +1,5 @@
 --- Failures: the record of a task that did not return.
+local arrays = require "parlua.array.known"
 local common = require "parlua.common"
 local value_module = require "parlua.value"
 
@@ -93,10 +94,21 @@ function M.sent(record)
   return { kind = "crash", message = "the worker's record of the failure is damaged" }
 end
 
+-- What LuaJIT says of a write through a pointer to constants, and of such a pointer given for another.
+local constant_errors = { "attempt to write to constant location", "cannot convert 'const " }
+
+--- A message with the reason why an array's elements are constants, where it is about that.
+local function explain(message)
+  for _, text in ipairs(constant_errors) do
+    if arrays.why_read_only and message:find(text, 1, true) then return message .. " (" .. arrays.why_read_only .. ")" end
+  end
+  return message
+end
+
 --- Message handler: makes the record of a raised value while the stack of the error still stands.
 function M.capture(value)
   if getmetatable(value) == Record then return value end
-  local record = { message = type(value) == "string" and value or describe(value), kind = kind_of(value) }
+  local record = { message = type(value) == "string" and explain(value) or describe(value), kind = kind_of(value) }
   if value ~= nil then record.value = value end
   local ok, traceback = pcall(debug.traceback, "", 2)
   if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end

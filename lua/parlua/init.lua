@@ -122,7 +122,7 @@ function parlua.any(f, arguments, options) return search.any(f, arguments, optio
 function parlua.all(f, arguments, options) return search.all(f, arguments, options) end
 
 -- What only some programs use is loaded when it is first used.
-local on_demand = { plot = "parlua.plot", background = "parlua.background" }
+local on_demand = { plot = "parlua.plot", background = "parlua.background", array = "parlua.array" }
 setmetatable(parlua, {
   __index = function(_, name)
     local module = on_demand[name] and require(on_demand[name])

@@ -4,6 +4,7 @@
 -- All of a pool's futures are tasks of one run whose source is the list of what was submitted; no task is handed out
 -- before it is there. The function travels with each task, as codec bytes: workers outlive the calls. A worker that
 -- gets the same bytes again goes on with the function that it has, compiled as it is.
+local arrays = require "parlua.array.known"
 local codec = require "parlua.codec"
 local common = require "parlua.common"
 local context = require "parlua.wire.context"
@@ -290,6 +291,7 @@ end
 --- function holds.
 local function encode_call(pool, future, values, f, ...)
   local driver = pool.run.driver
+  arrays.sent = false
   local function_book, book = codec.book(), codec.book()
   context.use(context.longer(driver.chain), driver.shares, #driver.chain, true)
   local bytes, message = codec.encode_book(function_book, "submitted function", f)
@@ -297,6 +299,7 @@ local function encode_call(pool, future, values, f, ...)
   context.use(context.longer(driver.chain, function_book), driver.shares, #driver.chain, true)
   local arguments, trouble = codec.encode_book(book, "argument", ...)
   future.chain = context.longer(driver.chain, function_book, book)
+  future.arrays, arrays.sent = arrays.sent, false -- workers open them when they come to the call
   values[2], values[3], values[4], values[5] = world.declarations_since(pool), bytes, arguments or "", trouble
   values.n = 5
   return true

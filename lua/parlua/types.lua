@@ -499,4 +499,48 @@ function parlua.interrupted() end
 ---@type string
 parlua._VERSION = nil
 
+-- ---- arrays ----
+
+--- Many numbers of one type in one or more dimensions, in memory that every worker sees. Indices begin at 1; the pointer at 0.
+---@class parlua.Array
+---@field type string of its elements: "double", "int32", ...
+---@field shape integer[] the sizes of its dimensions
+---@field rank integer how many dimensions
+---@field size integer how many elements
+---@field read_only boolean
+---@field contiguous boolean elements lie one behind the other, as in a new array
+---@field [integer] number elements of an array of one dimension
+---@field data fun(self: parlua.Array): ffi.cdata* the typed pointer to the first element
+---@field get fun(self: parlua.Array, ...: integer): number
+---@field set fun(self: parlua.Array, ...: number) indices, then the value
+---@field slice fun(self: parlua.Array, ...: integer): parlua.Array the part at an index of the first dimension
+---@field view fun(self: parlua.Array, ...: integer[]|integer|boolean): parlua.Array a range, an index or true for each dimension
+---@field reshape fun(self: parlua.Array, ...: integer): parlua.Array
+---@field transpose fun(self: parlua.Array, ...: integer): parlua.Array
+---@field fill fun(self: parlua.Array, value: number): parlua.Array
+---@field assign fun(self: parlua.Array, from: parlua.Array|table|number): parlua.Array
+---@field copy fun(self: parlua.Array, type?: string): parlua.Array
+---@field map_in_place fun(self: parlua.Array, f: fun(value: number): number): parlua.Array
+---@field sum fun(self: parlua.Array, axis?: integer): number|parlua.Array
+---@field mean fun(self: parlua.Array, axis?: integer): number|parlua.Array
+---@field min fun(self: parlua.Array, axis?: integer): number|parlua.Array
+---@field max fun(self: parlua.Array, axis?: integer): number|parlua.Array
+---@field convolve fun(self: parlua.Array, kernel: number[]|parlua.Array, options?: { axis?: integer, edge?: string, into?: parlua.Array }): parlua.Array
+---@field totable fun(self: parlua.Array): table
+---@field bytes fun(self: parlua.Array): string
+---@field free fun(self: parlua.Array) lets go of the memory now
+---@operator add(parlua.Array|number): parlua.Array
+---@operator sub(parlua.Array|number): parlua.Array
+---@operator mul(parlua.Array|number): parlua.Array
+---@operator div(parlua.Array|number): parlua.Array
+---@operator unm: parlua.Array
+---@operator len: integer
+
+--- Makes an array: of zeros, by the sizes of its dimensions; or of a table (of tables), a string, a pointer and the number of elements, C
+--- data, another array; then a shape may follow.
+---@param type "float"|"double"|"int8"|"int16"|"int32"|"int64"|"uint8"|"uint16"|"uint32"|"uint64"|"complex"|"complex float"
+---@param ... any
+---@return parlua.Array
+function parlua.array(type, ...) end
+
 return parlua

@@ -21,6 +21,7 @@
 #include "sys/buffer.h"
 #include "sys/clock.h"
 #include "sys/cores.h"
+#include "sys/shared.h"
 #include "sys/signals.h"
 
 static const char engine_meta[] = "parlua.engine", run_meta[] = "parlua.run";
@@ -160,6 +161,14 @@ static struct host_run *check_run(lua_State *L)
   return run;
 }
 
+/* Runs on this host's workers that are open: these may offer arrays. */
+static uint32_t runs_with_offers;
+
+static bool may_offer(const struct engine_kind *kind)
+{
+  return kind->can.inherit || kind->can.share_memory;
+}
+
 /* close() -> was the run this process's to close? A forked copy is not. */
 static int run_close(lua_State *L)
 {
@@ -172,6 +181,7 @@ static int run_close(lua_State *L)
     dispatch_close(run->dispatch);
     luaL_unref(L, LUA_REGISTRYINDEX, run->heritage.job);
     run->engine->engine.busy = false;
+    if (may_offer(run->engine->engine.kind) && --runs_with_offers == 0) shared_forget_offers();
   }
   run->dispatch = NULL;
   lua_pushboolean(L, own);
@@ -330,6 +340,8 @@ static int host_run_open(lua_State *L)
     return luaL_error(L, "not enough memory for a run");
   }
   engine->engine.busy = true;
+  runs_with_offers += may_offer(engine->engine.kind);
+  if (engine->engine.kind->can.inherit) shared_open_channel(); /* without one, arrays cross by content */
   lua_pushlightuserdata(L, &run->event);
   return 2;
 }

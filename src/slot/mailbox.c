@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "sys/clock.h"
+#include "sys/shared.h"
 #include "sys/streams.h"
 
 /* A worker that has nothing to do looks again for this long before it sleeps: a round trip between two spinning cores
@@ -166,6 +167,7 @@ static struct block *map_elsewhere(struct worker *worker, const struct block *bl
   close(file);
   worker->elsewhere = bytes;
   worker->elsewhere_bytes = block->whole;
+  shared_note_message(bytes, block->whole);
   return bytes;
 }
 
@@ -181,7 +183,9 @@ static void clear_whole(struct worker *worker, size_t keep)
 static void forget_message(struct worker *worker)
 {
   clear_whole(worker, worker->whole && worker->whole->kind == BLOCK_JOB ? KEEP_BETWEEN_JOBS : KEEP_BYTES);
-  if (worker->elsewhere) munmap(worker->elsewhere, worker->elsewhere_bytes);
+  if (!worker->elsewhere) return;
+  shared_note_message(NULL, 0);
+  munmap(worker->elsewhere, worker->elsewhere_bytes);
   worker->elsewhere = NULL;
 }
 

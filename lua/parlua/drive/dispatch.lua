@@ -1,5 +1,6 @@
 --- The driver over workers: a run of dispatch (src/run/dispatch.h) on an engine.
 local ffi = require "ffi"
+local arrays = require "parlua.array.known"
 local host = require "parlua.host"
 local block = require "parlua.wire.block"
 local Driver = require "parlua.drive.driver"
@@ -19,6 +20,7 @@ local event_pointer = ffi.typeof("struct event *")
 function M.open(job, given)
   local handle, event = host.run(given.engine, job, given.total, given.chunk, given.timeout or 0, given.workers,
     block.is_sparse[job.keep] or false, given.before or false, given.key, given.book)
+  arrays.sent = false -- the job holds them
   if not handle then return nil, event end
   return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine,
     source = given.source,

@@ -166,7 +166,17 @@ function Driver:failure(receiver, index, record, attempt, worker)
   record = failure.sent(record)
   if index == 0 then return receiver:broke(record.message) end -- it stands for the job
   local delay = receiver:failed(index, record, attempt, worker)
-  if delay then self.handle:redo(index, attempt + 1, delay) end
+  if not delay then return end
+  self.retried = self.retried or {}
+  self.retried[index] = true
+  self.handle:redo(index, attempt + 1, delay)
+end
+
+--- Tasks have ended: what was kept for them is let go of, except for those that are to be tried again.
+local function release(self, first, last)
+  local writer = self.feeder and self.feeder.writer
+  if writer and writer.held then writer:release(first, last, self.retried) end
+  self.retried = nil
 end
 
 --- Results that come one after the other, a word each.
@@ -250,6 +260,7 @@ function Driver:results(receiver, event)
   local batch = self.batch
   batch.attempt, batch.worker, batch.seconds = event.attempt, event.worker, event.seconds
   if event.block.kind == SPARSE then self:sparse(receiver, event) else self:dense(receiver, event) end
+  release(self, event.last - event.want + 1, event.last)
 end
 
 -- ---- workers that were lost ----
@@ -280,6 +291,7 @@ function Driver:lost(receiver, event)
   receiver:ended_worker(event.worker)
   if event.first ~= 0 then
     self:failure(receiver, event.first, self:lost_record(event), event.attempt, event.worker)
+    release(self, event.first, event.first)
   end
 end
 

@@ -69,6 +69,7 @@ function Feeder:supply(_, receiver, want, event)
   end
   if count > 0 then
     self.writer:finish(count)
+    if self.writer.hold then self.writer:hold((self.supplied or 0) + 1, count) end
     self.supplied = (self.supplied or 0) + count
     handle:supply(count)
     if not puller.n or puller.at < puller.n then return end -- of a list it is known now that nothing follows

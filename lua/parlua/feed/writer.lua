@@ -9,6 +9,7 @@ local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSEN
 local STRING, VALUE, TUPLE, FAILURE = C.TAG_STRING, C.TAG_VALUE, C.TAG_TUPLE, C.TAG_FAILURE
 local HEAD = C.BLOCK_HEAD
 local place = host.place
+local arrays = require "parlua.array.known"
 local moved = require("parlua.codec").moved
 
 local Writer = {}
@@ -19,7 +20,7 @@ Writer.__index = Writer
 ---@param shares? boolean workers have this process's memory
 local function open(driver, chain, shares)
   return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false,
-                        news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares }, Writer)
+                        news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares, held = false }, Writer)
 end
 
 -- A source may turn slow at any task, and a task that was pulled must not wait for those that were not. Asking the
@@ -58,9 +59,27 @@ local function note_pace(writer)
   end
 end
 
+--- Arrays among the arguments of the tasks of the chunk that was written last are kept until these have ended: they cross by handle.
+---@param first integer the first of the tasks
+function Writer:hold(first, count)
+  local list = arrays.sent
+  if not list then return end
+  arrays.sent = false
+    self.held = self.held or {}
+  for index = first, first + count - 1 do self.held[index] = list end
+end
+
+--- Tasks have ended; `again` has those among them that are to be tried once more.
+function Writer:release(first, last, again)
+  for index = first, last do
+    if self.held[index] and not (again and again[index]) then self.held[index] = nil end
+  end
+end
+
 --- Begins a chunk.
 function Writer:begin(bytes)
   if self.chain then moved() end
+  arrays.sent = false
   self.block = ffi.cast(block.pointer, self.driver:stage(bytes))
   self.words = self.block.word
   self.half = ffi.cast(block.halves, self.words)

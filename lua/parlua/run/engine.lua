@@ -166,7 +166,7 @@ end
 ---@return userdata|nil book
 function M.before(engine, job)
   if can(engine, "inherit") then
-    local chain = { codec.walk(world.roots(job)), captured = captured(job) }
+    local chain = { codec.walk(world.roots(job)), captured = captured(job), inherits = true }
     job.chain, chain.own = chain, { chain[1] }
     return chain, false, false
   end

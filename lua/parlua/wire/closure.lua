@@ -18,6 +18,7 @@ local util = require "jit.util"
 local new_table = require "table.new"
 local lazy = require "parlua.lazy"
 local codec = require "parlua.codec"
+local arrays = lazy "parlua.array.wire"
 local complaint = lazy "parlua.wire.complaint"
 local ctypes = lazy "parlua.wire.ctypes"
 local makers = require "parlua.wire.makers"
@@ -279,6 +280,12 @@ function closure.load(module)
 end
 
 closure.maker, closure.remake, closure.builtin = makers.how, makers.make, start.builtin
+
+--- What is written of an array, or the array of what was read.
+function closure.array(value, ...)
+  if type(value) == "string" then return arrays.decode(value, ...) end
+  return arrays.encode(value, ...)
+end
 
 -- ---- cdata ----
 

@@ -32,9 +32,12 @@ function M.aside(f)
   if not ok then error(message, 0) end
 end
 
+--- The chain that values go by now.
+function M.current() return current end
+
 --- A chain and more books behind it.
 function M.longer(chain, ...)
-  local longer = { unpack(chain) }
+  local longer = { inherits = chain.inherits, unpack(chain) }
   for k = 1, select("#", ...) do longer[#longer + 1] = (select(k, ...)) end
   return longer
 end

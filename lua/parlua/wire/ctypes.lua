@@ -1,6 +1,7 @@
 --- Types and data of the FFI between states. The numbers by which LuaJIT knows types differ from state to state, so a type travels as a
 --- description: its declaration as a string, where that names it ("struct point *"), or a table of a text with `$` and descriptions of what
 --- stands for them: { "struct { $ x; $ y; }", size = 16, part, part }. Types without a name are the same if they are described alike.
+local arrays = require("parlua.array.known").numbers
 local bit = require "bit"
 local codec = require "parlua.codec"
 local ffi = require "ffi"
@@ -264,7 +265,7 @@ end
 
 local no_pointer = "a pointer (%s), which means nothing to a process of its own: send what it points to, or make it there, in `init`"
 
---- What is sent for a cdata: its kind ("int64", "uint64", "complex": its bytes are enough; "ctype"; "symbol"; "content") and what goes with
+--- What is sent for a cdata: its kind ("int64", "uint64", "complex": its bytes are enough; "array"; "ctype"; "symbol"; "content") and what goes with
 --- that; or nil and why it can't be sent.
 ---@param shares boolean the other side has the same memory
 function M.cdata(value, shares)
@@ -274,6 +275,7 @@ function M.cdata(value, shares)
     return "ctype", description
   end
   local number = number_of(value)
+  if arrays[number] then return "array" end
   if number == INT64 then return "int64" end
   if number == UINT64 then return "uint64" end
   if number == COMPLEX then return "complex" end

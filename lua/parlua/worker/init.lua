@@ -5,6 +5,7 @@
 -- 0.7 ns a task for x*x over a range, error capture, progress cell, limit and result included (bench/worker_loop.lua).
 local ffi = require "ffi"
 local host = require "parlua.host"
+local arrays = require "parlua.array.known"
 local block = require "parlua.wire.block"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
@@ -378,7 +379,10 @@ local function read_job(message, shares)
   local state = world.apply(block.get(message, message.word, half, 0))
   context.use({ state }, shares)
   local book = codec.book()
-  local job = host.value(message, half[2], book)
+  arrays.is_captured = arrays.role == "distant"
+  local ok, job = pcall(host.value, message, half[2], book)
+  arrays.is_captured = false
+  if not ok then error(job, 0) end
   context.base = { state, book }
   context.use(context.base, shares)
   return job
@@ -392,6 +396,7 @@ function M.main(worker, inherited)
   local outlet = slot_outlet(worker, handle)
   local runner, trouble
   M.is_coordinator, running.is_worker = false, true
+  arrays.role = inherited and "forked" or worker.owns_process and "distant" or "thread"
 
   local function load(job)
     local ok, result = pcall(function()
@@ -422,6 +427,7 @@ function M.main(worker, inherited)
       if ok then load(job) else runner, trouble = nil, job end
     elseif runner then
       runner(message, C.worker_limit(handle))
+      if arrays.rest then arrays.rest() end
       if outlet.is_spent then return end
     else -- task 0 stands for the job
       outlet.open(0, SPARSE)

@@ -35,6 +35,9 @@ struct book {
   int objects; /* how many are in the table */
 };
 
+/* The state of data whose change nobody could see by looking at them: elements of an array that were written. */
+#define NOT_WATCHED UINT64_MAX
+
 enum { LONGEST_CHAIN = 8 };
 
 struct chain {

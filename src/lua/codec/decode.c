@@ -347,6 +347,8 @@ void decode_value(struct decoder *decoder)
   case TAG_INT64: decode_whole(decoder, "int64_t", 8); return;
   case TAG_UINT64: decode_whole(decoder, "uint64_t", 8); return;
   case TAG_COMPLEX: decode_whole(decoder, "complex", 16); return;
+  case TAG_ARRAY:
+  case TAG_ARRAY | SHARED: decode_array(decoder); return;
   default: decode_special(decoder, tag);
   }
 }

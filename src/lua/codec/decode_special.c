@@ -77,6 +77,28 @@ void decode_whole(struct decoder *decoder, const char *type, size_t size)
   decoder->depth--;
 }
 
+void decode_array(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  const unsigned char *start = decoder->at - 1, *elements = NULL;
+  decode_enter(decoder);
+  size_t place = keep_place(decoder, start);
+  push_tool(L, TOOL_ARRAY);
+  decode_value(decoder);
+  size_t size = take_varint(decoder);
+  if (size) {
+    take(decoder, take_byte(decoder));
+    elements = take(decoder, size);
+  }
+  if (lua_type(L, -1) != LUA_TSTRING) corrupt(decoder, "an array has no description");
+  lua_pushlightuserdata(L, (void *)elements);
+  lua_pushnumber(L, (lua_Number)size);
+  lua_pushboolean(L, decoder->flags & CODEC_NO_FUNCTIONS);
+  lua_call(L, 4, 1);
+  fill_place(decoder, start, place);
+  decoder->depth--;
+}
+
 static void decode_cdata(struct decoder *decoder)
 {
   lua_State *L = decoder->L;

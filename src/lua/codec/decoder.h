@@ -94,6 +94,8 @@ void decode_function(struct decoder *decoder, unsigned tag, bool merging);
 void decode_function_body(struct decoder *decoder, int function, bool merging);
 /* A number of the FFI: `type` names it to ctypes.lua. */
 void decode_whole(struct decoder *decoder, const char *type, size_t size);
+/* An array. */
+void decode_array(struct decoder *decoder);
 /* Values that belong to this program, not to a file. */
 void decode_special(struct decoder *decoder, unsigned tag);
 

@@ -20,6 +20,38 @@ static void encode_symbol(struct encoder *encoder, int at, const struct place *p
   check(encoder, buffer_append(encoder->out, &address, sizeof address));
 }
 
+/* An array: what the receiver is to know of it, and perhaps its elements, where they are aligned as in memory of its
+ * own. */
+static void encode_array(struct encoder *encoder, int index, const struct place *place)
+{
+  lua_State *L = encoder->L;
+  struct buffer *out = encoder->out;
+  static const unsigned char zeros[ARRAY_ALIGNMENT];
+  int top = lua_gettop(L);
+  if (put_reference(encoder, lua_topointer(L, index), index, 0)) return;
+  size_t entry = encoder->book ? encoder->book->count - 1 : 0;
+  push_tool(L, TOOL_ARRAY);
+  lua_pushvalue(L, index);
+  lua_pushboolean(L, encoder->flags & CODEC_POINTERS);
+  lua_pushboolean(L, encoder->flags & CODEC_NO_FUNCTIONS);
+  lua_call(L, 3, 5);
+  if (lua_isnil(L, top + 1)) refuse(encoder, index, place, lua_tostring(L, top + 2));
+  size_t watched = (size_t)lua_tonumber(L, top + 2), size = (size_t)lua_tonumber(L, top + 3);
+  if (encoder->book) encoder->book->list[entry].state = size ? NOT_WATCHED : watched;
+  check(encoder, put_byte(out, TAG_ARRAY));
+  encode_value(encoder, top + 1, place);
+  check(encoder, put_varint(out, size));
+  if (size) {
+    const void *elements;
+    unsigned pad = (unsigned)(-(out->length + 1) & (ARRAY_ALIGNMENT - 1));
+    memcpy(&elements, lua_topointer(L, top + 5), sizeof elements);
+    check(encoder, put_byte(out, pad));
+    check(encoder, buffer_append(out, zeros, pad));
+    check(encoder, buffer_append(out, elements, size));
+  }
+  lua_settop(L, top);
+}
+
 void encode_cdata(struct encoder *encoder, int index, const struct place *place)
 {
   lua_State *L = encoder->L;
@@ -51,6 +83,8 @@ void encode_cdata(struct encoder *encoder, int index, const struct place *place)
     check(encoder, put_tagged(out, TAG_UINT64, content, 8));
   } else if (strcmp(kind, "complex") == 0) {
     check(encoder, put_tagged(out, TAG_COMPLEX, content, 16));
+  } else if (strcmp(kind, "array") == 0) {
+    encode_array(encoder, index, place);
   } else if (encoder->flags & CODEC_NO_FUNCTIONS) {
     complain(encoder, index, place, "C data can't be stored");
   } else if (strcmp(kind, "ctype") == 0) {

@@ -28,8 +28,9 @@
  *   2c *       what is there already      nothing; only while merging
  *   30 *       table, its body put off    array hint, hash hint
  *   32 *       function, body put off     as a function's head
- *   40..7f     short string               bytes (tag & 3f of them)
- *   80..ff     number 0 to 127            nothing
+ *   34 *       array                      description (value), see lua/parlua/array/wire.lua, size (varint); of size 0
+ * nothing, else how many bytes to pass over (u8), these, the elements 40..7f     short string               bytes (tag
+ * & 3f of them) 80..ff number 0 to 127            nothing
  *
  *   body of a table: [META value], [ZERO value], (value | NUMBERS count (u32) doubles)*, [PAIRS (key value)*], END
  *   body of a function: environment, (name value)* for the globals, END, number of upvalues (u8), upvalues
@@ -86,6 +87,7 @@ enum tag {
   TAG_OUTSIDE = 0x2e,
   TAG_TABLE_HEAD = 0x30,
   TAG_FUNCTION_HEAD = 0x32,
+  TAG_ARRAY = 0x34,
   TAG_SHORT_STRING = 0x40,
   TAG_SMALL = 0x80,
   SHARED = 1
@@ -101,7 +103,8 @@ enum {
   NESTING_LIMIT = 120,
   /* Stack slots that one level of nesting may need beyond those of the level above. LuaJIT allows a C function 8000. */
   SLOTS_PER_LEVEL = 24,
-  TYPE_CDATA = 10 /* type number of a cdata in LuaJIT's C API; its headers do not name it */
+  ARRAY_ALIGNMENT = 64, /* of an array's elements in the buffer that the message stands in */
+  TYPE_CDATA = 10       /* type number of a cdata in LuaJIT's C API; its headers do not name it */
 };
 
 #endif

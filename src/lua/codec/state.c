@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const char *const tool_names[TOOL_LAST + 1] = {
-    NULL,    "plans",  "plan",      "names",   "resolve", "lookup", "complaint", "by_name", "cdata",  "make",
-    "ctype", "symbol", "namespace", "library", "text",    "buffer", "load",      "maker",   "remake", "builtin",
+    NULL,     "plans",     "plan",    "names", "resolve", "lookup", "complaint", "by_name", "cdata",   "make",  "ctype",
+    "symbol", "namespace", "library", "text",  "buffer",  "load",   "maker",     "remake",  "builtin", "array",
 };
 
 /* Its address is the key of the codec in the registry. */

@@ -14,17 +14,17 @@
 
 /* What closure.lua gives us: places in the table that is the second upvalue of the protected functions. */
 enum tool {
-  TOOL_PLANS = 1,   /* function -> plan, weak */
-  TOOL_PLAN,        /* plan(f) */
-  TOOL_NAMES,       /* names(globals, is_c_function) -> { object, module, field, global, kind, ... } */
-  TOOL_RESOLVE,     /* resolve(module, field, globals) -> object */
-  TOOL_LOOKUP,      /* lookup(environment, name) -> value */
-  TOOL_COMPLAINT,   /* complaint(what, number, count, steps, value, reason) -> message */
-  TOOL_BY_NAME,     /* by_name(name, value) */
-  TOOL_CDATA,       /* cdata(value, has our memory) -> kind, description, size, ...; or nil, reason */
-  TOOL_MAKE,        /* make(description, size) -> new cdata */
-  TOOL_CTYPE,       /* ctype(description) -> ctype */
-  TOOL_SYMBOL,      /* symbol(type, name, library, address) -> C function */
+  TOOL_PLANS = 1, /* function -> plan, weak */
+  TOOL_PLAN,      /* plan(f) */
+  TOOL_NAMES,     /* names(globals, is_c_function) -> { object, module, field, global, kind, ... } */
+  TOOL_RESOLVE,   /* resolve(module, field, globals) -> object */
+  TOOL_LOOKUP,    /* lookup(environment, name) -> value */
+  TOOL_COMPLAINT, /* complaint(what, number, count, steps, value, reason) -> message */
+  TOOL_BY_NAME,   /* by_name(name, value) */
+  TOOL_CDATA,  /* cdata(value, has our memory) -> kind ("array": see below), description, size, ...; or nil, reason */
+  TOOL_MAKE,   /* make(description, size) -> new cdata */
+  TOOL_CTYPE,  /* ctype(description) -> ctype */
+  TOOL_SYMBOL, /* symbol(type, name, library, address) -> C function */
   TOOL_NAMESPACE,   /* namespace(library) -> FFI namespace */
   TOOL_LIBRARY,     /* library(userdata) -> true, its name or nil; or nil: it is no FFI namespace */
   TOOL_TEXT,        /* text(userdata) -> content of a string.buffer, or nil */
@@ -33,6 +33,9 @@ enum tool {
   TOOL_MAKER,       /* maker(table) -> module, function, settings; or nil: nothing is known about such objects */
   TOOL_REMAKE,      /* remake(module, function, settings) -> object */
   TOOL_BUILTIN,     /* builtin(C function) -> module, field; or nil: it is no function of LuaJIT's libraries */
+  TOOL_ARRAY,       /* array(array, has our memory, is plain) -> description, bytes of it to watch, size of the
+                       elements, what holds them, pointer to them; or nil, reason. array(description, address of the
+                       elements, size, is plain) -> array */
   TOOL_NAME_LIST,   /* the last result of names() */
   TOOL_NAME_VALUES, /* userdata, light or not -> its place in that list */
   TOOL_ANCHORS,     /* values that only the message under way refers to */
@@ -40,7 +43,7 @@ enum tool {
   TOOL_REQUIRED,    /* modules that can't cross by content: their value -> true; weak */
   TOOL_MAKERS,      /* objects that can't cross by content, but can be made: table -> true; weak */
   TOOL_PENDING,     /* encode: objects of the message under way whose bodies were put off */
-  TOOL_LAST = TOOL_BUILTIN
+  TOOL_LAST = TOOL_ARRAY
 };
 
 struct encoder;

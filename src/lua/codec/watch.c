@@ -212,6 +212,8 @@ int watch_new(lua_State *L)
       add_table(L, watch, OBJECT, ANCHORS);
     else if (type == LUA_TFUNCTION && !lua_iscfunction(L, OBJECT))
       add_function(L, watch, OBJECT, ANCHORS);
+    else if (type == TYPE_CDATA && book->list[i].state == NOT_WATCHED)
+      return 0;
     else if (type == TYPE_CDATA)
       add_region(L, watch, lua_topointer(L, OBJECT), book->list[i].state);
     else if (type == LUA_TUSERDATA && book->list[i].state) /* a buffer */

@@ -1,0 +1,28 @@
+--- What the codec needs to recognise an array, without loading what arrays are made of: a program that has none does
+--- not pay for them.
+local M = {}
+
+--- The numbers of the ctypes of arrays, as ffi.typeof knows them -> true.
+---@type table<integer, boolean>
+M.numbers = {}
+
+--- Arrays that were encoded for workers since somebody has looked: they are to be kept until these have opened them.
+--- False: none.
+---@type table|false
+M.sent = false
+
+--- What this state is to the one that it exchanges values with: "script"; or a worker, "forked", "thread" or "distant".
+M.role = "script"
+
+--- Distant workers: what is decoded now was captured, and is to be read only.
+M.is_captured = false
+
+--- Why an array of this state can't be written to; false: all can.
+---@type string|false
+M.why_read_only = false
+
+--- Called by a worker that has nothing to do; set by parlua.array.core.
+---@type fun()|false
+M.rest = false
+
+return M

@@ -1,0 +1,193 @@
+--- What is computed of all elements, or along one dimension: sum, least, largest, mean, and convolution with a kernel.
+local C = require "parlua.array.c"
+local core = require "parlua.array.core"
+local ffi = require "ffi"
+local host = require "parlua.host"
+local kinds = require "parlua.array.kinds"
+local make = require "parlua.array.make"
+
+local methods, refuse, show = core.methods, core.refuse, core.show
+
+local moments = ffi.new("struct array_moments")
+local WORTH_THREADS = 2 ^ 20 -- elements
+
+--- How many threads a loop in C takes: one in a task, which has a processor to itself.
+local function threads_for(count)
+  if count < WORTH_THREADS then return 1 end
+  local task = package.loaded["parlua.worker.task"]
+  if task and task.is_inside() then return 1 end
+  return math.min(host.cores(), math.floor(count / (WORTH_THREADS / 4)))
+end
+
+--- The elements one behind the other, whatever their order; a copy where there are gaps.
+local function packed(self)
+  if core.has(self, core.CONTIGUOUS) then return self end
+  local order = {}
+  for d = 1, self._rank do order[d] = d end
+  table.sort(order, function(a, b)
+    local x, y = self._step[a - 1], self._step[b - 1]
+    return x > y or x == y and a < b
+  end)
+  local sorted = self:transpose(unpack(order))
+  return core.has(sorted, core.CONTIGUOUS) and sorted or self:copy()
+end
+
+local function measure(self, extremes)
+  local of = packed(self)
+  if C.array_moments(of._kind, of._at, of._count, threads_for(of._count), extremes, moments) ~= 0 then
+    refuse("not enough memory to add up the elements of an array")
+  end
+end
+
+local function complex_sum(self)
+  local of, re, im = packed(self), 0, 0
+  local at = of._at
+  for k = 0, of._count - 1 do re, im = re + at[k].re, im + at[k].im end
+  return ffi.new("complex", re, im)
+end
+
+-- ---- along a dimension ----
+
+local function check_axis(self, what, axis)
+  if type(axis) ~= "number" or axis % 1 ~= 0 or axis < 1 or axis > self._rank then
+    refuse("a:%s: the dimension must be an integer from 1 to %d (the array is %s), got %s", what, self._rank, core.shape_text(self), show(axis))
+  end
+end
+
+--- The array as outer x size x inner elements, one behind the other.
+local function around(self, axis)
+  local of = core.has(self, core.CONTIGUOUS) and self or self:copy()
+  local outer, inner = 1, 1
+  for d = 1, axis - 1 do outer = outer * of._shape[d - 1] end
+  for d = axis + 1, of._rank do inner = inner * of._shape[d - 1] end
+  return of, outer, of._shape[axis - 1], inner
+end
+
+local function shape_without(self, axis)
+  local shape = core.shape(self)
+  table.remove(shape, axis)
+  return shape
+end
+
+local function add_row(to, from, inner)
+  for i = 0, inner - 1 do to[i] = to[i] + tonumber(from[i]) end
+end
+
+local function least_row(to, from, inner)
+  for i = 0, inner - 1 do
+    if from[i] < to[i] or from[i] ~= from[i] then to[i] = from[i] end
+  end
+end
+
+local function largest_row(to, from, inner)
+  for i = 0, inner - 1 do
+    if from[i] > to[i] or from[i] ~= from[i] then to[i] = from[i] end
+  end
+end
+
+--- Folds along a dimension: `row` takes a row into the result, which begins with the first row, or with zeros.
+local function fold(self, axis, kind, row, begins_with_first)
+  local of, outer, size, inner = around(self, axis)
+  local made = core.new(kind, shape_without(self, axis))
+  local from, to = of._at, made._at
+  for o = 0, outer - 1 do
+    if begins_with_first then
+      for i = 0, inner - 1 do to[o * inner + i] = from[o * size * inner + i] end
+    end
+    for k = begins_with_first and 1 or 0, size - 1 do row(to + o * inner, from + (o * size + k) * inner, inner) end
+  end
+  return made
+end
+
+local function refuse_complex(self, what)
+  if core.kind_of(self).class == "complex" then refuse("a:%s: complex numbers have no order", what) end
+end
+
+--- The sum of all elements, as a double (a complex number for complex ones); or, with the number of a dimension, an
+--- array of the sums along it. It is the same to the bit however many threads add.
+function methods.sum(self, axis)
+  core.check(self, "sum")
+  local is_complex = core.kind_of(self).class == "complex"
+  if axis == nil or self._rank == 1 and axis == 1 then
+    if is_complex then return complex_sum(self) end
+    measure(self, false)
+    return moments.sum
+  end
+  check_axis(self, "sum", axis)
+  if is_complex then refuse("a:sum: sums of complex numbers are of all elements, not along a dimension") end
+  return fold(self, axis, kinds.of "double", add_row, false)
+end
+
+--- The mean of all elements, or an array of the means along a dimension.
+function methods.mean(self, axis)
+  core.check(self, "mean")
+  local sum = self:sum(axis)
+  if type(sum) == "number" then return sum / self._count end
+  if not core.is(sum) then return ffi.new("complex", sum.re / self._count, sum.im / self._count) end
+  local size = self._shape[axis - 1]
+  for k = 0, sum._count - 1 do sum._at[k] = sum._at[k] / size end
+  return sum
+end
+
+local function least_or_largest(self, what, axis, field, row)
+  core.check(self, what)
+  refuse_complex(self, what)
+  if axis == nil or self._rank == 1 and axis == 1 then
+    measure(self, true)
+    return moments[field]
+  end
+  check_axis(self, what, axis)
+  return fold(self, axis, core.kind_of(self), row, true)
+end
+
+--- The least element, or an array of the least along a dimension. NaN where an element is.
+function methods.min(self, axis) return least_or_largest(self, "min", axis, "least", least_row) end
+
+--- The largest element, or an array of the largest along a dimension. NaN where an element is.
+function methods.max(self, axis) return least_or_largest(self, "max", axis, "largest", largest_row) end
+
+-- ---- convolution ----
+
+local edges = { reflect = 0, nearest = 1, zero = 2, wrap = 3 }
+
+local function read_kernel(kernel)
+  if type(kernel) == "table" then kernel = make.array("double", kernel) end
+  if not core.is(kernel) then refuse("a:convolve: the kernel is a list of numbers, got %s", show(kernel)) end
+  core.check_live(kernel)
+  if kernel._rank ~= 1 or kernel._count % 2 == 0 then
+    refuse("a:convolve: the kernel is a list of an odd number of values, got %s", core.shape_text(kernel))
+  end
+  return kernel:copy "double"
+end
+
+local function overlaps(a, b) return a._shared == b._shared end
+
+--- Convolves along one dimension with a kernel, as the smoothing of signals and images needs it: element i of the
+--- result is the sum of kernel[k] * a[i + k - middle]. A kernel of several dimensions that is a product is one call for
+--- each. Options: `axis` (1), `edge`: what stands beyond the edges, "reflect" (the elements in reverse order),
+--- "nearest", "zero" or "wrap"; `into`: an array for the result. Example: `image:convolve({ 0.25, 0.5, 0.25 }, { axis =
+--- 2 })`
+---@return any the result, an array of the same type and shape
+function methods.convolve(self, kernel, options)
+  core.check(self, "convolve")
+  options = options or {}
+  local kind, axis, edge = core.kind_of(self), options.axis or 1, edges[options.edge or "reflect"]
+  if kind.class ~= "float" then refuse("a:convolve: elements are float or double, got %s; a:copy(\"double\") makes them so", kind.name) end
+  check_axis(self, "convolve", axis)
+  if not edge then refuse("a:convolve: edge is reflect, nearest, zero or wrap, got %s", show(options.edge)) end
+  kernel = read_kernel(kernel)
+  local from, outer, size, inner = around(self, axis)
+  local into = options.into or core.new(kind, core.shape(self), true)
+  if not core.is(into) or core.kind_of(into) ~= kind or core.shape_text(into) ~= core.shape_text(self) then
+    refuse("a:convolve: into must be an array of the same type and shape (%s, %s), got %s", kind.name, core.shape_text(self), show(into))
+  end
+  core.check_writable(into)
+  local to = into
+  if not core.has(into, core.CONTIGUOUS) or overlaps(into, from) then to = core.new(kind, core.shape(self), true) end
+  local shape = ffi.new("uint64_t [3]", outer, size, inner)
+  if C.array_convolve(kind.name == "double" and 1 or 0, from._at, to._at, shape, kernel._at, kernel._count, edge) ~= 0 then
+    refuse("not enough memory for a convolution")
+  end
+  if to ~= into then make.copy_elements(into, to) end
+  return into
+end

@@ -1,0 +1,223 @@
+/* array.c - see array.h. */
+#include "lua/array.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- sums, least and largest ---- */
+
+/* Elements of a block: its sum is of LANES sums, and the whole is the sum of the blocks' sums, so that the error grows
+ * with the logarithm of the count. */
+enum { BLOCK = 8192, LANES = 8, MOST_THREADS = 64 };
+
+/* One block; with optimisation for vectors the lanes are registers. */
+#define DEFINE_MOMENTS(name, type)                                                                          \
+  static struct array_moments name(const void *elements, uint64_t count, bool extremes)                     \
+  {                                                                                                         \
+    const type *at = elements;                                                                              \
+    double sums[LANES] = {0};                                                                               \
+    type least = at[0], largest = at[0];                                                                    \
+    bool is_odd = false;                                                                                    \
+    uint64_t k = 0;                                                                                         \
+    for (; k + LANES <= count; k += LANES) {                                                                \
+      for (int lane = 0; lane < LANES; lane++) sums[lane] += (double)at[k + (uint64_t)lane];                \
+    }                                                                                                       \
+    for (; k < count; k++) sums[0] += (double)at[k];                                                        \
+    double sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7])); \
+    if (!extremes) return (struct array_moments){sum, 0, 0};                                                \
+    for (k = 0; k < count; k++) {                                                                           \
+      type value = at[k];                                                                                   \
+      least = value < least ? value : least;                                                                \
+      largest = value > largest ? value : largest;                                                          \
+    }                                                                                                       \
+    if (sum != sum)                                                                                         \
+      for (k = 0; k < count; k++) is_odd |= at[k] != at[k];                                                 \
+    return (struct array_moments){sum, is_odd ? NAN : (double)least, is_odd ? NAN : (double)largest};       \
+  }
+
+DEFINE_MOMENTS(moments_float, float)
+DEFINE_MOMENTS(moments_double, double)
+DEFINE_MOMENTS(moments_int8, int8_t)
+DEFINE_MOMENTS(moments_int16, int16_t)
+DEFINE_MOMENTS(moments_int32, int32_t)
+DEFINE_MOMENTS(moments_int64, int64_t)
+DEFINE_MOMENTS(moments_uint8, uint8_t)
+DEFINE_MOMENTS(moments_uint16, uint16_t)
+DEFINE_MOMENTS(moments_uint32, uint32_t)
+DEFINE_MOMENTS(moments_uint64, uint64_t)
+
+static const struct {
+  struct array_moments (*of_block)(const void *elements, uint64_t count, bool extremes);
+  size_t size;
+} kinds[] = {
+    [ARRAY_FLOAT] = {moments_float, 4},   [ARRAY_DOUBLE] = {moments_double, 8}, [ARRAY_INT8] = {moments_int8, 1},
+    [ARRAY_INT16] = {moments_int16, 2},   [ARRAY_INT32] = {moments_int32, 4},   [ARRAY_INT64] = {moments_int64, 8},
+    [ARRAY_UINT8] = {moments_uint8, 1},   [ARRAY_UINT16] = {moments_uint16, 2}, [ARRAY_UINT32] = {moments_uint32, 4},
+    [ARRAY_UINT64] = {moments_uint64, 8},
+};
+
+/* What threads work on together: each takes the next block until none is left. */
+struct work {
+  int kind;
+  bool extremes;
+  const char *elements;
+  uint64_t count, blocks, next;
+  struct array_moments *of_blocks;
+};
+
+static void *take_blocks(void *argument)
+{
+  struct work *work = argument;
+  size_t bytes = kinds[work->kind].size * (size_t)BLOCK;
+  for (;;) {
+    uint64_t block = __atomic_fetch_add(&work->next, 1, __ATOMIC_RELAXED);
+    if (block >= work->blocks) return NULL;
+    uint64_t left = work->count - block * BLOCK;
+    work->of_blocks[block] =
+        kinds[work->kind].of_block(work->elements + block * bytes, left < BLOCK ? left : BLOCK, work->extremes);
+  }
+}
+
+/* The sum of so many blocks, by halves. */
+static double sum_of(const struct array_moments *of_blocks, uint64_t count)
+{
+  if (count == 1) return of_blocks->sum;
+  return sum_of(of_blocks, count / 2) + sum_of(of_blocks + count / 2, count - count / 2);
+}
+
+int array_moments(int kind, const void *elements, uint64_t count, int threads, bool extremes,
+                  struct array_moments *result)
+{
+  pthread_t others[MOST_THREADS];
+  int started = 0;
+  if (kind < ARRAY_FLOAT || kind > ARRAY_UINT64 || count == 0) return -1;
+  struct work work = {
+      .kind = kind, .extremes = extremes, .elements = elements, .count = count, .blocks = (count + BLOCK - 1) / BLOCK};
+  work.of_blocks = calloc(work.blocks, sizeof *work.of_blocks);
+  if (!work.of_blocks) return -1;
+  if (threads > MOST_THREADS) threads = MOST_THREADS;
+  while (started < threads - 1 && pthread_create(&others[started], NULL, take_blocks, &work) == 0) started++;
+  take_blocks(&work);
+  for (int i = 0; i < started; i++) pthread_join(others[i], NULL);
+  *result = work.of_blocks[0];
+  result->sum = sum_of(work.of_blocks, work.blocks);
+  for (uint64_t block = 1; block < work.blocks; block++) {
+    const struct array_moments *of = &work.of_blocks[block];
+    if (of->least < result->least || of->least != of->least) result->least = of->least;
+    if (of->largest > result->largest || of->largest != of->largest) result->largest = of->largest;
+  }
+  free(work.of_blocks);
+  return 0;
+}
+
+/* ---- convolution ---- */
+
+/* The place within 0 .. size - 1 of what stands for place `at` beyond the edge; -1: zeros do. */
+static int64_t inside(int64_t at, int64_t size, int edge)
+{
+  if (at >= 0 && at < size) return at;
+  switch (edge) {
+  case EDGE_NEAREST: return at < 0 ? 0 : size - 1;
+  case EDGE_WRAP: return ((at % size) + size) % size;
+  case EDGE_REFLECT: /* d c b a | a b c d | d c b a */
+    at = ((at % (2 * size)) + 2 * size) % (2 * size);
+    return at < size ? at : 2 * size - 1 - at;
+  default: return -1;
+  }
+}
+
+enum { COLUMNS = 512 }; /* of a strip that stays in the first-level cache */
+
+/* Rows that are side by side: each row of the result is a sum of rows. A kernel that is the same both ways takes two
+ * rows at once.
+ */
+#define DEFINE_CONVOLVE(name, type)                                                                                    \
+  static void name##_rows(const type *from, type *to, int64_t size, int64_t columns, const type *kernel,               \
+                          int64_t length, int edge, bool is_even)                                                      \
+  {                                                                                                                    \
+    int64_t half = length / 2;                                                                                         \
+    type zeros[COLUMNS] = {0};                                                                                         \
+    for (int64_t begin = 0; begin < columns; begin += COLUMNS) {                                                       \
+      int64_t n = columns - begin < COLUMNS ? columns - begin : COLUMNS;                                               \
+      for (int64_t i = 0; i < size; i++) {                                                                             \
+        const type *middle = from + i * columns + begin;                                                               \
+        type *row = to + i * columns + begin, factor = kernel[half];                                                   \
+        for (int64_t c = 0; c < n; c++) row[c] = factor * middle[c];                                                   \
+        for (int64_t k = 1; k <= half; k++) {                                                                          \
+          int64_t low = inside(i - k, size, edge), high = inside(i + k, size, edge);                                   \
+          const type *below = low < 0 ? zeros : from + low * columns + begin;                                          \
+          const type *above = high < 0 ? zeros : from + high * columns + begin;                                        \
+          type left = kernel[half - k], right = kernel[half + k];                                                      \
+          if (is_even)                                                                                                 \
+            for (int64_t c = 0; c < n; c++) row[c] += left * (below[c] + above[c]);                                    \
+          else                                                                                                         \
+            for (int64_t c = 0; c < n; c++) row[c] += left * below[c] + right * above[c];                              \
+        }                                                                                                              \
+      }                                                                                                                \
+    }                                                                                                                  \
+  }                                                                                                                    \
+                                                                                                                       \
+  /* One row, with what stands beyond its ends written out on both sides. */                                           \
+  static void name##_row(const type *padded, type *to, int64_t size, const type *kernel, int64_t length, bool is_even) \
+  {                                                                                                                    \
+    int64_t half = length / 2;                                                                                         \
+    for (int64_t begin = 0; begin < size; begin += COLUMNS) {                                                          \
+      int64_t n = size - begin < COLUMNS ? size - begin : COLUMNS;                                                     \
+      const type *middle = padded + half + begin;                                                                      \
+      type *row = to + begin, factor = kernel[half];                                                                   \
+      for (int64_t c = 0; c < n; c++) row[c] = factor * middle[c];                                                     \
+      for (int64_t k = 1; k <= half; k++) {                                                                            \
+        type left = kernel[half - k], right = kernel[half + k];                                                        \
+        const type *below = middle - k, *above = middle + k;                                                           \
+        if (is_even)                                                                                                   \
+          for (int64_t c = 0; c < n; c++) row[c] += left * (below[c] + above[c]);                                      \
+        else                                                                                                           \
+          for (int64_t c = 0; c < n; c++) row[c] += left * below[c] + right * above[c];                                \
+      }                                                                                                                \
+    }                                                                                                                  \
+  }                                                                                                                    \
+                                                                                                                       \
+  static int name(const void *from_bytes, void *to_bytes, const uint64_t shape[3], const double *factors,              \
+                  uint64_t length, int edge)                                                                           \
+  {                                                                                                                    \
+    int64_t size = (int64_t)shape[1], columns = (int64_t)shape[2], half = (int64_t)length / 2;                         \
+    const type *from = from_bytes;                                                                                     \
+    type *to = to_bytes, *kernel = malloc(length * sizeof *kernel);                                                    \
+    type *padded = malloc(((size_t)size + length) * sizeof *padded);                                                   \
+    bool is_even = true;                                                                                               \
+    if (kernel && padded) {                                                                                            \
+      for (uint64_t k = 0; k < length; k++) {                                                                          \
+        kernel[k] = (type)factors[k];                                                                                  \
+        is_even &= factors[k] == factors[length - 1 - k];                                                              \
+      }                                                                                                                \
+      for (uint64_t outer = 0; outer < shape[0]; outer++, from += size * columns, to += size * columns) {              \
+        if (columns > 1) {                                                                                             \
+          name##_rows(from, to, size, columns, kernel, (int64_t)length, edge, is_even);                                \
+          continue;                                                                                                    \
+        }                                                                                                              \
+        for (int64_t i = -half; i < size + half; i++) {                                                                \
+          int64_t at = inside(i, size, edge);                                                                          \
+          padded[i + half] = at < 0 ? 0 : from[at];                                                                    \
+        }                                                                                                              \
+        name##_row(padded, to, size, kernel, (int64_t)length, is_even);                                                \
+      }                                                                                                                \
+    }                                                                                                                  \
+    int error = kernel && padded ? 0 : ENOMEM;                                                                         \
+    free(kernel);                                                                                                      \
+    free(padded);                                                                                                      \
+    return error;                                                                                                      \
+  }
+
+DEFINE_CONVOLVE(convolve_float, float)
+DEFINE_CONVOLVE(convolve_double, double)
+
+int array_convolve(int is_double, const void *from, void *to, const uint64_t shape[3], const double *kernel,
+                   uint64_t length, int edge)
+{
+  if (length % 2 == 0) return EINVAL;
+  return (is_double ? convolve_double : convolve_float)(from, to, shape, kernel, length, edge);
+}

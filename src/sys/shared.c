@@ -1,0 +1,680 @@
+/* shared.c - see shared.h. */
+#include "sys/shared.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+enum {
+  SMALL_BYTES = 128 << 10, /* up to here it lies in a slab: a process has 65530 mappings at most (vm.max_map_count) */
+  SLAB_BYTES = 1 << 20,
+  ALIGNMENT = 64,
+  FIRST_BUCKETS = 256,
+  CHANNEL_BYTES = 4 << 20, /* for about as many offers under way as bytes / 800; the kernel may allow less */
+  MOST_RECEIVED =
+      4096,      /* descriptors that are kept open for pieces which others made; of more only the memory is kept */
+  MOST_SPARE = 8 /* pieces that are kept for the next of their size */
+};
+
+/* Fresh memory comes at 0.6 to 3 GB/s, page by page; memory that was used before is set to zeros at 5 to 10 (measured).
+ * So a process keeps some of what it has let go of, if no other process can know it: made since the last fork, and
+ * never given away. */
+static const uint64_t most_spare_bytes = 256 << 20;
+
+struct piece {
+  struct shared_memory shared;
+  struct piece *next; /* in its bucket */
+  uint32_t holds;
+  uint32_t left; /* of these, holds that no one has claimed yet (shared_leave) */
+  void *map;
+  size_t mapped;  /* bytes to unmap */
+  uint32_t forks; /* of this process, as it was made */
+  bool is_known;  /* another process may know it */
+  size_t used;    /* a slab: bytes that are taken, never given back; else 0 */
+};
+
+/* A descriptor that was received and not claimed: or the piece, where it is known already. */
+struct offer {
+  struct offer *next;
+  uint64_t id, size;
+  int file;
+  struct piece *piece;
+};
+
+/* What a worker sends beside the descriptor. */
+struct word {
+  uint64_t id, size;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* for all below; it is never held across a fork */
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+static struct piece **buckets;
+static size_t bucket_count, piece_count, file_count;
+static uint64_t total;
+static struct piece *slab; /* what small arrays are cut from; held once for that */
+static uint64_t first_id, last_id;
+static uint32_t forks;
+static struct piece *spare[MOST_SPARE]; /* the oldest first */
+static size_t spare_count;
+static uint64_t spare_bytes;
+static struct offer *offers;
+static int channel[2] = {-1, -1};
+static pid_t channel_owner;
+static const char *message_bytes;
+static size_t message_length;
+
+/* ---- forks ---- */
+
+static void before_fork(void)
+{
+  pthread_mutex_lock(&mutex);
+}
+
+static void after_fork(void)
+{
+  forks++;
+  pthread_mutex_unlock(&mutex);
+}
+
+static void free_piece(struct piece *piece);
+
+/* The copy numbers its own pieces, and cuts small ones from a slab of its own: what is left of this one is the other's.
+ * So are spare ones. */
+static void in_child(void)
+{
+  slab = NULL;
+  first_id = last_id = 0;
+  for (size_t i = 0; i < spare_count; i++) free_piece(spare[i]);
+  spare_count = 0;
+  spare_bytes = 0;
+  after_fork();
+}
+
+static void prepare(void)
+{
+  pthread_atfork(before_fork, after_fork, in_child);
+}
+
+static void lock(void)
+{
+  pthread_once(&prepared, prepare);
+  pthread_mutex_lock(&mutex);
+}
+
+static void unlock(void)
+{
+  int error = errno;
+  pthread_mutex_unlock(&mutex);
+  errno = error;
+}
+
+/* ---- pieces; all of this with the mutex held ---- */
+
+static uint64_t new_id(void)
+{
+  if (first_id == 0) {
+    uint32_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random) random = (uint32_t)getpid();
+    first_id = last_id = (uint64_t)(random | 1) << 31;
+  }
+  return ++last_id;
+}
+
+static struct piece **bucket_of(uint64_t id)
+{
+  return &buckets[(id * 0x9e3779b97f4a7c15u >> 32) & (bucket_count - 1)];
+}
+
+static struct piece *find(uint64_t id)
+{
+  if (!buckets) return NULL;
+  struct piece *piece = *bucket_of(id);
+  while (piece && piece->shared.id != id) piece = piece->next;
+  return piece;
+}
+
+static bool grow(void)
+{
+  size_t count = bucket_count ? bucket_count * 2 : FIRST_BUCKETS;
+  struct piece **before = buckets, **bigger = calloc(count, sizeof *bigger);
+  size_t before_count = bucket_count;
+  if (!bigger) return buckets != NULL;
+  buckets = bigger;
+  bucket_count = count;
+  for (size_t i = 0; i < before_count; i++) {
+    for (struct piece *piece = before[i], *next; piece; piece = next) {
+      next = piece->next;
+      struct piece **bucket = bucket_of(piece->shared.id);
+      piece->next = *bucket;
+      *bucket = piece;
+    }
+  }
+  free(before);
+  return true;
+}
+
+/* Enters a new piece, which is held once. NULL: there is no memory. */
+static struct piece *enter(uint64_t id, char *bytes, uint64_t size, int file)
+{
+  if (piece_count >= bucket_count && !grow()) return NULL;
+  struct piece *piece = calloc(1, sizeof *piece);
+  if (!piece) return NULL;
+  piece->shared = (struct shared_memory){.id = id ? id : new_id(), .bytes = bytes, .size = size, .file = file};
+  piece->holds = 1;
+  piece->forks = forks;
+  struct piece **bucket = bucket_of(piece->shared.id);
+  piece->next = *bucket;
+  *bucket = piece;
+  piece_count++;
+  file_count += file >= 0;
+  total += size;
+  return piece;
+}
+
+/* Takes the piece out. What is to be unmapped is unmapped by free_piece, without the mutex: that takes time. */
+static void take_out(struct piece *piece)
+{
+  struct piece **at = bucket_of(piece->shared.id);
+  while (*at != piece) at = &(*at)->next;
+  *at = piece->next;
+  piece_count--;
+  file_count -= piece->shared.file >= 0;
+  total -= piece->shared.size;
+}
+
+/* Puts a piece that was taken out by, for the next of its size. Returns one that is to be freed instead; NULL: none. */
+static struct piece *put_by(struct piece *piece)
+{
+  if (piece->shared.file < 0 || piece->used || piece->is_known || piece->forks != forks ||
+      piece->mapped > most_spare_bytes / 2)
+    return piece;
+  struct piece *oldest = NULL;
+  if (spare_count == MOST_SPARE || spare_bytes + piece->mapped > most_spare_bytes) {
+    oldest = spare[0];
+    spare_bytes -= oldest->mapped;
+    memmove(spare, spare + 1, --spare_count * sizeof *spare);
+  }
+  if (spare_bytes + piece->mapped > most_spare_bytes) { /* next time there is room */
+    free_piece(piece);
+    return oldest;
+  }
+  spare[spare_count++] = piece;
+  spare_bytes += piece->mapped;
+  return oldest;
+}
+
+/* A spare piece of that size, entered as new; NULL: there is none. */
+static struct piece *take_spare(uint64_t size)
+{
+  size_t at = spare_count;
+  while (at > 0 && spare[at - 1]->mapped != size) at--;
+  if (at == 0) return NULL;
+  struct piece *piece = spare[at - 1];
+  memmove(spare + at - 1, spare + at, (spare_count - at) * sizeof *spare);
+  spare_count--;
+  spare_bytes -= size;
+  struct piece *entered = piece->forks == forks ? enter(0, piece->map, size, piece->shared.file) : NULL;
+  if (!entered) {
+    free_piece(piece);
+    return NULL;
+  }
+  entered->map = piece->map;
+  entered->mapped = size;
+  free(piece);
+  return entered;
+}
+
+static void free_piece(struct piece *piece)
+{
+  if (piece->mapped) munmap(piece->map, piece->mapped);
+  if (piece->shared.file >= 0) close(piece->shared.file);
+  free(piece);
+}
+
+/* ---- making them ---- */
+
+/* A number of bytes in a file of the system; UINT64_MAX: there is none. */
+static uint64_t read_bytes(const char *path)
+{
+  unsigned long long bytes;
+  FILE *file = fopen(path, "re");
+  if (!file) return UINT64_MAX;
+  if (fscanf(file, "%llu", &bytes) != 1) bytes = UINT64_MAX; /* "max" */
+  fclose(file);
+  return bytes;
+}
+
+/* What this process may have at most: memory is promised without looking at that, and who touches more than there is is
+ * killed. */
+static uint64_t most_bytes(void)
+{
+  static uint64_t known;
+  uint64_t most = __atomic_load_n(&known, __ATOMIC_RELAXED);
+  if (most) return most;
+  struct sysinfo info;
+  most = sysinfo(&info) == 0 ? ((uint64_t)info.totalram + info.totalswap) * info.mem_unit : UINT64_MAX;
+  uint64_t limits[] = {read_bytes("/sys/fs/cgroup/memory.max"),
+                       read_bytes("/sys/fs/cgroup/memory/memory.limit_in_bytes")};
+  for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+    if (limits[i] < most) most = limits[i];
+  __atomic_store_n(&known, most, __ATOMIC_RELAXED);
+  return most;
+}
+
+/* More files may be open from here on, if the system allows it. */
+static bool raise_file_limit(void)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max) return false;
+  limit.rlim_cur = limit.rlim_max;
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+/* A file in memory; -1: there can be none. Its piece is shared all the same, but for processes that were there before.
+ */
+static int new_file(uint64_t size)
+{
+  int file = memfd_create("parlua-array", MFD_CLOEXEC);
+  if (file < 0 && errno == EMFILE && raise_file_limit()) file = memfd_create("parlua-array", MFD_CLOEXEC);
+  if (file >= 0 && ftruncate(file, (off_t)size) < 0) {
+    close(file);
+    return -1;
+  }
+  return file;
+}
+
+static struct piece *new_large(uint64_t size)
+{
+  if (size > most_bytes()) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  int file = new_file(size), flags = MAP_SHARED | MAP_NORESERVE | (file < 0 ? MAP_ANONYMOUS : 0);
+  void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, file, 0);
+  if (map == MAP_FAILED) {
+    int error = errno;
+    if (file >= 0) close(file);
+    errno = error;
+    return NULL;
+  }
+  madvise(map, size, MADV_HUGEPAGE); /* where the system gives shared memory huge pages to those who ask */
+  lock();
+  struct piece *piece = enter(0, map, size, file);
+  unlock();
+  if (!piece) {
+    munmap(map, size);
+    if (file >= 0) close(file);
+    errno = ENOMEM;
+    return NULL;
+  }
+  piece->map = map;
+  piece->mapped = size;
+  return piece;
+}
+
+/* Takes `bytes` of the slab, if there is room; NULL: there is none. */
+static struct piece *cut_slab(size_t bytes, char **at)
+{
+  if (!slab || SLAB_BYTES - slab->used < bytes) return NULL;
+  *at = slab->shared.bytes + slab->used;
+  slab->used += bytes;
+  slab->holds++;
+  return slab;
+}
+
+static void drop(struct piece *piece, bool is_left);
+
+/* A small array's memory: in the slab, or in a new one. */
+static struct piece *new_small(uint64_t size, char **at)
+{
+  size_t bytes = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  if (bytes == 0) bytes = ALIGNMENT;
+  lock();
+  struct piece *piece = cut_slab(bytes, at), *before = NULL;
+  unlock();
+  if (piece) return piece;
+  struct piece *made = new_large(SLAB_BYTES);
+  if (!made) return NULL;
+  lock();
+  before = slab;
+  slab = made;
+  piece = cut_slab(bytes, at);
+  unlock();
+  if (before) drop(before, false);
+  return piece;
+}
+
+struct shared_memory *shared_new(uint64_t size, bool with_zeros, char **at)
+{
+  struct piece *piece;
+  if (size <= SMALL_BYTES) {
+    piece = new_small(size, at);
+    return piece ? &piece->shared : NULL;
+  }
+  lock();
+  piece = take_spare(size);
+  unlock();
+  if (piece && with_zeros) memset(piece->shared.bytes, 0, size);
+  if (!piece) piece = new_large(size);
+  if (!piece) return NULL;
+  *at = piece->shared.bytes;
+  return &piece->shared;
+}
+
+struct shared_memory *shared_map_file(int file, uint64_t offset, uint64_t size)
+{
+  uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = offset & ~(page - 1), length = size + (offset - from);
+  if (length == 0) length = 1;
+  void *map = mmap(NULL, length, PROT_READ, MAP_SHARED, file, (off_t)from);
+  if (map == MAP_FAILED) return NULL;
+  lock();
+  struct piece *piece = enter(0, (char *)map + (offset - from), size, -1);
+  unlock();
+  if (!piece) {
+    munmap(map, length);
+    errno = ENOMEM;
+    return NULL;
+  }
+  piece->map = map;
+  piece->mapped = length;
+  piece->shared.read_only = 1;
+  return &piece->shared;
+}
+
+/* Maps the file of a piece that another process has made; the descriptor is taken over, or closed on failure. */
+static struct piece *map_piece(uint64_t id, int file, uint64_t size)
+{
+  struct stat found;
+  if (fstat(file, &found) < 0 || (uint64_t)found.st_size != size || size == 0) {
+    close(file);
+    errno = EINVAL;
+    return NULL;
+  }
+  void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+  int keep = file, error = errno;
+  if (map == MAP_FAILED || file_count >= MOST_RECEIVED) {
+    close(file);
+    keep = -1;
+  }
+  if (map == MAP_FAILED) {
+    errno = error;
+    return NULL;
+  }
+  lock();
+  struct piece *piece = find(id); /* another thread may have been faster */
+  bool is_known = piece != NULL;
+  if (piece)
+    piece->holds++;
+  else
+    piece = enter(id, map, size, keep);
+  if (piece && !is_known) {
+    piece->is_known = true;
+    piece->map = map;
+    piece->mapped = size;
+  }
+  unlock();
+  if (is_known || !piece) {
+    munmap(map, size);
+    if (keep >= 0) close(keep);
+    if (!piece) errno = ENOMEM;
+  }
+  return piece;
+}
+
+struct shared_memory *shared_of_message(const void *bytes, uint64_t size)
+{
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)bytes, from = at & ~(page - 1);
+  lock();
+  bool is_in = message_bytes && (const char *)bytes >= message_bytes && size <= message_length &&
+               (size_t)((const char *)bytes - message_bytes) <= message_length - size;
+  unlock();
+  if (!is_in) {
+    errno = ENOENT;
+    return NULL;
+  }
+  size_t length = size + (at - from);
+  if (length == 0) length = 1;
+  void *map = mremap((void *)from, 0, length, MREMAP_MAYMOVE); /* of 0 bytes: the same pages once more */
+  if (map == MAP_FAILED) return NULL;
+  lock();
+  struct piece *piece = enter(0, (char *)map + (at - from), size, -1);
+  unlock();
+  if (!piece) {
+    munmap(map, length);
+    errno = ENOMEM;
+    return NULL;
+  }
+  piece->map = map;
+  piece->mapped = length;
+  piece->shared.read_only = 1;
+  return &piece->shared;
+}
+
+void shared_note_message(const void *bytes, size_t length)
+{
+  lock();
+  message_bytes = bytes;
+  message_length = length;
+  unlock();
+}
+
+/* ---- counting ---- */
+
+static struct piece *piece_of(struct shared_memory *shared)
+{
+  return (struct piece *)(void *)shared; /* its first field */
+}
+
+void shared_hold(struct shared_memory *shared)
+{
+  lock();
+  piece_of(shared)->holds++;
+  unlock();
+}
+
+static void drop(struct piece *piece, bool is_left)
+{
+  lock();
+  bool is_last = --piece->holds == 0;
+  piece->left -= is_left;
+  if (is_last) {
+    take_out(piece);
+    piece = put_by(piece);
+  }
+  unlock();
+  if (is_last && piece) free_piece(piece);
+}
+
+void shared_drop(struct shared_memory *shared)
+{
+  drop(piece_of(shared), false);
+}
+
+struct shared_memory *shared_find(uint64_t id)
+{
+  lock();
+  struct piece *piece = find(id);
+  if (piece) piece->holds++;
+  unlock();
+  return piece ? &piece->shared : NULL;
+}
+
+struct shared_memory *shared_open(uint64_t id, int pid, int file, uint64_t inode, uint64_t size)
+{
+  char path[64];
+  struct stat found;
+  struct shared_memory *known = shared_find(id);
+  if (known) return known;
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, file);
+  int opened = open(path, O_RDWR | O_CLOEXEC);
+  if (opened < 0) return NULL;
+  if (fstat(opened, &found) < 0 || found.st_ino != inode) {
+    close(opened);
+    errno = ENOENT;
+    return NULL;
+  }
+  struct piece *piece = map_piece(id, opened, size);
+  return piece ? &piece->shared : NULL;
+}
+
+uint64_t shared_inode(struct shared_memory *shared)
+{
+  struct stat found;
+  piece_of(shared)->is_known = true;
+  return shared->file >= 0 && fstat(shared->file, &found) == 0 ? found.st_ino : 0;
+}
+
+double shared_total(void)
+{
+  lock();
+  double bytes = (double)total;
+  unlock();
+  return bytes;
+}
+
+/* ---- offers ---- */
+
+int shared_open_channel(void)
+{
+  int size = CHANNEL_BYTES;
+  if (channel[0] >= 0 && channel_owner == getpid()) return 0;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0) {
+    channel[0] = channel[1] = -1;
+    return errno;
+  }
+  setsockopt(channel[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  channel_owner = getpid();
+  return 0;
+}
+
+bool shared_offer(struct shared_memory *shared)
+{
+  char control[CMSG_SPACE(sizeof(int))] = {0};
+  struct word word = {shared->id, shared->size};
+  struct iovec part = {&word, sizeof word};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  if (shared->file < 0 || channel[1] < 0 || channel_owner == getpid()) return false;
+  piece_of(shared)->is_known = true;
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(header), &shared->file, sizeof(int));
+  ssize_t sent;
+  do sent = sendmsg(channel[1], &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  return sent == (ssize_t)sizeof word;
+}
+
+void shared_leave(struct shared_memory *shared)
+{
+  lock();
+  piece_of(shared)->holds++;
+  piece_of(shared)->left++;
+  unlock();
+}
+
+/* Takes the next offer from the socket; false: there is none. */
+static bool receive(void)
+{
+  char control[CMSG_SPACE(sizeof(int))];
+  struct word word;
+  struct iovec part = {&word, sizeof word};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  ssize_t got;
+  int file = -1;
+  if (channel[0] < 0 || channel_owner != getpid()) return false;
+  do got = recvmsg(channel[0], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  while (got < 0 && errno == EINTR);
+  if (got <= 0) return false;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header))
+    if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+      memcpy(&file, CMSG_DATA(header), sizeof file);
+  if (got != (ssize_t)sizeof word || file < 0) { /* the latter: no descriptor was free */
+    if (file >= 0) close(file);
+    if (file < 0) raise_file_limit();
+    return true;
+  }
+  struct offer *offer = calloc(1, sizeof *offer);
+  if (!offer) {
+    close(file);
+    return true;
+  }
+  *offer = (struct offer){.id = word.id, .size = word.size, .file = file};
+  lock();
+  offer->piece = find(word.id);
+  if (offer->piece) offer->piece->holds++;
+  unlock();
+  if (offer->piece) close(file);
+  offer->next = offers;
+  offers = offer;
+  return true;
+}
+
+/* Takes the offer of that number from the list; NULL: there is none. */
+static struct offer *take_offer(uint64_t id)
+{
+  for (struct offer **at = &offers; *at; at = &(*at)->next) {
+    if ((*at)->id != id) continue;
+    struct offer *offer = *at;
+    *at = offer->next;
+    return offer;
+  }
+  return NULL;
+}
+
+struct shared_memory *shared_claim(uint64_t id)
+{
+  lock();
+  struct piece *piece = find(id);
+  bool was_left = piece && piece->left > 0;
+  if (was_left) piece->left--; /* the hold is the caller's */
+  unlock();
+  if (was_left) return &piece->shared;
+  struct offer *offer = take_offer(id);
+  while (!offer && receive()) offer = take_offer(id);
+  if (!offer) return NULL;
+  piece = offer->piece ? offer->piece : map_piece(id, offer->file, offer->size);
+  free(offer);
+  return piece ? &piece->shared : NULL;
+}
+
+/* Drops what threads have left and nobody has claimed. */
+static void drop_left(void)
+{
+  for (bool is_done = false; !is_done;) {
+    struct piece *found = NULL;
+    lock();
+    for (size_t i = 0; i < bucket_count && !found; i++)
+      for (struct piece *piece = buckets[i]; piece && !found; piece = piece->next)
+        if (piece->left > 0) found = piece;
+    unlock();
+    if (found) drop(found, true);
+    is_done = !found;
+  }
+}
+
+void shared_forget_offers(void)
+{
+  while (receive()) continue;
+  while (offers) {
+    struct offer *offer = offers;
+    offers = offer->next;
+    if (offer->piece)
+      drop(offer->piece, false);
+    else
+      close(offer->file);
+    free(offer);
+  }
+  drop_left();
+}
