@@ -325,7 +325,7 @@ calls["pool, submit"] = function(plan, options)
   pool:close()
   for i = 1, plan.n do
     local future = futures[i]
-    if not future.done then wrong("call %d has not ended, though its pool is closed", i) end
+    if not future:done() then wrong("call %d has not ended, though its pool is closed", i) end
     if future.failure then
       local failed = {}
       for name, value in pairs(future.failure) do failed[name] = value end

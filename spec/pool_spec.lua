@@ -232,7 +232,7 @@ describe("a pool with large arguments", function()
           local pool = parlua.pool { engine = %q, workers = 1 }
           local futures = { pool:submit(string.len, first), pool:submit(string.len, second) }
           pool:close()
-          for _, future in ipairs(futures) do assert(future.done) end
+          for _, future in ipairs(futures) do assert(future:done()) end
         end
         local pool = parlua.pool { engine = %q, workers = 1 }
         print(pool:submit(string.len, first):get(), pool:submit(string.len, second):get())

@@ -8,7 +8,7 @@ describe("a call in the background", function()
     local future = parlua.background(function(a, b) return factor * a, factor * b end, 1, 2)
     assert.same({ 3, 6 }, { future:get() })
     assert.same({ 3, 6 }, { future:get() })
-    assert.is_true(future.done)
+    assert.is_true(future:done())
   end)
 
   it("begins at once, whatever the program's pool has to do", function()

@@ -14,6 +14,7 @@ local layers = {
   { "drive" },
   { "run", "exec" },
   { "sink" },
+  { "future" },
   { "pool", "job" },
   { "background", "init" },
   { "prompt" },

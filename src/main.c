@@ -567,6 +567,20 @@ static int interrupted_status(lua_State *L, int status)
                                          : EXIT_INTERRUPTED;
 }
 
+/* The program ends: calls that were submitted, and that nobody waits for, run to their end, and failures that nobody
+ * has looked at are told. */
+static void finish_futures(lua_State *L)
+{
+  int top = lua_gettop(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "parlua.future");
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "finish");
+    if (state_call_interruptible(L, 0, 0) != 0) print_error(L);
+  }
+  lua_settop(L, top);
+}
+
 /* All of the command, called protected. */
 static int run_protected(lua_State *L)
 {
@@ -580,7 +594,9 @@ static int run_protected(lua_State *L)
   }
   if (command->ignore_environment) reset_paths(L);
   set_arg(L, command);
-  command->status = interrupted_status(L, run_command(L, command));
+  int status = run_command(L, command);
+  finish_futures(L);
+  command->status = interrupted_status(L, status);
   return 0;
 }
 

@@ -4,6 +4,7 @@ local lazy = require "parlua.lazy"
 local exec = lazy "parlua.exec"
 local run = require "parlua.run"
 local pool = lazy "parlua.pool"
+local future = lazy "parlua.future"
 local reduce = lazy "parlua.sink.reduce"
 local reducers = require "parlua.sink.reducers"
 local search = lazy "parlua.sink.search"
@@ -158,8 +159,34 @@ function parlua.pool(options) return pool.open(options) end
 --- Example: `local future = parlua.submit(math.sqrt, 2); print(future:get())`
 ---@param f function
 ---@param ... any its arguments
----@return parlua.Future future future:get(), future:wait(seconds), future:cancel(), future.failure
+---@return parlua.Future future future:get(), wait(seconds), done(), cancel(), on_done(f), future.failure
 function parlua.submit(f, ...) return pool.submit(f, ...) end
+
+--- Futures in the order in which their calls end. Example: `for future, k in parlua.as_completed(futures) do
+--- print(k, future:get()) end`
+---@param futures parlua.Future[]
+---@return fun(): parlua.Future?, integer? iterator k: the future's place in the list
+function parlua.as_completed(futures) return future.as_completed(futures) end
+
+--- Waits for calls. Example: `local ended, open = parlua.wait(futures, "first", 10)`
+---@param futures parlua.Future[]
+---@param how? "all"|"first"|"first_failure" default: "all"; "first_failure": until one fails, or all have ended
+---@param seconds? number at most so long
+---@return parlua.Future[] ended in the order in which they did
+---@return parlua.Future[] open the others
+function parlua.wait(futures, how, seconds) return future.wait(futures, how, seconds) end
+
+--- Waits for the first call that ends, cancels the others, and returns what it returned, or raises its failure.
+---@param futures parlua.Future[]
+---@return any ...
+function parlua.race(futures) return future.race(futures) end
+
+--- Calls functions side by side, each in a worker of its own, and returns the first result of each, in order. The first
+--- failure is raised. Example: `local a, b = parlua.run { load_left, load_right }`
+---@param functions function[]
+---@param options? parlua.Options
+---@return any ...
+function parlua.run(functions, options) return collect.run(functions, options) end
 
 --- Processors that this process may use: affinity, cgroup quota, batch allocation. Under MPI, those of all ranks
 --- together.

@@ -1,9 +1,10 @@
 --- Pools: an engine's workers kept open over several calls, and single calls whose results are asked for later
 --- (futures).
 --
--- All of a pool's futures are tasks of one run whose source is the list of what was submitted; no task is handed out
--- before it is there. The function travels with each task, as codec bytes: workers outlive the calls. A worker that
--- gets the same bytes again goes on with the function that it has, compiled as it is.
+-- All of a pool's futures are tasks of one run, which are pushed into it one by one, and handed out by a thread while
+-- the script does other things (src/run/attendant.h). On serial they are supplied when the script asks for one. The
+-- function travels with each task, as codec bytes: workers outlive the calls. A worker that gets the same bytes again
+-- goes on with the function that it has, compiled as it is.
 local arrays = require "parlua.array.known"
 local codec = require "parlua.codec"
 local common = require "parlua.common"
@@ -11,6 +12,7 @@ local context = require "parlua.wire.context"
 local world = require("parlua.lazy") "parlua.wire.world"
 local engines = require "parlua.run.engine"
 local failure = require "parlua.failure"
+local future_module = require "parlua.future"
 local futures = require "parlua.sink.futures"
 local host = require "parlua.host"
 local list = require "parlua.sink.list"
@@ -21,6 +23,7 @@ local search = require "parlua.sink.search"
 local sources = require "parlua.source"
 local stream = require "parlua.sink.stream"
 local task = require "parlua.worker.task"
+local warning = require "parlua.run.warning"
 
 local M = {}
 
@@ -74,127 +77,13 @@ function M.run_call(_, key, ...)
   return call_sent(...)
 end
 
--- ---- futures ----
-
----@class parlua.Future
----@field done boolean whether the call has ended
----@field failure? parlua.Failure once it is known that the call failed
-local Future = {}
-Future.__index = Future
-
---- Raises an error in a task that uses a pool of the script: a forked worker has a copy of the pool, and its workers
---- are not its own.
-local function check_owner(pool, what)
-  if task.is_inside() == pool.is_inside then return end
-  error(("%s: this belongs to the script that opened the pool, and a task cannot use it: submit in the task, which "
-    .. "runs the call there, "
-    .. "or give the task the result as an argument"):format(what), 3)
-end
-
-local close
-
--- ---- pools that nobody uses ----
-
--- Pools with calls that have not ended. Others live as long as the script holds them, or one of their futures: then the
--- collector ends their workers.
-local busy = {} -- luacheck: ignore 241
-
-local function note_busy(pool) busy[pool] = next(pool.futures.waiting) and true or nil end
-
---- What closes a pool's run when the pool is collected.
-local function guard_of(run, kept)
-  return common.when_collected(function()
-    run:close()
-    engines.close(kept)
-  end)
-end
-
---- Lets the pool's run go on until `future` is done or `seconds` are over.
-local function advance(future, seconds)
-  local pool = future.pool
-  local deadline = seconds and host.now() + seconds
-  local run = pool.run
-  if run then run:resume() end -- while the script waits here, a signal is the pool's
-  while not future.done and pool.run do
-    local left = deadline and deadline - host.now()
-    if left and left < 0 then left = 0 end
-    local ok, more = pcall(pool.run.step, pool.run, left)
-    if not ok then
-      pool:close()
-      error(more, 0)
-    end
-    if not more then -- serial: nothing is submitted that has not run; else the run was interrupted
-      if pool.run.engine_name ~= "serial" or pool.run.cancelled then close(pool, pool.run.broken) end
-      break
-    end
-    if left == 0 then break end
-  end
-  if run then run:pause() end
-  note_busy(pool)
-  return future.done
-end
-
---- Waits until the call has ended, at most `seconds`. Returns whether it has.
----@param seconds? number default: as long as it takes; 0: only looks
----@return boolean
-function Future:wait(seconds)
-  if seconds ~= nil and (type(seconds) ~= "number" or not (seconds >= 0)) then
-    error(("wait: seconds must be a number of at least 0, got %s"):format(tostring(seconds)), 2)
-  end
-  if self.done then return true end
-  check_owner(self.pool, "wait")
-  return advance(self, seconds) or false
-end
-
---- Waits for the call and returns all that it returned; raises its failure (a table, see failures) when it failed.
----@return any ...
-function Future:get()
-  self:wait()
-  if self.failure then error(self.failure, 0) end
-  return unpack(self.values, 1, self.values.n)
-end
-
---- The future's call is cancelled: so says its failure.
-local function end_cancelled(future, message)
-  future.failure = failure.new { index = future.index, args = future.args, kind = "cancelled", message = message,
-    attempts = 0,
-                                 worker = 0, host = host.hostname(), seconds = 0 }
-  future.done = true
-  future.pool.futures.waiting[future.index] = nil
-  note_busy(future.pool)
-end
-
---- Ends a pool. `trouble`: why its workers can't go on, where that is so.
-function close(pool, trouble)
-  local run = pool.run
-  pool.closed, pool.run = true, nil
-  if run then run:close() end
-  for _, future in pairs(pool.futures.waiting) do end_cancelled(future, trouble or "the pool was closed") end
-  engines.close(pool.engines)
-  note_busy(pool)
-end
-
---- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended
---- already, or can't be stopped any more (a running thread).
----@return boolean
-function Future:cancel()
-  local pool = self.pool
-  if self.done then return false end
-  check_owner(pool, "cancel")
-  if pool.waiting[self.index] then
-    pool.waiting[self.index] = { n = 1, false }
-  elseif not pool.run.driver:abort(self.index) then
-    return false
-  end
-  end_cancelled(self, "the call was cancelled")
-  return true
-end
-
 -- ---- pools ----
 
 ---@class parlua.Pool
 local Pool = {}
 Pool.__index = Pool
+
+local verbs = {}
 
 --- Opens a pool. Workers are started when they are first needed. Example: `local pool = parlua.pool { engine =
 --- "threads", workers = 4 }`
@@ -204,9 +93,11 @@ function M.open(options)
   local resolved = options_module.resolve(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
-  return setmetatable({ options = given, resolved = resolved, engines = {}, futures = futures.open(), waiting = {},
-    run = false,
-                        guard = false, is_inside = task.is_inside() }, Pool)
+  return setmetatable({ options = given, resolved = resolved, engines = {}, waiting = {},
+    futures = futures.open(future_module.settle),
+    run = false, closed = false, outstanding = 0, held = {}, window = resolved.window or math.huge, is_serial = false,
+    verbs = verbs, guard = false,
+    is_inside = task.is_inside() }, Pool)
 end
 
 --- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not
@@ -250,7 +141,21 @@ function Pool:any(f, arguments, options) return search.any(f, arguments, merged(
 --- As parlua.all, on the pool's workers.
 function Pool:all(f, arguments, options) return search.all(f, arguments, merged(self, options)) end
 
---- Gives the run of the pool's futures what was submitted.
+-- ---- the run of the futures ----
+
+-- `verbs`: what parlua.future asks of a pool.
+
+
+--- What closes a pool's run when the pool is collected: nobody holds it, nor any of its futures, and its calls have
+--- ended.
+local function guard_of(run, kept)
+  return common.when_collected(function()
+    run:close()
+    engines.close(kept)
+  end)
+end
+
+--- Serial: gives the run of the pool's futures what was submitted. Elsewhere tasks are pushed.
 local function submitted_source(waiting)
   return sources.iterate(function(_, k)
     k = k + 1
@@ -261,17 +166,168 @@ local function submitted_source(waiting)
   end, nil, 0)
 end
 
-local function begin_run(pool)
+local function open_run(pool)
   local options = {}
   for name, value in pairs(pool.options) do options[name] = value end
-  options.chunk, options.progress, options.on_error, options.max_failures = 1, "none", "skip", false
-  local run = run_module.open(M.run_call, submitted_source(pool.waiting), options, pool.futures, { engines = pool.engines,
-    unrecorded = true })
+  options.chunk, options.progress, options.max_failures = 1, "none", false
+  if type(pool.resolved.on_error) ~= "function" then options.on_error = "skip" end
+  local run = run_module.open(M.run_call, submitted_source(pool.waiting), options, pool.futures,
+    { engines = pool.engines, unrecorded = true })
   run.is_of_futures = true
+  pool.is_serial = run.engine_name == "serial"
+  pool.futures.is_serial = pool.is_serial
   local waiting = pool.futures.waiting
   run.driver.chain_of = function(index) return waiting[index] and waiting[index].chain or run.chain end
-  pool.guard = guard_of(run, pool.engines)
-  return run
+  pool.run, pool.guard = run, guard_of(run, pool.engines)
+  run:pause() -- the script does other work
+end
+
+--- The script comes to the pool's run: a signal is the pool's while it waits there (not where it only looks).
+local function enter(pool, waits)
+  if waits then pool.run:resume() end
+  if not pool.is_serial then pool.run.driver.handle:come_back() end
+end
+
+--- It goes away: a thread goes on with the run.
+local function leave(pool)
+  local run = pool.run
+  if not run then return end
+  run:pause()
+  if not pool.is_serial then run.driver.handle:leave(pool.outstanding) end
+end
+
+--- Ends a pool. `trouble`: why its workers can't go on, where that is so.
+local function close(pool, trouble)
+  local run = pool.run
+  pool.closed, pool.run = true, false
+  if run then run:close() end
+  local open = {}
+  for _, future in pairs(pool.futures.waiting) do open[#open + 1] = future end
+  for future in pairs(pool.held) do open[#open + 1] = future end
+  pool.futures.waiting, pool.held, pool.waiting = {}, {}, {}
+  table.sort(open, function(a, b) return a.index < b.index end)
+  for _, future in ipairs(open) do future_module.settle_cancelled(future, trouble or "the pool was closed") end
+  engines.close(pool.engines)
+end
+
+--- Takes one event of the run; closes the pool where the run can't go on. Returns what the run's step does.
+local function step_run(pool, seconds)
+  local run = pool.run
+  local ok, more = pcall(run.step, run, seconds)
+  if not ok then
+    pool:close()
+    error(more, 0)
+  end
+  if more then return more end
+  if not pool.is_serial or run.cancelled then close(pool, run.broken) end -- the run was interrupted
+  return false
+end
+
+--- Lets the pool's calls go on until target.is_done, at most for `seconds`. Returns false when they can't.
+function verbs.step(self, target, seconds)
+  if not self.run then return false end
+  local deadline = seconds and host.now() + seconds
+  local goes_on
+  enter(self, true)
+  repeat
+    local left = deadline and math.max(0, deadline - host.now())
+    goes_on = step_run(self, left) and true or false
+  until target.is_done or not goes_on or left == 0 or self.outstanding == 0 or future_module.has_due()
+  leave(self)
+  return goes_on
+end
+
+--- Takes what has ended, without waiting. Serial runs what was submitted up to `future`.
+function verbs.drain(self, future)
+  if not self.run then return end
+  if self.is_serial then
+    if future.pool == self then verbs.step(self, future) end
+    return
+  end
+  enter(self, false)
+  repeat
+    local more = step_run(self, 0)
+  until not more or more == "idle"
+  leave(self)
+end
+
+--- Encodes a call: the function, which the worker may have already, and the arguments, which may refer to what the
+--- function holds. Returns the values that its task gets; or nil and a message.
+local function encode_call(pool, future)
+  local driver, args = pool.run.driver, future.given or future.args
+  arrays.sent = false
+  local function_book, book = codec.book(), codec.book()
+  context.use(context.longer(driver.chain), driver.shares, #driver.chain, true)
+  local bytes, message = codec.encode_book(function_book, "submitted function", future.f)
+  if not bytes then return nil, message end
+  context.use(context.longer(driver.chain, function_book), driver.shares, #driver.chain, true)
+  local arguments, trouble = codec.encode_book(book, "argument", unpack(args, 1, args.n))
+  future.chain = context.longer(driver.chain, function_book, book)
+  future.arrays, arrays.sent = arrays.sent, false -- workers open them when they come to the call
+  return { future.task, future.key, world.declarations_since(pool), bytes, arguments or "", trouble, n = 6 }
+end
+
+--- Puts a call into the run. Returns nil and a message when it can't be sent.
+local function push(pool, future)
+  local values, message = encode_call(pool, future)
+  if not values then return nil, message end
+  local run = pool.run
+  local writer = run.feeder.writer
+  enter(pool, false)
+  writer:begin(0)
+  if not writer:task(0, unpack(values, 1, 6)) then writer:task_alone(values) end
+  writer:finish(1)
+  run.driver.handle:push(future.task)
+  step_run(pool, 0) -- hands it out, if a worker is free
+  leave(pool)
+  return true
+end
+
+--- Hands the call out. Returns nil and a message when it can't be sent; raises when there is no run for it.
+local function hand_out(pool, future)
+  if pool.closed then return true, future_module.settle_cancelled(future, "the pool was closed") end
+  if not pool.run then open_run(pool) end
+  local calls = pool.futures
+  local index = calls.handed + 1
+  calls.handed, calls.waiting[index], future.task = index, future, index
+  pool.held[future] = nil
+  if pool.is_serial then
+    local args = future.given or future.args
+    pool.waiting[index] = { n = args.n + 3, future.key, false, future.f, unpack(args, 1, args.n) }
+    return true
+  end
+  local ok, message = push(pool, future)
+  if not ok then calls.waiting[index] = nil end
+  return ok, message
+end
+
+--- A call begins that has waited for its arguments.
+function verbs.begin(self, future)
+  local ok, sent, message = pcall(hand_out, self, future)
+  if not ok or not sent then
+    self.held[future] = nil
+    future_module.settle(future, nil, failure.new { index = future.index, args = future.args, kind = "unsendable",
+      message = tostring(message or sent), attempts = 0, worker = 0, host = host.hostname(), seconds = 0 })
+  end
+end
+
+--- Sees to it that a call does not begin, or is ended. Returns whether that is possible.
+function verbs.abort(self, future)
+  local calls = self.futures
+  if self.held[future] then
+    self.held[future] = nil
+    return true
+  end
+  if self.is_serial then
+    if not self.waiting[future.task] then return false end
+    self.waiting[future.task] = { n = 1, false }
+    calls.waiting[future.task] = nil
+    return true
+  end
+  enter(self, false)
+  local can = self.run.driver:abort(future.task)
+  leave(self)
+  return can
 end
 
 --- Inside a task, a call submitted to a pool of the script runs in the task, at once.
@@ -287,25 +343,18 @@ local function submit_here(pool, f, ...)
   return future
 end
 
---- Encodes a call: the function, which the worker may have already, and the arguments, which may refer to what the
---- function holds.
-local function encode_call(pool, future, values, f, ...)
-  local driver = pool.run.driver
-  arrays.sent = false
-  local function_book, book = codec.book(), codec.book()
-  context.use(context.longer(driver.chain), driver.shares, #driver.chain, true)
-  local bytes, message = codec.encode_book(function_book, "submitted function", f)
-  if not bytes then return nil, message end
-  context.use(context.longer(driver.chain, function_book), driver.shares, #driver.chain, true)
-  local arguments, trouble = codec.encode_book(book, "argument", ...)
-  future.chain = context.longer(driver.chain, function_book, book)
-  future.arrays, arrays.sent = arrays.sent, false -- workers open them when they come to the call
-  values[2], values[3], values[4], values[5] = world.declarations_since(pool), bytes, arguments or "", trouble
-  values.n = 5
-  return true
+local has_room = { is_done = false }
+
+--- Waits until fewer calls than the option `window` says have not ended.
+local function wait_for_room(pool)
+  while pool.outstanding >= pool.window and not pool.closed do
+    if not verbs.step(pool, has_room, 0.05) and not future_module.has_due() then break end
+    future_module.run_due()
+  end
 end
 
---- Calls f(...) in one of the pool's workers. Returns at once.
+--- Calls f(...) in one of the pool's workers. Returns at once. An argument that is a future stands for what its call
+--- returns: this one begins when that has ended, and fails when it has failed.
 ---@param f function
 ---@return parlua.Future
 function Pool:submit(f, ...)
@@ -313,43 +362,39 @@ function Pool:submit(f, ...)
   if task.is_inside() ~= self.is_inside then return submit_here(self, f, ...) end
   if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
   f = common.as_function(f)
-  for k = 1, select("#", ...) do
-    local value = (select(k, ...))
-    if type(value) == "table" and rawget(value, "is_future") then
-      error(("submit: argument %d is a future; give what it has returned, future:get()"):format(k), 2)
-    end
+  if self.outstanding >= self.window then wait_for_room(self) end
+  local index = self.futures.submitted + 1
+  local future = future_module.new(self, index, common.pack(...), (run_module.streams_of(self.resolved, nil)),
+    warning.place())
+  self.futures.submitted, future.f = index, f
+  local ok, held = pcall(future_module.hold, future)
+  if not ok then
+    future_module.withdraw(future)
+    error(held, 2)
   end
-  local calls = self.futures
-  local is_first, index = not self.run, calls.submitted + 1
-  local future = setmetatable({ pool = self, index = index, args = common.pack(...), done = false, is_future = true },
-    Future)
-  local values = { n = future.args.n + 3, (run_module.streams_of(self.resolved, nil)), false, f, ... }
-  self.waiting[index], calls.waiting[index], calls.submitted = values, future, index
-  local function take_back(message, level)
-    self.waiting[index], calls.waiting[index], calls.submitted = nil, nil, index - 1
-    note_busy(self)
-    error(message, level)
+  if held then
+    self.held[future] = true
+    future_module.run_due()
+    return future
   end
-  if is_first then
-    local ok, run = pcall(begin_run, self)
-    if not ok then take_back(run, 0) end
-    self.run = run
-    run:pause() -- the script does other work
+  local sent, message
+  ok, sent, message = pcall(hand_out, self, future)
+  if not ok or not sent then
+    future_module.withdraw(future)
+    error(message or sent, ok and 2 or 0)
   end
-  if self.run.engine_name ~= "serial" then
-    local ok, message = encode_call(self, future, values, f, ...)
-    if not ok then take_back(message, 3) end
-  end
-  if self.run.engine_name ~= "serial" then self.run:step(0) end -- hands it out, if a worker is free
-  note_busy(self)
+  future_module.run_due()
   return future
 end
 
 --- Ends the pool: calls that have not ended are cancelled, workers are stopped. Safe to call twice.
 function Pool:close()
   if self.closed then return end
-  check_owner(self, "close")
+  if task.is_inside() ~= self.is_inside then
+    error("close: this belongs to the script that opened the pool, and a task cannot close it", 2)
+  end
   close(self)
+  future_module.run_due()
 end
 
 local default = setmetatable({}, { __mode = "v" })

@@ -336,8 +336,7 @@ function parlua.group(by, reducer) end
 
 --- A submitted call.
 ---@class parlua.Future
----@field done boolean whether the call has ended
----@field failure? parlua.Failure once it is known that the call failed
+---@field failure? parlua.Failure of a call that has ended without returning
 local Future = {}
 
 --- Waits until the call has ended, at most `seconds`; returns whether it has.
@@ -345,9 +344,20 @@ local Future = {}
 ---@return boolean
 function Future:wait(seconds) end
 
---- Waits for the call and returns all that it returned; raises its failure.
+--- Waits for the call and returns all that it returned; raises its failure. Raises an error when it has not ended within
+--- `seconds`; the call goes on.
+---@param seconds? number
 ---@return any ...
-function Future:get() end
+function Future:get(seconds) end
+
+--- Has the call ended? Does not wait.
+---@return boolean
+function Future:done() end
+
+--- Has f(future) called in the script once the call has ended.
+---@param f fun(future: parlua.Future)
+---@return parlua.Future self
+function Future:on_done(f) end
 
 --- Cancels the call; false when that is no longer possible.
 ---@return boolean
@@ -467,6 +477,30 @@ function parlua.pool(options) end
 ---@param ... any
 ---@return parlua.Future
 function parlua.submit(f, ...) end
+
+--- Futures in the order in which their calls end, each with its place in the list.
+---@param futures parlua.Future[]
+---@return fun(): parlua.Future?, integer?
+function parlua.as_completed(futures) end
+
+--- Waits for calls: returns those that have ended, and the others.
+---@param futures parlua.Future[]
+---@param how? "all"|"first"|"first_failure"
+---@param seconds? number
+---@return parlua.Future[] ended
+---@return parlua.Future[] open
+function parlua.wait(futures, how, seconds) end
+
+--- Waits for the first call that ends, cancels the others, and returns what it returned.
+---@param futures parlua.Future[]
+---@return any ...
+function parlua.race(futures) end
+
+--- Calls functions side by side, each in a worker of its own, and returns the first result of each.
+---@param functions function[]
+---@param options? parlua.Options
+---@return any ...
+function parlua.run(functions, options) end
 
 --- At the prompt: calls f in the background, whose calls of parlua go on beside what is typed.
 ---@param f function

@@ -26,9 +26,10 @@ struct threads {
   struct thread *thread;
 };
 
-/* All threads of this process, whatever engine they belong to: a fork concerns them all. Only the coordinator's thread
- * looks. */
+/* All threads of this process, whatever engine they belong to: a fork concerns them all. The script's thread looks, and
+ * those that go on with its runs while it does other things (run/attendant.h). */
 static struct link present = {&present, &present};
+static pthread_mutex_t present_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t abandoned_in_all;
 
 /* Called by both sides of an abandoned thread; the second frees what they shared. */
@@ -40,6 +41,20 @@ static void leave_thread(struct thread *thread)
   __atomic_fetch_sub(&abandoned_in_all, 1, __ATOMIC_SEQ_CST);
   remains_leave(thread->remains);
   free(thread);
+}
+
+static void add_present(struct thread *thread)
+{
+  pthread_mutex_lock(&present_lock);
+  list_append(&present, &thread->link);
+  pthread_mutex_unlock(&present_lock);
+}
+
+static void remove_present(struct thread *thread)
+{
+  pthread_mutex_lock(&present_lock);
+  link_remove(&thread->link);
+  pthread_mutex_unlock(&present_lock);
 }
 
 static void *run_thread(void *argument)
@@ -103,7 +118,7 @@ static int threads_start(struct engine *engine, uint32_t w)
     free(thread);
     return error;
   }
-  list_append(&present, &thread->link);
+  add_present(thread);
   own->thread = thread;
   return 0;
 }
@@ -113,7 +128,7 @@ static int threads_end(struct engine *engine, uint32_t w)
 {
   struct threads *own = engine_own(engine, w);
   struct thread *thread = own->thread;
-  link_remove(&thread->link);
+  remove_present(thread);
   __atomic_fetch_add(&engine->remains->abandoned, 1, __ATOMIC_SEQ_CST);
   __atomic_fetch_add(&engine->remains->users, 1, __ATOMIC_SEQ_CST);
   __atomic_fetch_add(&abandoned_in_all, 1, __ATOMIC_SEQ_CST);
@@ -134,7 +149,7 @@ static bool threads_ended(struct engine *engine, uint32_t w, int *status)
   if (own->thread) {
     if (!__atomic_load_n(&own->thread->ended, __ATOMIC_SEQ_CST)) return false;
     pthread_join(own->thread->id, NULL);
-    link_remove(&own->thread->link);
+    remove_present(own->thread);
     free(own->thread);
     own->thread = NULL;
   }
@@ -150,11 +165,13 @@ uint32_t threads_given_up(void)
 uint32_t threads_in_tasks(void)
 {
   uint32_t count = threads_given_up();
+  pthread_mutex_lock(&present_lock);
   for (const struct link *link = present.next; link != &present; link = link->next) {
     const struct thread *thread = LIST_OF(link, const struct thread, link);
     bool is_parked = __atomic_load_n(&thread->slot->parked, __ATOMIC_SEQ_CST) && channel_filled(&thread->slot->in) == 0;
     count += !is_parked && !__atomic_load_n(&thread->ended, __ATOMIC_SEQ_CST);
   }
+  pthread_mutex_unlock(&present_lock);
   return count;
 }
 

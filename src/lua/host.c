@@ -17,7 +17,7 @@
 #include "lua/state.h"
 #include "lua/text.h"
 #include "lua/worker.h"
-#include "run/dispatch.h"
+#include "run/attendant.h"
 #include "sys/buffer.h"
 #include "sys/clock.h"
 #include "sys/cores.h"
@@ -35,6 +35,7 @@ struct host_engine {
 
 struct host_run {
   struct dispatch *dispatch;
+  struct attendant *attendant; /* NULL: nobody goes on with it while the script is away */
   struct host_engine *engine;
   struct worker_heritage heritage; /* what forked workers go on with */
   struct event event;
@@ -177,6 +178,8 @@ static int run_close(lua_State *L)
   uint32_t lacking = 0;
   int error = 0;
   if (own) {
+    if (run->attendant) attendant_close(run->attendant);
+    run->attendant = NULL;
     lacking = dispatch_lacking(run->dispatch, &error);
     dispatch_close(run->dispatch);
     luaL_unref(L, LUA_REGISTRYINDEX, run->heritage.job);
@@ -198,7 +201,10 @@ static int run_next(lua_State *L)
   double wait = luaL_optnumber(L, 2, 1e300);
   run->heritage.L = L;
   run->engine->engine.inheritance = &run->heritage;
-  dispatch_next(run->dispatch, &run->event, wait);
+  if (run->attendant)
+    attendant_next(run->attendant, &run->event, wait);
+  else
+    dispatch_next(run->dispatch, &run->event, wait);
   lua_pushnumber(L, run->event.kind);
   return 1;
 }
@@ -223,6 +229,33 @@ static int run_skip(lua_State *L)
 {
   int error = dispatch_skip(check_run(L)->dispatch, luaL_checknumber(L, 2), luaL_checknumber(L, 3));
   return error ? luaL_error(L, "cannot skip tasks: %s", strerror(error)) : 0;
+}
+
+/* push(task): the staged block is what task `task` gets. */
+static int run_push(lua_State *L)
+{
+  int error = dispatch_push(check_run(L)->dispatch, luaL_checknumber(L, 2));
+  return error ? luaL_error(L, "cannot hand out the call: %s", strerror(error)) : 0;
+}
+
+/* leave(outstanding): a thread goes on with the run, of which so many pushed tasks have not ended, until come_back. Not
+ * on engines that only the main thread may use: there the run waits. */
+static int run_leave(lua_State *L)
+{
+  struct host_run *run = check_run(L);
+  double outstanding = luaL_checknumber(L, 2);
+  if (run->engine->engine.kind->can.reach_hosts) return 0;
+  if (!run->attendant && outstanding > 0)
+    run->attendant = attendant_open(run->dispatch); /* else the run waits for the script */
+  if (run->attendant) attendant_leave(run->attendant, outstanding);
+  return 0;
+}
+
+static int run_come_back(lua_State *L)
+{
+  struct host_run *run = check_run(L);
+  if (run->attendant) attendant_come_back(run->attendant);
+  return 0;
 }
 
 static int run_exhausted(lua_State *L)
@@ -286,10 +319,23 @@ static int host_call(lua_State *L)
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"next", run_next},   {"stage", run_stage}, {"supply", run_supply},           {"exhausted", run_exhausted},
-      {"redo", run_redo},   {"close", run_close}, {"raise_ceiling", run_ceiling},   {"cancel", run_cancel},
-      {"abort", run_abort}, {"__gc", run_close},  {"redo_staged", run_redo_staged}, {"shorten", run_shorten},
-      {"skip", run_skip},   {NULL, NULL},
+      {"next", run_next},
+      {"stage", run_stage},
+      {"supply", run_supply},
+      {"exhausted", run_exhausted},
+      {"redo", run_redo},
+      {"close", run_close},
+      {"raise_ceiling", run_ceiling},
+      {"cancel", run_cancel},
+      {"abort", run_abort},
+      {"__gc", run_close},
+      {"redo_staged", run_redo_staged},
+      {"shorten", run_shorten},
+      {"skip", run_skip},
+      {"push", run_push},
+      {"leave", run_leave},
+      {"come_back", run_come_back},
+      {NULL, NULL},
   };
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   struct dispatch_options options = {0};

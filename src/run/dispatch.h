@@ -43,6 +43,9 @@ void dispatch_supply(struct dispatch *d, double count);
 /* Tasks first..last are not to be handed out. Ranges come in ascending order, none before what was handed out. Returns
  * 0 or an errno. */
 int dispatch_skip(struct dispatch *d, double first, double last);
+/* Has the staged block handed out as `task`, which is no task of the source: an index that was not used. For runs whose
+ * source is held back by the ceiling for ever; they have no end. Returns 0 or an errno. */
+int dispatch_push(struct dispatch *d, double task);
 /* There is nothing more to supply. */
 void dispatch_exhausted(struct dispatch *d);
 /* Runs `task` of the event just reported once more, after `delay` seconds. Returns 0 or an errno. */
@@ -56,6 +59,15 @@ void dispatch_ceiling(struct dispatch *d, double last);
 /* Ends `task`, which was handed out and has not ended: it is not begun, or its worker is ended (where that can be
  * done). An EVENT_LOST follows, unless the task has ended meanwhile. False: it can't be ended, or has. */
 bool dispatch_abort(struct dispatch *d, double task);
+/* As dispatch_next, in a thread that goes on with the run while the script does other things (attendant.h): starts no
+ * worker, leaves signals alone, and ends soon with EVENT_TICK when *is_wanted is set, and dispatch_wake was called. */
+void dispatch_attend(struct dispatch *d, struct event *event, double wait, const volatile bool *is_wanted);
+/* Ends the sleep of dispatch_attend in another thread. */
+void dispatch_wake(const struct dispatch *d);
+/* The caller's from here on: what was supplied for the tasks of the event just reported; NULL: nothing was. */
+struct payload *dispatch_keep_payload(struct dispatch *d);
+/* *event is one that was reported before, and counts as just reported; `payload` is given back. */
+void dispatch_report_again(struct dispatch *d, struct event *event, struct payload *payload);
 /* How many workers the run goes on without, as they could not be started; *error: why, an errno (ECHILD: they end as
  * soon as they begin; ETIMEDOUT: their set-up takes longer than the time limit). */
 uint32_t dispatch_lacking(const struct dispatch *d, int *error);

@@ -183,7 +183,9 @@ bool dispatch_abort(struct dispatch *d, double task)
       dispatch_ask_back(d, lane, now);
     return true;
   }
-  return false;
+  struct work *work = queue_withdraw(&d->queue, task);
+  if (work) list_append(&d->aborted, &work->link);
+  return work != NULL;
 }
 
 /* Tells of a task that was not begun. */

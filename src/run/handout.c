@@ -41,7 +41,8 @@ struct lane *dispatch_hungriest(const struct dispatch *d)
 {
   const struct link *lists[] = {&d->idle, &d->empty, &d->hungry};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-    if (!list_is_empty(lists[i])) return LIST_OF(lists[i]->next, struct lane, place);
+    if ((!d->is_away || lists[i] != &d->empty) && !list_is_empty(lists[i]))
+      return LIST_OF(lists[i]->next, struct lane, place);
   return NULL;
 }
 
@@ -149,6 +150,14 @@ void dispatch_supply(struct dispatch *d, double count)
   struct work *work = queue_take_new(queue, count, payload);
   payload_drop(&queue->store, payload); /* the work's now */
   give(d, lane, work, clock_seconds());
+}
+
+int dispatch_push(struct dispatch *d, double task)
+{
+  d->staged->block.origin = task;
+  struct payload *payload = payload_fit(&d->queue.store, d->staged);
+  d->staged = NULL;
+  return queue_push(&d->queue, task, payload);
 }
 
 int dispatch_skip(struct dispatch *d, double first, double last)

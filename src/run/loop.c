@@ -212,7 +212,11 @@ static void rest(struct dispatch *d, double seconds)
 static bool step(struct dispatch *d, struct event *event, double deadline)
 {
   double now = clock_seconds();
-  int number = signals_pending();
+  int number = d->is_away ? 0 : signals_pending();
+  if (d->is_wanted && __atomic_load_n(d->is_wanted, __ATOMIC_SEQ_CST)) {
+    event->kind = EVENT_TICK;
+    return true;
+  }
   if (number) {
     event->kind = EVENT_SIGNAL;
     event->status = number;
@@ -223,7 +227,7 @@ static bool step(struct dispatch *d, struct event *event, double deadline)
   d->is_short = false;
   if (dispatch_feed(d, event, now) || dispatch_look(d, event, now))
     return true; /* before news, which may come without end */
-  if (now - d->last_tick >= tick_seconds || now >= deadline) {
+  if (now - d->last_tick >= tick_seconds) {
     d->last_tick = now;
     event->kind = EVENT_TICK;
     return true;
@@ -237,6 +241,10 @@ static bool step(struct dispatch *d, struct event *event, double deadline)
     event->kind = EVENT_TROUBLE;
     event->status = d->trouble;
     d->trouble = 0;
+    return true;
+  }
+  if (now >= deadline) {
+    event->kind = EVENT_TICK;
     return true;
   }
   if (!queue_has_work(&d->queue, now) && balance(d, now)) return false;
@@ -256,6 +264,34 @@ void dispatch_next(struct dispatch *d, struct event *event, double wait)
   memset(event, 0, sizeof *event);
   while (!step(d, event, deadline)) continue;
   d->left_at = clock_seconds();
+}
+
+void dispatch_attend(struct dispatch *d, struct event *event, double wait, const volatile bool *is_wanted)
+{
+  d->is_away = true;
+  d->is_wanted = is_wanted;
+  dispatch_next(d, event, wait);
+  d->is_away = false;
+  d->is_wanted = NULL;
+}
+
+void dispatch_wake(const struct dispatch *d)
+{
+  hub_ring(&d->engine->hub);
+}
+
+struct payload *dispatch_keep_payload(struct dispatch *d)
+{
+  struct payload *payload = d->reported;
+  d->reported = NULL;
+  return payload;
+}
+
+void dispatch_report_again(struct dispatch *d, struct event *event, struct payload *payload)
+{
+  dispatch_give_back(d);
+  d->reported = payload;
+  event->payload = payload ? &payload->block : NULL;
 }
 
 uint32_t dispatch_lacking(const struct dispatch *d, int *error)

@@ -185,6 +185,26 @@ void queue_put_back(struct queue *queue, struct work *work, bool in_front)
     list_append(&queue->again, &work->link);
 }
 
+int queue_push(struct queue *queue, double task, struct payload *payload)
+{
+  struct work *work = queue->is_closed ? NULL : work_new(&queue->store, task, task, payload, 1);
+  int error = work || queue->is_closed ? 0 : ENOMEM;
+  payload_drop(&queue->store, payload);
+  if (work) list_append(&queue->again, &work->link);
+  return error;
+}
+
+struct work *queue_withdraw(struct queue *queue, double task)
+{
+  for (struct link *link = queue->again.next; link != &queue->again; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (work->first != task || work->last != task) continue;
+    link_remove(link);
+    return work;
+  }
+  return NULL;
+}
+
 int queue_redo(struct queue *queue, double task, uint32_t attempt, double due, struct payload *payload)
 {
   struct work *work = NULL;

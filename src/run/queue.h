@@ -53,6 +53,11 @@ struct work *queue_take_new(struct queue *queue, double count, struct payload *p
 /* Takes back a work: what it has not reached is to be handed out again, before anything new; behind the total it is
  * dropped. In front: before all others. */
 void queue_put_back(struct queue *queue, struct work *work, bool in_front);
+/* Has `task` handed out behind all that waits for it now. Takes over the caller's use of `payload`. Returns 0 or an
+ * errno. */
+int queue_push(struct queue *queue, double task, struct payload *payload);
+/* Takes back a task that was pushed and waits; NULL: there is none. */
+struct work *queue_withdraw(struct queue *queue, double task);
 /* Has `task` tried again, as try number `attempt`, when `due`. Takes over the caller's use of `payload`. Returns 0 or
  * an errno. */
 int queue_redo(struct queue *queue, double task, uint32_t attempt, double due, struct payload *payload);

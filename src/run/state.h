@@ -29,8 +29,10 @@ struct dispatch {
   uint32_t wishes; /* lanes that were asked for work and have not answered */
   double look_interval, last_tick, cancelled_at, continued_at, left_at, returned_at;
   bool is_cancelled, is_shortened, any_begun;
-  bool is_short;      /* of memory: what could be handed out waits */
-  struct lane *asked; /* for whom arguments are to be supplied */
+  bool is_away;                   /* the script is: no worker is started, signals are left alone, */
+  const volatile bool *is_wanted; /* and it says here that it is back */
+  bool is_short;                  /* of memory: what could be handed out waits */
+  struct lane *asked;             /* for whom arguments are to be supplied */
   struct payload *staged, *reported;
   struct lane *reporting; /* whose results were reported */
   struct link aborted;    /* works of one task that will not be run, to be told */

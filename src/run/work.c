@@ -164,6 +164,37 @@ struct payload *payload_fit(struct work_store *store, struct payload *payload)
   return fitting;
 }
 
+/* Is one of the words a record, which names places in the block by itself? */
+static bool has_record(const struct block *block, uint64_t words)
+{
+  for (uint64_t k = 0; k < words; k++) {
+    uint64_t word;
+    memcpy(&word, &block->word[k], sizeof word);
+    if ((int32_t)(word >> 32) == TAG_RECORD) return true;
+  }
+  return false;
+}
+
+struct block *block_copy(const struct block *block, uint64_t words, size_t *size)
+{
+  uint64_t end = BLOCK_HEAD + words * 8, whole = block->size, floor = block->floor, offset;
+  if (floor < end || floor > whole)
+    floor = end; /* a worker has written where it should not: reading checks each value */
+  uint64_t values = whole - floor;
+  bool stays = values > 0 && has_record(block, words); /* then what lies between is left out, but takes its place */
+  uint64_t bytes = stays ? whole : end + values;
+  struct block *to = malloc(bytes);
+  *size = end + values;
+  if (!to) return NULL;
+  memcpy(to, block, end);
+  memcpy((char *)to + bytes - values, (const char *)block + floor, values);
+  to->size = bytes;
+  to->floor = bytes - values;
+  for (uint64_t k = 0; !stays && values > 0 && k < words; k++)
+    if (has_value(block, k, &offset)) set_offset(to, k, offset - (whole - bytes));
+  return to;
+}
+
 /* Bytes of the value at `offset`, its length and padding included; 0: it can't be one. */
 static uint64_t bytes_at(const struct block *block, uint64_t offset)
 {

@@ -84,6 +84,13 @@ bool hub_next_ready(struct hub *hub, uint32_t *number)
   return beacon_next(hub->beacon, &hub->reader, number);
 }
 
+void hub_ring(const struct hub *hub)
+{
+  static const uint64_t one = 1;
+  ssize_t ignored = write(hub->bell_fd, &one, sizeof one);
+  (void)ignored; /* full counter: it is awake anyway */
+}
+
 void hub_expect_long(struct hub *hub)
 {
   hub->last_wait = 1;

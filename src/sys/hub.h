@@ -37,6 +37,8 @@ bool hub_next_ready(struct hub *hub, uint32_t *number);
  * for a while before it sleeps. Returns at once when there is news. Stores the numbers of up to `most` workers whose
  * process ended; returns how many. */
 int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most);
+/* Ends the sleep of another thread on this hub. */
+void hub_ring(const struct hub *hub);
 /* The next sleep may be long: it is not worth looking again before it. */
 void hub_expect_long(struct hub *hub);
 

@@ -298,10 +298,10 @@ end
 -- ---- the verbs ----
 
 --- Waits for the next outcomes, at most so many seconds, and gives them to the receiver. Returns false when the run is
---- over.
+--- over; "idle" when nothing has come.
 ---@param receiver table see the head of this file
 ---@param wait? number default: as long as it takes
----@return boolean
+---@return boolean|"idle"
 function Driver:step(receiver, wait)
   local kind, event = self.handle:next(wait), self.event
   if kind == RESULTS then
@@ -314,6 +314,7 @@ function Driver:step(receiver, wait)
     receiver:printed(event.worker, event.stream, ffi.string(event.bytes, event.length))
   elseif kind == TICK then
     receiver:tick()
+    return "idle"
   elseif kind == SIGNAL then
     receiver:signalled(event.status)
   elseif kind == TROUBLE then

@@ -61,8 +61,8 @@ function M.install()
               awaited.was_asked = nil -- its end is to be told
               error("interrupted", 0)
             end
-          until done or awaited.done or host.now() >= last
-          return awaited.done
+          until done or awaited.is_done or host.now() >= last
+          return awaited.is_done
         end
         M.originals[Future.wait] = wait
         M.originals[Future.get] = get
@@ -92,13 +92,13 @@ end
 local function look()
   local lines, left, pools = {}, {}, {}
   for _, future in ipairs(watched) do
-    if not future.done and not pools[future.pool] then
+    if not future.is_done and not pools[future.pool] then
       pools[future.pool] = true
       pcall(future.wait, future, 0)
     end
   end
   for _, future in ipairs(watched) do
-    if not future.done then
+    if not future.is_done then
       left[#left + 1] = future
     else
       if not future.was_asked then lines[#lines + 1] = line_of(future) end

@@ -97,7 +97,7 @@ end
 
 local function future_line(future)
   local number = rawget(future, "number") or future.index
-  if not future.done then return ("<future %d: running>"):format(number) end
+  if not future.is_done then return ("<future %d: running>"):format(number) end
   if future.failure then
     return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^task %S+ ", ""))
   end

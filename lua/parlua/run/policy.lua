@@ -242,10 +242,11 @@ function Run:step(wait)
     self.ceiling = ceiling
     driver:raise_ceiling(ceiling)
   end
-  if not driver:step(self, wait) then return false end
+  local more = driver:step(self, wait)
+  if not more then return false end
   if sink.limit < self.last then self:end_at(sink.limit) end
   if self.journal then self.journal:check_writing() end
-  return true
+  return more
 end
 
 --- Nothing more is handed out, what runs is ended.

@@ -41,10 +41,13 @@ local function first_of(run)
   return first
 end
 
+--- A message on one line, cut where it is long.
 local function shortened(message)
   local text = common.one_line(message)
   return #text > MOST_MESSAGE and text:sub(1, MOST_MESSAGE) .. "..." or text
 end
+
+M.shortened = shortened
 
 --- What is to be told of the run, without the place.
 ---@param run parlua.Run

@@ -1,4 +1,6 @@
 --- map and each: the list of all results, or nothing.
+local common = require "parlua.common"
+local host = require "parlua.host"
 local run_module = require "parlua.run"
 local new_table = require "table.new"
 
@@ -73,6 +75,26 @@ function M.map(f, arguments, options, given)
   for index = run.last + 1, run.reached do results[index] = nil end -- behind the end of a run that was ended early
   results.n = run:length()
   return results, failures, summary
+end
+
+local function call(f) return f() end
+
+--- Calls functions side by side and returns the first result of each; raises the first failure.
+function M.run(functions, options)
+  if type(functions) ~= "table" or #functions == 0 and next(functions) ~= nil then
+    error(("run: a list of functions is expected, got %s"):format(type(functions) == "table"
+      and "a table without one" or type(functions)), 3)
+  end
+  for k = 1, #functions do
+    if not common.is_callable(functions[k]) then
+      error(("run: item %d is no function but %s"):format(k, type(functions[k])), 3)
+    end
+  end
+  if #functions == 0 then return end
+  local all = { workers = not host.ranks() and #functions or nil, chunk = 1, on_error = "halt" }
+  for name, value in pairs(options or {}) do all[name] = value end
+  local results = M.map(call, functions, all)
+  return unpack(results, 1, #functions)
 end
 
 -- ---- the nothing of each ----

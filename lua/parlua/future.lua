@@ -1,0 +1,490 @@
+--- Futures: what a submitted call will have returned. Here stands what they are to a script: asking, waiting, chains of
+--- them; parlua.pool hands the calls out.
+--
+-- Of a pool this needs: resolved (its options), is_inside, is_serial, outstanding (calls that have not ended), and
+-- verbs: step(pool, target, seconds), drain(pool, future), begin(pool, future), abort(pool, future).
+-- Functions of the script (on_done) and calls whose arguments are there are never run amid a step of a run: they wait
+-- in `due` until it is over.
+local common = require "parlua.common"
+local failure = require "parlua.failure"
+local host = require "parlua.host"
+local lazy = require "parlua.lazy"
+local task = require "parlua.worker.task"
+local report = lazy "parlua.report"
+local warning = lazy "parlua.run.warning"
+
+local M = {}
+
+---@class parlua.Future
+---@field failure? parlua.Failure of a call that has ended without returning
+local Future = {}
+M.Future = Future
+
+local active = {} -- pools with calls that have not ended: others may be collected
+M.active = active
+
+local sequence = 0 -- calls that have ended: in which order they did
+
+local due = { first = 1, last = 0 } -- functions to be called when no run is amid a step
+
+local function add_due(f, argument)
+  due.last = due.last + 1
+  due[due.last] = { f, argument }
+end
+
+--- Calls what waits for the end of a step.
+local function run_due()
+  while due.first <= due.last do
+    local entry = due[due.first]
+    due[due.first] = nil
+    due.first = due.first + 1
+    entry[1](entry[2])
+  end
+end
+M.run_due = run_due
+
+--- Is something waiting for the end of a step?
+function M.has_due() return due.first <= due.last end
+
+-- ---- failures that nobody looked at ----
+
+local unseen = {} -- notes about failures that nobody has looked at
+
+local told = {} -- by place: how many lines were left out
+
+--- A line on standard error about a failure that nobody has looked at: one for each place; others there are counted.
+local function tell(note)
+  unseen[note] = nil
+  if note.is_inside ~= task.is_inside() then return end -- a forked worker has a copy of the script's
+  if told[note.place] then
+    told[note.place] = told[note.place] + 1
+    return
+  end
+  told[note.place] = 0
+  report.print("stderr", note.text)
+end
+
+--- What is told if nobody asks: when the future is collected, or the program ends.
+local function keep_watch(future)
+  local options = future.pool.resolved
+  if future.is_seen or options.warn == false or type(options.on_error) == "function" then return end
+  local record, place = future.record, future.place
+  if record.kind == "cancelled" then return end
+  local kind = record.kind ~= "error" and record.kind .. ": " or ""
+  local text = ("parlua: submit at %s: the call failed (%s): %s%s\n"):format(place, warning.arguments(future.args),
+    kind, warning.shortened(record.message))
+  local note = { is_inside = future.pool.is_inside, place = place, index = future.index, text = text }
+  unseen[note] = true
+  future.note, future.guard = note, common.when_collected(function()
+    if unseen[note] then tell(note) end
+  end)
+end
+
+local function see(future)
+  future.is_seen = true
+  if future.note then
+    unseen[future.note] = nil
+    future.note = false
+  end
+end
+
+--- The program ends: tells of failures that nobody has looked at.
+function M.tell_unseen()
+  local notes = {}
+  for note in pairs(unseen) do notes[#notes + 1] = note end
+  table.sort(notes, function(a, b)
+    if a.place == b.place then return a.index < b.index end
+    return a.place < b.place
+  end)
+  for _, note in ipairs(notes) do tell(note) end
+  for place, more in pairs(told) do
+    if more > 0 then
+      report.print("stderr", ("parlua: submit at %s: %s more failed, and nobody has looked at %s\n"):format(place,
+        common.count(more, "call"), more == 1 and "it" or "them"))
+    end
+  end
+  told = {}
+end
+
+-- ---- what becomes of a call ----
+
+--- A future of a pool.
+---@param pool parlua.Pool
+---@param index integer its number in the pool
+---@param args table its arguments, with n
+---@param place string where it was submitted
+---@return parlua.Future
+function M.new(pool, index, args, key, place)
+  pool.outstanding = pool.outstanding + 1
+  active[pool] = true
+  return setmetatable({
+    pool = pool, index = index, args = args, key = key, place = place, is_future = true, is_done = false,
+    values = false, record = false, chain = false, task = false, f = false, missing = 0, ended = false, watchers = false,
+    is_seen = false, note = false, guard = false, arrays = false, given = false,
+  }, Future)
+end
+
+--- The call has ended. `values`: all that it returned, with n; or `record`: its failure.
+function M.settle(self, values, record)
+  if self.is_done then return end
+  sequence = sequence + 1
+  self.is_done, self.ended, self.values, self.record = true, sequence, values or false, record or false
+  self.f, self.chain, self.arrays, self.given = false, false, false, false
+  local pool, watchers = self.pool, self.watchers
+  pool.outstanding = pool.outstanding - 1
+  if pool.outstanding == 0 then active[pool] = nil end
+  self.watchers = false
+  if record then keep_watch(self) end
+  if watchers then
+    for _, watcher in ipairs(watchers) do watcher:note(self) end
+  end
+end
+
+--- Has watcher:note(future) called once the call has ended; amid a step, so it is not to run anything of the script's.
+local function watch(future, watcher)
+  if future.is_done then return watcher:note(future) end
+  local watchers = future.watchers
+  if not watchers then
+    watchers = {}
+    future.watchers = watchers
+  end
+  watchers[#watchers + 1] = watcher
+end
+
+local function new_failure(future, kind, message)
+  return failure.new { index = future.index, args = future.args, kind = kind, message = message, attempts = 0,
+    worker = 0, host = host.hostname(), seconds = 0 }
+end
+
+--- It could not be submitted: nothing is told of it.
+function M.withdraw(self)
+  local pool = self.pool
+  self.is_seen, self.is_done = true, true
+  pool.outstanding = pool.outstanding - 1
+  if pool.outstanding == 0 then active[pool] = nil end
+end
+
+--- The call is cancelled: so says its failure.
+function M.settle_cancelled(future, message) M.settle(future, nil, new_failure(future, "cancelled", message)) end
+
+-- ---- futures as arguments ----
+
+--- All futures among the arguments have ended: the call begins with what they returned.
+local function begin_held(future)
+  if future.is_done then return end
+  local args = future.args
+  local given = { n = args.n }
+  for k = 1, args.n do
+    local value = args[k]
+    if M.is(value) then
+      if value.record then
+        see(value)
+        return M.settle(future, nil, new_failure(future, "error",
+          ("argument %d, the call submitted at %s, failed: %s"):format(k, value.place, value.record.message)))
+      end
+      given[k] = value.values[1]
+    else
+      given[k] = value
+    end
+  end
+  future.given = given
+  future.pool.verbs.begin(future.pool, future)
+end
+
+local Argument = {}
+Argument.__index = Argument
+
+function Argument:note()
+  local future = self.future
+  future.missing = future.missing - 1
+  if future.missing == 0 then add_due(begin_held, future) end
+end
+
+--- Waits for the futures among the arguments. Returns false where there are none.
+function M.hold(future)
+  local args, found = future.args, false
+  for k = 1, args.n do
+    if M.is(args[k]) then
+      if args[k].pool.is_inside ~= future.pool.is_inside then
+        error(("submit: argument %d is a future of the script that a task has a copy of; give the task what the call "
+          .. "has returned, future:get()"):format(k), 0)
+      end
+      found, future.missing = true, future.missing + 1
+    end
+  end
+  if not found then return false end
+  local argument = setmetatable({ future = future }, Argument)
+  for k = 1, args.n do
+    if M.is(args[k]) then watch(args[k], argument) end
+  end
+  return true
+end
+
+---@return boolean
+function M.is(value) return type(value) == "table" and rawget(value, "is_future") == true end
+
+-- ---- waiting ----
+
+--- A wait in a script that has pools of several engines: none of them is to stand still for long.
+local slice_seconds = 0.002
+
+--- Lets pools with calls that have not ended go on, at most for `seconds`. Returns false when no call is left that
+--- could end.
+local function step_pools(target, seconds)
+  local pool = next(active)
+  if not pool then return false end
+  if not next(active, pool) then return pool.verbs.step(pool, target, seconds) end
+  local pools = {}
+  for each in pairs(active) do pools[#pools + 1] = each end
+  for _, each in ipairs(pools) do
+    each.verbs.step(each, target, math.min(seconds or slice_seconds, slice_seconds / #pools))
+    if target.is_done then break end
+  end
+  return true
+end
+
+--- Lets calls go on until target.is_done, at most `seconds`. Returns whether it is.
+local function advance(target, seconds)
+  local deadline = seconds and host.now() + seconds
+  run_due()
+  while not target.is_done do
+    local left = deadline and math.max(0, deadline - host.now())
+    local goes_on = step_pools(target, left)
+    run_due()
+    if target.is_done then break end
+    if (not goes_on and not next(active)) or left == 0 then break end
+  end
+  return target.is_done
+end
+
+--- Takes what has ended, without waiting.
+local function look(future)
+  run_due()
+  for pool in pairs(active) do pool.verbs.drain(pool, future) end
+  run_due()
+  return future.is_done
+end
+
+--- Raises an error in a task that uses a future of the script: a forked worker has a copy of it.
+local function check_owner(future, what, level)
+  if task.is_inside() == future.pool.is_inside then return end
+  error(("%s: this belongs to the script that opened the pool, and a task cannot use it: submit in the task, which "
+    .. "runs the call there, or give the task the result as an argument"):format(what), level or 3)
+end
+
+local function check_seconds(what, seconds, level)
+  if seconds ~= nil and (type(seconds) ~= "number" or not (seconds >= 0)) then
+    error(("%s: seconds must be a number of at least 0, got %s"):format(what, tostring(seconds)), level or 3)
+  end
+end
+
+--- Fields of a future: its methods; and `failure`, which looks whether the call has ended.
+function Future.__index(self, name)
+  if name ~= "failure" then return Future[name] end
+  if not self.is_done and task.is_inside() == self.pool.is_inside then look(self) end
+  if not self.record then return nil end
+  see(self)
+  return self.record
+end
+
+--- Waits until the call has ended, at most `seconds`. Returns whether it has.
+---@param seconds? number default: as long as it takes; 0: only looks
+---@return boolean
+function Future:wait(seconds)
+  check_seconds("wait", seconds)
+  if self.is_done then return true end
+  check_owner(self, "wait")
+  if seconds == 0 then return look(self) end
+  return advance(self, seconds)
+end
+
+--- Has the call ended? Does not wait.
+---@return boolean
+function Future:done()
+  if self.is_done then return true end
+  check_owner(self, "done")
+  return look(self)
+end
+
+--- Waits for the call and returns all that it returned; raises its failure (a table, see failures) when it failed.
+--- Raises an error when it has not ended within `seconds`; the call goes on.
+---@param seconds? number default: as long as it takes
+---@return any ...
+function Future:get(seconds)
+  check_seconds("get", seconds)
+  if not self:wait(seconds) then
+    error(("get: the call submitted at %s has not ended within %g s"):format(self.place, seconds or 0), 2)
+  end
+  if self.record then
+    see(self)
+    error(self.record, 0)
+  end
+  return unpack(self.values, 1, self.values.n)
+end
+
+--- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended
+--- already, or can't be stopped any more (a running thread).
+---@return boolean
+function Future:cancel()
+  if self.is_done then return false end
+  check_owner(self, "cancel")
+  local pool = self.pool
+  if not pool.is_serial and look(self) or not pool.verbs.abort(pool, self) then return false end
+  M.settle_cancelled(self, "the call was cancelled")
+  run_due()
+  return true
+end
+
+local Callback = {}
+Callback.__index = Callback
+
+local function call_back(callback)
+  local ok, message = pcall(callback.f, callback.future)
+  if ok then return end
+  message = type(message) == "string" and message or require("parlua.value").format(message)
+  report.print("stderr", ("parlua: on_done at %s: %s\n"):format(callback.place, common.one_line(message)))
+end
+
+function Callback:note() add_due(call_back, self) end
+
+--- Has f(future) called in the script once the call has ended: when the script next submits, asks or waits, or as it
+--- ends; at once if it has ended. An error in f is told on standard error. Example: `future:on_done(function(f)
+--- print(f.failure or f:get()) end)`
+---@param f fun(future: parlua.Future)
+---@return parlua.Future self
+function Future:on_done(f)
+  if not common.is_callable(f) then error(("on_done: a function is expected, got %s"):format(type(f)), 2) end
+  check_owner(self, "on_done")
+  watch(self, setmetatable({ f = f, future = self, place = warning.place() }, Callback))
+  run_due()
+  return self
+end
+
+-- ---- several ----
+
+local function check_futures(what, list)
+  if type(list) ~= "table" or M.is(list) then
+    error(("%s: a list of futures is expected, got %s"):format(what, M.is(list) and "one future" or type(list)), 3)
+  end
+  for k = 1, #list do
+    if not M.is(list[k]) then
+      error(("%s: item %d is no future but %s"):format(what, k, list[k] == nil and "nil" or type(list[k])), 3)
+    end
+    check_owner(list[k], what, 4)
+  end
+end
+
+local function by_end(a, b) return a.ended < b.ended end
+
+local Completed = {}
+Completed.__index = Completed
+
+function Completed:note(future)
+  self.last = self.last + 1
+  self[self.last] = future
+  self.is_done = true
+end
+
+--- The next one to have ended.
+function Completed.__call(queue)
+  if queue.first > queue.n then return nil end
+  while queue.first > queue.last do
+    queue.is_done = false
+    if not advance(queue) then return nil end
+  end
+  local future = queue[queue.first]
+  queue[queue.first] = nil
+  queue.first = queue.first + 1
+  return future, queue.place_of[future]
+end
+
+--- Futures in the order in which their calls end: `for future, k in parlua.as_completed(futures)`, where k is its place
+--- in the list.
+---@param list parlua.Future[]
+---@return fun(): parlua.Future?, integer?
+function M.as_completed(list)
+  check_futures("as_completed", list)
+  local queue = setmetatable({ first = 1, last = 0, n = 0, is_done = false, place_of = {} }, Completed)
+  local ended, open = {}, {}
+  for k, future in ipairs(list) do
+    if not queue.place_of[future] then
+      queue.place_of[future], queue.n = k, queue.n + 1
+      table.insert(future.is_done and ended or open, future)
+    end
+  end
+  table.sort(ended, by_end)
+  for _, future in ipairs(ended) do queue:note(future) end
+  for _, future in ipairs(open) do watch(future, queue) end
+  return queue
+end
+
+local Counter = {}
+Counter.__index = Counter
+
+function Counter:note(future)
+  self.missing = self.missing - 1
+  if self.missing <= 0 or (self.ends_at_failure and future.record) then self.is_done = true end
+end
+
+local function wait_for(list, how, seconds)
+  local counter = setmetatable({ is_done = #list == 0, missing = how == "first" and 1 or #list,
+    ends_at_failure = how == "first_failure" }, Counter)
+  for _, future in ipairs(list) do watch(future, counter) end
+  return advance(counter, seconds)
+end
+
+local manners = { first = true, all = true, first_failure = true }
+
+--- Waits for calls. Returns those that have ended, in the order in which they did, and the others.
+---@param list parlua.Future[]
+---@param how? "all"|"first"|"first_failure" default: "all"; "first_failure": until one fails, or all have ended
+---@param seconds? number at most so long
+---@return parlua.Future[] ended
+---@return parlua.Future[] open
+function M.wait(list, how, seconds)
+  if type(how) == "number" and seconds == nil then how, seconds = nil, how end
+  check_futures("wait", list)
+  check_seconds("wait", seconds)
+  how = how or "all"
+  if not manners[how] then
+    error(('wait: "first", "all" or "first_failure" is expected, got %s'):format(tostring(how)), 2)
+  end
+  wait_for(list, how, seconds)
+  local ended, open = {}, {}
+  for _, future in ipairs(list) do table.insert(future.is_done and ended or open, future) end
+  table.sort(ended, by_end)
+  return ended, open
+end
+
+--- Waits for the first call that ends, cancels the others, and returns all that it returned; raises its failure when it
+--- failed.
+---@param list parlua.Future[]
+---@return any ...
+function M.race(list)
+  check_futures("race", list)
+  if #list == 0 then error("race: there is no future in the list", 2) end
+  wait_for(list, "first")
+  local first
+  for _, future in ipairs(list) do
+    if future.is_done and (not first or future.ended < first.ended) then first = future end
+  end
+  for _, future in ipairs(list) do
+    if future ~= first then
+      future:cancel()
+      see(future)
+    end
+  end
+  return first:get()
+end
+
+local Rest = { is_done = false }
+
+--- The program ends: calls that nobody waits for run to their end.
+function M.finish()
+  if not task.is_inside() then advance(Rest) end
+  M.tell_unseen()
+end
+
+M.advance, M.see = advance, see
+
+return M

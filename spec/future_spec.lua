@@ -1,0 +1,330 @@
+--- Submitted calls: they go on by themselves, can be waited for in several ways, and begin when the calls that they need have ended.
+local helper = require "spec.helper"
+local host = require "parlua.host"
+local parlua = require "parlua"
+
+local function nap(seconds) require("parlua.host").sleep(seconds) end
+
+--- Waits for something that happens without the script's doing.
+local function eventually(is_so)
+  local last = host.now() + 60
+  while not is_so() do
+    assert(host.now() < last, "it has not come to be so within a minute")
+    host.sleep(0.005)
+  end
+end
+
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+describe("futures", function()
+  helper.for_each_engine(function(engine)
+    local pool
+
+    before_each(function() pool = parlua.pool { engine = engine, workers = 2 } end)
+    after_each(function() pool:close() end)
+
+    it("say whether their call has ended, and with what failure, without a wait", function()
+      local good, bad = pool:submit(function() return 1 end), pool:submit(function() error("no", 0) end)
+      eventually(function() return good:done() and bad:done() end)
+      assert.is_nil(good.failure)
+      assert.equal("no", bad.failure.message)
+      assert.is_true(good:wait(0))
+      assert.equal(1, good:get(0))
+    end)
+
+    it("come in the order in which their calls end", function()
+      local seconds, futures = { 0.3, 0.02, 0.1 }, {}
+      for k = 1, 3 do futures[k] = pool:submit(function(s) nap(s) return s end, seconds[k]) end
+      local seen, places = {}, {}
+      for future, k in parlua.as_completed(futures) do
+        seen[#seen + 1] = future:get()
+        places[#places + 1] = k
+      end
+      assert.equal(3, #seen)
+      if engine == "serial" then
+        assert.same({ 1, 2, 3 }, places)
+      else
+        assert.same({ 0.02, 0.1, 0.3 }, seen)
+        assert.same({ 2, 3, 1 }, places)
+      end
+      local again = {}
+      for future in parlua.as_completed(futures) do again[#again + 1] = future:get() end
+      assert.same(seen, again)
+      for _ in parlua.as_completed({}) do error("there is none") end
+    end)
+
+    it("can be waited for together: all, the first, the first failure", function()
+      local one, two = pool:submit(function() return 1 end), pool:submit(function() return 2 end)
+      local ended, open = parlua.wait { one, two }
+      assert.same({ 2, 0 }, { #ended, #open })
+      local bad = pool:submit(function() error("bad", 0) end)
+      ended = parlua.wait({ bad, pool:submit(function() nap(0.3) end) }, "first_failure")
+      assert.equal(bad, ended[#ended])
+      assert.equal("bad", bad.failure.message)
+      ended = parlua.wait({ one, two }, "first", 5)
+      assert.equal(2, #ended)
+      assert.same({ {}, {} }, { parlua.wait {} })
+    end)
+
+    it("are given to a function once their call has ended, which may submit more", function()
+      local seen = {}
+      local future = pool:submit(function(x) return 2 * x end, 4):on_done(function(ended)
+        seen[#seen + 1] = ended:get()
+        pool:submit(function(x) return x + 1 end, seen[1]):on_done(function(next_one) seen[#seen + 1] = next_one:get() end)
+      end)
+      future:get()
+      eventually(function()
+        pool:submit(function() end):wait()
+        return #seen == 2
+      end)
+      assert.same({ 8, 9 }, seen)
+      future:on_done(function(ended) seen[#seen + 1] = ended:get() + 100 end)
+      assert.same({ 8, 9, 108 }, seen)
+    end)
+
+    it("may be arguments: the call begins when theirs have ended", function()
+      local left = pool:submit(function() nap(0.05) return 3, "unused" end)
+      local right = pool:submit(function(x) return { x = x } end, 4)
+      local both = pool:submit(function(a, b, c) return math.sqrt(a * a + b.x * b.x), c end, left, right, "c")
+      local last = pool:submit(function(x) return -x end, both)
+      assert.equal(-5, last:get())
+      assert.same({ 5, "c" }, { both:get() })
+    end)
+
+    it("fail, naming the call, when an argument has failed; and so on along the chain", function()
+      local first = pool:submit(function() error("no data", 0) end)
+      local second = pool:submit(function(x) return x end, first)
+      local third = pool:submit(function(_, x) return x end, 1, second)
+      assert.is_true(third:wait())
+      assert.equal("error", third.failure.kind)
+      assert.truthy(third.failure.message:find("^argument 2, the call submitted at .-future_spec.lua:%d+, failed: "
+        .. "argument 1, the call submitted at .-future_spec.lua:%d+, failed: no data$"), third.failure.message)
+    end)
+
+    it("that wait for an argument can be cancelled, and end with their pool", function()
+      local slow = pool:submit(function() nap(0.1) return 1 end)
+      local waiting, other = pool:submit(tostring, slow), pool:submit(tostring, slow)
+      assert.is_true(waiting:cancel())
+      assert.equal("cancelled", waiting.failure.kind)
+      pool:close()
+      assert.equal("cancelled", other.failure.kind)
+      assert.equal("cancelled", slow.failure.kind)
+    end)
+
+    it("of several pools can depend on each other", function()
+      local other = parlua.pool { engine = engine, workers = 1 }
+      local first = other:submit(function() nap(0.02) return 20 end)
+      local second = pool:submit(function(x) return x + 1 end, first)
+      assert.equal(42, other:submit(function(x) return 2 * x end, second):get())
+      other:close()
+    end)
+
+    it("draw the same random numbers whether they wait for an argument or not", function()
+      local function draws(waits)
+        math.randomseed(5)
+        local one = pool:submit(function() return 1 end)
+        local list = {}
+        for k = 1, 3 do list[k] = pool:submit(function() return math.random() end, waits and one or 1) end
+        for k = 1, 3 do list[k] = list[k]:get() end
+        return list
+      end
+      assert.same(draws(false), draws(true))
+    end)
+
+    it("are bounded by the option window: submit waits then", function()
+      local small = parlua.pool { engine = engine, workers = 1, window = 3 }
+      local futures, most = {}, 0
+      for k = 1, 20 do
+        futures[k] = small:submit(function(x) return x end, k)
+        most = math.max(most, small.outstanding)
+      end
+      assert.is_true(most <= 3, most)
+      for k = 1, 20 do assert.equal(k, futures[k]:get()) end
+      small:close()
+    end)
+
+    it("by the thousand cost no more each", function()
+      local futures = {}
+      for k = 1, 5000 do futures[k] = pool:submit(function(x) return x + 0.5 end, k) end
+      parlua.wait(futures)
+      for k = 1, 5000 do assert.equal(k + 0.5, futures[k]:get()) end
+    end)
+
+    it("are tried again as the option retries says", function()
+      helper.with_directory(function(directory)
+        local retrying = parlua.pool { engine = engine, workers = 1, retries = 2 }
+        local future = retrying:submit(function(path)
+          local file = io.open(path, "a")
+          file:write(parlua.task.attempt, " ")
+          file:close()
+          if parlua.task.attempt < 3 then error("again", 0) end
+          return parlua.task.attempt
+        end, directory .. "/tries")
+        assert.equal(3, future:get())
+        assert.equal("1 2 3 ", helper.read(directory .. "/tries"))
+        retrying:close()
+      end)
+    end)
+
+    it("are replaced by what the pool's on_error returns", function()
+      local kind = parlua.pool { engine = engine, workers = 1, on_error = function(failure) return "instead of " .. failure.message end }
+      assert.equal("instead of nothing", kind:submit(function() error("nothing", 0) end):get())
+      kind:close()
+    end)
+
+    it("say what is wrong with what they are asked", function()
+      local function message_of(f, ...) return tostring(select(2, pcall(f, ...))) end
+      local slow = pool:submit(function() nap(0.2) return 1 end)
+      if engine ~= "serial" then
+        assert.truthy(message_of(slow.get, slow, 0.01):find "get: the call submitted at .-future_spec.lua:%d+ has not ended within 0.01 s")
+      end
+      assert.equal(1, slow:get(60))
+      assert.truthy(message_of(slow.get, slow, "5"):find "get: seconds must be a number of at least 0, got 5")
+      assert.truthy(message_of(slow.on_done, slow, 1):find "on_done: a function is expected, got number")
+      assert.truthy(message_of(parlua.wait, slow):find "wait: a list of futures is expected, got one future")
+      assert.truthy(message_of(parlua.wait, { slow }, "any"):find 'wait: "first", "all" or "first_failure" is expected, got any')
+      assert.truthy(message_of(parlua.as_completed, { 1 }):find "as_completed: item 1 is no future but number")
+      assert.truthy(message_of(parlua.race, {}):find "race: there is no future in the list")
+    end)
+
+    it("run side by side as a list of functions, whose first results come in order", function()
+      local captured = 5
+      local a, b, c = parlua.run({ function() return captured, 0 end, function() return nil end, function() return "c" end },
+        { engine = engine })
+      assert.same({ 5, nil, "c" }, { a, b, c })
+      local ok, failure = pcall(parlua.run, { function() return 1 end, function() error("second", 0) end }, { engine = engine })
+      assert.same({ false, 2, "second" }, { ok, failure.index, failure.message })
+      assert.equal(0, select("#", parlua.run({}, { engine = engine })))
+      assert.truthy(tostring(select(2, pcall(parlua.run, { 5 }))):find "run: item 1 is no function but number")
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("go on while the script does other things", function()
+      helper.with_directory(function(directory)
+        local pool = parlua.pool { engine = engine, workers = 2 }
+        local futures = {}
+        for k = 1, 40 do
+          futures[k] = pool:submit(function(path, i)
+            io.open(path .. i, "w"):close()
+            return ("x"):rep(i)
+          end, directory .. "/", k)
+        end
+        eventually(function() return exists(directory .. "/40") end) -- the script asks for nothing meanwhile
+        for k = 1, 40 do assert.equal(("x"):rep(k), futures[k]:get()) end
+        pool:close()
+      end)
+    end)
+  end, { "threads", "process" })
+
+  it("race: the first to end wins, the others are cancelled", function()
+    local pool = parlua.pool { engine = "process", workers = 2 }
+    local slow = pool:submit(function() nap(20) return "slow" end)
+    local fast = pool:submit(function() return "fast", 2 end)
+    assert.same({ "fast", 2 }, { parlua.race { slow, fast } })
+    assert.equal("cancelled", slow.failure.kind)
+    pool:close()
+  end)
+
+  it("whose time is over are ended while the script does other things", function()
+    helper.with_directory(function(directory)
+      local pool = parlua.pool { engine = "process", workers = 1, timeout = 0.2 }
+      local future = pool:submit(function(path)
+        io.open(path .. os.getenv("HOME"):gsub("/", "-"), "w"):close()
+        while true do end
+      end, directory .. "/")
+      host.sleep(1)
+      assert.equal("timeout", future.failure.kind)
+      pool:close()
+    end)
+  end)
+end)
+
+describe("a program with submitted calls", function()
+  local function run(engine, text, directory)
+    helper.write(directory .. "/script.lua", 'local parlua = require "parlua"\n' .. text)
+    return helper.run(helper.command(engine) .. " script.lua " .. engine, { directory = directory, env = { PARLUA_WARN = "" } })
+  end
+
+  local function on_each(body)
+    helper.for_each_engine(body)
+    if helper.has_mpi then describe("engine mpi:", function() body("mpi") end) end
+  end
+
+  on_each(function(engine)
+    it("ends when they have, also those that nobody waits for", function()
+      helper.with_directory(function(directory)
+        local result = run(engine, [[
+          for i = 1, 5 do
+            parlua.submit(function(k)
+              require("parlua.host").sleep(0.02)
+              io.open("done" .. k, "w"):close()
+            end, i)
+          end
+          local first = parlua.submit(function() return 6 end)
+          parlua.submit(function(k) io.open("done" .. k, "w"):close() end, first)
+          print "script ends"
+        ]], directory)
+        assert.same({ "script ends\n", "", 0 }, { result.stdout, result.stderr, result.status })
+        for i = 1, 6 do assert.is_true(exists(directory .. "/done" .. i), i) end
+      end)
+    end)
+
+    it("is told of failures that nobody has looked at, a line for each place", function()
+      helper.with_directory(function(directory)
+        local result = run(engine, [[
+          parlua.submit(function(name, n) error("no " .. name, 0) end, "luck", 2)
+          local looked = parlua.submit(error, "seen", 0)
+          looked:wait()
+          assert(looked.failure)
+          assert(not pcall(function() parlua.submit(error, "raised", 0):get() end))
+          local chained = parlua.submit(function(x) return x end, parlua.submit(error, "first", 0))
+          assert(chained:wait() and chained.failure)
+          kept = {}
+          for i = 1, 4 do kept[i] = parlua.submit(function(k) error("bad " .. k, 0) end, i) end
+          if arg[1] ~= "mpi" then
+            parlua.pool({ warn = false }):submit(error, "quiet", 0)
+            parlua.pool({ on_error = function() end }):submit(error, "taken care of", 0)
+          end
+          parlua.submit(print, "fine")
+        ]], directory)
+        assert.equal(0, result.status, result.stderr)
+        local lines = {}
+        for line in result.stderr:gmatch "[^\n]+" do lines[#lines + 1] = line end
+        table.sort(lines)
+        assert.same({
+          "parlua: submit at script.lua:10: 3 calls more failed, and nobody has looked at them",
+          "parlua: submit at script.lua:10: the call failed (1): bad 1",
+          'parlua: submit at script.lua:2: the call failed ("luck", 2): no luck',
+        }, lines)
+      end)
+    end)
+
+    it("is told of a failure when its future is collected", function()
+      helper.with_directory(function(directory)
+        local result = run(engine, [[
+          parlua.submit(error, "lost", 0):wait()
+          collectgarbage() collectgarbage()
+          io.stderr:write "collected\n"
+        ]], directory)
+        assert.equal('parlua: submit at script.lua:2: the call failed ("lost", 0): lost\ncollected\n', result.stderr)
+      end)
+    end)
+  end)
+
+  it("ends by a signal though they go on", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        parlua.submit(function() io.open("begun", "w"):close() while true do end end)
+      ]])
+      local result = helper.run(("%s script.lua & p=$!; while [ ! -e begun ]; do sleep 0.01; done; kill -TERM $p; wait $p"):format(
+        helper.command "process"), { directory = directory, seconds = 60 })
+      assert.equal(143, result.status, result.stderr)
+    end)
+  end)
+end)

@@ -1,0 +1,254 @@
+/* attendant.c - see attendant.h. */
+#include "run/attendant.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "run/state.h"
+
+/* A script that was here so lately may be back at once: the attendant looks again later. */
+static const long short_absence = 1000000; /* nanoseconds */
+/* How long it sleeps in the dispatcher at a time. */
+static const double longest_sleep = 0.5;
+
+enum {
+  MOST_KEPT = 64 << 20, /* bytes of events: then workers wait until the script takes them */
+  QUIET_LOOKS = 50,     /* in vain, one after each short absence: then it sleeps until the script leaves again */
+};
+
+/* An event that the script has not taken. `block`: results, a copy; `bytes`: text. */
+struct kept {
+  struct kept *next;
+  struct event event;
+  struct payload *payload; /* of the event's tasks, in use */
+  void *copy;
+  size_t size;
+};
+
+struct attendant {
+  struct dispatch *dispatch;
+  pthread_t thread;
+  pthread_mutex_t lock; /* of the dispatcher, and of what follows */
+  pthread_cond_t leaving;
+  bool is_home; /* the script is there, and holds the lock */
+  bool is_dormant, is_ending;
+  bool is_stuck; /* nothing can be done without the script */
+  double outstanding;
+  uint64_t visits;         /* how often the script was there */
+  volatile bool is_wanted; /* by the script: the attendant is to let go */
+  struct kept *first, **end, *taken;
+  struct event late; /* an event for which there was no memory: told first when the script is back */
+  bool has_late;
+  size_t bytes;
+};
+
+/* ---- keeping ---- */
+
+static void free_kept(struct attendant *attendant, struct kept *kept)
+{
+  if (!kept) return;
+  payload_drop(&attendant->dispatch->queue.store, kept->payload);
+  free(kept->copy);
+  free(kept);
+}
+
+/* Copies what the event points to. False: there is no memory. */
+static bool copy_content(struct kept *kept, const struct event *event)
+{
+  if (event->kind == EVENT_RESULTS) {
+    uint64_t words = event->from + event->count;
+    kept->copy = block_copy(event->block, event->block->kind == BLOCK_SPARSE ? 2 * words : words, &kept->size);
+    return kept->copy != NULL;
+  }
+  if (event->kind != EVENT_TEXT) return true;
+  kept->copy = malloc(kept->size = event->length + 1);
+  if (kept->copy) memcpy(kept->copy, event->bytes, event->length);
+  return kept->copy != NULL;
+}
+
+/* Keeps the event. False: there is no memory; then the dispatcher still has what it points to. */
+static bool keep(struct attendant *attendant, const struct event *event)
+{
+  struct kept *kept = calloc(1, sizeof *kept);
+  if (!kept || !copy_content(kept, event)) {
+    free(kept);
+    return false;
+  }
+  kept->event = *event;
+  kept->payload = dispatch_keep_payload(attendant->dispatch);
+  if (event->kind == EVENT_RESULTS) kept->event.block = kept->copy;
+  if (event->kind == EVENT_TEXT) kept->event.bytes = kept->copy;
+  *attendant->end = kept;
+  attendant->end = &kept->next;
+  attendant->bytes += sizeof *kept + kept->size;
+  return true;
+}
+
+/* ---- the thread ---- */
+
+/* How many tasks have ended by this event. */
+static double ended_by(const struct event *event)
+{
+  if (event->kind == EVENT_RESULTS) return event->want;
+  return event->kind == EVENT_LOST && event->first > 0;
+}
+
+/* Goes on with the run until the script is back or there is nothing to do. The lock is held. */
+static void serve(struct attendant *attendant)
+{
+  struct event event;
+  while (!attendant->is_ending && !attendant->is_stuck && attendant->outstanding > 0 && attendant->bytes < MOST_KEPT) {
+    dispatch_attend(attendant->dispatch, &event, longest_sleep, &attendant->is_wanted);
+    if (__atomic_load_n(&attendant->is_wanted, __ATOMIC_SEQ_CST) && event.kind == EVENT_TICK) return;
+    if (event.kind == EVENT_TICK) continue;
+    attendant->outstanding -= ended_by(&event);
+    attendant->is_stuck = event.kind != EVENT_RESULTS && event.kind != EVENT_LOST && event.kind != EVENT_TEXT;
+    if (event.kind == EVENT_DONE) return; /* it comes again */
+    if (!keep(attendant, &event)) {
+      attendant->late = event;
+      attendant->has_late = attendant->is_stuck = true;
+    }
+  }
+}
+
+static void pause_for_script(struct attendant *attendant)
+{
+  const struct timespec pause = {.tv_nsec = short_absence};
+  pthread_mutex_unlock(&attendant->lock);
+  nanosleep(&pause, NULL);
+  pthread_mutex_lock(&attendant->lock);
+}
+
+static void *run_thread(void *argument)
+{
+  struct attendant *attendant = argument;
+  uint64_t seen = 0;
+  int quiet = 0;
+  pthread_mutex_lock(&attendant->lock);
+  while (!attendant->is_ending) {
+    if (attendant->visits != seen) {
+      seen = attendant->visits;
+      pause_for_script(attendant);
+      continue;
+    }
+    serve(attendant);
+    if (attendant->is_ending) break;
+    if (__atomic_load_n(&attendant->is_wanted, __ATOMIC_SEQ_CST)) {
+      quiet = 0;
+      pause_for_script(attendant);
+    } else if (++quiet < QUIET_LOOKS) {
+      pause_for_script(attendant);
+    } else {
+      attendant->is_dormant = true;
+      pthread_cond_wait(&attendant->leaving, &attendant->lock);
+      attendant->is_dormant = false;
+      quiet = 0;
+    }
+  }
+  pthread_mutex_unlock(&attendant->lock);
+  return NULL;
+}
+
+/* ---- the script's side ---- */
+
+/* Signals are the script's thread's. */
+static int start_thread(struct attendant *attendant)
+{
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&attendant->thread, NULL, run_thread, attendant);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return error;
+}
+
+struct attendant *attendant_open(struct dispatch *d)
+{
+  struct attendant *attendant = calloc(1, sizeof *attendant);
+  if (!attendant) return NULL;
+  attendant->dispatch = d;
+  attendant->end = &attendant->first;
+  pthread_mutex_init(&attendant->lock, NULL);
+  pthread_cond_init(&attendant->leaving, NULL);
+  pthread_mutex_lock(&attendant->lock);
+  attendant->is_home = true;
+  int error = start_thread(attendant);
+  if (!error) return attendant;
+  pthread_mutex_unlock(&attendant->lock);
+  free(attendant);
+  errno = error;
+  return NULL;
+}
+
+void attendant_leave(struct attendant *attendant, double outstanding)
+{
+  if (!attendant->is_home) return;
+  attendant->is_home = false;
+  attendant->outstanding = outstanding;
+  attendant->is_stuck = attendant->has_late;
+  attendant->visits++;
+  if (outstanding > 0 && attendant->is_dormant) pthread_cond_signal(&attendant->leaving);
+  pthread_mutex_unlock(&attendant->lock);
+}
+
+void attendant_come_back(struct attendant *attendant)
+{
+  if (attendant->is_home) return;
+  if (pthread_mutex_trylock(&attendant->lock) != 0) {
+    __atomic_store_n(&attendant->is_wanted, true, __ATOMIC_SEQ_CST);
+    dispatch_wake(attendant->dispatch);
+    pthread_mutex_lock(&attendant->lock);
+    __atomic_store_n(&attendant->is_wanted, false, __ATOMIC_SEQ_CST);
+  }
+  attendant->is_home = true;
+}
+
+/* Takes the first of what was kept; what it points to is valid until the next is taken. */
+static bool take(struct attendant *attendant, struct event *event)
+{
+  struct kept *kept = attendant->first;
+  if (!kept) return false;
+  attendant->first = kept->next;
+  if (!attendant->first) attendant->end = &attendant->first;
+  attendant->bytes -= sizeof *kept + kept->size;
+  attendant->taken = kept;
+  *event = kept->event;
+  dispatch_report_again(attendant->dispatch, event, kept->payload);
+  kept->payload = NULL; /* the dispatcher's */
+  return true;
+}
+
+void attendant_next(struct attendant *attendant, struct event *event, double wait)
+{
+  free_kept(attendant, attendant->taken);
+  attendant->taken = NULL;
+  if (take(attendant, event)) return;
+  if (attendant->has_late) {
+    *event = attendant->late;
+    attendant->has_late = false;
+    return;
+  }
+  dispatch_next(attendant->dispatch, event, wait);
+}
+
+void attendant_close(struct attendant *attendant)
+{
+  attendant_come_back(attendant);
+  attendant->is_ending = true;
+  pthread_cond_signal(&attendant->leaving);
+  pthread_mutex_unlock(&attendant->lock);
+  pthread_join(attendant->thread, NULL);
+  for (struct kept *kept = attendant->first, *next; kept; kept = next) {
+    next = kept->next;
+    free_kept(attendant, kept);
+  }
+  free_kept(attendant, attendant->taken);
+  pthread_cond_destroy(&attendant->leaving);
+  pthread_mutex_destroy(&attendant->lock);
+  free(attendant);
+}
