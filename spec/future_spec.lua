@@ -37,24 +37,29 @@ describe("futures", function()
     end)
 
     it("come in the order in which their calls end", function()
-      local seconds, futures = { 0.3, 0.02, 0.1 }, {}
-      for k = 1, 3 do futures[k] = pool:submit(function(s) nap(s) return s end, seconds[k]) end
-      local seen, places = {}, {}
-      for future, k in parlua.as_completed(futures) do
-        seen[#seen + 1] = future:get()
-        places[#places + 1] = k
-      end
-      assert.equal(3, #seen)
-      if engine == "serial" then
-        assert.same({ 1, 2, 3 }, places)
-      else
-        assert.same({ 0.02, 0.1, 0.3 }, seen)
-        assert.same({ 2, 3, 1 }, places)
-      end
-      local again = {}
-      for future in parlua.as_completed(futures) do again[#again + 1] = future:get() end
-      assert.same(seen, again)
-      for _ in parlua.as_completed({}) do error("there is none") end
+      helper.with_directory(function(directory)
+        local wide = parlua.pool { engine = engine, workers = 3 }
+        local order, futures = engine == "serial" and { 1, 2, 3 } or { 2, 3, 1 }, {}
+        for k = 1, 3 do
+          futures[k] = wide:submit(function(path)
+            while not io.open(path) do nap(0.002) end
+            return path:sub(-1)
+          end, directory .. "/" .. k)
+        end
+        local function release(k) helper.write(directory .. "/" .. k, "") end
+        release(order[1])
+        local seen, places = {}, {}
+        for future, k in parlua.as_completed(futures) do
+          seen[#seen + 1], places[#places + 1] = tonumber(future:get()), k
+          if #seen < 3 then release(order[#seen + 1]) end
+        end
+        assert.same({ order, order }, { seen, places })
+        local again = {}
+        for _, k in parlua.as_completed(futures) do again[#again + 1] = k end
+        assert.same(order, again)
+        for _ in parlua.as_completed({}) do error("there is none") end
+        wide:close()
+      end)
     end)
 
     it("can be waited for together: all, the first, the first failure", function()
