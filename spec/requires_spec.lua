@@ -21,9 +21,6 @@ local layers = {
   { "command" },
 }
 
--- On demand, --debug hands the terminal to the prompt where a task failed.
-local exempt = { ["parlua.run -> parlua.prompt"] = true, ["parlua.run -> parlua.prompt.debugger"] = true }
-
 local level_of = {}
 for level, names in ipairs(layers) do
   for _, name in ipairs(names) do level_of[name] = level end
@@ -81,7 +78,7 @@ describe("the modules of the Lua side", function()
     for name, list in pairs(requires) do
       for other in pairs(list) do
         local arrow = name .. " -> " .. other
-        if level_of[part_of(other)] > level_of[part_of(name)] and not exempt[arrow] then wrong[#wrong + 1] = arrow end
+        if level_of[part_of(other)] > level_of[part_of(name)] then wrong[#wrong + 1] = arrow end
       end
     end
     table.sort(wrong)
@@ -96,7 +93,7 @@ describe("the modules of the Lua side", function()
       assert.is_nil(state[name], "a circle:" .. path)
       state[name] = "open"
       for other in pairs(requires[name]) do
-        if other ~= name and not exempt[name .. " -> " .. other] then visit(other, path) end
+        if other ~= name then visit(other, path) end
       end
       state[name] = "done"
     end
@@ -106,7 +103,8 @@ describe("the modules of the Lua side", function()
   it("are not much over 400 lines", function()
     for name, text in pairs(modules) do
       local _, lines = text:gsub("\n", "")
-      assert.is_true(lines <= 550, name .. " has " .. lines .. " lines")
+      local most = name == "parlua.types" and 1000 or 550 -- that one is a list for editors
+      assert.is_true(lines <= most, name .. " has " .. lines .. " lines")
     end
   end)
 end)

@@ -541,13 +541,24 @@ static int run_command(lua_State *L, const struct command *command)
   return status;
 }
 
-/* What modules get from here. package.loaded["parlua.command"]: the values of parlua's own options on the command line,
-   by name; none yet. */
+/* Puts the prompt where a task failed, for --debug: what runs the tasks need not know the prompt. */
+static int install_debugger(lua_State *L)
+{
+  push_from_module(L, "parlua.prompt", "start"); /* it tells the debugger of itself */
+  push_from_module(L, "parlua.prompt.debugger", "install");
+  lua_call(L, 0, 0);
+  return 0;
+}
+
+/* What modules get from here. package.loaded["parlua.debugger"]: the function above. package.loaded["parlua.command"]:
+   the values of parlua's own options on the command line, by name; none yet. */
 static void set_modules(lua_State *L)
 {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_newtable(L);
   lua_setfield(L, -2, "parlua.command");
+  lua_pushcfunction(L, install_debugger);
+  lua_setfield(L, -2, "parlua.debugger");
   lua_pop(L, 1);
 }
 

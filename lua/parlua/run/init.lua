@@ -181,8 +181,7 @@ function M.open(f, arguments, call_options, sink, given)
   run.takes_pairs = sink.takes_pairs and not run.journal or false -- a journal records all values of a task together
   run.signals = host.signals_count()
   if options.debug and engine == "serial" and report.is_terminal(0) and report.is_terminal(2) then
-    require "parlua.prompt"
-    require("parlua.prompt.debugger").install()
+    package.loaded["parlua.debugger"]() -- the command's (src/main.c)
   end
   if sink.begin then sink:begin(run) end
   local kind = options.progress
