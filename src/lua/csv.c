@@ -21,8 +21,8 @@ enum {
   TEXT_SLOTS = 1 << 14, /* of the table of texts, a power of two */
   MOST_TEXTS = 1 << 13, /* that are given a number */
   LONGEST_TEXT = 16,    /* of these */
-  PROBATION = 1024,     /* after so many new texts a column is looked at: */
-  MOST_NEW = 4,         /* one in so many new is too many */
+  PROBATION = 1 << 15,  /* after so many texts a column is looked at: */
+  MOST_NEW = 2,         /* one in so many new is too many */
   LONGEST_NUMBER = 60   /* bytes of a number that needs strtod; longer ones are copied to the heap */
 };
 
@@ -257,13 +257,13 @@ static int32_t text_number(struct reader *reader, struct column *column, const c
   load_text(at, length, &low, &high);
   uint64_t hash = (low ^ (high * 0x9e3779b97f4a7c15ULL) ^ length) * 0xd1b54a32d192ed03ULL;
   uint32_t place = (uint32_t)(hash >> 40) & (TEXT_SLOTS - 1);
-  column->looked++;
+  if (++column->looked % PROBATION == 0 && column->new *MOST_NEW > column->looked) column->has_texts = false;
   for (;; place = (place + 1) & (TEXT_SLOTS - 1)) {
     struct text_slot *slot = &reader->texts[place];
     if (slot->number == 0) {
+      column->new++;
       if (reader->text_count == MOST_TEXTS) return -1;
       *slot = (struct text_slot){low, high, (uint32_t)length, ++reader->text_count};
-      if (++column->new % PROBATION == 0 && column->new *MOST_NEW > column->looked) column->has_texts = false;
       return (int32_t)slot->number - 1;
     }
     if (slot->low == low && slot->high == high && slot->length == length) return (int32_t)slot->number - 1;

@@ -1,4 +1,5 @@
 --- The words of a block (src/slot/layout.h): how single values are read from it.
+local bit = require "bit"
 local ffi = require "ffi"
 local host = require "parlua.host"
 
@@ -8,6 +9,7 @@ local M = {}
 
 local C = ffi.C
 local ffi_string, cast = ffi.string, ffi.cast
+local band, bxor, rshift = bit.band, bit.bxor, bit.rshift
 local u64 = ffi.typeof("uint64_t *")
 local bytes = ffi.typeof("char *")
 
@@ -23,6 +25,39 @@ M.is_sparse = { none = true, found = true, lacking = true }
 
 local function outside() error("cannot decode: a value lies outside of its message", 0) end
 
+-- Short strings that were read last, by their bytes: to look there takes a third of the time that it takes LuaJIT to find
+-- out that it has the string. A string's place follows from its bytes.
+local CACHED, LONGEST_CACHED = 2 ^ 14, 16
+local cached_bytes, cached_lengths, cached = ffi.new("uint64_t[?]", 2 * CACHED), ffi.new("uint8_t[?]", CACHED), {}
+local masks = ffi.new("uint64_t[9]") -- the first k bytes of a word, as it stands in memory
+for k = 1, 8 do ffi.fill(masks + k, k, 255) end
+
+-- Where most strings are new there is no use in looking: so many found at most stand against those that were not; and so
+-- many are then read without.
+local MOST_CREDIT, REST = 4096, 2 ^ 15
+local credit = MOST_CREDIT
+
+--- A string of 1 to 16 bytes, at a place where whole words can be read.
+local function short_string(word, length)
+  local low, high = word[0], 0ULL
+  if length <= 8 then
+    low = band(low, masks[length])
+  else
+    high = band(word[1], masks[length - 8])
+  end
+  local hash = bxor(low, high * 0x9e3779b97f4a7c15ULL, length + 0ULL) * 0xd1b54a32d192ed03ULL
+  local k = tonumber(rshift(hash, 50))
+  if cached_bytes[2 * k] == low and cached_bytes[2 * k + 1] == high and cached_lengths[k] == length then
+    if credit < MOST_CREDIT then credit = credit + 1 end
+    return cached[k + 1]
+  end
+  credit = credit - 1
+  if credit < 0 then credit = -REST end
+  local text = ffi_string(word, length)
+  cached_bytes[2 * k], cached_bytes[2 * k + 1], cached_lengths[k], cached[k + 1] = low, high, length, text
+  return text
+end
+
 --- The string at `place` of a block of `size` bytes.
 local function read_string(block, size, place)
   local at = 8 * place
@@ -30,6 +65,11 @@ local function read_string(block, size, place)
   local p = cast(bytes, block) + at
   local length = tonumber(cast(u64, p)[0])
   if length > size - at - 8 then outside() end
+  if length <= LONGEST_CACHED and length > 0 and at + 24 <= size then
+    if credit >= 0 then return short_string(cast(u64, p + 8), length) end
+    credit = credit + 1
+    if credit == 0 then credit = MOST_CREDIT / 4 end
+  end
   return ffi_string(p + 8, length)
 end
 M.string = read_string
