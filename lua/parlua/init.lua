@@ -28,6 +28,7 @@ parlua.blocks = sources.blocks
 parlua.files = sources.files
 parlua.iterate = sources.iterate
 parlua.csv = sources.csv
+parlua.jsonl = sources.jsonl
 parlua.take = sources.take
 parlua.enumerate = sources.enumerate
 parlua.batch = sources.batch
@@ -123,12 +124,16 @@ function parlua.any(f, arguments, options) return search.any(f, arguments, optio
 function parlua.all(f, arguments, options) return search.all(f, arguments, options) end
 
 -- What only some programs use is loaded when it is first used.
-local on_demand = { plot = "parlua.plot", background = "parlua.background", array = "parlua.array" }
+local on_demand = {
+  plot = "parlua.plot", background = "parlua.background", array = "parlua.array", json = "parlua.wire.json_values",
+  write_csv = "parlua.feed.rows",
+}
+local is_member = { background = true, write_csv = true } -- the others are modules
 setmetatable(parlua, {
   __index = function(_, name)
     local module = on_demand[name] and require(on_demand[name])
     if module then
-      parlua[name] = name == "plot" and module or module[name]
+      parlua[name] = is_member[name] and module[name] or module
       return parlua[name]
     end
   end,

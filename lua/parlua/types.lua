@@ -34,7 +34,7 @@ local parlua = {}
 --- Options of a job: those of a call, and what the command does with the results.
 ---@class parlua.JobOptions: parlua.Options
 ---@field output? string file for the results; default: standard output
----@field format? "jsonl"|"json"|"text"|"none" default: jsonl
+---@field format? "jsonl"|"json"|"text"|"csv"|"tsv"|"none" default: jsonl
 ---@field debug? boolean run serially, stop at the first failing task, show tracebacks
 
 --- A job: what a script may return.
@@ -164,6 +164,27 @@ function parlua.files(pattern) end
 ---@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
 ---@return parlua.Source
 function parlua.csv(path, options) end
+
+--- The values of a file of JSON lines, parlua's own output included.
+---@param path string "-": standard input
+---@param options? table it has none
+---@return parlua.Source
+function parlua.jsonl(path, options) end
+
+--- Writes rows to a file of comma-separated values; parlua.csv reads them back as they were.
+---@param path string
+---@param rows table|function|parlua.Source
+---@param options? {columns: string[], separator: string}
+---@return integer n how many rows
+function parlua.write_csv(path, rows, options) end
+
+--- Values as JSON and back; what JSON lacks is an object with one key that begins with `$`.
+---@class parlua.Json
+---@field encode fun(value: any): string one line, the keys of objects sorted; never raises
+---@field decode fun(text: string): any raises what is wrong with the text, and where
+
+---@type parlua.Json
+parlua.json = nil
 
 --- What a generic `for` steps through. Example: `parlua.iterate(pairs(t))`
 ---@param step function

@@ -2,17 +2,15 @@
  * texts that come again and again are given a number, so that the Lua side makes a string of each once. */
 #include "lua/csv.h"
 
-#include <locale.h>
-#include <math.h>
-#include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
+
+#include "lua/number.h"
 
 enum {
   WIDE = 64,            /* bytes that are looked at together */
@@ -23,7 +21,6 @@ enum {
   LONGEST_TEXT = 16,    /* of these */
   PROBATION = 1 << 15,  /* after so many texts a column is looked at: */
   MOST_NEW = 2,         /* one in so many new is too many */
-  LONGEST_NUMBER = 60   /* bytes of a number that needs strtod; longer ones are copied to the heap */
 };
 
 /* A text that has a number. */
@@ -131,114 +128,6 @@ static inline const char *next_mark(struct marks *marks)
   return at;
 }
 
-/* ---- numbers ---- */
-
-static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
-enum { MOST_DIGITS = 19, LARGEST_POWER = 22, LARGEST_EXPONENT = 99999 };
-
-static locale_t plain_locale;
-
-static void make_locale(void)
-{
-  plain_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-}
-
-/* By the C library, whatever the program's locale is. False: out of memory, or not all of it is a number. */
-static bool read_slowly(const char *from, size_t length, double *number)
-{
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  char few[LONGEST_NUMBER + 1], *text = few, *end;
-  pthread_once(&once, make_locale);
-  if (length > LONGEST_NUMBER) text = malloc(length + 1);
-  if (!text) return false;
-  memcpy(text, from, length);
-  text[length] = 0;
-  *number = plain_locale ? strtod_l(text, &end, plain_locale) : strtod(text, &end);
-  bool is_whole = end == text + length;
-  if (text != few) free(text);
-  return is_whole && isfinite(*number);
-}
-
-/* Is a whole number of more than 19 digits what a double that has been read from it prints as? */
-static bool is_kept(const char *from, size_t length, double number)
-{
-  char text[320]; /* the largest double has 309 digits */
-  return (size_t)snprintf(text, sizeof text, "%.0f", number) == length && memcmp(text, from, length) == 0;
-}
-
-static inline bool is_digit(char c)
-{
-  return (unsigned char)(c - '0') < 10;
-}
-
-/*
- * Reads the field from..to as a number: [-]digits[.digits][e[+-]digits], no 0 before other digits; false: it is none. A
- * whole number that a double does not hold is none either, as it would not be the same; nor is one that is too large.
- * Digits up to 2^53 with a power of ten up to 22 are exact: both are doubles, and one multiplication or division rounds
- * once. All else is the C library's.
- */
-static bool read_number(const char *from, const char *to, double *number)
-{
-  const char *p = from, *first;
-  bool is_negative = p < to && *p == '-', is_whole = true;
-  uint64_t digits = 0;
-  int count = 0, power = 0;
-  bool is_long = false;
-  p += is_negative;
-  for (first = p; p < to && is_digit(*p); p++) {
-    if (count < MOST_DIGITS) {
-      digits = digits * 10 + (uint64_t)(*p - '0');
-      count += digits != 0;
-    } else {
-      is_long = true;
-    }
-  }
-  long before = p - first;
-  if (before > 1 && *first == '0') return false;
-  if (p < to && *p == '.') {
-    const char *point = p++;
-    is_whole = false;
-    for (; p < to && is_digit(*p); p++) {
-      if (count < MOST_DIGITS) {
-        digits = digits * 10 + (uint64_t)(*p - '0');
-        count += digits != 0;
-        power--;
-      } else {
-        is_long = true;
-      }
-    }
-    if (before == 0 && (p - point < 2 || p < to)) return false;
-  } else if (before == 0) {
-    return false;
-  }
-  if (p < to && (*p == 'e' || *p == 'E')) {
-    bool is_below = false;
-    int exponent = 0;
-    is_whole = false;
-    if (++p < to && (*p == '-' || *p == '+')) is_below = *p++ == '-';
-    if (p == to) return false;
-    for (; p < to && is_digit(*p); p++)
-      if (exponent < LARGEST_EXPONENT) exponent = exponent * 10 + (*p - '0');
-    power += is_below ? -exponent : exponent;
-  }
-  if (p != to) return false;
-  if (!is_long && digits <= (uint64_t)1 << 53 && power >= -LARGEST_POWER && power <= LARGEST_POWER) {
-    double value = (double)digits;
-    value = power < 0 ? value / powers[-power] : value * powers[power];
-    *number = is_negative ? -value : value;
-    return true;
-  }
-  if (is_whole && !is_long) { /* a conversion rounds once, too */
-    double value = (double)digits;
-    *number = is_negative ? -value : value;
-    return value < 0x1p64 && (uint64_t)value == digits;
-  }
-  if (!read_slowly(from, (size_t)(to - from), number)) return false;
-  return !is_whole || is_kept(from, (size_t)(to - from), *number);
-}
-
 /* ---- texts ---- */
 
 /* The bytes of a text of at most 16, as two words. What lies behind it is not looked at. */
@@ -261,7 +150,7 @@ static int32_t text_number(struct reader *reader, struct column *column, const c
   for (;; place = (place + 1) & (TEXT_SLOTS - 1)) {
     struct text_slot *slot = &reader->texts[place];
     if (slot->number == 0) {
-      column->new++;
+      column->new ++;
       if (reader->text_count == MOST_TEXTS) return -1;
       *slot = (struct text_slot){low, high, (uint32_t)length, ++reader->text_count};
       return (int32_t)slot->number - 1;
@@ -292,7 +181,7 @@ static inline void set_plain(struct reader *reader, struct column *column, struc
       cell->kind = PARLUA_CSV_NIL;
       return;
     }
-    if ((is_digit(*from) || *from == '-') && read_number(from, to, &cell->number)) {
+    if ((number_is_digit(*from) || *from == '-') && number_read(from, to, true, &cell->number)) {
       cell->kind = PARLUA_CSV_NUMBER;
       return;
     }

@@ -17,6 +17,7 @@ int luaopen_parlua_terminal(lua_State *L);
 int luaopen_parlua_copy(lua_State *L);
 int luaopen_parlua_outfile(lua_State *L);
 int luaopen_parlua_program(lua_State *L);
+int luaopen_parlua_json_reader(lua_State *L);
 
 /* The C modules linked into the binary, by the name under which `require` finds them. */
 static const luaL_Reg c_modules[] = {
@@ -27,6 +28,7 @@ static const luaL_Reg c_modules[] = {
     {"parlua.copy", luaopen_parlua_copy},
     {"parlua.outfile", luaopen_parlua_outfile},
     {"parlua.program", luaopen_parlua_program},
+    {"parlua.json_reader", luaopen_parlua_json_reader},
     {NULL, NULL},
 };
 

@@ -4,6 +4,7 @@ local host = require "parlua.host"
 local block = require "parlua.wire.block"
 local indexed = require "parlua.source.indexed"
 local csv = require "parlua.lazy" "parlua.source.csv"
+local json = require "parlua.lazy" "parlua.wire.json_values"
 
 local M = {}
 
@@ -12,6 +13,8 @@ local M = {}
 -- that holds, a list of arguments say, until the program ends.
 
 local pullers = {}
+
+local NEWLINE = 10 -- in place of a quote: lines are rows in which nothing is quoted
 
 local function fill_items(puller, writer, want)
   local at = puller.at
@@ -236,6 +239,25 @@ function pullers.csv(source)
   return { text = text, source = source, offset = offset, fill = fill_rows }
 end
 
+local function fill_json(puller, writer, want)
+  return hand_out(puller, writer, puller.text:cut_rows(puller.offset, want, NEWLINE, NEWLINE))
+end
+
+--- Lines of JSON: a chunk is one byte range; empty lines count as none.
+function pullers.jsonl(source)
+  local text = source.text or open_text(source)
+  if not text:is_stream() then return { text = text, source = source, offset = mark_length(text), fill = fill_json } end
+  local is_first = true
+  return stream_puller(source, text, function()
+    local line
+    repeat
+      line = text:line(false)
+      if line and is_first then line, is_first = csv.without_mark(line), false end
+    until line ~= ""
+    if line then return json.decode(line) end
+  end)
+end
+
 local LOOK_BYTES = 2 ^ 20
 
 local function fill_blocks(puller, writer, want)
@@ -265,6 +287,7 @@ end
 --- Bytes of the line or row at `offset` of a mapped text.
 local function task_length(source, text, offset)
   if source.kind == "csv" then return (select(3, text:cut_rows(offset, 1, source.quote, source.separator))) end
+  if source.kind == "jsonl" then return (select(3, text:cut_rows(offset, 1, NEWLINE, NEWLINE))) end
   return (select(3, text:cut_lines(offset, 1)))
 end
 
@@ -276,6 +299,10 @@ local function text_argument(source, text, offset, length)
   if source.kind == "csv" then
     local ok, row = pcall(csv.reader(with_names(source)), bytes)
     return ok and row or bytes
+  elseif source.kind == "jsonl" then
+    local ok, value = pcall(json.decode, bytes)
+    if ok then return value end
+    return (bytes:gsub("[\r\n]+$", ""))
   elseif source.kind == "lines" then
     bytes = bytes:gsub("\n$", "")
     if not source.keep_cr then bytes = bytes:gsub("\r$", "") end

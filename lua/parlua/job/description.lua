@@ -1,13 +1,14 @@
 --- What a job's table says: its fields are checked, its source and its reduction are made.
 local common = require "parlua.common"
 local options_module = require "parlua.options"
+local rows = require "parlua.lazy" "parlua.feed.rows"
 local texts = require "parlua.job.text"
 
 local format = string.format
 
 local M = {}
 
-local FIELDS = { "arguments", "map", "options", "finish", "reduce", "stop" }
+local FIELDS = { "arguments", "map", "options", "finish", "reduce", "stop", "columns" }
 local ALSO_MEANT = { args = "arguments", opts = "options" }
 -- no misspelt fields: as soon helpers of the job's own
 local OF_REDUCTIONS = { init = true, step = true, merge = true, block = true }
@@ -47,6 +48,8 @@ function M.complaint(job)
   if job.stop ~= nil and type(job.stop) ~= "function" then
     return format("the job's `stop` must be a function, it is a %s", type(job.stop))
   end
+  local ok, message = pcall(rows.check_columns, job.columns, "the job")
+  if not ok then return message end
   if job.options ~= nil and type(job.options) ~= "table" then
     return format("the job's `options` must be a table, it is a %s", type(job.options))
   end

@@ -1,9 +1,10 @@
 --- The formats of a job's results.
 --
 -- Each is a table of functions on a buffer: `put` appends a task; `close`, if any, the end. `writes_failures` says
--- whether the output names the tasks that failed.
+-- whether the output names the tasks that failed. One with `open(columns)` is made for each run.
 
 local json = require "parlua.wire.json"
+local rows = require "parlua.feed.rows"
 
 --- Appends a task's object: 0.1 us for a number.
 local function put_record(buffer, index, args, result, failure)
@@ -48,8 +49,32 @@ function text_lines.put(buffer, _, _, _, result, failure)
   buffer:put("\n")
 end
 
+--- Results as rows of comma-separated values; the columns are the job's, or the fields of the first result.
+local function rows_of(separator)
+  return {
+    open = function(columns)
+      local writer = rows.open(separator, columns)
+      return {
+        put = function(buffer, _, _, _, result, failure)
+          if failure or result == nil then return end
+          writer:put(buffer, result)
+        end,
+      }
+    end,
+  }
+end
+
 local none = {}
 
 function none.put() end
 
-return { jsonl = jsonl, json = array, text = text_lines, none = none }
+local formats = { jsonl = jsonl, json = array, text = text_lines, none = none, csv = rows_of ",", tsv = rows_of "\t" }
+
+--- The format of a run by its name.
+---@param columns? string[] of rows
+function formats.of(name, columns)
+  local one = formats[name]
+  return one.open and one.open(columns) or one
+end
+
+return formats

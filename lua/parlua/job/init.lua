@@ -10,6 +10,7 @@
 --                     step. The one value is written instead of the results
 --   job.stop          stop(accumulator) of a job that reduces; else stop(result, index): when it is true, that was
 --                     enough
+--   job.columns       of the formats csv and tsv: names of the columns, in their order
 --   job.finish(results, failures, summary)
 --                     called at the end, also after Ctrl-C, but not when a failure halted the run; `results` has
 --                     holes where tasks failed. Of a job that reduces it gets the value
@@ -23,6 +24,8 @@
 --           lacks
 --   json    the same objects in one array
 --   text    results only, one a line: strings as they are, other values as JSON; nil and failures write nothing
+--   csv     results only, rows of comma-separated values under the names of their fields, or of job.columns
+--   tsv     the same, separated by tabs
 --   none    nothing
 
 local ffi = require "ffi"
@@ -54,7 +57,7 @@ local function new_run(job, options, output, manner)
   return {
     job = job,
     output = output,
-    format = manner.format or formats[options.format],
+    format = manner.format or formats.of(options.format, job.columns),
     with_traceback = options.debug,
     is_quiet = options.progress == "json",   -- standard error holds events, which tell the same
     results = job.finish and {} or nil,

@@ -55,8 +55,8 @@ function List:fail() end
 local COMMON_PAUSE, LONG_PAUSE = 200, 400 -- per cent of what is in use: then the collector begins again
 
 --- Runs to the end. What comes are results, which stay: as the table grows, the collector would look at all of them
---- again and again (two thirds of the time of a million strings). It does so half as often, unless the script has settled
---- its pace itself.
+--- again and again (two thirds of the time of a million strings). It does so half as often, unless the script has
+--- settled its pace itself.
 local function go(run)
   local pause = collectgarbage("setpause", LONG_PAUSE)
   if pause ~= COMMON_PAUSE then collectgarbage("setpause", pause) end

@@ -33,6 +33,7 @@ end
 local text_options = {
   lines = { keep_cr = "boolean" },
   blocks = { raw = "boolean", size = "number" },
+  jsonl = {},
   csv = { header = { "boolean", "table" }, separator = "string", quote = "string", types = "table",
           columns = "table" },
 }
@@ -89,6 +90,12 @@ function M.blocks(path, options)
   return new(source)
 end
 
+--- The values of a file of JSON lines: a task a line, empty lines are none. What parlua itself has written comes out as
+--- it was: `{"$number":"nan"}` is a number. Example: `parlua.jsonl "sums.jsonl"`
+---@param path string "-": standard input
+---@return parlua.Source
+function M.jsonl(path, options) return new(text_source("jsonl", path, options)) end
+
 local column_types = { auto = true, number = true, string = true }
 
 local function one_byte(source, name, default)
@@ -144,6 +151,6 @@ function M.csv(path, options)
   return new(source)
 end
 
-M.exports = { "files", "lines", "blocks", "csv" }
+M.exports = { "files", "lines", "blocks", "csv", "jsonl" }
 
 return M

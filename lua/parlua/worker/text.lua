@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local lazy = require "parlua.lazy"
 local csv = lazy "parlua.source.csv"
+local json = lazy "parlua.wire.json_values"
 local uses = lazy "parlua.source.uses"
 local own = require "parlua.source.own"
 
@@ -85,7 +86,7 @@ end
 
 --- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over. Where
 --- a text was cut short it has fewer lines than were counted.
-local texts = { lines = {}, csv = {} }
+local texts = { lines = {}, csv = {}, jsonl = {} }
 M.texts = texts
 
 function texts.lines.emit(source, builder)
@@ -123,6 +124,24 @@ end
 function texts.csv.skip(source, cursor)
   cursor.next = csv.skip(cursor.next, cursor.stop, source.separator, source.quote)
 end
+
+--- The value of the line at the cursor, which is put behind it.
+local function read_json(cursor, raise)
+  local from, stop = cursor.next, cursor.stop
+  while from < stop and (from[0] == 10 or from[0] == 13) do from = from + 1 end
+  if from >= stop then raise() end
+  cursor.next = csv.skip(from, stop, 10, 10)
+  return json.decode_bytes(from, cursor.next - from)
+end
+
+function texts.jsonl.emit(source, builder)
+  builder.lines[#builder.lines + 1] = ([[
+    cursor.from = cursor.next
+    local value = %s(cursor, %s)]]):format(builder:constant(read_json), builder:constant(raise_cut(source)))
+  return { "value" }
+end
+
+function texts.jsonl.skip(_, cursor) cursor.next = csv.skip(cursor.next, cursor.stop, 10, 10) end
 
 --- What becomes of a task's result, by what is kept.
 local keeps = {

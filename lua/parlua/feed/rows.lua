@@ -1,0 +1,209 @@
+--- Rows of comma-separated values, written so that parlua.csv reads the same: what jobs with the formats csv and tsv
+--- write, and `parlua.write_csv`.
+local json = require "parlua.wire.json"
+local kinds = require "parlua.source.kinds"
+local loops = require "parlua.feed.loops"
+local new_buffer = require("string.buffer").new
+
+local M = {}
+
+local BATCH_BYTES = 2 ^ 16
+
+---@class parlua.Rows
+---@field columns string[]|false names of columns; false: not known yet, or rows are lists
+local Rows = {}
+Rows.__index = Rows
+
+--- Raises unless these can be names of columns.
+---@param columns any
+---@param where string for the message
+function M.check_columns(columns, where)
+  if columns == nil then return end
+  if type(columns) ~= "table" or #columns == 0 then
+    error(("%s: columns must be a list of names, got %s"):format(where, type(columns) == "table" and "an empty table"
+      or type(columns)), 0)
+  end
+  local seen = {}
+  for k, name in ipairs(columns) do
+    if type(name) ~= "string" or seen[name] then
+      error(("%s: columns must be a list of different names, but %s"):format(where, type(name) ~= "string"
+        and ("item %d is a %s"):format(k, type(name)) or ("'%s' is in it twice"):format(name)), 0)
+    end
+    seen[name] = true
+  end
+end
+
+--- Opens a writer of rows into a buffer.
+---@param separator string
+---@param columns? string[] default: the fields of the first row that has names, sorted
+---@return parlua.Rows
+function M.open(separator, columns)
+  return setmetatable({
+    separator = separator, columns = columns or false, is_first = true,
+    special = '["\r\n%' .. separator .. "]", known = false,
+  }, Rows)
+end
+
+--- Would a reader take this for something else than the string that it is?
+local function is_ambiguous(text, special)
+  if text == "" or text:find(special) then return true end
+  local first = text:byte()
+  return first >= 48 and first <= 57 or first == 45 -- what reads as a number begins with a digit or a minus
+end
+
+local function put_text(buffer, text, is_quoted)
+  if not is_quoted then
+    buffer:put(text)
+  else
+    buffer:put('"', (text:gsub('"', '""')), '"')
+  end
+end
+
+local function put_field(self, buffer, value)
+  local kind = type(value)
+  if kind == "nil" then return end
+  if kind == "number" then
+    if value ~= value or value == math.huge or value == -math.huge then
+      buffer:put(value ~= value and "nan" or value > 0 and "inf" or "-inf")
+    else
+      json.put(buffer, value)
+    end
+  elseif kind == "string" then
+    put_text(buffer, value, is_ambiguous(value, self.special))
+  elseif kind == "boolean" then
+    buffer:put(value and "true" or "false")
+  else
+    put_text(buffer, json.encode(value), true)
+  end
+end
+
+local function put_line(self, buffer, row, n, names)
+  for k = 1, n do
+    if k > 1 then buffer:put(self.separator) end
+    put_field(self, buffer, row[names and names[k] or k])
+  end
+  -- a line with nothing in it would be no row
+  if n == 1 and row[names and names[1] or 1] == nil then buffer:put('""') end
+  buffer:put("\n")
+end
+
+--- The names of a row's fields, sorted; nil: it has none.
+local function names_of(row)
+  local names = {}
+  for key in next, row do
+    if type(key) ~= "string" then return nil end
+    names[#names + 1] = key
+  end
+  table.sort(names)
+  return #names > 0 and names or nil
+end
+
+local function has_other(self, row)
+  if not self.known then
+    self.known = {}
+    for _, name in ipairs(self.columns) do self.known[name] = true end
+  end
+  for key in next, row do
+    if not self.known[key] then return key end
+  end
+end
+
+--- Appends a row: a table with fields of these names, or a list; another value is a row of one field. Raises an error
+--- for a field that has no column, unless the columns were given.
+---@param buffer table string.buffer
+---@param row any
+function Rows:put(buffer, row)
+  if type(row) ~= "table" then row = { row } end
+  if self.is_first then
+    self.is_first, self.is_given = false, self.columns ~= false
+    self.columns = self.columns or names_of(row) or false
+    if self.columns then put_line(self, buffer, self.columns, #self.columns) end
+  end
+  if not self.columns then return put_line(self, buffer, row, math.max(row.n or #row, 1)) end
+  if #row > 0 and row[self.columns[1]] == nil then -- a list: its items are the columns in their order
+    if #row > #self.columns then
+      error(("a row has %d items, but there are %d columns"):format(#row, #self.columns), 0)
+    end
+    return put_line(self, buffer, row, #self.columns)
+  end
+  local other = not self.is_given and has_other(self, row)
+  if other then
+    error(("a row has the field '%s', for which there is no column: the columns are those of the first row (%s); name all "
+      .. "of them with columns"):format(tostring(other), table.concat(self.columns, ", ")), 0)
+  end
+  put_line(self, buffer, row, #self.columns, self.columns)
+end
+
+--- A function that gives one row after the other.
+local function stepper(rows)
+  if kinds.is_source(rows) then
+    local control
+    return function()
+      control = loops.step(rows, control)
+      return control
+    end
+  elseif type(rows) == "function" then
+    return rows
+  elseif type(rows) ~= "table" then
+    error("write_csv: rows must be a list, an iterator or a source, got " .. type(rows), 0)
+  end
+  local k, n = 0, rows.n or #rows
+  return function()
+    repeat k = k + 1 until k > n or rows[k] ~= nil
+    if k <= n then return rows[k] end
+  end
+end
+
+local OPTIONS = { columns = true, separator = true }
+
+--- Writes rows to a file of comma-separated values, which appears when it is complete. Rows are tables: with names, then
+--- the first line names the columns (those of the first row, sorted, or the option `columns`), or lists. parlua.csv
+--- reads numbers and strings back as they were. Example: `parlua.write_csv("t.csv", { { a = 1, b = "x" } })`
+---@param path string
+---@param rows table|function|parlua.Source a list, in which nil is passed over; an iterator; a source
+---@param options? {columns: string[], separator: string}
+---@return integer n how many rows
+function M.write_csv(path, rows, options)
+  if type(path) ~= "string" then error("write_csv: a path is expected, got " .. type(path), 2) end
+  options = options or {}
+  if type(options) ~= "table" then error("write_csv: options must be a table, got " .. type(options), 2) end
+  for name in pairs(options) do
+    if not OPTIONS[name] then error(("write_csv: unknown option '%s'"):format(tostring(name)), 2) end
+  end
+  local separator = options.separator or ","
+  if type(separator) ~= "string" or #separator ~= 1 or separator:find '["\r\n%w.-]' then
+    error(("write_csv: option 'separator' must be one character that is part of no number, got %s"):format(
+      tostring(separator)), 2)
+  end
+  M.check_columns(options.columns, "write_csv")
+  local step = stepper(rows)
+  local writer, buffer, n = M.open(separator, options.columns), new_buffer(2 * BATCH_BYTES), 0
+  local part = path .. ".partial"
+  local file, message = io.open(part, "wb")
+  if not file then error("write_csv: " .. message, 2) end
+  local function check(done, why)
+    if not done then error(("write_csv: cannot write '%s': %s"):format(part, why), 0) end
+  end
+  local ok, raised = pcall(function()
+    for row in step do
+      writer:put(buffer, row)
+      n = n + 1
+      if #buffer >= BATCH_BYTES then check(file:write(buffer:get())) end
+    end
+    if writer.is_first and writer.columns then put_line(writer, buffer, writer.columns, #writer.columns) end
+    check(file:write(buffer:get()))
+  end)
+  local closed, why = file:close()
+  if ok and not closed then ok, raised = pcall(check, false, why) end
+  if ok then
+    local renamed, reason = os.rename(part, path)
+    if not renamed then ok, raised = false, "write_csv: " .. reason end
+  end
+  if not ok then
+    os.remove(part)
+    error(raised, 2)
+  end
+  return n
+end
+
+return M

@@ -1,0 +1,184 @@
+-- What is written as JSON or as rows, and read back: parlua.json, parlua.jsonl, parlua.write_csv, the formats csv and tsv of jobs.
+
+local ffi = require "ffi"
+local parlua = require "parlua"
+local helper = require "spec.helper"
+
+local function identity(...) return ... end
+
+describe("parlua.json", function()
+  local encode, decode = parlua.json.encode, parlua.json.decode
+
+  local function back(value) return decode(encode(value)) end
+
+  it("reads what JSON has", function()
+    assert.same({ a = { 1, -2.5, 1e3, true, false }, b = "x", c = {}, d = { e = {} } },
+      decode ' {"a" : [1,-2.5,1E3,true,false], "b":"x","c":[],"d":{"e":{}}, "f":null }\n')
+    assert.equal("\"\\/\b\f\n\r\t\195\169\226\130\172\240\159\152\128",
+      decode [["\"\\\/\b\f\n\r\t\u00e9\u20AC\ud83d\ude00"]])
+    assert.equal(0.1, decode "0.1")
+    assert.equal(123456789012345680000, decode "123456789012345678901")
+    assert.is_nil(decode "null")
+    assert.equal("", decode '""')
+    assert.same({ ["$a"] = 1, b = 2 }, decode '{"$a":1,"b":2}')
+  end)
+
+  it("gives back what it has written, what JSON lacks too", function()
+    local nan = back(0 / 0)
+    assert(nan ~= nan)
+    assert.equal(math.huge, back(math.huge))
+    assert.equal(-math.huge, back(-math.huge))
+    assert.equal(-math.huge, 1 / back(-0.0))
+    for length = 0, 5 do
+      local bytes = ("\255\0\128z\200"):sub(1, length)
+      assert.equal(bytes, back(bytes))
+    end
+    assert.same({ 1, nil, 3, x = "y", [true] = { 2 } }, back { 1, nil, 3, x = "y", [true] = { 2 } })
+    assert.same({ ["$number"] = "nan" }, back { ["$number"] = "nan" })
+    assert.same({ a = { ["$deep"] = 1 } }, back { a = { ["$deep"] = 1 } })
+    assert.equal("-9223372036854775807LL", tostring(back(-9223372036854775807LL)))
+    assert.equal("18446744073709551615ULL", tostring(back(18446744073709551615ULL)))
+    local complex = back(ffi.new("complex", 1, -2))
+    assert.same({ 1, -2 }, { complex.re, complex.im })
+    local list = {}
+    for k = 1, 200 do list = { list, k } end
+    assert.same(list, back(list))
+  end)
+
+  it("gives back cycles", function()
+    local t = { name = "t", inner = { list = { 1, 2 } } }
+    t.inner.list[3], t.self, t["a/~b"] = t.inner, t, { t }
+    local got = back(t)
+    assert.equal(got, got.self)
+    assert.equal(got.inner, got.inner.list[3])
+    assert.equal(got, got["a/~b"][1])
+    local mixed = { 1, nil, 3, key = {} }
+    mixed.key.up = mixed
+    got = back(mixed)
+    assert.equal(got, got.key.up)
+  end)
+
+  it("says what is wrong with a text, and where", function()
+    for text, message in pairs {
+      [""] = "a value is missing at byte 1", ["[1,"] = "a value is missing at byte 4", ["[1 2]"] = "neither , nor ] behind an item at byte 4",
+      ["{a:1}"] = "a member without a name in quotes at byte 2", ['{"a" 1}'] = "no : behind a member's name at byte 6",
+      ["nul"] = "no value at byte 1", ["1 2"] = "more behind the value at byte 3", ['"ab'] = "ends in the middle of a string at byte 4",
+      ['"\\x"'] = "an unknown escape at byte 2", ["01"] = "begins with 0", ["-"] = "a number without a digit", ["1."] = "without a digit",
+      ["1e999"] = "too large", ['"\\ud800x"'] = "half of a surrogate pair", ['"a\nb"'] = "a control character", ["[1}"] = "neither",
+      [("["):rep(1001)] = "more than 1000 levels", ['{"$cycle":"/no"}'] = "", ['{"a":{"$same":"/no"}}'] = "nothing is at /no",
+    } do
+      local ok, raised = pcall(decode, text)
+      assert(message == "" or not ok, text)
+      if message ~= "" then assert.truthy(raised:find(message, 1, true), raised) end
+    end
+    assert.has_error(function() decode(5) end, "json.decode: a string is expected, got number")
+  end)
+end)
+
+describe("rows that are written", function()
+  helper.for_each_engine(function(engine)
+    local with = helper.options(engine)
+
+    it("come back from parlua.csv as they were", function()
+      helper.with_directory(function(directory)
+        local path = directory .. "/t.csv"
+        local rows = {
+          { a = 1, b = "x" }, { a = 0.1, b = 'say "a,b"' }, { a = 2 ^ 60, b = "007" }, { a = -1e-300, b = "" },
+          { a = 12345678901234567, b = "12" },
+          { a = 1 / 3, b = "two\r\nlines" }, { b = "-5" }, { a = 5e-324, b = "1e5" }, { b = " padded " },
+          { a = -0.5 }, { a = 2 ^ 53 + 2, b = "a\0b" },
+        }
+        assert.equal(#rows, parlua.write_csv(path, rows))
+        assert.equal("a,b\n1,x\n", helper.read(path):sub(1, 8))
+        local got = parlua.map(identity, parlua.csv(path), with())
+        got.n = nil
+        assert.same(rows, got)
+      end)
+    end)
+
+    it("are lists, or come from an iterator, a source, the results of a map", function()
+      helper.with_directory(function(directory)
+        local path = directory .. "/t.csv"
+        assert.equal(2, parlua.write_csv(path, { { 1, "a" }, { 2, nil, "c", n = 3 } }, { separator = ";" }))
+        assert.equal("1;a\n2;;c\n", helper.read(path))
+        assert.equal(1, parlua.write_csv(path, { { b = 1, c = 2 } }, { columns = { "b", "a" } }))
+        assert.equal("b,a\n1,\n", helper.read(path))
+        local results = parlua.map(function(i) return i ~= 2 and { i = i } or nil end, parlua.range(3), with())
+        assert.equal(2, parlua.write_csv(path, results))
+        assert.equal("i\n1\n3\n", helper.read(path))
+        assert.equal(3, parlua.write_csv(directory .. "/u.csv", parlua.range(3)))
+        assert.equal("1\n2\n3\n", helper.read(directory .. "/u.csv"))
+        assert.equal(0, parlua.write_csv(path, {}, { columns = { "x" } }))
+        assert.equal("x\n", helper.read(path))
+      end)
+    end)
+
+    it("of JSON are the tasks of parlua.jsonl; what is none fails its task", function()
+      helper.with_directory(function(directory)
+        local path = helper.write(directory .. "/t.jsonl", '\239\187\191{"a":1}\n\n{"a":{"$number":"inf"}}\r\n[1,2]\n{bad\n"end"')
+        local got, failures = parlua.map(identity, parlua.jsonl(path), with())
+        assert.same({ { a = 1 }, { a = math.huge }, { 1, 2 }, nil, "end", n = 5 }, got)
+        assert.equal(4, failures[1].index)
+        assert.truthy(failures[1].message:find("no JSON: a member without a name", 1, true))
+        assert.same({ "{bad", n = 1 }, failures[1].args)
+        assert.equal(1, (parlua.reduce(function(t) return type(t) == "table" and t[1] or 0 end, parlua.jsonl(path), parlua.sum, with())))
+      end)
+    end)
+
+    it("by a job are lines of JSON that feed the next, or rows under their names", function()
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/job.lua", [[
+          return {
+            arguments = require("parlua").range(5),
+            map = function(i)
+              if i == 2 then error("two", 0) end
+              if i == 4 then return nil end
+              return { i = i, name = "n" .. i, half = i / 2 }
+            end,
+          }]])
+        local function run(words)
+          local result = helper.run(("%s --engine %s %s"):format(helper.parlua, engine, words), { directory = directory })
+          assert.equal(1, result.status)
+          return result.stdout
+        end
+        assert.equal("half,i,name\n0.5,1,n1\n1.5,3,n3\n2.5,5,n5\n", run "--format csv job.lua")
+        assert.equal("half\ti\tname\n0.5\t1\tn1\n1.5\t3\tn3\n2.5\t5\tn5\n", run "--format tsv job.lua")
+        run "-o out.jsonl job.lua"
+        local results = parlua.map(function(line) return line.error and line.error.message or line.result end,
+          parlua.jsonl(directory .. "/out.jsonl"), with())
+        assert.same({ { i = 1, name = "n1", half = 0.5 }, "two", { i = 3, name = "n3", half = 1.5 }, nil,
+                      { i = 5, name = "n5", half = 2.5 }, n = 5 }, results)
+      end)
+    end)
+  end)
+
+  it("have the columns that the job names", function()
+    helper.with_directory(function(directory)
+      local text = "return { arguments = { 1, 2 }, columns = %s, map = function(i) return { a = i, b = -i, c = 0 } end }"
+      helper.write(directory .. "/job.lua", text:format "{ 'b', 'a' }")
+      assert.equal("b,a\n-1,1\n-2,2\n", helper.run(helper.parlua .. " --format csv job.lua", { directory = directory }).stdout)
+      helper.write(directory .. "/bad.lua", text:format "{ 'b', 'b' }")
+      local result = helper.run(helper.parlua .. " --format csv bad.lua", { directory = directory })
+      assert.equal(2, result.status)
+      assert.truthy(result.stderr:find("columns must be a list of different names, but 'b' is in it twice", 1, true), result.stderr)
+    end)
+  end)
+
+  it("that fit no column are an error, and leave no file", function()
+    helper.with_directory(function(directory)
+      local path = directory .. "/t.csv"
+      local function refused(message, ...)
+        local ok, raised = pcall(parlua.write_csv, ...)
+        assert.is_false(ok)
+        assert.truthy(raised:find(message, 1, true), raised)
+      end
+      refused("has the field 'b', for which there is no column: the columns are those of the first row (a)", path, { { a = 1 }, { b = 2 } })
+      refused("unknown option 'sep'", path, {}, { sep = ";" })
+      refused("one character that is part of no number", path, {}, { separator = "1" })
+      refused("rows must be a list, an iterator or a source, got number", path, 5)
+      refused("a path is expected, got table", {}, path)
+      refused("No such file or directory", directory .. "/none/t.csv", {})
+      assert.equal(0, #parlua.map(identity, parlua.files(directory .. "/*")))
+    end)
+  end)
+end)
