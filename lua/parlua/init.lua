@@ -128,7 +128,7 @@ local on_demand = {
   plot = "parlua.plot", background = "parlua.background", array = "parlua.array", json = "parlua.wire.json_values",
   write_csv = "parlua.feed.rows",
 }
-local is_member = { background = true, write_csv = true } -- the others are modules
+local is_member = { array = true, background = true, write_csv = true } -- the others are modules
 setmetatable(parlua, {
   __index = function(_, name)
     local module = on_demand[name] and require(on_demand[name])
