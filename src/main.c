@@ -54,6 +54,7 @@ struct command {
   bool ignore_environment; /* -E */
   bool bytecode;           /* -b: this and all that follows is for LuaJIT's tool */
   bool own_options;        /* some of parlua's own: options.lua has them */
+  bool ran_job;            /* code of -e has returned a job, which has run: there is no script */
   int status;              /* the exit status: an enum exit_status, or what a job returned */
 };
 
@@ -158,22 +159,6 @@ static int optimize_jit(lua_State *L)
   push_from_module(L, "jit.opt", "start");
   lua_call(L, push_words(L, lua_tostring(L, 1)), 0);
   return 0;
-}
-
-/* Runs the options that act, up to the first that goes wrong. */
-static int run_actions(lua_State *L, const struct command *command)
-{
-  int status = EXIT_RETURNED;
-  for (int i = 0; i < command->action_count && status == EXIT_RETURNED; i++) {
-    const char *value = command->actions[i].value;
-    switch (command->actions[i].letter) {
-    case 'e': status = run_string(L, value, "=(command line)"); break;
-    case 'l': status = require_module(L, value); break;
-    case 'j': status = call_with_word(L, control_jit, value); break;
-    case 'O': status = call_with_word(L, optimize_jit, value); break;
-    }
-  }
-  return status;
 }
 
 /* Calls LuaJIT's tool that saves or lists bytecode with the words from -b on. */
@@ -303,11 +288,11 @@ static void set_arg(lua_State *L, const struct command *command)
   lua_setglobal(L, "arg");
 }
 
-/* Pushes the script's words; returns how many. */
-static int push_script_words(lua_State *L, const struct command *command)
+/* Pushes the words from the i-th on; returns how many. */
+static int push_words_from(lua_State *L, const struct command *command, int i)
 {
   int count = 0;
-  for (int i = command->script + 1; i < command->argc; i++, count++) {
+  for (; i < command->argc; i++, count++) {
     luaL_checkstack(L, 1, "too many arguments to the script");
     lua_pushstring(L, command->argv[i]);
   }
@@ -336,14 +321,14 @@ static void push_field(lua_State *L, int index, const char *name)
 
 /* Whether the value at `index`, which the script returned, is a job: a table with `arguments`, or with a `map` where
    something else says so, words for tasks or an option of parlua's own. A module may well have a function `map`. */
-static bool is_job(lua_State *L, int index, const struct command *command)
+static bool is_job(lua_State *L, int index, const struct command *command, int first_word)
 {
   if (!lua_istable(L, index)) return false;
   push_field(L, index, "arguments");
   push_field(L, index, "map");
   bool has_arguments = !lua_isnil(L, -2), has_map = !lua_isnil(L, -1);
   lua_pop(L, 2);
-  return has_arguments || (has_map && (command->own_options || command->script + 1 < command->argc));
+  return has_arguments || (has_map && (command->own_options || first_word < command->argc));
 }
 
 static int find_check_no_job(lua_State *L)
@@ -365,16 +350,23 @@ static int check_no_job(lua_State *L, const struct command *command, const char 
   return EXIT_WRONG;
 }
 
+/* Runs the job on top, with the words from the i-th on. */
+static int run_job(lua_State *L, const struct command *command, int i)
+{
+  push_from_module(L, "parlua.job", "run");
+  lua_insert(L, -2);
+  int failed = state_call(L, 1 + push_words_from(L, command, i), 1);
+  return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
+}
+
 /* Runs the value on top, which the script returned, if it is a job. */
 static int run_if_job(lua_State *L, const struct command *command)
 {
   int job = lua_gettop(L);
   bool named = command->script < command->argc;
-  if (!is_job(L, job, command)) return check_no_job(L, command, named ? command->argv[command->script] : "-");
-  push_from_module(L, "parlua.job", "run");
-  lua_pushvalue(L, job);
-  int failed = state_call(L, 1 + push_script_words(L, command), 1);
-  return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
+  if (!is_job(L, job, command, command->script + 1))
+    return check_no_job(L, command, named ? command->argv[command->script] : "-");
+  return run_job(L, command, command->script + 1);
 }
 
 /* Runs the script, "-" or none being standard input, and then the job if it returned one. */
@@ -389,8 +381,37 @@ static int run_script(lua_State *L, const struct command *command)
     int status = report(L, failed);
     return command->own_options ? EXIT_WRONG : status;
   }
-  failed = state_call_interruptible(L, push_script_words(L, command), 1);
+  failed = state_call_interruptible(L, push_words_from(L, command, command->script + 1), 1);
   return failed ? report(L, failed) : run_if_job(L, command);
+}
+
+/* -e: runs Lua code. If it returns a job, that is run with the words of the command line, of which then none is a
+ * script. */
+static int run_code(lua_State *L, struct command *command, const char *text)
+{
+  int failed = luaL_loadbuffer(L, text, strlen(text), "=(command line)");
+  if (!failed) failed = state_call_interruptible(L, 0, 1);
+  if (failed) return report(L, failed);
+  command->ran_job = is_job(L, lua_gettop(L), command, command->script);
+  if (command->ran_job) return run_job(L, command, command->script);
+  lua_pop(L, 1);
+  return EXIT_RETURNED;
+}
+
+/* Runs the options that act, up to the first that goes wrong. */
+static int run_actions(lua_State *L, struct command *command)
+{
+  int status = EXIT_RETURNED;
+  for (int i = 0; i < command->action_count && status == EXIT_RETURNED; i++) {
+    const char *value = command->actions[i].value;
+    switch (command->actions[i].letter) {
+    case 'e': status = run_code(L, command, value); break;
+    case 'l': status = require_module(L, value); break;
+    case 'j': status = call_with_word(L, control_jit, value); break;
+    case 'O': status = call_with_word(L, optimize_jit, value); break;
+    }
+  }
+  return status;
 }
 
 /* Does the command line itself say what is to be done with each of its words: --exec, --map, ...? */
@@ -504,12 +525,12 @@ static int run_prompt(lua_State *L, const struct command *command)
   push_from_module(L, "parlua.prompt", "start");
   lua_pushboolean(L, compiles);
   if (has_script) lua_pushstring(L, command->argv[command->script]);
-  int failed = state_call(L, 1 + has_script + push_script_words(L, command), 1);
+  int failed = state_call(L, 1 + has_script + push_words_from(L, command, command->script + 1), 1);
   return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
 }
 
 /* Runs what the command line asks for, once it is read. */
-static int run_command(lua_State *L, const struct command *command)
+static int run_command(lua_State *L, struct command *command)
 {
   if (command->help) {
     print_help(L);
@@ -534,6 +555,7 @@ static int run_command(lua_State *L, const struct command *command)
 
   if (command->version || prompt) print_version(L);
   status = run_actions(L, command);
+  if (command->ran_job) return status;
   if (status == EXIT_RETURNED && own_job) return run_own_job(L, command);
   if (status == EXIT_RETURNED && prompt) return run_prompt(L, command);
   if (status == EXIT_RETURNED && (has_script || bare)) status = run_script(L, command);

@@ -291,13 +291,24 @@ local function task_length(source, text, offset)
   return (select(3, text:cut_lines(offset, 1)))
 end
 
+local row_readers = setmetatable({}, { __mode = "k" }) -- by source: making one takes a millisecond
+
+local function row_reader(source)
+  local reader = row_readers[source]
+  if not reader then
+    reader = csv.reader(with_names(source))
+    row_readers[source] = reader
+  end
+  return reader
+end
+
 --- The argument that these bytes of a mapped text are to a task; of a row that is wrong: its text. Raises an error when
 --- they are no longer there: where they were missing stand zeros, which are rare in texts.
 local function text_argument(source, text, offset, length)
   local bytes = ffi.string(ffi.cast("const char *", text:pointer()) + offset, length)
   if bytes:find("\0", 1, true) then check_whole(text, source, offset + length) end
   if source.kind == "csv" then
-    local ok, row = pcall(csv.reader(with_names(source)), bytes)
+    local ok, row = pcall(row_reader(source), bytes)
     return ok and row or bytes
   elseif source.kind == "jsonl" then
     local ok, value = pcall(json.decode, bytes)
@@ -354,9 +365,12 @@ function M.arguments_of(source, puller, payload, i, origin)
     local range = block.arguments(payload, i)
     return M.piece_arguments(source, puller, i, range[1], range[2])
   end
-  local offset = payload.word[0]
-  if puller.text:whole() < offset + payload.word[1] then return lost end
-  for _ = origin or payload.origin, i - 1 do offset = offset + task_length(source, puller.text, offset) end
+  local start, offset, at = payload.word[0], payload.word[0], origin or payload.origin
+  if puller.text:whole() < start + payload.word[1] then return lost end
+  local last = puller.last_asked -- an output asks for one after the other: go on from there
+  if last and last.start == start and last.task <= i then offset, at = last.offset, last.task end
+  for _ = at, i - 1 do offset = offset + task_length(source, puller.text, offset) end
+  puller.last_asked = { start = start, task = i, offset = offset }
   return as_task(source, i, text_argument(source, puller.text, offset, task_length(source, puller.text, offset)))
 end
 

@@ -60,7 +60,8 @@ local function new_run(job, options, output, manner)
     format = manner.format or formats.of(options.format, job.columns),
     with_traceback = options.debug,
     is_quiet = options.progress == "json",   -- standard error holds events, which tell the same
-    results = job.finish and {} or nil,
+    manner = manner,
+    results = job.finish and not manner.forgets and {} or nil,
     is_first = true,
     returned = 0,
     reached = 0,
@@ -162,7 +163,7 @@ end
 
 --- Calls the job's finish. Returns true, or nil and the error with its traceback.
 local function call_finish(run, failures, summary)
-  if not run.reduces then run.results.n = run.reached end
+  if not run.reduces and run.results then run.results.n = run.reached end
   return xpcall(function() run.job.finish(run.results, failures, summary) end, function(value)
     return debug.traceback(texts.error_text(value), 2)
   end)
@@ -211,6 +212,8 @@ end
 
 --- Ends a run that returned, if not of all tasks. Returns the exit status.
 local function end_well(run, failures, summary)
+  local manner = run.manner
+  if manner.summary then summary = manner.summary(summary) end
   local status = close_output(run, (summary.interrupted or summary.stopped) and "partial" or "complete")
   if status == EXIT.SIGPIPE then return status end
   if run.job.finish and not status then
@@ -231,6 +234,8 @@ local function end_well(run, failures, summary)
       texts.say("%s failed%s", common.count(untold, "more task"), run.format.writes_failures
         and "; the results name each" or "")
     end
+    local rest = manner.rest and manner.rest()
+    if rest then report.print("stderr", rest) end
     report.print("stderr", texts.summary(summary))
   end
   return status or EXIT[summary.interrupted] or (summary.failed > 0 and EXIT.failed or EXIT.returned)
@@ -275,8 +280,9 @@ end
 
 --- Runs a job in a manner of its own.
 ---@param job table
----@param manner? {format: table, status: fun(status: integer): integer} format: writes results, as those in format.lua
---- do, and may return what is to be written to standard error; status: makes the exit status of the usual one
+---@param manner? table of what is other than usual. format: writes results, as those in format.lua do, and may return
+--- what is to be written to standard error; status(status) makes the exit status; summary(summary) what is told;
+--- rest(): a line before that; forgets: results are not kept for `finish`
 ---@param ... string the command line's words
 ---@return integer status
 function M.run_as(job, manner, ...)

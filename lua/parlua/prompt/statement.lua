@@ -74,7 +74,7 @@ local function place_of(text)
 end
 
 --- A message with the line of source and a caret below the place.
-local function describe(text, message)
+function M.describe(text, message)
   local token = place_of(text)
   local what = message:gsub("^.-:%d+: ", "")
   if not token then return what end
@@ -158,7 +158,7 @@ function M.compile(text, locals, chunk_name)
   local plain, message = loadstring(text .. "\n", chunk_name) -- the end of the line ends a string in quotes
   if not plain then
     if is_incomplete(message) then return nil, nil end
-    return nil, describe(text, message)
+    return nil, M.describe(text, message)
   end
   local names, return_at = lexer.locals(text)
   local body = text .. "\n" .. keepers(names)

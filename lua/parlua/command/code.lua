@@ -1,0 +1,204 @@
+--- parlua --map, --filter, --each, --reduce: Lua for each word, line or row.
+local ffi = require "ffi"
+local arguments_module = require "parlua.command.arguments"
+local block = require "parlua.command.block"
+local common = require "parlua.common"
+local expression = require "parlua.command.expression"
+local json = require "parlua.lazy" "parlua.wire.json"
+local options_module = require "parlua.options"
+local sources = require "parlua.source"
+local texts = require "parlua.job.text"
+
+local M = {}
+
+local C = ffi.C
+local MOST_TOLD = 10 -- failures that are told one by one
+
+local cell, digits = ffi.new("double[1]"), ffi.new("char[48]")
+
+--- A word or line as the code gets it: a number where it reads as one.
+local function value_of(text)
+  if type(text) == "string" and C.parlua_read_number(text, #text, cell) ~= 0 then return cell[0] end
+  return text
+end
+
+--- A result as it is written; nil: nothing is.
+local function text_of(value)
+  local kind = type(value)
+  if kind == "number" then return ffi.string(digits, C.parlua_write_number(digits, value)) end
+  if kind == "string" or value == nil then return value end
+  return json.encode(value)
+end
+
+-- ---- one task for each ----
+
+--- The map function of a job whose tasks are words, lines or rows.
+local function map_function(command, is_row, as_text)
+  local filter = command.filter and expression.compile(command.filter, "--filter", is_row)
+  local map = command.map and expression.compile(command.map, "--map", is_row)
+  local each = command.each and expression.compile(command.each, "--each", is_row)
+  local gives_value = command.reduce ~= nil or is_row
+  return function(argument, ...)
+    local x = argument
+    if not is_row then x = value_of(argument) end
+    if filter and not filter(x, argument) then return nil end
+    if each then
+      each(x, argument, ...)
+      return nil
+    end
+    local value = argument
+    if map then value = map(x, argument) elseif gives_value then value = x end
+    if as_text then return text_of(value) end
+    return value
+  end
+end
+
+-- ---- a block of lines for each ----
+
+--- The format of results of blocks: lines are counted and told of as tasks are.
+local function block_format()
+  local format = { lines = 0, failed = 0, told = 0 }
+
+  local function told_of(bad, first)
+    local parts = {}
+    for _, one in ipairs(bad) do
+      if format.told < MOST_TOLD then
+        format.told = format.told + 1
+        parts[#parts + 1] = texts.failure { index = first + one.at, args = { n = 1, one.line }, kind = one.kind,
+          message = one.message }
+      end
+    end
+    return table.concat(parts)
+  end
+
+  function format.put(buffer, _, _, _, result, failed)
+    if failed then return nil end
+    buffer:put(result[1])
+    local first, bad = format.lines, result[3]
+    format.lines = format.lines + result[2]
+    if not bad then return nil end
+    format.failed = format.failed + bad.count
+    return told_of(bad, first)
+  end
+
+  --- The counts of the run in lines.
+  function format.summary(summary)
+    local changed = {}
+    for name, value in pairs(summary) do changed[name] = value end
+    changed.tasks, changed.failed = format.lines + summary.failed, format.failed + summary.failed
+    changed.returned = changed.tasks - changed.failed
+    return changed
+  end
+
+  function format.rest()
+    local rest = format.failed - format.told
+    return rest > 0 and ("parlua: %s failed\n"):format(common.count(rest, "more task")) or nil
+  end
+
+  return format
+end
+
+--- Options that are about single lines: then each line is a task of its own.
+local function is_about_lines(options, command)
+  return command.format ~= nil or options.journal or options.timeout or (options.retries or 0) > 0
+    or options.max_failures or options.on_error ~= "skip" or options.debug or options.ordered == false
+    or options.shard or options.deadline or options.chunk or options.progress == "json"
+end
+
+--- May lines go in blocks?
+local function can_go_in_blocks(command, words)
+  if not (command.map or command.filter) or command.reduce or command.each then return false end
+  if command.csv or command.tsv or command.jsonl or command.null then return false end
+  if command.lines and #words ~= 1 or not command.lines and #words > 0 then return false end
+  for _, name in ipairs { "parlua", "print", "io" } do
+    if expression.uses(command.map, name) or expression.uses(command.filter, name) then return false end
+  end
+  return not is_about_lines(options_module.resolve(), command)
+end
+
+local function block_job(command, words)
+  local plan = { map = command.map, filter = command.filter,
+    uses_line = expression.uses(command.map, "line") or expression.uses(command.filter, "line") }
+  local format = block_format()
+  return {
+    arguments = sources.blocks(command.lines and words[1] or "-", { size = block.BLOCK, raw = true }),
+    map = function(pointer, length) return block.run(plan, pointer, length) end,
+    manner = {
+      format = format, summary = format.summary, forgets = true, rest = format.rest,
+      status = function(status) return status == 0 and format.failed > 0 and 1 or status end,
+    },
+  }
+end
+
+-- ---- reductions ----
+
+--- The reducer that --reduce names: a field of parlua, or an expression of these.
+local function reducer_of(text)
+  local parlua = require "parlua"
+  local compiled, message = loadstring("return " .. text .. "\n", "=--reduce")
+  if not compiled then expression.chunk(text, "--reduce") end
+  if not compiled then error(message, 0) end
+  local known = setmetatable({}, { __index = function(_, name)
+    local value = parlua[name]
+    if value == nil then value = _G[name] end
+    return value
+  end })
+  local ok, reducer = pcall(setfenv(compiled, known))
+  if not ok then error(("the code of --reduce: %s"):format(tostring(reducer)), 0) end
+  if reducer == nil then
+    local names = require("parlua.options.names")
+    local list = { "sum", "count", "mean", "stats", "min", "max", "argmin", "argmax", "quantiles", "histogram", "top",
+      "collect", "group" }
+    error(("the option --reduce: there is no reducer '%s'%s"):format(text, names.suggestion(text, list)), 0)
+  end
+  return reducer
+end
+
+-- ---- the job ----
+
+--- Runs the file of --with: its globals, and the fields of the table that it returns, are known to the code.
+local function load_helpers(path)
+  local chunk, message = loadfile(path)
+  if not chunk then error(("the option --with: %s"):format(message), 0) end
+  local given = chunk()
+  if type(given) ~= "table" then return end
+  for name, value in pairs(given) do
+    if type(name) == "string" and rawget(_G, name) == nil then rawset(_G, name, value) end
+  end
+end
+
+--- The job that a command line with code stands for.
+---@param command table the values of options by name
+---@param words string[]
+---@param is_listed boolean
+---@return table job with a field `manner` for parlua.job.run_as
+function M.job(command, words, is_listed)
+  if rawget(_G, "parlua") == nil then _G.parlua = require "parlua" end
+  for _, name in ipairs { "filter", "map", "each" } do -- errors before anything runs
+    if command[name] then expression.body(command[name], "--" .. name) end
+  end
+  local ending = command.finish and expression.chunk(command.finish, "--end", "value, failures, summary")
+  local beginning = command.begin and expression.chunk(command.begin, "--begin")
+  if command.with then load_helpers(command.with) end
+  if beginning then beginning() end
+  local job
+  if can_go_in_blocks(command, words) and not is_listed then
+    job = block_job(command, words)
+  else
+    local arguments = arguments_module.of(command, words, is_listed)
+    local is_row = arguments.shape == "rows"
+    local as_text = command.format == nil and not command.reduce and not command.each
+    job = {
+      arguments = arguments.source, map = map_function(command, is_row, as_text),
+      reduce = command.reduce and reducer_of(command.reduce) or nil, manner = { forgets = true },
+    }
+    if command.each and not command.format then job.options = { format = "none" } end
+    if as_text then job.options = { format = "text" } end
+  end
+  if ending then
+    function job.finish(value, failures, summary) ending(value, failures, summary) end
+  end
+  return job
+end
+
+return M

@@ -1,0 +1,94 @@
+--- The code of --map, --filter, --each, --reduce: expressions or statements, which know `x` and, of rows, the columns'
+--- names.
+local lexer = require "parlua.prompt.lexer"
+local statement = require "parlua.prompt.statement"
+
+local M = {}
+
+--- Fails with the message of a syntax error and a caret below its place.
+local function refuse(spelling, text, message)
+  error(("the code of %s: %s"):format(spelling, statement.describe(text, message)), 0)
+end
+
+--- An expression's code gives its value; statements say themselves what they return. Returns the text of a function's
+--- body. Raises a syntax error.
+---@param text string
+---@param spelling string the option
+---@return string body
+function M.body(text, spelling)
+  local chunk_name = "=" .. spelling
+  if text:find "^%s*$" then error(("the code of %s is empty"):format(spelling), 0) end
+  local value, wrong = loadstring("return " .. text .. "\n", chunk_name)
+  if value then return "return " .. text .. "\n" end
+  local compiled, message = loadstring(text .. "\n", chunk_name)
+  if compiled then return text .. "\n" end
+  if wrong:find "near '<eof>'" and not message:find "near '<eof>'" then
+    error(("the code of %s is not complete:\n  %s"):format(spelling, text), 0)
+  end
+  refuse(spelling, text, message)
+end
+
+--- The names that a text uses and that may be columns: no fields, methods or keywords.
+---@param text string
+---@return string[]
+function M.names(text)
+  local names, seen, before = {}, { x = true, row = true, line = true }, nil
+  for _, token in ipairs(lexer.tokens(text)) do
+    if token.kind == "name" and before ~= "." and before ~= ":" and not seen[token.text]
+      and not token.text:find "[\128-\255]" then
+      names[#names + 1] = token.text
+      seen[token.text] = true
+    end
+    if token.kind ~= "comment" then before = token.text end
+  end
+  return names
+end
+
+--- Does a text use a name?
+function M.uses(text, name)
+  for _, token in ipairs(lexer.tokens(text or "")) do
+    if token.kind == "name" and token.text == name then return true end
+  end
+  return false
+end
+
+--- What stands before the code of a function of rows: each name is a column where the row has it, else a global.
+local function prelude(text)
+  local parts = {}
+  for _, name in ipairs(M.names(text)) do
+    parts[#parts + 1] = ("local %s = x.%s if %s == nil then %s = _G.%s end "):format(name, name, name, name, name)
+  end
+  return table.concat(parts)
+end
+
+--- The text of a function (x, line) with that code.
+---@param text string
+---@param spelling string
+---@param is_row boolean x is a row
+function M.function_text(text, spelling, is_row)
+  local head = is_row and "local row = x " .. prelude(text) or ""
+  return ("function(x, line) %s%send"):format(head, M.body(text, spelling))
+end
+
+--- Compiles code to a function (x, line).
+---@param text string
+---@param spelling string
+---@param is_row? boolean
+---@return function
+function M.compile(text, spelling, is_row)
+  return assert(loadstring("return " .. M.function_text(text, spelling, is_row), "=" .. spelling))()
+end
+
+--- Compiles a chunk of statements, with parameters. Raises a syntax error with its place.
+---@param text string
+---@param spelling string
+---@param parameters? string
+---@return function
+function M.chunk(text, spelling, parameters)
+  local head = parameters and "local " .. parameters .. " = ... " or ""
+  local compiled, message = loadstring(head .. text .. "\n", "=" .. spelling)
+  if not compiled then refuse(spelling, text, message) end
+  return compiled
+end
+
+return M

@@ -1,0 +1,138 @@
+--- parlua --map, --filter, --each, --reduce: Lua for each word, line or row; and jobs that -e returns.
+local helper = require "spec.helper"
+
+local parlua = helper.quote(helper.parlua)
+
+local function run(command, options)
+  local result = helper.run((command:gsub("PARLUA", function() return parlua end)), options)
+  return result.stdout, result.status, result.stderr
+end
+
+local function output(command, options) return (run(command, options)) end
+
+local function refusal(command, options)
+  local stdout, status, stderr = run(command, options)
+  assert.same({ "", 2 }, { stdout, status }, stderr)
+  return (stderr:gsub("^parlua: ", ""):gsub("\n$", ""))
+end
+
+--- Numbers, text, and what is neither: the number that a line reads as, or nothing.
+local lines = "1\n-2.5\n1e3\n007\n0x10\n\n+1\n .5\n.5\n9007199254740993\n9007199254740992\nnan\n-0\n5.\n1e400\nx y\r\n12"
+
+describe("parlua --map and --filter", function()
+  it("write what an expression gives for each line", function()
+    assert.equal("1\n4\n9\n", output "seq 3 | PARLUA --map 'x * x'")
+    assert.equal("4\n5\n", output "seq 5 | PARLUA --filter 'x > 3'")
+    assert.equal("16\n25\n", output "seq 5 | PARLUA --filter 'x > 3' --map 'x * x'")
+    assert.equal("0.1\n0.30000000000000004\n1e+300\n100000000000000\n-0\n", output "seq 5 | PARLUA --map '({ 0.1, 0.1 + 0.2, 1e300, 1e14, -0.0 })[x]'")
+    assert.equal("two\n", output "seq 3 | PARLUA --map 'if x == 2 then return \"two\" end'")
+    assert.equal("A\nB\n", output "PARLUA --map 'x:upper()' a b")
+    assert.equal('{"n":1}\ntrue\n', output "PARLUA --map 'x == 1 and { n = x } or true' 1 2")
+  end)
+
+  it("give the same for lines in blocks as for lines alone", function()
+    for _, code in ipairs { "--map 'type(x) .. \" \" .. tostring(x) .. line'", "--filter 'type(x) == \"number\"'",
+      "--map 'x + 1'", "--map '#line'", "--filter 'x ~= 5' --map 'x'", "--map 'x / 7'" } do
+      local blocks, status = run("PARLUA " .. code, { stdin = lines })
+      local alone, other_status = run("PARLUA --chunk 3 " .. code, { stdin = lines })
+      assert.same({ alone, other_status }, { blocks, status })
+    end
+  end)
+
+  it("read lines of files, also of several", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/a", "1\n2")
+      helper.write(directory .. "/b", "3\n")
+      assert.equal("2\n4\n", output("PARLUA --lines --map '2 * x' a", { directory = directory }))
+      assert.equal("2\n4\n6\n", output("PARLUA --lines --map '2 * x' a b", { directory = directory }))
+      assert.equal("1 2\n", output("printf '1\\0002' | PARLUA -0 --map x | paste -sd' '"))
+    end)
+  end)
+
+  it("tell which lines fail, and go on", function()
+    for _, options in ipairs { "", "--chunk 2 " } do
+      local stdout, status, stderr = run("printf '1\\nabc\\n3\\n' | PARLUA " .. options .. "--map 'x * 2'")
+      assert.same({ "2\n6\n", 1 }, { stdout, status })
+      assert.truthy(stderr:find('parlua: task 2 ("abc") failed: error: --map:1: attempt to perform arithmetic on local \'x\'', 1, true), stderr)
+      assert.truthy(stderr:find("parlua: 3 tasks, 2 returned, 1 failed", 1, true), stderr)
+    end
+    local _, status, stderr = run "seq 100 | PARLUA --map 'error(\"no\", 0)'"
+    assert.equal(1, status)
+    assert.truthy(stderr:find("task 10 (\"10\") failed: error: no\nparlua: 90 more tasks failed\nparlua: 100 tasks, 0 returned, 100 failed", 1, true), stderr)
+  end)
+
+  it("go over more than one block, in order, on files and pipes", function()
+    local expected = output "seq 400000 | awk '{ printf \"%d\\n\", $1 * 2 }' | md5sum"
+    assert.equal(expected, output "seq 400000 | PARLUA --map 'x * 2' | md5sum")
+    helper.with_directory(function(directory)
+      assert.equal(expected, output("seq 400000 >n; PARLUA --lines --map 'x * 2' n | md5sum", { directory = directory }))
+      assert.equal(expected, output("PARLUA --map 'x * 2' <n | md5sum", { directory = directory }))
+    end)
+  end)
+
+  it("go over rows of CSV and TSV, whose columns are names", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/a.csv", "city,t\nBern,9\nLima,20\nOslo,\n")
+      local function here(command) return output(command, { directory = directory }) end
+      assert.equal("Bern 9\nLima 20\n", here "PARLUA --csv --filter t --map 'city .. \" \" .. t' a.csv")
+      assert.equal('{"city":"Lima","t":20}\n', here "PARLUA --csv --filter 'row.t and x.t > 10' a.csv")
+      assert.equal("BERN\nLIMA\nOSLO\n", here "PARLUA --csv --map 'city:upper()' <a.csv")
+      assert.equal("8\n8\n", here "printf 'a\\tb\\n1\\t8\\n2\\t8\\n' | PARLUA --tsv --map b")
+      assert.equal("29\n", here "PARLUA --csv --map t --reduce sum a.csv")
+      assert.equal('{"Bern":9,"Lima":20}\n', here "PARLUA --csv --filter t --reduce 'group(\"city\", max \"t\")' a.csv")
+    end)
+  end)
+
+  it("are told what is wrong with the code before anything runs", function()
+    assert.equal("the code of --map is not complete:\n  x +", refusal "PARLUA --map 'x +' 1")
+    assert.equal("the code of --map: syntax error: '=' expected near ')'\n  x ) y\n    ^", refusal "PARLUA --map 'x ) y' 1")
+    assert.equal("the code of --filter is empty", refusal "PARLUA --filter '' 1")
+    assert.equal("the option --reduce: there is no reducer 'summ'; did you mean sum?", refusal "PARLUA --reduce summ 1")
+    assert.truthy(refusal("PARLUA --with no-file.lua --map x 1"):find("the option --with: cannot open no-file.lua", 1, true))
+    assert.equal("the options --each and --map can't go together: --each keeps no results", refusal "PARLUA --each x --map x 1")
+    assert.truthy(refusal("PARLUA --begin x --exec true 1"):find("the option --begin goes with --map", 1, true))
+  end)
+end)
+
+describe("parlua --each, --reduce, --begin, --end, --with", function()
+  it("run statements, fold results, and come before and behind", function()
+    assert.equal("A\nB\n", output "PARLUA -n 1 --each 'print(x:upper())' a b")
+    assert.equal("5050\n", output "seq 100 | PARLUA --reduce sum")
+    assert.equal("9 3 99\n", output [[seq 9 | PARLUA --begin 'k = 11' --filter 'x <= 9' --map 'x * k' --reduce 'max' --end 'print(9, 3, value)' | tail -1 | tr '\t' ' ']])
+    assert.equal("end 2 1\n", output [[PARLUA --map 'x + 1' --format none --end 'print("end", summary.tasks, #failures)' 1 a | tr '\t' ' ']])
+    assert.equal("[1,2,3]\n", output "seq 3 | PARLUA --reduce 'collect'")
+    local text, status = run "PARLUA --map x --"
+    assert.same({ "", 0 }, { text, status })
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("know helpers, and what was set before", function()
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/helpers.lua", "function twice(x) return 2 * x end\nlocal M = {}\nfunction M.add(x) return x + base end\nreturn M\n")
+        local command = helper.command(engine) .. " --with helpers.lua --begin 'base = 100' --map 'add(twice(x))' "
+        assert.equal("102\n104\n", helper.run("seq 2 | " .. command, { directory = directory }).stdout)
+        assert.equal("102\n104\n", helper.run(command .. "1 2", { directory = directory }).stdout)
+      end)
+    end)
+
+    it("are jobs: journal and resume", function()
+      helper.with_directory(function(directory)
+        local command = "seq 3 | " .. helper.command(engine) .. " --journal j.db --resume --map 'x * 3'"
+        assert.equal("3\n6\n9\n", helper.run(command, { directory = directory }).stdout)
+        local again = helper.run(command, { directory = directory })
+        assert.equal("3\n6\n9\n", again.stdout)
+        assert.truthy(again.stderr:find("3 of them from the journal", 1, true), again.stderr)
+      end)
+    end)
+  end)
+end)
+
+describe("parlua -e", function()
+  it("runs a job that its code returns, over the words", function()
+    assert.equal('{"index":1,"args":["a"],"result":"A"}\n{"index":2,"args":["b"],"result":"B"}\n',
+      output "PARLUA -e 'return { map = string.upper }' a b")
+    assert.equal("2\n4\n", output "PARLUA --format text -e 'return { arguments = { 1, 2 }, map = function(x) return 2 * x end }'")
+    assert.equal("5\n", output "PARLUA -e 'print(5) return { map = 1 }'")
+    assert.equal("the job's `map` must be a function, it is a number", refusal "PARLUA -e 'return { arguments = { 1 }, map = 5 }'")
+  end)
+end)
