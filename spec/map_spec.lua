@@ -333,9 +333,6 @@ describe("parlua.map", function()
         refused("option chunk.*integer from 1", square, { 1 }, { engine = engine, chunk = 0.5 })
       end)
 
-      it("options that are not available, in words", function()
-        refused("option 'as'.*not available", square, { 1 }, with { as = "array" })
-      end)
     end)
   end)
 

@@ -99,7 +99,14 @@ local specs = {
   { name = "window", type = "integer", min = 1, max = LARGEST_INTEGER, takes = "an integer of at least 1",
     call_only = true,
     help = "imap: tasks handed out beyond those that were taken" },
-  { name = "as", type = "choice", values = { "table", "array" }, default = "table", call_only = true },
+  { name = "as", type = "choice", values = { "table", "array" }, default = "table", call_only = true,
+    help = 'map: "array" packs numeric results into an array' },
+  { name = "type", type = "element", takes = 'the type of an array\'s elements, as "double" or "int32"', call_only = true,
+    help = 'as = "array": the type of its elements (double)' },
+  { name = "fill", type = "number", takes = "a number", call_only = true,
+    help = 'as = "array": what stands for tasks without a result (NaN)' },
+  { name = "into", type = "array", takes = "an array (parlua.array)", call_only = true,
+    help = "map: an array that takes the results" },
 }
 options.specs = specs
 
@@ -241,7 +248,7 @@ end
 local function remember(call_options, resolved)
   local copy, count = {}, 0
   for name, value in pairs(call_options or copy) do
-    if type(value) == "table" then return end -- what is in it may change
+    if type(value) == "table" or type(value) == "cdata" then return end -- what is in it may change, or is large
     copy[name], count = value, count + 1
   end
   last.options, last.count, last.resolved = copy, count, resolved

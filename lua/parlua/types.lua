@@ -29,6 +29,10 @@ local parlua = {}
 ---@field retry_failed? boolean on resuming, run failed tasks again
 ---@field force? boolean begin an old journal anew; with resume, accept one of another run
 ---@field setup? fun() run in each worker before its first task, and before the submitted calls of a pool
+---@field as? "table"|"array" map: "array" packs numeric results into an array
+---@field type? string as = "array": the type of its elements; default "double"
+---@field fill? number as = "array": what stands for tasks without a result; default NaN
+---@field into? parlua.Array map: an array that takes the results
 ---@field window? integer imap: how many tasks may be handed out beyond those that the loop has taken
 
 --- Options of a job: those of a call, and what the command does with the results.

@@ -527,6 +527,18 @@ struct shared_memory *shared_open(uint64_t id, int pid, int file, uint64_t inode
   return piece ? &piece->shared : NULL;
 }
 
+void shared_trim(void)
+{
+  for (;;) {
+    lock();
+    struct piece *piece = spare_count > 0 ? spare[--spare_count] : NULL;
+    if (piece) spare_bytes -= piece->mapped;
+    unlock();
+    if (!piece) return;
+    free_piece(piece);
+  }
+}
+
 uint64_t shared_inode(struct shared_memory *shared)
 {
   struct stat found;

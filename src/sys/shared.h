@@ -44,6 +44,8 @@ struct shared_memory *shared_find(uint64_t id);
 struct shared_memory *shared_open(uint64_t id, int pid, int file, uint64_t inode, uint64_t size);
 /* The number of its file, for shared_open; from here on another process may know it. */
 uint64_t shared_inode(struct shared_memory *shared);
+/* Gives back what is kept for the next pieces. */
+void shared_trim(void);
 /* Bytes of all pieces of this process. */
 double shared_total(void);
 

@@ -20,6 +20,7 @@ void shared_drop(struct shared_memory *);
 struct shared_memory *shared_find(uint64_t id);
 struct shared_memory *shared_open(uint64_t id, int pid, int file, uint64_t inode, uint64_t size);
 uint64_t shared_inode(struct shared_memory *);
+void shared_trim(void);
 double shared_total(void);
 bool shared_offer(struct shared_memory *);
 void shared_leave(struct shared_memory *);

@@ -271,9 +271,6 @@ function known.rest()
   if allocated > 2 ^ 20 then M.collect() end
 end
 
---- What the script itself keeps beside Lua's memory; the runner sets it (parlua.run.engine).
-function M.release() end
-
 local place = ffi.new("char *[1]")
 
 --- Memory; where it begins is in place[0].
@@ -282,8 +279,8 @@ local function allocate(bytes, is_raw, describe, ...)
     note(bytes)
     local shared = C.shared_new(bytes, not is_raw, place)
     if shared == nil then
-      M.release()
       M.collect()
+      C.shared_trim()
       shared = C.shared_new(bytes, not is_raw, place)
     end
     if shared ~= nil then return shared end
@@ -400,7 +397,7 @@ function methods.free(self)
   let_go(self)
   self._at, self._bound, self._count, self._state = nil, 0, 0, bit.bor(self._state, FREED)
   for d = 0, self._rank - 1 do self._shape[d] = 0 end
-  M.release()
+  C.shared_trim()
 end
 
 M.has, M.floor = has, floor

@@ -105,6 +105,12 @@ function checks.path(_, value)
   return type(value) == "string" and value ~= "" and not value:find("%z") and value or nil
 end
 
+function checks.array(_, value) return type(value) == "cdata" and require("parlua.array").is(value) and value or nil end
+
+function checks.element(_, value) return require("parlua.array.kinds").of(value) and value or nil end
+
+function checks.number(_, value) return (type(value) == "number" or type(value) == "cdata") and value or nil end
+
 checks["function"] = function(_, value)
   return type(value) == "function" and value or nil
 end

@@ -24,6 +24,11 @@ local function can(engine, ability) return kinds[engine][ability] end
 --- Are the engine's workers copies of this process, which see all that the script has?
 function M.inherits(engine) return can(engine, "inherit") end
 
+--- Do the engine's workers reach memory that this process shares?
+function M.reaches(engine)
+  return can(engine, "inherit") or can(engine, "share_memory") or can(engine, "run_in_program")
+end
+
 local function engines_that_can(...)
   local names = {}
   for _, kind in ipairs(host.engines) do
@@ -53,7 +58,6 @@ function M.check(engine, options)
   if options.memory and not can(engine, "limit_memory") then
     refuse(engine, "memory", "cannot limit a worker's memory", "limit_memory")
   end
-  if options.as == "array" then error("option 'as': \"array\" is not available in this version; use \"table\"", 0) end
 end
 
 --- Raises an error when srun started several copies of this program that know nothing of each other: each would do all

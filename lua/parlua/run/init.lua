@@ -102,7 +102,7 @@ local function open_feeder(run)
 end
 
 --- The job that workers get.
-local function job_of(run, keep)
+local function job_of(run, keep, into)
   local source, puller = run.source, run.feeder and run.feeder.puller
   local described = puller and supply.describe(source, puller, engines.inherits(run.engine_name)) or source:plain()
   if run.engine_name == "serial" and described.kind == "values" then
@@ -110,7 +110,7 @@ local function job_of(run, keep)
   end
   return {
     f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil,
-      source = described,
+      source = described, into = into or nil,
   }
 end
 
@@ -128,7 +128,7 @@ local function open_parts(run, sink, seed, given)
   local ok, message = pcall(function()
     if is_supplied then run.feeder = open_feeder(run) end
     run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
-    run.driver = given.driver or open_driver(run, job_of(run, sink.keep))
+    run.driver = given.driver or open_driver(run, job_of(run, sink.keep, sink.into))
     if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
     if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
   end)
@@ -153,6 +153,9 @@ function M.open(f, arguments, call_options, sink, given)
   if type(call_options) == "table" and call_options.is_stream then call_options = nil end
   sources.refuse_misunderstood(arguments)
   local options = given.options or options_module.resolve(call_options, given.job_options)
+  if (options.into ~= nil or options.as == "array") and not sink.takes_arrays then
+    error(("%s: the options into and as are for parlua.map"):format(sink.name or "this call"), 0)
+  end
   local engine = engines.choose(options)
   -- the outer limits hold in tasks
   engines.check(engine, task.is_inside() and (call_options or nothing_given) or options)

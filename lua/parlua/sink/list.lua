@@ -67,6 +67,9 @@ end
 
 ---@return table results, parlua.Failure[] failures, parlua.Summary summary
 function M.map(f, arguments, options, given)
+  if type(options) == "table" and (options.into ~= nil or options.as == "array") then
+    return require("parlua.sink.array").map(f, arguments, options, given)
+  end
   local list = setmetatable({ results = false, run = false }, List)
   local run = run_module.open(f, arguments, options, list, given)
   go(run)

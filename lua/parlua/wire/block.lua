@@ -21,7 +21,7 @@ M.pointer = ffi.typeof("struct block *")
 M.halves = ffi.typeof("int32_t *")
 
 --- By what is kept of results: do they come as pairs, an index and a result?
-M.is_sparse = { none = true, found = true, lacking = true }
+M.is_sparse = { none = true, found = true, lacking = true, into = true, packed = true }
 
 local function outside() error("cannot decode: a value lies outside of its message", 0) end
 

@@ -39,8 +39,8 @@ void mapping_leave(struct mapping_loop *);
 ]]
 
 -- Why the loop returned.
-local DONE, STOPPED, PENDING, AGAIN, FOUND = loop_text.DONE, loop_text.STOPPED, loop_text.PENDING, loop_text.AGAIN,
-  loop_text.FOUND
+local DONE, STOPPED, PENDING, AGAIN, FOUND, KEPT = loop_text.DONE, loop_text.STOPPED, loop_text.PENDING, loop_text.AGAIN,
+  loop_text.FOUND, loop_text.KEPT
 local is_sparse = block.is_sparse
 
 -- ---- where results go ----
@@ -116,9 +116,10 @@ M.slot_outlet = slot_outlet
 ---@class parlua.Job
 ---@field f function the map function
 ---@field source table what the worker needs of the source (run.lua)
----@field keep "first"|"all"|"none"|"found"|"lacking" which of a task's results are kept; found, lacking: the first that
+---@field keep "first"|"all"|"none"|"found"|"lacking"|"into"|"packed" which of a task's results are kept; found, lacking: the first that
 --- is true, or
 --- that is not, and then the chunk ends
+---@field into? parlua.Array keep is "into" or "packed": where numbers go
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field setup? function run once in each worker
 
@@ -302,7 +303,10 @@ function M.runner(job, slot, outlet)
         why = DONE
       elseif ok then
         k = reached
-        if why == FOUND then
+        if why == KEPT then
+          why = PENDING
+          if outlet.put(entries, base + k, VALUE, found) >= 0 then k, entries, why = k + 1, entries + 1, AGAIN end
+        elseif why == FOUND then
           last = base + k
           why = PENDING
           if outlet.put(entries, last, VALUE, found) >= 0 then k, entries, why = k + 1, entries + 1, DONE end

@@ -6,6 +6,7 @@ local csv = lazy "parlua.source.csv"
 local json = lazy "parlua.wire.json_values"
 local uses = lazy "parlua.source.uses"
 local own = require "parlua.source.own"
+local place = lazy "parlua.array.place"
 
 local M = {}
 
@@ -21,9 +22,10 @@ void *memchr(const void *, int, size_t);
 ]]
 
 -- Why the loop returns: the chunk is done; task k may not be begun; the block is full; task k's value waits for the
--- next block; (it is to be run again;) task k returned what is looked for.
-local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND = 0, 1, 2, 3, 4, 5
-M.DONE, M.STOPPED, M.FULL, M.PENDING, M.AGAIN, M.FOUND = DONE, STOPPED, FULL, PENDING, AGAIN, FOUND
+-- next block; (it is to be run again;) task k returned what is looked for;
+-- task k returned what is no number, where those are put into an array.
+local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND, KEPT = 0, 1, 2, 3, 4, 5, 6
+M.DONE, M.STOPPED, M.FULL, M.PENDING, M.AGAIN, M.FOUND, M.KEPT = DONE, STOPPED, FULL, PENDING, AGAIN, FOUND, KEPT
 
 local prologue = [[
 local xpcall, type, floor, unpack, cast, slot, f, store, collect, fetch, special, ffi_string, memchr, char_pointer, cursor, constants = ...
@@ -143,11 +145,30 @@ end
 
 function texts.jsonl.skip(_, cursor) cursor.next = csv.skip(cursor.next, cursor.stop, 10, 10) end
 
+--- Code that puts a number into the job's array at once; `other` is the code for what can't be put so.
+local function put_directly(call, job, builder, other)
+  local at, step, condition = place.direct(job.into)
+  if not at then return ("local v = %s\n%s"):format(call, other) end
+  builder:constant(job.into) -- holds what `at` points to
+  local index = step == 1 and "i - 1" or ("(i - 1) * %d"):format(step)
+  return ([[
+    local v = %s
+    if type(v) == "number" and %s then %s[%s] = v
+    else %s end]]):format(call, condition, builder:constant(at), index, other)
+end
+
 --- What becomes of a task's result, by what is kept.
 local keeps = {
   none = function(call) return ("%s"):format(call) end,
   found = function(call) return ("local v = %s\nif v then return k, %d, v end"):format(call, FOUND) end,
   lacking = function(call) return ("if not %s then return k, %d, false end"):format(call, FOUND) end,
+  into = function(call, job, builder)
+    local put = builder:constant(place.put)
+    return put_directly(call, job, builder, ("%s(%s, i, v)"):format(put, builder:constant(job.into)))
+  end,
+  packed = function(call, job, builder)
+    return put_directly(call, job, builder, ("return k, %d, v"):format(KEPT))
+  end,
   all = function(call)
     return ("room = collect(k, i, words, half, room, %s)\nif room < 0 then return k, %d end"):format(call, PENDING)
   end,
@@ -171,11 +192,12 @@ local is_sparse = block.is_sparse
 function M.text(job, builder, expressions, width)
   if job.fold then expressions = { "i", unpack(expressions) } end
   local call = ("f(%s)"):format(table.concat(expressions, ", "))
-  local body = keeps[job.keep](call)
+  local body = keeps[job.keep](call, job, builder)
   if width and width > 0 and width <= MOST_WRITTEN and job.source.kind == "values" and not job.source.raw then
     -- a task with fewer arguments than the chunk's width
     local few = ("fetch(chunk, i)")
-    body = ("if ahalf[2 * (at + %d) + 1] == %d then\n%s\nelse\n%s\nend"):format(width - 1, ABSENT, keeps[job.keep](("f(%s)"):format(few)), body)
+    local of_few = keeps[job.keep](("f(%s)"):format(few), job, builder)
+    body = ("if ahalf[2 * (at + %d) + 1] == %d then\n%s\nelse\n%s\nend"):format(width - 1, ABSENT, of_few, body)
   end
   local names = {}
   for k, name in ipairs(builder.names) do names[k] = ("local %s = constants[%d]"):format(name, k) end
