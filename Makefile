@@ -14,6 +14,9 @@
 #   make cluster-test  the mpi engine on three hosts, under Open MPI and under Slurm (as root)
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
+#   make deb        a Debian package, build/parlua_VERSION_ARCHITECTURE.deb
+#   make package-test  lintian over the package
+#   make dist       build/parlua-VERSION.tar.gz, the sources, and one with the program for this kind of machine
 #   make clean
 
 PREFIX ?= /usr/local
@@ -24,6 +27,10 @@ JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 BUILD ?= build
 BINARY ?= parlua
 BUSTED ?= busted
+
+VERSION := $(shell sed -n 's/^\#define PARLUA_VERSION "\(.*\)"/\1/p' src/main.c)
+# Where it was built from: told by the tarball itself, else by git. Empty: nobody knows.
+COMMIT := $(shell cat .commit 2> /dev/null || git rev-parse --short=10 HEAD 2> /dev/null)
 
 WARNINGS = -Wall -Wextra -Wshadow -Wpedantic
 LUAJIT_CFLAGS = $(shell pkg-config --cflags luajit)
@@ -46,9 +53,9 @@ MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lu
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
-.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz simulate soak kill-test bench install uninstall clean
+.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz simulate soak kill-test bench install uninstall deb package-test dist clean
 .PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
-.PHONY: deps-valgrind deps-lint deps-fuzz deps-bench FORCE
+.PHONY: deps-valgrind deps-package deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -96,6 +103,13 @@ $(BUILD)/modules.list: FORCE | $(BUILD)
 $(BUILD):
 	@mkdir -p $@
 
+# main.c tells the commit.
+$(BUILD)/commit: FORCE | $(BUILD)
+	@echo $(COMMIT) | cmp -s - $@ || echo $(COMMIT) > $@
+
+$(BUILD)/main.o: $(BUILD)/commit
+$(BUILD)/main.o: ALL_CFLAGS += -DPARLUA_COMMIT='"$(COMMIT)"'
+
 # Loops that are vectors under -O3.
 $(BUILD)/lua/array.o: ALL_CFLAGS += -O3
 
@@ -130,13 +144,55 @@ cluster-test: deps-cluster all
 bench: deps-bench all
 	./parlua bench/run.lua
 
-install: all
+# Pages for people and shells, made by the program from the table of its options.
+PAGES = $(BUILD)/pages/parlua.1 $(BUILD)/pages/parlua.bash $(BUILD)/pages/_parlua
+PAGE_DATE = $(shell sed -n 's/^\#\# .*(\(.*\))$$/\1/p' CHANGELOG.md | head -n 1)
+
+$(BUILD)/pages/parlua.1: docs/package/manual.lua docs/package/common.lua CHANGELOG.md | all
+	@mkdir -p $(@D)
+	./parlua docs/package/manual.lua "$$(LC_ALL=C date -d '$(PAGE_DATE)' '+%B %-d, %Y')" > $@
+
+$(BUILD)/pages/parlua.bash: docs/package/completion.lua docs/package/common.lua | all
+	@mkdir -p $(@D)
+	./parlua docs/package/completion.lua bash > $@
+
+$(BUILD)/pages/_parlua: docs/package/completion.lua docs/package/common.lua | all
+	@mkdir -p $(@D)
+	./parlua docs/package/completion.lua zsh > $@
+
+$(PAGES): $(wildcard lua/parlua/options.lua lua/parlua/options/*.lua)
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+
+install: all $(PAGES)
 	install -D -m 755 parlua $(DESTDIR)$(PREFIX)/bin/parlua
 	test ! -e parlua_mpi.so || install -D -m 644 parlua_mpi.so $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so
-	install -D -m 644 lua/parlua/types.lua $(DESTDIR)$(PREFIX)/share/parlua/parlua.lua
+	install -D -m 644 lua/parlua/types.lua $(SHARE)/parlua/parlua.lua
+	install -d $(SHARE)/man/man1 && gzip -9nc $(BUILD)/pages/parlua.1 > $(SHARE)/man/man1/parlua.1.gz
+	install -D -m 644 $(BUILD)/pages/parlua.bash $(SHARE)/bash-completion/completions/parlua
+	install -D -m 644 $(BUILD)/pages/_parlua $(SHARE)/zsh/vendor-completions/_parlua
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/parlua $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so $(DESTDIR)$(PREFIX)/share/parlua/parlua.lua
+	rm -f $(DESTDIR)$(PREFIX)/bin/parlua $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so $(SHARE)/parlua/parlua.lua
+	rm -f $(SHARE)/man/man1/parlua.1.gz $(SHARE)/bash-completion/completions/parlua $(SHARE)/zsh/vendor-completions/_parlua
+
+deb: all
+	docs/package/deb.sh $(VERSION) $(BUILD)/parlua_$(VERSION)_$$(dpkg --print-architecture).deb
+
+# What Debian's own checker and zsh say of what is packaged.
+package-test: deps-package deb $(PAGES)
+	lintian --fail-on error --allow-root $(BUILD)/parlua_$(VERSION)_$$(dpkg --print-architecture).deb
+	zsh -fn $(BUILD)/pages/_parlua
+	@echo "package-test: nothing found"
+
+DIST = parlua-$(VERSION)
+
+dist: all
+	git archive --format=tar.gz --prefix=$(DIST)/ --add-virtual-file=$(DIST)/.commit:$(COMMIT) -o $(BUILD)/$(DIST).tar.gz HEAD
+	rm -rf $(BUILD)/dist && $(MAKE) --no-print-directory -s install PREFIX=/$(DIST) DESTDIR=$(BUILD)/dist
+	install -m 644 README.md LICENSE CHANGELOG.md $(BUILD)/dist/$(DIST)
+	tar -C $(BUILD)/dist --owner=0 --group=0 -czf $(BUILD)/$(DIST)-linux-$$(uname -m).tar.gz $(DIST)
+	@ls -l $(BUILD)/$(DIST)*.tar.gz
 
 clean:
 	rm -rf build parlua parlua_mpi.so
@@ -301,6 +357,7 @@ deps-test: deps
 	need libopenmpi-dev command -v $(MPICC); \
 	need sqlite3 command -v sqlite3; \
 	need tmux command -v tmux; \
+	need mandoc command -v mandoc; \
 	$(DEPS_INSTALL)
 
 # A compiler for aarch64, and what runs its programs.
@@ -328,6 +385,12 @@ deps-mpich:
 	@$(DEPS_FUNCTIONS) \
 	need mpich command -v mpiexec.mpich; \
 	need libmpich-dev command -v mpicc.mpich; \
+	$(DEPS_INSTALL)
+
+deps-package: deps-test
+	@$(DEPS_FUNCTIONS) \
+	need lintian command -v lintian; \
+	need zsh command -v zsh; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps

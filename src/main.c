@@ -23,6 +23,9 @@
 #include "sys/guard.h"
 
 #define PARLUA_VERSION "0.1.0"
+#ifndef PARLUA_COMMIT
+#define PARLUA_COMMIT "" /* the commit that it was built from, where that is known */
+#endif
 
 extern char **environ;
 
@@ -494,12 +497,14 @@ static int check_own_options(lua_State *L, const struct command *command)
   return EXIT_WRONG;
 }
 
-/* Prints the version of parlua, the LuaJIT that it runs on, and the engines that it has. */
-static void print_version(lua_State *L)
+/* Prints the version of parlua, with the commit if that is asked for, the LuaJIT that it runs on, and the engines that it
+ * has. */
+static void print_version(lua_State *L, bool with_commit)
 {
   lua_getglobal(L, "jit");
   lua_getfield(L, -1, "version");
-  printf("parlua " PARLUA_VERSION " on %s; engines:", lua_tostring(L, -1));
+  bool knows_commit = with_commit && sizeof PARLUA_COMMIT > 1;
+  printf("parlua %s%s on %s; engines:", PARLUA_VERSION, knows_commit ? " (" PARLUA_COMMIT ")" : "", lua_tostring(L, -1));
   const struct engine_kind *const *kinds = engine_kinds();
   for (int i = 0; kinds[i]; i++) printf("%s %s", i ? "," : "", kinds[i]->name);
   putchar('\n');
@@ -553,7 +558,7 @@ static int run_command(lua_State *L, struct command *command)
   bool prompt = command->interactive || (bare && terminal_take());
   if (command->interactive) terminal_take();
 
-  if (command->version || prompt) print_version(L);
+  if (command->version || prompt) print_version(L, command->version);
   status = run_actions(L, command);
   if (command->ran_job) return status;
   if (status == EXIT_RETURNED && own_job) return run_own_job(L, command);

@@ -1,0 +1,72 @@
+--- What is installed, and the package for Debian: the program, its manual page, the completions of shells.
+local helper = require "spec.helper"
+
+--- Runs a command, which must succeed; returns what it printed.
+local function shell(command, directory)
+  local result = helper.run(command, { directory = directory })
+  assert.equal(0, result.status, result.stdout .. result.stderr)
+  return result.stdout
+end
+
+describe("what is installed", function()
+  local root
+
+  setup(function()
+    root = helper.new_directory()
+    shell("make -s install PREFIX=/usr DESTDIR=" .. root)
+  end)
+
+  teardown(function() helper.remove(root) end)
+
+  it("runs from where it was put, and tells its version", function()
+    local text = shell(root .. "/usr/bin/parlua --version")
+    assert.matches("^parlua " .. require("parlua")._VERSION:gsub("%.", "%%.") .. " ", text)
+    assert.equal("3\n", shell(root .. "/usr/bin/parlua -e 'print(#require(\"parlua\").map(math.sqrt, {1, 4, 9}))'"))
+  end)
+
+  it("has a manual page that mandoc finds nothing wrong in, with every option of --help", function()
+    shell("gunzip -k " .. root .. "/usr/share/man/man1/parlua.1.gz")
+    local page = root .. "/usr/share/man/man1/parlua.1"
+    assert.equal("", shell("mandoc -T lint -W warning " .. page))
+    local text = shell("mandoc -T utf8 " .. page):gsub(".\b", ""):gsub("‐", "-"):gsub("−", "-")
+    local count = 0
+    for option in shell("./parlua --help"):gmatch "\n%s+%-?%w?,?%s*(%-%-%l[%l-]+)" do
+      count = count + 1
+      assert.truthy(text:find(option, 1, true), option)
+    end
+    assert.is_true(count > 30)
+  end)
+
+  it("completes options, their values and files in bash", function()
+    local script = [[
+      source usr/share/bash-completion/completions/parlua
+      try() { COMP_WORDS=(parlua "$@"); COMP_CWORD=$#; _parlua; echo "${COMPREPLY[@]}"; }
+      try --engine t
+      try --max
+      try --journal us
+      try -n 4 --retry
+      try us
+    ]]
+    helper.write(root .. "/complete.sh", script)
+    assert.equal("threads\n--max-failures\nusr\n--retry-on --retry-failed\nusr\n", (shell("bash complete.sh", root)
+      :gsub("%-%-retries ", "")))
+  end)
+end)
+
+describe("the package for Debian", function()
+  it("installs, runs, and leaves nothing behind when it is purged", function()
+    helper.with_directory(function(directory)
+      local package = directory .. "/parlua.deb"
+      shell("docs/package/deb.sh 0.1.0 " .. package)
+      local root = directory .. "/root"
+      shell(("mkdir -p %s && cd %s && mkdir updates info && touch status available"):format(root .. "/var/lib/dpkg",
+        root .. "/var/lib/dpkg"))
+      local dpkg = "PATH=/usr/sbin:/sbin:$PATH dpkg --force-not-root --force-depends --log=/dev/null --root=" .. root
+      shell(dpkg .. " -i " .. package)
+      local program = [[ -e 'local parlua = require "parlua"; print((parlua.reduce(math.abs, { -5, 7 }, parlua.sum)))']]
+      assert.equal("12\n", shell(root .. "/usr/bin/parlua" .. program))
+      shell(dpkg .. " --purge parlua")
+      assert.equal("", shell("find usr opt etc -name '*parlua*' 2> /dev/null; true", root))
+    end)
+  end)
+end)
