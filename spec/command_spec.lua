@@ -295,8 +295,8 @@ describe("the command parlua", function()
       assert.equal(first.stdout, helper.run_parlua("--help nosuch.lua").stdout)
     end)
 
-    it("--version and -v name parlua, its LuaJIT and its engines", function()
-      local version = "^parlua %d+%.%d+%.%d+ on LuaJIT [%w%.%-]+; engines: serial, threads, process, mpi\n"
+    it("--version and -v name parlua, where that is known its commit, its LuaJIT and its engines", function()
+      local version = "^parlua %d+%.%d+%.%d+[ %x()]* on LuaJIT [%w%.%-]+; engines: serial, threads, process, mpi\n"
       transcript("--version", { pattern = version .. "$" })
       transcript("-v", { pattern = version .. "$" })
       transcript("-v -e 'print(1)'", { pattern = version .. "1\n$" })
