@@ -239,7 +239,7 @@ static void call(struct body *body, const struct block *chunk, double task)
 {
   const struct plan *plan = ledger_plan();
   uint32_t job = body->worker.job, attempt = chunk->attempt;
-  if (body->is_abandoned && task != body->given_up_in && !ledger_is_closing() && !plan_has(plan, TROUBLE_NO_BARRIER))
+  if (body->is_abandoned && task != body->given_up_in && !ledger_is_closing())
     fault("worker %u was given up in task %g, and began task %g then", (unsigned)body->number + 1, body->given_up_in,
           task);
   ledger_task_begins(job, task, attempt);

@@ -311,8 +311,8 @@ describe("a process as worker", function()
       local ok, message = pcall(parlua.map, function(x) return x end, { 1, 2, 3 },
         with { setup = function() os.exit(4) end })
       assert.is_false(ok)
-      assert.truthy(tostring(message):find("the " .. engine .. " engine cannot start workers: they end as soon as they begin"),
-        tostring(message))
+      assert.equal(("the %s engine cannot start workers: they end as soon as they begin (the worker exited with status 4): "
+        .. "see the option setup"):format(engine), message)
       if engine == "process" then assert.same({}, children_of(ffi.C.getpid())) end
     end)
 

@@ -14,7 +14,7 @@ enum event_kind {
   EVENT_TEXT,   /* `bytes`, `length`: what tasks printed on `stream` (1 or 2), cut anywhere */
   EVENT_TICK,   /* a tenth of a second or more has passed since the last */
   EVENT_SIGNAL, /* `status`: SIGINT, SIGTERM, SIGHUP */
-  EVENT_TROUBLE /* `status`: errno; no worker can be started */
+  EVENT_TROUBLE /* `status`: errno; no worker can be started. `ended`: how the last one ended that could not begin */
 };
 
 enum lost_cause {
@@ -46,6 +46,7 @@ struct event {
   uint32_t idle;
   int32_t status;
   int32_t stream;
+  int32_t ended; /* as from wait(2) */
 };
 
 #endif

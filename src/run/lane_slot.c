@@ -2,6 +2,7 @@
  * mirror their own. Two chunks deep: one runs, one is queued. */
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "run/inbox.h"
 #include "sys/barrier.h"
@@ -300,6 +301,17 @@ static void bury(struct lane *lane, const struct last_view *view, struct outcome
   outcome->work = work;
 }
 
+/* From here on the worker has seen what was stored before, or its next task is visible. Without membarrier no more can
+ * be done than to wait: a processor holds stores back for microseconds at the most. */
+static void settle(void)
+{
+  const struct timespec pause = {.tv_nsec = 1000000};
+  if (barrier_works())
+    barrier_all();
+  else
+    nanosleep(&pause, NULL);
+}
+
 /* A worker that can't be killed: lets it begin nothing more, and leaves it alone, unless it has come back after all. */
 static bool give_up(struct lane *lane, struct outcome *outcome)
 {
@@ -309,7 +321,7 @@ static bool give_up(struct lane *lane, struct outcome *outcome)
     struct work *work = LIST_OF(link, struct work, link);
     if (work->is_complete) slot_set_limit(slot, work->place, -1);
   }
-  if (barrier_works()) barrier_all(); /* from here on it has seen the limit, or its next task is visible */
+  settle();
   struct last_view view = view_last(lane, slot);
   if (lane->count == 0 || (lane->cause == LOST_TIMEOUT && !is_same_task(&view.present, &lane->doomed))) {
     lane->cause = 0;

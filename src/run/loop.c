@@ -55,7 +55,7 @@ void dispatch_place(struct dispatch *d, struct lane *lane, double now)
   if (!is_looked_at) {
     link_remove(&lane->looking);
   } else if (!link_is_linked(&lane->looking)) {
-    lane->look_at = now + d->look_interval;
+    lane->look_at = now + dispatch_look_delay(d);
     list_append(&d->looking, &lane->looking);
   }
   balance_update(&d->balance, lane, now);
@@ -240,6 +240,7 @@ static bool step(struct dispatch *d, struct event *event, double deadline)
   if (d->trouble) {
     event->kind = EVENT_TROUBLE;
     event->status = d->trouble;
+    event->ended = d->stillborn_status;
     d->trouble = 0;
     return true;
   }

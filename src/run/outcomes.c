@@ -118,6 +118,7 @@ static void count_stillborn(struct dispatch *d, struct lane *lane, const struct 
     lane->stillborn = 0;
     return;
   }
+  d->stillborn_status = outcome->status;
   lane->stillborn += lane->is_started; /* one that was kept from an earlier run may have ended before this */
   uint32_t most = d->any_begun ? MOST_STILLBORN_LATER : MOST_STILLBORN;
   if (lane->stillborn >= most || is_late) dispatch_close_lane(d, lane, is_late ? ETIMEDOUT : ECHILD);

@@ -38,6 +38,7 @@ struct dispatch {
   struct link aborted;    /* works of one task that will not be run, to be told */
   int trouble;            /* errno of what keeps the run from going on */
   int lacking;            /* of the last start that failed, for dispatch_lacking */
+  int stillborn_status;   /* of the last worker that ended before it could run a task */
 };
 
 /* The lane has news, or may have. */
@@ -81,6 +82,8 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
 bool dispatch_take_news(struct dispatch *d, struct event *event, double now);
 /* Seconds between two looks at a worker, by the time limit of a task (0: none). */
 double dispatch_look_interval(double timeout);
+/* The same for this run, as many lanes as it has at work. */
+double dispatch_look_delay(const struct dispatch *d);
 /* The lane's worker may wait for room that it is about to get: then what it is in is timed from now. */
 void dispatch_note_waiting(struct dispatch *d, struct lane *lane, double now);
 /* Looks at the lanes whose turn it is. */

@@ -14,6 +14,14 @@ static const double setup_seconds = 10;
 
 enum { VISIT_EVERY = 8 }; /* of the looks at a worker that is still in the same task */
 
+/* Where tasks have no time limit, so many lanes are looked at in a second, at the most. */
+static const double looks_a_second = 1e4;
+
+double dispatch_look_delay(const struct dispatch *d)
+{
+  return d->options.timeout > 0 ? d->look_interval : fmax(d->look_interval, d->busy / looks_a_second);
+}
+
 double dispatch_look_interval(double timeout)
 {
   if (timeout <= 0) return look_seconds;
@@ -81,19 +89,25 @@ static void judge(struct dispatch *d, struct lane *lane, double now)
 }
 
 /* Looks at one lane: time limits, results that wait in an open block. Returns true when *event was filled. Where the
- * worker is still in the same task there are none, and most visits are left out: with a thousand workers they would be
- * most of what a chunk costs. */
+ * worker is still in the same task there are none, nothing about the lane has changed but how long what it has will
+ * take, and most visits are left out: with a thousand workers they would be most of what a chunk costs. */
 static bool look(struct dispatch *d, struct lane *lane, struct event *event, double now)
 {
   struct present before = lane->seen;
   link_remove(&lane->looking);
   if (d->engine->unwatched[lane->number]) dispatch_check_end(d, lane, now);
   judge(d, lane, now);
-  dispatch_place(d, lane, now);
   bool is_still = lane->state == LANE_READY && before.task > 0 && before.task == lane->seen.task &&
                   before.chunk == lane->seen.chunk;
   lane->still_looks = is_still ? lane->still_looks + 1 : 0;
-  return lane->still_looks % VISIT_EVERY == 0 && dispatch_visit(d, lane, event, true, now);
+  if (lane->still_looks % VISIT_EVERY == 0) {
+    dispatch_place(d, lane, now);
+    return dispatch_visit(d, lane, event, true, now);
+  }
+  lane->look_at = now + dispatch_look_delay(d);
+  list_append(&d->looking, &lane->looking);
+  if (d->crew.may_cut) balance_update(&d->balance, lane, now);
+  return false;
 }
 
 /* Looks at the lanes whose turn it is. */

@@ -11,7 +11,7 @@
 --   counted(n)                               the source is at its end: there are n tasks
 --   source_failed(record)                    the source raised where it was to give the next task
 --   broke(message)                           the whole run is to end with this error
---   printed(worker, stream, text)  ended_worker(worker)  tick()  signalled(number)  troubled(errno)
+--   printed(worker, stream, text)  ended_worker(worker)  tick()  signalled(number)  troubled(errno, ended)
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local context = require "parlua.wire.context"
@@ -318,7 +318,7 @@ function Driver:step(receiver, wait)
   elseif kind == SIGNAL then
     receiver:signalled(event.status)
   elseif kind == TROUBLE then
-    receiver:troubled(event.status)
+    receiver:troubled(event.status, event.ended)
   elseif kind == DONE then
     return false
   end

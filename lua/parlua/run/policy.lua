@@ -186,8 +186,8 @@ function Run:signalled(number)
 end
 
 --- No worker can be started.
-function Run:troubled(errno)
-  local message = trouble.no_workers(self.engine_name, errno)
+function Run:troubled(errno, ended)
+  local message = trouble.no_workers(self, errno, ended)
   if self:done() > 0 then -- what is done is kept
     self.stopped_engine = message
     return self:cancel()

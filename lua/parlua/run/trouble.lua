@@ -1,6 +1,7 @@
 --- What is said when workers can't be started.
 local host = require "parlua.host"
 local engines = require "parlua.run.engine"
+local failure = require "parlua.failure"
 local report = require "parlua.report"
 
 local M = {}
@@ -19,13 +20,16 @@ local limits = {
   [112] = "the ranks that had workers are lost", -- EHOSTDOWN
 }
 
-local EBUSY = 16
+local ECHILD, EBUSY = 10, 16
 
 local function reason(errno) return limits[errno] or host.strerror(errno) end
 
---- The error of a run that has no worker at all.
-function M.no_workers(engine, errno)
-  local why = reason(errno)
+--- The error of a run that has no worker at all. `ended`: how the last one ended that could not begin.
+function M.no_workers(run, errno, ended)
+  local engine, why = run.engine_name, reason(errno)
+  if errno == ECHILD then
+    why = ("%s (%s)%s"):format(why, failure.status_text(ended), run.options.setup and ": see the option setup" or "")
+  end
   if errno == EBUSY then
     why = "too many tasks are over their time limit and cannot be stopped in threads; use " .. engines.killing_engines()
   end
