@@ -7,7 +7,7 @@ local record = require "parlua.wire.record"
 --- of ffi.cdef.
 local function declare(name, text)
   local is_known, size = pcall(ffi.sizeof, "struct " .. name)
-  if not is_known or not size then record.cdef(text) end
+  if not is_known or not size then record.own.cdef(text) end
 end
 
 declare("shared_memory", [[

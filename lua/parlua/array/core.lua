@@ -215,7 +215,7 @@ local function let_go(self)
 end
 
 local types, read_only_types = {}, {}
-local is_array = {} -- number of a ctype -> true
+local is_array = known.numbers
 
 --- The ctype of arrays of a kind.
 local function type_of(kind, is_read_only)
@@ -224,13 +224,13 @@ local function type_of(kind, is_read_only)
   if ctype then return ctype end
   ctype = ffi.typeof(form:format((is_read_only and "const " or "") .. kind.text))
   local operators = M.operators
-  record.metatype(ctype, { -- it is no type of the script's, for workers to be told of
+  record.own.metatype(ctype, { -- it is no type of the script's, for workers to be told of
     __index = index, __newindex = is_read_only and refuse_write or set_index, __len = length, __gc = let_go,
     __tostring = operators.tostring, __add = operators.add, __sub = operators.sub, __mul = operators.mul,
     __div = operators.div, __unm = operators.unm, __eq = operators.eq,
   })
   local number = tonumber(ctype)
-  is_array[number], known.numbers[number] = true, true
+  is_array[number] = true
   made[kind.number] = ctype
   return ctype
 end

@@ -1,6 +1,11 @@
 --- What the codec needs to recognise an array, without loading what arrays are made of: a program that has none does
 --- not pay for them.
+-- One table in a state, also where a script has its modules loaded again (busted does): the codec keeps those that it knows.
+local registry = debug.getregistry()
+if registry["parlua.arrays"] then return registry["parlua.arrays"] end
+
 local M = {}
+registry["parlua.arrays"] = M
 
 --- The numbers of the ctypes of arrays, as ffi.typeof knows them -> true.
 ---@type table<integer, boolean>
@@ -13,6 +18,9 @@ M.sent = false
 
 --- What this state is to the one that it exchanges values with: "script"; or a worker, "forked", "thread" or "distant".
 M.role = "script"
+
+--- The script: what is encoded now is for workers that were forked from it.
+M.to_forked = false
 
 --- Distant workers: what is decoded now was captured, and is to be read only.
 M.is_captured = false

@@ -8,7 +8,6 @@
 --   other hosts, files              the elements
 local ffi = require "ffi"
 local C = require "parlua.array.c"
-local codec_context = require "parlua.wire.context"
 local core = require "parlua.array.core"
 local host = require "parlua.host"
 local kinds = require "parlua.array.kinds"
@@ -41,8 +40,7 @@ local function way_of(array, shares, is_plain)
   if is_plain then return CONTENT, false end
   local shared = array._shared
   if known.role == "script" then
-    local chain = codec_context.current()
-    if not shares and not chain.inherits then return CONTENT, false end
+    if not shares and not known.to_forked then return CONTENT, false end
     note_sent(array)
     if shares or shared.file >= 0 then return KNOWN, true end
     return CONTENT, true

@@ -1,5 +1,6 @@
 --- Which books the codec goes by (src/lua/codec/book.h): a run's own, while its values are encoded and decoded. Another run may have been
 --- made in between, by an iterator say, so each use says which it wants; the same again costs a comparison.
+local arrays = require "parlua.array.known"
 local codec = require "parlua.codec"
 
 local M = {}
@@ -21,6 +22,7 @@ function M.use(chain, shares, fresh, lasting)
   if chain == current and shares == current_shares then return end
   current, current_shares = none, false
   codec.context(chain, shares, fresh, lasting)
+  arrays.to_forked = chain.inherits or false
   current, current_shares, current_fresh, current_lasting = chain, shares, fresh, lasting
 end
 
@@ -31,9 +33,6 @@ function M.aside(f)
   M.use(chain, shares, fresh, lasting)
   if not ok then error(message, 0) end
 end
-
---- The chain that values go by now.
-function M.current() return current end
 
 --- A chain and more books behind it.
 function M.longer(chain, ...)

@@ -173,7 +173,12 @@ function M.ctype(description)
   if type(description) == "string" then
     local ctype = by_name[description]
     if not ctype then
-      ctype = ffi.typeof(description)
+      local ok
+      ok, ctype = pcall(ffi.typeof, description)
+      if not ok then -- parlua's own types are declared where they are used first
+        require "parlua.array.c"
+        ctype = ffi.typeof(description)
+      end
       by_name[description] = ctype
     end
     return ctype
