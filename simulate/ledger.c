@@ -125,12 +125,14 @@ static void check_late(const struct entry *entry, double task, uint32_t attempt)
   static const uint32_t away = (uint32_t)1 << TROUBLE_SINK | (uint32_t)1 << TROUBLE_SUPPLY;
   static const double share = 0.1, instant = 1e-3, look_share = 0.04, look_least = 0.25e-3, look_most = 0.02,
                       turns = 100;
+  static const double most_pauses = 10e-3; /* without barriers, a millisecond for each thread that is given up */
   const struct plan *plan = ledger.plan;
   bool is_kept_away = plan->kind != PLAN_LANES && plan->preempted > 0;
   if (!plan_has(plan, TROUBLE_LIMIT) || plan->troubles & away || is_kept_away || ledger.is_closing) return;
   if (entry->begun != attempt || entry->finished == attempt || entry->decided == attempt) return;
   double look = fmin(fmax(plan->limit * look_share, look_least), look_most);
   double most = plan->limit + fmax(plan->limit * share, instant) + look + turns * plan->tick * plan->workers;
+  if (plan_has(plan, TROUBLE_NO_BARRIER)) most += most_pauses;
   double seconds = world.now - entry->began_at;
   if (seconds > most) fault("task %g ran for %.3g s; its limit is %.3g s", task, seconds, plan->limit);
 }

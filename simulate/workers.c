@@ -328,7 +328,7 @@ static enum why run_tasks(struct loop *loop)
     body->in = i;
     body->attempt = loop->chunk->attempt;
     body->has_finished = false;
-    body->began = world.now;
+    body->began = i == loop->chunk->first ? body->slot->started : world.now; /* see note_present in watch.c */
     interleave(0);
     if (i > *loop->limit) return STOPPED;
     if (!loop->is_sparse && loop->k >= room) return FULL;
