@@ -115,7 +115,7 @@ describe("parlua --exec", function()
     assert.equal("the option --exec: | is for a shell: add --shell, or put it in quotes", refusal "PARLUA --exec 'ls {} | wc' x")
     assert.equal("the option --exec: a ' has no end", refusal [[PARLUA --exec "ls '" x]])
     assert.equal("the option --exec: it is empty", refusal "PARLUA --exec '' x")
-    assert.equal("the option --tag goes with --exec", refusal "PARLUA --tag x.lua")
+    assert.equal("the option --shell goes with --exec", refusal "PARLUA --shell x.lua")
     assert.equal("the options --exec and --map can't go together", refusal "PARLUA --exec true --map x")
     assert.equal("the options --null and --csv can't go together: both say how arguments are read",
       refusal "PARLUA --csv -0 --exec 'echo {a}'")

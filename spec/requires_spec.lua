@@ -9,7 +9,7 @@ local layers = {
   { "array", "wire", "failure", "options" },
   { "source" },
   { "report", "plot" },
-  { "worker", "feed" },
+  { "worker", "feed", "log" },
   { "journal" },
   { "drive" },
   { "run", "exec" },

@@ -126,7 +126,7 @@ function parlua.all(f, arguments, options) return search.all(f, arguments, optio
 -- What only some programs use is loaded when it is first used.
 local on_demand = {
   plot = "parlua.plot", background = "parlua.background", array = "parlua.array", json = "parlua.wire.json_values",
-  write_csv = "parlua.feed.rows",
+  write_csv = "parlua.feed.rows", log = "parlua.log",
 }
 local is_member = { array = true, background = true, write_csv = true } -- the others are modules
 setmetatable(parlua, {

@@ -24,6 +24,9 @@ local parlua = {}
 ---@field max_failures? integer|string stop after so many, or at a share such as "5%"
 ---@field ordered? boolean imap: results in order (default), or as they come
 ---@field progress? "bar"|"plain"|"json"|"none"|fun(event: string, data: table) default: a bar on a terminal
+---@field log_level? "debug"|"info"|"warn"|"error" lines of parlua.log from this level on; default info
+---@field log? string file to which lines of parlua.log are added; default: standard error
+---@field tag? boolean the index of the task before each line that it prints
 ---@field journal? string record finished tasks in this SQLite file
 ---@field resume? boolean go on from the journal: run only what it lacks
 ---@field retry_failed? boolean on resuming, run failed tasks again
@@ -189,6 +192,17 @@ function parlua.write_csv(path, rows, options) end
 
 ---@type parlua.Json
 parlua.json = nil
+
+--- Lines for people, from the script and from tasks: time, level, host, worker, task. Where they go say the options log
+--- and log_level.
+---@class parlua.Log
+---@field debug fun(format: string, ...) as string.format, whose %s shows tables too
+---@field info fun(format: string, ...)
+---@field warn fun(format: string, ...)
+---@field error fun(format: string, ...)
+
+---@type parlua.Log
+parlua.log = nil
 
 --- What a generic `for` steps through. Example: `parlua.iterate(pairs(t))`
 ---@param step function

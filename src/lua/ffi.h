@@ -2,6 +2,7 @@
  * (run/event.h). Plain C declarations only: the text is also given to LuaJIT's ffi.cdef as it stands. */
 #ifndef PARLUA_FFI_H
 #define PARLUA_FFI_H
+#include <stddef.h>
 #include <stdint.h>
 
 /* The worker's side, for the loop in lua/parlua/worker/init.lua; what each does: slot/mailbox.h. */
@@ -13,6 +14,7 @@ void worker_close(struct worker *worker, double last, uint32_t count, int final)
 double worker_lap(struct worker *worker);
 volatile double *worker_limit(struct worker *worker);
 struct slot *worker_slot(struct worker *worker);
+void worker_print(struct worker *worker, int stream, const char *bytes, size_t length);
 
 double clock_seconds(void); /* sys/clock.h */
 

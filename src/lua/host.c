@@ -14,6 +14,7 @@
 #include "lua/codec.h"
 #include "lua/host.h"
 #include "lua/input.h"
+#include "lua/output.h"
 #include "lua/state.h"
 #include "lua/text.h"
 #include "lua/worker.h"
@@ -577,6 +578,7 @@ int luaopen_parlua_host(lua_State *L)
       {"map_text", text_lua_open},
       {"glob", text_lua_glob},
       {"signals_count", host_signals_count},
+      {"tag", output_lua_tag},
       {NULL, NULL},
   };
   lua_createtable(L, 0, 24);

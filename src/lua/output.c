@@ -15,7 +15,9 @@ struct output {
   FILE *file;
   FILE **handle; /* where it stands in the state */
   int stream;
-  size_t length; /* of the line so far */
+  size_t length;              /* of the line so far */
+  const volatile double *tag; /* each line begins with this task's index; NULL: it does not */
+  bool in_line;               /* a tagged line has begun */
   char line[LINE_BYTES];
 };
 
@@ -29,7 +31,7 @@ static void flush_line(struct output *output)
 }
 
 /* Sends whole lines, and keeps the beginning of the next. */
-static void put_text(struct output *output, const char *bytes, size_t length)
+static void put_plain(struct output *output, const char *bytes, size_t length)
 {
   const char *end = memrchr(bytes, '\n', length);
   size_t whole = end ? (size_t)(end + 1 - bytes) : 0;
@@ -48,6 +50,26 @@ static void put_text(struct output *output, const char *bytes, size_t length)
   } else {
     memcpy(output->line + output->length, bytes, length);
     output->length += length;
+  }
+}
+
+/* The same, with the task's index before each line if it is to be told. */
+static void put_text(struct output *output, const char *bytes, size_t length)
+{
+  if (!output->tag) {
+    put_plain(output, bytes, length);
+    return;
+  }
+  while (length > 0) {
+    const char *end = memchr(bytes, '\n', length);
+    size_t piece = end ? (size_t)(end + 1 - bytes) : length;
+    char tag[32];
+    if (!output->in_line && *output->tag > 0)
+      put_plain(output, tag, (size_t)snprintf(tag, sizeof tag, "%.0f\t", *output->tag));
+    put_plain(output, bytes, piece);
+    output->in_line = !end;
+    bytes += piece;
+    length -= piece;
   }
 }
 
@@ -121,6 +143,76 @@ struct output *output_install(lua_State *L, output_sender *send, void *to, bool 
   }
   lua_rawset(L, LUA_REGISTRYINDEX);
   return outputs;
+}
+
+void output_tag(struct output *outputs, const volatile double *index)
+{
+  for (int i = 0; outputs && i < 2; i++) outputs[i].tag = index;
+}
+
+/* ---- tags of tasks that run in the script's own state ---- */
+
+/* The script's streams, while what is printed gets tags. */
+struct tagged {
+  struct output outputs[2];
+  FILE *own_stdout, *own_stderr;
+};
+
+static void write_own(void *to, int stream, const char *bytes, size_t length)
+{
+  struct tagged *tagged = to;
+  fwrite(bytes, 1, length, stream == 1 ? tagged->own_stdout : tagged->own_stderr);
+}
+
+static void begin_tags(lua_State *L, struct tagged *tagged)
+{
+  cookie_io_functions_t functions = {.write = output_write};
+  tagged->own_stdout = stdout;
+  tagged->own_stderr = stderr;
+  for (int i = 0; i < 2; i++) {
+    struct output *output = &tagged->outputs[i];
+    output->file = fopencookie(output, "w", functions);
+    if (!output->file) continue;
+    setvbuf(output->file, NULL, _IONBF, 0);
+    output->handle = set_handle(L, i == 0 ? "stdout" : "stderr", output->file);
+  }
+  if (tagged->outputs[0].file) stdout = tagged->outputs[0].file;
+}
+
+static void end_tags(struct tagged *tagged)
+{
+  output_flush(tagged->outputs);
+  stdout = tagged->own_stdout;
+  for (int i = 0; i < 2; i++) {
+    struct output *output = &tagged->outputs[i];
+    if (output->handle) *output->handle = i == 0 ? tagged->own_stdout : tagged->own_stderr;
+    if (output->file) fclose(output->file);
+    output->file = NULL;
+    output->handle = NULL;
+  }
+  tagged->own_stdout = NULL;
+}
+
+/* tags(on): tasks run from here on, or no more. */
+static int switch_tags(lua_State *L)
+{
+  struct tagged *tagged = lua_touserdata(L, lua_upvalueindex(1));
+  bool on = lua_toboolean(L, 1);
+  if (on && !tagged->own_stdout) begin_tags(L, tagged);
+  if (!on && tagged->own_stdout) end_tags(tagged);
+  return 0;
+}
+
+int output_lua_tag(lua_State *L)
+{
+  const volatile double *index;
+  memcpy(&index, lua_topointer(L, 1), sizeof index); /* a pointer of the FFI */
+  struct tagged *tagged = lua_newuserdata(L, sizeof *tagged);
+  memset(tagged, 0, sizeof *tagged);
+  for (int i = 0; i < 2; i++)
+    tagged->outputs[i] = (struct output){.send = write_own, .to = tagged, .stream = i + 1, .tag = index};
+  lua_pushcclosure(L, switch_tags, 1);
+  return 1;
 }
 
 void output_flush(struct output *outputs)

@@ -18,6 +18,11 @@ struct output;
 /* Makes the state's standard streams give what they get to `send` (with `to`). A worker that owns its process has C's
  * stdout too (ffi.C.printf, LuaJIT's own print). Returns what the others take; it lives as long as the state. */
 struct output *output_install(lua_State *L, output_sender *send, void *to, bool owns_process);
+/* Puts the task's index, which stands at `index`, before each line; NULL: nothing. */
+void output_tag(struct output *outputs, const volatile double *index);
+/* Lua: tag(pointer to the index) -> a function that begins (true) and ends (false) the same for what the script's own
+ * state prints. */
+int output_lua_tag(lua_State *L);
 /* Sends what stands in half lines; NULL: there are no streams. */
 void output_flush(struct output *outputs);
 /* Closes the state's streams, after sending what they hold; NULL: there are none. Raises nothing. */

@@ -89,6 +89,16 @@ static int flush_value(lua_State *L)
   return 1;
 }
 
+/* tag(pointer to the index of the running task, or nil): it stands before each line that tasks print. */
+static int tag_output(lua_State *L)
+{
+  struct lua_worker *worker = lua_touserdata(L, lua_upvalueindex(1));
+  const volatile double *index = NULL;
+  if (!lua_isnoneornil(L, 1)) memcpy(&index, lua_topointer(L, 1), sizeof index);
+  output_tag(worker->output, index);
+  return 0;
+}
+
 /* value(pointer to a block, offset in units of 8 bytes[, book]): the values of the codec message there. */
 int worker_value(lua_State *L)
 {
@@ -167,6 +177,7 @@ static int live(lua_State *L)
   lua_setfield(L, -2, "owns_process");
   push_function(L, worker, "put", put);
   push_function(L, worker, "flush", flush_value);
+  push_function(L, worker, "tag", tag_output);
   lua_pushvalue(L, 2);
   lua_call(L, 2, 0);
   return 0;

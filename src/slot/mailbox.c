@@ -375,7 +375,7 @@ void worker_print(struct worker *worker, int stream, const char *bytes, size_t l
   struct slot *slot = worker->slot;
   while (length > 0) {
     size_t n = length < MOST_TEXT ? length : MOST_TEXT;
-    uint32_t tail = slot->text_tail, mark = (uint32_t)n << 1 | (stream == 2);
+    uint32_t tail = slot->text_tail, mark = (uint32_t)n << 2 | (uint32_t)stream;
     while (TEXT_BYTES - (tail - __atomic_load_n(&slot->text_head, __ATOMIC_SEQ_CST)) < n + 4) {
       if (is_abandoned(slot)) return;
       ring(worker);

@@ -58,7 +58,7 @@ bool worker_place(const struct buffer *value, struct block *block, double task, 
 double worker_room(const struct block *block);
 /* Sends the encoded value as a block of its own, in pieces. */
 void worker_send_whole(struct worker *worker, struct buffer *value, double task, int kind, int tag);
-/* Prints on stream 1 or 2: into the ring of text; waits for room. */
+/* Prints on stream 1 or 2, or into the log (3): into the ring of text; waits for room. */
 void worker_print(struct worker *worker, int stream, const char *bytes, size_t length);
 
 #endif

@@ -32,7 +32,7 @@ void slot_reset(struct slot *slot);
 struct block *slot_in_block(struct slot *slot, uint32_t place);
 struct block *slot_out_block(struct slot *slot, uint32_t place);
 /* Copies bytes into the ring of printed text, `at` bytes from its beginning on, round its end. It holds records: a mark
- * of four bytes (length << 1 | stream is 2), and the text. */
+ * of four bytes (length << 2 | stream), and the text. */
 void slot_put_text(struct slot *slot, uint32_t at, const void *bytes, size_t length);
 uint32_t channel_filled(const struct channel *channel); /* blocks published and not released */
 /* Bytes that a value of `length` bytes takes in a block. */
@@ -96,7 +96,7 @@ void slot_release_results(struct slot *slot);
 struct block *slot_open_results(struct slot *slot);
 bool slot_has_text(const struct slot *slot);
 /* Takes printed text up to where the stream changes, whole records of at most `most` bytes together (one is at most
- * TEXT_BYTES / 2); returns its length, 0: none. *stream: 1 or 2. */
+ * TEXT_BYTES / 2); returns its length, 0: none. *stream: 1, 2 or 3. */
 size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream);
 void slot_drop_text(struct slot *slot);
 

@@ -11,6 +11,7 @@ local worker = require "parlua.worker"
 require "parlua.feed.supply" -- what a failure needs: a task of this state may lose the ways to find modules
 local Base = require "parlua.drive.driver"
 local blocks = require "parlua.lazy" "parlua.drive.blocks"
+local log = require "parlua.lazy" "parlua.worker.log"
 
 local M = {}
 
@@ -126,6 +127,14 @@ local function open(job, options)
   run.outlet = local_outlet(run)
   run.job = job
   run.index_cell = worker.index_cell(ffi.cast("struct slot *", slot), job)
+  if job.tag then
+    run.tags = host.tag(run.index_cell)
+    function run.log_untagged(text) -- lines of the log name the task themselves
+      run.tags(false)
+      log.write(text, options.log)
+      run.tags(true)
+    end
+  end
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
   own.refresh(job.f, job.setup)
   worker.prepare(job)
@@ -186,12 +195,19 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.limit[0] = self.cancelled and -1 or last
   self.values, self.reached, self.is_halted, self.rest = {}, first - 1, false, nil
   local cell = self.open_signals and C.signals_watch(self.limit)
-  local before, shared = task.enter(self.index_cell, 1), task.shares_stdin
-  task.shares_stdin = self.job.stdin
+  local before, shared, level = task.enter(self.index_cell, 1), task.shares_stdin, task.log_level
+  task.shares_stdin, task.log_level = self.job.stdin, task.log_levels[self.job.log_level or "info"]
+  local send = task.log_send
+  if self.tags then
+    self.tags(true)
+    task.log_send = send or self.log_untagged
+  end
   -- through C: a task can't yield to whoever called the script's function
   local ok, message = host.call(self.runner, chunk, self.limit)
+  if self.tags then self.tags(false) end
+  task.log_send = send
   task.leave(before)
-  task.shares_stdin = shared
+  task.shares_stdin, task.log_level = shared, level
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
   if self.is_halted and self.reached < last then

@@ -9,7 +9,6 @@ M.specs = {
   { name = "exec", long = "--exec", metavar = "TEMPLATE", takes = "a program and its arguments, as 'gzip -9 {}'",
     takes_dashes = true, help = "runs a program; {} {.} {/} {//} {/.} {#} {name}: the word" },
   { name = "shell", flags = { { "--shell", "true" } }, help = "of --exec: the template is for sh" },
-  { name = "tag", flags = { { "--tag", "true" } }, help = "of --exec: the word before each line of output" },
   { name = "save", long = "--save", metavar = "TEMPLATE", takes = "a name for each output, as 'out/{/.}.txt'",
     help = "of --exec: a file for each output" },
   { name = "batch", long = "--batch", metavar = "N", takes = "an integer from 1 to 100000",
@@ -47,7 +46,7 @@ local INPUTS = { "null", "lines", "csv", "tsv", "jsonl", "pipe" }
 
 --- What each option goes with.
 local OF = {
-  shell = { "exec" }, tag = { "exec" }, save = { "exec" }, batch = { "exec" }, pipe = { "exec" }, dry_run = { "exec" },
+  shell = { "exec" }, save = { "exec" }, batch = { "exec" }, pipe = { "exec" }, dry_run = { "exec" },
   with = { "map", "filter", "each", "reduce" }, begin = { "map", "filter", "each", "reduce" },
   finish = { "map", "filter", "each", "reduce" }, null = KINDS, lines = KINDS, csv = KINDS, tsv = KINDS, jsonl = KINDS,
 }

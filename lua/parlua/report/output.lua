@@ -8,12 +8,12 @@ local LONGEST_LINE = 16 * 2 ^ 20
 local Output = {}
 Output.__index = Output
 
----@param print fun(stream: 1|2, text: string)
+---@param print fun(stream: 1|2|3, text: string)
 function M.open(print) return setmetatable({ print = print, held = {} }, Output) end
 
 --- Takes the next piece that a worker printed on a stream; prints the lines that end in it.
 function Output:add(worker, stream, text)
-  local key = 2 * worker + stream
+  local key = 4 * worker + stream
   local held = self.held[key]
   if held and held.is_over then
     held[#held + 1] = "\n"
@@ -41,8 +41,8 @@ end
 
 --- A worker has ended: to what it left of a line nothing is joined that its replacement prints.
 function Output:end_worker(worker)
-  for stream = 1, 2 do
-    local held = self.held[2 * worker + stream]
+  for stream = 1, 3 do
+    local held = self.held[4 * worker + stream]
     if held then held.is_over = true end
   end
 end

@@ -25,6 +25,7 @@ local dispatch = lazy "parlua.drive.dispatch"
 local replay = lazy "parlua.drive.replay"
 local journal = lazy "parlua.journal"
 local limit = lazy "parlua.run.limit"
+local log = lazy "parlua.worker.log"
 local report = lazy "parlua.report"
 local task = require "parlua.worker.task"
 
@@ -68,7 +69,7 @@ local function open_driver(run, job)
   local total = run.feeder and -1 or fold and fold:blocks(run.source.n) or run.source.n
   local given = {
     total = total, chunk = options.chunk or 0, timeout = options.timeout, workers = run.workers, key = run.key,
-    source = run.source, feeder = run.feeder or nil,
+    source = run.source, feeder = run.feeder or nil, log = options.log,
   }
   if name == "serial" then
     given.halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt)
@@ -110,7 +111,8 @@ local function job_of(run, keep, into)
   end
   return {
     f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil,
-      source = described, into = into or nil,
+      source = described, into = into or nil, log_level = run.options.log_level ~= "info" and run.options.log_level
+      or nil, tag = run.options.tag or nil,
   }
 end
 
@@ -175,6 +177,7 @@ function M.open(f, arguments, call_options, sink, given)
     fold.n, fold.retries, fold.halt = run.source.n, run.retries, options.on_error == "halt"
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
   end
+  if options.log then log.open(options.log) end
   if options.on_error ~= "halt" and options.on_error ~= "skip" then run.reaction = options.on_error end
   if options.on_error == "halt" or options.max_failures then run.limiter = limit.open(options, run.fold) end
   local seed

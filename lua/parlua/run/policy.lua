@@ -7,6 +7,7 @@ local common = require "parlua.common"
 local engines = require "parlua.run.engine"
 local context = require "parlua.wire.context"
 local failure = require "parlua.failure"
+local log = lazy "parlua.worker.log"
 local output = lazy "parlua.report.output"
 local report = lazy "parlua.report"
 local trouble = lazy "parlua.run.trouble"
@@ -16,6 +17,7 @@ local task = require "parlua.worker.task"
 local M = {}
 
 local C = ffi.C
+local LOG = 3 -- the stream of what parlua.log writes
 
 ---@class parlua.Summary
 ---@field tasks integer tasks that ended
@@ -170,7 +172,9 @@ end
 
 --- What tasks printed.
 function Run:printed(worker, stream, text)
-  self.output = self.output or output.open(report.print)
+  self.output = self.output or output.open(function(to, lines)
+    if to == LOG then log.write(lines, self.options.log) else report.print(to, lines) end
+  end)
   self.output:add(worker, stream, text)
 end
 

@@ -20,6 +20,7 @@ local fold = lazy "parlua.worker.fold"
 local loop_text = require "parlua.worker.text"
 local running = require "parlua.worker.task"
 
+local LOG = 3 -- the stream of what parlua.log writes
 local loadstring = start.globals.loadstring -- a script may have taken it away
 local M = {}
 
@@ -405,7 +406,10 @@ function M.main(worker, inherited)
   local function load(job)
     local ok, result = pcall(function()
       running.set_stdin(job.stdin)
-      running.enter(M.index_cell(slot, job), slot.id)
+      local cell = M.index_cell(slot, job)
+      running.enter(cell, slot.id)
+      running.log_level = running.log_levels[job.log_level or "info"]
+      worker.tag(job.tag and cell or nil)
       own.refresh(job.f, job.setup)
       outlet.put_record = false
       M.prepare(job)
@@ -414,6 +418,7 @@ function M.main(worker, inherited)
     if ok then runner, trouble = result, nil else runner, trouble = nil, result end
   end
 
+  function running.log_send(text) C.worker_print(handle, LOG, text, #text) end
   running.owns_process = worker.owns_process
   running.is_thread = not worker.owns_process
   if inherited then

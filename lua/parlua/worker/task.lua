@@ -201,6 +201,20 @@ function running.index() return context.index[0] end
 function running.attempt() return context.attempt end
 function running.worker() return context.worker end
 
+--- The levels of parlua.log. Lines below `log_level` are not written; 0: what the options say, not looked at yet.
+M.log_levels = { debug = 1, info = 2, warn = 3, error = 4 }
+M.log_level = 0
+
+--- In a worker: sends lines of the log to the coordinator.
+---@type fun(text: string)?
+M.log_send = nil
+
+--- The running task's index and its worker; nil: none runs.
+function M.place()
+  local index = context.index[0]
+  if index ~= 0 then return index, context.worker end
+end
+
 --- The running task: `index`, `attempt` (from 1) and `worker` (from 1). All are nil where no task runs.
 M.running = setmetatable({}, {
   __index = function(_, key)

@@ -239,7 +239,7 @@ static void take_cells(struct slot *slot, const struct note *note)
 
 static void put_text(struct slot *slot, int stream, const char *bytes, size_t length)
 {
-  uint32_t tail = slot->text_tail, mark = (uint32_t)length << 1 | (stream == 2);
+  uint32_t tail = slot->text_tail, mark = (uint32_t)length << 2 | (uint32_t)stream;
   slot_put_text(slot, tail, &mark, sizeof mark);
   slot_put_text(slot, tail + (uint32_t)sizeof mark, bytes, length);
   slot->text_tail = tail + (uint32_t)(sizeof mark + length);
