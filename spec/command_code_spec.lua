@@ -24,7 +24,8 @@ describe("parlua --map and --filter", function()
     assert.equal("1\n4\n9\n", output "seq 3 | PARLUA --map 'x * x'")
     assert.equal("4\n5\n", output "seq 5 | PARLUA --filter 'x > 3'")
     assert.equal("16\n25\n", output "seq 5 | PARLUA --filter 'x > 3' --map 'x * x'")
-    assert.equal("0.1\n0.30000000000000004\n1e+300\n100000000000000\n-0\n", output "seq 5 | PARLUA --map '({ 0.1, 0.1 + 0.2, 1e300, 1e14, -0.0 })[x]'")
+    assert.equal("0.1\n0.30000000000000004\n1e+300\n100000000000000\n-0\n",
+      output "seq 5 | PARLUA --map '({ 0.1, 0.1 + 0.2, 1e300, 1e14, -0.0 })[x]'")
     assert.equal("two\n", output "seq 3 | PARLUA --map 'if x == 2 then return \"two\" end'")
     assert.equal("A\nB\n", output "PARLUA --map 'x:upper()' a b")
     assert.equal('{"n":1}\ntrue\n', output "PARLUA --map 'x == 1 and { n = x } or true' 1 2")
@@ -58,7 +59,8 @@ describe("parlua --map and --filter", function()
     end
     local _, status, stderr = run "seq 100 | PARLUA --map 'error(\"no\", 0)'"
     assert.equal(1, status)
-    assert.truthy(stderr:find("task 10 (\"10\") failed: error: no\nparlua: 90 more tasks failed\nparlua: 100 tasks, 0 returned, 100 failed", 1, true), stderr)
+    assert.truthy(stderr:find("task 10 (\"10\") failed: error: no\nparlua: 90 more tasks failed\n"
+      .. "parlua: 100 tasks, 0 returned, 100 failed", 1, true), stderr)
   end)
 
   it("go over more than one block, in order, on files and pipes", function()
@@ -98,7 +100,8 @@ describe("parlua --each, --reduce, --begin, --end, --with", function()
   it("run statements, fold results, and come before and behind", function()
     assert.equal("A\nB\n", output "PARLUA -n 1 --each 'print(x:upper())' a b")
     assert.equal("5050\n", output "seq 100 | PARLUA --reduce sum")
-    assert.equal("9 3 99\n", output [[seq 9 | PARLUA --begin 'k = 11' --filter 'x <= 9' --map 'x * k' --reduce 'max' --end 'print(9, 3, value)' | tail -1 | tr '\t' ' ']])
+    assert.equal("9 3 99\n", output([[seq 9 | PARLUA --begin 'k = 11' --filter 'x <= 9' --map 'x * k' --reduce 'max' ]]
+      .. [[--end 'print(9, 3, value)' | tail -1 | tr '\t' ' ']]))
     assert.equal("end 2 1\n", output [[PARLUA --map 'x + 1' --format none --end 'print("end", summary.tasks, #failures)' 1 a | tr '\t' ' ']])
     assert.equal("[1,2,3]\n", output "seq 3 | PARLUA --reduce 'collect'")
     local text, status = run "PARLUA --map x --"
@@ -108,7 +111,8 @@ describe("parlua --each, --reduce, --begin, --end, --with", function()
   helper.for_each_engine(function(engine)
     it("know helpers, and what was set before", function()
       helper.with_directory(function(directory)
-        helper.write(directory .. "/helpers.lua", "function twice(x) return 2 * x end\nlocal M = {}\nfunction M.add(x) return x + base end\nreturn M\n")
+        helper.write(directory .. "/helpers.lua", "function twice(x) return 2 * x end\nlocal M = {}\n"
+          .. "function M.add(x) return x + base end\nreturn M\n")
         local command = helper.command(engine) .. " --with helpers.lua --begin 'base = 100' --map 'add(twice(x))' "
         assert.equal("102\n104\n", helper.run("seq 2 | " .. command, { directory = directory }).stdout)
         assert.equal("102\n104\n", helper.run(command .. "1 2", { directory = directory }).stdout)

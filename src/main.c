@@ -18,6 +18,7 @@
 #include <malloc.h>
 
 #include "engines/cluster.h"
+#include "lua/jit_options.h"
 #include "lua/state.h"
 #include "lua/terminal.h"
 #include "sys/guard.h"
@@ -78,16 +79,6 @@ static int report(lua_State *L, int lua_status)
   return EXIT_FAILED;
 }
 
-/* Pushes require(module)[field]; raises when there is no such module. */
-static void push_from_module(lua_State *L, const char *module, const char *field)
-{
-  lua_getglobal(L, "require");
-  lua_pushstring(L, module);
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, field);
-  lua_remove(L, -2);
-}
-
 /* --- options that act ------------------------------------------------------------------------------------------- */
 
 /* Runs a string of Lua. */
@@ -113,77 +104,6 @@ static int call_with_word(lua_State *L, lua_CFunction function, const char *word
   return report(L, lua_pcall(L, 1, 0, 0));
 }
 
-/* Pushes the words of a comma-separated list; returns how many. */
-static int push_words(lua_State *L, const char *list)
-{
-  int count = 0;
-  while (*list) {
-    size_t length = strcspn(list, ",");
-    luaL_checkstack(L, 1, "too many words in an option");
-    lua_pushlstring(L, list, length);
-    list += length + (list[length] == ',');
-    count++;
-  }
-  return count;
-}
-
-/* Pushes require("jit.NAME").start; raises luajit's message when there is no such module, and another's own. */
-static void push_jit_module(lua_State *L, const char *name)
-{
-  lua_getglobal(L, "require");
-  lua_pushfstring(L, "jit.%s", name);
-  if (lua_pcall(L, 1, 1, 0) != 0) {
-    const char *message = lua_tostring(L, -1);
-    if (message && strncmp(message, "module ", strlen("module ")) != 0) lua_error(L);
-    luaL_error(L, "unknown luaJIT command or jit.* modules not installed");
-  }
-  lua_getfield(L, -1, "start");
-  if (!lua_isfunction(L, -1)) luaL_error(L, "unknown luaJIT command or jit.* modules not installed");
-}
-
-/* -j NAME[=WORDS]: jit.NAME(WORDS...), or else require("jit.NAME").start(WORDS...). */
-static int control_jit(lua_State *L)
-{
-  const char *command = lua_tostring(L, 1), *equals = strchr(command, '=');
-  lua_pushlstring(L, command, equals ? (size_t)(equals - command) : strlen(command));
-  const char *name = lua_tostring(L, 2);
-  if (*name && strspn(name, "0123456789") == strlen(name))
-    luaL_error(L, "-j is LuaJIT's option, as -jon, -joff or -jv; for %s workers: -n %s", name, name);
-  lua_getglobal(L, "jit");
-  lua_getfield(L, -1, name);
-  if (!lua_isfunction(L, -1)) push_jit_module(L, name);
-  lua_call(L, equals ? push_words(L, equals + 1) : 0, 0);
-  return 0;
-}
-
-/* -O[WORDS]: jit.opt.start(WORDS...). */
-static int optimize_jit(lua_State *L)
-{
-  push_from_module(L, "jit.opt", "start");
-  lua_call(L, push_words(L, lua_tostring(L, 1)), 0);
-  return 0;
-}
-
-/* Calls LuaJIT's tool that saves or lists bytecode with the words from -b on. */
-static int save_bytecode(lua_State *L)
-{
-  const struct command *command = lua_touserdata(L, 1);
-  char **words = command->argv + command->script;
-  push_from_module(L, "jit.bcsave", "start");
-  int count = 0;
-  if (words[0][2] != '\0') {
-    lua_pushfstring(L, "-%s", words[0] + 2);
-    count++;
-  }
-  while (*++words) {
-    luaL_checkstack(L, 1, "too many arguments");
-    lua_pushstring(L, *words);
-    count++;
-  }
-  lua_call(L, count, 0);
-  return 0;
-}
-
 /* --- reading the command line ----------------------------------------------------------------------------------- */
 
 /* Says what is wrong with an option. */
@@ -199,7 +119,7 @@ static bool wrong_option(lua_State *L, const char *format, const char *word)
 static bool read_own_option(lua_State *L, struct command *command, int *i)
 {
   command->own_options = true;
-  push_from_module(L, "parlua.options.command", "read_word");
+  state_push_from_module(L, "parlua.options.command", "read_word");
   lua_pushstring(L, command->argv[*i]);
   lua_pushstring(L, command->argv[*i + 1]); /* nil at the end */
   lua_call(L, 2, 2);
@@ -336,7 +256,7 @@ static bool is_job(lua_State *L, int index, const struct command *command, int f
 
 static int find_check_no_job(lua_State *L)
 {
-  push_from_module(L, "parlua.options.command", "check_no_job");
+  state_push_from_module(L, "parlua.options.command", "check_no_job");
   return 1;
 }
 
@@ -356,7 +276,7 @@ static int check_no_job(lua_State *L, const struct command *command, const char 
 /* Runs the job on top, with the words from the i-th on. */
 static int run_job(lua_State *L, const struct command *command, int i)
 {
-  push_from_module(L, "parlua.job", "run");
+  state_push_from_module(L, "parlua.job", "run");
   lua_insert(L, -2);
   int failed = state_call(L, 1 + push_words_from(L, command, i), 1);
   return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
@@ -410,8 +330,8 @@ static int run_actions(lua_State *L, struct command *command)
     switch (command->actions[i].letter) {
     case 'e': status = run_code(L, command, value); break;
     case 'l': status = require_module(L, value); break;
-    case 'j': status = call_with_word(L, control_jit, value); break;
-    case 'O': status = call_with_word(L, optimize_jit, value); break;
+    case 'j': status = call_with_word(L, jit_control, value); break;
+    case 'O': status = call_with_word(L, jit_optimize, value); break;
     }
   }
   return status;
@@ -421,11 +341,31 @@ static int run_actions(lua_State *L, struct command *command)
 static bool is_own_job(lua_State *L, const struct command *command)
 {
   if (!command->own_options) return false;
-  push_from_module(L, "parlua.options.command", "is_own_job");
+  state_push_from_module(L, "parlua.options.command", "is_own_job");
   lua_call(L, 0, 1);
   bool is_job = lua_toboolean(L, -1);
   lua_pop(L, 1);
   return is_job;
+}
+
+/* Pushes a list of the words from the i-th on: a stack has no room for a hundred thousand files. */
+static void push_word_list(lua_State *L, const struct command *command, int i)
+{
+  int first = i;
+  lua_createtable(L, command->argc - first, 0);
+  for (; i < command->argc; i++) {
+    lua_pushstring(L, command->argv[i]);
+    lua_rawseti(L, -2, i - first + 1);
+  }
+}
+
+/* parlua merge FILES...: parlua.command.merge.run(words). */
+static int run_merge(lua_State *L, const struct command *command)
+{
+  state_push_from_module(L, "parlua.command.merge", "run");
+  push_word_list(L, command, command->script + 1);
+  int failed = state_call(L, 1, 1);
+  return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
 }
 
 /* Runs such a job: parlua.command.run.run(words, has_dashes); `has_dashes`: "--" stands before the words, so that there
@@ -433,15 +373,18 @@ static bool is_own_job(lua_State *L, const struct command *command)
 static int run_own_job(lua_State *L, const struct command *command)
 {
   int first = command->script;
-  push_from_module(L, "parlua.command.run", "run");
-  lua_createtable(L, command->argc - first, 0); /* a stack has no room for a hundred thousand files */
-  for (int i = first; i < command->argc; i++) {
-    lua_pushstring(L, command->argv[i]);
-    lua_rawseti(L, -2, i - first + 1);
-  }
+  state_push_from_module(L, "parlua.command.run", "run");
+  push_word_list(L, command, first);
   lua_pushboolean(L, first > 1 && strcmp(command->argv[first - 1], "--") == 0);
   int failed = state_call(L, 2, 1);
   return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
+}
+
+/* Is the first word `merge`, and no file of that name there? */
+static bool is_merge(const struct command *command)
+{
+  return command->script < command->argc && strcmp(command->argv[command->script], "merge") == 0 &&
+         access("merge", F_OK) < 0;
 }
 
 /* LUA_INIT: Lua code, or @ and the name of a file with it. */
@@ -489,7 +432,7 @@ static int check_own_options(lua_State *L, const struct command *command)
 {
   int variables = push_own_variables(L);
   if (!command->own_options && variables == 0) return EXIT_RETURNED;
-  push_from_module(L, "parlua.options.command", "check");
+  state_push_from_module(L, "parlua.options.command", "check");
   lua_insert(L, -2);
   lua_call(L, 1, 1);
   if (lua_isnil(L, -1)) return EXIT_RETURNED;
@@ -515,7 +458,7 @@ static void print_version(lua_State *L, bool with_commit)
 /* Prints the page of help, which is made from the table of options. */
 static void print_help(lua_State *L)
 {
-  push_from_module(L, "parlua.options.command", "help");
+  state_push_from_module(L, "parlua.options.command", "help");
   lua_call(L, 0, 1);
   fputs(lua_tostring(L, -1), stdout);
   lua_pop(L, 1);
@@ -528,7 +471,7 @@ static int run_prompt(lua_State *L, const struct command *command)
   bool has_script = command->script < command->argc, compiles = true;
   for (int i = 0; i < command->action_count; i++)
     if (command->actions[i].letter == 'j') compiles = strcmp(command->actions[i].value, "off") != 0;
-  push_from_module(L, "parlua.prompt", "start");
+  state_push_from_module(L, "parlua.prompt", "start");
   lua_pushboolean(L, compiles);
   if (has_script) lua_pushstring(L, command->argv[command->script]);
   int failed = state_call(L, 1 + has_script + push_words_from(L, command, command->script + 1), 1);
@@ -543,8 +486,8 @@ static int run_command(lua_State *L, struct command *command)
     return EXIT_RETURNED;
   }
   if (command->bytecode) {
-    lua_pushcfunction(L, save_bytecode);
-    lua_pushlightuserdata(L, (void *)command);
+    lua_pushcfunction(L, jit_save);
+    lua_pushlightuserdata(L, command->argv + command->script);
     return report(L, state_call(L, 1, 0));
   }
   int status = check_own_options(L, command);
@@ -563,6 +506,7 @@ static int run_command(lua_State *L, struct command *command)
   status = run_actions(L, command);
   if (command->ran_job) return status;
   if (status == EXIT_RETURNED && own_job) return run_own_job(L, command);
+  if (status == EXIT_RETURNED && !command->interactive && is_merge(command)) return run_merge(L, command);
   if (status == EXIT_RETURNED && prompt) return run_prompt(L, command);
   if (status == EXIT_RETURNED && (has_script || bare)) status = run_script(L, command);
   if (status == EXIT_RETURNED && !has_script && has_chunk) status = check_no_job(L, command, NULL);
@@ -572,8 +516,8 @@ static int run_command(lua_State *L, struct command *command)
 /* Puts the prompt where a task failed, for --debug: what runs the tasks need not know the prompt. */
 static int install_debugger(lua_State *L)
 {
-  push_from_module(L, "parlua.prompt", "start"); /* it tells the debugger of itself */
-  push_from_module(L, "parlua.prompt.debugger", "install");
+  state_push_from_module(L, "parlua.prompt", "start"); /* it tells the debugger of itself */
+  state_push_from_module(L, "parlua.prompt.debugger", "install");
   lua_call(L, 0, 0);
   return 0;
 }

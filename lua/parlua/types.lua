@@ -11,6 +11,8 @@ local parlua = {}
 ---@class parlua.Options
 ---@field workers? integer how many workers, one for each processor if not given; under mpirun and srun in each rank
 ---@field engine? "auto"|"serial"|"threads"|"process"|"mpi" default: process, and mpi under mpirun and srun
+---@field deadline? number|string|"slurm" seconds since the program began, or "23h50m": no task is begun that would not end
+--- by then
 ---@field timeout? number|string time limit of a task: seconds, or "500ms", "5s", "2m", "1h"
 ---@field memory? number|string memory limit of a worker: bytes, or "512M", "2G"
 ---@field chunk? integer tasks handed to a worker at once; default: measured
@@ -42,6 +44,7 @@ local parlua = {}
 ---@class parlua.JobOptions: parlua.Options
 ---@field output? string file for the results; default: standard output
 ---@field format? "jsonl"|"json"|"text"|"csv"|"tsv"|"none" default: jsonl
+---@field shard? string "3/10", "3/10:block" or "slurm": a part of the job
 ---@field debug? boolean run serially, stop at the first failing task, show tracebacks
 
 --- A job: what a script may return.
@@ -80,6 +83,7 @@ local parlua = {}
 ---@field workers integer of all ranks together
 ---@field ranks? integer of the MPI job, on the mpi engine under mpirun or srun
 ---@field interrupted? string "SIGINT", "SIGTERM" or "SIGHUP"
+---@field out_of_time? boolean the deadline ended it
 ---@field stopped? string why `max_failures` ended the run
 ---@field replaced? integer tasks that failed, and for which `on_error` gave a result; they count as returned
 ---@field resumed? integer tasks whose outcome was taken from the journal

@@ -173,6 +173,15 @@ static int add_traceback(lua_State *L)
   return 1;
 }
 
+void state_push_from_module(lua_State *L, const char *module, const char *field)
+{
+  lua_getglobal(L, "require");
+  lua_pushstring(L, module);
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, field);
+  lua_remove(L, -2);
+}
+
 int state_call(lua_State *L, int nargs, int nresults)
 {
   int function = lua_gettop(L) - nargs;

@@ -36,6 +36,9 @@ void state_close(lua_State *L);
    frees it faster. */
 void state_program_ends(lua_State *L);
 
+/* Pushes require(module)[field]; raises when there is no such module. */
+void state_push_from_module(lua_State *L, const char *module, const char *field);
+
 /* Calls the function below its `nargs` arguments on the stack, as lua_pcall does: 0 and `nresults` results, or a
    LUA_ERR code and one string: the message and the traceback. An error value that is no string is shown by its
    __tostring, or else by its type; nil stays nil, which Lua programs raise to end without a message. */

@@ -37,6 +37,7 @@ local json = require "parlua.wire.json"
 local options_module = require "parlua.options"
 local outputs = require "parlua.job.output"
 local report = require "parlua.report"
+local shards = require "parlua.lazy" "parlua.job.shard"
 local texts = require "parlua.job.text"
 
 ffi.cdef "int ferror(void *stream);"
@@ -47,7 +48,8 @@ local M = {}
 
 local format = string.format
 
-local EXIT = { returned = 0, failed = 1, wrong = 2, SIGHUP = 129, SIGINT = 130, SIGPIPE = 141, SIGTERM = 143 }
+local EXIT = { returned = 0, failed = 1, wrong = 2, SIGHUP = 129, SIGINT = 130, SIGPIPE = 141, SIGTERM = 143,
+  later = 75 }
 local EINTR, EPIPE = 4, 32
 
 local SHOWN_FAILURES = 10 -- failures told one by one on standard error
@@ -56,6 +58,8 @@ local SHOWN_FAILURES = 10 -- failures told one by one on standard error
 local function new_run(job, options, output, manner)
   return {
     job = job,
+    map = job.map,
+    options = options,
     output = output,
     format = manner.format or formats.of(options.format, job.columns),
     with_traceback = options.debug,
@@ -83,6 +87,10 @@ end
 --- Takes one task's outcome; returns false when no more can be written.
 local function take_outcome(run, index, args, result, failure)
   local stop = run.job.stop
+  if run.shard then
+    index, args = shards.place_of(args)
+    if failure then failure.index, failure.args = index, args end
+  end
   run.reached = math.max(run.reached, index)
   local told = run.format.put(run.output.buffer, run.is_first, index, args, result, failure)
   run.is_first = false
@@ -133,7 +141,7 @@ local function run_tasks(run, source, options)
     return value
   end
   local ran, failures, summary = xpcall(function()
-    return outcomes(run.job.map, source, nil, function(index, args, result, failure)
+    return outcomes(run.map, source, nil, function(index, args, result, failure)
       return take_outcome(run, index, args, result, failure)
     end, { options = options })
   end, handle)
@@ -216,7 +224,7 @@ local function end_well(run, failures, summary)
   if manner.summary then summary = manner.summary(summary) end
   local status = close_output(run, (summary.interrupted or summary.stopped) and "partial" or "complete")
   if status == EXIT.SIGPIPE then return status end
-  if run.job.finish and not status then
+  if run.job.finish and not run.is_part and not status then
     local finished, message = call_finish(run, failures, summary)
     if not finished then
       texts.say("the job's `finish` raised an error: %s", message)
@@ -237,8 +245,41 @@ local function end_well(run, failures, summary)
     local rest = manner.rest and manner.rest()
     if rest then report.print("stderr", rest) end
     report.print("stderr", texts.summary(summary))
+    if summary.out_of_time then texts.say_how_to_go_on(run.options) end
   end
-  return status or EXIT[summary.interrupted] or (summary.failed > 0 and EXIT.failed or EXIT.returned)
+  return status or EXIT[summary.interrupted] or summary.out_of_time and EXIT.later or (summary.failed > 0 and EXIT.failed or EXIT.returned)
+end
+
+--- May the job be run in parts?
+local function check_shard(options, plan)
+  if plan and not options.journal then
+    error("the option shard: a job that reduces has its value when all tasks are done: name a file with --journal, put "
+      .. "the journals of all shards together with `parlua merge`, and go on from that with --resume", 0)
+  end
+  return options.shard
+end
+
+--- Makes the run one of a part of the job. Returns its options and its source.
+local function use_shard(run, options, source)
+  run.shard = options.shard
+  run.map, source = shards.of(run.job.map, source, options.shard)
+  if run.job.reduce ~= nil then run.format, run.results, run.is_part = formats.none, nil, true end
+  local reaction = options.on_error
+  if type(reaction) ~= "string" then
+    local changed = {}
+    for name, value in pairs(options) do changed[name] = value end
+    changed.on_error = function(failure)
+      local index, args = failure.index, failure.args
+      failure.index, failure.args = shards.place_of(args)
+      local function back(...)
+        failure.index, failure.args = index, args
+        return ...
+      end
+      return back(reaction(failure))
+    end
+    options = changed
+  end
+  return options, source
 end
 
 --- Looks at all that can be wrong before anything runs, and opens the output. Raises a message.
@@ -256,17 +297,19 @@ local function prepare(job, ...)
   end
   local output = check(outputs.open(options.output))
   output.resumes = options.resume
-  return options, plan, source, output
+  local shard = options.shard and check_shard(options, plan)
+  return options, not shard and plan or nil, source, output
 end
 
 local function run_job(job, manner, ...)
   host.ignore_sigpipe()
   local right, options, plan, source, output = pcall(prepare, job, ...)
+  local run = right and new_run(job, options, output, manner)
+  if right and options.shard then right, options, source = pcall(use_shard, run, options, source) end
   if not right then
     texts.say("%s", texts.error_text(options))
     return EXIT.wrong
   end
-  local run = new_run(job, options, output, manner)
   local failures, outcome
   if plan then
     run.reduces, run.format = true, formats.none

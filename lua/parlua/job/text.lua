@@ -13,6 +13,15 @@ local SHOWN_ARGUMENTS = 60 -- bytes of a failed task's arguments that are shown
 --- Writes a line to standard error, above the bar.
 function M.say(...) report.print("stderr", "parlua: " .. format(...) .. "\n") end
 
+--- What to do when a deadline has ended a run.
+function M.say_how_to_go_on(options)
+  if options.journal then
+    M.say("the same command with --resume goes on from '%s'", options.journal)
+  else
+    M.say("with --journal FILE it could go on from there, by --resume")
+  end
+end
+
 --- An error value as text.
 function M.error_text(value)
   local shown, result = pcall(tostring, value)

@@ -70,9 +70,15 @@ local function add_code(list, f, names, seen, capture)
   end
 end
 
+local originals = setmetatable({}, { __mode = "k" })
+
+--- `f` does what `original` does, in another place: a journal knows it as that.
+function M.stand_for(f, original) originals[f] = original end
+
 --- A number for the code of a map function and of the functions that it uses; and "name=number" of each variable that
 --- these captured, as far as it is data: what a task returns depends on it. Modules are known by their names.
 function M.script_of(f)
+  f = originals[f] or f
   local list, captured, seen, modules = {}, {}, { [f] = true }, {}
   for _, module in pairs(package.loaded) do modules[module] = true end
   add_code(list, f, require("jit.vmdef").bcnames, seen, function(name, value)
@@ -96,6 +102,7 @@ end
 
 --- A source in words.
 function M.describe(source)
+  if source.label then return source.label end
   if source.kind == "range" then
     return ("range(%.17g, step %.17g, %d tasks)"):format(source.first, source.step, source.n)
   end

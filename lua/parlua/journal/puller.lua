@@ -14,6 +14,7 @@ local MOST_PASSED = 1000 -- recorded tasks that are passed over at once
 ---@param force boolean tasks whose arguments differ run again
 function M.open(source, journal, force)
   local read = supply.reader(source)
+  local from = source.is_numbered and 2 or 1 -- of a shard, the number in the whole comes first: it is no argument
   local index, held, ended = 0, nil, false
   local function pack(more, ...)
     if not more then return nil end
@@ -29,7 +30,7 @@ function M.open(source, journal, force)
   --- Is this the recorded task of that number?
   local function is_recorded(task)
     if not journal:is_done(index + 1) then return false end
-    task.hash = task.hash or hash(unpack(task, 1, task.n))
+    task.hash = task.hash or hash(unpack(task, from, task.n))
     local recorded = journal:recorded_hash(index + 1)
     if recorded == task.hash then return true end
     if not force then puller.refused = journal:refusal(("the arguments of task %d differ"):format(index + 1)) end
@@ -37,7 +38,7 @@ function M.open(source, journal, force)
   end
   local function take(task)
     index = index + 1
-    journal.hashes[index] = task.hash or hash(unpack(task, 1, task.n))
+    journal.hashes[index] = task.hash or hash(unpack(task, from, task.n))
   end
   function puller.fill(self, writer, want)
     local count, passed = 0, nil

@@ -19,11 +19,18 @@ local function parse_size(text)
   return number and math.floor(number * SIZE_UNITS[unit])
 end
 
---- "5s" -> 5; nil when it is no duration.
+--- "5s" -> 5, "1h30m" -> 5400; nil when it is no duration.
 local function parse_seconds(text)
   local number, unit = text:lower():match("^%s*([%d.e+-]+)%s*(%a*)%s*$")
   number = tonumber(number)
-  return number and TIME_UNITS[unit] and number * TIME_UNITS[unit]
+  if number then return TIME_UNITS[unit] and number * TIME_UNITS[unit] end
+  local sum, rest = 0, text:lower():gsub("%s+", "")
+  repeat
+    number, unit, rest = rest:match("^([%d.]+)(%a+)(.*)$")
+    if not tonumber(number) or not TIME_UNITS[unit] then return nil end
+    sum = sum + tonumber(number) * TIME_UNITS[unit]
+  until rest == ""
+  return sum
 end
 
 local BOOLEANS = { ["true"] = true, yes = true, on = true, ["1"] = true,
@@ -99,6 +106,29 @@ end
 
 function checks.progress(spec, value)
   return (type(value) == "function" or is_one_of(value, spec.values)) and value or nil
+end
+
+--- A part of a job: "3/10", "3/10:block"; "slurm": by the variables of a job array.
+function checks.shard(_, value)
+  if type(value) == "table" then return type(value.number) == "number" and value or nil end
+  if type(value) ~= "string" then return nil end
+  local which, way = value:match("^%s*([^:]*)(:?%l*)%s*$")
+  if way ~= "" and way ~= ":block" then return nil end
+  local number, count = (which or ""):match("^(%d+)/(%d+)$")
+  number, count = tonumber(number), tonumber(count)
+  if which == "slurm" then
+    local id, least = tonumber(os.getenv("SLURM_ARRAY_TASK_ID")), tonumber(os.getenv("SLURM_ARRAY_TASK_MIN"))
+    count = tonumber(os.getenv("SLURM_ARRAY_TASK_COUNT"))
+    number = id and least and (id - least) / (tonumber(os.getenv("SLURM_ARRAY_TASK_STEP")) or 1) + 1
+  end
+  if not number or not count or number < 1 or number > count or number % 1 ~= 0 then return nil end
+  return { number = number, count = count, is_block = way == ":block" }
+end
+
+--- Seconds, or "slurm": what the batch job has left.
+function checks.deadline(spec, value)
+  if value == "slurm" then return value end
+  return checks.seconds(spec, value)
 end
 
 function checks.path(_, value)

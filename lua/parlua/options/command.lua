@@ -99,13 +99,12 @@ M.is_own_job = programs.is_own_job
 ---@nodiscard
 function M.check_no_job(script)
   local command = package.loaded["parlua.command"]
-  local word = command.output and "--output" or command.format and "--format"
+  local word = command.output and "--output" or command.format and "--format" or command.shard and "--shard"
   if not word then return nil end
-  if not script then
-    return ("the option %s is about the results of a job script, but there is no script"):format(word)
-  end
-  return ("the option %s is about the results of a job, but '%s' is none: it returned no table with a function `map`")
-    :format(word, script)
+  local is_about = word == "--shard" and "is for" or "is about the results of"
+  if not script then return ("the option %s %s a job script, but there is no script"):format(word, is_about) end
+  return ("the option %s %s a job, but '%s' is none: it returned no table with a function `map`"):format(word, is_about,
+    script)
 end
 
 local HEAD = [[

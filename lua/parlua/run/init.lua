@@ -24,6 +24,7 @@ local serial = lazy "parlua.drive.serial"
 local dispatch = lazy "parlua.drive.dispatch"
 local replay = lazy "parlua.drive.replay"
 local journal = lazy "parlua.journal"
+local deadline = lazy "parlua.run.deadline"
 local limit = lazy "parlua.run.limit"
 local log = lazy "parlua.worker.log"
 local report = lazy "parlua.report"
@@ -170,7 +171,7 @@ function M.open(f, arguments, call_options, sink, given)
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     cancelled = false, journal = false, seconds = false, reaction = false, is_told = false, key = false,
-    paused = false, is_loop = 0, limiter = false, chain = false, takes_pairs = false,
+    paused = false, is_loop = 0, limiter = false, chain = false, deadline = false, takes_pairs = false,
   }, policy.Run)
   local fold = given.fold
   if fold then
@@ -180,6 +181,9 @@ function M.open(f, arguments, call_options, sink, given)
   if options.log then log.open(options.log) end
   if options.on_error ~= "halt" and options.on_error ~= "skip" then run.reaction = options.on_error end
   if options.on_error == "halt" or options.max_failures then run.limiter = limit.open(options, run.fold) end
+  if options.deadline and not given.unrecorded and not task.is_inside() then
+    run.deadline = deadline.open(options.deadline)
+  end
   local seed
   run.key = NO_KEY
   if not given.unrecorded then run.key, seed = streams_of(options, call_options, given.base_seed) end

@@ -29,7 +29,8 @@ local LOG = 3 -- the stream of what parlua.log writes
 ---@field workers integer of all ranks together
 ---@field ranks? integer of the MPI job, on the mpi engine under mpirun or srun
 ---@field interrupted? string "SIGINT", "SIGTERM" or "SIGHUP"
----@field stopped? string why `max_failures` ended the run
+---@field stopped? string why `max_failures`, or the deadline, ended the run
+---@field out_of_time? boolean the deadline did
 ---@field replaced? integer tasks that failed, and for which `on_error` gave a result; they count as returned
 ---@field resumed? integer tasks whose outcome was taken from the journal; nil: there is none
 
@@ -58,6 +59,7 @@ function Run:take(batch)
   self.returned_tasks = self.returned_tasks + batch.tasks
   if last > self.reached then self.reached = last end
   if self.limiter then self:end_at(self.limiter:ended(first, last)) end
+  if self.deadline and not batch.recorded then self.deadline:note(batch.seconds) end
   if self.journal and not batch.recorded then self.journal:take(batch, self) end
   if last > self.last then -- the end was known before
     if first > self.last then return end
@@ -113,6 +115,7 @@ function Run:settle(index, record, attempts, worker, recorded)
   record.args = record.args or self.driver:arguments(index)
   record.host = record.host or self:host_of(worker)
   record.seconds = record.seconds or 0
+  if self.deadline and not recorded then self.deadline:note(record.seconds) end
   local made = failure.new(record)
   if index > self.reached then self.reached = index end
   if self.reaction and made.kind ~= "cancelled" and self:replace(made, recorded) then return end
@@ -242,6 +245,7 @@ end
 function Run:step(wait)
   local sink, driver = self.sink, self.driver
   local ceiling = sink:ahead()
+  if self.deadline then ceiling = self.deadline:ceiling(self, ceiling) end
   if ceiling ~= self.ceiling then
     self.ceiling = ceiling
     driver:raise_ceiling(ceiling)
@@ -307,9 +311,12 @@ function Run:sorted_failures()
   return list
 end
 
+--- Did it end before all that it was to do had ended?
+function Run:is_cut_off() return self.signal or self.deadline and self.deadline.is_expired end
+
 --- How many tasks there were: of a known total, or as far as the run went.
 function Run:tasks()
-  if self.last < math.huge and not self.signal then
+  if self.last < math.huge and not self:is_cut_off() then
     return self.total and math.min(self.last, self.total) or self.last
   end
   return self:done()
@@ -334,13 +341,15 @@ function Run:summary()
         failed = failed + 1
       end
     end
-    if not self.signal then returned = self:tasks() - failed - cut end
+    if not self:is_cut_off() then returned = self:tasks() - failed - cut end
   end
   local cancelled = self.total and math.max(0, self.total - returned - failed) or cut
+  local out_of_time = self.deadline and self.deadline.stopped
   return { tasks = returned + failed, returned = returned, failed = failed, cancelled = cancelled,
            seconds = self.seconds or host.now() - self.began, engine = self.engine_name, workers = self.workers,
            ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal,
-           stopped = self.limiter and self.limiter.stopped or self.stopped_engine, replaced = self.replaced,
+           stopped = self.limiter and self.limiter.stopped or self.stopped_engine or out_of_time,
+           out_of_time = out_of_time and true or nil, replaced = self.replaced,
            resumed = self.journal and self.driver.resumed or nil }
 end
 

@@ -24,6 +24,7 @@ struct parlua_task {
   double seeded;                   /* the task whose stream s0..s3 is; 0: none */
   double based;                    /* the task whose base and number of calls follow; 0: none */
   double calls;                    /* that it has made */
+  double shown, shown_for;         /* the number that a task of a shard has in the whole; its own number here */
   uint64_t base;                   /* where the task's stream and the keys of its calls come from */
   uint64_t key;                    /* of the call that the task belongs to */
   int64_t s0, s1, s2, s3;
@@ -197,7 +198,11 @@ M.calls = 0
 
 local running = {}
 
-function running.index() return context.index[0] end
+function running.index()
+  local index = context.index[0]
+  if context.shown_for == index then return context.shown end
+  return index
+end
 function running.attempt() return context.attempt end
 function running.worker() return context.worker end
 
@@ -267,6 +272,14 @@ function M.set_key(key, index)
   begin_stream(context.base)
 end
 
+--- The running task is number `index` of the whole of which this run is a shard: so it is called, and it draws what it
+--- would draw there.
+function M.renumber(index)
+  context.shown, context.shown_for = index, context.index[0]
+  set_base(mix(bxor(context.key, bits_of(index) * GOLDEN)))
+  context.seeded = 0
+end
+
 --- Is this state running tasks (or about to)? A nested call then runs serially.
 function M.is_inside() return context.index ~= outside end
 
@@ -276,7 +289,7 @@ function M.is_inside() return context.index ~= outside end
 ---@return ffi.cdata* before for `leave`
 function M.enter(cell, worker)
   local before = ffi.new("struct parlua_task", context)
-  context.index, context.worker, context.seeded, context.based = cell, worker, 0, 0
+  context.index, context.worker, context.seeded, context.based, context.shown_for = cell, worker, 0, 0, -1
   return before
 end
 
@@ -287,7 +300,7 @@ function M.leave(before) ffi.copy(context, before, ffi.sizeof(context)) end
 ---@param key? ffi.cdata* uint64_t
 function M.begin(attempt, key)
   context.attempt = attempt
-  context.seeded, context.based = 0, 0
+  context.seeded, context.based, context.shown_for = 0, 0, -1
   if key then context.key = key end
 end
 
