@@ -183,6 +183,34 @@ local scripts = {
     io.output(io.stdout)
     for line in io.lines(name) do print(line) end
     os.remove(name)]],
+  ["calls submitted after the script's state has changed"] = [[
+    local pool, n, module = parlua.pool { workers = 1, setup = function() OWN = 0 end }, 1, { v = 1 }
+    package.loaded.spec_late = module
+    G = 1
+    local function f() OWN = OWN + 1 return tostring(G) .. n .. module.v .. tostring(require "spec_late".more) .. OWN end
+    local function tell() print(pool:submit(f):get()) end
+    tell()
+    G, n, module.v = 2, 2, 2
+    tell()
+    module.more = "more"
+    string.shout = function(text) return text:upper() .. "!" end
+    tell()
+    print(pool:submit(function() return ("a"):shout() end):get())
+    G, string.shout = nil, nil
+    tell()
+    print(pool:submit(function() return tostring(_G["G" .. ""]) .. tostring(("a").shout) end):get())
+    print(pool:map(function() return require "spec_late".more end, { 1 })[1])
+    local Class = { __index = { v = function() return "old" end } }
+    local object = setmetatable({}, Class)
+    local function ask(o) return o:v(), o end
+    print((pool:submit(ask, object):get()))
+    Class.__index.v = function() return "new" end
+    local told, back = pool:submit(ask, object):get()
+    print(told, getmetatable(back) == Class, (parlua.submit(ask, object):get()))]],
+  ["fields of package, methods of files"] = [[
+    package.mine = 5
+    getmetatable(io.stdout).__index.twice = function(file, text) return text .. text end
+    run(function(x) return package.mine .. io.stdout:twice(x) end, { "a" })]],
   ["libraries that were opened again"] = [[
     local before = { util = require "jit.util", buffer = require "string.buffer" }
     for _, name in ipairs { "jit.util", "string.buffer", "table.new", "string" } do package.loaded[name] = nil end

@@ -8,6 +8,7 @@
 local arrays = require "parlua.array.known"
 local codec = require "parlua.codec"
 local common = require "parlua.common"
+local captured_by = require "parlua.wire.captured"
 local context = require "parlua.wire.context"
 local world = require("parlua.lazy") "parlua.wire.world"
 local engines = require "parlua.run.engine"
@@ -45,10 +46,11 @@ local function decode(book, bytes)
 end
 
 --- Runs in workers: the function behind `bytes`, called with the values behind `arguments`. What these hold is known to
---- both sides while the call runs: results refer to it.
-local function call_sent(declarations, bytes, arguments, trouble)
+--- both sides while the call runs: results refer to it. `state` is the number of the script's state as it was when the
+--- call was made, `newer` how to make it, where it is not that with which the run began.
+local function call_sent(state, newer, bytes, arguments, trouble)
   local shares = not task.owns_process
-  if declarations then world.declare(declarations) end
+  if world.bring(state, newer) then cache, cached = {}, 0 end
   local known = cache[bytes]
   if not known then
     if cached >= most_cached then cache, cached = {}, 0 end
@@ -145,13 +147,14 @@ function Pool:all(f, arguments, options) return search.all(f, arguments, merged(
 
 -- `verbs`: what parlua.future asks of a pool.
 
-
 --- What closes a pool's run when the pool is collected: nobody holds it, nor any of its futures, and its calls have
 --- ended.
 local function guard_of(run, kept)
   return common.when_collected(function()
-    run:close()
-    engines.close(kept)
+    context.aside(function()
+      run:close()
+      engines.close(kept)
+    end)
   end)
 end
 
@@ -251,20 +254,36 @@ function verbs.drain(self, future)
   leave(self)
 end
 
+--- What a function has captured, looked at when it is needed.
+local function captured(f)
+  return function() return captured_by({ f }, 1) end
+end
+
 --- Encodes a call: the function, which the worker may have already, and the arguments, which may refer to what the
---- function holds. Returns the values that its task gets; or nil and a message.
+--- function holds. It sees the script's state as it is now: where that has changed since the run began, it goes along.
+--- Returns the values that its task gets; or nil and a message.
 local function encode_call(pool, future)
-  local driver, args = pool.run.driver, future.given or future.args
+  local driver, f, args = pool.run.driver, future.f, future.given or future.args
+  local chain = driver.chain
+  local ok, state = pcall(world.prepare, driver.shares, chain.is_distant)
+  if not ok then return nil, state end
+  local is_inherited = not chain.world or chain.is_inherited
+  if not chain.world then chain.world, chain.is_inherited = state.id, true end -- forked just now
+  local is_newer = state.id ~= chain.world
+  local is_old = is_inherited and not is_newer -- what was inherited may have changed where nobody looks
+  if not is_old then chain = { state.book, not is_inherited and chain[2] or nil, captured = captured(f) } end
   arrays.sent = false
   local function_book, book = codec.book(), codec.book()
-  context.use(context.longer(driver.chain), driver.shares, #driver.chain, true)
-  local bytes, message = codec.encode_book(function_book, "submitted function", future.f)
+  context.use(context.longer(chain), driver.shares, is_old and #chain or 0, is_old)
+  local bytes, message = codec.encode_book(function_book, "submitted function", f)
   if not bytes then return nil, message end
-  context.use(context.longer(driver.chain, function_book), driver.shares, #driver.chain, true)
+  local longer = context.longer(chain, function_book)
+  longer.captured = chain.captured
+  context.use(longer, driver.shares, #chain, is_old)
   local arguments, trouble = codec.encode_book(book, "argument", unpack(args, 1, args.n))
-  future.chain = context.longer(driver.chain, function_book, book)
+  future.chain = context.longer(chain, function_book, book)
   future.arrays, arrays.sent = arrays.sent, false -- workers open them when they come to the call
-  return { future.task, future.key, world.declarations_since(pool), bytes, arguments or "", trouble, n = 6 }
+  return { future.task, future.key, state.id, is_newer and state.before, bytes, arguments or "", trouble, n = 7 }
 end
 
 --- Puts a call into the run. Returns nil and a message when it can't be sent.
@@ -275,7 +294,7 @@ local function push(pool, future)
   local writer = run.feeder.writer
   enter(pool, false)
   writer:begin(0)
-  if not writer:task(0, unpack(values, 1, 6)) then writer:task_alone(values) end
+  if not writer:task(0, unpack(values, 1, values.n)) then writer:task_alone(values) end
   writer:finish(1)
   run.driver.handle:push(future.task)
   step_run(pool, 0) -- hands it out, if a worker is free

@@ -175,10 +175,12 @@ function M.before(engine, job)
     return chain, false, false
   end
   local shares = can(engine, "share_memory")
-  local state = world.prepare(shares, can(engine, "reach_hosts"))
+  local is_distant = can(engine, "reach_hosts")
+  local state = world.prepare(shares, is_distant)
   context.use(state.chain, shares)
   local book = context.book()
-  local chain = { state.book, book, own = { book }, captured = captured(job) }
+  local chain = { state.book, book, own = { book }, captured = captured(job), world = state.id }
+  chain.is_distant = is_distant
   return chain, shares, state.before, book
 end
 

@@ -24,6 +24,10 @@ end
 -- Loaded by name only where it is used: their functions are the same in every state.
 local rest = { "string.buffer", "table.new", "table.clear", "jit.util", "jit.profile" }
 
+local function add(name, value, fields)
+  M.libraries[name], M.values[name] = copy(fields or value), value
+end
+
 --- Takes it all down; again in a worker, once its own `print` and the like are in place.
 function M.take()
   M.globals = copy(_G)
@@ -35,11 +39,10 @@ function M.take()
   M.preload, M.loaders = copy(package.preload), copy(package.loaders)
   M.string_meta = debug.getmetatable("")
   M.string_fields = copy(M.string_meta)
+  local file = debug.getmetatable(io.stdout)
+  add("metatable of files", file)
+  if type(file.__index) == "table" and file.__index ~= file then add("methods of files", file.__index) end
   M.is_whole, builtins = false, nil
-end
-
-local function add(name, value, fields)
-  M.libraries[name], M.values[name] = copy(fields or value), value
 end
 
 --- Adds what is not worth its time when a state begins: methods, iterators, libraries that nobody has asked for.
@@ -52,9 +55,6 @@ function M.complete()
       if ok then add(name, value) end
     end
   end
-  local file = debug.getmetatable(io.stdout)
-  add("metatable of files", file)
-  if type(file.__index) == "table" and file.__index ~= file then add("methods of files", file.__index) end
   add("metatable of strings", M.string_meta, {})
   local buffer = M.values["string.buffer"]
   if buffer then

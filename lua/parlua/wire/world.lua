@@ -40,7 +40,7 @@ end
 
 local function add_libraries(state)
   for name, library in next, start.values do
-    if type(library) == "table" and name ~= "package" and package.loaded[name] == library then
+    if type(library) == "table" and name ~= "package" and name ~= "metatable of strings" then
       local was = start.libraries[name]
       for key, value in next, library do
         if not rawequal(was[key], value) and value == value then state[#state + 1] = { LIBRARY, name, key, value } end
@@ -67,6 +67,13 @@ local function differs(fields, copy)
     if rawget(fields, key) == nil then return true end
   end
   return false
+end
+
+--- Fields that a script has put into `package`.
+local function add_package(state)
+  for key, value in next, package do
+    if start.libraries.package[key] == nil then state[#state + 1] = { LIBRARY, "package", key, value } end
+  end
 end
 
 local function add_metatables(state)
@@ -97,6 +104,7 @@ local function collect(settings)
     state[#state + 1] = { LOADERS, "loaders", loaders }
   end
   add_libraries(state)
+  add_package(state)
   add_metatables(state)
   for _, entry in ipairs(record.metatypes) do state[#state + 1] = { METATYPE, entry[1], entry[2] } end
   add(state, GLOBAL, _G, function(name, value) return not rawequal(start.globals[name], value) and not too_large[value] end)
@@ -115,13 +123,6 @@ local function declarations()
     end
   end
   return list
-end
-
---- The declarations that a pool's workers do not know yet: all since its first call; false: none.
-function M.declarations_since(pool)
-  local count = #record.declarations
-  pool.declared = pool.declared or count
-  return count > pool.declared and declarations() or false
 end
 
 local function output_path()
@@ -167,10 +168,10 @@ end
 --- What workers of a run are to have before they decode its job.
 ---@param shares boolean they have this process's memory
 ---@param distant boolean they are processes of their own, which were there before the script
----@return {before: string, book: userdata, chain: table}
+---@return {before: string, id: number, book: userdata, chain: table} the same `id`: the same in all
 function M.prepare(shares, distant)
   start.complete()
-  local key = shares and "shares" or "own"
+  local key = shares and "shares" or distant and "distant" or "own"
   local world = worlds[key]
   local told, settings, path = others()
   local same = world and world.watch and world.told == told and codec.unchanged(world.watch)
@@ -178,12 +179,12 @@ function M.prepare(shares, distant)
   if not same then
     local bytes, book = encode_state(shares, settings)
     if not world or world.bytes ~= bytes then
-      world = { bytes = bytes, id = codec.number() }
+      world = { bytes = bytes, number = codec.number() }
       worlds[key] = world
     end
     world.book, world.chain, world.told, world.watch = book, { book }, told, codec.watch(book, watched())
   end
-  local text = { path = package.path, cpath = package.cpath, id = world.id, state = world.bytes,
+  local text = { path = package.path, cpath = package.cpath, id = world.number, state = world.bytes,
                  declarations = declarations(), libraries = record.libraries, options = record.options,
                  off = record.is_off, output = path }
   if distant then
@@ -192,7 +193,7 @@ function M.prepare(shares, distant)
   context.use(nil, shares)
   local before, problem = codec.encode_as("", text)
   if not before then error(problem, 0) end
-  world.before = before
+  if before ~= world.before then world.before, world.id = before, codec.number() end
   return world
 end
 
@@ -342,9 +343,27 @@ end
 
 local compiles = true
 
---- Puts a worker's state in order for the job that follows; returns the book of what came with it.
----@param before table as `prepare` has encoded it
-function M.apply(before)
+local first     -- what came with the job
+local present   -- number of the state in place
+local inherited -- in a forked worker: the books of its job
+
+--- What a forked worker has in place, as `install` notes it.
+local function inventory()
+  local found = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
+  local kinds = { [MODULE] = found.modules, [PRELOAD] = found.preload, [GLOBAL] = found.globals, [METATABLE] = found.metatables }
+  for _, entry in ipairs(collect({})) do
+    local names = kinds[entry[1]]
+    if names then
+      names[entry[2]] = true
+    elseif entry[1] == LIBRARY or entry[1] == REMOVED then
+      table.insert(found.libraries, { entry[2], entry[3] })
+    end
+  end
+  return found
+end
+
+--- Puts a worker's state in order.
+local function apply(before)
   start.complete()
   package.path, package.cpath = before.path, before.cpath
   if before.environment then set_environment(before.environment) end
@@ -369,7 +388,40 @@ function M.apply(before)
     id, book = before.id, fresh
   end
   if before.output ~= output then set_output(before.output) end
+end
+
+--- Puts a worker's state in order for the job that follows; returns the book of what came with it.
+---@param before table as `prepare` has encoded it
+function M.apply(before)
+  apply(before)
+  first, present = before, nil
   return book
+end
+
+--- The same for one call: the state of such a number. Returns whether another was in place.
+---@param number number
+---@param newer string|false what `prepare` has encoded; false: what came with the job, or was inherited
+function M.bring(number, newer)
+  if present == number then return false end
+  if not newer and first and not present then
+    present = number
+    return false
+  end
+  if not first and not inherited then
+    inherited = context.base
+    in_place = inventory()
+  end
+  if newer or first then
+    local kept, values = package.loaded["parlua.worker.task"].set_up or {}, {} -- globals of the worker's own
+    for k, name in ipairs(kept) do values[k] = rawget(_G, name) end
+    apply(newer and codec.decode(newer) or first)
+    for k, name in ipairs(kept) do rawset(_G, name, values[k]) end
+    context.base = { book, first and context.base[2] or nil }
+  else
+    context.base = inherited
+  end
+  present = number
+  return true
 end
 
 return M
