@@ -19,8 +19,10 @@
 struct shared {
   size_t offset;
   int index;
-  int upvalue;    /* for a cell: which upvalue of the function at `index` it is; 0 for anything else */
-  uint64_t state; /* what the object held when the book was made (see state.h); 0: not known */
+  int upvalue;        /* for a cell: which upvalue of the function at `index` it is; 0 for anything else */
+  uint64_t state;     /* what the object held when the book was made (see state.h); 0: not known */
+  bool is_incomplete; /* encoder: it could not be sent, or a cell's value could not: the receiver has what it has there,
+                         or nil */
 };
 
 /*

@@ -60,7 +60,8 @@ void encode_cdata(struct encoder *encoder, int index, const struct place *place)
   luaL_checkstack(L, SLOTS_PER_LEVEL, NULL);
   if (encoder->flags & CODEC_TO_WORKER) {
     const struct shared *entry = chain_find(encoder->codec, content, &in_chain);
-    if (entry && entry->upvalue == 0 && (encoder->flags & CODEC_TRUST || in_chain >= encoder->codec->chain.fresh)) {
+    if (entry && entry->upvalue == 0 && !entry->is_incomplete &&
+        (encoder->flags & CODEC_TRUST || in_chain >= encoder->codec->chain.fresh)) {
       check(encoder, put_byte(encoder->out, TAG_BOOK));
       check(encoder, put_varint(encoder->out, (size_t)in_chain + 1));
       check(encoder, put_varint(encoder->out, entry->offset));

@@ -98,6 +98,17 @@ void complain(struct encoder *encoder, int index, const struct place *place, con
   lua_error(L);
 }
 
+/* What can't be written belongs to an object that was noted: what is sent later does not go by that. */
+static void note_incomplete(struct encoder *encoder, const void *object)
+{
+  const struct map_entry *entry = encoder->book ? map_get(encoder->objects, object) : NULL;
+  for (size_t i = encoder->book ? encoder->book->count : 0; entry && i > 0; i--) {
+    if (encoder->book->list[i - 1].offset != entry->value) continue;
+    encoder->book->list[i - 1].is_incomplete = true;
+    return;
+  }
+}
+
 /*
  * The value at `index` can't be written. Inside of a module that the receiver requires, what is there stays: says so,
  * and returns. Inside of a module that was to cross by content: begins the message again, with the module by name. Else
@@ -107,8 +118,14 @@ void refuse(struct encoder *encoder, int index, const struct place *place, const
 {
   lua_State *L = encoder->L;
   if (encoder->merging) {
+    if (place && place->kind == IN_UPVALUE) {
+      note_incomplete(encoder, lua_upvalueid(L, place->function, place->slot));
+      note_incomplete(encoder, lua_topointer(L, place->function));
+    }
     const void *object = lua_topointer(L, index);
-    if (object == NULL || !put_reference(encoder, object, index, 0)) check(encoder, put_byte(encoder->out, TAG_KEEP));
+    if (object != NULL && put_reference(encoder, object, index, 0)) return;
+    if (object != NULL && encoder->book) encoder->book->list[encoder->book->count - 1].is_incomplete = true;
+    check(encoder, put_byte(encoder->out, TAG_KEEP));
     return;
   }
   for (const struct place *at = place; at && (encoder->flags & CODEC_TO_WORKER); at = at->outer) {
@@ -312,7 +329,9 @@ bool put_known(struct encoder *encoder, int index, const struct place *place)
   int in_chain;
   if (encoder->codec->chain.count == 0 || (encoder->flags & CODEC_NO_FUNCTIONS)) return false;
   const struct shared *entry = chain_find(encoder->codec, lua_topointer(encoder->L, index), &in_chain);
-  if (entry == NULL || entry->upvalue != 0 || !is_still_known(encoder, index, place, entry, in_chain)) return false;
+  if (entry == NULL || entry->upvalue != 0 || entry->is_incomplete ||
+      !is_still_known(encoder, index, place, entry, in_chain))
+    return false;
   check(encoder, put_byte(encoder->out, TAG_BOOK));
   check(encoder, put_varint(encoder->out, (size_t)in_chain + 1));
   check(encoder, put_varint(encoder->out, entry->offset));
