@@ -352,6 +352,7 @@ deps:
 deps-test: deps
 	@$(DEPS_FUNCTIONS) \
 	need lua-busted command -v $(BUSTED); \
+	need lua-cqueues sh -c "ls /usr/lib/*/lua/5.1/_cqueues.so"; \
 	need lua-cjson sh -c "ls /usr/lib/*/lua/5.1/cjson.so"; \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \

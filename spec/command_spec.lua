@@ -296,7 +296,7 @@ describe("the command parlua", function()
     end)
 
     it("--version and -v name parlua, where that is known its commit, its LuaJIT and its engines", function()
-      local version = "^parlua %d+%.%d+%.%d+[ %x()]* on LuaJIT [%w%.%-]+; engines: serial, threads, process, mpi\n"
+      local version = "^parlua %d+%.%d+%.%d+[ %x()]* on LuaJIT [%w%.%-]+; engines: serial, async, threads, process, mpi\n"
       transcript("--version", { pattern = version .. "$" })
       transcript("-v", { pattern = version .. "$" })
       transcript("-v -e 'print(1)'", { pattern = version .. "1\n$" })

@@ -155,10 +155,10 @@ describe("parlua.options", function()
 
   describe("a wrong value", function()
     it("is told with its option, where it came from, what it was and what is allowed", function()
-      assert.equal("wrong value for the option workers, from the call: 0; it takes an integer from 1 to 4096",
+      assert.equal("wrong value for the option workers, from the call: 0; it takes an integer from 1 to 4096 (of the async engine to 1000000)",
         message_for({ workers = 0 }))
-      assert.equal("wrong value for the option workers, from the job's options: 5000; "
-        .. "it takes an integer from 1 to 4096", message_for(nil, { workers = 5000 }))
+      assert.equal("wrong value for the option workers, from the job's options: 5000000; "
+        .. "it takes an integer from 1 to 4096 (of the async engine to 1000000)", message_for(nil, { workers = 5000000 }))
       assert.equal('wrong value for the option timeout, from --timeout: "abc"; it takes a number of seconds above 0, '
         .. 'or text as "5s", "200ms", "2m" or "1h"', message_for(nil, nil, { timeout = "abc" }))
       assert.equal('wrong value for the option timeout, from the environment variable PARLUA_TIMEOUT: "-1"; '
@@ -168,9 +168,9 @@ describe("parlua.options", function()
 
     it("comes with the nearest of the allowed words", function()
       assert.equal('wrong value for the option engine, from the call: "thread"; '
-        .. "it takes auto, serial, threads, process or mpi (did you mean threads?)", message_for({ engine = "thread" }))
+        .. "it takes auto, serial, async, threads, process or mpi (did you mean threads?)", message_for({ engine = "thread" }))
       assert.equal('wrong value for the option engine, from the call: "cuda"; '
-        .. "it takes auto, serial, threads, process or mpi", message_for({ engine = "cuda" }))
+        .. "it takes auto, serial, async, threads, process or mpi", message_for({ engine = "cuda" }))
     end)
 
     it("is one of the wrong type, out of range, or no number", function()

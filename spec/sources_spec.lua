@@ -393,7 +393,6 @@ describe("arguments from", function()
       local future = parlua.submit(tostring, 1)
       refused("a future is no value that a task could use: .*future:get%(%)", parlua.map, print, { future })
       refused("a future is no value", parlua.map, print, future)
-      refused("submit: argument 2 is a future; give what it has returned, future:get%(%)", parlua.submit, print, 1, future)
       refused("the map function stands first", parlua.map, parlua.range(3), print)
     end)
 

@@ -44,7 +44,8 @@ local DURATION = 'as "5s", "200ms", "2m" or "1h"'
 --- In the order in which --help shows them.
 ---@type parlua.Option[]
 local specs = {
-  { name = "workers", type = "integer", min = 1, max = 4096, takes = "an integer from 1 to 4096",
+  { name = "workers", type = "integer", min = 1, max = 1e6,
+    takes = "an integer from 1 to 4096 (of the async engine to 1000000)",
     long = "--workers", short = "-n", metavar = "N",
     help = "how many workers (one for each processor); under mpirun or srun in each rank" },
   { name = "engine", type = "choice", values = { "auto", unpack(engine_names) }, default = "auto",

@@ -177,7 +177,7 @@ local function open_run(pool)
   local run = run_module.open(M.run_call, submitted_source(pool.waiting), options, pool.futures,
     { engines = pool.engines, unrecorded = true })
   run.is_of_futures = true
-  pool.is_serial = run.engine_name == "serial"
+  pool.is_serial = engines.runs_in_program(run.engine_name)
   pool.futures.is_serial = pool.is_serial
   local waiting = pool.futures.waiting
   run.driver.chain_of = function(index) return waiting[index] and waiting[index].chain or run.chain end
@@ -243,7 +243,7 @@ end
 --- Takes what has ended, without waiting. Serial runs what was submitted up to `future`.
 function verbs.drain(self, future)
   if not self.run then return end
-  if self.is_serial then
+  if self.run.engine_name == "serial" then
     if future.pool == self then verbs.step(self, future) end
     return
   end
@@ -338,7 +338,7 @@ function verbs.abort(self, future)
     return true
   end
   if self.is_serial then
-    if not self.waiting[future.task] then return false end
+    if not self.waiting[future.task] then return self.run.driver:abort(future.task) end
     self.waiting[future.task] = { n = 1, false }
     calls.waiting[future.task] = nil
     return true

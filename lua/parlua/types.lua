@@ -10,7 +10,7 @@ local parlua = {}
 --- (`--max-failures 3`) and in the environment (`PARLUA_MAX_FAILURES=3`) instead. `false` takes back one without a default.
 ---@class parlua.Options
 ---@field workers? integer how many workers, one for each processor if not given; under mpirun and srun in each rank
----@field engine? "auto"|"serial"|"threads"|"process"|"mpi" default: process, and mpi under mpirun and srun
+---@field engine? "auto"|"serial"|"async"|"threads"|"process"|"mpi" default: process, and mpi under mpirun and srun
 ---@field deadline? number|string|"slurm" seconds since the program began, or "23h50m": no task is begun that would not end
 --- by then
 ---@field timeout? number|string time limit of a task: seconds, or "500ms", "5s", "2m", "1h"

@@ -34,6 +34,7 @@ struct engine_can {
   bool share_memory;   /* pointers are valid in workers */
   bool limit_memory;   /* the memory of each worker can be limited */
   bool reach_hosts;    /* workers may be on other hosts */
+  bool end_waiting;    /* a task that waits can be ended; one that computes can't */
   bool run_in_program; /* there are no workers: tasks run in the coordinator's own state; all else here is empty */
 };
 

@@ -5,15 +5,15 @@
 #include "engines/cluster.h"
 #include "engines/engine.h"
 
-extern const struct engine_kind engine_serial, engine_threads, engine_process;
+extern const struct engine_kind engine_serial, engine_async, engine_threads, engine_process;
 
 /* Where the program has no MPI (yet), what is known of the engine without opening its shared object. */
 static const struct engine_kind mpi_outline = {.name = "mpi", .can = MPI_CAN};
 
 const struct engine_kind *const *engine_kinds(void)
 {
-  static const struct engine_kind *const kinds[] = {&engine_serial, &engine_threads, &engine_process, &mpi_outline,
-                                                    NULL};
+  static const struct engine_kind *const kinds[] = {&engine_serial,  &engine_async, &engine_threads,
+                                                    &engine_process, &mpi_outline,  NULL};
   return kinds;
 }
 

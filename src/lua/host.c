@@ -545,6 +545,7 @@ static void push_engine_kind(lua_State *L, const struct engine_kind *kind)
       {"share_memory", kind->can.share_memory},
       {"limit_memory", kind->can.limit_memory},
       {"reach_hosts", kind->can.reach_hosts},
+      {"end_waiting", kind->can.end_waiting},
       {"run_in_program", kind->can.run_in_program},
   };
   lua_createtable(L, 0, 8);

@@ -390,6 +390,25 @@ end
 ---@return table puller
 function M.open(source) return limit(source, pullers[source.kind](source)) end
 
+--- A puller that gives the tasks of any source as they are: the script reads what workers would cut up themselves. Its
+--- `decode`, where there is one, makes a task's arguments of what it gives, or raises what is wrong with them.
+function M.in_script(source)
+  local inner = M.open(source)
+  local is_csv = inner.text and source.kind == "csv"
+  local puller = pullers.reader { make = function() return M.reader(source, inner, is_csv) end }
+  if is_csv then
+    local row_of = csv.reader(with_names(source))
+    function puller.decode(a, b)
+      if source.enumerated then return a, row_of(b) end
+      return row_of(a)
+    end
+  end
+  function puller.close()
+    if inner.close then inner:close() end
+  end
+  return puller
+end
+
 --- What a worker needs of the source: sent with the job.
 function M.describe(source, puller, inherits)
   if not puller.text then return { kind = "values", raw = source.raw } end
@@ -403,7 +422,8 @@ end
 --- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or
 --- nothing at the end.
 ---@param puller? table of the source, when it is open
-function M.reader(source, puller)
+---@param is_raw? boolean rows of CSV as they stand in the file
+function M.reader(source, puller, is_raw)
   local i = 0
   if source:is_indexed() then
     local make, n = indexed.maker(source), source.n
@@ -424,7 +444,10 @@ function M.reader(source, puller)
   return function()
     if puller:fill(writer, 1) == 0 then return end
     i = i + 1
-    if puller.text then held = as_task(source, i, text_argument(source, puller.text, offset, length)) end
+    if puller.text then
+      held = as_task(source, i, is_raw and ffi.string(ffi.cast("const char *", puller.text:pointer()) + offset, length)
+        or text_argument(source, puller.text, offset, length))
+    end
     return true, unpack(held, 1, held.n)
   end
 end

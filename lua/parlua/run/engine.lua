@@ -21,6 +21,9 @@ for _, kind in ipairs(host.engines) do kinds[kind.name] = kind end
 
 local function can(engine, ability) return kinds[engine][ability] end
 
+--- Do tasks run in the script's own state?
+function M.runs_in_program(engine) return can(engine, "run_in_program") end
+
 --- Are the engine's workers copies of this process, which see all that the script has?
 function M.inherits(engine) return can(engine, "inherit") end
 
@@ -50,10 +53,17 @@ local function refuse(engine, option, why, ...)
   error(("option '%s': the %s engine %s; use %s"):format(option, engine, why, engines_that_can(...)), 0)
 end
 
+local MOST_WORKERS = 4096 -- of those that are threads or processes
+local MOST_AT_ONCE = 1000 -- tasks of the async engine, unless the option workers says otherwise
+
 --- Raises a clear error for what the engine can't honour.
 function M.check(engine, options)
-  if options.timeout and not can(engine, "kill") and not can(engine, "abandon") then
+  if options.timeout and not can(engine, "kill") and not can(engine, "abandon") and not can(engine, "end_waiting") then
     refuse(engine, "timeout", "cannot stop a task", "kill", "abandon")
+  end
+  if options.workers and options.workers > MOST_WORKERS and not can(engine, "run_in_program") then
+    error(("wrong value for the option workers: %d; the %s engine takes an integer from 1 to %d"):format(
+      options.workers, engine, MOST_WORKERS), 0)
   end
   if options.memory and not can(engine, "limit_memory") then
     refuse(engine, "memory", "cannot limit a worker's memory", "limit_memory")
@@ -86,6 +96,7 @@ end
 --- started without them spawns as many ranks as its first call on the mpi engine has workers.
 function M.count_workers(engine, options)
   if engine == "serial" then return 1 end
+  if engine == "async" then return options.workers or MOST_AT_ONCE end
   local ranks, cores = host.ranks()
   if engine == "mpi" and ranks then return options.workers and options.workers * ranks or cores end
   local workers = options.workers or host.cores()

@@ -21,6 +21,7 @@ local supply = lazy "parlua.feed.supply"
 local batches = lazy "parlua.feed.batches"
 local feeder = lazy "parlua.feed.feeder"
 local serial = lazy "parlua.drive.serial"
+local async = lazy "parlua.drive.async"
 local dispatch = lazy "parlua.drive.dispatch"
 local replay = lazy "parlua.drive.replay"
 local journal = lazy "parlua.journal"
@@ -77,6 +78,8 @@ local function open_driver(run, job)
       return not run:may_retry(kind, attempt)
     end
     return serial.open(job, given)
+  elseif name == "async" then
+    return async.open(job, given)
   end
   given.chain, given.shares, given.before, given.book = engines.before(name, job)
   run.chain = given.chain
@@ -97,6 +100,8 @@ local function open_feeder(run)
   local puller
   if run.journal then
     puller = run.journal:puller(source, run.options.force)
+  elseif run.engine_name == "async" then
+    puller = supply.in_script(source)
   else
     puller = run.fold and batches.open(source, run.fold) or supply.open(source)
   end

@@ -1,5 +1,6 @@
 --- reduce: one value of the results of a whole run.
 local fold_module = require "parlua.worker.fold"
+local engines = require "parlua.run.engine"
 local fold_sink = require "parlua.sink.fold"
 local options_module = require "parlua.options"
 local plans = require "parlua.sink.plan"
@@ -17,7 +18,8 @@ function M.run_plan(f, arguments, plan, options, given)
   for name, value in pairs(given or {}) do all[name] = value end
   all.options = all.options or options_module.resolve(options)
   local has_reaction = type(all.options.on_error) ~= "string" -- results that stand in for failures are made here
-  local is_here = plan.merge and (has_reaction or all.options.journal and not task.is_inside())
+  local is_here = plan.merge and (has_reaction or all.options.journal and not task.is_inside()
+    or engines.choose(all.options) == "async")
   if is_here then plan = require "parlua.sink.here"(plan, fold_module.is_text(arguments)) end
   if plan.merge then
     all.fold = fold_module.new {

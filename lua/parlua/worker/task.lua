@@ -296,6 +296,26 @@ end
 --- Goes back to what was before `enter`.
 function M.leave(before) ffi.copy(context, before, ffi.sizeof(context)) end
 
+--- What belongs to a task that runs beside others of this state: its stream, and what `running` says of it.
+---@param cell ffi.cdata* double *: will have its index while it runs
+---@param key ffi.cdata* uint64_t
+---@return ffi.cdata*
+function M.context(cell, worker, attempt, key)
+  local made = ffi.new("struct parlua_task")
+  made.index, made.worker, made.attempt, made.key = cell, worker, attempt, key
+  return made
+end
+
+local between = ffi.new("struct parlua_task")
+
+--- The task begins, or goes on, to which `other` belongs; called again, what was before does.
+function M.exchange(other)
+  local bytes = ffi.sizeof(context)
+  ffi.copy(between, context, bytes)
+  ffi.copy(context, other, bytes)
+  ffi.copy(other, between, bytes)
+end
+
 --- A chunk of a call begins, or a task is tried again: no stream has begun.
 ---@param key? ffi.cdata* uint64_t
 function M.begin(attempt, key)

@@ -1,0 +1,457 @@
+--- The driver of tasks that wait: each is a coroutine of the script's own state, and cqueues (a Lua module) has them
+--- wait side by side, for time, sockets, programs. It gives outcomes as drive/driver.lua describes.
+--
+-- A task runs in a coroutine inside of the one that cqueues makes for it, so that between the two what belongs to the
+-- running task (parlua.task, its random numbers) can be changed for another's. What cqueues waits for goes through
+-- unchanged; where tasks have a time limit, and once the run is cancelled, a condition is added to it.
+--
+local ffi = require "ffi"
+local common = require "parlua.common"
+local failure = require "parlua.failure"
+local host = require "parlua.host"
+local indexed = require "parlua.source.indexed"
+local own = require "parlua.source.own"
+local task = require "parlua.worker.task"
+local worker = require "parlua.worker"
+local Base = require "parlua.drive.driver"
+
+local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
+
+local M = {}
+
+local C = ffi.C
+local tick_seconds = 0.1
+local chunk_seconds = 1e-3 -- tasks that don't wait run between two looks at signals and at what has ended
+local MOST_SUPPLIED = 64 -- tasks that are taken from a source at once: a generator runs no further ahead
+local new_cell = ffi.typeof("double[1]")
+
+--- The task's call; named so that failures show no frames below the task's own.
+local call_text = [[
+local xpcall, capture = ...
+local function all(...) return ... end -- else it were a tail call, and this frame not seen
+local function call(f, ...) return all(f(...)) end
+return function(f, ...) return xpcall(call, capture, f, ...) end]]
+local protected = assert(loadstring(call_text, "=parlua.loop"))(xpcall, failure.capture)
+
+local function load_cqueues()
+  local ok, cqueues = pcall(require, "cqueues")
+  if ok then return cqueues, require "cqueues.condition" end
+  if package.searchpath and package.searchpath("cqueues", package.path) then error(cqueues, 0) end
+  error('engine "async": the Lua module cqueues is missing; install it (Debian: apt-get install lua-cqueues; else: '
+    .. "luarocks install cqueues), or use engine = \"threads\"", 0)
+end
+
+-- ---- the driver ----
+
+---@class parlua.Async
+local Driver = {}
+Driver.__index = Driver
+
+--- Opens it.
+---@param job parlua.Job
+---@param given table key, total (-1: supplied), timeout, workers (tasks at once), source, feeder
+function M.open(job, given)
+  local cqueues, condition = load_cqueues()
+  local self = setmetatable({
+    cqueues = cqueues, condition = condition, queue = cqueues.new(), call = job.f, job = job,
+    feeder = given.feeder or false, make = not given.feeder and indexed.maker(given.source) or false,
+    total = given.total >= 0 and given.total or math.huge, ceiling = math.huge, next_task = 1, most = given.workers,
+    timeout = given.timeout or false, key = task.key_number(given.key), cell = new_cell(), running = 0,
+    first = false, last = false, -- tasks that run, in the order in which they began
+    supplied = {}, supplied_first = 1, supplied_last = 0, again = {}, ready = {}, ready_first = 1, ready_last = 0,
+    begun = {}, begun_first = 1, begun_last = 0, runs = false, until_then = 0, -- tasks that have not run yet
+    skips = {}, skips_at = 1, free = {}, slots = 0, batch = Base.new_batch(), cancelled = false, last_tick = host.now(),
+    broken = false, args = false, args_of = 0,
+  }, Driver)
+  self.handle = self
+  local decode = given.feeder and given.feeder.puller.decode
+  if decode then
+    function self.call(...) return job.f(decode(...)) end
+    self.decode = decode
+  end
+  own.refresh(job.f, job.setup)
+  worker.prepare(job)
+  C.signals_serial(1)
+  self.is_open = true
+  return self
+end
+
+-- ---- what a feeder and a journal ask of the handle ----
+
+local Writer = {}
+Writer.__index = Writer
+
+function Writer.begin() end
+function Writer.finish() end
+function Writer.hurry() end
+
+function Writer:task(_, ...)
+  local driver = self.driver
+  driver.supplied_last = driver.supplied_last + 1
+  driver.supplied[driver.supplied_last] = own.pack(...) -- a generator may give the same table again and again
+  return true
+end
+
+function Driver:writer() return setmetatable({ driver = self }, Writer) end
+
+function Driver:supply() end
+
+function Driver:exhausted() self.total = self.next_task - 1 + self.supplied_last - self.supplied_first + 1 end
+
+--- Tasks first..last are not to be run. Ranges come in ascending order.
+function Driver:skip(first, last)
+  if self.feeder then -- those that were pulled before are behind none that is skipped
+    self.next_task = math.max(self.next_task, last + 1)
+    return
+  end
+  self.skips[#self.skips + 1] = { first, last }
+end
+
+local function pass_skipped(self)
+  local range = self.skips[self.skips_at]
+  while range and range[1] <= self.next_task do
+    self.next_task = math.max(self.next_task, range[2] + 1)
+    self.skips_at = self.skips_at + 1
+    range = self.skips[self.skips_at]
+  end
+end
+
+-- ---- tasks ----
+
+---@class parlua.AsyncTask
+---@field index integer
+---@field args table|false with n; false: they are made of the index
+---@field attempt integer
+---@field context ffi.cdata* what belongs to the running task: see worker/task.lua
+---@field condition any of cqueues, to wake it; false
+---@field is_over boolean it was given up, or has ended
+
+local function unlink(self, running)
+  if running.before then running.before.after = running.after else self.first = running.after end
+  if running.after then running.after.before = running.before else self.last = running.before end
+  running.before, running.after = false, false
+  self.running = self.running - 1
+  self.free[#self.free + 1] = running.worker
+end
+
+--- The task is over: what it gave is told at the driver's next step.
+local function finish(self, running, ok, ...)
+  if running.is_over then return end
+  running.is_over = true
+  unlink(self, running)
+  running.seconds = host.now() - running.began
+  if ok then
+    running.results = own.pack_results(...)
+  else
+    running.record = failure.record((...))
+    running.record.seconds = running.seconds
+  end
+  self.ready_last = self.ready_last + 1
+  self.ready[self.ready_last] = running
+end
+
+--- The script's frames of a task that yields to nobody.
+local function refuse_yield(self, running, inner)
+  finish(self, running, false, failure.mark { kind = "error", traceback = debug.traceback(inner, ""):gsub("^\n", ""),
+    message = "attempt to yield from a task to outside of it: a task waits by functions of cqueues" })
+end
+
+local run_begun
+
+--- Runs a task in a coroutine inside of the one of cqueues that calls this.
+local function attend(self, running)
+  local resume, yield, status = coroutine.resume, coroutine.yield, coroutine.status
+  local POLL = self.cqueues._POLL
+  local context, cell = running.context, self.cell
+  local inner = coroutine.create(protected)
+
+  local function pass(before, resumed, first, ...)
+    cell[0] = before
+    task.exchange(context)
+    if status(inner) == "dead" then
+      if not resumed then return finish(self, running, false, first) end
+      return finish(self, running, first, ...)
+    end
+    if first ~= POLL then return refuse_yield(self, running, inner) end
+    return "wait", first, ...
+  end
+  local function go_on(...)
+    if running.is_over then return end -- it was given up while it waited
+    local before = cell[0]
+    task.exchange(context)
+    cell[0] = running.index
+    return pass(before, resume(inner, ...))
+  end
+  local function wait(...)
+    if not running.has_waited then -- those behind it go on in a coroutine of their own
+      running.has_waited, self.runs = true, false
+      if self.begun_first <= self.begun_last then
+        self.runs = true
+        self.queue:wrap(run_begun, self)
+      end
+    end
+    local wake = running.condition
+    if not wake then return yield(...) end
+    local n = select("#", ...)
+    local what = { ... }
+    what[n + 1] = wake
+    return yield(unpack(what, 1, n + 1))
+  end
+  local function step(state, ...)
+    if state ~= "wait" then return false end
+    return true, wait(...)
+  end
+  local function turn(goes_on, ...)
+    if not goes_on then return end
+    return turn(step(go_on(...))) -- a tail call: a task may wait any number of times
+  end
+  local args = running.args and own.own_all(running.args) or own.pack(self.make(running.index))
+  return turn(step(go_on(self.call, unpack(args, 1, args.n))))
+end
+
+--- Runs tasks that have been begun, one after the other in the same coroutine of cqueues, as long as none waits.
+function run_begun(self)
+  while self.begun_first <= self.begun_last do
+    local running = self.begun[self.begun_first]
+    self.begun[self.begun_first] = nil
+    self.begun_first = self.begun_first + 1
+    if not running.is_over then attend(self, running) end
+    if running.has_waited then return end
+    if host.now() > self.until_then then break end -- signals are looked at, and results given
+  end
+  self.runs = false
+end
+
+--- Begins a task.
+local function begin(self, index, args, attempt)
+  local number = table.remove(self.free)
+  if not number then
+    self.slots = self.slots + 1
+    number = self.slots
+  end
+  local running = { index = index, args = args, attempt = attempt, worker = number, began = host.now(), is_over = false,
+    condition = self.timeout and self.condition.new() or false, has_waited = false,
+    context = task.context(self.cell, number, attempt, self.key),
+    before = self.last, after = false, results = false, record = false, seconds = 0 }
+  if self.last then self.last.after = running else self.first = running end
+  self.last = running
+  self.running = self.running + 1
+  self.begun_last = self.begun_last + 1
+  self.begun[self.begun_last] = running
+end
+
+--- A task that runs is given up. Its coroutine is left alone, and collected.
+local function give_up(self, running)
+  running.is_over = true
+  unlink(self, running)
+  running.seconds = host.now() - running.began
+  if running.condition then running.condition:signal() end
+end
+
+-- Tasks that wait for a further try: few at a time, so a list.
+
+local function next_again(self, now)
+  local at
+  for k, again in ipairs(self.again) do
+    if again.at <= now and (not at or again.at < self.again[at].at) then at = k end
+  end
+  return at and table.remove(self.again, at)
+end
+
+local function first_due(self)
+  local due = math.huge
+  for _, again in ipairs(self.again) do due = math.min(due, again.at) end
+  return due
+end
+
+local function has_new(self) return self.next_task <= self.total and self.next_task <= self.ceiling end
+
+--- Begins tasks, as many as may run at once. The source's are asked for as they are needed.
+local function begin_tasks(self, receiver)
+  while self.running < self.most and self.begun_last - self.begun_first < MOST_SUPPLIED do
+    local again = next_again(self, host.now())
+    if again then
+      begin(self, again.index, again.args, again.attempt)
+    else
+      if not self.feeder then pass_skipped(self) end
+      if not has_new(self) then return end
+      if self.feeder and self.supplied_first > self.supplied_last then
+        self.feeder:supply(self, receiver, math.min(MOST_SUPPLIED, self.most - self.running,
+          self.ceiling - self.next_task + 1))
+        if self.supplied_first > self.supplied_last then return end
+      end
+      local index, args = self.next_task, false -- an index makes them as the task begins
+      if self.feeder then
+        args = self.supplied[self.supplied_first]
+        self.supplied[self.supplied_first] = nil
+        self.supplied_first = self.supplied_first + 1
+      end
+      self.next_task = index + 1
+      begin(self, index, args, 1)
+    end
+  end
+end
+
+-- ---- outcomes ----
+
+--- Tells of a task that did not return.
+local function tell_failure(self, receiver, ended)
+  self.args, self.args_of = ended.args, ended.index
+  local delay = receiver:failed(ended.index, ended.record, ended.attempt, ended.worker)
+  self.args = false
+  if delay and not self.cancelled then
+    self.again[#self.again + 1] = { index = ended.index, args = ended.args, attempt = ended.attempt + 1,
+      at = host.now() + delay }
+  end
+end
+
+--- Tells of tasks that have ended. Returns whether there were some.
+local function tell_ready(self, receiver)
+  if self.ready_first > self.ready_last then return false end
+  while self.ready_first <= self.ready_last do
+    local ended = self.ready[self.ready_first]
+    self.ready[self.ready_first] = nil
+    self.ready_first = self.ready_first + 1
+    if ended.record then
+      tell_failure(self, receiver, ended)
+    else
+      local batch, results = self.batch, ended.results
+      batch.first, batch.n, batch.tasks, batch.bytes, batch.numbers = ended.index, 1, 1, 64, false
+      batch.values = self.job.keep ~= "none" and { [0] = results[1] } or false
+      batch.several = results.n ~= 1 and { [0] = results } or false
+      batch.attempt, batch.worker, batch.seconds = ended.attempt, ended.worker, ended.seconds
+      self.args, self.args_of = ended.args, ended.index
+      receiver:take(batch)
+      self.args = false
+    end
+  end
+  return true
+end
+
+--- Ends tasks that are over their time limit: they began in the order in which they are held.
+local function end_late(self, receiver, now)
+  local found = false
+  while self.timeout and self.first and now - self.first.began > self.timeout do
+    local late = self.first
+    give_up(self, late)
+    late.record = { kind = "timeout", message = ("the task took more than %g s"):format(self.timeout),
+      seconds = late.seconds }
+    tell_failure(self, receiver, late)
+    found = true
+  end
+  return found
+end
+
+--- The run was cancelled: what runs is ended.
+local function tell_cancelled(self, receiver)
+  while self.first do
+    local running = self.first
+    give_up(self, running)
+    running.record = { kind = "cancelled", message = "the run was cancelled", seconds = running.seconds }
+    tell_failure(self, receiver, running)
+  end
+end
+
+--- Lets tasks go on until one of them has ended, at most for `seconds`.
+local function wait_for_tasks(self, seconds)
+  if self.running == 0 then
+    if seconds > 0 then host.sleep(seconds) end
+    return
+  end
+  if self.begun_first <= self.begun_last then
+    seconds, self.until_then = 0, host.now() + chunk_seconds
+    if not self.runs then
+      self.runs = true
+      self.queue:wrap(run_begun, self)
+    end
+  end
+  local ok, message = self.queue:step(seconds)
+  if not ok and self.ready_first > self.ready_last then error(message, 0) end
+end
+
+--- See drive/driver.lua.
+function Driver:step(receiver, wait)
+  local deadline = wait and host.now() + wait or math.huge
+  while true do
+    local signal = C.signals_pending()
+    if signal ~= 0 then
+      receiver:signalled(signal)
+      return true
+    end
+    local now = host.now()
+    if self.cancelled then tell_cancelled(self, receiver) end
+    if tell_ready(self, receiver) or end_late(self, receiver, now) then return true end
+    if self.cancelled then return false end
+    if now - self.last_tick > tick_seconds then
+      self.last_tick = now
+      receiver:tick()
+      return true
+    end
+    begin_tasks(self, receiver)
+    if self.running == 0 and #self.again == 0 and not has_new(self) then return false end
+    local left = math.min(self.last_tick + tick_seconds, deadline) - host.now()
+    if self.timeout and self.first then left = math.min(left, self.first.began + self.timeout - host.now()) end
+    if #self.again > 0 and self.running < self.most then left = math.min(left, first_due(self) - host.now()) end
+    wait_for_tasks(self, math.max(left, 0))
+    if host.now() >= deadline and self.ready_first > self.ready_last then
+      receiver:tick()
+      return "idle"
+    end
+  end
+end
+
+--- The arguments of the task that the receiver is told of.
+function Driver:arguments(index)
+  if self.args and self.args_of == index then
+    local args = own.own_all(self.args)
+    if not self.decode then return args end
+    local values = common.pack(pcall(self.decode, unpack(args, 1, args.n)))
+    if not values[1] then return args end
+    return { n = values.n - 1, unpack(values, 2, values.n) }
+  end
+  if self.make then return common.pack(self.make(index)) end
+  return { n = 0 }
+end
+
+function Driver:host() end -- luacheck: ignore 212
+
+function Driver:raise_ceiling(last) self.ceiling = last end
+
+function Driver:shorten(last)
+  self.total = math.min(self.total, last)
+  local running = self.first
+  while running do
+    local after = running.after
+    if running.index > last then give_up(self, running) end
+    running = after
+  end
+  for k = #self.again, 1, -1 do
+    if self.again[k].index > last then table.remove(self.again, k) end
+  end
+end
+
+function Driver:cancel() self.cancelled = true end
+
+--- Ends one task, whose outcome nobody wants.
+function Driver:abort(index)
+  local running = self.first
+  while running do
+    if running.index == index then
+      give_up(self, running)
+      return true
+    end
+    running = running.after
+  end
+  return false
+end
+
+function Driver:close()
+  if not self.is_open then return true end
+  self.is_open = false
+  while self.first do give_up(self, self.first) end
+  pcall(self.queue.close, self.queue)
+  C.signals_serial(0)
+  return true
+end
+
+return M
