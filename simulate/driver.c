@@ -23,7 +23,8 @@ struct driver {
   double began, supplied, skipped; /* tasks up to `skipped` were looked at for skips */
   double ceiling;
   bool is_cancelled, is_shortened, is_exhausted;
-  bool is_over; /* it is to be closed as it is */
+  bool is_over;  /* it is to be closed as it is */
+  double pushed; /* tasks up to this one */
   uint64_t events;
 };
 
@@ -146,6 +147,24 @@ static void supply(struct driver *driver)
   }
 }
 
+/* Pushes some of the tasks that were not. */
+static void push(struct driver *driver)
+{
+  const struct plan *plan = driver->plan;
+  static const double most = 20;
+  double left = plan->tasks - driver->pushed;
+  for (double n = fmin(1 + random_below((uint32_t)most), left); n > 0 && !driver->is_over; n--) {
+    double task = driver->pushed + 1;
+    if (!stage(driver, task, 1)) return;
+    if (dispatch_push(driver->d, task)) {
+      ledger_lacks_memory();
+      driver->is_over = true;
+      return;
+    }
+    driver->pushed = task;
+  }
+}
+
 /* ---- events ---- */
 
 /* A task failed: it is tried again, or that was its end. */
@@ -155,7 +174,7 @@ static void task_failed(struct driver *driver, double task, uint32_t attempt)
   if (attempt > plan->retries || driver->is_cancelled) return;
   double delay = plan_has(plan, TROUBLE_BACKOFF) ? plan->backoff * random_unit() : 0;
   int error;
-  if (plan_has(plan, TROUBLE_SUPPLY) && random_chance(0.2)) {
+  if ((plan_has(plan, TROUBLE_SUPPLY) || plan_has(plan, TROUBLE_PUSH)) && random_chance(0.2)) {
     struct block *block = stage(driver, task, 1);
     if (!block) return;
     block->origin = task;
@@ -291,8 +310,16 @@ static void act(struct driver *driver)
     dispatch_shorten(driver->d, last);
     ledger_has_shortened();
   }
-  if (plan_has(plan, TROUBLE_ABORTS) && random_chance(plan->abort_rate)) {
+  if (plan_has(plan, TROUBLE_PUSH) && !driver->is_cancelled) {
+    if (driver->pushed < plan->tasks && random_chance(0.3)) push(driver);
+    if (driver->pushed == plan->tasks && ledger_reached() == plan->tasks) driver->is_over = true;
+  }
+  if (plan_has(plan, TROUBLE_ABORTS) && !driver->is_over && random_chance(plan->abort_rate)) {
     double task = ledger_some_task();
+    if (task == 0 && driver->pushed > 0) { /* one that waits to be handed out */
+      task = 1 + random_below((uint32_t)driver->pushed);
+      if (ledger_has_ended(task)) task = 0;
+    }
     if (task > 0) {
       ledger_abort(task);
       dispatch_abort(driver->d, task);
@@ -312,7 +339,10 @@ static void tell(struct driver *driver)
   driver->events++;
   switch (driver->event.kind) {
   case EVENT_RESULTS: results(driver); break;
-  case EVENT_SUPPLY: supply(driver); break;
+  case EVENT_SUPPLY:
+    if (plan_has(driver->plan, TROUBLE_PUSH)) fault("arguments are asked for where tasks are pushed");
+    supply(driver);
+    break;
   case EVENT_LOST: lost(driver); break;
   case EVENT_TEXT: text(driver); break;
   case EVENT_SIGNAL:
@@ -321,6 +351,7 @@ static void tell(struct driver *driver)
     dispatch_cancel(driver->d);
     break;
   case EVENT_DONE:
+    if (plan_has(driver->plan, TROUBLE_PUSH) && !driver->is_cancelled) fault("a run of pushed tasks has ended");
     ledger_done(plan_has(driver->plan, TROUBLE_SUPPLY) ? fmin(driver->supplied, driver->plan->tasks)
                                                        : driver->plan->tasks);
     if (plan_has(driver->plan, TROUBLE_SUPPLY) && !driver->is_exhausted && !driver->is_cancelled &&
@@ -341,13 +372,47 @@ static void begin(struct driver *driver)
 {
   const struct plan *plan = driver->plan;
   if (plan_has(plan, TROUBLE_CEILING)) dispatch_ceiling(driver->d, driver->ceiling = plan->window);
-  if (plan_has(plan, TROUBLE_SUPPLY)) return;
+  if (plan_has(plan, TROUBLE_PUSH)) dispatch_ceiling(driver->d, 0);
+  if (plan_has(plan, TROUBLE_PUSH)) push(driver);
+  if (plan_has(plan, TROUBLE_SUPPLY) || plan_has(plan, TROUBLE_PUSH)) return;
   for (double task = 1; task <= plan->tasks && !driver->is_over; task++) {
     double last = skip_from(plan, task);
     if (last == 0) continue;
     skip(driver, task, last);
     task = last;
   }
+}
+
+/* Who waits in the place of whoever can start workers, and the flag by which that one says that it is back. */
+static struct {
+  struct dispatch *dispatch; /* NULL: nobody */
+  uint64_t number;
+  bool is_wanted;
+} absence;
+
+static void come_back(void *what, uint64_t number)
+{
+  (void)what;
+  if (!absence.dispatch || absence.number != number) return;
+  absence.is_wanted = true;
+  dispatch_wake(absence.dispatch);
+}
+
+/* The next event. Where tasks are pushed, it is now and then waited for by somebody who can start no worker. */
+static void next(struct driver *driver)
+{
+  static const double share = 0.1, away_share = 0.3, wait = 0.01, away = 0.005;
+  bool is_pushed = plan_has(driver->plan, TROUBLE_PUSH);
+  double seconds = is_pushed || random_chance(share) ? random_about(wait) : INFINITY;
+  if (!is_pushed || !random_chance(away_share)) {
+    dispatch_next(driver->d, &driver->event, seconds);
+    return;
+  }
+  absence.dispatch = driver->d;
+  absence.is_wanted = false;
+  world_at(world.now + random_about(away), come_back, NULL, ++absence.number);
+  dispatch_attend(driver->d, &driver->event, seconds, &absence.is_wanted);
+  absence.dispatch = NULL;
 }
 
 /* The job as workers that inherit nothing are sent it. */
@@ -367,8 +432,8 @@ bool drive(const struct plan *plan, struct engine *engine, const struct lane_kin
            struct outcome_of_run *outcome)
 {
   struct driver driver = {.plan = plan, .engine = engine, .began = world.now, .ceiling = INFINITY};
-  struct dispatch_options options = {.total = plan_has(plan, TROUBLE_SUPPLY) ? -1.0 : plan->tasks,
-                                     .chunk = plan->chunk};
+  bool is_supplied = plan_has(plan, TROUBLE_SUPPLY) || plan_has(plan, TROUBLE_PUSH);
+  struct dispatch_options options = {.total = is_supplied ? -1.0 : plan->tasks, .chunk = plan->chunk};
   options.timeout = plan_has(plan, TROUBLE_LIMIT) ? plan->limit : 0;
   options.workers = plan->workers;
   options.sparse = plan_has(plan, TROUBLE_SPARSE);
@@ -385,7 +450,7 @@ bool drive(const struct plan *plan, struct engine *engine, const struct lane_kin
   }
   begin(&driver);
   while (!driver.is_over) {
-    dispatch_next(driver.d, &driver.event, random_chance(0.1) ? random_about(0.01) : INFINITY);
+    next(&driver);
     if (driver.event.kind != EVENT_TICK) world_progress();
     if (plan->workers <= MOST_EACH || driver.events % MOST_EACH == 0) inside_check(driver.d);
     tell(&driver);

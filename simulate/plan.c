@@ -6,9 +6,9 @@
 #include "world.h"
 
 static const char *const trouble_names[TROUBLES] = {
-    "crashes", "deaths", "starts",     "massacre", "hangs",   "limit", "errors", "backoff",
-    "aborts",  "cancel", "shorten",    "close",    "ceiling", "sink",  "supply", "skips",
-    "memory",  "wakes",  "no_barrier", "distant",  "large",   "text",  "sparse", "runs",
+    "crashes",    "deaths",  "starts", "massacre", "hangs",  "limit",  "errors", "backoff", "aborts",
+    "cancel",     "shorten", "close",  "ceiling",  "sink",   "supply", "skips",  "memory",  "wakes",
+    "no_barrier", "distant", "large",  "text",     "sparse", "runs",   "push",
 };
 
 bool plan_has(const struct plan *plan, enum trouble trouble)
@@ -41,6 +41,7 @@ static void draw_troubles(struct plan *plan)
       [TROUBLE_CEILING] = 0.25, [TROUBLE_SINK] = 0.25,   [TROUBLE_SUPPLY] = 0.4,      [TROUBLE_SKIPS] = 0.15,
       [TROUBLE_MEMORY] = 0.15,  [TROUBLE_WAKES] = 0.3,   [TROUBLE_NO_BARRIER] = 0.05, [TROUBLE_DISTANT] = 0.3,
       [TROUBLE_LARGE] = 0.2,    [TROUBLE_TEXT] = 0.2,    [TROUBLE_SPARSE] = 0.25,     [TROUBLE_RUNS] = 0.3,
+      [TROUBLE_PUSH] = 0.15,
   };
   if (random_chance(0.2)) return; /* all goes well */
   double scale = random_chance(0.5) ? 1 : 0.4;
@@ -71,7 +72,14 @@ static void settle_troubles(struct plan *plan)
     plan_drop(plan, TROUBLE_DEATHS);
     plan_drop(plan, TROUBLE_MASSACRE);
   }
+  if (plan_has(plan, TROUBLE_PUSH)) { /* there is no source, and no end */
+    plan_drop(plan, TROUBLE_SUPPLY);
+    plan_drop(plan, TROUBLE_SKIPS);
+    plan_drop(plan, TROUBLE_CEILING);
+    plan_drop(plan, TROUBLE_SHORTEN);
+  }
   if (plan->kind == PLAN_STACK) {
+    plan_drop(plan, TROUBLE_PUSH);
     plan_drop(plan, TROUBLE_MEMORY); /* Lua's own would fail too */
     if (plan->engine == ENGINE_FORKED) plan->engine = ENGINE_KEPT;
   }

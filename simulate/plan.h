@@ -35,6 +35,7 @@ enum trouble {
   TROUBLE_TEXT,
   TROUBLE_SPARSE,
   TROUBLE_RUNS, /* several runs of the same engine */
+  TROUBLE_PUSH, /* tasks are pushed one by one, and now and then nobody is there who could start workers */
   TROUBLES
 };
 

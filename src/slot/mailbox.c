@@ -109,7 +109,7 @@ static void wait_for_room(struct worker *worker, ready_function *ready, enum blo
     return;
   }
   double started =
-      slot->started + waited; /* no task has begun: the first is timed from here, see note_present in dispatch.c */
+      slot->started + waited; /* no task has begun: the first is timed from here, see note_present in watch.c */
   __atomic_store((double *)&slot->started, &started, __ATOMIC_RELAXED);
 }
 
