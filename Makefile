@@ -266,7 +266,7 @@ valgrind: deps-valgrind all
 	@echo "valgrind: nothing found"
 
 # Fuzz targets, each in fuzz/NAME.c and linked with all of parlua but its main. Findings stay in build/fuzz.
-FUZZ_TARGETS = codec slot
+FUZZ_TARGETS = codec slot array
 FUZZ_WRAP_codec = -Wl,--wrap=luaL_loadbufferx
 FUZZ_WRAP_slot = -Wl,--wrap=luaL_loadbufferx,--wrap=engine_find
 FUZZ_SECONDS ?= 600
@@ -358,6 +358,7 @@ deps-test: deps
 	need libopenmpi-dev command -v $(MPICC); \
 	need sqlite3 command -v sqlite3; \
 	need tmux command -v tmux; \
+	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \
 	need mandoc command -v mandoc; \
 	$(DEPS_INSTALL)
 

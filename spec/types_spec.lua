@@ -32,7 +32,7 @@ describe("the annotations for editors", function()
   end)
 
   it("name all that the module has, with the same parameters", function()
-    local on_demand = { "plot", "background", "array", "json", "write_csv", "log" }
+    local on_demand = { "plot", "background", "array", "load", "save", "json", "write_csv", "log" }
     local names = {}
     for name in pairs(parlua) do names[name] = true end
     for _, name in ipairs(on_demand) do names[name] = parlua[name] ~= nil end

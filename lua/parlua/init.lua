@@ -125,10 +125,11 @@ function parlua.all(f, arguments, options) return search.all(f, arguments, optio
 
 -- What only some programs use is loaded when it is first used.
 local on_demand = {
-  plot = "parlua.plot", background = "parlua.background", array = "parlua.array", json = "parlua.wire.json_values",
+  plot = "parlua.plot", background = "parlua.background", json = "parlua.wire.json_values",
+  array = "parlua.array", load = "parlua.array", save = "parlua.array",
   write_csv = "parlua.feed.rows", log = "parlua.log",
 }
-local is_member = { array = true, background = true, write_csv = true } -- the others are modules
+local is_member = { array = true, load = true, save = true, background = true, write_csv = true } -- the others are modules
 setmetatable(parlua, {
   __index = function(_, name)
     local module = on_demand[name] and require(on_demand[name])

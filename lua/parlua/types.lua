@@ -605,6 +605,7 @@ parlua._VERSION = nil
 ---@field convolve fun(self: parlua.Array, kernel: number[]|parlua.Array, options?: { axis?: integer, edge?: string, into?: parlua.Array }): parlua.Array
 ---@field totable fun(self: parlua.Array): table
 ---@field bytes fun(self: parlua.Array): string
+---@field save fun(self: parlua.Array, path: string, options?: { format?: string, low?: number, high?: number, bits?: integer }): parlua.Array as .npy, .npz, .pgm, .ppm, .png, .raw or .bin
 ---@field free fun(self: parlua.Array) lets go of the memory now
 ---@operator add(parlua.Array|number): parlua.Array
 ---@operator sub(parlua.Array|number): parlua.Array
@@ -619,5 +620,18 @@ parlua._VERSION = nil
 ---@param ... any
 ---@return parlua.Array
 function parlua.array(type, ...) end
+
+--- Loads an array from a .npy file (mapped: read-only), a PGM or PPM picture, or plain elements of a named type; of an .npz file a
+--- table of arrays by names.
+---@param path string
+---@param options? { type: string, shape?: integer[], offset?: integer } of plain elements
+---@return parlua.Array|table<string, parlua.Array>
+function parlua.load(path, options) end
+
+--- Saves an array, as a:save does; or several as .npz.
+---@param path string
+---@param what parlua.Array|table<string, parlua.Array>
+---@param options? { format?: string, low?: number, high?: number, bits?: integer }
+function parlua.save(path, what, options) end
 
 return parlua

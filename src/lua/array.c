@@ -114,6 +114,48 @@ int array_moments(int kind, const void *elements, uint64_t count, int threads, b
   return 0;
 }
 
+/* ---- NaNs that Lua would take for something else ---- */
+
+static const uint32_t plain_float = 0xffc00000, least_float = 0xff800000; /* the latter: minus infinity */
+static const uint64_t plain_double = 0xfff8000000000000, least_double = 0xfff0000000000000;
+
+static bool is_odd_float(uint32_t bits)
+{
+  return bits > least_float && bits != plain_float;
+}
+
+static bool is_odd_double(uint64_t bits)
+{
+  return bits > least_double && bits != plain_double;
+}
+
+bool array_has_odd_nans(bool is_double, const void *elements, uint64_t count)
+{
+  for (uint64_t begin = 0; begin < count; begin += BLOCK) {
+    uint64_t n = count - begin < BLOCK ? count - begin : BLOCK;
+    uint64_t found = 0;
+    if (is_double) {
+      const uint64_t *at = (const uint64_t *)elements + begin;
+      for (uint64_t k = 0; k < n; k++) found |= is_odd_double(at[k]);
+    } else {
+      const uint32_t *at = (const uint32_t *)elements + begin;
+      for (uint64_t k = 0; k < n; k++) found |= is_odd_float(at[k]);
+    }
+    if (found) return true;
+  }
+  return false;
+}
+
+void array_mend_nans(bool is_double, void *elements, uint64_t count)
+{
+  uint64_t *doubles = elements;
+  uint32_t *floats = elements;
+  for (uint64_t k = 0; k < count; k++) {
+    if (is_double && is_odd_double(doubles[k])) doubles[k] = plain_double;
+    if (!is_double && is_odd_float(floats[k])) floats[k] = plain_float;
+  }
+}
+
 /* ---- convolution ---- */
 
 /* The place within 0 .. size - 1 of what stands for place `at` beyond the edge; -1: zeros do. */

@@ -29,6 +29,13 @@ struct array_moments {
 int array_moments(int kind, const void *elements, uint64_t count, int threads, bool extremes,
                   struct array_moments *result);
 
+/* Lua takes NaNs whose sign is set, and more than the highest bit of their fraction, for values of other types; and
+ * arithmetic sets that highest bit. So of NaNs with a sign only the plain one may come to it from outside. Are there
+ * others among `count` floats, or doubles? */
+bool array_has_odd_nans(bool is_double, const void *elements, uint64_t count);
+/* Puts a plain NaN in the place of each. */
+void array_mend_nans(bool is_double, void *elements, uint64_t count);
+
 /* What stands beyond the edges of what is convolved. */
 enum array_edge { EDGE_REFLECT, EDGE_NEAREST, EDGE_ZERO, EDGE_WRAP };
 

@@ -371,22 +371,36 @@ struct shared_memory *shared_new(uint64_t size, bool with_zeros, char **at)
   return &piece->shared;
 }
 
-struct shared_memory *shared_map_file(int file, uint64_t offset, uint64_t size)
+struct shared_memory *shared_map_file(const char *path)
 {
-  uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = offset & ~(page - 1), length = size + (offset - from);
-  if (length == 0) length = 1;
-  void *map = mmap(NULL, length, PROT_READ, MAP_SHARED, file, (off_t)from);
-  if (map == MAP_FAILED) return NULL;
+  struct stat found;
+  void *map = MAP_FAILED;
+  int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (file < 0) return NULL;
+  int error = fstat(file, &found) < 0   ? errno
+              : S_ISDIR(found.st_mode)  ? EISDIR
+              : !S_ISREG(found.st_mode) ? ESPIPE
+              : found.st_size == 0      ? ENODATA
+                                        : 0;
+  if (!error) {
+    map = mmap(NULL, (size_t)found.st_size, PROT_READ, MAP_SHARED, file, 0);
+    if (map == MAP_FAILED) error = errno;
+  }
+  close(file);
+  if (error) {
+    errno = error;
+    return NULL;
+  }
   lock();
-  struct piece *piece = enter(0, (char *)map + (offset - from), size, -1);
+  struct piece *piece = enter(0, map, (uint64_t)found.st_size, -1);
   unlock();
   if (!piece) {
-    munmap(map, length);
+    munmap(map, (size_t)found.st_size);
     errno = ENOMEM;
     return NULL;
   }
   piece->map = map;
-  piece->mapped = length;
+  piece->mapped = (size_t)found.st_size;
   piece->shared.read_only = 1;
   return &piece->shared;
 }

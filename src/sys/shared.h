@@ -30,9 +30,9 @@ struct shared_memory {
 /* New memory, at *at: zeros, or, where that is not asked for, perhaps what another piece of this process has left.
  * Returns the piece that it lies in, held once more; NULL with errno set. */
 struct shared_memory *shared_new(uint64_t size, bool with_zeros, char **at);
-/* The memory of `size` bytes from byte `offset` on of the open file, from now on mapped, to be read only; the
- * descriptor stays the caller's. NULL with errno set. */
-struct shared_memory *shared_map_file(int file, uint64_t offset, uint64_t size);
+/* A file as memory, all of it, to be read only. What others write to the file is seen; reading what they have cut off
+ * is a fault (SIGBUS). NULL with errno set; ENODATA: it is empty. */
+struct shared_memory *shared_map_file(const char *path);
 /* Memory of another message, at `bytes`, which lies in a mapping that shared_note_message has told of: read only, and
  * kept beyond that. NULL with errno set; ENOENT: it does not lie there. */
 struct shared_memory *shared_of_message(const void *bytes, uint64_t size);

@@ -7,13 +7,13 @@ local record = require "parlua.wire.record"
 --- of ffi.cdef.
 local function declare(name, text)
   local is_known, size = pcall(ffi.sizeof, "struct " .. name)
-  if not is_known or not size then record.own.cdef(text) end
+  if not is_known or not size then record.cdef(text) end
 end
 
 declare("shared_memory", [[
 struct shared_memory { uint64_t id; char *bytes; uint64_t size; int32_t file; int32_t read_only; };
 struct shared_memory *shared_new(uint64_t size, bool with_zeros, char **at);
-struct shared_memory *shared_map_file(int file, uint64_t offset, uint64_t size);
+struct shared_memory *shared_map_file(const char *path);
 struct shared_memory *shared_of_message(const void *bytes, uint64_t size);
 void shared_hold(struct shared_memory *);
 void shared_drop(struct shared_memory *);
@@ -28,6 +28,8 @@ struct shared_memory *shared_claim(uint64_t id);
 
 struct array_moments { double sum, least, largest; };
 int array_moments(int kind, const void *elements, uint64_t count, int threads, bool extremes, struct array_moments *result);
+bool array_has_odd_nans(bool is_double, const void *elements, uint64_t count);
+void array_mend_nans(bool is_double, void *elements, uint64_t count);
 int array_convolve(int is_double, const void *from, void *to, const uint64_t shape[3], const double *kernel, uint64_t length, int edge);
 struct parlua_array_description {
   uint64_t id, inode; /* of the memory; 0: it has none that the other side could know */

@@ -10,6 +10,7 @@ local record = require "parlua.wire.record"
 local M = {}
 
 M.MOST_RANK = 16
+local MOST_CHECKED = 2 ^ 28
 local MOST_BYTES = 2 ^ 46 -- more than any machine of today can address
 
 -- `_bound`: the largest i of a[i]; 0 where that is not for this array. Shapes and steps are doubles, which compiled
@@ -224,7 +225,7 @@ local function type_of(kind, is_read_only)
   if ctype then return ctype end
   ctype = ffi.typeof(form:format((is_read_only and "const " or "") .. kind.text))
   local operators = M.operators
-  record.own.metatype(ctype, { -- it is no type of the script's, for workers to be told of
+  record.metatype(ctype, { -- it is no type of the script's, for workers to be told of
     __index = index, __newindex = is_read_only and refuse_write or set_index, __len = length, __gc = let_go,
     __tostring = operators.tostring, __add = operators.add, __sub = operators.sub, __mul = operators.mul,
     __div = operators.div, __unm = operators.unm, __eq = operators.eq,
@@ -329,6 +330,36 @@ function M.over(kind, shared, offset, shape, state)
   if is_read_only then known.why_read_only = read_only_message(self) end
   lay_out(self, shape)
   return self
+end
+
+--- What NaNs are in elements that come from outside. Lua would take some NaNs for values of another type: they become
+--- plain ones.
+---@return boolean is_double, number numbers how many numbers there are; 0: they have no NaNs
+local function numbers_in(kind, count)
+  if kind.class == "integer" then return false, 0 end
+  local is_complex = kind.class == "complex"
+  return kind.size == (is_complex and 16 or 8), is_complex and 2 * count or count
+end
+
+--- Are there such NaNs?
+function M.has_odd_nans(kind, at, count)
+  local is_double, n = numbers_in(kind, count)
+  return n > 0 and C.array_has_odd_nans(is_double, at, n)
+end
+
+--- Puts plain ones in their place.
+function M.mend(self)
+  local is_double, n = numbers_in(kind_of(self), self._count)
+  if n > 0 then C.array_mend_nans(is_double, self._at, n) end
+  return self
+end
+
+--- An array over a file's memory that can be read without harm: a copy with plain NaNs, where it has others. Of large
+--- files that is not looked for, as they would have to be read.
+function M.checked(self)
+  local kind = kind_of(self)
+  if self._count * kind.size > MOST_CHECKED or not M.has_odd_nans(kind, self._at, self._count) then return self end
+  return M.mend(self:copy())
 end
 
 --- Does each step follow from the shape, as in a new array?

@@ -11,6 +11,8 @@ local make = require "parlua.array.make"
 
 require "parlua.array.numbers"
 
-local M = { array = make.array, is = core.is }
+local files = require "parlua.array.files"
+
+local M = { array = make.array, load = files.load, save = files.save, is = core.is }
 
 return M

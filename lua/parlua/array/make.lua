@@ -92,7 +92,7 @@ local function from_bytes(kind, bytes, length, what, ...)
   if select("#", ...) > 0 then shape = views.check_shape(NAME, shape[1], ...) end
   local self = core.new(kind, shape, true)
   ffi.copy(self._at, bytes, length)
-  return self
+  return core.mend(self)
 end
 
 local function is_pointer(value) return tostring(ffi.typeof(value)):find("%*>$") ~= nil or tostring(ffi.typeof(value)):find("%* const>$") ~= nil end
@@ -107,6 +107,7 @@ local function from_memory(kind, memory, ...)
     if memory == nil then refuse("parlua.array: the pointer is NULL") end
     local self = core.new(kind, { count }, true)
     ffi.copy(self._at, memory, count * kind.size)
+    core.mend(self)
     if select("#", ...) > 1 then return self:reshape(select(2, ...)) end
     return self
   end

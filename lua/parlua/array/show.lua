@@ -1,6 +1,7 @@
 --- How an array looks as text: as NumPy prints it, all of it up to a thousand elements, else the first and the last
 --- three of each dimension.
 local core = require "parlua.array.core"
+local ffi = require "ffi"
 
 local M = {}
 
@@ -28,9 +29,10 @@ local function digits_needed(x)
   return #text - text:find(".", 1, true)
 end
 
-local function exponent_text(x, digits)
-  local text = ("%." .. digits .. "e"):format(x)
-  return (text:gsub("^(-?%d)e", "%1.e"))
+--- With so many digits behind the point, and in the exponent.
+local function exponent_text(x, digits, width)
+  local text = ("%." .. digits .. "e"):format(x):gsub("^(-?%d)e", "%1.e")
+  return (text:gsub("(%d+)$", function(exponent) return ("0"):rep(width - #exponent) .. exponent end))
 end
 
 local function odd(x) return x ~= x and "nan" or x > 0 and "inf" or "-inf" end
@@ -44,13 +46,14 @@ local function float_format(values)
     end
   end
   if largest >= 1e8 or least < 1e-4 or largest / least > 1e3 then
+    local width = 2
     for _, x in ipairs(values) do
       if is_finite(x) then
-        local mantissa = ("%.8e"):format(x):match("%.(%d-)0*e")
-        digits = math.max(digits, #mantissa)
+        local mantissa, exponent = ("%.8e"):format(x):match "%.(%d-)0*e[+-](%d+)"
+        digits, width = math.max(digits, #mantissa), math.max(width, #exponent)
       end
     end
-    return function(x) return is_finite(x) and exponent_text(x, digits) or odd(x) end
+    return function(x) return is_finite(x) and exponent_text(x, digits, width) or odd(x) end
   end
   for _, x in ipairs(values) do
     if is_finite(x) then digits = math.max(digits, digits_needed(x)) end
@@ -79,8 +82,21 @@ local function complex_format(values)
   end
 end
 
+local float = ffi.new "float[1]"
+
+local function to_float(x)
+  float[0] = x
+  return float[0]
+end
+
 --- A float as the double that has the same few digits.
-local function single(x) return is_finite(x) and tonumber(("%.7g"):format(x)) or x end
+local function single(x)
+  if not is_finite(x) then return x end
+  for digits = 1, 9 do
+    local short = tonumber(("%." .. digits .. "g"):format(x))
+    if to_float(short) == x then return short end
+  end
+end
 
 --- Texts of the elements that are shown, all of one width.
 local function texts_of(self, is_short)

@@ -43,11 +43,6 @@ local on, off, start = jit.on, jit.off, opt.start
 
 M.cdef, M.metatype = cdef, metatype
 
--- LuaJIT's own, for parlua's own types: also where this module is loaded again, over what stands in their places by then.
-local registry = debug.getregistry()
-registry["parlua.ffi"] = registry["parlua.ffi"] or { cdef = cdef, metatype = metatype }
-M.own = registry["parlua.ffi"]
-
 function ffi.cdef(text, ...)
   if select("#", ...) > 0 then
     M.declarations[#M.declarations + 1] = { text, ... }

@@ -1,0 +1,175 @@
+--- parlua.load and a:save: arrays in files.
+local C = require "parlua.array.c"
+local core = require "parlua.array.core"
+local ffi = require "ffi"
+local host = require "parlua.host"
+local make = require "parlua.array.make"
+local npy = require "parlua.array.npy"
+local picture = require "parlua.array.picture"
+local record = require "parlua.wire.record"
+local views = require "parlua.array.views"
+local zip = require "parlua.array.zip"
+
+local M = {}
+
+local refuse, show = core.refuse, core.show
+
+pcall(record.cdef, "size_t fwrite(const void *bytes, size_t size, size_t count, void *stream);")
+
+-- ---- loading ----
+
+--- A file of plain elements.
+local function load_plain(path, shared, options)
+  local kind = make.check_kind("parlua.load", options.type)
+  local offset = options.offset or 0
+  if type(offset) ~= "number" or offset < 0 or offset % 1 ~= 0 then
+    refuse("parlua.load: offset must be an integer of at least 0, got %s", show(offset))
+  end
+  local there = math.floor((tonumber(shared.size) - offset) / kind.size)
+  local shape = options.shape or { there }
+  if type(shape) == "number" then shape = { shape } end
+  if type(shape) ~= "table" then refuse("parlua.load: shape must be a list of sizes, got %s", show(shape)) end
+  if there < 1 then
+    refuse("parlua.load: '%s' has %.0f bytes: behind the offset of %.0f there is no %s", path, tonumber(shared.size), offset, kind.name)
+  end
+  shape = views.check_shape("parlua.load", nil, unpack(shape))
+  local count = 1
+  for _, size in ipairs(shape) do count = count * size end
+  if count > there then
+    refuse("parlua.load: '%s' has %.0f bytes: %s of %s from byte %.0f on take %.0f", path, tonumber(shared.size), core.shape_text(shape),
+      kind.name, offset, count * kind.size)
+  end
+  if offset % kind.size ~= 0 then
+    local made = core.new(kind, shape, true)
+    ffi.copy(made._at, shared.bytes + offset, count * kind.size)
+    return core.mend(made)
+  end
+  C.shared_hold(shared)
+  return core.checked(core.over(kind, shared, offset, shape, core.OF_FILE))
+end
+
+--- What is in memory that is a file.
+---@param shared ffi.cdata* struct shared_memory *, whose hold stays the caller's
+function M.read(path, shared)
+  local size = tonumber(shared.size)
+  local magic = ffi.string(shared.bytes, math.min(6, size))
+  if magic == npy.MAGIC then return npy.read(path, shared, 0, size) end
+  if magic:find "^PK[\3\5]" then return zip.read(path, shared) end
+  if magic:find "^P[2356]%s" then return picture.read(path, shared.bytes, size) end
+  local advice = magic:find "^\137PNG" and "PNG pictures are only written" or
+    'for plain elements say what they are: parlua.load(path, { type = "float", shape = { 480, 640 } })'
+  error(("%s: it is no .npy, .npz, PGM or PPM file; %s"):format(path, advice), 0)
+end
+
+--- Loads an array: a .npy file, by mapping it (it is read-only then, and takes no memory of its own); the arrays of an .npz
+--- file, by their names; a PGM or PPM picture; or plain elements: { type = "float", shape = { 480, 640 }, offset = 0 }.
+---@param path string
+---@param options? { type: string, shape?: integer[], offset?: integer }
+---@return any
+function M.load(path, options)
+  if type(path) ~= "string" then refuse("parlua.load: the name of a file is expected, got %s", show(path)) end
+  if options ~= nil and type(options) ~= "table" then
+    refuse("parlua.load: options are a table, as { type = \"float\" }, got %s", show(options))
+  end
+  local shared = C.shared_map_file(path)
+  if shared == nil then
+    local number = ffi.errno()
+    local why = number == 61 and "it is empty" or number == 29 and "it is no plain file" or host.strerror(number)
+    refuse("parlua.load: cannot read '%s': %s", path, why)
+  end
+  local ok, result
+  if options and options.type ~= nil then
+    ok, result = pcall(load_plain, path, shared, options)
+  else
+    ok, result = pcall(M.read, path, shared)
+  end
+  C.shared_drop(shared)
+  if ok then return result end
+  if type(result) == "string" and not result:find "^[^\n]-:%d+: parlua" then refuse("parlua.load: %s", result) end
+  error(result, 0)
+end
+
+-- ---- saving ----
+
+local savers = {}
+
+function savers.npy(_, array, _, write)
+  local header, elements = npy.header_of(array)
+  elements = core.has(elements, core.CONTIGUOUS) and elements or elements:copy()
+  write(header)
+  write(elements._at, elements._count * core.kind_of(elements).size)
+end
+
+function savers.npz(what, arrays, _, write)
+  if core.is(arrays) then arrays = { arr_0 = arrays } end
+  zip.write(what, arrays, write)
+end
+
+function savers.raw(_, array, _, write)
+  array = core.has(array, core.CONTIGUOUS) and array or array:copy()
+  write(array._at, array._count * core.kind_of(array).size)
+end
+
+savers.bin = savers.raw
+savers.pgm, savers.ppm, savers.png = picture.write_pnm, picture.write_pnm, picture.write_png
+
+local FORMATS = "npy, npz, pgm, ppm, png, raw or bin"
+
+--- Writes a file under another name, which becomes its own when it is whole: who has the old one mapped keeps it.
+local function write_file(path, body)
+  local is_device = path:find "^/dev/"
+  local name = is_device and path or ("%s.%d.partial"):format(path, host.pid())
+  local file, message = io.open(name, "wb")
+  if not file then refuse("a:save: cannot write '%s': %s", path, message:gsub("^.-: ", "")) end
+  local function write(bytes, length)
+    if length == nil and bytes == "" or length == 0 then return end
+    local count = length or #bytes
+    if tonumber(ffi.C.fwrite(bytes, 1, count, file)) ~= count then error({ host.strerror(ffi.errno()) }, 0) end
+  end
+  local ok, trouble = pcall(body, write)
+  local closed, why = file:close()
+  if ok and closed and not is_device then closed, why = os.rename(name, path) end
+  if ok and closed then return end
+  if not is_device then os.remove(name) end
+  if ok then trouble = { why } end
+  if type(trouble) == "table" then refuse("a:save: cannot write '%s': %s", path, trouble[1]) end
+  refuse("a:save: %s", trouble)
+end
+
+--- Saves an array, in the form that the name's ending says: .npy, .npz, .pgm, .ppm, .png, or .raw and .bin (the elements alone).
+--- Of floating-point numbers in pictures the least becomes black and the largest white, unless `low` and `high` say otherwise;
+--- `bits` is 8 or 16. `format` names the form where the ending does not.
+---@param path string
+---@param options? { format: string, low: number, high: number, bits: integer }
+function core.methods.save(self, path, options)
+  core.check(self, "save")
+  M.save(path, self, options)
+  return self
+end
+
+--- Saves an array, or several as .npz: `parlua.save("all.npz", { x = x, y = y })`.
+---@param path string
+---@param what parlua.Array|table<string, parlua.Array>
+---@param options? table as for a:save
+function M.save(path, what, options)
+  options = options or {}
+  if type(path) ~= "string" then refuse("a:save: the name of a file is expected, got %s", show(path)) end
+  local format = options.format or (path:match "%.(%w+)$" or ""):lower()
+  local saver = savers[format]
+  if not saver then refuse("a:save: '%s': the ending of the name, or the option format, says the form: %s", path, FORMATS) end
+  if core.is(what) then
+    core.check_live(what)
+  elseif format ~= "npz" or type(what) ~= "table" or next(what) == nil then
+    refuse("parlua.save: an array is expected, or a table of arrays by names for .npz, got %s", show(what))
+  else
+    for name, array in pairs(what) do
+      if type(name) ~= "string" or not core.is(array) then
+        refuse("parlua.save: a table of arrays by names is expected; at %s it has %s", show(name), show(array))
+      end
+      core.check_live(array)
+    end
+  end
+  write_file(path, function(write) saver(path, what, options, write) end)
+end
+
+return M
