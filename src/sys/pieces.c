@@ -1,5 +1,5 @@
-/* shared.c - see shared.h. */
-#include "sys/shared.h"
+/* pieces.c - see shared.h, and pieces.h. */
+#include "sys/pieces.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -20,41 +19,14 @@ enum {
   SLAB_BYTES = 1 << 20,
   ALIGNMENT = 64,
   FIRST_BUCKETS = 256,
-  CHANNEL_BYTES = 4 << 20, /* for about as many offers under way as bytes / 800; the kernel may allow less */
-  MOST_RECEIVED =
-      4096,      /* descriptors that are kept open for pieces which others made; of more only the memory is kept */
-  MOST_SPARE = 8 /* pieces that are kept for the next of their size */
+  MOST_RECEIVED = 4096, /* descriptors that are kept open for pieces of others; of more only the memory is kept */
+  MOST_SPARE = 8        /* pieces that are kept for the next of their size */
 };
 
 /* Fresh memory comes at 0.6 to 3 GB/s, page by page; memory that was used before is set to zeros at 5 to 10 (measured).
  * So a process keeps some of what it has let go of, if no other process can know it: made since the last fork, and
  * never given away. */
 static const uint64_t most_spare_bytes = 256 << 20;
-
-struct piece {
-  struct shared_memory shared;
-  struct piece *next; /* in its bucket */
-  uint32_t holds;
-  uint32_t left; /* of these, holds that no one has claimed yet (shared_leave) */
-  void *map;
-  size_t mapped;  /* bytes to unmap */
-  uint32_t forks; /* of this process, as it was made */
-  bool is_known;  /* another process may know it */
-  size_t used;    /* a slab: bytes that are taken, never given back; else 0 */
-};
-
-/* A descriptor that was received and not claimed: or the piece, where it is known already. */
-struct offer {
-  struct offer *next;
-  uint64_t id, size;
-  int file;
-  struct piece *piece;
-};
-
-/* What a worker sends beside the descriptor. */
-struct word {
-  uint64_t id, size;
-};
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* for all below; it is never held across a fork */
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;
@@ -67,9 +39,6 @@ static uint32_t forks;
 static struct piece *spare[MOST_SPARE]; /* the oldest first */
 static size_t spare_count;
 static uint64_t spare_bytes;
-static struct offer *offers;
-static int channel[2] = {-1, -1};
-static pid_t channel_owner;
 static const char *message_bytes;
 static size_t message_length;
 
@@ -105,13 +74,13 @@ static void prepare(void)
   pthread_atfork(before_fork, after_fork, in_child);
 }
 
-static void lock(void)
+void pieces_lock(void)
 {
   pthread_once(&prepared, prepare);
   pthread_mutex_lock(&mutex);
 }
 
-static void unlock(void)
+void pieces_unlock(void)
 {
   int error = errno;
   pthread_mutex_unlock(&mutex);
@@ -135,7 +104,7 @@ static struct piece **bucket_of(uint64_t id)
   return &buckets[(id * 0x9e3779b97f4a7c15u >> 32) & (bucket_count - 1)];
 }
 
-static struct piece *find(uint64_t id)
+struct piece *piece_find(uint64_t id)
 {
   if (!buckets) return NULL;
   struct piece *piece = *bucket_of(id);
@@ -272,7 +241,7 @@ static uint64_t most_bytes(void)
 }
 
 /* More files may be open from here on, if the system allows it. */
-static bool raise_file_limit(void)
+bool pieces_raise_file_limit(void)
 {
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max) return false;
@@ -285,7 +254,7 @@ static bool raise_file_limit(void)
 static int new_file(uint64_t size)
 {
   int file = memfd_create("parlua-array", MFD_CLOEXEC);
-  if (file < 0 && errno == EMFILE && raise_file_limit()) file = memfd_create("parlua-array", MFD_CLOEXEC);
+  if (file < 0 && errno == EMFILE && pieces_raise_file_limit()) file = memfd_create("parlua-array", MFD_CLOEXEC);
   if (file >= 0 && ftruncate(file, (off_t)size) < 0) {
     close(file);
     return -1;
@@ -308,9 +277,9 @@ static struct piece *new_large(uint64_t size)
     return NULL;
   }
   madvise(map, size, MADV_HUGEPAGE); /* where the system gives shared memory huge pages to those who ask */
-  lock();
+  pieces_lock();
   struct piece *piece = enter(0, map, size, file);
-  unlock();
+  pieces_unlock();
   if (!piece) {
     munmap(map, size);
     if (file >= 0) close(file);
@@ -332,25 +301,23 @@ static struct piece *cut_slab(size_t bytes, char **at)
   return slab;
 }
 
-static void drop(struct piece *piece, bool is_left);
-
 /* A small array's memory: in the slab, or in a new one. */
 static struct piece *new_small(uint64_t size, char **at)
 {
   size_t bytes = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   if (bytes == 0) bytes = ALIGNMENT;
-  lock();
+  pieces_lock();
   struct piece *piece = cut_slab(bytes, at), *before = NULL;
-  unlock();
+  pieces_unlock();
   if (piece) return piece;
   struct piece *made = new_large(SLAB_BYTES);
   if (!made) return NULL;
-  lock();
+  pieces_lock();
   before = slab;
   slab = made;
   piece = cut_slab(bytes, at);
-  unlock();
-  if (before) drop(before, false);
+  pieces_unlock();
+  if (before) piece_drop(before, false);
   return piece;
 }
 
@@ -361,9 +328,9 @@ struct shared_memory *shared_new(uint64_t size, bool with_zeros, char **at)
     piece = new_small(size, at);
     return piece ? &piece->shared : NULL;
   }
-  lock();
+  pieces_lock();
   piece = take_spare(size);
-  unlock();
+  pieces_unlock();
   if (piece && with_zeros) memset(piece->shared.bytes, 0, size);
   if (!piece) piece = new_large(size);
   if (!piece) return NULL;
@@ -391,9 +358,9 @@ struct shared_memory *shared_map_file(const char *path)
     errno = error;
     return NULL;
   }
-  lock();
+  pieces_lock();
   struct piece *piece = enter(0, map, (uint64_t)found.st_size, -1);
-  unlock();
+  pieces_unlock();
   if (!piece) {
     munmap(map, (size_t)found.st_size);
     errno = ENOMEM;
@@ -406,7 +373,7 @@ struct shared_memory *shared_map_file(const char *path)
 }
 
 /* Maps the file of a piece that another process has made; the descriptor is taken over, or closed on failure. */
-static struct piece *map_piece(uint64_t id, int file, uint64_t size)
+struct piece *piece_map(uint64_t id, int file, uint64_t size)
 {
   struct stat found;
   if (fstat(file, &found) < 0 || (uint64_t)found.st_size != size || size == 0) {
@@ -424,8 +391,8 @@ static struct piece *map_piece(uint64_t id, int file, uint64_t size)
     errno = error;
     return NULL;
   }
-  lock();
-  struct piece *piece = find(id); /* another thread may have been faster */
+  pieces_lock();
+  struct piece *piece = piece_find(id); /* another thread may have been faster */
   bool is_known = piece != NULL;
   if (piece)
     piece->holds++;
@@ -436,7 +403,7 @@ static struct piece *map_piece(uint64_t id, int file, uint64_t size)
     piece->map = map;
     piece->mapped = size;
   }
-  unlock();
+  pieces_unlock();
   if (is_known || !piece) {
     munmap(map, size);
     if (keep >= 0) close(keep);
@@ -448,10 +415,10 @@ static struct piece *map_piece(uint64_t id, int file, uint64_t size)
 struct shared_memory *shared_of_message(const void *bytes, uint64_t size)
 {
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)bytes, from = at & ~(page - 1);
-  lock();
+  pieces_lock();
   bool is_in = message_bytes && (const char *)bytes >= message_bytes && size <= message_length &&
                (size_t)((const char *)bytes - message_bytes) <= message_length - size;
-  unlock();
+  pieces_unlock();
   if (!is_in) {
     errno = ENOENT;
     return NULL;
@@ -460,9 +427,9 @@ struct shared_memory *shared_of_message(const void *bytes, uint64_t size)
   if (length == 0) length = 1;
   void *map = mremap((void *)from, 0, length, MREMAP_MAYMOVE); /* of 0 bytes: the same pages once more */
   if (map == MAP_FAILED) return NULL;
-  lock();
+  pieces_lock();
   struct piece *piece = enter(0, (char *)map + (at - from), size, -1);
-  unlock();
+  pieces_unlock();
   if (!piece) {
     munmap(map, length);
     errno = ENOMEM;
@@ -476,50 +443,50 @@ struct shared_memory *shared_of_message(const void *bytes, uint64_t size)
 
 void shared_note_message(const void *bytes, size_t length)
 {
-  lock();
+  pieces_lock();
   message_bytes = bytes;
   message_length = length;
-  unlock();
+  pieces_unlock();
 }
 
 /* ---- counting ---- */
 
-static struct piece *piece_of(struct shared_memory *shared)
+struct piece *piece_of(struct shared_memory *shared)
 {
   return (struct piece *)(void *)shared; /* its first field */
 }
 
 void shared_hold(struct shared_memory *shared)
 {
-  lock();
+  pieces_lock();
   piece_of(shared)->holds++;
-  unlock();
+  pieces_unlock();
 }
 
-static void drop(struct piece *piece, bool is_left)
+void piece_drop(struct piece *piece, bool is_left)
 {
-  lock();
+  pieces_lock();
   bool is_last = --piece->holds == 0;
   piece->left -= is_left;
   if (is_last) {
     take_out(piece);
     piece = put_by(piece);
   }
-  unlock();
+  pieces_unlock();
   if (is_last && piece) free_piece(piece);
 }
 
 void shared_drop(struct shared_memory *shared)
 {
-  drop(piece_of(shared), false);
+  piece_drop(piece_of(shared), false);
 }
 
 struct shared_memory *shared_find(uint64_t id)
 {
-  lock();
-  struct piece *piece = find(id);
+  pieces_lock();
+  struct piece *piece = piece_find(id);
   if (piece) piece->holds++;
-  unlock();
+  pieces_unlock();
   return piece ? &piece->shared : NULL;
 }
 
@@ -537,17 +504,17 @@ struct shared_memory *shared_open(uint64_t id, int pid, int file, uint64_t inode
     errno = ENOENT;
     return NULL;
   }
-  struct piece *piece = map_piece(id, opened, size);
+  struct piece *piece = piece_map(id, opened, size);
   return piece ? &piece->shared : NULL;
 }
 
 void shared_trim(void)
 {
   for (;;) {
-    lock();
+    pieces_lock();
     struct piece *piece = spare_count > 0 ? spare[--spare_count] : NULL;
     if (piece) spare_bytes -= piece->mapped;
-    unlock();
+    pieces_unlock();
     if (!piece) return;
     free_piece(piece);
   }
@@ -562,145 +529,23 @@ uint64_t shared_inode(struct shared_memory *shared)
 
 double shared_total(void)
 {
-  lock();
+  pieces_lock();
   double bytes = (double)total;
-  unlock();
+  pieces_unlock();
   return bytes;
 }
 
-/* ---- offers ---- */
-
-int shared_open_channel(void)
-{
-  int size = CHANNEL_BYTES;
-  if (channel[0] >= 0 && channel_owner == getpid()) return 0;
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0) {
-    channel[0] = channel[1] = -1;
-    return errno;
-  }
-  setsockopt(channel[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  channel_owner = getpid();
-  return 0;
-}
-
-bool shared_offer(struct shared_memory *shared)
-{
-  char control[CMSG_SPACE(sizeof(int))] = {0};
-  struct word word = {shared->id, shared->size};
-  struct iovec part = {&word, sizeof word};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-  if (shared->file < 0 || channel[1] < 0 || channel_owner == getpid()) return false;
-  piece_of(shared)->is_known = true;
-  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(header), &shared->file, sizeof(int));
-  ssize_t sent;
-  do sent = sendmsg(channel[1], &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  return sent == (ssize_t)sizeof word;
-}
-
-void shared_leave(struct shared_memory *shared)
-{
-  lock();
-  piece_of(shared)->holds++;
-  piece_of(shared)->left++;
-  unlock();
-}
-
-/* Takes the next offer from the socket; false: there is none. */
-static bool receive(void)
-{
-  char control[CMSG_SPACE(sizeof(int))];
-  struct word word;
-  struct iovec part = {&word, sizeof word};
-  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-  ssize_t got;
-  int file = -1;
-  if (channel[0] < 0 || channel_owner != getpid()) return false;
-  do got = recvmsg(channel[0], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  while (got < 0 && errno == EINTR);
-  if (got <= 0) return false;
-  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header))
-    if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-      memcpy(&file, CMSG_DATA(header), sizeof file);
-  if (got != (ssize_t)sizeof word || file < 0) { /* the latter: no descriptor was free */
-    if (file >= 0) close(file);
-    if (file < 0) raise_file_limit();
-    return true;
-  }
-  struct offer *offer = calloc(1, sizeof *offer);
-  if (!offer) {
-    close(file);
-    return true;
-  }
-  *offer = (struct offer){.id = word.id, .size = word.size, .file = file};
-  lock();
-  offer->piece = find(word.id);
-  if (offer->piece) offer->piece->holds++;
-  unlock();
-  if (offer->piece) close(file);
-  offer->next = offers;
-  offers = offer;
-  return true;
-}
-
-/* Takes the offer of that number from the list; NULL: there is none. */
-static struct offer *take_offer(uint64_t id)
-{
-  for (struct offer **at = &offers; *at; at = &(*at)->next) {
-    if ((*at)->id != id) continue;
-    struct offer *offer = *at;
-    *at = offer->next;
-    return offer;
-  }
-  return NULL;
-}
-
-struct shared_memory *shared_claim(uint64_t id)
-{
-  lock();
-  struct piece *piece = find(id);
-  bool was_left = piece && piece->left > 0;
-  if (was_left) piece->left--; /* the hold is the caller's */
-  unlock();
-  if (was_left) return &piece->shared;
-  struct offer *offer = take_offer(id);
-  while (!offer && receive()) offer = take_offer(id);
-  if (!offer) return NULL;
-  piece = offer->piece ? offer->piece : map_piece(id, offer->file, offer->size);
-  free(offer);
-  return piece ? &piece->shared : NULL;
-}
-
 /* Drops what threads have left and nobody has claimed. */
-static void drop_left(void)
+void pieces_drop_left(void)
 {
   for (bool is_done = false; !is_done;) {
     struct piece *found = NULL;
-    lock();
+    pieces_lock();
     for (size_t i = 0; i < bucket_count && !found; i++)
       for (struct piece *piece = buckets[i]; piece && !found; piece = piece->next)
         if (piece->left > 0) found = piece;
-    unlock();
-    if (found) drop(found, true);
+    pieces_unlock();
+    if (found) piece_drop(found, true);
     is_done = !found;
   }
-}
-
-void shared_forget_offers(void)
-{
-  while (receive()) continue;
-  while (offers) {
-    struct offer *offer = offers;
-    offers = offer->next;
-    if (offer->piece)
-      drop(offer->piece, false);
-    else
-      close(offer->file);
-    free(offer);
-  }
-  drop_left();
 }
