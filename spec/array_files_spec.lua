@@ -277,7 +277,8 @@ describe("NaNs of other programs", function()
         made[3] = parlua.load(path, { type = name, offset = 0, shape = { 1 } })
         local code = ({ float = "f4", double = "f8", complex = "c16", ["complex float"] = "c8" })[name]
         for k, order in ipairs { "<", ">" } do
-          helper.write(path, npy(("{'descr': '%s%s', 'fortran_order': False, 'shape': (1,)}"):format(order, code), bytes))
+          helper.write(path, npy(("{'descr': '%s%s', 'fortran_order': False, 'shape': (1,)}"):format(order, code),
+            order == ">" and bytes:reverse() or bytes))
           made[3 + k] = parlua.load(path)
         end
         for _, a in ipairs(made) do
