@@ -153,10 +153,15 @@ describe("futures", function()
     end)
 
     it("by the thousand cost no more each", function()
-      local futures = {}
-      for k = 1, 5000 do futures[k] = pool:submit(function(x) return x + 0.5 end, k) end
-      parlua.wait(futures)
-      for k = 1, 5000 do assert.equal(k + 0.5, futures[k]:get()) end
+      local result = helper.run_parlua("--engine " .. engine .. " -e " .. helper.quote [[
+        local parlua = require "parlua"
+        local futures = {}
+        for k = 1, 5000 do futures[k] = parlua.submit(function(x) return x + 0.5 end, k) end
+        parlua.wait(futures)
+        for k = 1, 5000 do assert(futures[k]:get() == k + 0.5) end
+        print "all"
+      ]])
+      assert.equal("all\n", result.stdout, result.stderr)
     end)
 
     it("are tried again as the option retries says", function()
