@@ -474,7 +474,7 @@ describe("what cannot cross", function()
     assert.are.equal("cannot send getmetatable(result.o).__index.log: userdata (FILE*)",
       complaint("result", { o = setmetatable({}, { __index = { log = file } }) }))
     assert.are.equal("cannot send result[1]: a pointer (int *), which means nothing to a process of its own: send what it points to, "
-      .. "or make it there, in `init`", complaint("result", { require("ffi").cast("int *", 8) }))
+      .. "or make it there, in `setup`", complaint("result", { require("ffi").cast("int *", 8) }))
     assert.are.equal("cannot send result[1]: userdata", complaint("result", { newproxy() }))
   end)
 

@@ -207,6 +207,23 @@ local scripts = {
     Class.__index.v = function() return "new" end
     local told, back = pool:submit(ask, object):get()
     print(told, getmetatable(back) == Class, (parlua.submit(ask, object):get()))]],
+  ["structs and arrays that a task changes"] = [[
+    local ffi = require "ffi"
+    ffi.cdef "typedef struct { int id; double w[2]; } spec_changed_t;"
+    local list = { ffi.new("spec_changed_t", 1), ffi.new("spec_changed_t", 2) }
+    local function change(r) r.id = r.id * 10 return r.id end
+    run(change, list)
+    run(function(t) change(t.a) return t.b.id end, { { a = list[1], b = list[1] } })
+    run(function(a) a[1] = 7 return a[1] + ffi.sizeof(a) end, { ffi.new("int[?]", 3) })
+    run(function(a, b) return change(a) + change(b) end, parlua.product(list, list))
+    print(list[1].id, list[2].id)]],
+  ["a table that a submitted function has captured"] = [[
+    local none, other = {}, setmetatable({}, { __tostring = function() return "other" end })
+    local same, back, last = parlua.submit(function(a) return a == none, none, other end, none):get()
+    print(same, back == none, last == other)
+    run(function() parlua.map(function(x) return x end, { 1 }) return none end, {})
+    local results = parlua.map(function() parlua.map(function(x) return x end, { 1 }) return none end, { 1 })
+    print(results[1] == none)]],
   ["fields of package, methods of files"] = [[
     package.mine = 5
     getmetatable(io.stdout).__index.twice = function(file, text) return text .. text end

@@ -312,6 +312,7 @@ local function hand_out(pool, future)
   pool.held[future] = nil
   if pool.is_serial then
     local args = future.given or future.args
+    pool.run.driver.handle:look_at(future.f)
     pool.waiting[index] = { n = args.n + 3, future.key, false, future.f, unpack(args, 1, args.n) }
     return true
   end

@@ -1,5 +1,6 @@
 /* copy.c - see copy.h. Not by recursion: lists may be long chains. */
 #include "lua/copy.h"
+#include "lua/codec/format.h"
 #include "lua/codec/state.h"
 
 #include <lauxlib.h>
@@ -9,9 +10,10 @@
 enum { ROOT = 1, MADE, COPIES, QUEUE, TOP = QUEUE };
 
 /* The upvalues: a table of two sets, modules (package.loaded[their names] leads to them) and what the map function has
- * captured, both table -> its state when the run began (0: not known); is a result copied? */
+ * captured, both table -> its state when the run began (0: not known), and of the function that copies C data; is a
+ * result copied? */
 enum { SETS = 1, IS_RESULT };
-enum { MODULES = 1, CAPTURED };
+enum { MODULES = 1, CAPTURED, DATA_COPIER };
 
 /* Is the table at the top one that stays what it is: a class, a module, or one that the function has captured? Of a
  * captured one that is a result: if it has not changed. */
@@ -101,13 +103,42 @@ static void copy_metatable(lua_State *L, int from, int to)
   lua_setmetatable(L, to);
 }
 
+/* Replaces the C data at the top by a copy, where it is such as a task may change. */
+static void copy_data(lua_State *L)
+{
+  lua_rawgeti(L, lua_upvalueindex(SETS), DATA_COPIER);
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
+}
+
+/* The same of data in a table: what is there twice is one copy. */
+static void place_data(lua_State *L)
+{
+  begin_queue(L);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, COPIES);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    copy_data(L);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, COPIES);
+  }
+  lua_remove(L, -2);
+}
+
 /* Fills the copy at `to` with what is in the table at `from`. */
 static void fill(lua_State *L, int from, int to, int *queued)
 {
   copy_metatable(L, from, to);
+  bool is_result = lua_toboolean(L, lua_upvalueindex(IS_RESULT));
   lua_pushnil(L);
   while (lua_next(L, from)) {
-    if (lua_istable(L, -1)) place(L, queued);
+    if (lua_istable(L, -1))
+      place(L, queued);
+    else if (lua_type(L, -1) == TYPE_CDATA && !is_result)
+      place_data(L);
     lua_pushvalue(L, -2);
     if (lua_istable(L, -1)) place(L, queued);
     lua_insert(L, -2);
@@ -118,8 +149,12 @@ static void fill(lua_State *L, int from, int to, int *queued)
 static int copy(lua_State *L)
 {
   int queued = 0;
-  luaL_checktype(L, ROOT, LUA_TTABLE);
   lua_settop(L, ROOT);
+  if (lua_type(L, ROOT) == TYPE_CDATA) {
+    copy_data(L);
+    return 1;
+  }
+  luaL_checktype(L, ROOT, LUA_TTABLE);
   if (is_shared(L)) return 1;
   luaL_checkstack(L, 16, "copy");
   lua_createtable(L, (int)lua_objlen(L, ROOT), 0);
@@ -160,15 +195,24 @@ static int refresh(lua_State *L)
   return 0;
 }
 
+/* data_by(f): f copies C data */
+static int data_by(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_rawseti(L, lua_upvalueindex(SETS), DATA_COPIER);
+  return 0;
+}
+
 int luaopen_parlua_copy(lua_State *L)
 {
   static const struct {
     const char *name;
     lua_CFunction function;
     int is_result;
-  } functions[] = {{"copy", copy, 0}, {"copy_result", copy, 1}, {"refresh", refresh, 0}};
-  lua_createtable(L, 0, 3);
-  lua_createtable(L, CAPTURED, 0);
+  } functions[] = {{"copy", copy, 0}, {"copy_result", copy, 1}, {"refresh", refresh, 0}, {"data_by", data_by, 0}};
+  lua_createtable(L, 0, 4);
+  lua_createtable(L, DATA_COPIER, 0);
   for (int set = MODULES; set <= CAPTURED; set++) {
     lua_newtable(L);
     lua_rawseti(L, -2, set);

@@ -41,6 +41,32 @@ bool state_has_module(const char *name)
   return false;
 }
 
+/* The module's own function, upvalue 1, is called once in a state: a script or a test runner that takes modules out of
+ * package.loaded gets the same again. Two of one would each believe to know what is kept once for the state. */
+static int open_once(lua_State *L)
+{
+  static const char opened[] = "parlua.loaded";
+  lua_settop(L, 1);
+  lua_getfield(L, LUA_REGISTRYINDEX, opened);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, opened);
+  }
+  lua_pushvalue(L, 1);
+  lua_rawget(L, 2);
+  if (!lua_isnil(L, -1)) return 1;
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  lua_pushvalue(L, -1);
+  lua_insert(L, -3);
+  lua_rawset(L, 2);
+  return 1;
+}
+
 /* The first of package.loaders: finds the modules inside parlua, C and Lua, the latter compiled already; then what the
  * loader in whose place it stands finds, in package.preload. Before any file, so that a stray directory called parlua/
  * cannot stand in for a part of the binary; and not in package.preload or as a loader of its own, so that scripts find
@@ -51,6 +77,7 @@ static int search_inside(lua_State *L)
   for (const luaL_Reg *module = c_modules; module->name; module++) {
     if (strcmp(module->name, name) != 0) continue;
     lua_pushcfunction(L, module->func);
+    lua_pushcclosure(L, open_once, 1);
     return 1;
   }
   for (const struct embedded_module *module = embedded_modules; module->name; module++) {
@@ -58,6 +85,7 @@ static int search_inside(lua_State *L)
     /* The bytecode carries its own chunk name; the one given here serves a message about damaged bytecode only. */
     if (luaL_loadbuffer(L, (const char *)module->bytecode, module->length, name) != 0)
       return luaL_error(L, "cannot load the module '%s' inside parlua: %s", name, lua_tostring(L, -1));
+    if (strcmp(name, "parlua.options") != 0) lua_pushcclosure(L, open_once, 1); /* that follows the command line */
     return 1;
   }
   lua_pushvalue(L, lua_upvalueindex(1));

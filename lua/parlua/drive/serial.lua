@@ -136,7 +136,7 @@ local function open(job, options)
     end
   end
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
-  own.refresh(job.f, job.setup)
+  run.own = own.look(job.f, job.setup)
   worker.prepare(job)
   run.open_signals = worker.is_coordinator
   run.is_nested = task.is_inside()
@@ -195,6 +195,7 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.limit[0] = self.cancelled and -1 or last
   self.values, self.reached, self.is_halted, self.rest = {}, first - 1, false, nil
   local cell = self.open_signals and C.signals_watch(self.limit)
+  local not_copied = own.enter(self.own)
   local before, shared, level = task.enter(self.index_cell, 1), task.shares_stdin, task.log_level
   task.shares_stdin, task.log_level = self.job.stdin, task.log_levels[self.job.log_level or "info"]
   local send = task.log_send
@@ -207,6 +208,7 @@ function Run:run_chunk(chunk, first, last, attempt)
   if self.tags then self.tags(false) end
   task.log_send = send
   task.leave(before)
+  own.enter(not_copied)
   task.shares_stdin, task.log_level = shared, level
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
@@ -232,6 +234,11 @@ function Run:supply(count)
   if self.arguments then self.arguments.origin = first end
   self.next_task = first + count
   self:run_chunk(chunk, first, first + count - 1, 1)
+end
+
+--- What this function has captured is not copied either: a call of a pool.
+function Run:look_at(f)
+  for value, state in next, own.look(f) do self.own[value] = state end
 end
 
 --- Tasks first..last are not to be run. Ranges come in ascending order.
@@ -409,6 +416,7 @@ function LocalWriter:task(count, ...)
   if self.run.job.fold then -- a batch, whose tasks copy what they get
     self.run.arguments[count + 1] = { n = 1, (...) }
   else
+    own.enter(self.run.own)
     self.run.arguments[count + 1] = own.pack(...) -- a generator may give the same table again and again
   end
   return count < most_tasks

@@ -2,15 +2,32 @@
 --- and no second try. Numbers, strings and all that can't be changed are not copied. 0.2 us for a small table
 --- (src/lua/copy.c).
 local captured = require "parlua.wire.captured"
+local ctypes = require "parlua.lazy" "parlua.wire.ctypes"
 local table_copy = require "parlua.copy"
 
 local M = {}
 
 local copy = table_copy.copy
 
---- Looks at what modules there are now, and what the map function and `setup` have captured: these are not copied.
---- Called before tasks run.
-function M.refresh(f, setup) table_copy.refresh(captured({ f, setup }, 2)) end
+local current -- tables that are not copied
+
+--- What the map function and `setup` have captured: this is not copied.
+function M.look(f, setup) return captured({ f, setup }, 2) end
+
+--- From here on these are what is not copied, with the modules that there are now. Returns what it was before.
+function M.enter(set)
+  local before = current
+  if set ~= current then
+    current = set
+    table_copy.refresh(set)
+  end
+  return before
+end
+
+--- Looks at what the map function and `setup` have captured, in a worker, before tasks run.
+function M.refresh(f, setup) M.enter(M.look(f, setup)) end
+
+table_copy.data_by(function(value) return ctypes.copy(value) end)
 
 --- A copy of a table.
 M.copy = copy
@@ -23,12 +40,13 @@ M.copy_result = table_copy.copy_result
 ---@param expression string may be evaluated twice
 ---@param name string of M.copy in the code
 function M.expression(expression, name)
-  return ("(type(%s) == 'table' and %s(%s) or %s)"):format(expression, name, expression, expression)
+  return ("((type(%s) == 'table' or type(%s) == 'cdata') and %s(%s) or %s)"):format(expression, expression, name,
+    expression, expression)
 end
 
---- A value that a task may change: a copy, if it is a table.
+--- A value that a task may change: a copy, if it is a table or C data.
 function M.own(value)
-  if type(value) == "table" then return copy(value) end
+  if type(value) == "table" or type(value) == "cdata" then return copy(value) end
   return value
 end
 
@@ -50,7 +68,7 @@ end
 local function pack(copy_all, ...)
   local values = { n = select("#", ...), ... }
   for k = 1, values.n do
-    if type(values[k]) == "table" then
+    if type(values[k]) == "table" or type(values[k]) == "cdata" then
       values.has_tables = true
       return copy_all(values)
     end

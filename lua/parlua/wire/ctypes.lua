@@ -268,7 +268,7 @@ local function symbol(number, value)
   return "symbol", description, name, library, address
 end
 
-local no_pointer = "a pointer (%s), which means nothing to a process of its own: send what it points to, or make it there, in `init`"
+local no_pointer = "a pointer (%s), which means nothing to a process of its own: send what it points to, or make it there, in `setup`"
 
 --- What is sent for a cdata: its kind ("int64", "uint64", "complex": its bytes are enough; "array"; "ctype"; "symbol"; "content") and what goes with
 --- that; or nil and why it can't be sent.
@@ -339,6 +339,19 @@ function M.make(description, size)
   end
   if shape.finalized then ffi.gc(value, nil) end
   return value
+end
+
+--- A copy of data that can be changed: a struct, a union, an array. Other data are what they are.
+function M.copy(value)
+  if is_ctype(value) then return value end
+  local number = number_of(value)
+  local kind = kind_of(typeinfo(number))
+  if kind ~= STRUCT and kind ~= ARRAY then return value end
+  local description, size = describe(number), ffi.sizeof(value)
+  if not description then return value end
+  local made = M.make(description, size)
+  ffi.copy(made, value, size)
+  return made
 end
 
 --- A function of C.

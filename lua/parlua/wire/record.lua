@@ -6,12 +6,7 @@ local ffi = require "ffi"
 local jit = require "jit"
 local opt = require "jit.opt"
 
--- What was noted is not noted again when a script has this module loaded anew.
-local registry, key = debug.getregistry(), "parlua.record"
-if registry[key] then return registry[key] end
-
 local M = {}
-registry[key] = M
 
 local getinfo, select, type = debug.getinfo, select, type
 
@@ -30,7 +25,7 @@ M.is_off = false
 --- Declarations that came from the script: one that a module repeats is no error in a worker.
 M.known = {}
 
-local declared, own = {}, {}
+local declared = {}
 
 --- Does parlua itself call? Its own declarations are its own in every state.
 local function is_own()
@@ -47,12 +42,7 @@ function ffi.cdef(text, ...)
   if select("#", ...) > 0 then
     M.declarations[#M.declarations + 1] = { text, ... }
   elseif type(text) == "string" then
-    if is_own() then
-      if own[text] then return end
-      cdef(text)
-      own[text] = true
-      return
-    end
+    if is_own() then return cdef(text) end
     if M.known[text] then return end
     if not declared[text] then
       declared[text] = true

@@ -1,10 +1,6 @@
 --- What a state has from its beginning, before any script: its libraries with what is in them. Objects among this are the same in every state
 --- and go by name (closure.lua); what a script has changed is found by comparing (world.lua). Loaded as a state begins.
-local registry, registry_key = debug.getregistry(), "parlua.start"
-if registry[registry_key] then return registry[registry_key] end -- a script has had this module loaded anew
-
 local M = {}
-registry[registry_key] = M
 
 local libraries = {
   "bit", "coroutine", "debug", "ffi", "io", "jit", "math", "os", "package", "string", "table", "jit.opt", "jit.util", "jit.profile",

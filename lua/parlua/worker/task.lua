@@ -13,9 +13,6 @@
 local ffi = require "ffi"
 local bit = require "bit"
 
-local registry, registry_key = debug.getregistry(), "parlua.task"
-if registry[registry_key] then return registry[registry_key] end -- a script has had this module loaded anew
-
 ffi.cdef [[
 struct parlua_task {
   volatile double *index;          /* cell with the running task's index; 0 in it: none runs */
@@ -33,7 +30,6 @@ union parlua_bits { double number; uint64_t bits; };
 ]]
 
 local M = {}
-registry[registry_key] = M
 
 local lshift, rshift, rol, bxor = bit.lshift, bit.rshift, bit.rol, bit.bxor
 local floor, select, type, tonumber = math.floor, select, type, tonumber
