@@ -145,7 +145,7 @@ local function recorded()
   local result = helper.run("sqlite3 run.db 'pragma integrity_check; select count(*) from sqlite_master'", { directory = directory })
   if not result.stdout:find("^ok\n") then fail("integrity check: %s%s", result.stdout, result.stderr) end
   if result.stdout == "ok\n0\n" then return rows end
-  result = helper.run([[sqlite3 run.db "select run, task, hex(run || quote(arguments) || status || quote(result) || quote(message)
+  result = helper.run([[sqlite3 run.db "select run, task, hex(run || hash || status || quote(result) || quote(message)
     || attempts || worker || host) from tasks"]], { directory = directory })
   if result.status ~= 0 then fail("the journal can't be read: %s", result.stderr) end
   for run, task, row in result.stdout:gmatch("(%d+)|(%d+)|(%x*)\n") do rows[tonumber(task) + (run == "2" and 400 or 0)] = row end

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
@@ -359,10 +360,11 @@ static void push_word_list(lua_State *L, const struct command *command, int i)
   }
 }
 
-/* parlua merge FILES...: parlua.command.merge.run(words). */
-static int run_merge(lua_State *L, const struct command *command)
+/* parlua merge FILES..., parlua journal FILE, ...: parlua.command.NAME.run(words). */
+static int run_subcommand(lua_State *L, const struct command *command)
 {
-  state_push_from_module(L, "parlua.command.merge", "run");
+  lua_pushfstring(L, "parlua.command.%s", command->argv[command->script]);
+  state_push_from_module(L, lua_tostring(L, -1), "run");
   push_word_list(L, command, command->script + 1);
   int failed = state_call(L, 1, 1);
   return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
@@ -380,11 +382,16 @@ static int run_own_job(lua_State *L, const struct command *command)
   return failed ? report(L, failed) : (int)lua_tointeger(L, -1);
 }
 
-/* Is the first word `merge`, and no file of that name there? */
-static bool is_merge(const struct command *command)
+/* Is the first word one of parlua's own commands, and no script of that name there? A directory does not count. */
+static bool is_subcommand(const struct command *command)
 {
-  return command->script < command->argc && strcmp(command->argv[command->script], "merge") == 0 &&
-         access("merge", F_OK) < 0;
+  static const char *const names[] = {"export", "journal", "merge"};
+  struct stat found;
+  if (command->script >= command->argc) return false;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(command->argv[command->script], names[i]) == 0)
+      return stat(names[i], &found) != 0 || S_ISDIR(found.st_mode);
+  return false;
 }
 
 /* LUA_INIT: Lua code, or @ and the name of a file with it. */
@@ -506,7 +513,7 @@ static int run_command(lua_State *L, struct command *command)
   status = run_actions(L, command);
   if (command->ran_job) return status;
   if (status == EXIT_RETURNED && own_job) return run_own_job(L, command);
-  if (status == EXIT_RETURNED && !command->interactive && is_merge(command)) return run_merge(L, command);
+  if (status == EXIT_RETURNED && !command->interactive && is_subcommand(command)) return run_subcommand(L, command);
   if (status == EXIT_RETURNED && prompt) return run_prompt(L, command);
   if (status == EXIT_RETURNED && (has_script || bare)) status = run_script(L, command);
   if (status == EXIT_RETURNED && !has_script && has_chunk) status = check_no_job(L, command, NULL);

@@ -80,7 +80,7 @@ local specs = {
     flags = { { "--unordered", "false" }, { "--ordered", "true" } }, help = "results as they come, not in order" },
   { name = "progress", type = "progress", values = { "bar", "plain", "json", "none" },
     long = "--progress", metavar = "KIND", help = "bar, plain, json or none (a bar on a terminal)" },
-  { name = "log_level", type = "choice", values = { "debug", "info", "warn", "error" }, default = "info",
+  { name = "log_level", type = "choice", values = { "debug", "info", "warn", "error" }, implied = true,
     long = "--log-level", metavar = "LEVEL", help = "lines of parlua.log from this on (info)" },
   { name = "log", type = "path", takes = "the name of a file",
     long = "--log", metavar = "FILE", help = "add lines of parlua.log to this file (standard error)" },

@@ -59,11 +59,13 @@ const struct sqlite *sqlite_library(const char **message);
 /* A task that ended, for the journal. Strings need not end with a zero byte; NULL: the row has none. */
 struct journal_row {
   double run, task;
-  double arguments; /* hash */
-  double seconds;   /* below 0: not known */
-  double number;    /* the result, where its kind is JOURNAL_NUMBER */
-  const char *result, *kind, *message, *traceback, *host;
-  uint32_t result_bytes, kind_bytes, message_bytes, traceback_bytes, host_bytes;
+  double hash;    /* of the arguments */
+  double seconds; /* below 0: not known */
+  double ended;   /* since 1970 */
+  double number;  /* the result, where its kind is JOURNAL_NUMBER */
+  /* json: of a result whose kind is JOURNAL_BYTES; arguments: as JSON */
+  const char *result, *kind, *message, *traceback, *host, *json, *arguments;
+  uint32_t result_bytes, kind_bytes, message_bytes, traceback_bytes, host_bytes, json_bytes, arguments_bytes;
   uint32_t result_kind; /* enum journal_result */
   uint32_t failed;      /* the task is a failure: else kind, message and traceback are not looked at */
   uint32_t attempts, worker;
@@ -75,6 +77,7 @@ enum journal_result { JOURNAL_NIL, JOURNAL_NUMBER, JOURNAL_TEXT, JOURNAL_BYTES }
 struct journal;
 /* Opens (or makes) the file and keeps other runs off it. NULL: *error is an errno, EAGAIN when another run has it. */
 struct journal *journal_open(const char *path, int *error);
+int journal_is_in_use(const char *path); /* does a run hold the file? */
 int journal_is_local(const struct journal *journal); /* is its file system known to be this machine's own? */
 /* Begins to write: from now on rows are taken. Returns 0 or an errno. */
 int journal_begin(struct journal *journal, const char *insert);

@@ -149,6 +149,16 @@ failed:
   return NULL;
 }
 
+int journal_is_in_use(const char *path)
+{
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_place, .l_len = 1};
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  bool is_free = fcntl(file, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK;
+  close(file);
+  return !is_free;
+}
+
 int journal_is_local(const struct journal *journal)
 {
   return journal->is_local;
@@ -205,16 +215,19 @@ static int bind_text(struct journal *journal, int place, const char **bytes, boo
                   : journal->sqlite->bind_null(journal->statement, place);
 }
 
+/* The result, at places 5 and 14: bytes of the codec stand beside what JSON has for them, if anything. */
 static int bind_result(struct journal *journal, const struct journal_row *row, const char **bytes)
 {
   const struct sqlite *sqlite = journal->sqlite;
   const char *result = *bytes;
   *bytes += row->result_bytes;
+  if (row->result_kind == JOURNAL_BYTES)
+    return sqlite->bind_blob(journal->statement, 14, result, (int)row->result_bytes, 0);
+  int wrong = sqlite->bind_null(journal->statement, 14);
   switch (row->result_kind) {
-  case JOURNAL_NUMBER: return sqlite->bind_double(journal->statement, 5, row->number);
-  case JOURNAL_TEXT: return sqlite->bind_text(journal->statement, 5, result, (int)row->result_bytes, 0);
-  case JOURNAL_BYTES: return sqlite->bind_blob(journal->statement, 5, result, (int)row->result_bytes, 0);
-  default: return sqlite->bind_null(journal->statement, 5);
+  case JOURNAL_NUMBER: return wrong | sqlite->bind_double(journal->statement, 5, row->number);
+  case JOURNAL_TEXT: return wrong | sqlite->bind_text(journal->statement, 5, result, (int)row->result_bytes, 0);
+  default: return wrong | sqlite->bind_null(journal->statement, 5);
   }
 }
 
@@ -227,7 +240,7 @@ static bool insert(struct journal *journal, const struct journal_row *row)
   int wrong = 0;
   wrong |= sqlite->bind_int64(statement, 1, (int64_t)row->run);
   wrong |= sqlite->bind_int64(statement, 2, (int64_t)row->task);
-  wrong |= sqlite->bind_int64(statement, 3, (int64_t)row->arguments);
+  wrong |= sqlite->bind_int64(statement, 3, (int64_t)row->hash);
   wrong |= sqlite->bind_text(statement, 4, row->failed ? "failed" : "returned", row->failed ? 6 : 8, 0);
   wrong |= bind_result(journal, row, &bytes);
   wrong |= bind_text(journal, 6, &bytes, row->kind != NULL, row->kind_bytes);
@@ -237,6 +250,9 @@ static bool insert(struct journal *journal, const struct journal_row *row)
   wrong |= row->seconds >= 0 ? sqlite->bind_double(statement, 10, row->seconds) : sqlite->bind_null(statement, 10);
   wrong |= sqlite->bind_int64(statement, 11, row->worker);
   wrong |= bind_text(journal, 12, &bytes, row->host != NULL, row->host_bytes);
+  if (row->result_kind == JOURNAL_BYTES) wrong |= bind_text(journal, 5, &bytes, row->json != NULL, row->json_bytes);
+  wrong |= bind_text(journal, 13, &bytes, row->arguments != NULL, row->arguments_bytes);
+  wrong |= sqlite->bind_double(statement, 15, row->ended);
   if (wrong) return false;
   int code = sqlite->step(statement);
   sqlite->reset(statement);
@@ -246,7 +262,7 @@ static bool insert(struct journal *journal, const struct journal_row *row)
 static size_t row_bytes(const struct journal_row *row)
 {
   size_t bytes = sizeof *row + (size_t)row->result_bytes + row->kind_bytes + row->message_bytes + row->traceback_bytes +
-                 row->host_bytes;
+                 row->host_bytes + row->json_bytes + row->arguments_bytes;
   return (bytes + 7) / 8 * 8;
 }
 
@@ -379,7 +395,9 @@ int journal_put(struct journal *journal, const struct journal_row *row)
   to = add(to, row->kind, row->kind_bytes);
   to = add(to, row->message, row->message_bytes);
   to = add(to, row->traceback, row->traceback_bytes);
-  add(to, row->host, row->host_bytes);
+  to = add(to, row->host, row->host_bytes);
+  to = add(to, row->json, row->json_bytes);
+  add(to, row->arguments, row->arguments_bytes);
   bool wake = journal->rows.length == 0 ||
               (journal->rows.length < ENOUGH_BYTES && journal->rows.length + bytes >= ENOUGH_BYTES);
   if (journal->rows.length == 0) journal->since = clock_seconds();

@@ -165,8 +165,10 @@ local function each_task(parts, visit)
   end
 end
 
-local COPY = [[INSERT OR IGNORE INTO tasks SELECT run, %.0f + (task - 1) * %.0f, arguments, status, result, kind, message,
-  traceback, attempts, seconds, worker, host FROM part.tasks WHERE run = 1 AND status = '%s']]
+local COPY = [[INSERT OR IGNORE INTO tasks (run, task, hash, status, result, kind, message, traceback, attempts,
+  seconds, worker, host, arguments, value, ended) SELECT run, %.0f + (task - 1) * %.0f, hash, status, result, kind, message,
+  traceback, attempts, seconds, worker, host, arguments, value, ended FROM part.tasks
+  WHERE run = 1 AND status = '%s']]
 
 --- Writes a journal of the whole.
 local function write_journal(parts, path)

@@ -8,13 +8,13 @@ local M = {}
 
 local C = ffi.C
 
-local FORMAT = 2 -- of the tables below
+local FORMAT = 3 -- of the tables below; one of format 2 is brought up to it
 local busy_milliseconds = 60000 -- how long one waits for who reads or writes the file just now
 
 local OK, READONLY, CORRUPT, CANTOPEN, NOT_A_DATABASE, ROW, DONE = 0, 8, 11, 14, 26, 100, 101
 local INTEGER, FLOAT, TEXT, BLOB = 1, 2, 3, 4 -- types of columns
 M.BLOB = BLOB
-local OPEN_READWRITE = 2
+local OPEN_READONLY, OPEN_READWRITE = 1, 2
 local EAGAIN = 11
 -- What fcntl answers where there are no locks on files: EINVAL, ENOLCK, ENOSYS, EOPNOTSUPP.
 local no_locks = { [22] = true, [37] = true, [38] = true, [95] = true }
@@ -22,11 +22,32 @@ local no_locks = { [22] = true, [37] = true, [38] = true, [95] = true }
 local schema = [[
 CREATE TABLE meta (key TEXT PRIMARY KEY, value);
 CREATE TABLE runs (run INTEGER PRIMARY KEY, script TEXT, captured TEXT, source TEXT, seed TEXT, results TEXT);
-CREATE TABLE tasks (run INTEGER, task INTEGER, arguments INTEGER, status TEXT, result, kind TEXT, message TEXT,
-  traceback TEXT, attempts INTEGER, seconds REAL, worker INTEGER, host TEXT, PRIMARY KEY (run, task)) WITHOUT ROWID;
+CREATE TABLE tasks (run INTEGER, task INTEGER, hash INTEGER, status TEXT, result, kind TEXT, message TEXT,
+  traceback TEXT, attempts INTEGER, seconds REAL, worker INTEGER, host TEXT, arguments TEXT, value BLOB, ended REAL,
+  PRIMARY KEY (run, task)) WITHOUT ROWID;
 ]]
 
-local insert = "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+--- What a file has in format 3 beside these tables: what is known of each run, and when each task began and ended.
+local more = [[
+CREATE TABLE about (run INTEGER, key TEXT, value, PRIMARY KEY (run, key)) WITHOUT ROWID;
+CREATE VIEW times AS SELECT run, task, status,
+  strftime('%Y-%m-%d %H:%M:%f', ended - coalesce(seconds, 0), 'unixepoch', 'localtime') AS began,
+  strftime('%Y-%m-%d %H:%M:%f', ended, 'unixepoch', 'localtime') AS ended, seconds, worker, host FROM tasks;
+]]
+
+local from_format_2 = [[
+ALTER TABLE tasks RENAME COLUMN arguments TO hash;
+ALTER TABLE tasks ADD COLUMN arguments TEXT;
+ALTER TABLE tasks ADD COLUMN value BLOB;
+ALTER TABLE tasks ADD COLUMN ended REAL;
+UPDATE tasks SET value = result, result = NULL WHERE typeof(result) = 'blob';
+UPDATE meta SET value = 3 WHERE key = 'format';
+]]
+
+local COLUMNS = "run, task, hash, status, result, kind, message, traceback, attempts, seconds, worker, host, "
+  .. "arguments, value, ended"
+
+local insert = "INSERT OR REPLACE INTO tasks (" .. COLUMNS .. ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 local sqlite -- the library: struct sqlite of src/lua/ffi.h
 
@@ -126,9 +147,9 @@ function File:value(text, ...)
   return found
 end
 
-function File:connect()
+function File:connect(flags)
   local handle = ffi.new("void *[1]")
-  local code = sqlite.open_v2(self.path, handle, OPEN_READWRITE, nil)
+  local code = sqlite.open_v2(self.path, handle, flags or OPEN_READWRITE, nil)
   self.db = handle[0]
   if code ~= OK then self:fail("open") end
   sqlite.busy_timeout(self.db, busy_milliseconds)
@@ -163,6 +184,7 @@ end
 
 function File:make_tables()
   self:execute(schema)
+  self:execute(more)
   self:execute(("INSERT INTO meta VALUES ('format', %d)"):format(FORMAT))
 end
 
@@ -188,12 +210,16 @@ function File:prepare_tables(options)
   if self:value("SELECT count(*) FROM sqlite_master") == 0 then return self:make_tables() end
   local is_first = self.ordinal == 0 and not options.resume
   if is_first and options.force then
-    self:execute("DROP TABLE tasks; DROP TABLE runs; DROP TABLE meta")
+    self:execute("DROP VIEW IF EXISTS times; DROP TABLE IF EXISTS about; DROP TABLE tasks; DROP TABLE runs; "
+      .. "DROP TABLE meta")
     self:make_tables()
     return
   end
   local format = self:value("SELECT value FROM meta WHERE key = 'format'")
-  if format ~= FORMAT then
+  if format == 2 and options.resume then
+    self:execute(from_format_2)
+    self:execute(more)
+  elseif format ~= FORMAT then
     error(("the journal '%s' has format %s; this version reads format %d: name another file, or begin anew by "
       .. "--force"):format(self.path,
       tostring(format), FORMAT), 0)
@@ -235,10 +261,9 @@ function M.open(path, options)
       error(("cannot write the journal '%s': %s"):format(path, code > 0 and host.strerror(code)
         or ffi.string(C.journal_message(file.handle))), 0)
     end
-    file.select = file:prepare("SELECT task, status, result, kind, message, traceback, attempts, seconds, worker, "
-      .. "host FROM tasks"
-      .. " WHERE run = ? AND task BETWEEN ? AND ? ORDER BY task")
-    file.select_hash = file:prepare("SELECT arguments FROM tasks WHERE run = ? AND task = ?")
+    file.select = file:prepare("SELECT task, status, coalesce(value, result), kind, message, traceback, attempts, "
+      .. "seconds, worker, host FROM tasks WHERE run = ? AND task BETWEEN ? AND ? ORDER BY task")
+    file.select_hash = file:prepare("SELECT hash FROM tasks WHERE run = ? AND task = ?")
   end)
   if not ok then
     file.users = 0
@@ -248,6 +273,39 @@ function M.open(path, options)
   open_files[path] = file
   return file
 end
+
+--- Opens a journal that another program may be writing, for reading.
+---@param path string
+---@return parlua.JournalFile
+function M.read(path)
+  library()
+  local file = setmetatable({ path = path }, File)
+  local ok, message = pcall(function()
+    file:connect(OPEN_READONLY)
+    file:inspect {}
+    if file:value("SELECT count(*) FROM sqlite_master WHERE name = 'tasks'") == 0 then
+      error(("'%s' is empty: no run has written into it yet"):format(path), 0)
+    end
+    local format = file:value("SELECT value FROM meta WHERE key = 'format'")
+    if format ~= FORMAT then
+      error(("the journal '%s' has format %s; this version reads format %d, to which a run with --resume brings older "
+        .. "ones"):format(path, tostring(format), FORMAT), 0)
+    end
+  end)
+  if ok then return file end
+  file:close()
+  error(message, 0)
+end
+
+--- Ends the reading.
+function File:close()
+  if self.db then sqlite.close_v2(self.db) end
+  self.db = nil
+end
+
+--- Is a run using the file just now?
+---@param path string
+function M.is_in_use(path) return C.journal_is_in_use(path) ~= 0 end
 
 --- Writes what is left and lets go of the file. Raises when something could not be written.
 function File:release()

@@ -17,6 +17,7 @@ local files = require "parlua.journal.file"
 local identity_module = require "parlua.journal.identity"
 local puller = require "parlua.journal.puller"
 local record = require "parlua.journal.record"
+local time = require "parlua.report.time"
 
 local M = {}
 
@@ -37,10 +38,20 @@ function Journal:check_writing()
   if C.journal_failed(self.file.handle) ~= 0 then error(self.file:broken(), 0) end
 end
 
+--- Notes what is known of the run, for those who read the file.
+---@param about table<string, string|number>
+function Journal:note(about)
+  for key, value in pairs(about) do
+    self.file:once("INSERT OR REPLACE INTO about VALUES (?, ?, ?)", nil, self.run, key, value)
+  end
+end
+
 --- Ends the use of the file. What was recorded is in it, or this raises.
-function Journal:close()
+---@param about? table<string, string|number> to be noted
+function Journal:close(about)
   local file = self.file
   if not file then return end
+  if about and C.journal_failed(file.handle) == 0 then pcall(self.note, self, about) end
   self.file = nil
   file.users = file.users - 1
   if file.users == 0 then file:release() end
@@ -108,7 +119,7 @@ end
 function Journal:load_done(retry_failed, force)
   local done, range = {}, nil
   local condition = retry_failed and " AND status = 'returned'" or ""
-  self.file:once("SELECT task, arguments FROM tasks WHERE run = ?" .. condition .. " ORDER BY task", function(statement)
+  self.file:once("SELECT task, hash FROM tasks WHERE run = ?" .. condition .. " ORDER BY task", function(statement)
     local index, recorded = column(statement, 0), column(statement, 1)
     if self.make then
       if index > self.total then return end
@@ -156,7 +167,7 @@ M.calls = { first = "map, reduce or a job", all = "imap", none = "each", found =
 
 --- Opens the journal for a run.
 ---@param run table { f, source, keep, seed: what its random numbers follow from, indexed: do workers make the
---- arguments? }
+--- arguments? about: what else is known }
 ---@param options table journal, resume, retry_failed, force
 ---@return parlua.Journal
 function M.open(run, options)
@@ -165,10 +176,12 @@ function M.open(run, options)
     error("option 'journal': single calls (submit) are not recorded; give the pool the option journal = false, or "
       .. "use map", 0)
   end
+  run.about = run.about or {}
+  run.about.began = time.now()
   local file = files.open(path, options)
   file.ordinal = file.ordinal + 1
-  local self = setmetatable({ file = file, run = file.ordinal, hashes = {}, at = 1, done = {}, total = run.source.n },
-    Journal)
+  local self = setmetatable({ file = file, run = file.ordinal, hashes = {}, texts = {}, at = 1, done = {},
+    total = run.source.n }, Journal)
   local ok, message = pcall(function()
     if run.indexed then self.make = indexed.maker(run.source) end
     local script, captured = identity_module.script_of(run.f)
@@ -182,6 +195,8 @@ function M.open(run, options)
     file:once("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", nil, self.run, identity.script,
       identity.captured, identity.source,
       identity.seed, identity.results)
+    file:once("DELETE FROM about WHERE run = ? AND key IN ('ended', 'outcome')", nil, self.run)
+    self:note(run.about)
   end)
   if not ok then
     pcall(self.close, self)

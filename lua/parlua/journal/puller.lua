@@ -2,6 +2,7 @@
 --- recorded.
 local common = require "parlua.common"
 local hash = require "parlua.hash"
+local record = require "parlua.journal.record"
 local supply = require "parlua.feed.supply"
 
 local M = {}
@@ -39,6 +40,7 @@ function M.open(source, journal, force)
   local function take(task)
     index = index + 1
     journal.hashes[index] = task.hash or hash(unpack(task, from, task.n))
+    journal.texts[index] = record.json_list(task, task.n, from)
   end
   function puller.fill(self, writer, want)
     local count, passed = 0, nil

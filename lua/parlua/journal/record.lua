@@ -2,21 +2,56 @@
 local ffi = require "ffi"
 local codec = require "parlua.codec"
 local hash = require "parlua.hash"
+local json = require "parlua.wire.json"
+local new_buffer = require("string.buffer").new
+local time = require "parlua.report.time"
 
 local M = {}
 
 local C = ffi.C
 local MOST_BYTES = 9e8 -- of a result: SQLite takes rows of up to 1e9 bytes
-local no_values = {}
+local no_values, one = {}, {}
 local MOST_TEXT = 1e6  -- bytes of a message or traceback
+local MOST_JSON = 65536 -- bytes of arguments, and of a result that is no number or string, that are written as JSON
+
+local buffer = new_buffer()
+
+--- Several values as a JSON array; nil: it would be long. A number alone takes 0.15 us.
+---@param list table with n
+---@param n integer
+---@param from? integer the first of them; default 1
+function M.json_list(list, n, from)
+  if from and from > 1 then return M.json_list({ unpack(list, from, n) }, n - from + 1) end
+  local first = list[1]
+  if n == 1 and type(first) == "number" and first % 1 == 0 and first < 1e14 and first > -1e14 and first ~= 0 then
+    return "[" .. first .. "]"
+  end
+  for k = 1, n do
+    if type(list[k]) == "string" and #list[k] > MOST_JSON then return nil end
+  end
+  buffer:reset()
+  json.put_list(buffer, list, n)
+  return #buffer <= MOST_JSON and buffer:tostring() or nil
+end
+local json_list = M.json_list
+
+--- A result that goes into the file as bytes, as JSON too.
+local function json_result(value, tuple, length)
+  if length > MOST_JSON then return nil end
+  if tuple then return json_list(tuple, tuple.n) end
+  buffer:reset()
+  json.put(buffer, value)
+  return #buffer <= MOST_JSON and buffer:tostring() or nil
+end
 
 --- Is this a number that the file keeps as it is? Not nan, which SQLite makes null, and not -0.
 local function is_plain(value) return value == value and not (value == 0 and 1 / value < 0) end
 
 --- Puts a result into the row: numbers and strings as they are, so that one can read them; other values as bytes of the
---- codec. Returns what must be kept until the row was put; nil: the file can't hold it (a function, or too large).
+--- codec, and as JSON beside them. Returns what must be kept until the row was put; nil: the file
+--- can't hold it (a function, or too large).
 local function set_result(row, value, tuple)
-  row.result_bytes = 0
+  row.result_bytes, row.json, row.json_bytes = 0, nil, 0
   if not tuple and value == nil then
     row.result_kind = C.JOURNAL_NIL
     return true
@@ -33,7 +68,9 @@ local function set_result(row, value, tuple)
   end
   if not bytes or #bytes > MOST_BYTES then return nil end
   row.result_kind, row.result, row.result_bytes = kind, bytes, #bytes
-  return bytes
+  local text = kind == C.JOURNAL_BYTES and json_result(value, tuple, #bytes)
+  if text then row.json, row.json_bytes = text, #text end
+  return bytes, text
 end
 
 --- Puts a text into the row, cut where it is too long.
@@ -46,27 +83,51 @@ end
 --- What all rows of a batch have in common.
 local function set_common(row, attempts, seconds, worker, host_name)
   row.failed, row.attempts, row.seconds, row.worker = 0, attempts, seconds > 0 and seconds or -1, worker
-  row.host, row.host_bytes = host_name, #host_name
+  row.host, row.host_bytes, row.ended = host_name, #host_name, time.now()
   row.kind, row.kind_bytes, row.message, row.message_bytes, row.traceback, row.traceback_bytes = nil, 0, nil, 0, nil, 0
+end
+
+--- The hash of values, and they as JSON.
+local function hash_made(...)
+  local n = select("#", ...)
+  if n == 1 then
+    one[1] = (...)
+    return hash((...)), json_list(one, 1)
+  end
+  return hash(...), json_list({ ... }, n)
+end
+
+--- Puts the arguments of a task, as they were pulled or as the source makes them of the index, into the row: their
+--- hash, and as JSON. Returns what must be kept until the row was put.
+local function set_arguments(journal, row, index)
+  local known, text = journal.hashes[index], journal.texts[index]
+  if known then
+    row.hash = known
+    journal.hashes[index], journal.texts[index] = nil, nil
+  else
+    row.hash, text = hash_made(journal.make(index))
+  end
+  row.arguments, row.arguments_bytes = text, text and #text or 0
+  return text
 end
 
 local function put(journal, index)
   local row = journal.file.row
-  row.run, row.task, row.arguments = journal.run, index, journal:hash_of(index)
-  journal.hashes[index] = nil
+  row.run, row.task = journal.run, index
+  local anchor = set_arguments(journal, row, index) -- luacheck: ignore
   if C.journal_put(journal.file.handle, row) ~= 0 then error(journal.file:broken(), 0) end
 end
 
 --- Records numbers: with what the writer does, 1.2 us of processor time each (bench/journal.lua). Returns how many were
 --- recorded: up to one that the file does not keep as it is.
 local function put_numbers(journal, numbers, from, n, first)
-  local row, handle, hashes, make = journal.file.row, journal.file.handle, journal.hashes, journal.make
-  row.run, row.result_bytes, row.result_kind = journal.run, 0, C.JOURNAL_NUMBER
+  local row, handle = journal.file.row, journal.file.handle
+  row.run, row.result_bytes, row.result_kind, row.json, row.json_bytes = journal.run, 0, C.JOURNAL_NUMBER, nil, 0
   for k = from, n - 1 do
     local value, index = numbers[k], first + k
     if not is_plain(value) then return k end
-    row.number, row.task, row.arguments = value, index, hashes[index] or hash(make(index))
-    hashes[index] = nil
+    row.number, row.task = value, index
+    local anchor = set_arguments(journal, row, index) -- luacheck: ignore
     if C.journal_put(handle, row) ~= 0 then error(journal.file:broken(), 0) end
   end
   return n
@@ -74,9 +135,9 @@ end
 
 --- Records a task that returned. One that returned what the file can't hold is left out: it runs again on resuming.
 local function put_value(journal, index, value, tuple)
-  local anchor = set_result(journal.file.row, value, tuple)
-  if anchor then put(journal, index) else journal.hashes[index] = nil end
-  return anchor
+  local anchor, text = set_result(journal.file.row, value, tuple)
+  if anchor then put(journal, index) else journal.hashes[index], journal.texts[index] = nil, nil end
+  return anchor, text
 end
 
 --- Records tasks that returned.
@@ -113,12 +174,15 @@ function M.fail(journal, failure)
   local row = journal.file.row
   set_common(row, failure.attempts, failure.seconds, failure.worker, failure.host)
   row.failed = 1
-  local anchor = set_result(row, failure.value) or set_result(row, fields_of(failure.value))
-  if not anchor or row.result_bytes > MOST_TEXT then row.result_kind, row.result_bytes = C.JOURNAL_NIL, 0 end
+  local anchor, text = set_result(row, failure.value)
+  if not anchor then anchor, text = set_result(row, fields_of(failure.value)) end
+  if not anchor or row.result_bytes > MOST_TEXT then
+    row.result_kind, row.result_bytes, row.json, row.json_bytes = C.JOURNAL_NIL, 0, nil, 0
+  end
   local kind, message = set_text(row, "kind", failure.kind), set_text(row, "message", failure.message)
   local traceback = set_text(row, "traceback", failure.traceback)
   put(journal, failure.index)
-  return anchor, kind, message, traceback -- kept until the row was put
+  return anchor, text, kind, message, traceback -- kept until the row was put
 end
 
 return M

@@ -69,6 +69,18 @@ local function rate_text(per_second)
   return format("%.1f tasks/h", per_second * 3600)
 end
 
+M.rate = rate_text
+
+--- A length of time that may be short: "85 us", "12.5 ms", and as M.duration from a second on.
+---@param seconds number
+---@return string
+function M.short_duration(seconds)
+  if seconds < 1e-6 then return format("%.0f ns", seconds * 1e9) end
+  if seconds < 1e-3 then return format(seconds < 1e-5 and "%.1f us" or "%.0f us", seconds * 1e6) end
+  if seconds < 0.9995 then return format(seconds < 1e-2 and "%.1f ms" or "%.0f ms", seconds * 1e3) end
+  return M.duration(seconds)
+end
+
 -- What is known of the run ----------------------------------------------------------------------------------------
 
 --- Takes in an event's numbers and measures the rate: an average in which the past fades, so that the time left

@@ -27,6 +27,7 @@ local replay = lazy "parlua.drive.replay"
 local journal = lazy "parlua.journal"
 local deadline = lazy "parlua.run.deadline"
 local limit = lazy "parlua.run.limit"
+local about = lazy "parlua.run.about"
 local log = lazy "parlua.worker.log"
 local report = lazy "parlua.report"
 local task = require "parlua.worker.task"
@@ -117,8 +118,7 @@ local function job_of(run, keep, into)
   end
   return {
     f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil,
-      source = described, into = into or nil, log_level = run.options.log_level ~= "info" and run.options.log_level
-      or nil, tag = run.options.tag or nil,
+      source = described, into = into or nil, log_level = run.options.log_level, tag = run.options.tag or nil,
   }
 end
 
@@ -130,7 +130,7 @@ local function open_parts(run, sink, seed, given)
   if options.journal and not task.is_inside() then
     run.journal = journal.open({
       f = run.f, source = run.source, keep = given.unrecorded and "call" or sink.keep, seed = seed,
-        indexed = not is_supplied,
+        indexed = not is_supplied, about = about.of_run(run),
     }, options)
   end
   local ok, message = pcall(function()

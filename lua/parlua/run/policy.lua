@@ -7,6 +7,7 @@ local common = require "parlua.common"
 local engines = require "parlua.run.engine"
 local context = require "parlua.wire.context"
 local failure = require "parlua.failure"
+local about = lazy "parlua.run.about"
 local log = lazy "parlua.worker.log"
 local output = lazy "parlua.report.output"
 local report = lazy "parlua.report"
@@ -294,7 +295,7 @@ function Run:close()
   if self.report then self.report:finish(self:summary()) end
   if self.owns_engine then engines.give(self.engine, self.engine_name, self.engine_key, self.engines) end
   if self.feeder then self.feeder:close() end
-  if self.journal then self.journal:close() end
+  if self.journal then self.journal:close(about.of_end(self)) end
   context.forget(self.chain)
   self.chain = false
 end

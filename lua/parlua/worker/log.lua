@@ -1,36 +1,20 @@
 --- What stands behind parlua.log: levels, the head of each line, where lines go. A worker sends its lines to the
 --- coordinator, in their order among what it prints; there they go to standard error, above the bar, or to the file of
 --- the option log.
-local ffi = require "ffi"
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
 local options = lazy "parlua.options"
 local report = lazy "parlua.report"
 local task = require "parlua.worker.task"
+local time = lazy "parlua.report.time"
 local values = lazy "parlua.value"
-
-ffi.cdef [[
-struct parlua_time { int64_t seconds; int64_t nanoseconds; }; /* struct timespec */
-int clock_gettime(int clock, struct parlua_time *time);
-]]
 
 local M = {}
 
 local NAMES = { "debug", "info", "warn", "error" }
 local SHOWN = { depth = 3, length = 20, bytes = 1000, limit = 4000 }
-local REALTIME = 0
 
-local time = ffi.new("struct parlua_time")
-local second, second_text = -1, ""
 local host_name
-
---- The time, to the millisecond: "2026-11-26 18:30:02.125".
-function M.time()
-  ffi.C.clock_gettime(REALTIME, time)
-  local now = tonumber(time.seconds)
-  if now ~= second then second, second_text = now, os.date("%Y-%m-%d %H:%M:%S", now) end
-  return ("%s.%03d"):format(second_text, tonumber(time.nanoseconds / 1000000))
-end
 
 local function show(value)
   local is_shown = type(value) == "table" and not (getmetatable(value) or SHOWN).__tostring
@@ -55,14 +39,14 @@ end
 --- Writes a message: each of its lines with a head. Called by parlua.log alone, for the place of errors.
 function M.put(level, format, ...)
   if task.log_level == 0 then -- the script's first
-    task.log_level = task.log_levels[options.resolve().log_level]
+    task.log_level = task.log_levels[options.resolve().log_level or "info"]
     if level < task.log_level then return end
   end
   local text = text_of(format, ...)
   host_name = host_name or host.hostname()
   local index, worker = task.place()
   local place = index and ("worker %.0f task %.0f"):format(worker, index) or "script"
-  local head = ("%s %-5s %s %s: "):format(M.time(), NAMES[level], host_name, place)
+  local head = ("%s %-5s %s %s: "):format(time.text(time.now()), NAMES[level], host_name, place)
   text = head .. text:gsub("\n$", ""):gsub("\n", function() return "\n" .. head end) .. "\n"
   if task.log_send then task.log_send(text) else M.write(text, options.resolve().log) end
 end

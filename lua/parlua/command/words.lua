@@ -1,0 +1,43 @@
+--- The words behind a subcommand: parlua journal FILE, parlua export FILE --format csv.
+local names = require "parlua.options.names"
+
+local M = {}
+
+--- Reads them.
+---@param name string of the subcommand, for messages
+---@param words string[]
+---@param known table<string, string> by the spelling of an option its name: ["-o"] = "output". All take a value
+---@param usage string what is said where no file is named
+---@return string[] files
+---@return table<string, string> values by name
+---Raises what is wrong.
+function M.read(name, words, known, usage)
+  local files, values, k = {}, {}, 1
+  while words[k] do
+    local word = words[k]
+    local spelling, value = word:match "^(%-%-[^=]+)=(.*)$"
+    if not spelling and word:find "^%-%a." then spelling, value = word:sub(1, 2), word:sub(3):gsub("^=", "") end
+    spelling = spelling or word
+    if known[spelling] then
+      if not value then
+        k = k + 1
+        value = words[k]
+      end
+      if not value then error(("the option %s needs a value"):format(spelling), 0) end
+      values[known[spelling]] = value
+    elseif word:sub(1, 1) == "-" and word ~= "-" then
+      local list = {}
+      for each in pairs(known) do list[#list + 1] = each end
+      table.sort(list)
+      error(("parlua %s has no option %s%s"):format(name, spelling, #list > 0 and names.suggestion(spelling, list)
+        or ""), 0)
+    else
+      files[#files + 1] = word
+    end
+    k = k + 1
+  end
+  if #files == 0 then error(usage, 0) end
+  return files, values
+end
+
+return M
