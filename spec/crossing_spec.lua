@@ -207,6 +207,16 @@ local scripts = {
     Class.__index.v = function() return "new" end
     local told, back = pool:submit(ask, object):get()
     print(told, getmetatable(back) == Class, (parlua.submit(ask, object):get()))]],
+  ["a class that only arguments have"] = [[
+    local Class = { __index = { get = function(self) return self.n end } }
+    local Odd = { file = io.tmpfile() }
+    local function new(n) return setmetatable({ n = n, part = setmetatable({}, Class) }, Class) end
+    local function same(o) print(o:get(), getmetatable(o) == Class, getmetatable(o.part) == Class) end
+    for _, o in ipairs((parlua.map(function(o) return o end, { new(1), new(2) }))) do same(o) end
+    for _, o in ipairs((parlua.map(function(o) return o[2] end, parlua.batch({ new(1), new(2) }, 2)))) do same(o) end
+    for _, o in ipairs((parlua.map(function(o, n) o.n = n return o end, parlua.product({ new(1) }, { 5, 6 })))) do same(o) end
+    run(function(o) return type(o) end, { 1, new(2) })
+    print(parlua.map(function(o) return o end, { setmetatable({}, Odd), "other" }, { warn = false })[2])]],
   ["structs and arrays that a task changes"] = [[
     local ffi = require "ffi"
     ffi.cdef "typedef struct { int id; double w[2]; } spec_changed_t;"

@@ -8,6 +8,9 @@ local task = require "parlua.worker.task"
 
 local world = lazy "parlua.wire.world"
 
+--- The classes of the objects in a source's lists.
+local function classes(source) return source and require "parlua.wire.classes"(source) or nil end
+
 --- What the job's functions have captured, for when it is asked for: see src/lua/codec/refer.c.
 local function captured(job)
   return function() return require "parlua.wire.captured"({ job.f, job.setup }, 2) end
@@ -175,17 +178,19 @@ end
 
 --- What goes before a job: the books that the run's messages go by (wire/context.lua), and for workers with a state of
 --- their own what they need before they decode the job, as bytes of the codec, and an empty book for the job's objects.
+---@param source? table of the run
 ---@return table chain
 ---@return boolean shares the workers have this process's memory
 ---@return string|false before
 ---@return userdata|nil book
-function M.before(engine, job)
+function M.before(engine, job, source)
   if can(engine, "inherit") then
     local chain = { codec.walk(world.roots(job)), captured = captured(job), inherits = true }
     job.chain, chain.own = chain, { chain[1] }
     return chain, false, false
   end
   local shares = can(engine, "share_memory")
+  job.classes = classes(source)
   local is_distant = can(engine, "reach_hosts")
   local state = world.prepare(shares, is_distant)
   context.use(state.chain, shares)

@@ -10,6 +10,7 @@
 --   ahead()          the last task that may be handed out now
 --   limit            tasks behind this one are not wanted (math.huge: all are)
 --   is_enough        true: the run can end now
+local codec = require "parlua.codec"
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
 local common = require "parlua.common"
@@ -82,7 +83,7 @@ local function open_driver(run, job)
   elseif name == "async" then
     return async.open(job, given)
   end
-  given.chain, given.shares, given.before, given.book = engines.before(name, job)
+  given.chain, given.shares, given.before, given.book = engines.before(name, job, run.source)
   run.chain = given.chain
   if not run.engine then
     run.engine, run.engine_key = engines.take(name, run.workers, options.memory, run.engines)
@@ -90,6 +91,11 @@ local function open_driver(run, job)
   end
   given.engine = run.engine
   local driver, message = dispatch.open(job, given)
+  if not driver and job.classes then -- one can't cross: then the tasks that have such objects fail
+    job.classes = nil
+    codec.clear(given.book)
+    driver, message = dispatch.open(job, given)
+  end
   if driver then return driver end
   if run.owns_engine then engines.give(run.engine, name, run.engine_key, run.engines) end
   error(message, 0)
