@@ -3,7 +3,7 @@
 local helper = require "spec.helper"
 local lfs = require "lfs"
 
-local LAYERS = { sys = 1, slot = 2, engines = 3, run = 4, lua = 5, main = 6 }
+local LAYERS = { sys = 1, slot = 2, engines = 3, run = 4, mpi = 5, lua = 5, main = 6 }
 
 local MOST_LINES, MOST_COLUMNS = 700, 120
 
@@ -80,7 +80,11 @@ local function find_circle(graph)
   return nil
 end
 
-local function layer_of(path) return LAYERS[path:match "^src/(%w+)/" or path:match "^src/(%w+)%.c$"] end
+--- The MPI engine is a shared object of its own, which runs a dispatcher in every rank.
+local function layer_of(path)
+  if path:find "^src/engines/mpi/" then return LAYERS.mpi end
+  return LAYERS[path:match "^src/(%w+)/" or path:match "^src/(%w+)%.c$"]
+end
 
 --- Arrows that point up, each as text.
 local function find_arrows_up(graph)

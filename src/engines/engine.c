@@ -29,9 +29,7 @@ static void free_tables(struct engine *engine)
   free(engine->alive);
   free(engine->has_job);
   free(engine->news.next);
-  free(engine->distant);
   free(engine->unwatched);
-  free(engine->given_back);
   memset(engine, 0, sizeof *engine);
 }
 
@@ -55,7 +53,8 @@ int engine_open(struct engine *engine, const struct engine_kind *kind, uint32_t 
 {
   memset(engine, 0, sizeof *engine);
   engine->kind = kind;
-  engine->workers = workers;
+  engine->all = workers;
+  engine->workers = kind->places ? kind->places(workers) : workers;
   engine->owner = getpid();
   int error = ENOMEM;
   if (make_tables(engine)) {
@@ -129,16 +128,6 @@ int engine_refuses(struct engine *engine, const char **why)
   return engine->kind->refuses ? engine->kind->refuses(engine, why) : 0;
 }
 
-bool engine_is_distant(const struct engine *engine, uint32_t w)
-{
-  return engine->distant && engine->distant[w];
-}
-
-void engine_changed(struct engine *engine, uint32_t w)
-{
-  if (engine_is_distant(engine, w)) engine->kind->changed(engine, w);
-}
-
 /* ---- news ---- */
 
 void engine_note(struct engine *engine, uint32_t w)
@@ -200,7 +189,6 @@ static void drain(struct engine *engine, uint32_t w)
   if (!slot) return;
   while (slot_results(slot)) slot_release_results(slot);
   slot_drop_text(slot);
-  engine_changed(engine, w);
 }
 
 bool engine_join(struct engine *engine, uint32_t w, double seconds)
@@ -235,7 +223,6 @@ static void stop_all(struct engine *engine, double seconds)
     if (!engine->alive[w]) continue;
     drain(engine, w);
     if (!slot_send(engine->slots[w], &stop, &sent, &place)) engine->kind->end(engine, w);
-    if (engine->slots[w]) engine_changed(engine, w);
   }
   for (uint32_t w = 0; w < engine->workers; w++)
     if (engine->alive[w] && engine->slots[w]) engine_join(engine, w, fmax(deadline - clock_seconds(), 0));

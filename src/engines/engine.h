@@ -39,6 +39,7 @@ struct engine_can {
 };
 
 struct engine;
+struct lane_kind;
 
 /* One kind of engine. All calls are the coordinator's. Those behind the empty line may be NULL. */
 struct engine_kind {
@@ -63,28 +64,20 @@ struct engine_kind {
   struct slot *(*map)(struct engine *engine, uint32_t w);
   /* May no worker be started now, though there is room? An errno, with *why for people; 0: it may. */
   int (*refuses)(struct engine *engine, const char **why);
-  /* Moves what is on its way to and from distant workers, and notes those with news (engine_note). Returns how long the
-   * coordinator may sleep before the next time, in seconds. */
+  /* Moves what is on its way to and from other ranks, and notes workers and ranks with news (engine_note). Returns how
+   * long the coordinator may sleep before the next time, in seconds. */
   double (*progress)(struct engine *engine);
-  /* The slot of distant worker `w` has changed on this side: something is to be sent. */
-  void (*changed)(struct engine *engine, uint32_t w);
+  /* Instead of a worker for each: how many workers `engine_open` is to have places for, when it is to have so many in
+   * all; what its other numbers stand for is the engine's. */
+  uint32_t (*places)(uint32_t workers);
+  /* How many of the engine's first `workers` workers are behind number `w`. */
+  uint32_t (*width)(const struct engine *engine, uint32_t w, uint32_t workers);
   /* Brings a message (a job) to where all workers reach it. Returns what is to be sent to each worker for it, valid up
    * to the next call: the message itself when it is small; NULL with errno set. The message before it is not sent to
    * any worker any more. */
   const struct block *(*share)(struct engine *engine, const struct block *message);
-  /* Asks distant worker `w` to give back what it has not begun: a queued chunk, or else (`may_cut`) the second half of
-   * what is left of the running one. The answer comes in engine->given_back[w], and is noted as news of it. */
-  void (*ask_back)(struct engine *engine, uint32_t w, bool may_cut);
-  /* Name of the host of worker `w`. */
+  /* Name of the host of the engine's worker `w`, of all, from 0. */
   const char *(*host)(struct engine *engine, uint32_t w);
-};
-
-/* What a distant worker gave back: chunk number `chunk` ends with task `last` now, if that is before where it
- * did end. */
-struct given_back {
-  bool answered;
-  uint32_t chunk;
-  double last;
 };
 
 /* What workers that were given up, and have not ended, share with their engine; it may outlive the engine. */
@@ -103,7 +96,7 @@ struct news {
 struct engine {
   const struct engine_kind *kind;
   struct hub hub;
-  uint32_t workers;    /* how many there may be */
+  uint32_t workers;    /* how many there may be in this process's reach; and other ranks */
   struct slot **slots; /* mapped when first started */
   char *own;           /* workers * own_bytes */
   bool *alive;         /* a worker stands behind the slot */
@@ -116,14 +109,15 @@ struct engine {
   uint32_t chunks; /* chunks numbered so far: none is used twice, so that a late result can't be taken for another's */
   uint64_t oom_kills; /* see oom.h: as counted when that was last asked */
   int most_files;     /* descriptors up to this number are for workers */
-  double sample;      /* how often, in seconds, the cells of distant workers are to be looked at */
-  bool *distant;   /* the slot only mirrors the worker's own: cells lag behind, what was sent must be asked for; NULL:
-                      none */
-  bool *unwatched; /* no descriptor tells of the end of this worker: it must be asked for */
-  struct given_back *given_back; /* by worker, where some are distant; else NULL */
-  void *context;                 /* the engine's own */
-  int owner;                     /* process that opened it: a forked copy must leave it alone */
-  bool busy;                     /* a run uses it */
+  bool *unwatched;    /* no descriptor tells of the end of this worker: it must be asked for */
+  /* Numbers from `ranks_from` on stand for other ranks, each with workers of its own, and have lanes of this kind
+   * (run/lane.h); NULL: there are none. */
+  const struct lane_kind *rank_lanes;
+  uint32_t ranks_from;
+  uint32_t all;  /* workers, those of other ranks too */
+  void *context; /* the engine's own */
+  int owner;     /* process that opened it: a forked copy must leave it alone */
+  bool busy;     /* a run uses it */
 };
 
 /* All kinds of this build, ended by NULL; `mpi` is among them where this program is, or can become, part of an
@@ -144,10 +138,6 @@ int engine_start(struct engine *engine, uint32_t w);
 bool engine_join(struct engine *engine, uint32_t w, double seconds);
 /* May no worker be started now? See engine_kind.refuses. */
 int engine_refuses(struct engine *engine, const char **why);
-/* Does what is at worker `w` lie on another host, so that its slot here only mirrors it? */
-bool engine_is_distant(const struct engine *engine, uint32_t w);
-/* Something was put into the slot of worker `w`, or released: tells a distant one's engine. */
-void engine_changed(struct engine *engine, uint32_t w);
 
 /* Notes that worker `w` has news. */
 void engine_note(struct engine *engine, uint32_t w);

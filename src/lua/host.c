@@ -60,7 +60,7 @@ static int method_host(lua_State *L)
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   const struct engine_kind *kind = engine->engine.kind;
   uint32_t w = (uint32_t)luaL_checknumber(L, 2) - 1;
-  if (!kind || !kind->host || w >= engine->engine.workers) return 0;
+  if (!kind || !kind->host || w >= engine->engine.all) return 0;
   lua_pushstring(L, kind->host(&engine->engine, w));
   return 1;
 }

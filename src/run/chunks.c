@@ -6,19 +6,16 @@
 /* A round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden by the queued chunk
  * anyway. */
 static const double chunk_seconds = 1e-3;
-/* And so long for each distant worker: a chunk there costs the coordinator about 12 us (docs/MPI.md), which is then at
- * most a quarter of its time however many there are. */
-static const double distant_seconds = 48e-6;
 /* A chunk is at most so many times as large as the last one that was measured. */
 static const double most_growth = 16;
 /* A chunk is at most 1 / (share * workers) of what is left. */
 static const double share = 2;
 static const double least_per_task = 1e-12, largest_chunk = 1 << 30;
 
-void chunks_init(struct chunks *chunks, double fixed, double distant)
+void chunks_init(struct chunks *chunks, double fixed)
 {
   *chunks = (struct chunks){.fixed = fixed, .size = fixed > 0 ? fixed : 1};
-  chunks->seconds = fmax(chunk_seconds, distant * distant_seconds);
+  chunks->seconds = chunk_seconds;
 }
 
 void chunks_measure(struct chunks *chunks, double tasks, double seconds)
@@ -36,4 +33,11 @@ double chunks_size(const struct chunks *chunks, double left, double workers)
   double size = chunks->size;
   if (chunks->fixed <= 0 && isfinite(left)) size = fmin(size, ceil(left / (share * workers)));
   return fmin(size, largest_chunk);
+}
+
+double chunks_range(const struct chunks *chunks, double left, double workers, double width, double room)
+{
+  double size = fmin(room, largest_chunk), unit = chunks->fixed > 0 ? chunks->fixed : 1;
+  if (isfinite(left)) size = fmin(size, ceil(left / (share * workers)) * width);
+  return fmax(floor(size / unit), 1) * unit;
 }

@@ -10,11 +10,13 @@ struct chunks {
   double per_task; /* seconds a task, measured; 0: nothing is known */
 };
 
-/* `fixed`: see there; `distant`: workers on other hosts. */
-void chunks_init(struct chunks *chunks, double fixed, double distant);
+/* `fixed`: see there. */
+void chunks_init(struct chunks *chunks, double fixed);
 /* A chunk of so many tasks took so long. */
 void chunks_measure(struct chunks *chunks, double tasks, double seconds);
 /* Tasks for the next chunk, where `left` are left (INFINITY: it is not known) for `workers`. */
 double chunks_size(const struct chunks *chunks, double left, double workers);
+/* Tasks of the next range for a lane with `width` of the `workers`, which wants at most `room`. */
+double chunks_range(const struct chunks *chunks, double left, double workers, double width, double room);
 
 #endif

@@ -24,7 +24,9 @@ struct dispatch_options {
   double timeout;                /* seconds for one task; 0: none */
   uint64_t key;                  /* for chunks: see struct block */
   uint32_t workers;              /* use the engine's first so many */
+  uint32_t base;                 /* workers are numbered behind this */
   bool sparse;                   /* results come as pairs: of most tasks none is kept */
+  bool is_fed;                   /* tasks come by dispatch_offer, and somebody else looks after signals */
   uint32_t job;                  /* the job's number */
   const struct block *message;   /* the job, sent to each worker first; NULL: workers inherit it. Kept by the caller */
   const struct lane_kind *lanes; /* NULL: lanes over the engine's slots */
@@ -35,6 +37,9 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
 /* Waits for the next event. What the last event pointed to is given back. Waits at most `wait` seconds: EVENT_TICK says
  * that there was nothing. */
 void dispatch_next(struct dispatch *d, struct event *event, double wait);
+/* As dispatch_next, without waiting and without ticks; the engine's news have been noted. False: there is nothing to
+ * tell; *until: when to look again at the latest, by the clock. */
+bool dispatch_poll(struct dispatch *d, struct event *event, double *until);
 /* A block to fill with supplied arguments, at least `bytes` large: words from width * 0 on, values downward from
  * `floor`. NULL: out of memory. */
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes);
@@ -68,6 +73,29 @@ void dispatch_wake(const struct dispatch *d);
 struct payload *dispatch_keep_payload(struct dispatch *d);
 /* *event is one that was reported before, and counts as just reported; `payload` is given back. */
 void dispatch_report_again(struct dispatch *d, struct event *event, struct payload *payload);
+
+/* ---- of a run that is fed (by a parent) ---- */
+
+/* What a run could do with. */
+struct demand {
+  double tasks;      /* that it would like to have, and has not handed out */
+  double unassigned; /* tasks that it has not handed out */
+  double per_task;   /* seconds, measured; 0: nothing is known */
+  uint32_t idle;     /* workers with nothing to do */
+};
+
+/* Hands out tasks first..last, as try number `attempt`, in chunks. Takes over the caller's use of `payload` (NULL:
+ * none). Returns 0 or an errno. */
+int dispatch_offer(struct dispatch *d, double first, double last, uint32_t attempt, struct payload *payload);
+/* `horizon`: seconds of work that are to lie ready. */
+void dispatch_demand(const struct dispatch *d, double horizon, struct demand *demand);
+/* Gives tasks up that were not begun, for `idle` workers elsewhere: stores what they are; returns how many ranges. */
+uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, uint32_t most);
+/* A payload for dispatch_offer, with room for a block of `bytes`. NULL: out of memory. */
+struct payload *dispatch_payload(struct dispatch *d, uint64_t bytes);
+/* Has every worker more to do than what it is in? */
+bool dispatch_is_patient(const struct dispatch *d);
+
 /* How many workers the run goes on without, as they could not be started; *error: why, an errno (ECHILD: they end as
  * soon as they begin; ETIMEDOUT: their set-up takes longer than the time limit). */
 uint32_t dispatch_lacking(const struct dispatch *d, int *error);

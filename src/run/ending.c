@@ -5,14 +5,14 @@
 #include "run/state.h"
 #include "sys/clock.h"
 
-/* A distant worker that had nothing to give back is asked again after this long, then after ever longer times. */
+/* A lane that had nothing to give back is asked again after this long, then after ever longer times. */
 static const double ask_seconds = 0.5e-3, ask_seconds_most = 16e-3;
 
 /* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
 void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present,
                          double now)
 {
-  if (lane->state != LANE_READY) return;
+  if (lane->state != LANE_READY || lane->kind->is_rank) return;
   lane->cause = cause;
   lane->doomed = present ? *present : (struct present){0};
   lane->kind->end(lane);
@@ -80,7 +80,7 @@ void dispatch_shorten(struct dispatch *d, double last)
       else
         dispatch_update_needed(d, work);
     }
-    if (d->engine->kind->can.kill && lane->state == LANE_READY && only_useless(d, lane, now))
+    if (d->engine->kind->can.kill && !lane->kind->is_rank && lane->state == LANE_READY && only_useless(d, lane, now))
       dispatch_end_worker(d, lane, LOST_CANCELLED, NULL, now);
   }
 }
@@ -93,6 +93,10 @@ void dispatch_cancel(struct dispatch *d)
   queue_clear(&d->queue);
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct lane *lane = dispatch_lane(d, w);
+    if (lane->kind->is_rank) {
+      if (lane->state == LANE_READY) lane->kind->cancel(lane);
+      continue;
+    }
     for (struct link *link = lane->held.previous, *previous; link != &lane->held; link = previous) {
       struct work *work = LIST_OF(link, struct work, link);
       previous = link->previous;
@@ -106,7 +110,8 @@ void dispatch_cancel(struct dispatch *d)
   }
 }
 
-/* Has what a work has not reached handed out again; what was aborted is told instead. */
+/* Has what a work has not reached handed out again; what was aborted is told instead. A rank's are ranges, of many
+ * chunks. */
 void dispatch_hand_out_again(struct dispatch *d, struct work *work)
 {
   if (work->aborted > 0 && work->aborted == work->last && work->reached + 1 == work->last)
@@ -119,6 +124,7 @@ void dispatch_hand_out_again(struct dispatch *d, struct work *work)
 bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct outcome *outcome, double now)
 {
   struct work *work = outcome->work;
+  dispatch_count_apart(d, outcome);
   if (lane->is_asked) d->wishes--;
   lane->is_asked = false;
   if (!work) {
@@ -129,7 +135,10 @@ bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct out
   }
   if (work && outcome->keep < work->first) { /* whole: the lane holds it no more */
     dispatch_left_lane(d, work);
-    dispatch_hand_out_again(d, work);
+    if (lane->kind->is_rank)
+      queue_add_range(&d->queue, work);
+    else
+      dispatch_hand_out_again(d, work);
   } else if (work && work_reserve(&d->queue.store)) {
     dispatch_hand_out_again(d, work_split(&d->queue.store, work, outcome->keep + 1));
     dispatch_update_needed(d, work);
@@ -163,14 +172,32 @@ static struct work *work_with(const struct lane *lane, double task)
   return NULL;
 }
 
+/* Takes a task that was not handed out, but offered or given back, out of the queue: it is told as aborted. */
+static bool abort_queued(struct dispatch *d, double task)
+{
+  if (!work_reserve(&d->queue.store)) return false;
+  if (!work_reserve(&d->queue.store)) {
+    work_unreserve(&d->queue.store);
+    return false;
+  }
+  struct work *work = queue_take_task(&d->queue, task);
+  if (work) list_append(&d->aborted, &work->link);
+  return work != NULL;
+}
+
 bool dispatch_abort(struct dispatch *d, double task)
 {
   double now = clock_seconds();
   struct lane_view view;
+  if (queue_has_range(&d->queue) && abort_queued(d, task)) return true;
   for (struct link *link = d->looking.next; link != &d->looking; link = link->next) {
     struct lane *lane = LIST_OF(link, struct lane, looking);
     struct work *work = work_with(lane, task);
     if (!work || lane->state != LANE_READY) continue;
+    if (lane->kind->is_rank) {
+      lane->kind->abort(lane, task);
+      return true;
+    }
     if (work->first == work->last && take_away(d, lane, work, now)) {
       list_append(&d->aborted, &work->link);
       return true;
@@ -203,4 +230,44 @@ bool dispatch_tell_aborted(struct dispatch *d, struct event *event)
   work->payload = NULL;
   work_free(&d->queue.store, work);
   return true;
+}
+
+/* ---- a run that is fed ---- */
+
+/* Gives up tasks of works, which leave this run. */
+static bool give_up(struct dispatch *d, struct work *work, struct range *range)
+{
+  *range = (struct range){work->reached + 1, work->last};
+  work_free(&d->queue.store, work);
+  return true;
+}
+
+/* Takes one work of those that were given back. */
+static bool part_with_again(struct dispatch *d, struct range *range)
+{
+  struct link *link = list_take(&d->queue.again);
+  return link && give_up(d, LIST_OF(link, struct work, link), range);
+}
+
+uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, uint32_t most)
+{
+  struct queue *queue = &d->queue;
+  uint32_t count = 0;
+  double now = clock_seconds(), share = (double)idle / (idle + (double)d->crew.workers),
+         wanted = ceil(queue->ranged * share);
+  while (queue_has_range(queue) && wanted >= 1 && count < most && work_reserve(&queue->store)) {
+    struct work *work = queue_take_back(queue, wanted, fmax(d->chunks.fixed, 1));
+    if (!work) break;
+    wanted -= work->last - work->first + 1;
+    give_up(d, work, &ranges[count++]);
+  }
+  if (count > 0 || !list_is_empty(&d->idle)) return count;
+  if (idle < most) most = idle;
+  for (uint32_t looks = 0; count < most && looks < d->lanes_count; looks++) {
+    struct lane *lane = balance_take(&d->balance, now);
+    if (!lane) break;
+    dispatch_ask_back(d, lane, now); /* a rank answers later: then this is asked again */
+    while (count < most && part_with_again(d, &ranges[count])) count++;
+  }
+  return count;
 }

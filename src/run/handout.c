@@ -5,6 +5,9 @@
 #include "run/state.h"
 #include "sys/clock.h"
 
+/* A run that is fed has at most so many chunks of each worker lying ready. */
+static const double most_ahead = 64;
+
 /* Has the work tasks that count for the run's end, and have not ended? */
 static bool is_needed(const struct dispatch *d, const struct work *work)
 {
@@ -96,10 +99,18 @@ static bool ask_for_arguments(struct dispatch *d, struct lane *lane, double coun
   }
   event->kind = EVENT_SUPPLY;
   event->want = count;
-  event->idle = lane->count == 0;
+  event->idle = lane_is_idle(lane);
   event->news = d->engine->kind->can.reach_hosts ? NULL : d->engine->hub.beacon->summary;
   d->asked = lane;
   return true;
+}
+
+/* How many tasks are to be handed out to the lane. */
+static double size_for(const struct dispatch *d, const struct lane *lane)
+{
+  double left = queue_left(&d->queue);
+  if (!lane->kind->is_rank) return chunks_size(&d->chunks, left, d->crew.workers);
+  return chunks_range(&d->chunks, left, d->crew.workers, lane->width, lane->kind->room(lane));
 }
 
 /* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for
@@ -111,14 +122,13 @@ bool dispatch_feed(struct dispatch *d, struct event *event, double now)
     struct lane *lane = dispatch_hungriest(d);
     if (!lane) return false;
     /* A source may take its time. By the news it may turn out that some worker has nothing to do. */
-    if (d->options.total < 0 && lane->count > 0 && !list_is_empty(&d->news)) return false;
+    if (d->options.total < 0 && !lane_is_idle(lane) && !list_is_empty(&d->news)) return false;
     if (!has_worker(d, lane)) continue;
     if (!ready_second(d)) return false;
     struct work *work = queue_take_again(queue, now);
     if (!work) {
-      double left = queue->total - queue->next + 1;
-      double count = queue_room(queue, chunks_size(&d->chunks, left, d->lanes_count));
-      if (d->options.total < 0) return ask_for_arguments(d, lane, count, event);
+      double count = queue_room(queue, size_for(d, lane));
+      if (d->options.total < 0 && !queue_has_range(queue)) return ask_for_arguments(d, lane, count, event);
       work = queue_take_new(queue, count, NULL);
     }
     if (!work) {
@@ -186,4 +196,52 @@ int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt, doub
   struct payload *payload = payload_fit(&d->queue.store, d->staged);
   d->staged = NULL;
   return queue_redo(&d->queue, task, attempt, clock_seconds() + delay, payload);
+}
+
+/* ---- a run that is fed ---- */
+
+int dispatch_offer(struct dispatch *d, double first, double last, uint32_t attempt, struct payload *payload)
+{
+  struct work *work = work_new(&d->queue.store, first, last, payload, attempt);
+  payload_drop(&d->queue.store, payload);
+  if (!work) return ENOMEM;
+  queue_add_range(&d->queue, work);
+  return 0;
+}
+
+struct payload *dispatch_payload(struct dispatch *d, uint64_t bytes)
+{
+  (void)d;
+  return payload_of(bytes);
+}
+
+/* Tasks that the lanes of a list could be given at once. */
+static double wanted_by(const struct dispatch *d, const struct link *lanes, uint32_t *idle)
+{
+  double tasks = 0;
+  for (const struct link *link = lanes->next; link != lanes; link = link->next) {
+    const struct lane *lane = LIST_OF(link, const struct lane, place);
+    tasks += lane->kind->is_rank ? fmax(lane->kind->room(lane), 0) : lane->kind->wants(lane) * fmax(d->chunks.fixed, 1);
+    *idle += lane_is_idle(lane) ? 1 : 0;
+  }
+  return tasks;
+}
+
+void dispatch_demand(const struct dispatch *d, double horizon, struct demand *demand)
+{
+  static const double most_tasks = 1 << 30;
+  uint32_t idle = 0, busy = 0;
+  double workers = d->crew.workers, per_task = d->chunks.per_task;
+  demand->unassigned = d->queue.ranged;
+  demand->per_task = per_task;
+  demand->tasks = wanted_by(d, &d->idle, &idle) + wanted_by(d, &d->empty, &idle) + wanted_by(d, &d->hungry, &busy);
+  demand->idle = list_is_empty(&d->queue.again) && demand->unassigned == 0 ? idle : 0;
+  if (per_task > 0) /* no more than the chunks have grown to, so that one measurement does not decide it all */
+    demand->tasks = fmax(demand->tasks, floor(fmin(horizon / per_task, d->chunks.size * most_ahead) * workers));
+  demand->tasks = fmin(demand->tasks, most_tasks);
+}
+
+bool dispatch_is_patient(const struct dispatch *d)
+{
+  return list_is_empty(&d->idle) && list_is_empty(&d->empty) && list_is_empty(&d->hungry);
 }

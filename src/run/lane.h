@@ -1,5 +1,5 @@
-/* lane.h - what a dispatcher sees of whatever takes chunks: a worker behind a slot (lane_slot.c), or a simulated one
- * (for tests).
+/* lane.h - what a dispatcher sees of whatever takes chunks: a worker behind a slot (lane_slot.c), all workers of
+ * another rank, whose agent runs a dispatcher of its own (engines/mpi/lane_rank.c), or a simulated one (for tests).
  *
  *     queue -- give --> lane -- next --> outcomes: results, text, given back, ended
  *                        ^
@@ -26,7 +26,10 @@ enum outcome_kind {
   OUTCOME_UNHELD, /* there was no memory for the result of `task`; its worker goes on */
   OUTCOME_TEXT,
   OUTCOME_GIVEN_BACK,
-  OUTCOME_ENDED /* of the lane's worker */
+  OUTCOME_ENDED, /* of the lane's worker */
+  /* Of a rank's lane: */
+  OUTCOME_LOST,  /* one of its workers has ended; `work`, where there is one, is of the task to blame alone */
+  OUTCOME_CLOSED /* no workers any more: `status`, an errno; `stream`, how they ended. It holds nothing */
 };
 
 /* What comes out of a lane. */
@@ -53,6 +56,10 @@ struct outcome {
   int status;          /* as from wait(2) */
   double task_seconds; /* for how long the task ran */
   bool had_begun;      /* the worker was able to run tasks */
+  /* Of a rank's lane: */
+  uint32_t worker;       /* whose this is, from 1 */
+  double per_task;       /* seconds, as measured there; 0: not known */
+  struct work *apart[2]; /* works that were cut off from `work`, and which the lane holds too; NULL: none */
 };
 
 /* What a worker is in. */
@@ -74,6 +81,10 @@ struct crew {
   bool may_cut;                /* running chunks may be cut */
   double per_task;             /* seconds, measured */
   double total;                /* tasks behind it are of no use */
+  uint32_t base;               /* workers are numbered from here on: lane 0's has the next number */
+  uint32_t workers;            /* behind all lanes together */
+  uint32_t idle;               /* of them with nothing to do, about: for ask_back */
+  const void *options;         /* of the run (struct dispatch_options) */
   char *text;                  /* what a task has printed, TEXT_BYTES large; made when the first does */
 };
 
@@ -81,6 +92,16 @@ struct lane;
 
 struct lane_kind {
   size_t bytes; /* of a lane, which begins with a struct lane */
+  /* It stands for several workers. It is never ended for a task's sake: whoever is behind it sees to time limits,
+   * deaths and balance there. It takes ranges, cuts them as it likes, and reports tasks in any order. Nothing is known
+   * at once: take_back and view say so. */
+  bool is_rank;
+  /* Of such a lane: has it nothing to hand out, and a worker with nothing to do? How many tasks it wants. Ends one
+   * task; nothing more is handed out there, and what runs is ended. */
+  bool (*is_idle)(const struct lane *lane);
+  double (*room)(const struct lane *lane);
+  void (*abort)(struct lane *lane, double task);
+  void (*cancel)(struct lane *lane);
   /* Has a worker stand behind it. Returns 0 or an errno. */
   int (*start)(struct lane *lane);
   /* Gives it a work, which it holds from here on. */
@@ -117,6 +138,7 @@ struct lane {
   const struct lane_kind *kind;
   struct crew *crew;
   uint32_t number; /* from 0: of the engine's worker */
+  uint32_t width;  /* workers behind it: 1, or a rank's */
   enum lane_state state;
   struct link held; /* works, in the order in which they were given */
   uint32_t count;   /* how many */
@@ -125,6 +147,9 @@ struct lane {
   struct present doomed; /* the task that this concerns; task 0: whatever it is in */
   int status;
   uint32_t stillborn; /* workers in a row that ended before they could run a task */
+  uint32_t lacking;   /* workers of a rank that could not be started, */
+  int lacking_error;  /* and why */
+  bool is_lost;       /* the rank is: this was told */
   bool is_started;    /* its worker was started in this run, */
   double started_at;  /* at this time */
   /* The dispatcher's: */
@@ -156,6 +181,12 @@ static inline struct work *lane_first(const struct lane *lane)
 static inline struct work *lane_last(const struct lane *lane)
 {
   return lane->count ? LIST_OF(lane->held.previous, struct work, link) : NULL;
+}
+
+/* Has it, or one of its workers, nothing to do? */
+static inline bool lane_is_idle(const struct lane *lane)
+{
+  return lane->kind->is_rank ? lane->kind->is_idle(lane) : lane->count == 0;
 }
 
 static inline void lane_hold(struct lane *lane, struct work *work)

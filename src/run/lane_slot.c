@@ -1,5 +1,5 @@
-/* lane_slot.c - lanes whose worker has a slot: threads, processes, and for the time being distant workers, whose slots
- * mirror their own. Two chunks deep: one runs, one is queued. */
+/* lane_slot.c - lanes whose worker has a slot: threads, processes, workers of this process's rank. Two chunks deep: one
+ * runs, one is queued. */
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
@@ -32,11 +32,6 @@ static struct slot *slot_of(const struct lane *lane)
   return lane->crew->engine->slots[lane->number];
 }
 
-static bool is_distant(const struct lane *lane)
-{
-  return engine_is_distant(lane->crew->engine, lane->number);
-}
-
 /* ---- giving ---- */
 
 /* Moves what is on its way to the worker into its channel, as far as there is room. */
@@ -48,9 +43,7 @@ static void pump(struct lane *lane)
   uint32_t place;
   if (lane->state != LANE_READY) return;
   if (crew->message && engine->has_job[lane->number] != crew->job) {
-    bool is_sent = slot_send(slot, crew->message, &own(lane)->job_sent, &place);
-    engine_changed(engine, lane->number);
-    if (!is_sent) return;
+    if (!slot_send(slot, crew->message, &own(lane)->job_sent, &place)) return;
     engine->has_job[lane->number] = crew->job;
   }
   for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
@@ -66,7 +59,6 @@ static void pump(struct lane *lane)
     message->attempt = work->attempt;
     message->key = crew->key;
     work->is_complete = slot_send(slot, message, &work->sent, &work->place);
-    engine_changed(engine, lane->number);
     if (!work->is_complete) return;
   }
 }
@@ -102,7 +94,6 @@ static bool lane_take_back(struct lane *lane, struct work *work)
 {
   bool taken = work->is_complete ? slot_revoke(slot_of(lane), work->place) : work->sent == 0;
   if (!taken) return false;
-  engine_changed(lane->crew->engine, lane->number);
   lane_let_go(lane, work);
   return true;
 }
@@ -111,23 +102,12 @@ static double lane_lower(struct lane *lane, struct work *work, double last)
 {
   if (!work->is_complete) return work->last; /* half sent: what its message says can't be changed any more */
   slot_set_limit(slot_of(lane), work->place, last);
-  engine_changed(lane->crew->engine, lane->number);
-  if (is_distant(lane) || !barrier_works()) return work->last;
+  if (!barrier_works()) return work->last;
   barrier_all(); /* from here on it has seen the limit, or its next task is visible */
   struct present present = slot_present(slot_of(lane));
   double keep = fmax(last, work->first - 1);
   if (present.chunk == work->number) keep = fmax(keep, present.task);
   return fmin(keep, work->last);
-}
-
-static double tasks_left(const struct lane *lane)
-{
-  double tasks = 0;
-  for (const struct link *link = lane->held.next; link != &lane->held; link = link->next) {
-    const struct work *work = LIST_OF(link, const struct work, link);
-    tasks += work->last - work->reached;
-  }
-  return tasks;
 }
 
 /* Seconds of the first work, as far as measured, behind the task that the worker is in; *at: that task. */
@@ -153,7 +133,6 @@ static double lane_left(const struct lane *lane, double now)
 {
   double at;
   if (lane->state != LANE_READY || lane->count == 0) return 0;
-  if (is_distant(lane)) return fmax(lane->crew->per_task, 1e-9) * fmax(tasks_left(lane) - 1, 0);
   double left = lane->crew->may_cut ? running_left(lane, now, &at) : 0;
   if (left < cut_seconds) left = 0;
   const struct work *queued = lane->count > 1 ? lane_last(lane) : NULL;
@@ -175,12 +154,6 @@ static void cut(struct lane *lane, struct outcome *outcome)
 
 static bool lane_ask_back(struct lane *lane, struct outcome *outcome)
 {
-  struct engine *engine = lane->crew->engine;
-  if (is_distant(lane)) {
-    engine->given_back[lane->number].answered = false;
-    engine->kind->ask_back(engine, lane->number, lane->crew->may_cut);
-    return false;
-  }
   *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
   struct work *queued = lane->count > 1 ? lane_last(lane) : NULL;
   if (queued && lane_take_back(lane, queued)) {
@@ -188,25 +161,6 @@ static bool lane_ask_back(struct lane *lane, struct outcome *outcome)
     outcome->keep = queued->first - 1;
   } else if (lane->crew->may_cut && lane->count > 0) {
     cut(lane, outcome);
-  }
-  return true;
-}
-
-/* The answer of a distant worker. */
-static bool take_answer(struct lane *lane, struct outcome *outcome)
-{
-  struct engine *engine = lane->crew->engine;
-  if (!lane->is_asked || !is_distant(lane) || !engine->given_back[lane->number].answered) return false;
-  struct given_back given = engine->given_back[lane->number];
-  engine->given_back[lane->number].answered = false;
-  *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
-  for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
-    struct work *work = LIST_OF(link, struct work, link);
-    if (work->number != given.chunk || !work->is_complete || given.last >= work->last) continue;
-    outcome->work = work;
-    outcome->keep = fmax(floor(given.last), work->reached);
-    if (outcome->keep < work->first) lane_let_go(lane, work);
-    break;
   }
   return true;
 }
@@ -239,7 +193,6 @@ static bool lane_take_text(struct lane *lane, struct slot *slot, struct outcome 
   if (!crew->text) return false; /* without memory, what was printed waits */
   *outcome = (struct outcome){.kind = OUTCOME_TEXT, .bytes = crew->text};
   outcome->length = slot_take_text(slot, crew->text, TEXT_BYTES, &outcome->stream);
-  engine_changed(crew->engine, lane->number);
   return outcome->length > 0;
 }
 
@@ -272,7 +225,6 @@ static struct last_view view_last(const struct lane *lane, struct slot *slot)
   struct last_view view = {.present = slot_present(slot), .started = slot_started(slot)};
   view.has_begun = __atomic_load_n(&slot->begun, __ATOMIC_RELAXED) != 0;
   view.is_starved = __atomic_load_n(&slot->starved, __ATOMIC_RELAXED) != 0;
-  /* A message to a distant worker counts as claimed from when it is sent. */
   view.has_claimed = view.has_begun && first && first->is_complete && !slot_is_queued(slot, first->place);
   return view;
 }
@@ -346,7 +298,6 @@ static bool take_results(struct lane *lane, struct slot *slot, struct outcome *o
   if (lane->cause == LOST_DAMAGED) return false;
   struct inbox *inbox = &own(lane)->inbox;
   enum inbox_state state = inbox_next(inbox, lane, slot, outcome);
-  engine_changed(lane->crew->engine, lane->number); /* pieces were released */
   if (state == INBOX_EMPTY && partial) state = inbox_partial(inbox, lane, slot, outcome);
   if (state == INBOX_DAMAGED) lane_damaged(lane);
   return state == INBOX_OUTCOME;
@@ -360,7 +311,7 @@ static bool lane_next(struct lane *lane, struct outcome *outcome, bool partial)
   if (lane->state == LANE_EMPTY || lane->state == LANE_CLOSED || !slot) return false;
   if (lane->state == LANE_ENDING && can_kill) {
     if (engine->kind->ended(engine, lane->number, &lane->status)) lane->state = LANE_ENDED;
-    if (lane->state == LANE_ENDING && !is_distant(lane)) return false; /* a distant end is told behind all results */
+    if (lane->state == LANE_ENDING) return false;
   } else if (lane->state == LANE_READY && engine->kind->rings_at_end) {
     if (engine->kind->ended(engine, lane->number, &lane->status)) lane->state = LANE_ENDED;
   }
@@ -374,7 +325,6 @@ static bool lane_next(struct lane *lane, struct outcome *outcome, bool partial)
     return true;
   }
   if (lane->state == LANE_ENDING && !can_kill) return give_up(lane, outcome);
-  if (take_answer(lane, outcome)) return true;
   pump(lane);
   return false;
 }
@@ -383,7 +333,6 @@ static void lane_release(struct lane *lane)
 {
   struct slot *slot = slot_of(lane);
   if (slot) inbox_release(&own(lane)->inbox, slot);
-  if (slot) engine_changed(lane->crew->engine, lane->number);
 }
 
 static void lane_check_end(struct lane *lane)
@@ -410,7 +359,6 @@ static void lane_quiet(struct lane *lane, bool is_cancelled)
     else if (work->is_complete)
       slot_set_limit(slot, work->place, -1);
   }
-  engine_changed(lane->crew->engine, lane->number);
   bool is_in_setup = is_cancelled && can->inherit && channel_filled(&slot->in) > 0;
   if (can->kill && lane->state == LANE_READY && (lane->count > 0 || is_in_setup)) lane_end(lane);
 }
@@ -421,7 +369,6 @@ static void drain(struct lane *lane)
   struct slot *slot = slot_of(lane);
   while (slot_results(slot)) slot_release_results(slot);
   slot_drop_text(slot);
-  engine_changed(lane->crew->engine, lane->number);
 }
 
 /* Has the worker come to rest? All its results are published before it releases its last message. */

@@ -45,7 +45,7 @@ void dispatch_place(struct dispatch *d, struct lane *lane, double now)
   link_remove(&lane->place);
   if (lane->state == LANE_EMPTY)
     list_append(&d->empty, &lane->place);
-  else if (lane->state == LANE_READY && lane->count == 0)
+  else if (lane->state == LANE_READY && lane_is_idle(lane))
     list_prepend(&d->idle, &lane->place); /* the last to have worked is the warmest */
   else if (lane->state == LANE_READY && lane->kind->wants(lane) > 0)
     list_append(&d->hungry, &lane->place);
@@ -55,7 +55,7 @@ void dispatch_place(struct dispatch *d, struct lane *lane, double now)
   if (!is_looked_at) {
     link_remove(&lane->looking);
   } else if (!link_is_linked(&lane->looking)) {
-    lane->look_at = now + dispatch_look_delay(d);
+    lane->look_at = now + dispatch_look_delay(d, lane);
     list_append(&d->looking, &lane->looking);
   }
   balance_update(&d->balance, lane, now);
@@ -63,19 +63,37 @@ void dispatch_place(struct dispatch *d, struct lane *lane, double now)
 
 /* ---- opening and closing ---- */
 
+static const struct lane_kind *kind_of(const struct dispatch *d, uint32_t w)
+{
+  if (d->options.lanes) return d->options.lanes;
+  return d->engine->rank_lanes && w >= d->engine->ranks_from ? d->engine->rank_lanes : &lane_over_slot;
+}
+
+/* How many of the run's workers are behind lane `w`. */
+static uint32_t width_of(const struct dispatch *d, uint32_t w)
+{
+  if (d->engine->kind->width) return d->engine->kind->width(d->engine, w, d->options.workers);
+  return w < d->options.workers;
+}
+
 static bool make_lanes(struct dispatch *d)
 {
-  d->lanes = calloc(d->lanes_count, d->options.lanes->bytes);
+  while (d->lanes_count < d->engine->workers && width_of(d, d->lanes_count) > 0) {
+    const struct lane_kind *kind = kind_of(d, d->lanes_count);
+    if (d->lane_bytes < kind->bytes) d->lane_bytes = kind->bytes;
+    d->crew.workers += width_of(d, d->lanes_count++);
+  }
+  d->lanes = calloc(d->lanes_count, d->lane_bytes);
   if (!d->lanes || !balance_init(&d->balance, d->lanes_count)) return false;
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     struct lane *lane = dispatch_lane(d, w);
-    lane->kind = d->options.lanes;
+    lane->kind = kind_of(d, w);
+    lane->width = width_of(d, w);
     lane->crew = &d->crew;
     lane->number = w;
     lane->state = d->engine->alive[w] ? LANE_READY : LANE_EMPTY;
     list_init(&lane->held);
     list_append(lane->state == LANE_EMPTY ? &d->empty : &d->idle, &lane->place);
-    if (d->engine->given_back) d->engine->given_back[w].answered = false;
     if (lane->state == LANE_EMPTY) continue;
     dispatch_note(d, lane);
     dispatch_check_end(d, lane, clock_seconds()); /* while the last run ended, nobody listened to whose end was told */
@@ -89,8 +107,6 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   if (!d) return NULL;
   d->engine = engine;
   d->options = *options;
-  if (!options->lanes) d->options.lanes = &lane_over_slot;
-  d->lanes_count = options->workers < engine->workers ? options->workers : engine->workers;
   list_init(&d->empty);
   list_init(&d->idle);
   list_init(&d->hungry);
@@ -98,23 +114,24 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   list_init(&d->looking);
   list_init(&d->aborted);
   queue_init(&d->queue, options->total >= 0 ? options->total : INFINITY);
+  d->queue.is_fed = options->is_fed;
   d->crew = (struct crew){.engine = engine, .store = &d->queue.store, .message = options->message, .job = options->job};
   d->crew.is_sparse = options->sparse;
   d->crew.key = options->key;
   d->crew.may_cut = options->chunk <= 0 && barrier_works();
   d->crew.total = INFINITY;
+  d->crew.base = options->base;
+  d->crew.options = &d->options;
   if (!make_lanes(d)) {
     balance_free(&d->balance);
     free(d->lanes);
     free(d);
     return NULL;
   }
-  double distant = 0;
-  for (uint32_t w = 0; w < d->lanes_count; w++) distant += engine_is_distant(engine, w);
-  chunks_init(&d->chunks, options->chunk, distant);
-  d->look_interval = engine->sample = dispatch_look_interval(options->timeout);
+  chunks_init(&d->chunks, options->chunk);
+  d->look_interval = dispatch_look_interval(options->timeout);
   d->last_tick = d->left_at = clock_seconds();
-  signals_begin(engine->hub.bell_fd, options->timeout > 0);
+  if (!options->is_fed) signals_begin(engine->hub.bell_fd, options->timeout > 0);
   return d;
 }
 
@@ -149,7 +166,7 @@ void dispatch_close(struct dispatch *d)
   payload_drop(&d->queue.store, d->staged);
   queue_free(&d->queue);
   balance_free(&d->balance);
-  signals_end(d->engine->hub.bell_fd);
+  if (!d->options.is_fed) signals_end(d->engine->hub.bell_fd);
   free(d->crew.text);
   free(d->lanes);
   free(d);
@@ -157,11 +174,24 @@ void dispatch_close(struct dispatch *d)
 
 /* ---- balance ---- */
 
+/* Workers with nothing to do, counted up to some. */
+static uint32_t idle_workers(const struct dispatch *d)
+{
+  enum { MOST_LOOKS = 64 };
+  const struct link *lists[] = {&d->idle, &d->empty};
+  uint32_t count = 0, looks = 0;
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+    for (const struct link *link = lists[i]->next; link != lists[i] && looks++ < MOST_LOOKS; link = link->next)
+      count += LIST_OF(link, const struct lane, place)->width;
+  return count;
+}
+
 /* There is a lane with nothing to do, and nothing to be handed out: takes work from one that has much. Returns true
  * when there is some now. */
 static bool balance(struct dispatch *d, double now)
 {
   if (d->is_cancelled || (list_is_empty(&d->idle) && list_is_empty(&d->empty))) return false;
+  if (d->engine->rank_lanes) d->crew.idle = idle_workers(d);
   while (d->wishes < MOST_WISHES) {
     struct lane *lane = balance_take(&d->balance, now);
     if (!lane) return false;
@@ -174,7 +204,7 @@ static bool balance(struct dispatch *d, double now)
 
 static bool is_finished(const struct dispatch *d)
 {
-  if (!queue_is_empty(&d->queue)) return false;
+  if (!queue_is_empty(&d->queue) || (d->options.is_fed && !d->is_cancelled)) return false;
   return d->is_shortened ? d->needed == 0 : d->busy == 0;
 }
 
@@ -182,7 +212,6 @@ static bool is_finished(const struct dispatch *d)
 static void gather_news(struct dispatch *d)
 {
   uint32_t w;
-  engine_progress(d->engine);
   while (engine_next_news(d->engine, &w))
     if (w < d->lanes_count) dispatch_note(d, dispatch_lane(d, w));
 }
@@ -190,7 +219,7 @@ static void gather_news(struct dispatch *d)
 /* Until when nothing is to be done, unless there is news. */
 static double next_time(const struct dispatch *d, double deadline)
 {
-  double at = fmin(d->last_tick + tick_seconds, deadline);
+  double at = d->options.is_fed ? INFINITY : fmin(d->last_tick + tick_seconds, deadline);
   if (!list_is_empty(&d->looking)) at = fmin(at, LIST_OF(d->looking.next, struct lane, looking)->look_at);
   if (dispatch_hungriest(d)) at = fmin(at, queue_next_due(&d->queue)); /* else a lane's news wake us */
   return at;
@@ -208,63 +237,87 @@ static void rest(struct dispatch *d, double seconds)
   }
 }
 
-/* One round: true when *event was filled. */
-static bool step(struct dispatch *d, struct event *event, double deadline)
+enum found { FOUND_EVENT, FOUND_MORE, FOUND_NOTHING };
+
+/* One round, at *at: FOUND_EVENT when *event was filled, FOUND_NOTHING when there is nothing to do until there is
+ * news. */
+static enum found look_round(struct dispatch *d, struct event *event, double deadline, double *at)
 {
-  double now = clock_seconds();
-  int number = d->is_away ? 0 : signals_pending();
+  double now = *at = clock_seconds();
+  int number = d->is_away || d->options.is_fed ? 0 : signals_pending();
   if (d->is_wanted && __atomic_load_n(d->is_wanted, __ATOMIC_SEQ_CST)) {
     event->kind = EVENT_TICK;
-    return true;
+    return FOUND_EVENT;
   }
   if (number) {
     event->kind = EVENT_SIGNAL;
     event->status = number;
-    return true;
+    return FOUND_EVENT;
   }
-  if (dispatch_tell_aborted(d, event)) return true;
+  if (dispatch_tell_aborted(d, event)) return FOUND_EVENT;
   gather_news(d);
   d->is_short = false;
   if (dispatch_feed(d, event, now) || dispatch_look(d, event, now))
-    return true; /* before news, which may come without end */
-  if (now - d->last_tick >= tick_seconds) {
+    return FOUND_EVENT; /* before news, which may come without end */
+  if (now - d->last_tick >= tick_seconds && !d->options.is_fed) {
     d->last_tick = now;
     event->kind = EVENT_TICK;
-    return true;
+    return FOUND_EVENT;
   }
-  if (dispatch_take_news(d, event, now)) return true;
+  if (dispatch_take_news(d, event, now)) return FOUND_EVENT;
   if (d->trouble == 0 && is_finished(d)) {
     event->kind = EVENT_DONE;
-    return true;
+    return FOUND_EVENT;
   }
   if (d->trouble) {
     event->kind = EVENT_TROUBLE;
     event->status = d->trouble;
     event->ended = d->stillborn_status;
     d->trouble = 0;
-    return true;
+    return FOUND_EVENT;
   }
   if (now >= deadline) {
     event->kind = EVENT_TICK;
-    return true;
+    return FOUND_EVENT;
   }
-  if (!queue_has_work(&d->queue, now) && balance(d, now)) return false;
+  if (!queue_has_work(&d->queue, now) && balance(d, now)) return FOUND_MORE;
   bool can_go_on =
       !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && dispatch_hungriest(d) && !d->is_short);
-  if (!can_go_on) rest(d, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY));
-  return false;
+  return can_go_on ? FOUND_MORE : FOUND_NOTHING;
 }
 
-void dispatch_next(struct dispatch *d, struct event *event, double wait)
+/* Somebody asks for an event. */
+static double come_back(struct dispatch *d, struct event *event)
 {
-  double now = clock_seconds(), deadline = wait < 1e9 ? now + wait : INFINITY;
+  double now = clock_seconds();
   if (now - d->left_at > away_seconds) d->returned_at = now;
   if (d->reporting) dispatch_note_waiting(d, d->reporting, now);
   dispatch_give_back(d);
   drop_request(d);
   memset(event, 0, sizeof *event);
-  while (!step(d, event, deadline)) continue;
+  return now;
+}
+
+void dispatch_next(struct dispatch *d, struct event *event, double wait)
+{
+  double now = come_back(d, event), deadline = wait < 1e9 ? now + wait : INFINITY;
+  for (;;) {
+    engine_progress(d->engine);
+    enum found found = look_round(d, event, deadline, &now);
+    if (found == FOUND_EVENT) break;
+    if (found == FOUND_NOTHING) rest(d, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY));
+  }
   d->left_at = clock_seconds();
+}
+
+bool dispatch_poll(struct dispatch *d, struct event *event, double *until)
+{
+  enum found found = FOUND_MORE;
+  double now = come_back(d, event);
+  while (found == FOUND_MORE) found = look_round(d, event, INFINITY, &now);
+  d->left_at = clock_seconds();
+  *until = d->is_short ? d->left_at + memory_seconds : next_time(d, INFINITY);
+  return found == FOUND_EVENT;
 }
 
 void dispatch_attend(struct dispatch *d, struct event *event, double wait, const volatile bool *is_wanted)
@@ -297,6 +350,13 @@ void dispatch_report_again(struct dispatch *d, struct event *event, struct paylo
 
 uint32_t dispatch_lacking(const struct dispatch *d, int *error)
 {
+  uint32_t lacking = 0;
   *error = d->lacking;
-  return d->closed;
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    const struct lane *lane = dispatch_lane(d, w);
+    uint32_t count = lane->state != LANE_CLOSED ? lane->lacking : lane->is_lost ? 0 : lane->width;
+    if (lane->kind->is_rank && count > 0) *error = lane->lacking_error;
+    lacking += count;
+  }
+  return lacking;
 }

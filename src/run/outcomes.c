@@ -23,8 +23,10 @@ static void finish(struct dispatch *d, struct lane *lane, const struct outcome *
 {
   struct work *work = outcome->work;
   double tasks = outcome->last - work->first + 1;
-  chunks_measure(&d->chunks, tasks, outcome->seconds);
-  d->crew.per_task = d->chunks.per_task;
+  if (!lane->kind->is_rank) {
+    chunks_measure(&d->chunks, tasks, outcome->seconds);
+    d->crew.per_task = d->chunks.per_task;
+  }
   lane_let_go(lane, work);
   dispatch_left_lane(d, work);
   if (outcome->last < work->last)
@@ -33,6 +35,19 @@ static void finish(struct dispatch *d, struct lane *lane, const struct outcome *
     work_free(&d->queue.store, work);
   lane->since = 0;
   lane->seen.task = 0;
+}
+
+/* A rank's lane has cut off works that it holds apart from now on. */
+void dispatch_count_apart(struct dispatch *d, const struct outcome *outcome)
+{
+  for (int i = 0; i < 2; i++)
+    if (outcome->apart[i]) dispatch_update_needed(d, outcome->apart[i]);
+  if (outcome->per_task > 0) d->crew.per_task = d->chunks.per_task = outcome->per_task;
+}
+
+static uint32_t worker_of(const struct dispatch *d, const struct lane *lane, const struct outcome *outcome)
+{
+  return lane->kind->is_rank ? outcome->worker : d->crew.base + lane->number + 1;
 }
 
 /* Results: false when there is nothing to report, as a chunk has ended without any that is new. */
@@ -48,9 +63,10 @@ static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *
   event->count = outcome->count;
   event->want = outcome->fresh;
   event->last = outcome->last;
-  event->worker = lane->number + 1;
+  event->worker = worker_of(d, lane, outcome);
   event->attempt = work->attempt;
-  event->seconds = outcome->is_final && tasks > 0 ? outcome->seconds / tasks : d->crew.per_task;
+  dispatch_count_apart(d, outcome);
+  event->seconds = outcome->is_final && tasks > 0 && !lane->kind->is_rank ? outcome->seconds / tasks : d->crew.per_task;
   keep_payload(d, event, work->payload);
   d->reporting = lane;
   d->any_begun = true;
@@ -71,7 +87,7 @@ static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *
 static void take_unheld(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event)
 {
   event->kind = EVENT_LOST;
-  event->worker = lane->number + 1;
+  event->worker = worker_of(d, lane, outcome);
   event->cause = LOST_MEMORY;
   event->first = outcome->task;
   event->attempt = outcome->work->attempt;
@@ -79,13 +95,37 @@ static void take_unheld(struct dispatch *d, struct lane *lane, const struct outc
   dispatch_update_needed(d, outcome->work);
 }
 
-static void take_text(const struct lane *lane, const struct outcome *outcome, struct event *event)
+/* A worker of a rank has ended. */
+static void take_loss(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event,
+                      double now)
+{
+  struct work *work = outcome->work;
+  event->kind = EVENT_LOST;
+  event->worker = outcome->worker;
+  event->status = outcome->status;
+  event->cause = outcome->cause;
+  event->inner = outcome->inner;
+  event->seconds = outcome->task_seconds;
+  d->any_begun = true;
+  if (!work) return;
+  dispatch_count_apart(d, outcome);
+  event->first = d->is_shortened && outcome->task > d->crew.total ? 0 : outcome->task;
+  event->attempt = work->attempt;
+  keep_payload(d, event, work->payload);
+  lane_let_go(lane, work);
+  dispatch_left_lane(d, work);
+  work_free(&d->queue.store, work);
+  dispatch_place(d, lane, now);
+}
+
+static void take_text(const struct dispatch *d, const struct lane *lane, const struct outcome *outcome,
+                      struct event *event)
 {
   event->kind = EVENT_TEXT;
   event->bytes = outcome->bytes;
   event->length = outcome->length;
   event->stream = outcome->stream;
-  event->worker = lane->number + 1;
+  event->worker = worker_of(d, lane, outcome);
 }
 
 /* Settles what the worker that has ended had not done. `task`: its failure, of outcome->work; 0: none. */
@@ -129,7 +169,7 @@ static void take_end(struct dispatch *d, struct lane *lane, const struct outcome
 {
   double task = outcome->work ? outcome->task : 0;
   event->kind = EVENT_LOST;
-  event->worker = lane->number + 1;
+  event->worker = worker_of(d, lane, outcome);
   event->status = outcome->status;
   event->cause = outcome->cause;
   event->inner = outcome->inner;
@@ -172,6 +212,7 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
     enum lane_state state = lane->state;
     bool has_outcome = lane->kind->next(lane, &outcome, partial);
     place_changed(d, lane, state, now);
+    if (lane->kind->is_rank) dispatch_place(d, lane, now); /* what it has told may have changed what it wants */
     if (!has_outcome) return false;
     switch (outcome.kind) {
     case OUTCOME_RESULTS:
@@ -179,9 +220,15 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
       memset(event, 0, sizeof *event);
       break;
     case OUTCOME_UNHELD: take_unheld(d, lane, &outcome, event); return true;
-    case OUTCOME_TEXT: take_text(lane, &outcome, event); return true;
+    case OUTCOME_TEXT: take_text(d, lane, &outcome, event); return true;
     case OUTCOME_GIVEN_BACK: dispatch_take_given(d, lane, &outcome, now); break;
     case OUTCOME_ENDED: take_end(d, lane, &outcome, event, now); return true;
+    case OUTCOME_LOST: take_loss(d, lane, &outcome, event, now); return true;
+    case OUTCOME_CLOSED:
+      d->stillborn_status = outcome.stream;
+      dispatch_close_lane(d, lane, outcome.status);
+      dispatch_place(d, lane, now);
+      break;
     }
   }
 }

@@ -57,12 +57,16 @@ void queue_init(struct queue *queue, double total)
   *queue = (struct queue){.next = 1, .ceiling = INFINITY, .total = total};
   work_store_init(&queue->store);
   list_init(&queue->again);
+  list_init(&queue->ranges);
 }
 
 static void drop_all(struct queue *queue)
 {
   for (struct link *link; (link = list_take(&queue->again));)
     work_free(&queue->store, LIST_OF(link, struct work, link));
+  for (struct link *link; (link = list_take(&queue->ranges));)
+    work_free(&queue->store, LIST_OF(link, struct work, link));
+  queue->ranged = 0;
   while (queue->due) work_free(&queue->store, take_due(queue));
 }
 
@@ -119,6 +123,16 @@ void queue_shorten(struct queue *queue, double last)
     link_remove(link);
     if (!drop_behind_total(queue, work)) list_insert(next, link);
   }
+  for (struct link *link = queue->ranges.next, *next; link != &queue->ranges; link = next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    next = link->next;
+    if (work->last <= last) continue;
+    link_remove(link);
+    queue->ranged -= work->last - work->first + 1;
+    if (drop_behind_total(queue, work)) continue;
+    list_insert(next, link);
+    queue->ranged += work->last - work->first + 1;
+  }
   struct work *kept = NULL;
   while (queue->due) {
     struct work *work = take_due(queue);
@@ -127,9 +141,95 @@ void queue_shorten(struct queue *queue, double last)
   queue->due = kept;
 }
 
+bool queue_has_range(const struct queue *queue)
+{
+  return !list_is_empty(&queue->ranges);
+}
+
+static bool has_untouched(const struct queue *queue)
+{
+  return !queue->is_closed && !queue->is_fed && queue->next <= queue->total && queue->next <= queue->ceiling;
+}
+
 bool queue_has_new(const struct queue *queue)
 {
-  return !queue->is_closed && queue->next <= queue->total && queue->next <= queue->ceiling;
+  return queue_has_range(queue) || has_untouched(queue);
+}
+
+double queue_left(const struct queue *queue)
+{
+  return queue->ranged + (queue->is_closed || queue->is_fed ? 0 : queue->total - queue->next + 1);
+}
+
+/* Makes the last range longer by a work that stands beside it; false: it does not. Not where they come from a parent,
+ * which knows them apart. */
+static bool join_range(struct queue *queue, struct work *work)
+{
+  if (list_is_empty(&queue->ranges)) return false;
+  struct work *last = LIST_OF(queue->ranges.previous, struct work, link);
+  bool is_before = work->last + 1 == last->first, is_behind = last->last + 1 == work->first;
+  if (last->payload != work->payload || last->attempt != work->attempt || last->losses != work->losses) return false;
+  if (!is_before && !is_behind) return false;
+  if (is_before) last->first = work->first;
+  if (is_behind) last->last = last->bound = work->last;
+  last->reached = last->first - 1;
+  work_free(&queue->store, work);
+  return true;
+}
+
+void queue_add_range(struct queue *queue, struct work *work)
+{
+  work->first = work->reached + 1;
+  work->bound = work->last;
+  work->is_complete = work->is_needed = false;
+  work->sent = 0;
+  if (drop_behind_total(queue, work)) return;
+  if (queue->is_closed) {
+    work_free(&queue->store, work);
+    return;
+  }
+  queue->ranged += work->last - work->first + 1;
+  if (queue->is_fed || !join_range(queue, work)) list_append(&queue->ranges, &work->link);
+}
+
+struct work *queue_take_back(struct queue *queue, double most, double unit)
+{
+  if (list_is_empty(&queue->ranges) || most < 1) return NULL;
+  struct work *work = LIST_OF(queue->ranges.previous, struct work, link);
+  double count = work->last - work->first + 1, taken = ceil(most / unit) * unit;
+  if (taken < count) {
+    queue->ranged -= taken;
+    return work_split(&queue->store, work, work->last - taken + 1);
+  }
+  work_unreserve(&queue->store);
+  link_remove(&work->link);
+  queue->ranged -= count;
+  return work;
+}
+
+struct work *queue_take_task(struct queue *queue, double task)
+{
+  uint32_t reserves = 2;
+  struct work *found = NULL;
+  for (struct link *link = queue->ranges.next; link != &queue->ranges && !found; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (task < work->first || task > work->last) continue;
+    found = work;
+    if (task < work->last) {
+      struct work *rest = work_split(&queue->store, work, task + 1);
+      list_insert(work->link.next, &rest->link);
+      reserves--;
+    }
+    if (task > work->first) {
+      found = work_split(&queue->store, work, task);
+      reserves--;
+    } else {
+      link_remove(&work->link);
+    }
+    queue->ranged--;
+  }
+  while (reserves-- > 0) work_unreserve(&queue->store);
+  return found;
 }
 
 bool queue_has_work(const struct queue *queue, double now)
@@ -139,7 +239,8 @@ bool queue_has_work(const struct queue *queue, double now)
 
 bool queue_is_empty(const struct queue *queue)
 {
-  return queue->is_closed || (list_is_empty(&queue->again) && !queue->due && queue->next > queue->total);
+  return queue->is_closed || (list_is_empty(&queue->again) && list_is_empty(&queue->ranges) && !queue->due &&
+                              !queue->is_fed && queue->next > queue->total);
 }
 
 double queue_next_due(const struct queue *queue)
@@ -156,13 +257,32 @@ struct work *queue_take_again(struct queue *queue, double now)
 
 double queue_room(const struct queue *queue, double most)
 {
+  if (queue_has_range(queue)) {
+    const struct work *range = LIST_OF(queue->ranges.next, const struct work, link);
+    return range->losses > 0 ? 1 : fmax(floor(fmin(most, range->last - range->first + 1)), 1);
+  }
   double left = fmin(queue->total, queue->ceiling) - queue->next + 1;
   if (queue->skips_at < queue->skips_count) left = fmin(left, queue->skips[queue->skips_at].first - queue->next);
   return fmax(floor(fmin(most, left)), 1);
 }
 
+/* Takes the first `count` tasks of the first range. */
+static struct work *take_from_range(struct queue *queue, double count)
+{
+  struct work *work = LIST_OF(queue->ranges.next, struct work, link);
+  if (count <= work->last - work->first) {
+    if (!work_reserve(&queue->store)) return NULL;
+    struct work *rest = work_split(&queue->store, work, work->first + count);
+    list_insert(work->link.next, &rest->link);
+  }
+  link_remove(&work->link);
+  queue->ranged -= work->last - work->first + 1;
+  return work;
+}
+
 struct work *queue_take_new(struct queue *queue, double count, struct payload *payload)
 {
+  if (queue_has_range(queue)) return take_from_range(queue, count);
   struct work *work = work_new(&queue->store, queue->next, queue->next + count - 1, payload, 1);
   if (!work) return NULL;
   queue->next += count;

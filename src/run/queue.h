@@ -4,19 +4,18 @@
 #define PARLUA_QUEUE_H
 #include "run/work.h"
 
-/* Tasks that are not to be handed out. */
-struct range {
-  double first, last;
-};
-
 struct queue {
   struct work_store store;
-  struct link again;   /* to be handed out before anything new */
+  struct link again; /* to be handed out before anything new, each as one */
+  struct link
+      ranges;    /* of tasks that are handed out as new ones are: offered by a parent, or given back by a whole rank */
+  double ranged; /* tasks in them */
   struct work *due;    /* heap of those that wait, the first due on top */
   double next;         /* first task that was never handed out */
   double ceiling;      /* last that may be handed out for the time being */
   double total;        /* INFINITY until the supply is exhausted */
   bool is_closed;      /* the run was cancelled: nothing is handed out any more */
+  bool is_fed;         /* tasks come as ranges only, and more may come at any time */
   struct range *skips; /* ascending; those before skips_at are passed */
   size_t skips_at, skips_count, skips_room;
 };
@@ -41,13 +40,26 @@ bool queue_is_empty(const struct queue *queue);
 /* When the first of those that wait is due; INFINITY: none waits. */
 double queue_next_due(const struct queue *queue);
 
+/* Tasks that were never handed out, or are in ranges; INFINITY where that is not known. */
+double queue_left(const struct queue *queue);
+/* Has the next new task's work its arguments already? */
+bool queue_has_range(const struct queue *queue);
+/* Adds a work whose tasks are to be handed out as new ones are, in chunks; what lies behind the total is dropped. */
+void queue_add_range(struct queue *queue, struct work *work);
+/* Takes tasks from the end of the ranges out, at most `most`, a multiple of `unit` where a range is split: one work of
+ * them, as large as the last range allows. There is a reserve for it (work_reserve). NULL: there are none. */
+struct work *queue_take_back(struct queue *queue, double most, double unit);
+/* Takes the work of `task` alone out of the ranges; there are two reserves for it, and both are used up or given back.
+ * NULL: it is not there. */
+struct work *queue_take_task(struct queue *queue, double task);
 /* Takes a work that was given back, or is due; NULL: there is none. */
 struct work *queue_take_again(struct queue *queue, double now);
 /* Up to `most` tasks that were never handed out, at least one; fewer where a range to be skipped begins or the ceiling
  * is reached.
  */
 double queue_room(const struct queue *queue, double most);
-/* Makes a work of the next `count` tasks. NULL: out of memory, and nothing has changed. */
+/* Makes a work of the next `count` tasks (queue_room); `payload`: what was supplied for them, where they are not of a
+ * range. NULL: out of memory, and nothing has changed. */
 struct work *queue_take_new(struct queue *queue, double count, struct payload *payload);
 
 /* Takes back a work: what it has not reached is to be handed out again, before anything new; behind the total it is

@@ -17,7 +17,8 @@ struct dispatch {
   struct queue queue;
   struct chunks chunks;
   struct balance balance;
-  char *lanes; /* of options.lanes->bytes each */
+  char *lanes; /* of lane_bytes each */
+  size_t lane_bytes;
   uint32_t lanes_count;
   struct link empty, idle,
       hungry;          /* lanes that want work: without a worker; with nothing to do; with less than they want */
@@ -68,6 +69,8 @@ void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause 
 void dispatch_end_late(struct dispatch *d, struct lane *lane, const struct present *present, double now);
 /* Has what a work has not reached handed out again; what was aborted is told instead. */
 void dispatch_hand_out_again(struct dispatch *d, struct work *work);
+/* A rank's lane has cut off works that it holds apart from now on. */
+void dispatch_count_apart(struct dispatch *d, const struct outcome *outcome);
 /* An answer to ask_back. Returns true when there is work to hand out. */
 bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct outcome *outcome, double now);
 /* Asks the lane for work. Returns true when there is some to hand out at once. */
@@ -82,8 +85,8 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
 bool dispatch_take_news(struct dispatch *d, struct event *event, double now);
 /* Seconds between two looks at a worker, by the time limit of a task (0: none). */
 double dispatch_look_interval(double timeout);
-/* The same for this run, as many lanes as it has at work. */
-double dispatch_look_delay(const struct dispatch *d);
+/* The same for a lane of this run, as many lanes as it has at work. */
+double dispatch_look_delay(const struct dispatch *d, const struct lane *lane);
 /* The lane's worker may wait for room that it is about to get: then what it is in is timed from now. */
 void dispatch_note_waiting(struct dispatch *d, struct lane *lane, double now);
 /* Looks at the lanes whose turn it is. */
@@ -92,7 +95,7 @@ bool dispatch_look(struct dispatch *d, struct event *event, double now);
 /* The lane of worker `w`. */
 static inline struct lane *dispatch_lane(const struct dispatch *d, uint32_t w)
 {
-  return (struct lane *)(void *)(d->lanes + w * d->options.lanes->bytes);
+  return (struct lane *)(void *)(d->lanes + w * d->lane_bytes);
 }
 
 #endif

@@ -17,8 +17,9 @@ enum { VISIT_EVERY = 8 }; /* of the looks at a worker that is still in the same 
 /* Where tasks have no time limit, so many lanes are looked at in a second, at the most. */
 static const double looks_a_second = 1e4;
 
-double dispatch_look_delay(const struct dispatch *d)
+double dispatch_look_delay(const struct dispatch *d, const struct lane *lane)
 {
+  if (lane->kind->is_rank) return look_seconds;
   return d->options.timeout > 0 ? d->look_interval : fmax(d->look_interval, d->busy / looks_a_second);
 }
 
@@ -52,10 +53,9 @@ void dispatch_note_waiting(struct dispatch *d, struct lane *lane, double now)
   if (view.blocked == BLOCKED_BY_RESULTS) note_present(d, lane, &view, now);
 }
 
-static bool is_over(const struct dispatch *d, const struct lane *lane, double seconds)
+static bool is_over(const struct dispatch *d, double seconds)
 {
-  double limit = d->options.timeout + (engine_is_distant(d->engine, lane->number) ? d->engine->sample : 0);
-  return d->options.timeout > 0 && seconds > limit;
+  return d->options.timeout > 0 && seconds > d->options.timeout;
 }
 
 /* Has the worker not become able to run a task for too long? */
@@ -82,7 +82,7 @@ static void judge(struct dispatch *d, struct lane *lane, double now)
     dispatch_end_worker(d, lane, LOST_CANCELLED, NULL, now);
   else if (is_in_aborted(lane, &view.present))
     dispatch_end_worker(d, lane, LOST_CANCELLED, &view.present, now);
-  else if (view.present.task > 0 && is_over(d, lane, seconds))
+  else if (view.present.task > 0 && is_over(d, seconds))
     dispatch_end_late(d, lane, &view.present, now);
   else if (is_setup_over(d, lane, &view, now))
     dispatch_end_worker(d, lane, LOST_TIMEOUT, NULL, now);
@@ -104,7 +104,7 @@ static bool look(struct dispatch *d, struct lane *lane, struct event *event, dou
     dispatch_place(d, lane, now);
     return dispatch_visit(d, lane, event, true, now);
   }
-  lane->look_at = now + dispatch_look_delay(d);
+  lane->look_at = now + dispatch_look_delay(d, lane);
   list_append(&d->looking, &lane->looking);
   if (d->crew.may_cut) balance_update(&d->balance, lane, now);
   return false;

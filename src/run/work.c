@@ -1,6 +1,8 @@
 /* work.c - see work.h. */
 #include "run/work.h"
 
+#include "run/pack.h"
+
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +85,7 @@ struct work *work_split(struct work_store *store, struct work *work, double firs
   struct work *rest = take_spare(store);
   store->reserved--;
   fill_in(rest, first, work->last, work->payload, work->attempt);
+  rest->losses = work->losses;
   work->last = work->bound = first - 1;
   return rest;
 }
@@ -103,6 +106,15 @@ struct payload *payload_new(struct work_store *store, uint64_t bytes)
   payload->users = 1;
   payload->capacity = bytes;
   payload->block.size = payload->block.floor = bytes;
+  return payload;
+}
+
+struct payload *payload_of(uint64_t bytes)
+{
+  struct payload *payload = malloc(offsetof(struct payload, block) + bytes);
+  if (!payload) return NULL;
+  payload->users = 1;
+  payload->capacity = bytes;
   return payload;
 }
 
@@ -130,68 +142,32 @@ static struct payload *exact_payload(const struct block *like, uint64_t words, u
   return payload;
 }
 
-/* Does this word stand for a value elsewhere in the block? Then *offset is where, in bytes. */
-static bool has_value(const struct block *block, uint64_t k, uint64_t *offset)
-{
-  uint64_t word;
-  memcpy(&word, &block->word[k], sizeof word);
-  int32_t tag = (int32_t)(word >> 32);
-  *offset = (uint64_t)(uint32_t)word * 8;
-  return tag <= TAG_STRING && tag > TAG_LOWEST && *offset + 8 <= block->size;
-}
-
-static void set_offset(struct block *block, uint64_t k, uint64_t offset)
-{
-  uint64_t word;
-  memcpy(&word, &block->word[k], sizeof word);
-  word = (word & ~(uint64_t)UINT32_MAX) | (uint32_t)(offset / 8);
-  memcpy(&block->word[k], &word, sizeof word);
-}
-
 struct payload *payload_fit(struct work_store *store, struct payload *payload)
 {
   struct block *block = &payload->block;
-  uint64_t words = block->count, values = block->size - block->floor, offset;
+  uint64_t words = block->count, values = block->size - block->floor;
   if ((BLOCK_HEAD + words * 8 + values) * SAVING > payload->capacity) return payload;
   struct payload *fitting = exact_payload(block, words, values);
   if (!fitting) return payload;
   struct block *to = &fitting->block;
-  memcpy(to->word, block->word, words * 8);
-  memcpy((char *)to + to->floor, (char *)block + block->floor, values);
-  for (uint64_t k = 0; values > 0 && k < words; k++)
-    if (has_value(block, k, &offset)) set_offset(to, k, offset - (block->size - to->size));
+  pack_copy(to, block, 0, words, block->floor, block->size);
   payload_drop(store, payload);
   return fitting;
 }
 
-/* Is one of the words a record, which names places in the block by itself? */
-static bool has_record(const struct block *block, uint64_t words)
-{
-  for (uint64_t k = 0; k < words; k++) {
-    uint64_t word;
-    memcpy(&word, &block->word[k], sizeof word);
-    if ((int32_t)(word >> 32) == TAG_RECORD) return true;
-  }
-  return false;
-}
-
 struct block *block_copy(const struct block *block, uint64_t words, size_t *size)
 {
-  uint64_t end = BLOCK_HEAD + words * 8, whole = block->size, floor = block->floor, offset;
+  uint64_t end = BLOCK_HEAD + words * 8, whole = block->size, floor = block->floor;
   if (floor < end || floor > whole)
     floor = end; /* a worker has written where it should not: reading checks each value */
   uint64_t values = whole - floor;
-  bool stays = values > 0 && has_record(block, words); /* then what lies between is left out, but takes its place */
-  uint64_t bytes = stays ? whole : end + values;
-  struct block *to = malloc(bytes);
+  struct block *to = malloc(end + values);
   *size = end + values;
   if (!to) return NULL;
-  memcpy(to, block, end);
-  memcpy((char *)to + bytes - values, (const char *)block + floor, values);
-  to->size = bytes;
-  to->floor = bytes - values;
-  for (uint64_t k = 0; !stays && values > 0 && k < words; k++)
-    if (has_value(block, k, &offset)) set_offset(to, k, offset - (whole - bytes));
+  memcpy(to, block, BLOCK_HEAD);
+  to->size = end + values;
+  to->floor = end;
+  pack_copy(to, block, 0, words, floor, whole);
   return to;
 }
 
@@ -211,7 +187,7 @@ struct payload *payload_of_task(struct payload *payload, double task)
   payload->users++;
   if (width == 0 || block->is_range || at + width > block->count) return payload;
   for (uint64_t k = at; k < at + width; k++)
-    if (has_value(block, k, &offset)) values += bytes_at(block, offset);
+    if (pack_has_value(block, k, &offset)) values += bytes_at(block, offset);
   if ((BLOCK_HEAD + width * 8 + values) * SAVING > payload->capacity) return payload;
   struct payload *alone = exact_payload(block, width, values);
   if (!alone) return payload;
@@ -219,10 +195,10 @@ struct payload *payload_of_task(struct payload *payload, double task)
   to->origin = task;
   memcpy(to->word, block->word + at, width * 8);
   for (uint64_t k = 0, floor = to->floor; k < width; k++) {
-    if (!has_value(block, at + k, &offset)) continue;
+    if (!pack_has_value(block, at + k, &offset)) continue;
     uint64_t bytes = bytes_at(block, offset);
     memcpy((char *)to + floor, (char *)block + offset, bytes);
-    set_offset(to, k, floor);
+    pack_set_offset(to, k, floor);
     floor += bytes;
   }
   payload->users--;

@@ -25,14 +25,20 @@ struct work {
   uint32_t attempt;
   uint32_t number;  /* of the chunk, in its message */
   uint32_t deaths;  /* workers that ended in it with no task to blame */
+  uint32_t losses;  /* ranks that were lost while they had it */
   double aborted;   /* task of it that is not to run, or to be ended when it does; 0: none */
   bool is_needed;   /* some of its tasks count for the end of the run, and have not ended */
   bool is_complete; /* all of its message is in the channel */
   uint32_t place;
   uint64_t sent;
-  /* Of a heap by due time (queue.c): */
+  /* Of a heap by due time (queue.c), or of a set by first task (pieces.c): */
   double due;
   struct work *child, *sibling;
+};
+
+/* Tasks first..last. */
+struct range {
+  double first, last;
 };
 
 /* Where works come from. */
@@ -57,6 +63,8 @@ struct work *work_split(struct work_store *store, struct work *work, double firs
 
 /* An empty payload for a block of `bytes`, or of BLOCK_BYTES, whichever is more; one user. NULL: out of memory. */
 struct payload *payload_new(struct work_store *store, uint64_t bytes);
+/* One of exactly `bytes`, whose block is to be filled in whole; one user. NULL: out of memory. */
+struct payload *payload_of(uint64_t bytes);
 /* One user less. Accepts NULL. */
 void payload_drop(struct work_store *store, struct payload *payload);
 /* A payload of what `payload` has in fewer bytes where that saves much: as it was filled in. Takes over the caller's

@@ -19,7 +19,7 @@
 
 #include "engines/cluster.h"
 #include "engines/mpi/agent.h"
-#include "engines/mpi/coordinator.h"
+#include "engines/mpi/mpi.h"
 #include "sys/barrier.h"
 #include "sys/cores.h"
 #include "sys/signals.h"
@@ -29,32 +29,8 @@ static struct {
   struct transport transport;
   struct share share;
   struct nursery nursery;
-  struct rank *ranks; /* rank 0: of all */
-  MPI_Comm spawned;   /* to the ranks that this one has spawned, or that have spawned it; else MPI_COMM_NULL */
+  MPI_Comm spawned; /* to the ranks that this one has spawned, or that have spawned it; else MPI_COMM_NULL */
 } job;
-
-/* Processors for this rank's workers: those that it may run on, shared with the ranks of this host that may run on the
- * same ones.
- */
-static uint32_t own_cores(void)
-{
-  uint32_t cores = (uint32_t)cores_available(), share = 0;
-  int count;
-  cpu_set_t own, *all;
-  MPI_Comm host;
-  CPU_ZERO(&own);
-  sched_getaffinity(0, sizeof own, &own);
-  MPI_Comm_split_type(job.transport.comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
-  MPI_Comm_size(host, &count);
-  all = calloc((size_t)count, sizeof *all);
-  if (!all) MPI_Abort(job.transport.comm, 1);
-  MPI_Allgather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, host);
-  for (int i = 0; i < count; i++) share += CPU_EQUAL(&own, &all[i]) ? 1 : 0;
-  free(all);
-  MPI_Comm_free(&host);
-  if (!getenv("SLURM_CPUS_PER_TASK")) cores /= share > 0 ? share : 1; /* else the number is this rank's own already */
-  return cores > 0 ? cores : 1;
-}
 
 /* MPI_Init; but what crashes goes on to end as it always did: Open MPI would print a page about it. */
 static void init_mpi(void)
@@ -71,18 +47,12 @@ static void init_mpi(void)
 /* Meets the other ranks on `comm`. */
 static void meet(MPI_Comm comm)
 {
-  transport_open(&job.transport, comm);
-  struct transport *t = &job.transport;
-  struct rank own = {.cores = own_cores(), .pid = getpid()};
-  gethostname(own.host, sizeof own.host - 1);
-  if (t->rank == 0) job.ranks = calloc((size_t)t->count, sizeof *job.ranks);
-  if (t->rank == 0 && job.spawned != MPI_COMM_NULL) own.cores = 0;
-  int error = t->rank == 0 && !job.ranks ? ENOMEM : share_open(&job.share, t);
-  if (!error) MPI_Gather(&own, sizeof own, MPI_BYTE, job.ranks, sizeof own, MPI_BYTE, 0, t->comm);
-  if (!error && t->rank == 0) error = coordinator_open(t, &job.share, job.ranks, own.cores ? &job.nursery : NULL);
+  bool is_spawned = job.spawned != MPI_COMM_NULL;
+  int error = transport_open(&job.transport, comm) ? 0 : ENOMEM;
+  if (!error) error = mpi_join(&job.transport, &job.share, &job.nursery, is_spawned);
   if (error) {
-    fprintf(stderr, "parlua: rank %d cannot begin: %s\n", t->rank, strerror(error));
-    MPI_Abort(t->comm, 1);
+    fprintf(stderr, "parlua: rank %d cannot begin: %s\n", job.transport.rank, strerror(error));
+    MPI_Abort(comm, 1);
   }
   barrier_join();
   prctl(PR_SET_TIMERSLACK, 1000UL); /* nanoseconds: naps are to be as short as they say */
@@ -246,7 +216,7 @@ static void finalize(void)
 
 static void serve(void)
 {
-  if (agent_serve(&job.transport, &job.share, &job.nursery)) hurry();
+  if (agent_serve(&job.nursery)) hurry();
   finalize();
 }
 
@@ -254,8 +224,9 @@ static void end(void)
 {
   bool interrupted = signals_count() > 0;
   if (interrupted) hurry();
-  if (!coordinator_close(interrupted)) hurry(); /* a rank that is lost takes no leave */
-  if (getenv("PARLUA_MPI_COUNT"))               /* for measurements and tests */
+  if (job.spawned == MPI_COMM_NULL) nursery_close(&job.nursery);
+  if (!mpi_leave(interrupted)) hurry(); /* a rank that is lost takes no leave */
+  if (getenv("PARLUA_MPI_COUNT"))       /* for measurements and tests */
     fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes\n", (unsigned long long)job.transport.messages_sent,
             (unsigned long long)job.transport.bytes_sent);
   finalize();
@@ -274,5 +245,5 @@ const struct cluster parlua_cluster = {
     .serve = serve,
     .end = end,
     .ranks = ranks,
-    .cores = coordinator_cores,
+    .cores = mpi_cores,
 };

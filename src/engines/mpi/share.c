@@ -173,8 +173,7 @@ void share_pass(struct share *share, const struct note *note)
 /* The message is whole here. */
 static void finish(struct share *share, const struct sheet *sheet)
 {
-  struct note note = {
-      .kind = NOTE_WHOLE, .id = sheet->id, .memory = sheet->size, .pid = getpid(), .status = sheet->file};
+  struct note note = {.kind = NOTE_WHOLE, .id = sheet->id, .size = sheet->size, .pid = getpid(), .status = sheet->file};
   tell_mates(share, &note);
 }
 
@@ -190,17 +189,22 @@ uint32_t share_send(struct share *share, const struct block *message)
   share->last_id++;
   memcpy(sheet->bytes, message, message->size);
   sheet->have = sheet->in.begun = sheet->size;
-  struct note note = {.kind = NOTE_SHARE, .id = sheet->id, .memory = sheet->size};
+  struct note note = {.kind = NOTE_SHARE, .id = sheet->id, .size = sheet->size};
   tell_children(share, &note);
   finish(share, sheet);
   return sheet->id;
 }
 
-void share_forget(struct share *share, uint32_t id)
+void share_drop(struct share *share, uint32_t id)
 {
   struct sheet *sheet = find(share, id);
-  struct note note = {.kind = NOTE_FORGET, .id = id};
   if (sheet) sheet->is_forgotten = true;
+}
+
+void share_forget(struct share *share, uint32_t id)
+{
+  struct note note = {.kind = NOTE_FORGET, .id = id};
+  share_drop(share, id);
   share_pass(share, &note);
 }
 
@@ -219,17 +223,16 @@ void share_obey(struct share *share, const struct note *note)
   switch (note->kind) {
   case NOTE_SHARE:
     tell_children(share, note);
-    sheet = new_sheet(share, note->id, note->memory);
+    sheet = new_sheet(share, note->id, note->size);
     error = sheet ? make_file(sheet) : ENOMEM;
-    if (error) give_up(share, note->memory, error);
+    if (error) give_up(share, note->size, error);
     break;
   case NOTE_WHOLE: /* one that can't be opened is forgotten already: this is told next */
-    sheet = new_sheet(share, note->id, note->memory);
-    if (!sheet) give_up(share, note->memory, ENOMEM);
+    sheet = new_sheet(share, note->id, note->size);
+    if (!sheet) give_up(share, note->size, ENOMEM);
     sheet->file = open_file_of(note->pid, note->status);
     sheet->have = sheet->in.begun = sheet->size;
     break;
-  case NOTE_FORGET: share_forget(share, note->id); break;
   default: break;
   }
 }

@@ -32,9 +32,11 @@ int share_open(struct share *share, struct transport *transport);
 uint32_t share_send(struct share *share, const struct block *message);
 /* Rank 0: the message is not needed any more, by any worker. */
 void share_forget(struct share *share, uint32_t id);
+/* The message is not needed any more in this rank; who else needs it is told otherwise (share_pass). */
+void share_drop(struct share *share, uint32_t id);
 /* Passes a note on to all ranks behind this one. */
 void share_pass(struct share *share, const struct note *note);
-/* Takes in a note of those that concern shared messages (NOTE_SHARE to NOTE_FORGET), which was just received. */
+/* Takes in a note that a shared message comes (NOTE_SHARE, NOTE_WHOLE), which was just received. */
 void share_obey(struct share *share, const struct note *note);
 /* Moves pieces. Returns true when a message has become whole. */
 bool share_progress(struct share *share);

@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAG = 1 };
+enum {
+  TAG = 1,
+  WHOLE_BYTES =
+      1 << 20, /* messages up to this go as one; larger ones in pieces, so that each is moved in some 100 us */
+  PIECE_BYTES = 1 << 19
+};
 
 /* Naps between two looks, by how long nothing has moved: a look costs up to 16 us with Open MPI (measured), so that the
  * longest costs less than 1% of a core, while what comes in quick succession is not kept waiting. */
@@ -31,7 +36,7 @@ struct parcel {
   _Alignas(16) char bytes[]; /* the note, and what stands behind it */
 };
 
-void transport_open(struct transport *t, MPI_Comm comm)
+bool transport_open(struct transport *t, MPI_Comm comm)
 {
   t->comm = comm;
   MPI_Comm_rank(comm, &t->rank);
@@ -39,37 +44,34 @@ void transport_open(struct transport *t, MPI_Comm comm)
   t->first = NULL;
   t->end = &t->first;
   t->moved = clock_seconds();
+  t->parts = calloc((size_t)t->count, sizeof(struct message *));
+  return t->parts != NULL;
 }
 
-/* Bytes of a block's beginning (header and words, or header and piece) and of its end (values). False: they do not lie
- * within a block. */
-static bool block_parts(const struct block *block, uint32_t count, size_t *head, size_t *values)
+static _Noreturn void lack_memory(const struct transport *t)
 {
-  *values = 0;
-  *head = BLOCK_HEAD + (size_t)count * (block->kind == BLOCK_PIECE ? 1 : block->kind == BLOCK_SPARSE ? 16 : 8);
-  if (block->kind != BLOCK_PIECE && block->floor < block->size) *values = block->size - block->floor;
-  return *head <= BLOCK_BYTES && (*values == 0 || (block->size <= BLOCK_BYTES && block->floor >= *head));
+  fprintf(stderr, "parlua: rank %d: not enough memory for a message of another rank\n", t->rank);
+  MPI_Abort(t->comm, 1);
+  abort();
 }
 
-size_t transport_block_bytes(const struct block *block, uint32_t count, size_t *head)
+struct parcel *transport_begin(const struct transport *t, const struct note *note, size_t room)
 {
-  size_t values;
-  block_parts(block, count, head, &values);
-  return *head + values;
-}
-
-/* A message of a note and `bytes` more, which are to be filled in. */
-static struct parcel *new_parcel(const struct transport *t, const struct note *note, size_t bytes)
-{
-  struct parcel *parcel = malloc(sizeof *parcel + sizeof *note + bytes);
-  if (!parcel) {
-    fprintf(stderr, "parlua: rank %d: not enough memory for a message to another rank\n", t->rank);
-    MPI_Abort(t->comm, 1);
-    abort();
-  }
+  struct parcel *parcel = malloc(sizeof *parcel + sizeof *note + room);
+  if (!parcel) lack_memory(t);
   memcpy(parcel->bytes, note, sizeof *note);
   parcel->next = NULL;
   return parcel;
+}
+
+struct note *parcel_note(struct parcel *parcel)
+{
+  return (struct note *)(void *)parcel->bytes;
+}
+
+char *parcel_bytes(struct parcel *parcel)
+{
+  return parcel->bytes + sizeof(struct note);
 }
 
 void transport_count(struct transport *t, size_t bytes)
@@ -78,56 +80,34 @@ void transport_count(struct transport *t, size_t bytes)
   t->bytes_sent += bytes;
 }
 
-static void send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes)
+/* Sends `bytes` bytes from `at` on, which stay the parcel's. */
+static void post(struct transport *t, int rank, struct parcel *parcel, const char *at, size_t bytes)
 {
-  MPI_Isend(parcel->bytes, (int)(sizeof(struct note) + bytes), MPI_BYTE, rank, TAG, t->comm, &parcel->request);
-  transport_count(t, sizeof(struct note) + bytes);
+  MPI_Isend(at, (int)bytes, MPI_BYTE, rank, TAG, t->comm, &parcel->request);
+  transport_count(t, bytes);
   *t->end = parcel;
   t->end = &parcel->next;
   t->moved = clock_seconds();
 }
 
+void transport_send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes)
+{
+  size_t first = bytes <= WHOLE_BYTES ? bytes : PIECE_BYTES;
+  struct note piece = {.kind = NOTE_PIECE};
+  parcel_note(parcel)->whole = first < bytes ? bytes : 0;
+  post(t, rank, parcel, parcel->bytes, sizeof piece + first);
+  for (size_t at = first; at < bytes;) {
+    size_t n = bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES;
+    struct parcel *next = transport_begin(t, &piece, n);
+    memcpy(parcel_bytes(next), parcel_bytes(parcel) + at, n);
+    post(t, rank, next, next->bytes, sizeof piece + n);
+    at += n;
+  }
+}
+
 void transport_send(struct transport *t, int rank, const struct note *note)
 {
-  send_off(t, rank, new_parcel(t, note, 0), 0);
-}
-
-void transport_send_bytes(struct transport *t, int rank, const struct note *note, const char *bytes, size_t length)
-{
-  struct parcel *parcel = new_parcel(t, note, length);
-  memcpy(parcel->bytes + sizeof *note, bytes, length);
-  send_off(t, rank, parcel, length);
-}
-
-bool transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block,
-                          uint32_t count)
-{
-  struct block header; /* as it is now: the worker may be writing to the block */
-  size_t head, values;
-  memcpy(&header, block, BLOCK_HEAD);
-  header.count = count;
-  if (!block_parts(&header, count, &head, &values)) return false;
-  struct parcel *parcel = new_parcel(t, note, head + values);
-  char *copy = parcel->bytes + sizeof *note;
-  memcpy(copy, &header, BLOCK_HEAD);
-  memcpy(copy + BLOCK_HEAD, (const char *)block + BLOCK_HEAD, head - BLOCK_HEAD);
-  if (values) memcpy(copy + head, (const char *)block + header.floor, values);
-  send_off(t, rank, parcel, head + values);
-  return true;
-}
-
-void transport_unpack(const struct transport *t, struct block *to)
-{
-  struct block header = {0};
-  size_t head, values;
-  if (t->length >= BLOCK_HEAD) memcpy(&header, t->bytes, BLOCK_HEAD);
-  if (!block_parts(&header, header.count, &head, &values) || head + values != t->length) {
-    fprintf(stderr, "parlua: a damaged message of %zu bytes from rank %d: the ranks do not run the same version\n",
-            t->length, t->from);
-    MPI_Abort(t->comm, 1);
-  }
-  memcpy(to, t->bytes, head);
-  if (values) memcpy((char *)to + header.floor, t->bytes + head, values);
+  transport_send_off(t, rank, transport_begin(t, note, 0), 0);
 }
 
 bool transport_settle(struct transport *t)
@@ -146,24 +126,58 @@ bool transport_settle(struct transport *t)
   return t->first == NULL;
 }
 
-bool transport_receive(struct transport *t)
+static _Noreturn void refuse(const struct transport *t, int from, size_t bytes)
 {
-  MPI_Message message;
+  fprintf(stderr, "parlua: a message of %zu bytes from rank %d: the ranks do not run the same version\n", bytes, from);
+  MPI_Abort(t->comm, 1);
+  abort();
+}
+
+/* Adds a piece to what came before it from the same rank; NULL: more are to come. */
+static struct message *join(struct transport *t, struct message *piece)
+{
+  struct message *message = t->parts[piece->from];
+  if (!message || piece->length > message->length - message->have) refuse(t, piece->from, piece->length);
+  memcpy(message->bytes + message->have, piece->bytes, piece->length);
+  message->have += piece->length;
+  free(piece);
+  if (message->have < message->length) return NULL;
+  t->parts[message->from] = NULL;
+  return message;
+}
+
+/* The first piece of a message: makes room for all of it. */
+static void await_rest(struct transport *t, struct message *first)
+{
+  uint64_t whole = first->note.whole;
+  struct message *message = whole > first->length ? realloc(first, sizeof *message + whole) : NULL;
+  if (!message) lack_memory(t);
+  message->length = whole;
+  t->parts[message->from] = message;
+}
+
+struct message *transport_receive(struct transport *t)
+{
+  MPI_Message there;
   MPI_Status status;
-  int there, bytes;
-  MPI_Improbe(MPI_ANY_SOURCE, TAG, t->comm, &there, &message, &status);
-  if (!there) return false;
-  MPI_Get_count(&status, MPI_BYTE, &bytes);
-  if ((size_t)bytes < sizeof t->note || (size_t)bytes > sizeof t->note + sizeof t->bytes) {
-    fprintf(stderr, "parlua: a message of %d bytes from rank %d: the ranks do not run the same version\n", bytes,
-            status.MPI_SOURCE);
-    MPI_Abort(t->comm, 1);
+  int is_there, bytes;
+  for (;;) {
+    MPI_Improbe(MPI_ANY_SOURCE, TAG, t->comm, &is_there, &there, &status);
+    if (!is_there) return NULL;
+    MPI_Get_count(&status, MPI_BYTE, &bytes);
+    if ((size_t)bytes < sizeof(struct note)) refuse(t, status.MPI_SOURCE, (size_t)bytes);
+    struct message *message = malloc(sizeof *message + (size_t)bytes - sizeof(struct note));
+    if (!message) lack_memory(t);
+    MPI_Mrecv(&message->note, bytes, MPI_BYTE, &there, &status);
+    message->next = NULL;
+    message->from = status.MPI_SOURCE;
+    message->length = message->have = (size_t)bytes - sizeof(struct note);
+    if (message->note.kind != NOTE_BEAT) t->moved = clock_seconds();
+    if (message->note.kind == NOTE_PIECE) message = join(t, message);
+    if (!message) continue;
+    if (message->have == message->length && message->note.whole <= message->length) return message;
+    await_rest(t, message);
   }
-  MPI_Mrecv(&t->note, bytes, MPI_BYTE, &message, &status);
-  t->from = status.MPI_SOURCE;
-  t->length = (size_t)bytes - sizeof t->note;
-  if (t->note.kind != NOTE_BEAT) t->moved = clock_seconds();
-  return true;
 }
 
 double transport_nap(const struct transport *t, enum pace pace)

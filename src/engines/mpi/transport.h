@@ -1,6 +1,5 @@
-/* transport.h - messages between the ranks of an MPI job. Each is one note, perhaps with a block or text behind it: at
- * most some 256 KiB, as larger blocks come in pieces anyway. MPI keeps the notes between two ranks in their order.
- * Nobody waits inside MPI: it would spin there. */
+/* transport.h - messages between the ranks of an MPI job: a note, and perhaps bytes behind it. MPI keeps those between
+ * two ranks in their order. Large ones go in pieces. Nobody waits inside MPI: it would spin there. */
 #ifndef PARLUA_MPI_TRANSPORT_H
 #define PARLUA_MPI_TRANSPORT_H
 #include <mpi.h>
@@ -8,50 +7,60 @@
 #include "slot/slot.h"
 
 enum note_kind {
-  /* from rank 0 */
-  NOTE_START, /* a worker for the seat */
-  NOTE_KILL,
-  NOTE_BLOCK,  /* block for the in channel, at `place`; with `last` */
-  NOTE_SKIP,   /* in place of a block that was taken back */
-  NOTE_LIMIT,  /* of the block at `place`: `last` */
-  NOTE_BACK,   /* give back what was not begun; `last`: 1 to cut the running chunk too, if need be; the answer has the
-                  same kind and   `id` */
-  NOTE_ROOM,   /* out_head, text_head */
-  NOTE_SAMPLE, /* `last`: how often to look at cells, in seconds */
-  NOTE_END,    /* `last`: 1 after an interruption, else 0; passed on along the tree, as the next three (share.h) */
-  NOTE_SHARE,  /* message `id` of `memory` bytes comes, in pieces */
-  NOTE_WHOLE,  /* to the ranks of a node: message `id` of `memory` bytes is file `status` of process `pid` */
+  /* To an agent, from its parent. All but the last four are of an engine, most of its run. */
+  NOTE_OPEN = 1, /* a run begins: `workers` of the engine's `all`, job number `job`; behind it the job, or it is shared
+                    message `id` */
+  NOTE_GIVE,     /* tasks first..last, as try number `attempt`; behind it, what was supplied for them */
+  NOTE_ASK,      /* for tasks that were not begun, for `idle` workers elsewhere */
+  NOTE_LOWER,    /* tasks behind `last` are of no use */
+  NOTE_ABORT,    /* end task `first` */
+  NOTE_CANCEL,   /* end all */
+  NOTE_ROOM,     /* so many bytes of reports were used: `size` */
+  NOTE_CLOSE,    /* the run ends; `status`: an answer is awaited */
+  NOTE_LEAVE,    /* the engine is closed */
+  NOTE_END,    /* `status`: 1 after an interruption, or when a rank is lost; passed on along the tree, as the next three
+                  (share.h) */
+  NOTE_SHARE,  /* message `id` of `size` bytes comes, in pieces */
+  NOTE_WHOLE,  /* to the ranks of a node: message `id` of `size` bytes is file `status` of process `pid` */
   NOTE_FORGET, /* message `id` is not needed any more */
-  /* to rank 0; all but NOTE_BYE and NOTE_BACK tell the cells, and in_head */
-  NOTE_RESULTS, /* closed block */
-  NOTE_OPEN,    /* block that is being filled */
-  NOTE_TEXT,    /* text for `stream` */
-  NOTE_CELLS,
-  NOTE_ENDED, /* `status` */
-  NOTE_BEAT,  /* nothing else; of no worker */
-  NOTE_BYE
+  /* To the parent. */
+  NOTE_REPORT, /* what became of tasks: records (report.h); and what is wanted */
+  NOTE_CLOSED, /* the run has ended here */
+  NOTE_BEAT,   /* nothing else */
+  NOTE_BYE,
+  /* Either way. */
+  NOTE_PIECE /* goes on with what came before */
 };
 
 struct note {
   uint32_t kind;
-  uint32_t seat, life; /* the worker: where it sits, and how many sat there */
-  uint32_t place;
+  uint32_t engine, run; /* numbers */
   uint32_t id;
-  uint32_t in_head, out_head, text_head;
-  uint32_t blocked, starved, stream;
-  int32_t status;
-  double last;
-  double current, inner;
-  double running; /* seconds since the chunk began: clocks differ */
-  uint64_t memory;
-  int32_t pid;
-  uint32_t chunk;    /* given back: its number, 0: nothing; it ends with task `last` now */
-  uint32_t in_chunk; /* number of the chunk that `current` belongs to */
-  uint32_t begun;
-  uint32_t pad[2];
+  uint32_t all, workers, job, is_sparse;
+  uint32_t attempt, idle, lacking;
+  int32_t status, pid;
+  uint32_t pad;
+  double first, last;
+  double chunk, timeout;
+  double allowed, seen; /* report: tasks that may be given in all; that had come when this was found */
+  double per_task;      /* seconds */
+  double unassigned;    /* tasks that are not handed out there */
+  double fan;           /* open: of how many ranks the parent hears */
+  uint64_t memory, key, size;
+  uint64_t whole; /* bytes behind the note, of which only some come with it; else 0 */
 };
 
-/* An agent whose workers have work says something at least so often, so that rank 0 knows that it is there. */
+/* One that was received. */
+struct message {
+  struct message *next;
+  int from;
+  size_t length, have; /* bytes behind the note */
+  _Alignas(16) struct note note;
+  char bytes[];
+};
+_Static_assert(sizeof(struct note) % 16 == 0, "what stands behind a note is aligned");
+
+/* An agent that has a run says something at least so often, so that its parent knows that it is there. */
 static const double beat_seconds = 5;
 
 struct parcel;
@@ -60,39 +69,28 @@ struct transport {
   MPI_Comm comm; /* all ranks; rank 0 coordinates */
   int rank, count;
   struct parcel *first, **end; /* messages under way */
+  struct message **parts;      /* by rank: a message of which pieces are to come */
   double moved;                /* when something last did */
   uint64_t messages_sent, bytes_sent;
-  /* What transport_receive received: */
-  int from;
-  size_t length; /* bytes behind the note */
-  _Alignas(16) struct note note;
-  char bytes[BLOCK_BYTES];
 };
-_Static_assert(sizeof(struct note) % 16 == 0, "a block behind a note is aligned");
-_Static_assert(offsetof(struct transport, bytes) == offsetof(struct transport, note) + sizeof(struct note),
-               "received in one");
 
-void transport_open(struct transport *t, MPI_Comm comm);
-/* What is sent is copied. Out of memory ends the job. */
+/* False: out of memory. */
+bool transport_open(struct transport *t, MPI_Comm comm);
+/* A message to be filled in, of a note and at most `room` bytes behind it. Out of memory ends the job. */
+struct parcel *transport_begin(const struct transport *t, const struct note *note, size_t room);
+struct note *parcel_note(struct parcel *parcel);
+char *parcel_bytes(struct parcel *parcel);
+/* Sends it, with so many bytes. */
+void transport_send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes);
 void transport_send(struct transport *t, int rank, const struct note *note);
-void transport_send_bytes(struct transport *t, int rank, const struct note *note, const char *bytes, size_t length);
-/* Sends the block, as if it had `count` words, pairs or bytes: one that is being filled grows meanwhile. False: what
- * its header says of it can't be. */
-bool transport_send_block(struct transport *t, int rank, const struct note *note, const struct block *block,
-                          uint32_t count);
-/* Bytes that a block takes on its way, when it has `count` words, pairs or bytes; those of its beginning alone in
- * *head. */
-size_t transport_block_bytes(const struct block *block, uint32_t count, size_t *head);
 /* Counts a message that was sent without this module. */
 void transport_count(struct transport *t, size_t bytes);
-/* Receives the next message; false: there is none. */
-bool transport_receive(struct transport *t);
-/* The received block, as it was. */
-void transport_unpack(const struct transport *t, struct block *to);
+/* Receives the next message; NULL: there is none. To be freed by the caller. */
+struct message *transport_receive(struct transport *t);
 /* Frees what has arrived at its end. Returns true when nothing is under way. */
 bool transport_settle(struct transport *t);
-/* What a nap may cost: a large message is under way; some worker may wait for a message; none does, as each has its
- * next chunk. */
+/* What a nap may cost: a large message is under way; somebody may wait for a message; nobody does, as all have enough
+ * to do. */
 enum pace { PACE_MOVING, PACE_AWAITED, PACE_PATIENT };
 
 /* Seconds to nap before the next look: the longer nothing has moved, the longer. */

@@ -1,0 +1,526 @@
+/* lane_rank.c - the lane of another rank, and of the ranks below it. Its agent (agent.c) runs a dispatcher over its own
+ * workers, and takes ranges of tasks. It says how many tasks it wants in all (`allowed`), apart from what becomes of
+ * those that it has. Tasks end there in any order: what is held here is cut into pieces as they do. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engines/mpi/mpi.h"
+#include "engines/mpi/report.h"
+#include "run/dispatch.h"
+#include "run/pack.h"
+#include "run/pieces.h"
+#include "sys/clock.h"
+#include "sys/signals.h"
+
+enum {
+  ALLOWED_FIRST = 2, /* tasks for each worker, before the rank has said anything */
+  MOST_LOSSES = 2    /* ranks that may be lost in a task; then it fails */
+};
+
+/* How long is waited for a rank to end a run, when something runs there; and after an interruption. */
+static const double close_seconds = 30, close_seconds_soon = 0.3;
+
+struct rank_lane {
+  struct lane lane;
+  struct family *family;
+  uint32_t child, run;
+  struct pieces pieces;
+  struct message *first, **end; /* reports that came; of the first, what lies before `at` was taken */
+  size_t at;
+  double given, allowed, seen; /* tasks: see NOTE_REPORT */
+  double outstanding;          /* tasks that have not ended */
+  double lowered;              /* the last total that it was told */
+  double per_task;
+  struct record given_back; /* its ranges that are still to be taken */
+  uint32_t ranges_at;
+  uint32_t idle;
+  uint64_t used, used_told; /* bytes of reports */
+  int ended;                /* of that: how workers ended that could not begin */
+  int trouble;              /* errno: it can have no workers; 0: it can */
+  bool is_done;             /* nothing runs there any more, after a cancellation */
+  bool is_closed_there, is_awaited, is_patient;
+};
+
+static struct rank_lane *own(const struct lane *lane)
+{
+  return (struct rank_lane *)(void *)(uintptr_t)lane;
+}
+
+static struct child *child_of(const struct rank_lane *rank)
+{
+  return &mpi.tree.children[rank->child];
+}
+
+static void send(const struct rank_lane *rank, struct note *note)
+{
+  note->engine = rank->family->number;
+  note->run = rank->run;
+  if (!child_of(rank)->is_lost) transport_send(mpi.transport, child_of(rank)->rank, note);
+}
+
+/* Counts the lane among those of which something must be heard, and those that have enough to do. */
+static void count(struct rank_lane *rank, bool is_awaited)
+{
+  bool is_patient = is_awaited && rank->outstanding > 2.0 * rank->lane.width && rank->idle == 0;
+  int change = is_awaited - rank->is_awaited;
+  mpi.awaited += (uint32_t)change;
+  child_of(rank)->awaited += change;
+  mpi.patient += (uint32_t)(is_patient - rank->is_patient);
+  rank->is_awaited = is_awaited;
+  rank->is_patient = is_patient;
+}
+
+static void count_held(struct rank_lane *rank)
+{
+  count(rank, rank->lane.count > 0);
+}
+
+/* ---- giving ---- */
+
+static int rank_start(struct lane *lane)
+{
+  struct rank_lane *rank = own(lane);
+  const struct crew *crew = lane->crew;
+  const struct dispatch_options *options = crew->options;
+  rank->family = crew->engine->context;
+  rank->child = lane->number - rank->family->own;
+  lane->is_lost = child_of(rank)->is_lost;
+  if (lane->is_lost) return EHOSTDOWN;
+  rank->run = ++mpi.runs;
+  rank->end = &rank->first;
+  rank->allowed = ALLOWED_FIRST * (double)lane->width;
+  rank->lowered = INFINITY;
+  rank->family->lanes[rank->child] = rank;
+  rank->family->is_open_there[rank->child] = true;
+  const struct block *job = options->message;
+  bool is_shared = job->kind == BLOCK_ELSEWHERE;
+  struct note note = {.kind = NOTE_OPEN,
+                      .engine = rank->family->number,
+                      .run = rank->run,
+                      .id = is_shared ? job->chunk : 0,
+                      .all = crew->engine->all,
+                      .workers = options->workers,
+                      .job = options->job,
+                      .is_sparse = options->sparse,
+                      .chunk = options->chunk,
+                      .timeout = options->timeout,
+                      .fan = mpi.tree.children_count,
+                      .memory = crew->engine->memory,
+                      .key = options->key,
+                      .size = is_shared ? job->whole : job->size};
+  size_t bytes = is_shared ? 0 : job->size;
+  struct parcel *parcel = transport_begin(mpi.transport, &note, bytes);
+  memcpy(parcel_bytes(parcel), job, bytes);
+  transport_send_off(mpi.transport, child_of(rank)->rank, parcel, bytes);
+  return 0;
+}
+
+static void rank_give(struct lane *lane, struct work *work)
+{
+  struct rank_lane *rank = own(lane);
+  const struct block *block = work->payload ? &work->payload->block : NULL;
+  uint64_t words = block ? block->count : 0, values = block ? block->size - block->floor : 0;
+  uint64_t size = block ? BLOCK_HEAD + words * 8 + values : 0;
+  struct note note = {.kind = NOTE_GIVE,
+                      .engine = rank->family->number,
+                      .run = rank->run,
+                      .first = work->first,
+                      .last = work->last,
+                      .attempt = work->attempt};
+  work->bound = work->last;
+  work->is_complete = true;
+  lane_hold(lane, work);
+  pieces_add(&rank->pieces, work);
+  rank->given += work->last - work->first + 1;
+  rank->outstanding += work->last - work->first + 1;
+  count_held(rank);
+  if (child_of(rank)->is_lost) return;
+  struct parcel *parcel = transport_begin(mpi.transport, &note, size);
+  if (block) {
+    struct block *to = (struct block *)(void *)parcel_bytes(parcel);
+    memcpy(to, block, BLOCK_HEAD);
+    to->size = size;
+    to->floor = size - values;
+    pack_copy(to, block, 0, words, block->floor, block->size);
+  }
+  transport_send_off(mpi.transport, child_of(rank)->rank, parcel, size);
+}
+
+static double rank_room(const struct lane *lane)
+{
+  const struct rank_lane *rank = own(lane);
+  return lane->state == LANE_EMPTY ? ALLOWED_FIRST * (double)lane->width : rank->allowed - rank->given;
+}
+
+static uint32_t rank_wants(const struct lane *lane)
+{
+  return rank_room(lane) >= 1;
+}
+
+static bool rank_is_idle(const struct lane *lane)
+{
+  const struct rank_lane *rank = own(lane);
+  return rank_wants(lane) && (lane->count == 0 || (rank->idle > 0 && rank->seen == rank->given));
+}
+
+/* ---- taking back ---- */
+
+static bool rank_take_back(struct lane *lane, struct work *work)
+{
+  (void)lane;
+  (void)work;
+  return false;
+}
+
+static double rank_lower(struct lane *lane, struct work *work, double last)
+{
+  struct rank_lane *rank = own(lane);
+  double total = lane->crew->total;
+  (void)last;
+  if (total < rank->lowered) send(rank, &(struct note){.kind = NOTE_LOWER, .last = total});
+  rank->lowered = total;
+  return work->last;
+}
+
+static void rank_abort(struct lane *lane, double task)
+{
+  send(own(lane), &(struct note){.kind = NOTE_ABORT, .first = task});
+}
+
+static void rank_cancel(struct lane *lane)
+{
+  child_of(own(lane))->asked = clock_seconds();
+  send(own(lane), &(struct note){.kind = NOTE_CANCEL});
+}
+
+static bool rank_ask_back(struct lane *lane, struct outcome *outcome)
+{
+  (void)outcome;
+  send(own(lane), &(struct note){.kind = NOTE_ASK, .idle = lane->crew->idle > 0 ? lane->crew->idle : 1});
+  return false;
+}
+
+static double rank_left(const struct lane *lane, double now)
+{
+  const struct rank_lane *rank = own(lane);
+  double per_task = rank->per_task > 0 ? rank->per_task : lane->crew->per_task,
+         behind = rank->outstanding - lane->width;
+  (void)now;
+  if (lane->state != LANE_READY || behind <= 0 || rank->is_done || rank->trouble) return 0;
+  return behind * fmax(per_task, 1e-9) / lane->width;
+}
+
+/* ---- outcomes ---- */
+
+/* Makes a work of tasks first..last out of the one that has them, which is cut where need be. NULL: it has them not, or
+ * there is no memory: *is_short. The outcome gets what was cut off. */
+static struct work *isolate(struct rank_lane *rank, double first, double last, struct outcome *outcome, bool *is_short)
+{
+  struct work_store *store = rank->lane.crew->store;
+  struct work *work = pieces_find(&rank->pieces, first);
+  uint32_t reserves = 0, n = 0;
+  *is_short = false;
+  if (!work || first <= work->reached) return NULL;
+  work->first = work->reached + 1;
+  uint32_t needed = 2 * ((first > work->first) + (last < work->last));
+  while (reserves < needed && work_reserve(store)) reserves++;
+  if (reserves < needed) {
+    while (reserves-- > 0) work_unreserve(store);
+    *is_short = true;
+    return NULL;
+  }
+  if (first > work->first) {
+    struct work *rest = work_split(store, work, first);
+    outcome->apart[n++] = work;
+    lane_hold(&rank->lane, rest);
+    pieces_add(&rank->pieces, rest);
+    work = rest;
+  }
+  if (last < work->last) {
+    struct work *rest = work_split(store, work, last + 1);
+    outcome->apart[n++] = rest;
+    lane_hold(&rank->lane, rest);
+    pieces_add(&rank->pieces, rest);
+  }
+  return work;
+}
+
+/* The lane holds the work no more. */
+static void let_go(struct rank_lane *rank, struct work *work)
+{
+  pieces_remove(&rank->pieces, work);
+  rank->outstanding -= work->last - work->reached;
+}
+
+enum taken { TAKEN, TAKEN_NOTHING, TAKEN_LATER };
+
+static enum taken take_results(struct rank_lane *rank, const struct record *record, char *bytes,
+                               struct outcome *outcome)
+{
+  struct block *block = (struct block *)(void *)bytes;
+  bool is_short = false;
+  *outcome = (struct outcome){.kind = OUTCOME_RESULTS,
+                              .block = block,
+                              .count = block->count,
+                              .last = record->last,
+                              .fresh = record->fresh,
+                              .worker = record->worker,
+                              .per_task = record->seconds};
+  double first = record->last - record->fresh + 1;
+  struct work *work = pieces_find(&rank->pieces, record->fresh > 0 ? first : record->last + 1);
+  if (work && record->fresh > 0) work = isolate(rank, first, work->last, outcome, &is_short);
+  if (is_short) return TAKEN_LATER;
+  if (!work) return TAKEN_NOTHING; /* of tasks that are of no use any more */
+  outcome->work = work;
+  rank->outstanding -= record->fresh;
+  work->reached = fmax(work->reached, record->last);
+  outcome->is_final = work->reached >= work->last;
+  if (outcome->is_final)
+    pieces_remove(&rank->pieces, work);
+  else
+    work->first = work->reached + 1; /* those before it may be tried again, here too */
+  return TAKEN;
+}
+
+static enum taken take_lost(struct rank_lane *rank, const struct record *record, struct outcome *outcome)
+{
+  bool is_short = false;
+  *outcome = (struct outcome){.kind = OUTCOME_LOST,
+                              .worker = record->worker,
+                              .task = record->task,
+                              .inner = record->inner,
+                              .task_seconds = record->seconds,
+                              .cause = (enum lost_cause)record->cause,
+                              .status = record->status};
+  if (record->task > 0) outcome->work = isolate(rank, record->task, record->task, outcome, &is_short);
+  if (is_short) return TAKEN_LATER;
+  if (outcome->work) let_go(rank, outcome->work);
+  return TAKEN;
+}
+
+/* The next range that was given back. */
+static enum taken take_given(struct rank_lane *rank, const struct record *record, const char *bytes,
+                             struct outcome *outcome)
+{
+  struct range range;
+  bool is_short = false;
+  *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
+  if (record->count == 0) return TAKEN;
+  while (rank->ranges_at < record->count) {
+    memcpy(&range, bytes + rank->ranges_at * sizeof range, sizeof range);
+    struct work *work = pieces_find(&rank->pieces, range.first);
+    if (work) work = isolate(rank, range.first, fmin(range.last, work->last), outcome, &is_short);
+    if (is_short) return TAKEN_LATER;
+    rank->ranges_at++;
+    if (!work) continue;
+    let_go(rank, work);
+    lane_let_go(&rank->lane, work);
+    outcome->work = work;
+    outcome->keep = work->first - 1;
+    return TAKEN;
+  }
+  return rank->lane.is_asked ? TAKEN : TAKEN_NOTHING; /* of tasks that are of no use any more */
+}
+
+/* Gives up all that the lane holds, one by one: its rank is lost, or nothing runs there any more. */
+static bool drop(struct rank_lane *rank, struct outcome *outcome)
+{
+  struct lane *lane = &rank->lane;
+  bool is_lost = child_of(rank)->is_lost;
+  struct work *work = lane_first(lane);
+  if (work) {
+    work->first = work->reached + 1;
+    let_go(rank, work);
+    if (is_lost && ++work->losses >= MOST_LOSSES && work->first == work->last) {
+      const struct child *child = child_of(rank);
+      uint32_t worker = tree_before(&mpi.tree, rank->family->engine->all, child->rank) + 1;
+      *outcome = (struct outcome){
+          .kind = OUTCOME_LOST, .work = work, .task = work->first, .cause = LOST_CRASH, .status = 9, .worker = worker};
+      return true;
+    }
+    lane_let_go(lane, work);
+    *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK, .work = work, .keep = work->first - 1};
+    return true;
+  }
+  if (lane->is_asked) {
+    *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
+    return true;
+  }
+  rank->outstanding = 0;
+  if (!is_lost && !rank->trouble) return false;
+  if (lane->state != LANE_READY) return false;
+  lane->is_lost = is_lost;
+  lane->lacking_error = rank->trouble;
+  *outcome =
+      (struct outcome){.kind = OUTCOME_CLOSED, .status = is_lost ? EHOSTDOWN : rank->trouble, .stream = rank->ended};
+  return true;
+}
+
+/* The first report was taken as a whole. */
+static void finish_report(struct rank_lane *rank)
+{
+  static const uint64_t told_bytes = 128 << 10;
+  struct message *message = rank->first;
+  rank->used += message->length;
+  rank->first = message->next;
+  if (!rank->first) rank->end = &rank->first;
+  rank->at = 0;
+  free(message);
+  if (rank->used - rank->used_told < told_bytes) return;
+  rank->used_told = rank->used;
+  send(rank, &(struct note){.kind = NOTE_ROOM, .size = rank->used});
+}
+
+static enum taken take_record(struct rank_lane *rank, struct record *record, char *bytes, struct outcome *outcome)
+{
+  switch (record->kind) {
+  case RECORD_RESULTS: return take_results(rank, record, bytes, outcome);
+  case RECORD_LOST: return take_lost(rank, record, outcome);
+  case RECORD_GIVEN: return take_given(rank, record, bytes, outcome);
+  case RECORD_TEXT:
+    *outcome = (struct outcome){.kind = OUTCOME_TEXT,
+                                .bytes = bytes,
+                                .length = record->length,
+                                .stream = record->stream,
+                                .worker = record->worker};
+    return TAKEN;
+  case RECORD_DONE: rank->is_done = true; return TAKEN_NOTHING;
+  case RECORD_TROUBLE:
+    rank->trouble = record->status ? record->status : ECHILD;
+    rank->ended = record->stream;
+    return TAKEN_NOTHING;
+  default: return TAKEN_NOTHING;
+  }
+}
+
+static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
+{
+  struct rank_lane *rank = own(lane);
+  (void)partial;
+  if (lane->state != LANE_READY) return false;
+  while (rank->first) {
+    struct message *message = rank->first;
+    if (rank->at + sizeof(struct record) > message->length) {
+      finish_report(rank);
+      continue;
+    }
+    struct record *record = (struct record *)(void *)(message->bytes + rank->at);
+    enum taken taken = take_record(rank, record, (char *)(record + 1), outcome);
+    if (taken == TAKEN_LATER) return false;
+    bool is_more = taken == TAKEN && record->kind == RECORD_GIVEN && rank->ranges_at < record->count;
+    if (!is_more) {
+      rank->at += sizeof *record + record->bytes;
+      rank->ranges_at = 0;
+    }
+    count_held(rank);
+    if (taken == TAKEN) return true;
+  }
+  bool is_dropping = rank->is_done || rank->trouble || child_of(rank)->is_lost;
+  bool is_dropped = is_dropping && drop(rank, outcome);
+  count_held(rank);
+  return is_dropped;
+}
+
+void lane_rank_take(struct rank_lane *rank, struct message *message)
+{
+  const struct note *note = &message->note;
+  if (note->run != rank->run) {
+    free(message);
+    return;
+  }
+  if (note->kind == NOTE_CLOSED) {
+    rank->is_closed_there = true;
+    free(message);
+    return;
+  }
+  rank->allowed = note->allowed;
+  rank->seen = note->seen;
+  rank->idle = note->idle;
+  rank->per_task = note->per_task;
+  rank->lane.lacking = note->lacking;
+  rank->lane.lacking_error = note->status;
+  *rank->end = message;
+  rank->end = &message->next;
+  engine_note(rank->family->engine, rank->lane.number);
+}
+
+/* ---- the rest ---- */
+
+static bool rank_view(const struct lane *lane, struct lane_view *view)
+{
+  (void)lane;
+  (void)view;
+  return false;
+}
+
+static void rank_nothing(struct lane *lane)
+{
+  (void)lane;
+}
+
+static int rank_end(struct lane *lane)
+{
+  (void)lane;
+  return 0;
+}
+
+static void rank_quiet(struct lane *lane, bool is_cancelled)
+{
+  struct rank_lane *rank = own(lane);
+  (void)is_cancelled;
+  if (!rank->family) return;
+  bool is_awaited = lane->count > 0;
+  if (is_awaited) child_of(rank)->asked = clock_seconds();
+  send(rank, &(struct note){.kind = NOTE_CLOSE, .status = is_awaited});
+  count(rank, is_awaited);
+}
+
+static void rank_close(struct lane *lane, double deadline)
+{
+  struct rank_lane *rank = own(lane);
+  struct engine *engine = lane->crew->engine;
+  static const double longest_sleep = 0.01;
+  double began = clock_seconds();
+  uint32_t ended[1];
+  (void)deadline;
+  if (!rank->family) return;
+  while (lane->count > 0 && !rank->is_closed_there && !child_of(rank)->is_lost) {
+    if (clock_seconds() - began > (signals_count() > 0 ? close_seconds_soon : close_seconds)) break;
+    double most = engine_progress(engine);
+    hub_sleep(&engine->hub, fmin(most, longest_sleep), ended, 1);
+  }
+  for (struct link *link; (link = list_take(&lane->held));)
+    work_free(lane->crew->store, LIST_OF(link, struct work, link));
+  lane->count = 0;
+  count(rank, false);
+  for (struct message *message = rank->first, *next; message; message = next) {
+    next = message->next;
+    free(message);
+  }
+  rank->family->lanes[rank->child] = NULL;
+}
+
+const struct lane_kind lane_over_rank = {
+    .bytes = sizeof(struct rank_lane),
+    .is_rank = true,
+    .is_idle = rank_is_idle,
+    .room = rank_room,
+    .abort = rank_abort,
+    .cancel = rank_cancel,
+    .start = rank_start,
+    .give = rank_give,
+    .wants = rank_wants,
+    .take_back = rank_take_back,
+    .lower = rank_lower,
+    .ask_back = rank_ask_back,
+    .left = rank_left,
+    .view = rank_view,
+    .next = rank_next,
+    .release = rank_nothing,
+    .check_end = rank_nothing,
+    .end = rank_end,
+    .quiet = rank_quiet,
+    .close = rank_close,
+};

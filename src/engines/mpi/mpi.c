@@ -1,0 +1,334 @@
+/* mpi.c - see mpi.h. */
+#include "engines/mpi/mpi.h"
+
+#include <errno.h>
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engines/mpi/home.h"
+#include "sys/clock.h"
+#include "sys/cores.h"
+#include "sys/signals.h"
+
+/* A job up to so many bytes goes along when a run begins: less than a message of its own would cost. */
+enum { SMALL_JOB = 4096 };
+
+/* How long rank 0 waits for another to take leave; and when it was interrupted, or one is lost. */
+static const double leave_seconds = 30, leave_seconds_soon = 0.3;
+/* How often it is looked whether a message is still to be read. */
+static const double look_seconds = 0.05;
+
+struct mpi mpi;
+
+/* ---- engines ---- */
+
+struct family *mpi_family(uint32_t number)
+{
+  struct family *family = mpi.families;
+  while (family && family->number != number) family = family->next;
+  return family;
+}
+
+uint32_t mpi_cores(void)
+{
+  return (uint32_t)mpi.tree.before[mpi.transport->count];
+}
+
+static uint32_t workers_before(uint32_t all, int rank)
+{
+  return tree_before(&mpi.tree, all, rank);
+}
+
+static uint32_t own_workers(uint32_t all)
+{
+  int rank = mpi.transport->rank;
+  return workers_before(all, rank + 1) - workers_before(all, rank);
+}
+
+static uint32_t mpi_places(uint32_t workers)
+{
+  return own_workers(workers) + (uint32_t)mpi.tree.children_count;
+}
+
+/* How many of the first `most` numbers are in begin..end - 1. */
+static uint32_t overlap(uint32_t begin, uint32_t end, uint32_t most)
+{
+  if (end > most) end = most;
+  return begin < end ? end - begin : 0;
+}
+
+static uint32_t mpi_width(const struct engine *engine, uint32_t w, uint32_t workers)
+{
+  const struct family *family = engine->context;
+  if (w < family->own) return overlap(family->base + w, family->base + w + 1, workers);
+  const struct child *child = &mpi.tree.children[w - family->own];
+  return overlap(workers_before(engine->all, child->rank), workers_before(engine->all, child->end), workers);
+}
+
+static void free_family(struct family *family)
+{
+  struct family **link = &mpi.families;
+  while (*link && *link != family) link = &(*link)->next;
+  if (*link) *link = family->next;
+  free(family->lanes);
+  free(family->is_open_there);
+  free(family->old);
+  free(family);
+}
+
+static struct family *new_family(struct engine *engine)
+{
+  struct family *family = calloc(1, sizeof *family);
+  size_t children = (size_t)mpi.tree.children_count + 1;
+  if (!family) return NULL;
+  family->engine = engine;
+  family->number = mpi.transport->rank == 0 ? ++mpi.numbers : mpi.opening;
+  family->own = own_workers(engine->all);
+  family->base = workers_before(engine->all, mpi.transport->rank);
+  family->lanes = calloc(children, sizeof *family->lanes);
+  family->is_open_there = calloc(children, sizeof *family->is_open_there);
+  family->next = mpi.families;
+  mpi.families = family;
+  if (family->lanes && family->is_open_there) return family;
+  free_family(family);
+  return NULL;
+}
+
+static void mpi_close(struct engine *engine)
+{
+  struct family *family = engine->context;
+  struct note note = {.kind = NOTE_LEAVE, .engine = family->number};
+  for (int k = 0; k < mpi.tree.children_count; k++)
+    if (family->is_open_there[k] && !mpi.tree.children[k].is_lost)
+      transport_send(mpi.transport, mpi.tree.children[k].rank, &note);
+  for (uint32_t i = 0; i < family->old_count; i++) share_forget(mpi.share, family->old[i]);
+  if (family->job && mpi.transport->rank == 0) share_forget(mpi.share, family->job);
+  home_leave(engine);
+  free_family(family);
+  engine->context = NULL;
+}
+
+static int mpi_open(struct engine *engine)
+{
+  int error = home_open_hub(engine);
+  if (error) return error;
+  struct family *family = new_family(engine);
+  if (!family) error = ENOMEM;
+  for (uint32_t w = 0; !error && w < family->own; w++) error = home_take_seat(engine, w);
+  if (!error) {
+    engine_want_files(family->own);
+    engine->context = family;
+    engine->rank_lanes = &lane_over_rank;
+    engine->ranks_from = family->own;
+    return 0;
+  }
+  if (family) {
+    home_leave(engine);
+    free_family(family);
+  }
+  hub_close(&engine->hub);
+  return error;
+}
+
+static struct slot *mpi_map(struct engine *engine, uint32_t w)
+{
+  const struct family *family = engine->context;
+  return home_map(engine, w, family->base + w + 1);
+}
+
+static const char *mpi_host(struct engine *engine, uint32_t w)
+{
+  return mpi.tree.ranks[tree_rank_of(&mpi.tree, engine->all, w)].host;
+}
+
+/* ---- jobs ---- */
+
+bool mpi_is_unread(const struct family *family, uint32_t id)
+{
+  const struct engine *engine = family->engine;
+  for (uint32_t w = 0; w < family->own; w++) {
+    struct slot *slot = engine->slots[w];
+    if (!engine->alive[w] || !slot || !slot_is_sound(slot)) continue;
+    uint32_t head = __atomic_load_n(&slot->in.head, __ATOMIC_SEQ_CST);
+    for (uint32_t place = head; place != slot->in.tail; place++) {
+      const struct block *block = slot_in_block(slot, place);
+      if (block->kind == BLOCK_ELSEWHERE && block->chunk == id) return true;
+    }
+  }
+  return false;
+}
+
+static void forget_old(struct family *family)
+{
+  uint32_t kept = 0;
+  double now = clock_seconds();
+  if (now - family->looked < look_seconds) return;
+  family->looked = now;
+  for (uint32_t i = 0; i < family->old_count; i++)
+    if (mpi_is_unread(family, family->old[i]))
+      family->old[kept++] = family->old[i];
+    else
+      share_forget(mpi.share, family->old[i]);
+  family->old_count = kept;
+}
+
+static const struct block *mpi_share(struct engine *engine, const struct block *message)
+{
+  struct family *family = engine->context;
+  if (family->job) {
+    uint32_t *old = realloc(family->old, (family->old_count + 1) * sizeof *old);
+    if (!old) return NULL;
+    old[family->old_count++] = family->job;
+    family->old = old;
+    family->job = 0;
+  }
+  if (message->size <= SMALL_JOB) return message;
+  family->job = share_send(mpi.share, message);
+  if (!family->job) return NULL;
+  share_refer(mpi.share, family->job, message->size, &family->refer);
+  return &family->refer;
+}
+
+/* ---- messages ---- */
+
+/* A message of a child, for the lane of a run. */
+static void take_from_child(const struct child *child, struct message *message)
+{
+  struct family *family = mpi_family(message->note.engine);
+  struct rank_lane *lane = family ? family->lanes[child - mpi.tree.children] : NULL;
+  if (message->note.kind == NOTE_BYE) mpi.byes++;
+  if (lane && (message->note.kind == NOTE_REPORT || message->note.kind == NOTE_CLOSED))
+    lane_rank_take(lane, message);
+  else
+    free(message);
+}
+
+static void take_message(struct message *message)
+{
+  const struct child *child = tree_heard(&mpi.tree, message->from);
+  uint32_t kind = message->note.kind;
+  if (kind >= NOTE_REPORT && kind <= NOTE_BYE) {
+    if (child)
+      take_from_child(child, message);
+    else
+      free(message);
+    return;
+  }
+  *mpi.end = message;
+  mpi.end = &message->next;
+}
+
+/* The ranks below a child that is lost are lost with it. */
+static void lose(const struct child *child)
+{
+  mpi.byes++;
+  for (struct family *family = mpi.families; family; family = family->next)
+    if (family->lanes[child - mpi.tree.children])
+      engine_note(family->engine, family->own + (uint32_t)(child - mpi.tree.children));
+}
+
+double mpi_move(struct hub *hub)
+{
+  struct transport *t = mpi.transport;
+  home_progress(hub);
+  if (t->count == 1) return INFINITY;
+  share_progress(mpi.share);
+  for (struct message *message; (message = transport_receive(t));) take_message(message);
+  for (const struct child *child; mpi.tree.children_count > 0 && (child = tree_next_lost(&mpi.tree));) lose(child);
+  bool is_moving = !transport_settle(t) || !share_settled(mpi.share);
+  if (mpi.awaited == 0 && !is_moving && !mpi.is_agent) return INFINITY;
+  bool is_patient = mpi.patient == mpi.awaited && (!mpi.is_agent || mpi.is_at_ease);
+  return transport_nap(t, is_moving ? PACE_MOVING : is_patient ? PACE_PATIENT : PACE_AWAITED);
+}
+
+static double mpi_progress(struct engine *engine)
+{
+  struct family *family = engine->context;
+  if (family->old_count > 0) forget_old(family);
+  return mpi_move(&engine->hub);
+}
+
+/* ---- the job as a whole ---- */
+
+/* Processors for this rank's workers: those that it may run on, shared with the ranks of this host that may run on the
+ * same ones.
+ */
+static uint32_t own_cores(MPI_Comm comm)
+{
+  uint32_t cores = (uint32_t)cores_available(), share = 0;
+  int count;
+  cpu_set_t own, *all;
+  MPI_Comm host;
+  CPU_ZERO(&own);
+  sched_getaffinity(0, sizeof own, &own);
+  MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+  MPI_Comm_size(host, &count);
+  all = calloc((size_t)count, sizeof *all);
+  if (!all) MPI_Abort(comm, 1);
+  MPI_Allgather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, host);
+  for (int i = 0; i < count; i++) share += CPU_EQUAL(&own, &all[i]) ? 1 : 0;
+  free(all);
+  MPI_Comm_free(&host);
+  if (!getenv("SLURM_CPUS_PER_TASK")) cores /= share > 0 ? share : 1; /* else the number is this rank's own already */
+  return cores > 0 ? cores : 1;
+}
+
+int mpi_join(struct transport *transport, struct share *share, struct nursery *nursery, bool is_spawned)
+{
+  struct rank own = {.cores = own_cores(transport->comm), .pid = getpid()};
+  struct stat space;
+  if (stat("/proc/self/ns/pid", &space) == 0) own.space = (uint64_t)space.st_ino;
+  gethostname(own.host, sizeof own.host - 1);
+  bool has_workers = transport->rank > 0 || !is_spawned;
+  if (!has_workers) own.cores = 0;
+  mpi.transport = transport;
+  mpi.share = share;
+  mpi.end = &mpi.first;
+  mpi.is_agent = transport->rank > 0;
+  home_open(has_workers ? nursery : NULL, transport->rank);
+  int error = share_open(share, transport);
+  return error ? error : tree_open(&mpi.tree, transport, &own, is_spawned);
+}
+
+bool mpi_leave(bool interrupted)
+{
+  struct transport *t = mpi.transport;
+  bool is_soon = interrupted || mpi.tree.any_lost;
+  struct note note = {.kind = NOTE_END, .status = is_soon};
+  if (!mpi.is_agent) share_pass(mpi.share, &note); /* an agent has passed it on */
+  double limit = is_soon ? leave_seconds_soon : leave_seconds, since = clock_seconds();
+  while (mpi.byes < mpi.tree.children_count || !transport_settle(t) ||
+         !share_settled(mpi.share)) { /* what still comes is dropped */
+    share_progress(mpi.share);
+    for (struct message *message; (message = transport_receive(t)); free(message)) {
+      mpi.byes += message->note.kind == NOTE_BYE;
+      since = clock_seconds();
+    }
+    if (clock_seconds() - since > limit) break;
+    sched_yield();
+  }
+  return !mpi.tree.any_lost && mpi.byes >= mpi.tree.children_count;
+}
+
+const struct engine_kind engine_mpi = {
+    .name = "mpi",
+    .can = MPI_CAN,
+    .rings_at_end = true,
+    .own_bytes = HOME_BYTES,
+    .start = home_start,
+    .end = home_end,
+    .ended = home_ended,
+    .open = mpi_open,
+    .close = mpi_close,
+    .map = mpi_map,
+    .progress = mpi_progress,
+    .places = mpi_places,
+    .width = mpi_width,
+    .share = mpi_share,
+    .host = mpi_host,
+};

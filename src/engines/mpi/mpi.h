@@ -1,0 +1,62 @@
+/* mpi.h - the mpi engine at any rank: its own workers (home.h), and the ranks below it in the tree (tree.h), each a
+ * lane (lane_rank.c). In rank 0 the script's calls open it; in other ranks the agent does (agent.h), as its parent
+ * says. */
+#ifndef PARLUA_MPI_MPI_H
+#define PARLUA_MPI_MPI_H
+#include "engines/cluster.h"
+#include "engines/engine.h"
+#include "engines/mpi/share.h"
+#include "engines/mpi/tree.h"
+#include "engines/nursery.h"
+#include "run/lane.h"
+
+/* What the mpi engine knows of an engine: its context. */
+struct family {
+  struct family *next;
+  struct engine *engine;
+  uint32_t number;          /* the same in all ranks */
+  uint32_t own, base;       /* workers of this rank; workers in ranks before it */
+  struct rank_lane **lanes; /* by child: of the run that is open; NULL: it has no part in it */
+  bool *is_open_there;      /* by child: it has heard of this engine */
+  uint32_t job;             /* number of the shared message that holds the job; 0: none, as it is small */
+  struct block refer;       /* what workers are sent for it */
+  uint32_t *old, old_count; /* messages before it that some worker may still have to read */
+  double looked;            /* when it was last looked whether they were read */
+};
+
+/* There is one MPI job in a process, so there is one of this. */
+struct mpi {
+  struct transport *transport;
+  struct share *share;
+  struct tree tree;
+  struct family *families;
+  uint32_t numbers;             /* engines opened in rank 0 */
+  uint32_t runs;                /* runs of lanes opened */
+  uint32_t opening;             /* agents: number of the engine that is about to be opened */
+  struct message *first, **end; /* agents: messages from the parent that are not obeyed yet */
+  uint32_t awaited, patient;    /* lanes with tasks; those of them with enough for a while */
+  int byes;                     /* children that will not speak again */
+  bool is_agent;
+  bool is_at_ease; /* agents: all workers have enough to do */
+};
+extern struct mpi mpi;
+
+/* Joins the other ranks; all call it together. Returns 0 or an errno. */
+int mpi_join(struct transport *transport, struct share *share, struct nursery *nursery, bool is_spawned);
+/* Moves what is on its way, and passes it on to lanes, workers' engines, or mpi.first. Returns how long one may sleep
+ * before the next time, in seconds. */
+double mpi_move(struct hub *hub);
+/* The family of engine number `number`, or NULL. */
+struct family *mpi_family(uint32_t number);
+/* Is the message that stands for shared message `id` in the channel of some worker of this rank, unread? */
+bool mpi_is_unread(const struct family *family, uint32_t id);
+/* Waits until the ranks below have ended, which rank 0 tells all. Returns false when some don't. */
+bool mpi_leave(bool interrupted);
+/* Workers that all ranks have by default. */
+uint32_t mpi_cores(void);
+
+/* The lane of child `k`, which takes a message that came for it; and is told that its rank is lost. */
+void lane_rank_take(struct rank_lane *lane, struct message *message);
+extern const struct lane_kind lane_over_rank;
+extern const struct engine_kind engine_mpi;
+#endif

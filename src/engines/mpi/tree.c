@@ -1,0 +1,142 @@
+/* tree.c - see tree.h. */
+#include "engines/mpi/tree.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sys/clock.h"
+#include "sys/signals.h"
+
+/* So many children a rank has before they form a tree (docs/MPI.md has what a child costs); PARLUA_MPI_FAN sets it, for
+ * tests. */
+enum { MOST_CHILDREN_DIRECT = 256 };
+
+/* A rank that was expected to say something, but did not for so long, is lost: killed, or cut off. Six beats; beyond
+ * what a busy host or a network that loses packets makes one wait. */
+static const double silence_seconds = 30;
+/* The same after an interruption, for the answer to what it was told: mpirun leaves rank 0 a second to write out what
+ * is done. */
+static const double last_silence_seconds = 0.3;
+/* How often it is looked for silent ranks. */
+static const double check_seconds = 0.05;
+
+static int fan_out(void)
+{
+  const char *value = getenv("PARLUA_MPI_FAN");
+  return value && atoi(value) > 0 ? atoi(value) : MOST_CHILDREN_DIRECT;
+}
+
+/* Sets where the k-th of the groups begins into which the ranks behind `head` and before `end` fall. */
+static int group_begin(int head, int end, int k)
+{
+  int behind = end - head - 1, fan = fan_out();
+  int groups = behind < fan ? behind : fan;
+  return k >= groups ? end : head + 1 + (int)((long)behind * k / groups);
+}
+
+int tree_open(struct tree *tree, struct transport *transport, const struct rank *own, bool is_spawned)
+{
+  int count = transport->count, head = 0, end = count;
+  tree->transport = transport;
+  tree->is_spawned = is_spawned;
+  tree->ranks = calloc((size_t)count, sizeof *tree->ranks);
+  tree->before = calloc((size_t)count + 1, sizeof *tree->before);
+  if (!tree->ranks || !tree->before) return ENOMEM;
+  MPI_Allgather(own, sizeof *own, MPI_BYTE, tree->ranks, sizeof *own, MPI_BYTE, transport->comm);
+  for (int r = 0; r < count; r++) tree->before[r + 1] = tree->before[r] + tree->ranks[r].cores;
+  tree->parent = -1;
+  while (head != transport->rank) { /* down to this rank */
+    int k = 0;
+    while (group_begin(head, end, k + 1) <= transport->rank) k++;
+    int next = group_begin(head, end, k);
+    end = group_begin(head, end, k + 1);
+    tree->parent = head;
+    head = next;
+  }
+  while (group_begin(head, end, tree->children_count) < end) tree->children_count++;
+  tree->children = calloc((size_t)tree->children_count + 1, sizeof *tree->children);
+  if (!tree->children) return ENOMEM;
+  for (int k = 0; k < tree->children_count; k++) {
+    struct child *child = &tree->children[k];
+    child->rank = group_begin(head, end, k);
+    child->end = group_begin(head, end, k + 1);
+    const struct rank *rank = &tree->ranks[child->rank];
+    child->is_watched =
+        strcmp(rank->host, own->host) == 0 && rank->space == own->space && own->space && kill(rank->pid, 0) == 0;
+  }
+  return 0;
+}
+
+uint32_t tree_before(const struct tree *tree, uint32_t all, int rank)
+{
+  int first = tree->is_spawned ? 1 : 0, count = tree->transport->count;
+  uint32_t ranks = (uint32_t)(count - first), at = rank > first ? (uint32_t)(rank - first) : 0;
+  if (all == tree->before[count])
+    return (uint32_t)tree->before[rank]; /* each rank's cores, where that is what is wanted */
+  return all / ranks * at + (at < all % ranks ? at : all % ranks);
+}
+
+int tree_rank_of(const struct tree *tree, uint32_t all, uint32_t w)
+{
+  int low = 0, high = tree->transport->count - 1;
+  while (low < high) {
+    int middle = (low + high + 1) / 2;
+    if (tree_before(tree, all, middle) <= w)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
+}
+
+struct child *tree_heard(struct tree *tree, int rank)
+{
+  int low = 0, high = tree->children_count - 1;
+  while (low <= high) {
+    int middle = (low + high) / 2;
+    struct child *child = &tree->children[middle];
+    if (child->rank == rank) {
+      child->heard = clock_seconds();
+      return child;
+    }
+    if (child->rank < rank)
+      low = middle + 1;
+    else
+      high = middle - 1;
+  }
+  return NULL;
+}
+
+static struct child *lose(struct tree *tree, struct child *child, const char *why)
+{
+  child->is_lost = tree->any_lost = true;
+  fprintf(stderr, "parlua: rank %d on %s is lost: %s\n", child->rank, tree->ranks[child->rank].host, why);
+  return child;
+}
+
+struct child *tree_next_lost(struct tree *tree)
+{
+  double now = clock_seconds(), gap = now - tree->checked;
+  char why[100];
+  if (gap < check_seconds) return NULL;
+  for (int k = 0; k < tree->children_count; k++) {
+    struct child *child = &tree->children[k];
+    if (child->is_lost) continue;
+    if (child->is_watched && kill(tree->ranks[child->rank].pid, 0) < 0 && errno == ESRCH)
+      return lose(tree, child, "its process has ended");
+    /* while this process was elsewhere, in the script, it could hear nobody */
+    if (gap > beat_seconds || child->awaited == 0) child->heard = now;
+    double silence = now - child->heard;
+    if (silence > silence_seconds) {
+      snprintf(why, sizeof why, "it was killed, or is cut off (nothing heard for %.0f s)", silence);
+      return lose(tree, child, why);
+    }
+    if (signals_count() > 0 && child->asked > child->heard && now - child->asked > last_silence_seconds)
+      return lose(tree, child, "it does not answer");
+  }
+  tree->checked = now;
+  return NULL;
+}

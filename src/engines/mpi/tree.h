@@ -1,0 +1,51 @@
+/* tree.h - the ranks of an MPI job, and who hears of whom. Up to some ranks all are rank 0's children. Beyond that they
+ * form a tree: each rank heads the ranks that follow it, up to the next of its parent's children. An agent is the same
+ * to its parent, whether its workers are its own or those of ranks below it. */
+#ifndef PARLUA_MPI_TREE_H
+#define PARLUA_MPI_TREE_H
+#include "engines/mpi/transport.h"
+
+enum { HOST_BYTES = 64 };
+
+/* What every rank knows of every rank. */
+struct rank {
+  uint32_t cores; /* workers that it has by default; 0: it has none at all */
+  int32_t pid;
+  uint64_t space; /* where its process number counts; 0: not known */
+  char host[HOST_BYTES];
+};
+
+/* A rank that this one hears of, and which heads those up to `end`. */
+struct child {
+  int rank, end;
+  bool is_watched; /* its process can be seen from here: that it has ended is known at once */
+  bool is_lost;
+  double heard; /* when it last said something, or was not expected to */
+  double asked; /* when it was last told to end what runs */
+  int awaited;  /* runs of which something must be heard */
+};
+
+struct tree {
+  struct transport *transport;
+  struct rank *ranks;
+  uint64_t *before; /* by rank: workers that all ranks before it have by default; one more than there are ranks */
+  int parent;       /* of this rank; rank 0: -1 */
+  struct child *children;
+  int children_count;
+  bool is_spawned; /* the ranks were spawned, and rank 0 has no workers */
+  bool any_lost;
+  double checked; /* when it was last looked for silent ranks */
+};
+
+/* Meets the other ranks: all call it together. `own`: this one. Returns 0 or an errno. */
+int tree_open(struct tree *tree, struct transport *transport, const struct rank *own, bool is_spawned);
+/* How many of an engine's workers, numbered rank by rank, are in ranks before `rank`, when it has `all`. */
+uint32_t tree_before(const struct tree *tree, uint32_t all, int rank);
+/* The rank of worker `w` of an engine that has `all`. */
+int tree_rank_of(const struct tree *tree, uint32_t all, uint32_t w);
+/* Something came from a rank: returns the child that it is, or NULL. */
+struct child *tree_heard(struct tree *tree, int rank);
+/* Looks for children that are silent though they should not be, now and then; returns one that is lost, once, having
+ * told so. */
+struct child *tree_next_lost(struct tree *tree);
+#endif
