@@ -133,11 +133,27 @@ describe("the examples", function()
       assert.equal(0, result.status)
     end)
 
+    it("pipeline: calls that need each other's results", function()
+      local result = run(engine, "examples/pipeline.lua 200")
+      assert.equal("north: mean 20.82, deviation 3.53, from 15.08 to 25.92\nsouth: mean 20.83, deviation 3.49, from 15.08 to 25.93\n"
+        .. "failed: argument 2, failed: argument 1, failed: examples/pipeline.lua:19: 'for' limit must be a number\n",
+        result.stdout, shown(result))
+      assert.same({ "", 0 }, { result.stderr, result.status })
+    end)
+
     it("montecarlo_pi: comes close", function()
       local result = run(engine, "examples/montecarlo_pi.lua 20")
       assert.equal("pi is about 3.1419, give or take 0.0012 (2 million darts)\n", result.stdout, shown(result))
       assert.equal(0, result.status)
     end)
+  end)
+
+  it("downloads: the same pages on each engine", function()
+    if not pcall(require, "cqueues") then return end
+    local result = helper.run_parlua("examples/downloads.lua 20")
+    assert.equal(" engine  at once  pages  missing  bytes\n  async     1000     18        2   1395\n"
+      .. "process        8     18        2   1395\n serial        1     18        2   1395\n", result.stdout, shown(result))
+    assert.equal(0, result.status)
   end)
 
   it("wordcount finds enough to count on any machine that can build parlua", function()

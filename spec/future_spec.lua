@@ -294,6 +294,8 @@ describe("a program with submitted calls", function()
           assert(not pcall(function() parlua.submit(error, "raised", 0):get() end))
           local chained = parlua.submit(function(x) return x end, parlua.submit(error, "first", 0))
           assert(chained:wait() and chained.failure)
+          local both = parlua.submit(error, "one", 0)
+          assert(parlua.submit(print, both, parlua.submit(error, "two", 0)):wait())
           kept = {}
           for i = 1, 4 do kept[i] = parlua.submit(function(k) error("bad " .. k, 0) end, i) end
           if arg[1] ~= "mpi" then
@@ -307,8 +309,9 @@ describe("a program with submitted calls", function()
         for line in result.stderr:gmatch "[^\n]+" do lines[#lines + 1] = line end
         table.sort(lines)
         assert.same({
-          "parlua: submit at script.lua:10: 3 calls more failed, and nobody has looked at them",
-          "parlua: submit at script.lua:10: the call failed (1): bad 1",
+          "parlua: submit at script.lua:10: the call failed (nil, nil): argument 1, the call submitted at script.lua:9, failed: one",
+          "parlua: submit at script.lua:12: 3 calls more failed, and nobody has looked at them",
+          "parlua: submit at script.lua:12: the call failed (1): bad 1",
           'parlua: submit at script.lua:2: the call failed ("luck", 2): no luck',
         }, lines)
       end)

@@ -64,6 +64,17 @@ local function tell(note)
   report.print("stderr", note.text)
 end
 
+--- A call's arguments for people: what futures among them have given.
+local function shown(args)
+  local values = { n = args.n }
+  for k = 1, args.n do
+    local value = args[k]
+    if M.is(value) then value = value.values and value.values[1] or nil end
+    values[k] = value
+  end
+  return warning.arguments(values)
+end
+
 --- What is told if nobody asks: when the future is collected, or the program ends.
 local function keep_watch(future)
   local options = future.pool.resolved
@@ -71,7 +82,7 @@ local function keep_watch(future)
   local record, place = future.record, future.place
   if record.kind == "cancelled" then return end
   local kind = record.kind ~= "error" and record.kind .. ": " or ""
-  local text = ("parlua: submit at %s: the call failed (%s): %s%s\n"):format(place, warning.arguments(future.args),
+  local text = ("parlua: submit at %s: the call failed (%s): %s%s\n"):format(place, shown(future.args),
     kind, warning.shortened(record.message))
   local note = { is_inside = future.pool.is_inside, place = place, index = future.index, text = text }
   unseen[note] = true
@@ -173,20 +184,20 @@ function M.settle_cancelled(future, message) M.settle(future, nil, new_failure(f
 local function begin_held(future)
   if future.is_done then return end
   local args = future.args
-  local given = { n = args.n }
+  local given, trouble = { n = args.n }, nil
   for k = 1, args.n do
     local value = args[k]
-    if M.is(value) then
-      if value.record then
-        see(value)
-        return M.settle(future, nil, new_failure(future, "error",
-          ("argument %d, the call submitted at %s, failed: %s"):format(k, value.place, value.record.message)))
-      end
-      given[k] = value.values[1]
-    else
+    if not M.is(value) then
       given[k] = value
+    elseif value.record then
+      see(value) -- this call tells of it
+      trouble = trouble or ("argument %d, the call submitted at %s, failed: %s"):format(k, value.place,
+        value.record.message)
+    else
+      given[k] = value.values[1]
     end
   end
+  if trouble then return M.settle(future, nil, new_failure(future, "error", trouble)) end
   future.given = given
   future.pool.verbs.begin(future.pool, future)
 end
