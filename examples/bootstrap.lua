@@ -1,5 +1,6 @@
 -- A confidence interval by resampling: how sure is the median of a small sample? Each task draws the sample anew, with
--- random numbers of its own: the interval is the same on every machine, engine and number of workers; --seed gives another.
+-- random numbers of its own: the interval is the same on every machine, engine and number of workers; --seed gives
+-- another.
 --
 --   parlua examples/bootstrap.lua [resamples]
 

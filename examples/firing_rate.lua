@@ -9,8 +9,8 @@ local trials = tonumber(arg[1]) or 200
 local duration = tonumber(arg[2]) or 10       -- seconds of each train
 local rates = { 2, 5, 10, 20, 50, 100 }       -- spikes a second
 
--- One train: how many spikes fall into `duration`. Each task's random numbers follow from its index, so that it is the same
--- train whichever worker simulates it.
+-- One train: how many spikes fall into `duration`. Each task's random numbers follow from its index, so that it is the
+-- same train whichever worker simulates it.
 local function spike_count(rate)
   local count, time = 0, 0
   while true do

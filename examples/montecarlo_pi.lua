@@ -8,7 +8,8 @@ local parlua = require "parlua"
 local tasks = tonumber(arg[1]) or 100
 local DARTS = 100000 -- a task
 
--- Each task has random numbers of its own, so the estimate does not depend on how many workers there are (--seed: others).
+-- Each task has random numbers of its own, so the estimate does not depend on how many workers there are (--seed:
+-- others).
 local function hits()
   local count = 0
   for _ = 1, DARTS do

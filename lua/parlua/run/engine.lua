@@ -6,6 +6,7 @@ local context = require "parlua.wire.context"
 local lazy = require "parlua.lazy"
 local task = require "parlua.worker.task"
 
+local record = require "parlua.wire.record"
 local world = lazy "parlua.wire.world"
 
 --- The classes of the objects in a source's lists.
@@ -139,6 +140,7 @@ end
 --- Takes an engine that is warm, or opens one. Returns it, and the key to give it back with.
 ---@param engines table where warm ones are kept
 function M.take(name, workers, memory, engines)
+  record.one_thread()
   local key = name .. workers
   local engine, message
   if busy_workers >= bound then collect_streams() end

@@ -57,7 +57,18 @@ function ffi.metatype(ctype, metatable)
   return metatype(ctype, metatable)
 end
 
+local libraries_of_threads = { "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS" }
+
+--- Numerical libraries that start threads of their own read, as they are loaded, how many: one, unless the user has said
+--- so. Each worker has a processor; more threads than processors only wait for each other.
+function M.one_thread()
+  for _, name in ipairs(libraries_of_threads) do
+    if not os.getenv(name) then require("parlua.codec").set_environment(name, "1") end
+  end
+end
+
 function ffi.load(name, global)
+  if require("parlua.array.known").role ~= "thread" then M.one_thread() end -- a thread's environment is the script's
   if global then M.libraries[#M.libraries + 1] = name end
   return load(name, global)
 end
