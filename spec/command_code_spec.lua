@@ -77,7 +77,11 @@ describe("parlua --map and --filter", function()
       helper.write(directory .. "/a.csv", "city,t\nBern,9\nLima,20\nOslo,\n")
       local function here(command) return output(command, { directory = directory }) end
       assert.equal("Bern 9\nLima 20\n", here "PARLUA --csv --filter t --map 'city .. \" \" .. t' a.csv")
-      assert.equal('{"city":"Lima","t":20}\n', here "PARLUA --csv --filter 'row.t and x.t > 10' a.csv")
+      assert.equal("city,t\nLima,20\n", here "PARLUA --csv --filter 'row.t and x.t > 10' a.csv")
+      assert.equal('{"city":"Lima","t":20}\n', here "PARLUA --csv --map 't and t > 10 and row or nil' a.csv")
+      assert.equal("Bern\nLima\nOslo\n",
+        here "PARLUA --csv --map row --format none a.csv; PARLUA --csv --map '{ c = city }' a.csv | PARLUA --jsonl --map c")
+      assert.equal("[x y]\n", here "printf '{\"a\":1,\"b\":\"x y\"}\\n{\"a\":2}\\n7\\n' | PARLUA --jsonl --exec 'echo [{b}]'")
       assert.equal("BERN\nLIMA\nOSLO\n", here "PARLUA --csv --map 'city:upper()' <a.csv")
       assert.equal("8\n8\n", here "printf 'a\\tb\\n1\\t8\\n2\\t8\\n' | PARLUA --tsv --map b")
       assert.equal("29\n", here "PARLUA --csv --map t --reduce sum a.csv")

@@ -51,6 +51,26 @@ describe("the examples", function()
   end)
 
   helper.for_each_engine(function(engine)
+    it("convert: files by a program, those that are up to date passed over, failures without a trace", function()
+      helper.with_directory(function(directory)
+        local example = helper.run("pwd").stdout:match "[^\n]+" .. "/examples/convert.lua"
+        helper.write(directory .. "/a b.txt", "one\n")
+        helper.write(directory .. "/c.txt", "two\n")
+        local function convert(words)
+          return helper.run(helper.command(engine) .. " -n 2 " .. helper.quote(example) .. " " .. words,
+            { directory = directory })
+        end
+        local result = convert "up 'tr a-z A-Z' *.txt none.txt"
+        assert.same({ "a b.up\nc.up\n", 1 }, { result.stdout, result.status }, shown(result))
+        assert.equal("ONE\n", helper.read(directory .. "/a b.up"))
+        assert.equal("a b.up is up to date\nc.up is up to date\n", convert("up 'tr a-z A-Z' *.txt").stdout)
+        assert.equal("c.two\n", convert("two 'cp {} {out}' c.txt").stdout)
+        assert.equal(1, convert("bad 'sh -c exit\\ 3' c.txt").status)
+        assert.is_nil(lfs.attributes(directory .. "/c.bad"))
+        assert.is_nil(lfs.attributes(directory .. "/c.bad.half"))
+      end)
+    end)
+
     it("primes: a line of JSON for each number, the primes alone as text", function()
       local result = run(engine, "examples/primes.lua")
       local lines = lines_of(result.stdout)

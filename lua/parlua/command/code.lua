@@ -187,13 +187,17 @@ function M.job(command, words, is_listed)
   else
     local arguments = arguments_module.of(command, words, is_listed)
     local is_row = arguments.shape == "rows"
-    local as_text = command.format == nil and not command.reduce and not command.each
+    -- rows that are filtered only are written as they came: as rows of CSV
+    local row_format = is_row and command.filter and not (command.map or command.reduce or command.each)
+      and (command.csv and "csv" or command.tsv and "tsv") or nil
+    local as_text = command.format == nil and not command.reduce and not command.each and not row_format
     job = {
       arguments = arguments.source, map = map_function(command, is_row, as_text),
       reduce = command.reduce and reducer_of(command.reduce) or nil, manner = { forgets = true },
     }
     if command.each and not command.format then job.options = { format = "none" } end
     if as_text then job.options = { format = "text" } end
+    if row_format and not command.format then job.options = { format = row_format } end
   end
   if ending then
     function job.finish(value, failures, summary) ending(value, failures, summary) end

@@ -16,7 +16,9 @@ local function number_of(command, name, spelling, spec)
   local text = command[name]
   if not text then return nil end
   local value = checks[spec.type](spec, text, true)
-  if not value then error(("wrong value for the option %s: '%s'; it takes %s"):format(spelling, text, spec.takes), 0) end
+  if not value then
+    error(("wrong value for the option %s: '%s'; it takes %s"):format(spelling, text, spec.takes), 0)
+  end
   return value
 end
 
@@ -55,7 +57,12 @@ end
 local function arguments_of(plan, ...)
   if plan.shape == "words" then return { n = select("#", ...), ... } end
   if plan.shape == "text" then return { n = 0 } end
-  return (...)
+  local row = (...)
+  if type(row) ~= "table" then error("the line is no object of JSON, whose fields could be named", 0) end
+  for _, name in ipairs(plan.needs or {}) do
+    if row[name] == nil then error(("the line has no field '%s'"):format(name), 0) end
+  end
+  return row
 end
 
 local function words_of(plan, index, arguments)
@@ -180,7 +187,9 @@ function M.job(command, words, is_listed)
   local batch = number_of(command, "batch", "--batch",
     { type = "integer", min = 1, max = 100000, takes = "an integer from 1 to 100000" })
   local pipe = number_of(command, "pipe", "--pipe", { type = "size", min = 1, takes = 'a size, as "1M"' })
-  if not pipe and not (command.csv or command.tsv or command.jsonl) then template_module.complete(template, is_shell) end
+  if not pipe and not (command.csv or command.tsv or command.jsonl) then
+    template_module.complete(template, is_shell)
+  end
   local columns = (command.csv or command.tsv) and M.columns(template, save)
   local arguments = arguments_module.of({ csv = command.csv, tsv = command.tsv, jsonl = command.jsonl,
     lines = command.lines, null = command.null, batch = batch, pipe = pipe }, words, is_listed, columns)
@@ -197,6 +206,7 @@ function M.job(command, words, is_listed)
   local format = command.format
   local plan = { template = template, shell = is_shell, shape = arguments.shape, save = save,
     wants_all = format ~= nil and format ~= "none" }
+  if command.jsonl then plan.needs = M.columns(template, save) end
   if command.dry_run then return { status = show_all(plan, arguments.source) } end
   local job = { arguments = arguments.source, map = function(...) return run_program(plan, ...) end }
   if format then return job end

@@ -1,5 +1,5 @@
---- parlua merge: puts together what the shards of a job have done. Journals become one journal, from which the whole job
---- goes on by --resume, or lines of JSON; outputs (lines of JSON, each with its index) become one.
+--- parlua merge: puts together what the shards of a job have done. Journals become one journal, from which the whole
+--- job goes on by --resume, or lines of JSON; outputs (lines of JSON, each with its index) become one.
 local common = require "parlua.common"
 local files = require "parlua.journal.file"
 local json = require "parlua.wire.json"
@@ -166,8 +166,8 @@ local function each_task(parts, visit)
 end
 
 local COPY = [[INSERT OR IGNORE INTO tasks (run, task, hash, status, result, kind, message, traceback, attempts,
-  seconds, worker, host, arguments, value, ended) SELECT run, %.0f + (task - 1) * %.0f, hash, status, result, kind, message,
-  traceback, attempts, seconds, worker, host, arguments, value, ended FROM part.tasks
+  seconds, worker, host, arguments, value, ended) SELECT run, %.0f + (task - 1) * %.0f, hash, status, result, kind,
+  message, traceback, attempts, seconds, worker, host, arguments, value, ended FROM part.tasks
   WHERE run = 1 AND status = '%s']]
 
 --- Writes a journal of the whole.
@@ -231,7 +231,9 @@ local function merge_journals(paths, target)
   local parts = {}
   local ok, result = pcall(function()
     for k, path in ipairs(paths) do
-      if path == target then error(("'%s' is to be read and to be written: name another file with -o"):format(path), 0) end
+      if path == target then
+        error(("'%s' is to be read and to be written: name another file with -o"):format(path), 0)
+      end
       parts[k] = open_part(path)
       if k > 1 then compare(parts[1], parts[k]) end
     end

@@ -247,7 +247,8 @@ local function end_well(run, failures, summary)
     report.print("stderr", texts.summary(summary))
     if summary.out_of_time then texts.say_how_to_go_on(run.options) end
   end
-  return status or EXIT[summary.interrupted] or summary.out_of_time and EXIT.later or (summary.failed > 0 and EXIT.failed or EXIT.returned)
+  return status or EXIT[summary.interrupted] or summary.out_of_time and EXIT.later
+    or summary.failed > 0 and EXIT.failed or EXIT.returned
 end
 
 --- May the job be run in parts?
