@@ -189,27 +189,29 @@ local function write_journal(parts, path)
   if not ok then error(message, 0) end
 end
 
---- Writes lines of JSON: index, and result or error. A journal does not have the arguments.
+local SELECT = "SELECT status, result, kind, message, arguments FROM tasks WHERE run = 1 AND task = ?"
+
+--- Writes lines of JSON, as a job does.
 local function write_lines(parts, output)
   local buffer = output.buffer
   local codec = require "parlua.codec"
   each_task(parts, function(index, part, own)
-    part.file:go(part.file.select, function(statement)
-      local value, kind = files.column(statement, 2)
+    part.file:once(SELECT, function(statement)
+      local value, kind = files.column(statement, 1)
       if kind == files.BLOB then value = codec.decode(value, { functions = false }) end
-      buffer:put('{"index":', ("%.0f"):format(index))
-      if files.column(statement, 1) == "returned" then
+      buffer:put('{"index":', ("%.0f"):format(index), ',"args":', files.column(statement, 4) or "null")
+      if files.column(statement, 0) == "returned" then
         buffer:put ',"result":'
         json.put(buffer, value, "/result")
         buffer:put "}\n"
       else
         buffer:put ',"error":{"kind":'
-        json.put(buffer, files.column(statement, 3))
+        json.put(buffer, files.column(statement, 2))
         buffer:put ',"message":'
-        json.put(buffer, files.column(statement, 4))
+        json.put(buffer, files.column(statement, 3))
         buffer:put "}}\n"
       end
-    end, 1, own, own)
+    end, own)
     output:settle()
   end)
 end
