@@ -398,13 +398,12 @@ describe("arguments from", function()
 
     it("a filter that is no function, lines of something that is no path", function()
       refused("filter: a function is expected behind the source, got number", parlua.filter, { 1 }, 5)
-      refused("lines: a path is expected, got a source; for many files take these as arguments", parlua.lines, parlua.files "/etc/host*")
-      refused("lines: a path is expected, got table; for many files take parlua.files", parlua.lines, { "a", "b" })
+      refused("lines: paths are expected, in a list or from parlua.files, got a source of the kind 'range'", parlua.lines, parlua.range(3))
+      refused("lines: a path is expected, got a list with a table in it", parlua.lines, { "a", {} })
     end)
 
-    it("a pattern in the place of a path", function()
-      refused("lines: cannot read '/etc/host%*': .*; for the files that a pattern matches take parlua.files", parlua.map, print,
-        parlua.lines "/etc/host*")
+    it("a pattern that matches nothing", function()
+      refused("lines: no file matches '/no/such/%*'", parlua.lines, "/no/such/*")
     end)
 
     it("a file that is not there, named without a pattern", function()

@@ -10,6 +10,8 @@ local SHORT = { depth = 1, length = 6, bytes = 200, limit = 1000 }
 ---@class parlua.Failure
 ---@field index integer the task
 ---@field args table its arguments, with `n`
+---@field path? string of lines, rows and blocks: the file that its argument comes from
+---@field line? integer and the line
 ---@field kind "error"|"timeout"|"crash"|"memory"|"unsendable"|"cancelled"
 ---@field message string always readable
 ---@field value any what was raised, when it can cross

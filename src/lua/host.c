@@ -12,6 +12,7 @@
 
 #include "engines/cluster.h"
 #include "lua/codec.h"
+#include "lua/glob.h"
 #include "lua/host.h"
 #include "lua/input.h"
 #include "lua/output.h"
@@ -577,7 +578,8 @@ int luaopen_parlua_host(lua_State *L)
       {"ranks", host_ranks},
       {"spawn", host_spawn},
       {"map_text", text_lua_open},
-      {"glob", text_lua_glob},
+      {"glob", glob_lua},
+      {"is_file", glob_lua_is_file},
       {"signals_count", host_signals_count},
       {"tag", output_lua_tag},
       {NULL, NULL},

@@ -65,7 +65,7 @@ static void stop_loops(const struct mapping *mapping)
 {
   double stop = -1, last;
   for (struct mapping_loop *loop = loops; loop; loop = loop->outer) {
-    if (loop->mapping != mapping) continue;
+    if (loop->mapping && loop->mapping != mapping) continue;
     __atomic_exchange((double *)loop->cell, &stop, &last, __ATOMIC_SEQ_CST);
     if (last != stop) loop->replaced = last;
   }

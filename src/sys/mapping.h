@@ -18,7 +18,7 @@ size_t mapping_whole(const struct mapping *mapping);
 /* A loop that reads a mapping, and ends when its cell is below what it is about to do. lua/parlua/worker/init.lua has
  * the same lines. */
 struct mapping_loop {
-  const struct mapping *mapping;
+  const struct mapping *mapping; /* NULL: any */
   volatile double *cell;
   double replaced; /* what the cell held before it was set to stop the loop; infinite: it was not */
   struct mapping_loop *outer;

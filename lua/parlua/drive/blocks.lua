@@ -7,6 +7,7 @@ local batches = require "parlua.feed.batches"
 local block = require "parlua.wire.block"
 local failure = require "parlua.failure"
 local missing = require "parlua.worker.missing"
+local ranges = require "parlua.lazy" "parlua.feed.ranges"
 local supply = require "parlua.feed.supply"
 local Base = require "parlua.drive.driver"
 
@@ -109,7 +110,7 @@ end
 --- Are the arguments of the tasks in a text that workers cut up themselves?
 local function is_text(self)
   local puller = self.feeder and self.feeder.puller
-  return puller and puller.text and self.source.kind ~= "blocks"
+  return puller and puller.is_ranges
 end
 
 --- What was supplied for a block of tasks.
@@ -131,16 +132,17 @@ function Driver:stage_again(b, again, payload)
     writer.block.origin = b
     return
   end
-  local staged = cast(block.pointer, self.handle:stage(C.BLOCK_HEAD + 8 * (3 + 2 * #again)))
-  local n = 0
   if puller then
-    for k = 0, 2 do staged.word[k] = payload.word[k] end
-    staged.width, staged.origin, n = 1, payload.origin, 3
+    local writer, list, tasks, origin = self.feeder.writer, ranges.list_of(payload), payload.word[0], payload.origin
+    writer:begin(0)
+    writer:ranges(tasks, list, again)
+    writer:finish(1)
+    writer.block.origin = origin
+    return
   end
-  for k, pair in ipairs(again) do
-    staged.word[n + 2 * k - 2], staged.word[n + 2 * k - 1] = pair[1], pair[2]
-  end
-  staged.count = n + 2 * #again
+  local staged = cast(block.pointer, self.handle:stage(C.BLOCK_HEAD + 16 * #again))
+  for k, pair in ipairs(again) do staged.word[2 * k - 2], staged.word[2 * k - 1] = pair[1], pair[2] end
+  staged.count = 2 * #again
 end
 
 --- The arguments of task `index`, of the block that the receiver is told of.
@@ -153,6 +155,14 @@ function Driver:arguments(index)
     and function(offset, length)
     return supply.piece_arguments(self.source, puller, index, offset, length)
   end)
+end
+
+--- Where it comes from, if it is of a text.
+function Driver:place_of(index)
+  if not is_text(self) then return nil end
+  local payload = self.event.payload
+  if payload == nil then return nil end
+  return supply.place_of(self.source, self.feeder.puller, payload, index, self.fold:first(payload.origin))
 end
 
 --- Tasks behind this one are not wanted: but a block is folded as a whole.

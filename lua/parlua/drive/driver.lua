@@ -333,6 +333,13 @@ function Driver:arguments(index)
   return supply.arguments_of(self.source, self.feeder and self.feeder.puller, payload ~= nil and payload or nil, index)
 end
 
+--- Where a task's argument comes from, if it is of a text: the path of the file, and the line. To be asked as
+--- `arguments` is.
+function Driver:place_of(index)
+  local payload = self.event.payload
+  return supply.place_of(self.source, self.feeder and self.feeder.puller, payload ~= nil and payload or nil, index)
+end
+
 --- The name of the host that a worker is on; nil: this one.
 function Driver:host(worker)
   return self.engine and self.engine:host(worker)

@@ -125,6 +125,10 @@ function Replay:arguments(index)
   return self.inner:arguments(index)
 end
 
+function Replay:place_of(index)
+  if not self.pulled and self.inner.place_of then return self.inner:place_of(index) end
+end
+
 function Replay:raise_ceiling(last)
   self.ceiling = last
   self.inner:raise_ceiling(last)

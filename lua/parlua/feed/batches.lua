@@ -97,18 +97,18 @@ local function batch_puller(fold, read, text, sends)
   return puller
 end
 
---- Lines and rows: byte ranges, cut where blocks end.
+--- Lines and rows: ranges of bytes, cut where blocks end.
 local function text_puller(fold, puller)
   local fill, next_block, missing = puller.fill, 1, 0
-  puller.tasks = 0
+  puller.tasks, puller.is_exact = 0, true
   function puller.fill(self, writer, want)
-    if missing > 0 then return 0 end -- the last block was not full: there is no more
+    if missing > 0 and not self.raised then return 0 end -- the last block was not full: there is no more
+    if self.stream then want = 1 end -- its bytes are held in memory
     local first = fold:first(next_block)
     local tasks = fold:first(next_block + want) - first
     local count = fill(self, writer, tasks)
     if count == 0 then return 0 end
     missing = tasks - count
-    writer:range_tasks(count)
     self.tasks = self.tasks + count
     local blocks = fold:block_of(first + count - 1) - next_block + 1
     next_block = next_block + blocks
@@ -122,7 +122,7 @@ end
 function M.open(source, fold)
   if source.path then
     local puller = supply.open(source)
-    if puller.text and source.kind ~= "blocks" then return text_puller(fold, puller) end
+    if puller.is_ranges then return text_puller(fold, puller) end
     if puller.text then return batch_puller(fold, range_reader(puller), puller.text, false) end
     return batch_puller(fold, supply.reader(source, puller), nil, true)
   end

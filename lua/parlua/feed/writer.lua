@@ -8,6 +8,7 @@ local C = ffi.C
 local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
 local STRING, VALUE, TUPLE, FAILURE = C.TAG_STRING, C.TAG_VALUE, C.TAG_TUPLE, C.TAG_FAILURE
 local HEAD = C.BLOCK_HEAD
+local RANGES_HEAD, RANGE_WIDTH = 2, 4 -- words: see feed/ranges.lua
 local place = host.place
 local arrays = require "parlua.array.known"
 local moved = require("parlua.codec").moved
@@ -201,18 +202,32 @@ function Writer:items(items, first, last)
   return n
 end
 
---- Two words for the whole chunk: a byte range.
-function Writer:range(offset, length)
+--- Words for the whole chunk: how many tasks it has, and ranges of a text (feed/ranges.lua). `again`: pairs of numbers
+--- behind them.
+function Writer:ranges(tasks, list, again)
+  local pairs_at = RANGES_HEAD + RANGE_WIDTH * #list
+  local words = pairs_at + 2 * (again and #again or 0)
+  local bytes = HEAD + 8 * words
+  for _, range in ipairs(list) do
+    if type(range[1]) == "string" then bytes = bytes + 8 + math.floor((#range[1] + 7) / 8) * 8 end
+  end
+  if bytes > tonumber(self.block.floor) then self:begin(bytes) end
   self.width = 1
   self.block.is_range = 1
-  self.words[0], self.words[1] = offset, length
-  self.plain_words = 2
-end
-
---- A third one: how many tasks the range has.
-function Writer:range_tasks(count)
-  self.words[2] = count
-  self.plain_words = 3
+  self.words[0], self.words[1] = tasks, #list
+  for r, range in ipairs(list) do
+    local at = RANGES_HEAD + RANGE_WIDTH * (r - 1)
+    if type(range[1]) == "string" then
+      block.put_string(self.block, self.half, at, range[1])
+    else
+      self.words[at] = range[1]
+    end
+    for k = 1, RANGE_WIDTH - 1 do self.words[at + k] = range[k + 1] end
+  end
+  for k, pair in ipairs(again or {}) do
+    self.words[pairs_at + 2 * k - 2], self.words[pairs_at + 2 * k - 1] = pair[1], pair[2]
+  end
+  self.plain_words = words
 end
 
 return { open = open }

@@ -50,8 +50,9 @@ end
 
 --- A failure in a line, with its traceback below if it is wanted.
 function M.failure(failure, with_traceback)
-  local text = format("parlua: task %.0f (%s) failed: %s: %s\n", failure.index or 0, arguments_text(failure.args),
-    tostring(failure.kind), common.one_line(failure.message))
+  local place = failure.path and format(" of %s:%.0f", failure.path, failure.line) or ""
+  local text = format("parlua: task %.0f%s (%s) failed: %s: %s\n", failure.index or 0, place,
+    arguments_text(failure.args), tostring(failure.kind), common.one_line(failure.message))
   return with_traceback and text .. M.traceback(failure) or text
 end
 

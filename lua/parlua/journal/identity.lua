@@ -108,7 +108,7 @@ function M.describe(source)
   end
   local parts = {}
   for k, part in ipairs(source.parts or {}) do parts[k] = M.describe(part) end
-  if source.path then parts[1] = source.path end
+  if source.path then parts[1] = table.concat(source.paths, "\n") end
   return source.kind .. (parts[1] and "(" .. table.concat(parts, ", ") .. ")" or "")
     .. (source:is_indexed() and (" of %d tasks"):format(source.n) or "")
 end

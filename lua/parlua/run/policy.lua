@@ -117,6 +117,7 @@ function Run:settle(index, record, attempts, worker, recorded)
   record.host = record.host or self:host_of(worker)
   record.seconds = record.seconds or 0
   if self.deadline and not recorded then self.deadline:note(record.seconds) end
+  if self.source.path and self.driver.place_of then record.path, record.line = self.driver:place_of(index) end
   local made = failure.new(record)
   if index > self.reached then self.reached = index end
   if self.reaction and made.kind ~= "cancelled" and self:replace(made, recorded) then return end

@@ -32,7 +32,7 @@ end
 
 local text_options = {
   lines = { keep_cr = "boolean" },
-  blocks = { raw = "boolean", size = "number" },
+  blocks = { raw = "boolean", size = "number", start = "string", record = "number" },
   jsonl = {},
   csv = { header = { "boolean", "table" }, separator = "string", quote = "string", types = "table",
           columns = "table" },
@@ -43,17 +43,50 @@ local function is_of_type(value, expected)
   return type(value) == expected[1] or type(value) == expected[2]
 end
 
-local function text_source(kind, path, options)
+--- Adds the file of that path, or the files that it matches as a pattern.
+local function add_paths(paths, kind, path)
   if type(path) ~= "string" then
-    local advice = kinds.is_source(path) and "; for many files take these as arguments, and read each in the task" or
-      type(path) == "table" and "; for many files take parlua.files, and read each in the task" or ""
-    error(("%s: a path is expected, got %s%s"):format(
-      kind, kinds.is_source(path) and "a source" or type(path), advice), 3)
+    error(("%s: a path is expected, got a list with a %s in it"):format(kind, type(path)), 4)
   end
+  if not path:find "[*?[{]" or host.is_file(path) then
+    paths[#paths + 1] = path
+    return
+  end
+  if path == "**" or path:sub(-3) == "/**" then path = path .. "/*" end
+  local found, message = host.glob(path)
+  if not found then error(("%s: '%s': %s"):format(kind, path, message), 4) end
+  if #found == 0 then error(("%s: no file matches '%s'"):format(kind, path), 4) end
+  table.sort(found)
+  for _, one in ipairs(found) do paths[#paths + 1] = one end
+end
+
+--- The paths that a source of texts is of: one path or pattern, a list of these, or a source such as parlua.files.
+local function paths_of(kind, path)
+  local paths, list = {}, path
+  if kinds.is_source(path) then
+    if path.kind ~= "list" then
+      error(("%s: paths are expected, in a list or from parlua.files, got a source of the kind '%s'"):format(kind, path.kind), 4)
+    end
+    list = path.items
+  elseif type(path) == "string" then
+    list = { path }
+  elseif type(path) ~= "table" then
+    error(("%s: a path is expected, got %s"):format(kind, path == nil and "nil" or type(path)), 4)
+  end
+  if list == path and #list == 0 then error(("%s: a path is expected, got an empty list"):format(kind), 4) end
+  for k = 1, kinds.is_source(path) and path.n or #list do add_paths(paths, kind, list[k]) end
+  return paths
+end
+
+local function text_source(kind, path, options)
+  local paths = paths_of(kind, path)
   if options ~= nil and type(options) ~= "table" then
     error(kind .. ": options must be a table, got " .. type(options), 3)
   end
-  local source = { kind = kind, path = path, is_text = kind ~= "blocks" or nil }
+  local source = {
+    kind = kind, paths = paths, is_text = kind ~= "blocks" or nil,
+    path = #paths == 1 and paths[1] or ("%d files"):format(#paths),
+  }
   for name, value in pairs(options or {}) do
     local expected = text_options[kind][name]
     if not expected then error(("%s: unknown option '%s'"):format(kind, tostring(name)), 3) end
@@ -68,24 +101,36 @@ end
 
 --- The lines of a text file, without their ends; a task a line. Each worker reads its own byte ranges. The last line
 --- may lack its end; CRLF ends are taken off too; other bytes, NUL included, are kept. A pipe (or "-", standard input)
---- is read as a stream.
----@param path string
+--- is read as a stream; so are files that are compressed by gzip, zstd or xz, whatever they are called. In a task
+--- parlua.task.path and .line say where it comes from.
+---@param path string|string[]|parlua.Source a path, a pattern ("logs/*.gz"), a list of these, parlua.files
 ---@param options? {keep_cr: boolean} keep_cr: leave a carriage return at a line's end
 ---@return parlua.Source
 function M.lines(path, options)
   return new(text_source("lines", path, options))
 end
 
---- A text file in pieces of whole lines; a task a piece.
----@param path string
----@param options? {size: integer, raw: boolean} size: bytes, about (default 1 MiB); raw: the task gets a pointer
---- (const char *) and a length instead of a string, valid during the task
+--- A text file in pieces of whole lines; a task a piece. Files, patterns, compressed files: as for parlua.lines.
+---@param path string|string[]|parlua.Source
+---@param options? {size: integer, raw: boolean, start: string, record: integer} size: bytes, about (default 1 MiB); raw:
+--- the task gets a pointer (const char *) and a length instead of a string, valid during the task; start: a piece begins
+--- with a line that begins so (">" for FASTA); record: pieces are whole records of so many bytes
 ---@return parlua.Source
 function M.blocks(path, options)
   local source = text_source("blocks", path, options)
   source.size = source.size or 2 ^ 20
   if source.size < 1 or source.size ~= source.size then
     error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2)
+  end
+  local record = source.record
+  if record and (record < 1 or record % 1 ~= 0 or record > 2 ^ 40) then
+    error(("blocks: record must be a whole number of bytes, at least 1, got %g"):format(record), 2)
+  end
+  if record and source.start then
+    error("blocks: either record (bytes) or start (how a line begins) says where blocks begin, not both", 2)
+  end
+  if source.start == "" or source.start and source.start:find "\n" then
+    error(("blocks: start must be what a line begins with, got %q"):format(source.start), 2)
   end
   return new(source)
 end

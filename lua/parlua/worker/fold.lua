@@ -9,6 +9,7 @@ local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
 local missing = require "parlua.worker.missing"
 local task = require "parlua.worker.task"
+local text_module = require "parlua.lazy" "parlua.worker.text"
 
 local C = ffi.C
 
@@ -128,7 +129,7 @@ end
 ---@param reader? {emit: function, skip: function} how a task's argument is read from a text; nil: it comes from the
 --- index, or in a
 --- batch: a table of columns, with a field n
-function M.folder(job, slot, cursor, reader)
+function M.folder(job, slot, cursor, reader, ranger)
   local fold, source = job.fold, job.source
   local cell, loops, again, text_last = { cell = nil }, {}, nil, nil
   local by_index = not reader and source.n
@@ -143,7 +144,7 @@ function M.folder(job, slot, cursor, reader)
 
   local function expressions_for(builder, columns)
     if reader then
-      local expressions = reader.emit(source, builder, job)
+      local expressions = reader.emit(source, builder, job, ranger.advance)
       if source.enumerated then table.insert(expressions, 1, "i") end
       return expressions
     end
@@ -162,6 +163,7 @@ function M.folder(job, slot, cursor, reader)
     for j = 1, columns do expressions[j] = own.expression(("batch[%d][i - origin]"):format(j), name) end
     if source.kind == "blocks" then
       local at = ("%s + %s"):format(builder:constant(ffi.cast("const char *", source.text:pointer())), expressions[1])
+      builder.lines[#builder.lines + 1] = "cursor.from = " .. at
       expressions = source.raw and { at, expressions[2] } or { ("ffi_string(%s, %s)"):format(at, expressions[2]) }
       if source.enumerated then table.insert(expressions, 1, "i") end
     end
@@ -192,7 +194,7 @@ function M.folder(job, slot, cursor, reader)
   --- Tasks whose worker was lost as it ran them, and what is next: another attempt; 0: they have failed for good. In
   --- the words of a chunk behind those of a text; or in the batch.
   local function read_again(chunk)
-    local from, list = reader and 3 or 0, nil
+    local from, list = reader and 2 + 4 * chunk.word[1] or 0, nil
     if not reader and not by_index then return nil end
     for k = from, chunk.count - 2, 2 do
       list = list or {}
@@ -204,7 +206,7 @@ function M.folder(job, slot, cursor, reader)
   function folder.begin(chunk, limit)
     cell.cell = limit
     again = read_again(chunk)
-    text_last = reader and fold:first(chunk.origin) + chunk.word[2] - 1
+    text_last = reader and fold:first(chunk.origin) + chunk.word[0] - 1
   end
 
   --- How far to go from task i on without a stop, and as which attempt (0: not at all).
@@ -220,7 +222,7 @@ function M.folder(job, slot, cursor, reader)
   local function run_stretch(run, i, stop, attempt, b, batch, origin)
     if attempt == 1 then return xpcall(run, handler, i, stop, b, batch, origin) end
     if attempt == 0 then
-      if reader then reader.skip(source, cursor) end
+      if reader then text_module.skip(source, cursor, ranger) end
       return true, true
     end
     task.begin(attempt)
@@ -239,7 +241,7 @@ function M.folder(job, slot, cursor, reader)
       record.in_step = nil
       error(failure.mark(record), 0)
     end
-    if reader and cursor.next == cursor.from then reader.skip(source, cursor) end
+    if reader and cursor.next == cursor.from then text_module.skip(source, cursor, ranger) end
     record.index, record.attempts = index, attempt
     return record
   end

@@ -162,10 +162,10 @@ function M.runner(job, slot, outlet)
   local none = is_sparse[job.keep]
   local kind = none and SPARSE or DENSE
 
-  if source.path and not text then
-    local message
-    text, message = host.map_text(source.path)
-    if not text then error(("cannot read '%s': %s"):format(source.path, message)) end
+  if source.path and not text and not source.is_stream then
+    local message, k
+    text, message, k = host.map_text(source.paths)
+    if not text then error(("cannot read '%s': %s"):format(source.paths[k], message)) end
     if text:length() < source.length then error(loop_text.cut_message(source), 0) end -- since the coordinator has opened it
     source.text = text
   end
@@ -204,7 +204,8 @@ function M.runner(job, slot, outlet)
   end
 
   local reader = loop_text.texts[source.kind]
-  local folder = job.fold and fold.folder(job, slot, cursor, reader)
+  local ranger = reader and loop_text.ranger(source, cursor)
+  local folder = job.fold and fold.folder(job, slot, cursor, reader, ranger)
 
   local function loop_for(width)
     local loop = loops[width]
@@ -215,7 +216,7 @@ function M.runner(job, slot, outlet)
       local carries = source.kind == "local" and loop_text.supplied["local"] or not reader and not source.n and loop_text.supplied.values
       expressions = carries and carries({ run = source.run }, builder, width) or {}
     elseif reader then
-      expressions = reader.emit(source, builder, job)
+      expressions = reader.emit(source, builder, job, ranger.advance)
       if source.enumerated then table.insert(expressions, 1, "i") end
     elseif loop_text.supplied[source.kind] then
       expressions = loop_text.supplied[source.kind](source, builder, width)
@@ -230,22 +231,29 @@ function M.runner(job, slot, outlet)
 
   --- Text: sets the cursor on task `first`.
   local function seek(chunk, first)
-    local p = cast(const_bytes, text:pointer()) + chunk.word[0]
-    cursor.next, cursor.stop = p, p + chunk.word[1]
+    ranger.begin(chunk)
     local from = chunk.origin
     if job.fold then from, first = job.fold:first(from), job.fold:first(first) end
-    for _ = from, first - 1 do reader.skip(source, cursor) end
+    for _ = from, first - 1 do loop_text.skip(source, cursor, ranger) end
   end
 
-  --- So many bytes of the text are needed for a chunk.
-  local function reach(chunk)
-    if reader then return chunk.word[0] + chunk.word[1] end
-    if job.fold then return text:length() end
+  local function lacks(reach) return text:whole(reach) < reach end
+
+  --- Is some of the text that a chunk needs no longer there?
+  local function is_cut(chunk)
+    if reader then
+      for r = 0, chunk.word[1] - 1 do
+        if lacks(chunk.word[2 + 4 * r] + chunk.word[3 + 4 * r]) then return true end
+      end
+      return false
+    end
+    if job.fold then return lacks(text:length()) end
     local at = (chunk.last - chunk.origin) * chunk.width
-    return chunk.word[at] + chunk.word[at + 1]
+    return lacks(chunk.word[at] + chunk.word[at + 1])
   end
 
-  local guard = text and text:mapping() and ffi.new("struct mapping_loop", { mapping = text:mapping() })
+  local guard = text and text:length() > 0 and ffi.new("struct mapping_loop") -- of whatever file is read
+  local source_place = source.path and function() return loop_text.place(source, cursor) end or nil
 
   --- The last task that may be begun, though the loop was stopped where the text ends.
   local function last_allowed(limit)
@@ -287,6 +295,8 @@ function M.runner(job, slot, outlet)
     local last = chunk.last
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
     if reader then seek(chunk, chunk.first) end
+    local place_before = running.source_place
+    running.source_place = source_place
     several = nil -- of a task that was cut off before it had all its arguments
     running.begin(chunk.attempt, chunk.key)
     if folder then folder.begin(chunk, limit) end
@@ -299,7 +309,7 @@ function M.runner(job, slot, outlet)
       local ok, reached, found
       ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8, limit, words,
         cast(block.halves, words), chunk, awords, ahalf, origin)
-      if guard and text:whole() < reach(chunk) then
+      if guard and is_cut(chunk) then
         base, k, entries, last = fail_rest(base, entries, last, limit)
         why = DONE
       elseif ok then
@@ -316,7 +326,7 @@ function M.runner(job, slot, outlet)
         k, why = slot.current - base, STOPPED
       else
         local task = slot.current
-        if reader and cursor.next == cursor.from then reader.skip(source, cursor) end -- it was the text that was wrong
+        if reader and cursor.next == cursor.from then loop_text.skip(source, cursor, ranger) end -- it was the text that was wrong
         k, why = task - base, PENDING
         -- no record: memory ran out before one was made; what the task held is let go, to have some for it
         if type(reached) == "string" then collectgarbage() end
@@ -340,6 +350,7 @@ function M.runner(job, slot, outlet)
       end
       if why == AGAIN and base + k > last then why = DONE end
     end
+    running.source_place = place_before
     outlet.close(last, none and entries or last - base + 1, 1)
   end
 

@@ -201,6 +201,8 @@ function running.index()
 end
 function running.attempt() return context.attempt end
 function running.worker() return context.worker end
+function running.path() return M.source_place and (M.source_place()) end
+function running.line() return M.source_place and (select(2, M.source_place())) end
 
 --- The levels of parlua.log. Lines below `log_level` are not written; 0: what the options say, not looked at yet.
 M.log_levels = { debug = 1, info = 2, warn = 3, error = 4 }
@@ -216,7 +218,13 @@ function M.place()
   if index ~= 0 then return index, context.worker end
 end
 
---- The running task: `index`, `attempt` (from 1) and `worker` (from 1). All are nil where no task runs.
+--- Where the running task's argument comes from: a function that gives the path of a file, and the line; nil: it is of
+--- no text.
+---@type function?
+M.source_place = nil
+
+--- The running task: `index`, `attempt` (from 1) and `worker` (from 1); of lines, rows and blocks `path` and `line`. All
+--- are nil where no task runs.
 M.running = setmetatable({}, {
   __index = function(_, key)
     if context.index[0] == 0 then return nil end

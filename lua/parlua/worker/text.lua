@@ -16,8 +16,9 @@ local NIL, ABSENT = C.TAG_NIL, C.TAG_ABSENT
 local const_bytes = ffi.typeof("const char *")
 
 ffi.cdef [[
-/* the next task's text; where the chunk's ends; the present task's */
-struct parlua_cursor { const char *next, *stop, *from; };
+/* the next task's text; where the range's ends; the present task's; where the range begins, its number from 0, its file
+   and line */
+struct parlua_cursor { const char *next, *stop, *from, *begin; double range, part, line; };
 void *memchr(const void *, int, size_t);
 ]]
 
@@ -70,6 +71,7 @@ end
 function supplied.blocks(source, builder, width)
   fetch_words(builder, width)
   local text = builder:constant(cast("const char *", source.text:pointer()))
+  builder.lines[#builder.lines + 1] = ("cursor.from = %s + a0"):format(text)
   local expressions = source.raw and { text .. " + a0", "a1" } or { ("ffi_string(%s + a0, a1)"):format(text) }
   if source.enumerated then table.insert(expressions, 1, "i") end
   return expressions
@@ -86,17 +88,57 @@ local function raise_cut(source)
   return function() error(cut_message(source), 0) end
 end
 
---- Text that workers cut up themselves: how a task's argument is read at the cursor, and how one is passed over. Where
---- a text was cut short it has fewer lines than were counted.
+--- Text that workers cut up themselves, in the ranges of a chunk (feed/ranges.lua): how a task's argument is read at the
+--- cursor, and how one is passed over. Where a text was cut short it has fewer lines than were counted.
 local texts = { lines = {}, csv = {}, jsonl = {} }
 M.texts = texts
 
-function texts.lines.emit(source, builder)
+local RANGES_HEAD, RANGE_WIDTH = 2, 4 -- words: see feed/ranges.lua
+local u64 = ffi.typeof("uint64_t *")
+
+--- What sets a cursor on the ranges of chunks: `begin(chunk)` on the first, `advance()` on the next one; that raises an
+--- error where there is none.
+function M.ranger(source, cursor)
+  local text = not source.is_stream and source.text or nil
+  local base = text and cast(const_bytes, text:pointer())
+  local chunk, words, half
+  local function enter(r)
+    local at = RANGES_HEAD + RANGE_WIDTH * r
+    local from, length
+    if half[2 * at + 1] == C.TAG_STRING then
+      from = cast(const_bytes, chunk) + 8 * half[2 * at]
+      length = tonumber(cast(u64, from)[0])
+      from = from + 8
+    else
+      from, length = base + words[at], words[at + 1]
+    end
+    cursor.next, cursor.stop, cursor.from, cursor.begin, cursor.range = from, from + length, from, from, r
+    cursor.part, cursor.line = words[at + 2], words[at + 3]
+  end
+  local ranger = {}
+  function ranger.begin(next_chunk)
+    chunk, words, half = next_chunk, next_chunk.word, cast(block.halves, next_chunk.word)
+    enter(0)
+  end
+  function ranger.advance()
+    local r = cursor.range + 1
+    if r >= words[1] then error(cut_message(source), 0) end
+    enter(r)
+  end
+  return ranger
+end
+
+--- Lines that go to the next range where the present one is at its end.
+local function advance_lines(builder, advance)
   builder.lines[#builder.lines + 1] = ([[
+    if cursor.next >= cursor.stop then %s() end
+    cursor.from = cursor.next]]):format(builder:constant(advance))
+end
+
+function texts.lines.emit(source, builder, _, advance)
+  advance_lines(builder, advance)
+  builder.lines[#builder.lines + 1] = [[
     local from, stop = cursor.next, cursor.stop
-    cursor.from = from
-    if from >= stop then %s() end
-]]):format(builder:constant(raise_cut(source))) .. [[
     local to = cast(char_pointer, memchr(from, 10, stop - from))
     if to == nil then to = stop end
     cursor.next = to + 1]]
@@ -107,19 +149,17 @@ function texts.lines.emit(source, builder)
 end
 
 function texts.lines.skip(_, cursor)
-  if cursor.next >= cursor.stop then return end
   local to = C.memchr(cursor.next, 10, cursor.stop - cursor.next)
   cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
 end
 
-function texts.csv.emit(source, builder, job)
+function texts.csv.emit(source, builder, job, advance)
   if source.names and job then
     source.used = uses.of(job.f, source.enumerated and 1 or 0, job.fold and job.fold.fields)
   end
   local read = builder:constant(csv.cursor_reader(source, raise_cut(source)))
-  builder.lines[#builder.lines + 1] = ([[
-    cursor.from = cursor.next
-    local row = %s(cursor, %d)]]):format(read, csv.MOST_ROWS)
+  advance_lines(builder, advance)
+  builder.lines[#builder.lines + 1] = ("local row = %s(cursor, %d)"):format(read, csv.MOST_ROWS)
   return { "row" }
 end
 
@@ -128,22 +168,47 @@ function texts.csv.skip(source, cursor)
 end
 
 --- The value of the line at the cursor, which is put behind it.
-local function read_json(cursor, raise)
+local function read_json(cursor)
   local from, stop = cursor.next, cursor.stop
   while from < stop and (from[0] == 10 or from[0] == 13) do from = from + 1 end
-  if from >= stop then raise() end
   cursor.next = csv.skip(from, stop, 10, 10)
   return json.decode_bytes(from, cursor.next - from)
 end
 
-function texts.jsonl.emit(source, builder)
-  builder.lines[#builder.lines + 1] = ([[
-    cursor.from = cursor.next
-    local value = %s(cursor, %s)]]):format(builder:constant(read_json), builder:constant(raise_cut(source)))
+function texts.jsonl.emit(_, builder, _, advance)
+  advance_lines(builder, advance)
+  builder.lines[#builder.lines + 1] = ("local value = %s(cursor)"):format(builder:constant(read_json))
   return { "value" }
 end
 
 function texts.jsonl.skip(_, cursor) cursor.next = csv.skip(cursor.next, cursor.stop, 10, 10) end
+
+--- Passes over the task at the cursor.
+function M.skip(source, cursor, ranger)
+  if cursor.next >= cursor.stop then ranger.advance() end
+  texts[source.kind].skip(source, cursor)
+end
+
+--- Where the task comes from that the cursor is on: the path of the file, and the line.
+function M.place(source, cursor)
+  local text = not source.is_stream and source.text
+  local from, stop = cursor.from, cursor.stop
+  if source.kind ~= "lines" then
+    while from < stop and (from[0] == 10 or from[0] == 13) do from = from + 1 end
+  end
+  if text then
+    local offset = tonumber(from - cast(const_bytes, text:pointer()))
+    local part = texts[source.kind] and cursor.part or select(2, text:whole(offset + 1))
+    local name, begin = text:part(part)
+    return name, text:ends(begin, offset) + 1
+  end
+  local line, p = cursor.line, cursor.begin
+  while p < from do
+    if p[0] == 10 then line = line + 1 end
+    p = p + 1
+  end
+  return source.paths[cursor.part], line
+end
 
 --- Code that puts a number into the job's array at once; `other` is the code for what can't be put so.
 local function put_directly(call, job, builder, other)

@@ -1,0 +1,290 @@
+--- Texts that workers take apart themselves: lines, rows, lines of JSON. The coordinator only cuts: a chunk is a list of
+--- ranges of bytes, each in one file, of a mapped text; or, of a stream, the bytes themselves.
+--
+-- The words of such a chunk: the number of its tasks, the number of ranges, and for each of these where it begins (a
+-- number: in the mapped text; a string value: the bytes), its length, the number of the file, and of a stream the line.
+local ffi = require "ffi"
+local block = require "parlua.wire.block"
+local csv = require "parlua.lazy" "parlua.source.csv"
+local json = require "parlua.lazy" "parlua.wire.json_values"
+
+local M = {}
+
+local const_bytes = ffi.typeof("const char *")
+local STRING = ffi.C.TAG_STRING
+local NEWLINE = 10        -- in place of a quote: lines are rows in which nothing is quoted
+local PIECE_BYTES = 2 ^ 17 -- of a stream at once, about
+local MOST_RANGES = 1000  -- of a chunk
+M.HEAD, M.WIDTH = 2, 4    -- words before the ranges, words of a range
+
+--- How the tasks of each kind are cut: of a mapped text from an offset on; of a stream.
+local cuts = {
+  lines = {
+    mapped = function(text, _, offset, want) return text:cut_lines(offset, want) end,
+    stream = function(text, _, want) return text:take_lines(want, PIECE_BYTES) end,
+  },
+  csv = {
+    mapped = function(text, source, offset, want) return text:cut_rows(offset, want, source.quote, source.separator) end,
+    stream = function(text, source, want) return text:take_rows(want, PIECE_BYTES, source.quote, source.separator) end,
+  },
+  jsonl = {
+    mapped = function(text, _, offset, want) return text:cut_rows(offset, want, NEWLINE, NEWLINE) end,
+    stream = function(text, _, want) return text:take_rows(want, PIECE_BYTES, NEWLINE, NEWLINE) end,
+  },
+}
+
+--- Do workers take texts of this kind apart?
+function M.is_kind(kind) return cuts[kind] ~= nil end
+
+--- A message when the bytes in front of `reach` are no longer there: what was read of them may be zeros.
+function M.cut_message(text, source, reach)
+  local whole, part = text:whole(reach)
+  if whole >= reach then return nil end
+  local name, from, stop = text:part(part)
+  return ("%s: '%s' was cut short while it was read: of %.0f bytes it has %.0f"):format(source.kind, name, stop - from, whole - from)
+end
+
+--- Raises it.
+function M.check_whole(...)
+  local message = M.cut_message(...)
+  if message then error(message, 0) end
+end
+
+-- ---- what stands before the tasks of a file ----
+
+--- Takes a header's names; those of all files must be the same.
+local function take_header(puller, name, line)
+  local source = puller.source
+  if not line or line == "" then error(("csv: '%s' is empty: it has no header"):format(name), 0) end
+  local names, message = csv.header(csv.without_mark(line), source.separator, source.quote)
+  if not names then error(("csv: '%s': %s"):format(name, message), 0) end
+  local first = source.found_names
+  if not first then
+    csv.check_columns(source, names, ("'%s' has"):format(name))
+    source.found_names, puller.named_by = names, name
+    return
+  end
+  if table.concat(names, "\0") ~= table.concat(first, "\0") then
+    error(("csv: '%s' has the columns %s, but '%s' has %s"):format(name, table.concat(names, ", "), puller.named_by,
+      table.concat(first, ", ")), 0)
+  end
+end
+
+local function has_header(source) return source.kind == "csv" and not source.names and source.header ~= false end
+
+--- Where the tasks of part k of a mapped text begin.
+local function begin_mapped(puller, k)
+  local text, source = puller.text, puller.source
+  local name, from, stop = text:part(k)
+  local p = from < stop and ffi.cast(const_bytes, text:pointer()) + from
+  if has_header(source) then
+    local length = p and select(2, text:cut_rows(from, 1, source.quote, source.separator)) or 0
+    local line = p and ffi.string(p, length)
+    if length > 0 then M.check_whole(text, source, from + length) end
+    take_header(puller, name, line)
+    return from + length
+  end
+  local has_mark = source.kind ~= "lines" and stop - from >= 3 and ffi.string(p, 3) == csv.MARK
+  return has_mark and from + 3 or from
+end
+
+--- The same of the part that a stream begins.
+local function begin_stream(puller)
+  local source = puller.source
+  if has_header(source) then
+    local n, at, length = puller.stream:take_rows(1, 0, source.quote, source.separator)
+    take_header(puller, (puller.stream:part(puller.part)), n and ffi.string(at, length))
+    puller.may_have_mark = false
+  else
+    puller.may_have_mark = source.kind ~= "lines"
+  end
+end
+
+-- ---- pulling ----
+
+--- Cuts up to `want` tasks. Hands out ranges of several files at once where these are small.
+local function fill_mapped(puller, writer, want)
+  local text, source, list, count = puller.text, puller.source, {}, 0
+  local cut = cuts[source.kind].mapped
+  while count < want and (puller.is_exact or #list < MOST_RANGES) do
+    if puller.offset >= puller.stop then
+      if puller.part == puller.parts then break end
+      puller.part = puller.part + 1
+      puller.offset, puller.stop = puller.begins[puller.part], select(3, text:part(puller.part))
+    else
+      local n, length = cut(text, source, puller.offset, want - count)
+      if n > 1 then M.check_whole(text, source, puller.offset + length) end -- of one the worker sees it
+      if n > 0 then
+        list[#list + 1] = { puller.offset, length, puller.part, 0 }
+        count = count + n
+        puller.offset = puller.offset + length
+      else
+        puller.offset = puller.stop
+      end
+    end
+  end
+  if count > 0 then writer:ranges(count, list) end
+  return count
+end
+
+local function take(puller, want)
+  while true do
+    local n, at, length, line = cuts[puller.source.kind].stream(puller.stream, puller.source, want)
+    if n then
+      local bytes = ffi.string(at, length)
+      if puller.may_have_mark then
+        puller.may_have_mark = false
+        bytes = csv.without_mark(bytes)
+      end
+      return n, { bytes, #bytes, puller.part, line }
+    end
+    puller.part = puller.stream:next_part()
+    if not puller.part then return 0 end
+    begin_stream(puller)
+  end
+end
+
+--- The same of a stream. What was read before an error is handed out before it is raised.
+local function fill_stream(puller, writer, want)
+  local list, count, bytes = {}, 0, 0
+  if puller.raised then error(puller.raised, 0) end
+  puller.pulled = 0
+  while puller.part and count < want and (puller.is_exact or bytes < PIECE_BYTES) do
+    local ok, n, range = pcall(take, puller, want - count)
+    if not ok then
+      if count == 0 then error(n, 0) end
+      puller.raised = n
+      break
+    end
+    if n == 0 then break end
+    list[#list + 1], count, bytes = range, count + n, bytes + range[2]
+    if not puller.is_exact then break end -- who waits for a pipe gets what there is
+  end
+  if count > 0 then writer:ranges(count, list) end
+  return count
+end
+
+local function close_stream(puller) puller.stream:close() end
+
+--- A puller over an open text.
+function M.open(source, text)
+  if text:is_stream() then
+    local puller = { stream = text, is_ranges = true, source = source, part = 1, pulled = 0, fill = fill_stream, close = close_stream }
+    begin_stream(puller)
+    return puller
+  end
+  local puller = { text = text, is_ranges = true, source = source, part = 0, parts = text:parts(), begins = {}, offset = 0, stop = 0,
+                   fill = fill_mapped }
+  for k = 1, puller.parts do puller.begins[k] = begin_mapped(puller, k) end
+  if puller.parts == 0 and has_header(source) then source.found_names = {} end
+  return puller
+end
+
+-- ---- reading what was handed out ----
+
+--- The ranges of a chunk: a list of what `fill` makes. `text`: of a mapped one.
+function M.list_of(payload)
+  local list, half, words = {}, ffi.cast(block.halves, payload.word), payload.word
+  for r = 0, words[1] - 1 do
+    local at = M.HEAD + M.WIDTH * r
+    local bytes = half[2 * at + 1] == STRING and block.string(payload, tonumber(payload.size), half[2 * at])
+    list[r + 1] = { bytes or words[at], bytes and #bytes or words[at + 1], words[at + 2], words[at + 3] }
+  end
+  return list
+end
+
+local row_readers = setmetatable({}, { __mode = "k" }) -- by source: making one takes a millisecond
+
+--- A function from the bytes of a row to the row, of a csv source whose header has been read.
+function M.row_reader(source)
+  local reader = row_readers[source]
+  if not reader then
+    local copy = {}
+    for key, value in pairs(source) do copy[key] = value end
+    copy.names = source.names or source.found_names
+    reader = csv.reader(copy)
+    row_readers[source] = reader
+  end
+  return reader
+end
+
+--- The argument that the bytes of a task are; of one that is wrong: the bytes.
+function M.argument(source, bytes)
+  if source.kind == "csv" then
+    local ok, row = pcall(M.row_reader(source), bytes)
+    return ok and row or bytes
+  elseif source.kind == "jsonl" then
+    local ok, value = pcall(json.decode, bytes)
+    if ok then return value end
+    return (bytes:gsub("^[\r\n]+", ""):gsub("[\r\n]+$", ""))
+  elseif source.kind == "lines" then
+    bytes = bytes:gsub("\n$", "")
+    if not source.keep_cr then bytes = bytes:gsub("\r$", "") end
+  end
+  return bytes
+end
+
+local function skip(source, p, stop)
+  if source.kind == "csv" then return csv.skip(p, stop, source.separator, source.quote) end
+  if source.kind == "jsonl" then return csv.skip(p, stop, NEWLINE, NEWLINE) end
+  local at = p
+  while at < stop and at[0] ~= NEWLINE do at = at + 1 end
+  return at < stop and at + 1 or at
+end
+
+--- Line ends in bytes, before `stop`.
+local function count_ends(p, stop)
+  local n = 0
+  while p < stop do
+    if p[0] == NEWLINE then n = n + 1 end
+    p = p + 1
+  end
+  return n
+end
+
+--- Finds task number `k` (from 0) of a chunk: its range, where that begins in memory, and where its bytes do and end.
+--- An output asks for one after the other: goes on from the last.
+local function seek(source, puller, payload, k)
+  local last = puller.last_asked
+  if not last or last.origin ~= payload.origin or last.k > k then
+    last = { origin = payload.origin, list = M.list_of(payload), r = 0, k = 0, from = 0, at = 0, stop = 0 }
+    puller.last_asked = last
+  end
+  while true do
+    while last.at >= last.stop do
+      last.r = last.r + 1
+      local range = last.list[last.r]
+      if not range then return nil end
+      local is_inline = type(range[1]) == "string"
+      last.from = is_inline and ffi.cast(const_bytes, range[1]) or ffi.cast(const_bytes, puller.text:pointer()) + range[1]
+      last.at, last.stop = 0, range[2]
+    end
+    local p = last.from + last.at
+    local behind = skip(source, p, last.from + last.stop)
+    if last.k == k then return last.list[last.r], last.from, p, behind end
+    last.k, last.at = last.k + 1, tonumber(behind - last.from)
+  end
+end
+
+--- Are the bytes of a range no longer there?
+local function is_lost(puller, range)
+  return type(range[1]) ~= "string" and puller.text:whole(range[1] + range[2]) < range[1] + range[2]
+end
+
+--- The bytes of task number `k` (from 0) of a chunk; nil: they are no longer there.
+function M.find(source, puller, payload, k)
+  local range, _, p, behind = seek(source, puller, payload, k)
+  if range and not is_lost(puller, range) then return ffi.string(p, behind - p) end
+end
+
+--- The path of its file, and its line.
+function M.place_of(source, puller, payload, k)
+  local range, from, at, behind = seek(source, puller, payload, k)
+  if not range or is_lost(puller, range) then return nil end
+  while source.kind ~= "lines" and at < behind and (at[0] == NEWLINE or at[0] == 13) do at = at + 1 end
+  local name, begin = (puller.text or puller.stream):part(range[3])
+  if type(range[1]) == "string" then return name, range[4] + count_ends(from, at) end
+  return name, puller.text:ends(begin, range[1] + tonumber(at - from)) + 1
+end
+
+return M

@@ -1,0 +1,237 @@
+/* text_stream.c - see text.h: texts that are read from their beginning to their end, compressed ones among them. */
+#include "lua/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lua/unpack.h"
+#include "sys/signals.h"
+#include "sys/stdin.h"
+
+enum { READ_BYTES = 1 << 16, PACKED_BYTES = 1 << 17 };
+
+/* A script may have read the first lines of standard input itself: the rest begins with what stdio has read beyond
+ * them. */
+static int take_read_ahead(struct text *text)
+{
+  free(text->buffer);
+  text->buffer = malloc(2 * (size_t)READ_BYTES);
+  if (!text->buffer) return ENOMEM;
+  text->capacity = 2 * (size_t)READ_BYTES;
+  text->have = stdin_take_buffered(text->buffer, text->capacity);
+  return 0;
+}
+
+int text_open_part(struct text *text)
+{
+  struct stat info;
+  const char *path = text->parts[text->part].name;
+  bool is_stdin = strcmp(path, "-") == 0;
+  text->at = text->have = text->lines = text->packed_have = text->packed_at = 0;
+  text->ended = text->is_known = text->packed_ended = text->is_damaged = false;
+  text->fd = is_stdin ? stdin_open(&text->has_stdin) : open(path, O_RDONLY | O_CLOEXEC);
+  if (text->fd < 0) return errno;
+  if (fstat(text->fd, &info) < 0 || S_ISDIR(info.st_mode)) {
+    int error = S_ISDIR(info.st_mode) ? EISDIR : errno;
+    text_close_part(text);
+    return error;
+  }
+  return text->has_stdin ? take_read_ahead(text) : 0;
+}
+
+void text_close_part(struct text *text)
+{
+  if (text->fd >= 0) close(text->fd);
+  text->fd = -1;
+  if (text->has_stdin) stdin_give_back();
+  text->has_stdin = false;
+  unpack_close(text->unpacker);
+  text->unpacker = NULL;
+}
+
+bool text_next_part(struct text *text, int *error)
+{
+  *error = 0;
+  if (text->part >= text->part_count) return false;
+  text_close_part(text);
+  if (++text->part == text->part_count) return false;
+  *error = text_open_part(text);
+  return *error == 0;
+}
+
+const char *text_trouble(const struct text *text)
+{
+  return text->trouble ? text->trouble : strerror(errno);
+}
+
+/* Reads into a buffer. Returns bytes read, 0 at the end, -1 with errno set. */
+static ssize_t read_bytes(struct text *text, char *to, size_t room)
+{
+  ssize_t n;
+  do n = read(text->fd, to, room);
+  while (n < 0 && errno == EINTR && signals_count() == 0);
+  if (n <= 0 && text->has_stdin) { /* there is no more to take: it is the script's again */
+    stdin_give_back();
+    text->has_stdin = false;
+  }
+  return n;
+}
+
+/* Sees to room behind what is there. */
+static bool make_room(struct text *text)
+{
+  if (text->at > 0) {
+    memmove(text->buffer, text->buffer + text->at, text->have - text->at);
+    text->have -= text->at;
+    text->at = 0;
+  }
+  if (text->capacity - text->have >= READ_BYTES) return true;
+  size_t capacity = text->capacity ? text->capacity * 2 : 2 * (size_t)READ_BYTES;
+  char *buffer = realloc(text->buffer, capacity);
+  if (!buffer) return false;
+  text->buffer = buffer;
+  text->capacity = capacity;
+  return true;
+}
+
+/* Looks at the part's first bytes, once there are enough: where it is compressed, what is there is what is to be
+ * unpacked. */
+static bool look_at_magic(struct text *text)
+{
+  if (text->have < UNPACK_MAGIC && !text->ended && unpack_may_be_packed(text->buffer, text->have)) return true;
+  text->is_known = true;
+  if (!unpack_is_packed(text->buffer, text->have)) return true;
+  text->unpacker = unpack_open(text->buffer, text->have, &text->trouble);
+  if (!text->unpacker) return false;
+  size_t capacity = text->have > PACKED_BYTES ? text->have : PACKED_BYTES;
+  free(text->packed);
+  text->packed = malloc(capacity);
+  if (!text->packed) {
+    text->trouble = "not enough memory";
+    return false;
+  }
+  memcpy(text->packed, text->buffer, text->have);
+  text->packed_have = text->have;
+  text->packed_ended = text->ended;
+  text->have = 0;
+  text->ended = false;
+  return true;
+}
+
+/* Unpacks some more. Returns false with `trouble` or errno set. */
+static bool unpack_more(struct text *text)
+{
+  size_t before = text->have;
+  if (text->is_damaged) {
+    text->trouble = "its compressed data are damaged";
+    return false;
+  }
+  while (text->have == before) {
+    if (text->packed_at == text->packed_have && !text->packed_ended) {
+      ssize_t n = read_bytes(text, text->packed, PACKED_BYTES);
+      if (n < 0) return false;
+      text->packed_at = 0;
+      text->packed_have = (size_t)n;
+      text->packed_ended = n == 0;
+    }
+    const char *in = text->packed + text->packed_at;
+    size_t in_length = text->packed_have - text->packed_at, room = text->capacity - text->have;
+    char *out = text->buffer + text->have;
+    if (in_length == 0 && text->packed_ended && unpack_is_complete(text->unpacker)) {
+      text->ended = true;
+      return true;
+    }
+    bool is_right = unpack(text->unpacker, &in, &in_length, &out, &room, &text->trouble);
+    size_t had = text->have;
+    text->packed_at = text->packed_have - in_length;
+    text->have = text->capacity - room;
+    if (!is_right && text->have == had) return false;
+    if (!is_right) text->is_damaged = true; /* what came before is taken first */
+    if (text->packed_ended && in_length == 0 && text->have == had && !unpack_is_complete(text->unpacker)) {
+      text->trouble = "it ends in the middle of its compressed data";
+      return false;
+    }
+  }
+  return true;
+}
+
+/* Reads more behind what is there; at the end sets `ended`. Returns false with `trouble` or errno set. */
+static bool read_more(struct text *text)
+{
+  text->trouble = NULL;
+  errno = 0;
+  if (!make_room(text)) {
+    text->trouble = "not enough memory";
+    return false;
+  }
+  if (text->is_known && text->unpacker) return unpack_more(text);
+  ssize_t n = read_bytes(text, text->buffer + text->have, text->capacity - text->have);
+  if (n < 0) return false;
+  text->have += (size_t)n;
+  text->ended = n == 0;
+  return true;
+}
+
+/* What can be cut from the bytes that are there; 0: nothing yet. */
+static size_t cut_some(const struct text *text, const struct text_cut *cut, size_t *count)
+{
+  const char *from = text->buffer + text->at, *stop = text->buffer + text->have;
+  size_t length = 0, most = cut->size ? cut->size : (size_t)-1, there = (size_t)(stop - from);
+  *count = 0;
+  if (cut->record) {
+    size_t whole = (cut->size < cut->record ? 1 : cut->size / cut->record) * cut->record;
+    length = there >= whole ? whole : text->ended ? there : 0;
+    *count = length > 0;
+    return length;
+  }
+  if (cut->want == 0) {
+    const char *end = text_block_end(from, stop, cut->size, cut->start, cut->start_length);
+    length = end ? (size_t)(end - from) : text->ended ? there : 0;
+    *count = length > 0;
+    return length;
+  }
+  const char *last = there > most ? from + most : stop;
+  bool is_all = last == stop && text->ended;
+  for (;;) {
+    if (cut->is_rows) {
+      *count = text_count_rows(from, last, cut->want, cut->quote, cut->separator, is_all, &length);
+    } else {
+      const char *end = is_all ? last : memrchr(from, '\n', (size_t)(last - from));
+      *count = end ? text_count_lines(from, is_all ? last : end + 1, cut->want, &length) : 0;
+    }
+    if (*count > 0 || last == stop) break;
+    last = stop; /* one that is longer than what was wanted */
+    is_all = text->ended;
+  }
+  return length;
+}
+
+ssize_t text_take(struct text *text, const struct text_cut *cut, const char **at, size_t *count)
+{
+  size_t tried = 0;
+  *count = 0;
+  if (text->part >= text->part_count) return 0;
+  for (;;) {
+    if (!text->is_known && (text->have > 0 || text->ended) && !look_at_magic(text)) return -1;
+    size_t there = text->have - text->at, length = 0;
+    const char *from = text->buffer + text->at;
+    /* not known yet: it may be compressed. Nothing ends where there is no line end. */
+    if (text->is_known && there > tried && (text->ended || cut->record || memchr(from + tried, '\n', there - tried))) {
+      length = cut_some(text, cut, count);
+      tried = there;
+    } else if (text->is_known && text->ended && there > 0) {
+      length = cut_some(text, cut, count);
+    }
+    if (length > 0 || (text->ended && text->is_known)) {
+      *at = text->buffer ? text->buffer + text->at : NULL;
+      if (length > 0) text->lines += text_count_ends(*at, *at + length);
+      text->at += length;
+      return (ssize_t)length;
+    }
+    if (!read_more(text)) return -1;
+  }
+}

@@ -1,0 +1,283 @@
+/* unpack.c - see unpack.h. The little that is used of the libraries is declared here, as it has been for many years: so
+ * parlua is built without their headers, and runs without those that it does not need. */
+#include "lua/unpack.h"
+
+#include <dlfcn.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what the libraries declare ---- */
+
+struct z_state { /* z_stream of zlib.h */
+  const unsigned char *next_in;
+  unsigned avail_in;
+  unsigned long total_in;
+  unsigned char *next_out;
+  unsigned avail_out;
+  unsigned long total_out;
+  const char *msg;
+  void *state, *zalloc, *zfree, *opaque;
+  int data_type;
+  unsigned long adler, reserved;
+};
+
+enum { Z_OK = 0, Z_STREAM_END = 1, Z_BUF_ERROR = -5, Z_GZIP_ONLY = 16 + 15, Z_NO_FLUSH = 0 };
+
+struct zstd_buffer { /* ZSTD_inBuffer and ZSTD_outBuffer of zstd.h */
+  const void *bytes;
+  size_t size, at;
+};
+
+struct xz_state { /* lzma_stream of lzma/base.h */
+  const unsigned char *next_in;
+  size_t avail_in;
+  uint64_t total_in;
+  unsigned char *next_out;
+  size_t avail_out;
+  uint64_t total_out;
+  const void *allocator;
+  void *internal, *pointers[4];
+  uint64_t integers[2];
+  size_t sizes[2];
+  int enums[2];
+};
+
+enum { XZ_OK = 0, XZ_STREAM_END = 1, XZ_BUF_ERROR = 10, XZ_RUN = 0 };
+
+struct unpacker {
+  const struct method *method;
+  bool is_complete; /* nothing is begun */
+  bool is_ended;    /* a part has ended: another one may follow */
+  struct z_state z;
+  void *zstd;
+  struct xz_state xz;
+};
+
+/* A way to compress. */
+struct method {
+  const char *name, *library, *magic;
+  size_t magic_length;
+  const char *symbols[4];
+  bool (*begin)(struct unpacker *unpacker);
+  bool (*step)(struct unpacker *unpacker, const char **in, size_t *in_length, char **out, size_t *out_length);
+  void (*end)(struct unpacker *unpacker);
+};
+
+static void *z_functions[4], *zstd_functions[4], *xz_functions[4];
+
+/* Reads functions[i] as a function of the given type. */
+#define CALL(functions, i, type) (*(type *)(void *)&(functions)[i])
+
+static size_t at_most(size_t length, size_t most)
+{
+  return length < most ? length : most;
+}
+
+/* ---- gzip ---- */
+
+static bool z_begin(struct unpacker *unpacker)
+{
+  typedef int init(struct z_state *, int, const char *, int);
+  memset(&unpacker->z, 0, sizeof unpacker->z);
+  return CALL(z_functions, 0, init *)(&unpacker->z, Z_GZIP_ONLY, "1.2.11", (int)sizeof unpacker->z) == Z_OK;
+}
+
+static bool z_step(struct unpacker *unpacker, const char **in, size_t *in_length, char **out, size_t *out_length)
+{
+  typedef int inflate(struct z_state *, int);
+  typedef int reset(struct z_state *);
+  struct z_state *z = &unpacker->z;
+  unsigned given = (unsigned)at_most(*in_length, 1U << 30), room = (unsigned)at_most(*out_length, 1U << 30);
+  if (unpacker->is_ended && CALL(z_functions, 2, reset *)(z) != Z_OK) return false;
+  unpacker->is_ended = false;
+  z->next_in = (const unsigned char *)*in;
+  z->avail_in = given;
+  z->next_out = (unsigned char *)*out;
+  z->avail_out = room;
+  int status = CALL(z_functions, 1, inflate *)(z, Z_NO_FLUSH);
+  *in += given - z->avail_in;
+  *in_length -= given - z->avail_in;
+  *out += room - z->avail_out;
+  *out_length -= room - z->avail_out;
+  unpacker->is_complete = unpacker->is_ended = status == Z_STREAM_END;
+  return status == Z_OK || status == Z_STREAM_END || status == Z_BUF_ERROR;
+}
+
+static void z_end(struct unpacker *unpacker)
+{
+  typedef int end(struct z_state *);
+  CALL(z_functions, 3, end *)(&unpacker->z);
+}
+
+/* ---- zstd ---- */
+
+static bool zstd_begin(struct unpacker *unpacker)
+{
+  typedef void *create(void);
+  unpacker->zstd = CALL(zstd_functions, 0, create *)();
+  return unpacker->zstd != NULL;
+}
+
+static bool zstd_step(struct unpacker *unpacker, const char **in, size_t *in_length, char **out, size_t *out_length)
+{
+  typedef size_t decompress(void *, struct zstd_buffer *, struct zstd_buffer *);
+  typedef unsigned is_error(size_t);
+  struct zstd_buffer from = {*in, *in_length, 0}, to = {*out, *out_length, 0};
+  size_t hint = CALL(zstd_functions, 1, decompress *)(unpacker->zstd, &to, &from);
+  if (CALL(zstd_functions, 2, is_error *)(hint)) return false;
+  *in += from.at;
+  *in_length -= from.at;
+  *out += to.at;
+  *out_length -= to.at;
+  unpacker->is_complete = hint == 0; /* the next call begins another frame by itself */
+  return true;
+}
+
+static void zstd_end(struct unpacker *unpacker)
+{
+  typedef size_t release(void *);
+  CALL(zstd_functions, 3, release *)(unpacker->zstd);
+}
+
+/* ---- xz ---- */
+
+static bool xz_begin(struct unpacker *unpacker)
+{
+  typedef int decoder(struct xz_state *, uint64_t, uint32_t);
+  memset(&unpacker->xz, 0, sizeof unpacker->xz);
+  return CALL(xz_functions, 0, decoder *)(&unpacker->xz, UINT64_MAX, 0) == XZ_OK;
+}
+
+static bool xz_step(struct unpacker *unpacker, const char **in, size_t *in_length, char **out, size_t *out_length)
+{
+  typedef int code(struct xz_state *, int);
+  struct xz_state *xz = &unpacker->xz;
+  if (unpacker->is_ended) { /* files that were put together, with zeros between */
+    while (*in_length > 0 && **in == 0) (*in)++, (*in_length)--;
+    if (*in_length == 0) return true;
+    if (!xz_begin(unpacker)) return false;
+    unpacker->is_ended = false;
+  }
+  xz->next_in = (const unsigned char *)*in;
+  xz->avail_in = *in_length;
+  xz->next_out = (unsigned char *)*out;
+  xz->avail_out = *out_length;
+  int status = CALL(xz_functions, 1, code *)(xz, XZ_RUN);
+  *in = (const char *)xz->next_in;
+  *in_length = xz->avail_in;
+  *out = (char *)xz->next_out;
+  *out_length = xz->avail_out;
+  unpacker->is_complete = unpacker->is_ended = status == XZ_STREAM_END;
+  if (status == XZ_STREAM_END) unpacker->method->end(unpacker);
+  return status == XZ_OK || status == XZ_STREAM_END || status == XZ_BUF_ERROR;
+}
+
+static void xz_end(struct unpacker *unpacker)
+{
+  typedef void end(struct xz_state *);
+  CALL(xz_functions, 2, end *)(&unpacker->xz);
+  memset(&unpacker->xz, 0, sizeof unpacker->xz);
+}
+
+/* ---- all ---- */
+
+static const struct method methods[] = {
+    {"gzip",
+     "libz.so.1",
+     "\x1f\x8b",
+     2,
+     {"inflateInit2_", "inflate", "inflateReset", "inflateEnd"},
+     z_begin,
+     z_step,
+     z_end},
+    {"zstd",
+     "libzstd.so.1",
+     "\x28\xb5\x2f\xfd",
+     4,
+     {"ZSTD_createDStream", "ZSTD_decompressStream", "ZSTD_isError", "ZSTD_freeDStream"},
+     zstd_begin,
+     zstd_step,
+     zstd_end},
+    {"xz",
+     "liblzma.so.5",
+     "\xfd\x37zXZ\0",
+     6,
+     {"lzma_stream_decoder", "lzma_code", "lzma_end", NULL},
+     xz_begin,
+     xz_step,
+     xz_end},
+};
+
+enum { METHODS = sizeof methods / sizeof *methods };
+
+static void **const functions[METHODS] = {z_functions, zstd_functions, xz_functions};
+
+static const struct method *method_of(const char *bytes, size_t length)
+{
+  for (int k = 0; k < METHODS; k++)
+    if (length >= methods[k].magic_length && memcmp(bytes, methods[k].magic, methods[k].magic_length) == 0)
+      return &methods[k];
+  return NULL;
+}
+
+bool unpack_is_packed(const char *bytes, size_t length)
+{
+  return method_of(bytes, length) != NULL;
+}
+
+bool unpack_may_be_packed(const char *bytes, size_t length)
+{
+  for (int k = 0; k < METHODS; k++)
+    if (memcmp(bytes, methods[k].magic, at_most(length, methods[k].magic_length)) == 0) return true;
+  return false;
+}
+
+/* Opens the library of a method, for good. Threads may do so at the same time, and find the same. */
+static bool load(const struct method *method)
+{
+  void **to = functions[method - methods], *library = dlopen(method->library, RTLD_NOW | RTLD_LOCAL);
+  if (!library) return false;
+  for (int k = 0; k < 4; k++) {
+    if (!method->symbols[k]) continue;
+    void *symbol = dlsym(library, method->symbols[k]);
+    if (!symbol) return false;
+    to[k] = symbol;
+  }
+  return true;
+}
+
+struct unpacker *unpack_open(const char *bytes, size_t length, const char **message)
+{
+  static const char *const missing[METHODS] = {
+      "it is compressed by gzip, and there is no libz.so.1 (in Debian: zlib1g)",
+      "it is compressed by zstd, and there is no libzstd.so.1 (in Debian: libzstd1)",
+      "it is compressed by xz, and there is no liblzma.so.5 (in Debian: liblzma5)"};
+  const struct method *method = method_of(bytes, length);
+  struct unpacker *unpacker = method && load(method) ? calloc(1, sizeof *unpacker) : NULL;
+  if (unpacker) unpacker->method = method;
+  if (unpacker && method->begin(unpacker)) return unpacker;
+  *message = unpacker || !method ? "not enough memory" : missing[method - methods];
+  free(unpacker);
+  return NULL;
+}
+
+void unpack_close(struct unpacker *unpacker)
+{
+  if (!unpacker) return;
+  unpacker->method->end(unpacker);
+  free(unpacker);
+}
+
+bool unpack(struct unpacker *unpacker, const char **in, size_t *in_length, char **out, size_t *out_length,
+            const char **message)
+{
+  if (unpacker->method->step(unpacker, in, in_length, out, out_length)) return true;
+  *message = "its compressed data are damaged";
+  return false;
+}
+
+bool unpack_is_complete(const struct unpacker *unpacker)
+{
+  return unpacker->is_complete;
+}
