@@ -416,6 +416,7 @@ deps-bench: deps
 	need python3 test -x /usr/bin/python3; \
 	need python3-joblib /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
 	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \
+	need python3-scipy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("scipy"))'; \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
 	need python3-mpi4py /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("mpi4py"))'; \

@@ -195,6 +195,72 @@ def pi(tasks, samples):
     return seconds, ""
 
 
+def array_sum(megabytes):
+    import numpy
+    a = numpy.arange(int(megabytes) * 125000) % 1000.0
+    began = now()
+    a.sum()
+    return now() - began, ""
+
+
+def twice(a, out, k):
+    out[k] = 2 * a
+
+
+def array_double(count, size):
+    import numpy
+    import os
+    import tempfile
+    from joblib import Parallel, delayed
+    count, size = int(count), int(size)
+    ins = [numpy.full(size, k, float) for k in range(count)]
+    with tempfile.TemporaryDirectory() as directory:
+        out = numpy.memmap(os.path.join(directory, "out"), float, "w+", shape=(count, size))
+        with Parallel(WORKERS, max_nbytes="1M", temp_folder=directory) as pool:
+            pool(delayed(abs)(k) for k in range(4))
+            began = now()
+            pool(delayed(twice)(ins[k], out, k) for k in range(count))
+            return now() - began, ""
+
+
+def array_filter(images, rows, columns, sigma):
+    import numpy
+    from joblib import Parallel, delayed
+    from scipy.ndimage import gaussian_filter
+    shape = int(images), int(rows), int(columns)
+    stack = (numpy.arange(shape[0] * shape[1] * shape[2]) % 251).astype(numpy.float32).reshape(shape)
+    out = numpy.zeros_like(stack)
+    with Parallel(WORKERS, prefer="threads") as pool:
+        pool(delayed(abs)(k) for k in range(4))
+        began = now()
+        pool(delayed(gaussian_filter)(stack[k], float(sigma), output=out[k]) for k in range(shape[0]))
+        return now() - began, ""
+
+
+def nearest(points, centres):
+    import numpy
+    distances = (centres * centres).sum(1) - 2 * points @ centres.T
+    labels = distances.argmin(1)
+    sums = numpy.zeros_like(centres)
+    for d in range(points.shape[1]):
+        sums[:, d] = numpy.bincount(labels, points[:, d], len(centres))
+    return sums, numpy.bincount(labels, minlength=len(centres))
+
+
+def array_kmeans(n):
+    import numpy
+    from joblib import Parallel, delayed
+    began = now()
+    points = numpy.random.default_rng(1).random((int(n), 8))
+    centres = points[:16].copy()
+    with Parallel(WORKERS, prefer="threads") as pool:
+        for _ in range(20):
+            parts = pool(delayed(nearest)(part, centres) for part in numpy.array_split(points, WORKERS))
+            sums, counts = sum(p[0] for p in parts), sum(p[1] for p in parts)
+            centres = sums / numpy.maximum(counts, 1)[:, None]
+    return now() - began, ""
+
+
 if __name__ == "__main__":
     outcome = globals()[sys.argv[1]](*sys.argv[2:])
     if outcome:

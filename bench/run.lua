@@ -2,7 +2,7 @@
 --
 --   ./parlua bench/run.lua [--quick] [--repetitions N] [--output FILE] [measure ...]
 --
--- `make bench` installs the rivals (Python's multiprocessing, joblib, mpi4py and NumPy, GNU parallel, mawk, gcc with OpenMP) and
+-- `make bench` installs the rivals (Python's multiprocessing, joblib, mpi4py, NumPy and SciPy, GNU parallel, mawk, gcc with OpenMP) and
 -- runs all measures. A measure is a file of its own and can be run alone: `./parlua bench/run.lua map_range`. Each runs
 -- in a process of its own, so that no measure sees another's heap or compiled traces; all work is done by two workers;
 -- parlua and its rivals take turns, and what counts is the median. Ratios say how many times better parlua's figure is
@@ -29,6 +29,7 @@ local parts = {
   { title = "Speed and memory", "worker_loop", "decode", "map_range", "map_list", "map_tables", "round_trip", "start",
     "heavy_tail", "dispatch", "primes", "memory", "words", "lines", "commands" },
   { title = "Reduction, search, random numbers", "reduction", "pi", "stop_flag" },
+  { title = "Arrays", "arrays" },
   { title = "The mpi engine", "cluster" },
 }
 
