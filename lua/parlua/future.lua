@@ -490,9 +490,14 @@ end
 
 local Rest = { is_done = false }
 
+local waits_at_end = true
+
+--- The program's end waits for no call: what still runs then ends with it.
+function M.end_with_program() waits_at_end = false end
+
 --- The program ends: calls that nobody waits for run to their end.
 function M.finish()
-  if not task.is_inside() then advance(Rest) end
+  if waits_at_end and not task.is_inside() then advance(Rest) end
   M.tell_unseen()
 end
 

@@ -47,9 +47,9 @@ function M.install()
       if not Future.is_watched then -- whoever waits for a future needs no line
         Future.is_watched = true
         local get, wait = Future.get, Future.wait
-        function Future.get(asked)
+        function Future.get(asked, seconds)
           asked.was_asked = true
-          return get(asked)
+          return get(asked, seconds)
         end
         --- As before, but Ctrl-C ends the waiting.
         function Future.wait(awaited, seconds)
@@ -136,6 +136,12 @@ function M.leave(session)
   if #watched > 0 then lines, left = look() end
   if #lines > 0 then session:write(table.concat(lines, "\n") .. "\n") end
   if left > 0 then
+    local futures = require "parlua.future"
+    futures.end_with_program()
+    for _, future in ipairs(watched) do
+      pcall(future.cancel, future)
+      futures.see(future)
+    end
     session:write(style.paint("faint", show.plural(left, "call") .. " in the background ended with the prompt") .. "\n")
   end
 end

@@ -168,7 +168,7 @@ local function describe(value)
   end
   if is_failure(value) then return "<" .. failure_line(value) .. ">" end
   if is_summary(value) then return "<" .. summary_line(value) .. ">" end
-  if has_methods(value, "get", "wait", "cancel") then return future_line(value) end
+  if rawget(value, "is_future") == true then return future_line(value) end
   if has_methods(value, "submit", "close", "map") then return pool_line(value) end
   if rawget(value, "is_stream") or has_methods(value, "summary", "close") then return "<stream of results>" end
   if type(rawget(value, "step")) == "function" and has_methods(value, "__call") then return "<reducer>" end
