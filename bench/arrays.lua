@@ -1,5 +1,5 @@
---- Arrays: what a large one costs to reach, how fast elements go in and out, a filter over images, k-means. Beside C on two
---- threads, NumPy, SciPy and joblib.
+--- Arrays: what a large one costs to reach, how fast elements go in and out, a filter over images, k-means. Beside C
+--- on two threads, NumPy, SciPy and joblib.
 local measure = require "measure"
 local parlua = require "parlua"
 

@@ -1,4 +1,5 @@
---- Arrays in files: NumPy's .npy and .npz both ways, plain elements, pictures; and files that are damaged, wrong or hostile.
+--- Arrays in files: NumPy's .npy and .npz both ways, plain elements, pictures; and files that are damaged, wrong or
+--- hostile.
 local helper = require "spec.helper"
 local parlua = require "parlua"
 

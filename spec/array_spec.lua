@@ -1,5 +1,7 @@
---- Arrays within one state: how they are made, what is in them, what is said of wrong use. How workers reach them: array_engines_spec.lua.
+--- Arrays within one state: how they are made, what is in them, what is said of wrong use. How workers reach them:
+--- array_engines_spec.lua.
 local ffi = require "ffi"
+require "spec.helper"
 local parlua = require "parlua"
 
 --- The message of the error that f raises.

@@ -30,7 +30,8 @@ local function loops_of(operator, convert)
   local key = operator .. (convert and tostring(convert) or "")
   if made[key] then return made[key] end
   local value = convert and "convert(%s[k * %s_step])" or "%s[k * %s_step]"
-  local code = text:gsub("VALUE_A", (value:format("a", "a"))):gsub("VALUE_B", (value:format("b", "b"))):gsub("OP", operator)
+  local code = text:gsub("VALUE_A", (value:format("a", "a"))):gsub("VALUE_B", (value:format("b", "b"))):gsub("OP",
+    operator)
   made[key] = assert(loadstring(code, "=parlua.arithmetic"))(convert)
   return made[key]
 end
@@ -68,7 +69,9 @@ end
 --- The kind for an array and a number: an integer that the array's type holds leaves it as it is.
 local function kind_with_number(kind, value)
   if type(value) == "cdata" then
-    if ffi.istype("complex", value) or ffi.istype("complex float", value) then return kinds.common(kind, kinds.of "complex float") end
+    if ffi.istype("complex", value) or ffi.istype("complex float", value) then
+      return kinds.common(kind, kinds.of "complex float")
+    end
     return kinds.common(kind, kinds.of(ffi.istype("uint64_t", value) and "uint64" or "int64"))
   end
   if kind.class ~= "integer" or value % 1 == 0 and value >= kind.low and value <= kind.high then return kind end
@@ -114,7 +117,8 @@ local function complex_result(operator, a, b, kind, shape)
   if core.kind_of(right).class ~= "complex" then right = right:copy(kind.name) end
   if not core.has(left, core.CONTIGUOUS) then left = left:copy() end
   if not core.has(right, core.CONTIGUOUS) then right = right:copy() end
-  complex_run(complex[operator], parts(to), parts(left), core.is(a) and 1 or 0, parts(right), core.is(b) and 1 or 0, to._count)
+  complex_run(complex[operator], parts(to), parts(left), core.is(a) and 1 or 0, parts(right), core.is(b) and 1 or 0,
+    to._count)
   return to
 end
 
@@ -133,10 +137,12 @@ local function calculate(operator, a, b)
   local run = loops_of(operator, ctype or has_wide and tonumber or nil)
   if not core.is(b) then
     if ctype then b = ctype(b) end
-    loops.each_pair(to, a, function(at, step, from, from_step, count) run.right(at, step, from, from_step, b, 0, count) end)
+    loops.each_pair(to, a, function(at, step, from, from_step, count) run.right(at, step, from, from_step, b, 0,
+      count) end)
   elseif not core.is(a) then
     if ctype then a = ctype(a) end
-    loops.each_pair(to, b, function(at, step, from, from_step, count) run.left(at, step, from, from_step, a, 0, count) end)
+    loops.each_pair(to, b, function(at, step, from, from_step, count) run.left(at, step, from, from_step, a, 0,
+      count) end)
   else
     each_of_three(to, a, b, run.arrays)
   end

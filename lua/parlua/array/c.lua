@@ -27,10 +27,12 @@ void shared_leave(struct shared_memory *);
 struct shared_memory *shared_claim(uint64_t id);
 
 struct array_moments { double sum, least, largest; };
-int array_moments(int kind, const void *elements, uint64_t count, int threads, bool extremes, struct array_moments *result);
+int array_moments(int kind, const void *elements, uint64_t count, int threads, bool extremes,
+  struct array_moments *result);
 bool array_has_odd_nans(bool is_double, const void *elements, uint64_t count);
 void array_mend_nans(bool is_double, void *elements, uint64_t count);
-int array_convolve(int is_double, const void *from, void *to, const uint64_t shape[3], const double *kernel, uint64_t length, int edge);
+int array_convolve(int is_double, const void *from, void *to, const uint64_t shape[3], const double *kernel,
+  uint64_t length, int edge);
 struct parlua_array_description {
   uint64_t id, inode; /* of the memory; 0: it has none that the other side could know */
   double bytes, offset; /* of the memory; of the first element in it, where the elements are not written */

@@ -17,7 +17,8 @@ local MOST_BYTES = 2 ^ 46 -- more than any machine of today can address
 -- code reads without making objects; steps count elements. The comment makes the types those of this module, also where
 -- a script keeps what typeof gave by its text (busted does).
 local form = [[struct { /* ]] .. tostring(M) .. [[ */
-  %s *_at; struct shared_memory *_shared; double _bound, _count; int32_t _kind, _rank, _state, _reserved; double _shape[16], _step[16];
+  %s *_at; struct shared_memory *_shared; double _bound, _count; int32_t _kind, _rank, _state, _reserved;
+  double _shape[16], _step[16];
 }]]
 
 -- Bits of _state.
@@ -79,8 +80,8 @@ local function read_only_message(self)
   if has(self, OF_FILE) then
     return "the array is read-only: it is mapped from a file, which is not to change; a:copy() can be written to"
   end
-  return "the array is read-only here: on the mpi engine the workers of a node share one copy of what a task has captured. "
-    .. "Return what is new, or let the call put it in place: parlua.map(f, arguments, { into = array })"
+  return "the array is read-only here: on the mpi engine the workers of a node share one copy of what a task has "
+    .. "captured. Return what is new, or let the call put it in place: parlua.map(f, arguments, { into = array })"
 end
 
 local function refuse_write(self)
@@ -98,7 +99,8 @@ end
 local function refuse_element(self, i)
   check_live(self)
   if self._rank ~= 1 then
-    refuse("a[%s]: the array has %d dimensions (%s); take a:get(...) and a:set(...) for an element, a:slice(i) for a part",
+    refuse("a[%s]: the array has %d dimensions (%s); take a:get(...) and a:set(...) for an element, a:slice(i) for a "
+      .. "part",
       show(i), self._rank, shape_text(self))
   end
   if i % 1 ~= 0 then refuse("index %s: an index is an integer", show(i)) end
@@ -110,11 +112,14 @@ local function refuse_index(self, d, i)
   check_live(self)
   local dimension = self._rank > 1 and (" of dimension %d"):format(d + 1) or ""
   if type(i) ~= "number" then
-    if i == nil then refuse("an index%s is missing: the array has %d dimensions (%s)", dimension, self._rank, shape_text(self)) end
+    if i == nil then
+      refuse("an index%s is missing: the array has %d dimensions (%s)", dimension, self._rank, shape_text(self))
+    end
     refuse("index %s%s: an index is an integer, got %s", show(i), dimension, type(i))
   end
   if i % 1 ~= 0 then refuse("index %s%s: an index is an integer", show(i), dimension) end
-  refuse("index %s%s is out of range: it goes from 1 to %.0f (the array is %s)", show(i), dimension, self._shape[d], shape_text(self))
+  refuse("index %s%s is out of range: it goes from 1 to %.0f (the array is %s)", show(i), dimension, self._shape[d],
+    shape_text(self))
 end
 
 local function refuse_count(self, n)
@@ -241,7 +246,9 @@ function M.is(value) return type(value) == "cdata" and is_array[tonumber(ffi.typ
 
 --- Raises an error where the value on which a method is called is no array: `a.sum()`.
 function M.check(value, what)
-  if not M.is(value) then refuse("%s: called on %s, not on an array (a:%s(...) needs a colon)", what, show(value), what) end
+  if not M.is(value) then
+    refuse("%s: called on %s, not on an array (a:%s(...) needs a colon)", what, show(value), what)
+  end
   check_live(value)
   return value
 end

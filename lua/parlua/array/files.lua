@@ -30,13 +30,15 @@ local function load_plain(path, shared, options)
   if type(shape) == "number" then shape = { shape } end
   if type(shape) ~= "table" then refuse("parlua.load: shape must be a list of sizes, got %s", show(shape)) end
   if there < 1 then
-    refuse("parlua.load: '%s' has %.0f bytes: behind the offset of %.0f there is no %s", path, tonumber(shared.size), offset, kind.name)
+    refuse("parlua.load: '%s' has %.0f bytes: behind the offset of %.0f there is no %s", path, tonumber(shared.size),
+      offset, kind.name)
   end
   shape = views.check_shape("parlua.load", nil, unpack(shape))
   local count = 1
   for _, size in ipairs(shape) do count = count * size end
   if count > there then
-    refuse("parlua.load: '%s' has %.0f bytes: %s of %s from byte %.0f on take %.0f", path, tonumber(shared.size), core.shape_text(shape),
+    refuse("parlua.load: '%s' has %.0f bytes: %s of %s from byte %.0f on take %.0f", path, tonumber(shared.size),
+      core.shape_text(shape),
       kind.name, offset, count * kind.size)
   end
   if offset % kind.size ~= 0 then
@@ -61,8 +63,9 @@ function M.read(path, shared)
   error(("%s: it is no .npy, .npz, PGM or PPM file; %s"):format(path, advice), 0)
 end
 
---- Loads an array: a .npy file, by mapping it (it is read-only then, and takes no memory of its own); the arrays of an .npz
---- file, by their names; a PGM or PPM picture; or plain elements: { type = "float", shape = { 480, 640 }, offset = 0 }.
+--- Loads an array: a .npy file, by mapping it (it is read-only then, and takes no memory of its own); the arrays of
+--- an .npz file, by their names; a PGM or PPM picture; or plain elements: { type = "float", shape = { 480, 640 },
+--- offset = 0 }.
 ---@param path string
 ---@param options? { type: string, shape?: integer[], offset?: integer }
 ---@return any
@@ -136,9 +139,9 @@ local function write_file(path, body)
   refuse("a:save: %s", trouble)
 end
 
---- Saves an array, in the form that the name's ending says: .npy, .npz, .pgm, .ppm, .png, or .raw and .bin (the elements alone).
---- Of floating-point numbers in pictures the least becomes black and the largest white, unless `low` and `high` say otherwise;
---- `bits` is 8 or 16. `format` names the form where the ending does not.
+--- Saves an array, in the form that the name's ending says: .npy, .npz, .pgm, .ppm, .png, or .raw and .bin (the
+--- elements alone). Of floating-point numbers in pictures the least becomes black and the largest white, unless `low`
+--- and `high` say otherwise; `bits` is 8 or 16. `format` names the form where the ending does not.
 ---@param path string
 ---@param options? { format: string, low: number, high: number, bits: integer }
 function core.methods.save(self, path, options)
@@ -156,7 +159,9 @@ function M.save(path, what, options)
   if type(path) ~= "string" then refuse("a:save: the name of a file is expected, got %s", show(path)) end
   local format = options.format or (path:match "%.(%w+)$" or ""):lower()
   local saver = savers[format]
-  if not saver then refuse("a:save: '%s': the ending of the name, or the option format, says the form: %s", path, FORMATS) end
+  if not saver then
+    refuse("a:save: '%s': the ending of the name, or the option format, says the form: %s", path, FORMATS)
+  end
   if core.is(what) then
     core.check_live(what)
   elseif format ~= "npz" or type(what) ~= "table" or next(what) == nil then

@@ -37,7 +37,8 @@ local by_name = {}
 for number, kind in ipairs(list) do
   kind.number, kind.class = number, kind.class or "integer"
   local text = kind.ctype or kind.name
-  kind.text, kind.ctype = text, ffi.typeof(text) -- no `$` in what typeof is given: busted keeps its results by the text alone
+  kind.text, kind.ctype = text,
+    ffi.typeof(text) -- no `$` in what typeof is given: busted keeps its results by the text alone
   kind.pointer, kind.constant = ffi.typeof(text .. " *"), ffi.typeof("const " .. text .. " *")
   kind.size = ffi.sizeof(kind.ctype)
   if kind.class == "integer" then

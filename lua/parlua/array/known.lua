@@ -1,6 +1,7 @@
 --- What the codec needs to recognise an array, without loading what arrays are made of: a program that has none does
 --- not pay for them.
--- One table in a state, also where a script has its modules loaded again (busted does): the codec keeps those that it knows.
+-- One table in a state, also where a script has its modules loaded again (busted does): the codec keeps those that it
+-- knows.
 local registry = debug.getregistry()
 if registry["parlua.arrays"] then return registry["parlua.arrays"] end
 

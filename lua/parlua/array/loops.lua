@@ -28,7 +28,9 @@ M.each_row = each_row
 
 --- Calls run(to, to_step, from, from_step, count) for each pair of rows of two arrays of the same shape.
 function M.each_pair(to, from, run)
-  if core.has(to, core.CONTIGUOUS) and core.has(from, core.CONTIGUOUS) then return run(to._at, 1, from._at, 1, to._count) end
+  if core.has(to, core.CONTIGUOUS) and core.has(from, core.CONTIGUOUS) then
+    return run(to._at, 1, from._at, 1, to._count)
+  end
   local rank = to._rank
   if rank == 0 then return run(to._at, 1, from._at, 1, 1) end
   local columns, index, at, at_from = to._shape[rank - 1], {}, 0, 0

@@ -65,7 +65,8 @@ local function fill_from(self, kind, t, shape, d, at, path)
     else
       local value = t[i]
       if not fits(kind, value) then
-        refuse("parlua.array: the value at %s is no number of the type %s: %s", place_text(path), kind.name, show(value))
+        refuse("parlua.array: the value at %s is no number of the type %s: %s", place_text(path), kind.name,
+          show(value))
       end
       self._at[at + (i - 1) * step] = value
     end
@@ -95,14 +96,18 @@ local function from_bytes(kind, bytes, length, what, ...)
   return core.mend(self)
 end
 
-local function is_pointer(value) return tostring(ffi.typeof(value)):find("%*>$") ~= nil or tostring(ffi.typeof(value)):find("%* const>$") ~= nil end
+local function is_pointer(value)
+  local name = tostring(ffi.typeof(value))
+  return name:find("%*>$") ~= nil or name:find("%* const>$") ~= nil
+end
 
 --- From C memory: a pointer to elements with their number (and perhaps a shape), or a C array, which has a length.
 local function from_memory(kind, memory, ...)
   if is_pointer(memory) then
     local count = ...
     if type(count) ~= "number" or count < 1 or count % 1 ~= 0 then
-      refuse("parlua.array: a pointer needs the number of its elements, as in parlua.array(\"%s\", pointer, 1000), got %s", kind.name, show(count))
+      refuse("parlua.array: a pointer needs the number of its elements: parlua.array(\"%s\", pointer, 1000), got %s",
+        kind.name, show(count))
     end
     if memory == nil then refuse("parlua.array: the pointer is NULL") end
     local self = core.new(kind, { count }, true)
@@ -156,7 +161,9 @@ function methods.fill(self, value)
   core.check(self, "fill")
   core.check_writable(self)
   local kind = core.kind_of(self)
-  if not fits(kind, value) then refuse("a:fill: a number of the type %s is expected, got %s", kind.name, show(value)) end
+  if not fits(kind, value) then
+    refuse("a:fill: a number of the type %s is expected, got %s", kind.name, show(value))
+  end
   if value == 0 and core.has(self, core.CONTIGUOUS) then
     ffi.fill(self._at, self._count * kind.size)
   else

@@ -71,13 +71,17 @@ end
 function M.header(what, bytes, size)
   if size < 10 or ffi.string(bytes, 6) ~= MAGIC then refuse(what, "it is no .npy file") end
   local version, length, at = bytes[6], bytes[8] + 256 * bytes[9], 10
-  if version < 1 or version > 3 then refuse(what, "it is of version %d.%d of .npy; 1, 2 and 3 are known", version, bytes[7]) end
+  if version < 1 or version > 3 then
+    refuse(what, "it is of version %d.%d of .npy; 1, 2 and 3 are known", version, bytes[7])
+  end
   if version > 1 then
     if size < 12 then refuse(what, "it is cut short: it ends in its header") end
     length, at = length + 65536 * (bytes[10] + 256 * bytes[11]), 12
   end
   if length > MOST_HEADER then refuse(what, "its header is of %.0f bytes", length) end
-  if at + length > size then refuse(what, "it is cut short: its header is of %d bytes, the file of %.0f", at + length, size) end
+  if at + length > size then
+    refuse(what, "it is cut short: its header is of %d bytes, the file of %.0f", at + length, size)
+  end
   local header = ffi.string(bytes + at, length)
   if not header:find "^%s*{.*}%s*$" then refuse(what, "its header is damaged: %s", shorten(header)) end
   local fortran = header:match "['\"]fortran_order['\"]%s*:%s*(%a+)"
@@ -114,7 +118,8 @@ function M.read(what, shared, from, size)
   local shape = header.is_fortran and reversed(header.shape) or header.shape
   local bytes = count * kind.size
   if header.offset + bytes > size then
-    refuse(what, "it is cut short: %s of %s take %.0f bytes, there are %.0f", core.shape_text(header.shape), kind.name, bytes,
+    refuse(what, "it is cut short: %s of %s take %.0f bytes, there are %.0f", core.shape_text(header.shape), kind.name,
+      bytes,
       size - header.offset)
   end
   local offset, made = from + header.offset

@@ -50,7 +50,8 @@ end
 
 local function check_axis(self, what, axis)
   if type(axis) ~= "number" or axis % 1 ~= 0 or axis < 1 or axis > self._rank then
-    refuse("a:%s: the dimension must be an integer from 1 to %d (the array is %s), got %s", what, self._rank, core.shape_text(self), show(axis))
+    refuse("a:%s: the dimension must be an integer from 1 to %d (the array is %s), got %s", what, self._rank,
+      core.shape_text(self), show(axis))
   end
 end
 
@@ -172,20 +173,24 @@ function methods.convolve(self, kernel, options)
   core.check(self, "convolve")
   options = options or {}
   local kind, axis, edge = core.kind_of(self), options.axis or 1, edges[options.edge or "reflect"]
-  if kind.class ~= "float" then refuse("a:convolve: elements are float or double, got %s; a:copy(\"double\") makes them so", kind.name) end
+  if kind.class ~= "float" then
+    refuse("a:convolve: elements are float or double, got %s; a:copy(\"double\") makes them so", kind.name)
+  end
   check_axis(self, "convolve", axis)
   if not edge then refuse("a:convolve: edge is reflect, nearest, zero or wrap, got %s", show(options.edge)) end
   kernel = read_kernel(kernel)
   local from, outer, size, inner = around(self, axis)
   local into = options.into or core.new(kind, core.shape(self), true)
   if not core.is(into) or core.kind_of(into) ~= kind or core.shape_text(into) ~= core.shape_text(self) then
-    refuse("a:convolve: into must be an array of the same type and shape (%s, %s), got %s", kind.name, core.shape_text(self), show(into))
+    refuse("a:convolve: into must be an array of the same type and shape (%s, %s), got %s", kind.name,
+      core.shape_text(self), show(into))
   end
   core.check_writable(into)
   local to = into
   if not core.has(into, core.CONTIGUOUS) or overlaps(into, from) then to = core.new(kind, core.shape(self), true) end
   local shape = ffi.new("uint64_t [3]", outer, size, inner)
-  if C.array_convolve(kind.name == "double" and 1 or 0, from._at, to._at, shape, kernel._at, kernel._count, edge) ~= 0 then
+  if C.array_convolve(kind.name == "double" and 1 or 0, from._at, to._at, shape, kernel._at, kernel._count,
+    edge) ~= 0 then
     refuse("not enough memory for a convolution")
   end
   if to ~= into then make.copy_elements(into, to) end

@@ -15,7 +15,8 @@ local bytes_pointer = ffi.typeof "const uint8_t *"
 
 local function is_space(byte) return byte == 32 or byte >= 9 and byte <= 13 end
 
---- The next number of a header, or of the values of a file in text form, behind blanks and comments; and the place behind it.
+--- The next number of a header, or of the values of a file in text form, behind blanks and comments; and the place
+--- behind it.
 local function next_number(what, bytes, size, at)
   while at < size and (is_space(bytes[at]) or bytes[at] == 35) do
     if bytes[at] == 35 then
@@ -58,13 +59,16 @@ function M.read(what, bytes, size)
   height, at = next_number(what, bytes, size, at)
   highest, at = next_number(what, bytes, size, at)
   if width < 1 or height < 1 then refuse(what, "a picture of %.0f x %.0f points", width, height) end
-  if highest < 1 or highest > 65535 then refuse(what, "its highest value is %.0f; it must be from 1 to 65535", highest) end
+  if highest < 1 or highest > 65535 then
+    refuse(what, "its highest value is %.0f; it must be from 1 to 65535", highest)
+  end
   local channels = (form == 3 or form == 6) and 3 or 1
   local kind, count = kinds.of(highest > 255 and "uint16" or "uint8"), width * height * channels
   local is_text = form < 4
   local there = is_text and (size - at) / 2 or (size - at - 1) / kind.size
   if there < count - (is_text and 1 or 0) then
-    refuse(what, "it is cut short: %.0f x %.0f points take %.0f values, there are %.0f", width, height, count, math.floor(there))
+    refuse(what, "it is cut short: %.0f x %.0f points take %.0f values, there are %.0f", width, height, count,
+      math.floor(there))
   end
   local made = core.new(kind, channels == 3 and { height, width, 3 } or { height, width }, true)
   if is_text then
@@ -84,7 +88,8 @@ local function check(what, array, most_channels)
   local shape = core.shape(array)
   local channels = shape[3] or 1
   if #shape < 2 or #shape > 3 or channels > most_channels or channels == 2 then
-    refuse(what, "a picture is of rows x columns, or rows x columns x 3%s; the array is %s", most_channels == 4 and " (or 4)" or "",
+    refuse(what, "a picture is of rows x columns, or rows x columns x 3%s; the array is %s",
+      most_channels == 4 and " (or 4)" or "",
       core.shape_text(array))
   end
   if core.kind_of(array).class == "complex" then refuse(what, "a picture is not of complex numbers") end
@@ -137,7 +142,8 @@ function M.write_pnm(what, array, options, write)
 end
 
 local function big(value)
-  return string.char(math.floor(value / 2 ^ 24) % 256, math.floor(value / 65536) % 256, math.floor(value / 256) % 256, value % 256)
+  return string.char(math.floor(value / 2 ^ 24) % 256, math.floor(value / 65536) % 256, math.floor(value / 256) % 256,
+    value % 256)
 end
 
 local COLOURS = { [1] = 0, [3] = 2, [4] = 6 } -- PNG's numbers of grey, colour, colour with opacity
@@ -151,7 +157,9 @@ function M.write_png(what, array, options, write)
   local z = zip.zlib(what)
   local row = columns * channels * core.kind_of(values).size
   local length = rows * (row + 1)
-  if rows > 2 ^ 31 or columns > 2 ^ 31 or length > 2 ^ 31 - 2 ^ 20 then refuse(what, "the picture is too large for PNG") end
+  if rows > 2 ^ 31 or columns > 2 ^ 31 or length > 2 ^ 31 - 2 ^ 20 then
+    refuse(what, "the picture is too large for PNG")
+  end
   local plain = core.new(kinds.of "uint8", { length }) -- each row behind a zero: as it is, without a filter
   for r = 0, rows - 1 do
     ffi.copy(plain._at + r * (row + 1) + 1, ffi.cast("const char *", values._at) + r * row, row)

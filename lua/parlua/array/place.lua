@@ -27,7 +27,8 @@ local function slice_text(into)
 end
 
 local function refuse_size(into, i, n, what)
-  refuse("task %.0f returned %s of %.0f, its place in the array (%s) is of %s", i, what, n, shape_text(into), slice_text(into))
+  refuse("task %.0f returned %s of %.0f, its place in the array (%s) is of %s", i, what, n, shape_text(into),
+    slice_text(into))
 end
 
 --- Is a number one that the kind holds? An integer type takes no fractions, and no more than it has room for.
@@ -36,7 +37,9 @@ local function holds(kind, value)
 end
 
 local function check_value(kind, i, value)
-  if not make.fits(kind, value) then refuse("task %.0f returned %s, where a number is to be put into an array", i, show(value)) end
+  if not make.fits(kind, value) then
+    refuse("task %.0f returned %s, where a number is to be put into an array", i, show(value))
+  end
   if type(value) == "number" and not holds(kind, value) then
     refuse("task %.0f returned %s, which is no %s", i, show(value), kind.name)
   end
@@ -99,7 +102,9 @@ function M.put(into, i, value)
     put_list(to._at, value, 0)
   elseif type(value) == "cdata" and not make.fits(kind, value) then
     local n, data = elements_of(value)
-    if not n then refuse("task %.0f returned C data that are no array of numbers: %s", i, tostring(ffi.typeof(value))) end
+    if not n then
+      refuse("task %.0f returned C data that are no array of numbers: %s", i, tostring(ffi.typeof(value)))
+    end
     if n ~= count then refuse_size(into, i, n, "C data") end
     put_data(to, kind, i, data, count)
   else
@@ -129,8 +134,8 @@ function M.width(value)
   end
 end
 
---- What the worker's loop is written with (worker/text.lua): the pointer and the step of an array of one dimension, and the
---- condition under which a number v can be put there as it is; nil where that can't be.
+--- What the worker's loop is written with (worker/text.lua): the pointer and the step of an array of one dimension,
+--- and the condition under which a number v can be put there as it is; nil where that can't be.
 ---@return ffi.cdata* at, integer step, string condition
 function M.direct(into)
   local kind = core.kind_of(into)

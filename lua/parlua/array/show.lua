@@ -104,7 +104,8 @@ local function texts_of(self, is_short)
   visit(self, 0, 0, is_short, function(value)
     if value ~= nil then values[#values + 1] = kind.name == "float" and single(value) or value end
   end)
-  local write = kind.class == "integer" and integer_text or kind.class == "complex" and complex_format(values) or float_format(values)
+  local write = kind.class == "integer" and integer_text or kind.class == "complex" and complex_format(values)
+    or float_format(values)
   local texts, width = {}, 0
   for k, value in ipairs(values) do
     texts[k] = write(value)

@@ -16,7 +16,9 @@ function methods.slice(self, ...)
   core.check(self, "slice")
   local n = select("#", ...)
   if n == 0 then refuse("a:slice: at which index of the first dimension?") end
-  if n > self._rank then refuse("a:slice: %d indices for an array of %d dimensions (%s)", n, self._rank, core.shape_text(self)) end
+  if n > self._rank then
+    refuse("a:slice: %d indices for an array of %d dimensions (%s)", n, self._rank, core.shape_text(self))
+  end
   local at = 0
   for d = 1, n do at = at + core.way(self, d - 1, (select(d, ...))) end
   local view = core.view(self, at)
@@ -35,11 +37,13 @@ local function read_range(self, d, range)
   if last == nil then last = size end
   if step == nil then step = 1 end
   if not (is_index(first) and is_index(last) and is_index(step)) or step < 1 then
-    refuse("a:view: a range is { first, last } or { first, last, step }, of integers; dimension %d got { %s, %s, %s }", d, show(first),
+    refuse("a:view: a range is { first, last } or { first, last, step }, of integers; dimension %d got { %s, %s, %s }",
+      d, show(first),
       show(last), show(step))
   end
   if first < 1 or last > size or last < first then
-    refuse("a:view: the range { %.0f, %.0f } of dimension %d is not within 1 to %.0f, or is empty (the array is %s)", first, last, d,
+    refuse("a:view: the range { %.0f, %.0f } of dimension %d is not within 1 to %.0f, or is empty (the array is %s)",
+      first, last, d,
       size, core.shape_text(self))
   end
   return first, math.floor((last - first) / step) + 1, step
@@ -51,7 +55,9 @@ end
 function methods.view(self, ...)
   core.check(self, "view")
   local n = select("#", ...)
-  if n > self._rank then refuse("a:view: %d ranges for an array of %d dimensions (%s)", n, self._rank, core.shape_text(self)) end
+  if n > self._rank then
+    refuse("a:view: %d ranges for an array of %d dimensions (%s)", n, self._rank, core.shape_text(self))
+  end
   local at, firsts, counts, steps = 0, {}, {}, {}
   for d = 1, self._rank do
     local range = (select(d, ...))
@@ -86,7 +92,9 @@ function M.check_shape(what, count, ...)
   local first = ...
   if n == 1 and type(first) == "table" then return M.check_shape(what, count, unpack(first)) end
   if n == 0 then refuse("%s: a shape is needed, a size for each dimension", what) end
-  if n > core.MOST_RANK then refuse("%s: %d dimensions, more than the %d that an array may have", what, n, core.MOST_RANK) end
+  if n > core.MOST_RANK then
+    refuse("%s: %d dimensions, more than the %d that an array may have", what, n, core.MOST_RANK)
+  end
   for d = 1, n do
     local size = (select(d, ...))
     if count and size == -1 and not open then

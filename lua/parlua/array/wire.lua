@@ -1,10 +1,11 @@
---- How arrays cross between states: what the codec (src/lua/codec/encode_data.c, decode_special.c) writes of one is a description, and the
---- elements only where the other side can't reach them.
+--- How arrays cross between states: what the codec (src/lua/codec/encode_data.c, decode_special.c) writes of one is a
+--- description, and the elements only where the other side can't reach them.
 --
 --   the same process (threads)      the number of the memory, which both know
 --   script -> forked worker         the number; and, for memory that is younger than the worker, where to open it
---   forked worker -> script         the number of memory whose descriptor goes through a socket (src/sys/shared.h); of small arrays the
---                                   number, which the script knows if the array is its own, and the elements
+--   forked worker -> script         the number of memory whose descriptor goes through a socket (src/sys/shared.h); of
+--                                   small arrays the number, which the script knows if the array is its own, and the
+--                                   elements
 --   other hosts, files              the elements
 local ffi = require "ffi"
 local C = require "parlua.array.c"
@@ -22,7 +23,8 @@ local description_type = ffi.typeof("struct parlua_array_description")
 local description_pointer = ffi.typeof("const struct parlua_array_description *")
 local HEAD = ffi.offsetof(description_type, "dimension")
 
--- How the other side comes to the elements: they follow; their memory is known by its number, or can be opened; it was offered.
+-- How the other side comes to the elements: they follow; their memory is known by its number, or can be opened; it
+-- was offered.
 local CONTENT, KNOWN, OFFERED = 1, 2, 3
 
 local SMALL = 2 ^ 17 -- bytes: up to here elements are copied, as mapping their memory takes as long
@@ -56,8 +58,9 @@ end
 
 local pid
 
---- What is written of an array: the description, how many bytes of the array itself tell whether it is still the same; and where the
---- elements are to follow, their number of bytes, what holds them, and the pointer to them. Or nil and why it can't be sent.
+--- What is written of an array: the description, how many bytes of the array itself tell whether it is still the
+--- same; and where the elements are to follow, their number of bytes, what holds them, and the pointer to them. Or
+--- nil and why it can't be sent.
 ---@param shares boolean the other side has the same memory
 ---@param is_plain boolean it goes to a file
 function M.encode(array, shares, is_plain)
@@ -87,10 +90,13 @@ end
 local function corrupt(what) error("cannot decode an array: " .. what, 0) end
 
 --- Checks a description, and where the elements must lie.
----@return number[] shape, number first, number behind bytes from the first element to the least and behind the largest place
+---@return number[] shape, number first, number behind bytes from the first element to the least place and behind the
+--- largest
 local function check(made, length)
   local rank, kind = made.rank, kinds.list[made.kind]
-  if not kind or rank < 0 or rank > core.MOST_RANK or length ~= HEAD + 16 * rank then corrupt "its description is damaged" end
+  if not kind or rank < 0 or rank > core.MOST_RANK or length ~= HEAD + 16 * rank then
+    corrupt "its description is damaged"
+  end
   local shape, low, high, count = {}, 0, 0, 1
   for d = 1, rank do
     local size, step = made.dimension[d - 1], made.dimension[rank + d - 1]
@@ -162,7 +168,9 @@ function M.decode(text, content, size, is_plain)
   end
   if is_plain or made.how ~= KNOWN and made.how ~= OFFERED then corrupt "its description is damaged" end
   local shared = find(made)
-  if shared == nil then error("an array could not be opened, as its memory is gone, or no file descriptor is free", 0) end
+  if shared == nil then
+    error("an array could not be opened, as its memory is gone, or no file descriptor is free", 0)
+  end
   return over(made, shared, shape, low, high)
 end
 

@@ -54,7 +54,9 @@ end
 --- Unpacks what was deflated, without a header, into memory of just the size that it is to have.
 local function inflate(what, from, from_size, to, size)
   local z, stream = M.zlib(what), ffi.new "parlua_z_stream"
-  if z.inflateInit2_(stream, -15, z.zlibVersion(), ffi.sizeof(stream)) ~= 0 then refuse(what, "zlib cannot unpack it") end
+  if z.inflateInit2_(stream, -15, z.zlibVersion(), ffi.sizeof(stream)) ~= 0 then
+    refuse(what, "zlib cannot unpack it")
+  end
   local taken, given, status = 0, 0, 0
   while status == 0 do
     stream.next_in, stream.avail_in = from + taken, math.min(MOST_AT_ONCE, from_size - taken)
@@ -159,7 +161,8 @@ end
 ---@param shared ffi.cdata* the file's memory, whose hold stays the caller's
 ---@return table<string, parlua.Array>
 function M.read(what, shared)
-  local file = { what = what, shared = shared, bytes = ffi.cast(bytes_pointer, shared.bytes), size = tonumber(shared.size) }
+  local file = { what = what, shared = shared, bytes = ffi.cast(bytes_pointer, shared.bytes),
+    size = tonumber(shared.size) }
   local arrays = {}
   for _, entry in ipairs(entries_of(file)) do
     if entry.name:sub(-1) ~= "/" then arrays[entry.name:gsub("%.npy$", "")] = read_entry(file, entry) end
@@ -213,10 +216,12 @@ function M.write(what, arrays, write)
   local text, begin = table.concat(directory), at
   put(text)
   local end_of_large = at
-  put(bytes_of(0x06064b50, 4) .. bytes_of(44, 8) .. bytes_of(45, 2):rep(2) .. bytes_of(0, 4):rep(2) .. bytes_of(#names, 8):rep(2)
+  put(bytes_of(0x06064b50, 4) .. bytes_of(44, 8) .. bytes_of(45, 2):rep(2) .. bytes_of(0, 4):rep(2) .. bytes_of(#names,
+    8):rep(2)
     .. bytes_of(#text, 8) .. bytes_of(begin, 8))
   put(bytes_of(0x07064b50, 4) .. bytes_of(0, 4) .. bytes_of(end_of_large, 8) .. bytes_of(1, 4))
-  put(bytes_of(0x06054b50, 4) .. bytes_of(0, 2):rep(2) .. bytes_of(math.min(#names, 0xffff), 2):rep(2) .. bytes_of(math.min(#text, LARGE), 4)
+  put(bytes_of(0x06054b50, 4) .. bytes_of(0, 2):rep(2) .. bytes_of(math.min(#names, 0xffff),
+    2):rep(2) .. bytes_of(math.min(#text, LARGE), 4)
     .. bytes_of(LARGE, 4) .. bytes_of(0, 2))
 end
 
