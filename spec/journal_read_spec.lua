@@ -135,7 +135,7 @@ describe("a journal answers", function()
   end)
 
   it("under scripts of the commands' names", function()
-    for _, name in ipairs { "journal", "export", "merge" } do
+    for _, name in ipairs { "journal", "export", "merge", "report" } do
       helper.write(("%s/%s.lua"):format(directory, name), "print('script')")
       assert.equal("script\n", run(name .. ".lua x").stdout)
       helper.write(("%s/%s"):format(directory, name), "print('plain script')")

@@ -29,6 +29,8 @@ local parlua = {}
 ---@field log_level? "debug"|"info"|"warn"|"error" lines of parlua.log from this level on; default info
 ---@field log? string file to which lines of parlua.log are added; default: standard error
 ---@field tag? boolean the index of the task before each line that it prints
+---@field report? string a page (HTML) that shows how the run went, is written to this file
+---@field trace? string a trace for ui.perfetto.dev is written to this file
 ---@field journal? string record finished tasks in this SQLite file
 ---@field resume? boolean go on from the journal: run only what it lacks
 ---@field retry_failed? boolean on resuming, run failed tasks again

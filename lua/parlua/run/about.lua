@@ -1,6 +1,7 @@
 --- What is told of a run to those who read of it later: in a journal, in a report.
 local host = require "parlua.host"
 local options_module = require "parlua.options"
+local identity = require "parlua.journal.identity"
 local json = require "parlua.wire.json"
 local time = require "parlua.report.time"
 
@@ -54,5 +55,10 @@ function M.of_end(run)
     outcome = summary.interrupted or summary.stopped or run.limiter and run.limiter.halted and "halted" or nil,
   }
 end
+
+--- The arguments of a run in words.
+---@param run parlua.Run
+---@return string
+function M.source_of(run) return identity.describe(run.source) end
 
 return M

@@ -29,6 +29,8 @@ local journal = lazy "parlua.journal"
 local deadline = lazy "parlua.run.deadline"
 local limit = lazy "parlua.run.limit"
 local about = lazy "parlua.run.about"
+local pages = lazy "parlua.run.pages"
+local watch = lazy "parlua.run.watch"
 local log = lazy "parlua.worker.log"
 local report = lazy "parlua.report"
 local task = require "parlua.worker.task"
@@ -190,6 +192,7 @@ function M.open(f, arguments, call_options, sink, given)
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
   end
   if options.log then log.open(options.log) end
+  if options.report and not task.is_inside() then pages.check(options.report) end
   if options.on_error ~= "halt" and options.on_error ~= "skip" then run.reaction = options.on_error end
   if options.on_error == "halt" or options.max_failures then run.limiter = limit.open(options, run.fold) end
   if options.deadline and not given.unrecorded and not task.is_inside() then
@@ -205,6 +208,7 @@ function M.open(f, arguments, call_options, sink, given)
     package.loaded["parlua.debugger"]() -- the command's (src/main.c)
   end
   if sink.begin then sink:begin(run) end
+  if (options.report or options.trace) and not given.unrecorded and not task.is_inside() then watch.attach(run) end
   local kind = options.progress
   if kind and kind ~= "bar" and kind ~= "none" then run:open_report(kind) end
   return run

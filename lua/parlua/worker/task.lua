@@ -175,12 +175,17 @@ local native_exit = os.exit
 --- Is this the state of a worker that is a thread?
 M.is_thread = false
 
+--- Called before os.exit ends the program.
+---@type fun()?
+M.before_exit = nil
+
 --- As Lua's own. But a worker closes no state: the objects in it that have finalizers are, in a copy of the script, the
 --- script's, and their files, temporary directories and locks stand for it alone. A thread has no process to end.
 local function exit(status, close)
   if M.is_thread then
     error("os.exit: a task of the threads engine cannot end the program (engine = \"process\" can contain it)", 2)
   end
+  if M.before_exit and not M.owns_process then M.before_exit() end
   return native_exit(status, close and not M.owns_process)
 end
 
