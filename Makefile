@@ -266,7 +266,7 @@ valgrind: deps-valgrind all
 	@echo "valgrind: nothing found"
 
 # Fuzz targets, each in fuzz/NAME.c and linked with all of parlua but its main. Findings stay in build/fuzz.
-FUZZ_TARGETS = codec slot array
+FUZZ_TARGETS = codec slot array csv
 FUZZ_WRAP_codec = -Wl,--wrap=luaL_loadbufferx
 FUZZ_WRAP_slot = -Wl,--wrap=luaL_loadbufferx,--wrap=engine_find
 FUZZ_SECONDS ?= 600

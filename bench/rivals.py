@@ -53,6 +53,42 @@ def next_record(record):
             "even": not record["even"]}
 
 
+def make_record(i):
+    return {"a": i, "b": i * 0.5, "c": "s%d" % (i % 100)}
+
+
+def make_string(i):
+    return "text%d" % (10000000 + i)
+
+
+def make_triple(i):
+    return [i, i * 0.5, i * 2]
+
+
+def time_map(f, n, chunk):
+    pool, n = warm_pool(), int(n)
+    began = now()
+    results = pool.map(f, range(1, n + 1), int(chunk))
+    return now() - began, results
+
+
+def map_record(n, chunk):
+    seconds, results = time_map(make_record, n, chunk)
+    last = results[-1]
+    return seconds, "%d:%d:%.1f:%s" % (len(results), last["a"], last["b"], last["c"])
+
+
+def map_string(n, chunk):
+    seconds, results = time_map(make_string, n, chunk)
+    return seconds, "%d:%s" % (len(results), results[-1])
+
+
+def map_triple(n, chunk):
+    seconds, results = time_map(make_triple, n, chunk)
+    last = results[-1]
+    return seconds, "%d:%d:%.1f:%d" % (len(results), last[0], last[1], last[2])
+
+
 def map_tables(n, chunk):
     pool = warm_pool()
     records = [{"id": i, "x": i + 0.25, "y": i * 3, "name": "n%d" % i, "even": i % 2 == 0}
