@@ -207,6 +207,21 @@ local scripts = {
     Class.__index.v = function() return "new" end
     local told, back = pool:submit(ask, object):get()
     print(told, getmetatable(back) == Class, (parlua.submit(ask, object):get()))]],
+  ["records of several classes"] = [[
+    local A, B, Locked = { __index = {} }, { __tostring = function() return "B" end }, {}
+    Locked.__metatable = A
+    local metatables = { A, B, Locked }
+    local results = parlua.map(function(i)
+      local record, k = { x = i, s = "a" .. i }, i % 5
+      return k == 4 and setmetatable(record, { own = 1 }) or setmetatable(record, metatables[k])
+    end, parlua.range(3000))
+    local right = 0
+    for i = 1, 3000 do
+      local k, meta = i % 5, debug.getmetatable(results[i])
+      local is_same = meta == metatables[k] or k == 4 and meta.own == 1
+      if is_same and results[i].x == i and results[i].s == "a" .. i then right = right + 1 end
+    end
+    print(right)]],
   ["a class that only arguments have"] = [[
     local Class = { __index = { get = function(self) return self.n end } }
     local Odd = { file = io.tmpfile() }
@@ -231,6 +246,8 @@ local scripts = {
     local none, other = {}, setmetatable({}, { __tostring = function() return "other" end })
     local same, back, last = parlua.submit(function(a) return a == none, none, other end, none):get()
     print(same, back == none, last == other)
+    local tagged = { tag = 1 }
+    print(parlua.submit(function() return tagged end):get() == tagged)
     run(function() parlua.map(function(x) return x end, { 1 }) return none end, {})
     local results = parlua.map(function() parlua.map(function(x) return x end, { 1 }) return none end, { 1 })
     print(results[1] == none)]],

@@ -271,7 +271,9 @@ local function encode_call(pool, future)
   if not chain.world then chain.world, chain.is_inherited = state.id, true end -- forked just now
   local is_newer = state.id ~= chain.world
   local is_old = is_inherited and not is_newer -- what was inherited may have changed where nobody looks
-  if not is_old then chain = { state.book, not is_inherited and chain[2] or nil, captured = captured(f) } end
+  if not is_old then
+    chain = { state.book, not is_inherited and chain[2] or nil, captured = captured(f), inherits = chain.inherits }
+  end
   arrays.sent = false
   local function_book, book = codec.book(), codec.book()
   context.use(context.longer(chain), driver.shares, is_old and #chain or 0, is_old)

@@ -132,7 +132,10 @@ local function decode_mixed(self, batch, out, half, k, last, takes_pairs)
   local words, values, several, size = out.word, new_table(last - k + 1, 0), false, tonumber(out.size)
   batch.numbers, batch.values, batch.several, batch.second = false, values, false, false
   if half[2 * k + 1] == STRING then return decode_strings(values, out, size, half, k, last) end
-  if half[2 * k + 1] == RECORD then return decode_records(batch, values, out, size, half, k, last, takes_pairs) end
+  if half[2 * k + 1] == RECORD then
+    use_books(self) -- records may be of a class
+    return decode_records(batch, values, out, size, half, k, last, takes_pairs)
+  end
   local at = k
   while at <= last do
     local tag = half[2 * at + 1]

@@ -173,6 +173,11 @@ function closure.names(globals)
       end
     end
   end
+  -- parlua's own, whatever a script has taken out of package.loaded (src/lua/state.c)
+  local own = debug.getregistry()["parlua.loaded"] or {}
+  for name, module in next, own do
+    if type(module) == "table" or nameable[type(module)] then add(module, name, false, false, EVERYWHERE) end
+  end
   local modules = {}
   for name, module in next, package.loaded do
     local is_object = type(module) == "table" or nameable[type(module)]
@@ -188,8 +193,8 @@ function closure.names(globals)
   for _, name in ipairs(modules) do
     add(rawget(package.loaded, name), name, false, false, MODULE)
   end
-  for name, module in next, package.loaded do
-    if type(name) == "string" and type(module) == "table" and is_own(name) then
+  for name, module in next, own do
+    if type(module) == "table" then
       for field, value in next, module do
         if type(field) == "string" and nameable[type(value)] then
           add(value, name, field, false, EVERYWHERE)

@@ -7,7 +7,10 @@ local M = {}
 
 local none = {}
 local spare, MOST_SPARE = {}, 4 -- books that runs have given back
-local current, current_shares, current_fresh, current_lasting = none, false, nil, nil
+local current_shares, current_fresh, current_lasting = false, nil, nil
+
+--- The chain that is in use.
+M.current = none
 
 --- In a worker: the chain of its job.
 M.base = none
@@ -19,16 +22,16 @@ M.base = none
 ---@param lasting? boolean the others are as old as a pool
 function M.use(chain, shares, fresh, lasting)
   chain = chain or none
-  if chain == current and shares == current_shares then return end
-  current, current_shares = none, false
+  if chain == M.current and shares == current_shares then return end
+  M.current, current_shares = none, false
   codec.context(chain, shares, fresh, lasting)
   arrays.to_forked = chain.inherits or false
-  current, current_shares, current_fresh, current_lasting = chain, shares, fresh, lasting
+  M.current, current_shares, current_fresh, current_lasting = chain, shares, fresh, lasting
 end
 
 --- Calls f from a finalizer: garbage may be collected in the midst of a message, which then goes on by the books that it began with.
 function M.aside(f)
-  local chain, shares, fresh, lasting = current, current_shares, current_fresh, current_lasting
+  local chain, shares, fresh, lasting = M.current, current_shares, current_fresh, current_lasting
   local ok, message = pcall(f)
   M.use(chain, shares, fresh, lasting)
   if not ok then error(message, 0) end
@@ -56,7 +59,7 @@ end
 ---@param chain table|false its `own`: books that are the run's alone
 function M.forget(chain)
   if not chain then return end
-  if has_any(current, chain.own) then M.use(none, false) end
+  if has_any(M.current, chain.own) then M.use(none, false) end
   for k, book in ipairs(chain.own) do
     codec.clear(book)
     if #spare < MOST_SPARE then spare[#spare + 1] = book end

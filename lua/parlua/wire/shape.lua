@@ -1,18 +1,22 @@
 --- Shapes: tables that are nothing but a few fields with numbers, strings and booleans travel as rows of words, and what
 --- fields there are is in the block once. For each shape a writer and a reader are written and compiled: a record costs
---- a lookup of each key and one constructor. All else (metatables, tables in tables, tables that both sides have) goes
---- by the codec.
+--- a lookup of each key and one constructor. Objects of a class that both sides have do as well. All else (other
+--- metatables, tables in tables, tables that both sides have) goes by the codec.
 --
 -- A record is a word with TAG_RECORD that leads to: the place of its shape and the number of fields (32 bits each), then
 -- a word for each field. Place 0 instead of a shape: these are the values that one task returned. The shape is a string
--- value: "s4:city" for a key that is a string, "n1;" for a number, one after the other in the order of `next`.
+-- value: "s4:city" for a key that is a string, "n1;" for a number, one after the other in the order of `next`; before
+-- them "c2:40;" for a class: the number of a book (wire/context.lua) and the place in it.
 -- A string that is the field's in the record before, too, is not written again.
 --
 -- 55 ns to write a record of a number, a number and a short string, 60 ns to read it (bench/records.lua).
+local codec = require "parlua.codec"
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
+local start = require "parlua.wire.start"
 
-local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
+local loadstring, setmetatable = start.globals.loadstring, start.globals.setmetatable -- a script may have taken them away
+local getmetatable = start.libraries.debug.getmetatable
 local M = {}
 
 local C = ffi.C
@@ -47,13 +51,14 @@ end
 
 local function damaged() error("cannot decode: the shape of a record is damaged", 0) end
 
---- The keys that a shape stands for.
+--- The keys that a shape stands for; and where its class is: the number of a book of the chain and the place in it.
 local function keys_of(shape)
-  local keys, at = {}, 1
+  local number, offset, first = shape:match("^c(%d+):(%d+);()")
+  local keys, at = {}, first or 1
   while at <= #shape do
-    local number, behind = shape:match("^n(%-?%d+);()", at)
-    if number then
-      keys[#keys + 1], at = tonumber(number), behind
+    local key, behind = shape:match("^n(%-?%d+);()", at)
+    if key then
+      keys[#keys + 1], at = tonumber(key), behind
     else
       local length
       length, behind = shape:match("^s(%d+):()", at)
@@ -63,7 +68,7 @@ local function keys_of(shape)
     end
   end
   if #keys > MOST_FIELDS then damaged() end
-  return keys
+  return keys, tonumber(number), tonumber(offset)
 end
 
 local function literal(key) return type(key) == "string" and ("%q"):format(key) or ("%d"):format(key) end
@@ -82,10 +87,11 @@ local function put_bytes(base, top, lowest, v)
 end
 
 local writer_head = [[
-local next, type, put_bytes, place_shape, cast, doubles, halves, tonumber, shape = ...
+local next, type, put_bytes, place_shape, cast, doubles, halves, tonumber, shape, getmetatable, class = ...
 local at_epoch, shape_place = -1, 0
 %s
 return function(block, half, k, v, epoch)
+  if getmetatable(v) ~= class then return false end
   local key
 %s
   if next(v%s) ~= nil then return false end
@@ -148,7 +154,7 @@ end
 
 --- A writer of one shape: function(block, half, k, v, epoch) puts the table v as word k; `epoch` is another number for
 --- each block. Returns how many words there is room for; nil: it does not fit the block; false: the shape is another.
-local function make_writer(shape)
+local function make_writer(shape, class)
   local keys = keys_of(shape)
   local lasts, checks, resets, fields = {}, {}, {}, {}
   local before = ""
@@ -162,7 +168,8 @@ local function make_writer(shape)
   -- constants are put in before the keys, which may look like them
   local text = filled(writer_head, { BODY = 8 * (#keys + 1), FIELDS = #keys }):format(table.concat(lasts, "\n"),
     table.concat(checks, "\n"), before, table.concat(resets, "\n"), filled(table.concat(fields, "\n")))
-  return assert(loadstring(text, "=parlua.shape"))(next, type, put_bytes, place_shape, cast, doubles, halves, tonumber, shape)
+  return assert(loadstring(text, "=parlua.shape"))(next, type, put_bytes, place_shape, cast, doubles, halves, tonumber, shape,
+    getmetatable, class)
 end
 
 --- The tables that the worker and the coordinator both have: these cross as references.
@@ -185,15 +192,27 @@ end
 ---@param chain table books that results may refer to
 function M.writer(chain)
   local writers, count, known, misses, write = {}, 0, nil, 0, nil
+  local prefixes = {} -- class -> how it begins a shape; false: the coordinator does not have it
+
+  local function prefix_of(class)
+    if class == nil then return "" end
+    if prefixes[class] == nil then
+      local number, offset = codec.place_of(class)
+      prefixes[class] = number and ("c%d:%d;"):format(number, offset) or false
+    end
+    return prefixes[class]
+  end
 
   local function other(to, half, k, v, epoch)
     misses = misses + 1
     if misses > MOST_MISSES and misses % MOST_MISSES ~= 0 then return nil end
-    local shape = shape_of(v)
-    if not shape then return nil end
+    local class = getmetatable(v)
+    local shape, prefix = shape_of(v), prefix_of(class)
+    if not shape or not prefix then return nil end
+    shape = prefix .. shape
     if not writers[shape] then
       if count == MOST_SHAPES then return nil end
-      writers[shape], count = make_writer(shape), count + 1
+      writers[shape], count = make_writer(shape, class), count + 1
     end
     write = writers[shape]
     return write(to, half, k, v, epoch)
@@ -201,7 +220,7 @@ function M.writer(chain)
 
   return function(to, half, k, v, epoch)
     known = known or known_tables(chain)
-    if getmetatable(v) ~= nil or known[v] then return nil end
+    if known[v] then return nil end
     local room = write and write(to, half, k, v, epoch)
     if room == false or not write then room = other(to, half, k, v, epoch) end
     if room then misses = 0 end
@@ -259,8 +278,8 @@ local function field(from, size, tags, j, tag)
 end
 
 local reader_head = [[
-local cast, doubles, halves, read_string, field, outside = ...
-return function(values, from, size, half, k, last, shape_place)
+local cast, doubles, halves, read_string, field, outside, setmetatable = ...
+return function(values, from, size, half, k, last, shape_place, class)
 %s
   for at = k, last do
     local place = half[2 * at]
@@ -270,7 +289,7 @@ return function(values, from, size, half, k, last, shape_place)
     local tags = cast(halves, body)
     if tags[0] ~= shape_place or tags[1] ~= FIELDS then return at end
 %s
-    values[at - k] = { %s }
+    values[at - k] = %s
   end
   return last + 1
 end]]
@@ -293,7 +312,7 @@ local reader_field = [[
 --- A reader of one shape: function(values, block, size, half, k, last, shape_place) reads words from k on into values
 --- from 0 on, as long as they are records of this shape; returns the first word that it did not read.
 local function make_reader(shape)
-  local keys = keys_of(shape)
+  local keys, number, offset = keys_of(shape)
   local lasts, fields, items = {}, {}, {}
   for k, key in ipairs(keys) do
     lasts[k] = ("  local s%d, p%d = nil, -1"):format(k, k)
@@ -301,8 +320,10 @@ local function make_reader(shape)
     items[k] = key == k and "v" .. k or ("[%s] = v%d"):format(literal(key), k)
   end
   local text = filled(reader_head, { BODY = 8 * (#keys + 1), FIELDS = #keys, LEAST = HEAD / 8 }):format(
-    table.concat(lasts, "\n"), filled(table.concat(fields, "\n")), table.concat(items, ", "))
-  return assert(loadstring(text, "=parlua.shape"))(cast, doubles, halves, block.string, field, outside)
+    table.concat(lasts, "\n"), filled(table.concat(fields, "\n")),
+    (number and "setmetatable({ %s }, class)" or "{ %s }"):format(table.concat(items, ", ")))
+  return { read = assert(loadstring(text, "=parlua.shape"))(cast, doubles, halves, block.string, field, outside,
+    setmetatable), number = number, offset = offset }
 end
 
 local readers, reader_count = {}, 0
@@ -327,10 +348,12 @@ end
 M.head_of = head_of
 
 --- Reads records from word k on, as far as they have one shape, into values[0], ...; returns the first word that was not
---- read.
+--- read. The books of the run are in use.
 function M.read(values, from, size, half, k, last)
   local shape_place = head_of(from, size, half[2 * k])
-  local stop = reader_of(block.string(from, size, shape_place))(values, from, size, half, k, last, shape_place)
+  local reader = reader_of(block.string(from, size, shape_place))
+  local class = reader.number and codec.object_at(reader.number, reader.offset)
+  local stop = reader.read(values, from, size, half, k, last, shape_place, class)
   if stop == k then damaged() end
   return stop
 end

@@ -90,8 +90,8 @@ local function slot_outlet(worker, handle)
     elseif type(v) == "string" then
       local room = block.put_string(outlet.block, outlet.half, k, v)
       if room then return room end
-    elseif type(v) == "table" then
-      outlet.put_record = outlet.put_record or shape.writer(context.base)
+    elseif type(v) == "table" and context.current == context.base then -- else it may be a submitted call's own
+      if outlet.base ~= context.base then outlet.put_record, outlet.base = shape.writer(context.base), context.base end
       local room = outlet.put_record(outlet.block, outlet.half, k, v, outlet.epoch)
       if room then return room end
     end

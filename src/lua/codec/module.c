@@ -178,6 +178,40 @@ static int module_state(lua_State *L)
   return 1;
 }
 
+/* place_of(table) -> in which book of the chain it is and its place there; nothing: in none */
+static int module_place_of(lua_State *L)
+{
+  struct codec *codec = codec_of(L);
+  int in_chain;
+  if (codec == NULL) return lua_error(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  const struct shared *entry = chain_find(codec, lua_topointer(L, 1), &in_chain);
+  if (entry == NULL || entry->upvalue != 0 || entry->is_incomplete) return 0;
+  lua_pushinteger(L, in_chain + 1);
+  lua_pushnumber(L, (lua_Number)entry->offset);
+  return 2;
+}
+
+/* object_at(book, place) -> the table there; raises when there is none */
+static int module_object_at(lua_State *L)
+{
+  struct codec *codec = codec_of(L);
+  if (codec == NULL) return lua_error(L);
+  lua_Number number = luaL_checknumber(L, 1), offset = luaL_checknumber(L, 2);
+  const struct shared *entry = NULL;
+  if (number >= 1 && number <= codec->chain.count && offset >= 0 && offset < 0x1p53)
+    entry = book_entry(codec->chain.books[(int)number - 1], (size_t)offset);
+  if (entry == NULL || entry->upvalue != 0) return luaL_error(L, "cannot decode: a class is in no book of the run");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, codec->walk_reference);
+  lua_getupvalue(L, -1, TOOLS_UPVALUE);
+  lua_rawgeti(L, -1, TOOL_CHAIN);
+  lua_rawgeti(L, -1, (int)number);
+  lua_getfenv(L, -1);
+  lua_rawgeti(L, -1, entry->index);
+  if (!lua_istable(L, -1)) return luaL_error(L, "cannot decode: a class is no table");
+  return 1;
+}
+
 /* moved(): the script may have changed what is in the books */
 static int module_moved(lua_State *L)
 {
@@ -406,6 +440,8 @@ int luaopen_parlua_codec(lua_State *L)
       {"walk", module_walk},
       {"context", module_context},
       {"moved", module_moved},
+      {"place_of", module_place_of},
+      {"object_at", module_object_at},
       {"state", module_state},
       {"by_name", module_by_name},
       {"number", module_number},
