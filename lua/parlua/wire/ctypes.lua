@@ -345,6 +345,7 @@ end
 function M.copy(value)
   if is_ctype(value) then return value end
   local number = number_of(value)
+  if arrays[number] then return value end -- a handle: its elements are the script's, on every engine
   local kind = kind_of(typeinfo(number))
   if kind ~= STRUCT and kind ~= ARRAY then return value end
   local description, size = describe(number), ffi.sizeof(value)
