@@ -696,6 +696,82 @@ describe("under mpirun", function()
     assert.equal("64\t0\n", output)
   end)
 
+  it("the tasks of a rank that is lost are done by others, where the launcher lets the job go on", function()
+    if helper.mpi == "mpich" then return end -- its mpiexec ends the job
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local results, failures = parlua.map(function(i)
+          local helper = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+          local rank = io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%) %a (%d+)")
+          if i == 20 and parlua.task.worker > 1 and os.rename("whole", "lost") then os.execute("kill -9 " .. rank) end
+          require("parlua.host").sleep(0.005)
+          return i
+        end, parlua.range(100), { chunk = 1 })
+        for i = 1, 100 do assert(results[i] == i) end
+        print(results.n, #failures)
+      ]])
+      helper.write(directory .. "/whole", "")
+      local command = helper.mpirun(4):gsub("mpirun ", "mpirun --enable-recovery ")
+      local result = helper.run(("%s %s %s"):format(command, helper.quote(helper.parlua), script),
+        { directory = directory, seconds = 60 })
+      assert.equal("100\t0\n", result.stdout)
+      if lfs.attributes(directory .. "/lost") then
+        assert.truthy(result.stderr:find("parlua: rank %d on .- is lost: its process has ended"), result.stderr)
+      end
+    end)
+  end)
+
+  it("ranks form a tree where there are many, which gives the same", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local factor = 3
+        local results, failures, summary = parlua.map(function(i)
+          if i % 1000 == 0 then error("no", 0) end
+          if i % 500 == 0 then print("line " .. i) end
+          return i % 2 == 0 and i * factor or ("x"):rep(i % 50)
+        end, parlua.range(20000), { workers = 2 })
+        for i = 1, 20000 do
+          assert(results[i] == (i % 1000 ~= 0 and (i % 2 == 0 and i * factor or ("x"):rep(i % 50)) or nil))
+        end
+        io.stderr:write(#failures, " ", summary.workers, "\n")
+        local texts = {}
+        for i = 1, 300 do texts[i] = ("y"):rep(i * 100) end
+        local lengths = parlua.map(function(text) return #text end, texts, { chunk = 1, workers = 2 })
+        for i = 1, 300 do assert(lengths[i] == i * 100) end
+        local found = parlua.find(function(i) return i > 7000 end, parlua.range(1e9), { workers = 2 })
+        io.stderr:write(tostring(found), "\n")
+      ]])
+      local result = run_ranks(5, script, { env = { PARLUA_MPI_FAN = "2" } })
+      assert.equal("20 10\n7001\n", result.stderr)
+      local lines = {}
+      for line in result.stdout:gmatch "[^\n]+" do lines[#lines + 1] = tonumber(line:match "^line (%d+)$") end
+      table.sort(lines)
+      for k = 1, 20 do assert.equal(1000 * k - 500, lines[k]) end
+      assert.equal(20, #lines)
+    end)
+  end)
+
+  it("a rank that may open few files has fewer workers, in one call after the other", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        for _, letter in ipairs { "a", "b", "c" } do
+          local text = letter:rep(20000)
+          local results, failures = parlua.map(function(i) return #text + i end, parlua.range(500), { workers = 70 })
+          print(results.n, #failures, results[500])
+        end
+      ]])
+      local parlua = helper.quote(helper.parlua)
+      local result = helper.run(("%s %s %s : -n 1 sh -c 'ulimit -n 60; exec %s %s'"):format(helper.mpirun(1), parlua, script,
+        parlua, script))
+      assert.equal(("500\t0\t20500\n"):rep(3), result.stdout)
+      assert.truthy(result.stderr:find("of 140 workers of the mpi engine could be started: more files may not be open", 1, true),
+        result.stderr)
+    end)
+  end)
+
   it("specs of what all engines promise pass on three ranks", function()
     local specs = {}
     for name in lfs.dir("spec") do

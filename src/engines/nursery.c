@@ -42,6 +42,7 @@ struct helper {
   struct nursery *nursery;
   struct child *children; /* by number of the worker */
   uint32_t count;
+  bool has_told;      /* that it can't fork: once is enough */
   int signals;        /* signalfd */
   uint64_t oom_kills; /* see oom.h: as counted when that was last asked */
   sigset_t before;    /* the signals blocked before the helper's own */
@@ -97,7 +98,8 @@ static void start(struct helper *helper, const struct order *order, int slot_fil
   }
   close(slot_file);
   if (pid < 0) {
-    fprintf(stderr, "parlua: cannot fork a worker: %s\n", strerror(errno));
+    if (!helper->has_told) fprintf(stderr, "parlua: cannot fork a worker: %s\n", strerror(errno));
+    helper->has_told = true;
     tell(helper, order->worker, order->life, 1 << 8, false);
     return;
   }
@@ -207,6 +209,29 @@ int nursery_open(struct nursery *nursery)
   return 0;
 }
 
+/* Keeps the reports that have come. Returns 0 or an errno. */
+static int keep_reports(struct nursery *nursery)
+{
+  struct nursery_report report;
+  while (recv(nursery->socket, &report, sizeof report, MSG_DONTWAIT) == sizeof report) {
+    if (nursery->kept_at == nursery->kept_count) nursery->kept_at = nursery->kept_count = 0;
+    struct nursery_report *kept = realloc(nursery->kept, (nursery->kept_count + 1) * sizeof *kept);
+    if (!kept) return ENOMEM;
+    kept[nursery->kept_count++] = report;
+    nursery->kept = kept;
+  }
+  return 0;
+}
+
+/* The helper has more orders than it has taken. It may itself wait for room for a report: so those are taken meanwhile.
+ * Returns 0 or an errno. */
+static int wait_for_room(struct nursery *nursery)
+{
+  struct pollfd polled = {.fd = nursery->socket, .events = POLLIN | POLLOUT};
+  if (poll(&polled, 1, -1) < 0) return errno;
+  return keep_reports(nursery);
+}
+
 static int give_order(struct nursery *nursery, const struct order *order, int slot_file)
 {
   char control[CMSG_SPACE(sizeof(int))] = {0};
@@ -221,8 +246,10 @@ static int give_order(struct nursery *nursery, const struct order *order, int sl
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &slot_file, sizeof slot_file);
   }
-  while (sendmsg(nursery->socket, &message, MSG_NOSIGNAL) < 0)
-    if (errno != EINTR) return errno;
+  while (sendmsg(nursery->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+    int error = errno == EAGAIN ? wait_for_room(nursery) : errno;
+    if (error && error != EINTR) return error;
+  }
   return 0;
 }
 
@@ -240,6 +267,11 @@ int nursery_kill(struct nursery *nursery, uint32_t worker, uint32_t life)
 
 bool nursery_next(struct nursery *nursery, struct nursery_report *report)
 {
+  if (nursery->kept_at < nursery->kept_count) {
+    *report = nursery->kept[nursery->kept_at++];
+    nursery->taken++;
+    return true;
+  }
   if (__atomic_load_n(nursery->reports, __ATOMIC_SEQ_CST) == nursery->taken) return false;
   if (recv(nursery->socket, report, sizeof *report, MSG_DONTWAIT) != sizeof *report) return false;
   nursery->taken++;
@@ -257,6 +289,7 @@ void nursery_close(struct nursery *nursery)
   if (nursery->socket < 0) return;
   close(nursery->socket);
   nursery->socket = -1;
+  free(nursery->kept);
   while (waitpid(nursery->pid, NULL, 0) < 0 && errno == EINTR) continue;
   close(nursery->bell_fd);
   munmap(nursery->reports, page_bytes());

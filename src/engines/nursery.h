@@ -12,6 +12,8 @@
 /* Workers are numbered below this, whatever engine they belong to; the helper rings as this number. */
 enum { NURSERY_NUMBERS = 65535 };
 
+struct nursery_report;
+
 struct nursery {
   int socket;            /* to the helper; -1: there is none */
   pid_t pid;             /* the helper */
@@ -19,6 +21,8 @@ struct nursery {
   uint32_t taken;        /* reports taken */
   struct beacon *beacon; /* on which workers ring, and the helper when a worker has ended */
   int bell_fd;
+  struct nursery_report *kept; /* reports that came while an order waited for room */
+  uint32_t kept_count, kept_at;
 };
 
 /* The end of a worker. */

@@ -27,7 +27,7 @@ static const double horizon_least = 5e-3, horizon_child = 40e-6;
 static const double gather_child = 5e-6, gather_most = 20e-3;
 /* Bytes of reports that the parent has not used: of all its children together, and of each. */
 static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_most = 8 << 20;
-/* How often it is looked whether workers could not be started, and whether a shared message is still to be read. */
+/* How often it is looked whether a shared message is still to be read. */
 static const double look_seconds = 0.05;
 
 /* An engine of rank 0, in this rank. */
@@ -41,13 +41,13 @@ struct team {
   struct block refer;             /* stands for a large one */
   uint32_t shared;                /* its number; 0: it is small */
   struct report report;
-  uint64_t used, most;     /* bytes of reports that the parent has used; that it may have unused */
-  double received;         /* tasks that came, all in all */
-  double ended, asked;     /* tasks that have ended; when the parent last asked for some */
-  double horizon, gather;  /* seconds */
-  double reported, looked; /* when */
-  bool is_done;            /* nothing more will be told */
-  uint64_t *ends;          /* by own worker: see report_results */
+  uint64_t used, most;    /* bytes of reports that the parent has used; that it may have unused */
+  double received;        /* tasks that came, all in all */
+  double ended, asked;    /* tasks that have ended; when the parent last asked for some */
+  double horizon, gather; /* seconds */
+  double reported;        /* when */
+  bool is_done;           /* nothing more will be told */
+  uint64_t *ends;         /* by own worker: see report_results */
 };
 
 static struct {
@@ -94,11 +94,12 @@ static void forward(struct team *team, const struct event *event)
 }
 
 /* Fills in what is wanted; true: it is worth a message of its own. */
-static bool note_demand(struct team *team, double now)
+static bool note_demand(struct team *team)
 {
   struct note *note = &team->report.note;
   struct demand demand;
   bool is_news = false;
+  int error;
   dispatch_demand(team->run, team->horizon, &demand);
   if (demand.idle == 0)
     demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
@@ -112,14 +113,10 @@ static bool note_demand(struct team *team, double now)
   note->seen = team->received;
   note->per_task = demand.per_task;
   note->unassigned = demand.unassigned;
-  if (now - team->looked >= look_seconds) {
-    int error;
-    uint32_t lacking = dispatch_lacking(team->run, &error);
-    is_news |= lacking != note->lacking;
-    note->lacking = lacking;
-    note->status = error;
-    team->looked = now;
-  }
+  uint32_t lacking = dispatch_lacking(team->run, &error);
+  is_news |= lacking != note->lacking;
+  note->lacking = lacking;
+  note->status = error;
   return is_news;
 }
 
@@ -135,7 +132,7 @@ static double serve(struct team *team)
     if (is_more) forward(team, &event);
   }
   double now = clock_seconds();
-  bool is_news = !team->is_done && note_demand(team, now), is_due = now - team->reported >= team->gather;
+  bool is_news = !team->is_done && note_demand(team), is_due = now - team->reported >= team->gather;
   bool is_urgent = team->report.note.idle > 0 || team->is_done;
   bool has_any = team->report.parcel || is_news;
   if (has_any && (is_due || is_urgent)) {
@@ -205,7 +202,8 @@ static void open_run(struct team *team, struct message *message)
 {
   const struct note *note = &message->note;
   end_run(team);
-  int error = open_engine(team, note);
+  int error = note->id ? share_error(mpi.share, note->id) : 0;
+  if (!error) error = open_engine(team, note);
   if (!error) {
     const struct family *family = team->engine.context;
     struct dispatch_options options = {.total = INFINITY,
@@ -241,7 +239,7 @@ static void open_run(struct team *team, struct message *message)
   team->asked = -INFINITY;
   team->horizon = fmax(horizon_least, fan * horizon_child);
   team->gather = fmin(fan * gather_child, gather_most);
-  team->reported = team->looked = 0;
+  team->reported = 0;
   team->is_done = false;
 }
 
@@ -263,7 +261,7 @@ static void give_back(struct team *team, uint32_t idle)
   uint32_t count = dispatch_part(team->run, idle, ranges, MOST_RANGES);
   report_ranges(&team->report, ranges, count);
   team->asked = team->ended;
-  note_demand(team, clock_seconds());
+  note_demand(team);
   report_send(&team->report, true);
 }
 
@@ -303,7 +301,7 @@ static void obey_for_run(struct team *team, const struct message *message)
 
 static bool is_here(const struct note *note)
 {
-  return !note->id || share_file(mpi.share, note->id) >= 0;
+  return !note->id || share_file(mpi.share, note->id) >= 0 || share_error(mpi.share, note->id);
 }
 
 /* Takes in a message that is for a team, whose job is here. */

@@ -87,6 +87,11 @@ struct slot *home_map(struct engine *engine, uint32_t w, uint32_t id)
 {
   struct member *m = member(engine, w);
   m->file = slot_file();
+  if (m->file > engine->most_files) { /* the rest is for messages, and in rank 0 for the script */
+    close(m->file);
+    m->file = -1;
+    errno = EMFILE;
+  }
   if (m->file < 0) {
     m->file = 0;
     return NULL;

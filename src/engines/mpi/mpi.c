@@ -121,7 +121,7 @@ static int mpi_open(struct engine *engine)
   if (!family) error = ENOMEM;
   for (uint32_t w = 0; !error && w < family->own; w++) error = home_take_seat(engine, w);
   if (!error) {
-    engine_want_files(family->own);
+    engine->most_files = engine_want_files(family->own);
     engine->context = family;
     engine->rank_lanes = &lane_over_rank;
     engine->ranks_from = family->own;

@@ -34,6 +34,7 @@ struct sheet {
   uint64_t size, have;
   struct stream in, out[MOST_CHILDREN];
   bool is_forgotten;
+  int error; /* why its file could not be opened; 0: it could */
 };
 
 /* Opens a file of another process of this host; -1 with errno set. */
@@ -231,6 +232,7 @@ void share_obey(struct share *share, const struct note *note)
     sheet = new_sheet(share, note->id, note->size);
     if (!sheet) give_up(share, note->size, ENOMEM);
     sheet->file = open_file_of(note->pid, note->status);
+    if (sheet->file < 0) sheet->error = errno;
     sheet->have = sheet->in.begun = sheet->size;
     break;
   default: break;
@@ -322,6 +324,12 @@ int share_file(const struct share *share, uint32_t id)
 {
   const struct sheet *sheet = find(share, id);
   return sheet && sheet->have == sheet->size ? sheet->file : -1;
+}
+
+int share_error(const struct share *share, uint32_t id)
+{
+  const struct sheet *sheet = find(share, id);
+  return sheet ? sheet->error : 0;
 }
 
 void share_refer(const struct share *share, uint32_t id, uint64_t bytes, struct block *block)

@@ -44,6 +44,8 @@ bool share_progress(struct share *share);
 bool share_settled(const struct share *share);
 /* The file of message `id` in this process; -1: it is not whole yet. */
 int share_file(const struct share *share, uint32_t id);
+/* An errno: message `id` can't be had in this process. */
+int share_error(const struct share *share, uint32_t id);
 /* Fills a block that stands for message `id` of `bytes` bytes; the worker that gets it must be one of this process's
  * rank. */
 void share_refer(const struct share *share, uint32_t id, uint64_t bytes, struct block *block);
