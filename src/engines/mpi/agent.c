@@ -2,6 +2,7 @@
 #include "engines/mpi/agent.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <math.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,9 @@
 #include "engines/mpi/report.h"
 #include "run/dispatch.h"
 #include "sys/clock.h"
+
+/* Memory that an agent keeps for messages to come. */
+static const int keep_bytes = 32 << 20;
 
 enum {
   MOST_EVENTS = 512, /* of one run, before others have their turn */
@@ -459,6 +463,8 @@ bool agent_serve(struct nursery *nursery)
     fprintf(stderr, "parlua: rank %d cannot begin: %s\n", mpi.transport->rank, strerror(error));
     MPI_Abort(mpi.transport->comm, 1);
   }
+  mallopt(M_MMAP_THRESHOLD, keep_bytes); /* large messages use the same memory again */
+  mallopt(M_TRIM_THRESHOLD, keep_bytes);
   signal(SIGINT, SIG_IGN); /* rank 0 decides what follows */
   signal(SIGTERM, SIG_IGN);
   signal(SIGHUP, SIG_IGN);

@@ -35,6 +35,7 @@ static struct {
   uint32_t count;
   bool is_helper_lost;
   double looked;
+  uint32_t looks;
 } home;
 
 static struct member *member(struct engine *engine, uint32_t w)
@@ -135,8 +136,10 @@ static void note_end(const struct seat *seat, int status)
 /* Is the helper gone, which somebody has killed? Its workers are killed with it, and nobody reports them. */
 static void look_for_helper(void)
 {
+  enum { LOOKS = 8 }; /* for each at the clock */
+  if (home.is_helper_lost || ++home.looks % LOOKS) return;
   double now = clock_seconds();
-  if (home.is_helper_lost || now - home.looked < helper_seconds) return;
+  if (now - home.looked < helper_seconds) return;
   home.looked = now;
   if (nursery_alive(home.nursery)) return;
   home.is_helper_lost = true;

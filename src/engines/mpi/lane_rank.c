@@ -367,6 +367,7 @@ static void finish_report(struct rank_lane *rank)
   rank->first = message->next;
   if (!rank->first) rank->end = &rank->first;
   rank->at = 0;
+  rank->family->unread--;
   free(message);
   if (rank->used - rank->used_told < told_bytes) return;
   rank->used_told = rank->used;
@@ -443,6 +444,7 @@ void lane_rank_take(struct rank_lane *rank, struct message *message)
   rank->lane.lacking_error = note->status;
   *rank->end = message;
   rank->end = &message->next;
+  rank->family->unread++;
   engine_note(rank->family->engine, rank->lane.number);
 }
 
@@ -497,6 +499,7 @@ static void rank_close(struct lane *lane, double deadline)
   count(rank, false);
   for (struct message *message = rank->first, *next; message; message = next) {
     next = message->next;
+    rank->family->unread--;
     free(message);
   }
   rank->family->lanes[rank->child] = NULL;

@@ -249,7 +249,13 @@ double mpi_move(struct hub *hub)
 static double mpi_progress(struct engine *engine)
 {
   struct family *family = engine->context;
+  enum { MOST_SKIPPED = 16 };
   if (family->old_count > 0) forget_old(family);
+  if (family->unread > 0 && ++mpi.skipped < MOST_SKIPPED) { /* a look for more costs as much as taking some of those */
+    home_progress(&engine->hub);
+    return 0;
+  }
+  mpi.skipped = 0;
   return mpi_move(&engine->hub);
 }
 

@@ -17,6 +17,7 @@ struct family {
   uint32_t number;          /* the same in all ranks */
   uint32_t own, base;       /* workers of this rank; workers in ranks before it */
   struct rank_lane **lanes; /* by child: of the run that is open; NULL: it has no part in it */
+  uint32_t unread;          /* reports that came and were not taken as a whole */
   bool *is_open_there;      /* by child: it has heard of this engine */
   uint32_t job;             /* number of the shared message that holds the job; 0: none, as it is small */
   struct block refer;       /* what workers are sent for it */
@@ -36,6 +37,7 @@ struct mpi {
   struct message *first, **end; /* agents: messages from the parent that are not obeyed yet */
   uint32_t awaited, patient;    /* lanes with tasks; those of them with enough for a while */
   int byes;                     /* children that will not speak again */
+  uint32_t skipped;             /* looks for messages that were left out */
   bool is_agent;
   bool is_at_ease; /* agents: all workers have enough to do */
 };

@@ -27,12 +27,14 @@ static const struct nap naps[] = {{40e-6, 0}, {1e-3, 50e-6}, {5e-3, 200e-6}, {30
 static const struct nap under_way = {5e-3, 50e-6};
 
 /* While every worker has its next chunk queued, nobody waits for a message: so long a nap is hidden by the queue. */
-static const double patient_nap = 200e-6;
+static const double patient_nap = 500e-6;
 
 /* A message under way. */
 struct parcel {
   struct parcel *next;
   MPI_Request request;
+  uint32_t users;            /* itself, and pieces of it that are under way */
+  struct parcel *whole;      /* NULL: it is no piece */
   _Alignas(16) char bytes[]; /* the note, and what stands behind it */
 };
 
@@ -61,6 +63,8 @@ struct parcel *transport_begin(const struct transport *t, const struct note *not
   if (!parcel) lack_memory(t);
   memcpy(parcel->bytes, note, sizeof *note);
   parcel->next = NULL;
+  parcel->users = 1;
+  parcel->whole = NULL;
   return parcel;
 }
 
@@ -92,22 +96,29 @@ static void post(struct transport *t, int rank, struct parcel *parcel, const cha
 
 void transport_send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes)
 {
-  size_t first = bytes <= WHOLE_BYTES ? bytes : PIECE_BYTES;
-  struct note piece = {.kind = NOTE_PIECE};
+  size_t first = bytes <= WHOLE_BYTES ? bytes : PIECE_BYTES, at = first;
   parcel_note(parcel)->whole = first < bytes ? bytes : 0;
-  post(t, rank, parcel, parcel->bytes, sizeof piece + first);
-  for (size_t at = first; at < bytes;) {
-    size_t n = bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES;
-    struct parcel *next = transport_begin(t, &piece, n);
-    memcpy(parcel_bytes(next), parcel_bytes(parcel) + at, n);
-    post(t, rank, next, next->bytes, sizeof piece + n);
-    at += n;
+  parcel->users = 1;
+  post(t, rank, parcel, parcel->bytes, sizeof(struct note) + first);
+  for (size_t n; at < bytes; at += n) { /* the rest as it is: the receiver knows that it comes */
+    n = bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES;
+    struct parcel *piece = transport_begin(t, parcel_note(parcel), 0);
+    piece->whole = parcel;
+    parcel->users++;
+    post(t, rank, piece, parcel_bytes(parcel) + at, n);
   }
 }
 
 void transport_send(struct transport *t, int rank, const struct note *note)
 {
   transport_send_off(t, rank, transport_begin(t, note, 0), 0);
+}
+
+static void leave_parcel(struct parcel *parcel)
+{
+  struct parcel *whole = parcel->whole;
+  if (--parcel->users == 0) free(parcel);
+  if (whole) leave_parcel(whole);
 }
 
 bool transport_settle(struct transport *t)
@@ -121,7 +132,7 @@ bool transport_settle(struct transport *t)
     }
     *link = parcel->next;
     if (t->end == &parcel->next) t->end = link;
-    free(parcel);
+    leave_parcel(parcel);
   }
   return t->first == NULL;
 }
@@ -133,16 +144,16 @@ static _Noreturn void refuse(const struct transport *t, int from, size_t bytes)
   abort();
 }
 
-/* Adds a piece to what came before it from the same rank; NULL: more are to come. */
-static struct message *join(struct transport *t, struct message *piece)
+/* Receives a piece of a message into its place; NULL: more are to come. */
+static struct message *receive_piece(struct transport *t, int from, MPI_Message *there, size_t bytes)
 {
-  struct message *message = t->parts[piece->from];
-  if (!message || piece->length > message->length - message->have) refuse(t, piece->from, piece->length);
-  memcpy(message->bytes + message->have, piece->bytes, piece->length);
-  message->have += piece->length;
-  free(piece);
+  struct message *message = t->parts[from];
+  if (bytes > message->length - message->have) refuse(t, from, bytes);
+  MPI_Mrecv(message->bytes + message->have, (int)bytes, MPI_BYTE, there, MPI_STATUS_IGNORE);
+  message->have += bytes;
+  t->moved = clock_seconds();
   if (message->have < message->length) return NULL;
-  t->parts[message->from] = NULL;
+  t->parts[from] = NULL;
   return message;
 }
 
@@ -165,6 +176,11 @@ struct message *transport_receive(struct transport *t)
     MPI_Improbe(MPI_ANY_SOURCE, TAG, t->comm, &is_there, &there, &status);
     if (!is_there) return NULL;
     MPI_Get_count(&status, MPI_BYTE, &bytes);
+    if (t->parts[status.MPI_SOURCE]) {
+      struct message *whole = receive_piece(t, status.MPI_SOURCE, &there, (size_t)bytes);
+      if (whole) return whole;
+      continue;
+    }
     if ((size_t)bytes < sizeof(struct note)) refuse(t, status.MPI_SOURCE, (size_t)bytes);
     struct message *message = malloc(sizeof *message + (size_t)bytes - sizeof(struct note));
     if (!message) lack_memory(t);
@@ -173,9 +189,7 @@ struct message *transport_receive(struct transport *t)
     message->from = status.MPI_SOURCE;
     message->length = message->have = (size_t)bytes - sizeof(struct note);
     if (message->note.kind != NOTE_BEAT) t->moved = clock_seconds();
-    if (message->note.kind == NOTE_PIECE) message = join(t, message);
-    if (!message) continue;
-    if (message->have == message->length && message->note.whole <= message->length) return message;
+    if (message->note.whole <= message->length) return message;
     await_rest(t, message);
   }
 }

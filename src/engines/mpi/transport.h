@@ -27,9 +27,7 @@ enum note_kind {
   NOTE_REPORT, /* what became of tasks: records (report.h); and what is wanted */
   NOTE_CLOSED, /* the run has ended here */
   NOTE_BEAT,   /* nothing else */
-  NOTE_BYE,
-  /* Either way. */
-  NOTE_PIECE /* goes on with what came before */
+  NOTE_BYE
 };
 
 struct note {
