@@ -190,6 +190,16 @@ describe("a pool that nobody holds any more", function()
       ]]))
     end)
 
+    it("ends its workers though a variable has held it", function()
+      assert.equal("7\tfalse\ttrue\n", run(engine, [[
+        local pool = parlua.pool { engine = ENGINE, workers = 2 }
+        local held = { pool }
+        local result, was_at_rest = pool:submit(function() return 7 end):get(), rests()
+        pool, held[1] = nil, nil
+        print(result, was_at_rest, rests())
+      ]]))
+    end)
+
     it("runs what was submitted to it", function()
       helper.with_directory(function(directory)
         assert.equal("done\n", run(engine, ([[

@@ -17,7 +17,7 @@ local M = {}
 
 ---@class parlua.Future
 ---@field failure? parlua.Failure of a call that has ended without returning
-local Future = {}
+local Future = { __is_bound = true } -- see src/lua/codec/walk.c
 M.Future = Future
 
 local active = {} -- pools with calls that have not ended: others may be collected

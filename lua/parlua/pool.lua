@@ -82,7 +82,7 @@ end
 -- ---- pools ----
 
 ---@class parlua.Pool
-local Pool = {}
+local Pool = { __is_bound = true } -- see src/lua/codec/walk.c
 Pool.__index = Pool
 
 local verbs = {}
