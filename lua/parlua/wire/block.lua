@@ -13,7 +13,8 @@ local band, bxor, rshift = bit.band, bit.bxor, bit.rshift
 local u64 = ffi.typeof("uint64_t *")
 local bytes = ffi.typeof("char *")
 
-local NIL, FALSE, TRUE, ABSENT, STRING, LOWEST = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT, C.TAG_STRING, C.TAG_LOWEST
+local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
+local STRING, LOWEST = C.TAG_STRING, C.TAG_LOWEST
 local HEAD, TUPLE = C.BLOCK_HEAD, C.TAG_TUPLE
 local decode = host.value
 
@@ -25,15 +26,15 @@ M.is_sparse = { none = true, found = true, lacking = true, into = true, packed =
 
 local function outside() error("cannot decode: a value lies outside of its message", 0) end
 
--- Short strings that were read last, by their bytes: to look there takes a third of the time that it takes LuaJIT to find
--- out that it has the string. A string's place follows from its bytes.
+-- Short strings that were read last, by their bytes: to look there takes a third of the time that it takes LuaJIT to
+-- find out that it has the string. A string's place follows from its bytes.
 local CACHED, LONGEST_CACHED = 2 ^ 14, 16
 local cached_bytes, cached_lengths, cached = ffi.new("uint64_t[?]", 2 * CACHED), ffi.new("uint8_t[?]", CACHED), {}
 local masks = ffi.new("uint64_t[9]") -- the first k bytes of a word, as it stands in memory
 for k = 1, 8 do ffi.fill(masks + k, k, 255) end
 
--- Where most strings are new there is no use in looking: so many found at most stand against those that were not; and so
--- many are then read without.
+-- Where most strings are new there is no use in looking: so many found at most stand against those that were not; and
+-- so many are then read without.
 local MOST_CREDIT, REST = 4096, 2 ^ 15
 local credit = MOST_CREDIT
 
@@ -110,7 +111,8 @@ function M.arguments(block, i)
   return values
 end
 
---- Puts a string into the block as word `k`; returns how many words the block has room for, or nil when it does not fit.
+--- Puts a string into the block as word `k`; returns how many words the block has room for, or nil when it does not
+--- fit.
 function M.put_string(block, half, k, value)
   local length = #value
   local floor = tonumber(block.floor) - 8 - math.floor((length + 7) / 8) * 8

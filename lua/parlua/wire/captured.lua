@@ -1,6 +1,6 @@
---- What a map function has captured: tables that it holds itself, or through functions that it calls (upvalues, globals that they name), and
---- tables in the modules among these. A task's arguments are its own, but where they lead to one of these, it is the one that the function
---- has: a sentinel, a logger, a class.
+--- What a map function has captured: tables that it holds itself, or through functions that it calls (upvalues,
+--- globals that they name), and tables in the modules among these. A task's arguments are its own, but where they
+--- lead to one of these, it is the one that the function has: a sentinel, a logger, a class.
 local closure = require "parlua.wire.closure"
 local codec = require "parlua.codec"
 local start = require "parlua.wire.start"

@@ -1,6 +1,7 @@
---- Classes of the objects among a run's arguments. Workers with a state of their own get them with the job: then an object costs its fields,
---- and what comes back is of the script's own class. Only what stands in lists is looked at, and of long ones some items: what an iterator
---- will give is not known. An object whose class was not found brings a copy of it.
+--- Classes of the objects among a run's arguments. Workers with a state of their own get them with the job: then an
+--- object costs its fields, and what comes back is of the script's own class. Only what stands in lists is looked at,
+--- and of long ones some items: what an iterator will give is not known. An object whose class was not found brings a
+--- copy of it.
 require("jit").off(true, true)
 
 local MOST_ITEMS, MOST_TABLES, MOST_CLASSES = 200, 2000, 100

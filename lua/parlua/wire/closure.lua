@@ -1,14 +1,16 @@
 --- What the codec (src/lua/codec) has to know about functions and names.
 --
--- A Lua function travels as its bytecode, its upvalues and the globals that it names: those which its bytecode reads or
--- writes (nested functions included) and whose value is not nil. (To workers, the script's other globals go too: world.lua.)
+-- A Lua function travels as its bytecode, its upvalues and the globals that it names: those which its bytecode reads
+-- or writes (nested functions included) and whose value is not nil. (To workers, the script's other globals go too:
+-- world.lua.)
 --
 -- Some objects travel by name instead, and are looked up (a module: required) in the receiving state:
---   * what every state has from its beginning: the base functions (print, pairs, ...), _G, the standard libraries with their
---     functions, the three standard files, methods of files and of buffers, parlua's own modules. What a script has put into
---     a library goes by value;
---   * between workers and the script, and where modules of the script can't cross by content: whatever package.loaded holds, under
---     the name that `require` knows it by, and the functions (and userdata, as cjson.null) that are fields of a loaded module's table;
+--   * what every state has from its beginning: the base functions (print, pairs, ...), _G, the standard libraries
+--     with their functions, the three standard files, methods of files and of buffers, parlua's own modules. What a
+--     script has put into a library goes by value;
+--   * between workers and the script, and where modules of the script can't cross by content: whatever package.loaded
+--     holds, under the name that `require` knows it by, and the functions (and userdata, as cjson.null) that are fields
+--     of a loaded module's table;
 --   * what `codec.by_name` declares.
 --
 -- The functions here are called by the codec, in its order of arguments; this is no public interface.
@@ -126,8 +128,9 @@ local function is_own(name)
   return codec.is_own(name)
 end
 
---- Everything that has a name, five entries each: the object; the module and the field (false: the module itself) that
---- name it; the global under which every state has it, or false; the kind. Of several names for an object, the first is used.
+--- Everything that has a name, five entries each: the object; the module and the field (false: the module itself)
+--- that name it; the global under which every state has it, or false; the kind. Of several names for an object, the
+--- first is used.
 ---@param globals table
 function closure.names(globals)
   start.complete()
@@ -270,12 +273,14 @@ end
 local function missing(module, problem)
   return setmetatable({}, {
     __index = function(_, field)
-      error(("module '%s' could not be loaded in a worker, so its '%s' is not there: %s"):format(module, tostring(field), problem), 2)
+      error(("module '%s' could not be loaded in a worker, so its '%s' is not there: %s"):format(module,
+        tostring(field), problem), 2)
     end,
   })
 end
 
---- The module of a name, for what was sent to be merged into it. One that can't be loaded here is only missed by what uses it.
+--- The module of a name, for what was sent to be merged into it. One that can't be loaded here is only missed by what
+--- uses it.
 function closure.load(module)
   local ok, value = pcall(loaded, module)
   if ok then
@@ -297,7 +302,9 @@ end
 function closure.cdata(value, shares) return ctypes.cdata(value, shares) end
 function closure.make(description, size) return ctypes.make(description, size) end
 function closure.ctype(description) return ctypes.ctype(description) end
-function closure.symbol(description, name, library, address) return ctypes.symbol(description, name, library, address) end
+function closure.symbol(description, name, library, address)
+  return ctypes.symbol(description, name, library, address)
+end
 function closure.namespace(library) return ctypes.namespace(library) end
 function closure.library(value) return ctypes.library(value) end
 function closure.text(value) return ctypes.text(value) end

@@ -1,5 +1,6 @@
---- Which books the codec goes by (src/lua/codec/book.h): a run's own, while its values are encoded and decoded. Another run may have been
---- made in between, by an iterator say, so each use says which it wants; the same again costs a comparison.
+--- Which books the codec goes by (src/lua/codec/book.h): a run's own, while its values are encoded and decoded.
+--- Another run may have been made in between, by an iterator say, so each use says which it wants; the same again
+--- costs a comparison.
 local arrays = require "parlua.array.known"
 local codec = require "parlua.codec"
 
@@ -29,7 +30,8 @@ function M.use(chain, shares, fresh, lasting)
   M.current, current_shares, current_fresh, current_lasting = chain, shares, fresh, lasting
 end
 
---- Calls f from a finalizer: garbage may be collected in the midst of a message, which then goes on by the books that it began with.
+--- Calls f from a finalizer: garbage may be collected in the midst of a message, which then goes on by the books that
+--- it began with.
 function M.aside(f)
   local chain, shares, fresh, lasting = M.current, current_shares, current_fresh, current_lasting
   local ok, message = pcall(f)

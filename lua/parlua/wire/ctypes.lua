@@ -1,6 +1,7 @@
---- Types and data of the FFI between states. The numbers by which LuaJIT knows types differ from state to state, so a type travels as a
---- description: its declaration as a string, where that names it ("struct point *"), or a table of a text with `$` and descriptions of what
---- stands for them: { "struct { $ x; $ y; }", size = 16, part, part }. Types without a name are the same if they are described alike.
+--- Types and data of the FFI between states. The numbers by which LuaJIT knows types differ from state to state, so a
+--- type travels as a description: its declaration as a string, where that names it ("struct point *"), or a table of
+--- a text with `$` and descriptions of what stands for them: { "struct { $ x; $ y; }", size = 16, part, part }. Types
+--- without a name are the same if they are described alike.
 local arrays = require("parlua.array.known").numbers
 local bit = require "bit"
 local codec = require "parlua.codec"
@@ -16,7 +17,8 @@ local typeinfo = ffi.typeinfo
 
 -- Kinds of types and flags, from LuaJIT's lj_ctype.h (the upper four bits of `info`, and some of the others).
 local STRUCT, POINTER, ARRAY, FUNCTION, TYPEDEF, ATTRIBUTE, FIELD, BITS = 1, 2, 3, 6, 7, 8, 9, 10
-local CONST, UNION, REFERENCE, VARARG, VARIABLE, UNSIGNED = 0x02000000, 0x00800000, 0x00800000, 0x00800000, 0x00100000, 0x00800000
+local CONST, UNION, REFERENCE, VARARG = 0x02000000, 0x00800000, 0x00800000, 0x00800000
+local VARIABLE, UNSIGNED = 0x00100000, 0x00800000
 local BOOLEAN = 0x08000000
 
 local function kind_of(info) return rshift(info.info, 28) end
@@ -25,8 +27,10 @@ local function has(info, flag) return band(info.info, flag) ~= 0 end
 
 -- ---- The numbers of types ----
 
-local INT64, UINT64, COMPLEX = tonumber(ffi.typeof "int64_t"), tonumber(ffi.typeof "uint64_t"), tonumber(ffi.typeof "complex")
--- A ctype is cdata whose content is the number; the number of the type "ctype" itself stands in front of it, where LuaJIT is as expected.
+local INT64, UINT64 = tonumber(ffi.typeof "int64_t"), tonumber(ffi.typeof "uint64_t")
+local COMPLEX = tonumber(ffi.typeof "complex")
+-- A ctype is cdata whose content is the number; the number of the type "ctype" itself stands in front of it, where
+-- LuaJIT is as expected.
 local CTYPE = codec.type_number(ffi.typeof "int")
 local has_headers = codec.type_number(ffi.new "int64_t") == INT64 and codec.type_number(ffi.new "complex") == COMPLEX
 
@@ -70,7 +74,8 @@ local function typedef_of(number)
   local info = typeinfo(looked_at + 1)
   while info do
     looked_at = looked_at + 1
-    if kind_of(info) == TYPEDEF and info.name and not typedefs[child_of(info)] then typedefs[child_of(info)] = info.name end
+    local child = child_of(info)
+    if kind_of(info) == TYPEDEF and info.name and not typedefs[child] then typedefs[child] = info.name end
     info = typeinfo(looked_at + 1)
   end
   local name = typedefs[number]
@@ -127,7 +132,9 @@ local function describe_anew(number)
   end
   local name = typedef_of(number)
   if name then return name end
-  if kind == POINTER and kind_of(typeinfo(child)) == FUNCTION then return describe_function(typeinfo(child), "$ (*)(%s)") end
+  if kind == POINTER and kind_of(typeinfo(child)) == FUNCTION then
+    return describe_function(typeinfo(child), "$ (*)(%s)")
+  end
   if kind == FUNCTION then return describe_function(info, "$ (*)(%s)") end
   if kind == POINTER then
     return { has(info, REFERENCE) and "$ &" or has(info, CONST) and "$ * const" or "$ *", describe(child) }
@@ -183,7 +190,9 @@ function M.ctype(description)
     end
     return ctype
   end
-  if type(description) ~= "table" or type(description[1]) ~= "string" then error("cannot decode: a type has no description", 0) end
+  if type(description) ~= "table" or type(description[1]) ~= "string" then
+    error("cannot decode: a type has no description", 0)
+  end
   local text = text_of(description)
   local ctype = by_text[text]
   if ctype then return ctype end
@@ -268,10 +277,11 @@ local function symbol(number, value)
   return "symbol", description, name, library, address
 end
 
-local no_pointer = "a pointer (%s), which means nothing to a process of its own: send what it points to, or make it there, in `setup`"
+local no_pointer = "a pointer (%s), which means nothing to a process of its own: send what it points to, or make it "
+  .. "there, in `setup`"
 
---- What is sent for a cdata: its kind ("int64", "uint64", "complex": its bytes are enough; "array"; "ctype"; "symbol"; "content") and what goes with
---- that; or nil and why it can't be sent.
+--- What is sent for a cdata: its kind ("int64", "uint64", "complex": its bytes are enough; "array"; "ctype";
+--- "symbol"; "content") and what goes with that; or nil and why it can't be sent.
 ---@param shares boolean the other side has the same memory
 function M.cdata(value, shares)
   if is_ctype(value) then
@@ -288,7 +298,9 @@ function M.cdata(value, shares)
   local kind = kind_of(info)
   if kind == FUNCTION then return symbol(number, value) end
   if kind == POINTER and has(info, REFERENCE) then return nil, "a reference to C data" end
-  if kind == POINTER and kind_of(typeinfo(child_of(info))) == FUNCTION and value ~= nil then return symbol(number, value) end
+  if kind == POINTER and kind_of(typeinfo(child_of(info))) == FUNCTION and value ~= nil then
+    return symbol(number, value)
+  end
   local size = kind == POINTER and ffi.sizeof("void *") or ffi.sizeof(value)
   if not shares and has_pointers(number) then
     local first = kind == POINTER and ffi.new("const uintptr_t [1]", ffi.cast("uintptr_t", value)) or value
@@ -297,7 +309,9 @@ function M.cdata(value, shares)
     end
   end
   local description = describe(number)
-  if not description then return nil, ("C data of the type %s, which has no declaration"):format(tostring(ctype_of(number))) end
+  if not description then
+    return nil, ("C data of the type %s, which has no declaration"):format(tostring(ctype_of(number)))
+  end
   return "content", description, size
 end
 
@@ -324,7 +338,8 @@ local function shape_of(key, description)
   return shape
 end
 
---- New data of a type, `size` bytes, for the codec to fill. It has no finalizer: what it was made of is still there and has it.
+--- New data of a type, `size` bytes, for the codec to fill. It has no finalizer: what it was made of is still there
+--- and has it.
 function M.make(description, size)
   local key = description
   if type(key) == "table" then key = text_of(description) end
@@ -393,7 +408,8 @@ local function is_of_buffers(meta)
   if type(meta) ~= "table" then return false end
   local known = buffer_metas[meta]
   if known == nil then
-    local own, methods = start.libraries["methods of buffers"] or start.libraries["metatable of buffers"], rawget(meta, "__index")
+    local own = start.libraries["methods of buffers"] or start.libraries["metatable of buffers"]
+    local methods = rawget(meta, "__index")
     known = own ~= nil and type(methods) == "table" and start.is_same_builtin(rawget(methods, "commit"), own.commit)
     buffer_metas[meta] = known
   end

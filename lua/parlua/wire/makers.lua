@@ -1,5 +1,5 @@
---- Objects of C modules that can be made again in another state: what makes them, and their settings where these can be asked for. For
---- other objects of C modules (LPeg patterns, sockets) nothing of the kind is known.
+--- Objects of C modules that can be made again in another state: what makes them, and their settings where these can
+--- be asked for. For other objects of C modules (LPeg patterns, sockets) nothing of the kind is known.
 local codec = require "parlua.codec"
 
 local M = {}
@@ -46,7 +46,8 @@ function M.how(object)
     local module = package.loaded[name]
     local probe = rawget(object, maker.probe)
     if type(module) == "table" and type(probe) == "function" and codec.c_address(probe)
-      and type(module[maker.probe]) == "function" and codec.c_address(probe) == codec.c_address(module[maker.probe]) then
+      and type(module[maker.probe]) == "function"
+      and codec.c_address(probe) == codec.c_address(module[maker.probe]) then
       return name, maker.maker, settings_of(object, maker.settings)
     end
   end

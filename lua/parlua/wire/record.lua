@@ -1,7 +1,7 @@
---- What a script tells LuaJIT, as it happens: declarations of the FFI, types with metatables, options of the compiler. LuaJIT does not tell
---- it again, and workers with a state of their own are to know it. Loaded as a state begins, before any script: it puts functions of its
---- own in the places of a few that no program calls often. Each goes on to the one that it stands for as its last act, so that errors
---- name the line that called.
+--- What a script tells LuaJIT, as it happens: declarations of the FFI, types with metatables, options of the
+--- compiler. LuaJIT does not tell it again, and workers with a state of their own are to know it. Loaded as a state
+--- begins, before any script: it puts functions of its own in the places of a few that no program calls often. Each
+--- goes on to the one that it stands for as its last act, so that errors name the line that called.
 local ffi = require "ffi"
 local jit = require "jit"
 local opt = require "jit.opt"
@@ -18,7 +18,8 @@ M.metatypes = {}
 M.libraries = {}
 --- The words of each jit.opt.start.
 M.options = {}
---- Functions (by their code: a prototype) for which jit.off was called: "code", or "all" for what is nested in them too.
+--- Functions (by their code: a prototype) for which jit.off was called: "code", or "all" for what is nested in them
+--- too.
 M.not_compiled = setmetatable({}, { __mode = "k" })
 --- Was the compiler switched off as a whole?
 M.is_off = false
@@ -59,8 +60,8 @@ end
 
 local libraries_of_threads = { "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS" }
 
---- Numerical libraries that start threads of their own read, as they are loaded, how many: one, unless the user has said
---- so. Each worker has a processor; more threads than processors only wait for each other.
+--- Numerical libraries that start threads of their own read, as they are loaded, how many: one, unless the user has
+--- said so. Each worker has a processor; more threads than processors only wait for each other.
 function M.one_thread()
   for _, name in ipairs(libraries_of_threads) do
     if not os.getenv(name) then require("parlua.codec").set_environment(name, "1") end

@@ -1,13 +1,13 @@
---- Shapes: tables that are nothing but a few fields with numbers, strings and booleans travel as rows of words, and what
---- fields there are is in the block once. For each shape a writer and a reader are written and compiled: a record costs
---- a lookup of each key and one constructor. Objects of a class that both sides have do as well. All else (other
---- metatables, tables in tables, tables that both sides have) goes by the codec.
+--- Shapes: tables that are nothing but a few fields with numbers, strings and booleans travel as rows of words, and
+--- what fields there are is in the block once. For each shape a writer and a reader are written and compiled: a
+--- record costs a lookup of each key and one constructor. Objects of a class that both sides have do as well. All
+--- else (other metatables, tables in tables, tables that both sides have) goes by the codec.
 --
--- A record is a word with TAG_RECORD that leads to: the place of its shape and the number of fields (32 bits each), then
--- a word for each field. Place 0 instead of a shape: these are the values that one task returned. The shape is a string
--- value: "s4:city" for a key that is a string, "n1;" for a number, one after the other in the order of `next`; before
--- them "c2:40;" for a class: the number of a book (wire/context.lua) and the place in it.
--- A string that is the field's in the record before, too, is not written again.
+-- A record is a word with TAG_RECORD that leads to: the place of its shape and the number of fields (32 bits each),
+-- then a word for each field. Place 0 instead of a shape: these are the values that one task returned. The shape is a
+-- string value: "s4:city" for a key that is a string, "n1;" for a number, one after the other in the order of `next`;
+-- before them "c2:40;" for a class: the number of a book (wire/context.lua) and the place in it. A string that is the
+-- field's in the record before, too, is not written again.
 --
 -- 55 ns to write a record of a number, a number and a short string, 60 ns to read it (bench/records.lua).
 local codec = require "parlua.codec"
@@ -15,7 +15,8 @@ local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local start = require "parlua.wire.start"
 
-local loadstring, setmetatable = start.globals.loadstring, start.globals.setmetatable -- a script may have taken them away
+-- a script may have taken them away
+local loadstring, setmetatable = start.globals.loadstring, start.globals.setmetatable
 local getmetatable = start.libraries.debug.getmetatable
 local M = {}
 
@@ -160,7 +161,8 @@ local function make_writer(shape, class)
   local before = ""
   for k, key in ipairs(keys) do
     lasts[k] = ("local s%d, p%d = nil, 0"):format(k, k)
-    checks[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %s then return false end"):format(k, k, before, literal(key))
+    checks[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %s then return false end"):format(k, k, before,
+      literal(key))
     before = ", " .. literal(key)
     resets[k] = ("    s%d = nil"):format(k)
     fields[k] = writer_field:gsub("#", tostring(k))
@@ -168,8 +170,8 @@ local function make_writer(shape, class)
   -- constants are put in before the keys, which may look like them
   local text = filled(writer_head, { BODY = 8 * (#keys + 1), FIELDS = #keys }):format(table.concat(lasts, "\n"),
     table.concat(checks, "\n"), before, table.concat(resets, "\n"), filled(table.concat(fields, "\n")))
-  return assert(loadstring(text, "=parlua.shape"))(next, type, put_bytes, place_shape, cast, doubles, halves, tonumber, shape,
-    getmetatable, class)
+  return assert(loadstring(text, "=parlua.shape"))(next, type, put_bytes, place_shape, cast, doubles, halves, tonumber,
+    shape, getmetatable, class)
 end
 
 --- The tables that the worker and the coordinator both have: these cross as references.
@@ -247,7 +249,8 @@ local function put_value(to, body, tags, j, v, top, lowest)
   return top
 end
 
---- Puts two or three values of one task as word k. Returns how many words there is room for; nil: the codec is to do it.
+--- Puts two or three values of one task as word k. Returns how many words there is room for; nil: the codec is to do
+--- it.
 function M.put_values(to, half, k, n, a, b, c)
   local top, lowest = tonumber(to.floor) - 8 * (n + 1), HEAD + 8 * (k + 1)
   if top < lowest then return nil end
@@ -347,8 +350,8 @@ local function head_of(from, size, place)
 end
 M.head_of = head_of
 
---- Reads records from word k on, as far as they have one shape, into values[0], ...; returns the first word that was not
---- read. The books of the run are in use.
+--- Reads records from word k on, as far as they have one shape, into values[0], ...; returns the first word that was
+--- not read. The books of the run are in use.
 function M.read(values, from, size, half, k, last)
   local shape_place = head_of(from, size, half[2 * k])
   local reader = reader_of(block.string(from, size, shape_place))

@@ -1,9 +1,11 @@
---- What a state has from its beginning, before any script: its libraries with what is in them. Objects among this are the same in every state
---- and go by name (closure.lua); what a script has changed is found by comparing (world.lua). Loaded as a state begins.
+--- What a state has from its beginning, before any script: its libraries with what is in them. Objects among this are
+--- the same in every state and go by name (closure.lua); what a script has changed is found by comparing (world.lua).
+--- Loaded as a state begins.
 local M = {}
 
 local libraries = {
-  "bit", "coroutine", "debug", "ffi", "io", "jit", "math", "os", "package", "string", "table", "jit.opt", "jit.util", "jit.profile",
+  "bit", "coroutine", "debug", "ffi", "io", "jit", "math", "os", "package", "string", "table", "jit.opt",
+  "jit.util", "jit.profile",
   "string.buffer", "table.new", "table.clear",
 }
 
@@ -78,8 +80,8 @@ local function is_same_builtin(a, b)
   return number ~= nil and number == util.funcinfo(b).ffid
 end
 
---- What package.loaded has under the name of a library when that is the library opened again, as `require` does after the name was taken out
---- of package.loaded: another table with other functions that do the same.
+--- What package.loaded has under the name of a library when that is the library opened again, as `require` does after
+--- the name was taken out of package.loaded: another table with other functions that do the same.
 function M.opened_again(name)
   local value, fields = rawget(package.loaded, name), M.libraries[name]
   if type(value) ~= "table" or not fields or rawequal(value, M.values[name]) then return nil end
@@ -98,7 +100,8 @@ end
 
 M.is_same_builtin = is_same_builtin
 
---- The library and the field of a function of LuaJIT's, by its number: also of one from a library that was opened again since.
+--- The library and the field of a function of LuaJIT's, by its number: also of one from a library that was opened
+--- again since.
 function M.builtin(f)
   local util = M.values["jit.util"]
   local number = util and util.funcinfo(f).ffid

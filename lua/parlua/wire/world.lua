@@ -1,8 +1,10 @@
---- What a script has made of its state, for workers that have one of their own: its modules with what is in them, its globals, what it changed
---- in the libraries and the metatables of basic types, declarations of the FFI, options of LuaJIT. It is found by comparing with what every
---- state has at its beginning (start.lua), sent once, and put in place in the worker before the job is decoded.
+--- What a script has made of its state, for workers that have one of their own: its modules with what is in them, its
+--- globals, what it changed in the libraries and the metatables of basic types, declarations of the FFI, options of
+--- LuaJIT. It is found by comparing with what every state has at its beginning (start.lua), sent once, and put in
+--- place in the worker before the job is decoded.
 --
--- What of it can't cross (a global that is an open file) is left out: a function that names it says so when it is sent itself.
+-- What of it can't cross (a global that is an open file) is left out: a function that names it says so when it is
+-- sent itself.
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local makers = require "parlua.wire.makers"
@@ -28,8 +30,8 @@ local function add(state, kind, from, accept)
   for _, name in ipairs(names) do state[#state + 1] = { kind, name, from[name] } end
 end
 
--- Modules and globals that take more than 1 MB to send. They are not sent with every call: a function that names the global takes it
--- along, a module is required anew in the worker.
+-- Modules and globals that take more than 1 MB to send. They are not sent with every call: a function that names the
+-- global takes it along, a module is required anew in the worker.
 local too_large = setmetatable({}, { __mode = "k" })
 
 local function is_module(name, value)
@@ -107,7 +109,9 @@ local function collect(settings)
   add_package(state)
   add_metatables(state)
   for _, entry in ipairs(record.metatypes) do state[#state + 1] = { METATYPE, entry[1], entry[2] } end
-  add(state, GLOBAL, _G, function(name, value) return not rawequal(start.globals[name], value) and not too_large[value] end)
+  add(state, GLOBAL, _G, function(name, value)
+    return not rawequal(start.globals[name], value) and not too_large[value]
+  end)
   state[#state + 1] = { SETTINGS, "settings", settings }
   return state
 end
@@ -127,7 +131,8 @@ end
 
 local function output_path()
   local ok, file = pcall(io.output)
-  if not ok or file == start.values.io.stdout or file == start.libraries.io.stdout or io.type(file) ~= "file" then return nil end
+  if not ok or file == start.values.io.stdout or file == start.libraries.io.stdout then return nil end
+  if io.type(file) ~= "file" then return nil end
   file:flush()
   return codec.file_path(file)
 end
@@ -197,7 +202,8 @@ function M.prepare(shares, distant)
   return world
 end
 
---- Values from which a worker that is forked is looked at, nearest first: the job, what the script's running functions hold, modules, globals.
+--- Values from which a worker that is forked is looked at, nearest first: the job, what the script's running
+--- functions hold, modules, globals.
 function M.roots(job)
   start.complete()
   local roots = { job.f, job.setup, job.fold, job.source and (job.source.items or job.source) }
@@ -284,7 +290,11 @@ local function restore_libraries()
     library_of(place[1])[place[2]] = (place[1] == "_G" and start.globals or start.libraries[place[1]])[place[2]]
   end
   for name in next, in_place.metatables do
-    if name == "_G" then debug.setmetatable(_G, nil) elseif name ~= "string" then debug.setmetatable(basic[name][1], nil) end
+    if name == "_G" then
+      debug.setmetatable(_G, nil)
+    elseif name ~= "string" then
+      debug.setmetatable(basic[name][1], nil)
+    end
   end
   debug.setmetatable("", start.string_meta)
   for key in next, start.string_meta do start.string_meta[key] = start.string_fields[key] end
@@ -350,7 +360,8 @@ local inherited -- in a forked worker: the books of its job
 --- What a forked worker has in place, as `install` notes it.
 local function inventory()
   local found = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
-  local kinds = { [MODULE] = found.modules, [PRELOAD] = found.preload, [GLOBAL] = found.globals, [METATABLE] = found.metatables }
+  local kinds = { [MODULE] = found.modules, [PRELOAD] = found.preload, [GLOBAL] = found.globals,
+                  [METATABLE] = found.metatables }
   for _, entry in ipairs(collect({})) do
     local names = kinds[entry[1]]
     if names then

@@ -34,31 +34,18 @@ static void decode_parts(struct decoder *decoder, const unsigned char *start, si
   fill_place(decoder, start, place);
 }
 
-/* A module that is required here, and what is merged into it. */
-static void decode_module(struct decoder *decoder)
+/* An object that a tool finds or makes here, by `count` values of which the first is a name, and what is merged into
+ * it. */
+static void decode_merged(struct decoder *decoder, enum tool tool, int count)
 {
   lua_State *L = decoder->L;
   const unsigned char *start = decoder->at - 1;
   decode_enter(decoder);
   size_t place = keep_place(decoder, start);
-  push_tool(L, TOOL_REQUIRE);
-  decode_value(decoder);
-  if (lua_type(L, -1) != LUA_TSTRING) corrupt(decoder, "a name is not a string");
-  lua_call(L, 1, 1);
-  decode_parts(decoder, start, place);
-  decoder->depth--;
-}
-
-/* An object that is made again, and what is merged into it. */
-static void decode_made(struct decoder *decoder)
-{
-  lua_State *L = decoder->L;
-  const unsigned char *start = decoder->at - 1;
-  decode_enter(decoder);
-  size_t place = keep_place(decoder, start);
-  push_tool(L, TOOL_REMAKE);
-  for (int i = 0; i < 3; i++) decode_value(decoder);
-  lua_call(L, 3, 1);
+  push_tool(L, tool);
+  for (int i = 0; i < count; i++) decode_value(decoder);
+  if (lua_type(L, -count) != LUA_TSTRING) corrupt(decoder, "a name is not a string");
+  lua_call(L, count, 1);
   decode_parts(decoder, start, place);
   decoder->depth--;
 }
@@ -161,9 +148,9 @@ void decode_special(struct decoder *decoder, unsigned tag)
   case TAG_TEXT:
   case TAG_TEXT | SHARED: decode_text(decoder); return;
   case TAG_MODULE:
-  case TAG_MODULE | SHARED: decode_module(decoder); return;
+  case TAG_MODULE | SHARED: decode_merged(decoder, TOOL_REQUIRE, 1); return;
   case TAG_MADE:
-  case TAG_MADE | SHARED: decode_made(decoder); return;
+  case TAG_MADE | SHARED: decode_merged(decoder, TOOL_REMAKE, 3); return;
   default: decoder->at--; corrupt(decoder, "there is no value");
   }
 }
