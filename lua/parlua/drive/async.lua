@@ -98,6 +98,9 @@ function Driver:supply() end
 
 function Driver:exhausted() self.total = self.next_task - 1 + self.supplied_last - self.supplied_first + 1 end
 
+--- The function of a submitted call: what it has captured is not copied.
+function Driver:look_at(f) own.refresh(f, self.job.setup) end
+
 --- Tasks first..last are not to be run. Ranges come in ascending order.
 function Driver:skip(first, last)
   if self.feeder then -- those that were pulled before are behind none that is skipped
