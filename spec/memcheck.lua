@@ -51,6 +51,23 @@ expect(future:get() == 3, "submit")
 expect(pool:map(function(x) return -x end, { 1, 2 })[2] == -2, "pool")
 pool:close()
 
+-- arrays: captured, as arguments and results, in files
+local large, made = parlua.array("double", 20000), 0
+results = parlua.map(function(a, k)
+  large[k] = a:sum()
+  return k % 2 == 0 and large or parlua.array("float", k == 1 and 5 or 50000):fill(k)
+end, function()
+  made = made + 1
+  if made <= 4 then return parlua.array("int16", made == 1 and 7 or 90000):fill(made), made end
+end)
+expect(large:sum() == 7 + 90000 * 9 and results[2] == large and results[3]:mean() == 3, "arrays")
+expect(parlua.map(function(i) return { i, -i } end, parlua.range(50), { as = "array" }):sum() == 0, "as an array")
+helper.with_directory(function(directory)
+  local rows = parlua.array("float", 20, 30):fill(1):convolve({ 0.25, 0.5, 0.25 }, { axis = 2 })
+  rows:save(directory .. "/a.npy"):save(directory .. "/a.npz"):save(directory .. "/a.png")
+  expect(parlua.load(directory .. "/a.npy"):sum() == 600 and parlua.load(directory .. "/a.npz").arr_0:max() == 1, "files")
+end)
+
 -- output, failures, tries, halts
 parlua.each(function(i) print(("a line of a task "):rep(20) .. i) end, parlua.range(200))
 failures = parlua.each(function(i) error(("a long message "):rep(i), 0) end, parlua.range(300), { retries = 1 })
