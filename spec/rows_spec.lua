@@ -152,6 +152,40 @@ describe("rows that are written", function()
     end)
   end)
 
+  it("by a job are the same file on every engine, whatever the results are", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/job.lua", [[
+        return {
+          arguments = require("parlua").range(300),
+          map = function(i)
+            local kind = i % 15
+            if kind < 3 then return { b = i, a = i / 7, ["key \"q\""] = "s" .. i, yes = i % 2 == 0 } end
+            if kind == 3 then return "text \"q\" \1 \127 caf\195\169 " .. i end
+            if kind == 4 then error("no", 0) end
+            if kind == 5 then local t = { i } t[2] = t return { x = t } end
+            if kind == 6 then return nil end
+            if kind == 7 then return i % 2 == 0 end
+            if kind == 8 then return { 1, nil, 3 } end
+            if kind == 9 then return 0 / 0, "second" end
+            if kind == 10 then return { a = "\255", b = -0.0, c = 2 ^ 53, d = 1e300, e = 0 / 0, f = 1 / 0, g = "" } end
+            if kind == 11 then return {} end
+            if kind == 12 then return { ["$number"] = "nan" } end
+            if kind == 13 then return { [i] = 1, ["f" .. i] = 2 } end
+            return { a = { b = { i } }, c = "x" }
+          end,
+        }]])
+      for _, format in ipairs { "jsonl", "json" } do
+        local expected
+        for _, engine in ipairs(helper.engines) do
+          local result = helper.run(("%s --engine %s --format %s job.lua"):format(helper.parlua, engine, format), { directory = directory })
+          assert.equal(1, result.status)
+          expected = expected or result.stdout
+          assert.equal(expected, result.stdout)
+        end
+      end
+    end)
+  end)
+
   it("have the columns that the job names", function()
     helper.with_directory(function(directory)
       local text = "return { arguments = { 1, 2 }, columns = %s, map = function(i) return { a = i, b = -i, c = 0 } end }"

@@ -18,6 +18,9 @@ void worker_print(struct worker *worker, int stream, const char *bytes, size_t l
 
 double clock_seconds(void); /* sys/clock.h */
 
+/* Can the bytes stand in a string of JSON as they are: ASCII without control characters, quotes and backslashes? */
+int parlua_json_is_plain(const char *text, size_t length);
+
 /* For serial runs; what each does: sys/signals.h. */
 void signals_serial(int begin);
 volatile double *signals_watch(volatile double *cell);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "lua/ffi.h"
 #include "lua/number.h"
 
 enum { MOST_LEVELS = 1000, REVIVE = 3, SLOTS_PER_LEVEL = 6 };
@@ -259,6 +260,16 @@ static void push_value(struct reader *reader)
   } else {
     push_word(reader);
   }
+}
+
+int parlua_json_is_plain(const char *text, size_t length)
+{
+  bool plain = true;
+  for (size_t i = 0; i < length; i++) {
+    unsigned char c = (unsigned char)text[i];
+    plain &= (c >= 0x20) & (c < 0x7f) & (c != '"') & (c != '\\');
+  }
+  return plain;
 }
 
 static int read_text(lua_State *L)

@@ -1,13 +1,14 @@
 --- The formats of a job's results.
 --
 -- Each is a table of functions on a buffer: `put` appends a task; `close`, if any, the end. `writes_failures` says
--- whether the output names the tasks that failed. One with `open(columns)` is made for each run.
+-- whether the output names the tasks that failed. One with `open(columns)` is made for each run. With `takes_encoded`,
+-- results that are strings may be texts that workers have made of them (`is_encoded`).
 
 local json = require "parlua.wire.json"
 local rows = require "parlua.feed.rows"
 
 --- Appends a task's object: 0.1 us for a number.
-local function put_record(buffer, index, args, result, failure)
+local function put_record(buffer, index, args, result, failure, is_encoded)
   buffer:put('{"index":', index, ',"args":')
   json.put_list(buffer, args, args.n, "/args")
   if failure then
@@ -18,23 +19,23 @@ local function put_record(buffer, index, args, result, failure)
     buffer:put("}}")
   else
     buffer:put(',"result":')
-    json.put(buffer, result, "/result")
+    if is_encoded and type(result) == "string" then buffer:put(result) else json.put(buffer, result, "/result") end
     buffer:put("}")
   end
 end
 
-local jsonl = { writes_failures = true }
+local jsonl = { writes_failures = true, takes_encoded = true }
 
-function jsonl.put(buffer, _, index, args, result, failure)
-  put_record(buffer, index, args, result, failure)
+function jsonl.put(buffer, _, index, args, result, failure, is_encoded)
+  put_record(buffer, index, args, result, failure, is_encoded)
   buffer:put("\n")
 end
 
-local array = { writes_failures = true }
+local array = { writes_failures = true, takes_encoded = true }
 
-function array.put(buffer, is_first, index, args, result, failure)
+function array.put(buffer, is_first, index, args, result, failure, is_encoded)
   buffer:put(is_first and "[\n" or ",\n")
-  put_record(buffer, index, args, result, failure)
+  put_record(buffer, index, args, result, failure, is_encoded)
 end
 
 function array.close(buffer, is_first)

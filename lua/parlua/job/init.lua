@@ -85,14 +85,14 @@ local function show_failure(run, failure, with_traceback)
 end
 
 --- Takes one task's outcome; returns false when no more can be written.
-local function take_outcome(run, index, args, result, failure)
+local function take_outcome(run, index, args, result, failure, is_encoded)
   local stop = run.job.stop
   if run.shard then
     index, args = shards.place_of(args)
     if failure then failure.index, failure.args = index, args end
   end
   run.reached = math.max(run.reached, index)
-  local told = run.format.put(run.output.buffer, run.is_first, index, args, result, failure)
+  local told = run.format.put(run.output.buffer, run.is_first, index, args, result, failure, is_encoded)
   run.is_first = false
   if told then
     run.output:flush()
@@ -140,10 +140,12 @@ local function run_tasks(run, source, options)
     if type(value) == "string" and options.debug then return debug.traceback(value, 2) end
     return value
   end
+  -- where nobody but the file wants the results, workers write their JSON
+  local encodes = run.format.takes_encoded and not run.results and not run.job.stop and not run.shard
   local ran, failures, summary = xpcall(function()
-    return outcomes(run.map, source, nil, function(index, args, result, failure)
-      return take_outcome(run, index, args, result, failure)
-    end, { options = options })
+    return outcomes(run.map, source, nil, function(index, args, result, failure, is_encoded)
+      return take_outcome(run, index, args, result, failure, is_encoded)
+    end, { options = options, encodes = encodes })
   end, handle)
   unsubscribe()
   if ran then return failures, summary end

@@ -126,7 +126,8 @@ local function job_of(run, keep, into)
   end
   return {
     f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil,
-      source = described, into = into or nil, log_level = run.options.log_level, tag = run.options.tag or nil,
+      source = described, encodes = run.encodes or nil, into = into or nil,
+      log_level = run.options.log_level, tag = run.options.tag or nil,
   }
 end
 
@@ -141,6 +142,8 @@ local function open_parts(run, sink, seed, given)
         indexed = not is_supplied, about = about.of_run(run),
     }, options)
   end
+  local is_here = run.engine_name == "serial" or run.engine_name == "async"
+  run.encodes = given.encodes and not is_here and not run.journal and not run.reaction or false
   local ok, message = pcall(function()
     if is_supplied then run.feeder = open_feeder(run) end
     run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil

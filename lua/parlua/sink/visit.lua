@@ -23,7 +23,7 @@ function Visitor:take(batch)
   for j = 0, batch.n - 1 do
     local args = arguments and arguments[j] or run.driver:arguments(first + j)
     self.visited = self.visited + 1
-    if visit(first + j, args, values[j], nil) == false then
+    if visit(first + j, args, values[j], nil, run.encodes) == false then
       self.is_enough, self.last = true, first + j
       return
     end

@@ -4,6 +4,7 @@ local block = require "parlua.wire.block"
 local lazy = require "parlua.lazy"
 local csv = lazy "parlua.source.csv"
 local json = lazy "parlua.wire.json_values"
+local json_shapes = lazy "parlua.wire.json_shapes"
 local uses = lazy "parlua.source.uses"
 local own = require "parlua.source.own"
 local place = lazy "parlua.array.place"
@@ -249,6 +250,18 @@ local keeps = {
   end,
 }
 
+local buffer, write_json
+
+--- A result as it stands in a job's output: the text of what is no number, boolean or nil.
+local function encode(v)
+  local kind = type(v)
+  if kind == "number" or kind == "boolean" or kind == "nil" then return v end
+  if not buffer then buffer, write_json = require("string.buffer").new(), json_shapes.writer "/result" end
+  buffer:reset()
+  write_json(buffer, v)
+  return buffer:tostring()
+end
+
 -- Kept as pairs of an index and a value.
 local is_sparse = block.is_sparse
 
@@ -257,11 +270,14 @@ local is_sparse = block.is_sparse
 function M.text(job, builder, expressions, width)
   if job.fold then expressions = { "i", unpack(expressions) } end
   local call = ("f(%s)"):format(table.concat(expressions, ", "))
-  local body = keeps[job.keep](call, job, builder)
+  local function encoded(expression)
+    return job.encodes and ("%s((%s))"):format(builder:constant(encode), expression) or expression
+  end
+  local body = keeps[job.keep](encoded(call), job, builder)
   if width and width > 0 and width <= MOST_WRITTEN and job.source.kind == "values" and not job.source.raw then
     -- a task with fewer arguments than the chunk's width
     local few = ("fetch(chunk, i)")
-    local of_few = keeps[job.keep](("f(%s)"):format(few), job, builder)
+    local of_few = keeps[job.keep](encoded(("f(%s)"):format(few)), job, builder)
     body = ("if ahalf[2 * (at + %d) + 1] == %d then\n%s\nelse\n%s\nend"):format(width - 1, ABSENT, of_few, body)
   end
   local names = {}
