@@ -41,8 +41,8 @@ local function each_row(list)
   local n = measure.size(8800, 200) -- as many as there are
   measure.shell(("find /usr/include /usr/lib /usr/share -type f -name '*.h*' 2>/dev/null | head -n %d >'%s'"):format(n,
     list))
-  local code = "local f = io.open(line) local text = f:read(\"*a\") f:close() local n = 0 "
-    .. "for k = 1, #text do n = n + text:byte(k) end"
+  local code = "local f = io.open(line) local text = f:read(\"*a\") f:close() local counts = {} "
+    .. "for k = 1, #text do local b = text:byte(k) counts[b] = (counts[b] or 0) + 1 end"
   local function with(workers)
     return side(workers .. "", ("'%s' -n %d --each '%s' <'%s' 2>/dev/null"):format(measure.parlua, workers, code, list))
   end

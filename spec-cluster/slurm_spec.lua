@@ -296,4 +296,51 @@ describe("Slurm:", function()
       assert.truthy(read "err":find "mpi engine, 3 ranks x 2 workers, interrupted by SIGTERM", read "err")
     end)
   end)
+
+  it("requeue.sbatch goes on in further batch jobs until all is done", function()
+    helper.with_directory(function(directory)
+      -- squeue says what is left; here a variable does, so that the spec need not wait for a minute
+      local script = helper.read "examples/cluster/requeue.sbatch"
+      local requeue = helper.write(directory .. "/requeue.sbatch", (script:gsub("\nparlua ", function()
+        return "\nexport SLURM_JOB_END_TIME=$(($(date +%s) + 4))\nparlua "
+      end)))
+      local job = helper.write(directory .. "/job.lua", [[
+        local parlua = require "parlua"
+        return { arguments = parlua.range(30), map = function(x)
+          local log = io.open("log", "a")
+          log:write(x, "\n")
+          log:close()
+          parlua.exec("sleep", 0.5)
+          return x
+        end }
+      ]])
+      local result = run(("sbatch --parsable --chdir=%s --cpus-per-task=1 %s %s"):format(directory, requeue, job))
+      local number = assert(result.stdout:match "^%d+", result.stderr)
+      local out = directory .. "/parlua-" .. number
+      wait_until(function()
+        -- Slurm lets a job that is put back wait for two minutes
+        local is_waiting = run("squeue --noheader --jobs=" .. number .. " --format=%r").stdout:find "BeginTime"
+        if is_waiting then run("scontrol update JobId=" .. number .. " StartTime=now") end
+        return io.open(out .. ".jsonl") ~= nil
+      end, function()
+        return run("scontrol show job " .. number).stdout .. helper.read(out .. ".err")
+      end)
+      assert.equal(30, count(helper.read(out .. ".jsonl"), '"result"'), helper.read(out .. ".err"))
+      assert.equal(30, count(helper.read(directory .. "/log"), "\n"))
+      assert.is_true(count(helper.read(out .. ".err"), "stopped: the time is up") >= 1)
+      end_of(number)
+    end)
+  end)
+
+  it("a job array runs the shards of a job, and merge puts them together", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/job.lua", "return { arguments = require('parlua').range(20), map = math.sqrt }")
+      local result = run(("sbatch --wait --chdir=%s --array=1-3 --output=/dev/null --wrap 'parlua --shard slurm "
+        .. "--journal part-$SLURM_ARRAY_TASK_ID.db job.lua'"):format(directory))
+      assert.equal(0, result.status, result.stderr)
+      local merged = helper.run(parlua .. " merge part-1.db part-2.db part-3.db", { directory = directory })
+      assert.equal(helper.run(parlua .. " job.lua x", { directory = directory }).stdout, merged.stdout)
+      assert.equal("parlua: 20 tasks from 3 journals\n", merged.stderr)
+    end)
+  end)
 end)

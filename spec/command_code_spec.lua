@@ -54,12 +54,12 @@ describe("parlua --map and --filter", function()
     for _, options in ipairs { "", "--chunk 2 " } do
       local stdout, status, stderr = run("printf '1\\nabc\\n3\\n' | PARLUA " .. options .. "--map 'x * 2'")
       assert.same({ "2\n6\n", 1 }, { stdout, status })
-      assert.truthy(stderr:find('parlua: task 2 ("abc") failed: error: --map:1: attempt to perform arithmetic on local \'x\'', 1, true), stderr)
+      assert.truthy(stderr:find('parlua: task 2 of -:2 ("abc") failed: error: --map:1: attempt to perform arithmetic on local \'x\'', 1, true), stderr)
       assert.truthy(stderr:find("parlua: 3 tasks, 2 returned, 1 failed", 1, true), stderr)
     end
     local _, status, stderr = run "seq 100 | PARLUA --map 'error(\"no\", 0)'"
     assert.equal(1, status)
-    assert.truthy(stderr:find("task 10 (\"10\") failed: error: no\nparlua: 90 more tasks failed\n"
+    assert.truthy(stderr:find("task 10 of -:10 (\"10\") failed: error: no\nparlua: 90 more tasks failed\n"
       .. "parlua: 100 tasks, 0 returned, 100 failed", 1, true), stderr)
   end)
 

@@ -56,7 +56,8 @@ end
 -- ---- a block of lines for each ----
 
 --- The format of results of blocks: lines are counted and told of as tasks are.
-local function block_format()
+---@param path string of the text
+local function block_format(path)
   local format = { lines = 0, failed = 0, told = 0 }
 
   local function told_of(bad, first)
@@ -65,7 +66,7 @@ local function block_format()
       if format.told < MOST_TOLD then
         format.told = format.told + 1
         parts[#parts + 1] = texts.failure { index = first + one.at, args = { n = 1, one.line }, kind = one.kind,
-          message = one.message }
+          message = one.message, path = path, line = first + one.at }
       end
     end
     return table.concat(parts)
@@ -119,9 +120,10 @@ end
 local function block_job(command, words)
   local plan = { map = command.map, filter = command.filter,
     uses_line = expression.uses(command.map, "line") or expression.uses(command.filter, "line") }
-  local format = block_format()
+  local path = command.lines and words[1] or "-"
+  local format = block_format(path)
   return {
-    arguments = sources.blocks(command.lines and words[1] or "-", { size = block.BLOCK, raw = true }),
+    arguments = sources.blocks(path, { size = block.BLOCK, raw = true }),
     map = function(pointer, length) return block.run(plan, pointer, length) end,
     manner = {
       format = format, summary = format.summary, forgets = true, rest = format.rest,
