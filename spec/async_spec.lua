@@ -87,6 +87,20 @@ describe("the async engine", function()
     assert.equal(2, failures[1].args[1].n)
   end)
 
+  it("does not copy what functions have captured, also where calls are made in between", function()
+    local shared, pool = { n = 0 }, parlua.pool { engine = "async" }
+    local function f()
+      cqueues.sleep(0.001)
+      return shared
+    end
+    local first = pool:submit(f)
+    local results = parlua.map(f, { 1, 2 }, with())
+    assert.equal(shared, results[1])
+    assert.equal(shared, results[2])
+    assert.equal(shared, (first:get()))
+    pool:close()
+  end)
+
   it("refuses to yield to nobody, and goes on", function()
     local results, failures = parlua.map(function(i)
       if i == 1 then coroutine.yield(5) end

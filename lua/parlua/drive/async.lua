@@ -69,7 +69,7 @@ function M.open(job, given)
     function self.call(...) return job.f(decode(...)) end
     self.decode = decode
   end
-  own.refresh(job.f, job.setup)
+  self.own = own.look(job.f, job.setup)
   worker.prepare(job)
   C.signals_serial(1)
   self.is_open = true
@@ -88,6 +88,7 @@ function Writer.hurry() end
 function Writer:task(_, ...)
   local driver = self.driver
   driver.supplied_last = driver.supplied_last + 1
+  own.enter(driver.own)
   driver.supplied[driver.supplied_last] = own.pack(...) -- a generator may give the same table again and again
   return true
 end
@@ -99,7 +100,9 @@ function Driver:supply() end
 function Driver:exhausted() self.total = self.next_task - 1 + self.supplied_last - self.supplied_first + 1 end
 
 --- The function of a submitted call: what it has captured is not copied.
-function Driver:look_at(f) own.refresh(f, self.job.setup) end
+function Driver:look_at(f)
+  for value, state in next, own.look(f) do self.own[value] = state end
+end
 
 --- Tasks first..last are not to be run. Ranges come in ascending order.
 function Driver:skip(first, last)
@@ -144,6 +147,7 @@ local function finish(self, running, ok, ...)
   unlink(self, running)
   running.seconds = host.now() - running.began
   if ok then
+    own.enter(self.own) -- another run may have been made meanwhile
     running.results = own.pack_results(...)
   else
     running.record = failure.record((...))
@@ -208,6 +212,7 @@ local function attend(self, running)
     if not goes_on then return end
     return turn(step(go_on(...))) -- a tail call: a task may wait any number of times
   end
+  own.enter(self.own)
   local args = running.args and own.own_all(running.args) or own.pack(self.make(running.index))
   return turn(step(go_on(self.call, unpack(args, 1, args.n))))
 end
@@ -406,6 +411,7 @@ end
 --- The arguments of the task that the receiver is told of.
 function Driver:arguments(index)
   if self.args and self.args_of == index then
+    own.enter(self.own)
     local args = own.own_all(self.args)
     if not self.decode then return args end
     local values = common.pack(pcall(self.decode, unpack(args, 1, args.n)))
