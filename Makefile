@@ -235,7 +235,7 @@ TSAN = -fsanitize=thread -fexceptions
 # ended, keeps memory that only Lua values point to, where LeakSanitizer does not look.
 LEAK_SPECS = $(patsubst %,spec/%_spec.lua,codec each imap map sources text)
 # The specs of what is written in C: all of the suite would take a quarter of an hour under ASan.
-ASAN_SPECS = $(patsubst %,spec/%_spec.lua,array array_engines array_files codec core damage each exec failures graphs halts imap map output pool process property reduce sources text threads)
+ASAN_SPECS = $(patsubst %,spec/%_spec.lua,array array_engines array_files codec core csv damage each exec failures files graphs halts imap map output pool process property reduce rows sources text threads)
 # Those that run tasks in threads, but for signals: TSan holds them back while LuaJIT's compiled code runs.
 THREADS_SPECS = $(patsubst %,spec/%_spec.lua,core each imap map output pool reduce)
 
@@ -357,6 +357,8 @@ deps-test: deps
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
 	need sqlite3 command -v sqlite3; \
+	need zstd command -v zstd; \
+	need xz-utils command -v xz; \
 	need tmux command -v tmux; \
 	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \
 	need mandoc command -v mandoc; \
