@@ -222,6 +222,10 @@ local scripts = {
       if is_same and results[i].x == i and results[i].s == "a" .. i then right = right + 1 end
     end
     print(right)]],
+  ["a table.concat of the script's own"] = [[
+    local concat = table.concat
+    function table.concat(list, ...) return "<" .. concat(list, ...) .. ">" end
+    run(function(x) return table.concat({ x, x }, ",") end, { 1, 2 })]],
   ["a class that only arguments have"] = [[
     local Class = { __index = { get = function(self) return self.n end } }
     local Odd = { file = io.tmpfile() }

@@ -8,6 +8,7 @@ local block = require "parlua.wire.block"
 local csv = require "parlua.lazy" "parlua.source.csv"
 local json = require "parlua.lazy" "parlua.wire.json_values"
 
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 local const_bytes = ffi.typeof("const char *")
@@ -64,9 +65,9 @@ local function take_header(puller, name, line)
     source.found_names, puller.named_by = names, name
     return
   end
-  if table.concat(names, "\0") ~= table.concat(first, "\0") then
-    error(("csv: '%s' has the columns %s, but '%s' has %s"):format(name, table.concat(names, ", "), puller.named_by,
-      table.concat(first, ", ")), 0)
+  if concat(names, "\0") ~= concat(first, "\0") then
+    error(("csv: '%s' has the columns %s, but '%s' has %s"):format(name, concat(names, ", "), puller.named_by,
+      concat(first, ", ")), 0)
   end
 end
 

@@ -5,6 +5,7 @@ local kinds = require "parlua.source.kinds"
 local loops = require "parlua.feed.loops"
 local new_buffer = require("string.buffer").new
 
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 local BATCH_BYTES = 2 ^ 16
@@ -129,7 +130,7 @@ function Rows:put(buffer, row)
   local other = not self.is_given and has_other(self, row)
   if other then
     error(("a row has the field '%s', for which there is no column: the columns are those of the first row (%s); name all "
-      .. "of them with columns"):format(tostring(other), table.concat(self.columns, ", ")), 0)
+      .. "of them with columns"):format(tostring(other), concat(self.columns, ", ")), 0)
   end
   put_line(self, buffer, row, #self.columns, self.columns)
 end

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 
 local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 require "parlua.wire.block" -- declares what is used below
@@ -155,10 +156,10 @@ local function reader_text(list, count)
         add(field, k, k - 1, k, k, k, k)
         fields[k] = ("[%q] = v%d"):format(name, k)
       end
-      add("  return { %s }\nend", table.concat(fields, ", "))
+      add("  return { %s }\nend", concat(fields, ", "))
     end
   end
-  return (table.concat(lines, "\n"):gsub("NUMBER", tostring(NUMBER)):gsub("NIL", tostring(NIL)))
+  return (concat(lines, "\n"):gsub("NUMBER", tostring(NUMBER)):gsub("NIL", tostring(NIL)))
 end
 
 --- A function (cursor, most) that reads the row at cursor.next, up to cursor.stop, and puts the cursor behind it. It
@@ -237,7 +238,7 @@ M.MARK = "\239\187\191"
 function M.without_mark(text) return text:sub(1, 3) == M.MARK and text:sub(4) or text end
 
 local function raise_unknown(names, column, whose)
-  error(("csv: %s no column '%s'; it has %s"):format(whose, tostring(column), table.concat(names, ", ")), 0)
+  error(("csv: %s no column '%s'; it has %s"):format(whose, tostring(column), concat(names, ", ")), 0)
 end
 
 --- Raises an error when `types` or `columns` name a column that is not there.

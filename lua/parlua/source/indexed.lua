@@ -3,6 +3,7 @@
 local own = require "parlua.source.own"
 
 local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 --- By kind of source: function(source, builder, i) -> expressions.
@@ -147,7 +148,7 @@ function makes.record(source, builder, i)
   if #names <= MOST_WRITTEN then
     local fields = {}
     for k, expression in ipairs(emit(part, builder, i)) do fields[k] = ("[%q] = %s"):format(names[k], expression) end
-    return { "{ " .. table.concat(fields, ", ") .. " }" }
+    return { "{ " .. concat(fields, ", ") .. " }" }
   end
   local fill = M.filler(part)
   local function record(index)
@@ -229,10 +230,10 @@ end
 function M.maker(source)
   local builder = M.builder()
   local expressions = M.emit(source, builder, "i")
-  local names = table.concat(builder.names, ", ")
+  local names = concat(builder.names, ", ")
   local text = ("local floor, unpack%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(
     names ~= "" and ", " .. names or "",
-    table.concat(builder.lines, "\n"), table.concat(expressions, ", "))
+    concat(builder.lines, "\n"), concat(expressions, ", "))
   return assert(loadstring(text, "=parlua.source"))(math.floor, unpack, unpack(builder.constants))
 end
 

@@ -6,6 +6,7 @@ local kinds = require "parlua.source.kinds"
 
 local new = kinds.new
 
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 --- Paths that a shell pattern matches, sorted. Directories are left out.
@@ -91,7 +92,7 @@ local function text_source(kind, path, options)
     local expected = text_options[kind][name]
     if not expected then error(("%s: unknown option '%s'"):format(kind, tostring(name)), 3) end
     if not is_of_type(value, expected) then
-      local wanted = type(expected) == "table" and table.concat(expected, " or a ") or expected
+      local wanted = type(expected) == "table" and concat(expected, " or a ") or expected
       error(("%s: option '%s' must be a %s, got %s"):format(kind, name, wanted, type(value)), 3)
     end
     source[name] = value

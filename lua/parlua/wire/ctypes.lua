@@ -10,6 +10,7 @@ local start = require "parlua.wire.start"
 
 require("jit").off(true, true)
 
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 local band, rshift = bit.band, bit.rshift
@@ -105,7 +106,7 @@ local function describe_fields(info, number)
   end
   text[#text + 1] = "}"
   local size = not has(info, VARIABLE) and ffi.sizeof(ctype_of(number)) or nil
-  return { table.concat(text, " "), size = size, unpack(parts) }
+  return { concat(text, " "), size = size, unpack(parts) }
 end
 
 local function describe_function(info, form)
@@ -120,7 +121,7 @@ local function describe_function(info, form)
     next_argument = argument.sib
   end
   if has(info, VARARG) then marks[#marks + 1] = "..." end
-  return { form:format(table.concat(marks, ", ")), unpack(parts) }
+  return { form:format(concat(marks, ", ")), unpack(parts) }
 end
 
 local function describe_anew(number)

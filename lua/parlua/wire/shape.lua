@@ -18,6 +18,7 @@ local start = require "parlua.wire.start"
 -- a script may have taken them away
 local loadstring, setmetatable = start.globals.loadstring, start.globals.setmetatable
 local getmetatable = start.libraries.debug.getmetatable
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 local C = ffi.C
@@ -47,7 +48,7 @@ local function shape_of(v)
       return nil
     end
   end
-  return table.concat(parts)
+  return concat(parts)
 end
 
 local function damaged() error("cannot decode: the shape of a record is damaged", 0) end
@@ -168,8 +169,8 @@ local function make_writer(shape, class)
     fields[k] = writer_field:gsub("#", tostring(k))
   end
   -- constants are put in before the keys, which may look like them
-  local text = filled(writer_head, { BODY = 8 * (#keys + 1), FIELDS = #keys }):format(table.concat(lasts, "\n"),
-    table.concat(checks, "\n"), before, table.concat(resets, "\n"), filled(table.concat(fields, "\n")))
+  local text = filled(writer_head, { BODY = 8 * (#keys + 1), FIELDS = #keys }):format(concat(lasts, "\n"),
+    concat(checks, "\n"), before, concat(resets, "\n"), filled(concat(fields, "\n")))
   return assert(loadstring(text, "=parlua.shape"))(next, type, put_bytes, place_shape, cast, doubles, halves, tonumber,
     shape, getmetatable, class)
 end
@@ -323,8 +324,8 @@ local function make_reader(shape)
     items[k] = key == k and "v" .. k or ("[%s] = v%d"):format(literal(key), k)
   end
   local text = filled(reader_head, { BODY = 8 * (#keys + 1), FIELDS = #keys, LEAST = HEAD / 8 }):format(
-    table.concat(lasts, "\n"), filled(table.concat(fields, "\n")),
-    (number and "setmetatable({ %s }, class)" or "{ %s }"):format(table.concat(items, ", ")))
+    concat(lasts, "\n"), filled(concat(fields, "\n")),
+    (number and "setmetatable({ %s }, class)" or "{ %s }"):format(concat(items, ", ")))
   return { read = assert(loadstring(text, "=parlua.shape"))(cast, doubles, halves, block.string, field, outside,
     setmetatable), number = number, offset = offset }
 end

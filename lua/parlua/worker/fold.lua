@@ -14,6 +14,7 @@ local text_module = require "parlua.lazy" "parlua.worker.text"
 local C = ffi.C
 
 local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 M.__index = M
 
@@ -177,7 +178,7 @@ function M.folder(job, slot, cursor, reader, ranger)
     local builder, names = indexed.builder(), {}
     local expressions = expressions_for(builder, columns)
     for k, name in ipairs(builder.names) do names[k] = ("local %s = constants[%d]"):format(name, k) end
-    local whole = text:format(table.concat(names, "\n"), table.concat(builder.lines, "\n"), table.concat(expressions,
+    local whole = text:format(concat(names, "\n"), concat(builder.lines, "\n"), concat(expressions,
       ", "))
     step_line = 1
     for _ in whole:match("^(.*)kept = step"):gmatch("\n") do step_line = step_line + 1 end

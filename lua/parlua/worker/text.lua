@@ -9,6 +9,7 @@ local uses = lazy "parlua.source.uses"
 local own = require "parlua.source.own"
 local place = lazy "parlua.array.place"
 
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 local C = ffi.C
@@ -269,7 +270,7 @@ local is_sparse = block.is_sparse
 --- did not do, and why.
 function M.text(job, builder, expressions, width)
   if job.fold then expressions = { "i", unpack(expressions) } end
-  local call = ("f(%s)"):format(table.concat(expressions, ", "))
+  local call = ("f(%s)"):format(concat(expressions, ", "))
   local function encoded(expression)
     return job.encodes and ("%s((%s))"):format(builder:constant(encode), expression) or expression
   end
@@ -282,15 +283,15 @@ function M.text(job, builder, expressions, width)
   end
   local names = {}
   for k, name in ipairs(builder.names) do names[k] = ("local %s = constants[%d]"):format(name, k) end
-  return table.concat({
-    prologue, table.concat(names, "\n"),
+  return concat({
+    prologue, concat(names, "\n"),
     "return function(k0, k1, base, room, limit, words, half, chunk, awords, ahalf, origin)",
     "  for k = k0, k1 do",
     "    local i = base + k",
     "    slot.current = i",
     ("    if i > limit[0] then return k, %d end"):format(STOPPED),
     is_sparse[job.keep] and "" or ("    if k >= room then return k, %d end"):format(FULL),
-    table.concat(builder.lines, "\n"),
+    concat(builder.lines, "\n"),
     body,
     "  end",
     ("  return k1 + 1, %d"):format(DONE),
