@@ -51,38 +51,9 @@ local function null_ended()
   end
 end
 
---- The tasks of several sources, one after the other; each is opened when its turn comes.
-local function chain(paths, open)
-  local k, present = 0, nil
-  return function()
-    while true do
-      if present then
-        local value = present()
-        if value ~= nil then return value end
-        present = nil
-      end
-      k = k + 1
-      if not paths[k] then return nil end
-      local source, value = open(paths[k]), nil
-      local step = source
-      present = function()
-        value = step(nil, value)
-        return value
-      end
-    end
-  end
-end
-
 --- The source of what files have, standard input being "-".
 local function of_files(paths, open)
-  if #paths == 0 then return open "-" end
-  if #paths == 1 then return open(paths[1]) end
-  for _, path in ipairs(paths) do
-    local file, message = io.open(path)
-    if not file then error("cannot read " .. message, 0) end
-    file:close()
-  end
-  return sources.iterate(chain(paths, open))
+  return open(#paths == 0 and "-" or #paths == 1 and paths[1] or paths)
 end
 
 ---@class parlua.CommandArguments
@@ -104,8 +75,8 @@ function M.of(command, words, is_listed, columns)
       types = {}
       for _, name in ipairs(columns) do types[name] = "string" end
     end
-    return { shape = "rows", source = of_files(words, function(path)
-      return sources.csv(path, { separator = command.tsv and "\t" or ",", types = types, columns = columns })
+    return { shape = "rows", source = of_files(words, function(paths)
+      return sources.csv(paths, { separator = command.tsv and "\t" or ",", types = types, columns = columns })
     end) }
   elseif command.jsonl then
     return { shape = "rows", source = of_files(words, sources.jsonl) }
