@@ -696,6 +696,22 @@ describe("under mpirun", function()
     assert.equal("64\t0\n", output)
   end)
 
+  it("ranks that were started in another directory read the script's files", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/words.txt", ("word\n"):rep(1000))
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local lengths, failures = parlua.map(function(line) return #line end, parlua.lines "words.txt", { workers = 1 })
+        print(lengths.n, #failures, lengths[1000])
+      ]])
+      local parlua = helper.quote(helper.parlua)
+      local other = helper.mpi == "mpich" and "-n 1 -wdir /" or "-wdir / -n 1"
+      local result = helper.run(("%s %s script.lua : %s %s script.lua"):format(helper.mpirun(2), parlua, other, parlua),
+        { directory = directory })
+      assert.same({ "1000\t0\t4\n", "" }, { result.stdout, result.stderr })
+    end)
+  end)
+
   it("the tasks of a rank that is lost are done by others, where the launcher lets the job go on", function()
     if helper.mpi == "mpich" then return end -- its mpiexec ends the job
     helper.with_directory(function(directory)
