@@ -66,6 +66,8 @@ local parlua = {}
 ---@class parlua.Failure
 ---@field index integer the task
 ---@field args table its arguments, with `n`
+---@field path? string of lines, rows and blocks: the file that its argument comes from
+---@field line? integer and the line
 ---@field kind parlua.FailureKind
 ---@field message string always readable
 ---@field value any what was raised, when it can cross
@@ -156,14 +158,14 @@ function parlua.product(...) end
 function parlua.zip(...) end
 
 --- The lines of a text file, without their ends.
----@param path string "-": standard input
+---@param path string|string[]|parlua.Source "-": standard input; a pattern, a list, parlua.files: several files
 ---@param options? {keep_cr: boolean}
 ---@return parlua.Source
 function parlua.lines(path, options) end
 
 --- A text file in pieces of whole lines; with `raw` a task gets a pointer (const char *) and a length.
----@param path string
----@param options? {size: integer, raw: boolean}
+---@param path string|string[]|parlua.Source
+---@param options? {size: integer, raw: boolean, start: string, record: integer}
 ---@return parlua.Source
 function parlua.blocks(path, options) end
 
@@ -173,13 +175,13 @@ function parlua.blocks(path, options) end
 function parlua.files(pattern) end
 
 --- Rows of a file of comma-separated values, as tables by the names in its header.
----@param path string "-": standard input
+---@param path string|string[]|parlua.Source "-": standard input; a pattern, a list, parlua.files: several files
 ---@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
 ---@return parlua.Source
 function parlua.csv(path, options) end
 
 --- The values of a file of JSON lines, parlua's own output included.
----@param path string "-": standard input
+---@param path string|string[]|parlua.Source "-": standard input; a pattern, a list, parlua.files: several files
 ---@param options? table it has none
 ---@return parlua.Source
 function parlua.jsonl(path, options) end
