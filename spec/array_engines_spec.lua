@@ -259,6 +259,23 @@ describe("memory", function()
   end)
 end)
 
+describe("an array in a job", function()
+  helper.for_each_engine(function(engine)
+    it("is written as lists of numbers, a level for each dimension", function()
+      helper.with_directory(function(directory)
+        local script = helper.write(directory .. "/job.lua", [[
+          local parlua = require "parlua"
+          return { arguments = { 1, 2 }, map = function(i)
+            if i == 1 then return parlua.array("int16", 2, 2):fill(i) end
+            return { a = parlua.array("float", { 0.5, 0 / 0 }), b = parlua.array("int64", 1) }
+          end }]])
+        local result = helper.run_parlua(("--engine %s --format text %s"):format(engine, script))
+        assert.equal('[[1,1],[1,1]]\n{"a":[0.5,{"$number":"nan"}],"b":[{"$int64":"0"}]}\n', result.stdout, result.stderr)
+      end)
+    end)
+  end)
+end)
+
 describe("an array in a journal", function()
   helper.for_each_engine(function(engine)
     it("is recorded with its elements", function()

@@ -589,6 +589,7 @@ parlua._VERSION = nil
 ---@field rank integer how many dimensions
 ---@field size integer how many elements
 ---@field read_only boolean
+---@field freed boolean nothing can be done with it after a:free()
 ---@field contiguous boolean elements lie one behind the other, as in a new array
 ---@field [integer] number elements of an array of one dimension
 ---@field data fun(self: parlua.Array): ffi.cdata* the typed pointer to the first element

@@ -419,6 +419,8 @@ function properties.size(self) return self._count end
 
 function properties.read_only(self) return has(self, READ_ONLY) end
 
+function properties.freed(self) return has(self, FREED) end
+
 function properties.contiguous(self) return has(self, CONTIGUOUS) end
 
 --- The typed pointer to the first element (pointer[0]); of a read-only array to constants. It is good as long as the

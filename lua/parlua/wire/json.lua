@@ -20,6 +20,7 @@
 --   {"$deep":"table"}              a table that would nest deeper than 250 levels, where readers give up (jq at 256)
 --   {"$int64":"-1"}                cdata integers of 64 bits; also "$uint64"
 --   {"$complex":[0,1]}             a complex number: real and imaginary part
+--   [[1,2],[3,4]]                  an array (parlua.array): its elements, a level of lists for each dimension
 --   {"$cdata":"struct point"}      any other cdata: its type only
 --   {"$function":"job.lua:12"}     a Lua function: where it was defined; a library function: its name ("string.rep")
 --   {"$userdata":"FILE*"}          its type, if it has one; the null pointer (`cjson.null`) is `null`
@@ -28,6 +29,7 @@
 -- An object of the script's own whose keys begin with `$` is written as `$table`, so these forms are never ambiguous.
 -- lua-cjson is not used: it neither sorts keys nor keeps all digits, and raises on most of the above.
 
+local arrays = require("parlua.array.known").numbers
 local ffi = require "ffi"
 local new_buffer = require("string.buffer").new
 
@@ -174,8 +176,21 @@ end
 
 local COMPLEX, INT64, UINT64 = ffi.typeof("complex"), ffi.typeof("int64_t"), ffi.typeof("uint64_t")
 
+local put_opaque
+
+--- Appends the elements of an array: lists in lists, a level for each dimension.
+local function put_elements(buffer, elements)
+  if type(elements) == "number" then return put_number(buffer, elements) end
+  if type(elements) ~= "table" then return put_opaque(buffer, elements, "cdata") end
+  for k = 1, #elements do
+    buffer:put(k == 1 and "[" or ",")
+    put_elements(buffer, elements[k])
+  end
+  buffer:put("]")
+end
+
 --- Appends a value that has no plain form and is no table.
-local function put_opaque(buffer, value, kind)
+function put_opaque(buffer, value, kind)
   local name
   if kind == "function" then
     local info = debug.getinfo(value, "S")
@@ -205,6 +220,8 @@ local function put_opaque(buffer, value, kind)
     kind, name = "int64", gsub(tostring(ffi.cast(INT64, value)), "LL$", "")
   elseif ffi.istype(UINT64, value) then
     kind, name = "uint64", gsub(tostring(ffi.cast(UINT64, value)), "ULL$", "")
+  elseif arrays[tonumber(ffi.typeof(value))] and not value.freed then
+    return put_elements(buffer, value:totable())
   else
     name = gsub(gsub(tostring(ffi.typeof(value)), "^ctype<", ""), ">$", "")
   end
