@@ -385,7 +385,7 @@ static int run_own_job(lua_State *L, const struct command *command)
 /* Is the first word one of parlua's own commands, and no script of that name there? A directory does not count. */
 static bool is_subcommand(const struct command *command)
 {
-  static const char *const names[] = {"export", "journal", "merge", "report"};
+  static const char *const names[] = {"export", "journal", "merge", "report", "status"};
   struct stat found;
   if (command->script >= command->argc) return false;
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -5,6 +5,7 @@ local exec = lazy "parlua.exec"
 local run = require "parlua.run"
 local pool = lazy "parlua.pool"
 local future = lazy "parlua.future"
+local progress = lazy "parlua.worker.progress"
 local reduce = lazy "parlua.sink.reduce"
 local reducers = require "parlua.sink.reducers"
 local search = lazy "parlua.sink.search"
@@ -193,6 +194,12 @@ function parlua.race(futures) return future.race(futures) end
 ---@param options? parlua.Options
 ---@return any ...
 function parlua.run(functions, options) return collect.run(functions, options) end
+
+--- In a long task: says how far it is, for the bar. Any number of calls: what comes too soon costs a look at the clock.
+--- Example: `for k = 1, n do step(k) parlua.progress(k, n) end`
+---@param done number
+---@param total number above 0
+function parlua.progress(done, total) return progress.progress(done, total) end
 
 --- Processors that this process may use: affinity, cgroup quota, batch allocation. Under MPI, those of all ranks
 --- together.

@@ -201,6 +201,11 @@ function parlua.write_csv(path, rows, options) end
 ---@type parlua.Json
 parlua.json = nil
 
+--- In a long task: says how far it is, for the bar.
+---@param done number
+---@param total number
+function parlua.progress(done, total) end
+
 --- Lines for people, from the script and from tasks: time, level, host, worker, task. Where they go say the options log
 --- and log_level.
 ---@class parlua.Log

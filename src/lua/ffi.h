@@ -21,6 +21,12 @@ double clock_seconds(void); /* sys/clock.h */
 /* Can the bytes stand in a string of JSON as they are: ASCII without control characters, quotes and backslashes? */
 int parlua_json_is_plain(const char *text, size_t length);
 
+/* SIGUSR1 asks where a run is; what each does: sys/ask.h. */
+void ask_prepare(void);
+int ask_taken(void);
+int ask_answer(int asker, const char *text, size_t length);
+int ask_wait(int asked, double seconds, char *answer, size_t room);
+
 /* For serial runs; what each does: sys/signals.h. */
 void signals_serial(int begin);
 volatile double *signals_watch(volatile double *cell);
@@ -80,7 +86,7 @@ enum journal_result { JOURNAL_NIL, JOURNAL_NUMBER, JOURNAL_TEXT, JOURNAL_BYTES }
 struct journal;
 /* Opens (or makes) the file and keeps other runs off it. NULL: *error is an errno, EAGAIN when another run has it. */
 struct journal *journal_open(const char *path, int *error);
-int journal_is_in_use(const char *path); /* does a run hold the file? */
+int journal_is_in_use(const char *path);             /* does a run hold the file? */
 int journal_is_local(const struct journal *journal); /* is its file system known to be this machine's own? */
 /* Begins to write: from now on rows are taken. Returns 0 or an errno. */
 int journal_begin(struct journal *journal, const char *insert);

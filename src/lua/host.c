@@ -300,6 +300,18 @@ static int run_abort(lua_State *L)
   return 1;
 }
 
+/* longest() -> task, seconds, worker: the task that has run for longest; nothing where none is known to run. */
+static int run_longest(lua_State *L)
+{
+  struct host_run *run = check_run(L);
+  struct longest found;
+  if (run->attendant || !dispatch_longest(run->dispatch, &found)) return 0;
+  lua_pushnumber(L, found.inner > 0 ? found.inner : found.task);
+  lua_pushnumber(L, found.seconds);
+  lua_pushnumber(L, found.worker);
+  return 3;
+}
+
 static int run_cancel(lua_State *L)
 {
   dispatch_cancel(check_run(L)->dispatch);
@@ -329,6 +341,7 @@ static int host_run_open(lua_State *L)
       {"close", run_close},
       {"raise_ceiling", run_ceiling},
       {"cancel", run_cancel},
+      {"longest", run_longest},
       {"abort", run_abort},
       {"__gc", run_close},
       {"redo_staged", run_redo_staged},

@@ -15,6 +15,7 @@
 #include "lua/output.h"
 #include "lua/state.h"
 #include "slot/mailbox.h"
+#include "sys/ask.h"
 #include "sys/barrier.h"
 #include "sys/buffer.h"
 #include "sys/guard.h"
@@ -257,6 +258,7 @@ static _Noreturn void run_process(lua_State *L, struct slot *slot, const struct 
 static void prepare_process(uint64_t memory)
 {
   signals_pass_over();
+  ask_leave();
   guard_enter_worker();
   oom_volunteer();
   if (memory) limit_memory(memory);

@@ -96,6 +96,13 @@ struct payload *dispatch_payload(struct dispatch *d, uint64_t bytes);
 /* Has every worker more to do than what it is in? */
 bool dispatch_is_patient(const struct dispatch *d);
 
+/* The task that has run for longest, of those that workers on this host are in. */
+struct longest {
+  double task, inner, seconds; /* inner: of a block of tasks */
+  uint32_t worker;             /* from 1 */
+};
+/* False: no worker is known to be in one. */
+bool dispatch_longest(struct dispatch *d, struct longest *found);
 /* How many workers the run goes on without, as they could not be started; *error: why, an errno (ECHILD: they end as
  * soon as they begin; ETIMEDOUT: their set-up takes longer than the time limit). */
 uint32_t dispatch_lacking(const struct dispatch *d, int *error);

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "run/state.h"
+#include "sys/clock.h"
 #include "sys/signals.h"
 
 /* How often the worker of a lane that has work is looked at. */
@@ -44,6 +45,23 @@ static double note_present(struct dispatch *d, struct lane *lane, const struct l
   double since = fmax(lane->since, d->continued_at);
   if (view->blocked == BLOCKED_BY_TEXT) since = fmax(since, d->returned_at); /* nobody took its text before */
   return now - since;
+}
+
+bool dispatch_longest(struct dispatch *d, struct longest *found)
+{
+  double now = clock_seconds();
+  *found = (struct longest){0};
+  for (uint32_t w = 0; w < d->lanes_count; w++) {
+    struct lane *lane = dispatch_lane(d, w);
+    struct lane_view view;
+    if (lane->state != LANE_READY || lane->count == 0 || !lane->kind->view(lane, &view) || view.present.task <= 0)
+      continue;
+    double seconds = note_present(d, lane, &view, now);
+    if (found->worker > 0 && seconds <= found->seconds) continue;
+    *found =
+        (struct longest){.task = view.present.task, .inner = view.present.inner, .seconds = seconds, .worker = w + 1};
+  }
+  return found->worker > 0;
 }
 
 void dispatch_note_waiting(struct dispatch *d, struct lane *lane, double now)

@@ -343,6 +343,12 @@ function Driver:place_of(index)
   return supply.place_of(self.source, self.feeder and self.feeder.puller, payload ~= nil and payload or nil, index)
 end
 
+--- The task that has run for longest: index, seconds, worker; nil where that is not known. Of blocks of tasks, the task
+--- in the block.
+function Driver:longest()
+  if self.handle.longest then return self.handle:longest() end
+end
+
 --- The name of the host that a worker is on; nil: this one.
 function Driver:host(worker)
   return self.engine and self.engine:host(worker)

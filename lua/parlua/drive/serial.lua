@@ -198,7 +198,8 @@ function Run:run_chunk(chunk, first, last, attempt)
   local not_copied = own.enter(self.own)
   local before, shared, level = task.enter(self.index_cell, 1), task.shares_stdin, task.log_level
   task.shares_stdin, task.log_level = self.job.stdin, task.log_levels[self.job.log_level or "info"]
-  local send = task.log_send
+  local send, tell = task.log_send, task.progress_send
+  task.progress_send = not self.is_nested and self.options.tell_part or nil
   if self.tags then
     self.tags(true)
     task.log_send = send or self.log_untagged
@@ -206,7 +207,7 @@ function Run:run_chunk(chunk, first, last, attempt)
   -- through C: a task can't yield to whoever called the script's function
   local ok, message = host.call(self.runner, chunk, self.limit)
   if self.tags then self.tags(false) end
-  task.log_send = send
+  task.log_send, task.progress_send = send, tell
   task.leave(before)
   own.enter(not_copied)
   task.shares_stdin, task.log_level = shared, level

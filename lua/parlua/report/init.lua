@@ -83,6 +83,16 @@ end
 
 -- What is known of the run ----------------------------------------------------------------------------------------
 
+--- The time left, so that it does not jump: it runs down by itself, and bends to what the rate says within a share of
+-- what it is.
+local function smooth(left, elapsed, state)
+  if not state.tasks or state.rate_seconds <= 0 or state.rate_tasks <= 0 then return nil end
+  local now = max(0, state.tasks - state.done - (state.part or 0)) * state.rate_seconds / state.rate_tasks
+  if not left or now == 0 then return now end
+  local run_down = max(0, left - elapsed)
+  return run_down + (now - run_down) * (1 - math.exp(-elapsed / max(0.5, 0.1 * run_down)))
+end
+
 --- Takes in an event's numbers and measures the rate: an average in which the past fades, so that the time left
 -- follows tasks that grow longer, and which is the plain average at the beginning.
 local function update(state, data)
@@ -90,17 +100,19 @@ local function update(state, data)
   state.failed = data.failed or state.failed
   local done, seconds = data.done or state.done, data.seconds or state.seconds
   local elapsed = seconds - state.seconds
+  state.part, state.longest_task, state.longest_seconds = data.part or 0, data.longest_task, data.longest_seconds
   if elapsed > 0 then
-    local keep = math.exp(-elapsed / RATE_MEMORY)
+    local keep = math.exp(-elapsed / max(RATE_MEMORY, seconds / 4)) -- a long run forgets more slowly
     state.rate_tasks = state.rate_tasks * keep + (done - state.done)
     state.rate_seconds = state.rate_seconds * keep + elapsed
     state.done, state.seconds = done, seconds
+    state.left = smooth(state.left, elapsed, state)
   end
 end
 
 --- A fresh state of what is known.
 local function new_state()
-  return { done = 0, failed = 0, seconds = 0, rate_tasks = 0, rate_seconds = 0 }
+  return { done = 0, failed = 0, seconds = 0, rate_tasks = 0, rate_seconds = 0, kinds = {} }
 end
 
 --- Tasks per second, or nil while nothing is known.
@@ -110,10 +122,31 @@ local function rate_of(state)
 end
 
 --- Seconds until the last task ends, or nil while nothing is known.
-local function seconds_left(state)
-  local rate = rate_of(state)
-  if not state.tasks or not rate then return nil end
-  return max(0, state.tasks - state.done) / rate
+local function seconds_left(state) return state.tasks and state.left end
+
+--- Kinds of failures, the most frequent first: "2 error, 1 timeout".
+---@param counts table<string, integer>
+---@return string text, integer kinds
+function M.kinds_text(counts)
+  local kinds, parts = {}, {}
+  for kind in pairs(counts) do kinds[#kinds + 1] = kind end
+  table.sort(kinds, function(a, b)
+    if counts[a] ~= counts[b] then return counts[a] > counts[b] end
+    return a < b
+  end)
+  for k, kind in ipairs(kinds) do parts[k] = format("%.0f %s", counts[kind], kind) end
+  return table.concat(parts, ", "), #kinds
+end
+
+--- "3 failed", and by kind: " (2 error, 1 timeout)".
+local function failed_text(state)
+  local text, kinds = M.kinds_text(state.kinds)
+  return format("%.0f failed", state.failed), kinds > 1 and " (" .. text .. ")" or ""
+end
+
+--- Which task has kept the run waiting, when nothing ends; or nil.
+local function stall_text(state)
+  return state.longest_task and format("task %.0f for %s", state.longest_task, M.duration(state.longest_seconds))
 end
 
 --- "1 task", "2 tasks".
@@ -170,9 +203,14 @@ local function bar_text(state, columns)
   local room = columns - 1   -- a full line would make some terminals wrap
   local rate, left = rate_of(state), seconds_left(state)
   local done = state.tasks and format("%.0f/%.0f", state.done, state.tasks) or count(state.done, "task")
-  local share = state.tasks and (state.tasks > 0 and min(1, state.done / state.tasks) or 1)
+  local share = state.tasks and (state.tasks > 0 and min(1, (state.done + (state.part or 0)) / state.tasks) or 1)
   local percent = share and format("%3.0f%% ", floor(share * 100))
-  local failed = state.failed > 0 and format("  %.0f failed", state.failed) or ""
+  local failed, kinds = "", ""
+  if state.failed > 0 then
+    failed, kinds = failed_text(state)
+    failed = "  " .. failed
+  end
+  local stall = stall_text(state)
   local speed = rate and "  " .. rate_text(rate) or ""
   local time = left and "  " .. M.duration(left) .. " left" or "  " .. M.duration(state.seconds)
 
@@ -180,6 +218,10 @@ local function bar_text(state, columns)
   if #text + #time <= room then
     text = text .. time
     if #text + #speed <= room then text = (percent or "") .. done .. speed .. failed .. time end
+    if #text + #kinds + MIN_BAR + 3 <= room and kinds ~= "" then
+      text = text:gsub("failed", function(word) return word .. kinds end, 1)
+    end
+    if stall and #text + #stall + 2 <= room then text = text .. "  " .. stall end
   end
   local cells = min(MAX_BAR, room - #text - 3)
   if share and cells >= MIN_BAR then
@@ -232,10 +274,11 @@ local plain = {}
 local function plain_text(state)
   local parts = { state.tasks and format("%.0f of %s", state.done, count(state.tasks, "task"))
                   or count(state.done, "task") }
-  if state.failed > 0 then parts[#parts + 1] = format("%.0f failed", state.failed) end
+  if state.failed > 0 then parts[#parts + 1] = table.concat({ failed_text(state) }) end
   local rate, left = rate_of(state), seconds_left(state)
   if rate then parts[#parts + 1] = rate_text(rate) end
   parts[#parts + 1] = left and M.duration(left) .. " left" or M.duration(state.seconds)
+  parts[#parts + 1] = stall_text(state)
   return "parlua: " .. table.concat(parts, ", ") .. "\n"
 end
 
@@ -381,6 +424,8 @@ end
 --- A task failed.
 ---@param failure table
 function Reporter:failure(failure)
+  local kinds = self.state.kinds
+  kinds[failure.kind or "error"] = (kinds[failure.kind or "error"] or 0) + 1
   local f = self.handlers.on_failure
   if f and not self.closed then f(self, failure) end
   publish("failure", failure)

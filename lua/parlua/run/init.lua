@@ -11,6 +11,7 @@
 --   limit            tasks behind this one are not wanted (math.huge: all are)
 --   is_enough        true: the run can end now
 local codec = require "parlua.codec"
+local ffi = require "ffi"
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
 local common = require "parlua.common"
@@ -40,6 +41,8 @@ local M = {}
 M.interrupted, M.forget_interrupt = policy.interrupted, policy.forget_interrupt
 
 local nothing_given = {}
+require "parlua.wire.block" -- declares what src/lua/ffi.h has
+local C, is_prepared = ffi.C, false -- is_prepared: SIGUSR1 asks where a run is
 
 -- The kinds of failures that may well pass: memory and unsendable come again.
 local default_retry_on = { crash = true, timeout = true, error = true }
@@ -78,6 +81,10 @@ local function open_driver(run, job)
     source = run.source, feeder = run.feeder or nil, log = options.log,
   }
   if name == "serial" then
+    given.tell_part = function(index, share)
+      run:note_part(index, share)
+      run:tick()
+    end
     given.halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt)
       return not run:may_retry(kind, attempt)
     end
@@ -175,6 +182,10 @@ function M.open(f, arguments, call_options, sink, given)
   if (options.into ~= nil or options.as == "array") and not sink.takes_arrays then
     error(("%s: the options into and as are for parlua.map"):format(sink.name or "this call"), 0)
   end
+  if not is_prepared and not task.is_inside() then
+    is_prepared = true
+    C.ask_prepare()
+  end
   local engine = engines.choose(options)
   -- the outer limits hold in tasks
   engines.check(engine, task.is_inside() and (call_options or nothing_given) or options)
@@ -187,7 +198,8 @@ function M.open(f, arguments, call_options, sink, given)
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     cancelled = false, journal = false, seconds = false, reaction = false, is_told = false, key = false,
-    paused = false, is_loop = 0, limiter = false, chain = false, deadline = false, takes_pairs = false,
+    paused = false, is_loop = 0, is_nested = task.is_inside(),
+    ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false,
   }, policy.Run)
   local fold = given.fold
   if fold then

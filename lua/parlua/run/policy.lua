@@ -11,6 +11,7 @@ local about = lazy "parlua.run.about"
 local log = lazy "parlua.worker.log"
 local output = lazy "parlua.report.output"
 local report = lazy "parlua.report"
+local status = lazy "parlua.run.status"
 local trouble = lazy "parlua.run.trouble"
 local warning = lazy "parlua.run.warning"
 local task = require "parlua.worker.task"
@@ -18,6 +19,7 @@ local task = require "parlua.worker.task"
 local M = {}
 
 local C = ffi.C
+local STALL = 2 -- seconds in which no task ended, after which it is told which runs for longest
 local LOG = 3 -- the stream of what parlua.log writes
 
 ---@class parlua.Summary
@@ -53,12 +55,20 @@ function M.forget_interrupt() interrupted = nil end
 
 -- ---- outcomes: what a driver tells ----
 
+--- Tasks have ended, whose parts don't count any more.
+local function forget_parts(parts, first, last)
+  for index in pairs(parts) do
+    if index >= first and index <= last then parts[index] = nil end
+  end
+end
+
 --- Tasks that returned.
 ---@param batch parlua.Batch
 function Run:take(batch)
   local first, last = batch.first_task or batch.first, batch.last_task or batch.first + batch.n - 1
   self.returned_tasks = self.returned_tasks + batch.tasks
   if last > self.reached then self.reached = last end
+  if self.parts then forget_parts(self.parts, first, last) end
   if self.limiter then self:end_at(self.limiter:ended(first, last)) end
   if self.deadline and not batch.recorded then self.deadline:note(batch.seconds) end
   if self.journal and not batch.recorded then self.journal:take(batch, self) end
@@ -119,6 +129,7 @@ function Run:settle(index, record, attempts, worker, recorded)
   if self.deadline and not recorded then self.deadline:note(record.seconds) end
   if self.source.path and self.driver.place_of then record.path, record.line = self.driver:place_of(index) end
   local made = failure.new(record)
+  if self.parts then self.parts[index] = nil end
   if index > self.reached then self.reached = index end
   if self.reaction and made.kind ~= "cancelled" and self:replace(made, recorded) then return end
   if made.kind == "cancelled" then
@@ -178,9 +189,28 @@ end
 --- What tasks printed.
 function Run:printed(worker, stream, text)
   self.output = self.output or output.open(function(to, lines)
-    if to == LOG then log.write(lines, self.options.log) else report.print(to, lines) end
+    if to ~= LOG then return report.print(to, lines) end
+    if lines:find("\0", 1, true) then -- what parlua.progress tells
+      lines = lines:gsub("%z(%S+) (%S+)\n", function(index, share)
+        self:note_part(tonumber(index), tonumber(share))
+        return ""
+      end)
+    end
+    if lines ~= "" then log.write(lines, self.options.log) end
   end)
   self.output:add(worker, stream, text)
+end
+
+--- How far a running task is.
+function Run:note_part(index, share)
+  self.parts = self.parts or {}
+  self.parts[index] = share
+end
+
+--- The task that has run for longest: index, seconds, worker; nil where that is not known.
+function Run:longest()
+  local driver = self.driver.inner or self.driver
+  if driver.longest then return driver:longest() end
 end
 
 --- A worker is lost: a line that it left half is not to be joined to its replacement's next one.
@@ -222,14 +252,24 @@ function Run:tick()
   local reporter = self.report
   if reporter == nil then
     local kind = self.options.progress
-    local shows_bar = kind == nil and not task.is_inside() and report.is_terminal(2) and os.getenv("TERM") ~= "dumb"
+    local shows_bar = kind == nil and not self.is_nested and report.is_terminal(2) and os.getenv("TERM") ~= "dumb"
     if kind == "bar" or shows_bar then
       reporter = self:open_report(kind or "bar")
     else
       self.report, reporter = false, false
     end
   end
-  local data = { done = self:done(), failed = self.failed_tasks, tasks = self.total, seconds = host.now() - self.began }
+  local asker = C.ask_taken()
+  if asker ~= 0 and not self.is_nested then status.answer(self, asker) end
+  local done, seconds = self:done(), host.now() - self.began
+  local data = { done = done, failed = self.failed_tasks, tasks = self.total, seconds = seconds }
+  if self.parts then
+    local sum = 0
+    for _, share in pairs(self.parts) do sum = sum + share end
+    data.part = sum
+  end
+  if done ~= self.ticked then self.ticked, self.ticked_at = done, seconds end
+  if seconds - self.ticked_at >= STALL then data.longest_task, data.longest_seconds = self:longest() end
   if reporter then reporter:progress(data) else report.publish("progress", data) end
 end
 

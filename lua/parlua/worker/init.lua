@@ -429,6 +429,10 @@ function M.main(worker, inherited)
     if ok then runner, trouble = result, nil else runner, trouble = nil, result end
   end
 
+  function running.progress_send(index, share) -- beside the log, where no line begins with a zero byte
+    local note = ("\0%.0f %.4f\n"):format(index, share)
+    C.worker_print(handle, LOG, note, #note)
+  end
   function running.log_send(text) C.worker_print(handle, LOG, text, #text) end
   running.owns_process = worker.owns_process
   running.is_thread = not worker.owns_process

@@ -217,6 +217,10 @@ M.log_level = 0
 ---@type fun(text: string)?
 M.log_send = nil
 
+--- Tells the coordinator how far the running task is: a share from 0 to 1. Set where somebody listens.
+---@type (fun(index: number, share: number))?
+M.progress_send = nil
+
 --- The running task's index and its worker; nil: none runs.
 function M.place()
   local index = context.index[0]
