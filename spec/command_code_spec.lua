@@ -54,7 +54,8 @@ describe("parlua --map and --filter", function()
     for _, options in ipairs { "", "--chunk 2 " } do
       local stdout, status, stderr = run("printf '1\\nabc\\n3\\n' | PARLUA " .. options .. "--map 'x * 2'")
       assert.same({ "2\n6\n", 1 }, { stdout, status })
-      assert.truthy(stderr:find('parlua: task 2 of -:2 ("abc") failed: error: --map:1: attempt to perform arithmetic on local \'x\'', 1, true), stderr)
+      assert.truthy(stderr:find('parlua: task 2 of -:2 ("abc") failed: error: --map:1: attempt to perform arithmetic on '
+        .. "local 'x'", 1, true), stderr)
       assert.truthy(stderr:find("parlua: 3 tasks, 2 returned, 1 failed", 1, true), stderr)
     end
     local _, status, stderr = run "seq 100 | PARLUA --map 'error(\"no\", 0)'"
