@@ -41,3 +41,18 @@ void cost_check(double (*run)(const struct plan *plan))
   if (later > most_ratio * at_once)
     fault("a task costs the dispatcher %.1f times as much when others wait for their next try", later / at_once);
 }
+
+void balance_check(double (*run)(const struct plan *plan), double (*efficiency)(void))
+{
+  enum { SCHEDULES = 40, LANES = 4, TASKS_EACH = 30 };
+  static const double least = 0.975; /* it is 99 %; where no lane is asked for work, 95 */
+  struct plan plan = {
+      .kind = PLAN_LANES, .engine = ENGINE_KEPT, .workers = LANES, .tasks = LANES * TASKS_EACH, .runs = 1};
+  plan.lengths = LENGTHS_HEAVY;
+  plan.length = 1e-3;
+  plan.tick = 1e-7;
+  plan.latency = 1e-6;
+  plan.depth = 2;
+  for (plan.seed = 1; plan.seed <= SCHEDULES; plan.seed++) run(&plan);
+  if (efficiency() < least) fault("heavy-tailed tasks take %.1f %% of the time of list scheduling", 100 / efficiency());
+}

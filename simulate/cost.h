@@ -1,5 +1,5 @@
 /* cost.h - what an event costs the dispatcher must not depend on how many lanes there are, nor on how many tasks wait
- * for their next try. */
+ * for their next try; and lanes with nothing to do get work that others have. */
 #ifndef SIMULATE_COST_H
 #define SIMULATE_COST_H
 #include "plan.h"
@@ -7,5 +7,8 @@
 /* Compares runs by processor time; tells a fault where one costs many times as much. `run` runs a plan and returns its
  * seconds. */
 void cost_check(double (*run)(const struct plan *plan));
+/* Runs heavy-tailed tasks; tells a fault where these take much longer than with list scheduling. `efficiency`: the
+ * share that list scheduling needs, on average over the runs so far. */
+void balance_check(double (*run)(const struct plan *plan), double (*efficiency)(void));
 
 #endif

@@ -234,10 +234,20 @@ static bool fails(const struct plan *plan)
   return true;
 }
 
+static double efficiency_so_far(void)
+{
+  return shared->efficiency / (double)shared->efficiency_count;
+}
+
 static _Noreturn void run_many(double seconds, uint64_t first)
 {
   time_t end = time(NULL) + (time_t)seconds;
-  if (seconds > 0) cost_check(run_schedule);
+  if (seconds > 0) {
+    cost_check(run_schedule);
+    balance_check(run_schedule, efficiency_so_far);
+    shared->efficiency = 0;
+    shared->efficiency_count = 0;
+  }
   memset(shared->total, 0, sizeof shared->total);
   for (uint64_t seed = first; seed == first || time(NULL) < end; seed++) {
     struct plan plan;
