@@ -244,6 +244,7 @@ local scripts = {
     run(change, list)
     run(function(t) change(t.a) return t.b.id end, { { a = list[1], b = list[1] } })
     run(function(a) a[1] = 7 return a[1] + ffi.sizeof(a) end, { ffi.new("int[?]", 3) })
+    run(function(z) return z.re + z.im end, { ffi.new("complex", 1, 2), ffi.new("complex float", 3, 4) })
     run(function(a, b) return change(a) + change(b) end, parlua.product(list, list))
     print(list[1].id, list[2].id)]],
   ["a table that a submitted function has captured"] = [[

@@ -20,7 +20,7 @@ local typeinfo = ffi.typeinfo
 local STRUCT, POINTER, ARRAY, FUNCTION, TYPEDEF, ATTRIBUTE, FIELD, BITS = 1, 2, 3, 6, 7, 8, 9, 10
 local CONST, UNION, REFERENCE, VARARG = 0x02000000, 0x00800000, 0x00800000, 0x00800000
 local VARIABLE, UNSIGNED = 0x00100000, 0x00800000
-local BOOLEAN = 0x08000000
+local BOOLEAN, COMPLEX_FLAG = 0x08000000, 0x04000000
 
 local function kind_of(info) return rshift(info.info, 28) end
 local function child_of(info) return band(info.info, 0xffff) end
@@ -363,7 +363,7 @@ function M.copy(value)
   local number = number_of(value)
   if arrays[number] then return value end -- a handle: its elements are the script's, on every engine
   local kind = kind_of(typeinfo(number))
-  if kind ~= STRUCT and kind ~= ARRAY then return value end
+  if kind ~= STRUCT and (kind ~= ARRAY or has(typeinfo(number), COMPLEX_FLAG)) then return value end
   local description, size = describe(number), ffi.sizeof(value)
   if not description then return value end
   local made = M.make(description, size)
