@@ -1,5 +1,6 @@
---- Tables of one shape as JSON: as wire/json.lua writes them, by a writer that is made for their fields, so that keys are
---- sorted once. For results that a worker turns into text. What is no table of a few plain fields goes the general way.
+--- Tables of one shape as JSON: as wire/json.lua writes them, by a writer that is made for their fields, so that keys
+--- are sorted once. For results that a worker turns into text. What is no table of a few plain fields goes the general
+--- way.
 local ffi = require "ffi"
 local json = require "parlua.wire.json"
 
@@ -29,15 +30,17 @@ end
 local function make_writer(keys)
   local reads, checks, writes, sorted, before = {}, {}, {}, {}, ""
   for k, key in ipairs(keys) do
-    reads[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %q then return false end"):format(k, k, before, key)
+    reads[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %q then return false end"):format(k, k, before,
+      key)
     checks[k] = ("  if not plain[type(v%d)] then return false end"):format(k)
     before, sorted[k] = (", %q"):format(key), { key = key, k = k }
   end
   table.sort(sorted, function(a, b) return a.key < b.key end)
   for k, field in ipairs(sorted) do
-    writes[k] = ("  buffer:put(%q)\n  put(buffer, v%d)"):format((k == 1 and "{" or ",") .. json.encode(field.key) .. ":", field.k)
+    local text = (k == 1 and "{" or ",") .. json.encode(field.key) .. ":"
+    writes[k] = ("  buffer:put(%q)\n  put(buffer, v%d)"):format(text, field.k)
   end
-  return assert(loadstring(([[
+  local text = ([[
 local next, type, plain, put = ...
 return function(buffer, v)
   local key
@@ -47,8 +50,8 @@ return function(buffer, v)
 %s
   buffer:put("}")
   return true
-end]]):format(table.concat(reads, "\n"), before, table.concat(checks, "\n"), table.concat(writes, "\n")), "=parlua.json"))(
-    next, type, plain, put)
+end]]):format(table.concat(reads, "\n"), before, table.concat(checks, "\n"), table.concat(writes, "\n"))
+  return assert(loadstring(text, "=parlua.json"))(next, type, plain, put)
 end
 
 --- The keys of a table that has a shape, and a text for them; nil: it has none.
