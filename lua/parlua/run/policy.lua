@@ -386,7 +386,7 @@ function Run:summary()
     if not self:is_cut_off() then returned = self:tasks() - failed - cut end
   end
   local cancelled = self.total and math.max(0, self.total - returned - failed) or cut
-  local out_of_time = self.deadline and self.deadline.stopped
+  local out_of_time = self.deadline and self.deadline.stopped or nil
   return { tasks = returned + failed, returned = returned, failed = failed, cancelled = cancelled,
            seconds = self.seconds or host.now() - self.began, engine = self.engine_name, workers = self.workers,
            ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal,
