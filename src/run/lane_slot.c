@@ -100,7 +100,10 @@ static bool lane_take_back(struct lane *lane, struct work *work)
 
 static double lane_lower(struct lane *lane, struct work *work, double last)
 {
-  if (!work->is_complete) return work->last; /* half sent: what its message says can't be changed any more */
+  if (!work->is_complete) { /* what a message says that is half sent can't be changed any more */
+    bool is_fixed = work->sent > 0 || last < work->first;
+    return is_fixed ? work->last : fmin(last, work->last);
+  }
   slot_set_limit(slot_of(lane), work->place, last);
   if (!barrier_works()) return work->last;
   barrier_all(); /* from here on it has seen the limit, or its next task is visible */
