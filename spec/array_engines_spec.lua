@@ -1,4 +1,4 @@
---- Arrays in tasks: captured, as arguments and as results, on every engine. On mpi: mpi_array_spec.lua.
+--- Arrays in tasks: captured, as arguments and as results, on the engines of one host. On mpi: mpi_array_spec.lua.
 local ffi = require "ffi"
 local helper = require "spec.helper"
 local host = require "parlua.host"
@@ -187,7 +187,7 @@ helper.for_each_engine(function(engine)
     collectgarbage()
     collectgarbage()
   end)
-end)
+end, helper.one_host)
 
 describe("a pool", function()
   for _, engine in ipairs(helper.engines) do
@@ -273,7 +273,7 @@ describe("an array in a job", function()
         assert.equal('[[1,1],[1,1]]\n{"a":[0.5,{"$number":"nan"}],"b":[{"$int64":"0"}]}\n', result.stdout, result.stderr)
       end)
     end)
-  end)
+  end, helper.one_host)
 end)
 
 describe("an array in a journal", function()
@@ -296,7 +296,7 @@ describe("an array in a journal", function()
         assert.equal("xxx", helper.read(directory .. "/ran"))
       end)
     end)
-  end)
+  end, helper.one_host)
 end)
 
 describe("a script that is killed", function()

@@ -35,6 +35,9 @@ for name in (os.getenv("SPEC_ENGINES") or "serial threads process"):gmatch("%S+"
   table.insert(helper.engines, name)
 end
 
+--- Those whose workers are on the script's host and need no mpirun.
+helper.one_host = { "serial", "threads", "process" }
+
 --- Is the mpi engine there, and an mpirun for it?
 helper.has_mpi = lfs.attributes(helper.parlua:gsub("[^/]*$", "") .. "parlua_mpi.so", "mode") == "file"
   and os.execute("command -v mpirun > /dev/null") == 0

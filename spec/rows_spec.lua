@@ -137,7 +137,7 @@ describe("rows that are written", function()
             end,
           }]])
         local function run(words)
-          local result = helper.run(("%s --engine %s %s"):format(helper.parlua, engine, words), { directory = directory })
+          local result = helper.run_parlua(("--engine %s %s"):format(engine, words), { directory = directory })
           assert.equal(1, result.status)
           return result.stdout
         end
@@ -177,7 +177,7 @@ describe("rows that are written", function()
       for _, format in ipairs { "jsonl", "json" } do
         local expected
         for _, engine in ipairs(helper.engines) do
-          local result = helper.run(("%s --engine %s --format %s job.lua"):format(helper.parlua, engine, format), { directory = directory })
+          local result = helper.run_parlua(("--engine %s --format %s job.lua"):format(engine, format), { directory = directory })
           assert.equal(1, result.status)
           expected = expected or result.stdout
           assert.equal(expected, result.stdout)

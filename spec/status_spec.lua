@@ -47,7 +47,7 @@ describe("where a run is", function()
       assert.truthy(helper.read(directory .. "/errors"):find('"done":2,"failed":0,', 1, true)
         or helper.read(directory .. "/errors"):find('"event":"finish"', 1, true))
     end)
-  end)
+  end, helper.one_host)
 
   helper.for_each_engine(function(engine)
     it("names the task for which the run waits, when nothing ends for some time", function()
@@ -67,7 +67,7 @@ describe("where a run is", function()
     assert.equal("parlua: process PID is no parlua that runs tasks\n0\n2\n2\n", result.stdout)
     assert.equal("parlua: parlua status: name the process: parlua status 1234\n"
       .. "parlua: parlua status takes the number of a process, not 'x'\n", result.stderr)
-  end)
+  end, helper.one_host)
 
   it("is a question that parlua.progress answers with two numbers", function()
     local api = require "parlua"
