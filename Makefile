@@ -53,7 +53,7 @@ MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lu
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
-.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize valgrind fuzz simulate soak kill-test bench install uninstall deb package-test dist clean
+.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize sanitize-address sanitize-threads valgrind fuzz simulate soak kill-test bench install uninstall deb package-test dist clean
 .PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
 .PHONY: deps-valgrind deps-package deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
@@ -234,17 +234,22 @@ TSAN = -fsanitize=thread -fexceptions
 # Leaks are looked for in the specs that end all that they begin: a program that calls os.exit, or leaves a thread behind that can't be
 # ended, keeps memory that only Lua values point to, where LeakSanitizer does not look.
 LEAK_SPECS = $(patsubst %,spec/%_spec.lua,codec each imap map sources text)
-# The specs of what is written in C: all of the suite would take a quarter of an hour under ASan.
-ASAN_SPECS = $(patsubst %,spec/%_spec.lua,array array_engines array_files codec core csv damage each exec failures files graphs halts imap map output pool process property reduce rows sources text threads)
+# Other specs of what is written in C: all of the suite would take a quarter of an hour under ASan.
+ASAN_SPECS = $(patsubst %,spec/%_spec.lua,array array_engines array_files core csv damage exec failures files graphs halts output pool \
+  process property reduce rows threads)
 # Those that run tasks in threads, but for signals: TSan holds them back while LuaJIT's compiled code runs.
 THREADS_SPECS = $(patsubst %,spec/%_spec.lua,core each imap map output pool future reduce)
 
 # TSan counts what lies in parlua's own C. Where one side of a race is LuaJIT's compiled code it can't restore the stack, nor see
 # what orders it; such reports are listed, and stay in build/tsan.
-sanitize: deps-test
+sanitize: sanitize-address sanitize-threads
+
+sanitize-address: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/asan BINARY=build/asan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(ASAN)'
 	ASAN_OPTIONS=detect_leaks=0 $(BUSTED) --lua=build/asan/parlua $(ASAN_SPECS)
 	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua $(LEAK_SPECS)
+
+sanitize-threads: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/tsan BINARY=build/tsan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
 	rm -f build/tsan/report.*
 	TSAN_OPTIONS='suppressions=$(CURDIR)/tsan.supp exitcode=0 log_path=$(CURDIR)/build/tsan/report' SPEC_ENGINES=threads \
