@@ -152,8 +152,7 @@ function M.help()
   for _, spec in ipairs(options.specs) do
     if spec.long then lines[#lines + 1] = help_lines(spec.short, spec.long .. " " .. spec.metavar, spec.help) end
     for k, flag in ipairs(spec.flags or {}) do
-      local is_default = flag[2] == tostring(spec.default)
-      local help = k > 1 and is_default and ("takes %s back"):format(spec.flags[1][1]) or spec.help
+      local help = k > 1 and ("takes %s back"):format(spec.flags[1][1]) or spec.help
       lines[#lines + 1] = help_lines(nil, flag[1], help)
     end
     if spec.call_only and spec.help then only_calls[#only_calls + 1] = help_lines(nil, spec.name, spec.help) end

@@ -100,6 +100,7 @@ function M.write(counts, options)
     if counts[k] > 0 then picture:bar(counts.from + (k - 1) * step, counts.from + k * step, counts[k]) end
   end
   picture:write(options.file)
+  return options.file
 end
 
 return M

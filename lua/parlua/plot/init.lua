@@ -63,6 +63,7 @@ end
 ---@param ... any y, further series, then options: title, x, y (names of the axes), labels (of the series), kind
 ---("line", "points"), width,
 ---height (in characters), file (of an SVG picture)
+---@return string? file the picture's, where one was asked for
 function M.plot(xs, ...)
   local arguments, options = arguments_module.read(xs, ...)
   local first = arguments[1]
@@ -85,6 +86,7 @@ function M.plot(xs, ...)
     picture:legend(labels)
   end
   picture:write(options.file)
+  return options.file
 end
 
 return setmetatable(M, { __call = function(_, ...) return M.plot(...) end })
