@@ -335,6 +335,27 @@ describe("a program with submitted calls", function()
     end)
   end)
 
+  it("forks workers for other calls while they go on, which do not wait for them", function()
+    helper.with_directory(function(directory)
+      local result = run("process", [[
+        local pool = parlua.pool { workers = 2 }
+        local futures = {}
+        for round = 1, 30 do
+          for i = 1, 10 do futures[i] = pool:submit(function(x) return x end, i) end
+          local others, failures = parlua.map(function(i)
+            collectgarbage()
+            pcall(futures[1].done, futures[1])
+            return pool:submit(function(x) return 2 * x end, i):get()
+          end, parlua.range(10), { workers = 2 })
+          assert(#failures == 0 and others[10] == 20)
+          for i = 1, 10 do assert(futures[i]:get() == i) end
+        end
+        print "ended"
+      ]], directory)
+      assert.same({ "ended\n", "" }, { result.stdout, result.stderr })
+    end)
+  end)
+
   it("ends by a signal though they go on", function()
     helper.with_directory(function(directory)
       helper.write(directory .. "/script.lua", [[

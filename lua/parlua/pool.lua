@@ -228,7 +228,7 @@ end
 
 --- Lets the pool's calls go on until target.is_done, at most for `seconds`. Returns false when they can't.
 function verbs.step(self, target, seconds)
-  if not self.run then return false end
+  if not self.run or self.is_inside ~= task.is_inside() then return false end -- a worker's copy of it goes nowhere
   local deadline = seconds and host.now() + seconds
   local goes_on
   enter(self, true)
@@ -242,7 +242,7 @@ end
 
 --- Takes what has ended, without waiting. Serial runs what was submitted up to `future`.
 function verbs.drain(self, future)
-  if not self.run then return end
+  if not self.run or self.is_inside ~= task.is_inside() then return end
   if self.run.engine_name == "serial" then
     if future.pool == self then verbs.step(self, future) end
     return

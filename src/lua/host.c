@@ -172,11 +172,18 @@ static bool may_offer(const struct engine_kind *kind)
   return kind->can.inherit || kind->can.share_memory;
 }
 
+/* Is the run this process's? What a worker was forked with is a copy, of a run whose attendant it has no thread for,
+ * and perhaps a lock that this thread held. */
+static bool is_own(const struct host_run *run)
+{
+  return run->engine->engine.owner == getpid();
+}
+
 /* close() -> was the run this process's to close? A forked copy is not. */
 static int run_close(lua_State *L)
 {
   struct host_run *run = luaL_checkudata(L, 1, run_meta);
-  bool own = run->dispatch && run->engine->engine.owner == getpid();
+  bool own = run->dispatch && is_own(run);
   uint32_t lacking = 0;
   int error = 0;
   if (own) {
@@ -201,6 +208,7 @@ static int run_next(lua_State *L)
 {
   struct host_run *run = check_run(L);
   double wait = luaL_optnumber(L, 2, 1e300);
+  if (!is_own(run)) return luaL_error(L, "the run is of the process that this one is a copy of");
   run->heritage.L = L;
   run->engine->engine.inheritance = &run->heritage;
   if (run->attendant)
@@ -246,7 +254,7 @@ static int run_leave(lua_State *L)
 {
   struct host_run *run = check_run(L);
   double outstanding = luaL_checknumber(L, 2);
-  if (run->engine->engine.kind->can.reach_hosts) return 0;
+  if (run->engine->engine.kind->can.reach_hosts || !is_own(run)) return 0;
   if (!run->attendant && outstanding > 0)
     run->attendant = attendant_open(run->dispatch); /* else the run waits for the script */
   if (run->attendant) attendant_leave(run->attendant, outstanding);
@@ -256,7 +264,7 @@ static int run_leave(lua_State *L)
 static int run_come_back(lua_State *L)
 {
   struct host_run *run = check_run(L);
-  if (run->attendant) attendant_come_back(run->attendant);
+  if (run->attendant && is_own(run)) attendant_come_back(run->attendant);
   return 0;
 }
 
