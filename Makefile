@@ -53,7 +53,7 @@ MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lu
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
-.PHONY: all binary mpi demo test test-mpich cluster-test lint sanitize sanitize-address sanitize-threads valgrind fuzz simulate soak kill-test bench install uninstall deb package-test dist clean
+.PHONY: all binary mpi demo test test-slow test-others test-mpich cluster-test lint sanitize sanitize-address sanitize-threads valgrind fuzz simulate soak kill-test bench install uninstall deb package-test dist clean
 .PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
 .PHONY: deps-valgrind deps-package deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
@@ -121,8 +121,19 @@ demo: all
 	@echo "The most frequent words of all C headers and licence texts below /usr:"
 	./parlua examples/wordcount.lua
 
+# The suite waits for most of its time: for programs that are to end, terminals, ranks. So it runs in two parts side by side; what a
+# part prints comes at its end.
+SLOW_SPECS = $(wildcard spec/mpi_spec.lua spec/prompt*_spec.lua spec/journal*_spec.lua spec/signals_spec.lua spec/readme_spec.lua)
+OTHER_SPECS = $(filter-out $(SLOW_SPECS),$(wildcard spec/*_spec.lua))
+
 test: deps-test all
-	$(BUSTED) --lua=./parlua
+	@$(MAKE) --no-print-directory -k -j2 --output-sync=target test-slow test-others
+
+test-slow:
+	$(BUSTED) --lua=./parlua $(SLOW_SPECS)
+
+test-others:
+	$(BUSTED) --lua=./parlua $(OTHER_SPECS)
 
 # An MPI engine belongs to the MPI that it was built with, mpiexec included. The programs' names in Debian; the specs of ranks that are
 # spawned need one called mpiexec.
