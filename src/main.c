@@ -447,17 +447,16 @@ static int check_own_options(lua_State *L, const struct command *command)
   return EXIT_WRONG;
 }
 
-/* Prints the version of parlua, with the commit if that is asked for, the LuaJIT that it runs on, and the engines that
- * it has. */
-static void print_version(lua_State *L, bool with_commit)
+/* Prints the version of parlua and the LuaJIT that it runs on; if `all` is asked for, the commit and the engines too.
+ */
+static void print_version(lua_State *L, bool all)
 {
   lua_getglobal(L, "jit");
   lua_getfield(L, -1, "version");
-  bool knows_commit = with_commit && sizeof PARLUA_COMMIT > 1;
-  printf("parlua %s%s on %s; engines:", PARLUA_VERSION, knows_commit ? " (" PARLUA_COMMIT ")" : "",
+  printf("parlua %s%s on %s", PARLUA_VERSION, all && sizeof PARLUA_COMMIT > 1 ? " (" PARLUA_COMMIT ")" : "",
          lua_tostring(L, -1));
   const struct engine_kind *const *kinds = engine_kinds();
-  for (int i = 0; kinds[i]; i++) printf("%s %s", i ? "," : "", kinds[i]->name);
+  for (int i = 0; all && kinds[i]; i++) printf("%s %s", i ? "," : "; engines:", kinds[i]->name);
   putchar('\n');
   lua_pop(L, 2);
 }
