@@ -97,7 +97,8 @@ function M.open(options)
   for name, value in pairs(options or {}) do given[name] = value end
   return setmetatable({ options = given, resolved = resolved, engines = {}, waiting = {},
     futures = futures.open(future_module.settle),
-    run = false, closed = false, outstanding = 0, held = {}, window = resolved.window or math.huge, is_serial = false,
+    run = false, closed = false, outstanding = 0, aborted = 0, held = {}, window = resolved.window or math.huge,
+    is_serial = false,
     verbs = verbs, guard = false,
     is_inside = task.is_inside() }, Pool)
 end
@@ -196,7 +197,7 @@ local function leave(pool)
   local run = pool.run
   if not run then return end
   run:pause()
-  if not pool.is_serial then run.driver.handle:leave(pool.outstanding) end
+  if not pool.is_serial then run.driver.handle:leave(pool.outstanding + pool.aborted) end
 end
 
 --- Ends a pool. `trouble`: why its workers can't go on, where that is so.
@@ -348,6 +349,7 @@ function verbs.abort(self, future)
   end
   enter(self, false)
   local can = self.run.driver:abort(future.task)
+  if can then self.aborted = 1 end -- its worker is still to be ended, though nobody waits for that
   leave(self)
   return can
 end
