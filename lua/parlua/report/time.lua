@@ -3,7 +3,8 @@ local ffi = require "ffi"
 
 ffi.cdef [[
 struct parlua_time { int64_t seconds; int64_t nanoseconds; }; /* struct timespec */
-int clock_gettime(int clock, struct parlua_time *time);
+/* under a name of its own: a script may declare it otherwise */
+int parlua_clock_gettime(int clock, struct parlua_time *time) __asm__("clock_gettime");
 ]]
 
 local M = {}
@@ -15,7 +16,7 @@ local second, second_text = -1, ""
 --- Seconds since 1970.
 ---@return number
 function M.now()
-  ffi.C.clock_gettime(REALTIME, time)
+  ffi.C.parlua_clock_gettime(REALTIME, time)
   return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
 end
 
