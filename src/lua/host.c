@@ -468,6 +468,15 @@ static int host_now(lua_State *L)
   return 1;
 }
 
+/* time() -> seconds since 1970, with their fraction */
+static int host_time(lua_State *L)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  lua_pushnumber(L, (double)now.tv_sec + (double)now.tv_nsec * 1e-9);
+  return 1;
+}
+
 static int host_sleep(lua_State *L)
 {
   double seconds = luaL_checknumber(L, 1);
@@ -587,6 +596,7 @@ int luaopen_parlua_host(lua_State *L)
       {"call", host_call},
       {"value", worker_value},
       {"now", host_now},
+      {"time", host_time},
       {"cores", host_cores},
       {"threads_in_tasks", host_threads_in_tasks},
       {"hostname", host_name},
