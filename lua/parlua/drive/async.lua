@@ -11,6 +11,7 @@ local failure = require "parlua.failure"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
+local skips = require "parlua.drive.skips"
 local task = require "parlua.worker.task"
 local worker = require "parlua.worker"
 local Base = require "parlua.drive.driver"
@@ -111,15 +112,6 @@ function Driver:skip(first, last)
     return
   end
   self.skips[#self.skips + 1] = { first, last }
-end
-
-local function pass_skipped(self)
-  local range = self.skips[self.skips_at]
-  while range and range[1] <= self.next_task do
-    self.next_task = math.max(self.next_task, range[2] + 1)
-    self.skips_at = self.skips_at + 1
-    range = self.skips[self.skips_at]
-  end
 end
 
 -- ---- tasks ----
@@ -281,7 +273,7 @@ local function begin_tasks(self, receiver)
     if again then
       begin(self, again.index, again.args, again.attempt)
     else
-      if not self.feeder then pass_skipped(self) end
+      if not self.feeder then skips.pass(self) end
       if not has_new(self) then return end
       if self.feeder and self.supplied_first > self.supplied_last then
         self.feeder:supply(self, receiver, math.min(MOST_SUPPLIED, self.most - self.running,

@@ -6,6 +6,7 @@ local block = require "parlua.wire.block"
 local common = require "parlua.common"
 local host = require "parlua.host"
 local own = require "parlua.source.own"
+local skips = require "parlua.drive.skips"
 local task = require "parlua.worker.task"
 local worker = require "parlua.worker"
 require "parlua.feed.supply" -- what a failure needs: a task of this state may lose the ways to find modules
@@ -248,15 +249,7 @@ function Run:skip(first, last)
   self:pass_skipped()
 end
 
---- Moves on to the next task that is to be run.
-function Run:pass_skipped()
-  local range = self.skips[self.skips_at]
-  while range and range[1] <= self.next_task do
-    self.next_task = math.max(self.next_task, range[2] + 1)
-    self.skips_at = self.skips_at + 1
-    range = self.skips[self.skips_at]
-  end
-end
+Run.pass_skipped = skips.pass
 
 function Run:exhausted() self.total = self.next_task - 1 end
 
