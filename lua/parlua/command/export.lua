@@ -6,12 +6,10 @@ local json = require "parlua.wire.json"
 local outputs = require "parlua.job.output"
 local read = require "parlua.journal.read"
 local rows = require "parlua.feed.rows"
-local texts = require "parlua.job.text"
 local words_module = require "parlua.command.words"
 
 local M = {}
 
-local WRONG = 2 -- exit status
 local USAGE = "parlua export: name the journal: parlua export run.db --format csv -o run.csv"
 
 local COLUMNS = { "run", "task", "status", "arguments", "result", "kind", "message", "attempts", "seconds", "began",
@@ -70,7 +68,7 @@ end
 ---@return integer status
 function M.run(words)
   host.ignore_sigpipe()
-  local ok, message = pcall(function()
+  return words_module.run(function()
     local paths, values = words_module.read("export", words, { ["-o"] = "output", ["--output"] = "output",
       ["--format"] = "format" }, USAGE)
     if #paths > 1 then error(("parlua export takes one journal, not %d"):format(#paths), 0) end
@@ -95,9 +93,6 @@ function M.run(words)
     if output.code then error(("cannot write %s: %s"):format(output.name, host.strerror(output.code)), 0) end
     if not written then error(why, 0) end
   end)
-  if ok then return 0 end
-  texts.say("%s", texts.error_text(message))
-  return WRONG
 end
 
 return M

@@ -5,13 +5,11 @@ local files = require "parlua.journal.file"
 local groups = require "parlua.report.groups"
 local read = require "parlua.journal.read"
 local report = require "parlua.report"
-local texts = require "parlua.job.text"
 local time = require "parlua.report.time"
 local words_module = require "parlua.command.words"
 
 local M = {}
 
-local WRONG = 2          -- exit status
 local MOST_GROUPS, MOST_SLOW = 10, 5
 local MOST_TOLD = 10     -- runs of a file that are told in full: the last ones
 local MOST_ARGUMENTS = 60
@@ -44,11 +42,6 @@ local function tell_failures(file, run)
   if #list > MOST_GROUPS then put("    and %s\n", common.count(#list - MOST_GROUPS, "other message")) end
 end
 
-local function shortened(text)
-  if not text then return "" end
-  return #text > MOST_ARGUMENTS and text:sub(1, MOST_ARGUMENTS) .. "..." or text
-end
-
 local function tell_slowest(file, run)
   local is_first = true
   file:once(("SELECT task, seconds, arguments, worker, host FROM tasks WHERE run = ? AND seconds > 0 "
@@ -56,7 +49,7 @@ local function tell_slowest(file, run)
     if is_first then put "  slowest:\n" end
     is_first = false
     put("    %9s  task %.0f %s, worker %.0f on %s\n", report.short_duration(column(statement, 1)), column(statement, 0),
-      shortened(column(statement, 2)), column(statement, 3), column(statement, 4) or "?")
+      read.shortened(column(statement, 2), MOST_ARGUMENTS), column(statement, 3), column(statement, 4) or "?")
   end, run.run)
 end
 
@@ -87,7 +80,7 @@ end
 ---@return integer status
 function M.run(words)
   require("parlua.host").ignore_sigpipe()
-  local ok, message = pcall(function()
+  return words_module.run(function()
     local paths = words_module.read("journal", words, {}, "parlua journal: name the file: parlua journal run.db")
     for _, path in ipairs(paths) do
       local file = read.open(path)
@@ -102,9 +95,6 @@ function M.run(words)
       if not told then error(trouble, 0) end
     end
   end)
-  if ok then return 0 end
-  texts.say("%s", texts.error_text(message))
-  return WRONG
 end
 
 return M

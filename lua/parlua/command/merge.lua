@@ -6,37 +6,15 @@ local json = require "parlua.wire.json"
 local outputs = require "parlua.job.output"
 local shards = require "parlua.job.shard"
 local texts = require "parlua.job.text"
+local words_module = require "parlua.command.words"
 
 local M = {}
 
-local RETURNED, LACKING, WRONG = 0, 1, 2 -- exit statuses
-local MOST_RANGES = 8                    -- of missing tasks that are named
+local RETURNED, LACKING = 0, 1 -- exit statuses
+local MOST_RANGES = 8           -- of missing tasks that are named
 
 local USAGE = "parlua merge: name the journals (or outputs) of the shards, and the file for the whole: "
   .. "parlua merge a.db b.db -o all.db"
-
---- Options and files behind the word merge.
-local function read_words(words)
-  local paths, command = {}, package.loaded["parlua.command"] or {}
-  local output, k = command.output, 1
-  while words[k] do
-    local word = words[k]
-    if word == "-o" or word == "--output" then
-      k = k + 1
-      if not words[k] then error(("the option %s needs a value: the name of a file"):format(word), 0) end
-      output = words[k]
-    elseif word:find "^%-%-output=" or word:find "^%-o." then
-      output = word:gsub("^%-%-output=", ""):gsub("^%-o=?", "")
-    elseif word:sub(1, 1) == "-" and word ~= "-" then
-      error(("parlua merge has no option %s; it has -o FILE"):format(word), 0)
-    else
-      paths[#paths + 1] = word
-    end
-    k = k + 1
-  end
-  if #paths == 0 then error(USAGE, 0) end
-  return paths, output
-end
 
 local function is_journal(path)
   local file, message = io.open(path, "rb")
@@ -330,8 +308,9 @@ end
 ---@return integer status 0: all is there and returned; 1: something is missing, or failed; 2: it can't be done
 function M.run(words)
   require("parlua.host").ignore_sigpipe()
-  local ok, status = pcall(function()
-    local paths, target = read_words(words)
+  return words_module.run(function()
+    local paths, values = words_module.read("merge", words, { ["-o"] = "output", ["--output"] = "output" }, USAGE)
+    local target = values.output or (package.loaded["parlua.command"] or {}).output
     local kinds = {}
     for _, path in ipairs(paths) do kinds[is_journal(path)] = path end
     if kinds[true] and kinds[false] then
@@ -342,9 +321,6 @@ function M.run(words)
     end
     return (kinds[true] and merge_journals or merge_outputs)(paths, target)
   end)
-  if ok then return status end
-  texts.say("%s", texts.error_text(status))
-  return WRONG
 end
 
 return M

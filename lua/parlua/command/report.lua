@@ -10,7 +10,6 @@ local words_module = require "parlua.command.words"
 
 local M = {}
 
-local WRONG = 2      -- exit status
 local MOST_RUNS = 30 -- on a page: the last ones
 local MOST_ARGUMENTS = 80
 local SELECT = "SELECT task, status, kind, message, traceback, seconds, worker, host, ended, arguments FROM tasks "
@@ -46,8 +45,7 @@ local function record(file, run)
         traceback = column(statement, 4) }, ended)
     end
     recorder:chunk(worker, index, index, seconds, ended, function()
-      local text = column(statement, 9) or ""
-      return #text > MOST_ARGUMENTS and text:sub(1, MOST_ARGUMENTS) .. "..." or text
+      return read.shortened(column(statement, 9), MOST_ARGUMENTS)
     end)
   end, run.run)
   local about = run.about
@@ -67,7 +65,7 @@ end
 ---@return integer status
 function M.run(words)
   require("parlua.host").ignore_sigpipe()
-  local ok, message = pcall(function()
+  return words_module.run(function()
     local paths, values = words_module.read("report", words, { ["-o"] = "output", ["--output"] = "output" }, USAGE)
     if #paths > 1 then error(("parlua report takes one journal, not %d"):format(#paths), 0) end
     local target = values.output or (package.loaded["parlua.command"] or {}).output
@@ -88,9 +86,6 @@ function M.run(words)
     if not made then error(trouble, 0) end
     texts.say("the report is in '%s'", target)
   end)
-  if ok then return 0 end
-  texts.say("%s", texts.error_text(message))
-  return WRONG
 end
 
 return M

@@ -7,7 +7,7 @@ require "parlua.wire.block" -- declares what src/lua/ffi.h has
 
 local M = {}
 
-local FAILED, WRONG = 1, 2 -- exit statuses
+local FAILED = 1 -- exit status
 local ROOM, PATIENCE = 4096, 5
 local ESRCH, EPERM, EINVAL, ETIMEDOUT = 3, 1, 22, 110
 
@@ -22,33 +22,28 @@ local reasons = {
 ---@param words string[]
 ---@return integer status
 function M.run(words)
-  local ok, numbers = pcall(function()
-    local list = words_module.read("status", words, {}, "parlua status: name the process: parlua status 1234")
-    for k, word in ipairs(list) do
+  return words_module.run(function()
+    local numbers = words_module.read("status", words, {}, "parlua status: name the process: parlua status 1234")
+    for k, word in ipairs(numbers) do
       local number = word:match "^%d+$" and tonumber(word)
       if not number or number < 1 or number > 2 ^ 22 then
         error(("parlua status takes the number of a process, not '%s'"):format(word), 0)
       end
-      list[k] = number
+      numbers[k] = number
     end
-    return list
+    local status, answer = 0, ffi.new("char[?]", ROOM)
+    for _, number in ipairs(numbers) do
+      local length = ffi.C.ask_wait(number, PATIENCE, answer, ROOM)
+      local errno = ffi.errno()
+      if length > 0 then
+        io.write(ffi.string(answer, length))
+      else
+        status = FAILED
+        texts.say("%s", (reasons[errno] or "cannot ask process %d: " .. host.strerror(errno)):format(number))
+      end
+    end
+    return status
   end)
-  if not ok then
-    texts.say("%s", texts.error_text(numbers))
-    return WRONG
-  end
-  local status, answer = 0, ffi.new("char[?]", ROOM)
-  for _, number in ipairs(numbers) do
-    local length = ffi.C.ask_wait(number, PATIENCE, answer, ROOM)
-    local errno = ffi.errno()
-    if length > 0 then
-      io.write(ffi.string(answer, length))
-    else
-      status = FAILED
-      texts.say("%s", (reasons[errno] or "cannot ask process %d: " .. host.strerror(errno)):format(number))
-    end
-  end
-  return status
 end
 
 return M

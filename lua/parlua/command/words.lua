@@ -1,7 +1,21 @@
 --- The words behind a subcommand: parlua journal FILE, parlua export FILE --format csv.
 local names = require "parlua.options.names"
+local texts = require "parlua.job.text"
 
 local M = {}
+
+local WRONG = 2 -- exit status
+
+--- Runs a subcommand: what its body raises is said.
+---@param body fun(...): integer?
+---@param ... any what the body is given
+---@return integer status of exit: what the body returns, or 0; 2 where it raised
+function M.run(body, ...)
+  local ok, status = pcall(body, ...)
+  if ok then return status or 0 end
+  texts.say("%s", texts.error_text(status))
+  return WRONG
+end
 
 --- Reads them.
 ---@param name string of the subcommand, for messages

@@ -72,4 +72,13 @@ function M.rate(file, run)
   return recent / math.max(to - from, 1e-3)
 end
 
+--- A text that a row has, cut where it is longer than `most` bytes.
+---@param text string?
+---@param most integer
+---@return string
+function M.shortened(text, most)
+  if not text then return "" end
+  return #text > most and text:sub(1, most) .. "..." or text
+end
+
 return M

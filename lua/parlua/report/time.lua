@@ -7,7 +7,7 @@ local second, second_text = -1, ""
 
 --- Seconds since 1970.
 ---@return number
-function M.now() return host.time() end
+M.now = host.time
 
 --- "2026-11-26 18:30:02.125".
 ---@param seconds number since 1970
