@@ -428,8 +428,7 @@ static const struct block *job_message(const struct plan *plan, uint32_t job)
   return &message.block;
 }
 
-bool drive(const struct plan *plan, struct engine *engine, const struct lane_kind *lanes, uint32_t job,
-           struct outcome_of_run *outcome)
+bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct outcome_of_run *outcome)
 {
   struct driver driver = {.plan = plan, .engine = engine, .began = world.now, .ceiling = INFINITY};
   bool is_supplied = plan_has(plan, TROUBLE_SUPPLY) || plan_has(plan, TROUBLE_PUSH);
@@ -438,8 +437,8 @@ bool drive(const struct plan *plan, struct engine *engine, const struct lane_kin
   options.workers = plan->workers;
   options.sparse = plan_has(plan, TROUBLE_SPARSE);
   options.job = job;
-  options.lanes = lanes;
-  if (!lanes && !engine->kind->can.inherit) options.message = job_message(plan, job);
+  if (!engine->kind->can.inherit) options.message = job_message(plan, job);
+  if (options.message && engine->kind->share) options.message = engine->kind->share(engine, options.message);
   ledger_begin(plan, job);
   world_progress();
   driver.d = dispatch_open(engine, &options);

@@ -15,17 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cost.h"
-#include "driver.h"
-#include "lanes.h"
-#include "memory.h"
-#include "stack.h"
-#include "system.h"
-#include "workers.h"
+#include "schedule.h"
 #include "world.h"
 
 /* One schedule may take so many seconds of the processor, and so many of the clock, on a machine that is busy. */
-enum { MESSAGE = 512, KINDS = 3, LONGEST = 8, LONGEST_ASLEEP = 120 };
+enum { MESSAGE = 512, LONGEST = 8, LONGEST_ASLEEP = 120 };
 
 struct total {
   uint64_t schedules, tasks, events;
@@ -35,8 +29,7 @@ struct total {
 /* What the process that runs schedules tells the one that waits for it. */
 struct shared {
   uint64_t seed; /* of the schedule that runs */
-  enum plan_kind kind;
-  struct total total[KINDS];
+  struct total total[PLAN_KINDS];
   double efficiency, efficiency_least;
   uint64_t efficiency_count;
   char message[MESSAGE];
@@ -76,86 +69,6 @@ static double processor_seconds(void)
 
 /* ---- one schedule ---- */
 
-static void set_faults(const struct plan *plan)
-{
-  static const double quick = 2e-6;
-  bool is_bad = plan_has(plan, TROUBLE_WAKES);
-  system_faults =
-      (struct system_faults){.slow = is_bad ? plan->slow : quick, .no_barrier = plan_has(plan, TROUBLE_NO_BARRIER)};
-  if (is_bad) system_faults.lost = plan->lost;
-  if (is_bad) system_faults.spurious = plan->spurious;
-  if (plan_is_interrupted(plan)) system_faults.interrupt = world.now + plan->cancel_at;
-  memory = (struct memory){.live = memory.live};
-  if (!plan_has(plan, TROUBLE_MEMORY)) return;
-  memory.failing = plan->memory_rate;
-  memory.fail_at = plan->memory_at;
-}
-
-static const struct engine_kind *engine_of(const struct plan *plan)
-{
-  if (plan->kind == PLAN_LANES) return plan->engine == ENGINE_ABANDONED ? &lanes_abandoned : &lanes_killed;
-  if (plan->engine == ENGINE_ABANDONED) return &workers_abandoned;
-  return plan->engine == ENGINE_KEPT ? &workers_kept : &workers_forked;
-}
-
-/* What list scheduling needs: each task to the worker that is free first. *longest: of the tasks. */
-static double list_seconds(const struct plan *plan, double *longest)
-{
-  static double *free_at;
-  uint32_t n = plan->workers;
-  double last = 0;
-  free_at = memory_own(free_at, (n + 1) * sizeof *free_at);
-  for (uint32_t i = 1; i <= n; i++) free_at[i] = 0;
-  for (uint32_t task = 1; task <= plan->tasks; task++) { /* a heap, the first to be free on top */
-    double length = plan_length(plan, task, 1), at = free_at[1] + length;
-    *longest = fmax(*longest, length);
-    uint32_t i = 1;
-    last = fmax(last, at);
-    for (uint32_t child; (child = 2 * i) <= n; i = child) {
-      if (child < n && free_at[child + 1] < free_at[child]) child++;
-      if (free_at[child] >= at) break;
-      free_at[i] = free_at[child];
-    }
-    free_at[i] = at;
-  }
-  return last;
-}
-
-/* Without trouble a run takes about as long as list scheduling: more than that is a wake-up that was missed, or work
- * that nobody was given. */
-static void note_efficiency(const struct plan *plan, double seconds)
-{
-  static const double share = 1.1, start = 0.01, a_task = 40, latencies = 30;
-  bool is_kept_away = plan->kind == PLAN_SLOTS && plan->preempted > 0;
-  if (plan->troubles || plan->chunk > 0 || is_kept_away) return;
-  double longest = 0, list = list_seconds(plan, &longest), efficiency = list / seconds;
-  double most = list * share + longest + start + latencies * plan->latency + a_task * plan->tick * plan->tasks;
-  if (seconds > most) fault("the run took %.3g s without trouble; list scheduling needs %.3g s", seconds, list);
-  if (plan->kind != PLAN_LANES || plan->lengths != LENGTHS_HEAVY || plan->length < 1e-4 ||
-      plan->tasks < 4 * plan->workers)
-    return;
-  shared->efficiency += efficiency;
-  shared->efficiency_least = shared->efficiency_count ? fmin(shared->efficiency_least, efficiency) : efficiency;
-  shared->efficiency_count++;
-}
-
-static void run_engine(const struct plan *plan, struct outcome_of_run *outcome)
-{
-  struct engine engine;
-  int error = engine_open(&engine, engine_of(plan), plan->workers);
-  if (error) {
-    if (!plan_has(plan, TROUBLE_MEMORY)) fault("the engine could not be opened: errno %d", error);
-    return;
-  }
-  uint32_t runs = plan_has(plan, TROUBLE_RUNS) ? plan->runs : 1;
-  if (plan_has(plan, TROUBLE_MASSACRE) && plan->kind == PLAN_SLOTS)
-    workers_plan_massacre(world.now + plan->massacre_at);
-  for (uint32_t run = 1; run <= runs; run++)
-    if (!drive(plan, &engine, plan->kind == PLAN_LANES ? &lane_simulated : NULL, run, outcome)) break;
-  if (plan->kind == PLAN_LANES) lanes_end(&engine);
-  engine_close(&engine);
-}
-
 static void note_schedule(const struct plan *plan, const struct outcome_of_run *outcome, double seconds)
 {
   struct total *total = &shared->total[plan->kind];
@@ -165,57 +78,35 @@ static void note_schedule(const struct plan *plan, const struct outcome_of_run *
   total->seconds += seconds;
 }
 
+static void note_efficiency(double efficiency)
+{
+  if (efficiency <= 0) return;
+  shared->efficiency += efficiency;
+  shared->efficiency_least = shared->efficiency_count ? fmin(shared->efficiency_least, efficiency) : efficiency;
+  shared->efficiency_count++;
+}
+
 static double run_schedule(const struct plan *plan)
 {
-  static const double all_end_within = 100;
   struct outcome_of_run outcome = {0};
   double began = processor_seconds();
   struct itimerval timer = {.it_value.tv_sec = LONGEST};
   setitimer(ITIMER_PROF, &timer, NULL);
   alarm(LONGEST_ASLEEP);
   world_begin(plan->seed);
-  world.tick = plan->tick;
-  world.slice = plan->kind == PLAN_LANES ? 0 : plan->slice;
-  world.preempted = plan->preempted;
-  world.drains = plan->drains;
-  system_begin();
-  lanes_begin();
-  workers_begin();
-  set_faults(plan);
-  int64_t live = memory.live;
-  if (plan->kind == PLAN_STACK) {
-    outcome.tasks = plan->tasks;
-    stack_run(plan);
-    note_schedule(plan, &outcome, processor_seconds() - began);
-    return 0;
-  }
-  run_engine(plan, &outcome);
-  memory.failing = 0;
-  world_run_until(world.now + all_end_within); /* abandoned workers come to their end */
-  if (fibers_alive() > 0) fault("%u workers are left", (unsigned)fibers_alive());
-  if (memory.live != live) fault("%ld allocations were not given back", (long)(memory.live - live));
-  if (workers_slots_mapped() != 0) fault("%ld slots were not given back", (long)workers_slots_mapped());
-  note_efficiency(plan, outcome.seconds);
+  schedule_run(plan, &outcome);
   double seconds = processor_seconds() - began;
+  note_efficiency(outcome.efficiency);
   note_schedule(plan, &outcome, seconds);
   return seconds;
 }
 
 /* ---- many ---- */
 
-static void draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
+static void draw(struct plan *plan, uint64_t seed)
 {
   world_begin(seed);
-  plan_draw(plan, kind, seed);
-}
-
-/* One in so many schedules makes whole calls of the library, which take longer. */
-enum { STACK_EACH = 40 };
-
-static enum plan_kind kind_of(uint64_t seed)
-{
-  if (seed % STACK_EACH == 0) return PLAN_STACK;
-  return seed % 3 ? PLAN_SLOTS : PLAN_LANES;
+  schedule_draw(plan, seed);
 }
 
 /* Runs the plan in a process of its own. True: it shows a fault, which shared->message tells. */
@@ -243,8 +134,7 @@ static _Noreturn void run_many(double seconds, uint64_t first)
 {
   time_t end = time(NULL) + (time_t)seconds;
   if (seconds > 0) {
-    cost_check(run_schedule);
-    balance_check(run_schedule, efficiency_so_far);
+    schedule_check(run_schedule, efficiency_so_far);
     shared->efficiency = 0;
     shared->efficiency_count = 0;
   }
@@ -252,9 +142,8 @@ static _Noreturn void run_many(double seconds, uint64_t first)
   for (uint64_t seed = first; seed == first || time(NULL) < end; seed++) {
     struct plan plan;
     shared->seed = seed;
-    shared->kind = kind_of(seed);
-    draw(&plan, shared->kind, seed);
-    if (shared->kind != PLAN_STACK)
+    draw(&plan, seed);
+    if (!schedule_is_apart(&plan))
       run_schedule(&plan);
     else if (fails(&plan))
       _exit(1);
@@ -292,10 +181,9 @@ static int report_fault(void)
 {
   struct plan plan;
   uint64_t seed = shared->seed;
-  enum plan_kind kind = shared->kind;
   printf("simulate: schedule %llu shows a fault: %s\n", (unsigned long long)seed, shared->message);
   if (seed == 0) return 1; /* of the costs */
-  draw(&plan, kind, seed);
+  draw(&plan, seed);
   plan_print(&plan, stdout);
   if (!fails(&plan)) {
     printf("  alone it shows none: what ran before it matters\n");
@@ -311,13 +199,12 @@ static int report_fault(void)
 
 static void print_totals(void)
 {
-  static const char *const names[KINDS] = {"dispatcher over simulated lanes", "lanes over slots", "the stack"};
   uint64_t all = 0;
-  for (int i = 0; i < KINDS; i++) {
+  for (int i = 0; i < PLAN_KINDS; i++) {
     const struct total *total = &shared->total[i];
     all += total->schedules;
     if (total->schedules == 0) continue;
-    printf("%-32s %8llu schedules %10llu tasks %11llu events %7.0f schedules a second\n", names[i],
+    printf("%-32s %8llu schedules %10llu tasks %11llu events %7.0f schedules a second\n", schedule_kinds[i],
            (unsigned long long)total->schedules, (unsigned long long)total->tasks, (unsigned long long)total->events,
            (double)total->schedules / total->seconds);
   }
@@ -330,6 +217,7 @@ static void print_totals(void)
 
 int main(int argc, char **argv)
 {
+  if (argc > 1 && schedule_measure(argc - 1, argv + 1)) return 0;
   double seconds = argc > 1 ? strtod(argv[1], NULL) : 60;
   uint64_t seed = argc > 2 && argv[2][0] ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL) * 1000;
   int status = 0;

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum plan_kind { PLAN_LANES, PLAN_SLOTS, PLAN_STACK };
+enum plan_kind { PLAN_LANES, PLAN_SLOTS, PLAN_STACK, PLAN_KINDS };
 enum plan_engine { ENGINE_FORKED, ENGINE_KEPT, ENGINE_ABANDONED };
 enum lengths { LENGTHS_ZERO, LENGTHS_SAME, LENGTHS_EXPONENTIAL, LENGTHS_HEAVY };
 

@@ -107,11 +107,12 @@ struct engine {
   struct remains *remains;
   uint32_t jobs;   /* jobs numbered so far */
   uint32_t chunks; /* chunks numbered so far: none is used twice, so that a late result can't be taken for another's */
-  uint64_t oom_kills; /* see oom.h: as counted when that was last asked */
-  int most_files;     /* descriptors up to this number are for workers */
-  bool *unwatched;    /* no descriptor tells of the end of this worker: it must be asked for */
-  /* Numbers from `ranks_from` on stand for other ranks, each with workers of its own, and have lanes of this kind
-   * (run/lane.h); NULL: there are none. */
+  uint64_t oom_kills;            /* see oom.h: as counted when that was last asked */
+  int most_files;                /* descriptors up to this number are for workers */
+  bool *unwatched;               /* no descriptor tells of the end of this worker: it must be asked for */
+  const struct lane_kind *lanes; /* of its workers; NULL: over their slots (run/lane.h) */
+  /* Numbers from `ranks_from` on stand for other ranks, each with workers of its own, and have lanes of this kind;
+   * NULL: there are none. */
   const struct lane_kind *rank_lanes;
   uint32_t ranks_from;
   uint32_t all;  /* workers, those of other ranks too */

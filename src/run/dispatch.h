@@ -29,7 +29,6 @@ struct dispatch_options {
   bool is_fed;                   /* tasks come by dispatch_offer, and somebody else looks after signals */
   uint32_t job;                  /* the job's number */
   const struct block *message;   /* the job, sent to each worker first; NULL: workers inherit it. Kept by the caller */
-  const struct lane_kind *lanes; /* NULL: lanes over the engine's slots */
 };
 
 /* Begins a run on `engine`. NULL: out of memory. The engine must stay open until dispatch_close. */

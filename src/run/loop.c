@@ -65,8 +65,9 @@ void dispatch_place(struct dispatch *d, struct lane *lane, double now)
 
 static const struct lane_kind *kind_of(const struct dispatch *d, uint32_t w)
 {
-  if (d->options.lanes) return d->options.lanes;
-  return d->engine->rank_lanes && w >= d->engine->ranks_from ? d->engine->rank_lanes : &lane_over_slot;
+  const struct engine *engine = d->engine;
+  if (engine->rank_lanes && w >= engine->ranks_from) return engine->rank_lanes;
+  return engine->lanes ? engine->lanes : &lane_over_slot;
 }
 
 /* How many of the run's workers are behind lane `w`. */

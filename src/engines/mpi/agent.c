@@ -54,13 +54,7 @@ struct team {
   uint64_t *ends;         /* by own worker: see report_results */
 };
 
-static struct {
-  struct hub hub; /* where it naps */
-  struct team *teams;
-  uint32_t *forgotten, forgotten_count; /* shared messages that rank 0 has no use for, but some worker here may have */
-  double looked, beaten;
-  bool is_ending, is_interrupted;
-} agent;
+struct agent agent;
 
 /* ---- reports ---- */
 

@@ -3,6 +3,19 @@
 #ifndef PARLUA_MPI_AGENT_H
 #define PARLUA_MPI_AGENT_H
 #include "engines/nursery.h"
+#include "sys/hub.h"
+
+struct team;
+
+/* A process has one. */
+struct agent {
+  struct hub hub;                       /* where it naps */
+  struct team *teams;                   /* engines of rank 0, in this rank */
+  uint32_t *forgotten, forgotten_count; /* shared messages that rank 0 has no use for, but some worker here may have */
+  double looked, beaten;
+  bool is_ending, is_interrupted;
+};
+extern struct agent agent;
 
 /* Serves the parent until told to end; then the helper is closed too, and the parent has been told. Returns whether the
  * job was interrupted, or a rank was lost. */

@@ -89,15 +89,23 @@ static int find_leader(const struct transport *t)
 
 int share_open(struct share *share, struct transport *transport)
 {
+  int leader = find_leader(transport), *leader_of = calloc((size_t)transport->count, sizeof *leader_of);
+  if (!leader_of) return ENOMEM;
+  MPI_Allgather(&leader, 1, MPI_INT, leader_of, 1, MPI_INT, transport->comm);
+  int error = share_place(share, transport, leader_of);
+  free(leader_of);
+  return error;
+}
+
+int share_place(struct share *share, struct transport *transport, const int *leader_of)
+{
   const char *piece = getenv("PARLUA_MPI_PIECE");
-  int count = transport->count, own = 0, leaders_count = 0, *leader_of = calloc((size_t)count, sizeof *leader_of);
-  int *leaders = calloc((size_t)count, sizeof *leaders);
+  int count = transport->count, own = 0, leaders_count = 0, *leaders = calloc((size_t)count, sizeof *leaders);
   share->mates = calloc((size_t)count, sizeof *share->mates);
-  if (!leader_of || !leaders || !share->mates) return ENOMEM;
+  if (!leaders || !share->mates) return ENOMEM;
   share->transport = transport;
   share->piece = piece && atoi(piece) > 0 ? (size_t)atoi(piece) : PIECE_BYTES;
-  share->leader = find_leader(transport);
-  MPI_Allgather(&share->leader, 1, MPI_INT, leader_of, 1, MPI_INT, transport->comm);
+  share->leader = leader_of[transport->rank];
   for (int r = 0; r < count; r++) {
     if (r == transport->rank) own = leaders_count;
     if (leader_of[r] == r)
@@ -108,7 +116,6 @@ int share_open(struct share *share, struct transport *transport)
   for (int child = 1; child <= MOST_CHILDREN && share->leader == transport->rank; child++)
     if (MOST_CHILDREN * own + child < leaders_count)
       share->children[share->children_count++] = leaders[MOST_CHILDREN * own + child];
-  free(leader_of);
   free(leaders);
   return 0;
 }

@@ -28,6 +28,8 @@ struct share {
 
 /* Finds out who shares memory with whom. All ranks of `transport` call it together. Returns 0 or an errno. */
 int share_open(struct share *share, struct transport *transport);
+/* Finds to whom this rank passes messages on, by the leader of each rank. Returns 0 or an errno. */
+int share_place(struct share *share, struct transport *transport, const int *leader_of);
 /* Rank 0: begins to send a copy of `message` to all nodes. Returns its number, or 0 with errno set. */
 uint32_t share_send(struct share *share, const struct block *message);
 /* Rank 0: the message is not needed any more, by any worker. */

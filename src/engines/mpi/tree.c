@@ -39,14 +39,21 @@ static int group_begin(int head, int end, int k)
 
 int tree_open(struct tree *tree, struct transport *transport, const struct rank *own, bool is_spawned)
 {
-  int count = transport->count, head = 0, end = count;
-  tree->transport = transport;
-  tree->is_spawned = is_spawned;
-  tree->ranks = calloc((size_t)count, sizeof *tree->ranks);
-  tree->before = calloc((size_t)count + 1, sizeof *tree->before);
-  if (!tree->ranks || !tree->before) return ENOMEM;
-  MPI_Allgather(own, sizeof *own, MPI_BYTE, tree->ranks, sizeof *own, MPI_BYTE, transport->comm);
-  for (int r = 0; r < count; r++) tree->before[r + 1] = tree->before[r] + tree->ranks[r].cores;
+  size_t count = (size_t)transport->count;
+  struct rank *ranks = calloc(count, sizeof *ranks);
+  uint64_t *before = calloc(count + 1, sizeof *before);
+  if (!ranks || !before) return ENOMEM;
+  MPI_Allgather(own, sizeof *own, MPI_BYTE, ranks, sizeof *own, MPI_BYTE, transport->comm);
+  for (size_t r = 0; r < count; r++) before[r + 1] = before[r] + ranks[r].cores;
+  *tree = (struct tree){.transport = transport, .ranks = ranks, .before = before, .is_spawned = is_spawned};
+  return tree_place(tree);
+}
+
+int tree_place(struct tree *tree)
+{
+  const struct transport *transport = tree->transport;
+  const struct rank *own = &tree->ranks[transport->rank];
+  int head = 0, end = transport->count;
   tree->parent = -1;
   while (head != transport->rank) { /* down to this rank */
     int k = 0;

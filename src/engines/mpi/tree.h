@@ -27,9 +27,9 @@ struct child {
 
 struct tree {
   struct transport *transport;
-  struct rank *ranks;
-  uint64_t *before; /* by rank: workers that all ranks before it have by default; one more than there are ranks */
-  int parent;       /* of this rank; rank 0: -1 */
+  const struct rank *ranks;
+  const uint64_t *before; /* by rank: workers that all ranks before it have by default; one more than there are ranks */
+  int parent;             /* of this rank; rank 0: -1 */
   struct child *children;
   int children_count;
   bool is_spawned; /* the ranks were spawned, and rank 0 has no workers */
@@ -39,6 +39,8 @@ struct tree {
 
 /* Meets the other ranks: all call it together. `own`: this one. Returns 0 or an errno. */
 int tree_open(struct tree *tree, struct transport *transport, const struct rank *own, bool is_spawned);
+/* Finds this rank's parent and children, the ranks being known. Returns 0 or an errno. */
+int tree_place(struct tree *tree);
 /* How many of an engine's workers, numbered rank by rank, are in ranks before `rank`, when it has `all`. */
 uint32_t tree_before(const struct tree *tree, uint32_t all, int rank);
 /* The rank of worker `w` of an engine that has `all`. */
