@@ -1,13 +1,12 @@
--- The commands of README.md that need several hosts, each run as it stands there.
+-- The commands of docs/CLUSTER.md that need several hosts, each run as it stands there.
 
 local lfs = require "lfs"
 
 local cluster = require "spec-cluster.cluster"
 local helper = require "spec.helper"
 
-describe("README.md, on a cluster:", function()
-  local text = helper.read "README.md"
-  local section = text:match "\n## On a cluster\n(.-)\n## "
+describe("docs/CLUSTER.md:", function()
+  local text = helper.read "docs/CLUSTER.md"
   local directory, serial
 
   setup(function()
@@ -26,7 +25,7 @@ describe("README.md, on a cluster:", function()
   end)
 
   local count = 0
-  for command in section:gmatch "\n    (%l[^\n]+)" do
+  for command in text:gsub("```.-\n```", ""):gmatch "\n    (%l[^\n]+)" do
     count = count + 1
     it(command, function()
       local result = helper.run(lfs.currentdir() .. "/" .. cluster.on("node1", command), { directory = directory, env = {

@@ -3,7 +3,7 @@
 local helper = require "spec.helper"
 local lfs = require "lfs"
 
-local page = helper.read "docs/ENGINES.md"
+local page = helper.read "docs/NEW_ENGINE.md"
 
 --- The blocks of the page in a language ("text" for output), in their order.
 local function blocks_of(language)
@@ -36,7 +36,7 @@ local function copy_tree(directory)
   for _, part in ipairs { "sys", "slot", "engines", "run", "lua" } do shell(("cp -a build/%s %s/build"):format(part, directory)) end
 end
 
-describe("the engine of docs/ENGINES.md", function()
+describe("the engine of docs/NEW_ENGINE.md", function()
   local directory, parlua
 
   --- Runs a script on the copy of parlua.

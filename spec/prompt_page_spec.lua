@@ -1,4 +1,4 @@
---- The sessions that README.md and docs/PROMPT.md show are what the prompt does: each is typed again.
+--- The sessions that docs/PROMPT.md shows are what the prompt does: each is typed again.
 local helper = require "spec.helper"
 local terminal = require "spec.terminal"
 
@@ -31,18 +31,18 @@ local function settled(text)
   return (text:gsub("in [%d.]+ [^%s]*s on %d+ workers?", "in N s on N workers"):gsub("[ \n]+$", ""))
 end
 
-for _, page in ipairs { "README.md", "docs/PROMPT.md" } do
-  describe(page, function()
-    for number, session in ipairs(sessions(page)) do
-      it("shows a session as it is, number " .. number, function()
-        terminal.with_prompt({ columns = 92, rows = 60 }, function(t)
-          for _, statement in ipairs(session) do
-            assert.equal(settled(table.concat(statement.shown, "\n")), settled(t:run(statement.typed)))
-          end
-        end)
-      end)
-    end
+local page = "docs/PROMPT.md"
 
-    it("has a session", function() assert.is_true(#sessions(page) > 0) end)
-  end)
-end
+describe(page, function()
+  for number, session in ipairs(sessions(page)) do
+    it("shows a session as it is, number " .. number, function()
+      terminal.with_prompt({ columns = 92, rows = 60 }, function(t)
+        for _, statement in ipairs(session) do
+          assert.equal(settled(table.concat(statement.shown, "\n")), settled(t:run(statement.typed)))
+        end
+      end)
+    end)
+  end
+
+  it("has a session", function() assert.is_true(#sessions(page) > 0) end)
+end)

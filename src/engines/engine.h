@@ -3,7 +3,7 @@
  * above it.
  *
  * One kind of engine is one file, which exports a struct engine_kind, and one line in the table of engines.c.
- * docs/ENGINES.md adds one step by step. */
+ * docs/NEW_ENGINE.md adds one step by step. */
 #ifndef PARLUA_ENGINE_H
 #define PARLUA_ENGINE_H
 #include "slot/slot.h"
