@@ -120,7 +120,7 @@ end
 
 --- The format of a command's output: what each program wrote, whole. Notes the worst status.
 local function new_format(plan, is_tagged)
-  local format = { worst = 0 }
+  local format = { worst = 0, writes_arguments = is_tagged }
 
   function format.put(buffer, _, _, args, result, failure)
     local stdout, stderr = result, nil

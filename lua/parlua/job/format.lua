@@ -1,8 +1,9 @@
 --- The formats of a job's results.
 --
 -- Each is a table of functions on a buffer: `put` appends a task; `close`, if any, the end. `writes_failures` says
--- whether the output names the tasks that failed. One with `open(columns)` is made for each run. With `takes_encoded`,
--- results that are strings may be texts that workers have made of them (`is_encoded`).
+-- whether the output names the tasks that failed, `writes_arguments` whether it has each task's arguments: others are
+-- not given them. One with `open(columns)` is made for each run. With `takes_encoded`, results that are strings may be
+-- texts that workers have made of them (`is_encoded`).
 
 local json = require "parlua.wire.json"
 local rows = require "parlua.feed.rows"
@@ -24,14 +25,14 @@ local function put_record(buffer, index, args, result, failure, is_encoded)
   end
 end
 
-local jsonl = { writes_failures = true, takes_encoded = true }
+local jsonl = { writes_failures = true, writes_arguments = true, takes_encoded = true }
 
 function jsonl.put(buffer, _, index, args, result, failure, is_encoded)
   put_record(buffer, index, args, result, failure, is_encoded)
   buffer:put("\n")
 end
 
-local array = { writes_failures = true, takes_encoded = true }
+local array = { writes_failures = true, writes_arguments = true, takes_encoded = true }
 
 function array.put(buffer, is_first, index, args, result, failure, is_encoded)
   buffer:put(is_first and "[\n" or ",\n")

@@ -142,10 +142,11 @@ local function run_tasks(run, source, options)
   end
   -- where nobody but the file wants the results, workers write their JSON
   local encodes = run.format.takes_encoded and not run.results and not run.job.stop and not run.shard
+  local needs_arguments = run.format.writes_arguments or run.shard ~= nil -- a shard's tasks know their places by them
   local ran, failures, summary = xpcall(function()
     return outcomes(run.map, source, nil, function(index, args, result, failure, is_encoded)
       return take_outcome(run, index, args, result, failure, is_encoded)
-    end, { options = options, encodes = encodes })
+    end, { options = options, encodes = encodes, without_arguments = not needs_arguments })
   end, handle)
   unsubscribe()
   if ran then return failures, summary end

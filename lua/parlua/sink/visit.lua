@@ -18,10 +18,10 @@ local Visitor = { is_enough = false }
 Visitor.__index = Visitor
 
 function Visitor:take(batch)
-  local visit, run, first = self.visit, self.run, batch.first
+  local visit, run, first, with_arguments = self.visit, self.run, batch.first, self.with_arguments
   local values, arguments = batch.numbers or batch.values or no_values, batch.arguments
   for j = 0, batch.n - 1 do
-    local args = arguments and arguments[j] or run.driver:arguments(first + j)
+    local args = with_arguments and (arguments and arguments[j] or run.driver:arguments(first + j)) or nil
     self.visited = self.visited + 1
     if visit(first + j, args, values[j], nil, run.encodes) == false then
       self.is_enough, self.last = true, first + j
@@ -42,7 +42,7 @@ function Visit:begin(run)
   if run.options.ordered == false then return end
   self.order = order.open(self.visitor, {
     workers = run.workers, most = MOST_AHEAD, window = run.options.window,
-    arguments = run.feeder and function(index) return run.driver:arguments(index) end or nil,
+    arguments = run.feeder and self.visitor.with_arguments and function(index) return run.driver:arguments(index) end or nil,
   })
 end
 
@@ -73,11 +73,13 @@ function Visit:fail(failure)
 end
 
 --- Runs f over the arguments and calls visit(index, args, result, failure) for each task, in order unless `ordered` is
---- false. If visit returns false the run ends there: tasks behind that one do not count.
+--- false. If visit returns false the run ends there: tasks behind that one do not count. With `without_arguments` the
+--- args of tasks that returned are nil.
 ---@return parlua.Failure[] failures, parlua.Summary summary
 function M.outcomes(f, arguments, options, visit, given)
-  local sink = setmetatable({ visitor = setmetatable({ visit = visit, visited = 0 }, Visitor), order = false,
-    run = false }, Visit)
+  local visitor = setmetatable({ visit = visit, visited = 0, with_arguments = not (given and given.without_arguments) },
+    Visitor)
+  local sink = setmetatable({ visitor = visitor, order = false, run = false }, Visit)
   local run = run_module.open(f, arguments, options, sink, given)
   run:go()
   if sink.order and not sink.is_enough then sink.order:flush() end -- what came behind tasks that were cut off
