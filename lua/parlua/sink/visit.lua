@@ -42,7 +42,9 @@ function Visit:begin(run)
   if run.options.ordered == false then return end
   self.order = order.open(self.visitor, {
     workers = run.workers, most = MOST_AHEAD, window = run.options.window,
-    arguments = run.feeder and self.visitor.with_arguments and function(index) return run.driver:arguments(index) end or nil,
+    arguments = run.feeder and self.visitor.with_arguments and function(index)
+      return run.driver:arguments(index)
+    end or nil,
   })
 end
 
