@@ -270,6 +270,37 @@ local scripts = {
     run(function(x) return texts[x]:tostring() .. buffer.decode(before.buffer.encode(x)) end, { 1, 2 })
     package.loaded.table = setmetatable({ sum = function(t) return t[1] + t[2] end }, { __index = table })
     run(function(x) return require "table".sum { x, x } .. require "table".concat { x } end, { 4 })]],
+  ["the FFI, taken out of package.loaded and required again"] = [[
+    local ffi = require "ffi"
+    ffi.cdef "typedef struct { int id; double at[3]; } spec_kept_t; int abs(int);"
+    run(function(x) return x.id end, { ffi.new("spec_kept_t", 1) })
+    package.loaded.ffi = nil
+    local again = require "ffi"
+    print(again == ffi, again.sizeof "spec_kept_t", tostring(again.new("spec_kept_t", 5).id))
+    local function task(x)
+      package.loaded.ffi = nil
+      local own = require "ffi"
+      local made = own.new("spec_kept_t", x.id + own.C.abs(-1))
+      made.at[2] = x.at[2]
+      return made, own.sizeof(x), tostring(own.typeof(x) == own.typeof "spec_kept_t")
+    end
+    for _ = 1, 3 do
+      for _, made in ipairs(parlua.map(task, { again.new("spec_kept_t", 2, { 0, 0, 4 }), ffi.new("spec_kept_t", 3) })) do
+        print(made.id, made.at[2], ffi.istype("spec_kept_t", made))
+      end
+    end
+    local numbers = parlua.array("double", { 1, 2, 3 })
+    print(parlua.map(function(k) return numbers[k] * 2 end, { 1, 2, 3 })[3], numbers:sum())]],
+  ["types without a name that differ in how they are packed"] = [[
+    local ffi = require "ffi"
+    local loose = ffi.typeof "struct { char c; int n; }"
+    local tight = ffi.typeof "struct __attribute__((packed)) { char c; int n; }"
+    local unit = ffi.typeof "struct { enum { spec_red, spec_blue } e; }"
+    local x = ffi.new(loose)
+    x.c, x.n = 1, 77
+    run(function(value) return value.c, value.n, ffi.sizeof(value) end, { x })
+    print((select(2, parlua.map(function(value) return value.n end, { ffi.new(tight) }, { engine = "threads" })))[1].kind)
+    run(function() return ffi.sizeof(loose) end, { 1 })]],
   ["parlua's own modules loaded again, as test runners have them"] = [[
     run(function(x) return x end, { 1 })
     for name in pairs(package.loaded) do

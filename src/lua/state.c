@@ -94,6 +94,28 @@ static int search_inside(lua_State *L)
   return 1;
 }
 
+/* package.preload.ffi: returns the FFI, upvalue 1. LuaJIT makes a new table of all C types each time that its FFI is
+ * opened. Then nothing that a state has declared is known any more, types that are kept become others, and memory is
+ * written as what it is not. So it is opened once in a state; a script or a test runner that takes it out of
+ * package.loaded gets the same again. */
+static int return_ffi(lua_State *L)
+{
+  lua_pushvalue(L, lua_upvalueindex(1));
+  return 1;
+}
+
+/* Opens the FFI, which sets package.loaded.ffi; expects the table `package` on top. */
+static void open_ffi(lua_State *L)
+{
+  lua_getfield(L, -1, "preload");
+  lua_pushcfunction(L, luaopen_ffi);
+  lua_pushliteral(L, "ffi");
+  lua_call(L, 1, 1);
+  lua_pushcclosure(L, return_ffi, 1);
+  lua_setfield(L, -2, "ffi");
+  lua_pop(L, 1);
+}
+
 /* Puts search_inside in its place; expects the table `package` on top. */
 static void add_searcher(lua_State *L)
 {
@@ -124,6 +146,7 @@ static int open_state(lua_State *L)
   luaL_openlibs(L);
   lua_getglobal(L, "package");
   add_searcher(L);
+  open_ffi(L);
   keep_globals(L);
   /* Replaces math.random before any script can keep it in a local. */
   static const char *const first[] = {"parlua.worker.task", "parlua.wire.record", "parlua.wire.start"};

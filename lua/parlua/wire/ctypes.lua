@@ -59,10 +59,11 @@ local function text_of(description)
   if type(description) == "string" then return description end
   local parts, k = {}, 0
   for i = 2, #description do parts[i - 1] = "<" .. text_of(description[i]) .. ">" end
-  return (description[1]:gsub("%$", function()
+  local text = description[1]:gsub("%$", function()
     k = k + 1
     return parts[k]
-  end))
+  end)
+  return description.size and text .. description.size or text -- packed ones look the same
 end
 
 --- Does a declaration name the type?
@@ -86,25 +87,26 @@ end
 local describe
 
 local function describe_fields(info, number)
-  local text, parts = { has(info, UNION) and "union {" or "struct {" }, {}
+  local text, parts, wanted = { has(info, UNION) and "union {" or "struct {" }, {}, 0
   local next_field = info.sib
   while next_field do
     local field = typeinfo(next_field)
     local kind = kind_of(field)
     if kind == FIELD and field.name then
       text[#text + 1] = ("$ %s;"):format(field.name)
-      parts[#parts + 1] = describe(child_of(field))
+      wanted, parts[#parts + 1] = wanted + 1, describe(child_of(field))
     elseif kind == BITS then
       local bytes, width = band(rshift(field.info, 16), 127), band(rshift(field.info, 8), 127)
       local base = has(field, BOOLEAN) and "bool" or ("%sint%d_t"):format(has(field, UNSIGNED) and "u" or "", 8 * bytes)
       text[#text + 1] = ("%s %s:%d;"):format(base, field.name or "", width)
     elseif kind == FIELD or kind == ATTRIBUTE then -- a struct or union without a name inside of this one
       text[#text + 1] = "$;"
-      parts[#parts + 1] = describe(child_of(field))
+      wanted, parts[#parts + 1] = wanted + 1, describe(child_of(field))
     end
     next_field = field.sib
   end
   text[#text + 1] = "}"
+  if #parts < wanted then return nil end
   local size = not has(info, VARIABLE) and ffi.sizeof(ctype_of(number)) or nil
   return { concat(text, " "), size = size, unpack(parts) }
 end

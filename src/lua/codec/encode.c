@@ -31,7 +31,6 @@ bool enter(struct encoder *encoder)
 void put_off(struct encoder *encoder, int index, size_t hints, const struct place *place)
 {
   lua_State *L = encoder->L;
-  if (encoder->objects == &encoder->own) complain(encoder, index, place, "nested too deeply");
   if (encoder->pending_count == encoder->pending_capacity) {
     size_t capacity = encoder->pending_capacity ? encoder->pending_capacity * 2 : 64;
     struct pending *bigger = realloc(encoder->pending, capacity * sizeof *bigger);
@@ -46,7 +45,7 @@ void put_off(struct encoder *encoder, int index, size_t hints, const struct plac
     lua_pushvalue(L, -1);
     lua_rawseti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_PENDING);
   }
-  int at = 2 * (int)encoder->pending_count + 1;
+  int at = 2 * (int)(encoder->pending_base + encoder->pending_count) + 1;
   lua_pushvalue(L, index);
   lua_rawseti(L, -2, at);
   while (place && place->owner == 0) place = place->outer;
@@ -295,11 +294,12 @@ static void encode_pending(struct encoder *encoder)
   int list = lua_gettop(L), object = list + 1, owner = list + 2;
   for (size_t i = 0; i < encoder->pending_count; i++) {
     struct pending pending = encoder->pending[i];
-    lua_rawgeti(L, list, 2 * (int)i + 1);
-    lua_rawgeti(L, list, 2 * (int)i + 2);
+    int at = 2 * (int)(encoder->pending_base + i) + 1;
+    lua_rawgeti(L, list, at);
+    lua_rawgeti(L, list, at + 1);
     lua_pushliteral(L, "...");
     lua_pushboolean(L, 0);
-    lua_rawseti(L, list, 2 * (int)i + 1);
+    lua_rawseti(L, list, at);
     struct place place = {.kind = IN_MODULE, .slot = list + 3, .owner = lua_toboolean(L, owner) ? owner : 0};
     encoder->depth = 1;
     encoder->merging = pending.merging;
@@ -461,6 +461,7 @@ static int encode_message(lua_State *L, int first, int count, const char *what, 
   struct encoder encoder = {
       .L = L, .codec = codec, .out = out, .what = what, .start = start, .count = count, .flags = flags};
   bool nested = codec->encoding;
+  if (nested && codec->encoder) encoder.pending_base = codec->encoder->pending_base + codec->encoder->pending_count;
   if (book) encoder.book = book_at(L, book);
   encoder.objects = encoder.book ? &encoder.book->map : nested ? &encoder.own : &codec->objects;
   encoder.own.generation = 1;

@@ -35,7 +35,13 @@ static void encode_array(struct encoder *encoder, int index, const struct place 
   lua_pushboolean(L, encoder->flags & CODEC_POINTERS);
   lua_pushboolean(L, encoder->flags & CODEC_NO_FUNCTIONS);
   lua_call(L, 3, 5);
-  if (lua_isnil(L, top + 1)) refuse(encoder, index, place, lua_tostring(L, top + 2));
+  if (lua_isnil(L, top + 1)) {
+    if (!encoder->merging) refuse(encoder, index, place, lua_tostring(L, top + 2));
+    if (encoder->book) encoder->book->list[entry].is_incomplete = true; /* what the receiver has there stays */
+    check(encoder, put_byte(out, TAG_KEEP));
+    lua_settop(L, top);
+    return;
+  }
   size_t watched = (size_t)lua_tonumber(L, top + 2), size = (size_t)lua_tonumber(L, top + 3);
   if (encoder->book) encoder->book->list[entry].state = size ? NOT_WATCHED : watched;
   check(encoder, put_byte(out, TAG_ARRAY));

@@ -20,7 +20,7 @@
 /* In the map of objects: the object's record was taken back. */
 #define TAKEN_BACK SIZE_MAX
 
-/* A body that was put off; its object and the module that it belongs to are in TOOL_PENDING, at 2k and 2k + 1. */
+/* A body that was put off; its object and the module that it belongs to are in TOOL_PENDING, at 2k + 1 and 2k + 2. */
 struct pending {
   size_t hints; /* a table's: where they are in the buffer */
   size_t entry; /* its place in the book's list */
@@ -35,6 +35,7 @@ struct encoder {
   struct map own; /* used when codec->objects is busy: encode called by code that encode called */
   struct book *book;
   struct pending *pending;
+  size_t pending_base; /* places in TOOL_PENDING that messages have in whose midst this one is encoded */
   size_t pending_count, pending_capacity;
   const char *what;
   size_t start; /* offset of the message in the buffer */
