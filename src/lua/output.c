@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/capture.h"
+
 enum { LINE_BYTES = 8192 };
 
 struct output {
@@ -54,7 +56,7 @@ static void put_plain(struct output *output, const char *bytes, size_t length)
 }
 
 /* The same, with the task's index before each line if it is to be told. */
-static void put_text(struct output *output, const char *bytes, size_t length)
+static void put_of_task(struct output *output, double task, const char *bytes, size_t length)
 {
   if (!output->tag) {
     put_plain(output, bytes, length);
@@ -64,13 +66,19 @@ static void put_text(struct output *output, const char *bytes, size_t length)
     const char *end = memchr(bytes, '\n', length);
     size_t piece = end ? (size_t)(end + 1 - bytes) : length;
     char tag[32];
-    if (!output->in_line && *output->tag > 0)
-      put_plain(output, tag, (size_t)snprintf(tag, sizeof tag, "%.0f\t", *output->tag));
+    if (!output->in_line && task > 0) put_plain(output, tag, (size_t)snprintf(tag, sizeof tag, "%.0f\t", task));
     put_plain(output, bytes, piece);
     output->in_line = !end;
     bytes += piece;
     length -= piece;
   }
+}
+
+static void put_text(struct output *output, const char *bytes, size_t length)
+{
+  capture_lock();
+  put_of_task(output, output->tag ? *output->tag : 0, bytes, length);
+  capture_unlock();
 }
 
 static ssize_t output_write(void *cookie, const char *bytes, size_t length)
@@ -136,6 +144,7 @@ struct output *output_install(lua_State *L, output_sender *send, void *to, bool 
   }
   if (outputs[0].file && owns_process) {
     stdout = outputs[0].file;
+    if (outputs[1].file) stderr = outputs[1].file;
   } else if (outputs[0].file) {
     lua_pushvalue(L, -1);
     lua_pushcclosure(L, output_print, 1);
@@ -143,6 +152,29 @@ struct output *output_install(lua_State *L, output_sender *send, void *to, bool 
   }
   lua_rawset(L, LUA_REGISTRYINDEX);
   return outputs;
+}
+
+void output_put(struct output *outputs, int stream, double task, const char *bytes, size_t length)
+{
+  put_of_task(&outputs[stream - 1], task, bytes, length);
+}
+
+double output_task(const struct output *outputs)
+{
+  return outputs[0].tag ? *outputs[0].tag : 0;
+}
+
+size_t output_room(const struct output *outputs, size_t room)
+{
+  enum { LONGEST_TAG = 24, MARK_BYTES = 4 }; /* before each line, and line ends alone may be lines */
+  size_t held = 2 * (LINE_BYTES + MARK_BYTES);
+  if (room <= held) return 0;
+  return (room - held) / (outputs[0].tag ? 1 + LONGEST_TAG + MARK_BYTES : 2);
+}
+
+void output_forget(struct output *outputs)
+{
+  for (int i = 0; outputs && i < 2; i++) outputs[i].length = 0;
 }
 
 void output_tag(struct output *outputs, const volatile double *index)
@@ -220,7 +252,9 @@ void output_flush(struct output *outputs)
   for (int i = 0; outputs && i < 2; i++) {
     if (!outputs[i].file) continue;
     fflush(outputs[i].file); /* the script may have given it a buffer */
+    capture_lock();
     flush_line(&outputs[i]);
+    capture_unlock();
   }
 }
 
@@ -231,6 +265,7 @@ void output_close(struct output *outputs)
     if (!outputs[i].file) continue;
     if (outputs[i].handle) *outputs[i].handle = i == 0 ? stdout : stderr;
     if (stdout == outputs[i].file) stdout = fdopen(1, "w");
+    if (stderr == outputs[i].file) stderr = fdopen(2, "w");
     fclose(outputs[i].file);
     outputs[i].file = NULL;
   }

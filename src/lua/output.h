@@ -16,8 +16,17 @@ typedef void output_sender(void *to, int stream, const char *bytes, size_t lengt
 struct output;
 
 /* Makes the state's standard streams give what they get to `send` (with `to`). A worker that owns its process has C's
- * stdout too (ffi.C.printf, LuaJIT's own print). Returns what the others take; it lives as long as the state. */
+ * stdout and stderr too (ffi.C.printf, LuaJIT's own print). Returns what the others take; it lives as long as the
+ * state. */
 struct output *output_install(lua_State *L, output_sender *send, void *to, bool owns_process);
+/* As if the task had printed it; for the reader of what its programs write (sys/capture.h), under the lock there. */
+void output_put(struct output *outputs, int stream, double task, const char *bytes, size_t length);
+/* The task that runs, if its index is to stand before what it prints, else 0. */
+double output_task(const struct output *outputs);
+/* How many bytes can surely be put where `room` bytes can be sent. */
+size_t output_room(const struct output *outputs, size_t room);
+/* In a copy of the worker: half lines are the worker's. */
+void output_forget(struct output *outputs);
 /* Puts the task's index, which stands at `index`, before each line; NULL: nothing. */
 void output_tag(struct output *outputs, const volatile double *index);
 /* Lua: tag(pointer to the index) -> a function that begins (true) and ends (false) the same for what the script's own

@@ -18,6 +18,7 @@
 #include "sys/ask.h"
 #include "sys/barrier.h"
 #include "sys/buffer.h"
+#include "sys/capture.h"
 #include "sys/guard.h"
 #include "sys/oom.h"
 #include "sys/signals.h"
@@ -30,6 +31,7 @@ struct lua_worker {
   struct output *output;
   struct buffer value; /* an encoded value, from VALUE_OFFSET on */
   int value_tag;       /* it waits for the next block */
+  struct capture_sink sink;
 };
 
 /* Registry: light userdata -> the job that a forked worker inherits. */
@@ -116,10 +118,38 @@ int worker_value(lua_State *L)
   return n < 0 ? lua_error(L) : n;
 }
 
-/* What the state's streams send. */
+/* What the state's streams send. A copy that a task has forked has no part in the slot: what it prints is what a
+ * program of the task writes. */
 static void send_text(void *to, int stream, const char *bytes, size_t length)
 {
-  worker_print(to, stream, bytes, length);
+  const struct worker *mailbox = to;
+  if (!mailbox->is_copy)
+    worker_print(to, stream, bytes, length);
+  else
+    for (ssize_t n; length > 0 && (n = write(stream, bytes, length)) > 0; length -= (size_t)n) bytes += n;
+}
+
+/* ---- what programs of tasks print ---- */
+
+static size_t text_room(void *to)
+{
+  const struct lua_worker *worker = to;
+  return output_room(worker->output, worker_text_room(&worker->mailbox));
+}
+
+static void put_captured(void *to, int stream, double task, const char *bytes, size_t length)
+{
+  output_put(((struct lua_worker *)to)->output, stream, task, bytes, length);
+}
+
+static double running_task(void *to)
+{
+  return output_task(((struct lua_worker *)to)->output);
+}
+
+static void hold_task(void *to, bool is_held)
+{
+  worker_hold(&((struct lua_worker *)to)->mailbox, is_held);
 }
 
 static void push_function(lua_State *L, struct lua_worker *worker, const char *name, lua_CFunction f)
@@ -135,6 +165,7 @@ static void part_from_parent(void)
 {
   if (!own_worker) return;
   own_worker->mailbox.is_copy = true;
+  output_forget(own_worker->output);
   stdin_part();
   slot_part(own_worker->mailbox.slot);
 }
@@ -165,6 +196,7 @@ static int live(lua_State *L)
   lua_rawget(L, LUA_REGISTRYINDEX);
   bool inherits = !lua_isnil(L, 2);
   worker->output = output_install(L, send_text, &worker->mailbox, life->owns_process);
+  if (life->owns_process) capture_open(&worker->sink);
   if (!inherits) lua_gc(L, LUA_GCSTOP, 0); /* nothing of what is loaded is garbage */
   lua_getglobal(L, "require");
   lua_pushliteral(L, "parlua.worker");
@@ -189,8 +221,8 @@ static int live(lua_State *L)
  * code failed. */
 static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool owns_process)
 {
-  struct lua_worker worker = {
-      .mailbox = {.is_process = owns_process, .before_final = flush_output, .context = &worker}};
+  struct lua_worker worker = {.mailbox = {.is_process = owns_process, .before_final = flush_output, .context = &worker},
+                              .sink = {&worker, text_room, put_captured, running_task, hold_task}};
   struct life life = {&worker, owns_process};
   static pthread_once_t watched = PTHREAD_ONCE_INIT;
   pthread_once(&watched, watch_forks);
@@ -204,6 +236,7 @@ static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool o
   else if (status)
     fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)slot->id,
             lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "its own code raised a value that is no string");
+  if (owns_process) capture_close();
   output_close(worker.output);
   worker_close_mailbox(&worker.mailbox);
   buffer_free(&worker.value);
@@ -244,7 +277,9 @@ static void limit_memory(uint64_t bytes)
 /* A task ends its process. */
 static void flush_own_output(void)
 {
-  if (own_worker) output_flush(own_worker->output);
+  if (!own_worker) return;
+  capture_close();
+  output_flush(own_worker->output);
 }
 
 static _Noreturn void run_process(lua_State *L, struct slot *slot, const struct bell *bell)
@@ -259,6 +294,7 @@ static void prepare_process(uint64_t memory)
 {
   signals_pass_over();
   ask_leave();
+  capture_watch_forks();
   guard_enter_worker();
   oom_volunteer();
   if (memory) limit_memory(memory);

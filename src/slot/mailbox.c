@@ -389,3 +389,15 @@ void worker_print(struct worker *worker, int stream, const char *bytes, size_t l
     length -= n;
   }
 }
+
+size_t worker_text_room(const struct worker *worker)
+{
+  const struct slot *slot = worker->slot;
+  return TEXT_BYTES - (slot->text_tail - __atomic_load_n(&slot->text_head, __ATOMIC_SEQ_CST));
+}
+
+void worker_hold(struct worker *worker, bool is_held)
+{
+  if (is_held) ring(worker);
+  __atomic_store_n(&worker->slot->blocked, is_held ? BLOCKED_BY_TEXT : NOT_BLOCKED, __ATOMIC_SEQ_CST);
+}

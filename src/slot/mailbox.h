@@ -60,5 +60,9 @@ double worker_room(const struct block *block);
 void worker_send_whole(struct worker *worker, struct buffer *value, double task, int kind, int tag);
 /* Prints on stream 1 or 2, or into the log (3): into the ring of text; waits for room. */
 void worker_print(struct worker *worker, int stream, const char *bytes, size_t length);
+/* Bytes that are free in the ring of text. Each call of worker_print with up to half of the ring takes 4 more. */
+size_t worker_text_room(const struct worker *worker);
+/* The task waits for something that waits for room in the ring of text; or does so no more. */
+void worker_hold(struct worker *worker, bool is_held);
 
 #endif
