@@ -59,14 +59,38 @@ describe("where a run is", function()
     end)
   end, { "process" })
 
+  if helper.has_mpi then
+    it("is told by rank 0, to who asks mpirun or no process by its number; and no rank is ended by the question", function()
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local results = parlua.map(function(i)
+          if i == 1 then
+            io.open("begun", "w"):close()
+            os.execute("while [ ! -e go ]; do sleep 0.02; done")
+          end
+          return i
+        end, parlua.range(20), { chunk = 1 })
+        print(#results)]])
+      local result = helper.run(("%s script.lua 2> errors & pid=$!\n%s"):format(helper.command "mpi", ([[
+        until test -e begun; do sleep 0.02; done
+        until PARLUA status $pid > told; do sleep 0.02; done
+        PARLUA status > all
+        kill -USR1 $pid; until grep -q 'process.*of 20 tasks' errors; do sleep 0.02; done
+        touch go; wait $pid; echo $?]]):gsub("PARLUA", parlua)), { directory = directory, seconds = 60 })
+      assert.equal("20\n0\n", result.stdout, helper.read(directory .. "/errors"))
+      local told = helper.read(directory .. "/told")
+      assert.truthy(told:find "^parlua: process %d+ on %S+, at script.lua:%d+: %d+ of 20 tasks", told)
+      assert.truthy(helper.read(directory .. "/all"):find(told:match "process %d+ on", 1, true))
+    end)
+  end
+
   it("is not told by a process that runs no tasks, and that is not ended by the question", function()
     helper.write(directory .. "/idle.lua", "io.open('begun', 'w'):close() while not io.open('go') do end")
     local result = helper.run(([[%s idle.lua & pid=$!; until test -e begun; do sleep 0.02; done
       %s status $pid 2>&1 | sed "s/$pid/PID/"; touch go; wait $pid; echo $?
-      %s status; echo $?; %s status x; echo $?]]):format(parlua, parlua, parlua, parlua), { directory = directory })
-    assert.equal("parlua: process PID is no parlua that runs tasks\n0\n2\n2\n", result.stdout)
-    assert.equal("parlua: parlua status: name the process: parlua status 1234\n"
-      .. "parlua: parlua status takes the number of a process, not 'x'\n", result.stderr)
+      %s status x; echo $?]]):format(parlua, parlua, parlua), { directory = directory })
+    assert.equal("parlua: process PID is no parlua that runs tasks\n0\n2\n", result.stdout)
+    assert.equal("parlua: parlua status takes the number of a process, not 'x'\n", result.stderr)
   end, helper.one_host)
 
   it("is a question that parlua.progress answers with two numbers", function()

@@ -156,6 +156,8 @@ static _Noreturn void run_helper(struct nursery *nursery, pid_t parent)
   prctl(PR_SET_NAME, "parlua-helper");
   cluster_forget_launch();
   signals_pass_over(); /* those of the terminal and the batch system: what follows is decided elsewhere */
+  signal(SIGUSR1,
+         SIG_IGN); /* a question to the script (sys/ask.h), which mpirun forwards to all, programs of tasks too */
   helper.oom_kills = oom_kills();
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);

@@ -20,6 +20,7 @@
 #include "engines/cluster.h"
 #include "engines/mpi/agent.h"
 #include "engines/mpi/mpi.h"
+#include "sys/ask.h"
 #include "sys/barrier.h"
 #include "sys/cores.h"
 #include "sys/signals.h"
@@ -92,6 +93,7 @@ static int begin(bool is_spawned)
     fprintf(stderr, "parlua: cannot start the helper of the mpi engine: %s\n", strerror(error));
     return -1;
   }
+  ask_prepare(); /* mpirun forwards SIGUSR1 to all ranks */
   init_mpi();
   job.spawned = MPI_COMM_NULL;
   if (!is_spawned && is_misled()) {
@@ -110,6 +112,7 @@ static int begin(bool is_spawned)
   else
     MPI_Comm_dup(MPI_COMM_WORLD, &all);
   meet(all);
+  if (job.transport.rank > 0) signal(SIGUSR1, SIG_IGN); /* only rank 0 knows an answer */
   return job.transport.rank;
 }
 
