@@ -14,6 +14,7 @@
 #   make cluster-test  the mpi engine on three hosts, under Open MPI and under Slurm (as root)
 #   make bench      measure parlua beside other tools
 #   make install    PREFIX=/usr/local DESTDIR=
+#   make docs       the pages and the reference of the interface as HTML, build/html/index.html
 #   make deb        a Debian package, build/parlua_VERSION_ARCHITECTURE.deb
 #   make package-test  lintian over the package
 #   make dist       build/parlua-VERSION.tar.gz, the sources, and one with the program for this kind of machine
@@ -53,9 +54,9 @@ MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lu
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
-.PHONY: all binary mpi demo test test-slow test-others test-mpich cluster-test lint sanitize sanitize-address sanitize-threads valgrind fuzz simulate soak kill-test bench install uninstall deb package-test dist clean
+.PHONY: all binary mpi demo docs test test-slow test-others test-mpich cluster-test lint sanitize sanitize-address sanitize-threads valgrind fuzz simulate soak kill-test bench install uninstall deb package-test dist clean
 .PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
-.PHONY: deps-valgrind deps-package deps-lint deps-fuzz deps-bench FORCE
+.PHONY: deps-valgrind deps-package deps-docs deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
 
 all: deps
@@ -186,6 +187,15 @@ install: all $(PAGES)
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/parlua $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so $(SHARE)/parlua/parlua.lua
 	rm -f $(SHARE)/man/man1/parlua.1.gz $(SHARE)/bash-completion/completions/parlua $(SHARE)/zsh/vendor-completions/_parlua
+
+# The reference is made by LDoc of what editors are given, lua/parlua/types.lua, which docs/package/reference.lua translates.
+docs: deps-docs all
+	@rm -rf build/html && mkdir -p build/html build/reference
+	./parlua docs/package/reference.lua > build/reference/parlua.lua
+	ldoc -q -c docs/package/config.ld .
+	./parlua docs/package/pages.lua build/html README.md $(sort $(wildcard docs/*.md))
+	@cp docs/*.svg $(wildcard docs/*.png) build/html
+	@echo "build/html/index.html"
 
 deb: all
 	docs/package/deb.sh $(VERSION) $(BUILD)/parlua_$(VERSION)_$$(dpkg --print-architecture).deb
@@ -411,6 +421,12 @@ deps-package: deps-test
 	@$(DEPS_FUNCTIONS) \
 	need lintian command -v lintian; \
 	need zsh command -v zsh; \
+	$(DEPS_INSTALL)
+
+deps-docs: deps
+	@$(DEPS_FUNCTIONS) \
+	need lua-ldoc command -v ldoc; \
+	need cmark-gfm command -v cmark-gfm; \
 	$(DEPS_INSTALL)
 
 deps-lint: deps
