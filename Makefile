@@ -120,7 +120,16 @@ $(BUILD)/lua/array.o: ALL_CFLAGS += -O3
 
 demo: all
 	@echo "The most frequent words of all C headers and licence texts below /usr:"
-	./parlua examples/wordcount.lua
+	./parlua --report $(BUILD)/demo.html examples/wordcount.lua
+	@echo; echo "The Mandelbrot set, a row of it a task:"
+	./parlua examples/mandelbrot.lua
+	@printf '%s\n' "" "How the words were counted (open it in a browser):  file://$(abspath $(BUILD)/demo.html)" "" \
+	  "What to try next:" \
+	  "  ./parlua                                  a prompt: type Lua, ?parlua.map explains, Tab completes" \
+	  "  ./parlua examples/mandelbrot.lua m.png    the picture, large" \
+	  "  seq 10 | ./parlua --map 'x * x'           a line of Lua for each line of text" \
+	  "  ./parlua --exec 'wc -l {}' *.md           a program for each file" \
+	  "  ./parlua --help; less README.md; make docs"
 
 # The suite waits for most of its time: for programs that are to end, terminals, ranks. So it runs in two parts side by side; what a
 # part prints comes at its end.

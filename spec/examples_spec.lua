@@ -124,6 +124,20 @@ describe("the examples", function()
       end)
     end)
 
+    it("mandelbrot: draws the set, which is the same above and below its middle, and writes it as a picture", function()
+      local lines = lines_of(run(engine, "examples/mandelbrot.lua").stdout)
+      assert.equal(24, #lines)
+      local inside = select(2, table.concat(lines):gsub("@", ""))
+      assert.is_true(inside > 250 and inside < 400, inside)
+      for _, line in ipairs(lines) do assert.equal(76, #line) end
+      if engine ~= "process" then return end -- a second of work
+      helper.with_directory(function(directory)
+        local result = run(engine, ("examples/mandelbrot.lua '%s/m.png'"):format(directory))
+        assert.truthy(result.stderr:find("m.png: 1920 x 1080, in %d", 1, false), shown(result))
+        assert.equal("\137PNG", helper.read(directory .. "/m.png"):sub(1, 4))
+      end)
+    end)
+
     it("wordcount: says so when no file matches", function()
       local result = run(engine, "examples/wordcount.lua '/usr/no such place/*'")
       assert.truthy(result.stderr:find("no file matches /usr/no such place/*", 1, true), shown(result))
