@@ -19,8 +19,10 @@ for _ = 1, rounds do
 end
 os.remove(page)
 os.remove(trace)
-local plain = overhead.median(kinds[1][3], "processor")
+local plain, wall = overhead.median(kinds[1][3], "processor"), overhead.median(kinds[1][3], "seconds")
 for _, kind in ipairs(kinds) do
-  print(("%-17s %d tasks of %g us: %.3f s, %.3f us of the script's process a task more"):format(kind[1], tasks,
-    microseconds, overhead.median(kind[3], "seconds"), (overhead.median(kind[3], "processor") - plain) / tasks * 1e6))
+  local more, seconds = overhead.median(kind[3], "processor") - plain, overhead.median(kind[3], "seconds")
+  print(("%-17s %d tasks of %g us: %.3f s (%+.2f %%), %.3f us of the script's process a task more, %.2f %% of the work")
+    :format(kind[1], tasks, microseconds, seconds, 100 * (seconds / wall - 1), more / tasks * 1e6,
+      100 * more / (tasks * microseconds * 1e-6)))
 end

@@ -50,16 +50,13 @@ end
 local function timed(object, name, what, recorder, trace)
   local method = object[name]
   if not method then return end
-  object[name] = function(...)
-    local from = now()
-    local function finish(...)
-      local to = now()
-      recorder.spent[what] = recorder.spent[what] + to - from
-      if trace and to - from > LEAST_WAIT then trace:wait(what, from, to) end
-      return ...
-    end
-    return finish(method(...))
+  local function finish(from, ...) -- no function is made a call: that would not compile
+    local to = now()
+    recorder.spent[what] = recorder.spent[what] + to - from
+    if trace and to - from > LEAST_WAIT then trace:wait(what, from, to) end
+    return ...
   end
+  object[name] = function(...) return finish(now(), method(...)) end
 end
 
 --- Notes each chunk that the driver tells of.
