@@ -1,3 +1,4 @@
+local helper = require "spec.helper"
 local report = require "parlua.report"
 
 local decode = require("cjson").decode
@@ -97,6 +98,48 @@ describe("the progress bar", function()
     for i = 1, 1e5 do progress(i / 1e5 * 3, i, 0, 1e5) end
     assert.is_true(stream.writes >= 25)
     assert.is_true(stream.writes <= 30)
+  end)
+
+  it("has parts of cells and colours where the terminal can show them", function()
+    local styled = report.open("bar", { stream = stream, columns = 80, style = { unicode = true, color = true } })
+    styled:start { tasks = 100, workers = 2, engine = "process" }
+    styled:progress { done = 51, failed = 2, tasks = 100, seconds = 1, longest_task = 7, longest_seconds = 3 }
+    local text = stream:take()
+    styled:finish()
+    assert.truthy(text:find("▕\27[34m█+[▏▎▍▌▋▊▉]?\27%[0m +▏  51%% 51/100") or text:find("▕\27[34m", 1, true), text)
+    assert.truthy(text:find("\27[31m2 failed\27[0m", 1, true), text)
+    assert.truthy(text:find("\27[33mtask 7 for 3.0 s\27[0m", 1, true), text)
+  end)
+
+  it("is of ASCII without colours elsewhere: by the locale, by NO_COLOR", function()
+    local function shown(environment)
+      return helper.with_directory(function(directory)
+        local result = helper.run(("env -u LC_ALL -u LC_CTYPE -u LANG -u NO_COLOR TERM=xterm %s script -qec %s /dev/null"):format(environment,
+          helper.quote(helper.quote(helper.parlua) .. [[ --engine serial -e 'local parlua, host = require "parlua", require "parlua.host"
+            parlua.each(function(i) host.sleep(0.1) if i == 1 then error "no" end end, parlua.range(5), { warn = false })']])),
+          { directory = directory })
+        return result.stdout
+      end)
+    end
+    local plain, unicode, bare = shown "LANG=C", shown "LANG=C.UTF-8", shown "LC_ALL=C.UTF-8 NO_COLOR=1"
+    assert.truthy(plain:find("%[=+ +%] ") and plain:find("\27[31m1 failed", 1, true), plain)
+    assert.truthy(unicode:find("█", 1, true) and unicode:find("\27[31m1 failed", 1, true), unicode)
+    assert.truthy(bare:find("█", 1, true) and not bare:find("\27%[%d+m"), bare)
+  end)
+
+  it("is erased whole when the terminal has become narrower", function()
+    local columns = 80
+    local environment = setmetatable({ stream = stream }, { __index = function(_, key) return key == "columns" and columns or nil end })
+    local narrow = report.open("bar", environment)
+    narrow:start { tasks = 100, workers = 2, engine = "process" }
+    narrow:progress { done = 50, failed = 0, tasks = 100, seconds = 1 }
+    stream:take()
+    columns = 30
+    narrow:progress { done = 60, failed = 0, tasks = 100, seconds = 2 }
+    assert.truthy(stream:take():find("^\r\27%[2A\27%[J"))
+    narrow:progress { done = 61, failed = 0, tasks = 100, seconds = 3 }
+    assert.truthy(stream:take():find("^\r%s*%d"))
+    narrow:finish()
   end)
 
   it("leaves nothing behind", function()

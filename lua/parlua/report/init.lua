@@ -20,7 +20,7 @@ local ffi = require "ffi"
 local json = require "parlua.lazy" "parlua.wire.json"
 local new_buffer = require("string.buffer").new
 
-local floor, format, max, min = math.floor, string.format, math.max, math.min
+local floor, format, max = math.floor, string.format, math.max
 
 ffi.cdef [[
 int isatty(int fd);
@@ -36,8 +36,6 @@ local FIRST_UPDATE = 0.2       -- seconds: shorter runs show no bar
 local UPDATE_INTERVAL = 0.1    -- seconds between two drawings of the bar
 local PLAIN_INTERVAL = 3       -- seconds between two plain lines
 local RATE_MEMORY = 10         -- seconds after which an old measurement counts for a third
-local MAX_BAR = 40             -- cells; a longer bar says no more
-local MIN_BAR = 8              -- cells; a shorter one says nothing
 
 local open_reporters = {}      -- the last is the one that owns the terminal
 local subscribers = {}
@@ -196,77 +194,11 @@ end
 -- be absent.
 -- `reporter.due` is the time at which progress is next of interest.
 
-local bar = {}
-
---- The text of the bar: as much as fits, what matters least goes first.
-local function bar_text(state, columns)
-  local room = columns - 1   -- a full line would make some terminals wrap
-  local rate, left = rate_of(state), seconds_left(state)
-  local done = state.tasks and format("%.0f/%.0f", state.done, state.tasks) or count(state.done, "task")
-  local share = state.tasks and (state.tasks > 0 and min(1, (state.done + (state.part or 0)) / state.tasks) or 1)
-  local percent = share and format("%3.0f%% ", floor(share * 100))
-  local failed, kinds = "", ""
-  if state.failed > 0 then
-    failed, kinds = failed_text(state)
-    failed = "  " .. failed
-  end
-  local stall = stall_text(state)
-  local speed = rate and "  " .. rate_text(rate) or ""
-  local time = left and "  " .. M.duration(left) .. " left" or "  " .. M.duration(state.seconds)
-
-  local text = (percent or "") .. done .. failed
-  if #text + #time <= room then
-    text = text .. time
-    if #text + #speed <= room then text = (percent or "") .. done .. speed .. failed .. time end
-    if #text + #kinds + MIN_BAR + 3 <= room and kinds ~= "" then
-      text = text:gsub("failed", function(word) return word .. kinds end, 1)
-    end
-    if stall and #text + #stall + 2 <= room then text = text .. "  " .. stall end
-  end
-  local cells = min(MAX_BAR, room - #text - 3)
-  if share and cells >= MIN_BAR then
-    local full = floor(share * cells)
-    text = "[" .. ("="):rep(full) .. (" "):rep(cells - full) .. "] " .. text
-  end
-  return text:sub(1, max(room, 0))
-end
-
---- Draws the bar, over the old one.
-local function draw(reporter)
-  if reporter.mid_line then return end
-  local text = bar_text(reporter.state, reporter.columns())
-  write(reporter.stream, "\r" .. text .. "\27[K")
-  reporter.drawn = true
-end
-
---- Takes the bar off the terminal.
-local function erase(reporter)
-  if reporter.drawn then write(reporter.stream, "\r\27[K") end
-  reporter.drawn = false
-end
-
-function bar.on_start(reporter)
-  reporter.due = FIRST_UPDATE
-end
-
-function bar.on_progress(reporter, data)
-  reporter.due = data.seconds + UPDATE_INTERVAL
-  draw(reporter)
-end
-
--- Text that ends within a line leaves no place for the bar until the line is ended.
-function bar.on_print(reporter, stream, text)
-  local drawn = reporter.drawn
-  erase(reporter)
-  local written, message, code = write(stream, text)
-  local ended = text:sub(-1) == "\n"
-  drawn = drawn or (reporter.mid_line and ended)
-  if text ~= "" then reporter.mid_line = not ended end
-  if drawn then draw(reporter) end
-  return written, message, code
-end
-
-bar.on_finish = erase
+local bar = require "parlua.report.bar" {
+  rate_of = rate_of, seconds_left = seconds_left, failed_text = failed_text, stall_text = stall_text, count = count,
+  rate = rate_text, duration = M.duration, write = write, first_update = FIRST_UPDATE,
+  update_interval = UPDATE_INTERVAL,
+}
 
 local plain = {}
 
@@ -466,8 +398,9 @@ end
 
 --- Opens a reporter, which owns the terminal until its `finish`.
 ---@param kind nil|"bar"|"plain"|"json"|"none"|function nil: a bar if standard error is a terminal, else none
----@param environment? { stream: table, columns: number, interval: number, is_terminal: boolean } for tests: where to
----   write instead of standard error, its width, seconds between plain lines, whether it is a terminal
+---@param environment? { stream: table, columns: number, style: parlua.BarStyle, interval: number, is_terminal: any }
+---   for tests: where to write instead of standard error, its width, what it can show, seconds between plain lines,
+---   whether it is a terminal
 ---@return parlua.Reporter
 ---raises for a kind that does not exist
 function M.open(kind, environment)
@@ -486,6 +419,7 @@ function M.open(kind, environment)
     f = type(kind) == "function" and kind or nil,
     stream = environment.stream or io.stderr,
     columns = function() return environment.columns or terminal_columns() end,
+    style = environment.style or environment.stream and {} or nil,
     interval = interval_of(handlers, environment),
     state = new_state(),
     due = 0,
