@@ -75,13 +75,20 @@ local function watch_chunks(run, driver, recorder, trace)
     recorder:chunk(worker, first, last, seconds, at, not fold and describe_one or nil)
     if trace then trace:chunk(worker, run:host_of(worker), first, last, seconds, at) end
   end
+  local spent = recorder.spent
+  --- To unpack results is the script's work, too, beside what the sink does with them.
+  local function unpacked(from, sink_before, ...)
+    local to = now()
+    spent.sink = spent.sink + max(0, to - from - (spent.sink - sink_before))
+    return ...
+  end
   function driver.results(self, receiver, event)
     local at, fresh = now(), event.want
     look(at)
     if fresh > 0 then
       note(event.worker, event.last - fresh + 1, event.last, max(0, event.seconds) * fresh, at)
     end
-    return results(self, receiver, event)
+    return unpacked(now(), spent.sink, results(self, receiver, event))
   end
   function driver.lost(self, receiver, event)
     if event.first ~= 0 and event.seconds > 0 and not fold then
