@@ -397,6 +397,8 @@ deps-test: deps
 	need tmux command -v tmux; \
 	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \
 	need mandoc command -v mandoc; \
+	need lua-ldoc command -v ldoc; \
+	need cmark-gfm command -v cmark-gfm; \
 	$(DEPS_INSTALL)
 
 # A compiler for aarch64, and what runs its programs.
