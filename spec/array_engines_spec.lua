@@ -209,6 +209,36 @@ describe("a pool", function()
   end
 end)
 
+-- A description of an array was read after it had become garbage: strides were those of something else, in one of some
+-- thousand arrays.
+describe("of many results, while garbage is collected,", function()
+  helper.for_each_engine(function(engine)
+    it("each is as its task has made it: " .. engine, function()
+      helper.with_directory(function(directory)
+        local script = helper.write(directory .. "/many.lua", [[
+          collectgarbage("setpause", 100)
+          collectgarbage("setstepmul", 1000)
+          local parlua, wrong = require "parlua", 0
+          for _ = 1, 20 do
+            local all = parlua.map(function(i)
+              local a = parlua.array("double", 16, 10)
+              for r = 1, 16 do for c = 1, 10 do a:set(r, c, i * 1000 + r * 10 + c) end end
+              return a
+            end, parlua.range(300))
+            for i, a in ipairs(all) do
+              for r = 1, 16 do for c = 1, 10 do
+                if a:get(r, c) ~= i * 1000 + r * 10 + c then wrong = wrong + 1 end
+              end end
+            end
+          end
+          print(wrong)
+        ]])
+        assert.equal("0\n", helper.run_parlua(("--engine %s -n 2 %s"):format(engine, script)).stdout)
+      end)
+    end)
+  end)
+end)
+
 describe("memory", function()
   --- Descriptors of this process that are arrays.
   local function open_files()
@@ -233,6 +263,7 @@ describe("memory", function()
     end
     collectgarbage()
     collectgarbage()
+    require("parlua.array.c").shared_trim() -- what is kept for the next arrays
     assert.is_true(open_files() <= before + 16, "so many are open: " .. open_files() .. ", before: " .. before)
   end)
 

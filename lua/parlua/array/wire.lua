@@ -20,7 +20,6 @@ require("jit").off(true, true)
 local M = {}
 
 local description_type = ffi.typeof("struct parlua_array_description")
-local description_pointer = ffi.typeof("const struct parlua_array_description *")
 local HEAD = ffi.offsetof(description_type, "dimension")
 
 -- How the other side comes to the elements: they follow; their memory is known by its number, or can be opened; it
@@ -159,7 +158,8 @@ end
 ---@param is_plain boolean the message comes from a file
 function M.decode(text, content, size, is_plain)
   if type(text) ~= "string" or #text < HEAD then corrupt "its description is damaged" end
-  local made = ffi.cast(description_pointer, text)
+  local made = description_type() -- not a pointer to the text: that may be garbage before all of it is read
+  ffi.copy(made, text, math.min(#text, ffi.sizeof(made)))
   local shape, low, high, bytes = check(made, #text)
   if made.how == CONTENT then
     local shared = made.id ~= 0 and not is_plain and C.shared_find(made.id) or nil
