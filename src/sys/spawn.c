@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/capture.h"
 #include "sys/guard.h"
 
 enum { INPUT, OUTPUT, ERROR, STREAMS };
@@ -123,8 +124,11 @@ int spawn_program(struct spawn *spawn)
   for (int stream = INPUT; stream < STREAMS; stream++) spawn->pipes[stream] = -1;
   for (int stream = INPUT; stream < STREAMS && !error; stream++) error = open_stream(spawn, stream, &theirs[stream]);
   if (!error) {
+    bool inherits = spawn->streams[OUTPUT].kind == SPAWN_INHERIT || spawn->streams[ERROR].kind == SPAWN_INHERIT;
     guard_program();
+    if (inherits) capture_begin();
     error = start(spawn, theirs);
+    if (inherits) capture_end();
   }
   close_all(theirs);
   if (error)
