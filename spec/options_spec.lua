@@ -273,6 +273,7 @@ describe("parlua.options", function()
 
     it("fits lines of a terminal", function()
       for line in help:gmatch("([^\n]*)\n") do assert.is_true(#line <= 80, line) end
+      for name in ("journal report export merge status"):gmatch "%l+" do assert.truthy(help:find("parlua " .. name, 1, true), name) end
     end)
 
     it("names every option, and says what it is for", function()

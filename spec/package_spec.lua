@@ -46,9 +46,11 @@ describe("what is installed", function()
       try --journal us
       try -n 4 --retry
       try us
+      try jour
+      try -n 4 jour
     ]]
     helper.write(root .. "/complete.sh", script)
-    assert.equal("threads\n--max-failures\nusr\n--retry-on --retry-failed\nusr\n", (shell("bash complete.sh", root)
+    assert.equal("threads\n--max-failures\nusr\n--retry-on --retry-failed\nusr\njournal\n\n", (shell("bash complete.sh", root)
       :gsub("%-%-retries ", "")))
   end)
 end)

@@ -45,6 +45,7 @@ _parlua() {
     COMPREPLY=($(compgen -W %s -- "$word"))
   else
     COMPREPLY=($(compgen -f -- "$word"))
+    [ "$COMP_CWORD" != 1 ] || COMPREPLY+=($(compgen -W 'export journal merge report status' -- "$word"))
   fi
 }
 complete -o filenames -F _parlua parlua

@@ -87,6 +87,27 @@ are those of
 %s
 .Ss Without a script
 %s
+.Ss Commands
+These words are commands only where there is no file of that very name:
+.Pa ./journal
+and
+.Pa journal.lua
+are scripts.
+.Bl -tag -width Ds
+.It Ic journal Ar file
+tells where the run of a journal is, or was: progress, rate, time left,
+failures by message, the slowest tasks.
+.It Ic report Ar file Fl o Ar page.html
+writes a page that shows how the run went.
+.It Ic export Ar file Oo Fl \-format Ar jsonl | csv Oc Op Fl o Ar output
+writes its tasks.
+.It Ic merge Ar files Op Fl o Ar output
+puts the journals or the outputs of a job's shards together.
+.It Ic status Op Ar pid
+asks the programs of this host that run tasks where they are, or one of
+them, or what has started it, such as
+.Xr mpirun 1 .
+.El
 .Sh ENVIRONMENT
 .Bl -tag -width Ds
 .It Ev PARLUA_WORKERS , PARLUA_ENGINE , ...

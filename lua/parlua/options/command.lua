@@ -110,6 +110,12 @@ end
 local HEAD = [[
 usage: parlua [options] script.lua [arguments]           (-h, --help; --version)
        parlua [options] --exec TEMPLATE [words]     (or --map, --each, ... CODE)
+       parlua journal FILE               where the run of a journal is, or was
+       parlua report FILE -o PAGE.html   a page that shows how it went
+       parlua export FILE [--format csv] [-o FILE]     its tasks as text
+       parlua merge FILES [-o FILE]      journals or outputs of shards, together
+       parlua status [PID]               where programs are that run now
+A file called journal, report, ... in this folder is a script, as ./journal is.
 
 Each option may also stand in a call, as { max_failures = 3 }, in a job's table
 `options`, and in the environment, as PARLUA_MAX_FAILURES=3.
