@@ -57,6 +57,7 @@ summary { color: var(--faint); cursor: pointer; }
   border-radius: 5px; background: var(--box); color: var(--text); cursor: pointer; }
 @media (max-width: 700px) { .scroll svg, section > svg.chart:not(.stack) { min-width: 620px; }
   section { overflow-x: auto; }
+  section:has(> svg.chart:not(.stack)) > h3::after { content: " \2192  scroll"; color: var(--faint); }
   .buttons { position: static; text-align: right; } }
 @media print { :root { --page: #fff; } .zoom button { display: none; } section, .tile { break-inside: avoid; }
   body { font-size: 11px; } details > pre { display: block; } * { print-color-adjust: exact; } }
