@@ -58,6 +58,12 @@ describe("parlua --map and --filter", function()
         .. "local 'x'", 1, true), stderr)
       assert.truthy(stderr:find("parlua: 3 tasks, 2 returned, 1 failed", 1, true), stderr)
     end
+    for _, command in ipairs { "PARLUA --each 'error(\"no\")' a", "PARLUA --map 'error(\"no\")' a",
+      "echo a | PARLUA --map 'error(\"no\")'", "echo a | PARLUA --filter 'error(\"no\")'",
+      "echo a | PARLUA --halt --each 'error(\"no\")'" } do
+      local _, _, where = run(command)
+      assert.truthy(where:find("error: %-%-%l+:1: no\n"), where)
+    end
     local _, status, stderr = run "seq 100 | PARLUA --map 'error(\"no\", 0)'"
     assert.equal(1, status)
     assert.truthy(stderr:find("task 10 of -:10 (\"10\") failed: error: no\nparlua: 90 more tasks failed\n"

@@ -149,6 +149,20 @@ describe("parlua merge", function()
     end)
   end)
 
+  it("refuses a part that is named twice, and one in whose place the whole would be written", function()
+    in_directory(function(_, run)
+      run("--shard 1/2 --journal 1.db -o 1.jsonl job.lua range")
+      for _, part in ipairs { "1.db", "1.jsonl" } do
+        local _, status, stderr = run("merge " .. part .. " ./" .. part)
+        assert.same({ 2, ("parlua: '%s' and './%s' are the same file: name each part once\n"):format(part, part) },
+          { status, stderr })
+        _, status, stderr = run("merge " .. part .. " -o " .. part)
+        assert.equal(2, status)
+        assert.truthy(stderr:find("is a part, and -o names it", 1, true), stderr)
+      end
+    end)
+  end)
+
   it("refuses what does not belong together", function()
     in_directory(function(directory, run)
       run "--shard 1/3 --journal 1.db job.lua range"

@@ -19,7 +19,10 @@ function M.body(text, spelling)
   local chunk_name = "=" .. spelling
   if text:find "^%s*$" then error(("the code of %s is empty"):format(spelling), 0) end
   local value, wrong = loadstring("return " .. text .. "\n", chunk_name)
-  if value then return "return " .. text .. "\n" end
+  if value then -- in brackets: a call at the end of a function leaves nothing of that for an error to point to
+    local body = "return (" .. text .. "\n)\n"
+    return loadstring(body) and body or "return " .. text .. "\n"
+  end
   local compiled, message = loadstring(text .. "\n", chunk_name)
   if compiled then return text .. "\n" end
   if wrong:find "near '<eof>'" and not message:find "near '<eof>'" then

@@ -303,6 +303,20 @@ local function merge_outputs(paths, target)
   return tell(gaps, nil, failed)
 end
 
+--- Each part once, and none of them where the whole is to be written.
+local function check_files(paths, target)
+  for k, path in ipairs(paths) do
+    for j = 1, k - 1 do
+      if path == paths[j] or outputs.is_same(path, paths[j]) then
+        error(("'%s' and '%s' are the same file: name each part once"):format(paths[j], path), 0)
+      end
+    end
+    if target and target ~= "-" and (path == target or outputs.is_same(path, target)) then
+      error(("'%s' is a part, and -o names it as the file for the whole: choose another name"):format(path), 0)
+    end
+  end
+end
+
 --- Runs `parlua merge` with the words behind it.
 ---@param words string[]
 ---@return integer status 0: all is there and returned; 1: something is missing, or failed; 2: it can't be done
@@ -319,6 +333,7 @@ function M.run(words)
     if target and target:find "%.db$" and kinds[false] then
       error(("a journal, '%s', can be made of journals only, and '%s' is none"):format(target, kinds[false]), 0)
     end
+    check_files(paths, target)
     return (kinds[true] and merge_journals or merge_outputs)(paths, target)
   end)
 end
