@@ -121,6 +121,7 @@ return function(tools)
     return written, message, code
   end
 
+  bar.on_hide = erase
   bar.on_finish = erase
 
   return bar

@@ -363,6 +363,12 @@ function Reporter:failure(failure)
   publish("failure", failure)
 end
 
+--- The script goes on, and may write: what is drawn is taken off until the next progress.
+function Reporter:hide()
+  local f = self.handlers.on_hide
+  if f and not self.closed then f(self) end
+end
+
 --- Text that the script or a task wrote.
 ---@param stream table|userdata|"stdout"|"stderr"|1|2 where it goes
 ---@param text string

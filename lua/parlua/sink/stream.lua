@@ -105,6 +105,8 @@ local function next_batch(stream)
     local batch = stream.ready:next()
     if batch then
       stream.batch = batch
+      local reporter = stream.run.report
+      if reporter then reporter:hide() end -- the loop's body may print
       return batch
     end
     if stream.over then return nil end
