@@ -133,6 +133,12 @@ function Terminal:paste(text)
   self:tmux("paste-buffer -p -t main")
 end
 
+--- Pastes text as a terminal does that knows no bracketed paste: as if it were typed.
+function Terminal:paste_plainly(text)
+  self:tmux("load-buffer " .. helper.write(self.directory .. "/.paste", text))
+  self:tmux("paste-buffer -t main")
+end
+
 --- Waits for an empty prompt at the end of the screen: the program waits for a statement.
 function Terminal:wait_for_prompt()
   return select(2, self:wait_for(function(text) return text:find("\n> *\n$") or text:find("^> *\n$") end))

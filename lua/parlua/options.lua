@@ -165,6 +165,7 @@ for _, spec in ipairs(specs) do defaults[spec.name] = spec.default end
 
 --- How the command line spells an option: for messages.
 local function spelling(spec, value)
+  if package.loaded["parlua.prompt.commands"] then return "%options" end -- at the prompt
   for _, flag in ipairs(spec.flags or {}) do
     if flag[2] == value then return flag[1] end
   end

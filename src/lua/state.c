@@ -85,6 +85,13 @@ static int search_inside(lua_State *L)
     /* The bytecode carries its own chunk name; the one given here serves a message about damaged bytecode only. */
     if (luaL_loadbuffer(L, (const char *)module->bytecode, module->length, name) != 0)
       return luaL_error(L, "cannot load the module '%s' inside parlua: %s", name, lua_tostring(L, -1));
+    if (strncmp(name, "parlua.prompt.", strlen("parlua.prompt.")) == 0) { /* lua/parlua/prompt/own.lua */
+      lua_getfield(L, LUA_REGISTRYINDEX, "parlua.prompt.own");
+      if (lua_istable(L, -1))
+        lua_setfenv(L, -2);
+      else
+        lua_pop(L, 1);
+    }
     if (strcmp(name, "parlua.options") != 0) lua_pushcclosure(L, open_once, 1); /* that follows the command line */
     return 1;
   }

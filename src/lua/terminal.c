@@ -77,10 +77,10 @@ static void raise_interrupted(lua_State *L, lua_Debug *ar)
   lua_error(L);
 }
 
-/* SIGINT while Lua runs; in a signal handler. */
+/* SIGINT while Lua runs, or a signal that is to end the session while a run is at work; in a signal handler. */
 static void arm(int signal)
 {
-  if (signal != SIGINT) return;
+  if (signal != SIGINT && signal != SIGHUP && signal != SIGTERM) return;
   interrupted = 1;
   if (!running) return;
   lua_sethook(running, raise_interrupted, LUA_MASKCOUNT, 1);
@@ -189,6 +189,7 @@ static int terminal_call(lua_State *L)
   running = outer;
   lua_sethook(L, NULL, 0, 0);
   interrupted = 0;
+  signals_grace(SIGINT, false); /* a loop over a stream that was left needs no second Ctrl-C */
   lua_pushboolean(L, status == 0);
   lua_replace(L, 2);
   return lua_gettop(L) - 1;
@@ -213,39 +214,55 @@ static int terminal_is_terminal(lua_State *L)
   return 1;
 }
 
-static struct termios usual_mode; /* of the terminal, while a line is edited */
-static bool is_raw;
+static struct termios usual_mode; /* of the terminal, outside of lines that are edited */
+static bool is_raw, is_usual_known;
+static pid_t raw_owner; /* the process that has set it */
+
+/* Takes the terminal's mode for the usual one: before libedit, which sets one of its own, begins a line. */
+static void learn_usual(void)
+{
+  is_usual_known = tcgetattr(STDIN_FILENO, &usual_mode) == 0;
+}
 
 /* Keys come one by one, Ctrl-C and Ctrl-Z as keys. */
 static bool set_raw(void)
 {
   if (is_raw) return true;
-  struct termios mode;
-  if (tcgetattr(STDIN_FILENO, &usual_mode) != 0) return false;
-  mode = usual_mode;
+  if (!is_usual_known) return false;
+  struct termios mode = usual_mode;
   mode.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR | IXON | ISTRIP | BRKINT);
   mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
   mode.c_cc[VMIN] = 1;
   mode.c_cc[VTIME] = 0;
   is_raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &mode) == 0;
+  raw_owner = getpid();
   return is_raw;
 }
 
 static void set_usual(void)
 {
-  if (is_raw) tcsetattr(STDIN_FILENO, TCSADRAIN, &usual_mode);
+  if (is_usual_known) tcsetattr(STDIN_FILENO, TCSADRAIN, &usual_mode);
   is_raw = false;
+}
+
+/* At the end of the program, wherever that comes. */
+static void leave_terminal(void)
+{
+  if (is_raw && raw_owner == getpid()) set_usual();
 }
 
 /* Ctrl-C that was typed after the end of the line, and came as a key, is noted; other keys are left for the next line.
    From here on Ctrl-C is a signal again. Pushes the keys. */
 static void take_pending(lua_State *L)
 {
-  struct termios mode;
   char bytes[4096];
   struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-  if (is_raw && tcgetattr(STDIN_FILENO, &mode) == 0) {
+  if (is_usual_known) {
+    struct termios mode = usual_mode;
+    mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     mode.c_lflag |= ISIG;
+    mode.c_cc[VMIN] = 1;
+    mode.c_cc[VTIME] = 0;
     tcsetattr(STDIN_FILENO, TCSADRAIN, &mode);
   }
   ssize_t length = poll(&input, 1, 0) > 0 && input.revents & POLLIN ? read(STDIN_FILENO, bytes, sizeof bytes) : 0;
@@ -267,7 +284,10 @@ static int terminal_suspend(lua_State *L)
   bool was_raw = is_raw;
   set_usual();
   raise(SIGTSTP); /* comes back at SIGCONT */
-  if (was_raw) set_raw();
+  if (was_raw) {
+    learn_usual();
+    set_raw();
+  }
   return 0;
 }
 
@@ -287,6 +307,7 @@ static int terminal_wait(lua_State *L)
   }
   ssize_t length = read(STDIN_FILENO, bytes, sizeof bytes);
   if (length < 0 && errno == EINTR) return lua_pushliteral(L, ""), 1;
+  if (length <= 0 && (input.revents & POLLHUP || (length < 0 && errno == EIO))) ended = SIGHUP; /* it is gone */
   if (length <= 0) return 0;
   lua_pushlstring(L, bytes, (size_t)length);
   return 1;
@@ -420,6 +441,7 @@ static struct {
   int (*insert)(EditLine *line, const wchar_t *text);
   void (*delete)(EditLine *line, int before_cursor);
   int (*move)(EditLine *line, int by);
+  int (*get)(EditLine *line, int option, ...);
 } editor;
 
 static lua_State *asking; /* whose function `edit` gives libedit its keys; at index 1 */
@@ -429,6 +451,7 @@ static int next_character(EditLine *line, wchar_t *character)
 {
   (void)line;
   lua_State *L = asking;
+  if (ended) return -1; /* however much has been typed that nobody has looked at */
   set_raw();
   lua_pushvalue(L, 1);
   if (lua_pcall(L, 0, 1, 0) != 0) return -1; /* the message stays on the stack for `edit` */
@@ -457,16 +480,25 @@ static int terminal_open(lua_State *L)
     bool complete = nowhere && find("el_init_fd", &editor.init) && find("el_wset", &editor.set) &&
                     find("el_source", &editor.source) && find("el_wgets", &editor.gets) &&
                     find("el_wline", &editor.info) && find("el_winsertstr", &editor.insert) &&
-                    find("el_deletestr", &editor.delete) && find("el_cursor", &editor.move);
+                    find("el_deletestr", &editor.delete) && find("el_cursor", &editor.move) && find("el_wget", &editor.get);
     if (complete)
       editor.line = editor.init("parlua", stdin, nowhere, nowhere, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
     if (editor.line) {
       editor.set(editor.line, EL_EDITOR, L"emacs");
       editor.set(editor.line, EL_GETCFN, next_character);
       editor.source(editor.line, NULL);
+      atexit(leave_terminal);
     }
   }
   lua_pushboolean(L, editor.line != NULL);
+  return 1;
+}
+
+/* is_emacs() -> whether keys that write characters do just that: not so in vi's commands. */
+static int terminal_is_emacs(lua_State *L)
+{
+  const wchar_t *name = NULL;
+  lua_pushboolean(L, editor.get(editor.line, EL_EDITOR, &name) == 0 && name && wcscmp(name, L"emacs") == 0);
   return 1;
 }
 
@@ -481,8 +513,10 @@ static int terminal_edit(lua_State *L)
   interrupted = 0;
   struct sigaction before = on_signal(SIGWINCH, note_resize);
   struct sigaction before_term = on_signal(SIGTERM, note_end), before_hup = on_signal(SIGHUP, note_end);
+  learn_usual();
   do {
     editor.gets(editor.line, &length); /* returns at a key that libedit takes for the end of the line, too */
+    is_raw = false;                    /* it has left its own mode for the one that it found */
   } while (lua_gettop(L) == 1 && length >= 0);
   sigaction(SIGWINCH, &before, NULL);
   sigaction(SIGTERM, &before_term, NULL);
@@ -578,6 +612,7 @@ int luaopen_parlua_terminal(lua_State *L)
       {"guard", terminal_guard},
       {"interrupt", terminal_interrupt},
       {"interrupted", terminal_interrupted},
+      {"is_emacs", terminal_is_emacs},
       {"is_terminal", terminal_is_terminal},
       {"line", terminal_line},
       {"open", terminal_open},

@@ -80,6 +80,7 @@ local function surround(Run)
   end
   function Run.outcome(self)
     if not task.is_inside() then
+      if is_of_futures(self) then return outcome(self) end
       M.last = { f = self.f, options = self.options, failures = self.failures, summary = self:summary(),
         key = self.key }
       show.know_failures(self.failures)
@@ -135,6 +136,22 @@ end
 
 function M.begin_statement() interrupted, failed_run = nil, nil end
 
+local published = {} -- what the globals of these names were given
+local published_call -- whose they are
+
+--- `results`, `failures` and `summary` are those of the last call, as long as nobody gives these names other values.
+local function publish(session)
+  local last = M.last
+  if session.variables or not last or last == published_call then return end
+  published_call = last
+  for _, name in ipairs { "results", "failures", "summary" } do
+    if rawequal(rawget(_G, name), published[name]) then
+      rawset(_G, name, last[name])
+      published[name] = last[name]
+    end
+  end
+end
+
 --- Tells of failures that the statement has not shown. They are `failures` from here on.
 ---@param session parlua.Session
 ---@param ... any what the statement gave, if that was shown
@@ -147,6 +164,7 @@ function M.tell_failures(session, ...)
   end
   tell(run)
   rawset(_G, "failures", run.failures)
+  published.failures = run.failures
   session:tell_error(style.paint("faint", "see failures, %debug, %retry"))
 end
 
@@ -179,6 +197,7 @@ end
 --- After Ctrl-C in a call: says what is done, and where it is.
 function M.end_statement(session)
   remember_name(session)
+  publish(session)
   if not interrupted then return end
   local run, last = interrupted, M.last
   interrupted = nil
@@ -189,10 +208,11 @@ function M.end_statement(session)
   for _, failure in ipairs(run.failures) do
     if failure.kind == "cancelled" then cut = cut + 1 end
   end
-  local done = summary.tasks
+  local done, left = summary.tasks, run.total and summary.cancelled - cut or 0
   local parts = { ("%.0f of %s done"):format(done, run.total and show.plural(total, "task") or "the tasks") }
   if summary.failed > 0 then parts[#parts + 1] = ("%.0f failed"):format(summary.failed) end
   if cut > 0 then parts[#parts + 1] = ("%.0f cut off"):format(cut) end
+  if left > 0 then parts[#parts + 1] = ("%.0f not begun"):format(left) end
   local names = session.variables or _G
   if last and last.results and last.failures == run.failures then
     rawset(names, "results", last.results)
@@ -202,7 +222,13 @@ function M.end_statement(session)
   end
   rawset(names, "failures", run.failures)
   rawset(names, "summary", summary)
+  if names == _G then published = { results = rawget(_G, "results"), failures = run.failures, summary = summary } end
   session:tell_error(style.paint("error", "interrupted: ") .. table.concat(parts, ", "))
+  if cut > 0 and run.engine_name == "threads" then
+    session:tell_error(("Threads cannot be stopped: %s until they end by themselves, and meanwhile the process engine "
+      .. "cannot be used. Use %%options engine=process for tasks that may take for ever."):format(
+      cut == 1 and "one task runs on" or cut .. " tasks run on"))
+  end
 end
 
 --- Calls a function with calls that tell of no failures.
@@ -273,7 +299,17 @@ end
 function M.debug()
   local last = M.last
   local failure = last and last.failures[1]
+  for _, one in ipairs(last and last.failures or {}) do -- the first that can be run in this process
+    if one.kind ~= "crash" and one.kind ~= "memory" and one.kind ~= "cancelled" then
+      failure = one
+      break
+    end
+  end
   if not failure then error(last and "no task of the last call failed" or "there was no call yet", 0) end
+  if failure.kind == "crash" or failure.kind == "memory" then
+    error(("task %s ended its worker (%s): run here, it would end this session; its arguments are in "
+      .. "failures[1].args, %%retry runs it in a worker again"):format(tostring(failure.index), failure.message), 0)
+  end
   local debugger, failure_module = require "parlua.prompt.debugger", require "parlua.failure"
   local observer = failure_module.observer
   local opened = false

@@ -27,7 +27,8 @@ local texts = {
   { "%options engine=threads workers=4", "sets options for all calls; alone it shows them; name= takes one back" },
   { "%quit", "leaves, as Ctrl-D does" },
   { "%results", "former results: _1, _2, ..." },
-  { "%retry", "the failed tasks of the last call again; results go to their places" },
+  { "%retry", "the failed and cut off tasks of the last call again (not those that were not begun); "
+    .. "results go to their places" },
   { "%save file", "writes the statements that ran to a file" },
   { "%time statement", "runs it, and tells how long it took" },
   { "%who", "the globals and locals of this session" },
@@ -139,6 +140,28 @@ function commands.load(session, path)
   require("parlua.prompt.script").load(session, path)
 end
 
+--- What a saved file begins with: results are printed, and known as they were at the prompt.
+local SAVED_HEAD = [[
+-- typed at parlua's prompt
+local parlua = require "parlua"
+local ffi = require "ffi"
+local _count = 0
+
+local function _keep(...)
+  for k = 1, select("#", ...) do
+    _count = _count + 1
+    local value = (select(k, ...))
+    if value ~= nil then _G["_" .. _count], _G._ = value, value end
+  end
+end
+
+local function _show(...)
+  _keep(...)
+  if select("#", ...) > 0 then print(...) end
+end
+
+]]
+
 function commands.save(session, path)
   if path == "" then error("%save needs the name of a file", 0) end
   local old = io.open(path, "rb")
@@ -148,14 +171,8 @@ function commands.save(session, path)
   if not is_own then error(path .. " is a file of something else, and is left as it is", 0) end
   local file, message = io.open(path, "wb")
   if not file then error(message, 0) end
-  file:write("-- typed at parlua's prompt\nlocal parlua = require \"parlua\"\nlocal ffi = require \"ffi\"\n\n")
-  for _, text in ipairs(session.statements) do
-    local is_expression = loadstring("return " .. text:gsub("[;%s]+$", ""))
-    if is_expression and not loadstring(text) then
-      text = "print((" .. text:gsub("^%s*=", ""):gsub("[;%s]+$", "") .. "))"
-    end
-    file:write(text, "\n")
-  end
+  file:write(SAVED_HEAD)
+  for _, text in ipairs(session.statements) do file:write(statement.script_form(text, "_show", "_keep"), "\n") end
   local ok, why = file:close()
   if not ok then error(why, 0) end
   session:write(("%s written to %s\n"):format(show.plural(#session.statements, "statement"), path))

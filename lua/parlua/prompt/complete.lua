@@ -201,14 +201,20 @@ local function called(session, tokens, k)
   return value_of(session, names, #names), table.concat(names, ".", 1, #names - 1) .. (joint or "") .. names[#names]
 end
 
---- Which options a function takes: "call" for parlua's, "plot" for those of pictures; nil: none.
+--- Which options a function takes: "call" for parlua's, "plot" for those of pictures, or a list that its documentation
+--- has; nil: none.
 local function takes_options(f)
   local plot = package.loaded["parlua.plot"]
   if plot and (f == plot or f == plot.histogram) then return "plot" end
   local documented = type(f) == "function" and help.of_function(f)
   local takes = documented and documented.signature:find("options", 1, true)
     and debug.getinfo(f, "S").source:find("^=parlua/")
-  return takes and "call" or nil
+  if not takes then return nil end
+  local listed = documented.comment:match "@param options%?? (%b{})"
+  if not listed then return "call" end
+  local names = {}
+  for name in listed:gmatch "([%a_]+)%??:" do names[#names + 1] = name end
+  return names
 end
 
 local function options_at(session, tokens)
@@ -222,6 +228,8 @@ local function option_names(text, typed, kind)
   local set, suffixes, names = {}, {}, {}
   if kind == "plot" then
     for name in pairs(require("parlua.plot").option_names) do names[#names + 1] = name end
+  elseif type(kind) == "table" then
+    names = kind
   else
     names = require("parlua.options").call_names()
   end
@@ -235,7 +243,8 @@ end
 local function option_values(session, tokens, text, typed, quote)
   local k = #tokens
   local name = tokens[k - 2] and tokens[k - 1].text == "=" and tokens[k - 2].text
-  local spec = name and options_at(session, { unpack(tokens, 1, k - 3) }) and require("parlua.options").spec(name)
+  local is_option = name and options_at(session, { unpack(tokens, 1, k - 3) }) == "call"
+  local spec = is_option and require("parlua.options").spec(name)
   if not spec or not spec.values then return nil end
   local set, suffixes = {}, {}
   for _, value in ipairs(spec.values) do

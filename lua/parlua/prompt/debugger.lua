@@ -81,10 +81,12 @@ function M.open(record, level, index)
       list(frames, present)
     end
   end
+  local outer = M.prompt.session -- %debug: what was typed is at hand, too
   local variables = setmetatable({}, {
     __index = function(_, name)
       local frame = frames[present]
       if frame and frame.known[name] then return frame.values[name] end
+      if outer and outer.locals.cells[name] then return outer.locals:get(name) end
       if name == "frame" then return go_to end
       if name == "(names)" then return frame and frame.names end -- for completion
       return (frame and frame.globals or _G)[name]

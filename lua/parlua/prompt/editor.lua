@@ -1,7 +1,9 @@
 --- Reads a statement on a terminal: what keys do beside those that libedit knows (terminal.c).
+local host = require "parlua.host"
 local keys_module = require "parlua.prompt.keys"
 local line = require "parlua.prompt.line"
 local screen = require "parlua.prompt.screen"
+local statement = require "parlua.prompt.statement"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
 local width = require "parlua.prompt.width"
@@ -9,6 +11,11 @@ local width = require "parlua.prompt.width"
 local M = {}
 
 local set, insert, line_bounds, move_line, break_line = line.set, line.insert, line.bounds, line.move, line.break_line
+
+local DRAW_SECONDS = 0.2 -- while more is typed than can be drawn, the line is drawn so often,
+local DRAW_SHARE = 5     -- and for a part of the time, by what drawing takes
+local PATIENCE = 0.03 -- seconds that more of a long text is waited for, before it is drawn
+local MOST_INDENTED = 4096 -- a text of so many bytes that comes at once is not indented
 
 local Editor = {}
 Editor.__index = Editor
@@ -38,11 +45,15 @@ function Editor:tell_fault(message)
   self:print_above(style.paint("error", "parlua's prompt: " .. tostring(message)) .. "\n")
 end
 
+--- What may follow the text, if the cursor is at its end.
+function Editor:suggestion(text, cursor)
+  return not self.search and cursor == #text and self.history:suggestion(text) or nil
+end
+
 --- Shows the line.
 function Editor:draw()
   local text, cursor = terminal.line()
-  local suggestion = not self.search and cursor == #text and self.history:suggestion(text) or nil
-  self.suggestion = suggestion
+  local suggestion = self:suggestion(text, cursor)
   local below = self.below
   if self.search then
     below = { style.paint("faint", "search: ") .. self.search.text
@@ -103,7 +114,7 @@ function Editor:search_key(name, text)
   local search = self.search
   if name == "ctrl-r" or name == "up" then
     self:look(search.at - 1)
-  elseif name == "character" or name == "paste" then
+  elseif name == "character" or name == "characters" or name == "paste" then
     search.before[#search.before + 1] = { text = search.text, at = search.at }
     search.text = search.text .. text:match("^[^\n]*")
     self:look(math.min(search.at, #self.history.list))
@@ -193,16 +204,52 @@ end
 
 local actions = {}
 
+--- Of many lines that come at once, is this one to be looked at? Each look takes as long as there is text.
+function Editor:is_passed(text)
+  self.has_passed = self.keys.bytes ~= "" and #text > MOST_INDENTED and #text < self.looked_at * 1.25
+  if not self.has_passed then self.looked_at = #text end
+  return self.has_passed
+end
+
+--- Is the text complete that ended with lines which nobody has looked at?
+function Editor:is_ended()
+  if not self.has_passed then return false end
+  self.has_passed = false
+  local text, cursor = terminal.line()
+  return cursor == #text and text:find "\n%s*$" ~= nil and self.given.is_complete(text)
+end
+
+--- Draws the line when nothing more is typed, and from time to time. Returns whether nothing more is.
+---@param keys integer how many were taken since
+function Editor:draw_at_rest(keys)
+  local is_long = keys > 1 and #(terminal.line()) > MOST_INDENTED
+  local is_drained = self.keys:is_drained(is_long and PATIENCE or 0)
+  local began = host.now()
+  if is_drained or began > self.draw_next then
+    self:draw()
+    local ended = host.now()
+    self.draw_next = ended + math.max(DRAW_SECONDS, DRAW_SHARE * (ended - began))
+  end
+  return is_drained
+end
+
 function actions.enter(self)
-  local text = terminal.line()
-  if self.given.is_complete(text) then
+  local typed, cursor = terminal.line()
+  local text = cursor == #typed and statement.without_prompt(typed) or typed -- copied along, and not pasted as a whole
+  if text ~= typed then set(text) end
+  if not self:is_passed(text) and self.given.is_complete(text) then
     set(text)
     return "accept"
   end
-  break_line()
+  local follows = self.keys.bytes
+  self.owns_indent = false
+  self.next_indent = break_line(follows ~= "" and (follows:find "^[ \t]" ~= nil or #text > MOST_INDENTED))
 end
 
-actions["alt-enter"] = function() break_line() end
+actions["alt-enter"] = function(self)
+  self.owns_indent = false
+  self.next_indent = break_line()
+end
 actions.tab = Editor.tab
 function actions.up(self) self.next_browsing = self:browse(-1) and self.browsing end
 function actions.down(self) self.next_browsing = self:browse(1) and self.browsing end
@@ -225,7 +272,8 @@ actions.delete, actions.backspace, actions.left = line.delete, line.backspace, l
 
 function actions.right(self)
   local text, cursor = terminal.line()
-  if cursor == #text and self.suggestion then return set(text .. self.suggestion) end
+  local suggestion = self:suggestion(text, cursor)
+  if suggestion then return set(text .. suggestion) end
   set(text, width.after(text, cursor))
 end
 actions["ctrl-f"] = actions.right
@@ -239,7 +287,8 @@ actions["ctrl-a"] = actions.home
 
 actions["end"] = function(self)
   local text, cursor = terminal.line()
-  if cursor == #text and self.suggestion then return set(text .. self.suggestion) end
+  local suggestion = self:suggestion(text, cursor)
+  if suggestion then return set(text .. suggestion) end
   local _, stop = line_bounds(text, cursor)
   set(text, stop == cursor and #text or stop)
 end
@@ -252,9 +301,8 @@ end
 
 actions["ctrl-right"] = function(self)
   local text, cursor = terminal.line()
-  if cursor == #text and self.suggestion then
-    return insert(self.suggestion:match("^[^%w_\128-\255]*[%w_\128-\255]*"))
-  end
+  local suggestion = self:suggestion(text, cursor)
+  if suggestion then return insert(suggestion:match("^[^%w_\128-\255]*[%w_\128-\255]*")) end
   set(text, text:match("^[^%w_\128-\255]*[%w_\128-\255]*()", cursor + 1) - 1)
 end
 
@@ -277,16 +325,40 @@ end
 
 function actions.paste(self, text)
   text = text:gsub("\r\n?", "\n")
-  text = require("parlua.prompt.statement").without_prompts(text)
+  text = statement.without_prompts(text)
   insert((text:gsub("\n+$", self.given.is_complete(text) and "" or "\n")))
 end
 
+--- Spaces that are typed where the line was indented are those of the indentation.
+local function is_indentation(self, text)
+  if text ~= " " then return false end
+  local text_now, cursor = terminal.line()
+  if cursor ~= #text_now or not text_now:find "\n *$" then return false end
+  self.owns_indent = true -- from here on it is the user's
+  return self.indent > 0
+end
+
 function actions.character(self, text)
+  if is_indentation(self, text) then
+    self.next_indent = self.indent - 1
+    return
+  end
   local _, cursor = terminal.line()
   if text:byte() < 0x80 and self.libedit_inserts ~= false then return "libedit" end
   insert(text)
   local now, at = terminal.line()
   if #now == 0 and at == cursor then return "libedit" end
+end
+
+function actions.characters(self, text)
+  if is_indentation(self, text:sub(1, 1)) then text = text:gsub("^" .. (" ?"):rep(self.indent), "") end
+  insert(text)
+  local now, cursor = terminal.line()
+  if #now < MOST_INDENTED and not self.owns_indent then line.outdent() end
+  if text:sub(-1) == "(" then
+    local signature = self.given.signature(now, cursor)
+    if signature then self.next_below = signature_lines(signature) end
+  end
 end
 
 function actions.unknown() end
@@ -296,20 +368,24 @@ function actions.nothing() end
 --- libedit's.
 function Editor:key(name, text)
   if self.search and self:search_key(name, text) then return end
-  self.next_below, self.next_menu, self.next_browsing = nil, nil, nil
+  self.next_below, self.next_menu, self.next_browsing, self.next_indent = nil, nil, nil, 0
   if name == "nothing" then
     self.next_below, self.next_menu, self.next_browsing = self.below, self.menu, self.browsing
+    self.next_indent = self.indent
   end
   local action = actions[name]
   local outcome = "libedit"
   if action then outcome = action(self, text) end
   self.below, self.menu, self.browsing = self.next_below, self.next_menu, self.next_browsing
+  self.indent = self.next_indent
+  -- what follows a key of libedit's may be a part of it
+  self.keys.takes_runs = self.is_emacs and (outcome ~= "libedit" or name == "character")
   return outcome
 end
 
 --- After libedit has had a character.
 function Editor:after_character(text)
-  line.outdent()
+  if not self.owns_indent then line.outdent() end
   if text == "(" then
     local signature = self.given.signature(terminal.line())
     if signature then self.below = signature_lines(signature) end
@@ -323,8 +399,12 @@ end
 ---@return string? why then: "interrupt" or "end"
 function Editor:read(prompt, continuation)
   self.prompt, self.continuation = prompt, continuation
-  self.below, self.menu, self.browsing, self.search = nil, nil, nil, nil
+  self.below, self.menu, self.browsing, self.search, self.indent, self.looked_at = nil, nil, nil, nil, 0, 0
+  self.is_emacs = terminal.is_emacs()
+  self.keys.takes_runs = self.is_emacs
+  self.draw_next, self.has_passed, self.owns_indent = 0, false, false
   local outcome, text, last
+  local keys = 0 -- that were taken since all were
   -- behind text that was written without a line end, the prompt begins a line: as many spaces as there are columns
   -- lead to the next one, and from the first column to the end of the same
   io.stdout:write((" "):rep((terminal.size())), "\r\27[K", "\27[?2004h") -- and bracketed paste
@@ -332,7 +412,12 @@ function Editor:read(prompt, continuation)
     if last then self:after_character(last) end
     last = nil
     while true do
-      if not self.keys.bytes:find("^[^%c]") then self:draw() end -- of what comes at once, the end is drawn
+      keys = self:draw_at_rest(keys) and 0 or keys
+      if keys == 0 and self:is_ended() then
+        outcome, text = "accept", (terminal.line()):gsub("\n%s*$", "")
+        return nil
+      end
+      keys = keys + 1
       local name, bytes = self.keys:next()
       if name == "end of input" then
         outcome = "end"

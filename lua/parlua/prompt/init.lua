@@ -1,5 +1,7 @@
 --- The prompt: reads, runs and shows statements until the end of input. A session is a table that the other modules
 --- of prompt/ are given. Everything here is loaded when a prompt begins, and nothing before.
+local own = require "parlua.prompt.own"
+setfenv(1, own)
 local errors = require "parlua.prompt.errors"
 local show = require "parlua.prompt.show"
 local statement = require "parlua.prompt.statement"
@@ -7,6 +9,9 @@ local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
 
 local M = {}
+
+local strings = debug.getmetatable "" -- its __index is the user's while code of the user's runs, else own.string
+local MOST_FAULTS = 3 -- of the prompt's own, without a statement between them: then the session ends
 
 local MOST_RESULTS = 200 -- that are kept: they may be large
 
@@ -17,6 +22,7 @@ local MOST_RESULTS = 200 -- that are kept: they may be large
 ---@field statements string[] those that ran without an error
 ---@field variables? table in which names are looked up instead of the globals: the debugger's
 ---@field is_interactive boolean a terminal, with an editor
+---@field methods? any what finds the methods of strings for the user's code
 ---@field ended? integer the exit status that it was left with
 local Session = {}
 Session.__index = Session
@@ -40,11 +46,21 @@ end
 function Session:call(f, handler, ...)
   terminal.watch()
   local compiled = terminal.compiler(self.compiles)
+  local methods, users = strings.__index, f ~= show.show and self.methods
+  strings.__index = users or methods
   local function after(...)
+    if users then self.methods, strings.__index = strings.__index, methods end
     terminal.compiler(compiled)
     return ...
   end
-  return after(terminal.call(f, handler, ...))
+  local function own_handler(...)
+    local present = strings.__index
+    strings.__index = own.string
+    local raised = handler(...)
+    strings.__index = present
+    return raised
+  end
+  return after(terminal.call(f, own_handler, ...))
 end
 
 --- Is the session over since a signal ended it?
@@ -141,7 +157,8 @@ end
 function Session:is_complete(text)
   if text:find("^%s*$") or text:find("^%s*[!%%?]") then return true end
   local compiled, message = statement.compile(text, self.locals, "=x")
-  if not compiled and text:find("\n", 1, true) then
+  -- a beginning ends where an expression may stand by itself
+  if not compiled and text:find("\n", 1, true) and (message or loadstring("return " .. text:match "[^\n]*$")) then
     local parts, is_incomplete = statement.split(text, self.locals)
     if parts then return not is_incomplete end
   end
@@ -166,8 +183,13 @@ end
 
 --- The prompts: _PROMPT and _PROMPT2, if the user has set them, as in lua.
 local function prompts()
-  local first, further = rawget(_G, "_PROMPT"), rawget(_G, "_PROMPT2")
-  return first ~= nil and tostring(first) or "> ", further ~= nil and tostring(further) or ">> "
+  local function text_of(name, default)
+    local value = rawget(_G, name)
+    if value == nil then return default end
+    local ok, text = pcall(tostring, value)
+    return ok and type(text) == "string" and text:gsub("%c", " ") or default
+  end
+  return text_of("_PROMPT", "> "), text_of("_PROMPT2", ">> ")
 end
 
 --- Reads lines plainly up to a whole statement.
@@ -180,7 +202,7 @@ function Session:read_plainly()
       self:write("\n")
       return nil, is_interrupted and "interrupt" or "end"
     end
-    text = text and text .. "\n" .. line or line
+    text = statement.without_prompt(text and text .. "\n" .. line or line)
     if self:is_complete(text) then return text end
   end
 end
@@ -200,7 +222,13 @@ function Session:open_editor()
     is_complete = function(text) return self:is_complete(text) end,
     complete = function(text, cursor) return complete.candidates(self, text, cursor) end,
     signature = function(text, cursor) return complete.signature(self, text, cursor) end,
-    idle = function(editor) return background.idle(self, editor) end,
+    idle = function(editor)
+      local methods = strings.__index
+      strings.__index = self.methods or methods
+      local seconds = background.idle(self, editor)
+      if self.methods then self.methods, strings.__index = strings.__index, methods end
+      return seconds
+    end,
   }
   self.is_interactive = self.editor ~= nil
 end
@@ -213,6 +241,7 @@ function Session:loop()
     local text, why = self:read()
     if not self.editor then background.tell(self) end
     if text then
+      self.faults = 0
       if self.editor then self.history:add(text) end
       self:take(text)
     elseif why == "end" then
@@ -241,7 +270,14 @@ function M.run(session)
   M.session = session
   session:open_editor()
   terminal.guard(true)
-  local ok, message = pcall(session.loop, session)
+  session.methods, strings.__index = strings.__index, own.string
+  local ok, message
+  repeat -- a fault of the prompt's own ends the statement
+    ok, message = pcall(session.loop, session)
+    session.faults = (session.faults or 0) + 1
+    if not ok then session:tell_error(style.paint("error", "parlua's prompt: " .. tostring(message))) end
+  until ok or session.faults > MOST_FAULTS
+  strings.__index, session.methods = session.methods, nil
   terminal.guard(false)
   if not ok then error(message, 0) end
   require("parlua.prompt.background").leave(session)

@@ -83,8 +83,34 @@ end
 
 local controls = { ["\r"] = "enter", ["\n"] = "enter", ["\t"] = "tab", ["\127"] = "backspace", ["\8"] = "backspace" }
 
+--- Takes text that came at once; a character whose end has not come yet stays.
+function Keys:run(run)
+  local last = #run
+  while last > #run - 4 and last > 1 and run:byte(last) >= 0x80 and run:byte(last) < 0xc0 do last = last - 1 end
+  local first = run:byte(last)
+  local length = first < 0xc0 and 1 or first < 0xe0 and 2 or first < 0xf0 and 3 or 4
+  if #run == #self.bytes and first >= 0xc0 and last + length - 1 > #run then run = run:sub(1, last - 1) end
+  self:take(#run)
+  if not run:find "[\128-\255]" then return run end
+  local parts, at = {}, 1
+  while at <= #run do
+    local c, used = width.decode(run, at)
+    parts[#parts + 1] = width.encode(c)
+    at = at + used
+  end
+  return table.concat(parts)
+end
+
+--- Has all been taken that was typed so far?
+---@param seconds number that what may follow is waited for
+function Keys:is_drained(seconds)
+  if self.bytes == "" and not self.ended then self:more(seconds) end
+  return self.bytes == ""
+end
+
 --- Waits for a key. Returns its name and its text: "character" (the character), "ctrl-x", "enter", "tab", "up",
---- "paste" (what was pasted), "end of input", and "nothing" when the window has another size.
+--- "characters" (several that came at once), "paste" (what was pasted), "end of input", and "nothing" when the window
+--- has another size.
 ---@return string name
 ---@return string? text
 function Keys:next()
@@ -102,6 +128,8 @@ function Keys:next()
     self:take(1)
     return "ctrl-" .. string.char(first + 96), text
   end
+  local run = self.takes_runs and self.bytes:match "^[\32-\126\128-\255]+" or ""
+  if #run > 4 then return "characters", self:run(run) end
   local length = first < 0xc0 and 1 or first < 0xe0 and 2 or first < 0xf0 and 3 or 4
   while #self.bytes < length do
     if not self:more(escape_seconds) then break end

@@ -138,6 +138,15 @@ function M.locals(text)
   return names, return_at
 end
 
+--- Does a text end within a long string or comment?
+---@param text string
+---@return boolean
+function M.is_open(text)
+  local tokens = M.tokens(text)
+  local last = tokens[#tokens]
+  return last ~= nil and last.open == true and last.text:find "^%-?%-?%[=*%[" ~= nil
+end
+
 --- How deep the blocks and brackets are nested that a text leaves open: for the indentation of its next line.
 ---@param text string
 ---@return integer

@@ -43,14 +43,21 @@ local function move_line(step)
   return true
 end
 
---- A further line, indented by what is open.
-local function break_line()
+--- A further line, indented by what is open, or by nothing (`is_plain`). Returns how many spaces that are.
+---@param is_plain? boolean
+---@return integer
+local function break_line(is_plain)
   local text, cursor = terminal.line()
   local before = text:sub(1, cursor)
+  if is_plain or lexer.is_open(before) then
+    insert "\n"
+    return 0
+  end
   local rest = text:sub(cursor + 1):match("^%s*(%a*)")
   local depth = lexer.depth(before)
   if rest == "end" or rest == "until" or rest == "else" or rest == "elseif" then depth = math.max(0, depth - 1) end
   insert("\n" .. ("  "):rep(depth))
+  return 2 * depth
 end
 
 --- A word that closes a block goes to where the block began, once it is typed.

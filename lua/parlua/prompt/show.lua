@@ -132,6 +132,9 @@ end
 --- Arrays of the FFI: the type, and the first numbers. Pointers have no length.
 local function cdata_line(value)
   local name = tostring(ffi.typeof(value)):match("^ctype<(.*)>$")
+  if name and name:find "%*$" then -- nothing is read: it may point anywhere
+    return ("<%s: %s>"):format(name, value == nil and "NULL" or ("0x%x"):format(tonumber(ffi.cast("intptr_t", value))))
+  end
   local count = name and name:match("%[(%d+)%]$")
   if not count then
     local ok, inner = pcall(function()
@@ -227,9 +230,11 @@ local function results_text(results, failures, columns)
   local failed, shown = {}, {}
   for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
   local function notes(left)
-    local parts = {}
+    local parts, cut = {}, 0
     if left > 0 then parts[1] = ("%.0f more"):format(left) end
-    if #failures > 0 then parts[#parts + 1] = ("%d of %.0f failed"):format(#failures, results.n) end
+    for _, failure in ipairs(failures) do cut = cut + (failure.kind == "cancelled" and 1 or 0) end
+    if #failures > cut then parts[#parts + 1] = ("%d of %.0f failed"):format(#failures - cut, results.n) end
+    if cut > 0 then parts[#parts + 1] = ("%d cut off"):format(cut) end
     return #parts > 0 and "\n" .. style.paint("faint", "… " .. table.concat(parts, ", ")) or ""
   end
   local names = records.columns(results, results.n, true)
@@ -285,6 +290,14 @@ end
 ---@return string
 function M.in_line(value, columns)
   modules = nil
+  if type(value) == "table" and results_of[value] and type(rawget(value, "n")) == "number" then -- that is no entry
+    local list = {}
+    for k = 1, math.min(value.n, 8) do list[k] = value[k] end
+    local left = value.n - 8
+    local text = M.in_line(list)
+    if left > 0 then text = text:gsub("}$", (", … %.0f more}"):format(left)) end
+    return columns and width.cut(text, math.max(10, columns)) or text
+  end
   local text = value_module.format(value, { depth = 2, length = 8, bytes = 60, limit = 150, describe = describe,
                                             paint = not columns and paint or nil })
   return columns and width.cut(text, math.max(10, columns)) or text

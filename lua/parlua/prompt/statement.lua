@@ -61,6 +61,15 @@ function M.without_prompts(text)
   return table.concat(lines, "\n")
 end
 
+--- The text without a prompt before its first and its last line, where it is typed line by line: no statement of Lua
+--- begins so, nor is there ">>" in Lua.
+---@param text string
+---@return string
+function M.without_prompt(text)
+  text = text:gsub("^%s*>>? ", ""):gsub("^%s*>$", "")
+  return (text:gsub("\n[ \t]*>> ?([^\n]*)$", "\n%1"))
+end
+
 --- Where the syntax error of a text stands: the first word without which the text would only be too short.
 local function place_of(text)
   local tokens = lexer.tokens(text)
@@ -128,6 +137,14 @@ local function enclose(body, used, locals, chunk_name)
   return inner
 end
 
+--- Is a text the beginning of a statement, or of an expression?
+local function is_begun(text, expression)
+  local value, wrong_value = loadstring("return " .. expression .. "\n", "=x")
+  local chunk, message = loadstring(text .. "\n", "=x")
+  if value or chunk then return false end
+  return is_incomplete(message) or is_incomplete(wrong_value)
+end
+
 ---@class parlua.Statement
 ---@field run function
 ---@field names? string[] the locals that it declares
@@ -142,6 +159,7 @@ end
 function M.compile(text, locals, chunk_name)
   text = text:gsub("^#![^\n]*", "--")
   local expression, is_marked = text:gsub("^%s*=%s*", "", 1)
+  if is_begun(text, expression) then return nil, nil end -- soon known, however long it is
   local quiet = text:find(";%s*$") ~= nil
   local used = used_locals(text, locals)
   -- "return f()" would be a tail call, and an error in f would come without its line; behind a comment the bracket
@@ -169,6 +187,31 @@ function M.compile(text, locals, chunk_name)
   if not run and #names > 0 then run, message = enclose(text, used, locals, chunk_name) end
   if not run then return nil, (message:gsub("^.-:%d+: ", "")) end
   return { run = run, quiet = quiet, names = names }
+end
+
+--- What an expression is without its mark and its end.
+local function bare_of(text) return (text:gsub("^%s*=%s*", "", 1):gsub("[;%s]+$", "")) end
+
+--- A text as it is in a script: what was shown is given to a function there.
+---@param text string
+---@param show string its name
+---@param keep string that of a function for what was not shown
+---@return string
+function M.script_form(text, show, keep)
+  text = text:gsub("^#![^\n]*", "--")
+  local called = text:find ";%s*$" and keep or show
+  local bare = bare_of(text)
+  if bare ~= "" and not bare:find "^%s*%-%-[^\n]*$" and loadstring("return " .. bare .. "\n") then
+    local form = ("%s(%s)"):format(called, bare)
+    return loadstring(form) and form or ("%s(%s\n)"):format(called, bare) -- a comment at the end
+  end
+  if not loadstring(text .. "\n") then text = bare_of(text) end
+  local _, return_at = lexer.locals(text)
+  if return_at then
+    local values = text:sub(return_at + #"return"):gsub("[;%s]+$", "")
+    text = ("%s%s(%s\n)"):format(text:sub(1, return_at - 1), called, values)
+  end
+  return text:find "^%s*%(" and ";" .. text or text -- else it would be a call of what stands before
 end
 
 --- The statements of a text that is none as a whole, since expressions stand between them: each is as many lines as
