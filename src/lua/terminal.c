@@ -480,7 +480,8 @@ static int terminal_open(lua_State *L)
     bool complete = nowhere && find("el_init_fd", &editor.init) && find("el_wset", &editor.set) &&
                     find("el_source", &editor.source) && find("el_wgets", &editor.gets) &&
                     find("el_wline", &editor.info) && find("el_winsertstr", &editor.insert) &&
-                    find("el_deletestr", &editor.delete) && find("el_cursor", &editor.move) && find("el_wget", &editor.get);
+                    find("el_deletestr", &editor.delete) && find("el_cursor", &editor.move) &&
+                    find("el_wget", &editor.get);
     if (complete)
       editor.line = editor.init("parlua", stdin, nowhere, nowhere, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
     if (editor.line) {

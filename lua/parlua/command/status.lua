@@ -84,7 +84,8 @@ local function ask_word(word)
   if not program or program == program_of "self" or program:find "/parlua$" then return ask(pid) end
   local below = running(pid)
   if #below == 0 then
-    texts.say("%s", ("process %d (%s) is no parlua, and has started none on this host that runs tasks"):format(pid, program))
+    texts.say("%s", ("process %d (%s) is no parlua, and has started none on this host that runs tasks"):format(pid,
+      program))
     return FAILED
   end
   local status = 0

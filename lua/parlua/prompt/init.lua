@@ -187,7 +187,7 @@ local function prompts()
     local value = rawget(_G, name)
     if value == nil then return default end
     local ok, text = pcall(tostring, value)
-    return ok and type(text) == "string" and text:gsub("%c", " ") or default
+    return ok and type(text) == "string" and text:gsub("[\r\n]", " ") or default
   end
   return text_of("_PROMPT", "> "), text_of("_PROMPT2", ">> ")
 end
