@@ -70,6 +70,7 @@ static bool has_worker(struct dispatch *d, struct lane *lane)
   lane->cause = 0;
   lane->doomed = lane->seen = (struct present){0};
   lane->since = 0;
+  lane->was_waiting = false;
   lane->started_at = clock_seconds();
   lane->is_started = true;
   return true;

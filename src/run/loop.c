@@ -187,11 +187,17 @@ static uint32_t idle_workers(const struct dispatch *d)
   return count;
 }
 
+/* Is there a lane with nothing to do that can be given work? While the script is away, no worker is started. */
+static bool has_idle(const struct dispatch *d)
+{
+  return !list_is_empty(&d->idle) || (!d->is_away && !list_is_empty(&d->empty));
+}
+
 /* There is a lane with nothing to do, and nothing to be handed out: takes work from one that has much. Returns true
  * when there is some now. */
 static bool balance(struct dispatch *d, double now)
 {
-  if (d->is_cancelled || (list_is_empty(&d->idle) && list_is_empty(&d->empty))) return false;
+  if (d->is_cancelled || !has_idle(d)) return false;
   if (d->engine->rank_lanes) d->crew.idle = idle_workers(d);
   while (d->wishes < MOST_WISHES) {
     struct lane *lane = balance_take(&d->balance, now);

@@ -35,12 +35,13 @@ static double note_present(struct dispatch *d, struct lane *lane, const struct l
 {
   const struct present *present = &view->present, *seen = &lane->seen;
   bool is_same = present->task == seen->task && present->chunk == seen->chunk && present->inner == seen->inner;
-  if (!is_same || present->task == 0 || view->blocked == BLOCKED_BY_RESULTS) {
+  bool is_waiting = view->blocked == BLOCKED_BY_RESULTS, has_waited = is_waiting || lane->was_waiting;
+  lane->was_waiting = is_waiting;
+  if (!is_same || present->task == 0 || has_waited) { /* it may have waited until now: a wake-up takes its time */
     const struct work *first = lane_first(lane);
     bool begins = first && present->task == first->first && present->inner == 0 && present->chunk == first->number;
     lane->seen = *present;
-    lane->since = begins && view->started > 0 && view->started <= now ? view->started : now;
-    if (view->blocked == BLOCKED_BY_RESULTS) lane->since = now;
+    lane->since = begins && !has_waited && view->started > 0 && view->started <= now ? view->started : now;
   }
   double since = fmax(lane->since, d->continued_at);
   if (view->blocked == BLOCKED_BY_TEXT) since = fmax(since, d->returned_at); /* nobody took its text before */
