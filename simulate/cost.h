@@ -7,8 +7,8 @@
 /* Compares runs by processor time; tells a fault where one costs many times as much. `run` runs a plan and returns its
  * seconds. */
 void cost_check(double (*run)(const struct plan *plan));
-/* Runs heavy-tailed tasks; tells a fault where these take much longer than with list scheduling. `efficiency`: the
- * share that list scheduling needs, on average over the runs so far. */
+/* Runs tasks of uneven lengths; tells a fault where these take much longer than with list scheduling. `efficiency`: the
+ * share that list scheduling needs, on average over the runs since it was asked last. */
 void balance_check(double (*run)(const struct plan *plan), double (*efficiency)(void));
 
 #endif

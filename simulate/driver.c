@@ -275,13 +275,23 @@ static void text(struct driver *driver)
   }
 }
 
+/* Workers that end before they can run a task are replaced: so many times, before their lane is closed. */
+enum { LEAST_STILLBORN = 3 };
+
+/* Was each lane given so many workers? Some may have been closed for another reason. */
+static bool has_tried(const struct plan *plan)
+{
+  bool is_only_cause = plan->start_failure <= 0 && !plan_has(plan, TROUBLE_MEMORY) && !plan_has(plan, TROUBLE_LIMIT);
+  return ledger_starts() >= LEAST_STILLBORN * (is_only_cause ? plan->workers : 1);
+}
+
 static bool trouble_is_due(const struct driver *driver, int error)
 {
   const struct plan *plan = driver->plan;
   bool is_start = plan_has(plan, TROUBLE_STARTS) || plan_has(plan, TROUBLE_DEATHS) || plan_has(plan, TROUBLE_MASSACRE);
   switch (error) {
   case ENOMEM: return plan_has(plan, TROUBLE_MEMORY);
-  case ECHILD:
+  case ECHILD: return is_start && has_tried(plan);
   case ETIMEDOUT:
   case EAGAIN: return is_start;
   case EBUSY: return plan->engine == ENGINE_ABANDONED && plan_has(plan, TROUBLE_LIMIT);

@@ -163,7 +163,7 @@ static void go_on(struct simulated *worker)
     }
     chunk->in = chunk->done + 1;
     worker->task_began = world.now;
-    ledger_task_begins(worker->job, chunk->in, chunk->attempt);
+    ledger_task_begins(worker->job, chunk->in, chunk->attempt, world.now);
     enum fate fate = plan_fate(plan, chunk->in, chunk->attempt);
     double length = plan_length(plan, chunk->in, chunk->attempt);
     worker->task_turn++;
@@ -228,6 +228,7 @@ static int simulated_start(struct lane *lane)
   worker->job = ledger_job();
   worker->life = new_life(worker);
   lane->crew->engine->alive[lane->number] = true;
+  ledger_worker_starts();
   world_progress();
   double at = INFINITY;
   if (plan_has(plan, TROUBLE_STARTS) && random_chance(plan->start_death)) at = random_about(plan->latency);

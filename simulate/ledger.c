@@ -28,7 +28,7 @@ enum { MOST_DEATHS = 3 };
 static struct {
   const struct plan *plan;
   struct entry *entries; /* from 1 */
-  uint32_t room, job, idle_deaths;
+  uint32_t room, job, idle_deaths, starts;
   bool is_open, is_cancelled, is_shortened, lacks_memory;
   bool is_closing;
   double last;         /* tasks behind it are of no use, */
@@ -46,7 +46,7 @@ void ledger_begin(const struct plan *plan, uint32_t job)
   for (uint32_t i = 0; i <= plan->tasks; i++) ledger.entries[i].attempt = 1;
   ledger.plan = plan;
   ledger.job = job;
-  ledger.idle_deaths = 0;
+  ledger.idle_deaths = ledger.starts = 0;
   ledger.is_open = true;
   ledger.is_closing = false;
   ledger.shortened_at = INFINITY;
@@ -64,6 +64,11 @@ void ledger_closes(void)
 bool ledger_is_closing(void)
 {
   return ledger.is_closing || !ledger.is_open;
+}
+
+bool ledger_is_cancelled(void)
+{
+  return ledger.is_cancelled;
 }
 
 void ledger_close(void)
@@ -107,14 +112,13 @@ static void check_due(double task, uint32_t attempt, double due)
     fault("task %g was tried again %.3g s after its time", task, world.now - due);
 }
 
-/* What is behind the new total is not begun any more; a worker may just have found that it may begin a task. A message
- * that was half sent goes on as it was. */
-static void check_shortened(double task)
+/* From the moment on in which the run was shortened, no worker finds that it may begin what lies behind. A message that
+ * was half sent goes on as it was. */
+static void check_shortened(double task, double allowed)
 {
-  static const double instant = 2e-3, turns = 100;
   const struct plan *plan = ledger.plan;
   if (task <= ledger.last || (plan_has(plan, TROUBLE_SUPPLY) && plan_has(plan, TROUBLE_LARGE))) return;
-  double late = world.now - ledger.shortened_at - instant - turns * plan->tick * plan->workers;
+  double late = allowed - ledger.shortened_at;
   if (late > 0) fault("task %g was begun %.3g s after the run was shortened to %g", task, late, ledger.last);
 }
 
@@ -137,7 +141,7 @@ static void check_late(const struct entry *entry, double task, uint32_t attempt)
   if (seconds > most) fault("task %g ran for %.3g s; its limit is %.3g s", task, seconds, plan->limit);
 }
 
-void ledger_task_begins(uint32_t job, double task, uint32_t attempt)
+void ledger_task_begins(uint32_t job, double task, uint32_t attempt, double allowed)
 {
   world_progress();
   if (job != ledger.job || !ledger.is_open)
@@ -148,7 +152,7 @@ void ledger_task_begins(uint32_t job, double task, uint32_t attempt)
     fault("task %g was begun as try %u, expected was %u", task, (unsigned)attempt, (unsigned)entry->attempt);
   if (entry->has_ended) fault("task %g was run again, though its end was told", task);
   check_due(task, attempt, entry->due);
-  check_shortened(task);
+  check_shortened(task, allowed);
   entry->begun = attempt;
   entry->began_at = world.now;
 }
@@ -173,6 +177,11 @@ void ledger_task_finishes(uint32_t job, double task, uint32_t attempt)
   if (entry->finished < attempt)
     entry->finished = attempt; /* an earlier try may go on where nobody waits for it any more */
   ledger.last_finish = world.now;
+}
+
+void ledger_worker_starts(void)
+{
+  ledger.starts++;
 }
 
 void ledger_worker_dies(uint32_t job, double task, uint32_t attempt)
@@ -325,4 +334,9 @@ double ledger_last_finish(void)
 uint32_t ledger_idle_deaths(void)
 {
   return ledger.idle_deaths;
+}
+
+uint32_t ledger_starts(void)
+{
+  return ledger.starts;
 }

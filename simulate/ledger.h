@@ -13,14 +13,18 @@ void ledger_begin(const struct plan *plan, uint32_t job);
 /* The run is about to be closed: nobody keeps time limits any more. */
 void ledger_closes(void);
 bool ledger_is_closing(void);
+bool ledger_is_cancelled(void);
 void ledger_close(void);
 uint32_t ledger_job(void);
 const struct plan *ledger_plan(void);
 
 /* ---- what happens, told by workers ---- */
 
-void ledger_task_begins(uint32_t job, double task, uint32_t attempt);
+/* A worker begins a task; it found at `allowed` that it may. */
+void ledger_task_begins(uint32_t job, double task, uint32_t attempt, double allowed);
 void ledger_task_finishes(uint32_t job, double task, uint32_t attempt);
+/* A worker is started. */
+void ledger_worker_starts(void);
 /* A worker has died by itself; task 0: in none. */
 void ledger_worker_dies(uint32_t job, double task, uint32_t attempt);
 /* A worker is ended from outside; it has been in the task for so long. */
@@ -52,5 +56,7 @@ bool ledger_has_ended(double task);
 double ledger_reached(void);
 double ledger_last_finish(void);
 uint32_t ledger_idle_deaths(void);
+/* Workers that were started in this run. */
+uint32_t ledger_starts(void);
 
 #endif

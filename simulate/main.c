@@ -125,18 +125,20 @@ static bool fails(const struct plan *plan)
   return true;
 }
 
-static double efficiency_so_far(void)
+/* On average, over the runs since this was asked last. */
+static double take_efficiency(void)
 {
-  return shared->efficiency / (double)shared->efficiency_count;
+  double efficiency = shared->efficiency / (double)shared->efficiency_count;
+  shared->efficiency = 0;
+  shared->efficiency_count = 0;
+  return efficiency;
 }
 
 static _Noreturn void run_many(double seconds, uint64_t first)
 {
   time_t end = time(NULL) + (time_t)seconds;
   if (seconds > 0) {
-    schedule_check(run_schedule, efficiency_so_far);
-    shared->efficiency = 0;
-    shared->efficiency_count = 0;
+    schedule_check(run_schedule, take_efficiency);
   }
   memset(shared->total, 0, sizeof shared->total);
   for (uint64_t seed = first; seed == first || time(NULL) < end; seed++) {
@@ -209,7 +211,7 @@ static void print_totals(void)
            (double)total->schedules / total->seconds);
   }
   if (shared->efficiency_count)
-    printf("heavy-tailed without trouble: %.1f %% of list scheduling (%llu schedules, the least %.1f %%)\n",
+    printf("uneven tasks without trouble: %.1f %% of list scheduling (%llu schedules, the least %.1f %%)\n",
            100 * shared->efficiency / (double)shared->efficiency_count, (unsigned long long)shared->efficiency_count,
            100 * shared->efficiency_least);
   printf("simulate: %llu schedules, no fault\n", (unsigned long long)all);

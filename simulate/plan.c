@@ -125,7 +125,7 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   plan->tasks = (uint32_t)spread(1, kind == PLAN_LANES ? 4000 : 800);
   if (kind == PLAN_STACK) plan->workers = 1 + plan->workers % 6;
   plan->runs = 2 + random_below(3);
-  plan->lengths = (enum lengths)random_below(4);
+  plan->lengths = (enum lengths)random_below(LENGTHS_KINDS);
   plan->length = spread(1e-6, 0.05);
   plan->chunk = random_chance(0.3) ? floor(spread(1, 40)) : 0;
   plan->limit = spread(2e-3, 0.5);
@@ -193,13 +193,16 @@ double plan_length(const struct plan *plan, double task, uint32_t attempt)
     double share = 2 * unit_of(hash_of(plan->seed + 10 + attempt, (uint64_t)task));
     return share < 1 ? plan->limit * (1 + late * share) : 2 * plan->limit + 1;
   }
+  static const double rare = 0.03, rare_times = 30;
   double x = unit_of(hash_of(plan->seed + 4 + attempt, (uint64_t)task)),
          most = plan_has(plan, TROUBLE_LIMIT) ? plan->limit / 2 : 5;
   switch (plan->lengths) {
   case LENGTHS_ZERO: return 0;
   case LENGTHS_SAME: return plan->length;
   case LENGTHS_EXPONENTIAL: return fmin(-log(1 - x) * plan->length, most);
+  case LENGTHS_RARE: return fmin(x < rare ? plan->length * rare_times : plan->length / rare_times, most);
   case LENGTHS_HEAVY: return fmin(plan->length / 3 * (pow(1 - x, -1 / 1.5) - 1) * 1.5, fmin(most, 1000 * plan->length));
+  case LENGTHS_KINDS: break;
   }
   return 0;
 }
@@ -217,7 +220,7 @@ bool plan_is_kept(const struct plan *plan, double task, uint32_t attempt)
 void plan_print(const struct plan *plan, FILE *to)
 {
   static const char *const kinds[] = {"lanes", "slots", "stack"}, *const engines[] = {"forked", "kept", "abandoned"};
-  static const char *const lengths[] = {"none", "same", "exponential", "heavy-tailed"};
+  static const char *const lengths[] = {"none", "same", "exponential", "heavy-tailed", "rarely long"};
   fprintf(to, "  %s, engine %s, %u workers, %u tasks, lengths %s of %.3g s, chunk %g, troubles:", kinds[plan->kind],
           engines[plan->engine], (unsigned)plan->workers, (unsigned)plan->tasks, lengths[plan->lengths], plan->length,
           plan->chunk);

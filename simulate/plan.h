@@ -7,7 +7,7 @@
 
 enum plan_kind { PLAN_LANES, PLAN_SLOTS, PLAN_STACK, PLAN_KINDS };
 enum plan_engine { ENGINE_FORKED, ENGINE_KEPT, ENGINE_ABANDONED };
-enum lengths { LENGTHS_ZERO, LENGTHS_SAME, LENGTHS_EXPONENTIAL, LENGTHS_HEAVY };
+enum lengths { LENGTHS_ZERO, LENGTHS_SAME, LENGTHS_EXPONENTIAL, LENGTHS_HEAVY, LENGTHS_RARE, LENGTHS_KINDS };
 
 /* What may be left out to make a failing schedule simpler. */
 enum trouble {

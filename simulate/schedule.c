@@ -72,15 +72,15 @@ static const struct engine_kind *engine_of(const struct plan *plan)
  * that nobody was given. Returns the share that list scheduling needs; 0: it says nothing here. */
 static double efficiency_of(const struct plan *plan, double seconds)
 {
-  static const double share = 1.1, start = 0.01, a_task = 40, latencies = 30;
+  static const double share = 1.1, start = 0.01, a_task = 40, latencies = 30, of_ticks = 2e4;
   bool is_kept_away = plan->kind == PLAN_SLOTS && plan->preempted > 0;
   if (plan->troubles || plan->chunk > 0 || is_kept_away) return 0;
   double longest = 0, list = ideal_seconds(plan, &longest);
   double most = list * share + longest + start + latencies * plan->latency + a_task * plan->tick * plan->tasks;
   if (seconds > most) fault("the run took %.3g s without trouble; list scheduling needs %.3g s", seconds, list);
-  if (plan->kind != PLAN_LANES || plan->lengths != LENGTHS_HEAVY || plan->length < 1e-4 ||
-      plan->tasks < 4 * plan->workers)
-    return 0;
+  bool is_uneven = plan->lengths == LENGTHS_HEAVY || plan->lengths == LENGTHS_RARE;
+  bool is_long = plan->length >= (plan->kind == PLAN_LANES ? 1e-4 : of_ticks * plan->tick);
+  if (!is_uneven || !is_long || plan->tasks < 4 * plan->workers) return 0;
   return list / seconds;
 }
 

@@ -35,6 +35,7 @@ struct body {
   uint32_t stores_count;
   double in; /* task that the cell `current` tells, and since when */
   double began;
+  double allowed;     /* when it found that it may begin that task */
   double given_up_in; /* task in which the coordinator saw it when it gave it up */
   uint32_t attempt;
   bool has_finished; /* that task */
@@ -242,7 +243,7 @@ static void call(struct body *body, const struct block *chunk, double task)
   if (body->is_abandoned && task != body->given_up_in && !ledger_is_closing())
     fault("worker %u was given up in task %g, and began task %g then", (unsigned)body->number + 1, body->given_up_in,
           task);
-  ledger_task_begins(job, task, attempt);
+  ledger_task_begins(job, task, attempt, body->allowed);
   if (chunk->width > 0 && !argument_is_right(chunk, task)) fault("task %g got another's argument", task);
   make_visible(body);
   if (plan_prints(plan, task)) print(body);
@@ -331,6 +332,7 @@ static enum why run_tasks(struct loop *loop)
     body->began = i == loop->chunk->first ? body->slot->started : world.now; /* see note_present in watch.c */
     interleave(0);
     if (i > *loop->limit) return STOPPED;
+    body->allowed = world.now;
     if (!loop->is_sparse && loop->k >= room) return FULL;
     interleave(0);
     if (world.preempted > 0 && random_chance(lingers))
@@ -393,6 +395,15 @@ static void run_chunk(struct body *body, const struct block *chunk)
   body->in = 0;
 }
 
+/* The cell `current` names no task of an earlier chunk (docs/PROTOCOL.md, Where a worker is). */
+static void begin_chunk(struct body *body, const struct block *chunk)
+{
+  if (body->slot->current != 0)
+    fault("worker %u begins a chunk, and its cell still names task %g", (unsigned)body->number + 1,
+          (double)body->slot->current);
+  run_chunk(body, chunk);
+}
+
 static void live(void *what)
 {
   struct body *body = what;
@@ -408,7 +419,7 @@ static void live(void *what)
     if (message->kind == BLOCK_JOB)
       fiber_sleep(random_about(plan->latency));
     else
-      run_chunk(body, message);
+      begin_chunk(body, message);
   }
   end_body(body, END_AS_TOLD, 0);
 }
@@ -475,6 +486,7 @@ static int workers_start(struct engine *engine, uint32_t w)
   }
   *place = body;
   body->fiber = fiber_start(live, body);
+  ledger_worker_starts();
   world_progress();
   return 0;
 }
@@ -494,9 +506,24 @@ static int workers_kill(struct engine *engine, uint32_t w)
   return 0;
 }
 
+/* A thread is given up in a task beyond its time limit, but for a cancelled run and one that is closed: not when it has
+ * come back from there meanwhile. */
+static void check_given_up(const struct body *body)
+{
+  static const double share = 0.9, instant = 1e-3, turns = 200;
+  const struct plan *plan = ledger_plan();
+  bool may_see_late = world.preempted > 0 || body->slot->current != body->in;
+  if (!body->is_alive || body->slot->current == 0 || may_see_late || ledger_is_closing() || ledger_is_cancelled())
+    return;
+  double seconds = world.now - body->began;
+  if (seconds > turns * plan->tick && seconds < plan->limit * share - instant)
+    fault("worker %u was given up, %.3g s in task %g", (unsigned)body->number + 1, seconds, body->in);
+}
+
 static int workers_abandon(struct engine *engine, uint32_t w)
 {
   struct body **place = own(engine, w), *body = *place;
+  check_given_up(body);
   if (body->is_alive) ledger_end_is_decided(body->worker.job, body->in, body->attempt);
   if (body->is_alive) ledger_worker_is_ended(body->worker.job, body->in, body->attempt, world.now - body->began);
   engine->remains->abandoned++;

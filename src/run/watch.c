@@ -109,7 +109,8 @@ static void judge(struct dispatch *d, struct lane *lane, double now)
 
 /* Looks at one lane: time limits, results that wait in an open block. Returns true when *event was filled. Where the
  * worker is still in the same task there are none, nothing about the lane has changed but how long what it has will
- * take, and most visits are left out: with a thousand workers they would be most of what a chunk costs. */
+ * take (which is looked at when it is asked for work), and most visits are left out: with a thousand workers they would
+ * be most of what a chunk costs. */
 static bool look(struct dispatch *d, struct lane *lane, struct event *event, double now)
 {
   struct present before = lane->seen;
@@ -125,7 +126,6 @@ static bool look(struct dispatch *d, struct lane *lane, struct event *event, dou
   }
   lane->look_at = now + dispatch_look_delay(d, lane);
   list_append(&d->looking, &lane->looking);
-  if (d->crew.may_cut) balance_update(&d->balance, lane, now);
   return false;
 }
 
