@@ -114,6 +114,22 @@ static void draw_pieces(struct plan *plan)
   plan->chunk = 1 + random_below(2);
 }
 
+/* Runs of threads that follow one another at once, each closed in its first chunks: what a thread publishes as its run
+ * ends must not be taken for the next run's. */
+static void draw_turnover(struct plan *plan)
+{
+  static const double share = 0.5;
+  if (plan->kind != PLAN_SLOTS || plan->engine != ENGINE_ABANDONED || !plan_has(plan, TROUBLE_RUNS) ||
+      !random_chance(share))
+    return;
+  plan->troubles |= (uint32_t)1 << TROUBLE_CLOSE;
+  plan->workers = 1 + random_below(4);
+  plan->runs = 4 + random_below(20);
+  plan->length = spread(1e-6, 1e-4);
+  plan->chunk = 1 + random_below(3);
+  plan->close_at = plan->length * plan->chunk * spread(1, 30);
+}
+
 void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
 {
   *plan = (struct plan){.kind = kind, .seed = seed};
@@ -164,6 +180,7 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   plan->depth = 2 + random_below(3);
   draw_absence(plan);
   draw_pieces(plan);
+  draw_turnover(plan);
 }
 
 bool plan_is_large(const struct plan *plan, double task)

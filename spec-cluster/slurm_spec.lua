@@ -317,13 +317,16 @@ describe("Slurm:", function()
       local result = run(("sbatch --parsable --chdir=%s --cpus-per-task=1 %s %s"):format(directory, requeue, job))
       local number = assert(result.stdout:match "^%d+", result.stderr)
       local out = directory .. "/parlua-" .. number
+      local function state() return run("scontrol show job " .. number).stdout end
       wait_until(function()
-        -- Slurm lets a job that is put back wait for two minutes
-        local is_waiting = run("squeue --noheader --jobs=" .. number .. " --format=%r").stdout:find "BeginTime"
+        -- Slurm lets a job that is put back wait for two minutes. It is not to begin before its host has done with the batch job before: the
+        -- end of that one would be taken for its own.
+        local is_waiting = run("squeue --noheader --jobs=" .. number .. " '--format=%T %r'").stdout:find "^PENDING BeginTime"
         if is_waiting then run("scontrol update JobId=" .. number .. " StartTime=now") end
+        assert.falsy(state():find "JobState=FAILED", state())
         return io.open(out .. ".jsonl") ~= nil
       end, function()
-        return run("scontrol show job " .. number).stdout .. helper.read(out .. ".err")
+        return state() .. helper.read(out .. ".err")
       end)
       assert.equal(30, count(helper.read(out .. ".jsonl"), '"result"'), helper.read(out .. ".err"))
       assert.equal(30, count(helper.read(directory .. "/log"), "\n"))

@@ -30,11 +30,12 @@ describe("outside of calls", function()
 
   helper.for_each_engine(function(engine)
     for what, code in pairs(before) do
-      for signal, status in pairs { INT = 130, TERM = 143 } do
+      for signal, number in pairs { INT = 2, TERM = 15 } do
         it(("SIG%s ends a script that computes, %s"):format(signal, what), function()
           helper.write(directory .. "/script.lua", ("%s\n%s\nsend_soon %q\ncompute()"):format(send_soon, code, signal))
           local result = helper.run(helper.command(engine) .. " script.lua", { directory = directory, seconds = 20 })
-          assert.equal(status, result.status)
+          -- MPICH's mpiexec ends with the signal's number itself
+          assert.equal(engine == "mpi" and helper.mpi == "mpich" and number or 128 + number, result.status)
         end)
       end
     end
