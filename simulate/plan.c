@@ -114,6 +114,26 @@ static void draw_pieces(struct plan *plan)
   plan->chunk = 1 + random_below(2);
 }
 
+/* Short runs whose arguments travel in pieces, and who takes the events is away often: at their end chunks are cut that
+ * have ended and were not read, and whose places are another's. */
+static void draw_tail(struct plan *plan)
+{
+  static const double share = 0.5;
+  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_SUPPLY) || !plan_has(plan, TROUBLE_LARGE) ||
+      plan_has(plan, TROUBLE_NO_BARRIER) || !random_chance(share))
+    return;
+  plan->troubles |= (uint32_t)1 << TROUBLE_SINK;
+  plan->chunk = 0;
+  plan->workers = 2 + random_below(3);
+  plan->tasks = 4 + (uint32_t)spread(4, 100);
+  plan->lengths = (enum lengths)(LENGTHS_SAME + random_below(LENGTHS_KINDS - LENGTHS_SAME));
+  plan->length = spread(1e-5, 1e-3);
+  plan->large_share = spread(0.2, 1);
+  plan->sink_rate = spread(0.05, 0.5);
+  plan->sink_seconds = plan->length * spread(1, 30);
+  plan->supply_seconds = random_chance(0.5) ? 0 : plan->length * random_unit();
+}
+
 /* Runs of threads that follow one another at once, each closed in its first chunks: what a thread publishes as its run
  * ends must not be taken for the next run's. */
 static void draw_turnover(struct plan *plan)
@@ -180,6 +200,7 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   plan->depth = 2 + random_below(3);
   draw_absence(plan);
   draw_pieces(plan);
+  draw_tail(plan);
   draw_turnover(plan);
 }
 

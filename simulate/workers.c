@@ -35,8 +35,9 @@ struct body {
   uint32_t stores_count;
   double in; /* task that the cell `current` tells, and since when */
   double began;
-  double allowed;     /* when it found that it may begin that task */
-  double given_up_in; /* task in which the coordinator saw it when it gave it up */
+  double allowed;            /* when it found that it may begin that task */
+  bool is_given_up_at_close; /* then nobody looks where it is: it may be about to begin a task */
+  double given_up_in;        /* task in which the coordinator saw it when it gave it up */
   uint32_t attempt;
   bool has_finished; /* that task */
   uint64_t steps;    /* it dies at the access after so many; 0: at none */
@@ -240,7 +241,7 @@ static void call(struct body *body, const struct block *chunk, double task)
 {
   const struct plan *plan = ledger_plan();
   uint32_t job = body->worker.job, attempt = chunk->attempt;
-  if (body->is_abandoned && task != body->given_up_in && !ledger_is_closing())
+  if (body->is_abandoned && task != body->given_up_in && !body->is_given_up_at_close)
     fault("worker %u was given up in task %g, and began task %g then", (unsigned)body->number + 1, body->given_up_in,
           task);
   ledger_task_begins(job, task, attempt, body->allowed);
@@ -534,6 +535,7 @@ static int workers_abandon(struct engine *engine, uint32_t w)
   *place = NULL;
   engine->alive[w] = false;
   body->is_abandoned = true;
+  body->is_given_up_at_close = ledger_is_closing();
   body->given_up_in = body->slot->current;
   if (!body->is_alive) leave(body);
   leave(body);
