@@ -86,29 +86,45 @@ static void settle_troubles(struct plan *plan)
   if (plan->engine == ENGINE_FORKED) plan_drop(plan, TROUBLE_RUNS);
 }
 
+/* ---- profiles: what would seldom come together by chance ---- */
+
+static void add(struct plan *plan, enum trouble trouble)
+{
+  plan->troubles |= (uint32_t)1 << trouble;
+}
+
 /* Who is away for longer than the time limit leaves workers waiting for room, before tasks that take a good part
- * of it. */
+ * of it; and to wake up may take these as long. */
 static void draw_absence(struct plan *plan)
 {
-  static const double share = 0.5, longest = 1;
-  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_LIMIT) || !plan_has(plan, TROUBLE_SINK) ||
-      !random_chance(share))
-    return;
+  static const double longest = 1;
+  add(plan, TROUBLE_LIMIT);
+  add(plan, TROUBLE_SINK);
   plan->length = plan->limit * spread(0.05, 0.3);
   plan->sink_seconds = fmin(plan->limit * spread(1, 10), longest);
   plan->sink_rate = spread(0.02, 0.3);
   plan->chunk = 2 + random_below(14);
+  plan->large_share = spread(0.1, 0.5);
+  if (random_chance(0.5)) add(plan, random_chance(0.5) ? TROUBLE_SPARSE : TROUBLE_LARGE);
+  if (random_chance(0.5)) return;
+  add(plan, TROUBLE_WAKES);
+  plan->slow = plan->limit * spread(0.1, 2);
+}
+
+/* Arguments that travel in pieces. */
+static void supply_pieces(struct plan *plan)
+{
+  plan_drop(plan, TROUBLE_PUSH);
+  add(plan, TROUBLE_SUPPLY);
+  add(plan, TROUBLE_LARGE);
 }
 
 /* Small chunks whose arguments travel in pieces, and single tasks ended meanwhile: places in the channel are soon
  * another's. */
 static void draw_pieces(struct plan *plan)
 {
-  static const double share = 0.3;
-  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_SUPPLY) || !plan_has(plan, TROUBLE_LARGE) ||
-      !random_chance(share))
-    return;
-  plan->troubles |= (uint32_t)1 << TROUBLE_ABORTS;
+  supply_pieces(plan);
+  add(plan, TROUBLE_ABORTS);
   plan->abort_rate = spread(0.2, 1);
   plan->large_share = spread(0.1, 0.6);
   plan->chunk = 1 + random_below(2);
@@ -118,17 +134,14 @@ static void draw_pieces(struct plan *plan)
  * have ended and were not read, and whose places are another's. */
 static void draw_tail(struct plan *plan)
 {
-  static const double share = 0.5;
-  if (plan->kind != PLAN_SLOTS || !plan_has(plan, TROUBLE_SUPPLY) || !plan_has(plan, TROUBLE_LARGE) ||
-      plan_has(plan, TROUBLE_NO_BARRIER) || !random_chance(share))
-    return;
-  plan->troubles |= (uint32_t)1 << TROUBLE_SINK;
+  supply_pieces(plan);
+  add(plan, TROUBLE_SINK);
   plan->chunk = 0;
   plan->workers = 2 + random_below(3);
-  plan->tasks = 4 + (uint32_t)spread(4, 100);
+  plan->tasks = 4 + (uint32_t)spread(2, 40);
   plan->lengths = (enum lengths)(LENGTHS_SAME + random_below(LENGTHS_KINDS - LENGTHS_SAME));
   plan->length = spread(1e-5, 1e-3);
-  plan->large_share = spread(0.2, 1);
+  plan->large_share = spread(0.1, 0.5);
   plan->sink_rate = spread(0.05, 0.5);
   plan->sink_seconds = plan->length * spread(1, 30);
   plan->supply_seconds = random_chance(0.5) ? 0 : plan->length * random_unit();
@@ -138,16 +151,25 @@ static void draw_tail(struct plan *plan)
  * ends must not be taken for the next run's. */
 static void draw_turnover(struct plan *plan)
 {
-  static const double share = 0.5;
-  if (plan->kind != PLAN_SLOTS || plan->engine != ENGINE_ABANDONED || !plan_has(plan, TROUBLE_RUNS) ||
-      !random_chance(share))
-    return;
-  plan->troubles |= (uint32_t)1 << TROUBLE_CLOSE;
+  plan->engine = ENGINE_ABANDONED;
+  add(plan, TROUBLE_RUNS);
+  add(plan, TROUBLE_CLOSE);
   plan->workers = 1 + random_below(4);
   plan->runs = 4 + random_below(20);
   plan->length = spread(1e-6, 1e-4);
   plan->chunk = 1 + random_below(3);
   plan->close_at = plan->length * plan->chunk * spread(1, 30);
+}
+
+/* A third of the schedules over slots are of one of these kinds. */
+static void draw_profile(struct plan *plan)
+{
+  enum { PROFILES = 4, IN = 3 * PROFILES };
+  static void (*const profiles[PROFILES])(struct plan *) = {draw_absence, draw_pieces, draw_tail, draw_turnover};
+  uint32_t which = random_below(IN);
+  if (plan->kind != PLAN_SLOTS || which >= PROFILES) return;
+  profiles[which](plan);
+  settle_troubles(plan);
 }
 
 void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
@@ -198,10 +220,7 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   plan->preempted = random_chance(0.5) ? 0 : spread(1e-3, 0.5);
   plan->drains = spread(0.01, 0.5);
   plan->depth = 2 + random_below(3);
-  draw_absence(plan);
-  draw_pieces(plan);
-  draw_tail(plan);
-  draw_turnover(plan);
+  draw_profile(plan);
 }
 
 bool plan_is_large(const struct plan *plan, double task)

@@ -36,6 +36,7 @@ struct body {
   double in; /* task that the cell `current` tells, and since when */
   double began;
   double allowed;            /* when it found that it may begin that task */
+  double before_barrier;     /* seconds that it had been in the task that its cell named at the last barrier; 0: none */
   bool is_given_up_at_close; /* then nobody looks where it is: it may be about to begin a task */
   double given_up_in;        /* task in which the coordinator saw it when it gave it up */
   uint32_t attempt;
@@ -105,7 +106,12 @@ static void store(struct body *body, volatile double *to, double value)
 
 void workers_all_store(void)
 {
-  for (uint32_t i = 0; i < bodies_count; i++) make_visible(bodies[i]);
+  for (uint32_t i = 0; i < bodies_count; i++) {
+    struct body *body = bodies[i];
+    make_visible(body);
+    bool names_task = body->is_alive && body->in > 0 && body->slot->current == body->in;
+    body->before_barrier = names_task ? world.now - body->began : 0;
+  }
 }
 
 void worker_stores(void);
@@ -317,10 +323,16 @@ static bool put(struct loop *loop, double i)
   return true;
 }
 
+/* Between two accesses a worker may be kept from going on too. */
+static void linger(void)
+{
+  static const double share = 0.2, seconds = 50e-6;
+  if (world.preempted > 0 && random_chance(share)) fiber_sleep(random_about(seconds));
+}
+
 /* Runs tasks until the block is full, or the chunk is done. */
 static enum why run_tasks(struct loop *loop)
 {
-  static const double lingers = 0.2, longest_unseen = 50e-6;
   struct body *body = loop->body;
   const struct block *out = worker_current(&body->worker);
   double room = room_of(out);
@@ -336,8 +348,7 @@ static enum why run_tasks(struct loop *loop)
     body->allowed = world.now;
     if (!loop->is_sparse && loop->k >= room) return FULL;
     interleave(0);
-    if (world.preempted > 0 && random_chance(lingers))
-      fiber_sleep(random_about(longest_unseen)); /* nobody sees yet in what it is */
+    linger(); /* nobody sees yet in what it is */
     call(body, loop->chunk, i);
     if (!put(loop, i)) return PENDING;
     room = room_of(out); /* a value takes room from words */
@@ -359,6 +370,7 @@ static bool flush(struct loop *loop, double task, int kind)
     return false;
   }
   struct block *block = worker_open(&body->worker, task, kind);
+  linger(); /* it may have waited for room, and its cell still names the task that is through */
   worker_place(&body->value, block, task, 0, tag);
   if (loop->is_sparse && !is_failure && !plan_is_large(plan, task))
     block->word[1] = plan_value(plan, task, loop->chunk->attempt);
@@ -508,17 +520,15 @@ static int workers_kill(struct engine *engine, uint32_t w)
 }
 
 /* A thread is given up in a task beyond its time limit, but for a cancelled run and one that is closed: not when it has
- * come back from there meanwhile. */
+ * come back from there before the barrier behind which the coordinator has looked. */
 static void check_given_up(const struct body *body)
 {
-  static const double share = 0.9, instant = 1e-3, turns = 200;
+  static const double share = 0.9, instant = 1e-3;
   const struct plan *plan = ledger_plan();
-  bool may_see_late = world.preempted > 0 || body->slot->current != body->in;
-  if (!body->is_alive || body->slot->current == 0 || may_see_late || ledger_is_closing() || ledger_is_cancelled())
-    return;
-  double seconds = world.now - body->began;
-  if (seconds > turns * plan->tick && seconds < plan->limit * share - instant)
-    fault("worker %u was given up, %.3g s in task %g", (unsigned)body->number + 1, seconds, body->in);
+  if (!body->is_alive || !body->slot->begun || ledger_is_closing() || ledger_is_cancelled()) return;
+  if (plan_has(plan, TROUBLE_NO_BARRIER) || body->before_barrier >= plan->limit * share - instant) return;
+  fault("worker %u was given up, though it was in no task beyond its limit (%.3g s in task %g)",
+        (unsigned)body->number + 1, body->before_barrier, body->in);
 }
 
 static int workers_abandon(struct engine *engine, uint32_t w)
