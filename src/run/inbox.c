@@ -177,8 +177,7 @@ enum inbox_state inbox_partial(struct inbox *inbox, struct lane *lane, struct sl
   if (block->kind == BLOCK_SPARSE) {
     count = __atomic_load_n(&block->count, __ATOMIC_ACQUIRE);
     if (count < inbox->from || count > (BLOCK_BYTES - BLOCK_HEAD) / 16) return INBOX_EMPTY;
-    if (count > 0 && block->word[2 * (count - 1)] >= current) count--; /* not ended: about to */
-    if (count < inbox->from || !pairs_fit(work, block, inbox->from, count, current - 1)) return INBOX_EMPTY;
+    if (!pairs_fit(work, block, inbox->from, count, current - 1)) return INBOX_EMPTY;
   } else {
     if (first + inbox->from != work->reached + 1 || current - first > (BLOCK_BYTES - BLOCK_HEAD) / 8)
       return INBOX_EMPTY;

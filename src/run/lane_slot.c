@@ -104,13 +104,8 @@ static double lane_lower(struct lane *lane, struct work *work, double last)
     bool is_fixed = work->sent > 0 || last < work->first;
     return is_fixed ? work->last : fmin(last, work->last);
   }
-  slot_set_limit(slot_of(lane), work->place, last);
-  if (!barrier_works()) return work->last;
-  barrier_all(); /* from here on it has seen the limit, or its next task is visible */
-  struct present present = slot_present(slot_of(lane));
-  double keep = fmax(last, work->first - 1);
-  if (present.chunk == work->number) keep = fmax(keep, present.task);
-  return fmin(keep, work->last);
+  slot_set_limit(slot_of(lane), work->place, last); /* a task behind it that has begun is of no use: no need to look */
+  return fmin(fmax(last, work->first - 1), work->last);
 }
 
 /* Seconds of the first work, as far as measured, behind the task that the worker is in; *at: that task. */
