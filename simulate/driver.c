@@ -299,6 +299,23 @@ static bool trouble_is_due(const struct driver *driver, int error)
   }
 }
 
+static void set_ceiling(struct driver *driver, double last)
+{
+  driver->ceiling = last;
+  ledger_ceiling(last);
+  dispatch_ceiling(driver->d, last);
+}
+
+/* A task to be ended: one that runs, or one that waits, in a worker's chunk or to be handed out; 0: none was found. */
+static double task_to_abort(const struct driver *driver)
+{
+  static const double waiting = 0.5;
+  double task = random_chance(waiting) ? 0 : ledger_some_task();
+  if (task > 0) return task;
+  task = 1 + random_below(driver->pushed > 0 ? (uint32_t)driver->pushed : driver->plan->tasks);
+  return ledger_has_ended(task) ? 0 : task;
+}
+
 /* What the script does of its own accord, between two events. */
 static void act(struct driver *driver)
 {
@@ -325,11 +342,7 @@ static void act(struct driver *driver)
     if (driver->pushed == plan->tasks && ledger_reached() == plan->tasks) driver->is_over = true;
   }
   if (plan_has(plan, TROUBLE_ABORTS) && !driver->is_over && random_chance(plan->abort_rate)) {
-    double task = ledger_some_task();
-    if (task == 0 && driver->pushed > 0) { /* one that waits to be handed out */
-      task = 1 + random_below((uint32_t)driver->pushed);
-      if (ledger_has_ended(task)) task = 0;
-    }
+    double task = task_to_abort(driver);
     if (task > 0) {
       ledger_abort(task);
       dispatch_abort(driver->d, task);
@@ -337,10 +350,7 @@ static void act(struct driver *driver)
   }
   if (plan_has(plan, TROUBLE_CEILING)) {
     double ceiling = ledger_reached() + plan->window;
-    if (ceiling > driver->ceiling) {
-      driver->ceiling = ceiling;
-      dispatch_ceiling(driver->d, ceiling);
-    }
+    if (ceiling > driver->ceiling) set_ceiling(driver, ceiling);
   }
 }
 
@@ -381,7 +391,7 @@ static void tell(struct driver *driver)
 static void begin(struct driver *driver)
 {
   const struct plan *plan = driver->plan;
-  if (plan_has(plan, TROUBLE_CEILING)) dispatch_ceiling(driver->d, driver->ceiling = plan->window);
+  if (plan_has(plan, TROUBLE_CEILING)) set_ceiling(driver, plan->window);
   if (plan_has(plan, TROUBLE_PUSH)) dispatch_ceiling(driver->d, 0);
   if (plan_has(plan, TROUBLE_PUSH)) push(driver);
   if (plan_has(plan, TROUBLE_SUPPLY) || plan_has(plan, TROUBLE_PUSH)) return;

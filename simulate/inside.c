@@ -44,7 +44,7 @@ static void check_heap(const struct balance *balance)
 
 void inside_check(const struct dispatch *d)
 {
-  uint32_t wanting[WANTINGS] = {0}, busy = 0, asked = 0, needed = 0, closed = 0;
+  uint32_t wanting[WANTINGS] = {0}, busy = 0, asked = 0, needed = 0, closed = 0, works = 0;
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     const struct lane *lane = dispatch_lane(d, w);
     wanting[wanting_of(lane)]++;
@@ -54,6 +54,7 @@ void inside_check(const struct dispatch *d)
     uint32_t held = 0;
     for (const struct link *link = lane->held.next; link != &lane->held; link = link->next, held++)
       needed += LIST_OF(link, const struct work, link)->is_needed;
+    works += held;
     if (held != lane->count)
       fault("lane %u holds %u works and counts %u", (unsigned)w, (unsigned)held, (unsigned)lane->count);
   }
@@ -67,5 +68,8 @@ void inside_check(const struct dispatch *d)
   if (asked != d->wishes) fault("%u lanes were asked for work, %u are counted", (unsigned)asked, (unsigned)d->wishes);
   if (needed != d->needed) fault("%u works are needed, %u are counted", (unsigned)needed, (unsigned)d->needed);
   if (closed != d->closed) fault("%u lanes are closed, %u are counted", (unsigned)closed, (unsigned)d->closed);
+  works += d->asked ? 2 : 0; /* one that is about to be made; each has another that stands ready */
+  if (works != d->queue.store.reserved)
+    fault("%u works stand ready, %u are needed", (unsigned)d->queue.store.reserved, (unsigned)works);
   check_heap(&d->balance);
 }

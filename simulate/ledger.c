@@ -31,6 +31,7 @@ static struct {
   uint32_t room, job, idle_deaths, starts;
   bool is_open, is_cancelled, is_shortened, lacks_memory;
   bool is_closing;
+  double ceiling;      /* tasks behind it are not handed out */
   double last;         /* tasks behind it are of no use, */
   double shortened_at; /* since then */
   double closed_at;    /* the run before this one, or this one */
@@ -52,7 +53,7 @@ void ledger_begin(const struct plan *plan, uint32_t job)
   ledger.is_closing = false;
   ledger.shortened_at = INFINITY;
   ledger.is_cancelled = ledger.is_shortened = ledger.lacks_memory = false;
-  ledger.last = INFINITY;
+  ledger.last = ledger.ceiling = INFINITY;
   ledger.reached = 0;
   ledger.last_finish = world.now;
 }
@@ -156,6 +157,7 @@ void ledger_task_begins(uint32_t job, double task, uint32_t attempt, double allo
   if (attempt != entry->attempt)
     fault("task %g was begun as try %u, expected was %u", task, (unsigned)attempt, (unsigned)entry->attempt);
   if (entry->has_ended) fault("task %g was run again, though its end was told", task);
+  if (task > ledger.ceiling) fault("task %g was begun, though %g was the last to be handed out", task, ledger.ceiling);
   check_due(task, attempt, entry->due);
   check_shortened(task, allowed);
   entry->begun = attempt;
@@ -230,6 +232,11 @@ void ledger_abort(double task)
 void ledger_cancel(void)
 {
   ledger.is_cancelled = true;
+}
+
+void ledger_ceiling(double last)
+{
+  ledger.ceiling = last;
 }
 
 void ledger_shorten(double last)

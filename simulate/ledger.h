@@ -38,6 +38,8 @@ void ledger_end_is_decided(uint32_t job, double task, uint32_t attempt);
 void ledger_skip(double first, double last);
 void ledger_abort(double task);
 void ledger_cancel(void);
+/* Tasks behind this one are not handed out for the time being. */
+void ledger_ceiling(double last);
 void ledger_shorten(double last);
 /* It has been: from here on no task behind that is begun. */
 void ledger_has_shortened(void);

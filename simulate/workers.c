@@ -417,6 +417,15 @@ static void begin_chunk(struct body *body, const struct block *chunk)
   run_chunk(body, chunk);
 }
 
+/* A set-up that does not end: with a time limit, the worker is ended within ten seconds (watch.c). */
+static void set_up(struct body *body)
+{
+  static const double longest = 15;
+  fiber_sleep(longest);
+  if (!body->is_abandoned && !body->is_ending && !ledger_is_closing())
+    fault("worker %u was let be set up for %g s", (unsigned)body->number + 1, longest);
+}
+
 static void live(void *what)
 {
   struct body *body = what;
@@ -424,6 +433,7 @@ static void live(void *what)
   worker_open_mailbox(&body->worker, body->slot, &body->worker.bell);
   fiber_sleep(random_about(plan->latency));
   if (plan_has(plan, TROUBLE_STARTS) && random_chance(plan->start_death)) end_body(body, END_OWN, 1 << 8);
+  if (plan_has(plan, TROUBLE_STARTS) && plan_has(plan, TROUBLE_LIMIT) && random_chance(plan->start_death)) set_up(body);
   if (plan->kind == PLAN_STACK) { /* the real worker, with a Lua state */
     worker_bodies.thread(body->slot, &body->worker.bell);
     end_body(body, END_AS_TOLD, 0);
