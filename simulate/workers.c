@@ -417,12 +417,14 @@ static void begin_chunk(struct body *body, const struct block *chunk)
   run_chunk(body, chunk);
 }
 
-/* A set-up that does not end: with a time limit, the worker is ended within ten seconds (watch.c). */
+/* A set-up that does not end: with a time limit, the worker is ended within ten seconds (watch.c), unless what it was
+ * to do was taken back. */
 static void set_up(struct body *body)
 {
   static const double longest = 15;
   fiber_sleep(longest);
-  if (!body->is_abandoned && !body->is_ending && !ledger_is_closing())
+  bool may_be_idle = plan_has(ledger_plan(), TROUBLE_ABORTS) || plan_has(ledger_plan(), TROUBLE_SHORTEN);
+  if (!may_be_idle && !body->is_abandoned && !body->is_ending && !ledger_is_closing())
     fault("worker %u was let be set up for %g s", (unsigned)body->number + 1, longest);
 }
 

@@ -4,10 +4,12 @@
 #include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const struct cluster *cluster; /* not NULL from cluster_begin to cluster_end, in rank 0 */
@@ -105,6 +107,13 @@ static void coordinate(const struct cluster *found)
   atexit(cluster_end);
 }
 
+/* MPICH's mpiexec leaves its ranks the ends of pipes by which it sees that they have ended: programs that run on when
+ * the rank has ended don't get these. */
+static void keep_pipes(void)
+{
+  if (getenv("HYDI_CONTROL_FD")) syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
 bool cluster_begin(int argc, char **argv, int *status)
 {
   char message[2 * PATH_MAX];
@@ -119,6 +128,7 @@ bool cluster_begin(int argc, char **argv, int *status)
     *status = 2;
     return false;
   }
+  keep_pipes();
   rank = found->begin(is_spawned);
   if (rank < 0) {
     *status = 1;
