@@ -108,7 +108,7 @@ static void check_due(double task, uint32_t attempt, double due)
   const struct plan *plan = ledger.plan;
   if (attempt == 1) return;
   if (world.now < due) fault("task %g was tried again %.3g s before its time", task, due - world.now);
-  if (plan->troubles & ~fair || plan->lengths == LENGTHS_HEAVY) return;
+  if (plan->troubles & ~fair || plan->lengths >= LENGTHS_HEAVY) return;
   double longest = plan->lengths == LENGTHS_SAME ? plan->length : 20 * plan->length;
   double chunk = plan->chunk > 0 ? plan->chunk * longest : chunk_seconds * 20 + longest;
   if (world.now > due + instant + chunks * chunk)

@@ -114,10 +114,12 @@ void dispatch_cancel(struct dispatch *d)
  * chunks. */
 void dispatch_hand_out_again(struct dispatch *d, struct work *work)
 {
-  if (work->aborted > 0 && work->aborted == work->last && work->reached + 1 == work->last)
+  if (work->aborted > 0 && work->aborted == work->last && work->reached + 1 == work->last) {
+    work->first = work->last; /* the others of it have ended */
     list_append(&d->aborted, &work->link);
-  else
+  } else {
     queue_put_back(&d->queue, work, false);
+  }
 }
 
 /* An answer to ask_back. Returns true when there is work to hand out. */
