@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -172,11 +173,22 @@ static bool may_offer(const struct engine_kind *kind)
   return kind->can.inherit || kind->can.share_memory;
 }
 
+static pid_t own_pid; /* 0: not known yet */
+
+static void note_own_pid(void)
+{
+  own_pid = getpid();
+}
+
 /* Is the run this process's? What a worker was forked with is a copy, of a run whose attendant it has no thread for,
- * and perhaps a lock that this thread held. */
+ * and perhaps a lock that this thread held. This is asked several times for each event, and getpid is a system call. */
 static bool is_own(const struct host_run *run)
 {
-  return run->engine->engine.owner == getpid();
+  if (own_pid == 0) {
+    note_own_pid();
+    pthread_atfork(NULL, NULL, note_own_pid);
+  }
+  return run->engine->engine.owner == own_pid;
 }
 
 /* close() -> was the run this process's to close? A forked copy is not. */
