@@ -14,8 +14,9 @@ struct entry {
   uint32_t crashed;  /* a worker died in it */
   uint32_t late;     /* a worker was ended in it, beyond the time limit */
   uint32_t begun;
-  uint32_t decided; /* its worker is being ended */
-  double due;       /* a further try: when */
+  uint32_t decided;  /* its worker is being ended */
+  uint32_t orphaned; /* workers that died in no task, and had taken its chunk */
+  double due;        /* a further try: when */
   double began_at;
   float in_it;    /* seconds that the last worker which was ended in it had been in it */
   bool has_ended; /* the run has told its end */
@@ -28,7 +29,7 @@ enum { MOST_DEATHS = 3 };
 static struct {
   const struct plan *plan;
   struct entry *entries; /* from 1 */
-  uint32_t room, job, idle_deaths, starts;
+  uint32_t room, job, starts;
   bool is_open, is_cancelled, is_shortened, lacks_memory;
   bool is_closing;
   double ceiling;      /* tasks behind it are not handed out */
@@ -48,7 +49,7 @@ void ledger_begin(const struct plan *plan, uint32_t job)
   for (uint32_t i = 0; i <= plan->tasks; i++) ledger.entries[i].attempt = 1;
   ledger.plan = plan;
   ledger.job = job;
-  ledger.idle_deaths = ledger.starts = 0;
+  ledger.starts = 0;
   ledger.is_open = true;
   ledger.is_closing = false;
   ledger.shortened_at = INFINITY;
@@ -195,10 +196,13 @@ void ledger_worker_dies(uint32_t job, double task, uint32_t attempt)
 {
   world_progress();
   if (job != ledger.job || !ledger.is_open) return;
-  if (task > 0)
-    entry_of(task)->crashed = attempt;
-  else
-    ledger.idle_deaths++;
+  if (task > 0) entry_of(task)->crashed = attempt;
+}
+
+void ledger_chunk_is_orphaned(uint32_t job, double first, double last)
+{
+  if (job != ledger.job || !ledger.is_open) return;
+  for (double task = first; task <= last; task++) entry_of(task)->orphaned++;
 }
 
 void ledger_end_is_decided(uint32_t job, double task, uint32_t attempt)
@@ -275,7 +279,7 @@ void ledger_result(double task, uint32_t attempt)
 static bool is_due(const struct entry *entry, const struct event *event)
 {
   switch (event->cause) {
-  case LOST_CRASH: return entry->crashed == event->attempt || ledger.idle_deaths >= MOST_DEATHS;
+  case LOST_CRASH: return entry->crashed == event->attempt || entry->orphaned >= MOST_DEATHS;
   case LOST_TIMEOUT: /* or its worker has died in it, and the news came after the limit */
     return entry->late == event->attempt || (entry->crashed == event->attempt && plan_has(ledger.plan, TROUBLE_LIMIT));
   case LOST_CANCELLED: return entry->is_aborted || ledger.is_cancelled || ledger.is_shortened;
@@ -341,11 +345,6 @@ double ledger_reached(void)
 double ledger_last_finish(void)
 {
   return ledger.last_finish;
-}
-
-uint32_t ledger_idle_deaths(void)
-{
-  return ledger.idle_deaths;
 }
 
 uint32_t ledger_starts(void)

@@ -27,6 +27,8 @@ void ledger_task_finishes(uint32_t job, double task, uint32_t attempt);
 void ledger_worker_starts(void);
 /* A worker has died by itself; task 0: in none. */
 void ledger_worker_dies(uint32_t job, double task, uint32_t attempt);
+/* It has died in none, with a chunk of these tasks that it had taken. */
+void ledger_chunk_is_orphaned(uint32_t job, double first, double last);
 /* A worker is ended from outside; it has been in the task for so long. */
 void ledger_worker_is_ended(uint32_t job, double task, uint32_t attempt, double seconds);
 
@@ -57,7 +59,6 @@ bool ledger_has_ended(double task);
 /* Up to this task all have ended. */
 double ledger_reached(void);
 double ledger_last_finish(void);
-uint32_t ledger_idle_deaths(void);
 /* Workers that were started in this run. */
 uint32_t ledger_starts(void);
 

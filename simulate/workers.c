@@ -195,6 +195,16 @@ static void leave(struct body *body)
   remains_leave(body->remains);
 }
 
+/* The worker dies in no task. Has it taken a chunk, and begun it or not? */
+static void orphan_chunk(const struct body *body)
+{
+  struct slot *slot = body->slot;
+  const struct block *message = slot_in_block(slot, slot->in.head);
+  if (slot->in.head == slot->in.tail || message->claim != CLAIM_TAKEN) return;
+  if (message->kind == BLOCK_PIECE) message = body->worker.whole;
+  if (message && message->kind == BLOCK_CHUNK) ledger_chunk_is_orphaned(message->job, message->first, message->last);
+}
+
 enum end { END_OWN, END_FROM_OUTSIDE, END_AS_TOLD };
 
 static void end_body(struct body *body, enum end how, int status)
@@ -205,7 +215,7 @@ static void end_body(struct body *body, enum end how, int status)
   body->status = status;
   if (how == END_OWN) {
     ledger_worker_dies(body->worker.job, body->in, body->attempt);
-    if (body->in > 0 && body->has_finished) ledger_worker_dies(body->worker.job, 0, 0);
+    if (body->in == 0 || body->has_finished) orphan_chunk(body);
   } else if (how == END_FROM_OUTSIDE) {
     ledger_worker_is_ended(body->worker.job, body->in, body->attempt, world.now - body->began);
   }
@@ -417,15 +427,23 @@ static void begin_chunk(struct body *body, const struct block *chunk)
   run_chunk(body, chunk);
 }
 
-/* A set-up that does not end: with a time limit, the worker is ended within ten seconds (watch.c), unless what it was
- * to do was taken back. */
+/* A set-up that may not end: with a time limit, a worker for which a chunk waits meanwhile is ended within ten seconds
+ * (watch.c). */
 static void set_up(struct body *body)
 {
-  static const double longest = 15;
+  static const double before = 2, longest = 15;
+  const struct plan *plan = ledger_plan();
+  struct slot *slot = body->slot;
+  fiber_sleep(random_about(plan->latency));
+  if (!plan_has(plan, TROUBLE_STARTS) || !plan_has(plan, TROUBLE_LIMIT) || !random_chance(plan->start_death)) return;
+  fiber_sleep(before);
+  uint32_t last = slot->in.tail - 1, job = ledger_job();
   fiber_sleep(longest);
-  bool may_be_idle = plan_has(ledger_plan(), TROUBLE_ABORTS) || plan_has(ledger_plan(), TROUBLE_SHORTEN);
-  if (!may_be_idle && !body->is_abandoned && !body->is_ending && !ledger_is_closing())
-    fault("worker %u was let be set up for %g s", (unsigned)body->number + 1, longest);
+  bool is_away = plan_has(plan, TROUBLE_SINK) || plan_has(plan, TROUBLE_SUPPLY);
+  bool is_open = job == ledger_job() && !ledger_is_closing() && !body->is_abandoned && !body->is_ending;
+  if (is_open && !is_away && last == slot->in.tail - 1 && slot_is_queued(slot, last) &&
+      slot_in_block(slot, last)->kind == BLOCK_CHUNK)
+    fault("worker %u was let be set up for %g s", (unsigned)body->number + 1, before + longest);
 }
 
 static void live(void *what)
@@ -435,14 +453,14 @@ static void live(void *what)
   worker_open_mailbox(&body->worker, body->slot, &body->worker.bell);
   fiber_sleep(random_about(plan->latency));
   if (plan_has(plan, TROUBLE_STARTS) && random_chance(plan->start_death)) end_body(body, END_OWN, 1 << 8);
-  if (plan_has(plan, TROUBLE_STARTS) && plan_has(plan, TROUBLE_LIMIT) && random_chance(plan->start_death)) set_up(body);
+  if (body->engine->kind->can.inherit) set_up(body);
   if (plan->kind == PLAN_STACK) { /* the real worker, with a Lua state */
     worker_bodies.thread(body->slot, &body->worker.bell);
     end_body(body, END_AS_TOLD, 0);
   }
   for (struct block *message; (message = worker_receive(&body->worker))->kind != BLOCK_STOP;) {
     if (message->kind == BLOCK_JOB)
-      fiber_sleep(random_about(plan->latency));
+      set_up(body);
     else
       begin_chunk(body, message);
   }

@@ -34,6 +34,7 @@ void dispatch_left_lane(struct dispatch *d, struct work *work)
 static void give(struct dispatch *d, struct lane *lane, struct work *work, double now)
 {
   lane->ask_at = lane->patience = 0;
+  if (lane->given_at == 0) lane->given_at = now;
   lane->kind->give(lane, work);
   dispatch_update_needed(d, work);
   dispatch_place(d, lane, now);
@@ -71,7 +72,7 @@ static bool has_worker(struct dispatch *d, struct lane *lane)
   lane->doomed = lane->seen = (struct present){0};
   lane->since = 0;
   lane->was_waiting = false;
-  lane->started_at = clock_seconds();
+  lane->given_at = 0;
   lane->is_started = true;
   return true;
 }

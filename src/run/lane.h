@@ -67,7 +67,7 @@ struct lane_view {
   struct present present;
   enum blocked blocked;
   double started; /* when the chunk that runs began; 0: not known */
-  bool has_begun; /* it has begun a chunk in its life */
+  bool has_begun; /* it has begun a chunk of its job */
 };
 
 /* What all lanes of a run have in common: the dispatcher's. */
@@ -150,8 +150,8 @@ struct lane {
   uint32_t lacking;   /* workers of a rank that could not be started, */
   int lacking_error;  /* and why */
   bool is_lost;       /* the rank is: this was told */
-  bool is_started;    /* its worker was started in this run, */
-  double started_at;  /* at this time */
+  bool is_started;    /* its worker was started in this run */
+  double given_at;    /* when this worker was first given work in this run; 0: not yet */
   /* The dispatcher's: */
   bool is_counted;     /* among the busy ones */
   struct link place;   /* among lanes that want work */

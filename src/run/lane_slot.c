@@ -206,7 +206,8 @@ static struct work *work_of(const struct lane *lane, const struct present *prese
 
 static bool is_same_task(const struct present *a, const struct present *b)
 {
-  return a->task == b->task && a->chunk == b->chunk && a->inner == b->inner;
+  bool is_none = a->task == 0 && b->task == 0; /* whatever chunk was the last */
+  return is_none || (a->task == b->task && a->chunk == b->chunk && a->inner == b->inner);
 }
 
 /* What a worker's slot says at its end: a thread that is given up takes its slot along. */

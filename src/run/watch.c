@@ -80,8 +80,8 @@ static bool is_over(const struct dispatch *d, double seconds)
 /* Has the worker not become able to run a task for too long? */
 static bool is_setup_over(const struct dispatch *d, const struct lane *lane, const struct lane_view *view, double now)
 {
-  return d->options.timeout > 0 && lane->is_started && !view->has_begun && lane->count > 0 &&
-         now - lane->started_at > fmax(d->options.timeout, setup_seconds);
+  return d->options.timeout > 0 && !view->has_begun && lane->count > 0 &&
+         now - lane->given_at > fmax(d->options.timeout, setup_seconds);
 }
 
 /* Is the worker in a task that was aborted? */

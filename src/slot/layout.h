@@ -86,7 +86,7 @@ struct slot {
   uint32_t blocked;        /* the worker waits for room to put results: not its task's fault */
   uint32_t asleep;         /* the worker sleeps on `bell` */
   uint32_t starved;        /* the worker ends, or was ended, because memory ran out */
-  uint32_t begun;          /* the worker has begun a chunk in its life: it is able to */
+  uint32_t begun;          /* the worker has begun a chunk of its job: it is able to */
   uint32_t parked;         /* the worker waits for a message, and is in nothing but its own code */
   uint32_t pad1[4];
   /* the coordinator's line */
