@@ -92,19 +92,21 @@ describe("a time limit", function()
     helper.with_directory(function(directory)
       helper.write(directory .. "/script.lua", [[
         local parlua = require "parlua"
-        local options = { engine = ..., workers = 2, timeout = 0.2, setup = function() while true do end end }
+        local engine, is_later = ...
+        local options = { engine = engine, workers = 2, timeout = 0.2, setup = function() while true do end end }
+        if is_later then parlua.map(math.sqrt, { 1, 2, 3 }, { engine = engine, workers = 2 }) end -- on workers that are kept, or not
         print(pcall(parlua.map, function(x) return x end, { 1, 2, 3 }, options))
         os.exit(0)
       ]])
       local commands = {}
-      for _, engine in ipairs { "threads", "process" } do
-        commands[#commands + 1] = ("%s script.lua %s > %s &"):format(helper.quote(helper.parlua), engine, engine)
+      for _, words in ipairs { "threads", "process", "threads later" } do
+        commands[#commands + 1] = ("%s script.lua %s > '%s' &"):format(helper.quote(helper.parlua), words, words)
       end
       helper.run(table.concat(commands, " ") .. " wait", { directory = directory })
-      for _, engine in ipairs { "threads", "process" } do
-        local text = helper.read(directory .. "/" .. engine)
-        assert.truthy(text:find(("^false\tthe %s engine cannot start workers: their set%%-up takes longer than the time limit"):format(engine)),
-          text)
+      for _, words in ipairs { "threads", "process", "threads later" } do
+        local text = helper.read(directory .. "/" .. words)
+        assert.truthy(text:find(("^false\tthe %s engine cannot start workers: their set%%-up takes longer than the time limit"):format(
+          words:match "%a+")), text)
       end
     end)
   end)
