@@ -76,6 +76,7 @@ static double efficiency_of(const struct plan *plan, double seconds)
   bool is_kept_away = plan->kind == PLAN_SLOTS && plan->preempted > 0;
   if (plan->troubles || plan->chunk > 0 || is_kept_away) return 0;
   double longest = 0, list = ideal_seconds(plan, &longest);
+  if (plan->lengths == LENGTHS_RARE) longest *= 3; /* several may lie in one chunk, and it is cut in halves */
   double most = list * share + longest + start + latencies * plan->latency + a_task * plan->tick * plan->tasks;
   if (seconds > most) fault("the run took %.3g s without trouble; list scheduling needs %.3g s", seconds, list);
   bool is_uneven = plan->lengths == LENGTHS_HEAVY || plan->lengths == LENGTHS_RARE;
