@@ -16,6 +16,8 @@ static const double tick_seconds = 0.1;
 /* A script that did not come back for so long was elsewhere: a task that waited for room to print meanwhile is not to
  * blame. */
 static const double away_seconds = 0.1;
+/* Where news come without end, work is balanced so often. */
+static const double balance_seconds = 1e-3;
 /* What waits for memory is tried again so often. */
 static const double memory_seconds = 1e-3;
 
@@ -197,7 +199,8 @@ static bool has_idle(const struct dispatch *d)
  * when there is some now. */
 static bool balance(struct dispatch *d, double now)
 {
-  if (d->is_cancelled || !has_idle(d)) return false;
+  d->last_balance = now;
+  if (d->is_cancelled || !has_idle(d) || queue_has_work(&d->queue, now)) return false;
   if (d->engine->rank_lanes) d->crew.idle = idle_workers(d);
   while (d->wishes < MOST_WISHES) {
     struct lane *lane = balance_take(&d->balance, now);
@@ -271,6 +274,7 @@ static enum found look_round(struct dispatch *d, struct event *event, double dea
     event->kind = EVENT_TICK;
     return FOUND_EVENT;
   }
+  if (now - d->last_balance >= balance_seconds && balance(d, now)) return FOUND_MORE; /* likewise */
   if (dispatch_take_news(d, event, now)) return FOUND_EVENT;
   if (d->trouble == 0 && is_finished(d)) {
     event->kind = EVENT_DONE;
@@ -287,7 +291,7 @@ static enum found look_round(struct dispatch *d, struct event *event, double dea
     event->kind = EVENT_TICK;
     return FOUND_EVENT;
   }
-  if (!queue_has_work(&d->queue, now) && balance(d, now)) return FOUND_MORE;
+  if (balance(d, now)) return FOUND_MORE;
   bool can_go_on =
       !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && dispatch_hungriest(d) && !d->is_short);
   return can_go_on ? FOUND_MORE : FOUND_NOTHING;

@@ -28,7 +28,7 @@ struct dispatch {
   uint32_t closed;
   uint32_t needed; /* works at lanes with tasks that count for the run's end */
   uint32_t wishes; /* lanes that were asked for work and have not answered */
-  double look_interval, last_tick, cancelled_at, continued_at, left_at, returned_at;
+  double look_interval, last_tick, last_balance, cancelled_at, continued_at, left_at, returned_at;
   bool is_cancelled, is_shortened, any_begun;
   bool is_away;                   /* the script is: no worker is started, signals are left alone, */
   const volatile bool *is_wanted; /* and it says here that it is back */
