@@ -240,6 +240,30 @@ end)
 
 describe("tasks that print without end", function()
   helper.for_each_engine(function(engine)
+    it("leave those behind them in their workers' queues to others", function()
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/script.lua", [[
+          local parlua = require "parlua"
+          local count = 0
+          local step, stream = parlua.imap(function(i)
+            if i <= 4 then while true do print("spam") end end
+            return i
+          end, parlua.range(200), { workers = 5, chunk = 1, ordered = false })
+          for _ in step, stream do
+            count = count + 1
+            if count == 196 then break end
+          end
+          io.stderr:write(count, "\n")
+          os.exit(0)
+        ]])
+        local result = helper.run(helper.command(engine) .. " script.lua >/dev/null", { directory = directory, seconds = 30 })
+        assert.equal("196\n", result.stderr)
+        assert.equal(0, result.status)
+      end)
+    end)
+  end, { "threads", "process", "mpi" })
+
+  helper.for_each_engine(function(engine)
     it("end at their time limit, and leave others their results", function()
       local result = helper.run_parlua("-", { stdin = ([[
         local parlua = require "parlua"
