@@ -127,7 +127,8 @@ static void draw_pieces(struct plan *plan)
   add(plan, TROUBLE_ABORTS);
   plan->abort_rate = spread(0.2, 1);
   plan->large_share = spread(0.1, 0.6);
-  plan->chunk = 1 + random_below(2);
+  plan->chunk = 1 + random_below(3);
+  if (random_chance(0.5)) add(plan, TROUBLE_DEATHS);
 }
 
 /* Short runs whose arguments travel in pieces, and who takes the events is away often: at their end chunks are cut that
