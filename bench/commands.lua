@@ -68,11 +68,21 @@ local function gzip_row(folder)
       theirs = got.xargs.seconds }
 end
 
-return function()
-  local scratch = measure.scratch
-  local rows = run_rows(scratch .. "/words")
-  rows[#rows + 1] = map_row(scratch .. "/numbers")
-  rows[#rows + 1] = each_row(scratch .. "/files")
-  for _, row in ipairs { gzip_row(scratch .. "/gzips") } do rows[#rows + 1] = row end
+local parts = {
+  exec = function(scratch) return unpack(run_rows(scratch .. "/words")) end,
+  map = function(scratch) return map_row(scratch .. "/numbers") end,
+  each = function(scratch) return each_row(scratch .. "/files") end,
+  gzip = function(scratch) return gzip_row(scratch .. "/gzips") end,
+}
+
+--- All, or one part.
+return function(wanted)
+  local rows = {}
+  for _, name in ipairs { "exec", "map", "each", "gzip" } do
+    if wanted == nil or wanted == name then
+      for _, row in ipairs { parts[name](measure.scratch) } do rows[#rows + 1] = row end
+    end
+  end
+  if #rows == 0 then error("commands has the parts exec, map, each, gzip; there is no " .. wanted, 0) end
   return rows
 end

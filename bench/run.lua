@@ -3,7 +3,8 @@
 --   ./parlua bench/run.lua [--quick] [--repetitions N] [--output FILE] [measure ...]
 --
 -- `make bench` installs the rivals (Python's multiprocessing, joblib, mpi4py, NumPy and SciPy, GNU parallel, mawk, gcc with OpenMP) and
--- runs all measures. A measure is a file of its own and can be run alone: `./parlua bench/run.lua map_range`. Each runs
+-- runs all measures. A measure is a file of its own and can be run alone: `./parlua bench/run.lua map_range`, and of some
+-- a part: `commands:each`. Each runs
 -- in a process of its own, so that no measure sees another's heap or compiled traces; all work is done by two workers;
 -- parlua and its rivals take turns, and what counts is the median. Ratios say how many times better parlua's figure is
 -- than the rival's. What is not reached stands in the table as NO: nothing here fails on a time, only on a wrong result
@@ -70,7 +71,8 @@ end
 local function print_rows(options)
   measure.quick, measure.repetitions = options.quick, options.repetitions
   measure.scratch, measure.directory = options.scratch, directory
-  print(cjson.encode(require(options.rows)()))
+  local name, part = options.rows:match "^([%w_]+):?([%w_]*)$"
+  print(cjson.encode(require(name)(part ~= "" and part or nil)))
 end
 
 --- Runs one measure in a process of its own; what it has to say goes to standard error.
@@ -98,7 +100,7 @@ local function check_names(names)
   for name in pairs(names) do
     local known = false
     for _, part in ipairs(parts) do
-      for _, one in ipairs(part) do known = known or one == name end
+      for _, one in ipairs(part) do known = known or one == name:match "^[^:]*" end
     end
     if not known then fail(("there is no measure '%s'"):format(name)) end
   end
@@ -111,13 +113,18 @@ local function run_all(names, options, scratch)
   for _, part in ipairs(parts) do
     local rows = {}
     for _, name in ipairs(part) do
-      if next(names) == nil or names[name] then
+      local wanted = next(names) == nil and { name } or {}
+      for given in pairs(names) do
+        if given:match "^[^:]*" == name then wanted[#wanted + 1] = given end
+      end
+      table.sort(wanted)
+      for _, one in ipairs(wanted) do
         local began = measure.now()
-        local found = rows_of(name, options, scratch)
-        io.stderr:write(("bench: %s, %.0f s\n"):format(name, measure.now() - began))
+        local found = rows_of(one, options, scratch)
+        io.stderr:write(("bench: %s, %.0f s\n"):format(one, measure.now() - began))
         if not found then
           broken = broken + 1
-          found = { { what = name .. ": DID NOT WORK", ours = "", rival = "", theirs = "", ratio = "", reach = "" } }
+          found = { { what = one .. ": DID NOT WORK", ours = "", rival = "", theirs = "", ratio = "", reach = "" } }
         end
         for _, row in ipairs(found) do
           rows[#rows + 1] = row

@@ -135,9 +135,15 @@ end
 
 -- ---- files ----
 
+--- A path as it was typed, with the home in place of "~".
+local function path_of(text)
+  local home = os.getenv "HOME"
+  return home and (text:gsub("^~%f[/%z]", (home:gsub("%%", "%%%%")))) or text
+end
+
 function commands.load(session, path)
   if path == "" then error("%load needs the name of a file", 0) end
-  require("parlua.prompt.script").load(session, path)
+  require("parlua.prompt.script").load(session, path_of(path))
 end
 
 --- What a saved file begins with: results are printed, and known as they were at the prompt.
@@ -151,8 +157,9 @@ local function _keep(...)
   for k = 1, select("#", ...) do
     _count = _count + 1
     local value = (select(k, ...))
-    if value ~= nil then _G["_" .. _count], _G._ = value, value end
+    if value ~= nil then _G["_" .. _count] = value end
   end
+  if select("#", ...) > 0 then _G._ = (...) end
 end
 
 local function _show(...)
@@ -164,6 +171,7 @@ end
 
 function commands.save(session, path)
   if path == "" then error("%save needs the name of a file", 0) end
+  path = path_of(path)
   local old = io.open(path, "rb")
   local before = old and old:read("*a")
   if old then old:close() end
@@ -181,6 +189,7 @@ end
 function commands.edit(session, path)
   local editor = os.getenv("VISUAL") or os.getenv("EDITOR") or "vi"
   local own = path == ""
+  path = path_of(path)
   if own then
     path = os.tmpname()
     local file = assert(io.open(path, "wb"))
@@ -293,7 +302,14 @@ function commands.options(session, text)
   session:write(table.concat(lines, "\n") .. (#lines > 0 and "\n" or ""))
 end
 
+--- In the debugger's prompt there is a task already.
+local function refuse_in_debugger(session, name)
+  if not session.variables then return end
+  error(("%%%s is not for the debugger's prompt: leave it first (Ctrl-D)"):format(name), 0)
+end
+
 function commands.retry(session)
+  refuse_in_debugger(session, "retry")
   local ok, returned, failed = session:call(calls.retry, errors.handler(calls.retry))
   session:look_at_signals()
   if not ok then return session:tell_error(errors.text(returned)) end
@@ -302,6 +318,7 @@ function commands.retry(session)
 end
 
 function commands.debug(session)
+  refuse_in_debugger(session, "debug")
   local ok, failed = session:call(calls.debug, errors.handler(calls.debug))
   session:look_at_signals()
   if not ok then return session:tell_error(errors.text(failed)) end

@@ -262,9 +262,13 @@ end
 
 actions["ctrl-c"] = function() return "interrupt" end
 
-actions["ctrl-d"] = function()
+actions["ctrl-d"] = function(self)
   local text, cursor = terminal.line()
   if text == "" then return "end" end
+  if cursor == #text then
+    self.next_below = { style.paint("faint", "Ctrl-C drops what is typed; Ctrl-D leaves where there is nothing") }
+    return
+  end
   set(text:sub(1, cursor) .. text:sub(width.after(text, cursor) + 1), cursor)
 end
 

@@ -8,6 +8,7 @@ int parlua_open(const char *path, int flags, ...) __asm__("open");
 int parlua_flock(int fd, int operation) __asm__("flock");
 long parlua_write(int fd, const void *bytes, size_t length) __asm__("write");
 int parlua_close(int fd) __asm__("close");
+long parlua_seek(int fd, long offset, int whence) __asm__("lseek");
 ]]
 
 local C = ffi.C
@@ -15,7 +16,8 @@ local M = {}
 
 local most_bytes = 2 ^ 20 -- of the file: at the start of a session it is cut to the newest half of that
 local WRONLY_CREATE_APPEND_CLOEXEC = 0x1 + 0x40 + 0x400 + 0x80000
-local LOCK_EXCLUSIVE = 2
+local RDONLY_NONBLOCK_CLOEXEC = 0x800 + 0x80000
+local LOCK_EXCLUSIVE, SEEK_END = 2, 2
 
 local History = {}
 History.__index = History
@@ -41,20 +43,27 @@ local function make_directories(path)
 end
 
 --- Calls a function with the descriptor of a file that is open for appending, and locked against other sessions.
+--- Returns what it returns; nil where the file can't be written.
 local function with_lock(path, body)
   local fd = C.parlua_open(path, WRONLY_CREATE_APPEND_CLOEXEC, ffi.cast("int", tonumber("600", 8)))
   if fd < 0 then return end
   C.parlua_flock(fd, LOCK_EXCLUSIVE)
-  body(fd)
+  local result = body(fd)
   C.parlua_close(fd)
+  return result
 end
 
+--- The text of a file; nil: there is none; false: it is no plain file, and what it has might have no end.
 local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
+  local fd = C.parlua_open(path, RDONLY_NONBLOCK_CLOEXEC)
+  if fd < 0 then return nil end
+  local size = tonumber(C.parlua_seek(fd, 0, SEEK_END))
+  C.parlua_close(fd)
+  local file = size >= 0 and size < 2 ^ 32 and io.open(path, "rb")
+  if not file then return false end
+  local text = size > 0 and file:read(size) or ""
   file:close()
-  return text
+  return text or false
 end
 
 --- What parlua kept before, by libedit: a byte that is no plain character as "\040".
@@ -89,7 +98,10 @@ function M.open()
   local folder = parent .. "/parlua"
   self.path = folder .. "/history"
   local text = read(self.path)
-  if not text then
+  if text == false then
+    self.trouble, self.path = ("the history is not kept: %s is no plain file"):format(self.path), nil
+    text = ""
+  elseif not text then
     make_directories(folder)
     text = old_history()
     if text ~= "" then self:append(text) end
@@ -105,9 +117,11 @@ function History:remember(text)
 end
 
 function History:append(bytes)
-  with_lock(self.path .. ".lock", function()
-    with_lock(self.path, function(fd) C.parlua_write(fd, bytes, #bytes) end)
+  local written = with_lock(self.path .. ".lock", function()
+    return with_lock(self.path, function(fd) return C.parlua_write(fd, bytes, #bytes) == #bytes end)
   end)
+  if written then return end
+  self.trouble, self.path = ("the history is not kept: %s cannot be written"):format(self.path), nil
 end
 
 --- A statement was typed.

@@ -75,14 +75,13 @@ function Session:look_at_signals()
   terminal.forget()
 end
 
---- Keeps what an expression gave as _1, _2, ... and the last value as _.
+--- Keeps what an expression gave as _1, _2, ...
 function Session:keep_result(value)
   local number = #self.results + 1
   self.results[number] = { value = value }
   if self.variables then return end
   if value ~= nil then
     rawset(_G, "_" .. number, value)
-    rawset(_G, "_", value)
   end
   local old = number - MOST_RESULTS
   if old > 0 then
@@ -142,6 +141,7 @@ function Session:execute(text)
     end
     self.statements[#self.statements + 1] = text
     for k = 1, math.min(select("#", ...), 50) do self:keep_result((select(k, ...))) end
+    if select("#", ...) > 0 and not self.variables then rawset(_G, "_", (...)) end
     if compiled.quiet then
       calls.tell_failures(self)
     else
@@ -174,7 +174,9 @@ function Session:take(text)
   end
   local parts
   if text:find("\n", 1, true) and not statement.compile(text, self.locals, "=x") then
-    parts = statement.split(text, self.locals)
+    local is_incomplete
+    parts, is_incomplete = statement.split(text, self.locals)
+    if is_incomplete then parts = nil end -- at the end of input
   end
   for _, part in ipairs(parts or { text }) do
     if not self:execute(part) then return end
@@ -198,6 +200,7 @@ function Session:read_plainly()
   while true do
     local first, further = prompts()
     local line, is_interrupted = terminal.read_line(text and further or first)
+    if not line and text and not is_interrupted then return text end -- to be told that it is not complete
     if not line then
       self:write("\n")
       return nil, is_interrupted and "interrupt" or "end"
@@ -233,16 +236,25 @@ function Session:open_editor()
   self.is_interactive = self.editor ~= nil
 end
 
+--- Says once that the history can't be kept.
+function Session:tell_trouble()
+  local history = self.history
+  if history.trouble then self:tell_error(style.paint("faint", history.trouble)) end
+  history.trouble = nil
+end
+
 --- Reads and does statements until the session is left.
 function Session:loop()
   local background = require "parlua.prompt.background"
   self:look_at_signals()
+  self:tell_trouble()
   while not self.ended do
     local text, why = self:read()
     if not self.editor then background.tell(self) end
     if text then
       self.faults = 0
       if self.editor then self.history:add(text) end
+      self:tell_trouble()
       self:take(text)
     elseif why == "end" then
       break

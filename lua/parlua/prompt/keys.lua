@@ -67,10 +67,10 @@ function Keys:escape()
     end
     return "escape", first -- what follows is a key of its own: libedit knows ESC f and the like
   end
-  while not self.bytes:find("^\27[%[O][%d;]*[^%d;]") do
+  while not self.bytes:find("^\27[%[O][0-?]*[ -/]*[^ -?]") do
     if not self:more(escape_seconds) then break end
   end
-  local kind, parameters, final = self.bytes:match("^\27([%[O])([%d;]*)([^%d;])")
+  local kind, parameters, final = self.bytes:match("^\27([%[O])([0-?]*[ -/]*)([^ -?])")
   if not kind then return "unknown", self:take(#self.bytes) end
   self:take(3 + #parameters)
   if final == "~" and parameters == "200" then return "paste", self:paste() end

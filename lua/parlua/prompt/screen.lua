@@ -7,6 +7,8 @@ local width = require "parlua.prompt.width"
 
 local M = {}
 
+local REPLACEMENT = "\239\191\189"
+
 -- rows on the terminal, the cursor's among them (from 0), and what was sent for them
 local drawn = { rows = 0, cursor = 0, text = nil }
 
@@ -28,6 +30,13 @@ local function kinds_of(text)
     end
   end
   return kinds
+end
+
+--- A character as it may be sent to the terminal: no control, no byte that is no UTF-8.
+local function shown(text, at, c, length)
+  if c == 0xfffd or c >= 0x80 and c < 0xa0 then return REPLACEMENT end
+  if c < 32 or c == 127 then return "?" end
+  return text:sub(at, at + length - 1)
 end
 
 --- Rows of the terminal that grow character by character.
@@ -70,8 +79,12 @@ function Rows:write(text, kind)
   while at <= #text do
     local colour = text:match("^\27%[[%d;]*m", at) -- of a prompt of the user's
     local c, length = width.decode(text, at)
-    if colour then length = #colour end
-    self:put(text:sub(at, at + length - 1), colour and 0 or width.of_character(c), kind)
+    if colour then
+      length = #colour
+      self:put(colour, 0, kind)
+    else
+      self:put(shown(text, at, c, length), width.of_character(c), kind)
+    end
     at = at + length
   end
 end
@@ -94,7 +107,7 @@ local function lay_out(view, columns)
     elseif c < 32 or c == 127 then
       rows:put("^" .. string.char((c + 64) % 128), 2, "faint")
     else
-      rows:put(text:sub(at, at + length - 1), width.of_character(c), kinds[at])
+      rows:put(shown(text, at, c, length), width.of_character(c), kinds[at])
     end
     at = at + length
   end
