@@ -27,22 +27,15 @@ for group = 1, k do centres:slice(group):assign(points:slice(math.floor((group -
 
 -- For each group the sums of its points' coordinates, their number, and the sum of their squared distances.
 local function sums_of(block)
-  local p, c, first, last = points:data(), centres:data(), range_of(block)
+  local first, last = range_of(block)
+  local part = points:view { first + 1, last + 1 }
+  local nearest, distances = part:nearest(centres)
   local sums = parlua.array("double", k, D + 2)
-  local s = sums:data()
-  for i = first, last do
-    local at, best, least = i * D, 0, math.huge
-    for group = 0, k - 1 do
-      local distance, centre = 0, group * D
-      for d = 0, D - 1 do
-        local difference = p[at + d] - c[centre + d]
-        distance = distance + difference * difference
-      end
-      if distance < least then best, least = group, distance end
-    end
-    local place = best * (D + 2)
+  local p, s, near, far = part:data(), sums:data(), nearest:data(), distances:data()
+  for i = 0, last - first do
+    local place, at = (near[i] - 1) * (D + 2), i * D
     for d = 0, D - 1 do s[place + d] = s[place + d] + p[at + d] end
-    s[place + D], s[place + D + 1] = s[place + D] + 1, s[place + D + 1] + least
+    s[place + D], s[place + D + 1] = s[place + D] + 1, s[place + D + 1] + far[i]
   end
   return sums
 end

@@ -209,6 +209,52 @@ describe("a pool", function()
   end
 end)
 
+-- Memory of 2 MB and more may be made of huge pages; what was let go of is used again.
+describe("arrays of about the size of huge pages", function()
+  local sizes = { 2 ^ 20 * 1.9, 2 ^ 21, 2 ^ 21 + 8, 8e6 }
+
+  helper.for_each_engine(function(engine)
+    it("reach tasks, are written in them, and come from them, whole: " .. engine, function()
+      local with = helper.options(engine)
+      for _, bytes in ipairs(sizes) do
+        local n = math.floor(bytes / 8)
+        local a, b = parlua.array("double", n), parlua.array("double", n)
+        assert.same({ 0, 0, 0 }, { a[1], a[n], b:sum() })
+        a[1], a[n] = 1, 2
+        local made = parlua.map(function(i)
+          local c = parlua.array("double", n)
+          c[1], c[n] = c:sum() + a[1] + i, a[n]
+          b[i == 1 and 1 or n] = i
+          return c
+        end, parlua.range(2), with())
+        for i = 1, 2 do assert.same({ 1 + i, 2, 3 + i }, { made[i][1], made[i][n], made[i]:sum() }) end
+        assert.same({ 1, 2, 3 }, { b[1], b[n], b:sum() })
+        a:free()
+        b:free()
+        made[1]:free()
+        assert.equal(0, parlua.array("double", n):sum())
+      end
+    end)
+  end)
+
+  it("take one fault for each huge page in a worker that touches them, where the system can give such pages", function()
+    local enabled = io.open "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+    local version = io.open("/proc/sys/kernel/osrelease"):read "*a"
+    local major, minor = version:match "^(%d+)%.(%d+)"
+    local setting = enabled and enabled:read "*a":match "%[(%w+)%]"
+    if not setting or setting == "deny" or major * 1000 + minor < 6001 then return pending("no huge pages here") end
+    local a, n = parlua.array("double", 2 ^ 23):fill(1), 2 ^ 23
+    local faults = parlua.map(function()
+      local function count() return tonumber((io.open("/proc/self/stat"):read "*a":match "%) %a (.*)":match(
+        "^" .. ("%S+ "):rep(6) .. "(%d+)"))) end
+      local before, at = count(), a:data()
+      for k = 0, n - 1, 512 do at[k] = at[k] + 1 end
+      return count() - before
+    end, { 1 }, { engine = "process", workers = 1 })
+    assert.is_true(faults[1] < 4096, "faults for 64 MB: " .. faults[1])
+  end)
+end)
+
 -- A description of an array was read after it had become garbage: strides were those of something else, in one of some
 -- thousand arrays.
 describe("of many results, while garbage is collected,", function()

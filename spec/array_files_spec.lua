@@ -71,8 +71,11 @@ describe("a .npy file", function()
       parlua.array("float", 6, 50000):fill(2):save(directory .. "/a.npy")
       local a = parlua.load(directory .. "/a.npy")
       for _, engine in ipairs(helper.engines) do
-        local results = parlua.map(function(i) return { a:slice(i):sum(), parlua.load(directory .. "/a.npy"):slice(i) } end,
+        local results, failures = parlua.map(function(i)
+          return { a:slice(i):sum(), parlua.load(directory .. "/a.npy"):slice(i) }
+        end,
           parlua.range(6), { engine = engine, workers = 2 })
+        assert.same({}, failures)
         for i = 1, 6 do assert.same({ 1e5, 1e5 }, { results[i][1], results[i][2]:sum() }) end
       end
     end)
@@ -377,5 +380,60 @@ describe("what can't be loaded or saved", function()
       local message = message_of(f)
       assert.truthy(message:find(words, 1, true), message .. "\nexpected: " .. words)
     end
+  end)
+end)
+
+-- Reading what others have cut off raises SIGBUS: that ended the program.
+describe("an array of a file that others cut short while it is mapped", function()
+  local rows, row = 8, 1e5
+
+  local function cut(path, bytes) assert.equal(0, os.execute(("truncate -s %d '%s'"):format(bytes, path))) end
+
+  helper.for_each_engine(function(engine)
+    it("fails the tasks that would read zeros, and the script goes on: " .. engine, function()
+      helper.with_directory(function(directory)
+        local path = directory .. "/points.npy"
+        for _, bytes in ipairs { 3e6, rows * row * 8 + 128 - 100 } do -- the latter within the last page
+          parlua.array("double", rows, row):fill(1):save(path)
+          local a = parlua.load(path)
+          local results, failures = parlua.map(function(i)
+            if i == 1 then os.execute(("truncate -s %d '%s'"):format(bytes, path)) end
+            local at, sum = a:slice(i):data(), 0
+            for k = 0, row - 1 do sum = sum + at[k] end
+            return sum
+          end, parlua.range(rows), helper.options(engine) { chunk = 1 })
+          for i = 1, rows do assert.is_true(results[i] == nil or results[i] == row, tostring(results[i])) end
+          assert.is_true(#failures > 0)
+          for _, failure in ipairs(failures) do
+            assert.is_truthy(failure.message:find("mapped from '" .. path .. "', which was cut short", 1, true),
+              failure.message)
+          end
+          a:free()
+          local sum = parlua.reduce(function(i) return i end, { 1, 2 }, helper.options(engine) {
+            init = 0, step = function(all, i) return all + i end })
+          assert.equal(3, sum)
+        end
+      end)
+    end)
+  end)
+
+  it("is an error of the script that reads it", function()
+    helper.with_directory(function(directory)
+      local path = directory .. "/points.npy"
+      for _, read in ipairs {
+        function(a) return a[700000] end, function(a) return a:get(700000) end, function(a) return a:sum() end,
+        function(a) return a + 1 end, function(a) return a:save(directory .. "/copy.npy") end,
+        function(a) return a:copy() end, function(a) return a:view({ 1, 10 }):totable() end,
+      } do
+        parlua.array("double", 8e5):fill(1):save(path)
+        local a = parlua.load(path)
+        assert.equal(8e5, a:sum())
+        cut(path, 3e6)
+        local ok, message = pcall(read, a)
+        assert.is_false(ok)
+        assert.is_truthy(message:find("mapped from '" .. path .. "', which was cut short meanwhile", 1, true), message)
+        a:free()
+      end
+    end)
   end)
 end)

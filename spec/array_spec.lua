@@ -280,6 +280,34 @@ describe("what is computed of an array", function()
       a:convolve({ 1 }, { into = into })
     end)
   end)
+
+  it("is the nearest of some rows to each row, and the square of the distance", function()
+    for _, kind in ipairs { "double", "float" } do
+      local points = parlua.array(kind, 37, 5)
+      local centres = parlua.array(kind, { { 0, 0, 0, 0, 0 }, { 7, 3, 0, 0, 1 }, { 0, 0, 0, 0, 0 }, { 0, 0, 9, 9, 9 } })
+      for i = 1, 37 do for d = 1, 5 do points:set(i, d, i * d * 7 % 11) end end
+      local nearest, distances = points:nearest(centres)
+      assert.same({ "int32", kind, { 37 }, { 37 } }, { nearest.type, distances.type, nearest.shape, distances.shape })
+      for i = 1, 37 do
+        local best, least = 0, math.huge
+        for c = 1, 4 do
+          local distance = 0
+          for d = 1, 5 do distance = distance + (points:get(i, d) - centres:get(c, d)) ^ 2 end
+          if distance < least then best, least = c, distance end
+        end
+        assert.same({ best, least }, { nearest[i], distances[i] })
+      end
+      local turned = parlua.array(kind, 5, 37):assign(points:transpose()):transpose()
+      assert.same(nearest:totable(), turned:nearest(centres):totable())
+      assert.same({ 4 }, (points:view({ 1, 1 }):fill(100):nearest(centres):totable()))
+    end
+    local p = parlua.array("double", 2, 3)
+    refuses("points and centres are both float or both double, got double and int8", function()
+      p:nearest(parlua.array("int8", 1, 3))
+    end)
+    refuses("rows of the same length, got 2 x 3 and 3 x 2", function() p:nearest(parlua.array("double", 3, 2)) end)
+    refuses("an array of centres is expected, got 3", function() p:nearest(3) end)
+  end)
 end)
 
 describe("an array as text", function()

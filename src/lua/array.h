@@ -44,4 +44,11 @@ enum array_edge { EDGE_REFLECT, EDGE_NEAREST, EDGE_ZERO, EDGE_WRAP };
  * errno. */
 int array_convolve(int is_double, const void *from, void *to, const uint64_t shape[3], const double *kernel,
                    uint64_t length, int edge);
+
+/* For each of n points, of `width` coordinates each, the number (from 1) of the nearest of `count` centres, and the
+ * square of its distance; of equally near ones the first. Points, centres and distances are doubles or floats. `room`
+ * is for array_nearest_room(width) of them. */
+uint64_t array_nearest_room(uint64_t width);
+void array_nearest(bool is_double, const void *points, uint64_t n, const void *centres, uint64_t count, uint64_t width,
+                   void *room, int32_t *numbers, void *distances);
 #endif

@@ -23,6 +23,7 @@ struct mapping {
 static _Atomic(struct mapping *) mappings;
 static struct sigaction before; /* what SIGBUS did */
 static _Atomic uintptr_t page_bytes;
+volatile uint32_t mapping_cuts;
 static _Thread_local struct mapping_loop *loops; /* the innermost */
 static _Thread_local bool takes_no_signals;      /* it had SIGBUS blocked, as worker threads have all */
 
@@ -78,6 +79,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
     pass_on(number, info, context);
     return;
   }
+  __atomic_fetch_add(&mapping_cuts, 1, __ATOMIC_SEQ_CST);
   stop_loops(mapping);
 }
 
@@ -101,6 +103,12 @@ static void unblock(void)
   if (pthread_sigmask(SIG_UNBLOCK, &set, &was) == 0 && sigismember(&was, SIGBUS)) takes_no_signals = true;
 }
 
+void mapping_prepare(void)
+{
+  set_handler();
+  unblock();
+}
+
 /* A free entry, or a new one. */
 static struct mapping *take_entry(void)
 {
@@ -121,8 +129,7 @@ struct mapping *mapping_watch(const void *bytes, size_t length)
 {
   struct mapping *mapping = take_entry();
   if (!mapping) return NULL;
-  set_handler();
-  unblock();
+  mapping_prepare();
   atomic_store(&mapping->length,
                (length + page_bytes - 1) & ~(page_bytes - 1)); /* fast searches read to the end of a page */
   atomic_store(&mapping->whole, length);

@@ -4,12 +4,18 @@
 #ifndef PARLUA_MAPPING_H
 #define PARLUA_MAPPING_H
 #include <stddef.h>
+#include <stdint.h>
 
 struct mapping;
+
+/* How often something was found to be no longer there, in this process. */
+extern volatile uint32_t mapping_cuts;
 
 /* From here on the `length` bytes at `bytes`, a mapping of a file from its beginning, can be read without harm, by all
  * threads and by forked copies of this process. NULL: there is no memory. Other SIGBUS go where they went before. */
 struct mapping *mapping_watch(const void *bytes, size_t length);
+/* The same for a thread that has not called mapping_watch, or where others may have set the signal's handler since. */
+void mapping_prepare(void);
 /* Before it is unmapped. */
 void mapping_forget(struct mapping *mapping);
 /* How many bytes from its beginning on are the file's own, as far as reading has shown. */

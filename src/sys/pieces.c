@@ -12,7 +12,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "sys/huge.h"
+#include "sys/mapping.h"
 
 enum {
   SMALL_BYTES = 128 << 10, /* up to here it lies in a slab: a process has 65530 mappings at most (vm.max_map_count) */
@@ -20,13 +24,12 @@ enum {
   ALIGNMENT = 64,
   FIRST_BUCKETS = 256,
   MOST_RECEIVED = 4096, /* descriptors that are kept open for pieces of others; of more only the memory is kept */
-  MOST_SPARE = 8        /* pieces that are kept for the next of their size */
+  MOST_SPARE = 64,      /* pieces that are kept for the next of their size */
+  SPARE_PART = 16       /* of all memory: one such part is kept at most */
 };
 
-/* Fresh memory comes at 0.6 to 3 GB/s, page by page; memory that was used before is set to zeros at 5 to 10 (measured).
- * So a process keeps some of what it has let go of, if no other process can know it: made since the last fork, and
- * never given away. */
-static const uint64_t most_spare_bytes = 256 << 20;
+/* Fresh memory comes at 0.6 to 6 GB/s; memory that was used before is set to zeros at 5 to 10, or need not be
+ * (measured). So a process keeps some of what it has let go of, if no other process can reach it: see is_alone. */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* for all below; it is never held across a fork */
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;
@@ -36,11 +39,24 @@ static uint64_t total;
 static struct piece *slab; /* what small arrays are cut from; held once for that */
 static uint64_t first_id, last_id;
 static uint32_t forks;
+static bool is_copy;                    /* this process was forked by one that has pieces */
 static struct piece *spare[MOST_SPARE]; /* the oldest first */
 static size_t spare_count;
 static uint64_t spare_bytes;
+static struct mapped_file *mapped_files;
+static volatile size_t mapped_count;
 static const char *message_bytes;
 static size_t message_length;
+
+/* A file that a piece is mapped from. */
+struct mapped_file {
+  struct mapped_file *next;
+  struct mapping *mapping;
+  size_t size;
+  dev_t device;
+  ino_t inode;
+  char path[]; /* as it was given, or from the root on */
+};
 
 /* ---- forks ---- */
 
@@ -56,12 +72,14 @@ static void after_fork(void)
 }
 
 static void free_piece(struct piece *piece);
+static uint64_t most_bytes(void);
 
 /* The copy numbers its own pieces, and cuts small ones from a slab of its own: what is left of this one is the other's.
  * So are spare ones. */
 static void in_child(void)
 {
   slab = NULL;
+  is_copy = true;
   first_id = last_id = 0;
   for (size_t i = 0; i < spare_count; i++) free_piece(spare[i]);
   spare_count = 0;
@@ -161,21 +179,28 @@ static void take_out(struct piece *piece)
   total -= piece->shared.size;
 }
 
-/* Puts a piece that was taken out by, for the next of its size. Returns one that is to be freed instead; NULL: none. */
+/* Does nobody else have this piece? Others that might are processes that were forked since it was made or that it was
+ * given to: all of them are children of the script's process. */
+static bool is_alone(const struct piece *piece)
+{
+  siginfo_t ignored;
+  if (piece->forks == forks && !piece->is_known) return true;
+  return !is_copy && waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
+}
+
+/* Puts a piece that was taken out by, for the next of its size. Returns those that are to be freed instead, linked by
+ * `next`; NULL: none. */
 static struct piece *put_by(struct piece *piece)
 {
-  if (piece->shared.file < 0 || piece->used || piece->is_known || piece->forks != forks ||
-      piece->mapped > most_spare_bytes / 2)
-    return piece;
+  uint64_t most = most_bytes() / SPARE_PART;
+  if (piece->shared.file < 0 || piece->used || piece->mapped > most || !is_alone(piece)) return piece;
   struct piece *oldest = NULL;
-  if (spare_count == MOST_SPARE || spare_bytes + piece->mapped > most_spare_bytes) {
-    oldest = spare[0];
-    spare_bytes -= oldest->mapped;
+  while (spare_count == MOST_SPARE || spare_bytes + piece->mapped > most) {
+    struct piece *next = spare[0];
+    spare_bytes -= next->mapped;
     memmove(spare, spare + 1, --spare_count * sizeof *spare);
-  }
-  if (spare_bytes + piece->mapped > most_spare_bytes) { /* next time there is room */
-    free_piece(piece);
-    return oldest;
+    next->next = oldest;
+    oldest = next;
   }
   spare[spare_count++] = piece;
   spare_bytes += piece->mapped;
@@ -185,26 +210,41 @@ static struct piece *put_by(struct piece *piece)
 /* A spare piece of that size, entered as new; NULL: there is none. */
 static struct piece *take_spare(uint64_t size)
 {
-  size_t at = spare_count;
-  while (at > 0 && spare[at - 1]->mapped != size) at--;
+  size_t at = spare_count, length = huge_length(size);
+  while (at > 0 && spare[at - 1]->mapped != length) at--;
   if (at == 0) return NULL;
   struct piece *piece = spare[at - 1];
   memmove(spare + at - 1, spare + at, (spare_count - at) * sizeof *spare);
   spare_count--;
-  spare_bytes -= size;
-  struct piece *entered = piece->forks == forks ? enter(0, piece->map, size, piece->shared.file) : NULL;
+  spare_bytes -= length;
+  struct piece *entered = enter(0, piece->map, size, piece->shared.file);
   if (!entered) {
     free_piece(piece);
     return NULL;
   }
   entered->map = piece->map;
-  entered->mapped = size;
+  entered->mapped = length;
   free(piece);
   return entered;
 }
 
+static void forget_file(struct mapped_file *file)
+{
+  pieces_lock();
+  for (struct mapped_file **at = &mapped_files; *at; at = &(*at)->next) {
+    if (*at != file) continue;
+    *at = file->next;
+    mapped_count--;
+    break;
+  }
+  pieces_unlock();
+  mapping_forget(file->mapping);
+  free(file);
+}
+
 static void free_piece(struct piece *piece)
 {
+  if (piece->of) forget_file(piece->of);
   if (piece->mapped) munmap(piece->map, piece->mapped);
   if (piece->shared.file >= 0) close(piece->shared.file);
   free(piece);
@@ -268,26 +308,27 @@ static struct piece *new_large(uint64_t size)
     errno = ENOMEM;
     return NULL;
   }
-  int file = new_file(size), flags = MAP_SHARED | MAP_NORESERVE | (file < 0 ? MAP_ANONYMOUS : 0);
-  void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, file, 0);
+  size_t length = huge_length(size);
+  int file = new_file(length);
+  void *map = huge_map(length, file);
   if (map == MAP_FAILED) {
     int error = errno;
     if (file >= 0) close(file);
     errno = error;
     return NULL;
   }
-  madvise(map, size, MADV_HUGEPAGE); /* where the system gives shared memory huge pages to those who ask */
+  huge_fill(map, length);
   pieces_lock();
   struct piece *piece = enter(0, map, size, file);
   pieces_unlock();
   if (!piece) {
-    munmap(map, size);
+    munmap(map, length);
     if (file >= 0) close(file);
     errno = ENOMEM;
     return NULL;
   }
   piece->map = map;
-  piece->mapped = size;
+  piece->mapped = length;
   return piece;
 }
 
@@ -338,6 +379,58 @@ struct shared_memory *shared_new(uint64_t size, bool with_zeros, char **at)
   return &piece->shared;
 }
 
+/* Watches a mapping of a file. NULL: there is no memory. */
+static struct mapped_file *watch_file(const char *path, const struct stat *found, const void *map)
+{
+  char *whole = realpath(path, NULL); /* the script may go to another directory */
+  const char *name = whole ? whole : path;
+  struct mapped_file *file = malloc(sizeof *file + strlen(name) + 1);
+  if (file) {
+    *file = (struct mapped_file){.size = (size_t)found->st_size, .device = found->st_dev, .inode = found->st_ino};
+    memcpy(file->path, name, strlen(name) + 1);
+    file->mapping = mapping_watch(map, file->size);
+  }
+  free(whole);
+  if (file && !file->mapping) {
+    free(file);
+    return NULL;
+  }
+  return file;
+}
+
+/* Of the last page that is left the end reads as zeros, and nothing tells: so the file is asked for its size. Another
+ * one of the same name says nothing of the one that is mapped. */
+static bool is_cut(const struct mapped_file *file)
+{
+  struct stat now;
+  return mapping_whole(file->mapping) < file->size || (stat(file->path, &now) == 0 && now.st_dev == file->device &&
+                                                       now.st_ino == file->inode && (size_t)now.st_size < file->size);
+}
+
+bool shared_prepare(void)
+{
+  if (mapped_count == 0) return false;
+  mapping_prepare();
+  return true;
+}
+
+const char *shared_cut(const struct shared_memory *shared)
+{
+  static _Thread_local char path[4096];
+  const struct mapped_file *file = NULL;
+  if (mapped_count == 0) return NULL;
+  pieces_lock();
+  if (shared) {
+    const struct mapped_file *of = ((const struct piece *)(const void *)shared)->of;
+    if (of && is_cut(of)) file = of;
+  } else {
+    for (file = mapped_files; file && !is_cut(file);) file = file->next;
+  }
+  if (file) snprintf(path, sizeof path, "%s", file->path);
+  pieces_unlock();
+  return file ? path : NULL;
+}
+
 struct shared_memory *shared_map_file(const char *path)
 {
   struct stat found;
@@ -358,17 +451,26 @@ struct shared_memory *shared_map_file(const char *path)
     errno = error;
     return NULL;
   }
+  struct mapped_file *of = watch_file(path, &found, map);
   pieces_lock();
-  struct piece *piece = enter(0, map, (uint64_t)found.st_size, -1);
+  struct piece *piece = of ? enter(0, map, (uint64_t)found.st_size, -1) : NULL;
+  if (piece) {
+    piece->of = of;
+    of->next = mapped_files;
+    mapped_files = of;
+    mapped_count++;
+  }
   pieces_unlock();
   if (!piece) {
+    if (of) mapping_forget(of->mapping);
+    free(of);
     munmap(map, (size_t)found.st_size);
     errno = ENOMEM;
     return NULL;
   }
   piece->map = map;
   piece->mapped = (size_t)found.st_size;
-  piece->shared.read_only = 1;
+  piece->shared.read_only = SHARED_FILE;
   return &piece->shared;
 }
 
@@ -376,12 +478,13 @@ struct shared_memory *shared_map_file(const char *path)
 struct piece *piece_map(uint64_t id, int file, uint64_t size)
 {
   struct stat found;
-  if (fstat(file, &found) < 0 || (uint64_t)found.st_size != size || size == 0) {
+  size_t length = huge_length(size);
+  if (fstat(file, &found) < 0 || (size_t)found.st_size != length || size == 0) {
     close(file);
     errno = EINVAL;
     return NULL;
   }
-  void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+  void *map = huge_map(length, file);
   int keep = file, error = errno;
   if (map == MAP_FAILED || file_count >= MOST_RECEIVED) {
     close(file);
@@ -401,11 +504,11 @@ struct piece *piece_map(uint64_t id, int file, uint64_t size)
   if (piece && !is_known) {
     piece->is_known = true;
     piece->map = map;
-    piece->mapped = size;
+    piece->mapped = length;
   }
   pieces_unlock();
   if (is_known || !piece) {
-    munmap(map, size);
+    munmap(map, length);
     if (keep >= 0) close(keep);
     if (!piece) errno = ENOMEM;
   }
@@ -470,10 +573,15 @@ void piece_drop(struct piece *piece, bool is_left)
   piece->left -= is_left;
   if (is_last) {
     take_out(piece);
+    piece->next = NULL;
     piece = put_by(piece);
   }
   pieces_unlock();
-  if (is_last && piece) free_piece(piece);
+  while (is_last && piece) {
+    struct piece *next = piece->next;
+    free_piece(piece);
+    piece = next;
+  }
 }
 
 void shared_drop(struct shared_memory *shared)

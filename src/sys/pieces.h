@@ -9,10 +9,11 @@ struct piece {
   uint32_t holds;
   uint32_t left; /* of these, holds that no one has claimed yet (shared_leave) */
   void *map;
-  size_t mapped;  /* bytes to unmap */
-  uint32_t forks; /* of this process, as it was made */
-  bool is_known;  /* another process may know it */
-  size_t used;    /* a slab: bytes that are taken, never given back; else 0 */
+  size_t mapped;          /* bytes to unmap */
+  uint32_t forks;         /* of this process, as it was made */
+  bool is_known;          /* another process may know it */
+  struct mapped_file *of; /* what it is mapped from; NULL: it is no file of the script's */
+  size_t used;            /* a slab: bytes that are taken, never given back; else 0 */
 };
 
 /* For all that is said of pieces; held by nobody across a fork. */

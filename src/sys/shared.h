@@ -19,20 +19,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { SHARED_FILE = 2 };
+
 struct shared_memory {
   uint64_t id;
   char *bytes;
   uint64_t size;
   int32_t file;      /* descriptor of all of it; -1: it has none */
-  int32_t read_only; /* writing to it is a fault */
+  int32_t read_only; /* writing to it is a fault; SHARED_FILE: it is mapped from a file */
 };
 
 /* New memory, at *at: zeros, or, where that is not asked for, perhaps what another piece of this process has left.
  * Returns the piece that it lies in, held once more; NULL with errno set. */
 struct shared_memory *shared_new(uint64_t size, bool with_zeros, char **at);
-/* A file as memory, all of it, to be read only. What others write to the file is seen; reading what they have cut off
- * is a fault (SIGBUS). NULL with errno set; ENODATA: it is empty. */
+/* A file as memory, all of it, to be read only. What others write to the file is seen; what they have cut off reads as
+ * zeros, and shared_cut tells. NULL with errno set; ENODATA: it is empty. */
 struct shared_memory *shared_map_file(const char *path);
+/* Before this thread reads what may be mapped from files: false, at once, where nothing is. */
+bool shared_prepare(void);
+/* The path of a file that was cut short since it was mapped: that of `shared`, or (NULL) of any that is still held.
+ * NULL: none was. */
+const char *shared_cut(const struct shared_memory *shared);
 /* Memory of another message, at `bytes`, which lies in a mapping that shared_note_message has told of: read only, and
  * kept beyond that. NULL with errno set; ENOENT: it does not lie there. */
 struct shared_memory *shared_of_message(const void *bytes, uint64_t size);

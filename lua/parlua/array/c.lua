@@ -15,6 +15,9 @@ struct shared_memory { uint64_t id; char *bytes; uint64_t size; int32_t file; in
 struct shared_memory *shared_new(uint64_t size, bool with_zeros, char **at);
 struct shared_memory *shared_map_file(const char *path);
 struct shared_memory *shared_of_message(const void *bytes, uint64_t size);
+bool shared_prepare(void);
+const char *shared_cut(const struct shared_memory *);
+extern volatile uint32_t mapping_cuts; /* src/sys/mapping.h */
 void shared_hold(struct shared_memory *);
 void shared_drop(struct shared_memory *);
 struct shared_memory *shared_find(uint64_t id);
@@ -33,6 +36,9 @@ bool array_has_odd_nans(bool is_double, const void *elements, uint64_t count);
 void array_mend_nans(bool is_double, void *elements, uint64_t count);
 int array_convolve(int is_double, const void *from, void *to, const uint64_t shape[3], const double *kernel,
   uint64_t length, int edge);
+uint64_t array_nearest_room(uint64_t width);
+void array_nearest(bool is_double, const void *points, uint64_t n, const void *centres, uint64_t count, uint64_t width,
+  void *room, int32_t *numbers, void *distances);
 struct parlua_array_description {
   uint64_t id, inode; /* of the memory; 0: it has none that the other side could know */
   double bytes, offset; /* of the memory; of the first element in it, where the elements are not written */

@@ -7,6 +7,10 @@ local kinds = require "parlua.array.kinds"
 local known = require "parlua.array.known"
 local record = require "parlua.wire.record"
 
+-- LuaJIT's own: a script's (busted has one) may keep what it gave for a value, and that goes to workers, where the same
+-- type is another.
+local typeof = require("parlua.wire.start").libraries.ffi.typeof
+
 local M = {}
 
 M.MOST_RANK = 16
@@ -71,8 +75,15 @@ M.refuse = refuse
 
 local freed_message = "the array was freed: nothing can be done with it after a:free()"
 
+--- Raises an error where the file of an array was cut short: what is not there any more reads as zeros.
+local function check_whole(self)
+  local path = C.shared_cut(self._shared)
+  if path ~= nil then refuse("%s", known.cut_message(ffi.string(path))) end
+end
+
 local function check_live(self)
   if has(self, FREED) then refuse(freed_message) end
+  if has(self, OF_FILE) then check_whole(self) end
 end
 M.check_live = check_live
 
@@ -200,6 +211,53 @@ local function index(self, key)
   return field(self, key)
 end
 
+--- What is said where a file is cut short from which an array of this state is mapped; nil: none is.
+---@param is_sure? boolean what is garbage was collected
+---@return string?
+function known.cut(is_sure)
+  for array in pairs(known.files) do
+    local path = not has(array, FREED) and array._shared ~= nil and C.shared_cut(array._shared) or nil
+    if path ~= nil and is_sure then return known.cut_message(ffi.string(path)) end
+    if path ~= nil then
+      collectgarbage()
+      collectgarbage()
+      return known.cut(true)
+    end
+  end
+end
+
+--- Makes what is gone from files read as zeros, in this thread.
+known.prepare = C.shared_prepare
+
+--- The last use of an array of a file may have shown that the file was cut short.
+local function finish(self, ...)
+  if has(self, OF_FILE) then check_whole(self) end
+  return ...
+end
+
+local guarded = {}
+
+--- A method that looks once more when it has read the elements.
+local function guard(method)
+  local made = guarded[method]
+  if not made then
+    made = function(self, ...) return finish(self, method(self, ...)) end
+    guarded[method] = made
+  end
+  return made
+end
+
+--- Of arrays that are read only, some of which are files.
+local function index_read_only(self, key)
+  if type(key) == "number" then
+    local value = index(self, key)
+    if C.mapping_cuts ~= 0 and has(self, OF_FILE) then check_whole(self) end
+    return value
+  end
+  local value = field(self, key)
+  return type(value) == "function" and has(self, OF_FILE) and M.is(self) and key ~= "free" and guard(value) or value
+end
+
 local function set_index(self, key, value)
   if type(key) ~= "number" then refuse("an array has no field %s that can be set", show(key)) end
   if key >= 1 and key <= self._bound and key % 1 == 0 then
@@ -228,10 +286,11 @@ local function type_of(kind, is_read_only)
   local made = is_read_only and read_only_types or types
   local ctype = made[kind.number]
   if ctype then return ctype end
-  ctype = ffi.typeof(form:format((is_read_only and "const " or "") .. kind.text))
+  ctype = typeof(form:format((is_read_only and "const " or "") .. kind.text))
   local operators = M.operators
   record.metatype(ctype, { -- it is no type of the script's, for workers to be told of
-    __index = index, __newindex = is_read_only and refuse_write or set_index, __len = length, __gc = let_go,
+    __index = is_read_only and index_read_only or index, __len = length, __gc = let_go,
+    __newindex = is_read_only and refuse_write or set_index,
     __tostring = operators.tostring, __add = operators.add, __sub = operators.sub, __mul = operators.mul,
     __div = operators.div, __unm = operators.unm, __eq = operators.eq,
   })
@@ -242,13 +301,17 @@ local function type_of(kind, is_read_only)
 end
 
 --- Is a value an array?
-function M.is(value) return type(value) == "cdata" and is_array[tonumber(ffi.typeof(value))] == true end
+function M.is(value) return type(value) == "cdata" and is_array[tonumber(typeof(value))] == true end
 
---- Raises an error where the value on which a method is called is no array: `a.sum()`.
-function M.check(value, what)
+local function check_array(value, what)
   if not M.is(value) then
     refuse("%s: called on %s, not on an array (a:%s(...) needs a colon)", what, show(value), what)
   end
+end
+
+--- Raises an error where the value on which a method is called is no array: `a.sum()`.
+function M.check(value, what)
+  check_array(value, what)
   check_live(value)
   return value
 end
@@ -329,12 +392,14 @@ end
 ---@param offset number of the first element, in bytes
 ---@param state? integer
 function M.over(kind, shared, offset, shape, state)
+  if shared.read_only == 2 then state = bit.bor(state or 0, OF_FILE) end -- SHARED_FILE
   local is_read_only = shared.read_only ~= 0 or bit.band(state or 0, READ_ONLY) ~= 0
   local self = type_of(kind, is_read_only)()
   self._shared, self._kind = shared, kind.number
   self._at = ffi.cast(is_read_only and kind.constant or kind.pointer, shared.bytes + offset)
   self._state = bit.bor(CONTIGUOUS, is_read_only and READ_ONLY or 0, state or 0)
   if is_read_only then known.why_read_only = read_only_message(self) end
+  if has(self, OF_FILE) then known.note_file(self) end
   lay_out(self, shape)
   return self
 end
@@ -394,6 +459,7 @@ function M.view(self, at)
   local view = type_of(kind_of(self), has(self, READ_ONLY))()
   C.shared_hold(self._shared)
   view._shared, view._at, view._kind, view._state = self._shared, self._at + at, self._kind, self._state
+  if has(self, OF_FILE) then known.note_file(view) end
   return view
 end
 
@@ -407,7 +473,7 @@ function M.shape(self)
 end
 
 function properties.shape(self)
-  check_live(self)
+  if has(self, FREED) then refuse(freed_message) end
   return M.shape(self)
 end
 
@@ -430,14 +496,14 @@ function methods.data(self)
   return self._at
 end
 
---- Lets go of the memory now, not when the collector finds the array. Views of it keep the memory; this array is of no
---- use any more.
+--- Lets go of the memory now, not when the collector finds the array: for the next array of its size, or for the
+--- system. Views of it keep the memory; this array is of no use any more.
 function methods.free(self)
-  M.check(self, "free")
+  check_array(self, "free")
+  if has(self, FREED) then refuse(freed_message) end
   let_go(self)
   self._at, self._bound, self._count, self._state = nil, 0, 0, bit.bor(self._state, FREED)
   for d = 0, self._rank - 1 do self._shape[d] = 0 end
-  C.shared_trim()
 end
 
 M.has, M.floor = has, floor

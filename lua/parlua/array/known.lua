@@ -30,6 +30,24 @@ M.is_captured = false
 ---@type string|false
 M.why_read_only = false
 
+--- The arrays of this state that are mapped from files -> true, as far as they are not collected; false: there never
+--- was one.
+---@type table<parlua.Array, boolean>|false
+M.files = false
+
+--- An array is mapped from a file.
+function M.note_file(array)
+  M.files = M.files or setmetatable({}, { __mode = "k" })
+  M.files[array] = true
+end
+
+--- What is said of an array whose file others have cut short.
+---@param path string
+function M.cut_message(path)
+  return ("the array is mapped from '%s', which was cut short meanwhile: what is gone from it reads as zeros"):format(
+    path)
+end
+
 --- Called by a worker that has nothing to do; set by parlua.array.core.
 ---@type fun()|false
 M.rest = false

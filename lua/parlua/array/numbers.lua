@@ -196,3 +196,35 @@ function methods.convolve(self, kernel, options)
   if to ~= into then make.copy_elements(into, to) end
   return into
 end
+
+-- ---- nearest points ----
+
+--- For each row of an array of points the number of the nearest row of another one, and the square of its distance;
+--- of equally near ones the first: a step of k-means, of vector quantisation, of a table of colours. Both are arrays of
+--- two dimensions, of the same type, float or double, with rows of the same length.
+--- Example: `local nearest, distances = points:nearest(centres)`
+---@param centres parlua.Array
+---@return parlua.Array numbers of type int32, one for each row, from 1
+---@return parlua.Array distances their squares, of the points' type
+function methods.nearest(self, centres)
+  core.check(self, "nearest")
+  if not core.is(centres) then refuse("a:nearest: an array of centres is expected, got %s", show(centres)) end
+  core.check_live(centres)
+  local kind = core.kind_of(self)
+  if kind.class ~= "float" or core.kind_of(centres) ~= kind then
+    refuse("a:nearest: points and centres are both float or both double, got %s and %s; a:copy(\"double\") makes "
+      .. "them so", kind.name, core.kind_of(centres).name)
+  end
+  if self._rank ~= 2 or centres._rank ~= 2 or self._shape[1] ~= centres._shape[1] then
+    refuse("a:nearest: points and centres are arrays of two dimensions with rows of the same length, got %s and %s",
+      core.shape_text(self), core.shape_text(centres))
+  end
+  local of = core.has(self, core.CONTIGUOUS) and self or self:copy()
+  local to = core.has(centres, core.CONTIGUOUS) and centres or centres:copy()
+  local n, width = self._shape[0], self._shape[1]
+  local numbers, distances = core.new(kinds.of "int32", { n }, true), core.new(kind, { n }, true)
+  local room = core.new(kind, { tonumber(C.array_nearest_room(width)) }, true)
+  C.array_nearest(kind.name == "double", of._at, n, to._at, centres._shape[0], width, room._at, numbers._at,
+    distances._at)
+  return numbers, distances
+end

@@ -216,7 +216,7 @@ function M.map(f, arguments, options, given)
   if reaches and into ~= nil then
     sink.keep, sink.into = "into", into
   elseif reaches and n and n > 0 and kind.class ~= "complex" and not kind.wide then
-    sink.keep, sink.into = "packed", core.new(kind, { n })
+    sink.keep, sink.into = "packed", core.new(kind, { n }, true) -- gaps are filled in the end
   end
   local run = run_module.open(f, source, options, sink, given)
   run:go()

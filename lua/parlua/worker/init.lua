@@ -39,6 +39,7 @@ void mapping_enter(struct mapping_loop *);
 void mapping_leave(struct mapping_loop *);
 ]]
 
+
 -- Why the loop returned.
 local DONE, STOPPED, PENDING, AGAIN, FOUND, KEPT = loop_text.DONE, loop_text.STOPPED, loop_text.PENDING, loop_text.AGAIN,
   loop_text.FOUND, loop_text.KEPT
@@ -258,14 +259,14 @@ function M.runner(job, slot, outlet)
   --- The last task that may be begun, though the loop was stopped where the text ends.
   local function last_allowed(limit)
     local last = limit[0]
-    return last == -1 and guard.replaced < math.huge and guard.replaced or last
+    return last == -1 and guard and guard.replaced < math.huge and guard.replaced or last
   end
 
-  --- The text was cut short: the tasks of the chunk that stand in the open block, from task `base` on, may have been
+  --- The text was cut short (or what arrays are mapped from): the tasks of the chunk that stand in the open block, from task `base` on, may have been
   --- done with zeros. They fail, and so do all behind them. What was put into the block stays where it is, as the
   --- coordinator may be reading it.
   ---@return number base, integer k, integer entries, number last as in the runner
-  local function fail_rest(base, entries, last, limit)
+  local function fail_rest(base, entries, last, limit, message)
     local k, has_failed = 0, {}
     if none then
       for j = 0, entries - 1 do has_failed[tonumber(outlet.block.word[2 * j])] = true end
@@ -275,7 +276,7 @@ function M.runner(job, slot, outlet)
       if i > last_allowed(limit) and i >= slot.current then return base, k, entries, i - 1 end
       if has_failed[i] then
         k = k + 1
-      elseif outlet.fail(none and entries or k, i, { kind = "error", message = loop_text.cut_message(source) }) >= 0 then
+      elseif outlet.fail(none and entries or k, i, { kind = "error", message = message }) >= 0 then
         k, entries = k + 1, entries + 1
       else
         outlet.close(i - 1, none and entries or k, 0)
@@ -307,10 +308,12 @@ function M.runner(job, slot, outlet)
       local out = outlet.block
       local words = out.word
       local ok, reached, found
+      if arrays.files then arrays.prepare() end
       ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8, limit, words,
         cast(block.halves, words), chunk, awords, ahalf, origin)
-      if guard and is_cut(chunk) then
-        base, k, entries, last = fail_rest(base, entries, last, limit)
+      local cut = guard and is_cut(chunk) and loop_text.cut_message(source) or arrays.files and arrays.cut()
+      if cut then
+        base, k, entries, last = fail_rest(base, entries, last, limit, cut)
         why = DONE
       elseif ok then
         k = reached
@@ -396,6 +399,7 @@ local function read_job(message, shares)
   context.use({ state }, shares)
   local book = codec.book()
   arrays.is_captured = arrays.role == "distant"
+  arrays.files = false -- those of jobs before may not be collected yet
   local ok, job = pcall(host.value, message, half[2], book)
   arrays.is_captured = false
   if not ok then error(job, 0) end
