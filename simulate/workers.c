@@ -453,7 +453,7 @@ static void live(void *what)
   worker_open_mailbox(&body->worker, body->slot, &body->worker.bell);
   fiber_sleep(random_about(plan->latency));
   if (plan_has(plan, TROUBLE_STARTS) && random_chance(plan->start_death)) end_body(body, END_OWN, 1 << 8);
-  if (body->engine->kind->can.inherit) set_up(body);
+  if (plan->engine == ENGINE_FORKED) set_up(body);
   if (plan->kind == PLAN_STACK) { /* the real worker, with a Lua state */
     worker_bodies.thread(body->slot, &body->worker.bell);
     end_body(body, END_AS_TOLD, 0);
