@@ -293,6 +293,23 @@ describe("NaNs of other programs", function()
       end
     end)
   end)
+
+  it("are looked for in large files where that is asked for", function()
+    helper.with_directory(function(directory)
+      local path = directory .. "/large"
+      local n = 33 * 2 ^ 20 -- doubles: 264 MB, nearly all of them a hole of the file
+      local file = io.open(path, "wb")
+      file:seek("set", 8 * (n - 1))
+      file:write(("\255"):rep(8))
+      file:close()
+      local a = parlua.load(path, { type = "double", check = true })
+      assert.same({ n, false }, { a.size, a.read_only })
+      assert.equal("number", type(a[n]))
+      assert.is_true(parlua.load(path, { type = "double" }).read_only)
+      local ok, message = pcall(parlua.load, path, { type = "double", check = 1 })
+      assert.is_true(not ok and message:find("check must be true or false, got 1", 1, true) ~= nil, message)
+    end)
+  end)
 end)
 
 describe("what can't be loaded or saved", function()

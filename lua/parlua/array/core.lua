@@ -427,10 +427,12 @@ function M.mend(self)
 end
 
 --- An array over a file's memory that can be read without harm: a copy with plain NaNs, where it has others. Of large
---- files that is not looked for, as they would have to be read.
-function M.checked(self)
+--- files that is looked for only where it is asked for, as they would have to be read.
+---@param all? boolean of large ones, too
+function M.checked(self, all)
   local kind = kind_of(self)
-  if self._count * kind.size > MOST_CHECKED or not M.has_odd_nans(kind, self._at, self._count) then return self end
+  local is_large = self._count * kind.size > MOST_CHECKED
+  if is_large and not all or not M.has_odd_nans(kind, self._at, self._count) then return self end
   return M.mend(self:copy())
 end
 

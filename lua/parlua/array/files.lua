@@ -47,15 +47,16 @@ local function load_plain(path, shared, options)
     return core.mend(made)
   end
   C.shared_hold(shared)
-  return core.checked(core.over(kind, shared, offset, shape, core.OF_FILE))
+  return core.checked(core.over(kind, shared, offset, shape, core.OF_FILE), options.check)
 end
 
 --- What is in memory that is a file.
 ---@param shared ffi.cdata* struct shared_memory *, whose hold stays the caller's
-function M.read(path, shared)
+---@param all? boolean look for NaNs that Lua can't take also in a large .npy
+function M.read(path, shared, all)
   local size = tonumber(shared.size)
   local magic = ffi.string(shared.bytes, math.min(6, size))
-  if magic == npy.MAGIC then return npy.read(path, shared, 0, size) end
+  if magic == npy.MAGIC then return npy.read(path, shared, 0, size, all) end
   if magic:find "^PK[\3\5]" then return zip.read(path, shared) end
   if magic:find "^P[2356]%s" then return picture.read(path, shared.bytes, size) end
   local advice = magic:find "^\137PNG" and "PNG pictures are only written" or
@@ -65,14 +66,18 @@ end
 
 --- Loads an array: a .npy file, by mapping it (it is read-only then, and takes no memory of its own); the arrays of
 --- an .npz file, by their names; a PGM or PPM picture; or plain elements: { type = "float", shape = { 480, 640 },
---- offset = 0 }.
+--- offset = 0 }. Lua can't take some NaNs (their sign is set, and they carry a payload): a file of up to 256 MB is
+--- looked through for such, and copied with plain ones if it has any; `check = true` does so for larger ones, too.
 ---@param path string
----@param options? { type: string, shape?: integer[], offset?: integer }
+---@param options? { type?: string, shape?: integer[], offset?: integer, check?: boolean }
 ---@return any
 function M.load(path, options)
   if type(path) ~= "string" then refuse("parlua.load: the name of a file is expected, got %s", show(path)) end
   if options ~= nil and type(options) ~= "table" then
     refuse("parlua.load: options are a table, as { type = \"float\" }, got %s", show(options))
+  end
+  if options and options.check ~= nil and type(options.check) ~= "boolean" then
+    refuse("parlua.load: check must be true or false, got %s", show(options.check))
   end
   local shared = C.shared_map_file(path)
   if shared == nil then
@@ -84,7 +89,7 @@ function M.load(path, options)
   if options and options.type ~= nil then
     ok, result = pcall(load_plain, path, shared, options)
   else
-    ok, result = pcall(M.read, path, shared)
+    ok, result = pcall(M.read, path, shared, options and options.check)
   end
   C.shared_drop(shared)
   if ok then return result end

@@ -111,7 +111,8 @@ end
 ---@param shared ffi.cdata* struct shared_memory *, whose hold stays the caller's
 ---@param from integer where the part begins
 ---@param size integer
-function M.read(what, shared, from, size)
+---@param all? boolean look for NaNs also where it is large
+function M.read(what, shared, from, size, all)
   local C = require "parlua.array.c"
   local header = M.header(what, ffi.cast(bytes_pointer, shared.bytes) + from, size)
   local kind, count = header.kind, header.count
@@ -131,7 +132,7 @@ function M.read(what, shared, from, size)
     core.mend(made)
   else
     C.shared_hold(shared)
-    made = core.checked(core.over(kind, shared, offset, shape, core.OF_FILE))
+    made = core.checked(core.over(kind, shared, offset, shape, core.OF_FILE), all)
   end
   return header.is_fortran and made:transpose() or made
 end
