@@ -50,6 +50,16 @@ end
 
 function M.is(value) return getmetatable(value) == Failure end
 
+--- The message for a result that a ready reducer can't take: without the place in parlua and the names there.
+---@param message any as it was raised
+---@return any
+function M.of_reducer(message)
+  local what = type(message) == "string" and message:match "^parlua[%w_/%.]*:%d+: (.*)$"
+  if not what then return message end
+  local kind = what:match "^attempt to perform arithmetic on .-%(a (%l+) value%)$"
+  return kind and "a number is expected, got a " .. kind or "the reducer cannot take this result: " .. what
+end
+
 --- A short readable form of a raised value that is no string.
 local function describe(raised) return value_module.format(raised, SHORT) end
 

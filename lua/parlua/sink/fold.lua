@@ -1,5 +1,6 @@
 --- The sink of a reduction. Without `merge`, results are folded here, in the order of the tasks. With it, workers fold
 --- blocks of tasks (worker/fold.lua), and the blocks' values are merged here in the same way.
+local failure = require "parlua.failure"
 local fold_module = require "parlua.worker.fold"
 local order = require "parlua.sink.order"
 
@@ -77,8 +78,8 @@ function Fold:take(batch)
 end
 
 --- A task in a block is no task of the order.
-function Fold:fail(failure)
-  if self.order and not self.is_merged and not self.is_enough then self.order:fail(failure) end
+function Fold:fail(record)
+  if self.order and not self.is_merged and not self.is_enough then self.order:fail(record) end
 end
 
 --- It was enough at this task (or block).
@@ -115,7 +116,7 @@ function Fold:fold(batch)
       self.folded = first + k - 1
       if stopped then return self:stop_at(self.folded) end
     else -- a result that a ready reducer can't take
-      local message = accumulator
+      local message = failure.of_reducer(accumulator)
       local kept, at = state()
       self.accumulator = kept
       k = at + 1

@@ -238,6 +238,7 @@ function M.folder(job, slot, cursor, reader, ranger)
     if record.in_step and fold.is_ready then -- a result that a ready reducer can't take
       record.in_step = nil
       record.traceback = nil
+      record.message = failure.of_reducer(record.message)
     elseif record.in_step then
       record.in_step = nil
       error(failure.mark(record), 0)
