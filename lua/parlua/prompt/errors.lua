@@ -54,7 +54,7 @@ function M.handler(stop, rescue)
     if failure.is(value) then
       record.message = tostring(value)
     elseif type(value) == "string" then
-      record.message = value
+      record.message = value:gsub("^parlua/[%w_/]+%.lua:%d+: ", "") -- the lines of source below say where
     elseif value == nil then
       record.message = "nil"
     else
