@@ -321,11 +321,11 @@ describe("the prompt", function()
   it("takes long texts that come line by line, and indents no text that brings its own spaces", function()
     with_prompt(function(t)
       local lines = { "big = {" }
-      for k = 1, 1500 do lines[#lines + 1] = ('  [%d] = "row %d",'):format(k, k) end
+      for k = 1, 600 do lines[#lines + 1] = ('  [%d] = "row %d",'):format(k, k) end
       lines[#lines + 1] = "}\n"
       t:paste_plainly(table.concat(lines, "\n"))
       t:wait_for(function(text) return text:find("\n>> }\n> *\n$") end)
-      assert.matches("\n1500\n$", t:run("#big"))
+      assert.matches("\n600\n$", t:run("#big"))
       local text = t:run("do\n    if true then\n        print 'own'\n    end\nend")
       assert.equal("> do\n>>     if true then\n>>         print 'own'\n>>     end\n>> end\nown\n", text)
       assert.equal("> for i = 7, 7 do\n>>   print(i)\n>> end\n7\n", t:run("> for i = 7, 7 do\n>>   print(i)\n>> end"))
