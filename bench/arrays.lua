@@ -134,7 +134,9 @@ local function filter_rows(rows)
     local kernel = gaussian(sigma)
     local function smooth(options)
       parlua.each(function(i)
-        stack:slice(i):convolve(kernel, { axis = 1 }):convolve(kernel, { axis = 2, into = filtered:slice(i) })
+        local half = stack:slice(i):convolve(kernel, { axis = 1 })
+        half:convolve(kernel, { axis = 2, into = filtered:slice(i) })
+        half:free() -- its memory is the next one's
       end, parlua.range(images), options)
     end
     local sides = sides_of(smooth, { chunk = 1 })

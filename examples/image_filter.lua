@@ -36,6 +36,7 @@ for k, weight in ipairs(weights) do weights[k] = weight / sum end
 local function filter(i)
   local half = stack:slice(i):convolve(weights, { axis = 1 })
   half:convolve(weights, { axis = 2, into = filtered:slice(i) })
+  half:free() -- its memory is the next one's
 end
 
 parlua.each(draw, parlua.range(images))

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -28,7 +29,7 @@ void *huge_map(size_t length, int file)
   char *place = mmap(NULL, length + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (place == MAP_FAILED) return MAP_FAILED;
   size_t before = (HUGE_BYTES - (uintptr_t)place % HUGE_BYTES) % HUGE_BYTES;
-  size_t page = 4096, used = (length + page - 1) / page * page;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (length + page - 1) / page * page;
   char *map = mmap(place + before, length, PROT_READ | PROT_WRITE, flags | MAP_FIXED, file, 0);
   if (map == MAP_FAILED) {
     int error = errno;
