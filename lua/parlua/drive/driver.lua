@@ -168,7 +168,11 @@ end
 function Driver:failure(receiver, index, record, attempt, worker)
   record = failure.sent(record)
   if index == 0 then return receiver:broke(record.message) end -- it stands for the job
+  local pace = receiver.pace
+  pace = pace and pace.count and pace -- the script's own function may be asked: then the collector runs
+  if pace then pace:release() end
   local delay = receiver:failed(index, record, attempt, worker)
+  if pace then pace:hold() end
   if not delay then return end
   self.retried = self.retried or {}
   self.retried[index] = true
@@ -262,7 +266,10 @@ function Driver:results(receiver, event)
   if cut then return self:lose_results(receiver, event, cut) end
   local batch = self.batch
   batch.attempt, batch.worker, batch.seconds = event.attempt, event.worker, event.seconds
+  local pace = receiver.pace
+  if pace then pace:hold() end
   if event.block.kind == SPARSE then self:sparse(receiver, event) else self:dense(receiver, event) end
+  if pace then pace:release() end
   release(self, event.last - event.want + 1, event.last)
 end
 

@@ -317,6 +317,8 @@ function Run:close()
   if self.open_signals then C.signals_serial(0) end
   if self.open_signals and self.is_nested and self.signal then C.signals_again(self.signal) end
   self.open_signals = false
+  -- compiled traces of the job's loop may hold this run for long, but are not to hold what its tasks returned
+  self.values, self.ready, self.free, self.again, self.delivered = {}, {}, {}, {}, nil
   return true
 end
 

@@ -199,7 +199,7 @@ function M.open(f, arguments, call_options, sink, given)
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     cancelled = false, journal = false, seconds = false, reaction = false, is_told = false, key = false,
     paused = false, is_loop = 0, is_nested = task.is_inside(),
-    ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false,
+    ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false, pace = false,
   }, policy.Run)
   local fold = given.fold
   if fold then

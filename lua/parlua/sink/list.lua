@@ -1,6 +1,7 @@
 --- map and each: the list of all results, or nothing.
 local common = require "parlua.common"
 local host = require "parlua.host"
+local pace = require "parlua.sink.pace"
 local run_module = require "parlua.run"
 local new_table = require "table.new"
 
@@ -52,16 +53,9 @@ end
 
 function List:fail() end
 
-local COMMON_PAUSE, LONG_PAUSE = 200, 400 -- per cent of what is in use: then the collector begins again
-
---- Runs to the end. What comes are results, which stay: as the table grows, the collector would look at all of them
---- again and again (two thirds of the time of a million strings). It does so half as often, unless the script has
---- settled its pace itself.
+--- Runs to the end, collecting less while results come that stay.
 local function go(run)
-  local pause = collectgarbage("setpause", LONG_PAUSE)
-  if pause ~= COMMON_PAUSE then collectgarbage("setpause", pause) end
-  local ok, message = pcall(run.go, run)
-  collectgarbage("setpause", pause)
+  local ok, message = pace.held(run, run.go, run)
   if not ok then error(message, 0) end
 end
 
@@ -77,6 +71,7 @@ function M.map(f, arguments, options, given)
   local results = results_of(list)
   for index = run.last + 1, run.reached do results[index] = nil end -- behind the end of a run that was ended early
   results.n = run:length()
+  list.results = false -- a compiled trace may hold the run for long
   return results, failures, summary
 end
 
