@@ -20,6 +20,8 @@ double clock_seconds(void); /* sys/clock.h */
 
 /* Can the bytes stand in a string of JSON as they are: ASCII without control characters, quotes and backslashes? */
 int parlua_json_is_plain(const char *text, size_t length);
+/* Writes a number of few digits behind its point as "%.15g" does; at most 24 bytes. Returns how many; 0: it is none. */
+int parlua_json_number(double number, char *to);
 
 /* SIGUSR1 asks where a run is; what each does: sys/ask.h. */
 void ask_prepare(void);

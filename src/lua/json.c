@@ -262,6 +262,33 @@ static void push_value(struct reader *reader)
   }
 }
 
+/* A number with at most 15 digits, up to 8 of them behind the point, that is the nearest to what these digits say is
+ * written so by "%.15g": the product and the quotient by a power of ten that is exact are rounded once. */
+int parlua_json_number(double number, char *to)
+{
+  static const double tens[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8};
+  double x = number < 0 ? -number : number;
+  if (!(x >= 1e-4 && x < 1e14)) return 0;
+  for (int digits = 0; digits < (int)(sizeof tens / sizeof *tens); digits++) {
+    double scaled = x * tens[digits];
+    if (scaled >= 1e15) return 0;
+    uint64_t whole = (uint64_t)scaled;
+    if ((double)whole != scaled || scaled / tens[digits] != x) continue;
+    for (; digits > 0 && whole % 10 == 0; digits--)
+      whole /= 10; /* the product with fewer was no whole one, as it was rounded */
+    char text[24], *p = text + sizeof text;
+    for (int k = 0; k < digits; k++, whole /= 10) *--p = (char)('0' + whole % 10);
+    if (digits > 0) *--p = '.';
+    do *--p = (char)('0' + whole % 10);
+    while ((whole /= 10) > 0);
+    if (number < 0) *--p = '-';
+    int length = (int)(text + sizeof text - p);
+    memcpy(to, p, (size_t)length);
+    return length;
+  }
+  return 0;
+}
+
 int parlua_json_is_plain(const char *text, size_t length)
 {
   bool plain = true;

@@ -31,6 +31,7 @@
 
 local arrays = require("parlua.array.known").numbers
 local ffi = require "ffi"
+require "parlua.wire.block" -- declares what is used below
 local new_buffer = require("string.buffer").new
 
 local type, next, rawget, tostring, tonumber = type, next, rawget, tostring, tonumber
@@ -39,6 +40,8 @@ local floor, huge, sort = math.floor, math.huge, table.sort
 
 local M = {}
 
+local C = ffi.C
+local number_text = ffi.new("char[24]")
 local EXACT = 2 ^ 53          -- up to here every integer is a double
 local SHORT = 1e14            -- up to here string.buffer writes an integer as its digits
 local MAX_DEPTH = 250         -- jq refuses to read more than 256 levels
@@ -139,6 +142,11 @@ local function put_number(buffer, x)
   elseif floor(x) == x and x <= EXACT and x >= -EXACT then
     buffer:put(format("%d", x))
   else
+    local length = C.parlua_json_number(x, number_text)
+    if length > 0 then
+      buffer:putcdata(number_text, length)
+      return
+    end
     local text = format("%.15g", x)
     if tonumber(text) ~= x then
       text = format("%.16g", x)
