@@ -30,6 +30,7 @@ enum {
   TAG_FAILURE = -8, /* value: one codec message, the failure's record */
   TAG_LOCAL = -9,   /* serial only: the value stands in the worker's own table */
   TAG_RECORD = -10, /* results: a table of one shape, or several plain values: see lua/parlua/wire/shape.lua */
+  TAG_LINE = -11,   /* results: value: the bytes of a line of the job's output, see lua/parlua/worker/line.lua */
   TAG_LOWEST = -65536
 };
 

@@ -18,6 +18,7 @@ local context = require "parlua.wire.context"
 local common = require "parlua.common"
 local failure = require "parlua.failure"
 local own = require "parlua.source.own"
+local line = require "parlua.lazy" "parlua.worker.line"
 local shape = require "parlua.lazy" "parlua.wire.shape"
 local supply = require "parlua.lazy" "parlua.feed.supply"
 local new_table = require "table.new"
@@ -30,6 +31,7 @@ local new_table = require "table.new"
 --- are not kept
 ---@field several table|false several[j]: all that task j returned, with a field n, where that is not one value
 ---@field second table|false second[j]: the second of two values that task j returned, for receivers with `takes_pairs`
+---@field lines parlua.Lines|false lines of a job's output in place of results. To be read during the call only
 ---@field bytes number memory that the results take, about
 ---@field tasks integer tasks that returned; n, except for blocks of tasks
 ---@field first_task? integer of blocks of tasks: the first task
@@ -42,9 +44,11 @@ local new_table = require "table.new"
 local C = ffi.C
 local cast = ffi.cast
 local NIL, TUPLE, FAILURE, LOWEST, SPARSE = C.TAG_NIL, C.TAG_TUPLE, C.TAG_FAILURE, C.TAG_LOWEST, C.BLOCK_SPARSE
-local STRING, RECORD = C.TAG_STRING, C.TAG_RECORD
+local STRING, RECORD, LINE = C.TAG_STRING, C.TAG_RECORD, C.TAG_LINE
 local RESULTS, SUPPLY, LOST, TEXT = C.EVENT_RESULTS, C.EVENT_SUPPLY, C.EVENT_LOST, C.EVENT_TEXT
 local TICK, SIGNAL, TROUBLE, DONE = C.EVENT_TICK, C.EVENT_SIGNAL, C.EVENT_TROUBLE, C.EVENT_DONE
+
+local const_bytes = ffi.typeof("const char *")
 
 local FEW = 16    -- so many numbers in a row are worth a batch of their own
 local MIXED = 512 -- results of mixed kinds go together in batches of so many
@@ -56,8 +60,8 @@ Driver.__index = Driver
 --- An empty batch. A driver fills the same one again and again.
 ---@return parlua.Batch
 function Driver.new_batch()
-  return { first = 0, n = 0, numbers = false, values = false, several = false, second = false, bytes = 0, tasks = 0,
-    first_task = false, last_task = false,
+  return { first = 0, n = 0, numbers = false, values = false, several = false, second = false, lines = false, bytes = 0,
+    tasks = 0,    first_task = false, last_task = false,
            attempt = 1, worker = 0, seconds = 0, recorded = false }
 end
 
@@ -141,7 +145,7 @@ local function decode_mixed(self, batch, out, half, k, last, takes_pairs)
     local tag = half[2 * at + 1]
     if tag >= 0 or tag < LOWEST then
       values[at - k] = words[at]
-    elseif tag == FAILURE or tag == RECORD then
+    elseif tag == FAILURE or tag == RECORD or tag == LINE then
       break
     elseif tag == TUPLE then
       local tuple = self:tuple(out, half, at, tag)
@@ -201,6 +205,13 @@ function Driver:dense(receiver, event)
     elseif half[2 * k + 1] == FAILURE then
       self:failure(receiver, first + k, self:special(out, half, k, FAILURE), event.attempt, event.worker)
       k = k + 1
+    elseif half[2 * k + 1] == LINE then
+      stop = line.check(out, tonumber(out.size), half, k, last)
+      batch.numbers, batch.values, batch.several, batch.second = false, false, false, false
+      batch.lines = { from = cast(const_bytes, out), half = half + 2 * k }
+      self:give(receiver, batch, first + k, stop - k, each * (stop - k))
+      batch.lines = false
+      k = stop
     else
       stop = decode_mixed(self, batch, out, half, k, last, receiver.takes_pairs)
       self:give(receiver, batch, first + k, stop - k, each * (stop - k))

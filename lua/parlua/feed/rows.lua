@@ -109,6 +109,13 @@ local function has_other(self, row)
   end
 end
 
+--- Appends the names of the columns, if they are known; rows follow.
+function Rows:put_head(buffer)
+  if not self.is_first then return end
+  self.is_first, self.is_given = false, self.columns ~= false
+  if self.columns then put_line(self, buffer, self.columns, #self.columns) end
+end
+
 --- Appends a row: a table with fields of these names, or a list; another value is a row of one field. Raises an error
 --- for a field that has no column, unless the columns were given.
 ---@param buffer table string.buffer
@@ -116,9 +123,10 @@ end
 function Rows:put(buffer, row)
   if type(row) ~= "table" then row = { row } end
   if self.is_first then
-    self.is_first, self.is_given = false, self.columns ~= false
+    local is_given = self.columns ~= false
     self.columns = self.columns or names_of(row) or false
-    if self.columns then put_line(self, buffer, self.columns, #self.columns) end
+    self:put_head(buffer)
+    self.is_given = is_given
   end
   if not self.columns then return put_line(self, buffer, row, math.max(row.n or #row, 1)) end
   if #row > 0 and row[self.columns[1]] == nil then -- a list: its items are the columns in their order

@@ -3,9 +3,11 @@
 -- Each is a table of functions on a buffer: `put` appends a task; `close`, if any, the end. `writes_failures` says
 -- whether the output names the tasks that failed, `writes_arguments` whether it has each task's arguments: others are
 -- not given them. One with `open(columns)` is made for each run. With `takes_encoded`, results that are strings may be
--- texts that workers have made of them (`is_encoded`).
+-- texts that workers have made of them (`is_encoded`), and `put_lines` appends tasks that workers have written as a
+-- whole.
 
 local json = require "parlua.wire.json"
+local line = require "parlua.lazy" "parlua.worker.line"
 local rows = require "parlua.feed.rows"
 
 --- Appends a task's object: 0.1 us for a number.
@@ -32,11 +34,17 @@ function jsonl.put(buffer, _, index, args, result, failure, is_encoded)
   buffer:put("\n")
 end
 
+function jsonl.put_lines(buffer, _, n, lines) line.append(buffer, lines, n, "", "", "\n") end
+
 local array = { writes_failures = true, writes_arguments = true, takes_encoded = true }
 
 function array.put(buffer, is_first, index, args, result, failure, is_encoded)
   buffer:put(is_first and "[\n" or ",\n")
   put_record(buffer, index, args, result, failure, is_encoded)
+end
+
+function array.put_lines(buffer, is_first, n, lines)
+  line.append(buffer, lines, n, is_first and "[\n" or ",\n", ",\n", "")
 end
 
 function array.close(buffer, is_first)
@@ -57,6 +65,11 @@ local function rows_of(separator)
     open = function(columns)
       local writer = rows.open(separator, columns)
       return {
+        takes_encoded = columns ~= nil, encodes = { separator = separator, columns = columns },
+        put_lines = function(buffer, _, n, lines)
+          writer:put_head(buffer)
+          line.append(buffer, lines, n, "", "", "")
+        end,
         put = function(buffer, _, _, _, result, failure)
           if failure or result == nil then return end
           writer:put(buffer, result)

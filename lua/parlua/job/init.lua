@@ -109,6 +109,14 @@ local function take_outcome(run, index, args, result, failure, is_encoded)
   return run.output:settle() or run.output.code == EINTR
 end
 
+--- Takes lines of tasks that workers have written.
+local function take_lines(run, first, n, lines)
+  run.reached = math.max(run.reached, first + n - 1)
+  run.format.put_lines(run.output.buffer, run.is_first, n, lines)
+  run.is_first, run.returned = false, run.returned + n
+  return run.output:settle() or run.output.code == EINTR
+end
+
 --- Runs the tasks of a job that reduces. Returns failures and summary; or nil and the error.
 local function run_reduction(run, source, options, plan)
   local ran, value, failures, summary = xpcall(function()
@@ -140,13 +148,16 @@ local function run_tasks(run, source, options)
     if type(value) == "string" and options.debug then return debug.traceback(value, 2) end
     return value
   end
-  -- where nobody but the file wants the results, workers write their JSON
+  -- where nobody but the file wants the results, workers write their lines
   local encodes = run.format.takes_encoded and not run.results and not run.job.stop and not run.shard
   local needs_arguments = run.format.writes_arguments or run.shard ~= nil -- a shard's tasks know their places by them
   local ran, failures, summary = xpcall(function()
     return outcomes(run.map, source, nil, function(index, args, result, failure, is_encoded)
       return take_outcome(run, index, args, result, failure, is_encoded)
-    end, { options = options, encodes = encodes, without_arguments = not needs_arguments })
+    end, {
+      options = options, encodes = encodes and (run.format.encodes or true), without_arguments = not needs_arguments,
+      visit_lines = function(...) return take_lines(run, ...) end,
+    })
   end, handle)
   unsubscribe()
   if ran then return failures, summary end

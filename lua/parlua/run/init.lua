@@ -150,7 +150,7 @@ local function open_parts(run, sink, seed, given)
     }, options)
   end
   local is_here = run.engine_name == "serial" or run.engine_name == "async"
-  run.encodes = given.encodes and not is_here and not run.journal and not run.reaction or false
+  run.encodes = not is_here and not run.journal and not run.reaction and given.encodes or false
   local ok, message = pcall(function()
     if is_supplied then run.feeder = open_feeder(run) end
     run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil

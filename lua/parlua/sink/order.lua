@@ -4,6 +4,7 @@
 -- The consumer has take(batch) and fail(failure), which come in order; and is_enough. A batch that waited is the same
 -- kind of table.
 local ffi = require "ffi"
+local line = require "parlua.lazy" "parlua.worker.line"
 
 local C = ffi.C
 
@@ -59,11 +60,14 @@ local function keep(self, batch)
     numbers = room_for(n)
     ffi.copy(numbers, batch.numbers, 8 * n)
   end
-  if self.arguments then
+  local lines
+  if batch.lines then lines, numbers = line.copy(batch.lines, n, room_for) end
+  if self.arguments and not lines then
     arguments = {}
     for j = 0, n - 1 do arguments[j] = self.arguments(batch.first + j) end
   end
-  self.waiting[batch.first] = { first = batch.first, n = n, numbers = numbers, values = batch.values,
+  self.waiting[batch.first] = { first = batch.first, n = n, numbers = not lines and numbers, values = batch.values,
+    lines = lines or false, memory = numbers,
     several = batch.several, second = batch.second,
                                 bytes = batch.bytes, arguments = arguments }
   self.held = self.held + batch.bytes
@@ -82,7 +86,7 @@ local function drain(self)
     else
       self.held = self.held - item.bytes
       consumer:take(item)
-      if item.numbers then C.free(ffi.gc(item.numbers, nil)) end
+      if item.memory then C.free(ffi.gc(item.memory, nil)) end
     end
   end
 end

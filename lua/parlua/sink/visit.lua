@@ -19,6 +19,12 @@ Visitor.__index = Visitor
 
 function Visitor:take(batch)
   local visit, run, first, with_arguments = self.visit, self.run, batch.first, self.with_arguments
+  if batch.lines then
+    self.visited = self.visited + batch.n
+    if self.visit_lines(first, batch.n, batch.lines) ~= false then return end
+    self.is_enough, self.last = true, first + batch.n - 1
+    return
+  end
   local values, arguments = batch.numbers or batch.values or no_values, batch.arguments
   for j = 0, batch.n - 1 do
     local args = with_arguments and (arguments and arguments[j] or run.driver:arguments(first + j)) or nil
@@ -75,12 +81,14 @@ function Visit:fail(failure)
 end
 
 --- Runs f over the arguments and calls visit(index, args, result, failure) for each task, in order unless `ordered` is
---- false. If visit returns false the run ends there: tasks behind that one do not count. With `without_arguments` the
---- args of tasks that returned are nil.
+--- false. If visit returns false the run ends there: tasks behind that one do not count.
+---@param given? table as of a run; without_arguments: the args of tasks that returned are nil; encodes: workers write
+--- lines, for visit_lines(first, n, lines), which tells as visit does (worker/line.lua)
 ---@return parlua.Failure[] failures, parlua.Summary summary
 function M.outcomes(f, arguments, options, visit, given)
-  local visitor = setmetatable({ visit = visit, visited = 0, with_arguments = not (given and given.without_arguments) },
-    Visitor)
+  given = given or {}
+  local visitor = setmetatable({ visit = visit, visited = 0, with_arguments = not given.without_arguments,
+    visit_lines = given.visit_lines or false }, Visitor)
   local sink = setmetatable({ visitor = visitor, order = false, run = false }, Visit)
   local run = run_module.open(f, arguments, options, sink, given)
   run:go()

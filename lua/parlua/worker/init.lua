@@ -224,7 +224,7 @@ function M.runner(job, slot, outlet)
     else
       expressions = indexed.emit(source, builder, "i")
     end
-    loop = assert(loadstring(loop_text.text(job, builder, expressions, width), "=parlua.loop"))(xpcall, type, math.floor, unpack, cast, slot,
+    loop = assert(loadstring(loop_text.text(job, builder, expressions, width, outlet), "=parlua.loop"))(xpcall, type, math.floor, unpack, cast, slot,
       folder and folder.run or job.f, store, collect, fetch, outlet.special or special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
     loops[width] = loop
     return loop

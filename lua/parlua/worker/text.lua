@@ -4,7 +4,7 @@ local block = require "parlua.wire.block"
 local lazy = require "parlua.lazy"
 local csv = lazy "parlua.source.csv"
 local json = lazy "parlua.wire.json_values"
-local json_shapes = lazy "parlua.wire.json_shapes"
+local lines = lazy "parlua.worker.line"
 local uses = lazy "parlua.source.uses"
 local own = require "parlua.source.own"
 local place = lazy "parlua.array.place"
@@ -251,16 +251,38 @@ local keeps = {
   end,
 }
 
-local buffer, write_json
-
---- A result as it stands in a job's output: the text of what is no number, boolean or nil.
-local function encode(v)
-  local kind = type(v)
-  if kind == "number" or kind == "boolean" or kind == "nil" then return v end
-  if not buffer then buffer, write_json = require("string.buffer").new(), json_shapes.writer "/result" end
-  buffer:reset()
-  write_json(buffer, v)
-  return buffer:tostring()
+--- Code for a task of a job whose lines workers write. As JSON: the whole line, where its arguments are plain; else the
+--- text of the result.
+---@param expressions string[] of the arguments
+local function write_line(job, builder, expressions, outlet)
+  if job.encodes ~= true then
+    return ([[
+    local v = f(%s)
+    if v == nil then half[2 * k + 1] = %d
+    else
+      room = %s(k, i, v)
+      if room < 0 then return k, %d end
+    end]]):format(concat(expressions, ", "), NIL, builder:constant(lines.row_writer(outlet, job.encodes)), PENDING)
+  end
+  local begin, finish, encode = lines.writer(outlet)
+  local n, names = #expressions, {}
+  encode = builder:constant(encode)
+  if n > lines.MOST_ARGUMENTS or (expressions[n] or ""):find "^unpack" or (expressions[n] or ""):find "^fetch" then
+    return keeps.first(("%s((f(%s)))"):format(encode, concat(expressions, ", ")))
+  end
+  for j = 1, n do names[j] = "x" .. j end
+  local list = concat(names, ", ")
+  return ([[
+    %s
+    local is_line = %s(i, %d%s)
+    local v = f(%s)
+    if is_line then
+      room = %s(k, i, v)
+      if room < 0 then return k, %d end
+    else
+      %s
+    end]]):format(n > 0 and ("local %s = %s"):format(list, concat(expressions, ", ")) or "", builder:constant(begin), n,
+    n > 0 and ", " .. list or "", list, builder:constant(finish), PENDING, keeps.first(encode .. "(v)"))
 end
 
 -- Kept as pairs of an index and a value.
@@ -268,17 +290,16 @@ local is_sparse = block.is_sparse
 
 --- The loop's text. It runs tasks base + k for k0..k1, k being the word of the result; it returns the first k that it
 --- did not do, and why.
-function M.text(job, builder, expressions, width)
+function M.text(job, builder, expressions, width, outlet)
   if job.fold then expressions = { "i", unpack(expressions) } end
-  local call = ("f(%s)"):format(concat(expressions, ", "))
-  local function encoded(expression)
-    return job.encodes and ("%s((%s))"):format(builder:constant(encode), expression) or expression
+  local function kept(list)
+    if job.encodes then return write_line(job, builder, list, outlet) end
+    return keeps[job.keep](("f(%s)"):format(concat(list, ", ")), job, builder)
   end
-  local body = keeps[job.keep](encoded(call), job, builder)
+  local body = kept(expressions)
   if width and width > 0 and width <= MOST_WRITTEN and job.source.kind == "values" and not job.source.raw then
     -- a task with fewer arguments than the chunk's width
-    local few = ("fetch(chunk, i)")
-    local of_few = keeps[job.keep](encoded(("f(%s)"):format(few)), job, builder)
+    local of_few = kept { "fetch(chunk, i)" }
     body = ("if ahalf[2 * (at + %d) + 1] == %d then\n%s\nelse\n%s\nend"):format(width - 1, ABSENT, of_few, body)
   end
   local names = {}
