@@ -452,8 +452,14 @@ deps-fuzz: deps
 	need libclang-rt-14-dev sh -c 'test -e "$$(clang -print-file-name=lib/linux/libclang_rt.fuzzer-$$(uname -m).a)"'; \
 	$(DEPS_INSTALL)
 
+# DuckDB is measured beside parlua where npm can fetch it.
+$(BUILD)/duckdb/node_modules:
+	@if command -v npm > /dev/null; then mkdir -p $(BUILD)/duckdb; \
+	npm install --prefix $(BUILD)/duckdb --no-audit --no-fund --silent @duckdb/node-api || echo "The bench goes without DuckDB."; \
+	else echo "The bench goes without DuckDB: there is no npm (in Debian: npm)."; fi
+
 # Python is the system's own, for which the packages are: another one may come first in PATH.
-deps-bench: deps
+deps-bench: deps $(BUILD)/duckdb/node_modules
 	@$(DEPS_FUNCTIONS) \
 	need gcc command -v gcc; \
 	need luajit command -v luajit; \

@@ -1,6 +1,7 @@
 --- A file of 2,000,000 rows (60 MB) grouped by a name, with count, mean and maximum: with the columns named, and as they
 --- come; every row returned as a table; the same file compressed. Beside mawk and zcat, and beside DuckDB (the npm
---- package @duckdb/node-api, where DUCKDB_NODE names a folder with it) and pandas where Python has it.
+--- package @duckdb/node-api, which `make bench` puts into build/duckdb; another folder is named by DUCKDB_NODE) and
+--- pandas where Python has it.
 local measure = require "measure"
 local parlua = require "parlua"
 
@@ -25,7 +26,7 @@ end
 local AWK = [[mawk -F, 'NR > 1 { n[$2]++; s[$2] += $3; if (!($2 in m) || $3 > m[$2]) m[$2] = $3 }
   END { for (c in n) k++; printf "%%d:%%d:%%.1f", k, n["city007"], m["city007"] }' '%s']]
 
-local NODE = [[cd "$DUCKDB_NODE" && node -e '
+local NODE = [[cd '%s' && node -e '
 const { DuckDBInstance } = require("@duckdb/node-api");
 (async () => {
   const connection = await (await DuckDBInstance.create(":memory:", { threads: "2" })).connect();
@@ -65,9 +66,10 @@ return function()
     end) },
     { name = "mawk", run = measure.timed(function() return measure.shell(AWK:format(path)) end) },
   }
-  if os.getenv "DUCKDB_NODE" then
+  local duckdb = os.getenv "DUCKDB_NODE" or measure.directory .. "/../build/duckdb"
+  if os.execute(("test -e '%s/node_modules/@duckdb/node-api'"):format(duckdb)) == 0 then
     sides[#sides + 1] = { name = "DuckDB", run = function()
-      local seconds, check = measure.shell(NODE:format(path)):match "(%S+)%s+(%S+)"
+      local seconds, check = measure.shell(NODE:format(duckdb, path)):match "(%S+)%s+(%S+)"
       return tonumber(seconds), check
     end }
   end
