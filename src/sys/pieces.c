@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static struct piece *spare[MOST_SPARE]; /* the oldest first */
 static size_t spare_count;
 static uint64_t spare_bytes;
 static struct mapped_file *mapped_files;
-static volatile size_t mapped_count;
+static atomic_size_t mapped_count; /* read without the mutex */
 static const char *message_bytes;
 static size_t message_length;
 
