@@ -174,6 +174,17 @@ static struct work *work_with(const struct lane *lane, double task)
   return NULL;
 }
 
+/* The lane of this list that has the task; *work: within which work. NULL: none has. */
+static struct lane *lane_with(const struct link *list, double task, struct work **work)
+{
+  for (struct link *link = list->next; link != list; link = link->next) {
+    struct lane *lane = LIST_OF(link, struct lane, looking);
+    *work = work_with(lane, task);
+    if (*work && lane->state == LANE_READY) return lane;
+  }
+  return NULL;
+}
+
 /* Takes a task that was not handed out, but offered or given back, out of the queue: it is told as aborted. */
 static bool abort_queued(struct dispatch *d, double task)
 {
@@ -192,14 +203,14 @@ bool dispatch_abort(struct dispatch *d, double task)
   double now = clock_seconds();
   struct lane_view view;
   if (queue_has_range(&d->queue) && abort_queued(d, task)) return true;
-  for (struct link *link = d->looking.next; link != &d->looking; link = link->next) {
-    struct lane *lane = LIST_OF(link, struct lane, looking);
-    struct work *work = work_with(lane, task);
-    if (!work || lane->state != LANE_READY) continue;
-    if (lane->kind->is_rank) {
-      lane->kind->abort(lane, task);
-      return true;
-    }
+  struct work *work;
+  struct lane *lane = lane_with(&d->looking_ranks, task, &work);
+  if (lane) {
+    lane->kind->abort(lane, task);
+    return true;
+  }
+  lane = lane_with(&d->looking, task, &work);
+  if (lane) {
     if (work->first == work->last && take_away(d, lane, work, now)) {
       list_append(&d->aborted, &work->link);
       return true;
@@ -212,7 +223,7 @@ bool dispatch_abort(struct dispatch *d, double task)
       dispatch_ask_back(d, lane, now);
     return true;
   }
-  struct work *work = queue_withdraw(&d->queue, task);
+  work = queue_withdraw(&d->queue, task);
   if (work) list_append(&d->aborted, &work->link);
   return work != NULL;
 }

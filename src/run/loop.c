@@ -57,8 +57,7 @@ void dispatch_place(struct dispatch *d, struct lane *lane, double now)
   if (!is_looked_at) {
     link_remove(&lane->looking);
   } else if (!link_is_linked(&lane->looking)) {
-    lane->look_at = now + dispatch_look_delay(d, lane);
-    list_append(&d->looking, &lane->looking);
+    dispatch_look_later(d, lane, now);
   }
   balance_update(&d->balance, lane, now);
 }
@@ -115,6 +114,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   list_init(&d->hungry);
   list_init(&d->news);
   list_init(&d->looking);
+  list_init(&d->looking_ranks);
   list_init(&d->aborted);
   queue_init(&d->queue, options->total >= 0 ? options->total : INFINITY);
   d->queue.is_fed = options->is_fed;
@@ -230,7 +230,7 @@ static void gather_news(struct dispatch *d)
 static double next_time(const struct dispatch *d, double deadline)
 {
   double at = d->options.is_fed ? INFINITY : fmin(d->last_tick + tick_seconds, deadline);
-  if (!list_is_empty(&d->looking)) at = fmin(at, LIST_OF(d->looking.next, struct lane, looking)->look_at);
+  at = fmin(at, dispatch_next_look(d));
   if (dispatch_hungriest(d)) at = fmin(at, queue_next_due(&d->queue)); /* else a lane's news wake us */
   return at;
 }

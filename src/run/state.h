@@ -21,10 +21,11 @@ struct dispatch {
   size_t lane_bytes;
   uint32_t lanes_count;
   struct link empty, idle,
-      hungry;          /* lanes that want work: without a worker; with nothing to do; with less than they want */
-  struct link news;    /* lanes with news, in their order */
-  struct link looking; /* lanes to be looked at, the first due first */
-  uint32_t busy;       /* lanes that hold work, or whose worker is being ended */
+      hungry;       /* lanes that want work: without a worker; with nothing to do; with less than they want */
+  struct link news; /* lanes with news, in their order */
+  struct link looking, looking_ranks; /* lanes to be looked at, of workers and of ranks, the first due first: each kind
+                                         is looked at as often */
+  uint32_t busy;                      /* lanes that hold work, or whose worker is being ended */
   uint32_t closed;
   uint32_t needed; /* works at lanes with tasks that count for the run's end */
   uint32_t wishes; /* lanes that were asked for work and have not answered */
@@ -85,8 +86,10 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
 bool dispatch_take_news(struct dispatch *d, struct event *event, double now);
 /* Seconds between two looks at a worker, by the time limit of a task (0: none). */
 double dispatch_look_interval(double timeout);
-/* The same for a lane of this run, as many lanes as it has at work. */
-double dispatch_look_delay(const struct dispatch *d, const struct lane *lane);
+/* The lane is to be looked at when its time has come. */
+void dispatch_look_later(struct dispatch *d, struct lane *lane, double now);
+/* When the next look is due, by the clock; INFINITY: none is. */
+double dispatch_next_look(const struct dispatch *d);
 /* The lane's worker may wait for room that it is about to get: then what it is in is timed from now. */
 void dispatch_note_waiting(struct dispatch *d, struct lane *lane, double now);
 /* Looks at the lanes whose turn it is. */

@@ -18,10 +18,28 @@ enum { VISIT_EVERY = 8 }; /* of the looks at a worker that is still in the same 
 /* Where tasks have no time limit, so many lanes are looked at in a second, at the most. */
 static const double looks_a_second = 1e4;
 
-double dispatch_look_delay(const struct dispatch *d, const struct lane *lane)
+static double look_delay(const struct dispatch *d, const struct lane *lane)
 {
   if (lane->kind->is_rank) return look_seconds;
   return d->options.timeout > 0 ? d->look_interval : fmax(d->look_interval, d->busy / looks_a_second);
+}
+
+void dispatch_look_later(struct dispatch *d, struct lane *lane, double now)
+{
+  lane->look_at = now + look_delay(d, lane);
+  list_append(lane->kind->is_rank ? &d->looking_ranks : &d->looking, &lane->looking);
+}
+
+/* The lane of the list that is to be looked at next; NULL: there is none. */
+static struct lane *next_of(const struct link *list)
+{
+  return list_is_empty(list) ? NULL : LIST_OF(list->next, struct lane, looking);
+}
+
+double dispatch_next_look(const struct dispatch *d)
+{
+  const struct lane *lane = next_of(&d->looking), *rank = next_of(&d->looking_ranks);
+  return fmin(lane ? lane->look_at : INFINITY, rank ? rank->look_at : INFINITY);
 }
 
 double dispatch_look_interval(double timeout)
@@ -124,8 +142,17 @@ static bool look(struct dispatch *d, struct lane *lane, struct event *event, dou
     dispatch_place(d, lane, now);
     return dispatch_visit(d, lane, event, true, now);
   }
-  lane->look_at = now + dispatch_look_delay(d, lane);
-  list_append(&d->looking, &lane->looking);
+  dispatch_look_later(d, lane, now);
+  return false;
+}
+
+static bool look_at_some(struct dispatch *d, const struct link *list, struct event *event, double now)
+{
+  for (struct lane *lane; (lane = next_of(list)) && lane->look_at <= now;) {
+    if (!look(d, lane, event, now)) continue;
+    dispatch_note(d, lane);
+    return true;
+  }
   return false;
 }
 
@@ -134,13 +161,5 @@ bool dispatch_look(struct dispatch *d, struct event *event, double now)
 {
   if (signals_continue())
     d->continued_at = now; /* Ctrl-Z, fg: the workers stood still too, so each task is given its time anew */
-  while (!list_is_empty(&d->looking)) {
-    struct lane *lane = LIST_OF(d->looking.next, struct lane, looking);
-    if (lane->look_at > now) return false;
-    if (look(d, lane, event, now)) {
-      dispatch_note(d, lane);
-      return true;
-    }
-  }
-  return false;
+  return look_at_some(d, &d->looking, event, now) || look_at_some(d, &d->looking_ranks, event, now);
 }
