@@ -189,7 +189,7 @@ void dispatch_ceiling(struct dispatch *d, double last)
 
 int dispatch_redo(struct dispatch *d, double task, uint32_t attempt, double delay)
 {
-  struct payload *payload = d->reported ? payload_of_task(d->reported, task) : NULL;
+  struct payload *payload = d->reported ? payload_of_tasks(d->reported, task, task) : NULL;
   return queue_redo(&d->queue, task, attempt, clock_seconds() + delay, payload);
 }
 

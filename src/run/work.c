@@ -180,21 +180,23 @@ static uint64_t bytes_at(const struct block *block, uint64_t offset)
   return length <= block->size - offset - 8 ? bytes : 0;
 }
 
-struct payload *payload_of_task(struct payload *payload, double task)
+struct payload *payload_of_tasks(struct payload *payload, double first, double last)
 {
   struct block *block = &payload->block;
-  uint64_t width = block->width, at = (uint64_t)(task - block->origin) * width, values = 0, offset;
+  uint64_t width = block->width, at = (uint64_t)(first - block->origin) * width, values = 0, offset,
+           words = (uint64_t)(last - first + 1) * width;
   payload->users++;
-  if (width == 0 || block->is_range || at + width > block->count) return payload;
-  for (uint64_t k = at; k < at + width; k++)
+  if (width == 0 || block->is_range || at + words > block->count) return payload;
+  if ((BLOCK_HEAD + words * 8) * SAVING > payload->capacity) return payload;
+  for (uint64_t k = at; k < at + words; k++)
     if (pack_has_value(block, k, &offset)) values += bytes_at(block, offset);
-  if ((BLOCK_HEAD + width * 8 + values) * SAVING > payload->capacity) return payload;
-  struct payload *alone = exact_payload(block, width, values);
+  if ((BLOCK_HEAD + words * 8 + values) * SAVING > payload->capacity) return payload;
+  struct payload *alone = exact_payload(block, words, values);
   if (!alone) return payload;
   struct block *to = &alone->block;
-  to->origin = task;
-  memcpy(to->word, block->word + at, width * 8);
-  for (uint64_t k = 0, floor = to->floor; k < width; k++) {
+  to->origin = first;
+  memcpy(to->word, block->word + at, words * 8);
+  for (uint64_t k = 0, floor = to->floor; k < words; k++) {
     if (!pack_has_value(block, at + k, &offset)) continue;
     uint64_t bytes = bytes_at(block, offset);
     memcpy((char *)to + floor, (char *)block + offset, bytes);

@@ -117,10 +117,11 @@ static int rank_start(struct lane *lane)
   return 0;
 }
 
-static void rank_give(struct lane *lane, struct work *work)
+/* Sends the tasks, and what was supplied for them: of a payload that several works share, their own part alone. */
+static void send_tasks(const struct rank_lane *rank, const struct work *work)
 {
-  struct rank_lane *rank = own(lane);
-  const struct block *block = work->payload ? &work->payload->block : NULL;
+  struct payload *payload = work->payload ? payload_of_tasks(work->payload, work->first, work->last) : NULL;
+  const struct block *block = payload ? &payload->block : NULL;
   uint64_t words = block ? block->count : 0, values = block ? block->size - block->floor : 0;
   uint64_t size = block ? BLOCK_HEAD + words * 8 + values : 0;
   struct note note = {.kind = NOTE_GIVE,
@@ -129,14 +130,6 @@ static void rank_give(struct lane *lane, struct work *work)
                       .first = work->first,
                       .last = work->last,
                       .attempt = work->attempt};
-  work->bound = work->last;
-  work->is_complete = true;
-  lane_hold(lane, work);
-  pieces_add(&rank->pieces, work);
-  rank->given += work->last - work->first + 1;
-  rank->outstanding += work->last - work->first + 1;
-  count_held(rank);
-  if (child_of(rank)->is_lost) return;
   struct parcel *parcel = transport_begin(mpi.transport, &note, size);
   if (block) {
     struct block *to = (struct block *)(void *)parcel_bytes(parcel);
@@ -145,7 +138,21 @@ static void rank_give(struct lane *lane, struct work *work)
     to->floor = size - values;
     pack_copy(to, block, 0, words, block->floor, block->size);
   }
+  payload_drop(rank->lane.crew->store, payload);
   transport_send_off(mpi.transport, child_of(rank)->rank, parcel, size);
+}
+
+static void rank_give(struct lane *lane, struct work *work)
+{
+  struct rank_lane *rank = own(lane);
+  work->bound = work->last;
+  work->is_complete = true;
+  lane_hold(lane, work);
+  pieces_add(&rank->pieces, work);
+  rank->given += work->last - work->first + 1;
+  rank->outstanding += work->last - work->first + 1;
+  count_held(rank);
+  if (!child_of(rank)->is_lost) send_tasks(rank, work);
 }
 
 static double rank_room(const struct lane *lane)
