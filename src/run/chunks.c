@@ -6,16 +6,22 @@
 /* A round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden by the queued chunk
  * anyway. */
 static const double chunk_seconds = 1e-3;
+/* What a chunk costs whoever hears of it in the end (docs/MPI.md), and the share of its time that all of them may. */
+static const double chunk_cost = 4e-6, cost_share = 0.4;
 /* A chunk is at most so many times as large as the last one that was measured. */
 static const double most_growth = 16;
 /* A chunk is at most 1 / (share * workers) of what is left. */
 static const double share = 2;
 static const double least_per_task = 1e-12, largest_chunk = 1 << 30;
 
-void chunks_init(struct chunks *chunks, double fixed)
+double chunks_seconds(double workers)
 {
-  *chunks = (struct chunks){.fixed = fixed, .size = fixed > 0 ? fixed : 1};
-  chunks->seconds = chunk_seconds;
+  return fmax(chunk_seconds, workers * chunk_cost / cost_share);
+}
+
+void chunks_init(struct chunks *chunks, double fixed, double workers)
+{
+  *chunks = (struct chunks){.fixed = fixed, .size = fixed > 0 ? fixed : 1, .seconds = chunks_seconds(workers)};
 }
 
 void chunks_measure(struct chunks *chunks, double tasks, double seconds)

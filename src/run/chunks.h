@@ -1,5 +1,5 @@
 /* chunks.h - how many tasks are handed out at once: so many that a chunk takes about a millisecond, by what was
- * measured. */
+ * measured; longer where there are so many workers that one process could not hear of all their chunks. */
 #ifndef PARLUA_CHUNKS_H
 #define PARLUA_CHUNKS_H
 
@@ -10,8 +10,10 @@ struct chunks {
   double per_task; /* seconds a task, measured; 0: nothing is known */
 };
 
+/* Seconds that a chunk is to take, where there are so many workers on all hosts. */
+double chunks_seconds(double workers);
 /* `fixed`: see there. */
-void chunks_init(struct chunks *chunks, double fixed);
+void chunks_init(struct chunks *chunks, double fixed, double workers);
 /* A chunk of so many tasks took so long. */
 void chunks_measure(struct chunks *chunks, double tasks, double seconds);
 /* Tasks for the next chunk, where `left` are left (INFINITY: it is not known) for `workers`. */

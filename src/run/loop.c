@@ -131,7 +131,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
     free(d);
     return NULL;
   }
-  chunks_init(&d->chunks, options->chunk);
+  chunks_init(&d->chunks, options->chunk, engine->all);
   d->look_interval = dispatch_look_interval(options->timeout);
   d->last_tick = d->left_at = clock_seconds();
   if (!options->is_fed) signals_begin(engine->hub.bell_fd, options->timeout > 0);

@@ -13,6 +13,7 @@
 #include "engines/mpi/home.h"
 #include "engines/mpi/mpi.h"
 #include "engines/mpi/report.h"
+#include "run/chunks.h"
 #include "run/dispatch.h"
 #include "sys/clock.h"
 
@@ -26,13 +27,15 @@ enum {
 
 /* So many seconds of work are to lie ready: some round trips to the parent; more where it has many children, so that
  * what each costs it (docs/MPI.md) stays a small part of its time. */
-static const double horizon_least = 5e-3, horizon_child = 40e-6;
+static const double horizon_least = 5e-3, horizon_child = 40e-6, horizon_chunks = 4;
 /* Reports are gathered for so long, unless somebody waits for an answer. */
 static const double gather_child = 5e-6, gather_most = 20e-3;
 /* Bytes of reports that the parent has not used: of all its children together, and of each. */
 static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_most = 8 << 20;
 /* How often it is looked whether a shared message is still to be read. */
 static const double look_seconds = 0.05;
+/* How long is waited, after an interruption or when a rank is lost, for what was sent to be taken. */
+static const double leave_seconds_soon = 0.3;
 
 /* An engine of rank 0, in this rank. */
 struct team {
@@ -50,6 +53,7 @@ struct team {
   double ended, asked;    /* tasks that have ended; when the parent last asked for some */
   double horizon, gather; /* seconds */
   double reported;        /* when */
+  uint32_t wish;          /* the parent asks for tasks, for so many workers elsewhere; 0: it does not */
   bool is_done;           /* nothing more will be told */
   uint64_t *ends;         /* by own worker: see report_results */
 };
@@ -118,6 +122,19 @@ static bool note_demand(struct team *team)
   return is_news;
 }
 
+/* Answers the parent's wish. The own workers have been given theirs: else tasks could go to and fro between ranks for
+ * ever, each of which asks for them before they were handed out. */
+static void give_back(struct team *team)
+{
+  struct range ranges[MOST_RANGES];
+  uint32_t count = dispatch_part(team->run, team->wish, ranges, MOST_RANGES);
+  report_ranges(&team->report, ranges, count);
+  team->wish = 0;
+  team->asked = team->ended;
+  note_demand(team);
+  report_send(&team->report, true);
+}
+
 /* Takes events of the team's run, and reports them. Returns when it is to be served again, by the clock; 0: at once. */
 static double serve(struct team *team)
 {
@@ -129,6 +146,7 @@ static double serve(struct team *team)
     is_more = dispatch_poll(team->run, &event, &until);
     if (is_more) forward(team, &event);
   }
+  if (team->wish > 0 && !team->is_done) give_back(team);
   double now = clock_seconds();
   bool is_news = !team->is_done && note_demand(team), is_due = now - team->reported >= team->gather;
   bool is_urgent = team->report.note.idle > 0 || team->is_done;
@@ -235,7 +253,8 @@ static void open_run(struct team *team, struct message *message)
   team->most = (uint64_t)fmin(fmax(unused_bytes / fan, unused_least), unused_most);
   team->received = team->ended = 0;
   team->asked = -INFINITY;
-  team->horizon = fmax(horizon_least, fan * horizon_child);
+  team->wish = 0;
+  team->horizon = fmax(fmax(horizon_least, fan * horizon_child), horizon_chunks * chunks_seconds(note->all));
   team->gather = fmin(fan * gather_child, gather_most);
   team->reported = 0;
   team->is_done = false;
@@ -251,16 +270,6 @@ static void take_tasks(struct team *team, const struct message *message)
   bool is_short = message->length && !payload;
   if (is_short || dispatch_offer(team->run, note->first, note->last, note->attempt, payload))
     report_ranges(&team->report, &range, 1);
-}
-
-static void give_back(struct team *team, uint32_t idle)
-{
-  struct range ranges[MOST_RANGES];
-  uint32_t count = dispatch_part(team->run, idle, ranges, MOST_RANGES);
-  report_ranges(&team->report, ranges, count);
-  team->asked = team->ended;
-  note_demand(team);
-  report_send(&team->report, true);
 }
 
 static void close_run(struct team *team, const struct note *note)
@@ -288,7 +297,7 @@ static void obey_for_run(struct team *team, const struct message *message)
   if (!team->run || team->report.note.run != note->run) return;
   switch (note->kind) {
   case NOTE_GIVE: take_tasks(team, message); break;
-  case NOTE_ASK: give_back(team, note->idle); break;
+  case NOTE_ASK: team->wish = note->idle > 0 ? note->idle : 1; break;
   case NOTE_LOWER: dispatch_shorten(team->run, note->last); break;
   case NOTE_ABORT: dispatch_abort(team->run, note->first); break;
   case NOTE_CANCEL: dispatch_cancel(team->run); break;
@@ -387,6 +396,14 @@ static void note_forgotten(const struct note *note)
 
 /* ---- the loop ---- */
 
+static void end_soon(int status)
+{
+  if (agent.is_ending) return;
+  mpi_tell_end(status);
+  agent.is_ending = true;
+  agent.is_interrupted = status != 0;
+}
+
 static void obey(struct message *message)
 {
   const struct note *note = &message->note;
@@ -395,11 +412,7 @@ static void obey(struct message *message)
   case NOTE_SHARE: share_obey(mpi.share, note); break;
   case NOTE_WHOLE: share_obey(mpi.share, note); break;
   case NOTE_FORGET: note_forgotten(note); break;
-  case NOTE_END:
-    share_pass(mpi.share, note);
-    agent.is_ending = true;
-    agent.is_interrupted = note->status != 0;
-    break;
+  case NOTE_END: end_soon(note->status); break;
   default:
     team = find_team(note->engine);
     if (!team && note->kind == NOTE_OPEN) {
@@ -413,7 +426,7 @@ static void obey(struct message *message)
   free(message);
 }
 
-/* Tells the parent that this agent is there, from time to time while it has a run. */
+/* Tells the parent that this agent is there, from time to time while it has a run; and those that it heads, always. */
 static void beat(double now)
 {
   double moved = mpi.transport->moved;
@@ -421,7 +434,10 @@ static void beat(double now)
   if (now - agent.beaten < beat_seconds) return;
   agent.beaten = now;
   for (const struct team *team = agent.teams; team; team = team->next) has_run |= team->run != NULL;
-  if (has_run) transport_send(mpi.transport, mpi.tree.parent, &(struct note){.kind = NOTE_BEAT});
+  const struct note note = {.kind = NOTE_BEAT};
+  if (has_run) transport_send(mpi.transport, mpi.tree.parent, &note);
+  for (int k = 0; k < mpi.tree.children_count; k++)
+    if (!mpi.tree.children[k].is_lost) transport_send(mpi.transport, mpi.tree.children[k].rank, &note);
   mpi.transport->moved = moved; /* it is no traffic: naps stay long */
 }
 
@@ -443,7 +459,10 @@ static void leave(struct nursery *nursery)
   nursery_close(nursery);
   mpi_leave(agent.is_interrupted);
   transport_send(mpi.transport, mpi.tree.parent, &(struct note){.kind = NOTE_BYE});
+  double since = clock_seconds();
   while (!transport_settle(mpi.transport) || !share_settled(mpi.share)) {
+    if (agent.is_interrupted && clock_seconds() - since > leave_seconds_soon)
+      break; /* a rank that is lost takes nothing */
     share_progress(mpi.share);
     sched_yield();
   }
@@ -472,6 +491,7 @@ bool agent_serve(struct nursery *nursery)
     obey_waiting();
     double until = serve_all(), now = clock_seconds();
     beat(now);
+    if (tree_has_lost_parent(&mpi.tree)) end_soon(1);
     if (now - agent.looked >= look_seconds) {
       agent.looked = now;
       forget();

@@ -187,7 +187,8 @@ static const struct block *mpi_share(struct engine *engine, const struct block *
     family->old = old;
     family->job = 0;
   }
-  if (message->size <= SMALL_JOB) return message;
+  if (message->size <= SMALL_JOB || mpi.tree.any_lost) /* where a rank is lost, what others have through it is too */
+    return message;
   family->job = share_send(mpi.share, message);
   if (!family->job) return NULL;
   share_refer(mpi.share, family->job, message->size, &family->refer);
@@ -301,12 +302,20 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
   return error ? error : tree_open(&mpi.tree, transport, &own, is_spawned);
 }
 
+void mpi_tell_end(int status)
+{
+  struct note note = {.kind = NOTE_END, .status = status};
+  share_pass(mpi.share, &note);
+  if (!status) return;
+  for (int k = 0; k < mpi.tree.children_count; k++) /* whoever would have passed it on may be lost */
+    if (!mpi.tree.children[k].is_lost) transport_send(mpi.transport, mpi.tree.children[k].rank, &note);
+}
+
 bool mpi_leave(bool interrupted)
 {
   struct transport *t = mpi.transport;
   bool is_soon = interrupted || mpi.tree.any_lost;
-  struct note note = {.kind = NOTE_END, .status = is_soon};
-  if (!mpi.is_agent) share_pass(mpi.share, &note); /* an agent has passed it on */
+  if (!mpi.is_agent) mpi_tell_end(is_soon); /* an agent has done so */
   double limit = is_soon ? leave_seconds_soon : leave_seconds, since = clock_seconds();
   while (mpi.byes < mpi.tree.children_count || !transport_settle(t) ||
          !share_settled(mpi.share)) { /* what still comes is dropped */

@@ -52,6 +52,8 @@ double mpi_move(struct hub *hub);
 struct family *mpi_family(uint32_t number);
 /* Is the message that stands for shared message `id` in the channel of some worker of this rank, unread? */
 bool mpi_is_unread(const struct family *family, uint32_t id);
+/* Tells the ranks behind this one that the job ends; `status`: 1 after an interruption, or when a rank is lost. */
+void mpi_tell_end(int status);
 /* Waits until the ranks below have ended, which rank 0 tells all. Returns false when some don't. */
 bool mpi_leave(bool interrupted);
 /* Workers that all ranks have by default. */

@@ -49,10 +49,22 @@ int tree_open(struct tree *tree, struct transport *transport, const struct rank 
   return tree_place(tree);
 }
 
+/* Can the process of a rank be seen from here? */
+static bool is_seen(const struct tree *tree, int rank)
+{
+  const struct rank *own = &tree->ranks[tree->transport->rank], *other = &tree->ranks[rank];
+  return strcmp(other->host, own->host) == 0 && other->space == own->space && own->space && kill(other->pid, 0) == 0;
+}
+
+/* Has the process of such a rank ended? */
+static bool has_ended(const struct tree *tree, int rank)
+{
+  return kill(tree->ranks[rank].pid, 0) < 0 && errno == ESRCH;
+}
+
 int tree_place(struct tree *tree)
 {
   const struct transport *transport = tree->transport;
-  const struct rank *own = &tree->ranks[transport->rank];
   int head = 0, end = transport->count;
   tree->parent = -1;
   while (head != transport->rank) { /* down to this rank */
@@ -70,10 +82,10 @@ int tree_place(struct tree *tree)
     struct child *child = &tree->children[k];
     child->rank = group_begin(head, end, k);
     child->end = group_begin(head, end, k + 1);
-    const struct rank *rank = &tree->ranks[child->rank];
-    child->is_watched =
-        strcmp(rank->host, own->host) == 0 && rank->space == own->space && own->space && kill(rank->pid, 0) == 0;
+    child->is_watched = is_seen(tree, child->rank);
   }
+  tree->is_parent_watched = tree->parent >= 0 && is_seen(tree, tree->parent);
+  tree->parent_heard = tree->parent_checked = clock_seconds();
   return 0;
 }
 
@@ -102,6 +114,7 @@ int tree_rank_of(const struct tree *tree, uint32_t all, uint32_t w)
 struct child *tree_heard(struct tree *tree, int rank)
 {
   int low = 0, high = tree->children_count - 1;
+  if (rank == tree->parent) tree->parent_heard = clock_seconds();
   while (low <= high) {
     int middle = (low + high) / 2;
     struct child *child = &tree->children[middle];
@@ -132,8 +145,7 @@ struct child *tree_next_lost(struct tree *tree)
   for (int k = 0; k < tree->children_count; k++) {
     struct child *child = &tree->children[k];
     if (child->is_lost) continue;
-    if (child->is_watched && kill(tree->ranks[child->rank].pid, 0) < 0 && errno == ESRCH)
-      return lose(tree, child, "its process has ended");
+    if (child->is_watched && has_ended(tree, child->rank)) return lose(tree, child, "its process has ended");
     /* while this process was elsewhere, in the script, it could hear nobody */
     if (gap > beat_seconds || child->awaited == 0) child->heard = now;
     double silence = now - child->heard;
@@ -146,4 +158,18 @@ struct child *tree_next_lost(struct tree *tree)
   }
   tree->checked = now;
   return NULL;
+}
+
+bool tree_has_lost_parent(struct tree *tree)
+{
+  double now = clock_seconds(), gap = now - tree->parent_checked;
+  if (tree->parent < 0 || gap < check_seconds) return false;
+  tree->parent_checked = now;
+  if (gap > beat_seconds) tree->parent_heard = now; /* this process was stopped, and could hear nobody */
+  bool is_silent = tree->parent > 0 && now - tree->parent_heard > silence_seconds;
+  if (!is_silent && !(tree->is_parent_watched && has_ended(tree, tree->parent))) return false;
+  const struct rank *own = &tree->ranks[tree->transport->rank], *parent = &tree->ranks[tree->parent];
+  fprintf(stderr, "parlua: rank %d on %s ends: rank %d on %s, from which it gets its tasks, is lost\n",
+          tree->transport->rank, own->host, tree->parent, parent->host);
+  return true;
 }

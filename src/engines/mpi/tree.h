@@ -30,6 +30,9 @@ struct tree {
   const struct rank *ranks;
   const uint64_t *before; /* by rank: workers that all ranks before it have by default; one more than there are ranks */
   int parent;             /* of this rank; rank 0: -1 */
+  bool is_parent_watched; /* as a child's */
+  double parent_heard;    /* when it last said something */
+  double parent_checked;  /* when it was last looked for it */
   struct child *children;
   int children_count;
   bool is_spawned; /* the ranks were spawned, and rank 0 has no workers */
@@ -50,4 +53,7 @@ struct child *tree_heard(struct tree *tree, int rank);
 /* Looks for children that are silent though they should not be, now and then; returns one that is lost, once, having
  * told so. */
 struct child *tree_next_lost(struct tree *tree);
+/* Is this rank's parent lost? Looks for it now and then, and tells so. Of rank 0 that is known on its own host alone:
+ * it may be silent while the script does other things. */
+bool tree_has_lost_parent(struct tree *tree);
 #endif
