@@ -10,6 +10,7 @@
 #   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time
 #   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
 #   make simulate   SIMULATE_SECONDS=60 SEED=: the dispatcher in virtual time, under random faults; a seed repeats a schedule
+#   make simulate-ranks  how well a job of up to 10,000 ranks does, in virtual time
 #   make soak       SOAK_SECONDS=600: calls of all kinds whose tasks crash, hang, raise; nothing lost, nothing left behind
 #   make cluster-test  the mpi engine on three hosts, under Open MPI and under Slurm (as root)
 #   make bench      measure parlua beside other tools
@@ -54,7 +55,7 @@ MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lu
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
-.PHONY: all binary mpi demo docs test test-slow test-others test-mpich cluster-test lint sanitize sanitize-address sanitize-threads valgrind fuzz simulate soak kill-test bench install uninstall deb package-test dist clean
+.PHONY: all binary mpi demo docs test test-slow test-others test-mpich cluster-test lint sanitize sanitize-address sanitize-threads valgrind fuzz simulate simulate-ranks soak kill-test bench install uninstall deb package-test dist clean
 .PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
 .PHONY: deps-valgrind deps-package deps-docs deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
@@ -114,7 +115,7 @@ $(BUILD)/main.o: ALL_CFLAGS += -DPARLUA_COMMIT='"$(COMMIT)"'
 # Loops that are vectors under -O3.
 $(BUILD)/lua/array.o $(BUILD)/lua/nearest.o: ALL_CFLAGS += -O3
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d $(BUILD)/*/*/*/*.d $(BUILD)/*/*/*/*/*.d)
 
 # --- using it ---------------------------------------------------------------------------------------------------------
 
@@ -328,10 +329,32 @@ INTERLEAVED = $(filter $(BUILD)/run/%.o $(BUILD)/slot/%.o $(BUILD)/engines/%.o $
 
 simulate: deps
 	@$(MAKE) --no-print-directory $(JOBS) build/simulate/simulation BUILD=build/simulate BINARY=build/simulate/parlua
-	@build/simulate/simulation $(SIMULATE_SECONDS) $(SEED)
+	@$(MAKE) --no-print-directory $(JOBS) build/ranks/simulation
+	@build/simulate/simulation $$(($(SIMULATE_SECONDS) * 3 / 4)) $(SEED)
+	@build/ranks/simulation $$(($(SIMULATE_SECONDS) / 4)) $(SEED)
+
+# How well a job of up to 640,000 workers does: the table of docs/MPI.md. Some minutes, and 6 GB of memory.
+simulate-ranks: deps
+	@$(MAKE) --no-print-directory $(JOBS) build/ranks/simulation
+	@build/ranks/simulation measure
 
 build/simulate/simulation: $(SIMULATE_OBJECTS)
 	$(CC) $(CFLAGS) $(ALL_LDFLAGS) $(SIMULATE_WRAPPED:%=-Wl,--wrap=%) -o $@ $^ $(ALL_LIBS)
+
+# The ranks of an MPI job (simulate/ranks): the dispatcher and src/engines/mpi as they ship, over a network in virtual time.
+RANKS = build/ranks
+RANKS_WRAPPED = malloc calloc realloc free fstat write sched_yield _exit nanosleep kill signals_begin signals_end signals_pending signals_count \
+  dispatch_next
+RANKS_OBJECTS = $(patsubst %.c,$(RANKS)/%.o,$(wildcard src/run/*.c) src/engines/engine.c \
+  $(addprefix src/engines/mpi/,agent.c lane_rank.c mpi.c report.c share.c transport.c tree.c) src/slot/slot.c $(addprefix src/sys/,bell.c buffer.c cores.c signals.c) \
+  $(addprefix simulate/,driver.c ideal.c inside.c lanes.c ledger.c main.c memory.c plan.c switch.c world.c) $(wildcard simulate/ranks/*.c))
+
+build/ranks/simulation: $(RANKS_OBJECTS)
+	$(CC) $(CFLAGS) $(RANKS_WRAPPED:%=-Wl,--wrap=%) -o $@ $^ -lm
+
+$(RANKS)/%.o: %.c | $(BUILD)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Isimulate/ranks -Isimulate -MMD -MP -c -o $@ $<
 
 $(BUILD)/simulate/%.o: simulate/%.c | $(BUILD)
 	@mkdir -p $(@D)

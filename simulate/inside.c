@@ -1,6 +1,8 @@
 /* inside.c - see inside.h. */
 #include "inside.h"
 
+#include <stdbool.h>
+
 #include "run/state.h"
 #include "world.h"
 
@@ -19,12 +21,20 @@ static enum wanting wanting_of(const struct lane *lane)
   return lane->kind->wants(lane) > 0 ? WANTS_MORE : WANTS_NOTHING;
 }
 
+/* What a rank wants comes in its messages, and counts from its lane's next turn on. */
+static bool is_known(const struct lane *lane)
+{
+  return !lane->kind->is_rank;
+}
+
 /* The members of a list all belong there; returns how many they are. */
 static uint32_t members(const struct link *list, enum wanting wanting)
 {
   uint32_t count = 0;
-  for (const struct link *link = list->next; link != list; link = link->next, count++) {
+  for (const struct link *link = list->next; link != list; link = link->next) {
     const struct lane *lane = LIST_OF(link, const struct lane, place);
+    if (!is_known(lane)) continue;
+    count++;
     if (wanting_of(lane) != wanting) fault("lane %u is among those %s", (unsigned)lane->number, list_names[wanting]);
   }
   return count;
@@ -47,7 +57,7 @@ void inside_check(const struct dispatch *d)
   uint32_t wanting[WANTINGS] = {0}, busy = 0, asked = 0, needed = 0, closed = 0, works = 0;
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     const struct lane *lane = dispatch_lane(d, w);
-    wanting[wanting_of(lane)]++;
+    if (is_known(lane)) wanting[wanting_of(lane)]++;
     busy += dispatch_is_busy(lane);
     asked += lane->is_asked;
     closed += lane->state == LANE_CLOSED;

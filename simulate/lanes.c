@@ -21,6 +21,7 @@ struct chunk {
   double first, limit; /* no task behind it is begun */
   double in;           /* task that it is in, or the last that it was in; before the first: first - 1 */
   double done;         /* last task that has ended */
+  double there_at;     /* when it has come */
   double began, took;
   bool is_begun, is_over;
   bool is_gone; /* taken back: the answer is on its way */
@@ -94,6 +95,12 @@ static void end_life(struct simulated *worker)
   worker->is_up = false;
 }
 
+/* Is the ledger to know what it does? */
+static bool counts(const struct simulated *worker)
+{
+  return !system_is_cut_off(worker->lane.crew->engine);
+}
+
 static void news(const struct simulated *worker)
 {
   struct bell bell = hub_bell(&worker->lane.crew->engine->hub, worker->lane.number);
@@ -126,8 +133,9 @@ static void tell_end(void *what, uint64_t life)
   (void)what;
   struct simulated *worker = by_life(life);
   if (!worker) return;
+  struct bell bell = hub_bell(&worker->lane.crew->engine->hub, worker->lane.number);
   worker->is_end_told = true;
-  system_tell_end(worker->lane.number);
+  system_tell_end(&bell);
 }
 
 /* The worker dies; `is_own`: by itself. */
@@ -138,7 +146,9 @@ static void die(struct simulated *worker, bool is_own)
   if (!worker->is_up) return;
   worker->is_up = false;
   worker->status = SIGKILL;
-  if (is_own)
+  if (!counts(worker))
+    ;
+  else if (is_own)
     ledger_worker_dies(worker->job, is_in ? chunk->in : 0, is_in ? chunk->attempt : 0);
   else
     ledger_worker_is_ended(worker->job, is_in ? chunk->in : 0, is_in ? chunk->attempt : 0,
@@ -153,6 +163,7 @@ static void go_on(struct simulated *worker)
 {
   const struct plan *plan = ledger_plan();
   for (struct chunk *chunk; (chunk = present_chunk(worker));) {
+    if (chunk->there_at > world.now) return;
     if (!chunk->is_begun) chunk->began = world.now;
     chunk->is_begun = worker->has_ever_begun = true;
     if (chunk->done >= chunk->limit) {
@@ -163,7 +174,7 @@ static void go_on(struct simulated *worker)
     }
     chunk->in = chunk->done + 1;
     worker->task_began = world.now;
-    ledger_task_begins(worker->job, chunk->in, chunk->attempt, world.now);
+    if (counts(worker)) ledger_task_begins(worker->job, chunk->in, chunk->attempt, world.now);
     enum fate fate = plan_fate(plan, chunk->in, chunk->attempt);
     double length = plan_length(plan, chunk->in, chunk->attempt);
     worker->task_turn++;
@@ -172,7 +183,7 @@ static void go_on(struct simulated *worker)
       world_at(at, task_ended, NULL, worker->life << 32 | (worker->task_turn & 0xffffffff));
       return;
     }
-    ledger_task_finishes(worker->job, chunk->in, chunk->attempt);
+    if (counts(worker)) ledger_task_finishes(worker->job, chunk->in, chunk->attempt);
     chunk->done = chunk->in;
   }
 }
@@ -187,7 +198,7 @@ static void task_ended(void *what, uint64_t turn)
     die(worker, true);
     return;
   }
-  ledger_task_finishes(worker->job, chunk->in, chunk->attempt);
+  if (counts(worker)) ledger_task_finishes(worker->job, chunk->in, chunk->attempt);
   chunk->done = chunk->in;
   go_on(worker);
 }
@@ -197,6 +208,21 @@ static void die_anywhere(void *what, uint64_t life)
   (void)what;
   struct simulated *worker = by_life(life);
   if (worker) die(worker, true);
+}
+
+void lanes_cut_off(const struct engine *engine)
+{
+  for (uint32_t i = 0; i < tickets.count; i++) {
+    struct simulated *worker = tickets.lane[i];
+    const struct chunk *chunk = worker && worker->lane.crew->engine == engine ? present_chunk(worker) : NULL;
+    if (chunk && worker->is_up && chunk->in > chunk->done) ledger_worker_dies(worker->job, chunk->in, chunk->attempt);
+  }
+}
+
+void lanes_kill_all(const struct engine *engine)
+{
+  for (uint32_t i = 0; i < tickets.count; i++)
+    if (tickets.lane[i] && tickets.lane[i]->lane.crew->engine == engine) die(tickets.lane[i], true);
 }
 
 static void killed(void *what, uint64_t life)
@@ -242,6 +268,7 @@ static int simulated_start(struct lane *lane)
 static void simulated_give(struct lane *lane, struct work *work)
 {
   struct simulated *worker = own(lane);
+  double there_at = world.now + system_ahead() + (is_distant() ? random_about(ledger_plan()->latency) : 0);
   if (worker->count == MOST_CHUNKS) fault("a lane was given more than it wants");
   work->number = ++lane->crew->engine->chunks;
   work->bound = work->last;
@@ -251,9 +278,10 @@ static void simulated_give(struct lane *lane, struct work *work)
                                                    .attempt = work->attempt,
                                                    .first = work->first,
                                                    .limit = work->last,
+                                                   .there_at = there_at,
                                                    .in = work->first - 1,
                                                    .done = work->first - 1};
-  world_at(world.now + (is_distant() ? random_about(ledger_plan()->latency) : 0), arrive, NULL, worker->life);
+  world_at(there_at, arrive, NULL, worker->life);
 }
 
 static uint32_t simulated_wants(const struct lane *lane)
@@ -402,7 +430,7 @@ static bool take_results(struct lane *lane, struct outcome *outcome, bool partia
   if (!chunk || chunk->is_gone) return false;
   if (!chunk->is_over && (!partial || chunk->done <= work->reached)) return false;
   *outcome = (struct outcome){.kind = OUTCOME_RESULTS, .work = work, .block = &worker->block, .last = chunk->done};
-  worker->block.first = work->first;
+  worker->block = (struct block){.first = work->first, .size = BLOCK_HEAD, .floor = BLOCK_HEAD};
   outcome->fresh = chunk->done - work->reached;
   outcome->is_final = chunk->is_over;
   outcome->seconds = chunk->took;
@@ -442,7 +470,8 @@ static bool give_up(struct lane *lane, struct outcome *outcome)
     lane->state = LANE_READY;
     return false;
   }
-  if (is_in) ledger_worker_is_ended(worker->job, chunk->in, chunk->attempt, world.now - worker->task_began);
+  if (is_in && counts(worker))
+    ledger_worker_is_ended(worker->job, chunk->in, chunk->attempt, world.now - worker->task_began);
   lane->state = LANE_ENDED;
   bury(lane, outcome);
   return true;
@@ -482,7 +511,7 @@ static int simulated_end(struct lane *lane)
   struct simulated *worker = own(lane);
   const struct chunk *chunk = present_chunk(worker);
   lane->state = LANE_ENDING;
-  if (chunk && worker->is_up)
+  if (chunk && worker->is_up && counts(worker))
     ledger_end_is_decided(worker->job, chunk->in > chunk->done ? chunk->in : 0, chunk->attempt);
   if (can_kill(lane)) world_at(world.now + random_about(ledger_plan()->latency), killed, NULL, worker->life);
   return 0;

@@ -112,7 +112,7 @@ static void check_due(double task, uint32_t attempt, double due)
   if (plan->troubles & ~fair || plan->lengths >= LENGTHS_HEAVY) return;
   double longest = plan->lengths == LENGTHS_SAME ? plan->length : 20 * plan->length;
   double chunk = plan->chunk > 0 ? plan->chunk * longest : chunk_seconds * 20 + longest;
-  if (world.now > due + instant + chunks * chunk)
+  if (world.now > due + instant + chunks * chunk + plan->reach)
     fault("task %g was tried again %.3g s after its time", task, world.now - due);
 }
 
@@ -122,7 +122,7 @@ static void check_shortened(double task, double allowed)
 {
   const struct plan *plan = ledger.plan;
   if (task <= ledger.last || (plan_has(plan, TROUBLE_SUPPLY) && plan_has(plan, TROUBLE_LARGE))) return;
-  double late = allowed - ledger.shortened_at;
+  double late = allowed - ledger.shortened_at - plan->reach;
   if (late > 0) fault("task %g was begun %.3g s after the run was shortened to %g", task, late, ledger.last);
 }
 
@@ -139,7 +139,8 @@ static void check_late(const struct entry *entry, double task, uint32_t attempt)
   if (!plan_has(plan, TROUBLE_LIMIT) || plan->troubles & away || is_kept_away || ledger.is_closing) return;
   if (entry->begun != attempt || entry->finished == attempt || entry->decided == attempt) return;
   double look = fmin(fmax(plan->limit * look_share, look_least), look_most);
-  double most = plan->limit + fmax(plan->limit * share, instant) + look + turns * plan->tick * plan->workers;
+  double most =
+      plan->limit + fmax(plan->limit * share, instant) + look + plan->reach + turns * plan->tick * plan->workers;
   if (plan_has(plan, TROUBLE_NO_BARRIER)) most += most_pauses;
   double seconds = world.now - entry->began_at;
   if (seconds > most) fault("task %g ran for %.3g s; its limit is %.3g s", task, seconds, plan->limit);
@@ -279,7 +280,8 @@ void ledger_result(double task, uint32_t attempt)
 static bool is_due(const struct entry *entry, const struct event *event)
 {
   switch (event->cause) {
-  case LOST_CRASH: return entry->crashed == event->attempt || entry->orphaned >= MOST_DEATHS;
+  case LOST_CRASH: /* or it was at two ranks that were lost, which nobody can ask whether they had begun it */
+    return entry->crashed == event->attempt || entry->orphaned >= MOST_DEATHS || plan_has(ledger.plan, TROUBLE_RANKS);
   case LOST_TIMEOUT: /* or its worker has died in it, and the news came after the limit */
     return entry->late == event->attempt || (entry->crashed == event->attempt && plan_has(ledger.plan, TROUBLE_LIMIT));
   case LOST_CANCELLED: return entry->is_aborted || ledger.is_cancelled || ledger.is_shortened;

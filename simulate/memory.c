@@ -2,6 +2,7 @@
 #include "memory.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -29,9 +30,18 @@ static bool fails(void)
   return true;
 }
 
+/* The coordinator has so many bytes more. */
+static void weigh(int64_t bytes)
+{
+  if (fiber_running()) return;
+  memory.own += bytes;
+  if (memory.own > memory.most_own) memory.most_own = memory.own;
+}
+
 static void *count(void *bytes)
 {
   memory.live += bytes != NULL;
+  weigh((int64_t)malloc_usable_size(bytes));
   return bytes;
 }
 
@@ -48,13 +58,17 @@ void *__wrap_calloc(size_t n, size_t bytes)
 void *__wrap_realloc(void *before, size_t bytes)
 {
   if (fails()) return NULL;
+  int64_t had = (int64_t)malloc_usable_size(before);
   void *after = __real_realloc(before, bytes);
-  return before ? after : count(after);
+  if (!before) return count(after);
+  if (after) weigh((int64_t)malloc_usable_size(after) - had);
+  return after;
 }
 
 void __wrap_free(void *bytes)
 {
   memory.live -= bytes != NULL;
+  weigh(-(int64_t)malloc_usable_size(bytes));
   __real_free(bytes);
 }
 

@@ -8,7 +8,7 @@
 static const char *const trouble_names[TROUBLES] = {
     "crashes",    "deaths",  "starts", "massacre", "hangs",  "limit",  "errors", "backoff", "aborts",
     "cancel",     "shorten", "close",  "ceiling",  "sink",   "supply", "skips",  "memory",  "wakes",
-    "no_barrier", "distant", "large",  "text",     "sparse", "runs",   "push",
+    "no_barrier", "distant", "large",  "text",     "sparse", "runs",   "ranks",  "stalls",  "push",
 };
 
 bool plan_has(const struct plan *plan, enum trouble trouble)
@@ -282,6 +282,9 @@ void plan_print(const struct plan *plan, FILE *to)
   fprintf(to, "  %s, engine %s, %u workers, %u tasks, lengths %s of %.3g s, chunk %g, troubles:", kinds[plan->kind],
           engines[plan->engine], (unsigned)plan->workers, (unsigned)plan->tasks, lengths[plan->lengths], plan->length,
           plan->chunk);
+  if (plan->ranks)
+    fprintf(to, " %u ranks, %u a host, fan-out %u;", (unsigned)plan->ranks, (unsigned)plan->ranks_a_host,
+            (unsigned)plan->fan);
   for (int i = 0; i < TROUBLES; i++)
     if (plan_has(plan, (enum trouble)i)) fprintf(to, " %s", trouble_names[i]);
   fprintf(to, "%s\n", plan->troubles ? "" : " none");

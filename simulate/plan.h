@@ -34,8 +34,10 @@ enum trouble {
   TROUBLE_LARGE,   /* large results */
   TROUBLE_TEXT,
   TROUBLE_SPARSE,
-  TROUBLE_RUNS, /* several runs of the same engine */
-  TROUBLE_PUSH, /* tasks are pushed one by one, and now and then nobody is there who could start workers */
+  TROUBLE_RUNS,   /* several runs of the same engine */
+  TROUBLE_RANKS,  /* ranks are lost (these two: ranks/schedule.c) */
+  TROUBLE_STALLS, /* ranks get no processor for a while */
+  TROUBLE_PUSH,   /* tasks are pushed one by one, and now and then nobody is there who could start workers */
   TROUBLES
 };
 
@@ -66,6 +68,11 @@ struct plan {
   uint32_t slice;
   double preempted, drains;
   uint32_t depth; /* works that a simulated lane wants */
+  double reach;   /* seconds within which what is decided is known to all workers; 0: at once */
+  /* Of an MPI job; else 0: */
+  uint32_t ranks, ranks_a_host, fan; /* fan: children of a rank, at most */
+  double loss_rate, stall_rate;      /* for each rank, a second */
+  double stall_seconds;
 };
 
 void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed);

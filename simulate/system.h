@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 struct bell;
+struct engine;
+struct simulated_rank;
 
 struct system_faults {
   double lost;      /* probability that a wake-up does not come, */
@@ -16,9 +18,17 @@ struct system_faults {
 extern struct system_faults system_faults;
 
 void system_begin(void);
-/* Worker `number` has ended: its descriptor tells the hub that sleeps, after a while. */
-void system_tell_end(uint32_t number);
+/* The worker whose bell this is has ended: its descriptor tells the hub that sleeps, after a while. */
+void system_tell_end(const struct bell *bell);
 /* Rings for worker `number`, as its own code does. */
 void system_ring(const struct bell *bell);
+/* Seconds by which the caller's own time is ahead of world.now: work that it has yet to pay for (ranks/rank.h). */
+double system_ahead(void);
+/* Does what the engine's workers do concern nobody any more, as their rank has lost its parent? */
+bool system_is_cut_off(const struct engine *engine);
+/* Where there are ranks: the descriptor on which one of them sleeps. */
+int system_bell_of(int rank);
+/* And whose a descriptor is. */
+struct simulated_rank *system_rank_of(int bell_fd);
 
 #endif

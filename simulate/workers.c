@@ -180,7 +180,7 @@ static void tell_end(void *what, uint64_t life)
   if (body->engine->kind->rings_at_end)
     system_ring(&body->worker.bell);
   else
-    system_tell_end(body->number);
+    system_tell_end(&body->worker.bell);
 }
 
 /* The second of engine and abandoned worker frees what they shared. */

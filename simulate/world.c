@@ -241,6 +241,11 @@ void fiber_wake(const void *on)
     if (all[i]->state == FIBER_WAITING && all[i]->on == on) set_ready(all[i]);
 }
 
+void fiber_wake_one(struct fiber *fiber, const void *on)
+{
+  if (fiber->state == FIBER_WAITING && fiber->on == on) set_ready(fiber);
+}
+
 _Noreturn void fiber_end(void)
 {
   struct fiber *fiber = running;
@@ -268,8 +273,10 @@ static void take_turn(struct fiber *fiber)
 {
   running = fiber;
   budget = 1 + (int)random_below(MOST_TURN);
+  if (world.turn) world.turn(fiber->what);
   switch_stack(&main_stack, fiber->at);
   running = NULL;
+  if (world.turn) world.turn(NULL);
 }
 
 /* ---- what happens ---- */

@@ -16,6 +16,7 @@ struct world {
   double patience;    /* and for how long nothing may go on, seconds */
   double preempted; /* probability that the coordinator is kept from going on for a while when others have had a turn */
   double drains;    /* that what a worker has stored becomes visible by itself at its next access */
+  void (*turn)(void *what); /* called with a fiber's `what` before its turn, and with NULL after it; NULL: nobody is */
   uint32_t slice; /* the coordinator makes up to so many atomic accesses before others have a turn; 0: they have none */
 };
 extern struct world world;
@@ -55,6 +56,8 @@ void fiber_sleep(double seconds);
 /* Sleeps until fiber_wake, or, if `most` is not 0, for that many seconds. */
 void fiber_wait(const void *on, double most);
 void fiber_wake(const void *on);
+/* As fiber_wake, of one alone. */
+void fiber_wake_one(struct fiber *fiber, const void *on);
 /* Does not come back: the fiber is left where it is. */
 _Noreturn void fiber_end(void);
 /* Forgets all fibers: a schedule is over. */

@@ -1,0 +1,107 @@
+/* measure.c - see measure.h. Each row is one run without trouble. */
+#include "measure.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver.h"
+#include "ideal.h"
+#include "lanes.h"
+#include "memory.h"
+#include "network.h"
+#include "rank.h"
+#include "run/dispatch.h"
+#include "system.h"
+#include "world.h"
+
+/* What Open MPI 4.1 costs over shared memory (0.06, 0.25 and 0.2 us, measured) is less than what it costs over a
+ * network: several times as much is charged. `round`: what the dispatcher's own code takes an event, measured here. */
+static const struct costs charged = {.look = 0.3e-6, .send = 1e-6, .receive = 1e-6, .byte = 2e-10, .round = 0.2e-6};
+static const struct network cluster = {.latency = 1e-6, .least = 2e-6, .bytes_per_second = 5e9};
+
+struct row {
+  uint32_t ranks, workers, tasks_each;
+  enum lengths lengths;
+  double length; /* seconds, on average */
+};
+
+static const struct row rows[] = {
+    {1, 64, 400, LENGTHS_EXPONENTIAL, 1e-3},       {10, 640, 400, LENGTHS_EXPONENTIAL, 1e-3},
+    {100, 6400, 1000, LENGTHS_EXPONENTIAL, 1e-3},  {1000, 64000, 400, LENGTHS_EXPONENTIAL, 1e-3},
+    {1000, 64000, 100, LENGTHS_EXPONENTIAL, 1e-2}, {10000, 640000, 40, LENGTHS_EXPONENTIAL, 1e-2},
+    {1000, 64000, 50, LENGTHS_HEAVY, 1},
+};
+
+/* Seconds that rank 0 worked, of a run of so many. */
+static double share(const struct simulated_rank *rank, double seconds)
+{
+  return 100 * rank->worked / seconds;
+}
+
+static double most_share(double seconds)
+{
+  double most = 0;
+  for (int r = 1; r < ranks_count(); r++) most = fmax(most, share(rank_of(r), seconds));
+  return most;
+}
+
+/* What the dispatcher's code takes in rank 0, by this machine's processor. */
+void __real_dispatch_next(struct dispatch *d, struct event *event, double wait);
+void __wrap_dispatch_next(struct dispatch *d, struct event *event, double wait);
+
+void __wrap_dispatch_next(struct dispatch *d, struct event *event, double wait)
+{
+  double began = processor_seconds(), aside = spent.aside;
+  __real_dispatch_next(d, event, wait);
+  spent.seconds += processor_seconds() - began - (spent.aside - aside);
+}
+
+static void measure_row(const struct row *row)
+{
+  static const char *const lengths[] = {"none", "same", "exponential", "heavy-tailed"};
+  struct plan plan = {.kind = PLAN_LANES, .seed = 1, .engine = ENGINE_KEPT, .workers = row->workers, .runs = 1};
+  struct outcome_of_run outcome = {0};
+  struct engine engine;
+  plan.tasks = row->workers * row->tasks_each;
+  plan.lengths = row->lengths;
+  plan.length = row->length;
+  plan.depth = 2;
+  plan.ranks = row->ranks;
+  plan.ranks_a_host = 1;
+  plan.fan = 256;
+  plan.latency = cluster.latency;
+  world_begin(1);
+  world.patience = 1e9;
+  system_begin();
+  lanes_begin();
+  system_faults = (struct system_faults){.slow = 5e-6};
+  network = cluster;
+  ranks_begin(&plan, &charged);
+  if (engine_open(&engine, &engine_mpi, plan.workers)) fault("the engine could not be opened");
+  double began = world.now;
+  drive(&plan, &engine, 1, &outcome);
+  double seconds = world.now - began, longest = 0, ideal = ideal_seconds(&plan, &longest);
+  printf("%6u %8u %10u  %-12s %6.4g  %9.3f  %6.1f  %6.1f  %6.1f  %10.0f %8.2f %6.1f  %6.2f\n", (unsigned)row->ranks,
+         (unsigned)row->workers, (unsigned)plan.tasks, lengths[row->lengths], row->length * 1e3, outcome.seconds,
+         100 * ideal / outcome.seconds, share(rank_of(0), seconds), most_share(seconds),
+         (double)network.messages / seconds, (double)network.bytes / 1e6, (double)memory.most_own / 1e6,
+         1e6 * spent.seconds / (double)outcome.events);
+  engine_close(&engine);
+  mpi_leave(false);
+  ranks_end();
+  fibers_clear();
+}
+
+bool measure(int count, char **arguments)
+{
+  if (count < 1 || strcmp(arguments[0], "measure") != 0) return false;
+  printf(" ranks  workers      tasks  lengths     mean ms    seconds  %% of   rank 0  other   messages   MB at  MB of  "
+         "us an\n"
+         "                                                            ideal   busy %%  busy %%  a second   rank 0 rank "
+         "0\n");
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (count < 2 || (size_t)atoi(arguments[1]) == i + 1) measure_row(&rows[i]);
+  return true;
+}

@@ -1,0 +1,19 @@
+/* network.h - messages between simulated ranks. Those between two ranks keep their order. */
+#ifndef SIMULATE_NETWORK_H
+#define SIMULATE_NETWORK_H
+#include <stdint.h>
+
+struct simulated_rank;
+
+struct network {
+  double latency;           /* seconds, on average; */
+  double least;             /* at least */
+  double bytes_per_second;  /* of one message */
+  uint64_t messages, bytes; /* to rank 0, from it */
+};
+extern struct network network;
+
+/* Drops what has come for a rank and was not received. */
+void network_drop(struct simulated_rank *rank);
+
+#endif

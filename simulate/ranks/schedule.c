@@ -1,0 +1,181 @@
+/* schedule.c - schedules of an MPI job of two and three levels: ranks that are lost, stall, answer late, beside all
+ * that goes wrong with their workers. See schedule.h. */
+#include "schedule.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "ideal.h"
+#include "inside.h"
+#include "lanes.h"
+#include "measure.h"
+#include "memory.h"
+#include "network.h"
+#include "rank.h"
+#include "system.h"
+#include "world.h"
+
+const char *const schedule_kinds[PLAN_KINDS] = {"ranks over simulated lanes"};
+
+static uint32_t bit(enum trouble trouble)
+{
+  return (uint32_t)1 << trouble;
+}
+
+static double spread(double least, double most)
+{
+  return least * exp(random_unit() * log(most / least));
+}
+
+/* What has no meaning here: memory that is short ends a rank; nobody attends to a run in the script's absence. */
+static void settle(struct plan *plan)
+{
+  static const enum trouble none[] = {TROUBLE_MEMORY, TROUBLE_DISTANT, TROUBLE_PUSH};
+  for (size_t i = 0; i < sizeof none / sizeof *none; i++) plan_drop(plan, none[i]);
+  plan->engine = ENGINE_KEPT;
+}
+
+void schedule_draw(struct plan *plan, uint64_t seed)
+{
+  static const double loss_share = 0.2, stall_share = 0.2, large_share = 0.2, calm_share = 0.2, most_stalled = 0.2;
+  plan_draw(plan, PLAN_LANES, seed);
+  settle(plan);
+  plan->workers = 2 + (uint32_t)spread(1, 100);
+  plan->ranks = 2 + random_below(random_chance(0.1) ? 60 : 8);
+  if (plan->ranks > plan->workers) plan->ranks = plan->workers;
+  plan->ranks_a_host = 1 + random_below(plan->ranks);
+  plan->fan = random_chance(0.4) ? 256 : 1 + random_below(4);
+  plan->chunk = random_chance(0.3) ? floor(spread(1, 40)) : 0;
+  double whole = plan->length * plan->tasks / plan->workers + 5e-3;
+  plan->loss_rate = spread(0.05, 1) / whole / plan->ranks;
+  plan->stall_rate = spread(0.1, 3) / whole;
+  plan->stall_seconds = spread(1e-3, 2);
+  plan->stall_rate = fmin(plan->stall_rate, most_stalled / plan->stall_seconds);
+  if (random_chance(calm_share)) plan->troubles = 0;
+  if (random_chance(loss_share)) plan->troubles |= bit(TROUBLE_RANKS);
+  if (random_chance(stall_share)) plan->troubles |= bit(TROUBLE_STALLS);
+  if (random_chance(large_share)) plan->troubles |= bit(TROUBLE_LARGE);
+}
+
+bool schedule_is_apart(const struct plan *plan)
+{
+  (void)plan;
+  return false;
+}
+
+void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)(void))
+{
+  (void)run, (void)efficiency;
+}
+
+bool schedule_measure(int count, char **arguments)
+{
+  return measure(count, arguments);
+}
+
+/* ---- what befalls ranks ---- */
+
+static void lose(void *what, uint64_t number)
+{
+  (void)what;
+  rank_kill(rank_of((int)number));
+}
+
+static void stall(void *what, uint64_t number)
+{
+  const struct plan *plan = what;
+  rank_stall(rank_of((int)number), random_about(plan->stall_seconds));
+  world_at(world.now + random_about(1 / plan->stall_rate), stall, what, number);
+}
+
+static void plan_ranks(const struct plan *plan)
+{
+  static const double soon = 100;
+  for (uint32_t r = 0; r < plan->ranks; r++) {
+    double at = random_about(1 / plan->loss_rate);
+    if (r > 0 && plan_has(plan, TROUBLE_RANKS) && at < soon) world_at(world.now + at, lose, NULL, r);
+    if (plan_has(plan, TROUBLE_STALLS))
+      world_at(world.now + random_about(1 / plan->stall_rate), stall, (void *)(uintptr_t)plan, r);
+  }
+}
+
+/* ---- one schedule ---- */
+
+/* How long it may take until what is decided is known to all: messages down the tree, and naps. */
+static double reach_of(const struct plan *plan)
+{
+  static const double nap = 5e-3, latencies = 12;
+  double levels = 1;
+  for (double reached = plan->fan; reached < plan->ranks - 1 && levels < plan->ranks; levels++)
+    reached += plan->fan > 1 ? pow(plan->fan, levels + 1) : 1;
+  double reach = levels * (nap + latencies * plan->latency);
+  return plan_has(plan, TROUBLE_STALLS) || plan_has(plan, TROUBLE_RANKS) ? INFINITY : reach;
+}
+
+static void draw_costs(const struct plan *plan, struct costs *costs)
+{
+  *costs = (struct costs){.look = spread(1e-7, 16e-6), .send = spread(1e-7, 3e-6), .receive = spread(1e-7, 3e-6)};
+  costs->byte = spread(1e-12, 1e-9);
+  costs->round = plan->tick;
+  network = (struct network){.latency = plan->latency, .least = 1e-7, .bytes_per_second = spread(1e8, 1e10)};
+}
+
+static void set_faults(const struct plan *plan)
+{
+  static const double quick = 2e-6;
+  bool is_bad = plan_has(plan, TROUBLE_WAKES);
+  system_faults = (struct system_faults){.slow = is_bad ? plan->slow : quick};
+  if (is_bad) system_faults.lost = plan->lost;
+  if (is_bad) system_faults.spurious = plan->spurious;
+  if (plan_is_interrupted(plan)) system_faults.interrupt = world.now + plan->cancel_at;
+}
+
+/* Without trouble a job takes about as long as list scheduling, and what messages and naps cost. */
+static double efficiency_of(const struct plan *plan, double seconds, const struct costs *costs)
+{
+  static const double share = 1.15, begin = 0.05, a_task = 40;
+  if (plan->troubles || plan->chunk > 0) return 0;
+  double longest = 0, list = ideal_seconds(plan, &longest);
+  double work = (costs->look + costs->send + costs->receive + 4 * costs->round) * a_task * plan->tasks;
+  double most = list * share + 2 * longest + begin + 4 * plan->reach + work;
+  if (seconds > most) fault("the job took %.3g s without trouble; list scheduling needs %.3g s", seconds, list);
+  return plan->lengths == LENGTHS_HEAVY && plan->length > 1e-3 && plan->tasks >= 4 * plan->workers ? list / seconds : 0;
+}
+
+static void run_job(const struct plan *plan, struct outcome_of_run *outcome)
+{
+  struct engine engine;
+  int error = engine_open(&engine, &engine_mpi, plan->workers);
+  if (error) fault("the engine could not be opened: errno %d", error);
+  uint32_t runs = plan_has(plan, TROUBLE_RUNS) ? plan->runs : 1;
+  for (uint32_t run = 1; run <= runs; run++)
+    if (!drive(plan, &engine, run, outcome)) break;
+  engine_close(&engine);
+  if (!mpi_leave(false) && !plan_has(plan, TROUBLE_RANKS)) fault("not all ranks have taken leave");
+}
+
+void schedule_run(const struct plan *given, struct outcome_of_run *outcome)
+{
+  static const double all_end_within = 100;
+  static struct plan drawn;
+  struct plan *plan = &drawn;
+  struct costs costs;
+  static bool is_quiet;
+  if (!is_quiet) is_quiet = freopen("/dev/null", "w", stderr) != NULL; /* lost ranks are told there */
+  drawn = *given;
+  plan->reach = reach_of(plan);
+  world.patience = 200; /* a rank on another host is known to be lost after 30 s */
+  system_begin();
+  lanes_begin();
+  set_faults(plan);
+  draw_costs(plan, &costs);
+  int64_t live = memory.live;
+  ranks_begin(plan, &costs);
+  plan_ranks(plan);
+  run_job(plan, outcome);
+  world_run_until(world.now + all_end_within);
+  for (int r = 1; r < ranks_count(); r++)
+    if (!rank_of(r)->has_left && !rank_of(r)->is_lost) fault("rank %d has not ended", r);
+  if (ranks_end() && memory.live != live) fault("%ld allocations were not given back", (long)(memory.live - live));
+  outcome->efficiency = efficiency_of(plan, outcome->seconds, &costs);
+}

@@ -1,0 +1,266 @@
+/* system.c - src/sys in virtual time, for ranks: each has its own time while it works (rank.h). */
+#include "system.h"
+
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "rank.h"
+#include "sys/barrier.h"
+#include "sys/clock.h"
+#include "sys/hub.h"
+#include "world.h"
+
+enum { FIRST_BELL_FD = 1 << 28, MOST_IDLE = 30000000 };
+
+/* A rank that gives the processor away gets it back within this time. */
+static const double yield_seconds = 1e-6;
+
+struct system_faults system_faults;
+
+static int signals_seen;
+
+void system_begin(void)
+{
+  signals_seen = 0;
+}
+
+int system_bell_of(int rank)
+{
+  return FIRST_BELL_FD + rank;
+}
+
+struct simulated_rank *system_rank_of(int bell_fd)
+{
+  return rank_of(bell_fd - FIRST_BELL_FD);
+}
+
+/* ---- clock ---- */
+
+double clock_seconds(void)
+{
+  here->debt += ranks_costs()->round;
+  if (!fiber_running()) {
+    spent.rounds++;
+    if (++world.idle > MOST_IDLE) fault("the run goes round without anything going on");
+    if (world.now - world.progress_at > world.patience)
+      fault("nothing has gone on for %.0f seconds: the run hangs", world.now - world.progress_at);
+  }
+  return world.now + here->debt;
+}
+
+bool system_is_cut_off(const struct engine *engine)
+{
+  return system_rank_of(engine->hub.bell_fd)->is_orphan;
+}
+
+double system_ahead(void)
+{
+  return here->debt;
+}
+
+/* ---- hub ---- */
+
+int hub_open(struct hub *hub, uint32_t numbers)
+{
+  (void)hub, (void)numbers;
+  fault("a hub of its own is opened in rank %d", here->number);
+}
+
+int hub_open_on(struct hub *hub, struct beacon *beacon, uint32_t numbers, int bell_fd)
+{
+  *hub = (struct hub){.beacon = beacon, .reader = beacon_reader(numbers), .bell_fd = bell_fd, .poll_fd = -1};
+  return 0;
+}
+
+void hub_close(struct hub *hub)
+{
+  *hub = (struct hub){.bell_fd = -1, .poll_fd = -1};
+}
+
+struct bell hub_bell(const struct hub *hub, uint32_t number)
+{
+  return (struct bell){hub->beacon, hub->bell_fd, number};
+}
+
+int hub_watch(struct hub *hub, int pid_fd, uint32_t number)
+{
+  (void)hub, (void)pid_fd, (void)number;
+  return 0;
+}
+
+void hub_unwatch(struct hub *hub, int pid_fd)
+{
+  (void)hub, (void)pid_fd;
+}
+
+bool hub_next_ready(struct hub *hub, uint32_t *number)
+{
+  return beacon_next(hub->beacon, &hub->reader, number);
+}
+
+void hub_ring(const struct hub *hub)
+{
+  static const uint64_t one = 1;
+  if (write(hub->bell_fd, &one, sizeof one) < 0) fault("the bell can't be rung");
+}
+
+void hub_expect_long(struct hub *hub)
+{
+  hub->last_wait = 1;
+}
+
+int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
+{
+  struct simulated_rank *rank = here;
+  (void)ended, (void)most;
+  rank_pay();
+  double until = world.now + fmin(seconds, 1e9);
+  __atomic_store_n(&hub->beacon->asleep, 1, __ATOMIC_SEQ_CST);
+  bool is_awake = beacon_has_news(hub->beacon, &hub->reader) || random_chance(system_faults.spurious);
+  double began = fiber_running() ? 0 : processor_seconds();
+  while (!is_awake && !rank->is_rung && world.now < until) {
+    if (fiber_running())
+      fiber_wait(rank, until - world.now);
+    else if (!world_step(until))
+      world.now = until;
+  }
+  if (!fiber_running()) spent.aside += processor_seconds() - began;
+  hub->beacon->asleep = 0;
+  rank->is_rung = false;
+  rank_pay(); /* it may be stalled */
+  return 0;
+}
+
+/* The end of a worker is news of it: engines whose workers ring at their end. */
+void system_tell_end(const struct bell *bell)
+{
+  bell_ring(bell);
+}
+
+void system_ring(const struct bell *bell)
+{
+  if (!random_chance(system_faults.lost)) bell_ring(bell);
+}
+
+static void wake(void *what, uint64_t which)
+{
+  struct simulated_rank *rank = what;
+  (void)which;
+  rank->is_rung = true;
+  if (rank->fiber && !rank->is_lost) fiber_wake_one(rank->fiber, rank);
+}
+
+/* ---- the barrier: workers are no threads of ours ---- */
+
+bool barrier_join(void)
+{
+  return true;
+}
+
+bool barrier_works(void)
+{
+  return true;
+}
+
+bool barrier_all(void)
+{
+  return true;
+}
+
+/* ---- signals: one comes to rank 0 when the schedule says so ---- */
+
+void __wrap_signals_begin(int wake_fd, bool is_timed);
+void __wrap_signals_end(int wake_fd);
+int __wrap_signals_pending(void);
+int __wrap_signals_count(void);
+
+void __wrap_signals_begin(int wake_fd, bool is_timed)
+{
+  (void)wake_fd, (void)is_timed;
+}
+
+void __wrap_signals_end(int wake_fd)
+{
+  (void)wake_fd;
+}
+
+int __wrap_signals_pending(void)
+{
+  if (signals_seen > 0 || system_faults.interrupt <= 0 || world.now < system_faults.interrupt) return 0;
+  signals_seen++;
+  return SIGINT;
+}
+
+int __wrap_signals_count(void)
+{
+  return here->number == 0 ? signals_seen : 0;
+}
+
+/* ---- system calls, by the linker's --wrap ---- */
+
+int __real_fstat(int fd, struct stat *info);
+int __wrap_fstat(int fd, struct stat *info);
+ssize_t __real_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length);
+int __wrap_sched_yield(void);
+_Noreturn void __real__exit(int status);
+_Noreturn void __wrap__exit(int status);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+
+int __wrap_fstat(int fd, struct stat *info)
+{
+  if (fd < FIRST_BELL_FD) return __real_fstat(fd, info);
+  memset(info, 0, sizeof *info);
+  return 0;
+}
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t length)
+{
+  if (fd < FIRST_BELL_FD) return __real_write(fd, bytes, length);
+  if (!random_chance(system_faults.lost))
+    world_at(world.now + random_about(system_faults.slow), wake, system_rank_of(fd), 0);
+  return (ssize_t)length;
+}
+
+_Noreturn void __wrap__exit(int status)
+{
+  __real__exit(status);
+}
+
+static void sleep_for(double seconds)
+{
+  here->debt += seconds;
+  here->worked -= seconds;
+  rank_pay();
+}
+
+int __wrap_sched_yield(void)
+{
+  sleep_for(yield_seconds);
+  return 0;
+}
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+  (void)left;
+  sleep_for((double)time->tv_sec + (double)time->tv_nsec * 1e-9);
+  return 0;
+}
+
+/* ---- slots' workers (world.c): there are none ---- */
+
+void worker_stores(void);
+void worker_may_die(void);
+
+void worker_stores(void)
+{
+}
+
+void worker_may_die(void)
+{
+}
