@@ -312,6 +312,97 @@ local scripts = {
     local known = ffi.new("spec_again_t", 5)
     run(function(x) return tostring(stand_in == print) .. x.id .. known.id .. tostring(2LL) end, { ffi.new("spec_again_t", 4) },
       { engine = "threads" })]],
+  ["state that changes between submitted calls"] = [[
+    local Class = {}
+    Class.__index = Class
+    function Class.get(self) return self.x end
+    account = setmetatable({ x = 1, list = {} }, Class)
+    registry = { account }
+    local total = 0
+    function bump() total = total + 1 end
+    function read() return total end
+    package.loaded.spec_levels = { level = "info" }
+    local pool = parlua.pool { workers = 2 }
+    local function task(k)
+      return k, type(counter) == "table" and "a table" or counter or "none", account.x, registry[1] == account,
+        getmetatable(account) == Class, read(),
+        require "spec_levels".level, #account.list, extra and extra() or "no extra", rawequal(account.self, account),
+        other and other[1] == account or "no other"
+    end
+    local k = 0
+    local function show()
+      k = k + 1
+      print(pool:submit(task, k):get())
+    end
+    local changes = {
+      function() counter = 1 end, function() account.x = 2 end, bump, function() require "spec_levels".level = "debug" end,
+      function() account.list = { 1, 2 } end, function() extra = function() return account.x * 10 end end,
+      function() account.self = account end, function() other = { account } end, function() counter = nil end,
+      function() account.self = nil end, function() table.remove(account.list) end, function() extra = nil end,
+      function() counter = { 1 } end, function() counter = nil end,
+    }
+    show()
+    for _, change in ipairs(changes) do change() show() end
+    for i = 1, 30 do
+      counter, account.x = i, i
+      bump()
+      if i % 3 == 0 then table.insert(account.list, i) end
+      show()
+    end
+    debug.setmetatable(account, nil)
+    show()
+    setmetatable(account, Class)
+    function Class.more(self) return self:get() + 1 end
+    show()
+    print(pool:submit(function() return account:more() end):get())
+    print(pool:submit(function() return getmetatable(account) end):get() == Class)
+    for i = 1, 3 do -- calls with workers of their own, and submitted ones in between
+      counter, account.x = 70 + i, 5 * i
+      bump()
+      print(parlua.map(function() return counter .. account:get() .. read() end, { 1 })[1])
+      show()
+    end
+    function string.shout(text) return text:upper() end
+    print(pool:submit(function() return ("x"):shout() end):get())
+    big = {}
+    for i = 1, 5000 do big[i] = "item" .. i end
+    show()
+    big, counter = nil, 5
+    show()]],
+  ["what can't be sent in a part of a source"] = [[
+    local items = { 1, coroutine.create(print), 3 }
+    for _, source in ipairs { items, parlua.list(items):enumerate(), parlua.product(items, { 1 }),
+      parlua.zip(items, { 5, 6, 7 }), parlua.product { x = { 1 }, y = items } } do
+      local results, failures, summary = parlua.map(function(a, b)
+        if type(a) == "thread" or type(b) == "thread" or type(a) == "table" and type(a.y) == "thread" then error("here", 0) end
+        return 1
+      end, source)
+      print(results.n, #failures, failures[1].index, summary.failed)
+    end
+    local sum, failures = parlua.reduce(function(a) if type(a) == "thread" then error("here", 0) end return a end,
+      parlua.product(items, { 1 }), parlua.sum)
+    print(sum, #failures)]],
+  ["a pool that the state leads to"] = [[
+    pools = { parlua.pool { workers = 1 } }
+    local function add(a, b) return a + b + (counter or 0) end
+    for i = 1, 5 do
+      counter = i
+      print(pools[1]:submit(add, i, 1):get())
+    end
+    pools = nil
+    run(function(x) return add(x, 1) end, { 1 })]],
+  ["modules of C that other modules have changed"] = [[
+    local has_it, socket = pcall(require, "cqueues.socket")
+    run(function()
+      if not has_it then return "hi" end
+      local a, b = require "cqueues.socket".pair()
+      a:write("hi\n")
+      a:flush()
+      local line = b:read()
+      a:close()
+      b:close()
+      return line
+    end, { 1 })]],
   ["buffers of the same length"] = [[
     local buffer, list = require "string.buffer", {}
     for i = 1, 2000 do list[i] = buffer.new():put(("%05d"):format(i):rep(20)) end

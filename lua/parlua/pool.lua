@@ -10,6 +10,7 @@ local codec = require "parlua.codec"
 local common = require "parlua.common"
 local captured_by = require "parlua.wire.captured"
 local context = require "parlua.wire.context"
+local install = require("parlua.lazy") "parlua.wire.install"
 local world = require("parlua.lazy") "parlua.wire.world"
 local engines = require "parlua.run.engine"
 local failure = require "parlua.failure"
@@ -50,7 +51,7 @@ end
 --- call was made, `newer` how to make it, where it is not that with which the run began.
 local function call_sent(state, newer, bytes, arguments, trouble)
   local shares = not task.owns_process
-  if world.bring(state, newer) then cache, cached = {}, 0 end
+  if install.bring(state, newer) then cache, cached = {}, 0 end
   local known = cache[bytes]
   if not known then
     if cached >= most_cached then cache, cached = {}, 0 end
@@ -176,7 +177,7 @@ local function open_run(pool)
   options.chunk, options.progress, options.max_failures = 1, "none", false
   if type(pool.resolved.on_error) ~= "function" then options.on_error = "skip" end
   local run = run_module.open(M.run_call, submitted_source(pool.waiting), options, pool.futures,
-    { engines = pool.engines, unrecorded = true })
+    { engines = pool.engines, unrecorded = true, lasts = true })
   run.is_of_futures = true
   pool.is_serial = engines.runs_in_program(run.engine_name)
   pool.futures.is_serial = pool.is_serial
@@ -268,12 +269,12 @@ local function encode_call(pool, future)
   local chain = driver.chain
   local ok, state = pcall(world.prepare, driver.shares, chain.is_distant)
   if not ok then return nil, state end
-  local is_inherited = not chain.world or chain.is_inherited
-  if not chain.world then chain.world, chain.is_inherited = state.id, true end -- forked just now
-  local is_newer = state.id ~= chain.world
-  local is_old = is_inherited and not is_newer -- what was inherited may have changed where nobody looks
+  local is_newer, newer = state.id ~= chain.world, false
+  if is_newer then newer = state.version == chain.version and world.newer(state) or state.before end
+  local is_old = chain.inherits and not is_newer -- what was inherited may have changed where nobody looks
   if not is_old then
-    chain = { state.book, not is_inherited and chain[2] or nil, captured = captured(f), inherits = chain.inherits }
+    chain = { state.chain[1], state.chain[2], not chain.inherits and chain[3] or nil, captured = captured(f),
+              inherits = chain.inherits }
   end
   arrays.sent = false
   local function_book, book = codec.book(), codec.book()
@@ -286,7 +287,7 @@ local function encode_call(pool, future)
   local arguments, trouble = codec.encode_book(book, "argument", unpack(args, 1, args.n))
   future.chain = context.longer(chain, function_book, book)
   future.arrays, arrays.sent = arrays.sent, false -- workers open them when they come to the call
-  return { future.task, future.key, state.id, is_newer and state.before, bytes, arguments or "", trouble, n = 7 }
+  return { future.task, future.key, state.id, newer, bytes, arguments or "", trouble, n = 7 }
 end
 
 --- Puts a call into the run. Returns nil and a message when it can't be sent.

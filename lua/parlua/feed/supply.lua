@@ -33,12 +33,13 @@ end
 local MOST_ARGUMENTS = 250
 
 local function refuse_width(n)
-  error(("a task of the source has %d arguments, more than the %d that a task may have; give it one list of them"):format(n,
-    MOST_ARGUMENTS), 0)
+  error(("a task of the source has %d arguments, more than the %d that a task may have; give it one list of them")
+    :format(n, MOST_ARGUMENTS), 0)
 end
 
 function pullers.iterator(source)
-  local step, state, control, ended, held = source.step or source.make(M.reader), source.state, source.control, false, nil
+  local step, state, control = source.step or source.make(M.reader), source.state, source.control
+  local ended, held = false, nil
   local function pull(writer, count, first, ...)
     if first == nil then
       ended = true
@@ -106,10 +107,11 @@ function pullers.reader(source)
   }
 end
 
---- A list of lists, each the arguments of a task, for workers that don't inherit it.
-function pullers.spread(source)
+--- The tasks of an indexed source, made in the script for workers that can't make them.
+local function one_by_one(source)
   return pullers.reader { make = function() return M.reader(source) end }
 end
+pullers.spread = one_by_one
 
 --- Opens the files of a text source; raises a clear error when one can't be read.
 local function open_text(source)
@@ -172,7 +174,8 @@ local function fill_blocks(puller, writer, want)
       count = count + 1
     end
   end
-  if puller.offset >= puller.look_at then -- workers see it too, at each chunk: this is to end a run that has no end in sight
+  -- workers see it too, at each chunk: this is to end a run that has no end in sight
+  if puller.offset >= puller.look_at then
     ranges.check_whole(puller.text, puller.source, puller.offset)
     puller.look_at = puller.offset + LOOK_BYTES
   end
@@ -183,7 +186,8 @@ end
 function pullers.blocks(source)
   local text = source.text or open_text(source)
   if text:is_stream() then return stream_puller(source, text) end
-  return { text = text, source = source, size = source.size, start = source.start, record = source.record, offset = 0, stop = 0,
+  return { text = text, source = source, size = source.size, start = source.start, record = source.record, offset = 0,
+           stop = 0,
            part = 0, look_at = 1, fill = fill_blocks }
 end
 
@@ -269,7 +273,7 @@ end
 
 --- Prepares a supplied source, or a list whose values are sent, for a run before any work starts: opens its file.
 ---@return table puller
-function M.open(source) return limit(source, pullers[source.kind](source)) end
+function M.open(source) return limit(source, (pullers[source.kind] or one_by_one)(source)) end
 
 --- A puller that gives the tasks of any source as they are: the script reads what workers would cut up themselves. Its
 --- `decode`, where there is one, makes a task's arguments of what it gives, or raises what is wrong with them.
@@ -298,7 +302,8 @@ function M.describe(source, puller, inherits)
            enumerated = source.enumerated, names = source.names or source.found_names, types = source.types,
            columns = source.columns, separator = source.separator, quote = source.quote, is_stream = not text or nil,
            text = inherits and text or nil, length = text and text:length(),
-           version = text and text:version() } -- warm workers keep a job, and with it its files, as long as nothing of them changes
+           -- warm workers keep a job, and with it its files, as long as nothing of them changes
+           version = text and text:version() }
 end
 
 --- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or

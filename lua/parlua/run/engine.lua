@@ -181,14 +181,17 @@ end
 --- What goes before a job: the books that the run's messages go by (wire/context.lua), and for workers with a state of
 --- their own what they need before they decode the job, as bytes of the codec, and an empty book for the job's objects.
 ---@param source? table of the run
+---@param lasts? boolean the script goes on while tasks are handed out: what it changes is sent with them
 ---@return table chain
 ---@return boolean shares the workers have this process's memory
 ---@return string|false before
 ---@return userdata|nil book
-function M.before(engine, job, source)
+function M.before(engine, job, source, lasts)
   if can(engine, "inherit") then
+    local known = lasts and world.prepare(false, false)
     local chain = { codec.walk(world.roots(job)), captured = captured(job), inherits = true }
     job.chain, chain.own = chain, { chain[1] }
+    if known then chain.world, chain.version = known.id, known.version end
     return chain, false, false
   end
   local shares = can(engine, "share_memory")
@@ -197,8 +200,8 @@ function M.before(engine, job, source)
   local state = world.prepare(shares, is_distant)
   context.use(state.chain, shares)
   local book = context.book()
-  local chain = { state.book, book, own = { book }, captured = captured(job), world = state.id }
-  chain.is_distant = is_distant
+  local chain = { state.chain[1], state.chain[2], book, own = { book }, captured = captured(job) }
+  chain.world, chain.version, chain.is_distant = state.id, state.version, is_distant
   return chain, shares, state.before, book
 end
 

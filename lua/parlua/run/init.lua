@@ -92,7 +92,7 @@ local function open_driver(run, job)
   elseif name == "async" then
     return async.open(job, given)
   end
-  given.chain, given.shares, given.before, given.book = engines.before(name, job, run.source)
+  given.chain, given.shares, given.before, given.book = engines.before(name, job, run.source, run.lasts)
   run.chain = given.chain
   if not run.engine then
     run.engine, run.engine_key = engines.take(name, run.workers, options.memory, run.engines)
@@ -106,7 +106,10 @@ local function open_driver(run, job)
     driver, message = dispatch.open(job, given)
   end
   if driver then return driver end
-  if run.owns_engine then engines.give(run.engine, name, run.engine_key, run.engines) end
+  if run.owns_engine then
+    engines.give(run.engine, name, run.engine_key, run.engines)
+    run.engine, run.owns_engine = false, false
+  end
   error(message, 0)
 end
 
@@ -138,6 +141,16 @@ local function job_of(run, keep, into)
   }
 end
 
+--- Opens the driver of a run for a sink. Where something in an indexed source can't cross, the tasks are supplied: then
+--- those that get it fail, and no others.
+local function open_driver_of(run, sink)
+  local ok, driver = pcall(open_driver, run, job_of(run, sink.keep, sink.into))
+  if ok then return driver end
+  if run.feeder or type(driver) ~= "string" or not driver:find("^cannot send %.source") then error(driver, 0) end
+  run.feeder = open_feeder(run)
+  return open_driver(run, job_of(run, sink.keep, sink.into))
+end
+
 --- Opens the journal, the source and the driver of a run, in this order; what was opened is closed when the next
 --- raises.
 local function open_parts(run, sink, seed, given)
@@ -154,7 +167,7 @@ local function open_parts(run, sink, seed, given)
   local ok, message = pcall(function()
     if is_supplied then run.feeder = open_feeder(run) end
     run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
-    run.driver = given.driver or open_driver(run, job_of(run, sink.keep, sink.into))
+    run.driver = given.driver or open_driver_of(run, sink)
     if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
     if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
   end)
@@ -169,7 +182,8 @@ end
 ---@param call_options? table
 ---@param sink table see the head of this file
 ---@param given? table options (resolved), base_seed (of a pool), engines (where warm ones are kept), fold, unrecorded
---- (no journal can record it), after_interrupt, driver (for specs: drive/simulated.lua)
+--- (no journal can record it), lasts (the script goes on while its tasks are handed out), after_interrupt, driver (for
+--- specs: drive/simulated.lua)
 ---@return parlua.Run
 function M.open(f, arguments, call_options, sink, given)
   given = given or nothing_given
@@ -198,8 +212,8 @@ function M.open(f, arguments, call_options, sink, given)
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     cancelled = false, journal = false, seconds = false, reaction = false, is_told = false, key = false,
-    paused = false, is_loop = 0, is_nested = task.is_inside(),
-    ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false, pace = false,
+    lasts = given.lasts or false, paused = false, is_loop = 0, is_nested = task.is_inside(), pace = false,
+    ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false,
   }, policy.Run)
   local fold = given.fold
   if fold then

@@ -58,11 +58,14 @@ function ffi.metatype(ctype, metatable)
   return metatype(ctype, metatable)
 end
 
+local threads_are_set = false
 local libraries_of_threads = { "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS" }
 
 --- Numerical libraries that start threads of their own read, as they are loaded, how many: one, unless the user has
 --- said so. Each worker has a processor; more threads than processors only wait for each other.
 function M.one_thread()
+  if threads_are_set then return end
+  threads_are_set = true
   for _, name in ipairs(libraries_of_threads) do
     if not os.getenv(name) then require("parlua.codec").set_environment(name, "1") end
   end

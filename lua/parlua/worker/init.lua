@@ -12,7 +12,7 @@ local context = require "parlua.wire.context"
 local start = require "parlua.wire.start"
 local lazy = require "parlua.lazy"
 local shape = lazy "parlua.wire.shape"
-local world = lazy "parlua.wire.world"
+local install = lazy "parlua.wire.install"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
 local failure = require "parlua.failure"
@@ -34,15 +34,14 @@ local const_bytes = ffi.typeof("const char *")
 local index_cell = ffi.typeof("double *")
 
 ffi.cdef [[
-struct mapping_loop { const void *mapping; volatile double *cell; double replaced; struct mapping_loop *outer; }; /* src/sys/mapping.h */
+struct mapping_loop { const void *mapping; volatile double *cell; double replaced; struct mapping_loop *outer; };
 void mapping_enter(struct mapping_loop *);
 void mapping_leave(struct mapping_loop *);
 ]]
 
-
 -- Why the loop returned.
-local DONE, STOPPED, PENDING, AGAIN, FOUND, KEPT = loop_text.DONE, loop_text.STOPPED, loop_text.PENDING, loop_text.AGAIN,
-  loop_text.FOUND, loop_text.KEPT
+local DONE, STOPPED, PENDING = loop_text.DONE, loop_text.STOPPED, loop_text.PENDING
+local AGAIN, FOUND, KEPT = loop_text.AGAIN, loop_text.FOUND, loop_text.KEPT
 local is_sparse = block.is_sparse
 
 -- ---- where results go ----
@@ -118,9 +117,8 @@ M.slot_outlet = slot_outlet
 ---@class parlua.Job
 ---@field f function the map function
 ---@field source table what the worker needs of the source (run.lua)
----@field keep "first"|"all"|"none"|"found"|"lacking"|"into"|"packed" which of a task's results are kept; found, lacking: the first that
---- is true, or
---- that is not, and then the chunk ends
+---@field keep "first"|"all"|"none"|"found"|"lacking"|"into"|"packed" which of a task's results are kept; found,
+--- lacking: the first that is true, or that is not, and then the chunk ends
 ---@field into? parlua.Array keep is "into" or "packed": where numbers go
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field setup? function run once in each worker
@@ -167,7 +165,8 @@ function M.runner(job, slot, outlet)
     local message, k
     text, message, k = host.map_text(source.paths)
     if not text then error(("cannot read '%s': %s"):format(source.paths[k], message)) end
-    if text:length() < source.length then error(loop_text.cut_message(source), 0) end -- since the coordinator has opened it
+    -- since the coordinator has opened it
+    if text:length() < source.length then error(loop_text.cut_message(source), 0) end
     source.text = text
   end
 
@@ -214,7 +213,8 @@ function M.runner(job, slot, outlet)
     local builder = indexed.builder()
     local expressions
     if job.fold then
-      local carries = source.kind == "local" and loop_text.supplied["local"] or not reader and not source.n and loop_text.supplied.values
+      local carries = source.kind == "local" and loop_text.supplied["local"]
+        or not reader and not source.n and loop_text.supplied.values
       expressions = carries and carries({ run = source.run }, builder, width) or {}
     elseif reader then
       expressions = reader.emit(source, builder, job, ranger.advance)
@@ -224,8 +224,9 @@ function M.runner(job, slot, outlet)
     else
       expressions = indexed.emit(source, builder, "i")
     end
-    loop = assert(loadstring(loop_text.text(job, builder, expressions, width, outlet), "=parlua.loop"))(xpcall, type, math.floor, unpack, cast, slot,
-      folder and folder.run or job.f, store, collect, fetch, outlet.special or special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
+    local make = assert(loadstring(loop_text.text(job, builder, expressions, width, outlet), "=parlua.loop"))
+    loop = make(xpcall, type, math.floor, unpack, cast, slot, folder and folder.run or job.f, store, collect, fetch,
+      outlet.special or special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
     loops[width] = loop
     return loop
   end
@@ -309,8 +310,8 @@ function M.runner(job, slot, outlet)
       local words = out.word
       local ok, reached, found
       if arrays.files then arrays.prepare() end
-      ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8, limit, words,
-        cast(block.halves, words), chunk, awords, ahalf, origin)
+      ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8,
+        limit, words, cast(block.halves, words), chunk, awords, ahalf, origin)
       local cut = guard and is_cut(chunk) and loop_text.cut_message(source) or arrays.files and arrays.cut()
       if cut then
         base, k, entries, last = fail_rest(base, entries, last, limit, cut)
@@ -329,7 +330,8 @@ function M.runner(job, slot, outlet)
         k, why = slot.current - base, STOPPED
       else
         local task = slot.current
-        if reader and cursor.next == cursor.from then loop_text.skip(source, cursor, ranger) end -- it was the text that was wrong
+        -- where it was the text that was wrong
+        if reader and cursor.next == cursor.from then loop_text.skip(source, cursor, ranger) end
         k, why = task - base, PENDING
         -- no record: memory ran out before one was made; what the task held is let go, to have some for it
         if type(reached) == "string" then collectgarbage() end
@@ -395,15 +397,15 @@ end
 local function read_job(message, shares)
   local half = cast(block.halves, message.word)
   context.use(nil, false)
-  local state = world.apply(block.get(message, message.word, half, 0))
-  context.use({ state }, shares)
+  local state, change = install.apply(block.get(message, message.word, half, 0))
+  context.use({ state, change }, shares)
   local book = codec.book()
   arrays.is_captured = arrays.role == "distant"
   arrays.files = false -- those of jobs before may not be collected yet
   local ok, job = pcall(host.value, message, half[2], book)
   arrays.is_captured = false
   if not ok then error(job, 0) end
-  context.base = { state, book }
+  context.base = { state, change, book }
   context.use(context.base, shares)
   return job
 end

@@ -246,6 +246,10 @@ static void encode_table(struct encoder *encoder, int table, const struct place 
     encode_by_name(encoder, table, name, outer);
     return;
   }
+  if (codec_is_bound(L, table)) {
+    refuse(encoder, table, outer, "it belongs to this program, as pools, futures and streams do");
+    return;
+  }
   if (put_reference(encoder, lua_topointer(L, table), table, 0)) return;
   if (name && kind == NAMED_MODULE)
     encode_module(encoder, table, name, outer);

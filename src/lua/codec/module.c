@@ -212,6 +212,52 @@ static int module_object_at(lua_State *L)
   return 1;
 }
 
+/* place_in(book, object) -> its place there; nothing: it has none, or what it held could not all be sent */
+static int module_place_in(lua_State *L)
+{
+  check_book(L, 1);
+  const struct book *book = book_at(L, 1);
+  const struct map_entry *found = map_get(&book->map, lua_topointer(L, 2));
+  const struct shared *entry = found ? book_entry(book, found->value) : NULL;
+  if (entry == NULL || entry->upvalue != 0 || entry->is_incomplete) return 0;
+  lua_pushnumber(L, (lua_Number)entry->offset);
+  return 1;
+}
+
+/* object_in(book, place) -> the object there, or nothing */
+static int module_object_in(lua_State *L)
+{
+  check_book(L, 1);
+  lua_Number place = luaL_checknumber(L, 2);
+  const struct shared *entry = place >= 0 && place < 0x1p53 ? book_entry(book_at(L, 1), (size_t)place) : NULL;
+  if (entry == NULL || entry->upvalue != 0) return 0;
+  lua_getfenv(L, 1);
+  lua_rawgeti(L, -1, entry->index);
+  return 1;
+}
+
+/* renew(book, place): what the table or function there holds now is what both sides know of it */
+static int module_renew(lua_State *L)
+{
+  lua_settop(L, 2);
+  if (module_object_in(L) == 0) return 0;
+  struct book *book = book_at(L, 1);
+  size_t at = (size_t)(book_entry(book, (size_t)lua_tonumber(L, 2)) - book->list);
+  if (lua_istable(L, -1) || lua_isfunction(L, -1)) book->list[at].state = codec_state_of(L, lua_gettop(L));
+  return 0;
+}
+
+/* required() -> the set of modules that can't cross by content: their value -> true */
+static int module_required(lua_State *L)
+{
+  struct codec *codec = codec_of(L);
+  if (codec == NULL) return lua_error(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, codec->walk_reference);
+  lua_getupvalue(L, -1, TOOLS_UPVALUE);
+  lua_rawgeti(L, -1, TOOL_REQUIRED);
+  return 1;
+}
+
 /* moved(): the script may have changed what is in the books */
 static int module_moved(lua_State *L)
 {
@@ -434,13 +480,17 @@ int luaopen_parlua_codec(lua_State *L)
       {"decode", module_decode},
       {"decode_book", module_decode_book},
       {"watch", watch_new},
-      {"unchanged", watch_unchanged},
+      {"changes", watch_changes},
       {"book", module_book},
       {"clear", module_clear},
       {"walk", module_walk},
       {"context", module_context},
       {"moved", module_moved},
       {"place_of", module_place_of},
+      {"place_in", module_place_in},
+      {"object_in", module_object_in},
+      {"renew", module_renew},
+      {"required", module_required},
       {"object_at", module_object_at},
       {"state", module_state},
       {"by_name", module_by_name},

@@ -314,6 +314,16 @@ bool codec_is_unchanged(lua_State *L, struct codec *codec, int index, const stru
   return is_unchanged(L, codec, index, entry, 0);
 }
 
+bool codec_is_bound(lua_State *L, int index)
+{
+  if (!lua_getmetatable(L, index)) return false;
+  lua_pushliteral(L, "__is_bound");
+  lua_rawget(L, -2);
+  bool is_bound = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return is_bound;
+}
+
 /* ---- Names ---- */
 
 /* A number that changes with the content of package.loaded. */

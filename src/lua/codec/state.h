@@ -112,6 +112,10 @@ double codec_short_state(lua_State *L, int index);
  * was made? Tables in it are looked at in the same way. */
 bool codec_is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry);
 
+/* Is the table at `index` one that stands for what goes on in this program alone, a pool, say? It does not cross, and a
+ * book would keep it alive as long as a run is open, and the run is closed when the pool is collected. */
+bool codec_is_bound(lua_State *L, int index);
+
 /* Makes sure that `names` knows what package.loaded holds. Returns whether it had to be made anew. Only in a protected
  * function. */
 bool codec_update_names(lua_State *L, struct codec *codec);

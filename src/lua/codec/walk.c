@@ -13,24 +13,12 @@ enum { MOST_ENTRIES = 30000, MOST_ENTRIES_OF_ONE = 1024, MOST_STATED = 256 };
 
 enum { BOOK_SLOT = 1, ROOTS_SLOT, OBJECTS_SLOT };
 
-/* Is the table at `index` one that stands for what goes on in this program alone, a pool, say? A book of a run would
- * keep it alive as long as the run is open, and the run is closed when the pool is collected. */
-static bool is_bound(lua_State *L, int index)
-{
-  if (!lua_getmetatable(L, index)) return false;
-  lua_pushliteral(L, "__is_bound");
-  lua_rawget(L, -2);
-  bool is_bound = lua_toboolean(L, -1);
-  lua_pop(L, 2);
-  return is_bound;
-}
-
 /* Adds the value at `index` if it is an object that is not there yet and has no name in every state. */
 static void visit(lua_State *L, struct codec *codec, struct book *book, int index)
 {
   int type = lua_type(L, index);
   if (type != LUA_TTABLE && type != LUA_TFUNCTION) return;
-  if (type == LUA_TTABLE && is_bound(L, index)) return;
+  if (type == LUA_TTABLE && codec_is_bound(L, index)) return;
   book_reserve(L, book, OBJECTS_SLOT);
   const void *object = lua_topointer(L, index);
   struct map_entry *entry = map_find(&book->map, object);

@@ -31,12 +31,15 @@ enum { BASIC_TYPES = 6 };
 struct region {
   const unsigned char *at;
   size_t length;
+  size_t copied; /* where in the copy */
+  int owner;     /* whose it is: a number in the watch's environment; an owner's regions are neighbours */
 };
 
-/* A userdata; its environment anchors what the memory refers to. */
+/* A userdata; its environment has the owners of the regions, by number, and anchors what the memory refers to. */
 struct watch {
   struct region *regions;
   size_t count, capacity;
+  int owners;
   unsigned char *copy;
   size_t length;
   const void *metatables[BASIC_TYPES];
@@ -109,21 +112,29 @@ static void add_region(lua_State *L, struct watch *watch, const void *at, size_t
     watch->regions = bigger;
     watch->capacity = capacity;
   }
-  watch->regions[watch->count++] = (struct region){at, length};
+  watch->regions[watch->count++] = (struct region){at, length, watch->length, watch->owners};
   watch->length += length;
 }
 
-/* Keeps the value on the top alive, in the table at `anchors`, if it is one whose address another could get;
- * pops it. */
+/* Keeps the value on the top alive, in the table at `anchors`, if it is one whose address another could get; pops it.
+ * Not a pool: it would not be collected. */
 static void anchor(lua_State *L, int anchors)
 {
   int type = lua_type(L, -1);
-  if (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER || type == LUA_TLIGHTUSERDATA) {
+  if (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER || type == LUA_TLIGHTUSERDATA ||
+      (type == LUA_TTABLE && codec_is_bound(L, lua_gettop(L)))) {
     lua_pop(L, 1);
     return;
   }
   lua_pushboolean(L, 1);
   lua_rawset(L, anchors);
+}
+
+/* The object on the top is the owner of the regions that are added next. */
+static void begin_owner(lua_State *L, struct watch *watch, int anchors)
+{
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, anchors, ++watch->owners);
 }
 
 /* The table's sizes come first: as long as they are the same, the memory of its parts is there. */
@@ -173,7 +184,7 @@ static void basic_metatables(lua_State *L, const void *metatables[BASIC_TYPES])
     case 1: lua_pushboolean(L, 1); break;
     case 2: lua_pushnumber(L, 0); break;
     case 3: lua_pushliteral(L, ""); break;
-    case 4: lua_pushcfunction(L, watch_unchanged); break;
+    case 4: lua_pushcfunction(L, watch_changes); break;
     default: lua_pushthread(L);
     }
     metatables[i] = NULL;
@@ -185,13 +196,25 @@ static void basic_metatables(lua_State *L, const void *metatables[BASIC_TYPES])
   }
 }
 
+/* Watches the table or function on the top; pops it. */
+static void add_object(lua_State *L, struct watch *watch, int anchors)
+{
+  int object = lua_gettop(L), type = lua_type(L, object);
+  begin_owner(L, watch, anchors);
+  if (type == LUA_TTABLE)
+    add_table(L, watch, object, anchors);
+  else if (type == LUA_TFUNCTION && !lua_iscfunction(L, object))
+    add_function(L, watch, object, anchors);
+  anchor(L, anchors);
+}
+
 int watch_new(lua_State *L)
 {
-  enum { BOOK = 1, TABLES, WATCH, ANCHORS, OBJECTS, OBJECT };
+  enum { BOOK = 1, OTHERS, WATCH, ANCHORS, OBJECTS, OBJECT };
   struct book *book = book_at(L, BOOK);
   luaL_argcheck(L, book, BOOK, "a book expected");
-  luaL_checktype(L, TABLES, LUA_TTABLE);
-  lua_settop(L, TABLES);
+  luaL_checktype(L, OTHERS, LUA_TTABLE);
+  lua_settop(L, OTHERS);
   if (!is_known_layout(L)) return 0;
   struct watch *watch = lua_newuserdata(L, sizeof *watch);
   *watch = (struct watch){0};
@@ -205,45 +228,64 @@ int watch_new(lua_State *L)
   lua_setfenv(L, WATCH);
   lua_getfenv(L, BOOK);
   for (size_t i = 0; i < book->count; i++) {
-    if (book->list[i].upvalue) continue; /* a cell: it is the function's */
-    lua_rawgeti(L, OBJECTS, book->list[i].index);
+    const struct shared *entry = &book->list[i];
+    if (entry->upvalue) continue; /* a cell: it is the function's */
+    lua_rawgeti(L, OBJECTS, entry->index);
     int type = lua_type(L, OBJECT);
-    if (type == LUA_TTABLE)
-      add_table(L, watch, OBJECT, ANCHORS);
-    else if (type == LUA_TFUNCTION && !lua_iscfunction(L, OBJECT))
-      add_function(L, watch, OBJECT, ANCHORS);
-    else if (type == TYPE_CDATA && book->list[i].state == NOT_WATCHED)
+    if ((type == TYPE_CDATA && entry->state == NOT_WATCHED) || (type == LUA_TUSERDATA && entry->state)) /* a buffer */
       return 0;
-    else if (type == TYPE_CDATA)
-      add_region(L, watch, lua_topointer(L, OBJECT), book->list[i].state);
-    else if (type == LUA_TUSERDATA && book->list[i].state) /* a buffer */
-      return 0;
-    anchor(L, ANCHORS);
+    if (type == TYPE_CDATA) {
+      begin_owner(L, watch, ANCHORS);
+      add_region(L, watch, lua_topointer(L, OBJECT), entry->state);
+    }
+    add_object(L, watch, ANCHORS);
   }
-  for (int i = 1; i <= (int)lua_objlen(L, TABLES); i++) {
-    lua_rawgeti(L, TABLES, i);
-    if (lua_istable(L, OBJECT)) add_table(L, watch, OBJECT, ANCHORS);
-    anchor(L, ANCHORS);
+  for (int i = 1; i <= (int)lua_objlen(L, OTHERS); i++) {
+    lua_rawgeti(L, OTHERS, i);
+    add_object(L, watch, ANCHORS);
   }
   basic_metatables(L, watch->metatables);
   watch->copy = malloc(watch->length ? watch->length : 1);
   if (!watch->copy) return luaL_error(L, "not enough memory to watch the script's state");
-  unsigned char *to = watch->copy;
-  for (size_t i = 0; i < watch->count; to += watch->regions[i++].length)
-    memcpy(to, watch->regions[i].at, watch->regions[i].length);
+  for (size_t i = 0; i < watch->count; i++)
+    memcpy(watch->copy + watch->regions[i].copied, watch->regions[i].at, watch->regions[i].length);
   lua_settop(L, WATCH);
   return 1;
 }
 
-int watch_unchanged(lua_State *L)
+/* Stops to watch the owner of region `i`, which has changed; returns the first region behind its own. */
+static size_t forget_owner(struct watch *watch, size_t i)
+{
+  int owner = watch->regions[i].owner;
+  for (; i < watch->count && watch->regions[i].owner == owner; i++) watch->regions[i].length = 0;
+  return i;
+}
+
+int watch_changes(lua_State *L)
 {
   struct watch *watch = luaL_checkudata(L, 1, watch_meta);
   const void *metatables[BASIC_TYPES];
+  int changed = 0;
+  lua_settop(L, 1);
   basic_metatables(L, metatables);
-  bool same = watch->copy && memcmp(metatables, watch->metatables, sizeof metatables) == 0;
-  const unsigned char *copy = watch->copy;
-  for (size_t i = 0; same && i < watch->count; copy += watch->regions[i++].length)
-    same = memcmp(copy, watch->regions[i].at, watch->regions[i].length) == 0;
-  lua_pushboolean(L, same);
+  if (!watch->copy || memcmp(metatables, watch->metatables, sizeof metatables) != 0) return 0;
+  for (size_t i = 0; i < watch->count;) {
+    const struct region *region = &watch->regions[i];
+    if (memcmp(watch->copy + region->copied, region->at, region->length) == 0) {
+      i++;
+      continue;
+    }
+    if (!changed) {
+      lua_newtable(L);
+      lua_getfenv(L, 1);
+    }
+    lua_rawgeti(L, 3, region->owner);
+    lua_rawseti(L, 2, ++changed);
+    i = forget_owner(watch, i);
+  }
+  if (changed)
+    lua_settop(L, 2);
+  else
+    lua_pushboolean(L, 0);
   return 1;
 }

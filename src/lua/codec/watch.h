@@ -9,9 +9,11 @@
 
 #include <lua.h>
 
-/* Lua: watch(book, list of tables) -> a watch over the objects of the book and over the tables, or nil. */
+/* Lua: watch(book, list) -> a watch over the objects of the book and over the tables and functions in the list; or nil:
+ * there can be none, as for a string.buffer in the book. */
 int watch_new(lua_State *L);
-/* Lua: unchanged(watch) -> is all as it was when the watch was made? */
-int watch_unchanged(lua_State *L);
+/* Lua: changes(watch) -> false: all is as it was when the watch was made; or a list of the objects that have changed,
+ * which are not watched any more; or nil: the metatable of a basic type is another. */
+int watch_changes(lua_State *L);
 
 #endif

@@ -1,0 +1,189 @@
+--- What has changed in the script's state since workers got it as a whole (world.lua): tables and functions that both
+--- sides know get another content, globals another value, modules are added. All differences from the whole are sent
+--- together each time, so a worker that has missed some has all. Where that is not possible, or is no gain, the state
+--- is sent as a whole again.
+local codec = require "parlua.codec"
+local context = require "parlua.wire.context"
+local start = require "parlua.wire.start"
+local states = require "parlua.wire.state"
+
+require("jit").off(true, true)
+
+local M = {}
+
+local getmetatable, getupvalue, setmetatable = debug.getmetatable, debug.getupvalue, debug.setmetatable
+
+-- Differences may have so many bytes, or half of those of the whole.
+local LEAST_BYTES = 16384
+
+local function copy(from)
+  local to = {}
+  for key, value in next, from do to[key] = value end
+  return to
+end
+
+--- Notes what a world that was just encoded as a whole consists of.
+function M.begin(world)
+  world.globals, world.modules = copy(_G), copy(package.loaded)
+  world.change, world.change_watch = false, false
+  world.patched = {}        -- { object, place in the world's book }
+  world.new_names = {}      -- globals that have another value, or none
+  world.new_modules = {}
+  world.roots = {}          -- _G, package.loaded: those in which something has changed
+  world.others = {}         -- tables that no difference is known for
+  for _, root in ipairs(states.watched()) do
+    if root ~= _G and root ~= package.loaded then world.others[root] = true end
+  end
+end
+
+--- Adds objects that have changed. Returns false if there is no difference for one of them.
+local function add(world, changed)
+  for _, object in ipairs(changed) do
+    if world.others[object] then return false end
+    if object == _G or object == package.loaded then
+      world.roots[#world.roots + 1] = object
+    else
+      local place = codec.place_in(world.book, object)
+      if not place or type(object) == "cdata" then return false end
+      world.patched[#world.patched + 1] = { object, place }
+    end
+  end
+  return true
+end
+
+--- A table's content as a table of its own.
+local function content_of_table(object)
+  local content = copy(object)
+  setmetatable(content, getmetatable(object))
+  return content
+end
+
+--- How a table or function is changed into what it is now; nil if that can't be told.
+local function patch_of(world, object, place)
+  if type(object) == "table" then return { states.PATCH, place, content_of_table(object) } end
+  local environment, values, n = getfenv(object), {}, 0
+  local name, value = getupvalue(object, 1)
+  while name do
+    n = n + 1
+    values[n] = value
+    name, value = getupvalue(object, n + 1)
+  end
+  if environment == _G then return { states.PATCH, place, values, n } end
+  if not codec.place_in(world.book, environment) then return nil end
+  return { states.PATCH, place, values, n, environment }
+end
+
+local function sorted(set)
+  local names = {}
+  for name in next, set do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+--- Notes the names whose value in `now` is not that in `before`.
+local function note_names(names, before, now)
+  for name, value in next, now do
+    if type(name) == "string" and not rawequal(before[name], value) then names[name] = true end
+  end
+  for name in next, before do
+    if type(name) == "string" and rawget(now, name) == nil then names[name] = true end
+  end
+end
+
+local objects = { table = true, ["function"] = true, userdata = true, cdata = true }
+
+--- Does a world hold an object that is not there any more? Then it is let go. (One table in place of another is held.)
+local function holds(before, now)
+  local kind = type(before)
+  if kind == "table" or kind == "function" then return now == nil end
+  return objects[kind] and not rawequal(before, now)
+end
+
+--- Entries for globals. Returns false if there is no difference for one of them.
+local function add_globals(world, entries)
+  note_names(world.new_names, world.globals, _G)
+  for _, name in ipairs(sorted(world.new_names)) do
+    local value = rawget(_G, name)
+    if start.globals[name] ~= nil then return false end
+    if holds(world.globals[name], value) then return false end
+    if value == nil then
+      entries[#entries + 1] = { states.GONE, name }
+    elseif states.is_global(name, value) then
+      entries[#entries + 1] = { states.GLOBAL, name, value }
+    else
+      return false
+    end
+  end
+  return true
+end
+
+--- The same for modules. Those of parlua itself are loaded when they are needed, on each side.
+local function add_modules(world, entries)
+  note_names(world.new_modules, world.modules, package.loaded)
+  for _, name in ipairs(sorted(world.new_modules)) do
+    local value = rawget(package.loaded, name)
+    if value == nil or world.modules[name] ~= nil then return false end
+    if states.is_module(name, value) then entries[#entries + 1] = { states.MODULE, name, value } end
+  end
+  return true
+end
+
+local function entries_of(world)
+  local entries = {}
+  for _, root in ipairs(world.roots) do
+    if root == package.loaded and not add_modules(world, entries) then return nil end
+  end
+  for _, pair in ipairs(world.patched) do
+    local patch = patch_of(world, pair[1], pair[2])
+    if not patch then return nil end
+    entries[#entries + 1] = patch
+  end
+  for _, root in ipairs(world.roots) do
+    if root == _G and not add_globals(world, entries) then return nil end
+  end
+  return entries
+end
+
+--- Objects that have changed already, for a watch.
+local function list_of_changed(world)
+  local list = { unpack(world.roots) }
+  for _, pair in ipairs(world.patched) do list[#list + 1] = pair[1] end
+  return list
+end
+
+--- Encodes the differences. Returns false if the whole is to be sent.
+local function encode(world, shares)
+  local entries, book = entries_of(world), codec.book()
+  if not entries then return false end
+  if #entries > 0 then
+    context.use({ world.book }, shares, 0) -- what is in it is known, or changed by these very differences
+    local bytes, problems = codec.encode_items(book, "state", entries)
+    if not bytes or next(problems) or #bytes > math.max(LEAST_BYTES, #world.bytes / 2) then return false end
+    for _, pair in ipairs(world.patched) do codec.renew(world.book, pair[2]) end
+    if not world.change or world.change.bytes ~= bytes then
+      world.change = { bytes = bytes, number = codec.number() }
+    end
+    world.change.book = book
+  elseif world.change then
+    return false
+  end
+  world.change_watch = codec.watch(book, list_of_changed(world)) or "none"
+  return true
+end
+
+--- Has a world changed since it was looked at? Then its `change` is what it is now.
+---@return "same"|"changed"|false how false: it must be sent as a whole
+function M.look(world, shares)
+  local changed, again = codec.changes(world.watch), false
+  if world.change_watch == "none" then
+    again = true
+  elseif world.change_watch then
+    again = codec.changes(world.change_watch)
+  end
+  if changed == nil or again == nil then return false end
+  if not changed and not again then return "same" end
+  if changed and not add(world, changed) then return false end
+  return encode(world, shares) and "changed"
+end
+
+return M

@@ -1,0 +1,275 @@
+--- Puts a worker's state in order: what world.lua has sent is put in place before a job, or a single call, is decoded.
+local codec = require "parlua.codec"
+local context = require "parlua.wire.context"
+local makers = require "parlua.wire.makers"
+local record = require "parlua.wire.record"
+local start = require "parlua.wire.start"
+local states = require "parlua.wire.state"
+
+require("jit").off(true, true)
+
+local M = {}
+
+local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE = states.MODULE, states.PRELOAD, states.LOADERS, states.LIBRARY,
+  states.METATABLE
+local METATYPE, GLOBAL, REMOVED, SETTINGS = states.METATYPE, states.GLOBAL, states.REMOVED, states.SETTINGS
+local basic = states.basic
+
+local in_place = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
+local no_change = codec.book()
+local version -- of the paths, declarations and so on that are in place
+local id, book -- number of the state that is in place as a whole, and its objects
+local change, change_book = nil, no_change -- number of the differences that were made to it since, and their objects
+local applied = { declarations = 0, libraries = 0, options = 0 }
+
+--- Declares what the script has declared, where that was not done before.
+function M.declare(list)
+  for i = applied.declarations + 1, #list do
+    local declaration = list[i]
+    if type(declaration) == "string" then
+      pcall(record.cdef, declaration)
+      record.known[declaration] = true
+    else
+      pcall(function() record.cdef(codec.decode(declaration[1])) end)
+    end
+  end
+  applied.declarations = math.max(applied.declarations, #list)
+end
+
+local function set_environment(environment)
+  for name, value in next, environment do codec.set_environment(name, value or nil) end
+end
+
+local output
+
+local function set_output(path)
+  if path == output then return end
+  output = path
+  if not path then
+    io.output(io.stdout)
+    return
+  end
+  local file, problem = io.open(path, "a")
+  if not file then error(("io.output is a file that a worker cannot open: %s"):format(problem), 0) end
+  file:setvbuf("no")
+  io.output(file)
+end
+
+--- Takes back what was put in place before and is not among what came now: `now` and `before` have the names as keys.
+local function take_back(into, before, now, first)
+  for name in next, before do
+    if not now[name] then rawset(into, name, first[name]) end
+  end
+end
+
+local function library_of(name) return name == "_G" and _G or start.values[name] end
+
+--- Puts what is taken back at each state's start in order, before the libraries are changed again.
+local function restore_libraries()
+  for _, place in ipairs(in_place.libraries) do
+    library_of(place[1])[place[2]] = (place[1] == "_G" and start.globals or start.libraries[place[1]])[place[2]]
+  end
+  for name in next, in_place.metatables do
+    if name == "_G" then
+      debug.setmetatable(_G, nil)
+    elseif name ~= "string" then
+      debug.setmetatable(basic[name][1], nil)
+    end
+  end
+  debug.setmetatable("", start.string_meta)
+  for key in next, start.string_meta do start.string_meta[key] = start.string_fields[key] end
+end
+
+local function install(state)
+  local now = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
+  local loaders = start.loaders
+  restore_libraries()
+  for _, entry in next, state do -- one that could not cross is not there
+    local kind, name, value = entry[1], entry[2], entry[3]
+    if kind == MODULE then
+      package.loaded[name], now.modules[name] = value, true
+    elseif kind == PRELOAD then
+      package.preload[name], now.preload[name] = value, true
+    elseif kind == LOADERS then
+      loaders = value
+    elseif kind == LIBRARY then
+      rawset(library_of(name), value, entry[4])
+      table.insert(now.libraries, { name, value })
+    elseif kind == REMOVED then
+      rawset(library_of(name), value, nil)
+      table.insert(now.libraries, { name, value })
+    elseif kind == METATYPE then
+      pcall(record.metatype, name, value)
+    elseif kind == GLOBAL then
+      rawset(_G, name, value)
+      now.globals[name] = true
+    elseif kind == SETTINGS then
+      makers.set_modules(value)
+    end
+  end
+  take_back(package.loaded, in_place.modules, now.modules, start.values)
+  take_back(package.preload, in_place.preload, now.preload, start.preload)
+  take_back(_G, in_place.globals, now.globals, start.globals)
+  for i = 1, math.max(#package.loaders, #loaders) do package.loaders[i] = loaders[i] end
+  for _, entry in next, state do -- at the end: from here on they have their say
+    if entry[1] == METATABLE then
+      local name, value = entry[2], entry[3]
+      now.metatables[name] = true
+      if entry[4] then
+        for key, field in next, value do start.string_meta[key] = field end
+        for key in next, start.string_meta do
+          if value[key] == nil then start.string_meta[key] = nil end
+        end
+      elseif name == "_G" then
+        debug.setmetatable(_G, value)
+      else
+        debug.setmetatable(basic[name][1], value)
+      end
+    end
+  end
+  in_place = now
+  codec.forget_names()
+end
+
+local compiles = true
+
+local first     -- what came with the job
+local present   -- number of the state in place
+local inherited -- in a forked worker: the books of its job
+
+--- What a forked worker has in place, as `install` notes it.
+local function inventory()
+  local found = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
+  local kinds = { [MODULE] = found.modules, [PRELOAD] = found.preload, [GLOBAL] = found.globals,
+                  [METATABLE] = found.metatables }
+  for _, entry in ipairs(states.collect({})) do
+    local names = kinds[entry[1]]
+    if names then
+      names[entry[2]] = true
+    elseif entry[1] == LIBRARY or entry[1] == REMOVED then
+      table.insert(found.libraries, { entry[2], entry[3] })
+    end
+  end
+  return found
+end
+
+--- Puts in place what came first.
+local function apply_first(before)
+  start.complete()
+  package.path, package.cpath = before.path, before.cpath
+  if before.environment then set_environment(before.environment) end
+  if before.directory then codec.set_directory(before.directory) end
+  if before.locale then os.setlocale(before.locale) end
+  for i = applied.libraries + 1, #before.libraries do pcall(start.libraries.ffi.load, before.libraries[i], true) end
+  applied.libraries = #before.libraries
+  M.declare(before.declarations)
+  for i = applied.options + 1, #before.options do
+    pcall(start.libraries["jit.opt"].start, unpack(before.options[i], 1, before.options[i].n))
+  end
+  applied.options = #before.options
+  if before.off == compiles then
+    compiles = not before.off
+    if compiles then jit.on() else jit.off() end
+  end
+  if id ~= before.id then
+    id, change, change_book = nil, nil, no_change
+    for _, name in ipairs(before.modules) do pcall(start.globals.require, name) end
+    local fresh = codec.book()
+    context.use(nil, false)
+    install(codec.decode_items(fresh, before.state))
+    id, book = before.id, fresh
+  end
+  if before.output ~= output then set_output(before.output) end
+end
+
+--- Gives an object that is in place another content: a table that of a table, a function other upvalues.
+local function patch(place, content, n, environment)
+  local object = codec.object_in(book, place)
+  if type(object) == "table" then
+    for key in next, object do object[key] = nil end
+    debug.setmetatable(object, debug.getmetatable(content))
+    for key, value in next, content do rawset(object, key, value) end
+  elseif type(object) == "function" then
+    for i = 1, n do debug.setupvalue(object, i, content[i]) end
+    if environment and getfenv(object) ~= environment then setfenv(object, environment) end
+  end
+  codec.renew(book, place)
+end
+
+--- Makes differences to the state that is in place.
+local function apply_change(bytes)
+  local fresh = codec.book()
+  context.use({ book }, false)
+  for _, entry in ipairs(codec.decode_items(fresh, bytes)) do
+    local kind, name, value = entry[1], entry[2], entry[3]
+    if kind == states.PATCH then
+      patch(name, value, entry[4], entry[5])
+    elseif kind == MODULE then
+      package.loaded[name], in_place.modules[name] = value, true
+    elseif kind == GLOBAL then
+      rawset(_G, name, value)
+      in_place.globals[name] = true
+    elseif kind == states.GONE then
+      rawset(_G, name, nil)
+    end
+  end
+  change_book = fresh
+  codec.forget_names()
+end
+
+--- Puts a worker's state in order.
+local function apply(before)
+  if version ~= before.version then
+    if not before.first then error("the script's state is not the one that a call's differences are from", 0) end
+    version = nil
+    apply_first(codec.decode(before.first))
+    version = before.version
+  end
+  if before.change and change ~= before.number then
+    change = nil
+    apply_change(before.change)
+    change = before.number
+  end
+end
+
+--- Puts a worker's state in order for the job that follows; returns the books of what came with it.
+---@param before table as `prepare` has encoded it
+---@return userdata state, userdata change
+function M.apply(before)
+  apply(before)
+  first, present = before, nil
+  return book, change_book
+end
+
+--- A forked worker has its state from the script, and the books that the script had of it.
+local function begin_inherited()
+  inherited = context.base
+  in_place = inventory()
+  local world = require("parlua.wire.world").of_fork()
+  if world then version, id, book = world.version, world.number, world.book end
+end
+
+--- The same for one call: the state of such a number. Returns whether another was in place.
+---@param number number
+---@param newer string|false what `prepare` has encoded; false: what came with the job, or was inherited
+function M.bring(number, newer)
+  if present == number then return false end
+  if not newer and first and not present then
+    present = number
+    return false
+  end
+  if not first and not inherited then begin_inherited() end
+  if newer or first then
+    local kept, values = package.loaded["parlua.worker.task"].set_up or {}, {} -- globals of the worker's own
+    for k, name in ipairs(kept) do values[k] = rawget(_G, name) end
+    apply(newer and codec.decode(newer) or first)
+    for k, name in ipairs(kept) do rawset(_G, name, values[k]) end
+    context.base = { book, change_book, first and context.base[3] or nil }
+  else
+    context.base = inherited
+  end
+  present = number
+  return true
+end
+
+return M

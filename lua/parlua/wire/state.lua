@@ -1,0 +1,129 @@
+--- What of a script's state goes to workers that have one of their own, as a list of entries: what differs from what
+--- every state has at its beginning (start.lua). world.lua sends them; difference.lua and install.lua use it too.
+local record = require "parlua.wire.record"
+local start = require "parlua.wire.start"
+
+require("jit").off(true, true)
+
+local M = {}
+
+-- The state is a list of entries: { kind, name, value }, modules first: what belongs to a module is then found there.
+local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE, METATYPE, GLOBAL, REMOVED, SETTINGS = 1, 2, 3, 4, 5, 6, 7, 8, 9
+M.MODULE, M.PRELOAD, M.LOADERS, M.LIBRARY, M.METATABLE, M.METATYPE = 1, 2, 3, 4, 5, 6
+M.GLOBAL, M.REMOVED, M.SETTINGS = 7, 8, 9
+-- Among differences only: an object that is there is given another content; a global is not there any more.
+M.PATCH, M.GONE = 10, 11
+
+--- Adds names and values of a table that `accept(key, value)` accepts, sorted by name.
+local function add(state, kind, from, accept)
+  local names = {}
+  for key, value in next, from do
+    if type(key) == "string" and accept(key, value) then names[#names + 1] = key end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do state[#state + 1] = { kind, name, from[name] } end
+end
+
+-- Modules and globals that take more than 1 MB to send. They are not sent with every call: a function that names the
+-- global takes it along, a module is required anew in the worker.
+local too_large = setmetatable({}, { __mode = "k" })
+
+--- Does what package.loaded has under a name go with the state?
+local function is_module(name, value)
+  if too_large[value] then return false end
+  if name == "parlua" or name:sub(1, 7) == "parlua." or start.is_library(name) then return false end
+  return value ~= _G and (type(value) ~= "userdata" or debug.getmetatable(value) ~= nil)
+end
+
+local function add_libraries(state)
+  for name, library in next, start.values do
+    if type(library) == "table" and name ~= "package" and name ~= "metatable of strings" then
+      local was = start.libraries[name]
+      for key, value in next, library do
+        if not rawequal(was[key], value) and value == value then state[#state + 1] = { LIBRARY, name, key, value } end
+      end
+      for key in next, was do
+        if rawget(library, key) == nil then state[#state + 1] = { REMOVED, name, key } end
+      end
+    end
+  end
+  for name in next, start.globals do
+    if rawget(_G, name) == nil then state[#state + 1] = { REMOVED, "_G", name } end
+  end
+end
+
+local basic = { ["nil"] = { n = 1 }, boolean = { true, n = 1 }, number = { 0, n = 1 }, string = { "", n = 1 },
+                ["function"] = { print, n = 1 }, thread = { coroutine.create(print), n = 1 } }
+
+--- Do the fields of a table differ from those in a copy of it?
+local function differs(fields, copy)
+  for key, value in next, fields do
+    if not rawequal(copy[key], value) then return true end
+  end
+  for key in next, copy do
+    if rawget(fields, key) == nil then return true end
+  end
+  return false
+end
+
+--- Fields that a script has put into `package`.
+local function add_package(state)
+  for key, value in next, package do
+    if start.libraries.package[key] == nil then state[#state + 1] = { LIBRARY, "package", key, value } end
+  end
+end
+
+local function add_metatables(state)
+  for name, sample in next, basic do
+    local meta = debug.getmetatable(sample[1])
+    if name == "string" and meta == start.string_meta then
+      if differs(meta, start.string_fields) then
+        local fields = {}
+        for key, value in next, meta do fields[key] = value end
+        state[#state + 1] = { METATABLE, name, fields, true }
+      end
+    elseif meta ~= nil or name == "string" then
+      state[#state + 1] = { METATABLE, name, meta }
+    end
+  end
+  local meta = debug.getmetatable(_G)
+  if meta ~= nil then state[#state + 1] = { METATABLE, "_G", meta } end
+end
+
+--- Does what _G has under a name go with the state?
+local function is_global(name, value)
+  return not rawequal(start.globals[name], value) and not too_large[value]
+end
+
+M.is_module, M.is_global, M.too_large, M.basic = is_module, is_global, too_large, basic
+
+--- The state as entries.
+function M.collect(settings)
+  local state = {}
+  add(state, MODULE, package.loaded, is_module)
+  add(state, PRELOAD, package.preload, function(name, value) return start.preload[name] ~= value end)
+  if differs(package.loaders, start.loaders) then
+    local loaders = {}
+    for i, loader in ipairs(package.loaders) do loaders[i] = loader end
+    state[#state + 1] = { LOADERS, "loaders", loaders }
+  end
+  add_libraries(state)
+  add_package(state)
+  add_metatables(state)
+  for _, entry in ipairs(record.metatypes) do state[#state + 1] = { METATYPE, entry[1], entry[2] } end
+  add(state, GLOBAL, _G, is_global)
+  state[#state + 1] = { SETTINGS, "settings", settings }
+  return state
+end
+
+--- Tables that are no object of a book, and whose change is a change of the state.
+function M.watched()
+  local list = { _G, package, package.loaded, package.preload, package.loaders, start.string_meta, record.declarations,
+                 record.metatypes, record.libraries, record.options }
+  for name, library in next, start.values do
+    if type(library) == "table" and name ~= "_G" then list[#list + 1] = library end
+  end
+  return list
+end
+
+return M
