@@ -1,37 +1,8 @@
---- What crossing costs: objects of a class as results, calls on warm threads of functions that have captured something, a large array.
---- Medians of several rounds, in one run. `parlua bench/crossing.lua`
-local parlua = require "parlua"
+--- What crossing costs: objects of a class as results, calls on warm threads of functions that have captured something,
+--- submitted calls while the script's state changes, a large array of C as a result.
 local ffi = require "ffi"
-local host = require "parlua.host"
-
-local ROUNDS = tonumber((...)) or 5
-
-local function median(list)
-  table.sort(list)
-  return list[math.floor(#list / 2) + 1]
-end
-
---- Seconds that f takes: the median of several rounds.
-local function seconds(f)
-  f()
-  local times = {}
-  for round = 1, ROUNDS do
-    collectgarbage()
-    local began = host.now()
-    f()
-    times[round] = host.now() - began
-  end
-  return median(times)
-end
-
-local function memory(f)
-  collectgarbage()
-  collectgarbage()
-  local before = collectgarbage "count"
-  local kept = f()
-  collectgarbage()
-  return (collectgarbage "count" - before) / 1024, kept
-end
+local measure = require "measure"
+local parlua = require "parlua"
 
 local Class = {}
 Class.__index = Class
@@ -39,40 +10,133 @@ for k = 1, 20 do Class["method" .. k] = function(self, x) return self.x + x + k 
 
 local function object(i) return setmetatable({ x = i, y = 2 * i, name = "object" }, Class) end
 local function plain(i) return { x = i, y = 2 * i, name = "object" } end
-
-local N = 1e5
-for _, engine in ipairs { "process", "threads" } do
-  local options = { engine = engine, workers = 2 }
-  local as_plain = seconds(function() return parlua.map(plain, parlua.range(N), options) end) / N
-  local as_objects = seconds(function() return parlua.map(object, parlua.range(N), options) end) / N
-  local megabytes = memory(function() return parlua.map(object, parlua.range(N), options) end)
-  print(("%-8s %d results: plain tables %.2f us, objects of a class with 20 methods %.2f us, %.1f MB"):format(engine, N, as_plain * 1e6,
-    as_objects * 1e6, megabytes))
-end
-
-local options = { engine = "threads", workers = 2 }
-local CALLS = 2000
-local function calls(f)
-  return seconds(function()
-    for _ = 1, CALLS do parlua.map(f, { 1 }, options) end
-  end) / CALLS * 1e6
-end
-
-print(("a call on warm threads, no captures: %.1f us"):format(calls(function(x) return x end)))
+local function nothing(x) return x end
 
 local state = { level = 1, plugins = { a = function(x) return x end }, list = { 1, 2, 3 } }
 function state.get(name) return state.plugins[name] end
-package.loaded["bench.state"] = state
-local a, b, c, d, e, f, g, h, i, j = 1, 2, 3, 4, 5, "f", "g", {}, { 1 }, { 2 }
-local k, l, m, n, o, p, q, r, s, t = 1, 2, 3, 4, 5, "f", "g", {}, { 1 }, { 2 }
-print(("the same, 20 captured values and a module: %.1f us"):format(calls(function(x)
-  return a + b + c + d + e + #f + #g + #h + #i + #j + k + l + m + n + o + #p + #q + #r + #s + #t + #state.list + x
-end)))
+
+--- A function with 20 captured values, and a module of state among what it uses.
+local function make_captured()
+  package.loaded["bench.state"] = state
+  local a, b, c, d, e, f, g, h, i, j = 1, 2, 3, 4, 5, "f", "g", {}, { 1 }, { 2 }
+  local k, l, m, n, o, p, q, r, s, t = 1, 2, 3, 4, 5, "f", "g", {}, { 1 }, { 2 }
+  return function(x)
+    return a + b + c + d + e + #f + #g + #h + #i + #j + k + l + m + n + o + #p + #q + #r + #s + #t + #state.list + x
+  end
+end
 
 local array = ffi.typeof "double[1000000]"
-for _, engine in ipairs { "process", "threads" } do
-  local one = { engine = engine, workers = 1 }
-  local empty = seconds(function() return parlua.map(function() return 1 end, { 1 }, one) end)
-  local full = seconds(function() return parlua.map(function() return array() end, { 1 }, one) end)
-  print(("%-8s double[1e6] as a result: %.1f GB/s (%.1f ms)"):format(engine, 8e6 / (full - empty) / 1e9, (full - empty) * 1e3))
+
+--- Megabytes that n objects take, once they are here.
+local function megabytes(engine, n)
+  collectgarbage()
+  collectgarbage()
+  local before = collectgarbage "count"
+  local kept = parlua.map(object, parlua.range(n), { engine = engine, workers = measure.workers })
+  collectgarbage()
+  return (collectgarbage "count" - before) / 1024, kept
+end
+
+--- The run function of a side: seconds of a call with one task.
+local function calls(f, engine, n)
+  local items, options = {}, { engine = engine, workers = measure.workers }
+  return function()
+    local all = {}
+    for k = 1, n do
+      items[1] = k
+      local began = measure.now()
+      parlua.map(f, items, options)
+      all[k] = measure.now() - began
+    end
+    return measure.median(all)
+  end
+end
+
+local pool
+
+--- The same of a submitted call; `change` is called before each.
+local function submitted(n, change)
+  return function()
+    pool = pool or parlua.pool { engine = "threads", workers = measure.workers }
+    local all = {}
+    for k = 1, n do
+      if change then change(k) end
+      local began = measure.now()
+      pool:submit(nothing, k):get()
+      all[k] = measure.now() - began
+    end
+    return measure.median(all)
+  end
+end
+
+--- Seconds of the first call of a program on threads, behind `setup`.
+local function first_call(setup)
+  local script = measure.scratch .. "/first_call.lua"
+  local file = assert(io.open(script, "w"))
+  file:write(setup, [[
+
+    local parlua = require "parlua"
+    local host = require "parlua.host"
+    local options = { engine = "threads", workers = 2 }
+    local began = host.now()
+    parlua.map(function(x) return x end, { 1 }, options)
+    print(host.now() - began)]])
+  file:close()
+  return measure.command { measure.parlua, script }
+end
+
+return function()
+  local n, times, rounds = measure.size(1e5, 1000), measure.size(2000, 50), measure.size(5, 1)
+  local function map_of(f, engine)
+    return measure.timed(function()
+      return parlua.map(f, parlua.range(n), { engine = engine, workers = measure.workers })
+    end)
+  end
+  local has_penlight = pcall(require, "pl.class")
+  _G.bench_counter = 0
+  local sides = {
+    { name = "call", warm = true, run = calls(nothing, "threads", times) },
+    { name = "captured", warm = true, run = calls(make_captured(), "threads", times) },
+    { name = "submit", warm = true, run = submitted(times) },
+    { name = "submit, changed", warm = true, run = submitted(times, function(k) _G.bench_counter = k end) },
+  }
+  for _, engine in ipairs { "process", "threads" } do
+    sides[#sides + 1] = { name = "plain, " .. engine, warm = true, run = map_of(plain, engine) }
+    sides[#sides + 1] = { name = "objects, " .. engine, warm = true, run = map_of(object, engine) }
+    sides[#sides + 1] = { name = "one, " .. engine, warm = true, run = calls(function() return 1 end, engine, rounds) }
+    sides[#sides + 1] = { name = "array, " .. engine, warm = true, run = calls(function() return array() end, engine,
+      rounds) }
+  end
+  local from = array()
+  sides[#sides + 1] = { name = "copy", warm = true, run = measure.timed(function() ffi.copy(array(), from, 8e6) end) }
+  if has_penlight then
+    sides[#sides + 1] = { name = "first", run = first_call 'require "pl"\npackage.loaded.settings = { level = 3 }' }
+  end
+  local got = measure.compare(sides)
+  pool:close()
+  pool, _G.bench_counter = nil, nil
+  local rows = {}
+  local function row(fields) rows[#rows + 1] = measure.row(fields) end
+  local function micro(name) return got[name].seconds * 1e6 end
+  for _, engine in ipairs { "process", "threads" } do
+    row { what = ("%s objects of a class with 20 methods, %s"):format(measure.count(n), engine),
+          ours = got["objects, " .. engine].seconds / n * 1e6, unit = "us", rival = "plain tables of the same fields",
+          theirs = got["plain, " .. engine].seconds / n * 1e6, within = 1.25 }
+    row { what = "their memory", ours = (megabytes(engine, n)), unit = "MB", below = 40 }
+  end
+  row { what = "a call on warm threads, nothing captured", ours = micro "call", unit = "us", at_most = 4.1 }
+  row { what = "20 captured values and a module of state", ours = micro "captured", unit = "us", below = 10 }
+  row { what = "submit to result, threads, nothing changes", ours = micro "submit", unit = "us" }
+  row { what = "a global changes before each", ours = micro "submit, changed", unit = "us" }
+  if has_penlight then
+    row { what = "first call after require \"pl\" and a configured module, threads", ours = micro "first" / 1e3,
+          unit = "ms", below = 5 }
+  end
+  for _, engine in ipairs { "process", "threads" } do
+    local seconds = got["array, " .. engine].seconds - got["one, " .. engine].seconds
+    row { what = "double[1e6] as a result, " .. engine, ours = 8e6 / seconds / 1e9, unit = "GB/s", more = true,
+          rival = "a copy into new memory", theirs = 8e6 / got.copy.seconds / 1e9,
+          at_least = engine == "process" and 2 or nil }
+  end
+  return rows
 end

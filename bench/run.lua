@@ -27,7 +27,8 @@ local OUTPUT = "build/bench.md"
 
 --- The parts of the table, and their measures in order.
 local parts = {
-  { title = "Speed and memory", "worker_loop", "decode", "map_range", "map_list", "map_tables", "round_trip", "futures", "start",
+  { title = "Speed and memory", "worker_loop", "decode", "map_range", "map_list", "map_tables", "round_trip", "futures",
+    "crossing", "start",
     "heavy_tail", "dispatch", "primes", "memory", "words", "lines", "records", "csv", "commands" },
   { title = "Reduction, search, random numbers", "reduction", "pi", "stop_flag" },
   { title = "Arrays", "arrays" },

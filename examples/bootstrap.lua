@@ -9,7 +9,8 @@ local parlua = require "parlua"
 local resamples = tonumber(arg and arg[1]) or 20000
 
 -- Waiting times between eruptions of a geyser, in minutes.
-local sample = { 79, 54, 74, 62, 85, 55, 88, 85, 51, 85, 54, 84, 78, 47, 83, 52, 62, 84, 52, 79, 51, 47, 78, 69, 74, 83 }
+local sample = { 79, 54, 74, 62, 85, 55, 88, 85, 51, 85, 54, 84, 78, 47, 83, 52, 62, 84, 52, 79, 51, 47, 78, 69, 74,
+                 83 }
 
 local function median(values)
   table.sort(values)

@@ -55,4 +55,5 @@ for _ = 1, iterations do
 end
 
 print(("%d points, %d groups, %d iterations"):format(n, k, iterations))
-print(("mean squared distance from the centre: %.3f at first, %.3f in the end"):format(error_before / n, error_after / n))
+print(("mean squared distance from the centre: %.3f at first, %.3f in the end"):format(error_before / n,
+  error_after / n))

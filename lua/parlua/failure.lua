@@ -114,7 +114,9 @@ local constant_errors = { "attempt to write to constant location", "cannot conve
 --- A message with the reason why an array's elements are constants, where it is about that.
 local function explain(message)
   for _, text in ipairs(constant_errors) do
-    if arrays.why_read_only and message:find(text, 1, true) then return message .. " (" .. arrays.why_read_only .. ")" end
+    if arrays.why_read_only and message:find(text, 1, true) then
+      return message .. " (" .. arrays.why_read_only .. ")"
+    end
   end
   return message
 end

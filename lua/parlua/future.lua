@@ -130,8 +130,8 @@ function M.new(pool, index, args, key, place)
   active[pool] = true
   return setmetatable({
     pool = pool, index = index, args = args, key = key, place = place, is_future = true, is_done = false,
-    values = false, record = false, chain = false, task = false, f = false, missing = 0, ended = false, watchers = false,
-    is_seen = false, note = false, guard = false, arrays = false, given = false,
+    values = false, record = false, chain = false, task = false, f = false, missing = 0, ended = false,
+    watchers = false, is_seen = false, note = false, guard = false, arrays = false, given = false,
   }, Future)
 end
 

@@ -130,7 +130,8 @@ local on_demand = {
   array = "parlua.array", load = "parlua.array", save = "parlua.array",
   write_csv = "parlua.feed.rows", log = "parlua.log",
 }
-local is_member = { array = true, load = true, save = true, background = true, write_csv = true } -- the others are modules
+-- the others are modules
+local is_member = { array = true, load = true, save = true, background = true, write_csv = true }
 setmetatable(parlua, {
   __index = function(_, name)
     local module = on_demand[name] and require(on_demand[name])
@@ -142,10 +143,10 @@ setmetatable(parlua, {
 })
 
 --- Runs a program, without a shell, and waits for its end: nothing needs quotes. Options, in a last table: stdin (a
---- string, { file = "name" }, true: parlua's own, false: nothing), stdout and stderr (a function, called with each line;
---- { file = "name", append = true }; true: parlua's own, false: nowhere; stderr also "stdout"), timeout, cwd, env (a
---- table of variables, false takes one out), check (false: a program that fails raises nothing). In a task it ends with
---- the task, at a time limit or Ctrl-C, and so does what it has started.
+--- string, { file = "name" }, true: parlua's own, false: nothing), stdout and stderr (a function, called with each
+--- line; { file = "name", append = true }; true: parlua's own, false: nowhere; stderr also "stdout"), timeout, cwd, env
+--- (a table of variables, false takes one out), check (false: a program that fails raises nothing). In a task it ends
+--- with the task, at a time limit or Ctrl-C, and so does what it has started.
 --- Example: `local text = parlua.exec("sort", "-u", { stdin = "b\na\nb\n" })`
 ---@param program string|string[] looked for in PATH where there is no slash in it; or a list: the program and its
 --- arguments

@@ -1,18 +1,20 @@
 ---@meta parlua
---- What editors know of parlua: the module itself is inside the program. Not loaded by anything; `make install` puts it into
---- PREFIX/share/parlua, for the setting `workspace.library` of lua-language-server. A spec compares it with the module.
+--- What editors know of parlua: the module itself is inside the program. Not loaded by anything; `make install` puts it
+--- into PREFIX/share/parlua, for the setting `workspace.library` of lua-language-server. A spec compares it with the
+--- module.
 
 local parlua = {}
 
 -- ---- options ----
 
---- Options of a call, its last argument; also of pools, and of a job in its field `options`. Each may stand on the command line
---- (`--max-failures 3`) and in the environment (`PARLUA_MAX_FAILURES=3`) instead. `false` takes back one without a default.
+--- Options of a call, its last argument; also of pools, and of a job in its field `options`. Each may stand on the
+--- command line (`--max-failures 3`) and in the environment (`PARLUA_MAX_FAILURES=3`) instead. `false` takes back one
+--- without a default.
 ---@class parlua.Options
 ---@field workers? integer how many workers, one for each processor if not given; under mpirun and srun in each rank
 ---@field engine? "auto"|"serial"|"async"|"threads"|"process"|"mpi" default: process, and mpi under mpirun and srun
----@field deadline? number|string|"slurm" seconds since the program began, or "23h50m": no task is begun that would not end
---- by then
+---@field deadline? number|string|"slurm" seconds since the program began, or "23h50m": no task is begun that would not
+--- end by then
 ---@field timeout? number|string time limit of a task: seconds, or "500ms", "5s", "2m", "1h"
 ---@field memory? number|string memory limit of a worker: bytes, or "512M", "2G"
 ---@field chunk? integer tasks handed to a worker at once; default: measured
@@ -20,8 +22,10 @@ local parlua = {}
 ---@field stdin? boolean tasks, and the programs that they run, read the script's standard input
 ---@field retries? integer how often a failed task is tried again; default 0
 ---@field backoff? number|string wait before the second try, in seconds or as "200ms"; doubled for each further one
----@field retry_on? parlua.FailureKind|parlua.FailureKind[] which failures are tried again; default: crash, timeout, error
----@field on_error? "skip"|"halt"|fun(failure: parlua.Failure): any "halt": stop at the first failure and raise it; a function: what it returns stands in for the result
+---@field retry_on? parlua.FailureKind|parlua.FailureKind[] which failures are tried again; default: crash, timeout,
+--- error
+---@field on_error? "skip"|"halt"|fun(failure: parlua.Failure): any "halt": stop at the first failure and raise it; a
+--- function: what it returns stands in for the result
 ---@field warn? boolean false: failures that the script does not look at are not told on standard error
 ---@field max_failures? integer|string stop after so many, or at a share such as "5%"
 ---@field ordered? boolean imap: results in order (default), or as they come
@@ -52,10 +56,12 @@ local parlua = {}
 --- A job: what a script may return.
 ---@class parlua.Job
 ---@field map fun(...): any the function that is run for each task
----@field arguments? parlua.Arguments|fun(...: string): parlua.Arguments? or a function of the command line's words, which may also yield tasks
+---@field arguments? parlua.Arguments|fun(...: string): parlua.Arguments? or a function of the command line's words,
+--- which may also yield tasks
 ---@field options? parlua.JobOptions
 ---@field reduce? parlua.Reduction|fun(accumulator: any, result: any, index: integer): any
----@field stop? fun(value: any, index?: integer): boolean? of a job that reduces: stop(accumulator), else stop(result, index)
+---@field stop? fun(value: any, index?: integer): boolean? of a job that reduces: stop(accumulator), else stop(result,
+--- index)
 ---@field finish? fun(results: any, failures: parlua.Failure[], summary: parlua.Summary)
 
 -- ---- outcomes ----
@@ -134,7 +140,8 @@ function Source:enumerate() end
 ---@return parlua.Source
 function Source:batch(n) end
 
---- Numbers: task i has first + (i - 1) * step. Example: `parlua.range(1, 1e6)`, `parlua.range(10)`, `parlua.range(math.huge)`
+--- Numbers: task i has first + (i - 1) * step. Example: `parlua.range(1, 1e6)`, `parlua.range(10)`,
+--- `parlua.range(math.huge)`
 ---@param first number with one argument: the last, and the first is 1
 ---@param last? number math.huge: without end
 ---@param step? number default 1
@@ -146,8 +153,8 @@ function parlua.range(first, last, step) end
 ---@return parlua.Source
 function parlua.list(items) end
 
---- Every combination of lists or ranges, the last varying fastest; or, of one table of them by name, one table with these fields a task.
---- Example: `parlua.product { alpha = { 1, 2 }, beta = parlua.range(3) }`
+--- Every combination of lists or ranges, the last varying fastest; or, of one table of them by name, one table with
+--- these fields a task. Example: `parlua.product { alpha = { 1, 2 }, beta = parlua.range(3) }`
 ---@param ... parlua.Source|any[]|table<string, parlua.Source|any[]>
 ---@return parlua.Source
 function parlua.product(...) end
@@ -176,7 +183,8 @@ function parlua.files(pattern) end
 
 --- Rows of a file of comma-separated values, as tables by the names in its header.
 ---@param path string|string[]|parlua.Source "-": standard input; a pattern, a list, parlua.files: several files
----@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
+---@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string,
+--- "auto"|"number"|"string">}
 ---@return parlua.Source
 function parlua.csv(path, options) end
 
@@ -323,7 +331,8 @@ function parlua.all(f, arguments, options) end
 
 -- ---- reducers ----
 
---- How results become one value. Called with a field's name or a function of the result, it becomes one of that: `parlua.mean "t"`.
+--- How results become one value. Called with a field's name or a function of the result, it becomes one of that:
+--- `parlua.mean "t"`.
 ---@class parlua.Reducer
 ---@field init any the accumulator to begin with, or a function that makes it
 ---@field step fun(accumulator: any, result: any, index: integer): any
@@ -396,8 +405,8 @@ local Future = {}
 ---@return boolean
 function Future:wait(seconds) end
 
---- Waits for the call and returns all that it returned; raises its failure. Raises an error when it has not ended within
---- `seconds`; the call goes on.
+--- Waits for the call and returns all that it returned; raises its failure. Raises an error when it has not ended
+--- within `seconds`; the call goes on.
 ---@param seconds? number
 ---@return any ...
 function Future:get(seconds) end
@@ -512,7 +521,8 @@ function Pool:close() end
 ---@field check? boolean false: a program that fails raises nothing
 
 --- Runs a program, without a shell, and waits for its end.
----@param program string|string[] looked for in PATH where there is no slash in it; or a list: the program and its arguments
+---@param program string|string[] looked for in PATH where there is no slash in it; or a list: the program and its
+--- arguments
 ---@param ... string|number|parlua.ExecOptions its arguments, then options
 ---@return string? stdout what it wrote; nil where that went elsewhere
 ---@return string? stderr
@@ -587,7 +597,8 @@ parlua._VERSION = nil
 
 -- ---- arrays ----
 
---- Many numbers of one type in one or more dimensions, in memory that every worker sees. Indices begin at 1; the pointer at 0.
+--- Many numbers of one type in one or more dimensions, in memory that every worker sees. Indices begin at 1; the
+--- pointer at 0.
 ---@class parlua.Array
 ---@field type string of its elements: "double", "int32", ...
 ---@field shape integer[] the sizes of its dimensions
@@ -601,7 +612,8 @@ parlua._VERSION = nil
 ---@field get fun(self: parlua.Array, ...: integer): number
 ---@field set fun(self: parlua.Array, ...: number) indices, then the value
 ---@field slice fun(self: parlua.Array, ...: integer): parlua.Array the part at an index of the first dimension
----@field view fun(self: parlua.Array, ...: integer[]|integer|boolean): parlua.Array a range, an index or true for each dimension
+---@field view fun(self: parlua.Array, ...: integer[]|integer|boolean): parlua.Array a range, an index or true for each
+--- dimension
 ---@field reshape fun(self: parlua.Array, ...: integer): parlua.Array
 ---@field transpose fun(self: parlua.Array, ...: integer): parlua.Array
 ---@field fill fun(self: parlua.Array, value: number): parlua.Array
@@ -612,10 +624,12 @@ parlua._VERSION = nil
 ---@field mean fun(self: parlua.Array, axis?: integer): number|parlua.Array
 ---@field min fun(self: parlua.Array, axis?: integer): number|parlua.Array
 ---@field max fun(self: parlua.Array, axis?: integer): number|parlua.Array
----@field convolve fun(self: parlua.Array, kernel: number[]|parlua.Array, options?: { axis?: integer, edge?: string, into?: parlua.Array }): parlua.Array
+---@field convolve fun(self: parlua.Array, kernel: number[]|parlua.Array, options?: { axis?: integer, edge?: string,
+--- into?: parlua.Array }): parlua.Array
 ---@field totable fun(self: parlua.Array): table
 ---@field bytes fun(self: parlua.Array): string
----@field save fun(self: parlua.Array, path: string, options?: { format?: string, low?: number, high?: number, bits?: integer }): parlua.Array as .npy, .npz, .pgm, .ppm, .png, .raw or .bin
+---@field save fun(self: parlua.Array, path: string, options?: { format?: string, low?: number, high?: number, bits?:
+--- integer }): parlua.Array as .npy, .npz, .pgm, .ppm, .png, .raw or .bin
 ---@field free fun(self: parlua.Array) lets go of the memory now
 ---@operator add(parlua.Array|number): parlua.Array
 ---@operator sub(parlua.Array|number): parlua.Array
@@ -624,15 +638,16 @@ parlua._VERSION = nil
 ---@operator unm: parlua.Array
 ---@operator len: integer
 
---- Makes an array: of zeros, by the sizes of its dimensions; or of a table (of tables), a string, a pointer and the number of elements, C
---- data, another array; then a shape may follow.
----@param type "float"|"double"|"int8"|"int16"|"int32"|"int64"|"uint8"|"uint16"|"uint32"|"uint64"|"complex"|"complex float"
+--- Makes an array: of zeros, by the sizes of its dimensions; or of a table (of tables), a string, a pointer and the
+--- number of elements, C data, another array; then a shape may follow.
+---@param type "float"|"double"|"int8"|"int16"|"int32"|"int64"|"uint8"|"uint16"|"uint32"|"uint64"|"complex"|"complex
+--- float"
 ---@param ... any
 ---@return parlua.Array
 function parlua.array(type, ...) end
 
---- Loads an array from a .npy file (mapped: read-only), a PGM or PPM picture, or plain elements of a named type; of an .npz file a
---- table of arrays by names.
+--- Loads an array from a .npy file (mapped: read-only), a PGM or PPM picture, or plain elements of a named type; of an
+--- .npz file a table of arrays by names.
 ---@param path string
 ---@param options? { type: string, shape?: integer[], offset?: integer } of plain elements
 ---@return parlua.Array|table<string, parlua.Array>

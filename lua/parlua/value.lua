@@ -25,7 +25,9 @@ local DEPTH, LENGTH, BYTES, LIMIT = 4, 50, 200, 10000
 local INDENT = 2
 
 local keywords = {}
-for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until while"):gmatch "%a+" do
+local words = "and break do else elseif end false for function goto if in local nil not or repeat return then true "
+  .. "until while"
+for word in words:gmatch "%a+" do
   keywords[word] = true
 end
 
@@ -243,7 +245,9 @@ end
 function table_text(value, options, state, depth, path, column)
   if state.paths[value] then return paint(options, "comment", ("<cycle to %s>"):format(state.paths[value])) end
   if next(value) == nil then return "{}" end
-  if state.shown and state.shown[value] then return paint(options, "comment", ("<the same as %s>"):format(state.shown[value])) end
+  if state.shown and state.shown[value] then
+    return paint(options, "comment", ("<the same as %s>"):format(state.shown[value]))
+  end
   if depth >= (options.depth or DEPTH) then return "{...}" end
   state.paths[value] = path == "" and "the whole" or path
   if state.shown then state.shown[value] = state.paths[value] end
@@ -262,7 +266,9 @@ function table_text(value, options, state, depth, path, column)
   for _, key in ipairs(keys) do
     add(key_text(key, options) .. " = ", rawget(value, key), path .. step_text(key, options))
   end
-  if left_out > 0 then parts[#parts + 1] = paint(options, "comment", #parts > 0 and ("... %d more"):format(left_out) or "...") end
+  if left_out > 0 then
+    parts[#parts + 1] = paint(options, "comment", #parts > 0 and ("... %d more"):format(left_out) or "...")
+  end
   state.paths[value] = nil
   local line = "{" .. table.concat(parts, ", ") .. "}"
   if not options.width or column + visible(line) <= options.width and not line:find("\n", 1, true) then return line end

@@ -25,7 +25,8 @@ end
 ---@param shares? boolean workers have this process's memory
 function Feeder:attach(handle, chain, shares)
   self.handle = handle
-  self.writer = not self.puller.text and not self.puller.is_ranges and handle.writer and handle:writer() or writer_module.open(handle, chain, shares)
+  self.writer = not self.puller.text and not self.puller.is_ranges and handle.writer and handle:writer()
+    or writer_module.open(handle, chain, shares)
 end
 
 --- Asks the source for tasks and writes them; returns how many. Tasks that a source gave before it raised are tasks

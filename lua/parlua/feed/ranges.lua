@@ -1,5 +1,5 @@
---- Texts that workers take apart themselves: lines, rows, lines of JSON. The coordinator only cuts: a chunk is a list of
---- ranges of bytes, each in one file, of a mapped text; or, of a stream, the bytes themselves.
+--- Texts that workers take apart themselves: lines, rows, lines of JSON. The coordinator only cuts: a chunk is a list
+--- of ranges of bytes, each in one file, of a mapped text; or, of a stream, the bytes themselves.
 --
 -- The words of such a chunk: the number of its tasks, the number of ranges, and for each of these where it begins (a
 -- number: in the mapped text; a string value: the bytes), its length, the number of the file, and of a stream the line.
@@ -25,7 +25,9 @@ local cuts = {
     stream = function(text, _, want) return text:take_lines(want, PIECE_BYTES) end,
   },
   csv = {
-    mapped = function(text, source, offset, want) return text:cut_rows(offset, want, source.quote, source.separator) end,
+    mapped = function(text, source, offset, want)
+      return text:cut_rows(offset, want, source.quote, source.separator)
+    end,
     stream = function(text, source, want) return text:take_rows(want, PIECE_BYTES, source.quote, source.separator) end,
   },
   jsonl = {
@@ -42,7 +44,8 @@ function M.cut_message(text, source, reach)
   local whole, part = text:whole(reach)
   if whole >= reach then return nil end
   local name, from, stop = text:part(part)
-  return ("%s: '%s' was cut short while it was read: of %.0f bytes it has %.0f"):format(source.kind, name, stop - from, whole - from)
+  return ("%s: '%s' was cut short while it was read: of %.0f bytes it has %.0f"):format(source.kind, name, stop - from,
+    whole - from)
 end
 
 --- Raises it.
@@ -170,11 +173,13 @@ local function close_stream(puller) puller.stream:close() end
 --- A puller over an open text.
 function M.open(source, text)
   if text:is_stream() then
-    local puller = { stream = text, is_ranges = true, source = source, part = 1, pulled = 0, fill = fill_stream, close = close_stream }
+    local puller = { stream = text, is_ranges = true, source = source, part = 1, pulled = 0, fill = fill_stream,
+                     close = close_stream }
     begin_stream(puller)
     return puller
   end
-  local puller = { text = text, is_ranges = true, source = source, part = 0, parts = text:parts(), begins = {}, offset = 0, stop = 0,
+  local puller = { text = text, is_ranges = true, source = source, part = 0, parts = text:parts(), begins = {},
+                   offset = 0, stop = 0,
                    fill = fill_mapped }
   for k = 1, puller.parts do puller.begins[k] = begin_mapped(puller, k) end
   if puller.parts == 0 and has_header(source) then source.found_names = {} end
@@ -257,7 +262,8 @@ local function seek(source, puller, payload, k)
       local range = last.list[last.r]
       if not range then return nil end
       local is_inline = type(range[1]) == "string"
-      last.from = is_inline and ffi.cast(const_bytes, range[1]) or ffi.cast(const_bytes, puller.text:pointer()) + range[1]
+      last.from = is_inline and ffi.cast(const_bytes, range[1])
+        or ffi.cast(const_bytes, puller.text:pointer()) + range[1]
       last.at, last.stop = 0, range[2]
     end
     local p = last.from + last.at

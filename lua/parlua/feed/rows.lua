@@ -137,8 +137,8 @@ function Rows:put(buffer, row)
   end
   local other = not self.is_given and has_other(self, row)
   if other then
-    error(("a row has the field '%s', for which there is no column: the columns are those of the first row (%s); name all "
-      .. "of them with columns"):format(tostring(other), concat(self.columns, ", ")), 0)
+    error(("a row has the field '%s', for which there is no column: the columns are those of the first row (%s); name "
+      .. "all of them with columns"):format(tostring(other), concat(self.columns, ", ")), 0)
   end
   put_line(self, buffer, row, #self.columns, self.columns)
 end
@@ -165,9 +165,9 @@ end
 
 local OPTIONS = { columns = true, separator = true }
 
---- Writes rows to a file of comma-separated values, which appears when it is complete. Rows are tables: with names, then
---- the first line names the columns (those of the first row, sorted, or the option `columns`), or lists. parlua.csv
---- reads numbers and strings back as they were. Example: `parlua.write_csv("t.csv", { { a = 1, b = "x" } })`
+--- Writes rows to a file of comma-separated values, which appears when it is complete. Rows are tables: with names,
+--- then the first line names the columns (those of the first row, sorted, or the option `columns`), or lists.
+--- parlua.csv reads numbers and strings back as they were. Example: `parlua.write_csv("t.csv", { { a = 1, b = "x" } })`
 ---@param path string
 ---@param rows table|function|parlua.Source a list, in which nil is passed over; an iterator; a source
 ---@param options? {columns: string[], separator: string}

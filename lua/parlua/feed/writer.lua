@@ -21,7 +21,8 @@ Writer.__index = Writer
 ---@param shares? boolean workers have this process's memory
 local function open(driver, chain, shares)
   return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false,
-                        news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares, held = false }, Writer)
+                        news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares,
+                        held = false }, Writer)
 end
 
 -- A source may turn slow at any task, and a task that was pulled must not wait for those that were not. Asking the
@@ -60,7 +61,8 @@ local function note_pace(writer)
   end
 end
 
---- Arrays among the arguments of the tasks of the chunk that was written last are kept until these have ended: they cross by handle.
+--- Arrays among the arguments of the tasks of the chunk that was written last are kept until these have ended: they
+--- cross by handle.
 ---@param first integer the first of the tasks
 function Writer:hold(first, count)
   local list = arrays.sent
@@ -122,8 +124,8 @@ function Writer:put(words, k, v)
   return need
 end
 
---- Arguments of a task that are tables go in one message: what they share, they share in the worker. Each of their words
---- leads to it. Returns false where that does not pay, or does not work: then they go one by one.
+--- Arguments of a task that are tables go in one message: what they share, they share in the worker. Each of their
+--- words leads to it. Returns false where that does not pay, or does not work: then they go one by one.
 function Writer:tuple(words, at, n, ...)
   local tables = 0
   for j = 1, n do

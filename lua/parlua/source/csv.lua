@@ -189,8 +189,8 @@ local function make_reader(source, is_cut)
     return read_odd(cell.at, behind, column)
   end
 
-  return assert(loadstring(reader_text(list, source.names and #source.names), "=parlua.csv"))(scan, fill, strings, intern,
-    odd, describe_count, list)
+  local make = assert(loadstring(reader_text(list, source.names and #source.names), "=parlua.csv"))
+  return make(scan, fill, strings, intern, odd, describe_count, list)
 end
 M.cursor_reader = make_reader
 M.MOST_ROWS = MOST_ROWS

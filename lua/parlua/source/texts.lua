@@ -66,7 +66,8 @@ local function paths_of(kind, path)
   local paths, list = {}, path
   if kinds.is_source(path) then
     if path.kind ~= "list" then
-      error(("%s: paths are expected, in a list or from parlua.files, got a source of the kind '%s'"):format(kind, path.kind), 4)
+      error(("%s: paths are expected, in a list or from parlua.files, got a source of the kind '%s'"):format(kind,
+        path.kind), 4)
     end
     list = path.items
   elseif type(path) == "string" then
@@ -113,9 +114,9 @@ end
 
 --- A text file in pieces of whole lines; a task a piece. Files, patterns, compressed files: as for parlua.lines.
 ---@param path string|string[]|parlua.Source
----@param options? {size: integer, raw: boolean, start: string, record: integer} size: bytes, about (default 1 MiB); raw:
---- the task gets a pointer (const char *) and a length instead of a string, valid during the task; start: a piece begins
---- with a line that begins so (">" for FASTA); record: pieces are whole records of so many bytes
+---@param options? {size: integer, raw: boolean, start: string, record: integer} size: bytes, about (default 1 MiB);
+--- raw: the task gets a pointer (const char *) and a length instead of a string, valid during the task; start: a piece
+--- begins with a line that begins so (">" for FASTA); record: pieces are whole records of so many bytes
 ---@return parlua.Source
 function M.blocks(path, options)
   local source = text_source("blocks", path, options)
@@ -173,9 +174,9 @@ end
 --- ends and, twice, the quote. Each worker reads its own byte ranges. Example: `parlua.csv("t.csv", { types = { zip =
 --- "string" } })`
 ---@param path string "-": standard input
----@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string, "auto"|"number"|"string">}
---- header: true (the first row), a list of names, or false: rows are lists, with a field n; columns: rows have these
---- only, which is faster
+---@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string,
+--- "auto"|"number"|"string">} header: true (the first row), a list of names, or false: rows are lists, with a field n;
+--- columns: rows have these only, which is faster
 ---@return parlua.Source
 function M.csv(path, options)
   local source = text_source("csv", path, options)

@@ -1,6 +1,6 @@
---- Which fields of a row a function looks at, by its bytecode: what it never asks for need not be read. Known only where
---- each use of the parameter is a field by a name that stands in the code (`row.city`), or where the row is what the
---- function returns; else (it is passed on, stepped through, captured, indexed by a variable) all of it counts.
+--- Which fields of a row a function looks at, by its bytecode: what it never asks for need not be read. Known only
+--- where each use of the parameter is a field by a name that stands in the code (`row.city`), or where the row is what
+--- the function returns; else (it is passed on, stepped through, captured, indexed by a variable) all of it counts.
 local bit = require "bit"
 local jit_util = require "jit.util"
 
@@ -14,7 +14,9 @@ local funcbc, funcinfo, funck = jit_util.funcbc, jit_util.funcinfo, jit_util.fun
 local DESTINATION, BASE, VARIABLE, RANGE = 1, 2, 3, 4
 
 --- The opcode of the first (or n-th) instruction of a piece of code: they have other numbers in other LuaJITs.
-local function opcode(text, n) return band(funcbc(loadstring("return function(r) " .. text .. " end")(), n or 1), 0xff) end
+local function opcode(text, n)
+  return band(funcbc(loadstring("return function(r) " .. text .. " end")(), n or 1), 0xff)
+end
 
 local GET, SET, RETURN = opcode("return r.x"), opcode("r.x = nil", 2), opcode("return r")
 

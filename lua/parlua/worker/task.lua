@@ -232,8 +232,8 @@ end
 ---@type function?
 M.source_place = nil
 
---- The running task: `index`, `attempt` (from 1) and `worker` (from 1); of lines, rows and blocks `path` and `line`. All
---- are nil where no task runs.
+--- The running task: `index`, `attempt` (from 1) and `worker` (from 1); of lines, rows and blocks `path` and `line`.
+--- All are nil where no task runs.
 M.running = setmetatable({}, {
   __index = function(_, key)
     if context.index[0] == 0 then return nil end

@@ -31,7 +31,8 @@ local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND, KEPT = 0, 1, 2, 3, 4, 5, 6
 M.DONE, M.STOPPED, M.FULL, M.PENDING, M.AGAIN, M.FOUND, M.KEPT = DONE, STOPPED, FULL, PENDING, AGAIN, FOUND, KEPT
 
 local prologue = [[
-local xpcall, type, floor, unpack, cast, slot, f, store, collect, fetch, special, ffi_string, memchr, char_pointer, cursor, constants = ...
+local xpcall, type, floor, unpack, cast, slot, f, store, collect, fetch, special, ffi_string, memchr, char_pointer,
+  cursor, constants = ...
 ]]
 
 --- Lines of code that make the arguments of a task, and their expressions, by kind of supplied source.
@@ -66,7 +67,8 @@ end
 --- Serial: the arguments as they were pulled, in the run's own table.
 supplied["local"] = function(source, builder)
   local run = builder:constant(source.run)
-  builder.lines[#builder.lines + 1] = ("local held = %s.arguments\nlocal values = held[i - held.origin + 1]"):format(run)
+  local line = "local held = %s.arguments\nlocal values = held[i - held.origin + 1]"
+  builder.lines[#builder.lines + 1] = line:format(run)
   return { ("unpack(%s(values), 1, values.n)"):format(builder:constant(own.own_all)) }
 end
 
@@ -90,8 +92,8 @@ local function raise_cut(source)
   return function() error(cut_message(source), 0) end
 end
 
---- Text that workers cut up themselves, in the ranges of a chunk (feed/ranges.lua): how a task's argument is read at the
---- cursor, and how one is passed over. Where a text was cut short it has fewer lines than were counted.
+--- Text that workers cut up themselves, in the ranges of a chunk (feed/ranges.lua): how a task's argument is read at
+--- the cursor, and how one is passed over. Where a text was cut short it has fewer lines than were counted.
 local texts = { lines = {}, csv = {}, jsonl = {} }
 M.texts = texts
 
