@@ -382,6 +382,31 @@ local scripts = {
     local sum, failures = parlua.reduce(function(a) if type(a) == "thread" then error("here", 0) end return a end,
       parlua.product(items, { 1 }), parlua.sum)
     print(sum, #failures)]],
+  ["a metatype of a struct without a name"] = [[
+    local ffi, V = require "ffi", nil
+    V = ffi.metatype("struct { double x, y; }", {
+      __add = function(a, b) return V(a.x + b.x, a.y + b.y) end,
+      __index = { norm = function(v) return v.x * v.x + v.y * v.y end } })
+    local a = V(1, 2)
+    run(function(k) return (a + V(k, k)):norm() end, { 1, 2 })
+    local results = parlua.map(function(k) return V(k, 1) end, { 3 })
+    print((results[1] + a):norm(), ffi.istype(V, results[1]))]],
+  ["a function of LuaJIT as the map function"] = [[
+    run(error, { "boom" })
+    run(math.sqrt, { 4, 9 })
+    print(tostring(select(2, pcall(function() return parlua.submit(error, "late"):get() end))):match "^%C*")]],
+  ["methods that a module has given to objects of C"] = [[
+    local has_it, cqueues = pcall(require, "cqueues")
+    run(function()
+      if not has_it then return 5 end
+      local controller, result = cqueues.new(), nil
+      controller:wrap(function()
+        cqueues.sleep(0.001)
+        result = 5
+      end)
+      controller:loop()
+      return result
+    end, { 1 })]],
   ["a pool that the state leads to"] = [[
     pools = { parlua.pool { workers = 1 } }
     local function add(a, b) return a + b + (counter or 0) end

@@ -124,6 +124,8 @@ end
 --- Message handler: makes the record of a raised value while the stack of the error still stands.
 function M.capture(value)
   if getmetatable(value) == Record then return value end
+  -- where the map function is `error` itself, its caller is no line of the user's
+  if type(value) == "string" then value = value:gsub("^parlua%.loop:%d+: ", "") end
   local record = { message = type(value) == "string" and explain(value) or describe(value), kind = kind_of(value) }
   if value ~= nil then record.value = value end
   local ok, traceback = pcall(debug.traceback, "", 2)

@@ -24,7 +24,7 @@ end
 
 --- Notes what a world that was just encoded as a whole consists of.
 function M.begin(world)
-  world.globals, world.modules = copy(_G), copy(package.loaded)
+  world.globals, world.modules, world.metatable = copy(_G), copy(package.loaded), getmetatable(_G) or false
   world.change, world.change_watch = false, false
   world.patched = {}        -- { object, place in the world's book }
   world.new_names = {}      -- globals that have another value, or none
@@ -101,6 +101,7 @@ end
 
 --- Entries for globals. Returns false if there is no difference for one of them.
 local function add_globals(world, entries)
+  if (getmetatable(_G) or false) ~= world.metatable then return false end
   note_names(world.new_names, world.globals, _G)
   for _, name in ipairs(sorted(world.new_names)) do
     local value = rawget(_G, name)

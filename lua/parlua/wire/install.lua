@@ -17,7 +17,7 @@ local basic = states.basic
 
 local in_place = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
 local no_change = codec.book()
-local version -- of the paths, declarations and so on that are in place
+local version, whole -- of the paths, declarations and so on that are in place; their message
 local id, book -- number of the state that is in place as a whole, and its objects
 local change, change_book = nil, no_change -- number of the differences that were made to it since, and their objects
 local applied = { declarations = 0, libraries = 0, options = 0 }
@@ -223,7 +223,11 @@ local function apply(before)
     if not before.first then error("the script's state is not the one that a call's differences are from", 0) end
     version = nil
     apply_first(codec.decode(before.first))
-    version = before.version
+    version, whole = before.version, before.first
+  end
+  if change and change > (before.number or 0) and whole then -- an older call, which is tried again, say
+    id = nil
+    apply_first(codec.decode(whole))
   end
   if before.change and change ~= before.number then
     change = nil

@@ -34,7 +34,7 @@ local function is_own()
   return info and info.source:sub(1, 8) == "=parlua/"
 end
 
-local cdef, metatype, load = ffi.cdef, ffi.metatype, ffi.load
+local cdef, metatype, load, typeof = ffi.cdef, ffi.metatype, ffi.load, ffi.typeof
 local on, off, start = jit.on, jit.off, opt.start
 
 M.cdef, M.metatype = cdef, metatype
@@ -54,7 +54,13 @@ function ffi.cdef(text, ...)
 end
 
 function ffi.metatype(ctype, metatable)
-  if type(metatable) == "table" and not is_own() then M.metatypes[#M.metatypes + 1] = { ctype, metatable } end
+  if type(metatable) == "table" and not is_own() then
+    if type(ctype) == "string" then -- a struct without a name is another type each time that it is written
+      local ok, made = pcall(typeof, ctype)
+      if ok then ctype = made end
+    end
+    M.metatypes[#M.metatypes + 1] = { ctype, metatable }
+  end
   return metatype(ctype, metatable)
 end
 

@@ -80,12 +80,36 @@ local function begin_world(key, shares, told, settings)
   return world
 end
 
---- Names of the modules that workers require: something in them can't cross. They require them before anything is put
---- in place, since one module may have put functions of its own into another (cqueues.socket into _cqueues.socket).
+--- Is there a function of C in a table, but none of LuaJIT's?
+local function has_c_function(module)
+  local util = start.values["jit.util"]
+  for _, value in next, module do
+    if type(value) == "function" then
+      local info = util.funcinfo(value)
+      if info.addr and not info.ffid then return true end
+    end
+  end
+  return false
+end
+
+--- Names of the modules that workers require before anything is put in place: something in them can't cross; or they
+--- are modules of C to which others have added (their table has two names, as `_cqueues` and `cqueues`), perhaps where
+--- nobody sees it: methods of its objects. One may have put functions of its own into another (cqueues.socket into
+--- _cqueues.socket).
 local function required()
-  local set, names = codec.required(), {}
+  local set, names, seen = codec.required(), {}, {}
   for name, value in next, package.loaded do
-    if type(name) == "string" and set[value] then names[#names + 1] = name end
+    if type(name) == "string" and states.is_module(name, value) then
+      local first = type(value) == "table" and seen[value]
+      if set[value] then
+        names[#names + 1] = name
+      elseif first == nil then
+        seen[value] = name
+      elseif first and has_c_function(value) then
+        names[#names + 1], names[#names + 2] = name, first ~= true and first or nil
+        seen[value] = true
+      end
+    end
   end
   table.sort(names)
   return names

@@ -1,0 +1,132 @@
+--- Between submitted calls a script changes what it has in globals and modules, here at random: each call finds all as it
+--- is in the script. A failed one names its seed: STATE_SEED=... runs that alone.
+local helper = require "spec.helper"
+local parlua = require "parlua"
+
+local CALLS = 60
+
+--- Small numbers of its own: math.random is under test elsewhere.
+local function generator(seed)
+  local state = seed * 7919 + 12345
+  return function(n)
+    state = (state * 1103515245 + 12345) % 2147483648
+    return math.floor(state / 65536) % n + 1
+  end
+end
+
+--- The state as text, the same for states that can't be told apart. Runs in the script and in tasks.
+local function describe_state()
+  local numbers, queue, out = {}, {}, {}
+  local function name(value)
+    if type(value) == "function" then return "function of " .. tostring(value()) end
+    if type(value) ~= "table" then return tostring(value) end
+    if not numbers[value] then
+      queue[#queue + 1] = value
+      numbers[value] = #queue
+    end
+    return "table " .. numbers[value]
+  end
+  local root = rawget(_G, "spec_state")
+  out[1] = name(root) .. " " .. name(rawget(_G, "spec_extra")) .. " " .. name(package.loaded.spec_differences)
+  local at = 0
+  while at < #queue do
+    at = at + 1
+    local t, keys, line = queue[at], {}, {}
+    for key in pairs(t) do keys[#keys + 1] = key end
+    table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+    local meta = getmetatable(t)
+    line[1] = meta == root.class and "of the class" or meta == nil and "plain" or "of another class"
+    for _, key in ipairs(keys) do line[#line + 1] = tostring(key) .. "=" .. name(t[key]) end
+    out[#out + 1] = table.concat(line, " ")
+  end
+  return table.concat(out, "\n")
+end
+
+--- A function with a value of its own, and one that sets it.
+local function counter(n)
+  return function() return n end, function(value) n = value end
+end
+
+local function begin()
+  local class = { number = 1 }
+  class.__index = class
+  local nodes = {}
+  for k = 1, 20 do nodes[k] = setmetatable({ id = k }, k % 2 == 0 and class or nil) end
+  for k = 1, 20 do nodes[k].next = nodes[k % 20 + 1] end
+  local get, set = counter(0)
+  rawset(_G, "spec_state", { class = class, nodes = nodes, get = get })
+  package.loaded.spec_differences = { level = 1, node = nodes[1] }
+  return nodes, class, set
+end
+
+local function change(draw, nodes, class, set)
+  local node, other = nodes[draw(#nodes)], nodes[draw(#nodes)]
+  local state, kind = rawget(_G, "spec_state"), draw(14)
+  if kind == 1 then node.value = draw(100)
+  elseif kind == 2 then node.value = nil
+  elseif kind == 3 then node.link = other
+  elseif kind == 4 then node.new = { draw(9), other, { deep = node } }
+  elseif kind == 5 then debug.setmetatable(node, getmetatable(node) == nil and class or nil)
+  elseif kind == 6 then set(draw(100))
+  elseif kind == 7 then node.f = (counter(draw(50)))
+  elseif kind == 8 then rawset(_G, "spec_extra", draw(3) == 1 and node or draw(3) == 1 and nil or draw(100))
+  elseif kind == 9 then table.insert(nodes, setmetatable({ id = #nodes + 1, next = node }, class))
+  elseif kind == 10 then package.loaded.spec_differences.level = draw(100)
+  elseif kind == 11 then package.loaded.spec_differences.node = node
+  elseif kind == 12 then class.number = draw(9)
+  elseif kind == 13 then for k = 1, draw(200) do node["many" .. k] = k end
+  elseif state.get then state.get = nil
+  else state.get = node.f end
+end
+
+describe("state that changes between submitted calls", function()
+  local given = tonumber(os.getenv "STATE_SEED" or "")
+  local first, count = given or os.time() % 1e6, given and 1 or 2
+
+  helper.for_each_engine(function(engine)
+    it(("is in tasks what it is in the script, from seed %d on"):format(first), function()
+      for seed = first, first + count - 1 do
+        local draw = generator(seed)
+        local nodes, class, set = begin()
+        local pool = parlua.pool { engine = engine, workers = 2 }
+        for k = 1, CALLS do
+          for _ = 1, draw(3) do change(draw, nodes, class, set) end
+          local told = pool:submit(describe_state):get()
+          assert.equal(describe_state(), told, ("seed %d, call %d"):format(seed, k))
+          if k % 20 == 0 then -- a call with workers of its own
+            assert.equal(describe_state(), parlua.map(describe_state, { 1 }, helper.options(engine)())[1])
+          end
+        end
+        pool:close()
+      end
+      rawset(_G, "spec_state", nil)
+      rawset(_G, "spec_extra", nil)
+      package.loaded.spec_differences = nil
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("is the older one again for an older call that is tried again later", function()
+      rawset(_G, "spec_state", { value = 1 })
+      local pool = parlua.pool { engine = engine, workers = 1, retries = 1, backoff = 0.05 }
+      local function read()
+        local state = rawget(_G, "spec_state")
+        return state.value, state.more or "nothing more"
+      end
+      local function read_later()
+        if require("parlua").task.attempt == 1 then error "not yet" end
+        local state = rawget(_G, "spec_state")
+        return state.value, state.more or "nothing more"
+      end
+      local older = pool:submit(read_later)
+      for k = 2, 4 do
+        rawget(_G, "spec_state").value, rawget(_G, "spec_state").more = k, k
+        assert.same({ k, k }, { pool:submit(read):get() })
+      end
+      assert.same({ 1, "nothing more" }, { older:get() })
+      assert.same({ 4, 4 }, { pool:submit(read):get() })
+      pool:close()
+      rawset(_G, "spec_state", nil)
+    end)
+  end, { "threads" })
+end)
