@@ -37,21 +37,27 @@ local _, _, summary = parlua.map(row, parlua.range(height), { into = picture })
 
 if path then
   picture:save(path)
-  io.stderr:write(("%s: %d x %d, in %.2f s on %d workers\n"):format(path, width, height, summary.seconds, summary.workers))
+  io.stderr:write(("%s: %d x %d, in %.2f s on %d workers\n"):format(path, width, height, summary.seconds,
+    summary.workers))
   return
 end
 
--- In a terminal a character shows two rows: the upper one as its colour, the lower one as its background. Elsewhere, and with
--- NO_COLOR, letters of growing darkness.
+-- In a terminal a character shows two rows: the upper one as its colour, the lower one as its background. Elsewhere,
+-- and with NO_COLOR, letters of growing darkness.
 local ffi = require "ffi"
 ffi.cdef "int isatty(int fd);"
 local has_colours = ffi.C.isatty(1) == 1 and not os.getenv "NO_COLOR"
 local COLOURS = { 17, 18, 19, 20, 26, 32, 38, 44, 80, 116, 152, 188, 223, 222, 221, 220, 214, 208 }
 local LETTERS = " .:-=+*#%"
 
-local function place(value, places) return math.max(1, math.min(places, math.floor((value - 0.7) / 3.3 * places) + 1)) end
+local function place(value, places)
+  return math.max(1, math.min(places, math.floor((value - 0.7) / 3.3 * places) + 1))
+end
 local function colour(value) return value == 0 and 16 or COLOURS[place(value, #COLOURS)] end
-local function letter(value) return value == 0 and "@" or LETTERS:sub(place(value, #LETTERS), place(value, #LETTERS)) end
+local function letter(value)
+  local k = place(value, #LETTERS)
+  return value == 0 and "@" or LETTERS:sub(k, k)
+end
 
 for y = 1, height - 1, 2 do
   local line = {}
