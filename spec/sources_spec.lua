@@ -402,6 +402,17 @@ describe("arguments from", function()
       refused("lines: a path is expected, got a list with a table in it", parlua.lines, { "a", {} })
     end)
 
+    it("names the line of the script that has given a wrong path", function()
+      for _, wrong in ipairs { "/no/such/*", { 5 }, 5, {} } do
+        local ok, message = pcall(function()
+          local source = parlua.lines(wrong)
+          return source
+        end)
+        assert.is_false(ok)
+        assert.truthy(message:find("^%S*sources_spec.lua:%d+: lines: "), message)
+      end
+    end)
+
     it("a pattern that matches nothing", function()
       refused("lines: no file matches '/no/such/%*'", parlua.lines, "/no/such/*")
     end)

@@ -47,7 +47,7 @@ end
 --- Adds the file of that path, or the files that it matches as a pattern.
 local function add_paths(paths, kind, path)
   if type(path) ~= "string" then
-    error(("%s: a path is expected, got a list with a %s in it"):format(kind, type(path)), 4)
+    error(("%s: a path is expected, got a list with a %s in it"):format(kind, type(path)), 5)
   end
   if not path:find "[*?[{]" or host.is_file(path) then
     paths[#paths + 1] = path
@@ -55,8 +55,8 @@ local function add_paths(paths, kind, path)
   end
   if path == "**" or path:sub(-3) == "/**" then path = path .. "/*" end
   local found, message = host.glob(path)
-  if not found then error(("%s: '%s': %s"):format(kind, path, message), 4) end
-  if #found == 0 then error(("%s: no file matches '%s'"):format(kind, path), 4) end
+  if not found then error(("%s: '%s': %s"):format(kind, path, message), 5) end
+  if #found == 0 then error(("%s: no file matches '%s'"):format(kind, path), 5) end
   table.sort(found)
   for _, one in ipairs(found) do paths[#paths + 1] = one end
 end
