@@ -3,7 +3,8 @@ local arrays = require "parlua.array.known"
 local common = require "parlua.common"
 local value_module = require "parlua.value"
 
-local getmetatable = getmetatable -- asked of whatever is shown, also where a script has given the name to something else
+-- asked of whatever is shown, also where a script has given the name to something else
+local getmetatable = getmetatable
 
 local M = {}
 

@@ -263,9 +263,9 @@ function M.runner(job, slot, outlet)
     return last == -1 and guard and guard.replaced < math.huge and guard.replaced or last
   end
 
-  --- The text was cut short (or what arrays are mapped from): the tasks of the chunk that stand in the open block, from task `base` on, may have been
-  --- done with zeros. They fail, and so do all behind them. What was put into the block stays where it is, as the
-  --- coordinator may be reading it.
+  --- The text was cut short (or what arrays are mapped from): the tasks of the chunk that stand in the open block, from
+  --- task `base` on, may have been done with zeros. They fail, and so do all behind them. What was put into the block
+  --- stays where it is, as the coordinator may be reading it.
   ---@return number base, integer k, integer entries, number last as in the runner
   local function fail_rest(base, entries, last, limit, message)
     local k, has_failed = 0, {}
