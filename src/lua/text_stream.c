@@ -218,7 +218,7 @@ ssize_t text_take(struct text *text, const struct text_cut *cut, const char **at
   for (;;) {
     if (!text->is_known && (text->have > 0 || text->ended) && !look_at_magic(text)) return -1;
     size_t there = text->have - text->at, length = 0;
-    const char *from = text->buffer + text->at;
+    const char *from = text->buffer ? text->buffer + text->at : NULL; /* nothing has been read */
     /* not known yet: it may be compressed. Nothing ends where there is no line end. */
     if (text->is_known && there > tried && (text->ended || cut->record || memchr(from + tried, '\n', there - tried))) {
       length = cut_some(text, cut, count);
