@@ -343,7 +343,7 @@ build/simulate/simulation: $(SIMULATE_OBJECTS)
 
 # The ranks of an MPI job (simulate/ranks): the dispatcher and src/engines/mpi as they ship, over a network in virtual time.
 RANKS = build/ranks
-RANKS_WRAPPED = malloc calloc realloc free fstat write sched_yield _exit nanosleep kill signals_begin signals_end signals_pending signals_count \
+RANKS_WRAPPED = malloc calloc realloc free fstat write sched_yield _exit nanosleep kill signal signals_begin signals_end signals_pending signals_count \
   dispatch_next
 RANKS_OBJECTS = $(patsubst %.c,$(RANKS)/%.o,$(wildcard src/run/*.c) src/engines/engine.c \
   $(addprefix src/engines/mpi/,agent.c lane_rank.c mpi.c report.c share.c transport.c tree.c) src/slot/slot.c $(addprefix src/sys/,bell.c buffer.c cores.c signals.c) \

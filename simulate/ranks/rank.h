@@ -33,6 +33,7 @@ struct simulated_rank {
   double debt;                 /* seconds of work that are still to be paid */
   double worked;               /* that were */
   double stalled_until;
+  double yield; /* seconds for which it gave the processor away last, having done nothing else since; 0: it has */
   bool is_rung, is_lost, has_left;
   bool is_orphan; /* its parent is lost, or is one */
 };

@@ -17,8 +17,9 @@
 
 enum { FIRST_BELL_FD = 1 << 28, MOST_IDLE = 30000000 };
 
-/* A rank that gives the processor away gets it back within this time. */
-static const double yield_seconds = 1e-6;
+/* A rank that gives the processor away gets it back after a while, which is longer each time that it does nothing else:
+ * one that waits for a rank which will not answer would be looked at millions of times. */
+static const double yield_least = 1e-6, yield_most = 1e-3, yield_growth = 1.05;
 
 struct system_faults system_faults;
 
@@ -118,6 +119,7 @@ int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
 {
   struct simulated_rank *rank = here;
   (void)ended, (void)most;
+  rank->yield = 0;
   rank_pay();
   double until = world.now + fmin(seconds, 1e9);
   __atomic_store_n(&hub->beacon->asleep, 1, __ATOMIC_SEQ_CST);
@@ -201,6 +203,16 @@ int __wrap_signals_count(void)
   return here->number == 0 ? signals_seen : 0;
 }
 
+/* What an agent does with signals is not for this process. */
+typedef void signal_handler(int number);
+signal_handler *__wrap_signal(int number, signal_handler *handler);
+
+signal_handler *__wrap_signal(int number, signal_handler *handler)
+{
+  (void)number;
+  return handler;
+}
+
 /* ---- system calls, by the linker's --wrap ---- */
 
 int __real_fstat(int fd, struct stat *info);
@@ -241,7 +253,8 @@ static void sleep_for(double seconds)
 
 int __wrap_sched_yield(void)
 {
-  sleep_for(yield_seconds);
+  here->yield = fmin(fmax(here->yield * yield_growth, yield_least), yield_most);
+  sleep_for(here->yield);
   return 0;
 }
 
