@@ -294,6 +294,7 @@ static bool trouble_is_due(const struct driver *driver, int error)
   case ECHILD: return is_start && has_tried(plan);
   case ETIMEDOUT:
   case EAGAIN: return is_start;
+  case EHOSTDOWN: return plan_has(plan, TROUBLE_RANKS);
   case EBUSY: return plan->engine == ENGINE_ABANDONED && plan_has(plan, TROUBLE_LIMIT);
   default: return false;
   }
