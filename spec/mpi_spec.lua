@@ -738,6 +738,32 @@ describe("under mpirun", function()
     end)
   end)
 
+  it("the ranks below one that is lost end, and say why; others do their tasks", function()
+    if helper.mpi == "mpich" then return end -- its mpiexec ends the job
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local results, failures = parlua.map(function(i)
+          local helper = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+          local rank = io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%) %a (%d+)")
+          if parlua.task.worker == 2 and os.rename("whole", "lost") then os.execute("kill -9 " .. rank) end
+          require("parlua.host").sleep(0.005)
+          return i
+        end, parlua.range(100), { chunk = 1, workers = 1 })
+        for i = 1, 100 do assert(results[i] == i) end
+        print(results.n, #failures, #parlua.map(function(i) return i end, parlua.range(100), { workers = 1 }))
+      ]])
+      helper.write(directory .. "/whole", "")
+      local command = helper.mpirun(4):gsub("mpirun ", "mpirun --enable-recovery ")
+      local result = helper.run(("%s %s %s"):format(command, helper.quote(helper.parlua), script),
+        { directory = directory, seconds = 60, env = { PARLUA_MPI_FAN = "1" } })
+      assert.equal("100\t0\t100\n", result.stdout)
+      assert.truthy(lfs.attributes(directory .. "/lost"))
+      assert.truthy(result.stderr:find("parlua: rank 1 on .- is lost: its process has ended"), result.stderr)
+      assert.truthy(result.stderr:find("parlua: rank 2 on .- ends: rank 1 on .-, from which it gets its tasks, is lost"), result.stderr)
+    end)
+  end)
+
   it("ranks form a tree where there are many, which gives the same", function()
     helper.with_directory(function(directory)
       local script = helper.write(directory .. "/script.lua", [[
