@@ -236,7 +236,7 @@ describe("a call at the prompt", function()
       local wait = "local f repeat f = io.open('" .. t.directory .. "/go') until f f:close()"
       t:run("future = parlua.background(function(x) " .. wait .. " return x + 1 end, 41)")
       assert.matches("\n<future 1: running>\n$", t:run("future"))
-      t:run("second = parlua.submit(function() " .. wait .. " error('not this one') end)")
+      t:run("second = parlua.submit(function() " .. wait .. " error('not this one\\nbut more') end)")
       t:run("third = parlua.background(function() " .. wait .. " print('said') end)")
       t:type("1 + ")
       t:wait("> 1 +")
@@ -244,11 +244,14 @@ describe("a call at the prompt", function()
       t:wait("\nsaid\n")
       t:wait("[call 3 returned]")
       t:wait("[call 1 returned] 42")
-      t:wait("[call 2 failed (error)]")
+      t:wait("[call 2 failed (error)] [3]:1: not this one …") -- its second line is not shown
       t:type("2") -- the line that was being typed is still there
       t:press("Enter")
       t:wait("\n> 1 + 2\n3\n")
       assert.matches("\n42\n$", t:run("future:get()"))
+      for _, statement in ipairs { "second.failure", "second:get()" } do
+        assert.matches("\ncall 2 failed %(error%): [^\n]*not this one", t:run(statement))
+      end
     end)
   end)
 
@@ -318,6 +321,18 @@ describe("Ctrl-C at the prompt", function()
       end)
     end)
   end
+
+  it("is told in one word, whatever was at work", function()
+    terminal.with_prompt({}, function(t)
+      for _, statement in ipairs { "parlua.exec('sleep', '10')", "coroutine.wrap(function() while true do end end)()" } do
+        t:type(statement)
+        t:press("Enter")
+        t:wait(statement .. "\n")
+        t:press("C-c")
+        t:wait(")\n^Cinterrupted\n>")
+      end
+    end)
+  end)
 
   it("leaves alone calls that run in the background", function()
     terminal.with_prompt({}, function(t)

@@ -45,6 +45,8 @@ describe("the prompt shows", function()
       t:run("many = {} for i = 1, 50 do many[i] = { i = i, square = i * i } end")
       local text = shown(t, "many")
       assert.matches("\n20  20     400\n… 30 more\n$", text)
+      t:run("many[40].cube, many[50].root = 64000, 7.07")
+      assert.matches("\n20  20     400\n… 30 more, some with cube, root\n$", shown(t, "many"))
     end)
   end)
 

@@ -32,6 +32,7 @@ function M.install()
   local watch = function(future)
     count = count + 1
     future.number = count
+    show.know_call(future, count)
     watched[#watched + 1] = future
     return future
   end
@@ -81,7 +82,7 @@ local function line_of(future)
   local failure = future.failure
   if failure then
     return style.paint("failed", ("[%s failed (%s)]"):format(name, failure.kind)) .. " "
-      .. tostring(failure.message):match("^[^\n]*")
+      .. show.first_line(failure.message)
   end
   local parts = {}
   for k = 1, math.min(future.values and future.values.n or 0, 3) do parts[k] = show.in_line(future.values[k]) end

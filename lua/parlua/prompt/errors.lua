@@ -1,5 +1,6 @@
 --- Errors at the prompt: what was raised, the lines of source that led to it, without what belongs to parlua itself.
 local style = require "parlua.prompt.style"
+local terminal = require "parlua.terminal"
 local value_module = require "parlua.value"
 
 local M = {}
@@ -52,7 +53,9 @@ function M.handler(stop, rescue)
     local failure = require("parlua.failure")
     local record = { value = value, frames = {} }
     if failure.is(value) then
-      record.message = tostring(value)
+      record.message = require("parlua.prompt.show").failure_text(value)
+    elseif type(value) == "string" and terminal.interrupted() and ("0: " .. value):find("%d: interrupted!?$") then
+      record.message = "interrupted" -- whatever was at work: no place of it is to blame
     elseif type(value) == "string" then
       record.message = value:gsub("^parlua/[%w_/]+%.lua:%d+: ", "") -- the lines of source below say where
     elseif value == nil then

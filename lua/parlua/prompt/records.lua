@@ -6,6 +6,8 @@ local width = require "parlua.prompt.width"
 local M = {}
 
 local MOST_ROWS = 20 -- of a table of records
+local MOST_SEEN = 1e5 -- rows that are looked through for columns which the shown ones lack
+local MOST_NAMED = 10 -- of these columns
 
 local function is_plain(value)
   local kind = type(value)
@@ -40,6 +42,28 @@ function M.columns(list, count, has_holes)
   if shared == 0 or #names > 30 then return nil end
   table.sort(names)
   return names
+end
+
+--- Columns that only rows have which are left out.
+---@param list table
+---@param count integer
+---@param names string[] as M.columns gives them
+---@return string text ", some with a, b"; "" without such columns
+function M.further(list, count, names)
+  local seen, found, more = {}, {}, 0
+  for _, name in ipairs(names) do seen[name] = true end
+  for k = MOST_ROWS + 1, math.min(count, MOST_SEEN) do
+    local record = rawget(list, k)
+    for name in next, type(record) == "table" and record or {} do
+      if type(name) == "string" and not seen[name] then
+        seen[name] = true
+        if #found < MOST_NAMED then found[#found + 1] = value_module.quote(name, 40):sub(2, -2) else more = more + 1 end
+      end
+    end
+  end
+  if #found == 0 then return "" end
+  table.sort(found)
+  return ", some with " .. table.concat(found, ", ") .. (more > 0 and (" and %d more columns"):format(more) or "")
 end
 
 local function cell_text(value)

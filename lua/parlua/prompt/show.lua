@@ -76,9 +76,36 @@ local function is_summary(value)
     and type(rawget(value, "engine")) == "string"
 end
 
+--- The first line of a message, with a sign that there is more.
+---@param message any
+---@return string
+function M.first_line(message)
+  local line, rest = tostring(message):match("^([^\n]*)(.*)$")
+  return rest:find("%S") and line .. " …" or line
+end
+
+local numbers_of_calls = setmetatable({}, { __mode = "k" }) -- by their futures
+
+--- A submitted call has this number at the prompt.
+function M.know_call(future, number) numbers_of_calls[future] = number end
+
+--- "task 3", or "call 3" where it was submitted.
+local function failed_name(failure)
+  for future, number in next, numbers_of_calls do
+    if rawget(future, "record") == failure then return "call " .. number end
+  end
+  return "task " .. tostring(failure.index)
+end
+
+--- A failure as a text, under the name that the prompt has for its task.
+---@param failure parlua.Failure
+---@return string
+function M.failure_text(failure)
+  return (tostring(failure):gsub("^task %S+", failed_name(failure)))
+end
+
 local function failure_line(failure)
-  local message = tostring(failure.message):match("^[^\n]*")
-  return ("task %s failed (%s): %s"):format(tostring(failure.index), failure.kind, message)
+  return ("%s failed (%s): %s"):format(failed_name(failure), failure.kind, M.first_line(failure.message))
 end
 
 local function summary_line(summary)
@@ -99,7 +126,7 @@ local function future_line(future)
   local number = rawget(future, "number") or future.index
   if not future.is_done then return ("<future %d: running>"):format(number) end
   if future.failure then
-    return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^task %S+ ", ""))
+    return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^%a+ %S+ ", ""))
   end
   local values = {}
   for k = 1, math.min(future.values and future.values.n or 0, 3) do
@@ -211,7 +238,7 @@ local function failures_text(failures, columns)
     for a = 1, failure.args and failure.args.n or 0 do
       arguments[a] = value_module.format(failure.args[a], { depth = 2, length = 4, bytes = 30 })
     end
-    rows[k] = { tostring(failure.index), failure.kind, (tostring(failure.message):match("^[^\n]*")),
+    rows[k] = { tostring(failure.index), failure.kind, M.first_line(failure.message),
       table.concat(arguments, ", ") }
   end
   local lines = records.table_lines({ "task", "kind", "message", "arguments" }, rows, { true }, columns)
@@ -229,9 +256,9 @@ end
 local function results_text(results, failures, columns)
   local failed, shown = {}, {}
   for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
-  local function notes(left)
+  local function notes(left, further)
     local parts, cut = {}, 0
-    if left > 0 then parts[1] = ("%.0f more"):format(left) end
+    if left > 0 then parts[1] = ("%.0f more"):format(left) .. (further or "") end
     for _, failure in ipairs(failures) do cut = cut + (failure.kind == "cancelled" and 1 or 0) end
     if #failures > cut then parts[#parts + 1] = ("%d of %.0f failed"):format(#failures - cut, results.n) end
     if cut > 0 then parts[#parts + 1] = ("%d cut off"):format(cut) end
@@ -242,7 +269,7 @@ local function results_text(results, failures, columns)
     local text, left = records.text(results, results.n, names, columns, function(k)
       return failed[k] == "cancelled" and "<cut off>" or failed[k] and "<failed>" or "nil"
     end)
-    return text .. notes(left)
+    return text .. notes(left, left > 0 and records.further(results, results.n, names))
   end
   local n = math.min(results.n, most_items)
   local marked, cut, absent = {}, {}, {}
@@ -272,7 +299,9 @@ local function table_text(value, columns)
   local names = getmetatable(value) == nil and records.columns(value, count)
   if names then
     local text, left = records.text(value, count, names, columns)
-    return left > 0 and text .. "\n" .. style.paint("faint", ("… %d more"):format(left)) or text
+    if left == 0 then return text end
+    local note = ("… %d more"):format(left) .. records.further(value, count, names)
+    return text .. "\n" .. style.paint("faint", width.cut(note, columns))
   end
   if results_of[value] and type(rawget(value, "n")) == "number" then -- `n` is not an entry
     local list = {}
