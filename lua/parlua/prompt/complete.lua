@@ -280,7 +280,10 @@ end
 local function fields(session, text, names, joint)
   local value = value_of(session, names, #names - 1)
   local typed, set = names[#names], {}
+  local sources = package.loaded["parlua.source"]
+  local is_source = sources and sources.is_source(value)
   each_field(value, function(key, field)
+    if is_source and type(field) == "function" and sources[key] ~= field then return end -- parlua's own affair
     if key:sub(1, #typed) == typed and key:find("^[%a_][%w_]*$") and (joint == "." or type(field) == "function")
       and not (typed == "" and key:find("^_")) then
       set[key] = true
