@@ -86,7 +86,8 @@ describe("parlua.plot", function()
         function() parlua.plot() end, function() parlua.plot {} end, function() parlua.plot("x") end, function() parlua.plot({ 1, "x" }) end,
         function() parlua.plot({ 1, 2 }, { 1 }) end, function() parlua.plot { 1, 2, colour = 1 } end, function() parlua.plot({ { a = 1 } }) end,
         function() parlua.plot { 1, file = "/nonexistent/x.svg" } end, function() parlua.plot(math.sin) end,
-        function() parlua.plot { 1, kind = "pie" } end,
+        function() parlua.plot { 1, kind = "pie" } end, function() parlua.plot { north = 3, south = 4 } end,
+        function() parlua.plot({ north = { n = 3 }, south = { n = 4 } }, "n") end, function() parlua.plot { [2019] = { n = 3 } } end,
       } do
         print((select(2, pcall(f))))
       end]])
@@ -94,14 +95,27 @@ describe("parlua.plot", function()
 plot: nothing to draw: parlua.plot(ys), parlua.plot(xs, ys), parlua.plot(f, from, to)
 plot: there is no number to draw
 plot: what is drawn must be a list of numbers, got string
-plot: what is drawn must be numbers, but number 2 is a string
+plot: what is drawn must be numbers, but number 2 is a string, "x"
 plot: there are 2 numbers for x, and 1 for y
 plot: unknown option colour; there are bins, file, from, height, kind, labels, title, to, width, x, y
 plot: which fields of the records? parlua.plot(rows, "x", "y")
 plot: /nonexistent/x.svg: No such file or directory
 plot: a function is drawn between two numbers: parlua.plot(f, from, to)
 plot: the option kind is "line" or "points", got "pie"
+plot: the table has its values by names ("north", "south"), which stand nowhere on an axis; draw a list in an order of your own: ]]
+      .. [[list = {} for _, value in pairs(t) do list[#list + 1] = value end parlua.plot(list)
+plot: the table has its values by names ("north", "south"), which stand nowhere on an axis; draw a list in an order of your own: ]]
+      .. [[rows = {} for _, row in pairs(t) do rows[#rows + 1] = row end parlua.plot(rows, "y")
+plot: which fields of the values? parlua.plot(t, "y") draws them by keys
 ]], text)
+  end)
+
+  it("draws what parlua.group gives by its keys, where these are numbers", function()
+    local rows = "{ { x = 2019, n = 3 }, { x = 2020, n = 5 }, { x = 2022, n = 1 } }, 'x', 'n', { height = 6, width = 40, x = '', y = '' }"
+    local wanted = printed("parlua.plot(" .. rows .. ")")
+    assert.equal(wanted, printed("parlua.plot({ [2022] = 1, [2019] = 3, [2020] = 5 }, { kind = 'points', height = 6, width = 40, x = '', y = '' })"))
+    assert.equal(wanted, printed("parlua.plot({ [2022] = { n = 1 }, [2019] = { n = 3 }, [2020] = { n = 5 } }, 'n', "
+      .. "{ kind = 'points', height = 6, width = 40, x = '', y = '' })"))
   end)
 end)
 

@@ -1,5 +1,6 @@
 --- What is to be drawn: numbers, points, series and options, from the arguments of parlua.plot.
 local ffi = require "ffi"
+local value_module = require "parlua.value"
 
 local M = {}
 
@@ -38,7 +39,8 @@ local function numbers_of(value, what)
     local number = item ~= nil and type(item) ~= "string" and tonumber(item) or nil
     if item ~= nil and item ~= false and not number then
       fail("%s must be numbers, but number %d is a %s%s", what, k, type(item),
-        type(item) == "table" and "; name a field: parlua.plot(rows, \"x\", \"y\")" or "")
+        type(item) == "table" and "; name a field: parlua.plot(rows, \"x\", \"y\")"
+        or type(item) == "string" and ", " .. value_module.quote(item, 40) or "")
     end
     list[k] = number and number == number and math.abs(number) < math.huge and number or false
   end
@@ -82,6 +84,44 @@ local function column(rows, name)
     if type(row) == "table" then list[k] = row[name] end
   end
   return list
+end
+
+--- Names that give values an order of their own, in words: what is to be drawn instead.
+local function refuse_names(group, held)
+  local names = {}
+  for name in pairs(group) do names[#names + 1] = name end
+  table.sort(names)
+  local shown = {}
+  for k = 1, math.min(#names, 3) do shown[k] = value_module.quote(names[k], 20) end
+  fail("the table has its values by names (%s%s), which stand nowhere on an axis; draw a list in an order of your own: "
+    .. (held == "table" and "rows = {} for _, row in pairs(t) do rows[#rows + 1] = row end parlua.plot(rows, \"y\")"
+    or "list = {} for _, value in pairs(t) do list[#list + 1] = value end parlua.plot(list)"),
+    table.concat(shown, ", "), #names > 3 and ", ..." or "")
+end
+
+--- The keys of a table of values by numbers, as parlua.group gives it, in order; nil: it is none, or a list.
+local function keys_of_group(value)
+  if type(value) ~= "table" or getmetatable(value) ~= nil or next(value) == nil then return nil end
+  local kind, keys, is_list_only = type(next(value)), {}, true
+  local held = type(value[next(value)])
+  if held ~= "number" and held ~= "table" then return nil end
+  for key, item in next, value do
+    if type(key) ~= kind or type(item) ~= held or kind == "string" and option_names[key] == held then return nil end
+    keys[#keys + 1] = key
+  end
+  if kind == "string" then refuse_names(value, held) end
+  if kind ~= "number" then return nil end
+  for _, key in ipairs(keys) do is_list_only = is_list_only and key >= 1 and key <= #value and key % 1 == 0 end
+  if is_list_only then return nil end
+  table.sort(keys)
+  return keys
+end
+
+--- A group as the rows and the numbers that its values and keys are.
+local function rows_of_group(group, keys)
+  local rows, xs = { n = #keys }, { n = #keys }
+  for k, key in ipairs(keys) do rows[k], xs[k] = group[key], key end
+  return rows, xs
 end
 
 local function check_options(options)
@@ -159,7 +199,7 @@ end
 local function series_of(arguments)
   local first = arguments[1]
   if first == nil then fail("nothing to draw: parlua.plot(ys), parlua.plot(xs, ys), parlua.plot(f, from, to)") end
-  local series = {}
+  local series, keys = {}, keys_of_group(first)
   local function add(xs, ys, label)
     if xs and #xs ~= #ys then fail("there are %d numbers for x, and %d for y", #xs, #ys) end
     local points = {}
@@ -187,6 +227,22 @@ local function series_of(arguments)
       ys.n = count + 1
       add(xs, numbers_of(ys, "what the function gives"), "f" .. j)
     end
+  elseif keys then
+    local rows, xs = rows_of_group(first, keys)
+    xs = numbers_of(xs, "the keys")
+    if type(rows[1]) == "number" then
+      if arguments[2] ~= nil then fail("the table has a number for each key: parlua.plot(t) draws it") end
+      add(xs, numbers_of(rows, "the values"), "y")
+      return series, true
+    end
+    local names = { unpack(arguments, 2) }
+    for k = 1, math.max(#names, 1) do
+      if type(names[k]) ~= "string" then
+        fail('which fields of the values? parlua.plot(t, "y") draws them by keys')
+      end
+      add(xs, numbers_of(column(rows, names[k]), "the field " .. names[k]), names[k])
+    end
+    return series, true, { y = #names == 1 and names[1] or nil }
   elseif is_records(first) then
     local names = { unpack(arguments, 2) }
     for _, name in ipairs(names) do
