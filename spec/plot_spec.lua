@@ -85,7 +85,7 @@ describe("parlua.plot", function()
       for _, f in ipairs {
         function() parlua.plot() end, function() parlua.plot {} end, function() parlua.plot("x") end, function() parlua.plot({ 1, "x" }) end,
         function() parlua.plot({ 1, 2 }, { 1 }) end, function() parlua.plot { 1, 2, colour = 1 } end, function() parlua.plot({ { a = 1 } }) end,
-        function() parlua.plot { 1, file = "/nonexistent/x.svg" } end, function() parlua.plot(math.sin) end,
+        function() parlua.plot { 1, file = "/dev/null/x.svg" } end, function() parlua.plot(math.sin) end,
         function() parlua.plot { 1, kind = "pie" } end, function() parlua.plot { north = 3, south = 4 } end,
         function() parlua.plot({ north = { n = 3 }, south = { n = 4 } }, "n") end, function() parlua.plot { [2019] = { n = 3 } } end,
       } do
@@ -99,7 +99,7 @@ plot: what is drawn must be numbers, but number 2 is a string, "x"
 plot: there are 2 numbers for x, and 1 for y
 plot: unknown option colour; there are bins, file, from, height, kind, labels, title, to, width, x, y
 plot: which fields of the records? parlua.plot(rows, "x", "y")
-plot: /nonexistent/x.svg: No such file or directory
+plot: /dev/null/x.svg: Not a directory
 plot: a function is drawn between two numbers: parlua.plot(f, from, to)
 plot: the option kind is "line" or "points", got "pie"
 plot: the table has its values by names ("north", "south"), which stand nowhere on an axis; draw a list in an order of your own: ]]
