@@ -50,6 +50,16 @@ describe("the prompt shows", function()
     end)
   end)
 
+  it("rows of a file of comma-separated values with its columns in order", function()
+    with_prompt(function(t)
+      helper.write(t.directory .. "/x.csv", "town,date,air\nBern,3,9.5\nLima,4,20\n")
+      for _, engine in ipairs { "serial", "process", "threads" } do
+        local text = shown(t, ("(parlua.map(function(row) return row end, parlua.csv 'x.csv', { engine = '%s' }))"):format(engine))
+        assert.matches("   town  date  air\n1  Bern     3  9.5\n2  Lima     4   20\n", text)
+      end
+    end, { columns = 120 })
+  end)
+
   it("records with more columns than fit, and says which are left out", function()
     with_prompt(function(t)
       local text = shown(t, "{ { aaaaaaaa = 1, bbbbbbbb = 2, cccccccc = 3 }, { aaaaaaaa = 1, bbbbbbbb = 2, cccccccc = 3 } }")

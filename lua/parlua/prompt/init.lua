@@ -272,6 +272,7 @@ function M.open(given)
   style.choose(terminal.is_terminal())
   require("parlua.prompt.calls").install()
   require("parlua.prompt.background").install()
+  require("parlua.prompt.records").follow_headers()
   return session
 end
 

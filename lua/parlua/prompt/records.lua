@@ -9,6 +9,35 @@ local MOST_ROWS = 20 -- of a table of records
 local MOST_SEEN = 1e5 -- rows that are looked through for columns which the shown ones lack
 local MOST_NAMED = 10 -- of these columns
 
+local headers = {} -- of files of comma-separated values, the latest first
+local MOST_HEADERS = 20
+local follows = false
+
+--- Keeps the headers of files that are read from here on: rows are shown with their columns in that order.
+function M.follow_headers()
+  if follows then return end
+  follows = true
+  local csv = require "parlua.source.csv"
+  local check = csv.check_columns
+  function csv.check_columns(source, names, whose)
+    local place = {}
+    for k, name in ipairs(names) do place[name] = k end
+    table.insert(headers, 1, place)
+    headers[MOST_HEADERS + 1] = nil
+    return check(source, names, whose)
+  end
+end
+
+--- In the order of a header that has all names; by the alphabet where there is none.
+local function sort(names)
+  for _, place in ipairs(headers) do
+    local has_all = true
+    for _, name in ipairs(names) do has_all = has_all and place[name] ~= nil end
+    if has_all then return table.sort(names, function(a, b) return place[a] < place[b] end) end
+  end
+  table.sort(names)
+end
+
 local function is_plain(value)
   local kind = type(value)
   return kind == "number" or kind == "string" or kind == "boolean" or kind == "nil"
@@ -40,7 +69,7 @@ function M.columns(list, count, has_holes)
     if seen[name] == shown then shared = shared + 1 end
   end
   if shared == 0 or #names > 30 then return nil end
-  table.sort(names)
+  sort(names)
   return names
 end
 
