@@ -84,6 +84,18 @@ describe("the prompt shows", function()
     end)
   end)
 
+  it("structs with their fields, unless they have a text of their own", function()
+    with_prompt(function(t)
+      t:run("ffi.cdef 'typedef struct { int x; double y; } point; struct line { point from, to; char *name; int size[2]; };'")
+      assert.matches("<struct [^:]+: x = 1, y = 2.5>\n", shown(t, "ffi.new('point', 1, 2.5)"))
+      assert.matches("<struct line: from = <struct [^:]+: x = 0, y = 0>, to = .- name = <char %*: NULL>, size = <[^\n]*: 0, 0>>\n",
+        shown(t, "ffi.new('struct line')"))
+      assert.matches("<cdata<struct line &>: NULL>", shown(t, "ffi.cast('struct line *', 0)[0]"))
+      t:run("named = ffi.metatype('struct line', { __tostring = function() return 'a line' end })")
+      assert.equal("a line\n", shown(t, "named()"))
+    end, { columns = 160 })
+  end)
+
   it("pointers by their address, and reads nothing there", function()
     with_prompt(function(t)
       assert.matches("<int %*: NULL>", shown(t, 'ffi.cast("int*", 0)'))

@@ -1,7 +1,7 @@
 --- Values as the prompt shows them: parlua.value's text in the terminal's width, and forms of their own for what an
 --- analysis is about: lists of records, lists of numbers, results, failures, futures, pools, sources, arrays of the
 --- FFI.
-local ffi = require "ffi"
+local cdata = require "parlua.prompt.cdata"
 local records = require "parlua.prompt.records"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
@@ -156,31 +156,6 @@ local function source_line(source)
     type(path) == "string" and " of " .. value_module.quote(path) or "", count)
 end
 
---- Arrays of the FFI: the type, and the first numbers. Pointers have no length.
-local function cdata_line(value)
-  local name = tostring(ffi.typeof(value)):match("^ctype<(.*)>$")
-  if name and name:find "%*$" then -- nothing is read: it may point anywhere
-    return ("<%s: %s>"):format(name, value == nil and "NULL" or ("0x%x"):format(tonumber(ffi.cast("intptr_t", value))))
-  end
-  local count = name and name:match("%[(%d+)%]$")
-  if not count then
-    local ok, inner = pcall(function()
-      return type(value[0]) == "number" and ffi.sizeof(value) / ffi.sizeof(ffi.typeof(value[0]))
-    end)
-    count = ok and name and name:find("%[%?%]") and inner or nil
-  end
-  if not count then return nil end
-  local length = tonumber(count)
-  local parts = {}
-  for k = 0, math.min(length, 8) - 1 do
-    local ok, item = pcall(function() return value[k] end)
-    if not ok then return nil end
-    parts[#parts + 1] = type(item) == "number" and value_module.number(item) or tostring(item)
-  end
-  if length > 8 then parts[#parts + 1] = "…" end
-  return ("<%s: %s>"):format(name, table.concat(parts, ", "))
-end
-
 --- A text for what has a form of its own in a line; nil: it has none.
 ---@param value any
 ---@return string?
@@ -192,7 +167,7 @@ local function describe(value)
     local info = debug.getinfo(value, "S")
     return ("<function(%s) at %s:%d>"):format(parameters, info.short_src, info.linedefined)
   elseif kind == "cdata" then
-    return cdata_line(value)
+    return cdata.line(value)
   elseif kind ~= "table" then
     return nil
   end
