@@ -11,12 +11,13 @@ local M = {}
 local commands = {}
 
 --- Names of the commands, as %help lists them.
-M.names = { "bench", "debug", "edit", "help", "history", "jit", "load", "options", "quit", "results", "retry", "save",
-  "time", "who" }
+M.names = { "all", "bench", "debug", "edit", "help", "history", "jit", "load", "options", "quit", "results", "retry",
+  "save", "time", "who" }
 
 local texts = {
   { "?name", "explains a function, an option, a value" },
   { "!command", "runs a command of the shell" },
+  { "%all [expression]", "shows a value, without one the last, without bounds" },
   { "%bench f", "runs f() or an expression often, compiled: median and spread" },
   { "%debug", "the first failed task of the last call again, with a prompt where it fails" },
   { "%edit [file]", "opens $EDITOR on the last statement or a file, and runs what is saved" },
@@ -223,6 +224,13 @@ commands["!"] = function(session, text)
 end
 
 -- ---- the session ----
+
+function commands.all(session, text)
+  session.shows_all = true
+  local ok, message = pcall(session.execute, session, text == "" and "_" or text)
+  session.shows_all = nil
+  if not ok then error(message, 0) end
+end
 
 function commands.history(session, text)
   local list = session.history and session.history.list or session.statements

@@ -95,8 +95,9 @@ function Session:show(...)
   local count = select("#", ...)
   for k = 1, math.min(count, 50) do
     local value = (select(k, ...))
-    local ok, text = self:call(show.show, errors.handler(show.show), value)
+    local ok, text = self:call(show.show, errors.handler(show.show), value, nil, self.shows_all)
     if ok then
+      if self.is_interactive and not self.shows_all then text = show.screenful(text) end
       self:write(text .. "\n")
     else
       self:tell_error(errors.text(text))

@@ -47,12 +47,13 @@ end
 ---@param list table
 ---@param count integer
 ---@param has_holes? boolean entries may be nil
+---@param most? integer of the rows that are looked at
 ---@return string[]?
-function M.columns(list, count, has_holes)
+function M.columns(list, count, has_holes, most)
   if count < 2 then return nil end
   local names, seen = {}, {}
   local shown = 0
-  for k = 1, math.min(count, MOST_ROWS) do
+  for k = 1, math.min(count, most or MOST_ROWS) do
     local record = rawget(list, k)
     if record ~= nil or not has_holes then
       if type(record) ~= "table" or getmetatable(record) ~= nil or next(record) == nil then return nil end
@@ -152,14 +153,16 @@ end
 ---@param names string[] as M.columns gives them
 ---@param columns integer of the terminal
 ---@param mark? fun(index: integer): string what stands for a record that is nil
+---@param most? integer of the rows
 ---@return string text
 ---@return integer left how many rows were left out
-function M.text(list, count, names, columns, mark)
+function M.text(list, count, names, columns, mark, most)
+  most = most or MOST_ROWS
   local rows, right = {}, {}
   local header = { "" }
   for c, name in ipairs(names) do header[c + 1], right[c + 1] = name, true end
   right[1] = true
-  for k = 1, math.min(count, MOST_ROWS) do
+  for k = 1, math.min(count, most) do
     local row, record = { tostring(k) }, rawget(list, k)
     for c, name in ipairs(names) do
       local value = record and record[name]
@@ -169,7 +172,7 @@ function M.text(list, count, names, columns, mark)
     if not record and mark then row[2] = mark(k) end
     rows[k] = row
   end
-  return table.concat(M.table_lines(header, rows, right, columns), "\n"), math.max(0, count - MOST_ROWS)
+  return table.concat(M.table_lines(header, rows, right, columns), "\n"), math.max(0, count - most)
 end
 
 return M

@@ -10,7 +10,10 @@ local width = require "parlua.prompt.width"
 
 local M = {}
 
-local most_items = 100 -- of a table
+--- What is shown of a value: items and levels of a table, bytes of a string and of all, rows of a table of records.
+local usual = { items = 100, depth = 5, bytes = 1000, limit = 20000 }
+local unbounded = { items = math.huge, depth = 50, bytes = math.huge, limit = math.huge, rows = math.huge }
+local bounds = usual
 local most_failures = 10
 
 local results_of = setmetatable({}, { __mode = "k" }) -- results of a call -> its failures
@@ -197,17 +200,18 @@ function M.module_name(value)
   return modules[value]
 end
 
-local function format(value, columns, depth)
+local function format(value, columns)
   return value_module.format(value,
-    { width = columns, length = most_items, bytes = 1000, depth = depth or 5, limit = 20000, shared = true,
-    fill = true, describe = describe, paint = paint })
+    { width = columns, length = bounds.items, bytes = bounds.bytes, depth = bounds.depth, limit = bounds.limit,
+    shared = true, fill = true, describe = describe, paint = paint })
 end
 
 -- ---- results and failures ----
 
 local function failures_text(failures, columns)
   local rows = {}
-  for k = 1, math.min(#failures, most_failures) do
+  local most = bounds == usual and most_failures or #failures
+  for k = 1, math.min(#failures, most) do
     local failure = failures[k]
     local arguments = {}
     for a = 1, failure.args and failure.args.n or 0 do
@@ -217,8 +221,8 @@ local function failures_text(failures, columns)
       table.concat(arguments, ", ") }
   end
   local lines = records.table_lines({ "task", "kind", "message", "arguments" }, rows, { true }, columns)
-  if #failures > most_failures then
-    lines[#lines + 1] = style.paint("faint", ("… %d more failures"):format(#failures - most_failures))
+  if #failures > most then
+    lines[#lines + 1] = style.paint("faint", ("… %d more failures"):format(#failures - most))
   end
   return table.concat(lines, "\n")
 end
@@ -239,14 +243,14 @@ local function results_text(results, failures, columns)
     if cut > 0 then parts[#parts + 1] = ("%d cut off"):format(cut) end
     return #parts > 0 and "\n" .. style.paint("faint", "… " .. table.concat(parts, ", ")) or ""
   end
-  local names = records.columns(results, results.n, true)
+  local names = records.columns(results, results.n, true, bounds.rows)
   if names then
     local text, left = records.text(results, results.n, names, columns, function(k)
       return failed[k] == "cancelled" and "<cut off>" or failed[k] and "<failed>" or "nil"
-    end)
+    end, bounds.rows)
     return text .. notes(left, left > 0 and records.further(results, results.n, names))
   end
-  local n = math.min(results.n, most_items)
+  local n = math.min(results.n, bounds.items)
   local marked, cut, absent = {}, {}, {}
   local texts = { [marked] = style.paint("failed", "<failed>"), [cut] = style.paint("faint", "<cut off>"),
     [absent] = "nil" }
@@ -256,8 +260,9 @@ local function results_text(results, failures, columns)
     shown[k] = value
   end
   local text = value_module.format(shown,
-    { width = columns, length = most_items, bytes = 200, depth = 4, limit = 20000, shared = true, fill = true,
-    paint = paint, describe = function(value) return texts[value] or describe(value) end })
+    { width = columns, length = bounds.items, bytes = bounds == usual and 200 or bounds.bytes, depth = 4,
+    limit = bounds.limit, shared = true, fill = true, paint = paint,
+    describe = function(value) return texts[value] or describe(value) end })
   return text .. notes(results.n - n)
 end
 
@@ -271,19 +276,19 @@ local function table_text(value, columns)
   local count = #value
   if count == 0 and known_failures[value] and next(value) == nil then return "no failures" end
   if count > 0 and is_list_of_failures(value) then return failures_text(value, columns) end
-  local names = getmetatable(value) == nil and records.columns(value, count)
+  local names = getmetatable(value) == nil and records.columns(value, count, false, bounds.rows)
   if names then
-    local text, left = records.text(value, count, names, columns)
+    local text, left = records.text(value, count, names, columns, nil, bounds.rows)
     if left == 0 then return text end
     local note = ("… %d more"):format(left) .. records.further(value, count, names)
     return text .. "\n" .. style.paint("faint", width.cut(note, columns))
   end
   if results_of[value] and type(rawget(value, "n")) == "number" then -- `n` is not an entry
     local list = {}
-    for k = 1, math.min(count, most_items) do list[k] = value[k] end
+    for k = 1, math.min(count, bounds.items) do list[k] = value[k] end
     local text = format(list, columns)
-    if count <= most_items then return text end
-    return text .. "\n" .. style.paint("faint", ("… %d more"):format(count - most_items))
+    if count <= bounds.items then return text end
+    return text .. "\n" .. style.paint("faint", ("… %d more"):format(count - bounds.items))
   end
   return format(value, columns)
 end
@@ -310,8 +315,10 @@ end
 --- A value, in as many lines as it takes.
 ---@param value any
 ---@param columns? integer default: the terminal's
+---@param everything? boolean without the bounds of a table's items, of a string's bytes
 ---@return string
-function M.show(value, columns)
+function M.show(value, columns, everything)
+  bounds = everything and unbounded or usual
   columns = columns or (terminal.size())
   modules = nil
   if type(value) == "table" then
@@ -326,6 +333,24 @@ function M.show(value, columns)
     return table_text(value, columns)
   end
   return format(value, columns)
+end
+
+--- The first lines of a text, as many as the terminal shows, and how to see all.
+---@param text string
+---@return string
+function M.screenful(text)
+  local most = math.max(10, select(2, terminal.size()) - 4)
+  local count, at = 1, 0
+  local cut
+  for _ in text:gmatch "\n" do
+    at = text:find("\n", at + 1, true)
+    if count == most then cut = at - 1 end
+    count = count + 1
+  end
+  if not cut or count <= most + 2 then return text end
+  local reset = text:find("\27", 1, true) and "\27[0m" or ""
+  return text:sub(1, cut) .. reset .. "\n"
+    .. style.paint("faint", ("… %d more lines; %%all shows all that there is"):format(count - most))
 end
 
 return M
