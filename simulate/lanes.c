@@ -146,13 +146,10 @@ static void die(struct simulated *worker, bool is_own)
   if (!worker->is_up) return;
   worker->is_up = false;
   worker->status = SIGKILL;
-  if (!counts(worker))
-    ;
-  else if (is_own)
-    ledger_worker_dies(worker->job, is_in ? chunk->in : 0, is_in ? chunk->attempt : 0);
-  else
-    ledger_worker_is_ended(worker->job, is_in ? chunk->in : 0, is_in ? chunk->attempt : 0,
-                           world.now - worker->task_began);
+  double task = is_in ? chunk->in : 0;
+  uint32_t attempt = is_in ? chunk->attempt : 0;
+  if (counts(worker) && is_own) ledger_worker_dies(worker->job, task, attempt);
+  if (counts(worker) && !is_own) ledger_worker_is_ended(worker->job, task, attempt, world.now - worker->task_began);
   world_at(world.now + random_about(ledger_plan()->latency), tell_end, NULL, worker->life);
 }
 
