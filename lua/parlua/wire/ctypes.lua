@@ -10,7 +10,9 @@ local start = require "parlua.wire.start"
 
 require("jit").off(true, true)
 
-local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
+-- LuaJIT's own; a script may have put others in their place. One that keeps what typeof gave by its text (busted does)
+-- would give the same "int" again, which ctype_of has made another type: then every "int" of the state was that.
+local concat, typeof = start.libraries.table.concat, start.libraries.ffi.typeof
 local M = {}
 
 local band, rshift = bit.band, bit.rshift
@@ -28,11 +30,11 @@ local function has(info, flag) return band(info.info, flag) ~= 0 end
 
 -- ---- The numbers of types ----
 
-local INT64, UINT64 = tonumber(ffi.typeof "int64_t"), tonumber(ffi.typeof "uint64_t")
-local COMPLEX = tonumber(ffi.typeof "complex")
+local INT64, UINT64 = tonumber(typeof "int64_t"), tonumber(typeof "uint64_t")
+local COMPLEX = tonumber(typeof "complex")
 -- A ctype is cdata whose content is the number; the number of the type "ctype" itself stands in front of it, where
 -- LuaJIT is as expected.
-local CTYPE = codec.type_number(ffi.typeof "int")
+local CTYPE = codec.type_number(typeof "int")
 local has_headers = codec.type_number(ffi.new "int64_t") == INT64 and codec.type_number(ffi.new "complex") == COMPLEX
 
 local function is_ctype(value)
@@ -42,11 +44,11 @@ end
 
 local function number_of(value)
   if has_headers then return codec.type_number(value) end
-  return tonumber(ffi.typeof(value))
+  return tonumber(typeof(value))
 end
 
 --- The ctype with a number.
-local function ctype_of(number) return codec.set_ctype(ffi.typeof("int"), number) end
+local function ctype_of(number) return codec.set_ctype(typeof("int"), number) end
 
 -- ---- Descriptions ----
 
@@ -68,7 +70,7 @@ end
 
 --- Does a declaration name the type?
 local function names(text, number)
-  local ok, ctype = pcall(ffi.typeof, text)
+  local ok, ctype = pcall(typeof, text)
   return ok and tonumber(ctype) == number
 end
 
@@ -184,10 +186,10 @@ function M.ctype(description)
     local ctype = by_name[description]
     if not ctype then
       local ok
-      ok, ctype = pcall(ffi.typeof, description)
+      ok, ctype = pcall(typeof, description)
       if not ok then -- parlua's own types are declared where they are used first
         require "parlua.array.c"
-        ctype = ffi.typeof(description)
+        ctype = typeof(description)
       end
       by_name[description] = ctype
     end
@@ -204,7 +206,7 @@ function M.ctype(description)
   if not ctype then
     local parts = {}
     for i = 2, #description do parts[i - 1] = M.ctype(description[i]) end
-    ctype = ffi.typeof(description[1], unpack(parts))
+    ctype = typeof(description[1], unpack(parts))
     if description.size and ffi.sizeof(ctype) ~= description.size then
       error(("a type can't be made again from its fields (%s): declare it with a name"):format(text), 0)
     end
@@ -239,8 +241,8 @@ local function has_pointers(number)
   return found
 end
 
-local bytes_of = ffi.typeof("const uint8_t *")
-local address_in = ffi.typeof("const uintptr_t *")
+local bytes_of = typeof("const uint8_t *")
+local address_in = typeof("const uintptr_t *")
 
 --- Are all pointers in `size` bytes of data of this type null?
 local function are_null(number, bytes, size)
