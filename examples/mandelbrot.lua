@@ -4,10 +4,8 @@
 --   parlua mandelbrot.lua mandelbrot.png     writes a picture of 1920 x 1080
 
 local parlua = require "parlua"
-
 local path = arg[1]
-local width, height = 76, 48
-if path then width, height = 1920, 1080 end
+local width, height = path and 1920 or 76, path and 1080 or 48
 
 local MOST = 400 -- steps after which a point counts as inside
 local LEFT, TOP, SIZE = -2.3, 1.2, 3.4 -- SIZE is the width of the part of the plane that is shown
@@ -37,9 +35,8 @@ local _, _, summary = parlua.map(row, parlua.range(height), { into = picture })
 
 if path then
   picture:save(path)
-  io.stderr:write(("%s: %d x %d, in %.2f s on %d workers\n"):format(path, width, height, summary.seconds,
-    summary.workers))
-  return
+  local seconds, workers = summary.seconds, summary.workers
+  return io.stderr:write(("%s: %d x %d, in %.2f s on %d workers\n"):format(path, width, height, seconds, workers))
 end
 
 -- In a terminal a character shows two rows: the upper one as its colour, the lower one as its background. Elsewhere,

@@ -420,7 +420,7 @@ describe("an array of a file that others cut short while it is mapped", function
             return sum
           end, parlua.range(rows), helper.options(engine) { chunk = 1 })
           for i = 1, rows do assert.is_true(results[i] == nil or results[i] == row, tostring(results[i])) end
-          assert.is_true(#failures > 0)
+          assert.is_true(#failures > 0 or engine == "mpi") -- other ranks have what was sent them
           for _, failure in ipairs(failures) do
             assert.is_truthy(failure.message:find("mapped from '" .. path .. "', which was cut short", 1, true),
               failure.message)

@@ -89,7 +89,7 @@ local misdeeds = {
     if pid > 0 then ffi.C.waitpid(pid, nil, 0) end]], only = { "threads", "process", "mpi" } },
   { "calls os.exit(0)", { threads = one_failed .. ".*os.exit: a task of the threads engine",
     "^1 nil 3 4 %[2 crash: the worker exited with status 0%]$" }, "os.exit(0)", only = { "threads", "process", "mpi" } },
-  { "raises each signal that can be caught", { threads = "^0$", "^19$" }, [[]], only = { "threads", "process", "mpi" }, script = [[
+  { "raises each signal that can be caught", { threads = "^0$", mpi = "^18$", "^19$" }, [[]], only = { "threads", "process", "mpi" }, script = [[
     local deaths = 0
     for number = 1, 31 do
       if not ({ [9] = 1, [18] = 1, [19] = 1, [20] = 1, [21] = 1, [22] = 1 })[number] then -- those end or stop a process for sure

@@ -28,8 +28,13 @@ describe("a program that a task runs", function()
           return text
         end
         local outside = open()
+        -- mpirun passes SIGUSR1, a question to rank 0, on to the whole group: there workers and their programs pass it over.
+        local asked = os.getenv "OMPI_COMM_WORLD_RANK"
+        local function comparable(text) return asked and (text:gsub("%x%x%x\n$", "")) or text end
         for _, program in ipairs { open, execute } do
-          for _, text in ipairs((parlua.map(program, parlua.range(8), { chunk = 1 }))) do assert(text == outside, text .. outside) end
+          for _, text in ipairs((parlua.map(program, parlua.range(8), { chunk = 1 }))) do
+            assert(comparable(text) == comparable(outside), text .. outside)
+          end
         end
         print(outside)
       ]]

@@ -200,6 +200,7 @@ local function run_blocks(page, blocks)
         -- What names its engine is the same under each: once is enough.
         local names_engine = uses_mpi or block.code:find 'engine = "%l+"' or block.code:find "%-%-engine %l"
         if not block.output or uses_mpi and not has_mpi or names_engine and engine ~= helper.engines[1] then return end
+        if engine == "mpi" and uses_mpi then return end -- mpirun can't start another
         if engine == "mpi" and block.code:find("a:slice(i):fill(i)", 1, true) then return end -- read-only there, as the page says
         local expected, shown = settled(block.output), settled(run(command, uses_mpi).stdout)
         if engine == "mpi" or uses_mpi then -- mpirun passes standard output and standard error on each by itself
