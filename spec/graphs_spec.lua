@@ -140,3 +140,26 @@ describe("graphs of objects are the same on each engine", function()
     end)
   end)
 end)
+
+-- Test runners keep what ffi.typeof gave by its text, and so may scripts: what was kept must stay what it is.
+describe("a type that ffi.typeof gave, and that a script keeps by its text", function()
+  helper.for_each_engine(function(engine)
+    it("stays that type here and in workers, whatever else is decoded", function()
+      local own, kept = ffi.typeof, {}
+      ffi.typeof = function(text, ...)
+        if not kept[text] then kept[text] = own(text, ...) end
+        return kept[text]
+      end
+      local ok, results, failures = pcall(parlua.map, function(i)
+        local library = require "ffi"
+        return { tostring(library.typeof "int"), library.new("struct { int x; double y; }", i, i), library.new("double[2]", i) }
+      end, parlua.range(8), helper.options(engine) { chunk = 1 })
+      local int = tostring(ffi.typeof "int")
+      ffi.typeof = own
+      assert.is_true(ok, results)
+      assert.equal(0, #failures)
+      assert.equal("ctype<int>", int)
+      for i = 1, 8 do assert.same({ "ctype<int>", i, i }, { results[i][1], results[i][2].x, results[i][3][0] }) end
+    end)
+  end)
+end)
