@@ -15,7 +15,7 @@ if not path then
   tone:save(path)
 end
 local signal = parlua.load(path)
-if signal.rank ~= 1 or #signal < WINDOW then error("a signal has one dimension, of at least " .. WINDOW .. " samples") end
+if signal.rank ~= 1 or #signal < WINDOW then error("a signal has one dimension of at least 512 samples") end
 
 -- The fast Fourier transform, in place: re and im hold 0 .. n - 1.
 local function transform(re, im, n)
