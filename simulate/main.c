@@ -60,7 +60,7 @@ static void explain(int status)
     snprintf(shared->message, MESSAGE, "ended by signal %d (%s)", number, strsignal(number));
 }
 
-static double processor_seconds(void)
+double processor_seconds(void)
 {
   struct timespec time;
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);

@@ -26,12 +26,6 @@ bool plan_is_interrupted(const struct plan *plan)
   return plan_has(plan, TROUBLE_CANCEL) && plan->kind != PLAN_STACK && plan->seed % 2;
 }
 
-/* A number whose logarithm is spread evenly. */
-static double spread(double least, double most)
-{
-  return least * exp(random_unit() * log(most / least));
-}
-
 static void draw_troubles(struct plan *plan)
 {
   static const double probability[TROUBLES] = {
@@ -100,15 +94,15 @@ static void draw_absence(struct plan *plan)
   static const double longest = 1;
   add(plan, TROUBLE_LIMIT);
   add(plan, TROUBLE_SINK);
-  plan->length = plan->limit * spread(0.05, 0.3);
-  plan->sink_seconds = fmin(plan->limit * spread(1, 10), longest);
-  plan->sink_rate = spread(0.02, 0.3);
+  plan->length = plan->limit * random_spread(0.05, 0.3);
+  plan->sink_seconds = fmin(plan->limit * random_spread(1, 10), longest);
+  plan->sink_rate = random_spread(0.02, 0.3);
   plan->chunk = 2 + random_below(14);
-  plan->large_share = spread(0.1, 0.5);
+  plan->large_share = random_spread(0.1, 0.5);
   if (random_chance(0.5)) add(plan, random_chance(0.5) ? TROUBLE_SPARSE : TROUBLE_LARGE);
   if (random_chance(0.5)) return;
   add(plan, TROUBLE_WAKES);
-  plan->slow = plan->limit * spread(0.1, 2);
+  plan->slow = plan->limit * random_spread(0.1, 2);
 }
 
 /* Arguments that travel in pieces. */
@@ -125,8 +119,8 @@ static void draw_pieces(struct plan *plan)
 {
   supply_pieces(plan);
   add(plan, TROUBLE_ABORTS);
-  plan->abort_rate = spread(0.2, 1);
-  plan->large_share = spread(0.1, 0.6);
+  plan->abort_rate = random_spread(0.2, 1);
+  plan->large_share = random_spread(0.1, 0.6);
   plan->chunk = 1 + random_below(3);
   if (random_chance(0.5)) add(plan, TROUBLE_DEATHS);
 }
@@ -139,12 +133,12 @@ static void draw_tail(struct plan *plan)
   add(plan, TROUBLE_SINK);
   plan->chunk = 0;
   plan->workers = 2 + random_below(3);
-  plan->tasks = 4 + (uint32_t)spread(2, 40);
+  plan->tasks = 4 + (uint32_t)random_spread(2, 40);
   plan->lengths = (enum lengths)(LENGTHS_SAME + random_below(LENGTHS_KINDS - LENGTHS_SAME));
-  plan->length = spread(1e-5, 1e-3);
-  plan->large_share = spread(0.1, 0.5);
-  plan->sink_rate = spread(0.05, 0.5);
-  plan->sink_seconds = plan->length * spread(1, 30);
+  plan->length = random_spread(1e-5, 1e-3);
+  plan->large_share = random_spread(0.1, 0.5);
+  plan->sink_rate = random_spread(0.05, 0.5);
+  plan->sink_seconds = plan->length * random_spread(1, 30);
   plan->supply_seconds = random_chance(0.5) ? 0 : plan->length * random_unit();
 }
 
@@ -157,9 +151,9 @@ static void draw_turnover(struct plan *plan)
   add(plan, TROUBLE_CLOSE);
   plan->workers = 1 + random_below(4);
   plan->runs = 4 + random_below(20);
-  plan->length = spread(1e-6, 1e-4);
+  plan->length = random_spread(1e-6, 1e-4);
   plan->chunk = 1 + random_below(3);
-  plan->close_at = plan->length * plan->chunk * spread(1, 30);
+  plan->close_at = plan->length * plan->chunk * random_spread(1, 30);
 }
 
 /* A third of the schedules over slots are of one of these kinds. */
@@ -180,46 +174,46 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   draw_troubles(plan);
   settle_troubles(plan);
   double most_workers = kind == PLAN_LANES ? 1000 : random_chance(0.02) ? 300 : 12;
-  plan->workers = (uint32_t)spread(1, most_workers + 0.9);
-  plan->tasks = (uint32_t)spread(1, kind == PLAN_LANES ? 4000 : 800);
+  plan->workers = (uint32_t)random_spread(1, most_workers + 0.9);
+  plan->tasks = (uint32_t)random_spread(1, kind == PLAN_LANES ? 4000 : 800);
   if (kind == PLAN_STACK) plan->workers = 1 + plan->workers % 6;
   plan->runs = 2 + random_below(3);
   plan->lengths = (enum lengths)random_below(LENGTHS_KINDS);
-  plan->length = spread(1e-6, 0.05);
-  plan->chunk = random_chance(0.3) ? floor(spread(1, 40)) : 0;
-  plan->limit = spread(2e-3, 0.5);
+  plan->length = random_spread(1e-6, 0.05);
+  plan->chunk = random_chance(0.3) ? floor(random_spread(1, 40)) : 0;
+  plan->limit = random_spread(2e-3, 0.5);
   plan->length = fmin(plan->length, plan_has(plan, TROUBLE_LIMIT) ? plan->limit / 20 : 1);
-  plan->crash_share = spread(1e-3, 0.3);
-  plan->hang_share = spread(1e-3, 0.1);
-  plan->error_share = spread(1e-3, 0.5);
-  plan->large_share = spread(1e-3, 0.1);
-  plan->text_share = spread(1e-2, 1);
+  plan->crash_share = random_spread(1e-3, 0.3);
+  plan->hang_share = random_spread(1e-3, 0.1);
+  plan->error_share = random_spread(1e-3, 0.5);
+  plan->large_share = random_spread(1e-3, 0.1);
+  plan->text_share = random_spread(1e-2, 1);
   double whole = plan->length * plan->tasks / plan->workers + 1e-3; /* about what it takes */
-  plan->death_rate = spread(0.1, 5) / whole;
-  plan->step_death = spread(0.02, 0.8);
-  plan->start_death = spread(0.01, 0.5);
-  plan->start_failure = random_chance(0.3) ? spread(0.01, 0.5) : 0;
+  plan->death_rate = random_spread(0.1, 5) / whole;
+  plan->step_death = random_spread(0.02, 0.8);
+  plan->start_death = random_spread(0.01, 0.5);
+  plan->start_failure = random_chance(0.3) ? random_spread(0.01, 0.5) : 0;
   plan->massacre_at = whole * 1.2 * random_unit();
   plan->cancel_at = whole * 1.2 * random_unit();
   plan->shorten_at = whole * 1.2 * random_unit();
   plan->close_at = whole * random_unit();
-  plan->abort_rate = spread(0.01, 1);
-  plan->sink_rate = spread(0.001, 0.2);
-  plan->sink_seconds = spread(1e-4, 0.3);
-  plan->supply_seconds = random_chance(0.5) ? 0 : spread(1e-5, 0.05);
-  plan->memory_rate = random_chance(0.5) ? spread(1e-3, 0.5) : 0;
+  plan->abort_rate = random_spread(0.01, 1);
+  plan->sink_rate = random_spread(0.001, 0.2);
+  plan->sink_seconds = random_spread(1e-4, 0.3);
+  plan->supply_seconds = random_chance(0.5) ? 0 : random_spread(1e-5, 0.05);
+  plan->memory_rate = random_chance(0.5) ? random_spread(1e-3, 0.5) : 0;
   plan->memory_at = 1 + random_below(200);
-  plan->window = 1 + (uint32_t)spread(1, 200);
+  plan->window = 1 + (uint32_t)random_spread(1, 200);
   plan->retries = random_below(4);
-  plan->backoff = spread(1e-4, 1);
-  plan->lost = random_chance(0.5) ? 0 : spread(1e-3, 0.9);
-  plan->slow = random_chance(0.5) ? 1e-5 : spread(1e-6, 0.05);
-  plan->spurious = random_chance(0.5) ? 0 : spread(1e-3, 0.5);
-  plan->tick = spread(2e-8, 3e-6);
-  plan->latency = spread(1e-6, 2e-3);
-  plan->slice = 1 + (uint32_t)spread(1, 300);
-  plan->preempted = random_chance(0.5) ? 0 : spread(1e-3, 0.5);
-  plan->drains = spread(0.01, 0.5);
+  plan->backoff = random_spread(1e-4, 1);
+  plan->lost = random_chance(0.5) ? 0 : random_spread(1e-3, 0.9);
+  plan->slow = random_chance(0.5) ? 1e-5 : random_spread(1e-6, 0.05);
+  plan->spurious = random_chance(0.5) ? 0 : random_spread(1e-3, 0.5);
+  plan->tick = random_spread(2e-8, 3e-6);
+  plan->latency = random_spread(1e-6, 2e-3);
+  plan->slice = 1 + (uint32_t)random_spread(1, 300);
+  plan->preempted = random_chance(0.5) ? 0 : random_spread(1e-3, 0.5);
+  plan->drains = random_spread(0.01, 0.5);
   plan->depth = 2 + random_below(3);
   draw_profile(plan);
 }

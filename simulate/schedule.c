@@ -48,13 +48,7 @@ void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)
 
 static void set_faults(const struct plan *plan)
 {
-  static const double quick = 2e-6;
-  bool is_bad = plan_has(plan, TROUBLE_WAKES);
-  system_faults =
-      (struct system_faults){.slow = is_bad ? plan->slow : quick, .no_barrier = plan_has(plan, TROUBLE_NO_BARRIER)};
-  if (is_bad) system_faults.lost = plan->lost;
-  if (is_bad) system_faults.spurious = plan->spurious;
-  if (plan_is_interrupted(plan)) system_faults.interrupt = world.now + plan->cancel_at;
+  system_misbehave(plan);
   memory = (struct memory){.live = memory.live};
   if (!plan_has(plan, TROUBLE_MEMORY)) return;
   memory.failing = plan->memory_rate;

@@ -16,6 +16,8 @@ void schedule_run(const struct plan *plan, struct outcome_of_run *outcome);
 /* What is looked at once, before all: what things cost. `run` runs a plan and returns the seconds of processor time;
  * `efficiency`: on average over the runs so far. */
 void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)(void));
+/* Seconds that this process has had the processor. */
+double processor_seconds(void);
 /* Measures instead of schedules, for `argument`; false: there are none of this name. */
 bool schedule_measure(int count, char **arguments);
 

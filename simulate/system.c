@@ -27,17 +27,13 @@ static const double quick = 1e-4, unnoticed = 5e-3;
 
 enum { BELL_FD = 1 << 30, MOST_IDLE = 30000000 };
 
-struct system_faults system_faults;
-
 static bool is_rung;
 static uint32_t *ends, ends_count, ends_room;
-static int signals_seen;
 
 void system_begin(void)
 {
   is_rung = false;
   ends_count = 0;
-  signals_seen = 0;
 }
 
 /* ---- clock ---- */
@@ -74,50 +70,6 @@ int hub_open(struct hub *hub, uint32_t numbers)
   memset(hub->beacon, 0, bytes);
   hub->reader = beacon_reader(numbers);
   return 0;
-}
-
-int hub_open_on(struct hub *hub, struct beacon *beacon, uint32_t numbers, int bell_fd)
-{
-  *hub = (struct hub){.beacon = beacon, .reader = beacon_reader(numbers), .bell_fd = bell_fd, .poll_fd = -1};
-  return 0;
-}
-
-void hub_close(struct hub *hub)
-{
-  if (hub->bytes) memory_own_free(hub->beacon);
-  *hub = (struct hub){.bell_fd = -1, .poll_fd = -1};
-}
-
-struct bell hub_bell(const struct hub *hub, uint32_t number)
-{
-  return (struct bell){hub->beacon, hub->bell_fd, number};
-}
-
-int hub_watch(struct hub *hub, int pid_fd, uint32_t number)
-{
-  (void)hub, (void)pid_fd, (void)number;
-  return 0;
-}
-
-void hub_unwatch(struct hub *hub, int pid_fd)
-{
-  (void)hub, (void)pid_fd;
-}
-
-bool hub_next_ready(struct hub *hub, uint32_t *number)
-{
-  return beacon_next(hub->beacon, &hub->reader, number);
-}
-
-void hub_ring(const struct hub *hub)
-{
-  static const uint64_t one = 1;
-  if (write(hub->bell_fd, &one, sizeof one) < 0) fault("the bell can't be rung");
-}
-
-void hub_expect_long(struct hub *hub)
-{
-  hub->last_wait = 1;
 }
 
 /* A sleep that nothing has ended but its time: did news stand there all the while? Then only looks from time to time
@@ -201,29 +153,6 @@ bool barrier_all(void)
   workers_all_store();
   interleave(0);
   return true;
-}
-
-/* ---- signals: none is caught; one comes when the schedule says so ---- */
-
-void __wrap_signals_begin(int wake_fd, bool is_timed);
-void __wrap_signals_end(int wake_fd);
-int __wrap_signals_pending(void);
-
-void __wrap_signals_begin(int wake_fd, bool is_timed)
-{
-  (void)wake_fd, (void)is_timed;
-}
-
-void __wrap_signals_end(int wake_fd)
-{
-  (void)wake_fd;
-}
-
-int __wrap_signals_pending(void)
-{
-  if (signals_seen > 0 || system_faults.interrupt <= 0 || world.now < system_faults.interrupt) return 0;
-  signals_seen++;
-  return SIGINT;
 }
 
 /* ---- system calls, by the linker's --wrap ---- */

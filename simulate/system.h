@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 struct bell;
+struct plan;
 struct engine;
 struct simulated_rank;
 
@@ -18,6 +19,10 @@ struct system_faults {
 extern struct system_faults system_faults;
 
 void system_begin(void);
+/* Wake-ups are as bad as the plan wants them, and a signal comes where it wants one; none was seen so far. */
+void system_misbehave(const struct plan *plan);
+/* How many signals have come. */
+int system_signals_seen(void);
 /* The worker whose bell this is has ended: its descriptor tells the hub that sleeps, after a while. */
 void system_tell_end(const struct bell *bell);
 /* Rings for worker `number`, as its own code does. */

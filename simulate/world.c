@@ -48,6 +48,11 @@ bool random_chance(double probability)
   return probability > 0 && random_unit() < probability;
 }
 
+double random_spread(double least, double most)
+{
+  return least * exp(random_unit() * log(most / least));
+}
+
 double random_about(double mean)
 {
   return mean > 0 ? -log(1 - random_unit()) * mean : 0;

@@ -27,10 +27,11 @@ void world_progress(void);
 
 /* Chance. */
 uint64_t random_word(void);
-double random_unit(void);               /* 0 <= x < 1 */
-uint32_t random_below(uint32_t most);   /* 0 <= x < most */
-bool random_chance(double probability); /* asks for nothing where that is 0 */
-double random_about(double mean);       /* exponentially distributed */
+double random_unit(void);                        /* 0 <= x < 1 */
+uint32_t random_below(uint32_t most);            /* 0 <= x < most */
+bool random_chance(double probability);          /* asks for nothing where that is 0 */
+double random_spread(double least, double most); /* its logarithm is spread evenly */
+double random_about(double mean);                /* exponentially distributed */
 /* A number made of two: the same each time. */
 uint64_t hash_of(uint64_t a, uint64_t b);
 double unit_of(uint64_t hash);

@@ -5,15 +5,6 @@ local parlua = require "parlua"
 
 local CALLS = 60
 
---- Small numbers of its own: math.random is under test elsewhere.
-local function generator(seed)
-  local state = seed * 7919 + 12345
-  return function(n)
-    state = (state * 1103515245 + 12345) % 2147483648
-    return math.floor(state / 65536) % n + 1
-  end
-end
-
 --- The state as text, the same for states that can't be told apart. Runs in the script and in tasks.
 local function describe_state()
   local numbers, queue, out = {}, {}, {}
@@ -86,7 +77,7 @@ describe("state that changes between submitted calls", function()
   helper.for_each_engine(function(engine)
     it(("is in tasks what it is in the script, from seed %d on"):format(first), function()
       for seed = first, first + count - 1 do
-        local draw = generator(seed)
+        local draw = helper.generator(seed)
         local nodes, class, set = begin()
         local pool = parlua.pool { engine = engine, workers = 2 }
         for k = 1, CALLS do

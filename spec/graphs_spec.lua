@@ -16,18 +16,9 @@ for k = 1, 3 do
 end
 local sentinel = {}
 
---- Small numbers of its own: math.random is under test elsewhere.
-local function generator(seed)
-  local state = seed * 7919 + 12345
-  return function(n)
-    state = (state * 1103515245 + 12345) % 2147483648
-    return math.floor(state / 65536) % n + 1
-  end
-end
-
 --- A graph: nodes that lead to each other.
 local function build(seed)
-  local draw = generator(seed)
+  local draw = helper.generator(seed)
   local nodes = {}
   for i = 1, draw(40) do
     nodes[i] = { id = i }

@@ -210,4 +210,15 @@ function helper.run_parlua(arguments, options)
   return helper.run((engine and helper.command(engine) or helper.quote(helper.parlua)) .. " " .. arguments, options)
 end
 
+--- Draws small numbers, 1 to n, that follow from the seed: math.random is under test elsewhere.
+---@param seed integer
+---@return fun(n: integer): integer
+function helper.generator(seed)
+  local state = seed * 7919 + 12345
+  return function(n)
+    state = (state * 1103515245 + 12345) % 2147483648
+    return math.floor(state / 65536) % n + 1
+  end
+end
+
 return helper

@@ -712,25 +712,31 @@ describe("under mpirun", function()
     end)
   end)
 
+  --- Runs a map of 100 tasks on four ranks, under a launcher that lets the job go on without a lost one. The task for which `condition`
+  --- holds first kills its rank. Prints what `shown` says; the file `lost` is there when some task did so.
+  local function run_losing(directory, condition, options, shown, environment)
+    local script = helper.write(directory .. "/script.lua", ([[
+      local parlua = require "parlua"
+      local results, failures = parlua.map(function(i)
+        local helper = io.open("/proc/self/stat"):read("*a"):match("%%) %%a (%%d+)")
+        local rank = io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%%) %%a (%%d+)")
+        if %s and os.rename("whole", "lost") then os.execute("kill -9 " .. rank) end
+        require("parlua.host").sleep(0.005)
+        return i
+      end, parlua.range(100), %s)
+      for i = 1, 100 do assert(results[i] == i) end
+      print(%s)
+    ]]):format(condition, options, shown))
+    helper.write(directory .. "/whole", "")
+    local command = helper.mpirun(4):gsub("mpirun ", "mpirun --enable-recovery ")
+    return helper.run(("%s %s %s"):format(command, helper.quote(helper.parlua), script),
+      { directory = directory, seconds = 60, env = environment })
+  end
+
   it("the tasks of a rank that is lost are done by others, where the launcher lets the job go on", function()
     if helper.mpi == "mpich" then return end -- its mpiexec ends the job
     helper.with_directory(function(directory)
-      local script = helper.write(directory .. "/script.lua", [[
-        local parlua = require "parlua"
-        local results, failures = parlua.map(function(i)
-          local helper = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
-          local rank = io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%) %a (%d+)")
-          if i == 20 and parlua.task.worker > 1 and os.rename("whole", "lost") then os.execute("kill -9 " .. rank) end
-          require("parlua.host").sleep(0.005)
-          return i
-        end, parlua.range(100), { chunk = 1 })
-        for i = 1, 100 do assert(results[i] == i) end
-        print(results.n, #failures)
-      ]])
-      helper.write(directory .. "/whole", "")
-      local command = helper.mpirun(4):gsub("mpirun ", "mpirun --enable-recovery ")
-      local result = helper.run(("%s %s %s"):format(command, helper.quote(helper.parlua), script),
-        { directory = directory, seconds = 60 })
+      local result = run_losing(directory, "i == 20 and parlua.task.worker > 1", "{ chunk = 1 }", "results.n, #failures")
       assert.equal("100\t0\n", result.stdout)
       if lfs.attributes(directory .. "/lost") then
         assert.truthy(result.stderr:find("parlua: rank %d on .- is lost: its process has ended"), result.stderr)
@@ -741,22 +747,8 @@ describe("under mpirun", function()
   it("the ranks below one that is lost end, and say why; others do their tasks", function()
     if helper.mpi == "mpich" then return end -- its mpiexec ends the job
     helper.with_directory(function(directory)
-      local script = helper.write(directory .. "/script.lua", [[
-        local parlua = require "parlua"
-        local results, failures = parlua.map(function(i)
-          local helper = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
-          local rank = io.open("/proc/" .. helper .. "/stat"):read("*a"):match("%) %a (%d+)")
-          if parlua.task.worker == 2 and os.rename("whole", "lost") then os.execute("kill -9 " .. rank) end
-          require("parlua.host").sleep(0.005)
-          return i
-        end, parlua.range(100), { chunk = 1, workers = 1 })
-        for i = 1, 100 do assert(results[i] == i) end
-        print(results.n, #failures, #parlua.map(function(i) return i end, parlua.range(100), { workers = 1 }))
-      ]])
-      helper.write(directory .. "/whole", "")
-      local command = helper.mpirun(4):gsub("mpirun ", "mpirun --enable-recovery ")
-      local result = helper.run(("%s %s %s"):format(command, helper.quote(helper.parlua), script),
-        { directory = directory, seconds = 60, env = { PARLUA_MPI_FAN = "1" } })
+      local result = run_losing(directory, "parlua.task.worker == 2", "{ chunk = 1, workers = 1 }",
+        "results.n, #failures, #parlua.map(function(i) return i end, parlua.range(100), { workers = 1 })", { PARLUA_MPI_FAN = "1" })
       assert.equal("100\t0\t100\n", result.stdout)
       assert.truthy(lfs.attributes(directory .. "/lost"))
       assert.truthy(result.stderr:find("parlua: rank 1 on .- is lost: its process has ended"), result.stderr)

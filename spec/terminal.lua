@@ -174,4 +174,18 @@ function M.with_prompt(options, body)
   if not ok then error(message, 0) end
 end
 
+--- Has `body` use a prompt whose terminal goes away behind it; returns the status with which the prompt ended, as a
+--- string (129: by SIGHUP), nil when it has not within 30 s.
+---@param body fun(t: table)
+---@return string?
+function M.status_after_hangup(body)
+  local directory = helper.new_directory()
+  M.with_prompt({ directory = directory, command = ("sh -c 'trap : HUP; %s; echo $? >ended'"):format(helper.parlua) }, body)
+  local began = os.time()
+  local status
+  repeat status = (io.open(directory .. "/ended") or io.open("/dev/null")):read "*l" until status or os.time() - began > 30
+  helper.remove(directory)
+  return status
+end
+
 return M

@@ -13,6 +13,7 @@
 #include "network.h"
 #include "rank.h"
 #include "run/dispatch.h"
+#include "schedule.h"
 #include "system.h"
 #include "world.h"
 

@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engines/mpi/home.h"
 #include "lanes.h"
 #include "memory.h"
 #include "network.h"
+#include "schedule.h"
 #include "system.h"
 #include "world.h"
 
@@ -63,13 +63,6 @@ static void turn(void *what)
 }
 
 struct spent spent;
-
-double processor_seconds(void)
-{
-  struct timespec time;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 static void pass(double seconds)
 {

@@ -58,7 +58,6 @@ struct spent {
   uint64_t rounds;
 };
 extern struct spent spent;
-double processor_seconds(void);
 /* Gives back what the ranks have. False: some have not given back all of theirs: they were lost, or were told that the
  * job ends before they were told that the engine is closed, which comes another way. */
 bool ranks_end(void);

@@ -22,11 +22,6 @@ static uint32_t bit(enum trouble trouble)
   return (uint32_t)1 << trouble;
 }
 
-static double spread(double least, double most)
-{
-  return least * exp(random_unit() * log(most / least));
-}
-
 /* What has no meaning here: memory that is short ends a rank; nobody attends to a run in the script's absence. */
 static void settle(struct plan *plan)
 {
@@ -40,16 +35,16 @@ void schedule_draw(struct plan *plan, uint64_t seed)
   static const double loss_share = 0.2, stall_share = 0.2, large_share = 0.2, calm_share = 0.2, most_stalled = 0.2;
   plan_draw(plan, PLAN_LANES, seed);
   settle(plan);
-  plan->workers = 2 + (uint32_t)spread(1, 100);
+  plan->workers = 2 + (uint32_t)random_spread(1, 100);
   plan->ranks = 2 + random_below(random_chance(0.1) ? 60 : 8);
   if (plan->ranks > plan->workers) plan->ranks = plan->workers;
   plan->ranks_a_host = 1 + random_below(plan->ranks);
   plan->fan = random_chance(0.4) ? 256 : 1 + random_below(4);
-  plan->chunk = random_chance(0.3) ? floor(spread(1, 40)) : 0;
+  plan->chunk = random_chance(0.3) ? floor(random_spread(1, 40)) : 0;
   double whole = plan->length * plan->tasks / plan->workers + 5e-3;
-  plan->loss_rate = spread(0.05, 1) / whole / plan->ranks;
-  plan->stall_rate = spread(0.1, 3) / whole;
-  plan->stall_seconds = spread(1e-3, 2);
+  plan->loss_rate = random_spread(0.05, 1) / whole / plan->ranks;
+  plan->stall_rate = random_spread(0.1, 3) / whole;
+  plan->stall_seconds = random_spread(1e-3, 2);
   plan->stall_rate = fmin(plan->stall_rate, most_stalled / plan->stall_seconds);
   if (random_chance(calm_share)) plan->troubles = 0;
   if (random_chance(loss_share)) plan->troubles |= bit(TROUBLE_RANKS);
@@ -114,20 +109,11 @@ static double reach_of(const struct plan *plan)
 
 static void draw_costs(const struct plan *plan, struct costs *costs)
 {
-  *costs = (struct costs){.look = spread(1e-7, 16e-6), .send = spread(1e-7, 3e-6), .receive = spread(1e-7, 3e-6)};
-  costs->byte = spread(1e-12, 1e-9);
+  *costs = (struct costs){
+      .look = random_spread(1e-7, 16e-6), .send = random_spread(1e-7, 3e-6), .receive = random_spread(1e-7, 3e-6)};
+  costs->byte = random_spread(1e-12, 1e-9);
   costs->round = plan->tick;
-  network = (struct network){.latency = plan->latency, .least = 1e-7, .bytes_per_second = spread(1e8, 1e10)};
-}
-
-static void set_faults(const struct plan *plan)
-{
-  static const double quick = 2e-6;
-  bool is_bad = plan_has(plan, TROUBLE_WAKES);
-  system_faults = (struct system_faults){.slow = is_bad ? plan->slow : quick};
-  if (is_bad) system_faults.lost = plan->lost;
-  if (is_bad) system_faults.spurious = plan->spurious;
-  if (plan_is_interrupted(plan)) system_faults.interrupt = world.now + plan->cancel_at;
+  network = (struct network){.latency = plan->latency, .least = 1e-7, .bytes_per_second = random_spread(1e8, 1e10)};
 }
 
 /* Without trouble a job takes about as long as list scheduling, and what messages and naps cost. */
@@ -167,7 +153,7 @@ void schedule_run(const struct plan *given, struct outcome_of_run *outcome)
   world.patience = 200; /* a rank on another host is known to be lost after 30 s */
   system_begin();
   lanes_begin();
-  set_faults(plan);
+  system_misbehave(plan);
   draw_costs(plan, &costs);
   int64_t live = memory.live;
   ranks_begin(plan, &costs);

@@ -1,5 +1,6 @@
 /* system.c - src/sys in virtual time, for ranks: each has its own time while it works (rank.h). */
 #include "system.h"
+#include "schedule.h"
 
 #include <math.h>
 #include <signal.h>
@@ -21,13 +22,8 @@ enum { FIRST_BELL_FD = 1 << 28, MOST_IDLE = 30000000 };
  * one that waits for a rank which will not answer would be looked at millions of times. */
 static const double yield_least = 1e-6, yield_most = 1e-3, yield_growth = 1.05;
 
-struct system_faults system_faults;
-
-static int signals_seen;
-
 void system_begin(void)
 {
-  signals_seen = 0;
 }
 
 int system_bell_of(int rank)
@@ -70,49 +66,6 @@ int hub_open(struct hub *hub, uint32_t numbers)
 {
   (void)hub, (void)numbers;
   fault("a hub of its own is opened in rank %d", here->number);
-}
-
-int hub_open_on(struct hub *hub, struct beacon *beacon, uint32_t numbers, int bell_fd)
-{
-  *hub = (struct hub){.beacon = beacon, .reader = beacon_reader(numbers), .bell_fd = bell_fd, .poll_fd = -1};
-  return 0;
-}
-
-void hub_close(struct hub *hub)
-{
-  *hub = (struct hub){.bell_fd = -1, .poll_fd = -1};
-}
-
-struct bell hub_bell(const struct hub *hub, uint32_t number)
-{
-  return (struct bell){hub->beacon, hub->bell_fd, number};
-}
-
-int hub_watch(struct hub *hub, int pid_fd, uint32_t number)
-{
-  (void)hub, (void)pid_fd, (void)number;
-  return 0;
-}
-
-void hub_unwatch(struct hub *hub, int pid_fd)
-{
-  (void)hub, (void)pid_fd;
-}
-
-bool hub_next_ready(struct hub *hub, uint32_t *number)
-{
-  return beacon_next(hub->beacon, &hub->reader, number);
-}
-
-void hub_ring(const struct hub *hub)
-{
-  static const uint64_t one = 1;
-  if (write(hub->bell_fd, &one, sizeof one) < 0) fault("the bell can't be rung");
-}
-
-void hub_expect_long(struct hub *hub)
-{
-  hub->last_wait = 1;
 }
 
 int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
@@ -174,33 +127,13 @@ bool barrier_all(void)
   return true;
 }
 
-/* ---- signals: one comes to rank 0 when the schedule says so ---- */
+/* ---- signals ---- */
 
-void __wrap_signals_begin(int wake_fd, bool is_timed);
-void __wrap_signals_end(int wake_fd);
-int __wrap_signals_pending(void);
 int __wrap_signals_count(void);
-
-void __wrap_signals_begin(int wake_fd, bool is_timed)
-{
-  (void)wake_fd, (void)is_timed;
-}
-
-void __wrap_signals_end(int wake_fd)
-{
-  (void)wake_fd;
-}
-
-int __wrap_signals_pending(void)
-{
-  if (signals_seen > 0 || system_faults.interrupt <= 0 || world.now < system_faults.interrupt) return 0;
-  signals_seen++;
-  return SIGINT;
-}
 
 int __wrap_signals_count(void)
 {
-  return here->number == 0 ? signals_seen : 0;
+  return here->number == 0 ? system_signals_seen() : 0;
 }
 
 /* What an agent does with signals is not for this process. */

@@ -491,7 +491,7 @@ bool agent_serve(struct nursery *nursery)
     obey_waiting();
     double until = serve_all(), now = clock_seconds();
     beat(now);
-    if (tree_has_lost_parent(&mpi.tree)) end_soon(1);
+    if (tree_has_lost_parent(&mpi.tree, now)) end_soon(1);
     if (now - agent.looked >= look_seconds) {
       agent.looked = now;
       forget();

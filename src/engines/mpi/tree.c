@@ -160,9 +160,9 @@ struct child *tree_next_lost(struct tree *tree)
   return NULL;
 }
 
-bool tree_has_lost_parent(struct tree *tree)
+bool tree_has_lost_parent(struct tree *tree, double now)
 {
-  double now = clock_seconds(), gap = now - tree->parent_checked;
+  double gap = now - tree->parent_checked;
   if (tree->parent < 0 || gap < check_seconds) return false;
   tree->parent_checked = now;
   if (gap > beat_seconds) tree->parent_heard = now; /* this process was stopped, and could hear nobody */

@@ -55,5 +55,5 @@ struct child *tree_heard(struct tree *tree, int rank);
 struct child *tree_next_lost(struct tree *tree);
 /* Is this rank's parent lost? Looks for it now and then, and tells so. Of rank 0 that is known on its own host alone:
  * it may be silent while the script does other things. */
-bool tree_has_lost_parent(struct tree *tree);
+bool tree_has_lost_parent(struct tree *tree, double now);
 #endif
