@@ -32,7 +32,8 @@ static void settle(struct plan *plan)
 
 void schedule_draw(struct plan *plan, uint64_t seed)
 {
-  static const double loss_share = 0.2, stall_share = 0.2, large_share = 0.2, calm_share = 0.2, most_stalled = 0.2;
+  static const double loss_share = 0.2, stall_share = 0.2, large_share = 0.2, calm_share = 0.2, most_stalled = 0.2,
+                      short_stall = 0.01;
   plan_draw(plan, PLAN_LANES, seed);
   settle(plan);
   plan->workers = 2 + (uint32_t)random_spread(1, 100);
@@ -50,6 +51,8 @@ void schedule_draw(struct plan *plan, uint64_t seed)
   if (random_chance(loss_share)) plan->troubles |= bit(TROUBLE_RANKS);
   if (random_chance(stall_share)) plan->troubles |= bit(TROUBLE_STALLS);
   if (random_chance(large_share)) plan->troubles |= bit(TROUBLE_LARGE);
+  if (plan_is_interrupted(plan))
+    plan->stall_seconds = fmin(plan->stall_seconds, short_stall); /* longer: it counts as lost */
 }
 
 bool schedule_is_apart(const struct plan *plan)
