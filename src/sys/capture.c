@@ -49,13 +49,14 @@ static const struct capture_sink *sink; /* NULL: this process is no worker */
 static pthread_t task_thread;
 static struct own own[3];
 static struct channel channels[MOST_CHANNELS];
+static struct channel *in_line; /* the line of which a part has been put: nothing may come between; or NULL */
 static bool has_reader, is_waiting, is_held;
 static int wake = -1;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-void capture_lock(void)
+static bool is_task(void)
 {
-  if (has_reader) pthread_mutex_lock(&mutex);
+  return sink && pthread_equal(pthread_self(), task_thread);
 }
 
 void capture_unlock(void)
@@ -71,18 +72,35 @@ static bool is_pipe(const struct channel *channel)
   return fstat(channel->fd, &info) == 0 && info.st_ino == channel->inode && S_ISFIFO(info.st_mode);
 }
 
+/* As far as there is room. Where that ends within a line, it is this channel's turn until the line's end. */
 static void put_lines(struct channel *channel, bool may_wait)
 {
+  if (in_line && in_line != channel) {
+    if (!may_wait) return;
+    put_lines(in_line, true);
+  }
   while (channel->begin < channel->whole) {
+    const char *bytes = channel->bytes + channel->begin;
     size_t n = channel->whole - channel->begin, room = may_wait ? n : sink->room(sink->to);
-    if (room < n) n = room;
+    if (room < n) {
+      const char *end = memrchr(bytes, '\n', room);
+      n = end ? (size_t)(end + 1 - bytes) : room;
+    }
     if (n == 0) return;
-    sink->put(sink->to, channel->stream, channel->task, channel->bytes + channel->begin, n);
+    sink->put(sink->to, channel->stream, channel->task, bytes, n);
     channel->begin += n;
+    in_line = channel->begin < channel->whole && bytes[n - 1] != '\n' ? channel : NULL;
   }
   memmove(channel->bytes, channel->bytes + channel->begin, channel->length - channel->begin);
   channel->length -= channel->begin;
   channel->begin = channel->whole = 0;
+}
+
+void capture_lock(void)
+{
+  if (!has_reader) return;
+  pthread_mutex_lock(&mutex);
+  if (in_line && is_task()) put_lines(in_line, true); /* what the task prints stands behind that line */
 }
 
 /* Nobody can write to it any more: the beginning of a line is all that there will be. */
@@ -226,11 +244,6 @@ void capture_open(const struct capture_sink *to)
   }
   sink = to;
   task_thread = pthread_self();
-}
-
-static bool is_task(void)
-{
-  return sink && pthread_equal(pthread_self(), task_thread);
 }
 
 /* Is it still what it was when the worker began? */
