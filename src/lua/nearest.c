@@ -3,7 +3,10 @@
 
 #include "lua/array.h"
 
-enum { TOGETHER = 16 }; /* so many points are compared at once: their distances stay in registers */
+/* Points whose distances are worked out at once stay in registers: PACKS vectors, each a register of AVX-512, two of
+ * AVX2. Written with vectors, as compilers take the loop over coordinates to vectorize, which costs five times as
+ * much. */
+enum { PACK_BYTES = 64, PACKS = 4 };
 
 /* The same sums in the same order on every machine; wider registers where there are some. */
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__) && \
@@ -13,47 +16,53 @@ enum { TOGETHER = 16 }; /* so many points are compared at once: their distances 
 #define WIDE
 #endif
 
-/* `turned` has the first coordinate of all points, then the second, and so on. */
-#define DEFINE_NEAREST(name, type, integer)                                                                   \
-  WIDE static void name##_of_some(const type *restrict turned, const type *restrict centres, uint64_t count,  \
-                                  uint64_t width, type *restrict least, integer *restrict best)               \
-  {                                                                                                           \
-    for (uint64_t c = 0; c < count; c++, centres += width) {                                                  \
-      type sums[TOGETHER] = {0};                                                                              \
-      for (uint64_t d = 0; d < width; d++) {                                                                  \
-        type at = centres[d];                                                                                 \
-        const type *points = turned + d * TOGETHER;                                                           \
-        for (int k = 0; k < TOGETHER; k++) sums[k] += (points[k] - at) * (points[k] - at);                    \
-      }                                                                                                       \
-      if (c == 0) {                                                                                           \
-        memcpy(least, sums, sizeof sums);                                                                     \
-        memset(best, 0, TOGETHER * sizeof *best);                                                             \
-        continue;                                                                                             \
-      }                                                                                                       \
-      for (int k = 0; k < TOGETHER; k++) {                                                                    \
-        best[k] = sums[k] < least[k] ? (integer)c : best[k];                                                  \
-        least[k] = sums[k] < least[k] ? sums[k] : least[k];                                                   \
-      }                                                                                                       \
-    }                                                                                                         \
-  }                                                                                                           \
-                                                                                                              \
-  static void name(const void *points_bytes, uint64_t n, const void *centres, uint64_t count, uint64_t width, \
-                   void *turned_bytes, int32_t *numbers, void *distances_bytes)                               \
-  {                                                                                                           \
-    const type *points = points_bytes;                                                                        \
-    type *turned = turned_bytes, *distances = distances_bytes, least[TOGETHER];                               \
-    integer best[TOGETHER];                                                                                   \
-    for (uint64_t first = 0; first < n; first += TOGETHER) {                                                  \
-      uint64_t some = n - first < TOGETHER ? n - first : TOGETHER;                                            \
-      if (some < TOGETHER) memset(turned, 0, width *TOGETHER * sizeof *turned);                               \
-      for (uint64_t k = 0; k < some; k++)                                                                     \
-        for (uint64_t d = 0; d < width; d++) turned[d * TOGETHER + k] = points[(first + k) * width + d];      \
-      name##_of_some(turned, centres, count, width, least, best);                                             \
-      for (uint64_t k = 0; k < some; k++) {                                                                   \
-        numbers[first + k] = (int32_t)best[k] + 1;                                                            \
-        distances[first + k] = least[k];                                                                      \
-      }                                                                                                       \
-    }                                                                                                         \
+/* `turned` has, for each coordinate in turn, that of all points. A comparison of vectors gives -1 where it holds. */
+#define DEFINE_NEAREST(name, type, integer)                                                                     \
+  typedef type name##_pack __attribute__((vector_size(PACK_BYTES)));                                            \
+  typedef integer name##_numbers __attribute__((vector_size(PACK_BYTES)));                                      \
+  enum { name##_together = PACKS * PACK_BYTES / sizeof(type) };                                                 \
+                                                                                                                \
+  WIDE static void name##_of_some(const type *turned, const type *centres, uint64_t count, uint64_t width,      \
+                                  type *distances, integer *numbers)                                            \
+  {                                                                                                             \
+    name##_pack least[PACKS];                                                                                   \
+    name##_numbers best[PACKS];                                                                                 \
+    for (uint64_t c = 0; c < count; c++, centres += width) {                                                    \
+      name##_pack sums[PACKS] = {0};                                                                            \
+      for (uint64_t d = 0; d < width; d++)                                                                      \
+        for (int k = 0; k < PACKS; k++) {                                                                       \
+          name##_pack points;                                                                                   \
+          memcpy(&points, turned + d * name##_together + k * (name##_together / PACKS), sizeof points);         \
+          points -= centres[d];                                                                                 \
+          sums[k] += points * points;                                                                           \
+        }                                                                                                       \
+      for (int k = 0; k < PACKS; k++) {                                                                         \
+        name##_numbers nearer = c == 0 ? ~(name##_numbers){0} : sums[k] < least[k];                             \
+        least[k] = (name##_pack)(((name##_numbers)sums[k] & nearer) | ((name##_numbers)least[k] & ~nearer));    \
+        best[k] = ((integer)c & nearer) | (best[k] & ~nearer);                                                  \
+      }                                                                                                         \
+    }                                                                                                           \
+    memcpy(distances, least, sizeof least);                                                                     \
+    memcpy(numbers, best, sizeof best);                                                                         \
+  }                                                                                                             \
+                                                                                                                \
+  static void name(const void *points_bytes, uint64_t n, const void *centres, uint64_t count, uint64_t width,   \
+                   void *turned_bytes, int32_t *numbers, void *distances_bytes)                                 \
+  {                                                                                                             \
+    const type *points = points_bytes;                                                                          \
+    type *turned = turned_bytes, *distances = distances_bytes, least[name##_together];                          \
+    integer best[name##_together];                                                                              \
+    for (uint64_t first = 0; first < n; first += name##_together) {                                             \
+      uint64_t some = n - first < name##_together ? n - first : name##_together;                                \
+      if (some < name##_together) memset(turned, 0, width *name##_together * sizeof *turned);                   \
+      for (uint64_t k = 0; k < some; k++)                                                                       \
+        for (uint64_t d = 0; d < width; d++) turned[d * name##_together + k] = points[(first + k) * width + d]; \
+      name##_of_some(turned, centres, count, width, least, best);                                               \
+      for (uint64_t k = 0; k < some; k++) {                                                                     \
+        numbers[first + k] = (int32_t)best[k] + 1;                                                              \
+        distances[first + k] = least[k];                                                                        \
+      }                                                                                                         \
+    }                                                                                                           \
   }
 
 DEFINE_NEAREST(nearest_float, float, int32_t)
@@ -61,7 +70,7 @@ DEFINE_NEAREST(nearest_double, double, int64_t)
 
 uint64_t array_nearest_room(uint64_t width)
 {
-  return width * TOGETHER;
+  return width * nearest_float_together; /* the larger */
 }
 
 void array_nearest(bool is_double, const void *points, uint64_t n, const void *centres, uint64_t count, uint64_t width,
