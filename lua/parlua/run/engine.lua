@@ -137,10 +137,21 @@ local function take_warm(engines, key)
   return list and table.remove(list)
 end
 
+local has_worker = false
+
+--- What a forked worker begins with is loaded here, once: else each would load it anew (0.2 ms of a call with one task).
+local function load_worker()
+  if has_worker then return end
+  has_worker = true
+  require "parlua.worker"
+  require "parlua.wire.shape"
+end
+
 --- Takes an engine that is warm, or opens one. Returns it, and the key to give it back with.
 ---@param engines table where warm ones are kept
 function M.take(name, workers, memory, engines)
   record.one_thread()
+  if can(name, "inherit") then load_worker() end
   local key = name .. workers
   local engine, message
   if busy_workers >= bound then collect_streams() end
