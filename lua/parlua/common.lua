@@ -14,6 +14,12 @@ function M.is_callable(value)
   return type(meta) == "table" and type(rawget(meta, "__call")) == "function"
 end
 
+---@return boolean
+function M.is_future(value)
+  local meta = type(value) == "table" and getmetatable(value)
+  return type(meta) == "table" and rawget(meta, "is_future") == true
+end
+
 --- A function for what can be called. What is a function stays the same.
 ---@return function
 function M.as_function(value)

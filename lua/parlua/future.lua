@@ -17,7 +17,7 @@ local M = {}
 
 ---@class parlua.Future
 ---@field failure? parlua.Failure of a call that has ended without returning
-local Future = { __is_bound = true } -- see src/lua/codec/walk.c
+local Future = { __is_bound = true, is_future = true } -- see src/lua/codec/walk.c
 M.Future = Future
 
 local active = {} -- pools with calls that have not ended: others may be collected
@@ -69,7 +69,7 @@ local function shown(args)
   local values = { n = args.n }
   for k = 1, args.n do
     local value = args[k]
-    if M.is(value) then value = value.values and value.values[1] or nil end
+    if M.is(value) then value = value.is_done and not rawget(value, "record") and M.first_of(value) or nil end
     values[k] = value
   end
   return warning.arguments(values)
@@ -78,11 +78,11 @@ end
 --- What is told if nobody asks: when the future is collected, or the program ends.
 local function keep_watch(future)
   local options = future.pool.resolved
-  if future.is_seen or options.warn == false or type(options.on_error) == "function" then return end
-  local record, place = future.record, future.place
+  if rawget(future, "is_seen") or options.warn == false or type(options.on_error) == "function" then return end
+  local record, place = rawget(future, "record"), future.place
   if record.kind == "cancelled" then return end
   local kind = record.kind ~= "error" and record.kind .. ": " or ""
-  local text = ("parlua: submit at %s: the call failed (%s): %s%s\n"):format(place, shown(future.args),
+  local text = ("parlua: submit at %s: the call failed (%s): %s%s\n"):format(place, shown(future.args or { n = 0 }),
     kind, warning.shortened(record.message))
   local note = { is_inside = future.pool.is_inside, place = place, index = future.index, text = text }
   unseen[note] = true
@@ -93,8 +93,9 @@ end
 
 local function see(future)
   future.is_seen = true
-  if future.note then
-    unseen[future.note] = nil
+  local note = rawget(future, "note")
+  if note then
+    unseen[note] = nil
     future.note = false
   end
 end
@@ -119,36 +120,64 @@ end
 
 -- ---- what becomes of a call ----
 
---- A future of a pool.
----@param pool parlua.Pool
----@param index integer its number in the pool
----@param args table its arguments, with n
----@param place string where it was submitted
----@return parlua.Future
-function M.new(pool, index, args, key, place)
-  pool.outstanding = pool.outstanding + 1
-  active[pool] = true
-  return setmetatable({
-    pool = pool, index = index, args = args, key = key, place = place, is_future = true, is_done = false,
-    values = false, record = false, chain = false, task = false, f = false, missing = 0, ended = false,
-    watchers = false, is_seen = false, note = false, guard = false, arrays = false, given = false,
-  }, Future)
+--- What a call has returned that returned more or less than one value: with n. Alone it is what it returned.
+local Several = {}
+
+local nothing = setmetatable({ n = 0 }, Several)
+
+--- The content of a future whose call has returned these, with n.
+function M.several(values)
+  if values.n == 0 then return nothing end
+  return setmetatable(values, Several)
 end
 
---- The call has ended. `values`: all that it returned, with n; or `record`: its failure.
-function M.settle(self, values, record)
+local function is_several(content) return type(content) == "table" and getmetatable(content) == Several end
+
+--- The first value that the call has returned.
+function M.first_of(future)
+  local content = future.content
+  if is_several(content) then return content[1] end
+  return content
+end
+
+--- All that the call has returned, with n; nil: it has not returned.
+---@return table?
+function M.results(future)
+  if not future.is_done or rawget(future, "record") then return nil end
+  local content = future.content
+  return is_several(content) and content or { n = 1, content }
+end
+
+--- A future of a pool. There may be very many, so it has few fields; `record` and what few need come later.
+---@param pool parlua.Pool
+---@param index integer its number in the pool
+---@param args table|false its arguments, with n; false: it has none
+---@param place string where it was submitted
+---@return parlua.Future
+function M.new(pool, index, args, place)
+  pool.outstanding = pool.outstanding + 1
+  active[pool] = true
+  -- is_done: false, or how many calls had ended when it had; content: first by what its results are read, then these
+  return setmetatable({ pool = pool, index = index, args = args, place = place, is_done = false, task = false,
+    content = nil, watchers = false }, Future)
+end
+
+--- The call has ended. `content`: what it returned, see M.several; or `record`: its failure.
+function M.settle(self, content, record)
   if self.is_done then return end
   sequence = sequence + 1
-  self.is_done, self.ended, self.values, self.record = true, sequence, values or false, record or false
-  self.f, self.chain, self.arrays, self.given = false, false, false, false
+  self.is_done, self.content = sequence, content
   local pool, watchers = self.pool, self.watchers
   pool.outstanding = pool.outstanding - 1
   if pool.outstanding == 0 then active[pool] = nil end
-  self.watchers = false
-  if record then keep_watch(self) end
-  if watchers then
-    for _, watcher in ipairs(watchers) do watcher:note(self) end
+  if record then
+    self.record = record
+    keep_watch(self)
   end
+  if not watchers then return end
+  self.watchers = false
+  if watchers.note then return watchers:note(self) end
+  for _, watcher in ipairs(watchers) do watcher:note(self) end
 end
 
 --- Has watcher:note(future) called once the call has ended; amid a step, so it is not to run anything of the script's.
@@ -156,21 +185,23 @@ local function watch(future, watcher)
   if future.is_done then return watcher:note(future) end
   local watchers = future.watchers
   if not watchers then
-    watchers = {}
-    future.watchers = watchers
+    future.watchers = watcher
+  elseif watchers.note then
+    future.watchers = { watchers, watcher }
+  else
+    watchers[#watchers + 1] = watcher
   end
-  watchers[#watchers + 1] = watcher
 end
 
 local function new_failure(future, kind, message)
-  return failure.new { index = future.index, args = future.args, kind = kind, message = message, attempts = 0,
+  return failure.new { index = future.index, args = future.args or { n = 0 }, kind = kind, message = message, attempts = 0,
     worker = 0, host = host.hostname(), seconds = 0 }
 end
 
 --- It could not be submitted: nothing is told of it.
 function M.withdraw(self)
   local pool = self.pool
-  self.is_seen, self.is_done = true, true
+  self.is_seen, self.is_done = true, sequence
   pool.outstanding = pool.outstanding - 1
   if pool.outstanding == 0 then active[pool] = nil end
 end
@@ -189,50 +220,48 @@ local function begin_held(future)
     local value = args[k]
     if not M.is(value) then
       given[k] = value
-    elseif value.record then
+    elseif rawget(value, "record") then
       see(value) -- this call tells of it
       trouble = trouble or ("argument %d, the call submitted at %s, failed: %s"):format(k, value.place,
         value.record.message)
     else
-      given[k] = value.values[1]
+      given[k] = M.first_of(value)
     end
   end
-  if trouble then return M.settle(future, nil, new_failure(future, "error", trouble)) end
-  future.given = given
-  future.pool.verbs.begin(future.pool, future)
+  if trouble then
+    future.pool.held[future] = nil
+    return M.settle(future, nil, new_failure(future, "error", trouble))
+  end
+  future.pool.verbs.begin(future.pool, future, given)
 end
 
 local Argument = {}
 Argument.__index = Argument
 
 function Argument:note()
-  local future = self.future
-  future.missing = future.missing - 1
-  if future.missing == 0 then add_due(begin_held, future) end
+  self.missing = self.missing - 1
+  if self.missing == 0 then add_due(begin_held, self.future) end
 end
 
---- Waits for the futures among the arguments. Returns false where there are none.
+--- Waits for the futures among the arguments, of which there is one at least.
 function M.hold(future)
-  local args, found = future.args, false
+  local args, argument = future.args, setmetatable({ future = future, missing = 0 }, Argument)
   for k = 1, args.n do
     if M.is(args[k]) then
       if args[k].pool.is_inside ~= future.pool.is_inside then
         error(("submit: argument %d is a future of the script that a task has a copy of; give the task what the call "
           .. "has returned, future:get()"):format(k), 0)
       end
-      found, future.missing = true, future.missing + 1
+      argument.missing = argument.missing + 1
     end
   end
-  if not found then return false end
-  local argument = setmetatable({ future = future }, Argument)
   for k = 1, args.n do
     if M.is(args[k]) then watch(args[k], argument) end
   end
-  return true
 end
 
 ---@return boolean
-function M.is(value) return type(value) == "table" and rawget(value, "is_future") == true end
+M.is = common.is_future
 
 -- ---- waiting ----
 
@@ -273,7 +302,7 @@ local function look(future)
   run_due()
   for pool in pairs(active) do pool.verbs.drain(pool, future) end
   run_due()
-  return future.is_done
+  return future.is_done and true or false
 end
 
 --- Raises an error in a task that uses a future of the script: a forked worker has a copy of it.
@@ -293,9 +322,9 @@ end
 function Future.__index(self, name)
   if name ~= "failure" then return Future[name] end
   if not self.is_done and task.is_inside() == self.pool.is_inside then look(self) end
-  if not self.record then return nil end
-  see(self)
-  return self.record
+  local record = rawget(self, "record")
+  if record then see(self) end
+  return record
 end
 
 --- Waits until the call has ended, at most `seconds`. Returns whether it has.
@@ -306,7 +335,7 @@ function Future:wait(seconds)
   if self.is_done then return true end
   check_owner(self, "wait")
   if seconds == 0 then return look(self) end
-  return advance(self, seconds)
+  return advance(self, seconds) and true or false
 end
 
 --- Has the call ended? Does not wait.
@@ -326,11 +355,14 @@ function Future:get(seconds)
   if not self:wait(seconds) then
     error(("get: the call submitted at %s has not ended within %g s"):format(self.place, seconds or 0), 2)
   end
-  if self.record then
+  local record = rawget(self, "record")
+  if record then
     see(self)
-    error(self.record, 0)
+    error(record, 0)
   end
-  return unpack(self.values, 1, self.values.n)
+  local content = self.content
+  if is_several(content) then return unpack(content, 1, content.n) end
+  return content
 end
 
 --- Cancels the call: it is not begun, or, on an engine that can, ended while it runs. Returns false when it has ended
@@ -385,7 +417,7 @@ local function check_futures(what, list)
   end
 end
 
-local function by_end(a, b) return a.ended < b.ended end
+local function by_end(a, b) return a.is_done < b.is_done end
 
 local Completed = {}
 Completed.__index = Completed
@@ -434,7 +466,7 @@ Counter.__index = Counter
 
 function Counter:note(future)
   self.missing = self.missing - 1
-  if self.missing <= 0 or (self.ends_at_failure and future.record) then self.is_done = true end
+  if self.missing <= 0 or (self.ends_at_failure and rawget(future, "record")) then self.is_done = true end
 end
 
 local function wait_for(list, how, seconds)
@@ -477,7 +509,7 @@ function M.race(list)
   wait_for(list, "first")
   local first
   for _, future in ipairs(list) do
-    if future.is_done and (not first or future.ended < first.ended) then first = future end
+    if future.is_done and (not first or future.is_done < first.is_done) then first = future end
   end
   for _, future in ipairs(list) do
     if future ~= first then

@@ -1,17 +1,14 @@
 --- Pools: an engine's workers kept open over several calls, and single calls whose results are asked for later
 --- (futures).
 --
--- All of a pool's futures are tasks of one run, which are pushed into it one by one, and handed out by a thread while
--- the script does other things (src/run/attendant.h). On serial they are supplied when the script asks for one. The
--- function travels with each task, as codec bytes: workers outlive the calls. A worker that gets the same bytes again
--- goes on with the function that it has, compiled as it is.
-local arrays = require "parlua.array.known"
-local codec = require "parlua.codec"
+-- All of a pool's futures are tasks of one run. They are written where whoever holds its dispatcher finds them
+-- (calls/sent.lua): the script, or a thread that goes on with the run while the script does other things
+-- (src/run/attendant.h). On serial and async they are supplied when the script asks for one. The function travels with
+-- them, as codec bytes: workers outlive the calls. A worker that gets the same bytes again goes on with the function
+-- that it has, compiled as it is.
+local calls_here = require "parlua.calls.run"
 local common = require "parlua.common"
-local captured_by = require "parlua.wire.captured"
 local context = require "parlua.wire.context"
-local install = require("parlua.lazy") "parlua.wire.install"
-local world = require("parlua.lazy") "parlua.wire.world"
 local engines = require "parlua.run.engine"
 local failure = require "parlua.failure"
 local future_module = require "parlua.future"
@@ -22,63 +19,18 @@ local options_module = require "parlua.options"
 local reduce = require "parlua.sink.reduce"
 local run_module = require "parlua.run"
 local search = require "parlua.sink.search"
+local sent = require("parlua.lazy") "parlua.calls.sent"
 local sources = require "parlua.source"
 local stream = require "parlua.sink.stream"
 local task = require "parlua.worker.task"
-local warning = require "parlua.run.warning"
+local ffi = require "ffi"
 
 local M = {}
 
+local C = ffi.C
+
 -- Options of a pool that a call in a task does not have: its task's limits hold.
 local outer_options = { engine = true, timeout = true, memory = true, workers = true }
-
-local most_cached = 64 -- functions that a worker keeps
-
-local cache, cached = {}, 0
-
---- The function behind `bytes`. It brings the globals that it names along; but those that the worker's set-up has set
---- stay as they are here.
-local function decode(book, bytes)
-  local values, names = {}, task.set_up
-  for k, name in ipairs(names) do values[k] = rawget(_G, name) end
-  local f = codec.decode_book(book, bytes)
-  for k, name in ipairs(names) do rawset(_G, name, values[k]) end
-  return f
-end
-
---- Runs in workers: the function behind `bytes`, called with the values behind `arguments`. What these hold is known to
---- both sides while the call runs: results refer to it. `state` is the number of the script's state as it was when the
---- call was made, `newer` how to make it, where it is not that with which the run began.
-local function call_sent(state, newer, bytes, arguments, trouble)
-  local shares = not task.owns_process
-  if install.bring(state, newer) then cache, cached = {}, 0 end
-  local known = cache[bytes]
-  if not known then
-    if cached >= most_cached then cache, cached = {}, 0 end
-    known = { book = codec.book() }
-    context.use(context.base, shares)
-    known.f = decode(known.book, bytes)
-    cache[bytes], cached = known, cached + 1
-  end
-  if trouble then error(failure.mark { kind = "unsendable", message = trouble }, 0) end
-  context.use(context.longer(context.base, known.book), shares)
-  local book = codec.book()
-  local values = common.pack(codec.decode_book(book, arguments))
-  context.use(context.longer(context.base, known.book, book), shares)
-  return known.f(unpack(values, 1, values.n))
-end
-
---- The same in the script's own state, where nothing is sent.
-local function call_here(_, f, ...) return f(...) end
-
---- The map function of that run: leaves out the number of the call. A call that was cancelled before it was handed out
---- has no key.
-function M.run_call(_, key, ...)
-  if not key then return end
-  task.set_key(key)
-  if type((select(2, ...))) == "function" then return call_here(...) end
-  return call_sent(...)
-end
 
 -- ---- pools ----
 
@@ -97,9 +49,9 @@ function M.open(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
   return setmetatable({ options = given, resolved = resolved, engines = {}, waiting = {},
-    futures = futures.open(future_module.settle),
+    futures = futures.open(future_module.settle, future_module.several),
     run = false, closed = false, outstanding = 0, aborted = 0, held = {}, window = resolved.window or math.huge,
-    is_serial = false,
+    is_serial = false, sent = false,
     verbs = verbs, guard = false,
     is_inside = task.is_inside() }, Pool)
 end
@@ -176,13 +128,17 @@ local function open_run(pool)
   for name, value in pairs(pool.options) do options[name] = value end
   options.chunk, options.progress, options.max_failures = 1, "none", false
   if type(pool.resolved.on_error) ~= "function" then options.on_error = "skip" end
-  local run = run_module.open(M.run_call, submitted_source(pool.waiting), options, pool.futures,
-    { engines = pool.engines, unrecorded = true, lasts = true })
+  local is_serial = engines.runs_in_program(engines.choose(pool.resolved))
+  if not is_serial then options.chunk = nil end
+  local run = run_module.open(is_serial and calls_here.run_here or calls_here.run, submitted_source(pool.waiting),
+    options, pool.futures, { engines = pool.engines, unrecorded = true, is_pushed = not is_serial, lasts = true })
   run.is_of_futures = true
-  pool.is_serial = engines.runs_in_program(run.engine_name)
+  pool.is_serial = is_serial
   pool.futures.is_serial = pool.is_serial
   local waiting = pool.futures.waiting
-  run.driver.chain_of = function(index) return waiting[index] and waiting[index].chain or run.chain end
+  run.driver.chain_of = function(index) return waiting[index] and waiting[index].content or run.chain end
+  run.driver.arguments = function(_, index) return waiting[index] and waiting[index].args or { n = 0 } end
+  if not is_serial then pool.sent = sent.open(run.driver) end
   pool.run, pool.guard = run, guard_of(run, pool.engines)
   run:pause() -- the script does other work
 end
@@ -256,82 +212,48 @@ function verbs.drain(self, future)
   leave(self)
 end
 
---- What a function has captured, looked at when it is needed.
-local function captured(f)
-  return function() return captured_by({ f }, 1) end
-end
-
---- Encodes a call: the function, which the worker may have already, and the arguments, which may refer to what the
---- function holds. It sees the script's state as it is now: where that has changed since the run began, it goes along.
---- Returns the values that its task gets; or nil and a message.
-local function encode_call(pool, future)
-  local driver, f, args = pool.run.driver, future.f, future.given or future.args
-  local chain = driver.chain
-  local ok, state = pcall(world.prepare, driver.shares, chain.is_distant)
-  if not ok then return nil, state end
-  local is_newer, newer = state.id ~= chain.world, false
-  if is_newer then newer = state.version == chain.version and world.newer(state) or state.before end
-  local is_old = chain.inherits and not is_newer -- what was inherited may have changed where nobody looks
-  if not is_old then
-    chain = { state.chain[1], state.chain[2], not chain.inherits and chain[3] or nil, captured = captured(f),
-              inherits = chain.inherits }
+--- Gives the run what was put there, or takes what has come: `wish` says which.
+local function attend(pool, wish)
+  if wish == C.INTAKE_HAND_OUT then
+    pool.run.driver.handle:hand_out(pool.outstanding + pool.aborted)
+  else
+    enter(pool, false)
+    step_run(pool, 0)
+    leave(pool)
   end
-  arrays.sent = false
-  local function_book, book = codec.book(), codec.book()
-  context.use(context.longer(chain), driver.shares, is_old and #chain or 0, is_old)
-  local bytes, message = codec.encode_book(function_book, "submitted function", f)
-  if not bytes then return nil, message end
-  local longer = context.longer(chain, function_book)
-  longer.captured = chain.captured
-  context.use(longer, driver.shares, #chain, is_old)
-  local arguments, trouble = codec.encode_book(book, "argument", unpack(args, 1, args.n))
-  future.chain = context.longer(chain, function_book, book)
-  future.arrays, arrays.sent = arrays.sent, false -- workers open them when they come to the call
-  return { future.task, future.key, state.id, newer, bytes, arguments or "", trouble, n = 7 }
 end
 
---- Puts a call into the run. Returns nil and a message when it can't be sent.
-local function push(pool, future)
-  local values, message = encode_call(pool, future)
-  if not values then return nil, message end
-  local run = pool.run
-  local writer = run.feeder.writer
-  enter(pool, false)
-  writer:begin(0)
-  if not writer:task(0, unpack(values, 1, values.n)) then writer:task_alone(values) end
-  writer:finish(1)
-  run.driver.handle:push(future.task)
-  step_run(pool, 0) -- hands it out, if a worker is free
-  leave(pool)
-  return true
-end
-
---- Hands the call out. Returns nil and a message when it can't be sent; raises when there is no run for it.
-local function hand_out(pool, future)
+--- Hands the call out: f(...), with these numbers of its random numbers. Returns nil and a message when it can't be
+--- sent; raises when there is no run for it.
+local function hand_out(pool, future, f, args, seed, number)
   if pool.closed then return true, future_module.settle_cancelled(future, "the pool was closed") end
   if not pool.run then open_run(pool) end
   local calls = pool.futures
   local index = calls.handed + 1
-  calls.handed, calls.waiting[index], future.task = index, future, index
-  pool.held[future] = nil
   if pool.is_serial then
-    local args = future.given or future.args
-    pool.run.driver.handle:look_at(future.f)
-    pool.waiting[index] = { n = args.n + 3, future.key, false, future.f, unpack(args, 1, args.n) }
+    calls.handed, calls.waiting[index], future.task = index, future, index
+    pool.run.driver.handle:look_at(f)
+    args = args or { n = 0 }
+    pool.waiting[index] = { n = args.n + 2, number, f, unpack(args, 1, args.n) }
     return true
   end
-  local ok, message = push(pool, future)
-  if not ok then calls.waiting[index] = nil end
-  return ok, message
+  local wish, chain = pool.sent:put(index, f, args, seed, number)
+  if not wish then return nil, chain end
+  calls.handed, calls.waiting[index], future.task, future.content = index, future, index, chain
+  if wish ~= 0 then attend(pool, wish) end
+  return true
 end
 
 --- A call begins that has waited for its arguments.
-function verbs.begin(self, future)
-  local ok, sent, message = pcall(hand_out, self, future)
-  if not ok or not sent then
-    self.held[future] = nil
-    future_module.settle(future, nil, failure.new { index = future.index, args = future.args, kind = "unsendable",
-      message = tostring(message or sent), attempts = 0, worker = 0, host = host.hostname(), seconds = 0 })
+---@param args table with n: what its arguments have become
+function verbs.begin(self, future, args)
+  local held = self.held[future]
+  self.held[future] = nil
+  local ok, is_sent, message = pcall(hand_out, self, future, held.f, args, held.seed, held.number)
+  if not ok or not is_sent then
+    future_module.settle(future, nil, failure.new { index = future.index, args = future.args or { n = 0 },
+      kind = "unsendable", message = tostring(message or is_sent), attempts = 0, worker = 0, host = host.hostname(),
+      seconds = 0 })
   end
 end
 
@@ -378,6 +300,14 @@ local function wait_for_room(pool)
   end
 end
 
+--- What the random numbers of the call that is submitted now follow from: the seed and the call's number in the
+--- program; where nothing is sent, its key.
+local function streams_of(pool)
+  local seed = pool.resolved.seed or task.base or 0
+  if not pool.is_serial then return seed, task.next_call() end
+  return seed, (task.call_key(nil, seed))
+end
+
 --- Calls f(...) in one of the pool's workers. Returns at once. An argument that is a future stands for what its call
 --- returns: this one begins when that has ended, and fails when it has failed.
 ---@param f function
@@ -386,27 +316,31 @@ function Pool:submit(f, ...)
   if self.closed then error("the pool is closed", 2) end
   if task.is_inside() ~= self.is_inside then return submit_here(self, f, ...) end
   if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
-  f = common.as_function(f)
+  if type(f) ~= "function" then f = common.as_function(f) end
   if self.outstanding >= self.window then wait_for_room(self) end
-  local index = self.futures.submitted + 1
-  local future = future_module.new(self, index, common.pack(...), (run_module.streams_of(self.resolved, nil)),
-    warning.place())
-  self.futures.submitted, future.f = index, f
-  local ok, held = pcall(future_module.hold, future)
-  if not ok then
-    future_module.withdraw(future)
-    error(held, 2)
+  if not self.run then open_run(self) end
+  local n, index, has_futures = select("#", ...), self.futures.submitted + 1, false
+  local args = n > 0 and { n = n, ... }
+  for k = 1, n do
+    if type(args[k]) == "table" and future_module.is(args[k]) then has_futures = true end
   end
-  if held then
-    self.held[future] = true
+  local seed, number = streams_of(self)
+  local future = future_module.new(self, index, args, host.place_in_script())
+  self.futures.submitted = index
+  if has_futures then
+    local ok, message = pcall(future_module.hold, future)
+    if not ok then
+      future_module.withdraw(future)
+      error(message, 2)
+    end
+    self.held[future] = { f = f, seed = seed, number = number }
     future_module.run_due()
     return future
   end
-  local sent, message
-  ok, sent, message = pcall(hand_out, self, future)
-  if not ok or not sent then
+  local is_sent, message = hand_out(self, future, f, args, seed, number)
+  if not is_sent then
     future_module.withdraw(future)
-    error(message or sent, ok and 2 or 0)
+    error(message, 2)
   end
   future_module.run_due()
   return future

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -260,6 +261,16 @@ static int run_push(lua_State *L)
   return error ? luaL_error(L, "cannot hand out the call: %s", strerror(error)) : 0;
 }
 
+/* intake(first, bytes) -> struct intake * (run/event.h), whose block is begun anew for tasks from `first` on. */
+static int run_intake(lua_State *L)
+{
+  struct intake *intake =
+      dispatch_intake(check_run(L)->dispatch, luaL_checknumber(L, 2), (uint64_t)luaL_optnumber(L, 3, 0));
+  if (!intake) return luaL_error(L, "not enough memory for arguments");
+  lua_pushlightuserdata(L, intake);
+  return 1;
+}
+
 /* leave(outstanding): a thread goes on with the run, of which so many pushed tasks have not ended, until come_back. Not
  * on engines that only the main thread may use: there the run waits. */
 static int run_leave(lua_State *L)
@@ -278,6 +289,18 @@ static int run_come_back(lua_State *L)
   struct host_run *run = check_run(L);
   if (run->attendant && is_own(run)) attendant_come_back(run->attendant);
   return 0;
+}
+
+/* hand_out(outstanding): comes back, hands out what can be, and leaves. */
+static int run_hand_out(lua_State *L)
+{
+  struct host_run *run = check_run(L);
+  if (!is_own(run)) return luaL_error(L, "the run is of the process that this one is a copy of");
+  if (run->attendant) attendant_come_back(run->attendant);
+  run->heritage.L = L;
+  run->engine->engine.inheritance = &run->heritage;
+  dispatch_hand_out(run->dispatch);
+  return run_leave(L);
 }
 
 static int run_exhausted(lua_State *L)
@@ -347,7 +370,7 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book) -> run, pointer to its events; or nil and
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed) -> run, pointer to its events; or nil and
  * a message: something of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes
  * the job; `book`: for the job's objects. */
 static int host_run_open(lua_State *L)
@@ -368,6 +391,8 @@ static int host_run_open(lua_State *L)
       {"shorten", run_shorten},
       {"skip", run_skip},
       {"push", run_push},
+      {"intake", run_intake},
+      {"hand_out", run_hand_out},
       {"leave", run_leave},
       {"come_back", run_come_back},
       {NULL, NULL},
@@ -386,6 +411,7 @@ static int host_run_open(lua_State *L)
   options.timeout = luaL_checknumber(L, 5);
   options.workers = (uint32_t)luaL_checknumber(L, 6);
   options.sparse = lua_toboolean(L, 7);
+  options.is_pushed = lua_toboolean(L, 11);
   size_t key_length;
   const char *key = luaL_checklstring(L, 9, &key_length);
   if (key_length == sizeof options.key) memcpy(&options.key, key, key_length);
@@ -563,6 +589,34 @@ static int host_ignore_sigpipe(lua_State *L)
   return 0;
 }
 
+/* Where in the script the running call stands, as it was told last. */
+struct told_place {
+  char source[256];
+  int line;
+};
+
+/* place_in_script() -> "sweep.lua:12": the innermost Lua function that is not parlua's own. */
+static int host_place_in_script(lua_State *L)
+{
+  struct told_place *told = lua_touserdata(L, lua_upvalueindex(1));
+  lua_Debug info;
+  for (int level = 1; lua_getstack(L, level, &info); level++) {
+    lua_getinfo(L, "Sl", &info);
+    bool is_own = strncmp(info.source, "=parlua/", 8) == 0 || strncmp(info.source, "=parlua.", 8) == 0;
+    if (*info.what == 'C' || is_own || info.currentline <= 0) continue;
+    if (info.currentline != told->line || strcmp(info.short_src, told->source) != 0) {
+      snprintf(told->source, sizeof told->source, "%s", info.short_src);
+      told->line = info.currentline;
+      lua_pushfstring(L, "%s:%d", info.short_src, info.currentline);
+      lua_replace(L, lua_upvalueindex(2));
+    }
+    lua_pushvalue(L, lua_upvalueindex(2));
+    return 1;
+  }
+  lua_pushliteral(L, "the script");
+  return 1;
+}
+
 static int host_signals_count(lua_State *L)
 {
   lua_pushnumber(L, signals_count());
@@ -639,6 +693,10 @@ int luaopen_parlua_host(lua_State *L)
   lua_setmetatable(L, -2);
   lua_pushcclosure(L, host_place, 1);
   lua_setfield(L, -2, "place");
+  memset(lua_newuserdata(L, sizeof(struct told_place)), 0, sizeof(struct told_place));
+  lua_pushliteral(L, "");
+  lua_pushcclosure(L, host_place_in_script, 2);
+  lua_setfield(L, -2, "place_in_script");
   lua_newtable(L);
   int count = 0;
   for (const struct engine_kind *const *kind = engine_kinds(); *kind; kind++) {

@@ -39,6 +39,7 @@ struct attendant {
   bool is_dormant, is_ending;
   bool is_stuck; /* nothing can be done without the script */
   double outstanding;
+  double pushed;           /* the last task that was put into the intake when the script left */
   uint64_t visits;         /* how often the script was there */
   volatile bool is_wanted; /* by the script: the attendant is to let go */
   struct kept *first, **end, *taken;
@@ -98,11 +99,17 @@ static double ended_by(const struct event *event)
   return event->kind == EVENT_LOST && event->first > 0;
 }
 
+/* Are there tasks that have not ended, as far as is known? Also such as the script has put into the intake since. */
+static bool has_work(const struct attendant *attendant)
+{
+  return attendant->outstanding + dispatch_last_pushed(attendant->dispatch) - attendant->pushed > 0;
+}
+
 /* Goes on with the run until the script is back or there is nothing to do. The lock is held. */
 static void serve(struct attendant *attendant)
 {
   struct event event;
-  while (!attendant->is_ending && !attendant->is_stuck && attendant->outstanding > 0 && attendant->bytes < MOST_KEPT) {
+  while (!attendant->is_ending && !attendant->is_stuck && has_work(attendant) && attendant->bytes < MOST_KEPT) {
     dispatch_attend(attendant->dispatch, &event, longest_sleep, &attendant->is_wanted);
     if (__atomic_load_n(&attendant->is_wanted, __ATOMIC_SEQ_CST) && event.kind == EVENT_TICK) return;
     if (event.kind == EVENT_TICK) continue;
@@ -190,6 +197,7 @@ void attendant_leave(struct attendant *attendant, double outstanding)
   if (!attendant->is_home) return;
   attendant->is_home = false;
   attendant->outstanding = outstanding;
+  attendant->pushed = dispatch_last_pushed(attendant->dispatch);
   attendant->is_stuck = attendant->has_late;
   attendant->visits++;
   if (outstanding > 0 && attendant->is_dormant) pthread_cond_signal(&attendant->leaving);

@@ -26,6 +26,7 @@ struct dispatch_options {
   uint32_t workers;            /* use the engine's first so many */
   uint32_t base;               /* workers are numbered behind this */
   bool sparse;                 /* results come as pairs: of most tasks none is kept */
+  bool is_pushed;              /* tasks come by dispatch_push and dispatch_intake alone; `total` is negative */
   bool is_fed;                 /* tasks come by dispatch_offer, and somebody else looks after signals */
   uint32_t job;                /* the job's number */
   const struct block *message; /* the job, sent to each worker first; NULL: workers inherit it. Kept by the caller */
@@ -50,6 +51,13 @@ int dispatch_skip(struct dispatch *d, double first, double last);
 /* Has the staged block handed out as `task`, which is no task of the source: an index that was not used. For runs whose
  * source is held back by the ceiling for ever; they have no end. Returns 0 or an errno. */
 int dispatch_push(struct dispatch *d, double task);
+/* Takes what is in the intake, and begins its block anew, at least `bytes` large, for tasks from `first` on: an index
+ * that was not used, as are those behind it. NULL: out of memory. For the same runs. */
+struct intake *dispatch_intake(struct dispatch *d, double first, uint64_t bytes);
+/* Hands out what can be handed out at once, and takes nothing. */
+void dispatch_hand_out(struct dispatch *d);
+/* The last task that was put into the intake; 0: none. */
+double dispatch_last_pushed(const struct dispatch *d);
 /* There is nothing more to supply. */
 void dispatch_exhausted(struct dispatch *d);
 /* Runs `task` of the event just reported once more, after `delay` seconds. Returns 0 or an errno. */

@@ -198,10 +198,63 @@ static bool abort_queued(struct dispatch *d, double task)
   return work != NULL;
 }
 
+/* Has `task`, one of a work that no lane holds and that has not reached it, told as aborted, and the rest handed out.
+ * There are two reserves, which are used up or given back. */
+static void abort_of(struct dispatch *d, struct work *work, double task)
+{
+  uint32_t reserves = 2;
+  if (task < work->last) {
+    queue_put_back(&d->queue, work_split(&d->queue.store, work, task + 1), true);
+    reserves--;
+  }
+  if (task > work->reached + 1) {
+    struct work *alone = work_split(&d->queue.store, work, task);
+    reserves--;
+    queue_put_back(&d->queue, work, true);
+    work = alone;
+  }
+  list_append(&d->aborted, &work->link);
+  while (reserves-- > 0) work_unreserve(&d->queue.store);
+}
+
+/* Takes a task that its lane's worker has not begun away from it. False: it has, or that can't be done. */
+static bool abort_held(struct dispatch *d, struct lane *lane, struct work *work, double task, double now)
+{
+  struct work_store *store = &d->queue.store;
+  if (!work_reserve(store)) return false;
+  if (!work_reserve(store)) {
+    work_unreserve(store);
+    return false;
+  }
+  if (take_away(d, lane, work, now)) {
+    abort_of(d, work, task);
+    return true;
+  }
+  if (d->crew.may_cut && work->first < work->last && work_reserve(store)) {
+    double keep = fmax(lane->kind->lower(lane, work, task - 1), work->reached);
+    if (keep < work->last && keep >= work->first) {
+      struct work *rest = work_split(store, work, keep + 1);
+      dispatch_update_needed(d, work);
+      dispatch_place(d, lane, now);
+      if (keep < task) {
+        abort_of(d, rest, task);
+        return true;
+      }
+      queue_put_back(&d->queue, rest, true);
+    } else {
+      work_unreserve(store);
+    }
+  }
+  work_unreserve(store);
+  work_unreserve(store);
+  return false;
+}
+
 bool dispatch_abort(struct dispatch *d, double task)
 {
   double now = clock_seconds();
   struct lane_view view;
+  dispatch_take_intake(d);
   if (queue_has_range(&d->queue) && abort_queued(d, task)) return true;
   struct work *work;
   struct lane *lane = lane_with(&d->looking_ranks, task, &work);
@@ -211,10 +264,7 @@ bool dispatch_abort(struct dispatch *d, double task)
   }
   lane = lane_with(&d->looking, task, &work);
   if (lane) {
-    if (work->first == work->last && take_away(d, lane, work, now)) {
-      list_append(&d->aborted, &work->link);
-      return true;
-    }
+    if (abort_held(d, lane, work, task, now)) return true;
     if (!d->engine->kind->can.kill) return false;
     work->aborted = task; /* its worker is ended when it is seen in it */
     if (lane->kind->view(lane, &view) && view.present.task == task && view.present.chunk == work->number)

@@ -49,4 +49,26 @@ struct event {
   int32_t ended; /* as from wait(2) */
 };
 
+/* Where a script puts tasks of its own making (submitted calls) while it does not hold the dispatcher: it writes them
+ * into a block, one behind the other, and says how many there are. Whoever holds the dispatcher copies them out. The
+ * block is begun anew by dispatch_intake alone. */
+struct intake {
+  struct block *block;         /* NULL: none was begun */
+  double first;                /* task of its first word; they are numbered on from there */
+  uint32_t count;              /* tasks in it: the script's, see intake_publish */
+  uint32_t taken;              /* of these, copied out: the dispatcher's */
+  uint32_t hungry;             /* a worker had nothing to do when the dispatcher was left: the dispatcher's */
+  const volatile uint64_t *news; /* words that are not 0 while some worker has news */
+};
+
+/* What the script is to do behind a task that it has put there. */
+enum intake_wish {
+  INTAKE_NOTHING,
+  INTAKE_HAND_OUT, /* a worker has nothing to do */
+  INTAKE_VISIT     /* and results wait to be taken, or the tasks are many */
+};
+
+/* There are `count` tasks in the block now. */
+int intake_publish(struct intake *intake, uint32_t count);
+
 #endif

@@ -110,7 +110,7 @@ static bool ask_for_arguments(struct dispatch *d, struct lane *lane, double coun
 /* How many tasks are to be handed out to the lane. */
 static double size_for(const struct dispatch *d, const struct lane *lane)
 {
-  double left = queue_left(&d->queue);
+  double left = d->options.is_pushed ? d->queue.ranged : queue_left(&d->queue);
   if (!lane->kind->is_rank) return chunks_size(&d->chunks, left, d->crew.workers);
   return chunks_range(&d->chunks, left, d->crew.workers, lane->width, lane->kind->room(lane));
 }
@@ -120,6 +120,7 @@ static double size_for(const struct dispatch *d, const struct lane *lane)
 bool dispatch_feed(struct dispatch *d, struct event *event, double now)
 {
   struct queue *queue = &d->queue;
+  dispatch_take_intake(d);
   while (queue_has_work(queue, now)) {
     struct lane *lane = dispatch_hungriest(d);
     if (!lane) return false;

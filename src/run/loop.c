@@ -18,6 +18,8 @@ static const double tick_seconds = 0.1;
 static const double away_seconds = 0.1;
 /* Where news come without end, work is balanced so often. */
 static const double balance_seconds = 1e-3;
+/* Somebody may wait for the result of one call, behind which another runs in the same chunk. */
+static const double pushed_look_seconds = 2e-3;
 /* What waits for memory is tried again so often. */
 static const double memory_seconds = 1e-3;
 
@@ -118,6 +120,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   list_init(&d->aborted);
   queue_init(&d->queue, options->total >= 0 ? options->total : INFINITY);
   d->queue.is_fed = options->is_fed;
+  if (options->is_pushed) d->queue.ceiling = 0; /* its source gives nothing */
   d->crew = (struct crew){.engine = engine, .store = &d->queue.store, .message = options->message, .job = options->job};
   d->crew.is_sparse = options->sparse;
   d->crew.key = options->key;
@@ -131,8 +134,10 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
     free(d);
     return NULL;
   }
-  chunks_init(&d->chunks, options->chunk, engine->all);
+  /* what can't be cut is short */
+  chunks_init(&d->chunks, options->is_pushed && !barrier_works() ? 1 : options->chunk, engine->all);
   d->look_interval = dispatch_look_interval(options->timeout);
+  if (options->is_pushed) d->look_interval = fmin(d->look_interval, pushed_look_seconds);
   d->last_tick = d->left_at = clock_seconds();
   if (!options->is_fed) signals_begin(engine->hub.bell_fd, options->timeout > 0);
   return d;
@@ -167,6 +172,7 @@ void dispatch_close(struct dispatch *d)
   for (struct link *link; (link = list_take(&d->aborted));)
     work_free(&d->queue.store, LIST_OF(link, struct work, link));
   payload_drop(&d->queue.store, d->staged);
+  payload_drop(&d->queue.store, d->intake_payload);
   queue_free(&d->queue);
   balance_free(&d->balance);
   if (!d->options.is_fed) signals_end(d->engine->hub.bell_fd);
@@ -318,6 +324,7 @@ void dispatch_next(struct dispatch *d, struct event *event, double wait)
     if (found == FOUND_EVENT) break;
     if (found == FOUND_NOTHING) rest(d, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY));
   }
+  if (d->options.is_pushed) dispatch_note_hunger(d);
   d->left_at = clock_seconds();
 }
 

@@ -34,6 +34,8 @@ struct dispatch {
   bool is_away;                   /* the script is: no worker is started, signals are left alone, */
   const volatile bool *is_wanted; /* and it says here that it is back */
   bool is_short;                  /* of memory: what could be handed out waits */
+  struct intake intake;
+  struct payload *intake_payload; /* its block; NULL: none */
   struct lane *asked;             /* for whom arguments are to be supplied */
   struct payload *staged, *reported;
   struct lane *reporting; /* whose results were reported */
@@ -63,6 +65,10 @@ void dispatch_close_lane(struct dispatch *d, struct lane *lane, int error);
 /* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for
  * them. */
 bool dispatch_feed(struct dispatch *d, struct event *event, double now);
+/* Copies what was put into the intake, as works of the queue. */
+void dispatch_take_intake(struct dispatch *d);
+/* The dispatcher is left: notes for the script whether a worker waits for something to do. */
+void dispatch_note_hunger(struct dispatch *d);
 /* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
 void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present,
                          double now);

@@ -180,6 +180,43 @@ static uint64_t bytes_at(const struct block *block, uint64_t offset)
   return length <= block->size - offset - 8 ? bytes : 0;
 }
 
+/* Bytes of the values of `words` words from word `from` on. One that is also that of the word `width` words before it
+ * (the head of calls) is counted once. */
+static uint64_t bytes_of_values(const struct block *block, uint64_t from, uint64_t words, uint32_t width)
+{
+  uint64_t offset, before, bytes = 0;
+  for (uint64_t k = from; k < from + words; k++) {
+    if (!pack_has_value(block, k, &offset)) continue;
+    if (k >= from + width && pack_has_value(block, k - width, &before) && before == offset) continue;
+    bytes += bytes_at(block, offset);
+  }
+  return bytes;
+}
+
+struct payload *payload_copy_tasks(const struct payload *payload, double first, uint32_t count)
+{
+  const struct block *block = &payload->block;
+  uint32_t width = block->width;
+  uint64_t from = (uint64_t)(first - block->origin) * width, words = (uint64_t)count * width, offset, before;
+  struct payload *made = exact_payload(block, words, bytes_of_values(block, from, words, width));
+  if (!made) return NULL;
+  struct block *to = &made->block;
+  to->origin = first;
+  memcpy(to->word, block->word + from, words * 8);
+  for (uint64_t k = 0, floor = to->floor; k < words; k++) {
+    if (!pack_has_value(block, from + k, &offset)) continue;
+    if (k >= width && pack_has_value(block, from + k - width, &before) && before == offset) {
+      to->word[k] = to->word[k - width];
+      continue;
+    }
+    uint64_t bytes = bytes_at(block, offset);
+    memcpy((char *)to + floor, (const char *)block + offset, bytes);
+    pack_set_offset(to, k, floor);
+    floor += bytes;
+  }
+  return made;
+}
+
 struct payload *payload_of_tasks(struct payload *payload, double first, double last)
 {
   struct block *block = &payload->block;

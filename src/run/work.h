@@ -73,6 +73,9 @@ struct payload *payload_fit(struct work_store *store, struct payload *payload);
 /* A copy of a block of results with its first `words` words, to be freed by free(); *size: bytes that were copied.
  * NULL: out of memory. */
 struct block *block_copy(const struct block *block, uint64_t words, size_t *size);
+/* A payload with what was supplied for `count` tasks from `first` on, of a payload with more; one user. NULL: out of
+ * memory. */
+struct payload *payload_copy_tasks(const struct payload *payload, double first, uint32_t count);
 /* A payload with what was supplied for tasks first..last alone, where that saves much; one user, or one more of the
  * same. */
 struct payload *payload_of_tasks(struct payload *payload, double first, double last);

@@ -19,7 +19,7 @@ local event_pointer = ffi.typeof("struct event *")
 ---@return parlua.Driver?, string?
 function M.open(job, given)
   local handle, event = host.run(given.engine, job, given.total, given.chunk, given.timeout or 0, given.workers,
-    block.is_sparse[job.keep] or false, given.before or false, given.key, given.book)
+    block.is_sparse[job.keep] or false, given.before or false, given.key, given.book, given.is_pushed or false)
   arrays.sent = false -- the job holds them
   if not handle then return nil, event end
   return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine,

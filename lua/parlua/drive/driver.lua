@@ -43,6 +43,7 @@ local new_table = require "table.new"
 
 local C = ffi.C
 local cast = ffi.cast
+local ABSENT = C.TAG_ABSENT
 local NIL, TUPLE, FAILURE, LOWEST, SPARSE = C.TAG_NIL, C.TAG_TUPLE, C.TAG_FAILURE, C.TAG_LOWEST, C.BLOCK_SPARSE
 local STRING, RECORD, LINE = C.TAG_STRING, C.TAG_RECORD, C.TAG_LINE
 local RESULTS, SUPPLY, LOST, TEXT = C.EVENT_RESULTS, C.EVENT_SUPPLY, C.EVENT_LOST, C.EVENT_TEXT
@@ -51,6 +52,7 @@ local TICK, SIGNAL, TROUBLE, DONE = C.EVENT_TICK, C.EVENT_SIGNAL, C.EVENT_TROUBL
 local const_bytes = ffi.typeof("const char *")
 
 local FEW = 16    -- so many numbers in a row are worth a batch of their own
+local NOTHING = { n = 0 }
 local MIXED = 512 -- results of mixed kinds go together in batches of so many
 
 ---@class parlua.Driver
@@ -153,6 +155,9 @@ local function decode_mixed(self, batch, out, half, k, last, takes_pairs)
       several[at - k], values[at - k] = tuple, tuple[1]
     elseif tag == STRING then
       values[at - k] = block.string(out, size, half[2 * at])
+    elseif tag == ABSENT then
+      several = several or {}
+      several[at - k] = NOTHING
     elseif tag ~= NIL then
       values[at - k] = self:special(out, half, at, tag)
     end

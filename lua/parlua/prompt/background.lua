@@ -85,7 +85,8 @@ local function line_of(future)
       .. show.first_line(failure.message)
   end
   local parts = {}
-  for k = 1, math.min(future.values and future.values.n or 0, 3) do parts[k] = show.in_line(future.values[k]) end
+  local results = require("parlua.future").results(future) or { n = 0 }
+  for k = 1, math.min(results.n, 3) do parts[k] = show.in_line(results[k]) end
   return style.paint("good", ("[%s returned]"):format(name)) .. (#parts > 0 and " " .. table.concat(parts, ", ") or "")
 end
 

@@ -2,6 +2,7 @@
 --- analysis is about: lists of records, lists of numbers, results, failures, futures, pools, sources, arrays of the
 --- FFI.
 local cdata = require "parlua.prompt.cdata"
+local common = require "parlua.common"
 local records = require "parlua.prompt.records"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
@@ -132,8 +133,9 @@ local function future_line(future)
     return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^%a+ %S+ ", ""))
   end
   local values = {}
-  for k = 1, math.min(future.values and future.values.n or 0, 3) do
-    values[k] = value_module.format(future.values[k], { depth = 1, length = 5, bytes = 40 })
+  local results = require("parlua.future").results(future) or { n = 0 }
+  for k = 1, math.min(results.n, 3) do
+    values[k] = value_module.format(results[k], { depth = 1, length = 5, bytes = 40 })
   end
   return ("<future %d: returned %s>"):format(number, #values > 0 and table.concat(values, ", ") or "nothing")
 end
@@ -176,7 +178,7 @@ local function describe(value)
   end
   if is_failure(value) then return "<" .. failure_line(value) .. ">" end
   if is_summary(value) then return "<" .. summary_line(value) .. ">" end
-  if rawget(value, "is_future") == true then return future_line(value) end
+  if common.is_future(value) then return future_line(value) end
   if has_methods(value, "submit", "close", "map") then return pool_line(value) end
   if rawget(value, "is_stream") or has_methods(value, "summary", "close") then return "<stream of results>" end
   if type(rawget(value, "step")) == "function" and has_methods(value, "__call") then return "<reducer>" end

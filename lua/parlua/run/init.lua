@@ -78,7 +78,7 @@ local function open_driver(run, job)
   local total = run.feeder and -1 or fold and fold:blocks(run.source.n) or run.source.n
   local given = {
     total = total, chunk = options.chunk or 0, timeout = options.timeout, workers = run.workers, key = run.key,
-    source = run.source, feeder = run.feeder or nil, log = options.log,
+    source = run.source, feeder = run.feeder or nil, log = options.log, is_pushed = run.is_pushed,
   }
   if name == "serial" then
     given.tell_part = function(index, share)
@@ -131,6 +131,7 @@ end
 local function job_of(run, keep, into)
   local source, puller = run.source, run.feeder and run.feeder.puller
   local described = puller and supply.describe(source, puller, engines.inherits(run.engine_name)) or source:plain()
+  if run.is_pushed then described = { kind = "calls" } end
   if run.engine_name == "serial" and described.kind == "values" then
     described = { kind = "local", raw = source.raw }
   end
@@ -182,8 +183,8 @@ end
 ---@param call_options? table
 ---@param sink table see the head of this file
 ---@param given? table options (resolved), base_seed (of a pool), engines (where warm ones are kept), fold, unrecorded
---- (no journal can record it), lasts (the script goes on while its tasks are handed out), after_interrupt, driver (for
---- specs: drive/simulated.lua)
+--- (no journal can record it), is_pushed (tasks are submitted calls, calls/sent.lua), lasts (the script goes on while
+--- its tasks are handed out), after_interrupt, driver (for specs: drive/simulated.lua)
 ---@return parlua.Run
 function M.open(f, arguments, call_options, sink, given)
   given = given or nothing_given
@@ -207,7 +208,8 @@ function M.open(f, arguments, call_options, sink, given)
     f = f, source = sources.of(arguments), options = options, engine_name = engine, sink = sink, began = host.now(),
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, retries = options.retries or 0,
     workers = engines.count_workers(engine, options), engines = given.engines or engines.warm, failures = {},
-    fold = given.fold or false, returned_tasks = 0, failed_tasks = 0, cut_tasks = 0, reached = 0, signals = 0,
+    fold = given.fold or false, is_pushed = given.is_pushed or false, returned_tasks = 0, failed_tasks = 0,
+    cut_tasks = 0, reached = 0, signals = 0,
     last = math.huge, ceiling = math.huge,
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,

@@ -1,6 +1,4 @@
 --- The sink of a pool's submitted calls: each outcome becomes that of its future.
-local common = require "parlua.common"
-
 local Futures = { keep = "all", limit = math.huge, is_enough = false }
 Futures.__index = Futures
 
@@ -8,9 +6,11 @@ Futures.__index = Futures
 ---@field waiting table<integer, parlua.Future> those that were handed out and have not ended, by their task in the run
 ---@field submitted integer calls
 ---@field handed integer tasks of the run
----@param settle fun(future: parlua.Future, values?: table, failure?: parlua.Failure)
-local function open(settle)
-  return setmetatable({ settle = settle, waiting = {}, submitted = 0, handed = 0, is_serial = false, run = false },
+---@param settle fun(future: parlua.Future, content: any, failure?: parlua.Failure) content: one value, or
+--- several(list with n)
+---@param several fun(values: table): table
+local function open(settle, several)
+  return setmetatable({ settle = settle, several = several, waiting = {}, submitted = 0, handed = 0, is_serial = false, run = false },
     Futures)
 end
 
@@ -26,10 +26,15 @@ local function take_future(self, index)
 end
 
 function Futures:take(batch)
-  local values = batch.numbers or batch.values
+  local values, lists, waiting, settle = batch.numbers or batch.values, batch.several, self.waiting, self.settle
   for j = 0, batch.n - 1 do
-    local future = take_future(self, batch.first + j)
-    if future then self.settle(future, batch.several and batch.several[j] or common.pack(values[j])) end
+    local index = batch.first + j
+    local future = waiting[index]
+    if future then
+      waiting[index] = nil
+      local list = lists and lists[j]
+      if list then settle(future, self.several(list)) else settle(future, values[j]) end
+    end
   end
 end
 
@@ -37,7 +42,7 @@ function Futures:fail(failure)
   local future, failures = take_future(self, failure.index), self.run.failures
   failures[#failures] = nil -- it is the future's
   if not future then return end
-  failure.index, failure.args = future.index, future.args
+  failure.index, failure.args = future.index, future.args or { n = 0 }
   self.settle(future, nil, failure)
 end
 

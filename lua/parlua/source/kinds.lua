@@ -77,7 +77,7 @@ local function refuse_misunderstood(arguments)
   end
   if type(arguments) ~= "table" then return end
   local item = rawget(arguments, 1)
-  if rawget(arguments, "is_future") or type(item) == "table" and rawget(item, "is_future") then
+  if common.is_future(arguments) or common.is_future(item) then
     error("arguments: a future is no value that a task could use: give what it has returned, future:get()", 0)
   end
 end

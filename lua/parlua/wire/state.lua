@@ -97,6 +97,18 @@ end
 
 M.is_module, M.is_global, M.too_large, M.basic = is_module, is_global, too_large, basic
 
+--- Tables that say what can be done with strings.
+function M.of_strings() return { start.values.string, start.string_meta } end
+
+--- Has a script changed what can be done with every plain value: strings' methods, metatables of basic types?
+function M.has_changed_plain()
+  for name, sample in next, basic do
+    local meta = name == "string" and start.string_meta or nil
+    if debug.getmetatable(sample[1]) ~= meta then return true end
+  end
+  return differs(start.string_meta, start.string_fields) or differs(start.values.string, start.libraries.string)
+end
+
 --- The state as entries.
 function M.collect(settings)
   local state = {}

@@ -183,6 +183,10 @@ function M.runner(job, slot, outlet)
       return store(k, i, v)
     end
     local n = select("#", ...)
+    if n == 0 then
+      half[2 * k + 1] = ABSENT
+      return room
+    end
     if outlet.put_values and (n == 2 or n == 3) then
       local more = outlet.put_values(outlet.block, half, k, n, ...)
       if more then return more end

@@ -24,6 +24,7 @@ struct parlua_task {
   double shown, shown_for;         /* the number that a task of a shard has in the whole; its own number here */
   uint64_t base;                   /* where the task's stream and the keys of its calls come from */
   uint64_t key;                    /* of the call that the task belongs to */
+  double call_seed, call_number;   /* a task that is a call of its own: what its key follows from; 0: it is none */
   int64_t s0, s1, s2, s3;
 };
 union parlua_bits { double number; uint64_t bits; };
@@ -71,7 +72,13 @@ end
 --- The base of the running task.
 local function base()
   local index = context.index[0]
-  if index ~= context.based then set_base(mix(bxor(context.key, bits_of(index) * GOLDEN))) end
+  if index == context.based then return context.base end
+  if context.call_number == 0 then
+    set_base(mix(bxor(context.key, bits_of(index) * GOLDEN)))
+  else -- the only task of its call
+    local key = mix(bxor(mix(bits_of(context.call_seed) + GOLDEN), bits_of(context.call_number) * CALL))
+    set_base(mix(bxor(key, bits_of(1) * GOLDEN)))
+  end
   return context.base
 end
 
@@ -285,6 +292,20 @@ function M.set_key(key, index)
   begin_stream(context.base)
 end
 
+--- The same in a worker, which works the key out when it is asked for.
+---@param seed number
+---@param number integer of the call in the program
+function M.set_call(seed, number)
+  context.call_seed, context.call_number = seed, number
+  context.seeded, context.based = 0, 0
+end
+
+--- The number of a call that begins now, outside of tasks.
+function M.next_call()
+  M.calls = M.calls + 1
+  return M.calls
+end
+
 --- The running task is number `index` of the whole of which this run is a shard: so it is called, and it draws what it
 --- would draw there.
 function M.renumber(index)
@@ -333,7 +354,7 @@ end
 ---@param key? ffi.cdata* uint64_t
 function M.begin(attempt, key)
   context.attempt = attempt
-  context.seeded, context.based, context.shown_for = 0, 0, -1
+  context.seeded, context.based, context.shown_for, context.call_number = 0, 0, -1, 0
   if key then context.key = key end
 end
 

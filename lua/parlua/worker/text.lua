@@ -41,11 +41,11 @@ M.supplied = supplied
 
 local MOST_WRITTEN = 40 -- arguments that are fetched into locals, of which a function has at most 200
 
-local function fetch_words(builder, width)
+local function fetch_words(builder, width, from)
   if width > MOST_WRITTEN then return { "fetch(chunk, i)" } end
   local expressions = {}
   builder.lines[#builder.lines + 1] = ("local at = (i - origin) * %d"):format(width)
-  for j = 0, width - 1 do
+  for j = from or 0, width - 1 do
     local name = "a" .. j
     builder.lines[#builder.lines + 1] = ([[
       local %s
@@ -53,7 +53,7 @@ local function fetch_words(builder, width)
         local tag = ahalf[2 * (at + %d) + 1]
         if tag >= 0 or tag < %d then %s = awords[at + %d] else %s = special(chunk, ahalf, at + %d, tag) end
       end]]):format(name, j, C.TAG_LOWEST, name, j, name, j)
-    expressions[j + 1] = name
+    expressions[#expressions + 1] = name
   end
   return expressions
 end
@@ -61,6 +61,15 @@ end
 function supplied.values(source, builder, width)
   local expressions = fetch_words(builder, width)
   if source.raw then return { "cast(char_pointer, a0)", "#a0" } end
+  return expressions
+end
+
+--- Submitted calls: the place of the head, the number of the call, how many arguments it has, and these
+--- (calls/run.lua).
+function supplied.calls(_, builder, width)
+  builder.lines[#builder.lines + 1] = ("local head = ahalf[2 * (i - origin) * %d]"):format(width)
+  local expressions = fetch_words(builder, width, 1)
+  table.insert(expressions, 1, "chunk, head")
   return expressions
 end
 
