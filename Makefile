@@ -491,6 +491,7 @@ deps-bench: deps $(BUILD)/duckdb/node_modules
 	need python3-joblib /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("joblib"))'; \
 	need python3-numpy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("numpy"))'; \
 	need python3-scipy /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("scipy"))'; \
+	need python3-aiohttp /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("aiohttp"))'; \
 	need openmpi-bin command -v mpirun; \
 	need libopenmpi-dev command -v $(MPICC); \
 	need python3-mpi4py /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("mpi4py"))'; \

@@ -297,6 +297,22 @@ def array_kmeans(n):
     return now() - began, ""
 
 
+def requests(port, n):
+    import aiohttp
+    import asyncio
+
+    async def run():
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            async def request():
+                async with session.get("http://127.0.0.1:%s/page" % port) as response:
+                    return len(await response.read())
+            began = now()
+            lengths = await asyncio.gather(*(request() for _ in range(int(n))))
+            return now() - began, "%d" % sum(lengths)
+    return asyncio.run(run())
+
+
 if __name__ == "__main__":
     outcome = globals()[sys.argv[1]](*sys.argv[2:])
     if outcome:

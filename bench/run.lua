@@ -28,7 +28,7 @@ local OUTPUT = "build/bench.md"
 --- The parts of the table, and their measures in order.
 local parts = {
   { title = "Speed and memory", "worker_loop", "decode", "map_range", "map_list", "map_tables", "round_trip", "futures",
-    "crossing", "start",
+    "requests", "crossing", "start",
     "heavy_tail", "dispatch", "primes", "memory", "words", "lines", "records", "csv", "commands" },
   { title = "Reduction, search, random numbers", "reduction", "pi", "stop_flag" },
   { title = "Arrays", "arrays" },
