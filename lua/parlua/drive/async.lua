@@ -12,6 +12,7 @@ local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
 local skips = require "parlua.drive.skips"
+local spawn = require("parlua.lazy") "parlua.worker.spawn"
 local task = require "parlua.worker.task"
 local worker = require "parlua.worker"
 local Base = require "parlua.drive.driver"
@@ -25,6 +26,9 @@ local tick_seconds = 0.1
 local chunk_seconds = 1e-3 -- tasks that don't wait run between two looks at signals and at what has ended
 local MOST_SUPPLIED = 64 -- tasks that are taken from a source at once: a generator runs no further ahead
 local new_cell = ffi.typeof("double[1]")
+-- Per cent of what is in use: then the collector begins again. What waits stays: it is looked at half as often, unless
+-- the script has settled the pace itself.
+local COMMON_PAUSE, LONG_PAUSE = 200, 400
 
 --- The task's call; named so that failures show no frames below the task's own.
 local call_text = [[
@@ -54,7 +58,8 @@ Driver.__index = Driver
 function M.open(job, given)
   local cqueues, condition = load_cqueues()
   local self = setmetatable({
-    cqueues = cqueues, condition = condition, queue = cqueues.new(), call = job.f, job = job,
+    cqueues = cqueues, POLL = cqueues._POLL, condition = condition, pause = false, queue = cqueues.new(),
+    call = job.f, job = job,
     feeder = given.feeder or false, make = not given.feeder and indexed.maker(given.source) or false,
     total = given.total >= 0 and given.total or math.huge, ceiling = math.huge, next_task = 1, most = given.workers,
     timeout = given.timeout or false, key = task.key_number(given.key), cell = new_cell(), running = 0,
@@ -62,8 +67,12 @@ function M.open(job, given)
     supplied = {}, supplied_first = 1, supplied_last = 0, again = {}, ready = {}, ready_first = 1, ready_last = 0,
     begun = {}, begun_first = 1, begun_last = 0, runs = false, until_then = 0, -- tasks that have not run yet
     skips = {}, skips_at = 1, free = {}, slots = 0, batch = Base.new_batch(), cancelled = false, last_tick = host.now(),
-    broken = false, args = false, args_of = 0,
+    broken = false, args = false, args_of = 0, extra = {}, extra_first = 1, extra_last = 0,
   }, Driver)
+  self.spawn_send = given.spawned and function(index, ...)
+    own.enter(self.own)
+    given.spawned(index, own.pack(...))
+  end or nil
   self.handle = self
   local decode = given.feeder and given.feeder.puller.decode
   if decode then
@@ -73,6 +82,8 @@ function M.open(job, given)
   self.own = own.look(job.f, job.setup)
   worker.prepare(job)
   C.signals_serial(1)
+  local pause = collectgarbage("setpause", LONG_PAUSE)
+  if pause == COMMON_PAUSE then self.pause = pause else collectgarbage("setpause", pause) end
   self.is_open = true
   return self
 end
@@ -112,6 +123,15 @@ function Driver:skip(first, last)
     return
   end
   self.skips[#self.skips + 1] = { first, last }
+end
+
+--- Calls that tasks have spawned, as tasks from `first` on.
+function Driver:push_calls(first, calls)
+  for k, made in ipairs(calls) do
+    self.extra_last = self.extra_last + 1
+    self.extra[self.extra_last] = { task = first + k - 1, call = made.call }
+    self:look_at(made.call[4])
+  end
 end
 
 -- ---- tasks ----
@@ -156,57 +176,62 @@ local function refuse_yield(self, running, inner)
 end
 
 local run_begun
+local create, resume, yield, status = coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
+
+-- No closures are made for a task: tens of thousands may wait, and the collector looks at all that they have.
+
+--- The task has yielded, or is over. Returns true and what it waits for; else it does not go on.
+local function pass(self, running, before, resumed, first, ...)
+  self.cell[0] = before
+  task.exchange(running.context)
+  if status(running.inner) == "dead" then
+    if not resumed then return finish(self, running, false, first) end
+    return finish(self, running, first, ...)
+  end
+  if first ~= self.POLL then return refuse_yield(self, running, running.inner) end
+  return true, first, ...
+end
+
+--- Lets the task go on.
+local function go_on(self, running, ...)
+  if running.is_over then return end -- it was given up while it waited
+  local cell = self.cell
+  local before = cell[0]
+  task.exchange(running.context)
+  cell[0] = running.index
+  task.spawn_send, task.spawn_refusal = self.spawn_send, self.job.spawn_refusal or nil
+  return pass(self, running, before, resume(running.inner, ...))
+end
+
+--- Waits for what the task waits for.
+local function wait(self, running, ...)
+  if not running.has_waited then -- those behind it go on in a coroutine of their own
+    running.has_waited, self.runs = true, false
+    if self.begun_first <= self.begun_last then
+      self.runs = true
+      self.queue:wrap(run_begun, self)
+    end
+  end
+  local wake = running.condition
+  if not wake then return yield(...) end
+  local n = select("#", ...)
+  local what = { ... }
+  what[n + 1] = wake
+  return yield(unpack(what, 1, n + 1))
+end
+
+local function turn(self, running, goes_on, ...)
+  if not goes_on then return end
+  -- a tail call: a task may wait any number of times
+  return turn(self, running, go_on(self, running, wait(self, running, ...)))
+end
 
 --- Runs a task in a coroutine inside of the one of cqueues that calls this.
 local function attend(self, running)
-  local resume, yield, status = coroutine.resume, coroutine.yield, coroutine.status
-  local POLL = self.cqueues._POLL
-  local context, cell = running.context, self.cell
-  local inner = coroutine.create(protected)
-
-  local function pass(before, resumed, first, ...)
-    cell[0] = before
-    task.exchange(context)
-    if status(inner) == "dead" then
-      if not resumed then return finish(self, running, false, first) end
-      return finish(self, running, first, ...)
-    end
-    if first ~= POLL then return refuse_yield(self, running, inner) end
-    return "wait", first, ...
-  end
-  local function go_on(...)
-    if running.is_over then return end -- it was given up while it waited
-    local before = cell[0]
-    task.exchange(context)
-    cell[0] = running.index
-    return pass(before, resume(inner, ...))
-  end
-  local function wait(...)
-    if not running.has_waited then -- those behind it go on in a coroutine of their own
-      running.has_waited, self.runs = true, false
-      if self.begun_first <= self.begun_last then
-        self.runs = true
-        self.queue:wrap(run_begun, self)
-      end
-    end
-    local wake = running.condition
-    if not wake then return yield(...) end
-    local n = select("#", ...)
-    local what = { ... }
-    what[n + 1] = wake
-    return yield(unpack(what, 1, n + 1))
-  end
-  local function step(state, ...)
-    if state ~= "wait" then return false end
-    return true, wait(...)
-  end
-  local function turn(goes_on, ...)
-    if not goes_on then return end
-    return turn(step(go_on(...))) -- a tail call: a task may wait any number of times
-  end
+  running.inner = create(protected)
   own.enter(self.own)
   local args = running.args and own.own_all(running.args) or own.pack(self.make(running.index))
-  return turn(step(go_on(self.call, unpack(args, 1, args.n))))
+  return turn(self, running, go_on(self, running, running.f or self.call, unpack(args, 1, args.n)))
 end
 
 --- Runs tasks that have been begun, one after the other in the same coroutine of cqueues, as long as none waits.
@@ -223,7 +248,7 @@ function run_begun(self)
 end
 
 --- Begins a task.
-local function begin(self, index, args, attempt)
+local function begin(self, index, args, attempt, f)
   local number = table.remove(self.free)
   if not number then
     self.slots = self.slots + 1
@@ -232,7 +257,7 @@ local function begin(self, index, args, attempt)
   local running = { index = index, args = args, attempt = attempt, worker = number, began = host.now(), is_over = false,
     condition = self.timeout and self.condition.new() or false, has_waited = false,
     context = task.context(self.cell, number, attempt, self.key),
-    before = self.last, after = false, results = false, record = false, seconds = 0 }
+    f = f or false, inner = false, before = self.last, after = false, results = false, record = false, seconds = 0 }
   if self.last then self.last.after = running else self.first = running end
   self.last = running
   self.running = self.running + 1
@@ -271,7 +296,12 @@ local function begin_tasks(self, receiver)
   while self.running < self.most and self.begun_last - self.begun_first < MOST_SUPPLIED do
     local again = next_again(self, host.now())
     if again then
-      begin(self, again.index, again.args, again.attempt)
+      begin(self, again.index, again.args, again.attempt, again.f)
+    elseif self.extra[self.extra_first] then
+      local extra = self.extra[self.extra_first]
+      self.extra[self.extra_first] = nil
+      self.extra_first = self.extra_first + 1
+      begin(self, extra.task, extra.call, 1, spawn.run)
     else
       if not self.feeder then skips.pass(self) end
       if not has_new(self) then return end
@@ -301,7 +331,7 @@ local function tell_failure(self, receiver, ended)
   self.args = false
   if delay and not self.cancelled then
     self.again[#self.again + 1] = { index = ended.index, args = ended.args, attempt = ended.attempt + 1,
-      at = host.now() + delay }
+      f = ended.f, at = host.now() + delay }
   end
 end
 
@@ -370,8 +400,8 @@ local function wait_for_tasks(self, seconds)
 end
 
 --- See drive/driver.lua.
-function Driver:step(receiver, wait)
-  local deadline = wait and host.now() + wait or math.huge
+function Driver:step(receiver, seconds)
+  local deadline = seconds and host.now() + seconds or math.huge
   while true do
     local signal = C.signals_pending()
     if signal ~= 0 then
@@ -388,7 +418,8 @@ function Driver:step(receiver, wait)
       return true
     end
     begin_tasks(self, receiver)
-    if self.running == 0 and #self.again == 0 and not has_new(self) then return false end
+    local has_extra = self.extra[self.extra_first] ~= nil
+    if self.running == 0 and #self.again == 0 and not has_extra and not has_new(self) then return false end
     local left = math.min(self.last_tick + tick_seconds, deadline) - host.now()
     if self.timeout and self.first then left = math.min(left, self.first.began + self.timeout - host.now()) end
     if #self.again > 0 and self.running < self.most then left = math.min(left, first_due(self) - host.now()) end
@@ -452,6 +483,7 @@ function Driver:close()
   while self.first do give_up(self, self.first) end
   pcall(self.queue.close, self.queue)
   C.signals_serial(0)
+  if self.pause then collectgarbage("setpause", self.pause) end
   return true
 end
 
