@@ -288,6 +288,67 @@ calls["map, interrupted"] = function(plan, options, f, arguments)
   return { values = results, failures = failures, summary = summary, partial = summary.interrupted ~= nil }
 end
 
+--- Each task that returns has spawned another, which says whose it is.
+calls["map, spawned"] = function(plan, options, f, arguments)
+  local function child(i) return -i end
+  local results, failures, summary = parlua.map(function(...)
+    local value = f(...)
+    parlua.spawn(child, parlua.task.index)
+    return value
+  end, arguments, options)
+  local own, failed_at, has_child = {}, {}, {}
+  for _, failed in ipairs(failures) do
+    if failed.index <= plan.n then
+      own[#own + 1], failed_at[failed.index] = failed, true
+    else
+      if not plan.murders and not plan.timeout then wrong("spawned task %d failed: %s", failed.index, failed.message) end
+      failed_at[failed.index] = true
+    end
+  end
+  for index = plan.n + 1, results.n do
+    local parent = results.parents[index]
+    if has_child[parent] then wrong("task %d has two tasks that it has spawned", parent) end
+    has_child[parent] = true
+    if not failed_at[index] and results[index] ~= -parent then
+      wrong("the task that task %d has spawned returned %s", parent, shown(results[index]))
+    end
+  end
+  for i = 1, plan.n do
+    if (has_child[i] or false) == (failed_at[i] or false) then
+      wrong("task %d %s", i, failed_at[i] and "failed, but what it has spawned ran" or "returned, but what it has spawned is lost")
+    end
+  end
+  local children = results.n - plan.n
+  local failed_children = #failures - #own
+  summary.tasks, summary.failed = summary.tasks - children, summary.failed - failed_children
+  summary.returned = summary.returned - (children - failed_children)
+  return { values = results, failures = own, summary = summary }
+end
+
+--- Very many quick calls, of which some workers are killed; then tasks that wait, side by side.
+calls["pool, many"] = function(plan, options)
+  local pool = parlua.pool { engine = options.engine, workers = options.workers }
+  local futures = {}
+  for k = 1, 3000 do futures[k] = pool:submit(function(x, text) return x .. text end, k, "!") end
+  for k = 3000, 1, -1 do
+    local ok, value = pcall(futures[k].get, futures[k])
+    if not ok and not plan.murders then wrong("call %d failed: %s", k, shown(tostring(value))) end
+    if ok and value ~= k .. "!" then wrong("call %d returned %s", k, shown(value)) end
+  end
+  pool:close()
+  if pcall(require, "cqueues") then
+    local count = 0
+    for _, value in parlua.imap(function(k)
+      require("cqueues").sleep(0.001 * (k % 10))
+      if k % 50 == 0 then parlua.spawn(function() return 1 end) end
+      return 1
+    end, parlua.range(500), { engine = "async", ordered = false, progress = "none" }) do count = count + value end
+    if count ~= 510 then wrong("%d of 510 waiting tasks returned", count) end
+  end
+  plan.n = 0
+  return { values = {}, failures = {}, unkept = true, partial = true }
+end
+
 calls["pool, map"] = function(_, options, f, arguments)
   local pool = parlua.pool { engine = options.engine, workers = options.workers }
   local results, failures, summary = pool:map(f, arguments, options)

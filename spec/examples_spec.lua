@@ -191,6 +191,14 @@ describe("the examples", function()
     assert.equal(0, result.status)
   end)
 
+  it("crawl: all pages that others name, and those that are missing", function()
+    if not pcall(require, "cqueues") then return end
+    for _, engine in ipairs { "serial", "threads", "process", "async" } do
+      local result = helper.run_parlua("--engine " .. engine .. " examples/crawl.lua 3")
+      assert.equal("36 pages, 252 words\n/2/3: 404 Not Found\n", result.stdout, shown(result))
+    end
+  end)
+
   it("wordcount finds enough to count on any machine that can build parlua", function()
     local result = helper.run_parlua("examples/wordcount.lua")
     local lines = lines_of(result.stdout)

@@ -13,7 +13,7 @@ local layers = {
   { "journal" },
   { "drive" },
   { "run", "exec" },
-  { "sink" },
+  { "sink", "calls" },
   { "future" },
   { "pool", "job" },
   { "background", "init" },

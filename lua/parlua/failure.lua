@@ -12,6 +12,7 @@ local SHORT = { depth = 1, length = 6, bytes = 200, limit = 1000 }
 
 ---@class parlua.Failure
 ---@field index integer the task
+---@field parent? integer the task that has spawned it
 ---@field args table its arguments, with `n`
 ---@field path? string of lines, rows and blocks: the file that its argument comes from
 ---@field line? integer and the line

@@ -11,6 +11,7 @@ local reducers = require "parlua.sink.reducers"
 local search = lazy "parlua.sink.search"
 local task = require "parlua.worker.task"
 local sources = require "parlua.source"
+local spawn = lazy "parlua.worker.spawn"
 local stream = lazy "parlua.sink.stream"
 local collect = require "parlua.sink.list"
 
@@ -195,6 +196,14 @@ function parlua.race(futures) return future.race(futures) end
 ---@param options? parlua.Options
 ---@return any ...
 function parlua.run(functions, options) return collect.run(functions, options) end
+
+--- In a task of map, starmap, each, imap or reduce: hands the call f(...) to the same run, as a new task, which begins
+--- when this one has returned. Its result arrives with the others, behind those of the source; results.parents (of
+--- imap: stream:parent(index)) tells which task has spawned it. The run ends when none is left.
+--- Example: `for _, part in ipairs(parts) do parlua.spawn(solve, part) end`
+---@param f function
+---@param ... any its arguments
+function parlua.spawn(f, ...) return spawn.spawn(f, ...) end
 
 --- In a long task: says how far it is, for the bar. Any number of calls: what comes too soon costs a look at the clock.
 --- Example: `for k = 1, n do step(k) parlua.progress(k, n) end`

@@ -71,6 +71,7 @@ local parlua = {}
 --- A task that did not return.
 ---@class parlua.Failure
 ---@field index integer the task
+---@field parent? integer the task that has spawned it
 ---@field args table its arguments, with `n`
 ---@field path? string of lines, rows and blocks: the file that its argument comes from
 ---@field line? integer and the line
@@ -208,6 +209,11 @@ function parlua.write_csv(path, rows, options) end
 
 ---@type parlua.Json
 parlua.json = nil
+
+--- In a task of map, starmap, each, imap or reduce: hands the call f(...) to the same run, as a new task.
+---@param f function
+---@param ... any its arguments
+function parlua.spawn(f, ...) end
 
 --- In a long task: says how far it is, for the bar.
 ---@param done number

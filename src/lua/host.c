@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,6 +17,7 @@
 #include "lua/host.h"
 #include "lua/input.h"
 #include "lua/output.h"
+#include "lua/place.h"
 #include "lua/state.h"
 #include "lua/text.h"
 #include "lua/worker.h"
@@ -261,6 +261,13 @@ static int run_push(lua_State *L)
   return error ? luaL_error(L, "cannot hand out the call: %s", strerror(error)) : 0;
 }
 
+/* push_range(first, count): the staged block is what tasks from `first` on get, which are none of the source's. */
+static int run_push_range(lua_State *L)
+{
+  int error = dispatch_push_range(check_run(L)->dispatch, luaL_checknumber(L, 2), luaL_checknumber(L, 3));
+  return error ? luaL_error(L, "cannot hand out what a task has spawned: %s", strerror(error)) : 0;
+}
+
 /* intake(first, bytes) -> struct intake * (run/event.h), whose block is begun anew for tasks from `first` on. */
 static int run_intake(lua_State *L)
 {
@@ -288,6 +295,16 @@ static int run_come_back(lua_State *L)
 {
   struct host_run *run = check_run(L);
   if (run->attendant && is_own(run)) attendant_come_back(run->attendant);
+  return 0;
+}
+
+/* push_everywhere(count): see dispatch.h. The script is there. */
+static int run_push_everywhere(lua_State *L)
+{
+  struct host_run *run = check_run(L);
+  run->heritage.L = L;
+  run->engine->engine.inheritance = &run->heritage;
+  dispatch_push_everywhere(run->dispatch, (uint32_t)luaL_checknumber(L, 2));
   return 0;
 }
 
@@ -370,7 +387,8 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed) -> run, pointer to its events; or nil and
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed) ->
+ * run, pointer to its events; or nil and
  * a message: something of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes
  * the job; `book`: for the job's objects. */
 static int host_run_open(lua_State *L)
@@ -392,7 +410,9 @@ static int host_run_open(lua_State *L)
       {"skip", run_skip},
       {"push", run_push},
       {"intake", run_intake},
+      {"push_range", run_push_range},
       {"hand_out", run_hand_out},
+      {"push_everywhere", run_push_everywhere},
       {"leave", run_leave},
       {"come_back", run_come_back},
       {NULL, NULL},
@@ -589,34 +609,6 @@ static int host_ignore_sigpipe(lua_State *L)
   return 0;
 }
 
-/* Where in the script the running call stands, as it was told last. */
-struct told_place {
-  char source[256];
-  int line;
-};
-
-/* place_in_script() -> "sweep.lua:12": the innermost Lua function that is not parlua's own. */
-static int host_place_in_script(lua_State *L)
-{
-  struct told_place *told = lua_touserdata(L, lua_upvalueindex(1));
-  lua_Debug info;
-  for (int level = 1; lua_getstack(L, level, &info); level++) {
-    lua_getinfo(L, "Sl", &info);
-    bool is_own = strncmp(info.source, "=parlua/", 8) == 0 || strncmp(info.source, "=parlua.", 8) == 0;
-    if (*info.what == 'C' || is_own || info.currentline <= 0) continue;
-    if (info.currentline != told->line || strcmp(info.short_src, told->source) != 0) {
-      snprintf(told->source, sizeof told->source, "%s", info.short_src);
-      told->line = info.currentline;
-      lua_pushfstring(L, "%s:%d", info.short_src, info.currentline);
-      lua_replace(L, lua_upvalueindex(2));
-    }
-    lua_pushvalue(L, lua_upvalueindex(2));
-    return 1;
-  }
-  lua_pushliteral(L, "the script");
-  return 1;
-}
-
 static int host_signals_count(lua_State *L)
 {
   lua_pushnumber(L, signals_count());
@@ -693,9 +685,7 @@ int luaopen_parlua_host(lua_State *L)
   lua_setmetatable(L, -2);
   lua_pushcclosure(L, host_place, 1);
   lua_setfield(L, -2, "place");
-  memset(lua_newuserdata(L, sizeof(struct told_place)), 0, sizeof(struct told_place));
-  lua_pushliteral(L, "");
-  lua_pushcclosure(L, host_place_in_script, 2);
+  place_push(L);
   lua_setfield(L, -2, "place_in_script");
   lua_newtable(L);
   int count = 0;

@@ -53,11 +53,11 @@ struct event {
  * into a block, one behind the other, and says how many there are. Whoever holds the dispatcher copies them out. The
  * block is begun anew by dispatch_intake alone. */
 struct intake {
-  struct block *block;         /* NULL: none was begun */
-  double first;                /* task of its first word; they are numbered on from there */
-  uint32_t count;              /* tasks in it: the script's, see intake_publish */
-  uint32_t taken;              /* of these, copied out: the dispatcher's */
-  uint32_t hungry;             /* a worker had nothing to do when the dispatcher was left: the dispatcher's */
+  struct block *block;           /* NULL: none was begun */
+  double first;                  /* task of its first word; they are numbered on from there */
+  uint32_t count;                /* tasks in it: the script's, see intake_publish */
+  uint32_t taken;                /* of these, copied out: the dispatcher's */
+  uint32_t hungry;               /* a worker had nothing to do when the dispatcher was left: the dispatcher's */
   const volatile uint64_t *news; /* words that are not 0 while some worker has news */
 };
 

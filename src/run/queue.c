@@ -107,6 +107,7 @@ int queue_skip(struct queue *queue, double first, double last)
 /* Cuts what lies behind the total off; true: nothing is left, and the work is gone. */
 static bool drop_behind_total(struct queue *queue, struct work *work)
 {
+  if (work->first >= FIRST_EXTRA && !queue->is_shortened) return false;
   if (work->last > queue->total) work->last = work->bound = queue->total;
   if (work->first <= work->last) return false;
   work_free(&queue->store, work);
@@ -116,6 +117,7 @@ static bool drop_behind_total(struct queue *queue, struct work *work)
 void queue_shorten(struct queue *queue, double last)
 {
   queue->total = last;
+  queue->is_shortened = true;
   for (struct link *link = queue->again.next, *next; link != &queue->again; link = next) {
     struct work *work = LIST_OF(link, struct work, link);
     next = link->next;
@@ -329,7 +331,8 @@ int queue_redo(struct queue *queue, double task, uint32_t attempt, double due, s
 {
   struct work *work = NULL;
   int error = 0;
-  if (task <= queue->total && !queue->is_closed) {
+  bool is_wanted = task <= queue->total || (task >= FIRST_EXTRA && !queue->is_shortened);
+  if (is_wanted && !queue->is_closed) {
     work = work_new(&queue->store, task, task, payload, attempt);
     if (!work) error = ENOMEM;
   }

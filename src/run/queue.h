@@ -14,11 +14,16 @@ struct queue {
   double next;         /* first task that was never handed out */
   double ceiling;      /* last that may be handed out for the time being */
   double total;        /* INFINITY until the supply is exhausted */
+  bool is_shortened;   /* what lies behind the total is not wanted, whosever it is */
   bool is_closed;      /* the run was cancelled: nothing is handed out any more */
   bool is_fed;         /* tasks come as ranges only, and more may come at any time */
   struct range *skips; /* ascending; those before skips_at are passed */
   size_t skips_at, skips_count, skips_room;
 };
+
+/* Tasks from this number on are none of the source's: they were pushed (dispatch_push_range), and count whatever its
+ * total is, unless the run is shortened. */
+#define FIRST_EXTRA 4503599627370496.0
 
 void queue_init(struct queue *queue, double total);
 void queue_free(struct queue *queue);

@@ -283,7 +283,7 @@ size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream)
     size_t there = tail - head;
     get_text(slot, head, &mark, sizeof mark);
     size_t length = mark >> 2;
-    int from = (mark & 3) ? (int)(mark & 3) : 1;
+    int from = (int)(mark & 3);
     if (taken > 0 && (from != *stream || taken + length > most)) break;
     if (length + sizeof mark > there || length == 0)
       length = there > sizeof mark ? there - sizeof mark : 0; /* no such record */

@@ -170,6 +170,9 @@ local function renew(self, first, bytes)
   self.floor, self.count, self.places = tonumber(self.block.size), 0, {}
 end
 
+--- The next call begins the block anew: those that follow are to be in it together.
+function Sent:begin_anew() self.block = false end
+
 --- Writes a call as the next task. `texts`: bytes that its texts need.
 local function write(self, index, head, number, n, texts, args, first, second)
   local width, count = WORDS + n, self.count
@@ -189,8 +192,9 @@ local function write(self, index, head, number, n, texts, args, first, second)
   end
   words[at + 1], words[at + 2] = number, n
   for k = 1, n do
-    local word, value = at + WORDS - 1 + k, nil
-    if args then value = args[k] elseif k == 1 then value = first else value = second end
+    local word = at + WORDS - 1 + k
+    local value = second
+    if args then value = args[k] elseif k == 1 then value = first end
     if type(value) == "number" then
       words[word] = value
     elseif type(value) == "string" then

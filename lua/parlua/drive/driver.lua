@@ -13,6 +13,7 @@
 --   broke(message)                           the whole run is to end with this error
 --   printed(worker, stream, text)  ended_worker(worker)  tick()  signalled(number)  troubled(errno, ended)
 local ffi = require "ffi"
+local arrays = require "parlua.array.known"
 local block = require "parlua.wire.block"
 local context = require "parlua.wire.context"
 local common = require "parlua.common"
@@ -21,6 +22,7 @@ local own = require "parlua.source.own"
 local line = require "parlua.lazy" "parlua.worker.line"
 local shape = require "parlua.lazy" "parlua.wire.shape"
 local supply = require "parlua.lazy" "parlua.feed.supply"
+local writer_module = require "parlua.lazy" "parlua.feed.writer"
 local new_table = require "table.new"
 
 ---@class parlua.Batch
@@ -52,6 +54,7 @@ local TICK, SIGNAL, TROUBLE, DONE = C.EVENT_TICK, C.EVENT_SIGNAL, C.EVENT_TROUBL
 local const_bytes = ffi.typeof("const char *")
 
 local FEW = 16    -- so many numbers in a row are worth a batch of their own
+local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
 local NOTHING = { n = 0 }
 local MIXED = 512 -- results of mixed kinds go together in batches of so many
 
@@ -278,7 +281,7 @@ end
 
 function Driver:results(receiver, event)
   local puller = self.feeder and self.feeder.puller
-  local cut = puller and puller.text and supply.is_cut(self.source, puller, event)
+  local cut = puller and puller.text and event.last < FIRST_SPAWNED and supply.is_cut(self.source, puller, event)
   if cut then return self:lose_results(receiver, event, cut) end
   local batch = self.batch
   batch.attempt, batch.worker, batch.seconds = event.attempt, event.worker, event.seconds
@@ -375,6 +378,27 @@ end
 --- The name of the host that a worker is on; nil: this one.
 function Driver:host(worker)
   return self.engine and self.engine:host(worker)
+end
+
+--- Hands out calls that tasks have spawned, as tasks from `first` on.
+---@param calls {call: table}[] call: { n, key, root, depth, f, arguments... }
+function Driver:push_calls(first, calls)
+  local handle = self.handle
+  self.writer = self.writer or writer_module.open(handle, self.chain, self.shares)
+  local writer, k = self.writer, 1
+  while k <= #calls do
+    local from = k
+    writer:begin(0)
+    while calls[k] and writer:task(k - from, unpack(calls[k].call, 1, calls[k].call.n)) do k = k + 1 end
+    if k == from then
+      writer:task_alone(calls[k].call)
+      k = k + 1
+    end
+    writer:finish(k - from)
+    for at = from, k - 1 do calls[at].arrays = arrays.sent end -- workers open them when they come to the task
+    arrays.sent = false
+    handle:push_range(first + from - 1, k - from)
+  end
 end
 
 --- Lets tasks up to this one be handed out.

@@ -123,6 +123,11 @@ local function open(job, options)
   }, Run)
   run.key = task.key_number(options.key)
   if job.source.kind == "local" then job.source.run = run end
+  job.run, run.extra, run.extra_first, run.extra_last = run, {}, 1, 0
+  run.spawn_send = options.spawned and function(index, ...)
+    own.enter(run.own)
+    options.spawned(index, own.pack(...))
+  end or nil
   if run.total < 0 then run.total = math.huge end
   run.unknown = options.total < 0
   run.outlet = local_outlet(run)
@@ -149,6 +154,25 @@ local function special(self, out, half, k, tag) return self.handle:special(out, 
 
 local Driver = setmetatable({ special = special, tuple = special }, { __index = Base })
 Driver.__index = Driver
+
+--- Calls that tasks have spawned, as tasks from `first` on.
+function Driver:push_calls(first, calls)
+  local run = self.handle
+  for k, made in ipairs(calls) do
+    run.extra_last = run.extra_last + 1
+    run.extra[run.extra_last] = { task = first + k - 1, call = made.call }
+    run:look_at(made.call[4])
+  end
+end
+
+--- The first call that waits; nil: there is none.
+function Run:take_extra()
+  local extra = self.extra[self.extra_first]
+  if not extra then return nil end
+  self.extra[self.extra_first] = nil
+  self.extra_first = self.extra_first + 1
+  return extra
+end
 
 local BlocksDriver -- made when it is first needed
 
@@ -200,6 +224,8 @@ function Run:run_chunk(chunk, first, last, attempt)
   local before, shared, level = task.enter(self.index_cell, 1), task.shares_stdin, task.log_level
   task.shares_stdin, task.log_level = self.job.stdin, task.log_levels[self.job.log_level or "info"]
   local send, tell = task.log_send, task.progress_send
+  local spawn_send, refusal = task.spawn_send, task.spawn_refusal
+  task.spawn_send, task.spawn_refusal = self.spawn_send, self.job.spawn_refusal or nil
   task.progress_send = not self.is_nested and self.options.tell_part or nil
   if self.tags then
     self.tags(true)
@@ -209,6 +235,7 @@ function Run:run_chunk(chunk, first, last, attempt)
   local ok, message = host.call(self.runner, chunk, self.limit)
   if self.tags then self.tags(false) end
   task.log_send, task.progress_send = send, tell
+  task.spawn_send, task.spawn_refusal = spawn_send, refusal
   task.leave(before)
   own.enter(not_copied)
   task.shares_stdin, task.log_level = shared, level
@@ -298,6 +325,7 @@ function Run:redo_staged() error("a block of tasks is not lost in serial runs") 
 --- Tasks behind `last` are not wanted.
 function Run:shorten(last)
   self.total = math.min(self.total, last)
+  self.extra = {}
   if self.rest then
     self.rest.last = math.min(self.rest.last, last)
     if self.rest.first > last then self.rest = nil end
@@ -370,7 +398,8 @@ function Run:next(wait)
     if self.cancelled then return C.EVENT_DONE end
     local rest = self.rest
     local more = self.next_task <= self.total and self.next_task <= self.ceiling
-    local again = not rest and self:take_again(not more)
+    local extra = not rest and not more and self:take_extra()
+    local again = not rest and not extra and self:take_again(not more)
     if rest then
       self:run_chunk(rest.chunk, rest.first, rest.last, self.attempt)
     elseif again then
@@ -382,6 +411,10 @@ function Run:next(wait)
         chunk = self.payload
       end
       self:run_chunk(chunk, again.task, again.task, again.attempt)
+    elseif extra then
+      self.arguments = { extra.call, origin = extra.task }
+      self.staged, self.payload = nil, nil
+      self:run_chunk(plain_chunk(self), extra.task, extra.task, 1)
     elseif not more and #self.again == 0 then
       return C.EVENT_DONE
     elseif more then

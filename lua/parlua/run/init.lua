@@ -88,8 +88,10 @@ local function open_driver(run, job)
     given.halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt)
       return not run:may_retry(kind, attempt)
     end
+    given.spawned = function(index, call) run:all_spawned():tell(index, call) end
     return serial.open(job, given)
   elseif name == "async" then
+    given.spawned = function(index, call) run:all_spawned():tell(index, call) end
     return async.open(job, given)
   end
   given.chain, given.shares, given.before, given.book = engines.before(name, job, run.source, run.lasts)
@@ -127,6 +129,20 @@ local function open_feeder(run)
   return feeder.open(puller, function(receiver, first, tasks) run.driver:pass(receiver, first, tasks) end)
 end
 
+--- Why the run's tasks can't spawn others; nil: they can.
+local function refusal_of(run, keep, into)
+  if run.is_pushed or run.sink.settle then
+    return "a submitted call is one call, its result has no stream that another's could join; use map or imap"
+  elseif run.fold then
+    return "the function of this reduction calls spawn through another that it does not hold; "
+      .. "call it in the function itself"
+  elseif run.journal then
+    return "a run with a journal has the tasks of its source alone"
+  elseif into or keep == "found" or keep == "lacking" or not run.sink.takes_spawned then
+    return ("the tasks of %s are those of its source alone"):format(run.sink.name or "this call")
+  end
+end
+
 --- The job that workers get.
 local function job_of(run, keep, into)
   local source, puller = run.source, run.feeder and run.feeder.puller
@@ -138,7 +154,7 @@ local function job_of(run, keep, into)
   return {
     f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil,
       source = described, encodes = run.encodes or nil, into = into or nil,
-      log_level = run.options.log_level, tag = run.options.tag or nil,
+      spawn_refusal = refusal_of(run, keep, into), log_level = run.options.log_level, tag = run.options.tag or nil,
   }
 end
 
@@ -215,7 +231,7 @@ function M.open(f, arguments, call_options, sink, given)
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     cancelled = false, journal = false, seconds = false, reaction = false, is_told = false, key = false,
     lasts = given.lasts or false, paused = false, is_loop = 0, is_nested = task.is_inside(), pace = false,
-    ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false,
+    ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false, spawned = false,
   }, policy.Run)
   local fold = given.fold
   if fold then

@@ -106,4 +106,17 @@ function Limiter:failed(index, made)
   return stop(self, largest[1], self.most)
 end
 
+--- A task that was spawned has failed, one of `failed`. Is the run to end?
+---@param made parlua.Failure
+function Limiter:failed_later(made, failed)
+  if self.halts then
+    self.halted = self.halted or made
+    return true
+  end
+  local most = self.share and math.huge or self.most
+  if failed < most or self.stopped then return false end
+  self.stopped = ("%d tasks failed (max_failures = %s)"):format(failed, tostring(self.most))
+  return true
+end
+
 return { open = open }

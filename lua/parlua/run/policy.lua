@@ -11,6 +11,7 @@ local about = lazy "parlua.run.about"
 local log = lazy "parlua.worker.log"
 local output = lazy "parlua.report.output"
 local report = lazy "parlua.report"
+local spawned_module = lazy "parlua.run.spawned"
 local status = lazy "parlua.run.status"
 local trouble = lazy "parlua.run.trouble"
 local warning = lazy "parlua.run.warning"
@@ -19,6 +20,8 @@ local task = require "parlua.worker.task"
 local M = {}
 
 local C = ffi.C
+local CALLS = 0 -- the stream of what tasks spawn
+local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
 local STALL = 2 -- seconds in which no task ended, after which it is told which runs for longest
 local LOG = 3 -- the stream of what parlua.log writes
 
@@ -67,6 +70,11 @@ end
 function Run:take(batch)
   local first, last = batch.first_task or batch.first, batch.last_task or batch.first + batch.n - 1
   self.returned_tasks = self.returned_tasks + batch.tasks
+  if last >= FIRST_SPAWNED then
+    if self.deadline then self.deadline:note(batch.seconds) end
+    if self.last == math.huge then self.spawned:returned(batch) end
+    return
+  end
   if last > self.reached then self.reached = last end
   if self.parts then forget_parts(self.parts, first, last) end
   if self.limiter then self:end_at(self.limiter:ended(first, last)) end
@@ -77,6 +85,14 @@ function Run:take(batch)
     if not batch.first_task then batch.n = self.last - first + 1 end
   end
   self.sink:take(batch)
+  if self.spawned then self.spawned:source_returned(first, last, batch.tasks) end
+end
+
+--- The tasks that tasks of this run have made.
+---@return parlua.Spawned
+function Run:all_spawned()
+  if not self.spawned then self.spawned = spawned_module.open(self) end
+  return self.spawned
 end
 
 --- Is a task that failed at its try `attempt` to be tried again?
@@ -110,11 +126,17 @@ function Run:replace(made, recorded)
   if results[1] == nil then return false end
   if self.journal and not recorded then self.journal:fail(made) end
   self.returned_tasks, self.replaced = self.returned_tasks + 1, (self.replaced or 0) + 1
+  if made.index >= FIRST_SPAWNED then
+    self.spawned:returned { first = made.index, n = 1, tasks = 1, values = { [0] = results[1] }, several = results.n > 1
+      and { [0] = results }, attempt = made.attempts, worker = made.worker, seconds = made.seconds }
+    return true
+  end
   if self.limiter then self:end_at(self.limiter:ended(made.index, made.index)) end
   self.sink:take { first = made.index, n = 1, numbers = false, values = { [0] = results[1] }, several = results.n > 1
     and { [0] = results },
                    bytes = 64, tasks = 1, attempt = made.attempts, worker = made.worker, seconds = made.seconds,
                      recorded = true }
+  if self.spawned then self.spawned:source_returned(made.index, made.index, 1) end
   return true
 end
 
@@ -123,14 +145,17 @@ end
 ---@param record table kind, message, ...; args: else the driver tells
 function Run:settle(index, record, attempts, worker, recorded)
   record.index, record.attempts, record.worker = index, attempts, worker
-  record.args = record.args or self.driver:arguments(index)
+  local is_spawned = index >= FIRST_SPAWNED
+  record.args = record.args or is_spawned and self.spawned:arguments(index) or self.driver:arguments(index)
   record.host = record.host or self:host_of(worker)
   record.seconds = record.seconds or 0
   if self.deadline and not recorded then self.deadline:note(record.seconds) end
-  if self.source.path and self.driver.place_of then record.path, record.line = self.driver:place_of(index) end
+  if self.source.path and self.driver.place_of and not is_spawned then
+    record.path, record.line = self.driver:place_of(index)
+  end
   local made = failure.new(record)
   if self.parts then self.parts[index] = nil end
-  if index > self.reached then self.reached = index end
+  if index > self.reached and not is_spawned then self.reached = index end
   if self.reaction and made.kind ~= "cancelled" and self:replace(made, recorded) then return end
   if made.kind == "cancelled" then
     self.cut_tasks = self.cut_tasks + 1
@@ -139,15 +164,24 @@ function Run:settle(index, record, attempts, worker, recorded)
   end
   self.failures[#self.failures + 1] = made
   if self.journal and not recorded and made.kind ~= "cancelled" then self.journal:fail(made) end
-  self.sink:fail(made)
+  if is_spawned then
+    self.spawned:failed(index, made)
+  else
+    self.sink:fail(made)
+    if self.spawned then self.spawned:source_failed() end
+  end
   if self.report then self.report:failure(made) end
-  if self.limiter and made.kind ~= "cancelled" and not self.cancelled then
+  if not self.limiter or made.kind == "cancelled" or self.cancelled then return end
+  if is_spawned then
+    if self.limiter:failed_later(made, self.failed_tasks) then self:cancel() end
+  else
     self:end_at(self.limiter:failed(index, made))
   end
 end
 
 --- A task did not return. Answers with the seconds until its next try; nil: it has failed.
 function Run:failed(index, record, attempt, worker)
+  if self.spawned then self.spawned:forget(index) end
   local is_cut = record.kind == "cancelled"
   if interrupted and self.engine_name == "serial" and record.message == M.interruption() then -- a run inside of it was
     record, is_cut = { kind = "cancelled", message = "the run was cancelled", seconds = record.seconds }, true
@@ -170,7 +204,10 @@ function Run:refuse(index, message)
 end
 
 --- The source is at its end.
-function Run:counted(n) self.total = n end
+function Run:counted(n)
+  self.total = n
+  if self.spawned then self.spawned:counted(n) end
+end
 
 --- The source raised: that is a failure of the task that it was to make.
 function Run:source_failed(record)
@@ -188,6 +225,7 @@ end
 
 --- What tasks printed.
 function Run:printed(worker, stream, text)
+  if stream == CALLS then return self:all_spawned():receive(worker, text) end
   self.output = self.output or output.open(function(to, lines)
     if to ~= LOG then return report.print(to, lines) end
     if lines:find("\0", 1, true) then -- what parlua.progress tells
@@ -216,6 +254,7 @@ end
 --- A worker is lost: a line that it left half is not to be joined to its replacement's next one.
 function Run:ended_worker(worker)
   if self.output then self.output:end_worker(worker) end
+  if self.spawned then self.spawned:end_worker(worker) end
 end
 
 function Run:signalled(number)
@@ -293,7 +332,10 @@ function Run:step(wait)
     driver:raise_ceiling(ceiling)
   end
   local more = driver:step(self, wait)
-  if not more then return false end
+  if not more then
+    if self.spawned then self.spawned:flush() end
+    return false
+  end
   if sink.limit < self.last then self:end_at(sink.limit) end
   if self.journal then self.journal:check_writing() end
   return more

@@ -34,7 +34,7 @@ local function make_loop(step, stop, name)
 end
 
 ---@class parlua.FoldSink
-local Fold = { name = "reduce", limit = math.huge, is_enough = false }
+local Fold = { name = "reduce", takes_spawned = true, limit = math.huge, is_enough = false }
 Fold.__index = Fold
 
 --- Makes the sink.
@@ -59,6 +59,7 @@ end
 
 function Fold:begin(run)
   self.run = run
+  self.is_unordered = run.options.ordered == false and not self.is_always_ordered
   if run.options.ordered == false and not self.is_always_ordered then return end
   self.order = order.open({ take = function(_, batch) self:fold(batch) end, fail = function() end }, {
     workers = run.workers, most = self.is_merged and MOST_BLOCKS_AHEAD or MOST_AHEAD, window = run.options.window,

@@ -10,8 +10,8 @@ Futures.__index = Futures
 --- several(list with n)
 ---@param several fun(values: table): table
 local function open(settle, several)
-  return setmetatable({ settle = settle, several = several, waiting = {}, submitted = 0, handed = 0, is_serial = false, run = false },
-    Futures)
+  return setmetatable({ settle = settle, several = several, waiting = {}, submitted = 0, handed = 0,
+    is_serial = false, run = false }, Futures)
 end
 
 function Futures:begin(run) self.run = run end

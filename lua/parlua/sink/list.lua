@@ -14,7 +14,8 @@ local function never_ahead() return math.huge end
 
 -- ---- the list of map ----
 
-local List = { name = "map", keep = "first", limit = math.huge, is_enough = false, ahead = never_ahead }
+local List = { name = "map", takes_spawned = true, keep = "first", limit = math.huge, is_enough = false,
+  ahead = never_ahead }
 List.__index = List
 M.List = List
 
@@ -71,6 +72,7 @@ function M.map(f, arguments, options, given)
   local results = results_of(list)
   for index = run.last + 1, run.reached do results[index] = nil end -- behind the end of a run that was ended early
   results.n = run:length()
+  if run.spawned then results.parents = run.spawned.parents end
   list.results = false -- a compiled trace may hold the run for long
   return results, failures, summary
 end
@@ -97,7 +99,8 @@ end
 
 -- ---- the nothing of each ----
 
-local nothing = { name = "each", keep = "none", limit = math.huge, is_enough = false, ahead = never_ahead }
+local nothing = { name = "each", takes_spawned = true, keep = "none", limit = math.huge, is_enough = false,
+  ahead = never_ahead }
 
 function nothing:take() end
 function nothing:fail() end

@@ -7,6 +7,7 @@ local plans = require "parlua.sink.plan"
 local run_module = require "parlua.run"
 local missing = require "parlua.worker.missing"
 local task = require "parlua.worker.task"
+local uses = require("parlua.lazy") "parlua.wire.captured_names"
 
 local M = {}
 
@@ -19,7 +20,7 @@ function M.run_plan(f, arguments, plan, options, given)
   all.options = all.options or options_module.resolve(options)
   local has_reaction = type(all.options.on_error) ~= "string" -- results that stand in for failures are made here
   local is_here = plan.merge and (has_reaction or all.options.journal and not task.is_inside()
-    or engines.choose(all.options) == "async")
+    or engines.choose(all.options) == "async" or uses.names(f, "spawn"))
   if is_here then plan = require "parlua.sink.here"(plan, fold_module.is_text(arguments)) end
   if plan.merge then
     all.fold = fold_module.new {

@@ -17,7 +17,8 @@ local MOST_AHEAD = 200000
 
 ---@class parlua.Stream
 ---@field failures parlua.Failure[] so far
-local Stream = { name = "imap", keep = "all", limit = math.huge, is_enough = false, takes_pairs = true }
+local Stream = { name = "imap", takes_spawned = true, keep = "all", limit = math.huge, is_enough = false,
+  takes_pairs = true }
 Stream.__index = Stream
 Stream.is_stream = true
 
@@ -54,6 +55,7 @@ end
 
 function Stream:begin(run)
   self.run, self.failures = run, run.failures
+  self.is_unordered = run.options.ordered == false
   run:keep_place()
   if run.options.ordered ~= false then
     self.order = order.open(self.ready, { workers = run.workers, most = MOST_AHEAD, window = run.options.window })
@@ -132,6 +134,10 @@ function Stream:close()
   self.run:close()
   self.run:tell()
 end
+
+--- The index of the task that has spawned task `index`; nil: it is one of the source's.
+---@return integer?
+function Stream:parent(index) return self.run.spawned and self.run.spawned.parents[index] or nil end
 
 ---@return parlua.Summary
 function Stream:summary() return self.run:summary() end

@@ -13,6 +13,7 @@ local start = require "parlua.wire.start"
 local lazy = require "parlua.lazy"
 local shape = lazy "parlua.wire.shape"
 local install = lazy "parlua.wire.install"
+local spawn = lazy "parlua.worker.spawn"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
 local failure = require "parlua.failure"
@@ -30,6 +31,7 @@ local SPARSE, DENSE = C.BLOCK_SPARSE, C.BLOCK_DENSE
 local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
 local VALUE, TUPLE, FAILURE = C.TAG_VALUE, C.TAG_TUPLE, C.TAG_FAILURE
 local HEAD = C.BLOCK_HEAD
+local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
 local const_bytes = ffi.typeof("const char *")
 local index_cell = ffi.typeof("double *")
 
@@ -235,6 +237,20 @@ function M.runner(job, slot, outlet)
     return loop
   end
 
+  --- The loop over tasks that were spawned: their function is among their arguments.
+  local function spawned_loop(width)
+    local name = "spawned" .. width
+    if loops[name] then return loops[name] end
+    local builder = indexed.builder()
+    local values = setmetatable({ source = { kind = "values" }, fold = false }, { __index = job })
+    local make = job.run and loop_text.supplied["local"] or loop_text.supplied.values
+    local expressions = make({ run = job.run }, builder, width)
+    loops[name] = assert(loadstring(loop_text.text(values, builder, expressions, width), "=parlua.loop"))(xpcall, type,
+      math.floor, unpack, cast, slot, spawn.run, store, collect, fetch, outlet.special or special, ffi.string, C.memchr,
+      const_bytes, cursor, builder.constants)
+    return loops[name]
+  end
+
   --- Text: sets the cursor on task `first`.
   local function seek(chunk, first)
     ranger.begin(chunk)
@@ -297,12 +313,13 @@ function M.runner(job, slot, outlet)
   end
 
   local function run_chunk(chunk, limit)
-    local loop = loop_for(chunk.width)
+    local is_spawned = chunk.first >= FIRST_SPAWNED
+    local loop = is_spawned and spawned_loop(chunk.width) or loop_for(chunk.width)
     local last = chunk.last
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
-    if reader then seek(chunk, chunk.first) end
+    if reader and not is_spawned then seek(chunk, chunk.first) end
     local place_before = running.source_place
-    running.source_place = source_place
+    running.source_place = not is_spawned and source_place or nil
     several = nil -- of a task that was cut off before it had all its arguments
     running.begin(chunk.attempt, chunk.key)
     if folder then folder.begin(chunk, limit) end
@@ -316,7 +333,8 @@ function M.runner(job, slot, outlet)
       if arrays.files then arrays.prepare() end
       ok, reached, why, found = xpcall(loop, failure.capture, k, last - base, base, (tonumber(out.floor) - HEAD) / 8,
         limit, words, cast(block.halves, words), chunk, awords, ahalf, origin)
-      local cut = guard and is_cut(chunk) and loop_text.cut_message(source) or arrays.files and arrays.cut()
+      local cut = guard and not is_spawned and is_cut(chunk) and loop_text.cut_message(source)
+        or arrays.files and arrays.cut()
       if cut then
         base, k, entries, last = fail_rest(base, entries, last, limit, cut)
         why = DONE
@@ -335,7 +353,7 @@ function M.runner(job, slot, outlet)
       else
         local task = slot.current
         -- where it was the text that was wrong
-        if reader and cursor.next == cursor.from then loop_text.skip(source, cursor, ranger) end
+        if reader and not is_spawned and cursor.next == cursor.from then loop_text.skip(source, cursor, ranger) end
         k, why = task - base, PENDING
         -- no record: memory ran out before one was made; what the task held is let go, to have some for it
         if type(reached) == "string" then collectgarbage() end
@@ -430,6 +448,7 @@ function M.main(worker, inherited)
       local cell = M.index_cell(slot, job)
       running.enter(cell, slot.id)
       running.log_level = running.log_levels[job.log_level or "info"]
+      running.spawn_refusal = job.spawn_refusal or nil
       worker.tag(job.tag and cell or nil)
       own.refresh(job.f, job.setup)
       outlet.put_record = false
@@ -444,6 +463,10 @@ function M.main(worker, inherited)
     C.worker_print(handle, LOG, note, #note)
   end
   function running.log_send(text) C.worker_print(handle, LOG, text, #text) end
+  running.spawn_send = function(...) -- loaded by those that use it
+    running.spawn_send = spawn.sender(handle, not worker.owns_process)
+    return running.spawn_send(...)
+  end
   running.owns_process = worker.owns_process
   running.is_thread = not worker.owns_process
   if inherited then

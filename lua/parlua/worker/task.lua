@@ -24,6 +24,7 @@ struct parlua_task {
   double shown, shown_for;         /* the number that a task of a shard has in the whole; its own number here */
   uint64_t base;                   /* where the task's stream and the keys of its calls come from */
   uint64_t key;                    /* of the call that the task belongs to */
+  double root, depth, spawned_for; /* of a task that was spawned: see worker/spawn.lua; its number */
   double call_seed, call_number;   /* a task that is a call of its own: what its key follows from; 0: it is none */
   int64_t s0, s1, s2, s3;
 };
@@ -208,11 +209,13 @@ local running = {}
 
 function running.index()
   local index = context.index[0]
+  if context.spawned_for == index then return context.root end
   if context.shown_for == index then return context.shown end
   return index
 end
 function running.attempt() return context.attempt end
 function running.worker() return context.worker end
+function running.depth() return M.depth() end
 function running.path() return M.source_place and (M.source_place()) end
 function running.line() return M.source_place and (select(2, M.source_place())) end
 
@@ -300,6 +303,31 @@ function M.set_call(seed, number)
   context.seeded, context.based = 0, 0
 end
 
+--- The running task was spawned: it has a key of its own, and belongs to a task of the source.
+---@param key string
+function M.set_spawned(key, root, depth)
+  M.set_key(key)
+  context.root, context.depth, context.spawned_for = root, depth, context.index[0]
+end
+
+--- How many tasks have spawned one another up to the running one; 0: it is of the source.
+function M.depth() return context.spawned_for == context.index[0] and context.depth or 0 end
+
+--- The task of the source that the running one is, or descends from.
+function M.root()
+  local index = context.index[0]
+  return context.spawned_for == index and context.root or index
+end
+
+--- Tells the run that the running task has spawned a call: its number, key, root, depth, function, arguments. Nil where
+--- no task runs.
+---@type fun(index: number, ...)?
+M.spawn_send = nil
+
+--- Why the tasks of the running job can't spawn others; nil: they can.
+---@type string?
+M.spawn_refusal = nil
+
 --- The number of a call that begins now, outside of tasks.
 function M.next_call()
   M.calls = M.calls + 1
@@ -354,7 +382,7 @@ end
 ---@param key? ffi.cdata* uint64_t
 function M.begin(attempt, key)
   context.attempt = attempt
-  context.seeded, context.based, context.shown_for, context.call_number = 0, 0, -1, 0
+  context.seeded, context.based, context.shown_for, context.call_number, context.spawned_for = 0, 0, -1, 0, 0
   if key then context.key = key end
 end
 

@@ -1,0 +1,229 @@
+--- Tasks that tasks of a run have made (worker/spawn.lua). What a task spawned is handed out when it has returned. With
+--- workers such tasks have numbers of their own, in the order in which they were handed out. The script sees others,
+--- behind those of the source, which depend on no timing: first what tasks of the source have spawned, in the order of
+--- these, then what those have, and so on; so their results are passed on when all of the generation before have ended.
+--- Where no order is wanted they are passed on as they come.
+local ffi = require "ffi"
+local arrays = require "parlua.array.known"
+local codec = require "parlua.codec"
+local context = require "parlua.wire.context"
+local spawn = require "parlua.worker.spawn"
+
+local FIRST = spawn.FIRST
+local MOST_BYTES = 2 ^ 40 -- of a call
+
+---@class parlua.Spawned
+---@field told table<integer, table[]> by task: the calls that it has spawned, as long as it has not returned
+---@field open table<number, table> tasks that were handed out and have not ended, by their number with workers
+---@field parents table<integer, integer> by index, as the script sees it
+local Spawned = {}
+Spawned.__index = Spawned
+
+---@param run parlua.Run
+local function open(run)
+  return setmetatable({ run = run, told = {}, open = {}, count = 0, generations = {}, parents = {}, numbered = 0,
+    source_ended = run:done(), source_total = run.total, buffers = {}, is_ordered = run.sink.is_unordered ~= true },
+    Spawned)
+end
+
+-- ---- what tasks tell ----
+
+--- The task `index` has spawned a call: { n, key, root, depth, f, arguments... }.
+function Spawned:tell(index, call)
+  local list = self.told[index]
+  if not list then
+    list = {}
+    self.told[index] = list
+  end
+  list[#list + 1] = call
+end
+
+local function pack_call(index, ...) return index, { n = select("#", ...), ... } end
+
+local function decode(bytes) return pack_call(codec.decode(bytes)) end
+
+--- Bytes of a worker, of which a call may be a part: its length, and then itself.
+function Spawned:receive(worker, text)
+  local bytes = (self.buffers[worker] or "") .. text
+  local driver = self.run.driver.inner or self.run.driver
+  local length = ffi.new("double[1]")
+  while #bytes >= 8 do
+    ffi.copy(length, bytes, 8)
+    local size = length[0]
+    if not (size >= 1 and size <= MOST_BYTES and size % 1 == 0) then break end -- overwritten by a task
+    if #bytes < 8 + size then break end
+    context.use(driver.chain, driver.shares)
+    local ok, index, call = pcall(decode, bytes:sub(9, 8 + size))
+    if ok and type(index) == "number" and type(call[4]) == "function" then self:tell(index, call) end
+    bytes = bytes:sub(9 + size)
+  end
+  self.buffers[worker] = bytes
+end
+
+--- A worker has ended: what it has told in part is forgotten.
+function Spawned:end_worker(worker) self.buffers[worker] = nil end
+
+--- A try of the task has failed: what it has spawned does not count.
+function Spawned:forget(index) self.told[index] = nil end
+
+-- ---- numbers ----
+
+local function generation_of(self, depth)
+  local generation = self.generations[depth]
+  if not generation then
+    generation = { open = 0 }
+    self.generations[depth] = generation
+  end
+  return generation
+end
+
+--- Passes on what has become of a task whose index is known.
+local function pass_on(self, made)
+  local sink = self.run.sink
+  if made.failure then
+    made.failure.index, made.failure.parent = made.index, self.parents[made.index]
+    return sink:fail(made.failure)
+  end
+  made.batch.first = made.index
+  sink:take(made.batch)
+end
+
+--- Gives a task the index by which the script knows it.
+local function give_index(self, made)
+  self.numbered = self.numbered + 1
+  made.index = self.source_total and self.source_total + self.numbered or FIRST + self.numbered
+  self.parents[made.index] = made.parent and made.parent.index or made.root
+  if made.is_ended then pass_on(self, made) end
+end
+
+local function by_birth(a, b)
+  local p, q = a.parent and a.parent.index or a.root, b.parent and b.parent.index or b.root
+  if p ~= q then return p < q end
+  return a.nth < b.nth
+end
+
+--- Gives indexes to the next generations, as long as all that could belong to them is known.
+local function number_generations(self, is_over)
+  while true do
+    local depth = (self.last_numbered or 0) + 1
+    local generation, before = self.generations[depth], self.generations[depth - 1]
+    if not generation then return end
+    local is_known = is_over
+    if depth == 1 then
+      is_known = is_known or self.source_total and self.source_ended >= self.source_total
+    else
+      is_known = is_known or before.open == 0
+    end
+    if not is_known then return end
+    self.last_numbered = depth
+    table.sort(generation, by_birth)
+    for k, made in ipairs(generation) do
+      generation[k] = false
+      give_index(self, made)
+    end
+  end
+end
+
+-- ---- handing out ----
+
+--- Tasks first..last have returned: what they have spawned is handed out.
+local function hand_out(self, first, last)
+  if next(self.told) == nil then return end
+  local calls, from = {}, FIRST + self.count + 1
+  local indexes = {}
+  for index in pairs(self.told) do
+    if index >= first and index <= last then indexes[#indexes + 1] = index end
+  end
+  table.sort(indexes)
+  for _, index in ipairs(indexes) do
+    for nth, call in ipairs(self.told[index]) do
+      self.count = self.count + 1
+      local parent = self.open[index]
+      local made = { call = call, root = call[2], depth = call[3], nth = nth, parent = parent or false, index = false,
+        is_ended = false, failure = false, batch = false, arrays = false, task = index }
+      self.open[FIRST + self.count] = made
+      calls[#calls + 1] = made
+      local generation = generation_of(self, made.depth)
+      generation.open = generation.open + 1
+      if self.is_ordered then generation[#generation + 1] = made else give_index(self, made) end
+    end
+    self.told[index] = nil
+  end
+  if #calls == 0 then return end
+  if self.run.total then self.run.total = self.run.total + #calls end
+  arrays.sent = false
+  local driver = self.run.driver.inner or self.run.driver
+  driver:push_calls(from, calls)
+end
+
+--- A task that was spawned has ended.
+local function ended(self, id, made)
+  made.is_ended, made.call = true, false
+  self.open[id] = nil
+  local generation = generation_of(self, made.depth)
+  generation.open = generation.open - 1
+  if made.index then pass_on(self, made) end
+  number_generations(self)
+end
+
+-- ---- outcomes ----
+
+--- Tasks of the source have returned.
+function Spawned:source_returned(first, last, count)
+  self.source_ended = self.source_ended + count
+  hand_out(self, first, last)
+  number_generations(self)
+end
+
+--- One of them has failed.
+function Spawned:source_failed()
+  self.source_ended = self.source_ended + 1
+  number_generations(self)
+end
+
+--- The source is at its end, after so many tasks.
+function Spawned:counted(n)
+  self.source_total = n
+  self.run.total = n + self.count
+  number_generations(self)
+end
+
+--- Tasks that were spawned have returned.
+---@param batch parlua.Batch
+function Spawned:returned(batch)
+  local values = batch.numbers or batch.values
+  for j = 0, batch.n - 1 do
+    local id = batch.first + j
+    local made = self.open[id]
+    if made then
+      made.batch = { first = 0, n = 1, tasks = 1, numbers = false, values = values and { [0] = values[j] } or false,
+        several = batch.several and batch.several[j] and { [0] = batch.several[j] } or false,
+        second = batch.second and { [0] = batch.second[j] } or false, bytes = 64, attempt = batch.attempt,
+        worker = batch.worker, seconds = batch.seconds, recorded = false, first_task = false, last_task = false }
+      hand_out(self, id, id)
+      ended(self, id, made)
+    end
+  end
+end
+
+--- One that was spawned has failed for good.
+function Spawned:failed(id, failure)
+  local made = self.open[id]
+  if not made then return end
+  failure.parent = made.parent and made.parent.index or made.root
+  made.failure = failure
+  ended(self, id, made)
+end
+
+--- The arguments of such a task, with n.
+function Spawned:arguments(id)
+  local made = self.open[id]
+  local call = made and made.call
+  if not call then return { n = 0 } end
+  return { n = call.n - 4, unpack(call, 5, call.n) }
+end
+
+--- The run is over: what was cut off leaves gaps in no generation.
+function Spawned:flush() number_generations(self, true) end
+
+return { open = open, FIRST = FIRST }

@@ -1,0 +1,80 @@
+--- Submitted calls, of which many go to a worker together: deaths, cancellations and signals concern those that they are
+--- about, and no others.
+local helper = require "spec.helper"
+local parlua = require "parlua"
+
+local function nap(seconds) require("parlua.host").sleep(seconds) end
+
+describe("submitted calls that are handed out together", function()
+  helper.for_each_engine(function(engine)
+    it("are cancelled one by one, also amid a chunk that runs", function()
+      local pool, futures = parlua.pool { engine = engine, workers = 1 }, {}
+      for _ = 1, 2000 do pool:submit(function() end) end -- chunks have grown
+      futures[1] = pool:submit(nap, 0.2)
+      for k = 2, 400 do futures[k] = pool:submit(function(x) return x end, k) end
+      local cancelled = {}
+      for k = 390, 400 do cancelled[k] = futures[k]:cancel() end
+      for k = 2, 400 do
+        if cancelled[k] then
+          assert.equal("cancelled", futures[k].failure.kind)
+        else
+          assert.equal(k, futures[k]:get())
+        end
+      end
+      assert.is_true(cancelled[400])
+      pool:close()
+    end)
+
+    it("give their results when they have ended, though a long one runs behind them", function()
+      helper.with_directory(function(directory)
+        local pool, futures = parlua.pool { engine = engine, workers = 1 }, {}
+        for _ = 1, 2000 do pool:submit(function() end) end
+        for k = 1, 50 do futures[k] = pool:submit(function(x) return x end, k) end
+        local long = pool:submit(function(path)
+          while not io.open(path) do nap(0.002) end
+          return "long"
+        end, directory .. "/go")
+        for k = 1, 50 do assert.equal(k, futures[k]:get()) end
+        assert.is_false(long:done())
+        helper.write(directory .. "/go", "")
+        assert.equal("long", long:get())
+        pool:close()
+      end)
+    end)
+
+    it("see what their function holds, and the script's state, as it was at each of them", function()
+      local pool, futures = parlua.pool { engine = engine, workers = 2 }, {}
+      local base
+      local list = { 0 }
+      for k = 1, 50 do
+        base, list[1], spec_global = k, 10 * k, 100 * k -- luacheck: ignore
+        futures[k] = pool:submit(function(x) return base + list[1] + spec_global + x end, 1000 * k) -- luacheck: ignore 113
+      end
+      for k = 1, 50 do assert.equal(1111 * k, futures[k]:get()) end
+      spec_global = nil -- luacheck: ignore 111
+      pool:close()
+    end)
+  end, { "threads", "process" })
+
+  helper.for_each_engine(function(engine)
+    it("end at Ctrl-C, while the script waits for them", function()
+      helper.with_directory(function(directory)
+        local script = helper.write(directory .. "/script.lua", ([[
+          local parlua = require "parlua"
+          local pool, futures = parlua.pool { engine = %q, workers = 2 }, {}
+          for k = 1, 500 do futures[k] = pool:submit(function(path)
+            io.open(path, "w"):close()
+            require("parlua.host").sleep(20)
+          end, arg[1]) end
+          os.execute("( while ! test -e " .. arg[1] .. "; do sleep 0.01; done; kill -INT " .. require("parlua.host").pid() .. " ) &")
+          parlua.wait(futures)
+          local kinds = {}
+          for _, future in ipairs(futures) do kinds[future.failure.kind] = (kinds[future.failure.kind] or 0) + 1 end
+          print(kinds.cancelled)
+        ]]):format(engine))
+        local result = helper.run_parlua(script .. " " .. directory .. "/begun")
+        assert.same({ "500\n", 130 }, { result.stdout, result.status }, result.stderr)
+      end)
+    end)
+  end, { "threads", "process" })
+end)
