@@ -539,6 +539,7 @@ const struct lane_kind lane_simulated = {
     .wants = simulated_wants,
     .take_back = simulated_take_back,
     .lower = simulated_lower,
+    .shorten = simulated_lower,
     .ask_back = simulated_ask_back,
     .left = simulated_left,
     .view = simulated_view,

@@ -54,6 +54,34 @@ describe("submitted calls that are handed out together", function()
       spec_global = nil -- luacheck: ignore 111
       pool:close()
     end)
+
+    it("give back the script's own tables, which each knows from its function and arguments", function()
+      local pool, futures = parlua.pool { engine = engine, workers = 1 }, {}
+      local held, given = { 1 }, {}
+      for k = 1, 400 do
+        given[k] = { k }
+        local f = k % 2 == 0 and function(t) return t, held end or function(t) error({ t, held }, 0) end
+        futures[k] = pool:submit(f, given[k])
+      end
+      for k = 1, 400 do
+        futures[k]:wait()
+        local values = k % 2 == 0 and { futures[k]:get() } or futures[k].failure.value
+        assert.is_true(rawequal(given[k], values[1]) and rawequal(held, values[2]), "call " .. k)
+      end
+      pool:close()
+    end)
+
+    it("see strings' methods as they are", function()
+      local pool, upper = parlua.pool { engine = engine, workers = 2 }, string.upper
+      local function shout(text) return text:upper() end
+      assert.equal("A", pool:submit(shout, "a"):get())
+      function string.upper(text) return text .. "!" end -- luacheck: ignore 122
+      local ok, text = pcall(function() return pool:submit(shout, "a"):get() end)
+      string.upper = upper -- luacheck: ignore 122
+      assert.same({ true, "a!" }, { ok, text })
+      assert.equal("A", pool:submit(shout, "a"):get())
+      pool:close()
+    end)
   end, { "threads", "process" })
 
   helper.for_each_engine(function(engine)
@@ -66,7 +94,9 @@ describe("submitted calls that are handed out together", function()
             io.open(path, "w"):close()
             require("parlua.host").sleep(20)
           end, arg[1]) end
-          os.execute("( while ! test -e " .. arg[1] .. "; do sleep 0.01; done; kill -INT " .. require("parlua.host").pid() .. " ) &")
+          local kill = "sleep 0.3; kill -INT " .. require("parlua.host").pid()
+          os.execute("( until [ -e " .. arg[1] .. " -a -e " .. arg[1] .. ".waits ]; do sleep 0.01; done; " .. kill .. " ) &")
+          io.open(arg[1] .. ".waits", "w"):close() -- not sooner: os.execute is deaf to SIGINT
           parlua.wait(futures)
           local kinds = {}
           for _, future in ipairs(futures) do kinds[future.failure.kind] = (kinds[future.failure.kind] or 0) + 1 end

@@ -230,8 +230,8 @@ static bool abort_held(struct dispatch *d, struct lane *lane, struct work *work,
     abort_of(d, work, task);
     return true;
   }
-  if (d->crew.may_cut && work->first < work->last && work_reserve(store)) {
-    double keep = fmax(lane->kind->lower(lane, work, task - 1), work->reached);
+  if (d->crew.may_cut && work->first < task && work_reserve(store)) {
+    double keep = fmax(lane->kind->shorten(lane, work, task - 1), work->reached);
     if (keep < work->last && keep >= work->first) {
       struct work *rest = work_split(store, work, keep + 1);
       dispatch_update_needed(d, work);

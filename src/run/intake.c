@@ -76,7 +76,7 @@ int intake_publish(struct intake *intake, uint32_t count)
 {
   __atomic_store_n(&intake->count, count, __ATOMIC_RELEASE);
   uint32_t waiting = count - __atomic_load_n(&intake->taken, __ATOMIC_RELAXED);
-  bool has_news = intake->news && *intake->news != 0;
+  bool has_news = intake->news && __atomic_load_n(intake->news, __ATOMIC_RELAXED) != 0;
   if (waiting >= MANY || (waiting >= SOME && has_news)) return INTAKE_VISIT;
   return __atomic_load_n(&intake->hungry, __ATOMIC_RELAXED) ? INTAKE_HAND_OUT : INTAKE_NOTHING;
 }

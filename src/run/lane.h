@@ -112,6 +112,8 @@ struct lane_kind {
   bool (*take_back)(struct lane *lane, struct work *work);
   /* Lets a work begin no task behind `last`. Returns the task with which it ends, as far as is known. */
   double (*lower)(struct lane *lane, struct work *work, double last);
+  /* The same where tasks that have begun are wanted: they stay in the work. Not for ranks. */
+  double (*shorten)(struct lane *lane, struct work *work, double last);
   /* Asks it for work that others could do: one not begun, or else, where that pays, the second half of the one that
    * runs. True: answered in *outcome (given back); false: the answer comes as an outcome. */
   bool (*ask_back)(struct lane *lane, struct outcome *outcome);

@@ -108,6 +108,12 @@ static double lane_lower(struct lane *lane, struct work *work, double last)
   return fmin(fmax(last, work->first - 1), work->last);
 }
 
+static double lane_shorten(struct lane *lane, struct work *work, double last)
+{
+  if (!work->is_complete) return lane_lower(lane, work, last);
+  return slot_cut(slot_of(lane), work->number, work->place, work->first, work->last, last);
+}
+
 /* Seconds of the first work, as far as measured, behind the task that the worker is in; *at: that task. */
 static double running_left(const struct lane *lane, double now, double *at)
 {
@@ -420,6 +426,7 @@ const struct lane_kind lane_over_slot = {
     .wants = lane_wants,
     .take_back = lane_take_back,
     .lower = lane_lower,
+    .shorten = lane_shorten,
     .ask_back = lane_ask_back,
     .left = lane_left,
     .view = lane_view,

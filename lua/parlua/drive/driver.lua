@@ -89,20 +89,28 @@ local function plain_until(half, k, last)
   return last + 1
 end
 
---- The books that the values of the event refer to.
-local function use_books(self)
-  context.use(self.chain_of and self.chain_of(self.event.first) or self.chain, self.shares)
+--- The books that the values of a task refer to.
+local function use_books(self, task)
+  context.use(self.chain_of and self.chain_of(task) or self.chain, self.shares)
 end
 
---- The value behind a tagged word.
-function Driver:special(out, half, k, tag)
-  use_books(self)
+--- The last of the tasks first..last whose values refer to the same books as those of the first.
+local function same_books(self, first, last)
+  if not self.chain_of then return last end
+  local chain, task = self.chain_of(first), first
+  while task < last and self.chain_of(task + 1) == chain do task = task + 1 end
+  return task
+end
+
+--- The value behind a tagged word of a task.
+function Driver:special(out, half, k, tag, task)
+  use_books(self, task)
   return block.special(out, half, k, tag)
 end
 
 --- The values behind a word that stands for several, with n.
-function Driver:tuple(out, half, k, tag)
-  use_books(self)
+function Driver:tuple(out, half, k, tag, task)
+  use_books(self, task)
   return common.pack(block.special(out, half, k, tag))
 end
 
@@ -135,14 +143,16 @@ local function decode_records(batch, values, out, size, half, k, last, takes_pai
   return at
 end
 
---- Decodes words k..last up to the first failure, some at most, into the batch. Returns the word behind them.
-local function decode_mixed(self, batch, out, half, k, last, takes_pairs)
+--- Decodes words k..last up to the first failure, some at most, into the batch; word 0 is of task `first`. Returns the
+--- word behind them.
+local function decode_mixed(self, batch, out, half, k, last, takes_pairs, first)
   last = math.min(last, k + MIXED - 1)
   local words, values, several, size = out.word, new_table(last - k + 1, 0), false, tonumber(out.size)
   batch.numbers, batch.values, batch.several, batch.second = false, values, false, false
   if half[2 * k + 1] == STRING then return decode_strings(values, out, size, half, k, last) end
   if half[2 * k + 1] == RECORD then
-    use_books(self) -- records may be of a class
+    use_books(self, first + k) -- records may be of a class
+    last = same_books(self, first + k, first + last) - first
     return decode_records(batch, values, out, size, half, k, last, takes_pairs)
   end
   local at = k
@@ -153,7 +163,7 @@ local function decode_mixed(self, batch, out, half, k, last, takes_pairs)
     elseif tag == FAILURE or tag == RECORD or tag == LINE then
       break
     elseif tag == TUPLE then
-      local tuple = self:tuple(out, half, at, tag)
+      local tuple = self:tuple(out, half, at, tag, first + at)
       several = several or {}
       several[at - k], values[at - k] = tuple, tuple[1]
     elseif tag == STRING then
@@ -162,7 +172,7 @@ local function decode_mixed(self, batch, out, half, k, last, takes_pairs)
       several = several or {}
       several[at - k] = NOTHING
     elseif tag ~= NIL then
-      values[at - k] = self:special(out, half, at, tag)
+      values[at - k] = self:special(out, half, at, tag, first + at)
     end
     at = at + 1
   end
@@ -211,7 +221,8 @@ function Driver:dense(receiver, event)
       self:give(receiver, batch, first + k, stop - k, 8 * (stop - k))
       k = stop
     elseif half[2 * k + 1] == FAILURE then
-      self:failure(receiver, first + k, self:special(out, half, k, FAILURE), event.attempt, event.worker)
+      local record = self:special(out, half, k, FAILURE, first + k)
+      self:failure(receiver, first + k, record, event.attempt, event.worker)
       k = k + 1
     elseif half[2 * k + 1] == LINE then
       stop = line.check(out, tonumber(out.size), half, k, last)
@@ -221,7 +232,7 @@ function Driver:dense(receiver, event)
       batch.lines = false
       k = stop
     else
-      stop = decode_mixed(self, batch, out, half, k, last, receiver.takes_pairs)
+      stop = decode_mixed(self, batch, out, half, k, last, receiver.takes_pairs, first)
       self:give(receiver, batch, first + k, stop - k, each * (stop - k))
       k = stop
     end
@@ -262,10 +273,11 @@ function Driver:sparse(receiver, event)
       self.told[index] = true
     end
     if tag == FAILURE then
-      self:failure(receiver, index, self:special(out, half, 2 * k + 1, tag), event.attempt, event.worker)
+      local record = self:special(out, half, 2 * k + 1, tag, index)
+      self:failure(receiver, index, record, event.attempt, event.worker)
     else
       batch.numbers, batch.several, batch.second = false, false, false
-      batch.values = { [0] = self:special(out, half, 2 * k + 1, tag) }
+      batch.values = { [0] = self:special(out, half, 2 * k + 1, tag, index) }
       self:give(receiver, batch, index, 1, 8)
     end
   end
