@@ -1,5 +1,6 @@
 -- A crawl: each page that is read hands the pages that it names to the same run, until none is left. The site is made
--- by this program, and served by it; there is no list of pages. It needs the Lua module cqueues (in Debian: lua-cqueues).
+-- by this program, and served by it; there is no list of pages. It needs the Lua module cqueues (in Debian:
+-- lua-cqueues).
 --
 --     parlua examples/crawl.lua [levels]
 --

@@ -194,8 +194,8 @@ local function watch(future, watcher)
 end
 
 local function new_failure(future, kind, message)
-  return failure.new { index = future.index, args = future.args or { n = 0 }, kind = kind, message = message, attempts = 0,
-    worker = 0, host = host.hostname(), seconds = 0 }
+  return failure.new { index = future.index, args = future.args or { n = 0 }, kind = kind, message = message,
+    attempts = 0, worker = 0, host = host.hostname(), seconds = 0 }
 end
 
 --- It could not be submitted: nothing is told of it.

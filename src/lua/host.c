@@ -298,16 +298,6 @@ static int run_come_back(lua_State *L)
   return 0;
 }
 
-/* push_everywhere(count): see dispatch.h. The script is there. */
-static int run_push_everywhere(lua_State *L)
-{
-  struct host_run *run = check_run(L);
-  run->heritage.L = L;
-  run->engine->engine.inheritance = &run->heritage;
-  dispatch_push_everywhere(run->dispatch, (uint32_t)luaL_checknumber(L, 2));
-  return 0;
-}
-
 /* hand_out(outstanding): comes back, hands out what can be, and leaves. */
 static int run_hand_out(lua_State *L)
 {
@@ -412,7 +402,6 @@ static int host_run_open(lua_State *L)
       {"intake", run_intake},
       {"push_range", run_push_range},
       {"hand_out", run_hand_out},
-      {"push_everywhere", run_push_everywhere},
       {"leave", run_leave},
       {"come_back", run_come_back},
       {NULL, NULL},

@@ -57,9 +57,6 @@ int dispatch_push_range(struct dispatch *d, double first, double count);
 /* Takes what is in the intake, and begins its block anew, at least `bytes` large, for tasks from `first` on: an index
  * that was not used, as are those behind it. NULL: out of memory. For the same runs. */
 struct intake *dispatch_intake(struct dispatch *d, double first, uint64_t bytes);
-/* Gives each worker one of the last `count` tasks of the intake, behind what it has; those for which there is no worker
- * are handed out as others are. For engines whose lanes are workers. */
-void dispatch_push_everywhere(struct dispatch *d, uint32_t count);
 /* Hands out what can be handed out at once, and takes nothing. */
 void dispatch_hand_out(struct dispatch *d);
 /* The last task that was put into the intake; 0: none. */

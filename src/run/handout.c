@@ -181,29 +181,6 @@ int dispatch_push_range(struct dispatch *d, double first, double count)
   return dispatch_offer(d, first, first + count - 1, 1, payload);
 }
 
-void dispatch_push_everywhere(struct dispatch *d, uint32_t count)
-{
-  struct intake *intake = &d->intake;
-  double first = intake->first + intake->taken, now = clock_seconds();
-  if (intake->count - intake->taken != count) return; /* they were taken: there was no memory for their likes */
-  struct payload *payload = payload_of_tasks(d->intake_payload, first, count);
-  uint32_t given = 0;
-  for (uint32_t w = 0; payload && given < count && w < d->lanes_count; w++) {
-    struct lane *lane = dispatch_lane(d, w);
-    if (lane->kind->is_rank || (lane->state != LANE_EMPTY && lane->state != LANE_READY)) continue;
-    if (!has_worker(d, lane) || !ready_second(d)) continue;
-    struct work *work = work_new(&d->queue.store, first + given, first + given, payload, 1);
-    if (!work) {
-      work_unreserve(&d->queue.store);
-      break;
-    }
-    given++;
-    give(d, lane, work, now);
-  }
-  payload_drop(&d->queue.store, payload);
-  __atomic_store_n(&intake->taken, intake->taken + given, __ATOMIC_RELAXED);
-}
-
 int dispatch_skip(struct dispatch *d, double first, double last)
 {
   return queue_skip(&d->queue, first, last);

@@ -45,7 +45,8 @@ end
 function M.spawn(f, ...)
   local index = task.place()
   if not index or not task.spawn_send then
-    error("spawn: no task runs here: only a task of map, starmap, each, imap or reduce can hand a new one to its run", 2)
+    error("spawn: no task runs here: only a task of map, starmap, each, imap or reduce can hand a new one to its run",
+      2)
   end
   if task.spawn_refusal then error("spawn: " .. task.spawn_refusal, 2) end
   if not common.is_callable(f) then error(("spawn: a function is expected, got %s"):format(type(f)), 2) end
