@@ -58,7 +58,6 @@ local server = parlua.background(serve, port_file)
 while not io.lines(port_file)() do assert(not server:wait(0.01), server.failure) end
 local port = tonumber(io.lines(port_file)())
 os.remove(port_file)
-
 local words, failures = parlua.starmap(visit, { { port, "/" } }, { warn = false })
 local sum = 0
 for k = 1, words.n do sum = sum + (words[k] or 0) end
