@@ -6,10 +6,10 @@
  * waited for by system(3): what the C library says when it aborts goes where it always goes.
  *
  * A thread of the worker reads the pipes. It never waits for the coordinator: it takes as much as there is room for,
- * and looks again 2 ms later where there is none (within a line, nothing else comes between); meanwhile the program waits for room in its pipe. Once a program has
- * ended that was waited for (system, pclose, waitpid), its last lines are taken before the task goes on, so that what
- * the task prints next stands behind them. When the worker ends before a program, a process stays that brings its lines
- * to the script's own streams, up to the program's end. */
+ * and looks again 2 ms later where there is none (within a line, nothing else comes between); meanwhile the program
+ * waits for room in its pipe. Once a program has ended that was waited for (system, pclose, waitpid), its last lines
+ * are taken before the task goes on, so that what the task prints next stands behind them. When the worker ends before
+ * a program, a process stays that brings its lines to the script's own streams, up to the program's end. */
 #ifndef PARLUA_CAPTURE_H
 #define PARLUA_CAPTURE_H
 #include <stdbool.h>
