@@ -40,6 +40,31 @@ describe("parlua --map and --filter", function()
     end
   end)
 
+  it("read and write numbers of any length, wherever they stand in a block", function()
+    local numbers, expected, total = {}, {}, 0
+    local function add(text, written)
+      numbers[#numbers + 1], expected[#expected + 1], total = text, written, total + #text + 1
+    end
+    for digits = 1, 19 do
+      local nines = ("9"):rep(digits)
+      local is_number = digits <= 15
+      for _, text in ipairs { nines, "1" .. nines:gsub("9", "0"):sub(2), nines:gsub("9", "1"), "-" .. nines } do
+        local fits = is_number or tonumber(text) and math.abs(tonumber(text)) <= 2 ^ 53
+        add(text, (fits and "number " or "string ") .. text)
+        add(text .. "\r", (fits and "number " or "string ") .. text)
+      end
+      add("0" .. nines, "string 0" .. nines)
+      add(nines .. "x", "string " .. nines .. "x")
+      add(nines .. " ", "string " .. nines .. " ")
+    end
+    local text = table.concat(numbers, "\n") -- the last one has no end
+    local code = "'if type(x) == \"number\" then return (\"number %.0f\"):format(x) end return \"string \" .. x'"
+    assert.equal(table.concat(expected, "\n") .. "\n", output("PARLUA --map " .. code, { stdin = text }))
+    local read = {}
+    for k, line in ipairs(expected) do read[k] = line:gsub("^%l+ ", "") end
+    assert.equal(table.concat(read, "\n") .. "\n", output("PARLUA --map x", { stdin = text }))
+  end)
+
   it("read lines of files, also of several", function()
     helper.with_directory(function(directory)
       helper.write(directory .. "/a", "1\n2")
