@@ -34,6 +34,44 @@ describe("parlua.exec", function()
     assert.same({ "x\n", "", 0 }, { exec({ "echo", "x" }, { check = true }) })
   end)
 
+  it("finds a program where PATH has it now", function()
+    local ffi = require "ffi"
+    pcall(ffi.cdef, "int setenv(const char *name, const char *value, int overwrite);")
+    helper.with_directory(function(directory)
+      local before = os.getenv "PATH"
+      for _, name in ipairs { "first", "second" } do
+        os.execute(("mkdir '%s/%s'"):format(directory, name))
+        local path = ("%s/%s/which-one"):format(directory, name)
+        helper.write(path, "#!/bin/sh\necho " .. name .. "\n")
+        os.execute(("chmod +x '%s'"):format(path))
+      end
+      local function set(path) ffi.C.setenv("PATH", path .. ":" .. before, 1) end
+      local ok, message = pcall(function()
+        set(directory .. "/first:" .. directory .. "/second")
+        assert.equal("first\n", (exec "which-one"))
+        os.remove(directory .. "/first/which-one")
+        assert.equal("second\n", (exec "which-one"))
+        os.remove(directory .. "/second/which-one")
+        assert.equal("cannot start 'which-one': No such file or directory (it is looked for in PATH)",
+          tostring(select(2, pcall(exec, "which-one"))))
+        helper.write(directory .. "/first/which-one", "echo by sh\n")
+        os.execute(("chmod +x '%s/first/which-one'"):format(directory))
+        assert.equal("by sh\n", (exec "which-one"))
+        set(directory .. "/second")
+        assert.is_false((pcall(exec, "which-one")))
+        set("first") -- below the directory where it runs
+        assert.equal("by sh\n", (exec("which-one", { cwd = directory })))
+      end)
+      ffi.C.setenv("PATH", before, 1)
+      assert(ok, message)
+    end)
+  end)
+
+  it("waits for a program that has closed what it writes to", function()
+    assert.same({ "x\n", "", 3 }, { exec("sh", "-c", "echo x; exec >&- 2>&-; sleep 0.1; exit 3", { check = false }) })
+    assert.same({ "", "", 0 }, { exec("sh", "-c", "exec >&- 2>&- <&-; sleep 0.1", { stdin = ("x"):rep(100000) }) })
+  end)
+
   it("needs no quotes, whatever the bytes", function()
     for _, word in ipairs { "a b", "it's", '"', "$HOME `id`", "a\nb", "\255\254", "", "-n", "*", "\\" } do
       assert.equal(word, (exec("printf", "%s", word)))

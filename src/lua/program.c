@@ -133,7 +133,7 @@ static int start(lua_State *L)
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   struct program *program = lua_newuserdata(L, sizeof *program);
-  *program = (struct program){.spawn = {.descriptor = -1, .pipes = {-1, -1, -1}}};
+  *program = (struct program){.spawn = {.descriptor = -1, .pipes = {-1, -1, -1}, .held = {-1, -1, -1}}};
   luaL_getmetatable(L, type_name);
   lua_setmetatable(L, 3);
   program->spawn.words = read_words(L);
@@ -172,6 +172,8 @@ static void close_pipe(struct program *program, int stream)
 {
   close(program->spawn.pipes[stream]);
   program->spawn.pipes[stream] = -1;
+  if (program->spawn.held[stream] >= 0) close(program->spawn.held[stream]);
+  program->spawn.held[stream] = -1;
 }
 
 /* Writes to the pipe what it takes. A program that reads no more has no need of the rest; that is no SIGPIPE. */

@@ -25,14 +25,16 @@ struct spawn {
   const char *directory;          /* where it runs; NULL: here */
   struct spawn_stream streams[3]; /* standard input, output, error */
   /* what comes of it: */
-  pid_t pid;         /* of the process and of its group */
-  int descriptor;    /* readable when the process has ended; -1: the system has no such descriptors */
-  int pipes[3];      /* the caller's ends, which don't block; -1: there is none */
+  pid_t pid;      /* of the process and of its group */
+  int descriptor; /* readable when the process has ended; -1: the system has no such descriptors */
+  int pipes[3];   /* the caller's ends, which don't block; -1: there is none */
+  int held[3];    /* the program's ends of pipes for output: while they are open here, that the program closes its own,
+                     as it ends, wakes nobody twice. A pipe has no end until they are closed. -1: there is none */
   const char *wrong; /* where it failed: the path, the directory or the program concerned */
 };
 
 /* Starts it. Returns 0 or an errno, with everything closed. What is started gets SIGKILL when the calling thread ends.
- */
+ * Where a program without a slash was found in PATH is kept for the next one of that name. */
 int spawn_program(struct spawn *spawn);
 
 #endif
