@@ -25,8 +25,8 @@ enum { PACK_BYTES = 64, PACKS = 4 };
   WIDE static void name##_of_some(const type *turned, const type *centres, uint64_t count, uint64_t width,      \
                                   type *distances, integer *numbers)                                            \
   {                                                                                                             \
-    name##_pack least[PACKS];                                                                                   \
-    name##_numbers best[PACKS];                                                                                 \
+    name##_pack least[PACKS] = {0};                                                                             \
+    name##_numbers best[PACKS] = {0};                                                                           \
     for (uint64_t c = 0; c < count; c++, centres += width) {                                                    \
       name##_pack sums[PACKS] = {0};                                                                            \
       for (uint64_t d = 0; d < width; d++)                                                                      \
