@@ -48,7 +48,8 @@ double dispatch_look_interval(double timeout)
   return fmin(fmax(timeout * timeout_share, timeout_look_least), timeout_look_most);
 }
 
-/* Notes what the worker is in. Returns for how long it has been in it, as far as that counts against a time limit. */
+/* Notes what the worker is in. Returns for how long it has been in it, as far as that counts against a time limit.
+ * `now` may be long ago, where this process was kept from going on since: what is seen first is timed from here. */
 static double note_present(struct dispatch *d, struct lane *lane, const struct lane_view *view, double now)
 {
   const struct present *present = &view->present, *seen = &lane->seen;
@@ -58,8 +59,9 @@ static double note_present(struct dispatch *d, struct lane *lane, const struct l
   if (!is_same || present->task == 0 || has_waited) { /* it may have waited until now: a wake-up takes its time */
     const struct work *first = lane_first(lane);
     bool begins = first && present->task == first->first && present->inner == 0 && present->chunk == first->number;
+    double here = clock_seconds();
     lane->seen = *present;
-    lane->since = begins && !has_waited && view->started > 0 && view->started <= now ? view->started : now;
+    lane->since = begins && !has_waited && view->started > 0 && view->started <= here ? view->started : here;
   }
   double since = fmax(lane->since, d->continued_at);
   if (view->blocked == BLOCKED_BY_TEXT) since = fmax(since, d->returned_at); /* nobody took its text before */
