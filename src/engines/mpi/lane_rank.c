@@ -495,7 +495,8 @@ static void rank_close(struct lane *lane, double deadline)
   uint32_t ended[1];
   (void)deadline;
   if (!rank->family) return;
-  while (lane->count > 0 && !rank->is_closed_there && !child_of(rank)->is_lost) {
+  /* The end of the whole job comes by another way, and may have come there before the end of the run. */
+  while (lane->count > 0 && !rank->is_closed_there && !child_of(rank)->is_lost && !child_of(rank)->has_left) {
     if (clock_seconds() - began > (signals_count() > 0 ? close_seconds_soon : close_seconds)) break;
     double most = engine_progress(engine);
     hub_sleep(&engine->hub, fmin(most, longest_sleep), ended, 1);

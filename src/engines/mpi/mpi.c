@@ -198,11 +198,14 @@ static const struct block *mpi_share(struct engine *engine, const struct block *
 /* ---- messages ---- */
 
 /* A message of a child, for the lane of a run. */
-static void take_from_child(const struct child *child, struct message *message)
+static void take_from_child(struct child *child, struct message *message)
 {
   struct family *family = mpi_family(message->note.engine);
   struct rank_lane *lane = family ? family->lanes[child - mpi.tree.children] : NULL;
-  if (message->note.kind == NOTE_BYE) mpi.byes++;
+  if (message->note.kind == NOTE_BYE) {
+    mpi.byes++;
+    child->has_left = true;
+  }
   if (lane && (message->note.kind == NOTE_REPORT || message->note.kind == NOTE_CLOSED))
     lane_rank_take(lane, message);
   else
@@ -211,7 +214,7 @@ static void take_from_child(const struct child *child, struct message *message)
 
 static void take_message(struct message *message)
 {
-  const struct child *child = tree_heard(&mpi.tree, message->from);
+  struct child *child = tree_heard(&mpi.tree, message->from);
   uint32_t kind = message->note.kind;
   if (kind >= NOTE_REPORT && kind <= NOTE_BYE) {
     if (child)
