@@ -264,11 +264,12 @@ bool home_ended(struct engine *engine, uint32_t w, int *status)
   return false;
 }
 
-void home_progress(struct hub *hub)
+bool home_progress(struct hub *hub)
 {
-  uint32_t w;
-  while (hub_next_ready(hub, &w))
+  bool has_news = false;
+  for (uint32_t w; hub_next_ready(hub, &w); has_news = true)
     if (here->engine) engine_note(here->engine, w);
+  return has_news;
 }
 
 void nursery_close(struct nursery *nursery)

@@ -6,7 +6,7 @@
 #include "sys/clock.h"
 
 /* A run that is fed has at most so many chunks of each worker lying ready. */
-static const double most_ahead = 64;
+static const double most_ahead = 256;
 
 /* Has the work tasks that count for the run's end, and have not ended? */
 static bool is_needed(const struct dispatch *d, const struct work *work)

@@ -29,7 +29,7 @@ enum {
  * what each costs it (docs/MPI.md) stays a small part of its time. */
 static const double horizon_least = 5e-3, horizon_child = 40e-6, horizon_chunks = 4;
 /* Reports are gathered for so long, unless somebody waits for an answer. */
-static const double gather_child = 5e-6, gather_most = 20e-3;
+static const double gather_child = 5e-6, gather_least = 100e-6, gather_most = 20e-3;
 /* Bytes of reports that the parent has not used: of all its children together, and of each. */
 static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_most = 8 << 20;
 /* How often it is looked whether a shared message is still to be read. */
@@ -255,7 +255,7 @@ static void open_run(struct team *team, struct message *message)
   team->asked = -INFINITY;
   team->wish = 0;
   team->horizon = fmax(fmax(horizon_least, fan * horizon_child), horizon_chunks * chunks_seconds(note->all));
-  team->gather = fmin(fan * gather_child, gather_most);
+  team->gather = fmin(fmax(fan * gather_child, gather_least), gather_most);
   team->reported = 0;
   team->is_done = false;
 }
@@ -482,7 +482,7 @@ bool agent_serve(struct nursery *nursery)
   signal(SIGTERM, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   while (!agent.is_ending) {
-    double nap = mpi_move(&agent.hub);
+    double nap = mpi_move(&agent.hub, false);
     for (struct message *message; !agent.is_ending && (message = mpi.first);) {
       mpi.first = message->next;
       if (!mpi.first) mpi.end = &mpi.first;

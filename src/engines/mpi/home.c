@@ -148,18 +148,23 @@ static void look_for_helper(void)
     if (home.seats[s].engine && home.seats[s].life > 0) note_end(&home.seats[s], SIGKILL);
 }
 
-void home_progress(struct hub *hub)
+bool home_progress(struct hub *hub)
 {
+  bool has_news = false;
   struct nursery_report report;
   uint32_t s;
-  if (!home.nursery) return;
-  while (hub_next_ready(hub, &s))
+  if (!home.nursery) return false;
+  while (hub_next_ready(hub, &s)) {
     if (s < home.count && home.seats[s].engine) engine_note(home.seats[s].engine, home.seats[s].w);
+    has_news = true;
+  }
   while (nursery_next(home.nursery, &report)) {
     struct seat *seat = report.worker < home.count ? &home.seats[report.worker] : NULL;
     if (!seat || !seat->engine || seat->life != report.life) continue;
     if (report.starved) seat->engine->slots[seat->w]->starved = 1;
     note_end(seat, report.status);
+    has_news = true;
   }
   look_for_helper();
+  return has_news;
 }

@@ -19,8 +19,8 @@ int home_start(struct engine *engine, uint32_t w);
 int home_end(struct engine *engine, uint32_t w);
 bool home_ended(struct engine *engine, uint32_t w, int *status);
 /* Passes news of workers, and their ends, on to the engines that they belong to. `hub`: any engine's, or the agent's.
- */
-void home_progress(struct hub *hub);
+ * Returns true when there was some. */
+bool home_progress(struct hub *hub);
 /* An engine's own memory for a worker. */
 enum { HOME_BYTES = 24 };
 #endif

@@ -60,10 +60,21 @@ static void send(const struct rank_lane *rank, struct note *note)
   if (!child_of(rank)->is_lost) transport_send(mpi.transport, child_of(rank)->rank, note);
 }
 
+/* So many seconds of work lie there, until a worker has nothing to do. */
+static double seconds_left(const struct rank_lane *rank)
+{
+  const struct lane *lane = &rank->lane;
+  double per_task = rank->per_task > 0 ? rank->per_task : lane->crew->per_task;
+  double behind = rank->outstanding - lane->width;
+  return behind > 0 ? behind * fmax(per_task, 1e-9) / lane->width : 0;
+}
+
 /* Counts the lane among those of which something must be heard, and those that have enough to do. */
 static void count(struct rank_lane *rank, bool is_awaited)
 {
-  bool is_patient = is_awaited && rank->outstanding > 2.0 * rank->lane.width && rank->idle == 0;
+  static const double enough_seconds = 5e-3;
+  bool is_enough = rank->outstanding > 2.0 * rank->lane.width || (is_awaited && seconds_left(rank) > enough_seconds);
+  bool is_patient = is_awaited && is_enough && rank->idle == 0;
   int change = is_awaited - rank->is_awaited;
   mpi.awaited += (uint32_t)change;
   child_of(rank)->awaited += change;
@@ -212,11 +223,9 @@ static bool rank_ask_back(struct lane *lane, struct outcome *outcome)
 static double rank_left(const struct lane *lane, double now)
 {
   const struct rank_lane *rank = own(lane);
-  double per_task = rank->per_task > 0 ? rank->per_task : lane->crew->per_task,
-         behind = rank->outstanding - lane->width;
   (void)now;
-  if (lane->state != LANE_READY || behind <= 0 || rank->is_done || rank->trouble) return 0;
-  return behind * fmax(per_task, 1e-9) / lane->width;
+  if (lane->state != LANE_READY || rank->is_done || rank->trouble) return 0;
+  return seconds_left(rank);
 }
 
 /* ---- outcomes ---- */

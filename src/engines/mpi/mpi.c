@@ -236,31 +236,47 @@ static void lose(const struct child *child)
       engine_note(family->engine, family->own + (uint32_t)(child - mpi.tree.children));
 }
 
-double mpi_move(struct hub *hub)
+/* When it is to be looked for messages: as the last look has found, unless something was sent since. Not for a while,
+ * where there is other work: a look costs as much as taking several results of workers. */
+static double next_look(bool is_busy)
+{
+  static const double busy_seconds = 50e-6;
+  double due = mpi.transport->moved > mpi.looked ? mpi.looked : mpi.due;
+  return is_busy && !mpi.is_moving ? fmax(due, mpi.looked + busy_seconds) : due;
+}
+
+/* Says that one may sleep for so long before the next look. */
+static double look_in(double seconds)
+{
+  mpi.looked = clock_seconds();
+  mpi.due = mpi.looked + seconds;
+  return seconds;
+}
+
+double mpi_move(struct hub *hub, bool is_busy)
 {
   struct transport *t = mpi.transport;
-  home_progress(hub);
+  is_busy |= home_progress(hub);
   if (t->count == 1) return INFINITY;
+  double wait = next_look(is_busy) - clock_seconds();
+  if (wait > 0) return wait;
   share_progress(mpi.share);
   for (struct message *message; (message = transport_receive(t));) take_message(message);
   for (const struct child *child; mpi.tree.children_count > 0 && (child = tree_next_lost(&mpi.tree));) lose(child);
-  bool is_moving = !transport_settle(t) || !share_settled(mpi.share);
-  if (mpi.awaited == 0 && !is_moving && !mpi.is_agent) return INFINITY;
+  mpi.is_moving = !transport_settle(t) || !share_settled(mpi.share);
+  if (mpi.awaited == 0 && !mpi.is_moving && !mpi.is_agent) {
+    look_in(0); /* whoever asks may wait for something */
+    return INFINITY;
+  }
   bool is_patient = mpi.patient == mpi.awaited && (!mpi.is_agent || mpi.is_at_ease);
-  return transport_nap(t, is_moving ? PACE_MOVING : is_patient ? PACE_PATIENT : PACE_AWAITED);
+  return look_in(transport_nap(t, mpi.is_moving ? PACE_MOVING : is_patient ? PACE_PATIENT : PACE_AWAITED));
 }
 
 static double mpi_progress(struct engine *engine)
 {
   struct family *family = engine->context;
-  enum { MOST_SKIPPED = 16 };
   if (family->old_count > 0) forget_old(family);
-  if (family->unread > 0 && ++mpi.skipped < MOST_SKIPPED) { /* a look for more costs as much as taking some of those */
-    home_progress(&engine->hub);
-    return 0;
-  }
-  mpi.skipped = 0;
-  return mpi_move(&engine->hub);
+  return mpi_move(&engine->hub, family->unread > 0);
 }
 
 /* ---- the job as a whole ---- */

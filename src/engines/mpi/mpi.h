@@ -37,8 +37,9 @@ struct mpi {
   struct message *first, **end; /* agents: messages from the parent that are not obeyed yet */
   uint32_t awaited, patient;    /* lanes with tasks; those of them with enough for a while */
   int byes;                     /* children that will not speak again */
-  uint32_t skipped;             /* looks for messages that were left out */
+  double looked, due;           /* when it was last looked for messages; when it is to be again */
   bool is_agent;
+  bool is_moving;  /* something is under way, as of the last look */
   bool is_at_ease; /* agents: all workers have enough to do */
 };
 extern struct mpi mpi;
@@ -46,8 +47,8 @@ extern struct mpi mpi;
 /* Joins the other ranks; all call it together. Returns 0 or an errno. */
 int mpi_join(struct transport *transport, struct share *share, struct nursery *nursery, bool is_spawned);
 /* Moves what is on its way, and passes it on to lanes, workers' engines, or mpi.first. Returns how long one may sleep
- * before the next time, in seconds. */
-double mpi_move(struct hub *hub);
+ * before the next time, in seconds. `is_busy`: messages that came are still to be taken. */
+double mpi_move(struct hub *hub, bool is_busy);
 /* The family of engine number `number`, or NULL. */
 struct family *mpi_family(uint32_t number);
 /* Is the message that stands for shared message `id` in the channel of some worker of this rank, unread? */
