@@ -26,6 +26,18 @@ describe("results that are records:", function()
       same(50, function(i) return { [i] = i } end)
     end)
 
+    it("tables with a number among names, wherever that comes in their order", function()
+      for number = 1, 6 do
+        same(40, function(i)
+          local t = {}
+          for k = 1, i % 5 do t["f" .. k .. "_" .. i] = k end
+          t[number] = i
+          for k = 1, i % 4 do t["g" .. k .. "_" .. i] = k end
+          return t
+        end)
+      end
+    end)
+
     it("shapes that change in the middle, and fields that are not there", function()
       same(2000, function(i)
         if i % 3 == 0 then return { a = i, b = "x" } end

@@ -317,11 +317,13 @@ local reader_field = [[
 --- from 0 on, as long as they are records of this shape; returns the first word that it did not read.
 local function make_reader(shape)
   local keys, number, offset = keys_of(shape)
-  local lasts, fields, items = {}, {}, {}
+  local lasts, fields, items, listed = {}, {}, {}, 0
   for k, key in ipairs(keys) do
     lasts[k] = ("  local s%d, p%d = nil, -1"):format(k, k)
     fields[k] = reader_field:gsub("#", tostring(k))
-    items[k] = key == k and "v" .. k or ("[%s] = v%d"):format(literal(key), k)
+    local is_next = key == k and listed == k - 1 -- else it would be another item of the list
+    if is_next then listed = k end
+    items[k] = is_next and "v" .. k or ("[%s] = v%d"):format(literal(key), k)
   end
   local text = filled(reader_head, { BODY = 8 * (#keys + 1), FIELDS = #keys, LEAST = HEAD / 8 }):format(
     concat(lasts, "\n"), filled(concat(fields, "\n")),
