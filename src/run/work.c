@@ -193,11 +193,22 @@ static uint64_t bytes_of_values(const struct block *block, uint64_t from, uint64
   return bytes;
 }
 
+/* The same words with all values of the block: records name places among those of others. */
+static struct payload *copy_with_values(const struct block *block, double first, uint64_t from, uint64_t words)
+{
+  struct payload *made = exact_payload(block, words, block->size - block->floor);
+  if (!made) return NULL;
+  made->block.origin = first;
+  pack_copy(&made->block, block, from, words, block->floor, block->size);
+  return made;
+}
+
 struct payload *payload_copy_tasks(const struct payload *payload, double first, uint32_t count)
 {
   const struct block *block = &payload->block;
   uint32_t width = block->width;
   uint64_t from = (uint64_t)(first - block->origin) * width, words = (uint64_t)count * width, offset, before;
+  if (pack_has_record(block, from, words)) return copy_with_values(block, first, from, words);
   struct payload *made = exact_payload(block, words, bytes_of_values(block, from, words, width));
   if (!made) return NULL;
   struct block *to = &made->block;
@@ -225,6 +236,7 @@ struct payload *payload_of_tasks(struct payload *payload, double first, double l
   payload->users++;
   if (width == 0 || block->is_range || at + words > block->count) return payload;
   if ((BLOCK_HEAD + words * 8) * SAVING > payload->capacity) return payload;
+  if (pack_has_record(block, at, words)) return payload;
   for (uint64_t k = at; k < at + words; k++)
     if (pack_has_value(block, k, &offset)) values += bytes_at(block, offset);
   if ((BLOCK_HEAD + words * 8 + values) * SAVING > payload->capacity) return payload;

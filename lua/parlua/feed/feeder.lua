@@ -27,6 +27,7 @@ function Feeder:attach(handle, chain, shares)
   self.handle = handle
   self.writer = not self.puller.text and not self.puller.is_ranges and handle.writer and handle:writer()
     or writer_module.open(handle, chain, shares)
+  self.writer.by_shape = chain and not chain.is_distant -- ranks cut blocks into small pieces: each word for itself
 end
 
 --- Asks the source for tasks and writes them; returns how many. Tasks that a source gave before it raised are tasks

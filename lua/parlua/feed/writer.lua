@@ -11,7 +11,10 @@ local HEAD = C.BLOCK_HEAD
 local RANGES_HEAD, RANGE_WIDTH = 2, 4 -- words: see feed/ranges.lua
 local place = host.place
 local arrays = require "parlua.array.known"
+local shape = require "parlua.lazy" "parlua.wire.shape"
 local moved = require("parlua.codec").moved
+
+local FEW = 32 -- tables of a run that go by the codec: to get ready for shapes costs more
 
 local Writer = {}
 Writer.__index = Writer
@@ -21,8 +24,8 @@ Writer.__index = Writer
 ---@param shares? boolean workers have this process's memory
 local function open(driver, chain, shares)
   return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false,
-                        news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares,
-                        held = false }, Writer)
+    news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares, held = false,
+    is_alone = false, by_shape = false, put_record = false, tables = 0, epoch = 0 }, Writer)
 end
 
 -- A source may turn slow at any task, and a task that was pulled must not wait for those that were not. Asking the
@@ -86,7 +89,7 @@ function Writer:begin(bytes)
   self.block = ffi.cast(block.pointer, self.driver:stage(bytes))
   self.words = self.block.word
   self.half = ffi.cast(block.halves, self.words)
-  self.width = 0
+  self.width, self.epoch = 0, self.epoch + 1
 end
 
 --- Ends it, with `count` tasks.
@@ -95,6 +98,18 @@ function Writer:finish(count)
   self.block.width = self.width
   self.block.count = self.plain_words or count * self.width
   self.plain_words = nil
+end
+
+--- Puts a table of plain values as word k by its shape (wire/shape.lua), where a run has many. Returns as `put` does;
+--- nil: the codec is to do it.
+local function put_shaped(self, words, k, v)
+  if self.tables < FEW or not self.by_shape then
+    self.tables = self.tables + 1
+    return nil
+  end
+  if not self.put_record then self.put_record = shape.writer(self.chain, true) end
+  if not self.put_record(self.block, self.half, k, v, self.epoch) then return nil end
+  return tonumber(self.block.floor) >= HEAD + 8 * words and 0 or 1
 end
 
 --- Puts one value as word k; `words` are to fit in all. Returns 0, or the bytes that a block needs to hold it.
@@ -116,7 +131,10 @@ function Writer:put(words, k, v)
   local need, message
   if type(v) == "string" then
     need = place(self.block, words, k, STRING, v)
-  else
+  elseif type(v) == "table" and not self.is_alone then
+    need = put_shaped(self, words, k, v)
+  end
+  if not need then
     context.use(self.chain, self.shares)
     need, message = place(self.block, words, k, VALUE, v)
     if not need then need = place(self.block, words, k, FAILURE, { kind = "unsendable", message = message }) end
@@ -170,6 +188,7 @@ end
 --- A chunk of this one task, however large. `values` has a field n.
 function Writer:task_alone(values)
   local missing, bytes = 0, 0
+  self.is_alone = true -- what does not fit is to be told in bytes
   repeat
     bytes = bytes + missing
     self:begin(bytes)
@@ -178,6 +197,7 @@ function Writer:task_alone(values)
     missing = 0
     for j = 1, values.n do missing = missing + self:put(self.width, j - 1, values[j]) end
   until missing == 0
+  self.is_alone = false
 end
 
 --- Adds items first..last of a list, a task each, to an empty chunk; returns how many fitted (at least one).

@@ -15,7 +15,7 @@ local bytes = ffi.typeof("char *")
 
 local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
 local STRING, LOWEST = C.TAG_STRING, C.TAG_LOWEST
-local HEAD, TUPLE = C.BLOCK_HEAD, C.TAG_TUPLE
+local HEAD, TUPLE, RECORD = C.BLOCK_HEAD, C.TAG_TUPLE, C.TAG_RECORD
 local decode = host.value
 
 M.pointer = ffi.typeof("struct block *")
@@ -75,6 +75,9 @@ local function read_string(block, size, place)
 end
 M.string = read_string
 
+--- Reads the table of word `k`, a record: function(block, half, k). Set by wire/shape.lua, without which there is none.
+M.record = false
+
 --- The value of word `k`, which is no number (its upper half is `tag`).
 ---@param block ffi.cdata* struct block *
 ---@param half ffi.cdata* int32_t *, the halves of its words
@@ -84,6 +87,7 @@ local function special(block, half, k, tag)
   if tag == FALSE then return false end
   local place = half[2 * k]
   if tag == STRING then return (read_string(block, tonumber(block.size), place)) end
+  if tag == RECORD and M.record then return M.record(block, half, k) end
   return decode(block, place)
 end
 M.special = special

@@ -193,12 +193,14 @@ end
 --- What puts the tables of one job into blocks: function(block, half, k, v, epoch) returns how many words there is room
 --- for; or nil or false: the codec is to do it.
 ---@param chain table books that results may refer to
-function M.writer(chain)
+---@param is_plain? boolean objects of classes are left to the codec, which knows what has changed of them
+function M.writer(chain, is_plain)
   local writers, count, known, misses, write = {}, 0, nil, 0, nil
   local prefixes = {} -- class -> how it begins a shape; false: the coordinator does not have it
 
   local function prefix_of(class)
     if class == nil then return "" end
+    if is_plain then return false end
     if prefixes[class] == nil then
       local number, offset = codec.place_of(class)
       prefixes[class] = number and ("c%d:%d;"):format(number, offset) or false
@@ -363,6 +365,14 @@ function M.read(values, from, size, half, k, last)
   if stop == k then damaged() end
   return stop
 end
+
+--- Reads the record of word k alone. Raises where it is no table.
+function M.one(from, half, k)
+  local values = {}
+  M.read(values, from, tonumber(from.size), half, k, k)
+  return values[0]
+end
+block.record = M.one
 
 --- One value of a record that is several.
 local function value_of(from, size, body, tags, j)

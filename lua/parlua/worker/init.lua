@@ -5,6 +5,7 @@
 -- 0.7 ns a task for x*x over a range, error capture, progress cell, limit and result included (bench/worker_loop.lua).
 local ffi = require "ffi"
 local host = require "parlua.host"
+local arguments = require "parlua.worker.arguments"
 local arrays = require "parlua.array.known"
 local block = require "parlua.wire.block"
 local codec = require "parlua.codec"
@@ -125,33 +126,6 @@ M.slot_outlet = slot_outlet
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field setup? function run once in each worker
 
-local several, several_at, several_place = nil, 0, 0
-
---- One of several arguments that came in one message: it is decoded for the first of them.
-local function shared_argument(chunk, half, k)
-  if several and k > several_at and half[2 * k] == several_place then
-    several_at = k
-  else
-    several = { block.special(chunk, half, k, TUPLE) }
-    several_at, several_place = k, half[2 * k]
-  end
-  local width = chunk.width
-  local j = k - math.floor(k / width) * width + 1
-  local value = several[j]
-  for next_word = k + 1, k + width - j do
-    if half[2 * next_word + 1] == TUPLE then return value end
-  end
-  several = nil -- the last: nothing is kept of it
-  return value
-end
-
---- An argument that could not be sent fails its task.
-local function special(chunk, half, k, tag)
-  if tag == FAILURE then error(failure.mark(block.special(chunk, half, k, tag)), 0) end
-  if tag == TUPLE then return shared_argument(chunk, half, k) end
-  return block.special(chunk, half, k, tag)
-end
-
 --- Makes a runner: a function that runs one chunk.
 ---@param job parlua.Job
 ---@param slot ffi.cdata* struct slot *
@@ -203,7 +177,7 @@ function M.runner(job, slot, outlet)
       local tag = half[2 * (at + j) + 1]
       if tag == ABSENT then break end
       n = j + 1
-      if tag == FAILURE then values[n] = (outlet.special or special)(chunk, half, at + j, tag) end -- raises
+      if tag == FAILURE then values[n] = (outlet.special or arguments.special)(chunk, half, at + j, tag) end -- raises
       values[n] = block.get(chunk, chunk.word, half, at + j)
     end
     return unpack(values, 1, n)
@@ -232,7 +206,7 @@ function M.runner(job, slot, outlet)
     end
     local make = assert(loadstring(loop_text.text(job, builder, expressions, width, outlet), "=parlua.loop"))
     loop = make(xpcall, type, math.floor, unpack, cast, slot, folder and folder.run or job.f, store, collect, fetch,
-      outlet.special or special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
+      outlet.special or arguments.special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
     loops[width] = loop
     return loop
   end
@@ -246,8 +220,8 @@ function M.runner(job, slot, outlet)
     local make = job.run and loop_text.supplied["local"] or loop_text.supplied.values
     local expressions = make({ run = job.run }, builder, width)
     loops[name] = assert(loadstring(loop_text.text(values, builder, expressions, width), "=parlua.loop"))(xpcall, type,
-      math.floor, unpack, cast, slot, spawn.run, store, collect, fetch, outlet.special or special, ffi.string, C.memchr,
-      const_bytes, cursor, builder.constants)
+      math.floor, unpack, cast, slot, spawn.run, store, collect, fetch, outlet.special or arguments.special, ffi.string,
+      C.memchr, const_bytes, cursor, builder.constants)
     return loops[name]
   end
 
@@ -320,7 +294,7 @@ function M.runner(job, slot, outlet)
     if reader and not is_spawned then seek(chunk, chunk.first) end
     local place_before = running.source_place
     running.source_place = not is_spawned and source_place or nil
-    several = nil -- of a task that was cut off before it had all its arguments
+    arguments.begin()
     running.begin(chunk.attempt, chunk.key)
     if folder then folder.begin(chunk, limit) end
     -- the open block holds what tasks base .. base + k - 1 returned (or, where nothing is kept, `entries` failures)
