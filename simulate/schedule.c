@@ -8,6 +8,7 @@
 #include "ideal.h"
 #include "lanes.h"
 #include "memory.h"
+#include "parts.h"
 #include "stack.h"
 #include "system.h"
 #include "workers.h"
@@ -42,6 +43,7 @@ bool schedule_measure(int count, char **arguments)
 
 void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)(void))
 {
+  parts_check();
   cost_check(run);
   balance_check(run, efficiency);
 }
