@@ -360,6 +360,21 @@ calls["pool, map"] = function(_, options, f, arguments)
   return { values = results, failures = failures, summary = summary }
 end
 
+--- Workers that stay: the call's function and those of others go to them in turn, and some make room for new ones.
+calls["pool, kept"] = function(plan, options, f, arguments)
+  local pool = parlua.pool { engine = options.engine, workers = options.workers }
+  local max_tasks = options.engine ~= "serial" and plan.seed % 2 == 0 and 30 or nil
+  local function look()
+    local sum = pool:reduce(function(x) return x end, parlua.range(1000), parlua.sum, { max_tasks = max_tasks, progress = "none" })
+    if sum ~= 500500 then wrong("the pool's sum is %s", shown(sum)) end
+  end
+  look()
+  local results, failures, summary = pool:map(f, arguments, options)
+  look()
+  pool:close()
+  return { values = results, failures = failures, summary = summary }
+end
+
 --- Single calls: asked for in another order, some cancelled; the pool may be closed before they have ended.
 calls["pool, submit"] = function(plan, options)
   plan.source = "call"

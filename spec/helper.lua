@@ -67,6 +67,16 @@ function helper.options(engine)
   end
 end
 
+--- With SPEC_POOL=1 the calls of specs are a pool's, whose workers stay from one spec to the next.
+if os.getenv "SPEC_POOL" then
+  local parlua = require "parlua"
+  local pool = parlua.pool()
+  for _, verb in ipairs { "map", "starmap", "each", "imap", "reduce", "find", "any", "all" } do
+    local method = pool[verb]
+    parlua[verb] = function(...) return method(pool, ...) end
+  end
+end
+
 --- Waits until no thread of this program is in a task, also none of those that were given up: no process is forked before.
 function helper.let_threads_rest()
   local host = require "parlua.host"

@@ -55,6 +55,8 @@ local specs = {
     help = "time limit of a task, in seconds or as 5s, 2m; its worker is replaced" },
   { name = "memory", type = "size", min = 2 ^ 20, takes = 'a size of at least 1 MiB, as "512M" or "2G", or in bytes',
     long = "--memory", metavar = "SIZE", help = "memory limit of a worker, as 512M or 2G" },
+  { name = "max_tasks", type = "integer", min = 1, max = 1e9, takes = "an integer from 1 to 1000000000",
+    long = "--max-tasks", metavar = "N", help = "a worker that has done N tasks is replaced by a new one" },
   { name = "chunk", type = "integer", min = 1, max = 1e9, takes = "an integer from 1 to 1000000000",
     long = "--chunk", metavar = "N", help = "tasks handed to a worker at once (measured)" },
   { name = "seed", type = "integer", min = 0, max = LARGEST_INTEGER, implied = true,

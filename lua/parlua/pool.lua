@@ -30,7 +30,7 @@ local M = {}
 local C = ffi.C
 
 -- Options of a pool that a call in a task does not have: its task's limits hold.
-local outer_options = { engine = true, timeout = true, memory = true, workers = true }
+local outer_options = { engine = true, timeout = true, memory = true, workers = true, max_tasks = true }
 
 -- ---- pools ----
 
@@ -48,7 +48,7 @@ function M.open(options)
   local resolved = options_module.resolve(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
-  return setmetatable({ options = given, resolved = resolved, engines = {}, waiting = {},
+  return setmetatable({ options = given, resolved = resolved, engines = { keeps = true }, waiting = {},
     futures = futures.open(future_module.settle, future_module.several),
     run = false, closed = false, outstanding = 0, aborted = 0, held = {}, window = resolved.window or math.huge,
     is_serial = false, sent = false,

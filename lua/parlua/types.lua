@@ -17,6 +17,7 @@ local parlua = {}
 --- end by then
 ---@field timeout? number|string time limit of a task: seconds, or "500ms", "5s", "2m", "1h"
 ---@field memory? number|string memory limit of a worker: bytes, or "512M", "2G"
+---@field max_tasks? integer a worker that has done so many tasks is replaced by a new one
 ---@field chunk? integer tasks handed to a worker at once; default: measured
 ---@field seed? integer what the tasks' random numbers follow from: in a call, from it and the task's index alone
 ---@field stdin? boolean tasks, and the programs that they run, read the script's standard input

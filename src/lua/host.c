@@ -377,10 +377,10 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed) ->
- * run, pointer to its events; or nil and
- * a message: something of the job's table can't cross. `before`: codec bytes of what a worker needs before it decodes
- * the job; `book`: for the job's objects. */
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent) -> run, pointer to
+ * its events; or nil and a message: something of the job's table can't cross. `before`: codec bytes of what a worker
+ * needs before it decodes the job; `book`: for the job's objects; `is_sent`: workers get the job as a message, though
+ * they are copies of this process. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -424,7 +424,7 @@ static int host_run_open(lua_State *L)
   size_t key_length;
   const char *key = luaL_checklstring(L, 9, &key_length);
   if (key_length == sizeof options.key) memcpy(&options.key, key, key_length);
-  if (!engine->engine.kind->can.inherit) {
+  if (!engine->engine.kind->can.inherit || lua_toboolean(L, 12)) {
     int error = set_job(L, engine, 2, 8, 10);
     if (error < 0) {
       lua_pushnil(L);

@@ -118,6 +118,31 @@ int worker_value(lua_State *L)
   return n < 0 ? lua_error(L) : n;
 }
 
+/* Pages of address space that this process has. */
+static long pages_in_use(void)
+{
+  long pages = 0;
+  FILE *statm = fopen("/proc/self/statm", "r");
+  if (!statm) return 0;
+  if (fscanf(statm, "%ld", &pages) != 1) pages = 0;
+  fclose(statm);
+  return pages;
+}
+
+/* What limit_memory has set: the process's pages before, and bytes beyond them. */
+static long first_pages;
+static uint64_t memory_limit; /* 0: none */
+
+/* has_grown(): does the worker hold more than half of its memory limit, so that the next task has less than it may
+ * use? */
+static int has_grown(lua_State *L)
+{
+  uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+  long pages = memory_limit ? pages_in_use() - first_pages : 0;
+  lua_pushboolean(L, pages > 0 && (uint64_t)pages * page > memory_limit / 2);
+  return 1;
+}
+
 /* What the state's streams send. A copy that a task has forked has no part in the slot: what it prints is what a
  * program of the task writes. */
 static void send_text(void *to, int stream, const char *bytes, size_t length)
@@ -203,7 +228,7 @@ static int live(lua_State *L)
   lua_call(L, 1, 1);
   if (!inherits) state_collect_later(L);
   lua_getfield(L, -1, "main");
-  lua_createtable(L, 0, 6);
+  lua_createtable(L, 0, 7);
   lua_pushlightuserdata(L, &worker->mailbox);
   lua_setfield(L, -2, "pointer");
   lua_pushboolean(L, life->owns_process);
@@ -211,6 +236,7 @@ static int live(lua_State *L)
   push_function(L, worker, "put", put);
   push_function(L, worker, "flush", flush_value);
   push_function(L, worker, "tag", tag_output);
+  push_function(L, worker, "has_grown", has_grown);
   lua_pushvalue(L, 2);
   lua_call(L, 2, 0);
   return 0;
@@ -264,13 +290,9 @@ static void run_thread(struct slot *slot, const struct bell *bell)
 static void limit_memory(uint64_t bytes)
 {
   struct rlimit limit;
-  long pages = 0;
-  FILE *statm = fopen("/proc/self/statm", "r");
-  if (statm) {
-    if (fscanf(statm, "%ld", &pages) != 1) pages = 0;
-    fclose(statm);
-  }
-  limit.rlim_cur = limit.rlim_max = bytes + (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+  first_pages = pages_in_use();
+  memory_limit = bytes;
+  limit.rlim_cur = limit.rlim_max = bytes + (uint64_t)first_pages * (uint64_t)sysconf(_SC_PAGESIZE);
   setrlimit(RLIMIT_AS, &limit);
 }
 

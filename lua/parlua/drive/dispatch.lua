@@ -15,11 +15,14 @@ local event_pointer = ffi.typeof("struct event *")
 ---@param given table engine (of host.engine), total (tasks or blocks; -1: supplied), chunk (0: measured), timeout,
 --- workers, before (bytes
 --- that a worker needs before it decodes the job), book (empty, for the job's objects), chain, shares (see
---- wire/context.lua), key (of the random streams), source, feeder
+--- wire/context.lua), key (of the random streams), source, feeder, is_sent (the job goes to the workers as a message,
+--- though they are copies of this process)
 ---@return parlua.Driver?, string?
 function M.open(job, given)
   local handle, event = host.run(given.engine, job, given.total, given.chunk, given.timeout or 0, given.workers,
-    block.is_sparse[job.keep] or false, given.before or false, given.key, given.book, given.is_pushed or false)
+    block.is_sparse[job.keep] or false, given.before or false, given.key, given.book, given.is_pushed or false,
+    given.is_sent or false,
+    given.is_sent or false)
   arrays.sent = false -- the job holds them
   if not handle then return nil, event end
   return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine,

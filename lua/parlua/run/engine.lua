@@ -31,6 +31,13 @@ function M.runs_in_program(engine) return can(engine, "run_in_program") end
 --- Are the engine's workers copies of this process, which see all that the script has?
 function M.inherits(engine) return can(engine, "inherit") end
 
+--- Does a run of these engines get workers that are kept, though they are copies of this process? So it is in a pool:
+--- they were forked once, and what comes later is sent.
+---@param engines table where warm ones are kept
+function M.keeps(engine, engines)
+  return engines.keeps and can(engine, "inherit") and not can(engine, "run_in_program") or false
+end
+
 --- Do the engine's workers reach memory that this process shares?
 function M.reaches(engine)
   return can(engine, "inherit") or can(engine, "share_memory") or can(engine, "run_in_program")
@@ -68,6 +75,9 @@ function M.check(engine, options)
   if options.workers and options.workers > MOST_WORKERS and not can(engine, "run_in_program") then
     error(("wrong value for the option workers: %d; the %s engine takes an integer from 1 to %d"):format(
       options.workers, engine, MOST_WORKERS), 0)
+  end
+  if options.max_tasks and can(engine, "run_in_program") then
+    refuse(engine, "max_tasks", "has no workers that could be replaced", "kill", "abandon")
   end
   if options.memory and not can(engine, "limit_memory") then
     refuse(engine, "memory", "cannot limit a worker's memory", "limit_memory")
@@ -132,6 +142,8 @@ local function collect_streams()
   bound = math.max(first_bound, 2 * busy_workers)
 end
 
+local KEPT = "kept " -- begins the key of workers that are copies of this process and stay
+
 local function take_warm(engines, key)
   local list = engines[key]
   return list and table.remove(list)
@@ -149,17 +161,18 @@ end
 
 --- Takes an engine that is warm, or opens one. Returns it, and the key to give it back with.
 ---@param engines table where warm ones are kept
-function M.take(name, workers, memory, engines)
+---@param is_kept? boolean its workers are copies of this process that stay
+function M.take(name, workers, memory, engines, is_kept)
   record.one_thread()
   if can(name, "inherit") then load_worker() end
-  local key = name .. workers
-  local engine, message
+  local key = ("%s%s %d %.0f"):format(is_kept and KEPT or "", name, workers, memory or 0)
+  local message
   if busy_workers >= bound then collect_streams() end
-  if not memory then engine = take_warm(engines, key) end
+  local engine = take_warm(engines, key)
   if not engine then engine, message = host.engine(name, workers, memory or 0) end
   if not engine and busy_workers > 0 then -- for want of descriptors or memory, which forgotten streams may hold
     collect_streams()
-    if not memory then engine = take_warm(engines, key) end
+    engine = take_warm(engines, key)
     if not engine then engine, message = host.engine(name, workers, memory or 0) end
   end
   if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
@@ -167,11 +180,11 @@ function M.take(name, workers, memory, engines)
   return engine, key
 end
 
---- Gives an engine back after a run. Workers that are copies of this process end with their run.
+--- Gives an engine back after a run. Workers that are copies of this process end with their run, but for a pool's.
 function M.give(engine, name, key, engines)
   busy_workers = busy_workers - (in_use[engine] or 0)
   in_use[engine] = nil
-  if can(name, "inherit") or engines.closed then
+  if (can(name, "inherit") and key:sub(1, #KEPT) ~= KEPT) or engines.closed then
     engine:close()
   else
     engines[key] = engines[key] or {}
@@ -183,8 +196,10 @@ end
 function M.close(engines)
   if engines.closed then return end
   for key, list in pairs(engines) do
-    for _, engine in ipairs(list) do engine:close() end
-    engines[key] = nil
+    if type(list) == "table" then
+      for _, engine in ipairs(list) do engine:close() end
+      engines[key] = nil
+    end
   end
   engines.closed = true
 end
@@ -193,12 +208,13 @@ end
 --- their own what they need before they decode the job, as bytes of the codec, and an empty book for the job's objects.
 ---@param source? table of the run
 ---@param lasts? boolean the script goes on while tasks are handed out: what it changes is sent with them
+---@param is_kept? boolean the workers are copies of this process, perhaps of what it was some time ago
 ---@return table chain
 ---@return boolean shares the workers have this process's memory
 ---@return string|false before
 ---@return userdata|nil book
-function M.before(engine, job, source, lasts)
-  if can(engine, "inherit") then
+function M.before(engine, job, source, lasts, is_kept)
+  if can(engine, "inherit") and not is_kept then
     local known = lasts and world.prepare(false, false)
     local chain = { codec.walk(world.roots(job)), captured = captured(job), inherits = true }
     job.chain, chain.own = chain, { chain[1] }
@@ -209,9 +225,10 @@ function M.before(engine, job, source, lasts)
   job.classes = classes(source)
   local is_distant = can(engine, "reach_hosts")
   local state = world.prepare(shares, is_distant)
-  context.use(state.chain, shares)
+  context.use(is_kept and { inherits = true, unpack(state.chain) } or state.chain, shares)
   local book = context.book()
-  local chain = { state.chain[1], state.chain[2], book, own = { book }, captured = captured(job) }
+  local chain = { state.chain[1], state.chain[2], book, own = { book }, captured = captured(job),
+                  inherits = is_kept or nil }
   chain.world, chain.version, chain.is_distant = state.id, state.version, is_distant
   return chain, shares, state.before, book
 end

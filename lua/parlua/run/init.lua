@@ -72,6 +72,31 @@ local function check_function(f)
   error(("the map function must be a function, got %s"):format(f == nil and "nothing" or type(f)), 0)
 end
 
+--- Opens the driver of a run on workers.
+local function open_dispatch(run, job, given)
+  local options, name = run.options, run.engine_name
+  job.is_sent = run.is_kept or nil
+  given.chain, given.shares, given.before, given.book = engines.before(name, job, run.source, run.lasts, run.is_kept)
+  run.chain = given.chain
+  if not run.engine then
+    run.engine, run.engine_key = engines.take(name, run.workers, options.memory, run.engines, run.is_kept)
+    run.owns_engine = true
+  end
+  given.engine, given.is_sent = run.engine, run.is_kept
+  local driver, message = dispatch.open(job, given)
+  if not driver and job.classes then -- one can't cross: then the tasks that have such objects fail
+    job.classes = nil
+    codec.clear(given.book)
+    driver, message = dispatch.open(job, given)
+  end
+  if driver then return driver end
+  if run.owns_engine then
+    engines.give(run.engine, name, run.engine_key, run.engines)
+    run.engine, run.owns_engine = false, false
+  end
+  error(message, 0)
+end
+
 --- Opens the driver of a run.
 local function open_driver(run, job)
   local options, name, fold = run.options, run.engine_name, run.fold
@@ -94,25 +119,7 @@ local function open_driver(run, job)
     given.spawned = function(index, call) run:all_spawned():tell(index, call) end
     return async.open(job, given)
   end
-  given.chain, given.shares, given.before, given.book = engines.before(name, job, run.source, run.lasts)
-  run.chain = given.chain
-  if not run.engine then
-    run.engine, run.engine_key = engines.take(name, run.workers, options.memory, run.engines)
-    run.owns_engine = true
-  end
-  given.engine = run.engine
-  local driver, message = dispatch.open(job, given)
-  if not driver and job.classes then -- one can't cross: then the tasks that have such objects fail
-    job.classes = nil
-    codec.clear(given.book)
-    driver, message = dispatch.open(job, given)
-  end
-  if driver then return driver end
-  if run.owns_engine then
-    engines.give(run.engine, name, run.engine_key, run.engines)
-    run.engine, run.owns_engine = false, false
-  end
-  error(message, 0)
+  return open_dispatch(run, job, given)
 end
 
 --- Prepares the source of a run whose tasks the coordinator supplies.
@@ -146,7 +153,7 @@ end
 --- The job that workers get.
 local function job_of(run, keep, into)
   local source, puller = run.source, run.feeder and run.feeder.puller
-  local described = puller and supply.describe(source, puller, engines.inherits(run.engine_name)) or source:plain()
+  local described = puller and supply.describe(source, puller, run:inherits()) or source:plain()
   if run.is_pushed then described = { kind = "calls" } end
   if run.engine_name == "serial" and described.kind == "values" then
     described = { kind = "local", raw = source.raw }
@@ -155,6 +162,7 @@ local function job_of(run, keep, into)
     f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil,
       source = described, encodes = run.encodes or nil, into = into or nil,
       spawn_refusal = refusal_of(run, keep, into), log_level = run.options.log_level, tag = run.options.tag or nil,
+      max_tasks = run.options.max_tasks, limits_memory = run.options.memory and true or nil,
   }
 end
 
@@ -168,11 +176,22 @@ local function open_driver_of(run, sink)
   return open_driver(run, job_of(run, sink.keep, sink.into))
 end
 
+--- Opens the driver of a run. What can't be sent to workers that stay is there for new ones: then the run has its own.
+local function open_some_driver(run, sink)
+  if not run.is_kept then return open_driver_of(run, sink) end
+  local ok, driver = pcall(open_driver_of, run, sink)
+  if ok then return driver end
+  if type(driver) ~= "string" or not driver:find("^cannot send ") then error(driver, 0) end
+  run.is_kept = false
+  if not run.journal and run.source:is_made_by_workers(true) then run.feeder = false end
+  return open_driver_of(run, sink)
+end
+
 --- Opens the journal, the source and the driver of a run, in this order; what was opened is closed when the next
 --- raises.
 local function open_parts(run, sink, seed, given)
   local options = run.options
-  local is_supplied = not run.source:is_made_by_workers(engines.inherits(run.engine_name))
+  local is_supplied = not run.source:is_made_by_workers(run:inherits())
   if options.journal and not task.is_inside() then
     run.journal = journal.open({
       f = run.f, source = run.source, keep = given.unrecorded and "call" or sink.keep, seed = seed,
@@ -184,7 +203,7 @@ local function open_parts(run, sink, seed, given)
   local ok, message = pcall(function()
     if is_supplied then run.feeder = open_feeder(run) end
     run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
-    run.driver = given.driver or open_driver_of(run, sink)
+    run.driver = given.driver or open_some_driver(run, sink)
     if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
     if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
   end)
@@ -229,10 +248,12 @@ function M.open(f, arguments, call_options, sink, given)
     last = math.huge, ceiling = math.huge,
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
-    cancelled = false, journal = false, seconds = false, reaction = false, is_told = false, key = false,
+    cancelled = false, journal = false, is_kept = false,
+    seconds = false, reaction = false, is_told = false, key = false,
     lasts = given.lasts or false, paused = false, is_loop = 0, is_nested = task.is_inside(), pace = false,
     ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false, spawned = false,
   }, policy.Run)
+  run.is_kept = not given.is_pushed and engines.keeps(engine, run.engines)
   local fold = given.fold
   if fold then
     fold.n, fold.retries, fold.halt = run.source.n, run.retries, options.on_error == "halt"

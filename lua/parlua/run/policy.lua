@@ -95,6 +95,9 @@ function Run:all_spawned()
   return self.spawned
 end
 
+--- Do the run's workers have what the script has, as copies of this process made for this run?
+function Run:inherits() return engines.inherits(self.engine_name) and not self.is_kept end
+
 --- Is a task that failed at its try `attempt` to be tried again?
 function Run:may_retry(kind, attempt)
   return self.retry_on[kind] and attempt <= self.retries and not self.cancelled

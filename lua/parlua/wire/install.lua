@@ -236,6 +236,20 @@ local function apply(before)
   end
 end
 
+--- A forked worker has its state from the script, and the books that the script had of it.
+local function begin_inherited()
+  inherited = context.base
+  in_place = inventory()
+  local world = require("parlua.wire.world").of_fork()
+  if world then version, id, book = world.version, world.number, world.book end
+end
+
+--- In a forked worker that stays: what the script had is in place, and no job's books are of use.
+function M.inherit()
+  context.base = {}
+  begin_inherited()
+end
+
 --- Puts a worker's state in order for the job that follows; returns the books of what came with it.
 ---@param before table as `prepare` has encoded it
 ---@return userdata state, userdata change
@@ -243,14 +257,6 @@ function M.apply(before)
   apply(before)
   first, present = before, nil
   return book, change_book
-end
-
---- A forked worker has its state from the script, and the books that the script had of it.
-local function begin_inherited()
-  inherited = context.base
-  in_place = inventory()
-  local world = require("parlua.wire.world").of_fork()
-  if world then version, id, book = world.version, world.number, world.book end
 end
 
 --- The same for one call: the state of such a number. Returns whether another was in place.

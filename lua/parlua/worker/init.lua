@@ -21,6 +21,7 @@ local failure = require "parlua.failure"
 local fold = lazy "parlua.worker.fold"
 local loop_text = require "parlua.worker.text"
 local running = require "parlua.worker.task"
+local wear = require "parlua.worker.wear"
 
 local LOG = 3 -- the stream of what parlua.log writes
 local loadstring = start.globals.loadstring -- a script may have taken it away
@@ -125,6 +126,8 @@ M.slot_outlet = slot_outlet
 ---@field into? parlua.Array keep is "into" or "packed": where numbers go
 ---@field fold? parlua.Fold a task of dispatch is a block of tasks, which is folded to one value
 ---@field setup? function run once in each worker
+---@field max_tasks? integer a worker that has done so many ends
+---@field limits_memory? boolean there is the option memory
 
 --- Makes a runner: a function that runs one chunk.
 ---@param job parlua.Job
@@ -289,7 +292,7 @@ function M.runner(job, slot, outlet)
   local function run_chunk(chunk, limit)
     local is_spawned = chunk.first >= FIRST_SPAWNED
     local loop = is_spawned and spawned_loop(chunk.width) or loop_for(chunk.width)
-    local last = chunk.last
+    local last = wear.last(job, chunk.first, chunk.last)
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
     if reader and not is_spawned then seek(chunk, chunk.first) end
     local place_before = running.source_place
@@ -352,6 +355,7 @@ function M.runner(job, slot, outlet)
       if why == AGAIN and base + k > last then why = DONE end
     end
     running.source_place = place_before
+    wear.note(job, chunk.first, last, is_spawned)
     outlet.close(last, none and entries or last - base + 1, 1)
   end
 
@@ -412,7 +416,7 @@ function M.main(worker, inherited)
   local handle = cast("struct worker *", worker.pointer)
   local slot = C.worker_slot(handle)
   local outlet = slot_outlet(worker, handle)
-  local runner, trouble
+  local runner, trouble, present
   M.is_coordinator, running.is_worker = false, true
   arrays.role = inherited and "forked" or worker.owns_process and "distant" or "thread"
 
@@ -429,6 +433,7 @@ function M.main(worker, inherited)
       M.prepare(job)
       return M.runner(job, slot, outlet)
     end)
+    present = job
     if ok then runner, trouble = result, nil else runner, trouble = nil, result end
   end
 
@@ -443,7 +448,9 @@ function M.main(worker, inherited)
   end
   running.owns_process = worker.owns_process
   running.is_thread = not worker.owns_process
-  if inherited then
+  if inherited and inherited.is_sent then -- later ones come as this one does
+    install.inherit()
+  elseif inherited then
     context.base = inherited.chain
     context.use(inherited.chain, false)
     load(inherited)
@@ -459,7 +466,7 @@ function M.main(worker, inherited)
     elseif runner then
       runner(message, C.worker_limit(handle))
       if arrays.rest then arrays.rest() end
-      if outlet.is_spent then return end
+      if outlet.is_spent or wear.is_over(worker, present) then return end
     else -- task 0 stands for the job
       outlet.open(0, SPARSE)
       outlet.put(0, 0, FAILURE, { kind = "error", message = tostring(trouble) })

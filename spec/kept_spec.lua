@@ -1,0 +1,230 @@
+--- The workers of a pool: they stay from call to call, get what the script has changed meanwhile,
+--- and make room for new ones.
+local ffi = require "ffi"
+local helper = require "spec.helper"
+local parlua = require "parlua"
+
+ffi.cdef "int getpid(void);"
+
+local forked = { "process" }
+local with_workers = { "threads", "process", "mpi" }
+
+--- The processes that tasks run in, sorted.
+local function processes(pool)
+  local seen, list = {}, {}
+  for _, pid in ipairs((pool:map(function() return ffi.C.getpid() end, parlua.range(40), { chunk = 1 }))) do
+    if not seen[pid] then
+      seen[pid] = true
+      list[#list + 1] = pid
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+local function is_among(list, pid)
+  for _, each in ipairs(list) do
+    if each == pid then return true end
+  end
+  return false
+end
+
+describe("the workers of a pool", function()
+  local pool
+
+  after_each(function()
+    if pool then pool:close() end
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("stay from call to call, whatever the function", function()
+      pool = parlua.pool { engine = engine, workers = 1 }
+      local first = processes(pool)
+      assert.same({ 1, 4, 9, n = 3 }, (pool:map(function(x) return x * x end, { 1, 2, 3 })))
+      assert.equal(10, (pool:reduce(function(x) return x end, parlua.range(4), parlua.sum)))
+      local sum = 0
+      for _, value in pool:imap(function(x) return x end, parlua.range(1000)) do sum = sum + value end
+      assert.equal(500500, sum)
+      assert.equal(0, #pool:each(tostring, { 1, 2 }))
+      assert.same(first, processes(pool))
+    end)
+
+    it("are other processes for a call whose function can't be sent, which works all the same", function()
+      pool = parlua.pool { engine = engine, workers = 1 }
+      local first, file = processes(pool), io.tmpfile()
+      local results = pool:map(function() return { io.type(file), ffi.C.getpid() } end, { 1 })
+      assert.equal("file", results[1][1])
+      assert.are_not.equal(first[1], results[1][2])
+      assert.same(first, processes(pool))
+      file:close()
+    end)
+
+    it("that died are replaced, the others stay", function()
+      pool = parlua.pool { engine = engine, workers = 2 }
+      local first = processes(pool)
+      local results, failures = pool:map(function(x)
+        if x == 2 then os.exit(3) end
+        return ffi.C.getpid()
+      end, { 1, 2, 3 }, { chunk = 1 })
+      assert.same({ "crash", "the worker exited with status 3" }, { failures[1].kind, failures[1].message })
+      assert.is_nil(results[2])
+      local later = processes(pool)
+      local kept = 0
+      for _, pid in ipairs(first) do kept = kept + (is_among(later, pid) and 1 or 0) end
+      assert.is_true(kept < #first or #first == 1)
+    end)
+
+    it("that are in tasks when the loop over imap is left do not disturb the next call", function()
+      pool = parlua.pool { engine = engine, workers = 2 }
+      for _ = 1, 3 do
+        for _, value in pool:imap(function(x)
+          if x > 1 then require("parlua.host").sleep(60) end
+          return x
+        end, parlua.range(10), { chunk = 1 }) do
+          assert.equal(1, value)
+          break
+        end
+        collectgarbage()
+        collectgarbage()
+        assert.same({ 2, 3, n = 2 }, (pool:map(function(x) return x + 1 end, { 1, 2 })))
+      end
+    end)
+  end, forked)
+
+  helper.for_each_engine(function(engine)
+    before_each(function() pool = parlua.pool { engine = engine, workers = 2 } end)
+
+    it("see what functions hold, and globals, as they are at each call", function()
+      local held = { n = 1 }
+      for k = 1, 3 do
+        held.n, _G.kept_spec_global = k, { 10 * k }
+        local function look(x) return x + held.n + _G.kept_spec_global[1] end
+        assert.same({ 11 * k, n = 1 }, (pool:map(look, { 0 })))
+        assert.equal(11 * k + 1, pool:submit(look, 1):get())
+      end
+      _G.kept_spec_global = nil
+    end)
+
+    it("give objects back with their classes, and take new ones", function()
+      for _ = 1, 2 do
+        local Class = { name = "of this turn" }
+        Class.__index = Class
+        local object = setmetatable({ x = 3 }, Class)
+        local results = pool:map(function(o)
+          o.x = o.x + 1
+          return o
+        end, { object, object })
+        assert.equal(Class, getmetatable(results[2]))
+        assert.same({ 4, "of this turn" }, { results[2].x, results[2].name })
+      end
+    end)
+
+    it("take arrays that were made after they began", function()
+      pool:map(tostring, { 1 })
+      local array = parlua.array("double", { 1, 2, 3 })
+      assert.equal(6, pool:map(function() return array:sum() end, { 1 })[1])
+      assert.equal(6, pool:map(function(a) return a:sum() end, { array })[1])
+      local into = parlua.array("double", 4)
+      pool:map(function(x) return x * x end, parlua.range(4), { into = into })
+      assert.equal(30, into:sum())
+    end)
+
+    if engine ~= "mpi" then
+      it("write into arrays that were made after they began", function()
+        pool:map(tostring, { 1 })
+        for _, n in ipairs { 4, 40000 } do
+          local held, given = parlua.array("double", n), parlua.array("double", n)
+          pool:map(function(array, k) held[k], array[k] = k, -k end, parlua.zip({ given, given }, { 1, 2 }))
+          assert.same({ 1, 2, 0, -1, -2, 0 }, { held[1], held[2], held[3], given[1], given[2], given[3] })
+        end
+      end)
+    end
+
+    it("take tasks from texts and generators", function()
+      helper.with_directory(function(directory)
+        local path = helper.write(directory .. "/lines", "a\nbb\nccc\n")
+        assert.same({ 1, 2, 3, n = 3 }, (pool:map(string.len, parlua.lines(path))))
+        assert.same({ 2, 4, n = 2 }, (pool:map(function(x) return 2 * x end, coroutine.wrap(function()
+          coroutine.yield(1)
+          coroutine.yield(2)
+        end))))
+      end)
+    end)
+  end)
+end)
+
+describe("the option max_tasks", function()
+  helper.for_each_engine(function(engine)
+    it("has workers replaced that have done so many tasks; none is lost, none is done twice", function()
+      local function count(x)
+        kept_spec_done = (kept_spec_done or 0) + 1 -- luacheck: ignore 111 113
+        return { x, kept_spec_done } -- luacheck: ignore 113
+      end
+      for _, most in ipairs { 1, 3, 40 } do
+        local options = { engine = engine, workers = 2, max_tasks = most }
+        local results, failures = parlua.map(count, parlua.range(100), options)
+        assert.equal(0, #failures)
+        for k = 1, 100 do
+          assert.equal(k, results[k][1])
+          assert.is_true(results[k][2] <= most)
+        end
+      end
+    end)
+
+    it("counts over the calls of a pool, and submitted ones", function()
+      local pool = parlua.pool { engine = engine, workers = 1, max_tasks = 3 }
+      local function count()
+        kept_spec_done = (kept_spec_done or 0) + 1 -- luacheck: ignore 111 113
+        return kept_spec_done -- luacheck: ignore 113
+      end
+      local submitted, mapped = {}, {}
+      for k = 1, 7 do submitted[k], mapped[k] = pool:submit(count):get(), pool:map(count, { 1 })[1] end
+      pool:close()
+      if engine == "mpi" then -- each rank has a worker
+        for k = 1, 7 do assert.is_true(submitted[k] <= 3 and mapped[k] <= 3) end
+      else
+        assert.same({ 1, 2, 3, 1, 2, 3, 1 }, submitted)
+        assert.same({ 1, 2, 3, 1, 2, 3, 1 }, mapped)
+      end
+    end)
+
+    it("holds for reductions and what tasks spawn", function()
+      local options = { engine = engine, workers = 2, max_tasks = 10 }
+      assert.equal(500500, (parlua.reduce(function(x) return x end, parlua.range(1000), parlua.sum, options)))
+      local results = parlua.map(function(x)
+        parlua.spawn(function(y) return -y end, x)
+        return x
+      end, parlua.range(30), options)
+      local sum = 0
+      for k = 1, results.n do sum = sum + results[k] end
+      assert.same({ 60, 0 }, { results.n, sum })
+    end)
+  end, with_workers)
+
+  it("is refused where there are no workers", function()
+    assert.has_error(function() parlua.map(tostring, { 1 }, { engine = "serial", max_tasks = 2 }) end,
+      "option 'max_tasks': the serial engine has no workers that could be replaced; use engine = \"threads\" or "
+      .. "engine = \"process\"")
+  end)
+end)
+
+describe("a worker that has grown", function()
+  helper.for_each_engine(function(engine)
+    it("beyond half of its memory limit is replaced before the next tasks, which have all of it", function()
+      local pool = parlua.pool { engine = engine, workers = 1, memory = "200M" }
+      local function keep(megabytes)
+        kept_spec_held = kept_spec_held or {} -- luacheck: ignore 111 113
+        local more = ffi.new("char[?]", megabytes * 2 ^ 20)
+        ffi.fill(more, megabytes * 2 ^ 20, 1)
+        table.insert(kept_spec_held, more) -- luacheck: ignore 113
+        return #kept_spec_held -- luacheck: ignore 113
+      end
+      local seen = {}
+      for k = 1, 6 do seen[k] = pool:map(keep, { 60 })[1] end
+      assert.same({ 1, 2, 1, 2, 1, 2 }, seen)
+      for k = 1, 4 do seen[k] = pool:submit(keep, 60):get() end
+      assert.same({ 1, 2, 1, 2 }, { seen[1], seen[2], seen[3], seen[4] })
+      pool:close()
+    end)
+  end, forked)
+end)
