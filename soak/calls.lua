@@ -360,18 +360,25 @@ calls["pool, map"] = function(_, options, f, arguments)
   return { values = results, failures = failures, summary = summary }
 end
 
---- Workers that stay: the call's function and those of others go to them in turn, and some make room for new ones.
+--- Workers that stay: the call's functions and those of others go to them in turn, each has called one function before all
+--- others, and some make room for new ones.
 calls["pool, kept"] = function(plan, options, f, arguments)
   local pool = parlua.pool { engine = options.engine, workers = options.workers }
+  pool:everywhere(function() soak_ready = (soak_ready or 0) + 1 end) -- luacheck: ignore 111 113
   local max_tasks = options.engine ~= "serial" and plan.seed % 2 == 0 and 30 or nil
-  local function look()
-    local sum = pool:reduce(function(x) return x end, parlua.range(1000), parlua.sum, { max_tasks = max_tasks, progress = "none" })
-    if sum ~= 500500 then wrong("the pool's sum is %s", shown(sum)) end
+  local function look(turn)
+    for _, ready in ipairs((pool:map(function() return soak_ready end, parlua.range(20), -- luacheck: ignore 113
+      { progress = "none", max_tasks = max_tasks }))) do
+      if ready ~= 1 then wrong("in turn %d a worker had called the function %s times", turn, shown(ready)) end
+    end
   end
-  look()
+  look(1)
   local results, failures, summary = pool:map(f, arguments, options)
-  look()
+  look(2)
+  local sum = pool:reduce(function(x) return x end, parlua.range(1000), parlua.sum, { max_tasks = max_tasks, progress = "none" })
+  if sum ~= 500500 then wrong("the pool's sum is %s", shown(sum)) end
   pool:close()
+  soak_ready = nil -- luacheck: ignore 111
   return { values = results, failures = failures, summary = summary }
 end
 

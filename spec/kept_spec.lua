@@ -1,5 +1,5 @@
---- The workers of a pool: they stay from call to call, get what the script has changed meanwhile,
---- and make room for new ones.
+--- The workers of a pool: they stay from call to call, get what the script has changed meanwhile, call what they are
+--- told once, and make room for new ones.
 local ffi = require "ffi"
 local helper = require "spec.helper"
 local parlua = require "parlua"
@@ -77,13 +77,12 @@ describe("the workers of a pool", function()
     it("that are in tasks when the loop over imap is left do not disturb the next call", function()
       pool = parlua.pool { engine = engine, workers = 2 }
       for _ = 1, 3 do
-        for _, value in pool:imap(function(x)
+        local step, stream = pool:imap(function(x)
           if x > 1 then require("parlua.host").sleep(60) end
           return x
-        end, parlua.range(10), { chunk = 1 }) do
-          assert.equal(1, value)
-          break
-        end
+        end, parlua.range(10), { chunk = 1 })
+        assert.equal(1, select(2, step(stream)))
+        step, stream = nil, nil -- luacheck: ignore 311
         collectgarbage()
         collectgarbage()
         assert.same({ 2, 3, n = 2 }, (pool:map(function(x) return x + 1 end, { 1, 2 })))
@@ -151,6 +150,99 @@ describe("the workers of a pool", function()
       end)
     end)
   end)
+end)
+
+describe("pool:everywhere", function()
+  local pool
+
+  after_each(function()
+    if pool then pool:close() end
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("has each worker call a function once, and returns what it gave in each", function()
+      pool = parlua.pool { engine = engine, workers = 2 }
+      _G.kept_spec_calls = nil
+      local results = pool:everywhere(function()
+        kept_spec_calls = (kept_spec_calls or 0) + 1 -- luacheck: ignore 111 113
+        return kept_spec_calls -- luacheck: ignore 113
+      end)
+      assert.equal(engine == "serial" and 1 or engine == "mpi" and results.n or 2, results.n)
+      for k = 1, results.n do assert.equal(1, results[k]) end
+      local function look(x) return kept_spec_calls * x end -- luacheck: ignore 113
+      assert.same({ 1, 2, 3, n = 3 }, (pool:map(look, { 1, 2, 3 })))
+      assert.equal(4, pool:submit(look, 4):get())
+      assert.equal(6, (pool:reduce(look, parlua.range(3), parlua.sum)))
+      pool:everywhere(function() kept_spec_calls = 10 end) -- luacheck: ignore 111
+      assert.equal(50, pool:submit(look, 5):get())
+      assert.same({ 10, n = 1 }, (pool:map(look, { 1 })))
+      _G.kept_spec_calls = nil
+    end)
+
+    it("raises what the function raises, and forgets it", function()
+      pool = parlua.pool { engine = engine, workers = 2 }
+      local ok, problem = pcall(pool.everywhere, pool, function() error("no licence", 0) end)
+      assert.is_false(ok)
+      assert.truthy(tostring(problem):find("no licence", 1, true), tostring(problem))
+      assert.same({ 2, n = 1 }, (pool:map(function(x) return x + 1 end, { 1 })))
+      assert.equal(3, pool:submit(function() return 3 end):get())
+    end)
+
+    it("refuses what is no function, and a pool that is closed", function()
+      pool = parlua.pool { engine = engine, workers = 1 }
+      assert.has_error(function() pool:everywhere(3) end, "everywhere: a function is expected, got number")
+      pool:close()
+      assert.has_error(function() pool:everywhere(print) end, "the pool is closed")
+    end)
+
+    it("does not change the random numbers of later calls", function()
+      math.randomseed(7)
+      pool = parlua.pool { engine = engine, workers = 2 }
+      local expected = pool:map(function() return math.random() end, { 1 })[1]
+      math.randomseed(7)
+      pool:everywhere(function() return 1 end)
+      assert.equal(expected, pool:map(function() return math.random() end, { 1 })[1])
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("is called by a worker that replaces another too", function()
+      pool = parlua.pool { engine = engine, workers = 1 }
+      pool:everywhere(function() kept_spec_state = "ready" end) -- luacheck: ignore 111
+      local function look(x)
+        if x == 1 then os.exit(1) end
+        return kept_spec_state -- luacheck: ignore 113
+      end
+      local results, failures = pool:map(look, { 1, 2 }, { chunk = 1 })
+      assert.same({ "crash", "ready" }, { failures[1].kind, results[2] })
+      pool:submit(look, 1):wait()
+      assert.equal("ready", pool:submit(look, 2):get())
+    end)
+  end, { "process", "mpi" })
+end)
+
+describe("pool:everywhere", function()
+  helper.for_each_engine(function(engine)
+    it("raises when the function ends its worker", function()
+      local pool = parlua.pool { engine = engine, workers = 2 }
+      local ok, problem = pcall(pool.everywhere, pool, function() os.exit(3) end)
+      assert.is_false(ok)
+      assert.truthy(tostring(problem):find("status 3", 1, true), tostring(problem))
+      assert.same({ 2, n = 1 }, (pool:map(function(x) return x + 1 end, { 1 })))
+      pool:close()
+    end)
+
+    it("is called by workers that replace those that were killed between two calls", function()
+      local pool = parlua.pool { engine = engine, workers = 2 }
+      pool:everywhere(function() kept_spec_state = "ready" end) -- luacheck: ignore 111
+      for _, pid in ipairs(processes(pool)) do os.execute("kill -9 " .. pid) end
+      local function look() return kept_spec_state end -- luacheck: ignore 113
+      local results, failures = pool:map(look, parlua.range(10))
+      assert.equal(0, #failures)
+      for k = 1, 10 do assert.equal("ready", results[k]) end
+      pool:close()
+    end)
+  end, forked)
 end)
 
 describe("the option max_tasks", function()

@@ -50,7 +50,7 @@ describe("what is installed", function()
       try -n 4 jour
     ]]
     helper.write(root .. "/complete.sh", script)
-    assert.equal("threads\n--max-failures\nusr\n--retry-on --retry-failed\nusr\njournal\n\n", (shell("bash complete.sh", root)
+    assert.equal("threads\n--max-tasks --max-failures\nusr\n--retry-on --retry-failed\nusr\njournal\n\n", (shell("bash complete.sh", root)
       :gsub("%-%-retries ", "")))
   end)
 end)

@@ -10,6 +10,7 @@ local calls_here = require "parlua.calls.run"
 local common = require "parlua.common"
 local context = require "parlua.wire.context"
 local engines = require "parlua.run.engine"
+local everywhere = require("parlua.lazy") "parlua.calls.everywhere"
 local failure = require "parlua.failure"
 local future_module = require "parlua.future"
 local futures = require "parlua.sink.futures"
@@ -51,7 +52,7 @@ function M.open(options)
   return setmetatable({ options = given, resolved = resolved, engines = { keeps = true }, waiting = {},
     futures = futures.open(future_module.settle, future_module.several),
     run = false, closed = false, outstanding = 0, aborted = 0, held = {}, window = resolved.window or math.huge,
-    is_serial = false, sent = false,
+    is_serial = false, sent = false, everywhere_list = {},
     verbs = verbs, guard = false,
     is_inside = task.is_inside() }, Pool)
 end
@@ -60,7 +61,8 @@ end
 --- the call's own.
 local function merged(pool, options)
   if pool.closed then error("the pool is closed", 3) end
-  local given = { engines = pool.engines, base_seed = pool.options.seed or nil }
+  local given = { engines = pool.engines, base_seed = pool.options.seed or nil,
+    everywhere = pool.everywhere_list[1] and pool.everywhere_list or nil }
   if type(options) == "table" and options.is_stream then options = nil end -- imap's second result, behind its iterator
   if options ~= nil and type(options) ~= "table" then return options, given end
   local all = {}
@@ -138,7 +140,10 @@ local function open_run(pool)
   local waiting = pool.futures.waiting
   run.driver.chain_of = function(index) return waiting[index] and waiting[index].content or run.chain end
   run.driver.arguments = function(_, index) return waiting[index] and waiting[index].args or { n = 0 } end
-  if not is_serial then pool.sent = sent.open(run.driver) end
+  if not is_serial then
+    pool.sent = sent.open(run.driver)
+    pool.sent:set_everywhere(pool.everywhere_list)
+  end
   pool.run, pool.guard = run, guard_of(run, pool.engines)
   run:pause() -- the script does other work
 end
@@ -344,6 +349,24 @@ function Pool:submit(f, ...)
   end
   future_module.run_due()
   return future
+end
+
+--- Has each of the pool's workers call f once, and returns what it has returned there: a list with an item for each
+--- worker. Workers that begin later, or replace others, call it too, before anything else. Raises an error when f fails
+--- in one of them; then those that come later don't call it. Example: `pool:everywhere(function() connection = open()
+--- end)`
+---@param f function
+---@return any[] results with n
+function Pool:everywhere(f)
+  if self.closed then error("the pool is closed", 2) end
+  if not common.is_callable(f) then error(("everywhere: a function is expected, got %s"):format(type(f)), 2) end
+  f = common.as_function(f)
+  if task.is_inside() ~= self.is_inside then return { n = 1, (f()) } end
+  local all = self.everywhere_list
+  local ok, results = pcall(everywhere.call, all, f, merged(self))
+  if self.sent then self.sent:set_everywhere(all) end
+  if not ok then error(results, 0) end
+  return results
 end
 
 --- Ends the pool: calls that have not ended are cancelled, workers are stopped. Safe to call twice.

@@ -435,6 +435,11 @@ function Future:cancel() end
 ---@class parlua.Pool
 local Pool = {}
 
+--- Has each of the pool's workers call f once; those that begin later call it too. Raises an error when f fails.
+---@param f fun(): any
+---@return any[] results what f returned in each worker, with n
+function Pool:everywhere(f) end
+
 ---@param f function
 ---@param arguments parlua.Arguments
 ---@param options? parlua.Options

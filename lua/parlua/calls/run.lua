@@ -7,6 +7,7 @@ local block = require "parlua.wire.block"
 local codec = require "parlua.codec"
 local common = require "parlua.common"
 local context = require "parlua.wire.context"
+local everywhere = require("parlua.lazy") "parlua.worker.everywhere"
 local failure = require "parlua.failure"
 local install = require("parlua.lazy") "parlua.wire.install"
 local task = require "parlua.worker.task"
@@ -28,8 +29,9 @@ end
 local function decode(book, bytes)
   local values, names = {}, task.set_up
   for k, name in ipairs(names) do values[k] = rawget(_G, name) end
-  local f = codec.decode_book(book, bytes)
+  local f, list = codec.decode_book(book, bytes)
   for k, name in ipairs(names) do rawset(_G, name, values[k]) end
+  if list then everywhere.call(list) end
   return f
 end
 

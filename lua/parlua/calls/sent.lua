@@ -33,7 +33,15 @@ local function open(driver)
   local plain_watch = not states.has_changed_plain() and codec.watch(codec.book(), states.of_strings()) or false
   return setmetatable({ driver = driver, handle = driver.handle, intake = false, block = false, words = false,
     half = false, floor = 0, count = 0, width = 0, places = {}, free = setmetatable({}, weak),
-    bound = setmetatable({}, weak), is_home = false, plain_watch = plain_watch }, Sent)
+    bound = setmetatable({}, weak), is_home = false, plain_watch = plain_watch, everywhere = false }, Sent)
+end
+
+--- Before the next call each worker is to call these functions, as far as it has not (worker/everywhere.lua): they go
+--- with the call's own.
+---@param list table[]
+function Sent:set_everywhere(list)
+  self.everywhere = list[1] and list or false
+  self.free, self.bound = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
 end
 
 -- ---- heads ----
@@ -71,6 +79,7 @@ end
 --- The head of a function that needs nothing of the script's state; nil: it does. Once the script has changed what can
 --- be done with strings and other plain values, each does.
 function Sent:free_head(f, seed)
+  if self.everywhere then return nil end
   if not self.plain_watch or codec.changes(self.plain_watch) ~= false then
     self.plain_watch = false
     return nil
@@ -119,7 +128,12 @@ function Sent:bound_head(f, seed)
   arrays.sent = false
   local book = codec.book()
   context.use(context.longer(chain), driver.shares, is_old and #chain or 0, is_old)
-  local code, message = codec.encode_book(book, "submitted function", f)
+  local code, message
+  if self.everywhere then
+    code, message = codec.encode_book(book, "submitted function", f, self.everywhere)
+  else
+    code, message = codec.encode_book(book, "submitted function", f)
+  end
   if not code then return nil, message end
   local longer = context.longer(chain, book)
   longer.captured, longer.arrays = chain.captured, arrays.sent

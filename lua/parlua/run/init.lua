@@ -163,6 +163,7 @@ local function job_of(run, keep, into)
       source = described, encodes = run.encodes or nil, into = into or nil,
       spawn_refusal = refusal_of(run, keep, into), log_level = run.options.log_level, tag = run.options.tag or nil,
       max_tasks = run.options.max_tasks, limits_memory = run.options.memory and true or nil,
+      everywhere = run.everywhere or nil,
   }
 end
 
@@ -219,7 +220,8 @@ end
 ---@param sink table see the head of this file
 ---@param given? table options (resolved), base_seed (of a pool), engines (where warm ones are kept), fold, unrecorded
 --- (no journal can record it), is_pushed (tasks are submitted calls, calls/sent.lua), lasts (the script goes on while
---- its tasks are handed out), after_interrupt, driver (for specs: drive/simulated.lua)
+--- its tasks are handed out), everywhere (worker/everywhere.lua), after_interrupt, driver (for specs:
+--- drive/simulated.lua)
 ---@return parlua.Run
 function M.open(f, arguments, call_options, sink, given)
   given = given or nothing_given
@@ -248,7 +250,7 @@ function M.open(f, arguments, call_options, sink, given)
     last = math.huge, ceiling = math.huge,
     -- so that the table need not grow
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
-    cancelled = false, journal = false, is_kept = false,
+    cancelled = false, journal = false, is_kept = false, everywhere = given.everywhere or false,
     seconds = false, reaction = false, is_told = false, key = false,
     lasts = given.lasts or false, paused = false, is_loop = 0, is_nested = task.is_inside(), pace = false,
     ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false, spawned = false,

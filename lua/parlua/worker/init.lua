@@ -13,6 +13,7 @@ local context = require "parlua.wire.context"
 local start = require "parlua.wire.start"
 local lazy = require "parlua.lazy"
 local shape = lazy "parlua.wire.shape"
+local everywhere = lazy "parlua.worker.everywhere"
 local install = lazy "parlua.wire.install"
 local spawn = lazy "parlua.worker.spawn"
 local indexed = require "parlua.source.indexed"
@@ -381,15 +382,10 @@ end
 function M.prepare(job)
   running.set_up = {}
   if not job.setup then return end
-  local before = {}
-  for name, value in next, _G do before[name] = value end
-  local ok, message = xpcall(job.setup, failure.capture)
+  local ok, message = everywhere.noting_globals(running.set_up, job.setup)
   if not ok then
     message = failure.record(message)
     error(("setup failed: %s"):format(message.message .. (message.traceback and "\n" .. message.traceback or "")), 0)
-  end
-  for name, value in next, _G do
-    if before[name] ~= value then running.set_up[#running.set_up + 1] = name end
   end
 end
 
@@ -416,7 +412,7 @@ function M.main(worker, inherited)
   local handle = cast("struct worker *", worker.pointer)
   local slot = C.worker_slot(handle)
   local outlet = slot_outlet(worker, handle)
-  local runner, trouble, present
+  local runner, trouble, present, has_everywhere
   M.is_coordinator, running.is_worker = false, true
   arrays.role = inherited and "forked" or worker.owns_process and "distant" or "thread"
 
@@ -431,9 +427,10 @@ function M.main(worker, inherited)
       own.refresh(job.f, job.setup)
       outlet.put_record = false
       M.prepare(job)
+      if job.everywhere then everywhere.call(job.everywhere) end
       return M.runner(job, slot, outlet)
     end)
-    present = job
+    present, has_everywhere = job, has_everywhere or job.everywhere ~= nil
     if ok then runner, trouble = result, nil else runner, trouble = nil, result end
   end
 
@@ -461,7 +458,9 @@ function M.main(worker, inherited)
     local message = C.worker_receive(handle)
     if message.kind == C.BLOCK_STOP then return end
     if message.kind == C.BLOCK_JOB then
+      local globals = has_everywhere and everywhere.globals()
       local ok, job = pcall(read_job, message, not worker.owns_process)
+      if globals then everywhere.restore(globals) end
       if ok then load(job) else runner, trouble = nil, job end
     elseif runner then
       runner(message, C.worker_limit(handle))
