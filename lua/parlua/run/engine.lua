@@ -151,7 +151,8 @@ end
 
 local has_worker = false
 
---- What a forked worker begins with is loaded here, once: else each would load it anew (0.2 ms of a call with one task).
+--- What a forked worker begins with is loaded here, once: else each would load it anew (0.2 ms of a call with one
+--- task).
 local function load_worker()
   if has_worker then return end
   has_worker = true
