@@ -602,9 +602,19 @@ static int terminal_set_line(lua_State *L)
   return 0;
 }
 
+/* apart(): in a worker, takes it and the programs that it will run out of the group of processes to which the terminal
+   sends Ctrl-C. */
+static int terminal_apart(lua_State *L)
+{
+  (void)L;
+  if (getpgrp() != getpid()) setpgid(0, 0);
+  return 0;
+}
+
 int luaopen_parlua_terminal(lua_State *L)
 {
   static const luaL_Reg functions[] = {
+      {"apart", terminal_apart},
       {"call", terminal_call},
       {"compiler", terminal_compiler},
       {"disarm", terminal_disarm},
