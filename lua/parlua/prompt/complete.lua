@@ -1,5 +1,8 @@
 --- What may stand at the cursor: names, fields, methods, modules, files, options of parlua's calls, commands; and the
 --- signature of the call that the cursor is in.
+local array = require("parlua.lazy") "parlua.array.core"
+local arrays = require "parlua.array.known"
+local ffi = require "ffi"
 local help = require "parlua.prompt.help"
 local lexer = require "parlua.prompt.lexer"
 local show = require "parlua.prompt.show"
@@ -22,8 +25,9 @@ local function lookup_name(session, name)
   return rawget(_G, name)
 end
 
---- t[key] without calling functions of the user's: through tables of __index only.
+--- t[key] without calling functions of the user's: through tables of __index only, and the methods of arrays.
 local function lookup_field(value, key)
+  if type(value) == "cdata" then return arrays.numbers[tonumber(ffi.typeof(value))] and array.methods[key] or nil end
   for _ = 1, 20 do
     if type(value) == "string" then value = string end
     if type(value) ~= "table" then return nil end
@@ -37,6 +41,12 @@ end
 
 --- Calls visit(key, value) for the fields with names that a value has, its metatable's included.
 local function each_field(value, visit)
+  if type(value) == "cdata" and arrays.numbers[tonumber(ffi.typeof(value))] then
+    for _, fields in ipairs { array.methods, array.properties } do
+      for name, field in next, fields do visit(name, field) end
+    end
+    return
+  end
   if value == package.loaded.parlua then
     for _, name in ipairs(help.public_names()) do visit(name, value[name]) end
   end

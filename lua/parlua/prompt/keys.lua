@@ -5,6 +5,7 @@ local width = require "parlua.prompt.width"
 local M = {}
 
 local escape_seconds = 0.05 -- what follows an escape as part of the same key comes at once
+local sequence_seconds = 0.5 -- a sequence that has begun ends, though a slow connection may bring it in pieces
 
 --- Names of keys by what follows ESC [ or ESC O.
 local letters = { A = "up", B = "down", C = "right", D = "left", H = "home", F = "end", Z = "back-tab" }
@@ -52,6 +53,17 @@ function Keys:paste()
   end
 end
 
+--- What terminals send besides keys: answers to questions (of colours, say) that end with BEL or ESC \. Returns
+--- whether it was one; it is taken then.
+function Keys:message()
+  if #self.bytes < 3 then return false end -- a key that was pressed together with Alt comes alone
+  while true do
+    local last = self.bytes:match("^\27[%]PX^_][^\7\27]*\7()") or self.bytes:match("^\27[%]PX^_][^\7\27]*\27\\()")
+    if last then return self:take(last - 1) ~= "" end
+    if self.bytes:find("^\27.[^\7\27]*\27[^\\]") or not self:more(escape_seconds) then return false end
+  end
+end
+
 --- A key that begins with an escape.
 function Keys:escape()
   if #self.bytes == 1 and not self:more(escape_seconds) then
@@ -59,6 +71,7 @@ function Keys:escape()
     return "escape"
   end
   local second = self.bytes:sub(2, 2)
+  if second:find("[%]PX^_]") and self:message() then return "unknown" end
   if second ~= "[" and second ~= "O" then
     local first = self:take(1)
     if second == "\r" or second == "\n" then
@@ -68,7 +81,13 @@ function Keys:escape()
     return "escape", first -- what follows is a key of its own: libedit knows ESC f and the like
   end
   while not self.bytes:find("^\27[%[O][0-?]*[ -/]*[^ -?]") do
-    if not self:more(escape_seconds) then break end
+    if not self:more(second == "[" and sequence_seconds or escape_seconds) then break end
+  end
+  -- a click of an old mouse, with three more bytes; a function key of Linux' console, with one
+  local longer = self.bytes:match("^\27%[M...()") or self.bytes:match("^\27%[%[[A-E]()")
+  if longer then
+    self:take(longer - 1)
+    return "unknown"
   end
   local kind, parameters, final = self.bytes:match("^\27([%[O])([0-?]*[ -/]*)([^ -?])")
   if not kind then return "unknown", self:take(#self.bytes) end

@@ -99,43 +99,80 @@ end
 
 local opens = { ["function"] = true, ["do"] = true, ["if"] = true, ["repeat"] = true }
 
---- The locals that a text declares outside of all blocks, each once, in their order; and where its last `return`
---- outside of all blocks begins, if it has one.
----@param text string of whole statements
----@return string[] names
----@return integer? return_at
-function M.locals(text)
-  local names, seen, depth, return_at = {}, {}, 0, nil
+---@class parlua.Return where a text returns, outside of all functions
+---@field from integer the first byte of the `return`, or of the outermost block that it stands in
+---@field names string[] locals outside of all blocks that are declared before that
+---@field is_last boolean it stands outside of all blocks
+
+---@class parlua.Declaration a `local` outside of all blocks
+---@field from integer its first byte
+---@field to integer the last byte of its names
+---@field is_function boolean
+---@field has_values boolean
+
+--- The tokens that are no comments.
+local function words_of(text)
   local tokens = {}
   for _, token in ipairs(M.tokens(text)) do
     if token.kind ~= "comment" then tokens[#tokens + 1] = token end
   end
-  local function declare(token)
-    if not seen[token.text] then names[#names + 1] = token.text end
-    seen[token.text] = true
+  return tokens
+end
+
+--- The names from a token on, with commas between them; and the place of the last.
+local function names_from(tokens, at)
+  local names = {}
+  while tokens[at] and tokens[at].kind == "name" do
+    names[#names + 1] = tokens[at].text
+    if not (tokens[at + 1] and tokens[at + 1].text == ",") then break end
+    at = at + 2
+  end
+  return names, at
+end
+
+--- The locals that a text declares outside of all blocks, each once, in their order; the places where it returns, and
+--- where it declares.
+---@param text string of whole statements
+---@return string[] names
+---@return parlua.Return[] returns
+---@return parlua.Declaration[] declarations
+function M.locals(text)
+  local names, seen, returns, declarations = {}, {}, {}, {}
+  local tokens = words_of(text)
+  local blocks, functions = {}, 0 -- that are open: the words that opened them, and how many of these are `function`
+  local outermost -- where that of them begins, until it is known to have a return
+  local function open(token)
+    if #blocks == 0 then outermost = token end
+    blocks[#blocks + 1] = token.text
+    if token.text == "function" then functions = functions + 1 end
   end
   for k, token in ipairs(tokens) do
     local word = token.kind == "keyword" and token.text
-    if word == "local" and depth == 0 then
-      if tokens[k + 1] and tokens[k + 1].text == "function" then
-        if tokens[k + 2] then declare(tokens[k + 2]) end
-      else
-        local at = k + 1
-        while tokens[at] and tokens[at].kind == "name" do
-          declare(tokens[at])
-          if not (tokens[at + 1] and tokens[at + 1].text == ",") then break end
-          at = at + 2
-        end
+    if word == "local" and #blocks == 0 then
+      local is_function = tokens[k + 1] and tokens[k + 1].text == "function" or false
+      local given, last = names_from(tokens, is_function and k + 2 or k + 1)
+      for _, name in ipairs(given) do
+        if not seen[name] then names[#names + 1] = name end
+        seen[name] = true
       end
-    elseif word == "return" and depth == 0 then
-      return_at = token.from
-    elseif opens[word] then
-      depth = depth + 1
+      if #given > 0 then
+        local behind = tokens[last + 1]
+        declarations[#declarations + 1] = { from = token.from, to = tokens[last].to, is_function = is_function,
+          has_values = behind ~= nil and behind.text == "=" }
+      end
+    elseif word == "return" and functions == 0 and (outermost or #blocks == 0) then
+      returns[#returns + 1] = { from = (outermost or token).from, names = { unpack(names) }, is_last = #blocks == 0 }
+      outermost = nil
+    elseif word == "do" and (blocks[#blocks] == "for" or blocks[#blocks] == "while") then
+      blocks[#blocks] = word -- the end of their header
+    elseif opens[word] or word == "for" or word == "while" then
+      open(token)
     elseif word == "end" or word == "until" then
-      depth = depth - 1
+      if table.remove(blocks) == "function" then functions = functions - 1 end
+      if #blocks == 0 then outermost = nil end
     end
   end
-  return names, return_at
+  return names, returns, declarations
 end
 
 --- Does a text end within a long string or comment?

@@ -107,6 +107,19 @@ local function keepers(names)
   return table.concat(parts, " ")
 end
 
+--- The locals that a text declares, and the text with what keeps them, wherever it ends.
+local function keeping(text)
+  local names, returns = lexer.locals(text)
+  local parts, at, is_ended = {}, 1, false
+  for _, place in ipairs(returns) do
+    parts[#parts + 1] = text:sub(at, place.from - 1) .. keepers(place.names) .. " "
+    at, is_ended = place.from, is_ended or place.is_last
+  end
+  parts[#parts + 1] = text:sub(at)
+  if not is_ended then parts[#parts + 1] = "\n" .. keepers(names) end
+  return names, table.concat(parts)
+end
+
 --- The names of a text that are locals of the session.
 local function used_locals(text, locals)
   local used, seen = {}, {}
@@ -178,9 +191,7 @@ function M.compile(text, locals, chunk_name)
     if is_incomplete(message) then return nil, nil end
     return nil, M.describe(text, message)
   end
-  local names, return_at = lexer.locals(text)
-  local body = text .. "\n" .. keepers(names)
-  if return_at then body = text:sub(1, return_at - 1) .. keepers(names) .. " " .. text:sub(return_at) end
+  local names, body = keeping(text)
   local run
   run, message = enclose(body, used, locals, chunk_name)
   -- a goto that may not jump over them, say
@@ -191,6 +202,20 @@ end
 
 --- What an expression is without its mark and its end.
 local function bare_of(text) return (text:gsub("^%s*=%s*", "", 1):gsub("[;%s]+$", "")) end
+
+--- A text that returns from within a block, for a script: a function that is called, with its locals outside of it.
+local function called_form(text, names, declarations, called)
+  local parts, at = {}, 1
+  for _, place in ipairs(declarations) do
+    parts[#parts + 1] = text:sub(at, place.from - 1) -- without "local"
+    parts[#parts + 1] = text:sub(place.from + #"local", place.to)
+    if not place.is_function and not place.has_values then parts[#parts + 1] = " = nil" end
+    at = place.to + 1
+  end
+  parts[#parts + 1] = text:sub(at)
+  local head = #names > 0 and ("local %s\n"):format(table.concat(names, ", ")) or ""
+  return ("%s%s((function(...)\n%s\nend)(...))"):format(head, called, table.concat(parts))
+end
 
 --- A text as it is in a script: what was shown is given to a function there.
 ---@param text string
@@ -206,10 +231,13 @@ function M.script_form(text, show, keep)
     return loadstring(form) and form or ("%s(%s\n)"):format(called, bare) -- a comment at the end
   end
   if not loadstring(text .. "\n") then text = bare_of(text) end
-  local _, return_at = lexer.locals(text)
-  if return_at then
-    local values = text:sub(return_at + #"return"):gsub("[;%s]+$", "")
-    text = ("%s%s(%s\n)"):format(text:sub(1, return_at - 1), called, values)
+  local names, returns, declarations = lexer.locals(text)
+  local last = returns[#returns]
+  if #returns > 1 or (last and not last.is_last) then
+    text = called_form(text, names, declarations, called) -- a return in a block would end the script
+  elseif last then
+    local values = text:sub(last.from + #"return"):gsub("[;%s]+$", "")
+    text = ("%s%s(%s\n)"):format(text:sub(1, last.from - 1), called, values)
   end
   return text:find "^%s*%(" and ";" .. text or text -- else it would be a call of what stands before
 end
@@ -245,9 +273,7 @@ function M.compile_script(text, locals, chunk_name)
   text = text:gsub("^#![^\n]*", "--")
   local plain, message = loadstring(text, chunk_name)
   if not plain then return nil, message end
-  local names, return_at = lexer.locals(text)
-  local body = text .. "\n" .. keepers(names)
-  if return_at then body = text:sub(1, return_at - 1) .. keepers(names) .. " " .. text:sub(return_at) end
+  local names, body = keeping(text)
   local run = enclose(body, {}, locals, chunk_name) or plain
   return { run = run, names = names, quiet = true }
 end
