@@ -53,6 +53,10 @@ describe("the command parlua", function()
       script("after.lua", "print(x)")
       transcript("-e 'x = 1' -e'x = x + 1' after.lua", { stdout = "2\n" }, run_in)
       transcript("-e 'print(...)'", { stdout = "\n" })
+      transcript("-e 'print(#parlua.map(math.sqrt, { 4, 9 }))' -e 'print(rawget(_G, [[parlua]]))'", { stdout = "2\nnil\n" })
+      transcript("-e 'parlua = 5' -e 'print(_G.parlua == 5)'", { stdout = "true\n" })
+      transcript("-e 'local parlua = require [[parlua]]' -e 'error(parlua ~= nil and [[here]])'",
+        { stderr = "^parlua: %(command line%):1: here\n", status = 1 })
     end)
 
     it("gives -e the words of the command line in `arg`, at negative indices, as luajit does", function()

@@ -309,11 +309,37 @@ static int run_script(lua_State *L, const struct command *command)
   return failed ? report(L, failed) : run_if_job(L, command);
 }
 
+/* Does the code use the name parlua without giving it a value? */
+static bool uses_library(const char *text)
+{
+  static const char name[] = "parlua";
+  bool is_used = false;
+  for (const char *at = text; (at = strstr(at, name)); is_used = true) {
+    at += sizeof name - 1;
+    const char *next = at + strspn(at, " \t\n");
+    if (next[0] == '=' && next[1] != '=') return false;
+  }
+  return is_used;
+}
+
+/* Loads the code of -e, which has `parlua` at hand. */
+static int load_code(lua_State *L, const char *text)
+{
+  lua_pushstring(L, uses_library(text) ? "local parlua = require 'parlua' " : ""); /* on the line of the code's first */
+  lua_pushstring(L, text);
+  lua_concat(L, 2);
+  size_t length;
+  const char *code = lua_tolstring(L, -1, &length);
+  int failed = luaL_loadbuffer(L, code, length, "=(command line)");
+  lua_remove(L, -2);
+  return failed;
+}
+
 /* -e: runs Lua code. If it returns a job, that is run with the words of the command line, of which then none is a
  * script. */
 static int run_code(lua_State *L, struct command *command, const char *text)
 {
-  int failed = luaL_loadbuffer(L, text, strlen(text), "=(command line)");
+  int failed = load_code(L, text);
   if (!failed) failed = state_call_interruptible(L, 0, 1);
   if (failed) return report(L, failed);
   command->ran_job = is_job(L, lua_gettop(L), command, command->script);
