@@ -3,6 +3,7 @@
 --   ./parlua bench/tools.lua [REPETITIONS]
 --
 -- Each tool does the same work with two workers, in turns; the median counts. A tool that is not installed is left out.
+-- Lua Lanes is looked for as a module of luajit, else of lua5.1 and lua5.4; Debian has no package of it.
 local ffi = require "ffi"
 
 ffi.cdef "double clock_seconds(void);"
@@ -26,6 +27,10 @@ local function has(test) return os.execute(test .. " >/dev/null 2>&1") == 0 end
 
 local python = "/usr/bin/python3"
 local has_joblib, has_mpi4py = has(python .. " -c 'import joblib'"), has(python .. " -c 'import mpi4py'")
+local lua_with_lanes -- the command that runs a program with it
+for _, lua in ipairs { "luajit", "lua5.1", "lua5.4" } do
+  if not lua_with_lanes and has(lua .. " -e 'require \"lanes\"'") then lua_with_lanes = lua end
+end
 local mpirun = "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun -q --oversubscribe -n 3 "
 
 --- A program of each tool that calls a function for a range, in joblib's way and in mpi4py's.
@@ -53,12 +58,31 @@ assert(results.n == %d)
 ]]):format(body, count, count))
 end
 
+--- With Lua Lanes: a lane for each half of the range, which gives back its list, as copying that once costs least.
+local function lanes_program(name, body, count)
+  return write(name .. "_lanes.lua", ([[
+local lanes = require "lanes".configure()
+local half = lanes.gen("*", function(first, last)
+  local f, results = %s, {}
+  for i = first, last do results[#results + 1] = f(i) end
+  return results
+end)
+local running = { half(1, %d), half(%d, %d) }
+local results = {}
+for k = 1, 2 do
+  for _, result in ipairs(running[k][1]) do results[#results + 1] = result end
+end
+assert(#results == %d)
+]]):format(body, math.floor(count / 2), math.floor(count / 2) + 1, count, count))
+end
+
 local function calls(title, name, lua, body, count)
   local joblib, mpi4py = python_programs(name, body, count)
   local program = lua_program(name, lua, count)
   return { title = title, {
     "parlua", ("%s -n 2 %s"):format(parlua, program) }, {
     "parlua, mpirun", ("%s %s -n 1 %s"):format(mpirun:gsub("%-n 3", "-n 2"), parlua, program), has "command -v mpirun" }, {
+    "Lua Lanes", ("%s %s"):format(lua_with_lanes or "luajit", lanes_program(name, lua, count)), lua_with_lanes ~= nil }, {
     "joblib", ("cd %s && %s %s"):format(directory, python, joblib), has_joblib }, {
     "mpi4py.futures", ("cd %s && %s %s -m mpi4py.futures %s"):format(directory, mpirun, python, mpi4py), has_mpi4py } }
 end
