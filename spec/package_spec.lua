@@ -55,11 +55,25 @@ describe("what is installed", function()
   end)
 end)
 
+describe("make demo", function()
+  it("ends with commands to try next, which work", function()
+    local tried = 0
+    for command in shell("make -n demo"):gmatch '"  ([^"]-)  +[^" ][^"]*"' do
+      if command:find("[|-]") then -- the others wait for a person, or write a large picture
+        tried = tried + 1
+        assert.is_true(#shell(command) > 0, command)
+      end
+    end
+    assert.is_true(tried >= 2)
+  end)
+end)
+
 describe("the package for Debian", function()
   it("installs, runs, and leaves nothing behind when it is purged", function()
     helper.with_directory(function(directory)
       local package = directory .. "/parlua.deb"
       shell("docs/package/deb.sh 0.1.0 " .. package)
+      if helper.run("command -v lintian").status == 0 then shell("lintian --fail-on error --allow-root " .. package) end
       local root = directory .. "/root"
       shell(("mkdir -p %s && cd %s && mkdir updates info && touch status available"):format(root .. "/var/lib/dpkg",
         root .. "/var/lib/dpkg"))
