@@ -64,6 +64,55 @@ describe("the prompt shows", function()
     end)
   end)
 
+  it("a recursion without end in few lines, each with its place", function()
+    with_prompt(function(t)
+      t:run("local function deep(x) return 1 + deep(x) end")
+      assert.matches("^%[1%]:1: stack overflow\n  %[1%]:1: in deep  local function deep%(x%) return 1 %+ deep%(x%) end\n"
+        .. "  … at least 19%d times\n$", shown(t, "deep(1)"))
+      t:run("function deeper() deeper() deeper() end")
+      assert.matches("stack overflow\n  %[3%]:1: in deeper  function deeper%(%) deeper%(%) deeper%(%) end\n  … at least 19%d times\n$",
+        shown(t, "deeper()"))
+      t:run("t = setmetatable({}, { __index = function(t, k) return t[k] end })") -- as many lines as it has to have
+      assert.matches("stack overflow\n  %[5%]:1: in __index  t = setmetatable%({}, { __index = function%(t, [^\n]*…\n  … at least 19%d times\n$",
+        shown(t, "t.x"))
+    end)
+  end)
+
+  it("a value on a line of its own, behind text without a line end", function()
+    with_prompt(function(t)
+      assert.equal("half\ntrue\n", shown(t, "io.write 'half'"))
+      assert.equal("half\nmine\n  [3]:1:  io.write 'half' error('mine', 0)\n", shown(t, "io.write 'half' error('mine', 0)"):gsub("%[2%]", "[3]"))
+    end)
+  end)
+
+  it("functions of the libraries by their own names, whatever else they are called", function()
+    with_prompt(function(t)
+      assert.equal("<function print>\n", shown(t, "print"))
+      t:run("mine, _9 = print, print")
+      assert.equal("<function print>\n", shown(t, "mine"))
+      assert.equal("<function string.rep>\n", shown(t, "string.rep"))
+    end)
+  end)
+
+  it("records by keys, as parlua.group gives them, as a table too", function()
+    with_prompt(function(t)
+      t:run("rows = { { city = 'Lima', t = 20 }, { city = 'Bern', t = 9 }, { city = 'Bern', t = 11.5 } }")
+      assert.matches("\n       mean  n\nBern  10%.25  2\nLima     20  1\n$", t:run("(parlua.reduce(function(r) return r end, rows, "
+        .. "parlua.group('city', { n = parlua.count, mean = parlua.mean 't' })))"))
+      assert.equal("    x\n2   1\n10  5\nb   3\n", shown(t, "{ [10] = { x = 5 }, [2] = { x = 1 }, b = { x = 3 } }"))
+      assert.equal("{a = {x = 1}, b = {y = 2}}\n", shown(t, "{ a = { x = 1 }, b = { y = 2 } }")) -- of two shapes
+      assert.equal("{a = {x = 1}}\n", shown(t, "{ a = { x = 1 } }"))
+      assert.matches("\n… 10 more\n$", shown(t, "(function() local s = {} for i = 2, 31 do s[i * 2] = { x = i } end return s end)()"))
+    end)
+  end)
+
+  it("numbers with as many digits as tell them apart", function()
+    with_prompt(function(t)
+      assert.equal("{848.1000000000001, 0.1, 0.30000000000000004, 12.182433}\n",
+        shown(t, "{ 848.1000000000001, 0.1, 0.1 + 0.2, 12.182433 }"))
+    end)
+  end)
+
   it("rows of a file of comma-separated values with its columns in order", function()
     with_prompt(function(t)
       helper.write(t.directory .. "/x.csv", "town,date,air\nBern,3,9.5\nLima,4,20\n")
@@ -230,6 +279,7 @@ describe("the prompt's command", function()
 
   it("%save writes what ran, %load runs it, %edit changes it", function()
     with_prompt(function(t)
+      assert.matches("\nIt takes .*\ndefault: 0\non the command line: %-%-retries", shown(t, "?retries"))
       t:run("local a = 20")
       t:run("b = a + 1")
       t:run("error('not this')")
@@ -244,6 +294,13 @@ describe("the prompt's command", function()
       assert.equal("41\n2\n2\n3\t4\nfunction\nxxx\n5\n6\n3\n",
         helper.run(helper.quote(helper.parlua) .. " " .. t.directory .. "/odd.lua").stdout)
       t:run("a, b = nil")
+      t:paste("local d, e\nlocal function f() return d end\nd = 7\nif f() == 7 then return d, 8 end")
+      t:press("Enter")
+      t:wait("7\n8\n")
+      t:run("d + 1")
+      t:run("%save odd.lua")
+      assert.matches("\n7\t8\n8\n$",
+        helper.run(helper.quote(helper.parlua) .. " " .. t.directory .. "/odd.lua").stdout)
       assert.equal("41\n", shown(t, "%load session.lua"))
       assert.equal("21\n", shown(t, "b"))
       helper.write(t.directory .. "/precious.lua", "return 1\n")
@@ -301,6 +358,9 @@ describe("the prompt's command", function()
 
   it("%who, %history, %results, %jit, %help; an unknown one is told", function()
     with_prompt(function(t)
+      t:run("for i = 1, 1000 do _G['v' .. i] = i end")
+      assert.matches("v1 = 1\n.*\n… 96%d more in the globals\n$", shown(t, "%who"))
+      t:run("for i = 1, 1000 do _G['v' .. i] = nil end")
       t:run("local one = 1")
       t:run("two = { 2 }")
       assert.equal("local one = 1\ntwo = {2}\n", shown(t, "%who"))

@@ -92,10 +92,16 @@ function M.number(number)
   if number == math.huge then return "inf" end
   if number == -math.huge then return "-inf" end
   if number == 0 and 1 / number < 0 then return "-0" end
-  local text = ("%.14g"):format(number)
-  if tonumber(text) ~= number then text = ("%.17g"):format(number) end
-  return text
+  for digits = 14, 16 do
+    local text = ("%%.%dg"):format(digits):format(number)
+    if tonumber(text) == number then return text end
+  end
+  return ("%.17g"):format(number)
 end
+
+local BASE = { "assert", "collectgarbage", "dofile", "error", "getfenv", "getmetatable", "ipairs", "load", "loadfile",
+  "loadstring", "module", "next", "pairs", "pcall", "print", "rawequal", "rawget", "rawset", "require", "select",
+  "setfenv", "setmetatable", "tonumber", "tostring", "type", "unpack", "xpcall" }
 
 local names -- of the functions in the libraries, by function: made when it is first needed
 
@@ -103,9 +109,13 @@ local names -- of the functions in the libraries, by function: made when it is f
 local function library_name(f)
   if not names then
     names = {}
-    for name, value in pairs(_G) do
+    local function add(name, value)
       if type(value) == "function" then names[value] = name end
     end
+    for name, value in pairs(_G) do
+      if type(name) == "string" and not name:find "^_%d*$" then add(name, value) end -- no former result of the prompt
+    end
+    for _, name in ipairs(BASE) do add(name, rawget(_G, name)) end -- rather than by the user's name for it
     for _, library in ipairs { "string", "table", "math", "io", "os", "debug", "coroutine", "bit", "jit", "ffi" } do
       for name, value in pairs(type(package.loaded[library]) == "table" and package.loaded[library] or {}) do
         if type(value) == "function" and type(name) == "string" then names[value] = library .. "." .. name end

@@ -125,7 +125,7 @@ function M.install()
   function list.map(f, arguments, options, given)
     local results, failures, summary = map(f, arguments, options, given)
     if not task.is_inside() then
-      show.know_results(results, failures)
+      show.know_results(results, failures, summary)
       M.last = { f = f, arguments = arguments, options = options, results = results, failures = failures,
         summary = summary,
                  key = M.last and M.last.key }
@@ -165,7 +165,7 @@ function M.tell_failures(session, ...)
   tell(run)
   rawset(_G, "failures", run.failures)
   published.failures = run.failures
-  session:tell_error(style.paint("faint", "see failures, %debug, %retry"))
+  if #run.failures > 0 then session:tell_error(style.paint("faint", "see failures, %debug, %retry")) end
 end
 
 --- Remembers what the function of the last call is called, so that %retry and %debug run it as it is defined then.

@@ -272,7 +272,8 @@ function commands.who(session)
   table.sort(names)
   for _, name in ipairs(names) do lines[#lines + 1] = named(name .. " = ", rawget(_G, name)) end
   if #lines == 0 then lines[1] = "nothing yet\n" end
-  session:write(table.concat(lines))
+  local text = table.concat(lines)
+  session:write(session.is_interactive and show.screenful(text:sub(1, -2), "in the globals") .. "\n" or text)
 end
 
 function commands.options(session, text)

@@ -36,7 +36,14 @@ function Session:write(text)
   io.stdout:flush()
 end
 
+--- Begins a line behind text that was written without a line end: as many spaces as there are columns lead to the next
+--- line, and from the first column to the end of the same.
+function Session:begin_line()
+  if self.editor then io.stdout:write((" "):rep((terminal.size())), "\r\27[K") end
+end
+
 function Session:tell_error(text)
+  self:begin_line()
   io.stdout:flush()
   io.stderr:write(text, "\n")
   io.stderr:flush()
@@ -93,6 +100,7 @@ end
 --- Shows what a statement gave.
 function Session:show(...)
   local count = select("#", ...)
+  if count > 0 then self:begin_line() end
   for k = 1, math.min(count, 50) do
     local value = (select(k, ...))
     local ok, text = self:call(show.show, errors.handler(show.show), value, nil, self.shows_all)

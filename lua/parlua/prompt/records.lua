@@ -74,6 +74,40 @@ function M.columns(list, count, has_holes, most)
   return names
 end
 
+--- A table of records by keys, such as parlua.group gives, as a list of them in the order of their keys; nil: it is no
+--- such table.
+---@param by_key table
+---@return table? list
+---@return string[]? keys
+---@return string[]? names the columns
+function M.keyed(by_key)
+  local keys, list, labels = {}, {}, {}
+  for key, record in next, by_key do
+    local kind = type(key)
+    if type(record) ~= "table" or #keys == MOST_SEEN or kind ~= "string" and kind ~= "number"
+      or kind == "string" and #key > 40 then
+      return nil
+    end
+    keys[#keys + 1] = key
+  end
+  table.sort(keys, function(a, b)
+    if type(a) ~= type(b) then return type(a) == "number" end
+    return a < b
+  end)
+  for k, key in ipairs(keys) do
+    list[k] = rawget(by_key, key)
+    labels[k] = type(key) == "string" and value_module.quote(key):sub(2, -2) or value_module.number(key)
+  end
+  local names = M.columns(list, #list, false, math.huge)
+  if not names then return nil end
+  for _, record in ipairs(list) do -- all of one shape: else it is no table, but some tables
+    for _, name in ipairs(names) do
+      if rawget(record, name) == nil then return nil end
+    end
+  end
+  return list, labels, names
+end
+
 --- Columns that only rows have which are left out.
 ---@param list table
 ---@param count integer
@@ -154,16 +188,17 @@ end
 ---@param columns integer of the terminal
 ---@param mark? fun(index: integer): string what stands for a record that is nil
 ---@param most? integer of the rows
+---@param labels? string[] what stands before the rows; else their numbers
 ---@return string text
 ---@return integer left how many rows were left out
-function M.text(list, count, names, columns, mark, most)
+function M.text(list, count, names, columns, mark, most, labels)
   most = most or MOST_ROWS
   local rows, right = {}, {}
   local header = { "" }
   for c, name in ipairs(names) do header[c + 1], right[c + 1] = name, true end
-  right[1] = true
+  right[1] = labels == nil
   for k = 1, math.min(count, most) do
-    local row, record = { tostring(k) }, rawget(list, k)
+    local row, record = { labels and labels[k] or tostring(k) }, rawget(list, k)
     for c, name in ipairs(names) do
       local value = record and record[name]
       if value ~= nil and type(value) ~= "number" then right[c + 1] = false end

@@ -19,12 +19,26 @@ local most_failures = 10
 
 local results_of = setmetatable({}, { __mode = "k" }) -- results of a call -> its failures
 
+local last_begun = setmetatable({}, { __mode = "k" }) -- results of a call that was ended -> its last task that had begun
+
 local known_failures = setmetatable({}, { __mode = "k" }) -- lists of failures, which may be empty
 
 --- `results` come from a call with these failures.
-function M.know_results(results, failures)
+---@param results table
+---@param failures parlua.Failure[]
+---@param summary parlua.Summary
+function M.know_results(results, failures, summary)
   results_of[results] = failures
   known_failures[failures] = true
+  if summary.cancelled == 0 then return end
+  local last = failures[#failures] and failures[#failures].index or 0
+  for k = results.n, last + 1, -1 do
+    if rawget(results, k) ~= nil then
+      last = k
+      break
+    end
+  end
+  last_begun[results] = math.max(last, 1)
 end
 
 --- `failures` is such a list, also where it is empty.
@@ -235,7 +249,8 @@ end
 
 --- Results of a call: what failed is marked, what returned nil is shown as that.
 local function results_text(results, failures, columns)
-  local failed, shown = {}, {}
+  local failed, shown, total = {}, {}, results.n
+  local most = last_begun[results] or total
   for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
   local function notes(left, further)
     local parts, cut = {}, 0
@@ -243,16 +258,17 @@ local function results_text(results, failures, columns)
     for _, failure in ipairs(failures) do cut = cut + (failure.kind == "cancelled" and 1 or 0) end
     if #failures > cut then parts[#parts + 1] = ("%d of %.0f failed"):format(#failures - cut, results.n) end
     if cut > 0 then parts[#parts + 1] = ("%d cut off"):format(cut) end
+    if most < total then parts[#parts + 1] = ("%.0f not begun"):format(total - most) end
     return #parts > 0 and "\n" .. style.paint("faint", "… " .. table.concat(parts, ", ")) or ""
   end
-  local names = records.columns(results, results.n, true, bounds.rows)
+  local names = records.columns(results, most, true, bounds.rows)
   if names then
-    local text, left = records.text(results, results.n, names, columns, function(k)
+    local text, left = records.text(results, most, names, columns, function(k)
       return failed[k] == "cancelled" and "<cut off>" or failed[k] and "<failed>" or "nil"
     end, bounds.rows)
-    return text .. notes(left, left > 0 and records.further(results, results.n, names))
+    return text .. notes(left, left > 0 and records.further(results, most, names))
   end
-  local n = math.min(results.n, bounds.items)
+  local n = math.min(most, bounds.items)
   local marked, cut, absent = {}, {}, {}
   local texts = { [marked] = style.paint("failed", "<failed>"), [cut] = style.paint("faint", "<cut off>"),
     [absent] = "nil" }
@@ -265,7 +281,7 @@ local function results_text(results, failures, columns)
     { width = columns, length = bounds.items, bytes = bounds == usual and 200 or bounds.bytes, depth = 4,
     limit = bounds.limit, shared = true, fill = true, paint = paint,
     describe = function(value) return texts[value] or describe(value) end })
-  return text .. notes(results.n - n)
+  return text .. notes(most - n)
 end
 
 -- ---- any value ----
@@ -278,17 +294,22 @@ local function table_text(value, columns)
   local count = #value
   if count == 0 and known_failures[value] and next(value) == nil then return "no failures" end
   if count > 0 and is_list_of_failures(value) then return failures_text(value, columns) end
-  local names = getmetatable(value) == nil and records.columns(value, count, false, bounds.rows)
+  local is_free = getmetatable(value) == nil
+  local names, list, labels = is_free and records.columns(value, count, false, bounds.rows) or nil, value, nil
+  if is_free and rawget(value, 1) == nil then
+    list, labels, names = records.keyed(value)
+    count = list and #list or 0
+  end
   if names then
-    local text, left = records.text(value, count, names, columns, nil, bounds.rows)
+    local text, left = records.text(list, count, names, columns, nil, bounds.rows, labels)
     if left == 0 then return text end
-    local note = ("… %d more"):format(left) .. records.further(value, count, names)
+    local note = ("… %d more"):format(left) .. (labels and "" or records.further(list, count, names))
     return text .. "\n" .. style.paint("faint", width.cut(note, columns))
   end
   if results_of[value] and type(rawget(value, "n")) == "number" then -- `n` is not an entry
-    local list = {}
-    for k = 1, math.min(count, bounds.items) do list[k] = value[k] end
-    local text = format(list, columns)
+    local items = {}
+    for k = 1, math.min(count, bounds.items) do items[k] = value[k] end
+    local text = format(items, columns)
     if count <= bounds.items then return text end
     return text .. "\n" .. style.paint("faint", ("… %d more"):format(count - bounds.items))
   end
@@ -339,8 +360,9 @@ end
 
 --- The first lines of a text, as many as the terminal shows, and how to see all.
 ---@param text string
+---@param where? string where the others are; else %all shows them
 ---@return string
-function M.screenful(text)
+function M.screenful(text, where)
   local most = math.max(10, select(2, terminal.size()) - 4)
   local count, at = 1, 0
   local cut
@@ -352,7 +374,8 @@ function M.screenful(text)
   if not cut or count <= most + 2 then return text end
   local reset = text:find("\27", 1, true) and "\27[0m" or ""
   return text:sub(1, cut) .. reset .. "\n"
-    .. style.paint("faint", ("… %d more lines; %%all shows all that there is"):format(count - most))
+    .. style.paint("faint", ("… %d more%s"):format(count - most, where and " " .. where
+      or " lines; %all shows all that there is"))
 end
 
 return M
