@@ -19,7 +19,7 @@ local most_failures = 10
 
 local results_of = setmetatable({}, { __mode = "k" }) -- results of a call -> its failures
 
-local last_begun = setmetatable({}, { __mode = "k" }) -- results of a call that was ended -> its last task that had begun
+local last_begun = setmetatable({}, { __mode = "k" }) -- results of a call that was ended -> last task that had begun
 
 local known_failures = setmetatable({}, { __mode = "k" }) -- lists of failures, which may be empty
 
