@@ -208,4 +208,23 @@ describe("the async engine", function()
       assert.same({ "1\t3\tcancelled\tSIGTERM\n", 143 }, { result.stdout, result.status })
     end)
   end)
+
+  it("tells tasks, also those that have waited, and failures where their lines come from", function()
+    helper.with_directory(function(directory)
+      local path = directory .. "/t.csv"
+      helper.write(path, "x\n1\n\n2\n3\n")
+      local function place(row)
+        local before = parlua.task.line
+        cqueues.sleep(0.03 - 0.01 * (type(row) == "table" and row.x or 0))
+        assert(before == parlua.task.line and parlua.task.path == path)
+        if type(row) == "table" and row.x == 2 then error "two" end
+        return before
+      end
+      local lines, failures = parlua.map(place, parlua.csv(path), { engine = "async", workers = 3, retries = 1 })
+      assert.same({ 2, nil, 5, n = 3 }, lines)
+      assert.same({ 1, path, 4, 2 }, { #failures, failures[1].path, failures[1].line, failures[1].attempts })
+      assert.same({ 1, 2, 3, 4, 5, n = 5 }, (parlua.map(place, parlua.lines(path), { engine = "async", workers = 3 })))
+      assert.is_nil(parlua.task.path)
+    end)
+  end)
 end)

@@ -134,6 +134,29 @@ describe("texts of several files:", function()
       assert.same({ n = 2 }, parlua.map(function() return parlua.task.path or parlua.task.line end, { 1, 2 }, with()))
     end)
 
+    it("a task of a block knows the block's file and first line, compressed or not", function()
+      local a, b = file("blocks1", "1\n\n3\n4\n"), file("blocks2", "1\n2\n3\n")
+      local function place() return parlua.task.path:match "[^/]*$" .. ":" .. parlua.task.line end
+      for _, second in ipairs { b, packed(b)[1] } do
+        local name = second:match "[^/]*$"
+        local expected = { "blocks1:1", "blocks1:3", name .. ":1", name .. ":3" }
+        local function source() return parlua.blocks({ a, second }, { size = 4 }) end
+        assert.same(expected, all(source(), place))
+        assert.same(expected, (parlua.reduce(place, source(), parlua.collect, with())))
+        local _, failures = parlua.map(function(text) error(text, 0) end, source(), with { retries = 1 })
+        local told = {}
+        for k, failure in ipairs(failures) do
+          told[k] = failure.path:match "[^/]*$" .. ":" .. failure.line
+          assert.equal(failure.message, failure.args[1])
+          assert.equal(1, failure.args.n)
+        end
+        assert.same(expected, told)
+        local sizes = parlua.map(function(pointer, length) return pointer[0] + 1000 * length end,
+          parlua.blocks({ a, second }, { size = 4, raw = true }), with())
+        assert.same({ 3049, 4051, 4049, 2051 }, { sizes[1], sizes[2], sizes[3], sizes[4] })
+      end
+    end)
+
     it("blocks begin with a line that begins so, or have whole records", function()
       local fasta = file("f.fa", ";note\n>one\nACGT\nAC\n>two\nGG\n>three\nT")
       assert.same({ ";note\n", ">one\nACGT\nAC\n", ">two\nGG\n", ">three\nT" }, all(parlua.blocks(fasta, { start = ">", size = 1 })))

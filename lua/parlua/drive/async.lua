@@ -68,6 +68,7 @@ function M.open(job, given)
     begun = {}, begun_first = 1, begun_last = 0, runs = false, until_then = 0, -- tasks that have not run yet
     skips = {}, skips_at = 1, free = {}, slots = 0, batch = Base.new_batch(), cancelled = false, last_tick = host.now(),
     broken = false, args = false, args_of = 0, extra = {}, extra_first = 1, extra_last = 0,
+    outer_place = task.source_place or nil, tellers = {}, teller = false,
   }, Driver)
   self.spawn_send = given.spawned and function(index, ...)
     own.enter(self.own)
@@ -102,6 +103,7 @@ function Writer:task(_, ...)
   driver.supplied_last = driver.supplied_last + 1
   own.enter(driver.own)
   driver.supplied[driver.supplied_last] = own.pack(...) -- a generator may give the same table again and again
+  driver.tellers[driver.supplied_last] = driver.feeder.puller.teller
   return true
 end
 
@@ -143,6 +145,7 @@ end
 ---@field context ffi.cdata* what belongs to the running task: see worker/task.lua
 ---@field condition any of cqueues, to wake it; false
 ---@field is_over boolean it was given up, or has ended
+---@field teller function|false tells the path and line that its argument is from
 
 local function unlink(self, running)
   if running.before then running.before.after = running.after else self.first = running.after end
@@ -182,7 +185,7 @@ local create, resume, yield, status = coroutine.create, coroutine.resume, corout
 
 --- The task has yielded, or is over. Returns true and what it waits for; else it does not go on.
 local function pass(self, running, before, resumed, first, ...)
-  self.cell[0] = before
+  self.cell[0], task.source_place = before, self.outer_place
   task.exchange(running.context)
   if status(running.inner) == "dead" then
     if not resumed then return finish(self, running, false, first) end
@@ -198,7 +201,7 @@ local function go_on(self, running, ...)
   local cell = self.cell
   local before = cell[0]
   task.exchange(running.context)
-  cell[0] = running.index
+  cell[0], task.source_place = running.index, running.teller or nil
   task.spawn_send, task.spawn_refusal = self.spawn_send, self.job.spawn_refusal or nil
   return pass(self, running, before, resume(running.inner, ...))
 end
@@ -248,7 +251,7 @@ function run_begun(self)
 end
 
 --- Begins a task.
-local function begin(self, index, args, attempt, f)
+local function begin(self, index, args, attempt, f, teller)
   local number = table.remove(self.free)
   if not number then
     self.slots = self.slots + 1
@@ -257,7 +260,8 @@ local function begin(self, index, args, attempt, f)
   local running = { index = index, args = args, attempt = attempt, worker = number, began = host.now(), is_over = false,
     condition = self.timeout and self.condition.new() or false, has_waited = false,
     context = task.context(self.cell, number, attempt, self.key),
-    f = f or false, inner = false, before = self.last, after = false, results = false, record = false, seconds = 0 }
+    f = f or false, teller = teller or false, inner = false, before = self.last, after = false, results = false,
+    record = false, seconds = 0 }
   if self.last then self.last.after = running else self.first = running end
   self.last = running
   self.running = self.running + 1
@@ -296,7 +300,7 @@ local function begin_tasks(self, receiver)
   while self.running < self.most and self.begun_last - self.begun_first < MOST_SUPPLIED do
     local again = next_again(self, host.now())
     if again then
-      begin(self, again.index, again.args, again.attempt, again.f)
+      begin(self, again.index, again.args, again.attempt, again.f, again.teller)
     elseif self.extra[self.extra_first] then
       local extra = self.extra[self.extra_first]
       self.extra[self.extra_first] = nil
@@ -310,14 +314,15 @@ local function begin_tasks(self, receiver)
           self.ceiling - self.next_task + 1))
         if self.supplied_first > self.supplied_last then return end
       end
-      local index, args = self.next_task, false -- an index makes them as the task begins
+      local index, args, teller = self.next_task, false, nil -- an index makes them as the task begins
       if self.feeder then
         args = self.supplied[self.supplied_first]
-        self.supplied[self.supplied_first] = nil
+        teller = self.tellers[self.supplied_first]
+        self.supplied[self.supplied_first], self.tellers[self.supplied_first] = nil, nil
         self.supplied_first = self.supplied_first + 1
       end
       self.next_task = index + 1
-      begin(self, index, args, 1)
+      begin(self, index, args, 1, nil, teller)
     end
   end
 end
@@ -326,12 +331,12 @@ end
 
 --- Tells of a task that did not return.
 local function tell_failure(self, receiver, ended)
-  self.args, self.args_of = ended.args, ended.index
+  self.args, self.args_of, self.teller = ended.args, ended.index, ended.teller
   local delay = receiver:failed(ended.index, ended.record, ended.attempt, ended.worker)
   self.args = false
   if delay and not self.cancelled then
     self.again[#self.again + 1] = { index = ended.index, args = ended.args, attempt = ended.attempt + 1,
-      f = ended.f, at = host.now() + delay }
+      f = ended.f, teller = ended.teller, at = host.now() + delay }
   end
 end
 
@@ -443,6 +448,11 @@ function Driver:arguments(index)
   end
   if self.make then return common.pack(self.make(index)) end
   return { n = 0 }
+end
+
+--- Where its argument comes from: the path of a file, and the line; nil: that is not known.
+function Driver:place_of(index)
+  if self.args and self.args_of == index and self.teller then return self.teller() end
 end
 
 function Driver:host() end -- luacheck: ignore 212

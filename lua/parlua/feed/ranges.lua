@@ -1,4 +1,5 @@
---- Texts that workers take apart themselves: lines, rows, lines of JSON. The coordinator only cuts: a chunk is a list
+--- Texts that workers take apart themselves: lines, rows, lines of JSON, and blocks of a stream, each a range of its
+--- own. The coordinator only cuts: a chunk is a list
 --- of ranges of bytes, each in one file, of a mapped text; or, of a stream, the bytes themselves.
 --
 -- The words of such a chunk: the number of its tasks, the number of ranges, and for each of these where it begins (a
@@ -6,6 +7,7 @@
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local csv = require "parlua.lazy" "parlua.source.csv"
+local host = require "parlua.host"
 local json = require "parlua.lazy" "parlua.wire.json_values"
 
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
@@ -34,7 +36,16 @@ local cuts = {
     mapped = function(text, _, offset, want) return text:cut_rows(offset, want, NEWLINE, NEWLINE) end,
     stream = function(text, _, want) return text:take_rows(want, PIECE_BYTES, NEWLINE, NEWLINE) end,
   },
+  blocks = {
+    stream = function(text, source)
+      if source.record then return text:take_records(source.size, source.record) end
+      return text:take_block(source.size, source.start)
+    end,
+  },
 }
+
+--- Kinds whose tasks may have empty lines in front of them, which are none of theirs, and files a byte order mark.
+local passes_over_ends = { csv = true, jsonl = true }
 
 --- Do workers take texts of this kind apart?
 function M.is_kind(kind) return cuts[kind] ~= nil end
@@ -100,7 +111,7 @@ local function begin_stream(puller)
     take_header(puller, (puller.stream:part(puller.part)), n and ffi.string(at, length))
     puller.may_have_mark = false
   else
-    puller.may_have_mark = source.kind ~= "lines"
+    puller.may_have_mark = passes_over_ends[source.kind]
   end
 end
 
@@ -162,7 +173,7 @@ local function fill_stream(puller, writer, want)
     end
     if n == 0 then break end
     list[#list + 1], count, bytes = range, count + n, bytes + range[2]
-    if not puller.is_exact then break end -- who waits for a pipe gets what there is
+    if not puller.is_exact and not puller.is_of_files then break end -- who waits for a pipe gets what there is
   end
   if count > 0 then writer:ranges(count, list) end
   return count
@@ -174,7 +185,8 @@ local function close_stream(puller) puller.stream:close() end
 function M.open(source, text)
   if text:is_stream() then
     local puller = { stream = text, is_ranges = true, source = source, part = 1, pulled = 0, fill = fill_stream,
-                     close = close_stream }
+                     close = close_stream, is_of_files = source.kind == "blocks" }
+    for _, path in ipairs(source.paths) do puller.is_of_files = puller.is_of_files and host.is_file(path) end
     begin_stream(puller)
     return puller
   end
@@ -233,6 +245,7 @@ end
 local function skip(source, p, stop)
   if source.kind == "csv" then return csv.skip(p, stop, source.separator, source.quote) end
   if source.kind == "jsonl" then return csv.skip(p, stop, NEWLINE, NEWLINE) end
+  if source.kind == "blocks" then return stop end
   local at = p
   while at < stop and at[0] ~= NEWLINE do at = at + 1 end
   return at < stop and at + 1 or at
@@ -288,10 +301,28 @@ end
 function M.place_of(source, puller, payload, k)
   local range, from, at, behind = seek(source, puller, payload, k)
   if not range or is_lost(puller, range) then return nil end
-  while source.kind ~= "lines" and at < behind and (at[0] == NEWLINE or at[0] == 13) do at = at + 1 end
+  while passes_over_ends[source.kind] and at < behind and (at[0] == NEWLINE or at[0] == 13) do at = at + 1 end
   local name, begin = (puller.text or puller.stream):part(range[3])
   if type(range[1]) == "string" then return name, range[4] + count_ends(from, at) end
   return name, puller.text:ends(begin, range[1] + tonumber(at - from)) + 1
+end
+
+--- What tells where a range of one task comes from, as place_of does.
+---@return fun(): string?, integer?
+function M.teller(source, puller, range)
+  local name, line
+  return function()
+    if name then return name, line end
+    if is_lost(puller, range) then return nil end
+    local text, inline = puller.text or puller.stream, type(range[1]) == "string"
+    local from = inline and ffi.cast(const_bytes, range[1]) or ffi.cast(const_bytes, text:pointer()) + range[1]
+    local at, stop = from, from + range[2]
+    while passes_over_ends[source.kind] and at < stop and (at[0] == NEWLINE or at[0] == 13) do at = at + 1 end
+    local part, begin = text:part(range[3])
+    name = part
+    line = inline and range[4] + count_ends(from, at) or text:ends(begin, range[1] + tonumber(at - from)) + 1
+    return name, line
+  end
 end
 
 return M

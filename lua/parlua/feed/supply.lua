@@ -120,34 +120,10 @@ local function open_text(source)
   return text
 end
 
---- Lines, rows, lines of JSON.
+--- Lines, rows, lines of JSON; blocks of a stream.
 local function open_ranges(source) return ranges.open(source, source.text or open_text(source)) end
 
 pullers.lines, pullers.csv, pullers.jsonl = open_ranges, open_ranges, open_ranges
-
---- Blocks of a stream: the script reads them.
-local function stream_puller(source, text)
-  local i = 0
-  local function take()
-    while true do
-      local n, at, length
-      if source.record then
-        n, at, length = text:take_records(source.size, source.record)
-      else
-        n, at, length = text:take_block(source.size, source.start)
-      end
-      if n then
-        i = i + 1
-        if source.enumerated then return i, ffi.string(at, length) end
-        return ffi.string(at, length)
-      end
-      if not text:next_part() then return nil end
-    end
-  end
-  local puller = pullers.iterator { step = take }
-  function puller.close() text:close() end
-  return puller
-end
 
 local LOOK_BYTES = 2 ^ 20
 
@@ -185,7 +161,7 @@ end
 --- Blocks: two words a task, offset and length.
 function pullers.blocks(source)
   local text = source.text or open_text(source)
-  if text:is_stream() then return stream_puller(source, text) end
+  if text:is_stream() then return ranges.open(source, text) end
   return { text = text, source = source, size = source.size, start = source.start, record = source.record, offset = 0,
            stop = 0,
            part = 0, look_at = 1, fill = fill_blocks }
@@ -276,11 +252,14 @@ end
 function M.open(source) return limit(source, (pullers[source.kind] or one_by_one)(source)) end
 
 --- A puller that gives the tasks of any source as they are: the script reads what workers would cut up themselves. Its
---- `decode`, where there is one, makes a task's arguments of what it gives, or raises what is wrong with them.
+--- `teller` tells where the task comes from that it gave last; its `decode`, where there is one, makes a task's
+--- arguments of what it gives, or raises what is wrong with them.
 function M.in_script(source)
   local inner = M.open(source)
   local is_csv = inner.is_ranges and source.kind == "csv"
-  local puller = pullers.reader { make = function() return M.reader(source, inner, is_csv) end }
+  local puller
+  local function note(teller) puller.teller = teller end
+  puller = pullers.reader { make = function() return M.reader(source, inner, is_csv, note) end }
   if is_csv then
     local row_of = ranges.row_reader(source)
     function puller.decode(a, b)
@@ -298,7 +277,8 @@ end
 function M.describe(source, puller, inherits)
   if not puller.text and not puller.is_ranges then return { kind = "values", raw = source.raw } end
   local text = puller.text
-  return { kind = source.kind, path = source.path, paths = source.paths, raw = source.raw, keep_cr = source.keep_cr,
+  local kind = not text and source.kind == "blocks" and "pieces" or source.kind
+  return { kind = kind, path = source.path, paths = source.paths, raw = source.raw, keep_cr = source.keep_cr,
            enumerated = source.enumerated, names = source.names or source.found_names, types = source.types,
            columns = source.columns, separator = source.separator, quote = source.quote, is_stream = not text or nil,
            text = inherits and text or nil, length = text and text:length(),
@@ -310,7 +290,8 @@ end
 --- nothing at the end.
 ---@param puller? table of the source, when it is open
 ---@param is_raw? boolean rows of CSV as they stand in the file
-function M.reader(source, puller, is_raw)
+---@param note? fun(teller: function) is told before each task of a text what tells its path and line
+function M.reader(source, puller, is_raw, note)
   local i = 0
   if source:is_indexed() then
     local make, n = indexed.maker(source), source.n
@@ -336,12 +317,17 @@ function M.reader(source, puller, is_raw)
       if bytes:find("\0", 1, true) then ranges.check_whole(puller.text, source, range[1] + range[2]) end
     end
     held = as_task(source, i, is_raw and bytes or ranges.argument(source, bytes))
+    if note then note(ranges.teller(source, puller, range)) end
   end
   return function()
     i = i + 1
     if puller:fill(writer, 1) == 0 then return end
     if puller.text and not puller.is_ranges then
       held = as_task(source, i, ffi.string(ffi.cast("const char *", puller.text:pointer()) + offset, length))
+      if note then
+        local part = select(2, puller.text:whole(offset + 1))
+        note(ranges.teller(source, puller, { offset, length, part, 0 }))
+      end
     end
     return true, unpack(held, 1, held.n)
   end

@@ -196,6 +196,19 @@ end
 
 function texts.jsonl.skip(_, cursor) cursor.next = csv.skip(cursor.next, cursor.stop, 10, 10) end
 
+-- A block of a stream: all of its range.
+texts.pieces = {}
+
+function texts.pieces.emit(source, builder, _, advance)
+  advance_lines(builder, advance)
+  builder.lines[#builder.lines + 1] = [[
+    local from, length = cursor.next, cursor.stop - cursor.next
+    cursor.next = cursor.stop]]
+  return source.raw and { "from", builder:constant(tonumber) .. "(length)" } or { "ffi_string(from, length)" }
+end
+
+function texts.pieces.skip(_, cursor) cursor.next = cursor.stop end
+
 --- Passes over the task at the cursor.
 function M.skip(source, cursor, ranger)
   if cursor.next >= cursor.stop then ranger.advance() end
@@ -206,7 +219,7 @@ end
 function M.place(source, cursor)
   local text = not source.is_stream and source.text
   local from, stop = cursor.from, cursor.stop
-  if source.kind ~= "lines" then
+  if source.kind == "csv" or source.kind == "jsonl" then
     while from < stop and (from[0] == 10 or from[0] == 13) do from = from + 1 end
   end
   if text then
