@@ -162,6 +162,7 @@ struct lane {
   double look_at;
   struct present seen;  /* what it was in at the last look, */
   double since;         /* and since when, at the latest; 0: not known */
+  bool is_new;          /* it was seen there once */
   bool was_waiting;     /* for room for its results, when it was last looked at */
   uint32_t still_looks; /* at it in the same task */
   uint32_t heap_at;     /* its place in the heap of lanes with work to give back, from 1; 0: it is not there */

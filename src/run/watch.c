@@ -49,7 +49,8 @@ double dispatch_look_interval(double timeout)
 }
 
 /* Notes what the worker is in. Returns for how long it has been in it, as far as that counts against a time limit.
- * `now` may be long ago, where this process was kept from going on since: what is seen first is timed from here. */
+ * `now`, at which a round begins, may be long before the look, where this process was kept from going on meanwhile:
+ * what was seen first in such a round is timed from its end. */
 static double note_present(struct dispatch *d, struct lane *lane, const struct lane_view *view, double now)
 {
   const struct present *present = &view->present, *seen = &lane->seen;
@@ -59,9 +60,12 @@ static double note_present(struct dispatch *d, struct lane *lane, const struct l
   if (!is_same || present->task == 0 || has_waited) { /* it may have waited until now: a wake-up takes its time */
     const struct work *first = lane_first(lane);
     bool begins = first && present->task == first->first && present->inner == 0 && present->chunk == first->number;
-    double here = clock_seconds();
     lane->seen = *present;
-    lane->since = begins && !has_waited && view->started > 0 && view->started <= here ? view->started : here;
+    lane->since = begins && !has_waited && view->started > 0 && view->started <= now ? view->started : now;
+    lane->is_new = true;
+  } else {
+    if (lane->is_new && lane->since == d->slow_round) lane->since = d->slow_until;
+    lane->is_new = false;
   }
   double since = fmax(lane->since, d->continued_at);
   if (view->blocked == BLOCKED_BY_TEXT) since = fmax(since, d->returned_at); /* nobody took its text before */
@@ -161,6 +165,12 @@ static bool look_at_some(struct dispatch *d, const struct link *list, struct eve
 /* Looks at the lanes whose turn it is. */
 bool dispatch_look(struct dispatch *d, struct event *event, double now)
 {
+  double ended = d->left_at > d->round_at ? d->left_at : now;
+  if (ended - d->round_at > d->look_interval) {
+    d->slow_round = d->round_at;
+    d->slow_until = ended;
+  }
+  d->round_at = now;
   if (signals_continue())
     d->continued_at = now; /* Ctrl-Z, fg: the workers stood still too, so each task is given its time anew */
   return look_at_some(d, &d->looking, event, now) || look_at_some(d, &d->looking_ranks, event, now);
