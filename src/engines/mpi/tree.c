@@ -144,7 +144,7 @@ struct child *tree_next_lost(struct tree *tree)
   if (gap < check_seconds) return NULL;
   for (int k = 0; k < tree->children_count; k++) {
     struct child *child = &tree->children[k];
-    if (child->is_lost || child->has_left) continue;
+    if (child->is_lost) continue;
     if (child->is_watched && has_ended(tree, child->rank)) return lose(tree, child, "its process has ended");
     /* while this process was elsewhere, in the script, it could hear nobody */
     if (gap > beat_seconds || child->awaited == 0) child->heard = now;
