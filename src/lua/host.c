@@ -16,6 +16,7 @@
 #include "lua/glob.h"
 #include "lua/host.h"
 #include "lua/input.h"
+#include "lua/key.h"
 #include "lua/output.h"
 #include "lua/place.h"
 #include "lua/state.h"
@@ -129,9 +130,9 @@ static int wrap_job(struct buffer *job, const char *before, size_t before_length
 }
 
 /* Makes the message of the job at `index`, and of the string at `first` with what the worker needs before it decodes
- * the job; one of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled.
- * Returns 0 or an errno; -1: it can't cross, a message is on the stack. */
-static int set_job(lua_State *L, struct host_engine *engine, int index, int first, int book)
+ * the job; one of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled:
+ * then `is_again` is set. Returns 0 or an errno; -1: it can't cross, a message is on the stack. */
+static int set_job(lua_State *L, struct host_engine *engine, int index, int first, int book, bool *is_again)
 {
   struct buffer *job = &engine->job, *fresh = &engine->fresh;
   size_t before_length;
@@ -153,6 +154,7 @@ static int set_job(lua_State *L, struct host_engine *engine, int index, int firs
     const struct block *message = (const struct block *)(const void *)job->bytes;
     engine->sent = engine->engine.kind->share ? engine->engine.kind->share(&engine->engine, message) : message;
   }
+  *is_again = is_same;
   buffer_clear(fresh, KEEP_JOB_BYTES);
   return engine->sent ? 0 : errno;
 }
@@ -378,9 +380,10 @@ static int host_call(lua_State *L)
 }
 
 /* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent) -> run, pointer to
- * its events; or nil and a message: something of the job's table can't cross. `before`: codec bytes of what a worker
- * needs before it decodes the job; `book`: for the job's objects; `is_sent`: workers get the job as a message, though
- * they are copies of this process. */
+ * its events, is the job's message that of the last one; or nil and a message: something of the job's table can't
+ * cross. `job`: false if it is the last one (run/again.lua); `before`: codec bytes of what a worker needs before it
+ * decodes the job; `book`: for the job's objects; `is_sent`: workers get the job as a message, though they are copies
+ * of this process. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -424,8 +427,11 @@ static int host_run_open(lua_State *L)
   size_t key_length;
   const char *key = luaL_checklstring(L, 9, &key_length);
   if (key_length == sizeof options.key) memcpy(&options.key, key, key_length);
+  bool is_again = false;
   if (!engine->engine.kind->can.inherit || lua_toboolean(L, 12)) {
-    int error = set_job(L, engine, 2, 8, 10);
+    bool has_job = !lua_toboolean(L, 2);
+    if (has_job && !engine->sent) return luaL_error(L, "the engine has no job");
+    int error = has_job ? 0 : set_job(L, engine, 2, 8, 10, &is_again);
     if (error < 0) {
       lua_pushnil(L);
       lua_insert(L, -2);
@@ -459,7 +465,8 @@ static int host_run_open(lua_State *L)
   runs_with_offers += may_offer(engine->engine.kind);
   if (engine->engine.kind->can.inherit) shared_open_channel(); /* without one, arrays cross by content */
   lua_pushlightuserdata(L, &run->event);
-  return 2;
+  lua_pushboolean(L, is_again);
+  return 3;
 }
 
 /* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag
@@ -644,6 +651,7 @@ int luaopen_parlua_host(lua_State *L)
       {"value", worker_value},
       {"now", host_now},
       {"time", host_time},
+      {"call_key", key_lua_of_call},
       {"cores", host_cores},
       {"threads_in_tasks", host_threads_in_tasks},
       {"hostname", host_name},

@@ -16,20 +16,21 @@ local event_pointer = ffi.typeof("struct event *")
 --- workers, before (bytes
 --- that a worker needs before it decodes the job), book (empty, for the job's objects), chain, shares (see
 --- wire/context.lua), key (of the random streams), source, feeder, is_sent (the job goes to the workers as a message,
---- though they are copies of this process)
----@return parlua.Driver?, string?
+--- though they are copies of this process), has_job (the workers have the job: run/again.lua)
+---@return parlua.Driver?
+---@return string? message
+---@return boolean? is_again the job's message is that of the engine's last one
 function M.open(job, given)
-  local handle, event = host.run(given.engine, job, given.total, given.chunk, given.timeout or 0, given.workers,
-    block.is_sparse[job.keep] or false, given.before or false, given.key, given.book, given.is_pushed or false,
-    given.is_sent or false,
-    given.is_sent or false)
+  local handle, event, is_again = host.run(given.engine, not given.has_job and job, given.total, given.chunk,
+    given.timeout or 0, given.workers, block.is_sparse[job.keep] or false, given.before or false, given.key,
+    given.book, given.is_pushed or false, given.is_sent or false)
   arrays.sent = false -- the job holds them
   if not handle then return nil, event end
   return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine,
     source = given.source,
                       feeder = given.feeder, timeout = given.timeout, fold = job.fold,
     chain = given.chain, shares = given.shares }, job.fold and blocks.Driver
-                        or Driver)
+                        or Driver), nil, is_again
 end
 
 return M

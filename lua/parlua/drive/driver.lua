@@ -56,6 +56,7 @@ local const_bytes = ffi.typeof("const char *")
 local FEW = 16    -- so many numbers in a row are worth a batch of their own
 local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
 local NOTHING = { n = 0 }
+local SMALL = 16384 -- bytes of results of which the collector takes no notice
 local MIXED = 512 -- results of mixed kinds go together in batches of so many
 
 ---@class parlua.Driver
@@ -190,11 +191,10 @@ end
 function Driver:failure(receiver, index, record, attempt, worker)
   record = failure.sent(record)
   if index == 0 then return receiver:broke(record.message) end -- it stands for the job
-  local pace = receiver.pace
-  pace = pace and pace.count and pace -- the script's own function may be asked: then the collector runs
-  if pace then pace:release() end
+  local pace = receiver.pace_count and receiver.pace -- the script's own function may be asked: then the collector runs
+  if pace then pace.release(receiver) end
   local delay = receiver:failed(index, record, attempt, worker)
-  if pace then pace:hold() end
+  if pace then pace.hold(receiver) end
   if not delay then return end
   self.retried = self.retried or {}
   self.retried[index] = true
@@ -297,10 +297,11 @@ function Driver:results(receiver, event)
   if cut then return self:lose_results(receiver, event, cut) end
   local batch = self.batch
   batch.attempt, batch.worker, batch.seconds = event.attempt, event.worker, event.seconds
-  local pace = receiver.pace
-  if pace then pace:hold() end
-  if event.block.kind == SPARSE then self:sparse(receiver, event) else self:dense(receiver, event) end
-  if pace then pace:release() end
+  local pace, out = receiver.pace, event.block
+  if pace and event.count <= FEW and out.size - out.floor < SMALL then pace = nil end
+  if pace then pace.hold(receiver) end
+  if out.kind == SPARSE then self:sparse(receiver, event) else self:dense(receiver, event) end
+  if pace then pace.release(receiver) end
   release(self, event.last - event.want + 1, event.last)
 end
 

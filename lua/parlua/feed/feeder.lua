@@ -16,8 +16,8 @@ Feeder.__index = Feeder
 --- A feeder for what a puller gives. `attach` comes before the first task.
 ---@param passed? fun(receiver, first: integer, tasks: table[]) takes tasks that a journal has
 function Feeder.open(puller, passed)
-  return setmetatable({ puller = puller, writer = false, handle = false, supplied = nil, raised = nil,
-    passed = passed }, Feeder)
+  return setmetatable({ puller = puller, writer = false, handle = false, passed = passed or false, supplied = nil },
+    Feeder)
 end
 
 --- Says where the tasks go: the handle of a run.

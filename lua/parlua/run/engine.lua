@@ -9,13 +9,21 @@ local task = require "parlua.worker.task"
 local record = require "parlua.wire.record"
 local world = lazy "parlua.wire.world"
 
---- The classes of the objects in a source's lists.
-local function classes(source) return source and require "parlua.wire.classes"(source) or nil end
+local FEW_ITEMS = 16
 
---- What the job's functions have captured, for when it is asked for: see src/lua/codec/refer.c.
-local function captured(job)
-  return function() return require "parlua.wire.captured"({ job.f, job.setup }, 2) end
+--- The classes of the objects in a source's lists.
+local function classes(source)
+  if not source or source.n and not source.items and not source.parts then return nil end
+  if source.kind == "list" and source.n <= FEW_ITEMS then
+    local items, has_tables = source.items, false
+    for i = 1, source.n do has_tables = has_tables or type(items[i]) == "table" end
+    if not has_tables then return nil end
+  end
+  return require "parlua.wire.classes"(source) or nil
 end
+
+--- What the functions of a chain's job have captured, for when it is asked for: see src/lua/codec/refer.c.
+local function captured(chain) return require "parlua.wire.captured"({ chain.f, chain.setup }, 2) end
 
 local M = {}
 
@@ -205,19 +213,19 @@ function M.close(engines)
   engines.closed = true
 end
 
---- What goes before a job: the books that the run's messages go by (wire/context.lua), and for workers with a state of
---- their own what they need before they decode the job, as bytes of the codec, and an empty book for the job's objects.
+--- What goes before a job: the books that the run's messages go by (wire/context.lua), of which the job's own, the
+--- third, is still to come; and for workers with a state of their own the script's state, which they need before they
+--- decode the job.
 ---@param source? table of the run
 ---@param lasts? boolean the script goes on while tasks are handed out: what it changes is sent with them
 ---@param is_kept? boolean the workers are copies of this process, perhaps of what it was some time ago
 ---@return table chain
 ---@return boolean shares the workers have this process's memory
----@return string|false before
----@return userdata|nil book
+---@return table|false state see wire/world.lua
 function M.before(engine, job, source, lasts, is_kept)
   if can(engine, "inherit") and not is_kept then
     local known = lasts and world.prepare(false, false)
-    local chain = { codec.walk(world.roots(job)), captured = captured(job), inherits = true }
+    local chain = { codec.walk(world.roots(job)), captured = captured, f = job.f, setup = job.setup, inherits = true }
     job.chain, chain.own = chain, { chain[1] }
     if known then chain.world, chain.version = known.id, known.version end
     return chain, false, false
@@ -225,13 +233,11 @@ function M.before(engine, job, source, lasts, is_kept)
   local shares = can(engine, "share_memory")
   job.classes = classes(source)
   local is_distant = can(engine, "reach_hosts")
-  local state = world.prepare(shares, is_distant)
+  local state = world.unchanged(shares, is_distant) or world.prepare(shares, is_distant)
   context.use(is_kept and { inherits = true, unpack(state.chain) } or state.chain, shares)
-  local book = context.book()
-  local chain = { state.chain[1], state.chain[2], book, own = { book }, captured = captured(job),
-                  inherits = is_kept or nil }
-  chain.world, chain.version, chain.is_distant = state.id, state.version, is_distant
-  return chain, shares, state.before, book
+  local chain = { state.chain[1], state.chain[2], false, own = {}, captured = captured, f = job.f, setup = job.setup,
+    world = state.id, version = state.version, is_distant = is_distant, inherits = is_kept or nil }
+  return chain, shares, state
 end
 
 return M

@@ -11,6 +11,7 @@
 --   limit            tasks behind this one are not wanted (math.huge: all are)
 --   is_enough        true: the run can end now
 local codec = require "parlua.codec"
+local context = require "parlua.wire.context"
 local ffi = require "ffi"
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
@@ -29,6 +30,7 @@ local replay = lazy "parlua.drive.replay"
 local journal = lazy "parlua.journal"
 local deadline = lazy "parlua.run.deadline"
 local limit = lazy "parlua.run.limit"
+local again = require "parlua.run.again"
 local about = lazy "parlua.run.about"
 local pages = lazy "parlua.run.pages"
 local watch = lazy "parlua.run.watch"
@@ -72,23 +74,40 @@ local function check_function(f)
   error(("the map function must be a function, got %s"):format(f == nil and "nothing" or type(f)), 0)
 end
 
+--- Opens the driver over workers. Returns nil and a message where something of the job can't cross.
+---@param state table|false of the script, where the workers have one of their own
+local function send_job(given, job, state)
+  if not state then return dispatch.open(job, given) end
+  local chain, book = given.chain, again.find(given.engine, job, state)
+  given.before, given.has_job = state.before, book ~= nil
+  if not book then
+    book = context.book()
+    chain.own[1] = book
+  end
+  chain[3], given.book = book, book
+  local driver, message, is_again = dispatch.open(job, given)
+  if not driver and job.classes then -- one can't cross: then the tasks that have such objects fail
+    job.classes = nil
+    codec.clear(book)
+    driver, message, is_again = dispatch.open(job, given)
+  end
+  if driver and not given.has_job and again.note(given.engine, job, state, book, is_again) then chain.own[1] = nil end
+  return driver, message
+end
+
 --- Opens the driver of a run on workers.
 local function open_dispatch(run, job, given)
   local options, name = run.options, run.engine_name
+  local state
   job.is_sent = run.is_kept or nil
-  given.chain, given.shares, given.before, given.book = engines.before(name, job, run.source, run.lasts, run.is_kept)
+  given.chain, given.shares, state = engines.before(name, job, run.source, run.lasts, run.is_kept)
   run.chain = given.chain
   if not run.engine then
     run.engine, run.engine_key = engines.take(name, run.workers, options.memory, run.engines, run.is_kept)
     run.owns_engine = true
   end
   given.engine, given.is_sent = run.engine, run.is_kept
-  local driver, message = dispatch.open(job, given)
-  if not driver and job.classes then -- one can't cross: then the tasks that have such objects fail
-    job.classes = nil
-    codec.clear(given.book)
-    driver, message = dispatch.open(job, given)
-  end
+  local driver, message = send_job(given, job, state)
   if driver then return driver end
   if run.owns_engine then
     engines.give(run.engine, name, run.engine_key, run.engines)
@@ -97,7 +116,27 @@ local function open_dispatch(run, job, given)
   error(message, 0)
 end
 
---- Opens the driver of a run.
+--- Opens the driver in the script's own state.
+local function open_serial(run, job, given)
+  local options = run.options
+  given.tell_part = function(index, share)
+    run:note_part(index, share)
+    run:tick()
+  end
+  given.halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt)
+    return not run:may_retry(kind, attempt)
+  end
+  given.spawned = function(index, call) run:all_spawned():tell(index, call) end
+  return serial.open(job, given)
+end
+
+local function open_async(run, job, given)
+  given.spawned = function(index, call) run:all_spawned():tell(index, call) end
+  return async.open(job, given)
+end
+
+--- Opens the driver of a run. Here and in what every call goes through no function is made: LuaJIT does not compile
+--- what makes one.
 local function open_driver(run, job)
   local options, name, fold = run.options, run.engine_name, run.fold
   local total = run.feeder and -1 or fold and fold:blocks(run.source.n) or run.source.n
@@ -106,20 +145,16 @@ local function open_driver(run, job)
     source = run.source, feeder = run.feeder or nil, log = options.log, is_pushed = run.is_pushed,
   }
   if name == "serial" then
-    given.tell_part = function(index, share)
-      run:note_part(index, share)
-      run:tick()
-    end
-    given.halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt)
-      return not run:may_retry(kind, attempt)
-    end
-    given.spawned = function(index, call) run:all_spawned():tell(index, call) end
-    return serial.open(job, given)
+    return open_serial(run, job, given)
   elseif name == "async" then
-    given.spawned = function(index, call) run:all_spawned():tell(index, call) end
-    return async.open(job, given)
+    return open_async(run, job, given)
   end
   return open_dispatch(run, job, given)
+end
+
+--- What takes tasks that a journal has.
+local function passer(run)
+  return function(receiver, first, tasks) run.driver:pass(receiver, first, tasks) end
 end
 
 --- Prepares the source of a run whose tasks the coordinator supplies.
@@ -133,7 +168,7 @@ local function open_feeder(run)
   else
     puller = run.fold and batches.open(source, run.fold) or supply.open(source)
   end
-  return feeder.open(puller, function(receiver, first, tasks) run.driver:pass(receiver, first, tasks) end)
+  return feeder.open(puller, run.journal and passer(run))
 end
 
 --- Why the run's tasks can't spawn others; nil: they can.
@@ -188,6 +223,15 @@ local function open_some_driver(run, sink)
   return open_driver_of(run, sink)
 end
 
+--- Opens the source and the driver of a run.
+local function open_sides(run, sink, given, is_supplied)
+  if is_supplied then run.feeder = open_feeder(run) end
+  run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
+  run.driver = given.driver or open_some_driver(run, sink)
+  if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
+  if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
+end
+
 --- Opens the journal, the source and the driver of a run, in this order; what was opened is closed when the next
 --- raises.
 local function open_parts(run, sink, seed, given)
@@ -201,13 +245,7 @@ local function open_parts(run, sink, seed, given)
   end
   local is_here = run.engine_name == "serial" or run.engine_name == "async"
   run.encodes = not is_here and not run.journal and not run.reaction and given.encodes or false
-  local ok, message = pcall(function()
-    if is_supplied then run.feeder = open_feeder(run) end
-    run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
-    run.driver = given.driver or open_some_driver(run, sink)
-    if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
-    if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
-  end)
+  local ok, message = pcall(open_sides, run, sink, given, is_supplied)
   if ok then return end
   if run.journal then pcall(run.journal.close, run.journal) end
   error(message, 0)
@@ -245,18 +283,18 @@ function M.open(f, arguments, call_options, sink, given)
     f = f, source = sources.of(arguments), options = options, engine_name = engine, sink = sink, began = host.now(),
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, retries = options.retries or 0,
     workers = engines.count_workers(engine, options), engines = given.engines or engines.warm, failures = {},
-    fold = given.fold or false, is_pushed = given.is_pushed or false, returned_tasks = 0, failed_tasks = 0,
-    cut_tasks = 0, reached = 0, signals = 0,
-    last = math.huge, ceiling = math.huge,
-    -- so that the table need not grow
+    returned_tasks = 0, reached = 0, signals = 0, last = math.huge, ceiling = math.huge,
+    -- so that the table need not grow; what few runs have stands in their class (policy.lua)
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
-    cancelled = false, journal = false, is_kept = false, everywhere = given.everywhere or false,
-    seconds = false, reaction = false, is_told = false, key = false,
-    lasts = given.lasts or false, paused = false, is_loop = 0, is_nested = task.is_inside(), pace = false,
-    ticked_at = 0, limiter = false, chain = false, deadline = false, takes_pairs = false, spawned = false,
+    seconds = false, is_told = false, key = NO_KEY, is_nested = task.is_inside(), chain = false,
+    encodes = false, takes_pairs = false, spawned = false, is_kept = false, total = nil,
   }, policy.Run)
   run.is_kept = not given.is_pushed and engines.keeps(engine, run.engines)
+  if given.everywhere then run.everywhere = given.everywhere end
+  if given.lasts then run.lasts = true end
+  if given.is_pushed then run.is_pushed = true end
   local fold = given.fold
+  if fold then run.fold = fold end
   if fold then
     fold.n, fold.retries, fold.halt = run.source.n, run.retries, options.on_error == "halt"
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
@@ -268,10 +306,9 @@ function M.open(f, arguments, call_options, sink, given)
   if options.deadline and not given.unrecorded and not task.is_inside() then
     run.deadline = deadline.open(options.deadline)
   end
-  local seed
-  run.key = NO_KEY
-  if not given.unrecorded then run.key, seed = streams_of(options, call_options, given.base_seed) end
-  open_parts(run, sink, seed, given)
+  local seed, call
+  if not given.unrecorded then run.key, seed, call = streams_of(options, call_options, given.base_seed) end
+  open_parts(run, sink, options.journal and seed and task.origin(seed, call), given)
   run.takes_pairs = sink.takes_pairs and not run.journal or false -- a journal records all values of a task together
   run.signals = host.signals_count()
   if options.debug and engine == "serial" and report.is_terminal(0) and report.is_terminal(2) then
@@ -283,5 +320,10 @@ function M.open(f, arguments, call_options, sink, given)
   if kind and kind ~= "bar" and kind ~= "none" then run:open_report(kind) end
   return run
 end
+
+-- What a call is made of is put into tables, some of them in loops over pairs. Where LuaJIT 2.1.0-beta3 compiles such a
+-- loop into one trace with all that follows, and makes its table only at the end (option "sink"), it was seen to make
+-- an empty one. So traces end here; what is called from here is compiled by itself. It costs a call 1.5 us.
+require("jit").off(M.open)
 
 return M

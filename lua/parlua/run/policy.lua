@@ -41,7 +41,12 @@ local LOG = 3 -- the stream of what parlua.log writes
 ---@field resumed? integer tasks whose outcome was taken from the journal; nil: there is none
 
 ---@class parlua.Run
-local Run = {}
+local Run = {
+  -- what only some runs have of their own
+  fold = false, failed_tasks = 0, cut_tasks = 0, cancelled = false, journal = false, reaction = false, lasts = false,
+  is_pushed = false, everywhere = false, pace = false, pace_count = false, is_paced = false, paused = false,
+  is_loop = 0, ticked_at = 0, limiter = false, deadline = false,
+}
 Run.__index = Run
 
 M.Run = Run
@@ -386,6 +391,8 @@ function Run:close()
   self.chain = false
 end
 
+local function by_index(a, b) return a.index < b.index end
+
 --- The failures that count, sorted.
 function Run:sorted_failures()
   local list = self.failures
@@ -394,7 +401,7 @@ function Run:sorted_failures()
       if list[k].index > self.last then table.remove(list, k) end
     end
   end
-  if #list > 1 then table.sort(list, function(a, b) return a.index < b.index end) end
+  if #list > 1 then table.sort(list, by_index) end
   return list
 end
 
@@ -448,6 +455,7 @@ end
 --- Runs to the end, or until the sink has enough, and closes. Raises what the driver or the sink raises.
 function Run:go()
   local ok, message = pcall(run_to_end, self)
+  if self.pace then self.pace.release(self) end
   if ok and self.sink.limit < self.last then self.last = self.sink.limit end
   self:close()
   if not ok then error(message, 0) end

@@ -19,7 +19,10 @@ local List = { name = "map", takes_spawned = true, keep = "first", limit = math.
 List.__index = List
 M.List = List
 
-function List:begin(run) self.run = run end
+function List:begin(run)
+  self.run = run
+  run.pace = pace -- what comes stays
+end
 
 --- Made when the first results come: forked workers then do not share its pages, which would be copied as they are
 --- written.
@@ -54,12 +57,6 @@ end
 
 function List:fail() end
 
---- Runs to the end, collecting less while results come that stay.
-local function go(run)
-  local ok, message = pace.held(run, run.go, run)
-  if not ok then error(message, 0) end
-end
-
 ---@return table results, parlua.Failure[] failures, parlua.Summary summary
 function M.map(f, arguments, options, given)
   if type(options) == "table" and (options.into ~= nil or options.as == "array") then
@@ -67,7 +64,7 @@ function M.map(f, arguments, options, given)
   end
   local list = setmetatable({ results = false, run = false }, List)
   local run = run_module.open(f, arguments, options, list, given)
-  go(run)
+  run:go()
   local failures, summary = run:outcome()
   local results = results_of(list)
   for index = run.last + 1, run.reached do results[index] = nil end -- behind the end of a run that was ended early

@@ -12,13 +12,24 @@ local LEAST = 8192        -- kilobytes: less is not worth a collection
 --- Kilobytes: what was in use when all was last collected, at most; and what the present run has decoded since then.
 local base, kept = math.huge, 0
 
----@class parlua.Pace
----@field count number kilobytes when the last results began to be decoded
-local Pace = {}
-Pace.__index = Pace
+--- Does the collector go as LuaJIT's own does? Else the script wants that.
+local function is_common()
+  local pause = collectgarbage("setpause", COMMON_PAUSE)
+  collectgarbage("setpause", pause)
+  return pause == COMMON_PAUSE and collectgarbage "isrunning"
+end
 
 --- Called before results are decoded.
-function Pace:hold()
+---@param run parlua.Run its `pace_count`: kilobytes when they began to be
+function M.hold(run)
+  if not run.is_paced then
+    if not is_common() then
+      run.pace = false
+      return
+    end
+    run.is_paced = true
+    kept = 0 -- what runs before this one have kept may be garbage by now
+  end
   local count = collectgarbage "count"
   if count < base then base, kept = count, 0 end
   if count - base - kept > math.max(LEAST, base + kept) then
@@ -26,33 +37,18 @@ function Pace:hold()
     count = collectgarbage "count"
     base, kept = count, 0
   end
-  self.count = count
+  run.pace_count = count
   collectgarbage "stop"
 end
 
---- Called behind them. The collector begins by itself when the script has doubled what there is.
-function Pace:release()
-  if self.count then kept = kept + collectgarbage "count" - self.count end
-  self.count = false
-  collectgarbage "restart"
-end
-
---- Calls f(...) while a run keeps the results that it decodes.
+--- Called behind them, and when the run has ended. The collector begins by itself when the script has doubled what
+--- there is.
 ---@param run parlua.Run
----@return boolean ok, any message as of pcall
-function M.held(run, f, ...)
-  local pause = collectgarbage("setpause", COMMON_PAUSE)
-  if pause ~= COMMON_PAUSE or not collectgarbage "isrunning" then
-    collectgarbage("setpause", pause)
-    return pcall(f, ...)
-  end
-  local one = setmetatable({ count = false }, Pace)
-  kept = 0 -- what runs before this one have kept may be garbage by now
-  run.pace = one
-  local ok, message = pcall(f, ...)
-  run.pace = false
-  if one.count then one:release() end
-  return ok, message
+function M.release(run)
+  if not run.pace_count then return end
+  kept = kept + collectgarbage "count" - run.pace_count
+  run.pace_count = false
+  collectgarbage "restart"
 end
 
 return M

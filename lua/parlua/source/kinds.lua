@@ -31,6 +31,9 @@ end
 
 --- What workers need to make the arguments: the same without methods, which would travel with each job.
 function Source:plain()
+  if self.kind == "range" then
+    return { kind = "range", n = self.n, first = self.first, step = self.step, is_endless = self.is_endless }
+  end
   local copy = {}
   for key, value in pairs(self) do copy[key] = value end
   if copy.parts then
@@ -40,6 +43,8 @@ function Source:plain()
   end
   return copy
 end
+
+require("jit").off(Source.plain) -- as parlua.run's open, for the same fault of LuaJIT's
 
 -- ---- lists, iterators, and what may stand for them ----
 

@@ -23,9 +23,19 @@ local function add_lists(source, lists, depth)
   end
 end
 
+--- Are there tables among the items of a list that are looked at?
+local function has_tables(items)
+  local n = #items
+  for i = 1, n, math.max(1, math.floor(n / MOST_ITEMS)) do
+    if type(items[i]) == "table" then return true end
+  end
+  return false
+end
+
 --- The classes: a list of tables; nil: there are none.
 ---@param source table
 return function(source)
+  if source.kind == "list" and not has_tables(source.items) then return nil end
   local lists, classes, seen, queue, count = {}, {}, {}, {}, 0
   if type(source) == "table" then add_lists(source, lists, 1) end
   local function visit(value)

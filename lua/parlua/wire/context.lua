@@ -61,12 +61,13 @@ end
 ---@param chain table|false its `own`: books that are the run's alone
 function M.forget(chain)
   if not chain then return end
-  if has_any(M.current, chain.own) then M.use(none, false) end
+  if M.current == chain or has_any(M.current, chain.own) then M.use(none, false) end
   for k, book in ipairs(chain.own) do
     codec.clear(book)
     if #spare < MOST_SPARE then spare[#spare + 1] = book end
     chain.own[k] = nil
   end
+  chain.f, chain.setup = nil, nil
   for k = #chain, 1, -1 do chain[k] = nil end
 end
 

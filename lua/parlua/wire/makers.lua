@@ -4,6 +4,8 @@ local codec = require "parlua.codec"
 
 local M = {}
 
+local loaded = package.loaded
+
 -- Functions that return their settings when they are called without arguments, and take the same.
 local cjson_settings = {
   "encode_sparse_array", "encode_max_depth", "decode_max_depth", "encode_number_precision", "encode_keep_buffer",
@@ -58,6 +60,9 @@ function M.make(name, maker, settings)
   if not known[name] then error("cannot decode: nothing makes such an object", 0) end
   return apply(require(name)[maker](), settings)
 end
+
+--- Is one of the modules loaded?
+function M.has_modules() return loaded.cjson ~= nil or loaded["cjson.safe"] ~= nil end
 
 --- Settings of the loaded modules themselves: a list of names and settings.
 function M.of_modules()

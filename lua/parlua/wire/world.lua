@@ -41,11 +41,14 @@ local function output_path()
   return codec.file_path(file)
 end
 
+local plain_output, plain_file = start.libraries.io.output, start.libraries.io.stdout
 local worlds = {} -- the last, with memory shared or not
+
+local no_settings = {}
 
 --- What is no memory of Lua's, as one string: settings of C modules, the file of io.output, whether the compiler is on.
 local function others()
-  local settings = makers.of_modules()
+  local settings = makers.has_modules() and makers.of_modules() or no_settings
   local path = output_path()
   if not settings[1] and not path then return record.is_off, settings, path end
   local bytes = codec.encode(settings, path, record.is_off)
@@ -162,6 +165,22 @@ function M.prepare(shares, distant)
   world.chain[2] = change and change.book or no_change
   return world
 end
+
+--- The state as it was prepared last, if it can be told at once that nothing of it has changed; else nil.
+---@param shares boolean
+---@param distant boolean
+---@return table?
+function M.unchanged(shares, distant)
+  local world = worlds[shares and "shares" or "own"]
+  if distant or not world or not world.watch or world.change_watch == "none" or world.told ~= record.is_off
+    or makers.has_modules() then
+    return nil
+  end
+  if codec.is_unchanged(world.watch, world.change_watch or nil) and codec.is_output(plain_output, plain_file) then
+    return world
+  end
+end
+jit.on(M.unchanged)
 
 --- The message for workers that have had another state of the same `version`.
 function M.newer(world)

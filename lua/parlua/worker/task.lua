@@ -258,25 +258,36 @@ local function key_string(z)
   return ffi.string(bits, 8)
 end
 
+local require, host = require, nil -- a script may put its own in the place of the global
+
 --- The key of a call that begins now.
 ---@param given? number the call's own seed: the key follows from it alone
 ---@param seed number else from this and the number of the call in the program; in a task, from the task's stream and
 --- the number in it
 ---@return string key its 8 bytes
----@return string? origin what the key follows from, for the journal; nil: a task
+---@return number? seed that the key follows from; nil: a task
+---@return number? call and which call of the program it is
 function M.call_key(given, seed)
-  local key, origin
+  local key
   if M.is_inside() then
     local of_task = base()
     context.calls = context.calls + 1
     key = mix(bxor(of_task, bits_of(context.calls) * CALL))
   else
     M.calls = M.calls + 1
-    key = mix(bxor(mix(bits_of(seed) + GOLDEN), bits_of(M.calls) * CALL))
-    origin = ("%.17g in call %d"):format(seed, M.calls)
+    host = host or require "parlua.host" -- in C no object is made of each step
+    if given then return host.call_key(given), given end
+    return host.call_key(seed, M.calls), seed, M.calls
   end
-  if given then return key_string(mix(bits_of(given) + GOLDEN)), ("%.17g"):format(given) end
-  return key_string(key), origin
+  if given then return key_string(mix(bits_of(given) + GOLDEN)), given end
+  return key_string(key)
+end
+
+--- What the key of a call follows from in words, for the journal.
+---@param seed number
+---@param call? number
+function M.origin(seed, call)
+  return call and ("%.17g in call %d"):format(seed, call) or ("%.17g"):format(seed)
 end
 
 --- The number that the bytes of a key are.

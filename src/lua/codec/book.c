@@ -36,6 +36,7 @@ void book_clear(lua_State *L, struct book *book, int table)
   map_clear(&book->map);
   book->count = 0;
   book->objects = 0;
+  book->hides_state = false;
 }
 
 void book_drop(lua_State *L, struct book *book, int index)

@@ -34,7 +34,8 @@ struct book {
   struct map map; /* address of an object -> its offset */
   struct shared *list;
   size_t count, capacity;
-  int objects; /* how many are in the table */
+  int objects;      /* how many are in the table */
+  bool hides_state; /* what was written depends on more than the memory of its objects */
 };
 
 /* The state of data whose change nobody could see by looking at them: elements of an array that were written. */

@@ -218,6 +218,7 @@ static void encode_made(struct encoder *encoder, int table, const struct place *
   lua_State *L = encoder->L;
   bool merging = encoder->merging;
   check(encoder, put_byte(encoder->out, TAG_MADE));
+  if (encoder->book) encoder->book->hides_state = true; /* settings in memory of C */
   push_tool(L, TOOL_MAKER);
   lua_pushvalue(L, table);
   lua_call(L, 1, 3);

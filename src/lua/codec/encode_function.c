@@ -42,6 +42,7 @@ static void encode_globals(struct encoder *encoder, int function, const struct p
   lua_getfenv(L, function);
   const char *table = lua_topointer(L, environment);
   bool outside = false;
+  if (encoder->book && lua_topointer(L, LUA_GLOBALSINDEX) != table) encoder->book->hides_state = true; /* __index */
   if (lua_topointer(L, LUA_GLOBALSINDEX) == table) {
     check(encoder, put_byte(encoder->out, TAG_STANDARD));
   } else if ((outside = is_outside(encoder, environment))) {

@@ -401,6 +401,15 @@ static int module_file_path(lua_State *L)
   return 1;
 }
 
+/* is_output(io.output, file) -> is that file the one that io.write writes to? */
+static int module_is_output(lua_State *L)
+{
+  lua_settop(L, 2);
+  lua_pushvalue(L, 1);
+  lua_pushboolean(L, lua_pcall(L, 0, 1, 0) == 0 && lua_rawequal(L, -1, 2)); /* it raises when that is closed */
+  return 1;
+}
+
 /* directory() -> the working directory, or nil */
 static int module_directory(lua_State *L)
 {
@@ -481,6 +490,8 @@ int luaopen_parlua_codec(lua_State *L)
       {"decode_book", module_decode_book},
       {"watch", watch_new},
       {"changes", watch_changes},
+      {"is_unchanged", watch_is_unchanged},
+      {"is_output", module_is_output},
       {"book", module_book},
       {"clear", module_clear},
       {"walk", module_walk},

@@ -285,7 +285,8 @@ static bool is_captured(struct encoder *encoder, int index)
   lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_CHAIN);
   lua_getfield(L, -1, "captured");
   if (lua_isfunction(L, -1)) { /* not looked at yet */
-    lua_call(L, 0, 1);
+    lua_pushvalue(L, -2);
+    lua_call(L, 1, 1);
     lua_pushvalue(L, -1);
     lua_setfield(L, -3, "captured");
   }

@@ -157,7 +157,11 @@ static void add_table(lua_State *L, struct watch *watch, int index, int anchors)
 static void add_function(lua_State *L, struct watch *watch, int index, int anchors)
 {
   const char *function = lua_topointer(L, index);
+  lua_Debug info;
+  lua_pushvalue(L, index);
+  lua_getinfo(L, ">u", &info);
   add_region(L, watch, function + FUNCTION_ENVIRONMENT, 8);
+  add_region(L, watch, function + FUNCTION_CELLS, (size_t)info.nups * 8); /* debug.upvaluejoin gives it other cells */
   for (int i = 1; lua_getupvalue(L, index, i); i++) {
     const char *cell = lua_upvalueid(L, index, i);
     add_region(L, watch, cell + CELL_VALUE, 8);
@@ -214,7 +218,9 @@ int watch_new(lua_State *L)
   struct book *book = book_at(L, BOOK);
   luaL_argcheck(L, book, BOOK, "a book expected");
   luaL_checktype(L, OTHERS, LUA_TTABLE);
+  bool is_strict = lua_toboolean(L, OTHERS + 1);
   lua_settop(L, OTHERS);
+  if (is_strict && book->hides_state) return 0;
   if (!is_known_layout(L)) return 0;
   struct watch *watch = lua_newuserdata(L, sizeof *watch);
   *watch = (struct watch){0};
@@ -287,5 +293,27 @@ int watch_changes(lua_State *L)
     lua_settop(L, 2);
   else
     lua_pushboolean(L, 0);
+  return 1;
+}
+
+int watch_is_unchanged(lua_State *L)
+{
+  const void *metatables[BASIC_TYPES];
+  int count = lua_isnoneornil(L, 2) ? 1 : 2;
+  lua_settop(L, count);
+  basic_metatables(L, metatables);
+  for (int w = 1; w <= count; w++) {
+    const struct watch *watch = luaL_checkudata(L, w, watch_meta);
+    bool same = watch->copy && memcmp(metatables, watch->metatables, sizeof metatables) == 0;
+    for (size_t i = 0; same && i < watch->count; i++) {
+      const struct region *region = &watch->regions[i];
+      same = memcmp(watch->copy + region->copied, region->at, region->length) == 0;
+    }
+    if (!same) {
+      lua_pushboolean(L, 0);
+      return 1;
+    }
+  }
+  lua_pushboolean(L, 1);
   return 1;
 }
