@@ -101,6 +101,12 @@ describe("the async engine", function()
     pool:close()
   end)
 
+  it("ends where the arguments of a task can't be made, which is that task's failure", function()
+    local results, failures = parlua.starmap(function(...) return select("#", ...) end, { { 1 }, 2, { 3, 4 } }, with())
+    assert.same({ 1, 2, 1 }, { results[1], results[3], #failures })
+    assert.equal("starmap: item 2 is a number, not a list of arguments", failures[1].message)
+  end)
+
   it("refuses to yield to nobody, and goes on", function()
     local results, failures = parlua.map(function(i)
       if i == 1 then coroutine.yield(5) end

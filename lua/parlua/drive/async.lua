@@ -229,11 +229,18 @@ local function turn(self, running, goes_on, ...)
   return turn(self, running, go_on(self, running, wait(self, running, ...)))
 end
 
+local function make_arguments(self, index) return own.pack(self.make(index)) end
+
 --- Runs a task in a coroutine inside of the one of cqueues that calls this.
 local function attend(self, running)
   running.inner = create(protected)
   own.enter(self.own)
-  local args = running.args and own.own_all(running.args) or own.pack(self.make(running.index))
+  local args = running.args and own.own_all(running.args)
+  if not args then
+    local ok, made = pcall(make_arguments, self, running.index)
+    if not ok then return finish(self, running, false, made) end
+    args = made
+  end
   return turn(self, running, go_on(self, running, running.f or self.call, unpack(args, 1, args.n)))
 end
 
@@ -401,7 +408,7 @@ local function wait_for_tasks(self, seconds)
     end
   end
   local ok, message = self.queue:step(seconds)
-  if not ok and self.ready_first > self.ready_last then error(message, 0) end
+  if not ok then self.broken = message end
 end
 
 --- See drive/driver.lua.
@@ -416,6 +423,7 @@ function Driver:step(receiver, seconds)
     local now = host.now()
     if self.cancelled then tell_cancelled(self, receiver) end
     if tell_ready(self, receiver) or end_late(self, receiver, now) then return true end
+    if self.broken then error(self.broken, 0) end
     if self.cancelled then return false end
     if now - self.last_tick > tick_seconds then
       self.last_tick = now
@@ -446,8 +454,10 @@ function Driver:arguments(index)
     if not values[1] then return args end
     return { n = values.n - 1, unpack(values, 2, values.n) }
   end
-  if self.make then return common.pack(self.make(index)) end
-  return { n = 0 }
+  if not self.make then return { n = 0 } end
+  local values = common.pack(pcall(self.make, index))
+  if not values[1] then return { n = 0 } end -- that is how the task failed
+  return { n = values.n - 1, unpack(values, 2, values.n) }
 end
 
 --- Where its argument comes from: the path of a file, and the line; nil: that is not known.
