@@ -120,4 +120,22 @@ describe("state that changes between submitted calls", function()
       rawset(_G, "spec_state", nil)
     end)
   end, { "threads" })
+
+  helper.for_each_engine(function(engine)
+    it("has not changed because a pool that a module holds has got calls", function()
+      local pools = {}
+      package.loaded.spec_pools = function() return pools.first end
+      pools.first = parlua.pool { engine = engine, workers = 1 }
+      local world, held = require "parlua.wire.world", { n = 1 }
+      local function read() return held.n end
+      pools.first:submit(read):get()
+      local before = world.prepare(engine == "threads", false).id
+      for _ = 1, 3 do assert.equal(1, pools.first:submit(read):get()) end
+      assert.equal(before, world.prepare(engine == "threads", false).id)
+      held.n = 2
+      assert.equal(2, pools.first:submit(read):get())
+      pools.first:close()
+      package.loaded.spec_pools = nil
+    end)
+  end, { "threads", "process" })
 end)

@@ -200,10 +200,14 @@ static void basic_metatables(lua_State *L, const void *metatables[BASIC_TYPES])
   }
 }
 
-/* Watches the table or function on the top; pops it. */
+/* Watches the table or function on the top; pops it. Not a pool: nothing of it crosses, and each call changes it. */
 static void add_object(lua_State *L, struct watch *watch, int anchors)
 {
   int object = lua_gettop(L), type = lua_type(L, object);
+  if (type == LUA_TTABLE && codec_is_bound(L, object)) {
+    lua_pop(L, 1);
+    return;
+  }
   begin_owner(L, watch, anchors);
   if (type == LUA_TTABLE)
     add_table(L, watch, object, anchors);
