@@ -89,7 +89,7 @@ return function()
   local n, times, rounds = measure.size(1e5, 1000), measure.size(2000, 50), measure.size(5, 1)
   local function map_of(f, engine)
     return measure.timed(function()
-      return parlua.map(f, parlua.range(n), { engine = engine, workers = measure.workers })
+      return #parlua.map(f, parlua.range(n), { engine = engine, workers = measure.workers })
     end)
   end
   local has_penlight = pcall(require, "pl.class")
