@@ -47,11 +47,11 @@ describe("submitted calls that are handed out together", function()
       local base
       local list = { 0 }
       for k = 1, 50 do
-        base, list[1], spec_global = k, 10 * k, 100 * k -- luacheck: ignore
-        futures[k] = pool:submit(function(x) return base + list[1] + spec_global + x end, 1000 * k) -- luacheck: ignore 113
+        base, list[1], _G.spec_global = k, 10 * k, 100 * k
+        futures[k] = pool:submit(function(x) return base + list[1] + _G.spec_global + x end, 1000 * k)
       end
       for k = 1, 50 do assert.equal(1111 * k, futures[k]:get()) end
-      spec_global = nil -- luacheck: ignore 111
+      _G.spec_global = nil
       pool:close()
     end)
 

@@ -1,4 +1,7 @@
 local codec = require "parlua.codec"
+local context = require "parlua.wire.context"
+
+before_each(function() context.use(nil, false) end) -- calls of other specs have left the books that they went by
 
 --- Encodes and decodes in this state.
 local function copy(...)

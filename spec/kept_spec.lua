@@ -164,16 +164,16 @@ describe("pool:everywhere", function()
       pool = parlua.pool { engine = engine, workers = 2 }
       _G.kept_spec_calls = nil
       local results = pool:everywhere(function()
-        kept_spec_calls = (kept_spec_calls or 0) + 1 -- luacheck: ignore 111 113
-        return kept_spec_calls -- luacheck: ignore 113
+        _G.kept_spec_calls = (_G.kept_spec_calls or 0) + 1
+        return _G.kept_spec_calls
       end)
       assert.equal(engine == "serial" and 1 or engine == "mpi" and results.n or 2, results.n)
       for k = 1, results.n do assert.equal(1, results[k]) end
-      local function look(x) return kept_spec_calls * x end -- luacheck: ignore 113
+      local function look(x) return _G.kept_spec_calls * x end
       assert.same({ 1, 2, 3, n = 3 }, (pool:map(look, { 1, 2, 3 })))
       assert.equal(4, pool:submit(look, 4):get())
       assert.equal(6, (pool:reduce(look, parlua.range(3), parlua.sum)))
-      pool:everywhere(function() kept_spec_calls = 10 end) -- luacheck: ignore 111
+      pool:everywhere(function() _G.kept_spec_calls = 10 end)
       assert.equal(50, pool:submit(look, 5):get())
       assert.same({ 10, n = 1 }, (pool:map(look, { 1 })))
       _G.kept_spec_calls = nil
@@ -208,10 +208,10 @@ describe("pool:everywhere", function()
   helper.for_each_engine(function(engine)
     it("is called by a worker that replaces another too", function()
       pool = parlua.pool { engine = engine, workers = 1 }
-      pool:everywhere(function() kept_spec_state = "ready" end) -- luacheck: ignore 111
+      pool:everywhere(function() _G.kept_spec_state = "ready" end)
       local function look(x)
         if x == 1 then os.exit(1) end
-        return kept_spec_state -- luacheck: ignore 113
+        return _G.kept_spec_state
       end
       local results, failures = pool:map(look, { 1, 2 }, { chunk = 1 })
       assert.same({ "crash", "ready" }, { failures[1].kind, results[2] })
@@ -234,7 +234,7 @@ describe("pool:everywhere", function()
 
     it("is called by workers that replace those that were killed between two calls", function()
       local pool = parlua.pool { engine = engine, workers = 2 }
-      pool:everywhere(function() kept_spec_state = "ready" end) -- luacheck: ignore 111
+      pool:everywhere(function() _G.kept_spec_state = "ready" end)
       for _, pid in ipairs(processes(pool)) do os.execute("kill -9 " .. pid) end
       local function look() return kept_spec_state end -- luacheck: ignore 113
       local results, failures = pool:map(look, parlua.range(10))
