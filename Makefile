@@ -134,7 +134,8 @@ demo: all
 
 # The suite waits for most of its time: for programs that are to end, terminals, ranks. So it runs in two parts side by side; what a
 # part prints comes at its end.
-SLOW_SPECS = $(wildcard spec/mpi_spec.lua spec/prompt*_spec.lua spec/journal*_spec.lua spec/signals_spec.lua spec/readme_spec.lua)
+SLOW_SPECS = $(wildcard spec/mpi_spec.lua spec/prompt*_spec.lua spec/journal*_spec.lua spec/signals_spec.lua spec/readme_spec.lua \
+  spec/failures_spec.lua spec/kept_spec.lua spec/spawn_spec.lua spec/suites_spec.lua)
 OTHER_SPECS = $(filter-out $(SLOW_SPECS),$(wildcard spec/*_spec.lua))
 
 test: deps-test all

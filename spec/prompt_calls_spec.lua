@@ -302,24 +302,27 @@ describe("Ctrl-C at the prompt", function()
     "coroutine.wrap(function() while true do end end)()",
     "dofile 'endless.lua'",
     "%load endless.lua",
-    "parlua.each(function(x) total = x end, parlua.range(1e15), { engine = 'serial' })",
-    "parlua.reduce(function(x) return x % 7 end, parlua.range(1e15), parlua.sum, { engine = 'serial' })",
+    "parlua.each(function(x) total = x if x == 9 then io.open('begun', 'w'):close() end end, parlua.range(1e15), { engine = 'serial' })",
+    "parlua.reduce(function(x) if x == 9 then io.open('begun', 'w'):close() end return x end, parlua.range(1e15), parlua.sum, { engine = 'serial' })",
     "local a = ffi.new('double[100]') for i = 0, 1e15 do for k = 0, 99 do a[k] = a[k] + i end end",
     "local t = {} for i = 1, 1e15 do t[i % 10] = { i } end",
     "(function() local t = setmetatable({}, { __index = function(_, k) return k end }) while true do y = t[1] end end)()",
   } do
     it("interrupts " .. statement, function()
-      terminal.with_prompt({ columns = 120 }, function(t)
+      terminal.with_prompt({ columns = 180 }, function(t)
         helper.write(t.directory .. "/endless.lua", "local n = 0\nfor i = 1, math.huge do n = n + i end\n")
         t:run("kept = 'still here'")
         t:type(statement)
         t:press("Enter")
         t:wait(statement .. "\n")
+        if statement:find("begun", 1, true) then t:wait_for_file("begun") end
         t:press("C-c")
         t:wait("interrupted")
         assert.matches('\n"still here"\n$', t:run("kept"))
         t:type(statement) -- once more: the state is sound
-        t:press("Enter", "C-c")
+        t:press("Enter")
+        if statement:find("begun", 1, true) then t:wait_for_file("begun") end
+        t:press("C-c")
         t:wait_for(function(text) return text:find("interrupted", 1, true) end)
         assert.matches('\n"still here"\n$', t:run("kept"))
       end)
