@@ -198,6 +198,10 @@ local function new_failure(future, kind, message)
     attempts = 0, worker = 0, host = host.hostname(), seconds = 0 }
 end
 
+--- The call has ended without having run.
+---@param kind string of the failure
+function M.fail(self, kind, message) M.settle(self, nil, new_failure(self, kind, message)) end
+
 --- It could not be submitted: nothing is told of it.
 function M.withdraw(self)
   local pool = self.pool
@@ -207,7 +211,7 @@ function M.withdraw(self)
 end
 
 --- The call is cancelled: so says its failure.
-function M.settle_cancelled(future, message) M.settle(future, nil, new_failure(future, "cancelled", message)) end
+function M.settle_cancelled(future, message) M.fail(future, "cancelled", message) end
 
 -- ---- futures as arguments ----
 
@@ -230,7 +234,7 @@ local function begin_held(future)
   end
   if trouble then
     future.pool.held[future] = nil
-    return M.settle(future, nil, new_failure(future, "error", trouble))
+    return M.fail(future, "error", trouble)
   end
   future.pool.verbs.begin(future.pool, future, given)
 end

@@ -11,7 +11,6 @@ local common = require "parlua.common"
 local context = require "parlua.wire.context"
 local engines = require "parlua.run.engine"
 local everywhere = require("parlua.lazy") "parlua.calls.everywhere"
-local failure = require "parlua.failure"
 local future_module = require "parlua.future"
 local futures = require "parlua.sink.futures"
 local host = require "parlua.host"
@@ -256,9 +255,7 @@ function verbs.begin(self, future, args)
   self.held[future] = nil
   local ok, is_sent, message = pcall(hand_out, self, future, held.f, args, held.seed, held.number)
   if not ok or not is_sent then
-    future_module.settle(future, nil, failure.new { index = future.index, args = future.args or { n = 0 },
-      kind = "unsendable", message = tostring(message or is_sent), attempts = 0, worker = 0, host = host.hostname(),
-      seconds = 0 })
+    future_module.fail(future, "unsendable", tostring(message or is_sent))
   end
 end
 

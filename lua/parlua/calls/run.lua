@@ -27,10 +27,10 @@ end
 --- The function behind `bytes`. It brings the globals that it names along; but those that the worker's set-up has set
 --- stay as they are here.
 local function decode(book, bytes)
-  local values, names = {}, task.set_up
-  for k, name in ipairs(names) do values[k] = rawget(_G, name) end
+  local names = task.set_up
+  local values = task.globals(names)
   local f, list = codec.decode_book(book, bytes)
-  for k, name in ipairs(names) do rawset(_G, name, values[k]) end
+  task.restore_globals(names, values)
   if list then everywhere.call(list) end
   return f
 end

@@ -128,12 +128,7 @@ function Sent:bound_head(f, seed)
   arrays.sent = false
   local book = codec.book()
   context.use(context.longer(chain), driver.shares, is_old and #chain or 0, is_old)
-  local code, message
-  if self.everywhere then
-    code, message = codec.encode_book(book, "submitted function", f, self.everywhere)
-  else
-    code, message = codec.encode_book(book, "submitted function", f)
-  end
+  local code, message = codec.encode_book(book, "submitted function", f, self.everywhere or nil)
   if not code then return nil, message end
   local longer = context.longer(chain, book)
   longer.captured, longer.arrays = chain.captured, arrays.sent

@@ -14,11 +14,10 @@ local common = require "parlua.common"
 local M = {}
 
 ---@class parlua.Kept
----@field f function
----@field setup? function
----@field keep string
----@field source table
----@field state table of wire/world.lua; its `before` and books as they were
+---@field job parlua.Job
+---@field before string the script's state, as the workers got it
+---@field first userdata its books
+---@field second userdata
 ---@field book userdata of the job's objects
 ---@field watch userdata
 
@@ -57,12 +56,12 @@ end
 function M.find(engine, job, state)
   local one = kept[engine]
   if not one then return nil end
-  local chain = state.chain
-  if one.f == job.f and one.keep == job.keep and one.setup == job.setup and one.before == state.before
-    and one.first == chain[1] and one.second == chain[2] and one.stdin == job.stdin and one.tag == job.tag
-    and one.log_level == job.log_level and one.spawn_refusal == job.spawn_refusal and one.max_tasks == job.max_tasks
-    and one.limits_memory == job.limits_memory and is_plain(job)
-    and is_same_source(one.source, job.source) and codec.is_unchanged(one.watch) then
+  local had, chain = one.job, state.chain
+  if had.f == job.f and had.keep == job.keep and had.setup == job.setup and one.before == state.before
+    and one.first == chain[1] and one.second == chain[2] and had.stdin == job.stdin and had.tag == job.tag
+    and had.log_level == job.log_level and had.spawn_refusal == job.spawn_refusal and had.max_tasks == job.max_tasks
+    and had.limits_memory == job.limits_memory and is_plain(job)
+    and is_same_source(had.source, job.source) and codec.is_unchanged(one.watch) then
     return one.book
   end
   kept[engine] = nil
@@ -76,10 +75,8 @@ function M.note(engine, job, state, book, is_again)
   kept[engine] = nil
   local watch = is_again and is_plain(job) and codec.watch(book, {}, true)
   if not watch then return false end
-  kept[engine] = { f = job.f, keep = job.keep, setup = job.setup, stdin = job.stdin, tag = job.tag,
-    log_level = job.log_level, spawn_refusal = job.spawn_refusal, max_tasks = job.max_tasks,
-    limits_memory = job.limits_memory, source = job.source, before = state.before,
-    first = state.chain[1], second = state.chain[2], book = book, watch = watch }
+  kept[engine] = { job = job, before = state.before, first = state.chain[1], second = state.chain[2], book = book,
+    watch = watch }
   if not is_guarded then
     is_guarded = true
     common.when_collected(forget_all) -- it is garbage at once

@@ -116,6 +116,11 @@ local function open_dispatch(run, job, given)
   error(message, 0)
 end
 
+--- What is told of calls that tasks have spawned in the script's own state.
+local function taker_of_calls(run)
+  return function(index, call) run:all_spawned():tell(index, call) end
+end
+
 --- Opens the driver in the script's own state.
 local function open_serial(run, job, given)
   local options = run.options
@@ -126,12 +131,12 @@ local function open_serial(run, job, given)
   given.halts = (options.on_error == "halt" or options.max_failures) and function(kind, attempt)
     return not run:may_retry(kind, attempt)
   end
-  given.spawned = function(index, call) run:all_spawned():tell(index, call) end
+  given.spawned = taker_of_calls(run)
   return serial.open(job, given)
 end
 
 local function open_async(run, job, given)
-  given.spawned = function(index, call) run:all_spawned():tell(index, call) end
+  given.spawned = taker_of_calls(run)
   return async.open(job, given)
 end
 
@@ -294,8 +299,8 @@ function M.open(f, arguments, call_options, sink, given)
   if given.lasts then run.lasts = true end
   if given.is_pushed then run.is_pushed = true end
   local fold = given.fold
-  if fold then run.fold = fold end
   if fold then
+    run.fold = fold
     fold.n, fold.retries, fold.halt = run.source.n, run.retries, options.on_error == "halt"
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
   end

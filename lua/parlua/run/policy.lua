@@ -21,7 +21,7 @@ local M = {}
 
 local C = ffi.C
 local CALLS = 0 -- the stream of what tasks spawn
-local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
+local FIRST_SPAWNED = task.FIRST_SPAWNED
 local STALL = 2 -- seconds in which no task ended, after which it is told which runs for longest
 local LOG = 3 -- the stream of what parlua.log writes
 

@@ -7,9 +7,9 @@ local ffi = require "ffi"
 local arrays = require "parlua.array.known"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
-local spawn = require "parlua.worker.spawn"
+local task = require "parlua.worker.task"
 
-local FIRST = spawn.FIRST
+local FIRST = task.FIRST_SPAWNED
 local MOST_BYTES = 2 ^ 40 -- of a call
 
 ---@class parlua.Spawned
@@ -25,6 +25,9 @@ local function open(run)
     source_ended = run:done(), source_total = run.total, buffers = {}, is_ordered = run.sink.is_unordered ~= true },
     Spawned)
 end
+
+--- The driver of the tasks themselves, behind what a journal knows.
+local function driver_of(self) return self.run.driver.inner or self.run.driver end
 
 -- ---- what tasks tell ----
 
@@ -45,7 +48,7 @@ local function decode(bytes) return pack_call(codec.decode(bytes)) end
 --- Bytes of a worker, of which a call may be a part: its length, and then itself.
 function Spawned:receive(worker, text)
   local bytes = (self.buffers[worker] or "") .. text
-  local driver = self.run.driver.inner or self.run.driver
+  local driver = driver_of(self)
   local length = ffi.new("double[1]")
   while #bytes >= 8 do
     ffi.copy(length, bytes, 8)
@@ -152,8 +155,7 @@ local function hand_out(self, first, last)
   if #calls == 0 then return end
   if self.run.total then self.run.total = self.run.total + #calls end
   arrays.sent = false
-  local driver = self.run.driver.inner or self.run.driver
-  driver:push_calls(from, calls)
+  driver_of(self):push_calls(from, calls)
 end
 
 --- A task that was spawned has ended.
@@ -226,4 +228,4 @@ end
 --- The run is over: what was cut off leaves gaps in no generation.
 function Spawned:flush() number_generations(self, true) end
 
-return { open = open, FIRST = FIRST }
+return { open = open }

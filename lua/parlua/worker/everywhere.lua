@@ -46,15 +46,9 @@ function M.call(list)
 end
 
 --- The globals that functions have set, to be given to `restore` when a message has brought others of these names.
-function M.globals()
-  local values = {}
-  for k, name in ipairs(set) do values[k] = rawget(_G, name) end
-  return values
-end
+function M.globals() return task.globals(set) end
 
-function M.restore(values)
-  for k, name in ipairs(set) do rawset(_G, name, values[k]) end
-end
+function M.restore(values) task.restore_globals(set, values) end
 
 --- A task: what the function of such an id has returned in this worker. Told once; then another worker is to be asked.
 ---@return { worker: integer, result: any }? nil: it was told

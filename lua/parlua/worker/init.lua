@@ -34,7 +34,7 @@ local SPARSE, DENSE = C.BLOCK_SPARSE, C.BLOCK_DENSE
 local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
 local VALUE, TUPLE, FAILURE = C.TAG_VALUE, C.TAG_TUPLE, C.TAG_FAILURE
 local HEAD = C.BLOCK_HEAD
-local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
+local FIRST_SPAWNED = running.FIRST_SPAWNED
 local const_bytes = ffi.typeof("const char *")
 local index_cell = ffi.typeof("double *")
 

@@ -11,9 +11,6 @@ local C = ffi.C
 
 local M = {}
 
---- The tasks of a run that were spawned have numbers from here on with workers (src/run/queue.h: FIRST_EXTRA).
-M.FIRST = 2 ^ 52
-
 local CALLS = 0 -- the stream of what tasks spawn
 local number = ffi.new("double[1]")
 

@@ -321,6 +321,9 @@ function M.set_spawned(key, root, depth)
   context.root, context.depth, context.spawned_for = root, depth, context.index[0]
 end
 
+--- Tasks that were spawned have numbers from here on with workers (src/run/queue.h: FIRST_EXTRA).
+M.FIRST_SPAWNED = 2 ^ 52
+
 --- How many tasks have spawned one another up to the running one; 0: it is of the source.
 function M.depth() return context.spawned_for == context.index[0] and context.depth or 0 end
 
@@ -338,6 +341,18 @@ M.spawn_send = nil
 --- Why the tasks of the running job can't spawn others; nil: they can.
 ---@type string?
 M.spawn_refusal = nil
+
+--- The globals of these names, to be given to `restore_globals` when a message has brought others.
+---@param names string[]
+function M.globals(names)
+  local values = {}
+  for k, name in ipairs(names) do values[k] = rawget(_G, name) end
+  return values
+end
+
+function M.restore_globals(names, values)
+  for k, name in ipairs(names) do rawset(_G, name, values[k]) end
+end
 
 --- The number of a call that begins now, outside of tasks.
 function M.next_call()
