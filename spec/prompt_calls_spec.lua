@@ -90,7 +90,7 @@ describe("a call at the prompt", function()
         t:press("Enter")
         t:wait_for_file("begun")
         t:press("C-c")
-        assert.matches("\n *4  +4\n.*cut off, 9%d%d not begun\n", t:wait_for_prompt())
+        assert.matches("\n *4  +4\n.*cut off, 99%d not begun\n", t:wait_for_prompt())
       end)
     end)
 

@@ -19,7 +19,8 @@ local most_failures = 10
 
 local results_of = setmetatable({}, { __mode = "k" }) -- results of a call -> its failures
 
-local last_begun = setmetatable({}, { __mode = "k" }) -- results of a call that was ended -> last task that had begun
+-- results of a call that was ended -> { last = the last task that had begun, left = how many had not }
+local ended = setmetatable({}, { __mode = "k" })
 
 local known_failures = setmetatable({}, { __mode = "k" }) -- lists of failures, which may be empty
 
@@ -32,13 +33,15 @@ function M.know_results(results, failures, summary)
   known_failures[failures] = true
   if summary.cancelled == 0 then return end
   local last = failures[#failures] and failures[#failures].index or 0
+  local left = summary.cancelled
+  for _, failure in ipairs(failures) do left = left - (failure.kind == "cancelled" and 1 or 0) end
   for k = results.n, last + 1, -1 do
     if rawget(results, k) ~= nil then
       last = k
       break
     end
   end
-  last_begun[results] = math.max(last, 1)
+  ended[results] = { last = math.max(last, 1), left = left }
 end
 
 --- `failures` is such a list, also where it is empty.
@@ -250,15 +253,21 @@ end
 --- Results of a call: what failed is marked, what returned nil is shown as that.
 local function results_text(results, failures, columns)
   local failed, shown, total = {}, {}, results.n
-  local most = last_begun[results] or total
+  local most, not_begun = total, 0
+  if ended[results] then most, not_begun = ended[results].last, ended[results].left end
   for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
   local function notes(left, further)
     local parts, cut = {}, 0
+    local unseen = total - not_begun -- ranks begin at several places: also before the last may be some that did not
+    for k = 1, most - left do
+      if rawget(results, k) ~= nil or failed[k] then unseen = unseen - 1 end
+    end
+    left = math.min(left, unseen)
     if left > 0 then parts[1] = ("%.0f more"):format(left) .. (further or "") end
     for _, failure in ipairs(failures) do cut = cut + (failure.kind == "cancelled" and 1 or 0) end
     if #failures > cut then parts[#parts + 1] = ("%d of %.0f failed"):format(#failures - cut, results.n) end
     if cut > 0 then parts[#parts + 1] = ("%d cut off"):format(cut) end
-    if most < total then parts[#parts + 1] = ("%.0f not begun"):format(total - most) end
+    if not_begun > 0 then parts[#parts + 1] = ("%.0f not begun"):format(not_begun) end
     return #parts > 0 and "\n" .. style.paint("faint", "… " .. table.concat(parts, ", ")) or ""
   end
   local names = records.columns(results, most, true, bounds.rows)
