@@ -80,6 +80,10 @@ struct journal_row {
   uint32_t result_kind; /* enum journal_result */
   uint32_t failed;      /* the task is a failure: else kind, message and traceback are not looked at */
   uint32_t attempts, worker;
+  /* Above 0: no task that ended, but one that task `parent` has spawned, as its call number `nth`. */
+  double parent;
+  const char *call; /* as bytes; not NULL */
+  uint32_t nth, call_bytes;
 };
 
 enum journal_result { JOURNAL_NIL, JOURNAL_NUMBER, JOURNAL_TEXT, JOURNAL_BYTES };
@@ -90,8 +94,9 @@ struct journal;
 struct journal *journal_open(const char *path, int *error);
 int journal_is_in_use(const char *path);             /* does a run hold the file? */
 int journal_is_local(const struct journal *journal); /* is its file system known to be this machine's own? */
-/* Begins to write: from now on rows are taken. Returns 0 or an errno. */
-int journal_begin(struct journal *journal, const char *insert);
+/* Begins to write: from now on rows are taken. The texts insert a task that ended, and one that was spawned. Returns 0
+ * or an errno. */
+int journal_begin(struct journal *journal, const char *insert, const char *insert_spawned);
 /* Takes a row; it is in the file soon after. Returns 0, or -1 when writing failed: then so does every further call. */
 int journal_put(struct journal *journal, const struct journal_row *row);
 int journal_failed(struct journal *journal);

@@ -41,9 +41,9 @@ struct journal {
   pid_t owner;
   int file; /* holds the lock */
   bool is_local;
-  char *path, *insert;
+  char *path;
   const struct sqlite *sqlite;
-  void *database, *statement;
+  void *database, *statement, *spawned; /* the statements insert a task that ended, and one that was spawned */
   pthread_t thread;
   bool running;
   pthread_mutex_t lock; /* of what follows */
@@ -259,10 +259,28 @@ static bool insert(struct journal *journal, const struct journal_row *row)
   return code == SQLITE_DONE;
 }
 
+/* The same for a task that was spawned. */
+static bool insert_spawned(struct journal *journal, const struct journal_row *row)
+{
+  const struct sqlite *sqlite = journal->sqlite;
+  void *statement = journal->spawned;
+  int wrong = 0;
+  wrong |= sqlite->bind_int64(statement, 1, (int64_t)row->run);
+  wrong |= sqlite->bind_int64(statement, 2, (int64_t)row->task);
+  wrong |= sqlite->bind_int64(statement, 3, (int64_t)row->parent);
+  wrong |= sqlite->bind_int64(statement, 4, row->nth);
+  wrong |= sqlite->bind_int64(statement, 5, (int64_t)row->hash);
+  wrong |= sqlite->bind_blob(statement, 6, (const char *)(row + 1), (int)row->call_bytes, 0);
+  if (wrong) return false;
+  int code = sqlite->step(statement);
+  sqlite->reset(statement);
+  return code == SQLITE_DONE;
+}
+
 static size_t row_bytes(const struct journal_row *row)
 {
   size_t bytes = sizeof *row + (size_t)row->result_bytes + row->kind_bytes + row->message_bytes + row->traceback_bytes +
-                 row->host_bytes + row->json_bytes + row->arguments_bytes;
+                 row->host_bytes + row->json_bytes + row->arguments_bytes + row->call_bytes;
   return (bytes + 7) / 8 * 8;
 }
 
@@ -273,7 +291,7 @@ static bool write_rows(struct journal *journal, const struct buffer *rows)
   for (size_t at = 0; at < rows->length;) {
     const struct journal_row *row = (const struct journal_row *)(rows->bytes + at);
     pthread_mutex_lock(&in_library);
-    bool inserted = insert(journal, row);
+    bool inserted = row->parent > 0 ? insert_spawned(journal, row) : insert(journal, row);
     pthread_mutex_unlock(&in_library);
     if (!inserted) return false;
     at += row_bytes(row);
@@ -328,7 +346,7 @@ static void *run_thread(void *argument)
 /* ---- putting rows ---- */
 
 /* Opens a connection of the writer's own. */
-static bool open_database(struct journal *journal)
+static bool open_database(struct journal *journal, const char *insert_text, const char *spawned_text)
 {
   const char *message;
   journal->sqlite = sqlite_library(&message);
@@ -343,12 +361,13 @@ static bool open_database(struct journal *journal)
                 sqlite->busy_timeout(journal->database, BUSY_MILLISECONDS) == SQLITE_OK &&
                 sqlite->exec(journal->database, "PRAGMA synchronous = FULL; PRAGMA cache_spill = OFF", NULL, NULL,
                              NULL) == SQLITE_OK &&
-                sqlite->prepare_v2(journal->database, journal->insert, -1, &journal->statement, NULL) == SQLITE_OK;
+                sqlite->prepare_v2(journal->database, insert_text, -1, &journal->statement, NULL) == SQLITE_OK &&
+                sqlite->prepare_v2(journal->database, spawned_text, -1, &journal->spawned, NULL) == SQLITE_OK;
   if (!opened) fail(journal, 0);
   return opened;
 }
 
-int journal_begin(struct journal *journal, const char *insert_text)
+int journal_begin(struct journal *journal, const char *insert_text, const char *spawned_text)
 {
   pthread_condattr_t monotonic;
   sigset_t all, before;
@@ -358,9 +377,7 @@ int journal_begin(struct journal *journal, const char *insert_text)
   pthread_cond_init(&journal->news, &monotonic);
   pthread_cond_init(&journal->room, &monotonic);
   pthread_condattr_destroy(&monotonic);
-  journal->insert = strdup(insert_text);
-  if (!journal->insert) return ENOMEM;
-  if (!open_database(journal)) return -1;
+  if (!open_database(journal, insert_text, spawned_text)) return -1;
   sigfillset(&all); /* signals are for the coordinator; a file that may not grow is told by the write itself */
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int error = pthread_create(&journal->thread, NULL, run_thread, journal);
@@ -397,7 +414,8 @@ int journal_put(struct journal *journal, const struct journal_row *row)
   to = add(to, row->traceback, row->traceback_bytes);
   to = add(to, row->host, row->host_bytes);
   to = add(to, row->json, row->json_bytes);
-  add(to, row->arguments, row->arguments_bytes);
+  to = add(to, row->arguments, row->arguments_bytes);
+  add(to, row->call, row->call_bytes);
   bool wake = journal->rows.length == 0 ||
               (journal->rows.length < ENOUGH_BYTES && journal->rows.length + bytes >= ENOUGH_BYTES);
   if (journal->rows.length == 0) journal->since = clock_seconds();
@@ -435,8 +453,9 @@ int journal_end(struct journal *journal)
   }
   if (journal->database && journal->owner == getpid()) {
     journal->sqlite->finalize(journal->statement);
+    journal->sqlite->finalize(journal->spawned);
     journal->sqlite->close_v2(journal->database);
-    journal->database = journal->statement = NULL;
+    journal->database = journal->statement = journal->spawned = NULL;
   }
   return journal->failed ? -1 : 0;
 }
@@ -453,6 +472,5 @@ void journal_close(struct journal *journal)
   if (journal->file >= 0) close(journal->file);
   buffer_free(&journal->rows);
   free(journal->path);
-  free(journal->insert);
   free(journal);
 }

@@ -27,6 +27,12 @@ CREATE TABLE tasks (run INTEGER, task INTEGER, hash INTEGER, status TEXT, result
   PRIMARY KEY (run, task)) WITHOUT ROWID;
 ]]
 
+--- Tasks that tasks have spawned. Not in files of before there were some.
+local spawned = [[
+CREATE TABLE IF NOT EXISTS spawned (run INTEGER, task INTEGER, parent INTEGER, nth INTEGER, hash INTEGER, call BLOB,
+  PRIMARY KEY (run, parent, nth)) WITHOUT ROWID;
+]]
+
 --- What a file has in format 3 beside these tables: what is known of each run, and when each task began and ended.
 local more = [[
 CREATE TABLE about (run INTEGER, key TEXT, value, PRIMARY KEY (run, key)) WITHOUT ROWID;
@@ -48,6 +54,8 @@ local COLUMNS = "run, task, hash, status, result, kind, message, traceback, atte
   .. "arguments, value, ended"
 
 local insert = "INSERT OR REPLACE INTO tasks (" .. COLUMNS .. ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+local insert_spawned = "INSERT OR REPLACE INTO spawned (run, task, parent, nth, hash, call) VALUES (?, ?, ?, ?, ?, ?)"
 
 local sqlite -- the library: struct sqlite of src/lua/ffi.h
 
@@ -210,8 +218,8 @@ function File:prepare_tables(options)
   if self:value("SELECT count(*) FROM sqlite_master") == 0 then return self:make_tables() end
   local is_first = self.ordinal == 0 and not options.resume
   if is_first and options.force then
-    self:execute("DROP VIEW IF EXISTS times; DROP TABLE IF EXISTS about; DROP TABLE tasks; DROP TABLE runs; "
-      .. "DROP TABLE meta")
+    self:execute("DROP VIEW IF EXISTS times; DROP TABLE IF EXISTS about; DROP TABLE IF EXISTS spawned; "
+      .. "DROP TABLE tasks; DROP TABLE runs; DROP TABLE meta")
     self:make_tables()
     return
   end
@@ -253,10 +261,11 @@ function M.open(path, options)
     file:execute("PRAGMA synchronous = FULL; PRAGMA journal_mode = " .. (file.is_local and "WAL" or "DELETE"), "open")
     file:execute("BEGIN IMMEDIATE")
     file:prepare_tables(options)
+    file:execute(spawned)
     file:once("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", nil, ("process %d on %s"):format(host.pid(),
       host.hostname()))
     file:execute("COMMIT")
-    local code = C.journal_begin(file.handle, insert)
+    local code = C.journal_begin(file.handle, insert, insert_spawned)
     if code ~= 0 then
       error(("cannot write the journal '%s': %s"):format(path, code > 0 and host.strerror(code)
         or ffi.string(C.journal_message(file.handle))), 0)

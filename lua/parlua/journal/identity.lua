@@ -29,7 +29,7 @@ end
 
 --- Adds the code of a function or prototype to a list: instructions and constants. (Not string.dump: its order of
 --- constant tables' fields differs from process to process.)
-local function add_code(list, f, names, seen, capture)
+local function add_code(list, f, names)
   local info = util.funcinfo(f)
   if not info.bytecodes then -- of C
     list[#list + 1] = "C:" .. (library_names()[f] or "?")
@@ -48,13 +48,19 @@ local function add_code(list, f, names, seen, capture)
   for at = 1, info.gcconsts or 0 do
     local constant = util.funck(f, -at)
     if type(constant) == "proto" then
-      add_code(list, constant, names, seen, capture)
+      add_code(list, constant, names)
     else
       list[#list + 1] = type(constant) == "cdata" and tostring(constant) or constant
     end
   end
-  if type(f) ~= "function" then return end
-  for at = 1, info.upvalues or 0 do -- functions that it uses are part of it
+end
+
+--- The same with the functions that it uses, which are a part of it. `capture(name, value)` is told of its other
+--- upvalues.
+local function add_all(list, f, names, seen, capture)
+  local info = util.funcinfo(f)
+  add_code(list, f, names)
+  for at = 1, info.bytecodes and info.upvalues or 0 do
     local name, value = debug.getupvalue(f, at)
     if type(value) ~= "function" then
       capture(name, value)
@@ -64,10 +70,18 @@ local function add_code(list, f, names, seen, capture)
       if source.source:find("^=parlua/") then -- parlua's own, which keep state
         list[#list + 1] = source.source .. ":" .. source.linedefined
       else
-        add_code(list, value, names, seen, capture)
+        add_all(list, value, names, seen, capture)
       end
     end
   end
+end
+
+--- A number for the code of a function of Lua's, or of a prototype, without what it has captured.
+---@return number
+function M.code_of(f)
+  local list = {}
+  add_code(list, f, require("jit.vmdef").bcnames)
+  return hash(list)
 end
 
 local originals = setmetatable({}, { __mode = "k" })
@@ -81,7 +95,7 @@ function M.script_of(f)
   f = originals[f] or f
   local list, captured, seen, modules = {}, {}, { [f] = true }, {}
   for _, module in pairs(package.loaded) do modules[module] = true end
-  add_code(list, f, require("jit.vmdef").bcnames, seen, function(name, value)
+  add_all(list, f, require("jit.vmdef").bcnames, seen, function(name, value)
     if modules[value] then return end
     captured[#captured + 1] = ("%s=%.0f"):format(name, hash(value))
   end)

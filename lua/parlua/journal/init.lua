@@ -17,6 +17,8 @@ local files = require "parlua.journal.file"
 local identity_module = require "parlua.journal.identity"
 local puller = require "parlua.journal.puller"
 local record = require "parlua.journal.record"
+local spawned = require("parlua.lazy") "parlua.journal.spawned"
+local task = require "parlua.worker.task"
 local time = require "parlua.report.time"
 
 local M = {}
@@ -24,11 +26,14 @@ local M = {}
 local C = ffi.C
 local column = files.column
 local NO_FUNCTIONS = { functions = false }
+local FIRST_SPAWNED = task.FIRST_SPAWNED
 
 ---@class parlua.Journal
 ---@field file parlua.JournalFile
 ---@field run integer its number in the file
 ---@field done number[][] ranges of recorded tasks that are not to run: {first, last}, ascending
+---@field has_spawned boolean tasks that were spawned are recorded
+---@field left_out? table<number, boolean> tasks that the file can't hold: they run again on resuming
 local Journal = {}
 Journal.__index = Journal
 Journal.take, Journal.fail = record.take, record.fail
@@ -119,7 +124,8 @@ end
 function Journal:load_done(retry_failed, force)
   local done, range = {}, nil
   local condition = retry_failed and " AND status = 'returned'" or ""
-  self.file:once("SELECT task, hash FROM tasks WHERE run = ?" .. condition .. " ORDER BY task", function(statement)
+  self.file:once(("SELECT task, hash FROM tasks WHERE run = ? AND task < %.0f%s ORDER BY task"):format(
+    FIRST_SPAWNED, condition), function(statement)
     local index, recorded = column(statement, 0), column(statement, 1)
     if self.make then
       if index > self.total then return end
@@ -137,6 +143,10 @@ function Journal:load_done(retry_failed, force)
   end, self.run)
   self.done = done
 end
+
+--- What is recorded of tasks that were spawned, and records more of them.
+---@return parlua.JournalSpawned
+function Journal:spawned() return spawned.open(self) end
 
 --- Compares what the file says of this run with what the run is.
 function Journal:check(identity)
@@ -181,7 +191,7 @@ function M.open(run, options)
   local file = files.open(path, options)
   file.ordinal = file.ordinal + 1
   local self = setmetatable({ file = file, run = file.ordinal, hashes = {}, texts = {}, at = 1, done = {},
-    total = run.source.n }, Journal)
+    total = run.source.n, f = run.f, has_spawned = false, retry_failed = options.retry_failed }, Journal)
   local ok, message = pcall(function()
     if run.indexed then self.make = indexed.maker(run.source) end
     local script, captured = identity_module.script_of(run.f)
@@ -191,6 +201,7 @@ function M.open(run, options)
     if file:value("SELECT count(*) FROM runs WHERE run = ?", self.run) > 0 then
       if not options.force then self:check(identity) end
       self:load_done(options.retry_failed, options.force)
+      self.has_spawned = file:value("SELECT count(*) FROM spawned WHERE run = ?", self.run) > 0
     end
     file:once("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", nil, self.run, identity.script,
       identity.captured, identity.source,

@@ -113,6 +113,10 @@ end
 
 local function put(journal, index)
   local row = journal.file.row
+  if journal.left_out and journal.left_out[index] then
+    journal.hashes[index], journal.texts[index] = nil, nil
+    return
+  end
   row.run, row.task = journal.run, index
   local anchor = set_arguments(journal, row, index) -- luacheck: ignore
   if C.journal_put(journal.file.handle, row) ~= 0 then error(journal.file:broken(), 0) end
@@ -123,9 +127,10 @@ end
 local function put_numbers(journal, numbers, from, n, first)
   local row, handle = journal.file.row, journal.file.handle
   row.run, row.result_bytes, row.result_kind, row.json, row.json_bytes = journal.run, 0, C.JOURNAL_NUMBER, nil, 0
+  local left_out = journal.left_out
   for k = from, n - 1 do
     local value, index = numbers[k], first + k
-    if not is_plain(value) then return k end
+    if not is_plain(value) or left_out and left_out[index] then return k end
     row.number, row.task = value, index
     local anchor = set_arguments(journal, row, index) -- luacheck: ignore
     if C.journal_put(handle, row) ~= 0 then error(journal.file:broken(), 0) end
@@ -158,6 +163,23 @@ function M.take(journal, batch, run)
   end
   local values, several = batch.values or no_values, batch.several
   for k = 0, n - 1 do put_value(journal, first + k, values[k], several and several[k]) end
+end
+
+--- Records a task that was spawned, before the one that has done so.
+---@param journal parlua.Journal
+---@param number number of the task
+---@param parent number
+---@param nth integer of what the parent has spawned
+---@param sum number the hash of the call
+---@param call string
+function M.spawned(journal, number, parent, nth, sum, call)
+  local row = journal.file.row
+  ffi.fill(row, ffi.sizeof(row))
+  row.run, row.task, row.parent, row.nth, row.hash = journal.run, number, parent, nth, sum
+  row.call, row.call_bytes = call, #call
+  local code = C.journal_put(journal.file.handle, row)
+  ffi.fill(row, ffi.sizeof(row))
+  if code ~= 0 then error(journal.file:broken(), 0) end
 end
 
 --- What is kept of a raised value that no file can hold as it is: its fields, without the metatable.

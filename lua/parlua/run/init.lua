@@ -183,8 +183,6 @@ local function refusal_of(run, keep, into)
   elseif run.fold then
     return "the function of this reduction calls spawn through another that it does not hold; "
       .. "call it in the function itself"
-  elseif run.journal then
-    return "a run with a journal has the tasks of its source alone"
   elseif into or keep == "found" or keep == "lacking" or not run.sink.takes_spawned then
     return ("the tasks of %s are those of its source alone"):format(run.sink.name or "this call")
   end
@@ -234,7 +232,9 @@ local function open_sides(run, sink, given, is_supplied)
   run.total = run.source:is_indexed() and not run.source.is_endless and run.source.n or nil
   run.driver = given.driver or open_some_driver(run, sink)
   if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
-  if run.journal then run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep) end
+  if not run.journal then return end
+  run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep)
+  if run.journal.has_spawned then run:all_spawned() end
 end
 
 --- Opens the journal, the source and the driver of a run, in this order; what was opened is closed when the next

@@ -76,7 +76,7 @@ function Run:take(batch)
   local first, last = batch.first_task or batch.first, batch.last_task or batch.first + batch.n - 1
   self.returned_tasks = self.returned_tasks + batch.tasks
   if last >= FIRST_SPAWNED then
-    if self.deadline then self.deadline:note(batch.seconds) end
+    if self.deadline and not batch.recorded then self.deadline:note(batch.seconds) end
     if self.last == math.huge then self.spawned:returned(batch) end
     return
   end
@@ -84,13 +84,16 @@ function Run:take(batch)
   if self.parts then forget_parts(self.parts, first, last) end
   if self.limiter then self:end_at(self.limiter:ended(first, last)) end
   if self.deadline and not batch.recorded then self.deadline:note(batch.seconds) end
-  if self.journal and not batch.recorded then self.journal:take(batch, self) end
+  if self.journal and not batch.recorded then
+    if self.spawned then self.spawned:record(first, last) end
+    self.journal:take(batch, self)
+  end
   if last > self.last then -- the end was known before
     if first > self.last then return end
     if not batch.first_task then batch.n = self.last - first + 1 end
   end
   self.sink:take(batch)
-  if self.spawned then self.spawned:source_returned(first, last, batch.tasks) end
+  if self.spawned then self.spawned:source_returned(first, last, batch.tasks, batch.recorded) end
 end
 
 --- The tasks that tasks of this run have made.
@@ -136,7 +139,7 @@ function Run:replace(made, recorded)
   self.returned_tasks, self.replaced = self.returned_tasks + 1, (self.replaced or 0) + 1
   if made.index >= FIRST_SPAWNED then
     self.spawned:returned { first = made.index, n = 1, tasks = 1, values = { [0] = results[1] }, several = results.n > 1
-      and { [0] = results }, attempt = made.attempts, worker = made.worker, seconds = made.seconds }
+      and { [0] = results }, attempt = made.attempts, worker = made.worker, seconds = made.seconds, recorded = true }
     return true
   end
   if self.limiter then self:end_at(self.limiter:ended(made.index, made.index)) end

@@ -16,13 +16,15 @@ local MOST_BYTES = 2 ^ 40 -- of a call
 ---@field told table<integer, table[]> by task: the calls that it has spawned, as long as it has not returned
 ---@field open table<number, table> tasks that were handed out and have not ended, by their number with workers
 ---@field parents table<integer, integer> by index, as the script sees it
+---@field records parlua.JournalSpawned|false what a journal has of them
 local Spawned = {}
 Spawned.__index = Spawned
 
 ---@param run parlua.Run
 local function open(run)
   return setmetatable({ run = run, told = {}, open = {}, count = 0, generations = {}, parents = {}, numbered = 0,
-    source_ended = run:done(), source_total = run.total, buffers = {}, is_ordered = run.sink.is_unordered ~= true },
+    source_ended = run:done(), source_total = run.total, buffers = {}, is_ordered = run.sink.is_unordered ~= true,
+    records = run.journal and run.journal:spawned() or false, recorded = { first = 1, last = 0, is_given = false } },
     Spawned)
 end
 
@@ -129,33 +131,115 @@ end
 
 -- ---- handing out ----
 
---- Tasks first..last have returned: what they have spawned is handed out.
-local function hand_out(self, first, last)
-  if next(self.told) == nil then return end
-  local calls, from = {}, FIRST + self.count + 1
-  local indexes = {}
+--- What tasks first..last have spawned, by their number in order: the tasks, and their calls.
+local function take_told(self, first, last)
+  local indexes, lists = {}, {}
   for index in pairs(self.told) do
     if index >= first and index <= last then indexes[#indexes + 1] = index end
   end
   table.sort(indexes)
-  for _, index in ipairs(indexes) do
-    for nth, call in ipairs(self.told[index]) do
-      self.count = self.count + 1
-      local parent = self.open[index]
-      local made = { call = call, root = call[2], depth = call[3], nth = nth, parent = parent or false, index = false,
-        is_ended = false, failure = false, batch = false, arrays = false, task = index }
-      self.open[FIRST + self.count] = made
-      calls[#calls + 1] = made
-      local generation = generation_of(self, made.depth)
-      generation.open = generation.open + 1
-      if self.is_ordered then generation[#generation + 1] = made else give_index(self, made) end
-    end
+  for k, index in ipairs(indexes) do
+    lists[k] = self.told[index]
     self.told[index] = nil
   end
-  if #calls == 0 then return end
-  if self.run.total then self.run.total = self.run.total + #calls end
+  return indexes, lists
+end
+
+--- A task that has been spawned.
+local function add_made(self, parent, nth, number, call)
+  local above = self.open[parent]
+  local made = { call = call, root = above and above.root or parent, depth = (above and above.depth or 0) + 1,
+    nth = nth, parent = above or false, index = false, is_ended = false, failure = false, batch = false,
+    arrays = false, task = parent, number = number, known = false }
+  self.open[number] = made
+  local generation = generation_of(self, made.depth)
+  generation.open = generation.open + 1
+  if self.is_ordered then generation[#generation + 1] = made else give_index(self, made) end
+  return made
+end
+
+--- Has tasks run. They are handed out together as far as their numbers follow one another.
+local function push(self, list)
+  local k = 1
   arrays.sent = false
-  driver_of(self):push_calls(from, calls)
+  while k <= #list do
+    local from, calls = list[k].number, {}
+    repeat
+      calls[#calls + 1] = list[k]
+      k = k + 1
+    until not list[k] or list[k].number ~= from + #calls
+    driver_of(self):push_calls(from, calls)
+  end
+end
+
+--- Gives what a journal has of a task.
+local function give_recorded(self, made)
+  local run, record = self.run, self.records:outcome(made.known)
+  run.driver.resumed = run.driver.resumed + 1
+  if record.status ~= "returned" then
+    return run:settle(made.number, { kind = record.kind, message = record.message, traceback = record.traceback,
+      value = record.values[1], seconds = record.seconds, host = record.host }, record.attempts, record.worker, true)
+  end
+  record.values.n = record.n
+  run:take { first = made.number, n = 1, tasks = 1, numbers = false, recorded = true, bytes = 0, attempt = 1,
+    values = run.sink.keep ~= "none" and { [0] = record.values[1] } or false,
+    several = record.n ~= 1 and { [0] = record.values } or false, worker = 0, seconds = record.seconds or 0 }
+end
+
+--- Has tasks of the list run; those that a journal has are given. What these have spawned in turn waits for its turn:
+--- a chain of them may be long.
+local function begin(self, list)
+  if self.run.total then self.run.total = self.run.total + #list end
+  self.count = self.count + #list
+  local to_run, recorded = {}, self.recorded
+  for _, made in ipairs(list) do
+    if made.known and made.known.is_ended then
+      recorded.last = recorded.last + 1
+      recorded[recorded.last] = made
+    else
+      if self.records then self.records:begin(made.number, made.call) end
+      to_run[#to_run + 1] = made
+    end
+  end
+  push(self, to_run)
+  if recorded.is_given then return end
+  recorded.is_given = true
+  while recorded.first <= recorded.last do
+    local made = recorded[recorded.first]
+    recorded[recorded.first] = nil
+    recorded.first = recorded.first + 1
+    give_recorded(self, made)
+  end
+  recorded.is_given = false
+end
+
+--- Tasks first..last have returned: what they have spawned is handed out.
+local function hand_out(self, first, last)
+  if next(self.told) == nil then return end
+  local list = {}
+  local indexes, lists = take_told(self, first, last)
+  for k, index in ipairs(indexes) do
+    for nth, call in ipairs(lists[k]) do
+      local made = add_made(self, index, nth, call.number or FIRST + self.count + #list + 1, call)
+      made.known = call.known or false
+      list[#list + 1] = made
+    end
+  end
+  begin(self, list)
+end
+
+--- The same of tasks that a journal has.
+local function hand_out_recorded(self, first, last)
+  if not self.records then return end
+  local list = {}
+  self.records:each_parent(first, last, function(parent)
+    for nth, known in ipairs(self.records:take(parent)) do
+      local made = add_made(self, parent, nth, known.number, not known.is_ended and self.records:call(known))
+      made.known = known
+      list[#list + 1] = made
+    end
+  end)
+  begin(self, list)
 end
 
 --- A task that was spawned has ended.
@@ -170,10 +254,21 @@ end
 
 -- ---- outcomes ----
 
+--- Tasks first..last have returned, and are about to be recorded: what they have spawned is recorded before.
+function Spawned:record(first, last)
+  local records = self.records
+  if not records then return end
+  for index, list in pairs(self.told) do
+    if index >= first and index <= last then records:put(index, list) end
+  end
+  records:each_parent(first, last, function(parent) records:put(parent, {}) end)
+end
+
 --- Tasks of the source have returned.
-function Spawned:source_returned(first, last, count)
+---@param recorded boolean a journal has them
+function Spawned:source_returned(first, last, count, recorded)
   self.source_ended = self.source_ended + count
-  hand_out(self, first, last)
+  if recorded then hand_out_recorded(self, first, last) else hand_out(self, first, last) end
   number_generations(self)
 end
 
@@ -202,7 +297,12 @@ function Spawned:returned(batch)
         several = batch.several and batch.several[j] and { [0] = batch.several[j] } or false,
         second = batch.second and { [0] = batch.second[j] } or false, bytes = 64, attempt = batch.attempt,
         worker = batch.worker, seconds = batch.seconds, recorded = false, first_task = false, last_task = false }
-      hand_out(self, id, id)
+      if self.records and not batch.recorded then
+        self:record(id, id)
+        made.batch.first = id
+        self.run.journal:take(made.batch, self.run)
+      end
+      if batch.recorded then hand_out_recorded(self, id, id) else hand_out(self, id, id) end
       ended(self, id, made)
     end
   end
@@ -220,7 +320,7 @@ end
 --- The arguments of such a task, with n.
 function Spawned:arguments(id)
   local made = self.open[id]
-  local call = made and made.call
+  local call = made and (made.call or made.known and self.records:call(made.known))
   if not call then return { n = 0 } end
   return { n = call.n - 4, unpack(call, 5, call.n) }
 end
