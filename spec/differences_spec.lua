@@ -1,7 +1,10 @@
 --- Between submitted calls a script changes what it has in globals and modules, here at random: each call finds all as it
 --- is in the script. A failed one names its seed: STATE_SEED=... runs that alone.
+local ffi = require "ffi"
 local helper = require "spec.helper"
 local parlua = require "parlua"
+
+ffi.cdef "typedef struct { int number; double pair[2]; struct { uint8_t low : 3, high : 5; } bits; } spec_state_t;"
 
 local CALLS = 60
 
@@ -10,6 +13,9 @@ local function describe_state()
   local numbers, queue, out = {}, {}, {}
   local function name(value)
     if type(value) == "function" then return "function of " .. tostring(value()) end
+    if type(value) == "cdata" then
+      return ("data %d %g %d %d"):format(value.number, value.pair[1], value.bits.low, value.bits.high)
+    end
     if type(value) ~= "table" then return tostring(value) end
     if not numbers[value] then
       queue[#queue + 1] = value
@@ -45,14 +51,16 @@ local function begin()
   for k = 1, 20 do nodes[k] = setmetatable({ id = k }, k % 2 == 0 and class or nil) end
   for k = 1, 20 do nodes[k].next = nodes[k % 20 + 1] end
   local get, set = counter(0)
-  rawset(_G, "spec_state", { class = class, nodes = nodes, get = get })
+  local data = ffi.new("spec_state_t", { number = 1 })
+  nodes[3].data, nodes[4].data = data, data
+  rawset(_G, "spec_state", { class = class, nodes = nodes, get = get, data = data })
   package.loaded.spec_differences = { level = 1, node = nodes[1] }
   return nodes, class, set
 end
 
 local function change(draw, nodes, class, set)
   local node, other = nodes[draw(#nodes)], nodes[draw(#nodes)]
-  local state, kind = rawget(_G, "spec_state"), draw(14)
+  local state, kind = rawget(_G, "spec_state"), draw(16)
   if kind == 1 then node.value = draw(100)
   elseif kind == 2 then node.value = nil
   elseif kind == 3 then node.link = other
@@ -66,6 +74,8 @@ local function change(draw, nodes, class, set)
   elseif kind == 11 then package.loaded.spec_differences.node = node
   elseif kind == 12 then class.number = draw(9)
   elseif kind == 13 then for k = 1, draw(200) do node["many" .. k] = k end
+  elseif kind == 14 then state.data.number, state.data.pair[1], state.data.bits.high = draw(9), draw(9), draw(31)
+  elseif kind == 15 then node.data = draw(3) == 1 and ffi.new("spec_state_t", { number = draw(9) }) or state.data
   elseif state.get then state.get = nil
   else state.get = node.f end
 end
@@ -138,4 +148,29 @@ describe("state that changes between submitted calls", function()
       package.loaded.spec_pools = nil
     end)
   end, { "threads", "process" })
+
+  it("goes along in a few bytes when C data of a module were written, as by a clock that it keeps", function()
+    local time, rest = ffi.new("spec_state_t"), {}
+    for k = 1, 1000 do rest[k] = "value " .. k end
+    package.loaded.spec_clock = { read = function() return time.number, #rest end }
+    local world = require "parlua.wire.world"
+    local function read() return (require("spec_clock").read()) end
+    for _, engine in ipairs { "threads", "process", "serial" } do
+      local pool = parlua.pool { engine = engine, workers = 1 }
+      for k = 1, 5 do
+        time.number = k
+        assert.equal(k, parlua.map(read, { 1 }, { engine = engine })[1])
+        assert.equal(k, pool:submit(read):get())
+      end
+      pool:close()
+    end
+    local before = world.prepare(true, false).version
+    for k = 6, 9 do
+      time.number = k
+      local state = world.prepare(true, false)
+      assert.equal(before, state.version)
+      assert.is_true(#world.newer(state) < 300)
+    end
+    package.loaded.spec_clock = nil
+  end)
 end)

@@ -1,9 +1,10 @@
---- What has changed in the script's state since workers got it as a whole (world.lua): tables and functions that both
---- sides know get another content, globals another value, modules are added. All differences from the whole are sent
---- together each time, so a worker that has missed some has all. Where that is not possible, or is no gain, the state
---- is sent as a whole again.
+--- What has changed in the script's state since workers got it as a whole (world.lua): tables, functions and C data
+--- that both sides know get another content, globals another value, modules are added. All differences from the whole
+--- are sent together each time, so a worker that has missed some has all. Where that is not possible, or is no gain,
+--- the state is sent as a whole again.
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
+local ctypes = require "parlua.lazy" "parlua.wire.ctypes"
 local start = require "parlua.wire.start"
 local states = require "parlua.wire.state"
 
@@ -11,6 +12,7 @@ require("jit").off(true, true)
 
 local M = {}
 
+local bytes_of, size_of = start.libraries.ffi.string, start.libraries.ffi.sizeof
 local getmetatable, getupvalue, setmetatable = debug.getmetatable, debug.getupvalue, debug.setmetatable
 
 -- Differences may have so many bytes, or half of those of the whole.
@@ -44,7 +46,7 @@ local function add(world, changed)
       world.roots[#world.roots + 1] = object
     else
       local place = codec.place_in(world.book, object)
-      if not place or type(object) == "cdata" then return false end
+      if not place then return false end
       world.patched[#world.patched + 1] = { object, place }
     end
   end
@@ -58,9 +60,19 @@ local function content_of_table(object)
   return content
 end
 
---- How a table or function is changed into what it is now; nil if that can't be told.
-local function patch_of(world, object, place)
+--- The bytes of C data; nil if they mean nothing to a worker.
+local function content_of_data(object, shares)
+  local kind, _, size = ctypes.cdata(object, shares)
+  return kind == "content" and bytes_of(object, size) or nil
+end
+
+--- How a table, function or C data are changed into what they are now; nil if that can't be told.
+local function patch_of(world, object, place, shares)
   if type(object) == "table" then return { states.PATCH, place, content_of_table(object) } end
+  if type(object) == "cdata" then
+    local content = content_of_data(object, shares)
+    return content and { states.PATCH, place, content }
+  end
   local environment, values, n = getfenv(object), {}, 0
   local name, value = getupvalue(object, 1)
   while name do
@@ -129,13 +141,13 @@ local function add_modules(world, entries)
   return true
 end
 
-local function entries_of(world)
+local function entries_of(world, shares)
   local entries = {}
   for _, root in ipairs(world.roots) do
     if root == package.loaded and not add_modules(world, entries) then return nil end
   end
   for _, pair in ipairs(world.patched) do
-    local patch = patch_of(world, pair[1], pair[2])
+    local patch = patch_of(world, pair[1], pair[2], shares)
     if not patch then return nil end
     entries[#entries + 1] = patch
   end
@@ -145,16 +157,19 @@ local function entries_of(world)
   return entries
 end
 
---- Objects that have changed already, for a watch.
+--- Objects that have changed already, for a watch; C data with their size behind them.
 local function list_of_changed(world)
   local list = { unpack(world.roots) }
-  for _, pair in ipairs(world.patched) do list[#list + 1] = pair[1] end
+  for _, pair in ipairs(world.patched) do
+    list[#list + 1] = pair[1]
+    if type(pair[1]) == "cdata" then list[#list + 1] = size_of(pair[1]) end
+  end
   return list
 end
 
 --- Encodes the differences. Returns false if the whole is to be sent.
 local function encode(world, shares)
-  local entries, book = entries_of(world), codec.book()
+  local entries, book = entries_of(world, shares), codec.book()
   if not entries then return false end
   if #entries > 0 then
     context.use({ world.book }, shares, 0) -- what is in it is known, or changed by these very differences

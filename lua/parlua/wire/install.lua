@@ -14,6 +14,7 @@ local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE = states.MODULE, states.PRELO
   states.METATABLE
 local METATYPE, GLOBAL, REMOVED, SETTINGS = states.METATYPE, states.GLOBAL, states.REMOVED, states.SETTINGS
 local basic = states.basic
+local ffi = start.libraries.ffi -- a script may have put functions of its own into it
 
 local in_place = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
 local no_change = codec.book()
@@ -182,7 +183,7 @@ local function apply_first(before)
   if before.output ~= output then set_output(before.output) end
 end
 
---- Gives an object that is in place another content: a table that of a table, a function other upvalues.
+--- Gives an object that is in place another content: a table that of a table, a function other upvalues, C data bytes.
 local function patch(place, content, n, environment)
   local object = codec.object_in(book, place)
   if type(object) == "table" then
@@ -192,6 +193,8 @@ local function patch(place, content, n, environment)
   elseif type(object) == "function" then
     for i = 1, n do debug.setupvalue(object, i, content[i]) end
     if environment and getfenv(object) ~= environment then setfenv(object, environment) end
+  elseif type(object) == "cdata" then
+    ffi.copy(ffi.cast("char *", object), content, #content)
   end
   codec.renew(book, place)
 end

@@ -216,6 +216,14 @@ static void add_object(lua_State *L, struct watch *watch, int anchors)
   anchor(L, anchors);
 }
 
+/* Watches the C data on the top, of `size` bytes; pops them. */
+static void add_data(lua_State *L, struct watch *watch, size_t size, int anchors)
+{
+  begin_owner(L, watch, anchors);
+  add_region(L, watch, lua_topointer(L, -1), size);
+  anchor(L, anchors);
+}
+
 int watch_new(lua_State *L)
 {
   enum { BOOK = 1, OTHERS, WATCH, ANCHORS, OBJECTS, OBJECT };
@@ -244,15 +252,21 @@ int watch_new(lua_State *L)
     int type = lua_type(L, OBJECT);
     if ((type == TYPE_CDATA && entry->state == NOT_WATCHED) || (type == LUA_TUSERDATA && entry->state)) /* a buffer */
       return 0;
-    if (type == TYPE_CDATA) {
-      begin_owner(L, watch, ANCHORS);
-      add_region(L, watch, lua_topointer(L, OBJECT), entry->state);
-    }
-    add_object(L, watch, ANCHORS);
+    if (type == TYPE_CDATA)
+      add_data(L, watch, entry->state, ANCHORS);
+    else
+      add_object(L, watch, ANCHORS);
   }
   for (int i = 1; i <= (int)lua_objlen(L, OTHERS); i++) {
     lua_rawgeti(L, OTHERS, i);
-    add_object(L, watch, ANCHORS);
+    if (lua_type(L, OBJECT) == TYPE_CDATA) {
+      lua_rawgeti(L, OTHERS, ++i);
+      size_t size = (size_t)lua_tonumber(L, -1);
+      lua_pop(L, 1);
+      add_data(L, watch, size, ANCHORS);
+    } else {
+      add_object(L, watch, ANCHORS);
+    }
   }
   basic_metatables(L, watch->metatables);
   watch->copy = malloc(watch->length ? watch->length : 1);

@@ -9,9 +9,9 @@
 
 #include <lua.h>
 
-/* Lua: watch(book, list[, all]) -> a watch over the objects of the book and over the tables and functions in the list;
- * or nil: there can be none, as for a string.buffer in the book. With `all`: none either where the book's message
- * depends on more than the memory of its objects. */
+/* Lua: watch(book, list[, all]) -> a watch over the objects of the book and over the tables and functions in the list,
+ * and C data, which have their size behind them; or nil: there can be none, as for a string.buffer in the book. With
+ * `all`: none either where the book's message depends on more than the memory of its objects. */
 int watch_new(lua_State *L);
 /* Lua: changes(watch) -> false: all is as it was when the watch was made; or a list of the objects that have changed,
  * which are not watched any more; or nil: the metatable of a basic type is another. */
