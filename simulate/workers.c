@@ -376,7 +376,7 @@ static bool flush(struct loop *loop, double task, int kind)
   bool fits = BLOCK_HEAD + 16 + value_bytes(body->value.length - VALUE_OFFSET) <= BLOCK_BYTES;
   int tag = is_failure ? TAG_FAILURE : TAG_STRING;
   if (!fits) {
-    worker_send_whole(&body->worker, &body->value, task, kind, tag);
+    worker_send_whole(&body->worker, &body->value, NULL, 0, task, kind, tag);
     return false;
   }
   struct block *block = worker_open(&body->worker, task, kind);

@@ -428,6 +428,41 @@ local scripts = {
       b:close()
       return line
     end, { 1 })]],
+  ["large data of C and large strings as results"] = [[
+    local ffi = require "ffi"
+    local function make(n)
+      local data = ffi.new("int32_t[?]", n)
+      for i = 0, n - 1, 1000 do data[i] = i end
+      data[n - 1] = 7
+      return data
+    end
+    local function told(data)
+      if data == nil then return "none" end
+      if type(data) == "string" then return #data .. data:sub(-3) end
+      if type(data) == "table" then return told(data[1]) .. tostring(ffi.cast("void *", data[1]) == ffi.cast("void *", data[2])) end
+      local n, sum = ffi.sizeof(data) / 4, 0
+      for i = 0, n - 1 do sum = sum + data[i] end
+      return n .. ":" .. sum
+    end
+    local function f(k)
+      local n = 300000 + k -- above and below where they are not copied any more
+      if k % 8 == 1 then return make(n)
+      elseif k % 8 == 2 then return make(n), "behind"
+      elseif k % 8 == 3 then return "before", make(n)
+      elseif k % 8 == 4 then local data = make(n) return { data, data }, data
+      elseif k % 8 == 5 then return ("x"):rep(4 * n) .. "end"
+      elseif k % 8 == 6 then return make(200), ("y"):rep(8 * n)
+      elseif k % 8 == 7 then return make(2000000)
+      end
+      error(make(n))
+    end
+    for i, a, b in parlua.imap(f, parlua.range(17), { warn = false }) do
+      collectgarbage()
+      print(i, told(a), b and told(b))
+    end
+    local results, failures = parlua.map(f, parlua.range(16), { warn = false, chunk = 3 })
+    for i = 1, 16 do if results[i] then print(i, told(results[i])) end end
+    for _, failure in ipairs(failures) do print(failure.index, told(failure.value)) end]],
   ["buffers of the same length"] = [[
     local buffer, list = require "string.buffer", {}
     for i = 1, 2000 do list[i] = buffer.new():put(("%05d"):format(i):rep(20)) end

@@ -656,7 +656,7 @@ int main(int argc, char **argv)
   lua_pushlightuserdata(L, &command);
   int failed = state_call(L, 1, 0);
   if (failed) command.status = report(L, failed);
-  state_program_ends(L);
+  state_program_ends();
   state_close(L);
   status = check_output(command.status);
   cluster_end();

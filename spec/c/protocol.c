@@ -96,7 +96,7 @@ static void send_large(struct worker *worker, const struct block *chunk)
   value.length = VALUE_OFFSET + length;
   for (size_t i = 0; i < length; i++)
     value.bytes[VALUE_OFFSET + i] = (unsigned char)(chunk->word[i % 1000] + (double)(i % 7));
-  worker_send_whole(worker, &value, chunk->first, BLOCK_DENSE, TAG_STRING);
+  worker_send_whole(worker, &value, NULL, 0, chunk->first, BLOCK_DENSE, TAG_STRING);
   worker_open(worker, chunk->first + 1, BLOCK_DENSE);
   worker_close(worker, chunk->first, 0, 1);
   buffer_free(&value);

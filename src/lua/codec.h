@@ -40,7 +40,16 @@ enum codec_flags {
  * message pushed. Never raises, memory running out included. Needs 8 free stack slots (a C function starts with 20).
  */
 int codec_encode(lua_State *L, int first, int count, const char *what, unsigned flags, struct buffer *out);
-/* The same; all objects of the message are put into the empty book at stack index `book` (0: none). */
+/* What a message ends with where it is, if that is large: bytes of the last value. */
+struct codec_rest {
+  const void *bytes; /* NULL: there are none */
+  size_t length;
+};
+/* As codec_encode; but the message may go on with `rest`, which is not copied: it is to be used while the last value is
+ * there. */
+int codec_encode_open(lua_State *L, int first, int count, const char *what, unsigned flags, struct buffer *out,
+                      struct codec_rest *rest);
+/* As codec_encode; all objects of the message are put into the empty book at stack index `book` (0: none). */
 int codec_encode_book(lua_State *L, int first, int count, const char *what, unsigned flags, int book,
                       struct buffer *out);
 

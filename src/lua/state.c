@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "lua/heap.h"
 #include "sys/signals.h"
 
 int luaopen_parlua_host(lua_State *L);
@@ -169,9 +170,10 @@ lua_State *state_new(void)
 {
   lua_State *L = luaL_newstate();
   if (!L) return NULL;
+  heap_install(L);
   lua_gc(L, LUA_GCSTOP, 0); /* nothing to collect while the libraries open */
   if (lua_cpcall(L, open_state, NULL) != 0) {
-    lua_close(L);
+    heap_close(L, false);
     return NULL;
   }
   state_collect_later(L);
@@ -185,27 +187,16 @@ void state_collect_later(lua_State *L)
   lua_gc(L, LUA_GCSETPAUSE, pause);
 }
 
-/* What LuaJIT allocates with, once the program ends; NULL before. */
-static _Atomic(lua_Alloc) allocator_at_end;
+static atomic_bool program_ends;
 
-/* A lua_Alloc for a state's end: frees nothing, and lets finalizers have what they ask for. */
-static void *allocate_at_end(void *context, void *block, size_t old_size, size_t size)
+void state_program_ends(void)
 {
-  return size > 0 ? atomic_load(&allocator_at_end)(context, block, old_size, size) : NULL;
-}
-
-void state_program_ends(lua_State *L)
-{
-  void *context;
-  atomic_store(&allocator_at_end, lua_getallocf(L, &context));
+  atomic_store(&program_ends, true);
 }
 
 void state_close(lua_State *L)
 {
-  void *context;
-  lua_Alloc allocator = lua_getallocf(L, &context);
-  if (allocator == atomic_load(&allocator_at_end)) lua_setallocf(L, allocate_at_end, context);
-  lua_close(L);
+  heap_close(L, atomic_load(&program_ends));
 }
 
 /* Replaces the error value at index 1, which is no string, by one that shows it. The __tostring is called protected:

@@ -32,9 +32,8 @@ void state_collect_later(lua_State *L);
 /* Ends a state: its finalizers run, and its memory is given back, unless the program ends too. */
 void state_close(lua_State *L);
 
-/* The program ends with `L`, its main state: states that are closed from now on leave their memory to the system, which
-   frees it faster. */
-void state_program_ends(lua_State *L);
+/* The program ends: states that are closed from now on leave their memory to the system, which frees it faster. */
+void state_program_ends(void);
 
 /* Pushes require(module)[field]; raises when there is no such module. */
 void state_push_from_module(lua_State *L, const char *module, const char *field);

@@ -29,13 +29,16 @@
 struct lua_worker {
   struct worker mailbox;
   struct output *output;
-  struct buffer value; /* an encoded value, from VALUE_OFFSET on */
-  int value_tag;       /* it waits for the next block */
+  struct buffer value;    /* an encoded value, from VALUE_OFFSET on */
+  int value_tag;          /* it waits for the next block */
+  struct codec_rest rest; /* of the value; what it belongs to is in the registry, under rest_key */
   struct capture_sink sink;
 };
 
 /* Registry: light userdata -> the job that a forked worker inherits. */
 static const char job_key = 0;
+/* ... -> the last large result, while its bytes are to be sent. */
+static const char rest_key = 0;
 
 /* The worker that this thread is: for what a task's own fork must not touch. */
 static _Thread_local struct lua_worker *own_worker;
@@ -50,6 +53,14 @@ bool worker_is_given_up(void)
   return own_worker && __atomic_load_n(&own_worker->mailbox.slot->abandoned, __ATOMIC_SEQ_CST) != 0;
 }
 
+/* Keeps the value on the top of the stack, or lets go of the one before where that is nil; pops it. */
+static void keep_result(lua_State *L)
+{
+  lua_pushlightuserdata(L, (void *)&rest_key);
+  lua_insert(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
 /* put(k, task, tag, value...): encodes the values into the open block as word k. Returns the block's room; or -1 when
  * it does not fit: then close the block and call flush; or nil and a message when it can't cross. */
 static int put(lua_State *L)
@@ -61,13 +72,18 @@ static int put(lua_State *L)
   worker->value.length = 0;
   if (buffer_reserve(&worker->value, VALUE_OFFSET)) return luaL_error(L, "not enough memory");
   worker->value.length = VALUE_OFFSET;
-  if (codec_encode(L, 4, top - 3, "result", 0, &worker->value)) {
+  if (codec_encode_open(L, 4, top - 3, "result", 0, &worker->value, &worker->rest)) {
     lua_pushnil(L);
     lua_insert(L, -2);
     return 2;
   }
   struct block *block = worker_current(&worker->mailbox);
-  if (worker_place(&worker->value, block, task, k, tag)) {
+  if (worker->rest.bytes) {
+    lua_settop(L, top);
+    keep_result(L);
+    worker->value_tag = tag;
+    lua_pushnumber(L, -1);
+  } else if (worker_place(&worker->value, block, task, k, tag)) {
     lua_pushnumber(L, worker_room(block));
   } else {
     worker->value_tag = tag;
@@ -83,11 +99,17 @@ static int flush_value(lua_State *L)
   struct lua_worker *worker = lua_touserdata(L, lua_upvalueindex(1));
   double task = lua_tonumber(L, 1);
   int kind = (int)lua_tonumber(L, 2);
-  bool fits = BLOCK_HEAD + 16 + value_bytes(worker->value.length - VALUE_OFFSET) <= BLOCK_BYTES;
+  const struct codec_rest rest = worker->rest;
+  bool fits = !rest.bytes && BLOCK_HEAD + 16 + value_bytes(worker->value.length - VALUE_OFFSET) <= BLOCK_BYTES;
   if (fits)
     worker_place(&worker->value, worker_open(&worker->mailbox, task, kind), task, 0, worker->value_tag);
   else
-    worker_send_whole(&worker->mailbox, &worker->value, task, kind, worker->value_tag);
+    worker_send_whole(&worker->mailbox, &worker->value, rest.bytes, rest.bytes ? rest.length : 0, task, kind,
+                      worker->value_tag);
+  if (rest.bytes) {
+    lua_pushnil(L);
+    keep_result(L);
+  }
   lua_pushboolean(L, fits);
   return 1;
 }

@@ -5,15 +5,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/large.h"
+
 double plausible_seconds(double seconds)
 {
   static const double most = 1e9;
   return seconds >= 0 && seconds < most ? seconds : 0;
 }
 
+/* Large results are new memory each time: what a forked worker has inherited would be copied as it is written. */
+static struct block *new_whole(uint64_t size)
+{
+  return size < LARGE_BYTES ? malloc(size) : large_new(size);
+}
+
+static void free_whole(struct inbox *inbox)
+{
+  if (inbox->whole && inbox->whole_size >= LARGE_BYTES)
+    large_free(inbox->whole, inbox->whole_size);
+  else
+    free(inbox->whole);
+  inbox->whole = NULL;
+}
+
 void inbox_clear(struct inbox *inbox)
 {
-  free(inbox->whole);
+  free_whole(inbox);
   *inbox = (struct inbox){0};
 }
 
@@ -23,8 +40,7 @@ void inbox_release(struct inbox *inbox, struct slot *slot)
     slot_release_results(slot);
     inbox->from = 0;
   } else if (inbox->given == GIVEN_WHOLE) {
-    free(inbox->whole);
-    inbox->whole = NULL;
+    free_whole(inbox);
   }
   inbox->given = GIVEN_NOTHING;
 }
@@ -103,8 +119,8 @@ static enum inbox_state join_piece(struct inbox *inbox, const struct block *piec
   uint64_t size = piece->whole, count = piece->count;
   if (size) {
     if (size <= BLOCK_HEAD + 8) return INBOX_DAMAGED;
-    free(inbox->whole);
-    inbox->whole = malloc(size);
+    free_whole(inbox);
+    inbox->whole = new_whole(size);
     inbox->is_dropped = !inbox->whole;
     inbox->whole_have = 0;
     inbox->whole_size = size;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "sys/clock.h"
+#include "sys/large.h"
 #include "sys/shared.h"
 #include "sys/streams.h"
 
@@ -145,6 +146,7 @@ static struct block *join_pieces(struct worker *worker, const struct block *piec
       free(worker->whole);
       worker->whole = malloc(piece->whole);
       worker->whole_capacity = worker->whole ? piece->whole : 0;
+      if (worker->whole) large_expect(worker->whole, piece->whole);
     }
   }
   if (!worker->whole) die(worker, "not enough memory for a message");
@@ -337,32 +339,41 @@ double worker_room(const struct block *block)
   return (double)((block->floor - BLOCK_HEAD) / (block->kind == BLOCK_SPARSE ? 16 : 8));
 }
 
-void worker_send_whole(struct worker *worker, struct buffer *value, double task, int kind, int tag)
+/* Copies `n` of the bytes in `first`, behind which those at `rest` belong, from byte `at` on. */
+static void copy_piece(void *to, const struct buffer *first, const char *rest, uint64_t at, uint64_t n)
 {
-  uint64_t length = value->length - VALUE_OFFSET;
+  uint64_t before = at >= first->length ? 0 : first->length - at < n ? first->length - at : n;
+  if (before) memcpy(to, first->bytes + at, before);
+  if (n > before) memcpy((char *)to + before, rest + (at + before - first->length), n - before);
+}
+
+void worker_send_whole(struct worker *worker, struct buffer *value, const void *rest, size_t more, double task,
+                       int kind, int tag)
+{
+  uint64_t all = value->length + more, length = all - VALUE_OFFSET;
   struct block *whole = (struct block *)(void *)value->bytes;
   memset(whole, 0, BLOCK_HEAD);
   whole->first = whole->last = task;
   whole->kind = (uint32_t)kind;
   whole->chunk = worker->chunk;
   whole->job = worker->job;
-  whole->size = value->length;
+  whole->size = all;
   whole->floor = VALUE_OFFSET - 8;
   whole->count = 1;
   memcpy(value->bytes + VALUE_OFFSET - 8, &length, 8);
   if (kind == BLOCK_SPARSE) whole->word[0] = task;
   set_tag(whole, kind == BLOCK_SPARSE, tag, VALUE_OFFSET - 8);
-  for (uint64_t sent = 0; sent < value->length;) {
-    uint64_t left = value->length - sent, n = left < PIECE_BYTES ? left : PIECE_BYTES;
+  for (uint64_t sent = 0; sent < all;) {
+    uint64_t left = all - sent, n = left < PIECE_BYTES ? left : PIECE_BYTES;
     wait_for_room(worker, has_room, BLOCKED_BY_RESULTS);
     if (is_abandoned(worker->slot)) return;
     struct block *piece = slot_out_block(worker->slot, worker->slot->out.tail);
     piece->kind = BLOCK_PIECE;
-    piece->whole = sent ? 0 : value->length;
+    piece->whole = sent ? 0 : all;
     piece->chunk = worker->chunk;
     piece->count = (uint32_t)n;
     piece->final = 0;
-    memcpy((char *)piece + BLOCK_HEAD, value->bytes + sent, n);
+    copy_piece((char *)piece + BLOCK_HEAD, value, rest, sent, n);
     sent += n;
     publish(worker);
   }

@@ -56,8 +56,9 @@ struct slot *worker_slot(struct worker *worker);
 bool worker_place(const struct buffer *value, struct block *block, double task, uint64_t k, int tag);
 /* Words or pairs that still fit the block, counted from its beginning. */
 double worker_room(const struct block *block);
-/* Sends the encoded value as a block of its own, in pieces. */
-void worker_send_whole(struct worker *worker, struct buffer *value, double task, int kind, int tag);
+/* Sends the encoded value, and `more` bytes at `rest` which belong behind it, as a block of its own, in pieces. */
+void worker_send_whole(struct worker *worker, struct buffer *value, const void *rest, size_t more, double task,
+                       int kind, int tag);
 /* Prints on stream 1 or 2, or into the log (3): into the ring of text; waits for room. */
 void worker_print(struct worker *worker, int stream, const char *bytes, size_t length);
 /* Bytes that are free in the ring of text. Each call of worker_print with up to half of the ring takes 4 more. */

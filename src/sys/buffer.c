@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/large.h"
+
 /* First allocation: holds most messages of a few values without growing again. */
 enum { SMALLEST_CAPACITY = 256 };
 
@@ -16,6 +18,7 @@ int buffer_grow(struct buffer *buffer, size_t more)
   while (capacity < needed) capacity = capacity > SIZE_MAX / 2 ? needed : capacity * 2;
   unsigned char *bytes = realloc(buffer->bytes, capacity);
   if (bytes == NULL) return -1;
+  large_expect(bytes + buffer->length, capacity - buffer->length);
   buffer->bytes = bytes;
   buffer->capacity = capacity;
   return 0;

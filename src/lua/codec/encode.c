@@ -444,12 +444,35 @@ static int encode_items(struct encoder *encoder, int list, int book, int problem
   return encoder->out_of_memory ? encode_one(encoder, list, book) : 0;
 }
 
+/* Fewer bytes are copied. */
+enum { LEAST_REST = 1 << 20 };
+
+bool leave_rest(struct codec_rest *rest, const void *bytes, size_t length)
+{
+  if (!rest || length < LEAST_REST) return false;
+  *rest = (struct codec_rest){bytes, length};
+  return true;
+}
+
+/* Writes all of the string at `index` but its bytes, if these may stay where they are. */
+static bool open_string(lua_State *L, int index, struct buffer *out, struct codec_rest *rest)
+{
+  size_t length;
+  const char *bytes = lua_tolstring(L, index, &length);
+  if (!leave_rest(rest, bytes, length)) return false;
+  uint32_t size = (uint32_t)length;
+  if (put_tagged(out, TAG_STRING, &size, sizeof size) == 0) return true;
+  rest->bytes = NULL;
+  return false;
+}
+
 /* A message that has only plain values, without any state. Returns 0, or -1 if it has others (or memory is out). */
-static int encode_scalars(lua_State *L, int first, int count, struct buffer *out)
+static int encode_scalars(lua_State *L, int first, int count, struct buffer *out, struct codec_rest *rest)
 {
   if (put_varint(out, (size_t)count) != 0) return -1;
   for (int i = first; i < first + count; i++) {
     int type = lua_type(L, i);
+    if (rest && type == LUA_TSTRING && i == first + count - 1 && open_string(L, i, out, rest)) return 0;
     if (!is_scalar(type) || put_scalar(out, L, i, type) != 0) return -1;
   }
   return 0;
@@ -457,14 +480,14 @@ static int encode_scalars(lua_State *L, int first, int count, struct buffer *out
 
 /* Encodes values; or, where `problems` is not 0, the items of the list at `first`. */
 static int encode_message(lua_State *L, int first, int count, const char *what, unsigned flags, int book, int problems,
-                          struct buffer *out)
+                          struct buffer *out, struct codec_rest *rest)
 {
   size_t start = out->length;
 
   struct codec *codec = codec_of(L);
   if (codec == NULL) return -1;
   struct encoder encoder = {
-      .L = L, .codec = codec, .out = out, .what = what, .start = start, .count = count, .flags = flags};
+      .L = L, .codec = codec, .out = out, .what = what, .start = start, .count = count, .flags = flags, .rest = rest};
   bool nested = codec->encoding;
   if (nested && codec->encoder) encoder.pending_base = codec->encoder->pending_base + codec->encoder->pending_count;
   if (book) encoder.book = book_at(L, book);
@@ -481,6 +504,7 @@ static int encode_message(lua_State *L, int first, int count, const char *what, 
     if (!encoder.book) encoder.restart = false;
     lua_pop(L, 1);
     out->length = start;
+    if (rest) rest->bytes = NULL;
     encoder.pending_count = 0;
   }
   if ((encoder.anchored || encoder.pending) && !nested) {
@@ -500,15 +524,27 @@ int codec_encode_book(lua_State *L, int first, int count, const char *what, unsi
   size_t start = out->length;
   if (first < 0) first = lua_gettop(L) + 1 + first;
   if (book < 0) book = lua_gettop(L) + 1 + book;
-  if (encode_scalars(L, first, count, out) == 0) return 0;
+  if (encode_scalars(L, first, count, out, NULL) == 0) return 0;
   out->length = start;
-  return encode_message(L, first, count, what, flags, book, 0, out);
+  return encode_message(L, first, count, what, flags, book, 0, out, NULL);
+}
+
+int codec_encode_open(lua_State *L, int first, int count, const char *what, unsigned flags, struct buffer *out,
+                      struct codec_rest *rest)
+{
+  size_t start = out->length;
+  rest->bytes = NULL;
+  if (encode_scalars(L, first, count, out, rest) == 0) return 0;
+  out->length = start;
+  int status = encode_message(L, first, count, what, flags, 0, 0, out, rest);
+  if (status != 0) rest->bytes = NULL;
+  return status;
 }
 
 int codec_encode_items(lua_State *L, int list, const char *what, unsigned flags, int book, int problems,
                        struct buffer *out)
 {
-  return encode_message(L, list, (int)lua_objlen(L, list), what, flags, book, problems, out);
+  return encode_message(L, list, (int)lua_objlen(L, list), what, flags, book, problems, out, NULL);
 }
 
 int codec_encode(lua_State *L, int first, int count, const char *what, unsigned flags, struct buffer *out)

@@ -105,7 +105,8 @@ void encode_cdata(struct encoder *encoder, int index, const struct place *place)
     check(encoder, put_byte(out, TAG_CDATA));
     encode_value(encoder, description, place);
     check(encoder, put_varint(out, size));
-    check(encoder, buffer_append(out, content, size));
+    bool is_last = !place && encoder->number == encoder->count;
+    if (!is_last || !leave_rest(encoder->rest, content, size)) check(encoder, buffer_append(out, content, size));
   }
   lua_settop(L, top);
 }

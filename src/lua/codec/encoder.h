@@ -34,6 +34,7 @@ struct encoder {
   struct map *objects;
   struct map own; /* used when codec->objects is busy: encode called by code that encode called */
   struct book *book;
+  struct codec_rest *rest; /* NULL: all is to be copied */
   struct pending *pending;
   size_t pending_base; /* places in TOOL_PENDING that messages have in whose midst this one is encoded */
   size_t pending_count, pending_capacity;
@@ -71,6 +72,11 @@ static inline void check(struct encoder *encoder, int failed)
     lua_error(encoder->L);
   }
 }
+
+/* ---- encode.c: what is not copied ---- */
+
+/* Notes that the message ends with these bytes. False: they are to be written like others. */
+bool leave_rest(struct codec_rest *rest, const void *bytes, size_t length);
 
 /* ---- refer.c ---- */
 
