@@ -1,35 +1,95 @@
 --- A terminal for specs: tmux shows what a program draws, and types what the spec says. Nothing waits for a time:
---- what is expected is waited for.
+--- what is expected is waited for, and looked for again when the screen has changed.
 --
 --   local terminal = require "spec.terminal"
 
 local ffi = require "ffi"
 local helper = require "spec.helper"
+local host = require "parlua.host"
 
 ffi.cdef [[
+struct spec_pollfd { int fd; short events, revents; };
 int getpid(void);
-int usleep(unsigned microseconds);
+int spec_open(const char *path, int flags, ...) __asm__("open");
+int spec_close(int fd) __asm__("close");
+int spec_mkfifo(const char *path, unsigned mode) __asm__("mkfifo");
+long spec_read(int fd, void *bytes, size_t length) __asm__("read");
+int spec_poll(struct spec_pollfd *polled, unsigned long count, int milliseconds) __asm__("poll");
 ]]
 
+local C = ffi.C
 local M = {}
 
 --- Seconds until what was waited for is missed: only what never comes takes so long.
 local TIME_LIMIT = tonumber(os.getenv("SPEC_TERMINAL_SECONDS")) or 60
-local LOOK = 20000 -- microseconds between two looks
+local LOOK = 20 -- milliseconds between two looks while the screen does not change: something else may
+local REST = 0.001 -- seconds between two looks while it does
+local RDONLY_CLOEXEC = 0x80000
+local BYTES = 65536
 
 local Terminal = {}
 Terminal.__index = Terminal
 
 local opened = 0
+local bytes = ffi.new("char[?]", BYTES)
 
-local function command_output(command)
-  local pipe = io.popen(command .. " 2>&1")
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
+--- Reads what tmux has sent, once something has come. Returns false when nothing did in so many milliseconds.
+function Terminal:receive(milliseconds)
+  local polled = ffi.new("struct spec_pollfd", self.fd, 1)
+  if C.spec_poll(polled, 1, milliseconds) <= 0 then return false end
+  local length = C.spec_read(self.fd, bytes, BYTES)
+  if length <= 0 then error("tmux has ended", 0) end
+  self.received = self.received .. ffi.string(bytes, length)
+  return true
 end
 
-function Terminal:tmux(words) return command_output(("env -u TMUX tmux -L %s %s"):format(self.socket, words)) end
+--- The next line that tmux sends.
+function Terminal:line()
+  while true do
+    local at = self.received:find("\n", self.at, true)
+    if at then
+      local line = self.received:sub(self.at, at - 1)
+      self.at = at + 1
+      return line
+    end
+    self.received, self.at = self.received:sub(self.at), 1
+    if not self:receive(TIME_LIMIT * 1000) then error("tmux does not answer", 0) end
+  end
+end
+
+--- A command of tmux; returns what it gives. Its answer stands between %begin and %end (or %error); all else that a
+--- client of this kind is sent tells of changes.
+function Terminal:tmux(words)
+  self.client:write(words, "\n")
+  self.client:flush()
+  local lines
+  while true do
+    local line = self:line()
+    if not lines then
+      if line:find("^%%begin %d+ %d+ 1$") then lines = {} end
+    elseif line:find("^%%end %d+ %d+ 1$") or line:find("^%%error %d+ %d+ 1$") then
+      return table.concat(lines)
+    else
+      lines[#lines + 1] = line .. "\n"
+    end
+  end
+end
+
+--- Waits until the screen has changed since the last look, for a short while at most.
+function Terminal:await_change()
+  if self.at > #self.received and not self:receive(LOOK) then return end
+  host.sleep(REST)
+end
+
+--- Connects with the server as a client that is told of changes.
+function Terminal:connect()
+  local out = self.directory .. "/.tmux"
+  C.spec_mkfifo(out, tonumber("600", 8))
+  self.client = io.popen(("exec env -u TMUX tmux -u -L %s -C attach -t main -f ignore-size >%s"):format(self.socket,
+    helper.quote(out)), "w")
+  self.fd, self.received, self.at = C.spec_open(out, RDONLY_CLOEXEC), "", 1
+  os.remove(out)
+end
 
 ---@class spec.TerminalOptions
 ---@field columns? integer default 80
@@ -45,7 +105,7 @@ function Terminal:tmux(words) return command_output(("env -u TMUX tmux -L %s %s"
 function M.open(command, options)
   options = options or {}
   opened = opened + 1
-  local self = setmetatable({ socket = ("spec-%d-%d"):format(ffi.C.getpid(), opened), at = 1 }, Terminal)
+  local self = setmetatable({ socket = ("spec-%d-%d"):format(C.getpid(), opened) }, Terminal)
   self.directory = options.directory or helper.new_directory()
   self.owns_directory = not options.directory
   for name, text in pairs(options.files or {}) do helper.write(self.directory .. "/" .. name, text) end
@@ -59,13 +119,18 @@ function M.open(command, options)
   local script = helper.write(self.directory .. "/.run",
     ("cd %s\ntrap : INT\nenv %s %s\necho \"[status $?]\"\nexec sleep 1000\n"):format(
     helper.quote(self.directory), table.concat(words, " "), command))
-  self:tmux(("-u -f /dev/null new-session -d -x %d -y %d -s main 'exec sh %s'"):format(options.columns or 80, options.rows or 40, script))
+  local started = os.execute(("env -u TMUX tmux -u -L %s -f /dev/null new-session -d -x %d -y %d -s main 'exec sh %s'"):format(
+    self.socket, options.columns or 80, options.rows or 40, script))
+  assert(started == 0, "tmux does not start")
+  self:connect()
   self:tmux("set-option -g history-limit 5000")
   return self
 end
 
 function Terminal:close()
-  self:tmux("kill-server")
+  self.client:write("kill-server\n")
+  self.client:close()
+  C.spec_close(self.fd)
   if self.owns_directory then helper.remove(self.directory) end
 end
 
@@ -90,7 +155,7 @@ function Terminal:wait(wanted, is_pattern)
     local text = self:text()
     if text:find(wanted, 1, not is_pattern) then return text end
     if os.time() - began > TIME_LIMIT then error(("not on the terminal: %s\n%s"):format(wanted, text), 2) end
-    ffi.C.usleep(LOOK)
+    self:await_change()
   end
 end
 
@@ -102,7 +167,7 @@ function Terminal:wait_for(f)
     local found = f(text)
     if found then return found, text end
     if os.time() - began > TIME_LIMIT then error("what was waited for does not come\n" .. text, 2) end
-    ffi.C.usleep(LOOK)
+    self:await_change()
   end
 end
 
