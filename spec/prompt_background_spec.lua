@@ -1,4 +1,5 @@
 --- parlua.background: a call in a worker of its own.
+local helper = require "spec.helper"
 local parlua = require "parlua"
 local host = require "parlua.host"
 
@@ -16,6 +17,20 @@ describe("a call in the background", function()
     for k = 1, host.cores() + 1 do busy[k] = parlua.submit(function() while true do end end) end
     assert.equal(7, parlua.background(function() return 7 end):get())
     for _, future in ipairs(busy) do future:cancel() end
+  end)
+
+  it("is a thread where no process can be forked: while a call on threads runs", function()
+    helper.with_directory(function(directory)
+      local path = directory .. "/go"
+      local pool = parlua.pool { engine = "threads", workers = 1 }
+      local running = pool:submit(function() repeat until io.open(path) return 5 end)
+      repeat running:wait(0.01) until host.threads_in_tasks() > 0
+      assert.equal(7, parlua.background(function(x) return x end, 7):get())
+      helper.write(path, "")
+      assert.equal(5, running:get())
+      pool:close()
+    end)
+    helper.let_threads_rest()
   end)
 
   it("raises its failure, can be waited for and cancelled, and leaves no worker", function()

@@ -49,13 +49,8 @@ local function head_at(chunk, place)
   return head
 end
 
---- Called in a worker before a function that is new to it: for the prompt.
----@type fun()?
-M.before_new = nil
-
 --- Makes the function of a head. One that needs nothing of the script's state has no state's number.
 local function open(head, shares)
-  if M.before_new then M.before_new() end
   local base = head.state and context.base or nil
   local book = codec.book()
   context.use(base, shares)

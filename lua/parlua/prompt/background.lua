@@ -4,7 +4,6 @@ local host = require "parlua.host"
 local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
 local task = require "parlua.worker.task"
-local terminal = require "parlua.terminal"
 
 local M = {}
 
@@ -30,10 +29,7 @@ function M.install()
     return true
   end
   local pool_module = require "parlua.pool"
-  --- Ctrl-C is for what stands in the foreground, not for programs of calls that go on behind it.
-  require("parlua.calls.run").before_new = function()
-    if task.owns_process then terminal.apart() end
-  end
+  task.sets_calls_aside = true -- Ctrl-C is for what stands in the foreground, not for programs of calls behind it
   local count = 0
   local watch = function(future)
     count = count + 1

@@ -419,6 +419,7 @@ function M.main(worker, inherited)
   local function load(job)
     local ok, result = pcall(function()
       running.set_stdin(job.stdin)
+      running.set_aside(job.is_aside)
       local cell = M.index_cell(slot, job)
       running.enter(cell, slot.id)
       running.log_level = running.log_levels[job.log_level or "info"]

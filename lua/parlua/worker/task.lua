@@ -154,19 +154,36 @@ M.has_empty_stdin = false
 --- Was the running call told to let its tasks have the script's standard input?
 M.shares_stdin = false
 
+--- In the coordinator's state: does Ctrl-C at the terminal not concern the programs of submitted calls?
+M.sets_calls_aside = false
+
+local is_aside = false -- the same where tasks run that share the coordinator's process
+
+--- Says whether Ctrl-C at the terminal leaves alone what this worker's tasks run. A worker that is a process leaves the
+--- group of processes that the terminal signals.
+function M.set_aside(aside)
+  is_aside = aside and not M.owns_process or false
+  if aside and M.owns_process then require("parlua.terminal").apart() end
+end
+
+--- A command for the shell that Ctrl-C does not reach, as one behind which "&" stands in a script.
+local function aside(command) return "trap '' INT QUIT\n" .. command end
+
 --- As Lua's own. But system(3) keeps Ctrl-C from the whole process while a program runs: in a task it is to reach the
 --- run too.
 local function execute(...)
   local command = ...
   if context.index[0] == 0 or M.owns_process or type(command) ~= "string" then return native_execute(...) end
-  return require("parlua.host").execute(command, M.has_empty_stdin)
+  return require("parlua.host").execute(is_aside and aside(command) or command, M.has_empty_stdin)
 end
 
 --- As Lua's own; what the program reads is empty where it would be the script's.
 local function popen(command, mode)
   local reads = type(command) == "string" and (mode == nil or mode == "r")
   local reads_script = reads and M.has_empty_stdin and context.index[0] ~= 0
-  return native_popen(reads_script and "exec </dev/null; " .. command or command, mode)
+  if reads_script then command = "exec </dev/null; " .. command end
+  if is_aside and type(command) == "string" and context.index[0] ~= 0 then command = aside(command) end
+  return native_popen(command, mode)
 end
 
 os.execute, M.execute = execute, execute
