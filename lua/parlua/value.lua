@@ -15,6 +15,7 @@ local M = {}
 ---@field limit? integer bytes of the whole text, about: once it is reached, entries are left out. Default 10000
 ---@field shared? boolean a table that is met again is told by the path where it was shown first. Default: it is shown
 --- again
+---@field measure? fun(text: string): integer columns of a text, for `width`. Default: its characters
 ---@field fill? boolean a broken table has as many entries on a line as fit. Default: one
 ---@field describe? fun(value: any): string? a text in place of a table, a function, userdata or cdata; nil: the usual
 --- one
@@ -199,12 +200,12 @@ end
 local table_text
 
 --- Characters of a text, colours left out.
-local function visible(text)
+local function characters(text)
   return #text:gsub("\27%[[%d;]*m", ""):gsub("[\128-\191]", "")
 end
 
 --- Entries joined to lines of so many columns. One that is broken itself stays alone.
-local function filled(parts, columns)
+local function filled(parts, columns, visible)
   local lines, present = {}, nil
   for _, part in ipairs(parts) do
     local is_broken = part:find("\n", 1, true)
@@ -224,12 +225,13 @@ local function filled(parts, columns)
   return lines
 end
 
---- The text of any value; `state` holds what is spent, and the tables that it lies in, with their paths.
-local function value_text(value, options, state, depth, path, column)
+--- The text of any value; `state` holds what is spent, and the tables that it lies in, with their paths. `column`:
+--- where its line begins; `beside`: columns that its key and a comma take there.
+local function value_text(value, options, state, depth, path, column, beside)
   local text
   if type(value) == "table" then
     local own = options.describe and options.describe(value) or own_text(value)
-    text = own and paint(options, "comment", own) or table_text(value, options, state, depth, path, column)
+    text = own and paint(options, "comment", own) or table_text(value, options, state, depth, path, column, beside)
   else
     text = atom(value, options)
   end
@@ -252,7 +254,7 @@ local function sorted_keys(value, most)
   return items, others, left_out
 end
 
-function table_text(value, options, state, depth, path, column)
+function table_text(value, options, state, depth, path, column, beside)
   if state.paths[value] then return paint(options, "comment", ("<cycle to %s>"):format(state.paths[value])) end
   if next(value) == nil then return "{}" end
   if state.shown and state.shown[value] then
@@ -263,12 +265,14 @@ function table_text(value, options, state, depth, path, column)
   if state.shown then state.shown[value] = state.paths[value] end
   local items, keys, left_out = sorted_keys(value, options.length or LENGTH)
   local parts, inner = {}, column + INDENT
+  local visible = options.measure or characters
   local function add(head, item, item_path)
     if state.spent > (options.limit or LIMIT) then
       left_out = left_out + 1
       return
     end
-    local text = paint(options, "key", head) .. value_text(item, options, state, depth + 1, item_path, inner)
+    local text = paint(options, "key", head)
+      .. value_text(item, options, state, depth + 1, item_path, inner, options.width and visible(head) + 1 or 0)
     state.spent = state.spent + #head + (type(item) == "table" and 2 or #text)
     parts[#parts + 1] = text
   end
@@ -281,8 +285,9 @@ function table_text(value, options, state, depth, path, column)
   end
   state.paths[value] = nil
   local line = "{" .. table.concat(parts, ", ") .. "}"
-  if not options.width or column + visible(line) <= options.width and not line:find("\n", 1, true) then return line end
-  if options.fill then parts = filled(parts, options.width - inner) end
+  local fits = not options.width or column + beside + visible(line) <= options.width
+  if fits and not (options.width and line:find("\n", 1, true)) then return line end
+  if options.fill then parts = filled(parts, options.width - inner, visible) end
   local indent = (" "):rep(inner)
   return "{\n" .. indent .. table.concat(parts, ",\n" .. indent) .. "\n" .. (" "):rep(column) .. "}"
 end
@@ -296,7 +301,7 @@ local no_options = {}
 ---@return string
 function M.format(value, options)
   options = options or no_options
-  return value_text(value, options, { paths = {}, shown = options.shared and {}, spent = 0 }, 0, "", 0)
+  return value_text(value, options, { paths = {}, shown = options.shared and {}, spent = 0 }, 0, "", 0, 0)
 end
 
 return M

@@ -9,8 +9,6 @@ local show = require "parlua.prompt.show"
 
 local M = {}
 
-local most_words = 2000
-
 ---@class parlua.Completion
 ---@field from integer bytes of the text before what is completed
 ---@field words string[] sorted
@@ -61,6 +59,15 @@ local function each_field(value, visit)
   end
 end
 
+--- The key that a token between brackets stands for; nil: it is no number and no string.
+local function constant(token)
+  if token.kind == "number" then return tonumber(token.text) end
+  if token.kind == "string" and not token.open then
+    local read = loadstring("return " .. token.text)
+    return read and read()
+  end
+end
+
 --- The names before the cursor that lead to a value: {"parlua", "map"} for "parlua.ma", and what joins the last one:
 --- ".", ":" or nil.
 local function chain_at(tokens)
@@ -81,7 +88,11 @@ local function chain_at(tokens)
   end
   if not joint then return names, nil, k end
   while tokens[k] do
-    if tokens[k].kind == "name" then
+    local key = tokens[k].text == "]" and tokens[k - 2] and tokens[k - 2].text == "[" and constant(tokens[k - 1])
+    if key then -- t[1].name
+      table.insert(names, 1, key)
+      k = k - 3
+    elseif tokens[k].kind == "name" then
       table.insert(names, 1, tokens[k].text)
       k = k - 1
     elseif tokens[k].kind == "string" and #names == 1 then
@@ -95,8 +106,9 @@ local function chain_at(tokens)
     else
       return nil -- what a call gives, say: not known
     end
-    if not (tokens[k] and (tokens[k].text == "." or tokens[k].text == ":")) then break end
-    k = k - 1
+    local is_joined = tokens[k] and (tokens[k].text == "." or tokens[k].text == ":")
+    if not is_joined and not key then break end
+    if is_joined then k = k - 1 end
   end
   return names, joint, k
 end
@@ -113,11 +125,8 @@ local function completion(from, set, suffixes)
   for word in pairs(set) do words[#words + 1] = word end
   if #words == 0 then return nil end
   table.sort(words)
-  for k = #words, most_words + 1, -1 do words[k] = nil end
-  local common = words[1]
-  for _, word in ipairs(words) do
-    while word:sub(1, #common) ~= common do common = common:sub(1, -2) end
-  end
+  local common, last = words[1], words[#words] -- what these have in common, all between them have
+  while last:sub(1, #common) ~= common do common = common:sub(1, -2) end
   return { from = from, words = words, common = common,
     suffix = suffixes and #words == 1 and suffixes[words[1]] or nil }
 end

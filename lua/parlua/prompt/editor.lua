@@ -137,22 +137,25 @@ end
 
 -- ---- completion ----
 
---- Candidates side by side, in the columns of the terminal; at most so many rows.
+--- Candidates side by side, in the columns of the terminal: the first of them, in at most so many rows.
 local function grid(candidates, columns, most_rows)
-  local widest = 0
-  for _, candidate in ipairs(candidates) do widest = math.max(widest, width.of(candidate)) end
-  widest = math.min(widest + 2, columns)
-  local across = math.max(1, math.floor(columns / widest))
-  local rows, lines = math.ceil(#candidates / across), {}
-  for r = 1, math.min(rows, most_rows) do
+  local widest, count, across = 0, 0, 1
+  for k, candidate in ipairs(candidates) do -- as many as there is room for, the widest of them included
+    local wider = math.max(widest, math.min(width.of(candidate) + 2, columns))
+    local fits = math.max(1, math.floor(columns / wider))
+    if k > fits * most_rows then break end
+    widest, count, across = wider, k, fits
+  end
+  local rows, lines = math.ceil(count / across), {}
+  for r = 1, rows do
     local parts = {}
     for c = 0, across - 1 do
-      local candidate = candidates[r + c * rows]
+      local candidate = r + c * rows <= count and candidates[r + c * rows]
       if candidate then parts[#parts + 1] = width.pad(width.cut(candidate, columns - 1), widest) end
     end
     lines[#lines + 1] = (table.concat(parts):gsub("%s+$", ""))
   end
-  if rows > most_rows then lines[#lines + 1] = style.paint("faint", ("… %d in all"):format(#candidates)) end
+  if count < #candidates then lines[#lines + 1] = style.paint("faint", ("… %d in all"):format(#candidates)) end
   return lines
 end
 
@@ -405,7 +408,7 @@ function Editor:read(prompt, continuation)
   self.prompt, self.continuation = prompt, continuation
   self.below, self.menu, self.browsing, self.search, self.indent, self.looked_at = nil, nil, nil, nil, 0, 0
   self.is_emacs = terminal.is_emacs()
-  self.keys.takes_runs = self.is_emacs
+  self.keys.takes_runs, self.keys.is_ahead = self.is_emacs, true
   self.draw_next, self.has_passed, self.owns_indent = 0, false, false
   local outcome, text, last
   local keys = 0 -- that were taken since all were

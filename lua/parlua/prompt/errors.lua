@@ -106,12 +106,30 @@ local function frames_of(record)
   return frames, #record.levels == MOST_LEVELS - 1
 end
 
+--- The text of an error that no handler has seen, or whose handler ran out of memory. LuaJIT calls none where compiled
+--- code finds, as it goes back to the interpreter, that the stack is full: the calls are gone by then, and with them
+--- the place.
+local function bare_text(message, stop)
+  local lines = { style.paint("error", message) }
+  local source = stop and getinfo(stop, "S").source
+  local line = source and M.source_text(source)
+  if line then
+    local where = ("  %s:1:  "):format(source:sub(2))
+    line = line:match("^%s*([^\n]*)")
+    lines[2] = style.paint("faint", where) .. width.cut(line, math.max(20, terminal.size() - #where))
+  end
+  if message:find("stack overflow", 1, true) then
+    lines[#lines + 1] = "Compiled code could not say where: %jit off, and the same again, tells."
+  end
+  return table.concat(lines, "\n")
+end
+
 --- The text that is shown of an error.
 ---@param record parlua.PromptError
+---@param stop? function the statement's own
 ---@return string
-function M.text(record)
-  -- the handler itself ran out of memory or stack
-  if type(record) ~= "table" then return style.paint("error", tostring(record)) end
+function M.text(record, stop)
+  if type(record) ~= "table" then return bare_text(tostring(record), stop) end
   local first, rest = message_of(record):match("^([^\n]*)\n?(.*)$")
   local lines = { style.paint("error", first) }
   if rest ~= "" then lines[#lines + 1] = rest end

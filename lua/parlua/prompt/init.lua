@@ -123,7 +123,7 @@ function Session:run(compiled, ...)
   local handler = errors.handler(compiled.run, function() statement.rescue(compiled, self.locals) end)
   local function after(ok, ...)
     self:look_at_signals()
-    if not ok then self:tell_error(errors.text((...))) end
+    if not ok then self:tell_error(errors.text((...), compiled.run)) end
     calls.end_statement(self)
     return ok, ...
   end

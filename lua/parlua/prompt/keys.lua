@@ -27,6 +27,9 @@ function Keys:more(seconds)
     self.ended = true
     return false
   end
+  -- Ctrl-D that was typed while a statement ran: the terminal took it for the end of a line, which now reads as zero
+  if self.is_ahead and seconds == 0 then bytes = bytes:gsub("%z", "\4") end
+  self.is_ahead = false
   if bytes == "" then return nil end
   self.bytes = self.bytes .. bytes
   return true

@@ -222,7 +222,7 @@ end
 local function format(value, columns)
   return value_module.format(value,
     { width = columns, length = bounds.items, bytes = bounds.bytes, depth = bounds.depth, limit = bounds.limit,
-    shared = true, fill = true, describe = describe, paint = paint })
+    shared = true, fill = true, measure = width.of, describe = describe, paint = paint })
 end
 
 -- ---- results and failures ----
@@ -288,7 +288,7 @@ local function results_text(results, failures, columns)
   end
   local text = value_module.format(shown,
     { width = columns, length = bounds.items, bytes = bounds == usual and 200 or bounds.bytes, depth = 4,
-    limit = bounds.limit, shared = true, fill = true, paint = paint,
+    limit = bounds.limit, shared = true, fill = true, measure = width.of, paint = paint,
     describe = function(value) return texts[value] or describe(value) end })
   return text .. notes(most - n)
 end
