@@ -314,6 +314,8 @@ describe("Ctrl-C at the prompt", function()
     "coroutine.wrap(function() while true do end end)()",
     "dofile 'endless.lua'",
     "%load endless.lua",
+    "while true do os.execute 'touch begun; exec sleep 1000' end",
+    "while true do io.popen('touch begun; exec sleep 1000'):read() end",
     "parlua.each(function(x) total = x if x == 9 then io.open('begun', 'w'):close() end end, parlua.range(1e15), { engine = 'serial' })",
     "parlua.reduce(function(x) if x == 9 then io.open('begun', 'w'):close() end return x end, parlua.range(1e15), parlua.sum, { engine = 'serial' })",
     "local a = ffi.new('double[100]') for i = 0, 1e15 do for k = 0, 99 do a[k] = a[k] + i end end",

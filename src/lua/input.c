@@ -49,8 +49,7 @@ int input_lua_empty(lua_State *L)
   return 0;
 }
 
-/* Starts the shell. Returns 0 or an errno. */
-static int start_shell(const char *command, bool empty, pid_t *pid)
+int input_start_shell(const char *command, bool empty, pid_t *pid)
 {
   char *words[] = {"sh", "-c", (char *)command, NULL};
   posix_spawn_file_actions_t actions;
@@ -78,7 +77,7 @@ int input_lua_execute(lua_State *L)
 {
   pid_t pid;
   int status = -1;
-  if (start_shell(luaL_checkstring(L, 1), lua_toboolean(L, 2), &pid) == 0)
+  if (input_start_shell(luaL_checkstring(L, 1), lua_toboolean(L, 2), &pid) == 0)
     while (waitpid(pid, &status, 0) < 0)
       if (errno != EINTR) {
         status = -1; /* somebody else waited for it: SIGCHLD is ignored */

@@ -3,8 +3,13 @@
  * with the script. */
 #ifndef PARLUA_INPUT_H
 #define PARLUA_INPUT_H
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include <lua.h>
 
+/* Starts a command of the shell; `empty`: it finds standard input empty. Returns 0 or an errno. */
+int input_start_shell(const char *command, bool empty, pid_t *pid);
 /* Lua: empty_stdin(empty, owns_process): from here on the state's tasks find standard input empty, or as
  * the script's. */
 int input_lua_empty(lua_State *L);

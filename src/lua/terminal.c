@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -30,6 +31,7 @@
 #include <lauxlib.h>
 #include <luajit.h>
 
+#include "lua/input.h"
 #include "sys/signals.h"
 
 /* --- Ctrl-C ----------------------------------------------------------------------------------------------------- */
@@ -338,6 +340,22 @@ static int terminal_read_line(lua_State *L)
   return 1;
 }
 
+/* execute(command) -> status, as os.execute gives it. system(3) ignores Ctrl-C, also before the program is there: here
+   one that is typed then reaches it, and what runs it ends behind it. */
+static int terminal_execute(lua_State *L)
+{
+  pid_t pid;
+  int status = -1;
+  if (input_start_shell(luaL_checkstring(L, 1), false, &pid) == 0) {
+    struct sigaction before = on_signal(SIGQUIT, SIG_IGN);
+    if (interrupted) kill(pid, SIGINT);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+    sigaction(SIGQUIT, &before, NULL);
+  }
+  lua_pushinteger(L, status);
+  return 1;
+}
+
 /* The group that had the terminal before rank 0 took it. */
 static pid_t group_before;
 
@@ -619,6 +637,7 @@ int luaopen_parlua_terminal(lua_State *L)
       {"compiler", terminal_compiler},
       {"disarm", terminal_disarm},
       {"edit", terminal_edit},
+      {"execute", terminal_execute},
       {"forget", terminal_forget},
       {"guard", terminal_guard},
       {"interrupt", terminal_interrupt},

@@ -136,6 +136,12 @@ end
 
 -- ---- files ----
 
+--- Runs a command of the shell. Ctrl-C is the command's.
+local function execute(command)
+  io.stdout:flush()
+  return terminal.execute(command)
+end
+
 --- A path as it was typed, with the home in place of "~".
 local function path_of(text)
   local home = os.getenv "HOME"
@@ -197,7 +203,7 @@ function commands.edit(session, path)
     file:write(session.statements[#session.statements] or "", "\n")
     file:close()
   end
-  local status = os.execute(editor .. " '" .. path:gsub("'", "'\\''") .. "'")
+  local status = execute(editor .. " '" .. path:gsub("'", "'\\''") .. "'")
   local file = io.open(path, "rb")
   local text = file and file:read("*a")
   if file then file:close() end
@@ -215,8 +221,7 @@ end
 
 commands["!"] = function(session, text)
   if text == "" then error("! needs a command: !ls", 0) end
-  io.stdout:flush()
-  local status = os.execute(text)
+  local status = execute(text)
   if status ~= 0 then
     session:tell_error(style.paint("error", status % 128 ~= 0 and ("ended by signal %d"):format(status % 128)
       or ("status %d"):format(math.floor(status / 256))))

@@ -169,11 +169,16 @@ end
 --- A command for the shell that Ctrl-C does not reach, as one behind which "&" stands in a script.
 local function aside(command) return "trap '' INT QUIT\n" .. command end
 
+--- At the prompt, runs a command outside of tasks: Ctrl-C ends what called os.execute, too.
+---@type (fun(command: string): integer)?
+M.execute_outside = nil
+
 --- As Lua's own. But system(3) keeps Ctrl-C from the whole process while a program runs: in a task it is to reach the
 --- run too.
 local function execute(...)
   local command = ...
-  if context.index[0] == 0 or M.owns_process or type(command) ~= "string" then return native_execute(...) end
+  if type(command) ~= "string" or M.owns_process then return native_execute(...) end
+  if context.index[0] == 0 then return (M.execute_outside or native_execute)(command) end
   return require("parlua.host").execute(is_aside and aside(command) or command, M.has_empty_stdin)
 end
 
