@@ -467,18 +467,19 @@ describe("what cannot cross", function()
   local thread = coroutine.create(function() end)
 
   it("is an error that names the value or its path", function()
-    assert.are.equal("cannot send result: userdata (FILE*)", complaint("result", file))
-    assert.are.equal("cannot send argument 2: a coroutine", complaint("argument", 1, thread))
-    assert.are.equal("cannot send result.field[3]: userdata (FILE*)", complaint("result", { field = { 1, 2, file } }))
-    assert.are.equal("cannot send result[\"two words\"][true][-1.5]: a coroutine",
+    assert.are.equal("cannot send result: userdata (FILE*): return its name, or what was read", complaint("result", file))
+    assert.are.equal("cannot send argument 2: a coroutine: send what it yields", complaint("argument", 1, thread))
+    assert.are.equal("cannot send result.field[3]: userdata (FILE*): return its name, or what was read",
+      complaint("result", { field = { 1, 2, file } }))
+    assert.are.equal("cannot send result[\"two words\"][true][-1.5]: a coroutine: return what it yields",
       complaint("result", { ["two words"] = { [true] = { [-1.5] = thread } } }))
-    assert.are.equal("cannot send the key [userdata (FILE*)] of result.t: userdata (FILE*)",
+    assert.are.equal("cannot send the key [userdata (FILE*)] of result.t: userdata (FILE*): return its name, or what was read",
       complaint("result", { t = { [file] = 1 } }))
-    assert.are.equal("cannot send getmetatable(result.o).__index.log: userdata (FILE*)",
+    assert.are.equal("cannot send getmetatable(result.o).__index.log: userdata (FILE*): return its name, or what was read",
       complaint("result", { o = setmetatable({}, { __index = { log = file } }) }))
     assert.are.equal("cannot send result[1]: a pointer (int *), which means nothing to a process of its own: send what it points to, "
       .. "or make it there, in `setup`", complaint("result", { require("ffi").cast("int *", 8) }))
-    assert.are.equal("cannot send result[1]: userdata", complaint("result", { newproxy() }))
+    assert.are.equal("cannot send result[1]: userdata: return what it holds", complaint("result", { newproxy() }))
   end)
 
   it("names the function whose upvalue or global it is", function()
@@ -486,7 +487,8 @@ describe("what cannot cross", function()
     local line = debug.getinfo(1, "l").currentline + 1
     local f = function() return log end
     local here = ("%s:%d"):format(debug.getinfo(1, "S").short_src, line)
-    assert.are.equal(("cannot send upvalue 'log' of function at %s: userdata (FILE*)"):format(here),
+    assert.are.equal(("cannot send upvalue 'log' of function at %s: userdata (FILE*)"):format(here)
+      .. ": open it in the task, or in `setup`",
       complaint("function", f))
     local settings = { output = file }
     local message = complaint("function", { callback = function() return settings end })
@@ -496,12 +498,14 @@ describe("what cannot cross", function()
     rawset(_G, "connection", file)
     message = complaint("function", g)
     rawset(_G, "connection", nil)
-    assert.are.equal("cannot send global 'connection' named by function at job.lua:1: userdata (FILE*)", message)
+    assert.are.equal("cannot send global 'connection' named by function at job.lua:1: userdata (FILE*)"
+      .. ": open it in the task, or in `setup`", message)
   end)
 
   it("is a C function that no module has", function()
     local iterate = ("x"):gmatch("x")
-    assert.are.equal("cannot send result.f: a C function that no loaded module has",
+    assert.are.equal("cannot send result.f: a C function that no loaded module has, such as coroutine.wrap and io.lines make: "
+      .. "return what it gives, in a list",
       complaint("result", { f = iterate }))
   end)
 

@@ -78,6 +78,98 @@ local scripts = {
     local first, second = results[1], results[2]
     print(first[1] == NONE, first[2] == helper, first[3] == config, first[4] == string.rep, first[NONE])
     print(second[3].deep[1], second[3].deep[2])]],
+  ["sentinels that are keys, or named in a table, of what the function has captured"] = [[
+    local function sentinel(name) return setmetatable({}, { __tostring = function() return name end }) end
+    local RED, GREEN, NONE = sentinel "red", sentinel "green", {}
+    local letters, color, plain = { [RED] = "r", [GREEN] = "g" }, { red = RED, green = GREEN, blue = sentinel "blue" }, { none = NONE }
+    run(function(c) return tostring(letters[c]) .. tostring(c) end, { RED, GREEN, color.blue })
+    run(function(c) return tostring(c == color.blue) .. tostring(c == plain.none) end, { color.blue, NONE, {} })
+    run(function(x) return letters[x.color] .. tostring(x.none == plain.none) end, { { color = GREEN, none = NONE } })
+    print(parlua.submit(function(c, n) return letters[c], n == plain.none end, RED, NONE):get())
+    local results = parlua.map(function(c) return { c, [c] = letters[c], blue = color.blue } end, { RED, GREEN })
+    print(results[1][1] == RED, results[2][GREEN], results[1].blue == color.blue)]],
+  ["class libraries that keep registries of classes and objects"] = [[
+    local classes, objects = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+    local function class(name, parent)
+      local c = { name = name, subclasses = setmetatable({}, { __mode = "k" }) }
+      c.__index = function(_, key)
+        local value = rawget(c, key)
+        if value == nil and parent then return parent.__index(nil, key) end
+        return value
+      end
+      c.__tostring = function(object) return c.name .. ":" .. object.n end
+      if parent then
+        parent.subclasses[c] = true
+        c.super = parent
+      end
+      classes[c] = true
+      return setmetatable(c, { __call = function(_, n)
+        local object = setmetatable({ n = n, class = c }, c)
+        objects[object] = true
+        return object
+      end })
+    end
+    local Animal = class "Animal"
+    function Animal.says(self) return self.n .. "?" end
+    local Dog = class("Dog", Animal)
+    function Dog.barks(self) return self:says() .. "!" end
+    run(function(o) return o:barks() .. tostring(o) .. tostring(o.class == Dog) .. tostring(classes[o.class]) end, { Dog(1), Dog(2) })
+    run(function(n)
+      local o = Dog(n)
+      return tostring(objects[o]) .. tostring(Animal.subclasses[Dog]) .. tostring(Dog.super == Animal)
+    end, { 3 })
+    local results = parlua.map(Dog, { 5 })
+    print(getmetatable(results[1]) == Dog, results[1].class == Dog, results[1]:barks())]],
+  ["globals whose names are no strings, and sandboxes"] = [[
+    _G[1], _G[true], _G["odd name"] = "one", "true", "odd"
+    run(function() return _G[1] .. _G[true] .. _G["odd name"] end, { 1 })
+    _G[1], _G[true] = "more", nil
+    run(function() return _G[1] .. tostring(_G[true]) end, { 1 })
+    _G[1] = nil
+    run(function() return tostring(_G[1]) end, { 1 })
+    local sandbox = setmetatable({ answer = 42 }, { __index = _G })
+    local f = setfenv(assert(loadstring "calls = (calls or 0) + 1 return tostring(answer) .. type(print)"), sandbox)
+    local g = setfenv(function() return tostring(calls) end, sandbox)
+    run(function() return f() .. g() end, { 1 })]],
+  ["buffers that a task changes"] = [[
+    local buffer = require "string.buffer"
+    local one = buffer.new():put "abcdef"
+    run(function(b) return b:get(2) .. #b end, { one, one })
+    run(function(t) return t.a:get(2) .. tostring(t.b) end, { { a = one, b = one } })
+    run(function(b, n) return b:put(n):tostring() end, parlua.product({ one }, { 1, 2 }))
+    print(#one)]],
+  ["unions, bit fields, tagged values and 64-bit numbers"] = [[
+    local ffi, bit = require "ffi", require "bit"
+    ffi.cdef "typedef union { uint32_t word; uint8_t bytes[4]; struct { uint16_t low, high; } half; } spec_union_t;"
+    ffi.cdef "typedef struct { unsigned a : 3; unsigned b : 5; int c : 8; } spec_bits_t; enum { SPEC_ONE = 10, SPEC_TWO };"
+    ffi.cdef "typedef struct { int kind; union { double d; int64_t i; }; } spec_tagged_t;"
+    local made, tagged = 0, nil
+    tagged = ffi.metatype("spec_tagged_t", {
+      __new = function(ct, v)
+        made = made + 1
+        local t = ffi.new(ct)
+        if v % 1 == 0 then t.kind, t.i = 1, v else t.d = v end
+        return t
+      end,
+      __index = function(t, key) return key == "value" and (t.kind == 1 and tonumber(t.i) or t.d) or nil end,
+      __eq = function(a, b) return ffi.istype("spec_tagged_t", b) and a.kind == b.kind and a.i == b.i end,
+      __concat = function(a, b) return a.value .. "|" .. b.value end,
+      __len = function() return 2 end, __call = function(t, x) return t.value + x end,
+    })
+    local u, b, half, seven = ffi.new("spec_union_t", 0x01020304), ffi.new("spec_bits_t", 5, 17, -3), tagged(2.5), tagged(7)
+    run(function(x)
+      return u.bytes[0] + u.half.high .. "," .. b.a .. b.b .. b.c .. half.value .. (half .. seven) .. #seven .. seven(x)
+    end, { 1 })
+    run(function(c, d, t) c.bytes[0] = 9 return c.word .. " " .. d.b .. tostring(t == seven) .. ffi.C.SPEC_TWO end,
+      parlua.zip({ u }, { b }, { tagged(7) }))
+    local results = parlua.map(function(n)
+      return ({ ffi.new("spec_union_t", n), ffi.new("spec_bits_t", n, n, n), tagged(n / 2) })[n]
+    end, parlua.range(3))
+    print(results[1].bytes[0], results[2].b, results[3].value, results[3] == tagged(1.5), u.word == 0x01020304)
+    run(function(x) return tostring(x + 1) .. tostring(x * 2LL) .. tostring(bit.band(x, 0xffLL)) .. tostring(x / 3) .. tostring(x % 7) .. type(x) end,
+      { 9007199254740993LL, -5LL, 18446744073709551615ULL, 0LL })
+    print((parlua.reduce(function(x) return ffi.cast("int64_t", x) * 1000000007LL end, parlua.range(100), { init = 0LL,
+      step = function(x, y) return x + y end, merge = function(x, y) return x + y end })))]],
   ["two arguments that share a table"] = [[
     local i = 0
     run(function(a, b) return tostring(a == b) .. tostring(a.t == b.t) end, function()

@@ -184,10 +184,10 @@ describe("a failure", function()
       end, parlua.range(4), with())
       assert.equal(3, #failures)
       for _, failure in ipairs(failures) do assert.equal("unsendable", failure.kind) end
-      assert.equal("cannot send result.handles[1]: userdata (FILE*)", failures[1].message)
-      assert.equal("cannot send result: a coroutine", failures[2].message)
+      assert.equal("cannot send result.handles[1]: userdata (FILE*): return its name, or what was read", failures[1].message)
+      assert.equal("cannot send result: a coroutine: return what it yields", failures[2].message)
       assert.truthy(failures[3].message:find("^cannot send upvalue 'log' of function at .*failures_spec.lua:%d+: "
-        .. "userdata %(FILE%*%)$"),
+        .. "userdata %(FILE%*%): open it in the task, or in `setup`$"),
         failures[3].message)
     end)
 
@@ -196,7 +196,7 @@ describe("a failure", function()
       local step, stream = parlua.imap(function() return 1, 2, { x = coroutine.create(print) } end, { 1 }, with())
       for _ in step, stream do error("not expected") end
       assert.equal("unsendable", stream.failures[1].kind)
-      assert.equal("cannot send result 3.x: a coroutine", stream.failures[1].message)
+      assert.equal("cannot send result 3.x: a coroutine: return what it yields", stream.failures[1].message)
     end)
 
     it("tells the task, its arguments, where it ran and for how long", function()
@@ -571,7 +571,7 @@ describe("a failure", function()
 
     it("among the function's upvalues and globals is an error before any work, which names the path", function()
       local log = io.tmpfile()
-      refused("^cannot send upvalue 'log' of function at .*failures_spec.lua:%d+: userdata %(FILE%*%)$",
+      refused("^cannot send upvalue 'log' of function at .*failures_spec.lua:%d+: userdata %(FILE%*%): open it in ",
         function() log:write("x") end, { 1 })
       local state = { parts = { coroutine.create(print) } }
       refused("^cannot send upvalue 'state'%.parts%[1%] of function at .*: a coroutine",
@@ -586,7 +586,7 @@ describe("a failure", function()
       assert.equal(1, #failures)
       assert.equal(2, failures[1].index)
       assert.equal("unsendable", failures[1].kind)
-      assert.equal("cannot send argument[1]: userdata (FILE*)", failures[1].message)
+      assert.equal("cannot send argument[1]: userdata (FILE*): send its name, and open it in the task", failures[1].message)
     end)
   end)
 end)

@@ -146,7 +146,8 @@ describe("a pool", function()
     local pool = parlua.pool { engine = "threads", workers = 1 }
     local file = io.tmpfile()
     assert.has_error(function() pool:submit(function() return file end) end,
-      "cannot send upvalue 'file' of function at spec/pool_spec.lua:148: userdata (FILE*)")
+      "cannot send upvalue 'file' of function at spec/pool_spec.lua:148: userdata (FILE*)"
+      .. ": open it in the task, or in `setup`")
     file:close()
     pool:close()
   end)

@@ -10,8 +10,8 @@
 enum { ROOT = 1, MADE, COPIES, QUEUE, TOP = QUEUE };
 
 /* The upvalues: a table of two sets, modules (package.loaded[their names] leads to them) and what the map function has
- * captured, both table -> its state when the run began (0: not known), and of the function that copies C data; is a
- * result copied? */
+ * captured, both table -> its state when the run began (0: not known), and of the function that copies C data and
+ * buffers; is a result copied? */
 enum { SETS = 1, IS_RESULT };
 enum { MODULES = 1, CAPTURED, DATA_COPIER };
 
@@ -103,7 +103,13 @@ static void copy_metatable(lua_State *L, int from, int to)
   lua_setmetatable(L, to);
 }
 
-/* Replaces the C data at the top by a copy, where it is such as a task may change. */
+/* Are they C data, or a userdata that may be a buffer? */
+static bool is_data(int type)
+{
+  return type == TYPE_CDATA || type == LUA_TUSERDATA;
+}
+
+/* Replaces the data at the top by a copy, where it is such as a task may change. */
 static void copy_data(lua_State *L)
 {
   lua_rawgeti(L, lua_upvalueindex(SETS), DATA_COPIER);
@@ -137,7 +143,7 @@ static void fill(lua_State *L, int from, int to, int *queued)
   while (lua_next(L, from)) {
     if (lua_istable(L, -1))
       place(L, queued);
-    else if (lua_type(L, -1) == TYPE_CDATA && !is_result)
+    else if (is_data(lua_type(L, -1)) && !is_result)
       place_data(L);
     lua_pushvalue(L, -2);
     if (lua_istable(L, -1)) place(L, queued);
@@ -150,7 +156,7 @@ static int copy(lua_State *L)
 {
   int queued = 0;
   lua_settop(L, ROOT);
-  if (lua_type(L, ROOT) == TYPE_CDATA) {
+  if (is_data(lua_type(L, ROOT))) {
     copy_data(L);
     return 1;
   }
@@ -195,7 +201,7 @@ static int refresh(lua_State *L)
   return 0;
 }
 
-/* data_by(f): f copies C data */
+/* data_by(f): f copies C data and buffers */
 static int data_by(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TFUNCTION);

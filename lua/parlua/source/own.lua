@@ -40,13 +40,19 @@ M.copy_result = table_copy.copy_result
 ---@param expression string may be evaluated twice
 ---@param name string of M.copy in the code
 function M.expression(expression, name)
-  return ("((type(%s) == 'table' or type(%s) == 'cdata') and %s(%s) or %s)"):format(expression, expression, name,
-    expression, expression)
+  local text = "((type(%s) == 'table' or type(%s) == 'cdata' or type(%s) == 'userdata') and %s(%s) or %s)"
+  return text:format(expression, expression, expression, name, expression, expression)
 end
 
---- A value that a task may change: a copy, if it is a table or C data.
+--- Can a task change such a value: a table, C data, a buffer?
+local function is_changed_by_tasks(value)
+  local kind = type(value)
+  return kind == "table" or kind == "cdata" or kind == "userdata"
+end
+
+--- A value that a task may change: a copy.
 function M.own(value)
-  if type(value) == "table" or type(value) == "cdata" then return copy(value) end
+  if is_changed_by_tasks(value) then return copy(value) end
   return value
 end
 
@@ -68,7 +74,7 @@ end
 local function pack(copy_all, ...)
   local values = { n = select("#", ...), ... }
   for k = 1, values.n do
-    if type(values[k]) == "table" or type(values[k]) == "cdata" then
+    if is_changed_by_tasks(values[k]) then
       values.has_tables = true
       return copy_all(values)
     end

@@ -1,6 +1,7 @@
 --- What a map function has captured: tables that it holds itself, or through functions that it calls (upvalues,
---- globals that they name), and tables in the modules among these. A task's arguments are its own, but where they
---- lead to one of these, it is the one that the function has: a sentinel, a logger, a class.
+--- globals that they name), tables in the modules among these, and empty tables that are a key or a named field in one
+--- of these, as sentinels are. A task's arguments are its own, but where they lead to one of these, it is the one that
+--- the function has: a sentinel, a logger, a class.
 local closure = require "parlua.wire.closure"
 local codec = require "parlua.codec"
 local start = require "parlua.wire.start"
@@ -8,16 +9,27 @@ local start = require "parlua.wire.start"
 require("jit").off(true, true)
 
 local MOST = 1000 -- functions that are looked at
+local MOST_FIELDS = 10000 -- of each table
 
 local getupvalue, getmetatable = debug.getupvalue, debug.getmetatable
 
---- Adds a table, and tables that are fields of it if it is a module.
+local function add_field(set, value, is_of_module)
+  if type(value) == "table" and not set[value] and (is_of_module or next(value) == nil) then
+    set[value] = codec.state(value)
+  end
+end
+
+--- Adds a table, and tables in it: all that are fields of it if it is a module, else those that are empty and have or
+--- are a key.
 local function add_table(set, value, modules)
   if set[value] then return end
   set[value] = codec.state(value)
-  if not modules[value] then return end
-  for _, field in next, value do
-    if type(field) == "table" and not set[field] then set[field] = codec.state(field) end
+  local is_module, looked = modules[value], 0
+  for key, field in next, value do
+    looked = looked + 1
+    if looked > MOST_FIELDS and not is_module then return end
+    if type(key) == "table" then add_field(set, key) end
+    if is_module or type(key) == "string" then add_field(set, field, is_module) end
   end
 end
 

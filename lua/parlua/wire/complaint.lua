@@ -20,19 +20,34 @@ local function type_name(value)
   end
 end
 
+-- What to do instead, by what a value is and what it was to be: a result, an argument, or else something captured.
+local advice = {
+  file = { result = "return its name, or what was read", argument = "send its name, and open it in the task",
+           captured = "open it in the task, or in `setup`" },
+  userdata = { result = "return what it holds", argument = "send what it is made of, and make it in the task",
+               captured = "make it in `setup`, or in a module that workers require" },
+  thread = { result = "return what it yields", argument = "send what it yields", captured = "make it in the task" },
+  ["function"] = { result = "return what it gives, in a list", argument = "send what it gives, in a list",
+                   captured = "make it in the task" },
+}
+
+local function advice_for(value, what)
+  local kind = type(value)
+  if kind == "userdata" and type_name(value) == "FILE*" then kind = "file" end
+  local words = advice[kind]
+  return words and ": " .. (words[what] or words.captured) or ""
+end
+
 --- What a value is, for an error message: `userdata (FILE*)`, `a C function`, ...
 local function describe(value)
   local kind = type(value)
   if kind == "userdata" then
     local name = type_name(value)
-    if name and name ~= "FILE*" then
-      return ("userdata (%s): make it in `setup`, or in a module that workers require"):format(name)
-    end
     return name and ("userdata (%s)"):format(name) or "userdata"
   elseif kind == "cdata" then
     return ("cdata (%s)"):format(tostring(require("ffi").typeof(value)):match("^ctype<(.*)>$") or "unknown")
   elseif kind == "function" then
-    return "a C function that no loaded module has"
+    return "a C function that no loaded module has, such as coroutine.wrap and io.lines make"
   elseif kind == "thread" then
     return "a coroutine"
   end
@@ -77,10 +92,11 @@ local LONGEST_PATH = 12
 ---@return string
 function M.complaint(what, number, count, steps, value, reason)
   local path = count > 1 and ("%s %d"):format(what, number) or what
-  local suffix = ""
+  local suffix, is_captured = "", false
   local total = #steps / 3
   for step = total, 1, -1 do
     local kind, key, f = steps[3 * step - 2], steps[3 * step - 1], steps[3 * step]
+    is_captured = is_captured or kind == "upvalue" or kind == "global"
     if kind == "upvalue" then
       path, suffix = ("upvalue '%s'"):format(key), " of function at " .. where_defined(f)
     elseif kind == "global" then
@@ -95,7 +111,8 @@ function M.complaint(what, number, count, steps, value, reason)
       path = path .. " ... "
     end
   end
-  return ("cannot send %s%s: %s"):format(path, suffix, reason or describe(value))
+  return ("cannot send %s%s: %s"):format(path, suffix,
+    reason or describe(value) .. advice_for(value, is_captured and "captured" or what))
 end
 
 return M

@@ -361,8 +361,12 @@ function M.make(description, size)
   return value
 end
 
---- A copy of data that can be changed: a struct, a union, an array. Other data are what they are.
+--- A copy of data that can be changed: a struct, a union, an array, a string.buffer. Other data are what they are.
 function M.copy(value)
+  if type(value) == "userdata" then
+    local content = M.text(value)
+    return content and M.buffer(content) or value
+  end
   if is_ctype(value) then return value end
   local number = number_of(value)
   if arrays[number] then return value end -- a handle: its elements are the script's, on every engine
@@ -413,6 +417,7 @@ local function is_of_buffers(meta)
   if type(meta) ~= "table" then return false end
   local known = buffer_metas[meta]
   if known == nil then
+    start.complete()
     local own = start.libraries["methods of buffers"] or start.libraries["metatable of buffers"]
     local methods = rawget(meta, "__index")
     known = own ~= nil and type(methods) == "table" and start.is_same_builtin(rawget(methods, "commit"), own.commit)

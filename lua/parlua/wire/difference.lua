@@ -88,17 +88,17 @@ end
 local function sorted(set)
   local names = {}
   for name in next, set do names[#names + 1] = name end
-  table.sort(names)
+  states.sort_names(names)
   return names
 end
 
 --- Notes the names whose value in `now` is not that in `before`.
 local function note_names(names, before, now)
   for name, value in next, now do
-    if type(name) == "string" and not rawequal(before[name], value) then names[name] = true end
+    if states.is_name(name) and not rawequal(before[name], value) then names[name] = true end
   end
   for name in next, before do
-    if type(name) == "string" and rawget(now, name) == nil then names[name] = true end
+    if states.is_name(name) and rawget(now, name) == nil then names[name] = true end
   end
 end
 

@@ -14,13 +14,31 @@ M.GLOBAL, M.REMOVED, M.SETTINGS = 7, 8, 9
 -- Among differences only: an object that is there is given another content; a global is not there any more.
 M.PATCH, M.GONE = 10, 11
 
+-- What globals may be called; only strings can be written as names.
+local name_types = { string = true, number = true, boolean = true }
+
+local function is_before(one, other)
+  local kind, other_kind = type(one), type(other)
+  if kind ~= other_kind then return kind < other_kind end
+  if kind == "boolean" then return other and not one end
+  return one < other
+end
+
+--- Sorts names of globals.
+function M.sort_names(names) table.sort(names, is_before) end
+
+--- Is it a key under which a global goes with the state?
+function M.is_name(key) return name_types[type(key)] or false end
+
 --- Adds names and values of a table that `accept(key, value)` accepts, sorted by name.
 local function add(state, kind, from, accept)
   local names = {}
   for key, value in next, from do
-    if type(key) == "string" and accept(key, value) then names[#names + 1] = key end
+    if (type(key) == "string" or kind == GLOBAL and name_types[type(key)]) and accept(key, value) then
+      names[#names + 1] = key
+    end
   end
-  table.sort(names)
+  M.sort_names(names)
   for _, name in ipairs(names) do state[#state + 1] = { kind, name, from[name] } end
 end
 
