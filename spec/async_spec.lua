@@ -179,6 +179,28 @@ describe("the async engine", function()
     end)
   end)
 
+  it("waits for programs of parlua.exec side by side", function()
+    helper.with_directory(function(directory)
+      local waits = "until [ -e gate ]; do sleep 0.01; done; cat; echo err >&2; exit $0"
+      local options, seen = { cwd = directory, stdin = ("x"):rep(200000), check = false }, {}
+      local results, failures = parlua.map(function(i)
+        if i == 4 then helper.write(directory .. "/gate", "") end
+        local out, err, status = parlua.exec("sh", "-c", waits, i, options)
+        seen[#seen + 1] = parlua.task.index
+        return { #out, err, status }
+      end, parlua.range(4), with { workers = 4 })
+      assert.same({ 0, { { 200000, "err\n", 1 }, { 200000, "err\n", 2 }, { 200000, "err\n", 3 }, { 200000, "err\n", 4 },
+        n = 4 } }, { #failures, results })
+      table.sort(seen)
+      assert.same({ 1, 2, 3, 4 }, seen)
+      local _, late = parlua.map(function(i)
+        parlua.exec("sleep", "600", { timeout = i == 1 and 0.05 or nil })
+      end, { 1, 2 }, with { timeout = 0.3 })
+      assert.same({ "error", "timeout" }, { late[1].kind, late[2].kind })
+      assert.equal("timeout", late[1].value.reason)
+    end)
+  end)
+
   it("has futures that wait side by side", function()
     local pool = parlua.pool { engine = "async", workers = 10 }
     local futures, began = {}, host.now()

@@ -88,7 +88,7 @@ describe("a failure", function()
         local failure = failure_of(function() error(coroutine.create(print)) end)
         assert.equal("error", failure.kind)
         assert.equal("<coroutine, suspended>", failure.message)
-        if engine ~= "serial" then assert.is_nil(failure.value) end
+        if not helper.in_script[engine] then assert.is_nil(failure.value) end
       end)
 
       it("a value that is larger than any buffer", function()
@@ -172,7 +172,7 @@ describe("a failure", function()
     end)
 
     it("of a result that can't cross names the path to it", function()
-      if engine == "serial" then return end -- nothing crosses
+      if helper.in_script[engine] then return end
       local _, failures = parlua.map(function(i)
         if i == 1 then return { handles = { io.tmpfile() } } end
         if i == 2 then return coroutine.create(print) end
@@ -192,7 +192,7 @@ describe("a failure", function()
     end)
 
     it("of a result that can't cross among several results names which", function()
-      if engine == "serial" then return end
+      if helper.in_script[engine] then return end
       local step, stream = parlua.imap(function() return 1, 2, { x = coroutine.create(print) } end, { 1 }, with())
       for _ in step, stream do error("not expected") end
       assert.equal("unsendable", stream.failures[1].kind)
@@ -536,7 +536,7 @@ describe("a failure", function()
       end)
 
       it("does not try again what can't cross", function()
-        if engine == "serial" then return end
+        if helper.in_script[engine] then return end
         local _, failures = parlua.map(function() return coroutine.create(print) end, { 1 }, with { retries = 5 })
         assert.equal("unsendable", failures[1].kind)
         assert.equal(1, failures[1].attempts)

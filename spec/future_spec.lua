@@ -3,7 +3,12 @@ local helper = require "spec.helper"
 local host = require "parlua.host"
 local parlua = require "parlua"
 
-local function nap(seconds) require("parlua.host").sleep(seconds) end
+--- Waits, in a task: on async so that others go on.
+local function nap(seconds)
+  local cqueues = package.loaded.cqueues
+  if cqueues and cqueues.running() then return cqueues.sleep(seconds) end
+  require("parlua.host").sleep(seconds)
+end
 
 --- Waits for something that happens without the script's doing.
 local function eventually(is_so)

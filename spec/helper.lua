@@ -38,6 +38,9 @@ end
 --- Those whose workers are on the script's host and need no mpirun.
 helper.one_host = { "serial", "threads", "process" }
 
+--- Those whose tasks run in the script's own state: nothing crosses there, and what breaks the state breaks the script's.
+helper.in_script = { serial = true, async = true }
+
 --- Is the mpi engine there, and an mpirun for it?
 helper.has_mpi = lfs.attributes(helper.parlua:gsub("[^/]*$", "") .. "parlua_mpi.so", "mode") == "file"
   and os.execute("command -v mpirun > /dev/null") == 0

@@ -196,17 +196,23 @@ end
 
 -- ---- the run ----
 
+--- Waits for what comes from the program, or its end. Where tasks are coroutines, others go on meanwhile.
+local function next_event(running, seconds)
+  if task.wait_for_program then return task.wait_for_program(running, seconds) end
+  return running:wait(seconds)
+end
+
 --- Tells the program to end, and makes it after a while. `sinks` get what it still writes.
 local function stop(running, pass_on)
   running:kill(SIGTERM)
   local until_then, now = GRACE, require("parlua.host").now
   local began = now()
   repeat
-    local event = running:wait(math.max(0, until_then - (now() - began)))
+    local event = next_event(running, math.max(0, until_then - (now() - began)))
     pass_on()
   until event == "ended" or event == "late" or event == "abandoned"
   running:kill(SIGKILL) -- what the program has started, too
-  while running:wait() ~= "ended" do pass_on() end
+  while next_event(running) ~= "ended" do pass_on() end
   pass_on()
 end
 
@@ -223,7 +229,7 @@ local function attend(running, timeout, sinks)
     end
   end
   while true do
-    local event = running:wait(until_then and math.max(0, until_then - now()))
+    local event = next_event(running, until_then and math.max(0, until_then - now()))
     if event == "abandoned" then
       running:kill(SIGKILL)
     elseif event == "late" or event == "interrupted" then

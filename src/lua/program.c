@@ -283,6 +283,21 @@ static int wait_for(lua_State *L)
   }
 }
 
+/* descriptors() -> of the pipes for input, output, errors, and what tells of the end; nil: there is none */
+static int descriptors(lua_State *L)
+{
+  const struct program *program = check_program(L);
+  const int numbers[] = {program->spawn.pipes[INPUT], program->spawn.pipes[OUTPUT], program->spawn.pipes[ERROR],
+                         program->spawn.descriptor};
+  for (int i = 0; i < STREAMS + 1; i++) {
+    if (numbers[i] >= 0)
+      lua_pushinteger(L, numbers[i]);
+    else
+      lua_pushnil(L);
+  }
+  return STREAMS + 1;
+}
+
 static int take(lua_State *L)
 {
   struct program *program = check_program(L);
@@ -369,7 +384,8 @@ static int collect(lua_State *L)
 int luaopen_parlua_program(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"wait", wait_for}, {"take", take}, {"kill", kill_group}, {"status", status}, {"close", collect}, {NULL, NULL},
+      {"wait", wait_for}, {"take", take},     {"kill", kill_group}, {"descriptors", descriptors},
+      {"status", status}, {"close", collect}, {NULL, NULL},
   };
   if (luaL_newmetatable(L, type_name)) {
     lua_pushcfunction(L, collect);

@@ -11,6 +11,7 @@ local failure = require "parlua.failure"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
+local programs = require "parlua.drive.async_programs"
 local skips = require "parlua.drive.skips"
 local spawn = require("parlua.lazy") "parlua.worker.spawn"
 local task = require "parlua.worker.task"
@@ -68,17 +69,19 @@ function M.open(job, given)
     begun = {}, begun_first = 1, begun_last = 0, runs = false, until_then = 0, -- tasks that have not run yet
     skips = {}, skips_at = 1, free = {}, slots = 0, batch = Base.new_batch(), cancelled = false, last_tick = host.now(),
     broken = false, args = false, args_of = 0, extra = {}, extra_first = 1, extra_last = 0,
-    outer_place = task.source_place or nil, tellers = {}, teller = false,
+    outer_place = task.source_place or nil, tellers = {}, teller = false, current = false,
   }, Driver)
+  self.wait_for_program = programs.waiter(cqueues, function() return self.current end)
   self.spawn_send = given.spawned and function(index, ...)
     own.enter(self.own)
     given.spawned(index, own.pack(...))
   end or nil
   self.handle = self
-  local decode = given.feeder and given.feeder.puller.decode
+  local puller = given.feeder and given.feeder.puller
+  local decode = puller and puller.decode
   if decode then
     function self.call(...) return job.f(decode(...)) end
-    self.decode = decode
+    self.decode = not puller.shows_bytes and decode
   end
   self.own = own.look(job.f, job.setup)
   worker.prepare(job)
@@ -185,7 +188,7 @@ local create, resume, yield, status = coroutine.create, coroutine.resume, corout
 
 --- The task has yielded, or is over. Returns true and what it waits for; else it does not go on.
 local function pass(self, running, before, resumed, first, ...)
-  self.cell[0], task.source_place = before, self.outer_place
+  self.cell[0], task.source_place, task.wait_for_program = before, self.outer_place, nil
   task.exchange(running.context)
   if status(running.inner) == "dead" then
     if not resumed then return finish(self, running, false, first) end
@@ -202,6 +205,7 @@ local function go_on(self, running, ...)
   local before = cell[0]
   task.exchange(running.context)
   cell[0], task.source_place = running.index, running.teller or nil
+  self.current, task.wait_for_program = running, self.wait_for_program
   task.spawn_send, task.spawn_refusal = self.spawn_send, self.job.spawn_refusal or nil
   return pass(self, running, before, resume(running.inner, ...))
 end
@@ -268,7 +272,7 @@ local function begin(self, index, args, attempt, f, teller)
     condition = self.timeout and self.condition.new() or false, has_waited = false,
     context = task.context(self.cell, number, attempt, self.key),
     f = f or false, teller = teller or false, inner = false, before = self.last, after = false, results = false,
-    record = false, seconds = 0 }
+    record = false, seconds = 0, program = false }
   if self.last then self.last.after = running else self.first = running end
   self.last = running
   self.running = self.running + 1
@@ -281,6 +285,7 @@ local function give_up(self, running)
   running.is_over = true
   unlink(self, running)
   running.seconds = host.now() - running.began
+  if running.program then programs.kill(self.cqueues, running) end
   if running.condition then running.condition:signal() end
 end
 

@@ -226,6 +226,12 @@ function M.row_reader(source)
   return reader
 end
 
+--- The bytes of a task, to be shown.
+function M.bytes_of(source, bytes)
+  if source.kind ~= "jsonl" then return bytes end
+  return (bytes:gsub("^[\r\n]+", ""):gsub("[\r\n]+$", ""))
+end
+
 --- The argument that the bytes of a task are; of one that is wrong: the bytes.
 function M.argument(source, bytes)
   if source.kind == "csv" then
@@ -234,7 +240,7 @@ function M.argument(source, bytes)
   elseif source.kind == "jsonl" then
     local ok, value = pcall(json.decode, bytes)
     if ok then return value end
-    return (bytes:gsub("^[\r\n]+", ""):gsub("[\r\n]+$", ""))
+    return M.bytes_of(source, bytes)
   elseif source.kind == "lines" then
     bytes = bytes:gsub("\n$", "")
     if not source.keep_cr then bytes = bytes:gsub("\r$", "") end

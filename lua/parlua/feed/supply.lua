@@ -4,6 +4,7 @@ local host = require "parlua.host"
 local block = require "parlua.wire.block"
 local indexed = require "parlua.source.indexed"
 local ranges = require "parlua.lazy" "parlua.feed.ranges"
+local json_values = require "parlua.lazy" "parlua.wire.json_values"
 
 local M = {}
 
@@ -251,21 +252,34 @@ end
 ---@return table puller
 function M.open(source) return limit(source, (pullers[source.kind] or one_by_one)(source)) end
 
+--- What makes the argument of a task from its bytes, where that is the task's own work: function(source) -> a function.
+local decoders = {}
+
+function decoders.csv(source) return ranges.row_reader(source) end
+
+function decoders.jsonl() return function(text) return json_values.decode(text) end end
+
+function decoders.blocks(source)
+  if source.raw then return function(text) return ffi.cast("const char *", text), #text end end
+  return function(text) return text end
+end
+
 --- A puller that gives the tasks of any source as they are: the script reads what workers would cut up themselves. Its
 --- `teller` tells where the task comes from that it gave last; its `decode`, where there is one, makes a task's
---- arguments of what it gives, or raises what is wrong with them.
+--- arguments of what it gives, or raises what is wrong with them; failures show what it makes, unless `shows_bytes`.
 function M.in_script(source)
   local inner = M.open(source)
-  local is_csv = inner.is_ranges and source.kind == "csv"
+  local decode = (inner.is_ranges or source.raw) and decoders[source.kind]
   local puller
   local function note(teller) puller.teller = teller end
-  puller = pullers.reader { make = function() return M.reader(source, inner, is_csv, note) end }
-  if is_csv then
-    local row_of = ranges.row_reader(source)
+  puller = pullers.reader { make = function() return M.reader(source, inner, decode ~= nil, note) end }
+  if decode then
+    local argument = decode(source)
     function puller.decode(a, b)
-      if source.enumerated then return a, row_of(b) end
-      return row_of(a)
+      if source.enumerated then return a, argument(b) end
+      return argument(a)
     end
+    puller.shows_bytes = source.raw
   end
   function puller.close()
     if inner.close then inner:close() end
@@ -289,7 +303,7 @@ end
 --- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or
 --- nothing at the end.
 ---@param puller? table of the source, when it is open
----@param is_raw? boolean rows of CSV as they stand in the file
+---@param is_raw? boolean the bytes as they stand in the file
 ---@param note? fun(teller: function) is told before each task of a text what tells its path and line
 function M.reader(source, puller, is_raw, note)
   local i = 0
@@ -316,7 +330,7 @@ function M.reader(source, puller, is_raw, note)
       -- where it is no longer there stand zeros, which are rare in texts
       if bytes:find("\0", 1, true) then ranges.check_whole(puller.text, source, range[1] + range[2]) end
     end
-    held = as_task(source, i, is_raw and bytes or ranges.argument(source, bytes))
+    held = as_task(source, i, is_raw and ranges.bytes_of(source, bytes) or ranges.argument(source, bytes))
     if note then note(ranges.teller(source, puller, range)) end
   end
   return function()

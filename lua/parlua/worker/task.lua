@@ -259,6 +259,11 @@ function M.place()
   if index ~= 0 then return index, context.worker end
 end
 
+--- Waits for what comes from a program (of parlua.program), or its end, at most `seconds`, as its own `wait` does; lets
+--- other tasks go on; nil: none could.
+---@type (fun(program: userdata, seconds?: number): string)?
+M.wait_for_program = nil
+
 --- Where the running task's argument comes from: a function that gives the path of a file, and the line; nil: it is of
 --- no text.
 ---@type function?
