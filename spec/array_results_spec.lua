@@ -66,6 +66,22 @@ helper.for_each_engine(function(engine)
         messages_of(failures))
     end)
 
+    it("takes from arrays and 64-bit integers only what fits", function()
+      local a, wide = parlua.array("uint8", 6), parlua.array("int64", 4)
+      local _, failures = parlua.map(function(i)
+        return ({ 256LL, 200ULL, parlua.array("double", { 300 }), parlua.array("int32", { -5 }), parlua.array("float", { 7 }),
+          parlua.array("complex", 1) })[i]
+      end, parlua.range(6), with { into = a })
+      assert.same({ "1: task 1 returned 256LL, which is no uint8", "3: task 3 returned 300, which is no uint8",
+        "4: task 4 returned -5, which is no uint8",
+        "6: task 6 returned complex numbers, where such of the type uint8 are to be put into an array" }, messages_of(failures))
+      assert.same({ 0, 200, 0, 0, 7, 0 }, a:totable())
+      _, failures = parlua.map(function(i) return ({ 2 ^ 63, -2 ^ 63, 9007199254740993LL, 18446744073709551615ULL })[i] end,
+        parlua.range(4), with { into = wide })
+      assert.same({ 1, 4 }, { failures[1].index, failures[2].index })
+      assert.same({ "-9223372036854775808LL", "9007199254740993LL" }, { tostring(wide[2]), tostring(wide[3]) })
+    end)
+
     it("makes a task without a place a failure, where their number was not known before", function()
       local a, k = parlua.array("double", 2), 0
       local _, failures = parlua.map(function(x) return x end, function()

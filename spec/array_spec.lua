@@ -75,6 +75,23 @@ describe("parlua.array", function()
     refuses("a pointer needs the number of its elements", parlua.array, "double", ffi.cast("double *", 8))
     refuses("the pointer is NULL", parlua.array, "double", ffi.cast("double *", nil), 2)
     refuses("a shape of 3 x 3 has 9 elements, there are 4", parlua.array, "double", { 1, 2, 3, 4 }, 3, 3)
+    refuses("what the elements are made of, is expected, got 5LL (ctype<int64_t>)", parlua.array, "double", 5LL)
+  end)
+
+  it("refuses numbers that the type has no room for", function()
+    refuses("300 is beyond what a uint8 holds (0 to 255)", parlua.array, "uint8", { 1, 300 })
+    local cases = { uint8 = { -1, 256LL, 0 / 0 }, int8 = { 128, -129LL, 200ULL }, int32 = { 2 ^ 31, 1 / 0 },
+      int64 = { 2 ^ 63, 9223372036854775808ULL }, uint64 = { 2 ^ 64, -1, -1LL } }
+    for name, values in pairs(cases) do
+      for _, value in ipairs(values) do
+        refuses("beyond what a " .. name .. " holds (", function() parlua.array(name, 2):fill(value) end)
+        refuses("beyond what a " .. name .. " holds (", function() parlua.array(name, 2):assign { 1, value } end)
+      end
+    end
+    local fits = { uint8 = { 255, 255.9, -0.5, 200LL }, int64 = { -2 ^ 63, 9223372036854775807ULL }, uint64 = { 2 ^ 63, 5LL }, float = { 1 / 0 } }
+    for name, values in pairs(fits) do
+      for _, value in ipairs(values) do parlua.array(name, 2):fill(value) end
+    end
   end)
 end)
 
@@ -217,9 +234,23 @@ describe("what is computed of an array", function()
     assert.is_true(math.abs(outside - 15.491338) < 1e-5)
   end)
 
-  it("tells of NaN", function()
-    local a = parlua.array("double", { 1, 0 / 0, 3 })
-    assert.is_true(a:min() ~= a:min() and a:max() ~= a:max() and a:sum() ~= a:sum())
+  it("tells of NaN, wherever it stands", function()
+    local n = 30000
+    for _, k in ipairs { 1, 2, 8192, 8193, n - 1, n } do
+      local a = parlua.array("double", n):fill(1)
+      a[k] = 0 / 0
+      assert.is_true(a:min() ~= a:min() and a:max() ~= a:max() and a:sum() ~= a:sum())
+    end
+    local m = parlua.array("double", { { 1, 0 / 0, 3 }, { 0 / 0, 1, 2 } })
+    assert.same({ "nan", "nan", "2" }, { tostring(m:min(1)[1]), tostring(m:min(1)[2]), tostring(m:min(1)[3]) })
+    assert.same({ -1 / 0, 1 / 0 }, { parlua.array("float", { 1 / 0, -1 / 0, 0 }):min(), parlua.array("float", { 1 / 0, -1 / 0, 0 }):max() })
+  end)
+
+  it("is a 64-bit integer where the least or the largest one is no double", function()
+    local a = parlua.array("int64", { 5, 9223372036854775807LL, -9007199254740993LL })
+    assert.same({ "-9007199254740993LL", "9223372036854775807LL" }, { tostring(a:min()), tostring(a:max()) })
+    assert.same({ 5, "18446744073709551615ULL" }, { parlua.array("uint64", { 5, 18446744073709551615ULL }):min(),
+      tostring(parlua.array("uint64", { 18446744073709551615ULL, 5 }):max()) })
   end)
 
   it("is arithmetic, element by element, with numbers and with arrays of the same shape", function()
@@ -258,6 +289,15 @@ describe("what is computed of an array", function()
     assert.same({ { 1, 2 }, { 3, 4 } }, a:totable())
     a:transpose():slice(1):map_in_place(function(x) return -x end)
     assert.same({ { -1, 2 }, { -3, 4 } }, a:totable())
+    for _, freed in ipairs { parlua.array("double", 1e6), parlua.array("double", 3, 4):transpose() } do
+      local seen = 0
+      freed:map_in_place(function() -- its memory is there until the end
+        seen = seen + 1
+        if seen == 2 then freed:free() end
+        return 1
+      end)
+      assert.is_true(freed.freed and seen >= 12)
+    end
     refuses("a function is expected, got 3", function() a:map_in_place(3) end)
   end)
 
@@ -276,6 +316,10 @@ describe("what is computed of an array", function()
     refuses("an odd number of values, got 2", function() a:convolve { 1, 2 } end)
     refuses("elements are float or double, got int8", function() parlua.array("int8", 3):convolve { 1 } end)
     refuses("edge is reflect, nearest, zero or wrap, got \"mirror\"", function() a:convolve({ 1 }, { edge = "mirror" }) end)
+    refuses('there is no option "edges"; did you mean edge?', function() a:convolve({ 1 }, { edges = "zero" }) end)
+    refuses("options are a table, as { axis = ... }, got 5", function() a:convolve({ 1 }, 5) end)
+    assert.same({ 2, 3, 4, 0 }, a:copy():convolve({ 0, 0, 1 }, { edge = "zero", into = a }):totable())
+    assert.same({ 3, 4, 0, 0 }, a:convolve({ 0, 0, 1 }, { edge = "zero", into = a }):totable()) -- over itself
     refuses("into must be an array of the same type and shape (double, 4), got an array (float, 2 x 3)", function()
       a:convolve({ 1 }, { into = into })
     end)

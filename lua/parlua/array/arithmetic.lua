@@ -176,6 +176,8 @@ function methods.map_in_place(self, f)
   core.check(self, "map_in_place")
   core.check_writable(self)
   if type(f) ~= "function" then refuse("a:map_in_place: a function is expected, got %s", show(f)) end
-  loops.each_row(self, map_run(f))
+  local held = self:transpose() -- keeps the elements, should f free the array
+  loops.each_row(held, map_run(f))
+  held:free()
   return self
 end

@@ -2,6 +2,7 @@
 local C = require "parlua.array.c"
 local core = require "parlua.array.core"
 local ffi = require "ffi"
+local given = require "parlua.array.given"
 local host = require "parlua.host"
 local make = require "parlua.array.make"
 local npy = require "parlua.array.npy"
@@ -13,8 +14,15 @@ local zip = require "parlua.array.zip"
 local M = {}
 
 local refuse, show = core.refuse, core.show
+local LOAD, SAVE = { "type", "shape", "offset", "check" }, { "format", "low", "high", "bits" }
 
 pcall(record.cdef, "size_t fwrite(const void *bytes, size_t size, size_t count, void *stream);")
+
+--- Raises an error where it can't be the name of a file.
+local function check_path(what, path)
+  if type(path) ~= "string" then refuse("%s: the name of a file is expected, got %s", what, show(path)) end
+  if path:find("\0", 1, true) then refuse("%s: %s has a NUL in it, which no name of a file can have", what, show(path)) end
+end
 
 -- ---- loading ----
 
@@ -72,11 +80,12 @@ end
 ---@param options? { type?: string, shape?: integer[], offset?: integer, check?: boolean }
 ---@return any
 function M.load(path, options)
-  if type(path) ~= "string" then refuse("parlua.load: the name of a file is expected, got %s", show(path)) end
-  if options ~= nil and type(options) ~= "table" then
-    refuse("parlua.load: options are a table, as { type = \"float\" }, got %s", show(options))
+  check_path("parlua.load", path)
+  options = given.options("parlua.load", options, LOAD)
+  if options.type == nil and (options.shape ~= nil or options.offset ~= nil) then
+    refuse("parlua.load: shape and offset are of plain elements, whose type is to be named, too: type = \"float\"")
   end
-  if options and options.check ~= nil and type(options.check) ~= "boolean" then
+  if options.check ~= nil and type(options.check) ~= "boolean" then
     refuse("parlua.load: check must be true or false, got %s", show(options.check))
   end
   local shared = C.shared_map_file(path)
@@ -86,10 +95,10 @@ function M.load(path, options)
     refuse("parlua.load: cannot read '%s': %s", path, why)
   end
   local ok, result
-  if options and options.type ~= nil then
+  if options.type ~= nil then
     ok, result = pcall(load_plain, path, shared, options)
   else
-    ok, result = pcall(M.read, path, shared, options and options.check)
+    ok, result = pcall(M.read, path, shared, options.check)
   end
   C.shared_drop(shared)
   if ok then return result end
@@ -126,7 +135,8 @@ local FORMATS = "npy, npz, pgm, ppm, png, raw or bin"
 --- Writes a file under another name, which becomes its own when it is whole: who has the old one mapped keeps it.
 local function write_file(path, body)
   local is_device = path:find "^/dev/"
-  local name = is_device and path or ("%s.%d.partial"):format(path, host.pid())
+  -- another thread of this process may write the same file: its state has other tables
+  local name = is_device and path or ("%s.%d.%s.partial"):format(path, host.pid(), tostring(savers):match "%x+$")
   local file, message = io.open(name, "wb")
   if not file then refuse("a:save: cannot write '%s': %s", path, message:gsub("^.-: ", "")) end
   local function write(bytes, length)
@@ -160,8 +170,8 @@ end
 ---@param what parlua.Array|table<string, parlua.Array>
 ---@param options? table as for a:save
 function M.save(path, what, options)
-  options = options or {}
-  if type(path) ~= "string" then refuse("a:save: the name of a file is expected, got %s", show(path)) end
+  options = given.options("a:save", options, SAVE)
+  check_path("a:save", path)
   local format = options.format or (path:match "%.(%w+)$" or ""):lower()
   local saver = savers[format]
   if not saver then

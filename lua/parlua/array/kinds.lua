@@ -53,6 +53,16 @@ by_name["double complex"], by_name["float complex"] = by_name.complex, by_name["
 
 M.list, M.by_name = list, by_name
 
+--- The least and the largest number of an integer kind, as texts.
+---@return string low
+---@return string high
+function M.limits(kind)
+  if kind.wide then
+    return kind.signed and "-9223372036854775808" or "0", kind.signed and "9223372036854775807" or "18446744073709551615"
+  end
+  return ("%.0f"):format(kind.low), ("%.0f"):format(kind.high)
+end
+
 local names = {}
 for k, kind in ipairs(list) do names[k] = kind.name end
 M.names = table.concat(names, ", ", 1, #names - 1) .. " or " .. names[#names]
@@ -60,6 +70,24 @@ M.names = table.concat(names, ", ", 1, #names - 1) .. " or " .. names[#names]
 --- The kind of a name, or nil.
 ---@return parlua.ArrayKind?
 function M.of(name) return by_name[name] end
+
+--- Does a kind hold a number: not more, nor less, than it has room for? A fraction is another matter.
+---@param kind parlua.ArrayKind
+---@param value number|ffi.cdata* a number, or a 64-bit integer
+---@return boolean
+function M.has_room(kind, value)
+  if kind.class ~= "integer" then return true end
+  if type(value) == "number" then
+    if kind.wide then return value >= kind.low and value < kind.high end -- `high` is one more, as a double
+    return value > kind.low - 1 and value < kind.high + 1
+  end
+  if ffi.istype("uint64_t", value) then
+    if kind.wide then return not kind.signed or value <= 9223372036854775807ULL end
+    return value <= ffi.cast("uint64_t", kind.high)
+  end
+  if kind.wide then return kind.signed or value >= 0LL end
+  return value >= ffi.cast("int64_t", kind.low) and value <= ffi.cast("int64_t", kind.high)
+end
 
 --- The kind that holds what two kinds hold, as far as there is one: what elementwise arithmetic gives.
 ---@param a parlua.ArrayKind

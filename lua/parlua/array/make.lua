@@ -52,6 +52,12 @@ local function fits(kind, value)
 end
 M.fits = fits
 
+--- Raises an error where a number is beyond what the kind holds. Fractions of integers are cut off.
+local function check_room(what, kind, value)
+  if kinds.has_room(kind, value) then return end
+  refuse("%s: %s is beyond what a %s holds (%s to %s)", what, show(value), kind.name, kinds.limits(kind))
+end
+
 local function fill_from(self, kind, t, shape, d, at, path)
   local n, step = shape[d], self._step[d - 1]
   if type(t) ~= "table" or #t ~= n then
@@ -68,6 +74,7 @@ local function fill_from(self, kind, t, shape, d, at, path)
         refuse("parlua.array: the value at %s is no number of the type %s: %s", place_text(path), kind.name,
           show(value))
       end
+      check_room("parlua.array", kind, value)
       self._at[at + (i - 1) * step] = value
     end
     path[d + 1] = nil
@@ -103,6 +110,10 @@ end
 
 --- From C memory: a pointer to elements with their number (and perhaps a shape), or a C array, which has a length.
 local function from_memory(kind, memory, ...)
+  local name = tostring(ffi.typeof(memory))
+  if not (is_pointer(memory) or name:find "%]>$" or name:find "^ctype<struct" or name:find "^ctype<union") then
+    refuse("parlua.array: a shape, or what the elements are made of, is expected, got %s (%s)", show(memory), name)
+  end
   if is_pointer(memory) then
     local count = ...
     if type(count) ~= "number" or count < 1 or count % 1 ~= 0 then
@@ -131,8 +142,28 @@ local function copy_real(to, to_step, from, from_step, count)
   for k = 0, count - 1 do to[k * to_step] = from[k * from_step].re end
 end
 
---- Copies the elements of an array of the same shape.
+--- The first byte of an array's elements, and the one behind the last.
+local function extent(array)
+  local low, high = 0, 0
+  for d = 0, array._rank - 1 do
+    local way = (array._shape[d] - 1) * array._step[d]
+    if way < 0 then low = low + way else high = high + way end
+  end
+  local size, at = core.kind_of(array).size, tonumber(ffi.cast("intptr_t", array._at))
+  return at + low * size, at + (high + 1) * size
+end
+
+--- Might writing the one change what is still to be read of the other?
+local function overlap(to, from)
+  if to._shared ~= from._shared then return false end
+  local low, high = extent(to)
+  local first, behind = extent(from)
+  return first < high and low < behind
+end
+
+--- Copies the elements of an array of the same shape, which may be some of those that they are copied to.
 function M.copy_elements(to, from)
+  if overlap(to, from) then from = from:copy() end
   local kind, other = core.kind_of(to), core.kind_of(from)
   if kind == other and core.has(to, core.CONTIGUOUS) and core.has(from, core.CONTIGUOUS) then
     ffi.copy(to._at, from._at, to._count * kind.size)
@@ -164,6 +195,7 @@ function methods.fill(self, value)
   if not fits(kind, value) then
     refuse("a:fill: a number of the type %s is expected, got %s", kind.name, show(value))
   end
+  check_room("a:fill", kind, value)
   if value == 0 and core.has(self, core.CONTIGUOUS) then
     ffi.fill(self._at, self._count * kind.size)
   else

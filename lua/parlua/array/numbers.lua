@@ -2,6 +2,7 @@
 local C = require "parlua.array.c"
 local core = require "parlua.array.core"
 local ffi = require "ffi"
+local given = require "parlua.array.given"
 local host = require "parlua.host"
 local kinds = require "parlua.array.kinds"
 local make = require "parlua.array.make"
@@ -130,18 +131,34 @@ function methods.mean(self, axis)
   return sum
 end
 
+local EXACT = 2 ^ 53 -- up to here doubles are all integers
+
+--- The least or the largest 64-bit integer, which need not be a double.
+local function wide_extreme(self, is_largest)
+  local of = packed(self)
+  local at, best = of._at, of._at[0]
+  for k = 1, of._count - 1 do
+    local x = at[k]
+    if is_largest and x > best or not is_largest and x < best then best = x end
+  end
+  return best
+end
+
 local function least_or_largest(self, what, axis, field, row)
   core.check(self, what)
   refuse_complex(self, what)
   if axis == nil or self._rank == 1 and axis == 1 then
     measure(self, true)
-    return moments[field]
+    local value = moments[field]
+    if core.kind_of(self).wide and math.abs(value) >= EXACT then return wide_extreme(self, field == "largest") end
+    return value
   end
   check_axis(self, what, axis)
   return fold(self, axis, core.kind_of(self), row, true)
 end
 
---- The least element, or an array of the least along a dimension. NaN where an element is.
+--- The least element, or an array of the least along a dimension. NaN where an element is. Beyond 2^53 that of an
+--- array of 64-bit integers is such an integer.
 function methods.min(self, axis) return least_or_largest(self, "min", axis, "least", least_row) end
 
 --- The largest element, or an array of the largest along a dimension. NaN where an element is.
@@ -149,6 +166,7 @@ function methods.max(self, axis) return least_or_largest(self, "max", axis, "lar
 
 -- ---- convolution ----
 
+local CONVOLVE = { "axis", "edge", "into" }
 local edges = { reflect = 0, nearest = 1, zero = 2, wrap = 3 }
 
 local function read_kernel(kernel)
@@ -171,7 +189,7 @@ local function overlaps(a, b) return a._shared == b._shared end
 ---@return any the result, an array of the same type and shape
 function methods.convolve(self, kernel, options)
   core.check(self, "convolve")
-  options = options or {}
+  options = given.options("a:convolve", options, CONVOLVE)
   local kind, axis, edge = core.kind_of(self), options.axis or 1, edges[options.edge or "reflect"]
   if kind.class ~= "float" then
     refuse("a:convolve: elements are float or double, got %s; a:copy(\"double\") makes them so", kind.name)

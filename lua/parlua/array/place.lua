@@ -2,6 +2,8 @@
 --- of one of more. In the workers where these reach the array, else in the script.
 local core = require "parlua.array.core"
 local ffi = require "ffi"
+local kinds = require "parlua.array.kinds"
+local loops = require "parlua.array.loops"
 local make = require "parlua.array.make"
 
 local M = {}
@@ -33,16 +35,28 @@ end
 
 --- Is a number one that the kind holds? An integer type takes no fractions, and no more than it has room for.
 local function holds(kind, value)
-  return kind.class ~= "integer" or value % 1 == 0 and value >= kind.low and value <= kind.high
+  if kind.class ~= "integer" then return true end
+  if type(value) == "number" and value % 1 ~= 0 then return false end
+  return kinds.has_room(kind, value)
 end
 
 local function check_value(kind, i, value)
   if not make.fits(kind, value) then
     refuse("task %.0f returned %s, where a number is to be put into an array", i, show(value))
   end
-  if type(value) == "number" and not holds(kind, value) then
-    refuse("task %.0f returned %s, which is no %s", i, show(value), kind.name)
+  if not holds(kind, value) then refuse("task %.0f returned %s, which is no %s", i, show(value), kind.name) end
+end
+
+--- The same for all elements of an array, where its type does not say that they fit.
+local function check_elements(kind, i, array)
+  local other = core.kind_of(array)
+  if kinds.common(kind, other) == kind or kind.class == "float" and other.class ~= "complex" then return end
+  if other.class == "complex" then
+    refuse("task %.0f returned complex numbers, where such of the type %s are to be put into an array", i, kind.name)
   end
+  loops.each_row(array, function(at, count, step)
+    for k = 0, count - 1 do check_value(kind, i, at[k * step]) end
+  end)
 end
 
 --- Checks the numbers of a list, or of a list of lists; returns how many there are.
@@ -91,6 +105,7 @@ function M.put(into, i, value)
   local to = is_own and slice or core.new(kind, core.shape(slice))
   if core.is(value) then
     if value._count ~= count then refuse_size(into, i, value._count, "an array") end
+    check_elements(kind, i, value)
     if shape_text(value) == shape_text(slice) then
       make.copy_elements(slice, value)
       return
@@ -129,7 +144,7 @@ function M.width(value)
     return n > 0 and n or nil
   end
   if type(value) == "cdata" then
-    if make.fits(require("parlua.array.kinds").of "complex", value) then return 1 end
+    if make.fits(kinds.of "complex", value) then return 1 end
     return (elements_of(value))
   end
 end
