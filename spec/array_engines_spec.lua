@@ -321,6 +321,29 @@ describe("memory", function()
     assert.equal(0, require("parlua.array.c").shared_total() - before)
   end)
 
+  it("is given back by workers that wait for the next call", function()
+    local function total() return require("parlua.array.c").shared_total() end
+    collectgarbage()
+    local before = total()
+    for _, how in ipairs { "captured", "given", "into", "packed" } do
+      for lap = 1, 40 do
+        local a = parlua.array("double", 1e6)
+        if how == "captured" then parlua.each(function(i) a[i] = i end, parlua.range(4), { engine = "threads", workers = 2 })
+        elseif how == "given" then parlua.each(function(x) x[1] = 1 end, { a }, { engine = "threads", workers = 2 })
+        elseif how == "into" then parlua.map(function(i) return i end, parlua.range(100), { engine = "threads", workers = 2, into = a })
+        else a = parlua.map(function(i) return i end, parlua.range(1e5), { engine = "threads", workers = 2, as = "array" }) end
+        if lap % 2 == 0 then a:free() end
+      end
+    end
+    collectgarbage()
+    assert.is_true(total() - before < 6e8, "held: " .. total() - before)
+    local large = parlua.array("double", 8e6)
+    parlua.each(function(i) large[i] = i end, parlua.range(4), { engine = "threads", workers = 2 })
+    local with_it = total()
+    large:free()
+    assert.is_true(total() <= with_it - 6.4e7)
+  end)
+
   it("is given back while a script makes arrays and forgets them", function()
     for _ = 1, 300 do parlua.array("double", 1e6) end
     assert.is_true(require("parlua.array.c").shared_total() < 1e9)

@@ -498,12 +498,27 @@ function methods.data(self)
   return self._at
 end
 
+local LARGE = 2 ^ 25 -- bytes: to have such memory back is worth starting threads anew
+
+--- Lets go of an array's memory. Threads that wait for the next call may hold what the last one has captured: where it
+--- is large they are ended.
+local function let_go_now(self)
+  local shared = self._shared
+  local id, is_large = shared.id, shared.size >= LARGE
+  let_go(self)
+  if not is_large or known.role ~= "script" or not known.end_idle then return end
+  local held = C.shared_find(id)
+  if held == nil then return end
+  C.shared_drop(held)
+  known.end_idle()
+end
+
 --- Lets go of the memory now, not when the collector finds the array: for the next array of its size, or for the
 --- system. Views of it keep the memory; this array is of no use any more.
 function methods.free(self)
   check_array(self, "free")
   if has(self, FREED) then refuse(freed_message) end
-  let_go(self)
+  let_go_now(self)
   self._at, self._bound, self._count, self._state = nil, 0, 0, bit.bor(self._state, FREED)
   for d = 0, self._rank - 1 do self._shape[d] = 0 end
 end

@@ -21,7 +21,9 @@ pcall(record.cdef, "size_t fwrite(const void *bytes, size_t size, size_t count, 
 --- Raises an error where it can't be the name of a file.
 local function check_path(what, path)
   if type(path) ~= "string" then refuse("%s: the name of a file is expected, got %s", what, show(path)) end
-  if path:find("\0", 1, true) then refuse("%s: %s has a NUL in it, which no name of a file can have", what, show(path)) end
+  if path:find("\0", 1, true) then
+    refuse("%s: %s has a NUL in it, which no name of a file can have", what, show(path))
+  end
 end
 
 -- ---- loading ----

@@ -58,7 +58,8 @@ M.list, M.by_name = list, by_name
 ---@return string high
 function M.limits(kind)
   if kind.wide then
-    return kind.signed and "-9223372036854775808" or "0", kind.signed and "9223372036854775807" or "18446744073709551615"
+    if kind.signed then return "-9223372036854775808", "9223372036854775807" end
+    return "0", "18446744073709551615"
   end
   return ("%.0f"):format(kind.low), ("%.0f"):format(kind.high)
 end

@@ -48,6 +48,14 @@ function M.cut_message(path)
     path)
 end
 
+--- Ends workers that wait for the next call and share this process's memory; set by parlua.run.engine.
+---@type fun()|false
+M.end_idle = false
+
+--- Called by a worker that gets another job; set by parlua.array.lent.
+---@type fun()|false
+M.begin_job = false
+
 --- Called by a worker that has nothing to do; set by parlua.array.core.
 ---@type fun()|false
 M.rest = false

@@ -74,7 +74,7 @@ local function fill_from(self, kind, t, shape, d, at, path)
         refuse("parlua.array: the value at %s is no number of the type %s: %s", place_text(path), kind.name,
           show(value))
       end
-      check_room("parlua.array", kind, value)
+      check_room(NAME, kind, value)
       self._at[at + (i - 1) * step] = value
     end
     path[d + 1] = nil

@@ -13,6 +13,7 @@ local core = require "parlua.array.core"
 local host = require "parlua.host"
 local kinds = require "parlua.array.kinds"
 local known = require "parlua.array.known"
+local lent = require "parlua.array.lent"
 
 require "parlua.array"
 require("jit").off(true, true)
@@ -131,6 +132,7 @@ local function over(made, shared, shape, low, high)
   end
   if made.how == OFFERED then core.note(tonumber(shared.size)) end
   local array = core.over(kind, shared, offset, shape, known.is_captured and core.READ_ONLY or 0)
+  if known.role ~= "script" then lent.note(array, tonumber(shared.size)) end
   for d = 0, rank - 1 do array._step[d] = made.dimension[rank + d] end
   return core.settle(array)
 end

@@ -1,5 +1,6 @@
 --- Engines as a run sees them: what each can do, which one a call gets, how many workers it has, and the engines that
 --- are kept warm from call to call. All that the Lua side knows of engines stands here.
+local arrays = require "parlua.array.known"
 local host = require "parlua.host"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
@@ -198,6 +199,16 @@ function M.give(engine, name, key, engines)
   else
     engines[key] = engines[key] or {}
     table.insert(engines[key], engine)
+  end
+end
+
+--- Ends those that wait for the next call and share this process's memory: they may hold arrays of the last one.
+function arrays.end_idle()
+  for key, list in pairs(idle) do
+    if can(key:match "^%l+", "share_memory") then
+      idle[key] = nil
+      for _, engine in ipairs(list) do engine:close() end
+    end
   end
 end
 

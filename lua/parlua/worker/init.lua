@@ -398,6 +398,7 @@ local function read_job(message, shares)
   local book = codec.book()
   arrays.is_captured = arrays.role == "distant"
   arrays.files = false -- those of jobs before may not be collected yet
+  if arrays.begin_job then arrays.begin_job() end
   local ok, job = pcall(host.value, message, half[2], book)
   arrays.is_captured = false
   if not ok then error(job, 0) end
