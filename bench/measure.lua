@@ -190,7 +190,7 @@ end
 --- Compiles bench/NAME.c; returns the program's path.
 function M.compile(name)
   local program = M.scratch .. "/" .. name
-  M.shell(command_line { "gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-fopenmp", "-o", program,
+  M.shell(command_line { "gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-fopenmp", "-I" .. M.directory .. "/../src", "-o", program,
                          M.directory .. "/" .. name .. ".c", "-lm" })
   return program
 end
