@@ -149,6 +149,22 @@ describe("parlua merge", function()
     end)
   end)
 
+  it("takes the task of a line that is cut short for missing", function()
+    in_directory(function(directory, run)
+      helper.write(directory .. "/fixed", "") -- nothing else is lacking
+      run "-o whole.jsonl job.lua range"
+      local text = helper.read(directory .. "/whole.jsonl")
+      local last = text:match "\n([^\n]+)\n$"
+      for _, left in ipairs { 3, 9, 10, 20, #last - 1 } do
+        helper.write(directory .. "/cut.jsonl", text:sub(1, #text - 1 - #last + left))
+        local merged, status, message = run "merge cut.jsonl"
+        assert.equal(text:sub(1, #text - 1 - #last), merged)
+        assert.truthy(message:find("of 'cut.jsonl' is cut short: its task is taken for missing", 1, true), message)
+        assert.equal(1, status)
+      end
+    end)
+  end)
+
   it("refuses a part that is named twice, and one in whose place the whole would be written", function()
     in_directory(function(_, run)
       run("--shard 1/2 --journal 1.db -o 1.jsonl job.lua range")

@@ -3,6 +3,7 @@
 local common = require "parlua.common"
 local files = require "parlua.journal.file"
 local json = require "parlua.wire.json"
+local json_values = require "parlua.wire.json_values"
 local outputs = require "parlua.job.output"
 local shards = require "parlua.job.shard"
 local texts = require "parlua.job.text"
@@ -241,15 +242,26 @@ end
 
 -- ---- outputs ----
 
---- Lines of an output, in the order of their index: a function that gives index and line.
+local HEAD = '{"index":'
+
+--- Is a line the beginning of its first field?
+local function is_cut_head(line)
+  local text = line:gsub("%d+$", "")
+  return text ~= "" and HEAD:sub(1, #text) == text
+end
+
+--- Lines of an output, in the order of their index: a function that gives index and line; and whether one is lacking.
 local function open_lines(path)
-  local step, number, last = io.lines(path), 0, 0
+  local step, number, last, is_cut = io.lines(path), 0, 0, false
   local function read()
     local line = step()
     if not line then return nil end
     number = number + 1
     local index = tonumber(line:match '^{"index":(%d+)[,}]')
-    if not index then
+    if not index and is_cut_head(line) and not step() then
+      is_cut = true
+      return nil
+    elseif not index then
       error(("'%s' is no output of a job: line %d does not begin with {\"index\":"):format(path, number), 0)
     end
     return index, line
@@ -260,18 +272,25 @@ local function open_lines(path)
     is_ordered = is_ordered and index > last
     last = index
   end
+  local final = ordered[#ordered]
+  if final and not pcall(json_values.decode, final[2]) then -- of a run that was killed
+    is_cut = true
+    ordered[#ordered] = nil
+  end
+  if is_cut then texts.say("line %d of '%s' is cut short: its task is taken for missing", number, path) end
   if not is_ordered then table.sort(ordered, function(a, b) return a[1] < b[1] end) end
   local at = 0
   return function()
     at = at + 1
     if ordered[at] then return ordered[at][1], ordered[at][2] end
-  end
+  end, is_cut
 end
 
 local function merge_outputs(paths, target)
-  local heads = {}
+  local heads, lacks = {}, false
   for k, path in ipairs(paths) do
-    local read = open_lines(path)
+    local read, is_cut = open_lines(path)
+    lacks = lacks or is_cut
     local index, line = read()
     heads[k] = { path = path, read = read, index = index, line = line }
   end
@@ -300,7 +319,8 @@ local function merge_outputs(paths, target)
   end
   finish(output)
   texts.say("%s from %s", common.count(count, "task"), common.count(#paths, "output"))
-  return tell(gaps, nil, failed)
+  local status = tell(gaps, nil, failed)
+  return lacks and LACKING or status
 end
 
 --- Each part once, and none of them where the whole is to be written.
