@@ -111,6 +111,17 @@ static int method_cut_block(lua_State *L)
   return 1;
 }
 
+/* Raises that the present part can't be read. */
+static int fail_to_read(lua_State *L, const struct text *text, const char *why)
+{
+  const char *name = text->parts[text->part].name;
+  if (strcmp(name, "-") == 0)
+    lua_pushfstring(L, "cannot read standard input: %s", why);
+  else
+    lua_pushfstring(L, "cannot read '%s': %s", name, why);
+  return lua_error(L);
+}
+
 /* Pushes what was taken: how many, where, the length, the line that it begins with. Nothing: the part is at its end. */
 static int push_taken(lua_State *L, struct text *text, const struct text_cut *cut)
 {
@@ -118,8 +129,7 @@ static int push_taken(lua_State *L, struct text *text, const struct text_cut *cu
   size_t count, line = text->lines + 1;
   ssize_t length = text_take(text, cut, &at, &count);
   if (length < 0) {
-    lua_pushfstring(L, "cannot read '%s': %s", text->parts[text->part].name, text_trouble(text));
-    return lua_error(L);
+    return fail_to_read(L, text, text_trouble(text));
   }
   if (length == 0) return 0;
   lua_pushnumber(L, (lua_Number)count);
@@ -176,8 +186,7 @@ static int method_next_part(lua_State *L)
   }
   if (!error) return 0;
   push_error(L, error);
-  lua_pushfstring(L, "cannot read '%s': %s", text->parts[text->part].name, lua_tostring(L, -1));
-  return lua_error(L);
+  return fail_to_read(L, text, lua_tostring(L, -1));
 }
 
 static int method_gc(lua_State *L)

@@ -21,7 +21,9 @@ function M.body(text, spelling)
   local value, wrong = loadstring("return " .. text .. "\n", chunk_name)
   if value then -- in brackets: a call at the end of a function leaves nothing of that for an error to point to
     local body = "return (" .. text .. "\n)\n"
-    return loadstring(body) and body or "return " .. text .. "\n"
+    if loadstring(body) then return body end
+    error(("the code of %s is several values, and one is wanted; join them, as in x .. \" \" .. x * x:\n  %s"):format(
+      spelling, text), 0)
   end
   local compiled, message = loadstring(text .. "\n", chunk_name)
   if compiled then return text .. "\n" end

@@ -114,7 +114,9 @@ local function look_at(template, pieces)
     if type(piece) == "table" then
       template.has_placeholder = true
       if type(piece.column) == "string" then template.names[#template.names + 1] = piece.column end
-      if type(piece.column) == "number" then template.most = math.max(template.most, piece.column) end
+      if type(piece.column) == "number" then
+        template.most, template.least = math.max(template.most, piece.column), math.min(template.least, piece.column)
+      end
       if not piece.column and not piece.is_number then template.takes_all = true end
     end
   end
@@ -127,7 +129,7 @@ end
 function M.parse(text, is_one_word)
   local words = is_one_word and { text } or split(text)
   if #words == 0 or words[1] == "" then error("it is empty", 0) end
-  local template = { words = {}, names = {}, most = 0, has_placeholder = false, takes_all = false }
+  local template = { words = {}, names = {}, most = 0, least = 1, has_placeholder = false, takes_all = false }
   for k, word in ipairs(words) do
     template.words[k] = parse_word(word)
     look_at(template, template.words[k])
@@ -163,6 +165,9 @@ function M.check(template, columns, count)
       error(("unknown placeholder {%s}%s; {{%s}} stands for the text itself"):format(name,
         columns and names.suggestion(name, columns) or ": arguments have names with --csv, --tsv or --jsonl", name), 0)
     end
+  end
+  if template.least < 1 then
+    error("unknown placeholder {0}: arguments are counted from 1, as {1}; {{0}} stands for the text itself", 0)
   end
   if count and template.most > count then
     error(("there is no argument %d for {%d}: a task has %d"):format(template.most, template.most, count), 0)

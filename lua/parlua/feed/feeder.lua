@@ -47,7 +47,9 @@ local function pull(self, receiver, want)
   end
   local record, count = failure.record(result), puller.pulled or 0
   if self.supplied == nil and count == 0 and not puller.passed then
-    error(("arguments: %s%s"):format(record.message, record.traceback and "\n" .. record.traceback or ""), 0)
+    local is_own = puller.text or puller.is_ranges -- no code of the script's has run
+    local traceback = record.traceback and not is_own and "\n" .. record.traceback or ""
+    error(("arguments: %s%s"):format(record.message, traceback), 0)
   end
   self.raised = record
   return count

@@ -117,7 +117,10 @@ pullers.spread = one_by_one
 --- Opens the files of a text source; raises a clear error when one can't be read.
 local function open_text(source)
   local text, message, k = host.map_text(source.paths)
-  if not text then error(("%s: cannot read '%s': %s"):format(source.kind, source.paths[k], message), 0) end
+  if not text then
+    local name = source.paths[k] == "-" and "standard input" or "'" .. source.paths[k] .. "'"
+    error(("%s: cannot read %s: %s"):format(source.kind, name, message), 0)
+  end
   return text
 end
 
