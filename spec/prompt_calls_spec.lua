@@ -343,6 +343,35 @@ describe("Ctrl-C at the prompt", function()
     end)
   end)
 
+  --- Lets SIGINT come the next time that a function of parlua's own is called. What stands in a text of this name counts
+  --- as parlua's own code, which Ctrl-C does not stop.
+  local raise_at = "raise_at = load([[local module, name = ... local f = module[name] module[name] = function(...) "
+    .. "module[name] = f require('ffi').C.raise(2) return f(...) end]], '=parlua.spec')"
+  local endless = "parlua.reduce(function(x) return x end, parlua.range(1e15), parlua.sum, { engine = '%s' })"
+
+  for what, statement in pairs {
+    ["before a call on serial has begun"] = "raise_at(require 'parlua.run', 'open') " .. endless:format("serial"),
+    ["before a call on process has begun"] = "raise_at(require 'parlua.run', 'open') " .. endless:format("process"),
+    ["as a call on serial begins"] = "raise_at(require 'parlua.worker', 'prepare') " .. endless:format("serial"),
+    ["as a call on threads begins"] = "raise_at(require 'parlua.host', 'run') " .. endless:format("threads"),
+    ["as a submitted call is about to be waited for"] =
+      "raise_at(require('parlua.run.policy').Run, 'resume') pool:submit(function() while true do end end):get()",
+  } do
+    it("that comes " .. what .. " ends it", function()
+      terminal.with_prompt({ columns = 180 }, function(t)
+        t:run("ffi.cdef 'int raise(int);' kept = 'still here'")
+        t:run(raise_at)
+        t:run("pool = parlua.pool { engine = 'threads', workers = 1 }")
+        t:type(statement)
+        t:press("Enter")
+        t:wait("\ninterrupted")
+        assert.matches('\n"still here"\n$', t:run("kept"))
+        assert.matches("\n15\n", t:run("parlua.reduce(math.abs, parlua.range(5), parlua.sum, { engine = 'serial' })"))
+        assert.matches("\n6\n$", t:run("pool and parlua.map(math.abs, { 6 }, { engine = 'threads' })[1]"))
+      end)
+    end)
+  end
+
   it("is told in one word, whatever was at work", function()
     terminal.with_prompt({}, function(t)
       for _, statement in ipairs { "parlua.exec('sleep', '10')", "coroutine.wrap(function() while true do end end)()" } do

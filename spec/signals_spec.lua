@@ -447,6 +447,26 @@ describe("a signal", function()
       end)
     end
 
+    for number, signal in pairs { [2] = "INT", [15] = "TERM", [1] = "HUP" } do
+      it("SIG" .. signal .. " that comes as a call ends, too late for the call, ends the program", function()
+        local result = run_with_signals(engine, {}, ([[
+          local ffi = require "ffi"
+          ffi.cdef "int raise(int);"
+          local Run = require("parlua.run.policy").Run
+          local close = Run.close
+          function Run.close(run)
+            Run.close = close
+            ffi.C.raise(%d)
+            return close(run)
+          end
+          parlua.map(math.abs, { 1, 2 })
+          while true do end
+        ]]):format(number))
+        local is_interrupted = signal == "INT" and result.stderr:find("interrupted!", 1, true)
+        assert.truthy(is_interrupted or result.status == exit[signal], result.stderr)
+      end)
+    end
+
     it("that the script ignores after a run stays ignored, in later runs too", function()
       local result = run_with_signals(engine, {}, [[
         local ffi = require "ffi"

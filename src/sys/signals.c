@@ -167,20 +167,32 @@ void signals_break(int is_on)
   }
 }
 
-/* No run is at work any more: what follows as part of the same event must not end the program. */
-static void keep_signals(void)
+/* No run is at work any more: what follows as part of the same event must not end the program. A signal that was noted
+ * when the last run had looked for the last time does what it does without a run, at once, or after a while in the body
+ * of a loop. */
+static void leave_signals(void)
 {
-  if (signal_depth == signal_away) signals_kept = signal_total > 0 && signal_first != SIGINT;
+  int number = signal_number;
+  if (signal_depth != signal_away) return;
+  signals_kept = signal_total > 0 && signal_first != SIGINT;
+  if (!number) return;
+  if (signal_loops > 0) {
+    signals_grace(number, true);
+    return;
+  }
+  signal_number = 0;
+  pass_on(number);
 }
 
 void signals_begin(int wake_fd, bool is_timed)
 {
   if (is_timed) watch_continue();
-  if (signal_depth++ == 0) {
+  if (signal_depth == 0) { /* before the run counts: what comes from then on is the run's */
     signal_fd = wake_fd;
     signal_number = signal_total = 0;
     signals_kept = false;
   }
+  signal_depth++;
   if (signal_depth - signal_away == 1) catch_signals();
 }
 
@@ -189,7 +201,7 @@ void signals_end(int wake_fd)
   if (signal_fd == wake_fd) signal_fd = -1; /* it may be closed from here on */
   if (signal_depth == 0) return;
   signal_depth--;
-  keep_signals();
+  leave_signals();
 }
 
 void signals_pause(int is_loop)
@@ -199,7 +211,7 @@ void signals_pause(int is_loop)
     signal_loops++;
   }
   signal_away++;
-  keep_signals();
+  leave_signals();
 }
 
 void signals_resume(int is_loop)

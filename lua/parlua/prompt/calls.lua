@@ -1,6 +1,7 @@
 --- What the prompt does about calls of parlua: they run compiled, Ctrl-C leaves what is done in `results` and
 --- `failures`, and the last call is known to %retry and %debug. Put around the functions of run/ and sink/ when a
 --- prompt opens, so that programs pay nothing.
+local ffi = require "ffi"
 local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
 local task = require "parlua.worker.task"
@@ -41,9 +42,22 @@ end
 --- Is it a run of single calls, which goes on from statement to statement?
 local function is_of_futures(run) return run.is_of_futures end
 
+local SIGINT = 2
+
+--- A run has begun, or its script has come back to it. Ctrl-C that came before was caught for the statement alone, and
+--- parlua's own code passes over that: the run takes it. What comes from here on, the run catches itself.
+local function take_interrupt()
+  if terminal.interrupted() and not task.is_inside() then ffi.C.signals_again(SIGINT) end
+end
+
 --- Puts what the prompt does around the methods of a run.
 local function surround(Run)
-  local step, outcome, failed = Run.step, Run.outcome, Run.failed
+  local step, outcome, failed, resume = Run.step, Run.outcome, Run.failed, Run.resume
+  function Run.resume(self)
+    local was_paused = self.paused
+    resume(self)
+    if was_paused then take_interrupt() end
+  end
   --- Ctrl-C ends the waiting for a submitted call (M.was_interrupted), not the calls.
   local function step_of_futures(self, wait)
     local before = self.signal
@@ -112,6 +126,7 @@ function M.install()
       surrounded = true
       surround(getmetatable(run))
     end
+    take_interrupt()
     return run
   end
   local warning = require "parlua.run.warning"
