@@ -580,4 +580,16 @@ function M.warm_up(engine, setting)
   pool:close()
 end
 
+--- On mpi the message of a large job is kept until its engine's next call: makes one, of a small job, on each engine that
+--- M.warm_up has started.
+function M.settle()
+  local function task(x) return x end
+  for workers = 1, 4 do
+    local options = { engine = "mpi", workers = workers, progress = "none" }
+    local first, second = parlua.imap(task, parlua.range(20), options), parlua.imap(task, parlua.range(20), options)
+    for _ in first do second() end
+    for _ in second do end -- luacheck: ignore 542
+  end
+end
+
 return M

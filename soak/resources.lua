@@ -12,6 +12,7 @@ struct __dirstream *opendir(const char *name);
 int closedir(struct __dirstream *directory);
 struct soak_entry { uint64_t inode; int64_t offset; uint16_t length; uint8_t type; char name[256]; };
 struct soak_entry *readdir(struct __dirstream *directory);
+ssize_t readlink(const char *path, char *target, size_t size);
 ]])
 
 local function read(path)
@@ -51,7 +52,25 @@ local function count_shared(pid)
   return count
 end
 
-local function descriptors(pid) return #names(("/proc/%d/fd"):format(pid)) end
+--- What the descriptors of a process lead to, each kind with its number: those of a rank are mostly Open MPI's.
+local function targets(pid)
+  local counts, room = {}, ffi.new("char[4096]")
+  for _, name in ipairs(names(("/proc/%d/fd"):format(pid))) do
+    local length = ffi.C.readlink(("/proc/%d/fd/%s"):format(pid, name), room, 4096)
+    local target = length > 0 and ffi.string(room, length):gsub("%[%d+%]$", "") or "?"
+    counts[target] = (counts[target] or 0) + 1
+  end
+  return counts
+end
+
+local function descriptors(held, name, pid)
+  local total = 0
+  for target, count in pairs(targets(pid)) do
+    held[("%s (%s)"):format(name, target)] = count
+    total = total + count
+  end
+  held[name] = total
+end
 
 --- Without the pages of slots: of these there are only so many, and they are touched bit by bit.
 local function resident_kb(pid) return tonumber(read(("/proc/%d/status"):format(pid)):match("RssAnon:%s*(%d+)")) or 0 end
@@ -72,11 +91,12 @@ function M.take()
   collectgarbage()
   collectgarbage()
   local own = host.pid()
-  local held = { ["descriptors"] = descriptors(own), ["threads"] = #names("/proc/self/task"), ["shared mappings"] = count_shared(own),
+  local held = { ["threads"] = #names("/proc/self/task"), ["shared mappings"] = count_shared(own),
                  ["files in /dev/shm"] = 0 }
   for _, name in ipairs(names("/dev/shm")) do -- others have files there too
     if name:find("parlua", 1, true) then held["files in /dev/shm"] = held["files in /dev/shm"] + 1 end
   end
+  descriptors(held, "descriptors", own)
   local below = children(own)
   held["child processes"] = #below
   if host.ranks() then -- the helper's: workers, which are kept
@@ -84,7 +104,7 @@ function M.take()
     for _, child in ipairs(below) do held["child processes"] = held["child processes"] + 1 + #children(child) end
   end
   for k, pid in ipairs(ranks) do
-    held["descriptors of rank " .. k] = descriptors(pid)
+    descriptors(held, "descriptors of rank " .. k, pid)
     held["threads of rank " .. k] = #names(("/proc/%d/task"):format(pid))
     held["shared mappings of rank " .. k] = count_shared(pid)
     local workers = 0
@@ -94,11 +114,17 @@ function M.take()
   return held
 end
 
---- The first thing of which more is held than before, in words; nil: there is none.
+--- The things of which more is held than before, in words; nil: there are none.
 function M.more(before, now)
+  local parts, is_more = {}, false
   for name, count in pairs(now) do
-    if count > before[name] then return ("%s: %d, before %d"):format(name, count, before[name]) end
+    if count > (before[name] or 0) then
+      is_more = is_more or not name:find("(", 1, true) -- kinds of descriptors explain a total, and may take turns
+      parts[#parts + 1] = ("%s: %d, before %d"):format(name, count, before[name] or 0)
+    end
   end
+  table.sort(parts)
+  return is_more and table.concat(parts, "; ") or nil
 end
 
 --- Memory in KB, by name.

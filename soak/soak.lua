@@ -77,6 +77,7 @@ local function part(directory)
     while true do
       local more = resources.more(before, resources.take())
       if not more or host.now() > deadline then return more end
+      if host.ranks() then calls.settle() end
       host.sleep(0.01)
     end
   end

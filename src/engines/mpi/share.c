@@ -209,13 +209,6 @@ void share_drop(struct share *share, uint32_t id)
   if (sheet) sheet->is_forgotten = true;
 }
 
-void share_forget(struct share *share, uint32_t id)
-{
-  struct note note = {.kind = NOTE_FORGET, .id = id};
-  share_drop(share, id);
-  share_pass(share, &note);
-}
-
 static _Noreturn void give_up(const struct share *share, uint64_t size, int error)
 {
   fprintf(stderr, "parlua: rank %d cannot take in a message of %.0f bytes: %s\n", share->transport->rank, (double)size,
@@ -315,6 +308,14 @@ bool share_progress(struct share *share)
     if (!busy && sheet->have == sheet->size && sheet->is_forgotten) free_sheet(share, sheet);
   }
   return whole;
+}
+
+void share_forget(struct share *share, uint32_t id)
+{
+  struct note note = {.kind = NOTE_FORGET, .id = id};
+  share_drop(share, id);
+  share_pass(share, &note);
+  share_progress(share); /* rank 0 may not look for messages for long: what is not under way goes now */
 }
 
 bool share_settled(const struct share *share)
