@@ -40,6 +40,15 @@ static uint32_t members(const struct link *list, enum wanting wanting)
   return count;
 }
 
+/* A worker with a slot has one chunk that runs and one behind it, so that it need not wait for the next. */
+static void check_depth(const struct lane *lane)
+{
+  enum { DEPTH = 2 };
+  if (lane->kind == &lane_over_slot && (lane->kind->wants(lane) > 0) != (lane->count < DEPTH))
+    fault("lane %u holds %u chunks and wants %u more", (unsigned)lane->number, (unsigned)lane->count,
+          (unsigned)lane->kind->wants(lane));
+}
+
 /* The lane that will be done last stands on top, and so on downward. */
 static void check_heap(const struct balance *balance)
 {
@@ -58,6 +67,7 @@ void inside_check(const struct dispatch *d)
   for (uint32_t w = 0; w < d->lanes_count; w++) {
     const struct lane *lane = dispatch_lane(d, w);
     if (is_known(lane)) wanting[wanting_of(lane)]++;
+    if (lane->state == LANE_READY) check_depth(lane);
     busy += dispatch_is_busy(lane);
     asked += lane->is_asked;
     closed += lane->state == LANE_CLOSED;

@@ -15,7 +15,13 @@
 #include "system.h"
 #include "world.h"
 
-enum { MOST_STORES = 12, PAGE = 4096 };
+enum { MOST_STORES = 12, PAGE = 4096, CHUNKS_KEPT = 8 };
+
+/* Tasks of a chunk. */
+struct span {
+  uint32_t chunk;
+  double first, last;
+};
 
 /* A store that the worker has made and that only it sees yet: processors keep some in a buffer, in their order. */
 struct pending_store {
@@ -44,6 +50,9 @@ struct body {
   uint64_t steps;    /* it dies at the access after so many; 0: at none */
   uint32_t printed;
   bool is_alive, is_ending, is_end_told, is_abandoned, has_left;
+  struct span spans[CHUNKS_KEPT]; /* of the last chunks that it began */
+  uint32_t spans_count;
+  bool is_leaving; /* it was told to stop, and still prints */
   uint32_t unread; /* results that stood unread: the channel's head then, + 1; 0: none */
   int status;
   struct body *next_free;
@@ -146,6 +155,33 @@ bool workers_still_unread(uint32_t *number)
     if (body->unread && is_unread(body) && body->unread == body->slot->out.head + 1) return true;
   }
   return false;
+}
+
+/* ---- where a worker is ---- */
+
+struct present __wrap_slot_present(const struct slot *slot);
+struct present __real_slot_present(const struct slot *slot);
+
+/* Chunk and task are cells of one moment, however the worker goes on between two reads. */
+struct present __wrap_slot_present(const struct slot *slot)
+{
+  struct present present = __real_slot_present(slot);
+  const struct body *body = NULL; /* the last that had the slot */
+  for (uint32_t i = 0; i < bodies_count && present.task > 0; i++)
+    if (bodies[i]->slot == slot && (!body || bodies[i]->life > body->life)) body = bodies[i];
+  for (uint32_t k = 0; body && k < CHUNKS_KEPT; k++) {
+    const struct span *span = &body->spans[k];
+    if (span->chunk == present.chunk && (present.task < span->first || present.task > span->last))
+      fault("worker %u is said to be in task %g of chunk %u, which has tasks %g to %g", (unsigned)body->number + 1,
+            present.task, (unsigned)present.chunk, span->first, span->last);
+  }
+  return present;
+}
+
+static void note_span(struct body *body, const struct block *chunk)
+{
+  body->spans[body->spans_count++ % CHUNKS_KEPT] =
+      (struct span){.chunk = chunk->chunk, .first = chunk->first, .last = chunk->last};
 }
 
 /* ---- limits ---- */
@@ -424,7 +460,27 @@ static void begin_chunk(struct body *body, const struct block *chunk)
   if (body->slot->current != 0)
     fault("worker %u begins a chunk, and its cell still names task %g", (unsigned)body->number + 1,
           (double)body->slot->current);
+  note_span(body, chunk);
   run_chunk(body, chunk);
+}
+
+/* What a worker's finalizers print when it was told to stop may be more than there is room for. Nobody reads it, and it
+ * is not to wait until its time is up. */
+static void print_at_end(struct body *body)
+{
+  static const char text[TEXT_BYTES / 4];
+  enum { TIMES = 6 };
+  if (!plan_prints(ledger_plan(), body->life)) return;
+  body->is_leaving = true;
+  for (int i = 0; i < TIMES; i++) worker_print(&body->worker, 1, text, sizeof text);
+  body->is_leaving = false;
+}
+
+static void check_leaving(const struct body *body)
+{
+  bool is_woken = !plan_has(ledger_plan(), TROUBLE_WAKES); /* else the wake-up may have been lost */
+  if (body->is_alive && body->is_leaving && is_woken)
+    fault("worker %u was told to stop, and was ended while it waited for room to print", (unsigned)body->number + 1);
 }
 
 /* A set-up that may not end: with a time limit, a worker for which a chunk waits meanwhile is ended within ten seconds
@@ -464,6 +520,7 @@ static void live(void *what)
     else
       begin_chunk(body, message);
   }
+  print_at_end(body);
   end_body(body, END_AS_TOLD, 0);
 }
 
@@ -544,6 +601,7 @@ static int workers_kill(struct engine *engine, uint32_t w)
 {
   struct body *body = *own(engine, w);
   body->is_ending = true;
+  check_leaving(body);
   if (body->is_alive) ledger_end_is_decided(body->worker.job, body->in, body->attempt);
   world_at(world.now + random_about(ledger_plan()->latency), kill_now, body, body->life);
   return 0;
@@ -565,6 +623,7 @@ static int workers_abandon(struct engine *engine, uint32_t w)
 {
   struct body **place = own(engine, w), *body = *place;
   check_given_up(body);
+  check_leaving(body);
   if (body->is_alive) ledger_end_is_decided(body->worker.job, body->in, body->attempt);
   if (body->is_alive) ledger_worker_is_ended(body->worker.job, body->in, body->attempt, world.now - body->began);
   engine->remains->abandoned++;
@@ -618,6 +677,7 @@ void workers_begin(void)
   for (uint32_t i = bodies_count; i-- > 0;) {
     bodies[i]->is_alive = false;
     bodies[i]->life = 0;
+    bodies[i]->slot = NULL;
     bodies[i]->stores_count = 0;
     let_go(bodies[i]);
   }
