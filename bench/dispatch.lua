@@ -66,10 +66,12 @@ end
 
 return function()
   local few, many = a_chunk(10) * 1e6, a_chunk(measure.size(1000, 50)) * 1e6
+  local woken = measure.compare({ measure.c { name = "wake", program = "wake", words = { 10, measure.size(6000, 300) } } }).wake.seconds
   local n, waiting = measure.size(20000, 500), measure.size(40000, 1000)
   local alone, beside = stream_seconds(0, n), stream_seconds(waiting, n)
   return {
-    measure.row { what = "a chunk, processor time at the coordinator, 10 workers", ours = few, unit = "us", at_most = 8 },
+    measure.row { what = "a chunk, processor time at the coordinator, 10 workers", ours = few, unit = "us", at_most = 8,
+                  rival = "to be woken as often, in C", theirs = woken * 1e6 },
     measure.row { what = "the same, 1000 workers", ours = many, unit = "us", at_most = 8 },
     measure.row { what = ("%d tasks beside %d that wait for their retry"):format(n, waiting), ours = beside, unit = "s",
                   rival = "none wait", theirs = alone, within = 1.1 },
