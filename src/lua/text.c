@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lua/ahead.h"
 #include "lua/unpack.h"
 #include "sys/mapping.h"
 
@@ -169,7 +170,10 @@ void text_close(struct text *text)
 {
   unmap(text);
   text_close_part(text);
-  for (size_t k = 0; k < text->part_count; k++) free(text->parts[k].name);
+  for (size_t k = 0; k < text->part_count; k++) {
+    ahead_close(text->parts[k].ahead);
+    free(text->parts[k].name);
+  }
   free(text->parts);
   free(text->buffer);
   free(text->packed);

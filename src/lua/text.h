@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct ahead;
 struct mapping;
 struct unpacker;
 
@@ -19,6 +20,7 @@ struct text_part {
   char *path; /* from the root on; NULL: not known */
   dev_t device;
   ino_t inode;
+  struct ahead *ahead; /* of a compressed part of a stream, when it is read or soon will be */
 };
 
 struct text {
@@ -37,8 +39,10 @@ struct text {
   bool ended;                /* of the part nothing more is to be read */
   size_t lines;              /* line ends of the part that were handed out */
   bool has_stdin;            /* it reads standard input, which is empty for everybody else: see sys/stdin.h */
-  struct unpacker *unpacker; /* of a compressed part; NULL: it is plain, or not known yet */
-  bool is_known;             /* its first bytes were looked at */
+  struct unpacker *unpacker; /* of a compressed part that is no file; NULL: it is plain, or not known yet */
+  const char *piece;         /* of a part that is unpacked ahead: what has come */
+  size_t piece_left;
+  bool is_known; /* its first bytes were looked at */
   char *packed;
   size_t packed_have, packed_at;
   bool is_damaged;     /* nothing more of them can be unpacked */

@@ -8,11 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lua/ahead.h"
 #include "lua/unpack.h"
+#include "sys/cores.h"
 #include "sys/signals.h"
 #include "sys/stdin.h"
 
-enum { READ_BYTES = 1 << 16, PACKED_BYTES = 1 << 17 };
+enum { READ_BYTES = 1 << 16, PACKED_BYTES = 1 << 17, MOST_THREADS = 8 };
 
 /* A script may have read the first lines of standard input itself: the rest begins with what stdio has read beyond
  * them. */
@@ -26,14 +28,42 @@ static int take_read_ahead(struct text *text)
   return 0;
 }
 
-int text_open_part(struct text *text)
+/* Is the open file one that threads can unpack? */
+static bool is_packed_file(int fd)
+{
+  struct stat info;
+  char magic[UNPACK_MAGIC];
+  if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode)) return false;
+  ssize_t length = pread(fd, magic, sizeof magic, 0);
+  return length > 0 && unpack_is_packed(magic, (size_t)length);
+}
+
+/* Begins to unpack files behind the present one, so that there is one for each processor. What is wrong with them is
+ * told when their turn comes. */
+static void look_ahead(struct text *text, size_t threads)
+{
+  const char *message;
+  for (size_t k = text->part + 1; k < text->part_count && k < text->part + threads; k++) {
+    struct text_part *part = &text->parts[k];
+    if (part->ahead || strcmp(part->name, "-") == 0) continue;
+    struct stat info;
+    if (stat(part->name, &info) < 0 || !S_ISREG(info.st_mode)) continue; /* to open a pipe is to wait for who writes */
+    int fd = open(part->name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    part->ahead = is_packed_file(fd) ? ahead_open(fd, &message) : NULL;
+    if (part->ahead)
+      ahead_widen(part->ahead, 1);
+    else
+      close(fd);
+  }
+}
+
+/* Opens the present part's file. Returns 0 or an errno. */
+static int open_file(struct text *text)
 {
   struct stat info;
   const char *path = text->parts[text->part].name;
-  bool is_stdin = strcmp(path, "-") == 0;
-  text->at = text->have = text->lines = text->packed_have = text->packed_at = 0;
-  text->ended = text->is_known = text->packed_ended = text->is_damaged = false;
-  text->fd = is_stdin ? stdin_open(&text->has_stdin) : open(path, O_RDONLY | O_CLOEXEC);
+  text->fd = strcmp(path, "-") == 0 ? stdin_open(&text->has_stdin) : open(path, O_RDONLY | O_CLOEXEC);
   if (text->fd < 0) return errno;
   if (fstat(text->fd, &info) < 0 || S_ISDIR(info.st_mode)) {
     int error = S_ISDIR(info.st_mode) ? EISDIR : errno;
@@ -41,6 +71,27 @@ int text_open_part(struct text *text)
     return error;
   }
   return text->has_stdin ? take_read_ahead(text) : 0;
+}
+
+int text_open_part(struct text *text)
+{
+  const char *message;
+  struct text_part *part = &text->parts[text->part];
+  int cores = cores_available();
+  size_t threads = cores < MOST_THREADS ? (size_t)cores : MOST_THREADS;
+  text->at = text->have = text->lines = text->packed_have = text->packed_at = text->piece_left = 0;
+  text->ended = text->is_known = text->packed_ended = text->is_damaged = false;
+  if (!part->ahead) {
+    int error = open_file(text);
+    if (error) return error;
+    if (strcmp(part->name, "-") != 0 && is_packed_file(text->fd)) part->ahead = ahead_open(text->fd, &message);
+    if (!part->ahead) return 0; /* what is wrong, its first bytes tell */
+    text->fd = -1;
+  }
+  text->is_known = true;
+  ahead_widen(part->ahead, threads);
+  look_ahead(text, threads);
+  return 0;
 }
 
 void text_close_part(struct text *text)
@@ -51,6 +102,10 @@ void text_close_part(struct text *text)
   text->has_stdin = false;
   unpack_close(text->unpacker);
   text->unpacker = NULL;
+  if (text->part < text->part_count) {
+    ahead_close(text->parts[text->part].ahead);
+    text->parts[text->part].ahead = NULL;
+  }
 }
 
 bool text_next_part(struct text *text, int *error)
@@ -159,6 +214,24 @@ static bool unpack_more(struct text *text)
   return true;
 }
 
+/* Takes some more of what was unpacked ahead. Returns false with `trouble` or errno set. */
+static bool take_ahead(struct text *text)
+{
+  if (text->piece_left == 0) {
+    ssize_t n = ahead_next(text->parts[text->part].ahead, &text->piece, &text->trouble);
+    if (n < 0) return false;
+    text->piece_left = (size_t)n;
+    text->ended = n == 0;
+    if (n == 0) return true;
+  }
+  size_t room = text->capacity - text->have, some = text->piece_left < room ? text->piece_left : room;
+  memcpy(text->buffer + text->have, text->piece, some);
+  text->have += some;
+  text->piece += some;
+  text->piece_left -= some;
+  return true;
+}
+
 /* Reads more behind what is there; at the end sets `ended`. Returns false with `trouble` or errno set. */
 static bool read_more(struct text *text)
 {
@@ -168,6 +241,7 @@ static bool read_more(struct text *text)
     text->trouble = "not enough memory";
     return false;
   }
+  if (text->parts[text->part].ahead) return take_ahead(text);
   if (text->is_known && text->unpacker) return unpack_more(text);
   ssize_t n = read_bytes(text, text->buffer + text->have, text->capacity - text->have);
   if (n < 0) return false;

@@ -3,11 +3,14 @@
 #include "lua/unpack.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- what the libraries declare ---- */
+
+const char unpack_damaged[] = "its compressed data are damaged";
 
 struct z_state { /* z_stream of zlib.h */
   const unsigned char *next_in;
@@ -79,6 +82,7 @@ static size_t at_most(size_t length, size_t most)
 static bool z_begin(struct unpacker *unpacker)
 {
   typedef int init(struct z_state *, int, const char *, int);
+  unpacker->is_ended = unpacker->is_complete = true;
   memset(&unpacker->z, 0, sizeof unpacker->z);
   return CALL(z_functions, 0, init *)(&unpacker->z, Z_GZIP_ONLY, "1.2.11", (int)sizeof unpacker->z) == Z_OK;
 }
@@ -88,6 +92,10 @@ static bool z_step(struct unpacker *unpacker, const char **in, size_t *in_length
   typedef int inflate(struct z_state *, int);
   typedef int reset(struct z_state *);
   struct z_state *z = &unpacker->z;
+  if (unpacker->is_ended) { /* zeros may fill up the last block of a tape */
+    while (*in_length > 0 && **in == 0) (*in)++, (*in_length)--;
+    if (*in_length == 0) return true;
+  }
   unsigned given = (unsigned)at_most(*in_length, 1U << 30), room = (unsigned)at_most(*out_length, 1U << 30);
   if (unpacker->is_ended && CALL(z_functions, 2, reset *)(z) != Z_OK) return false;
   unpacker->is_ended = false;
@@ -115,6 +123,7 @@ static void z_end(struct unpacker *unpacker)
 static bool zstd_begin(struct unpacker *unpacker)
 {
   typedef void *create(void);
+  unpacker->is_complete = true;
   unpacker->zstd = CALL(zstd_functions, 0, create *)();
   return unpacker->zstd != NULL;
 }
@@ -130,7 +139,8 @@ static bool zstd_step(struct unpacker *unpacker, const char **in, size_t *in_len
   *in_length -= from.at;
   *out += to.at;
   *out_length -= to.at;
-  unpacker->is_complete = hint == 0; /* the next call begins another frame by itself */
+  /* the next call begins another frame by itself */
+  unpacker->is_complete = hint == 0 || (unpacker->is_complete && from.at == 0 && to.at == 0);
   return true;
 }
 
@@ -180,6 +190,63 @@ static void xz_end(struct unpacker *unpacker)
   memset(&unpacker->xz, 0, sizeof unpacker->xz);
 }
 
+/* ---- parts that can be unpacked by themselves ---- */
+
+/* A number of so many bytes, the lowest first. */
+static uint64_t number_at(const unsigned char *bytes, size_t count)
+{
+  uint64_t number = 0;
+  while (count > 0) number = number << 8 | bytes[--count];
+  return number;
+}
+
+/* A member of gzip that says how long it is, in a field BC of its header: what bgzip writes. */
+static size_t bgzip_block(const unsigned char *bytes, size_t length, size_t *most)
+{
+  enum { HEAD = 12, HAS_EXTRA = 4, FLAGS = 3, EXTRA_LENGTH = 10, MOST_BLOCK = 1 << 16 };
+  if (length > FLAGS && !(bytes[FLAGS] & HAS_EXTRA)) return UNPACK_UNKNOWN;
+  if (length < HEAD) return 0;
+  size_t extra = number_at(bytes + EXTRA_LENGTH, 2);
+  if (length < HEAD + extra) return 0;
+  *most = MOST_BLOCK;
+  for (size_t at = HEAD; at + 4 <= HEAD + extra; at += 4 + number_at(bytes + at + 2, 2)) {
+    if (bytes[at] != 'B' || bytes[at + 1] != 'C' || number_at(bytes + at + 2, 2) != 2 || at + 6 > HEAD + extra)
+      continue;
+    size_t block = number_at(bytes + at + 4, 2) + 1;
+    return block > HEAD + extra ? block : UNPACK_UNKNOWN;
+  }
+  return UNPACK_UNKNOWN;
+}
+
+/* zstd: a frame that is passed over, which may come first (pzstd writes one). Of its first byte half counts. */
+static bool is_skipped_frame(const char *bytes, size_t length)
+{
+  static const char magic[] = "\x50\x2a\x4d\x18";
+  return length > 0 && (bytes[0] & 0xf0) == 0x50 && memcmp(bytes + 1, magic + 1, at_most(length, 4) - 1) == 0;
+}
+
+/* A frame of zstd, whose blocks tell how long they are. */
+static size_t zstd_frame(const unsigned char *bytes, size_t length, size_t *most)
+{
+  enum { MAGIC = 4, MOST_BLOCK = 1 << 17, RUN_LENGTH = 1, RESERVED = 3 };
+  static const unsigned char dictionary[] = {0, 1, 2, 4}, content[] = {0, 2, 4, 8};
+  *most = 0;
+  if (length < 8) return 0;
+  if (is_skipped_frame((const char *)bytes, length)) return 8 + number_at(bytes + MAGIC, 4);
+  unsigned char flags = bytes[MAGIC];
+  bool is_single = flags & 0x20, has_sum = flags & 4;
+  size_t at = MAGIC + 1 + (is_single ? 0 : 1) + dictionary[flags & 3] + content[flags >> 6];
+  if (is_single && flags >> 6 == 0) at++;
+  for (;;) {
+    if (length < at + 3) return 0;
+    uint64_t head = number_at(bytes + at, 3), kind = head >> 1 & 3;
+    if (kind == RESERVED) return UNPACK_UNKNOWN;
+    at += 3 + (kind == RUN_LENGTH ? 1 : head >> 3);
+    *most += MOST_BLOCK;
+    if (head & 1) return at + (has_sum ? 4 : 0);
+  }
+}
+
 /* ---- all ---- */
 
 static const struct method methods[] = {
@@ -209,12 +276,13 @@ static const struct method methods[] = {
      xz_end},
 };
 
-enum { METHODS = sizeof methods / sizeof *methods };
+enum { METHODS = sizeof methods / sizeof *methods, ZSTD = 1 };
 
 static void **const functions[METHODS] = {z_functions, zstd_functions, xz_functions};
 
 static const struct method *method_of(const char *bytes, size_t length)
 {
+  if (length >= 4 && is_skipped_frame(bytes, length)) return &methods[ZSTD];
   for (int k = 0; k < METHODS; k++)
     if (length >= methods[k].magic_length && memcmp(bytes, methods[k].magic, methods[k].magic_length) == 0)
       return &methods[k];
@@ -228,23 +296,30 @@ bool unpack_is_packed(const char *bytes, size_t length)
 
 bool unpack_may_be_packed(const char *bytes, size_t length)
 {
+  if (is_skipped_frame(bytes, length)) return true;
   for (int k = 0; k < METHODS; k++)
     if (memcmp(bytes, methods[k].magic, at_most(length, methods[k].magic_length)) == 0) return true;
   return false;
 }
 
-/* Opens the library of a method, for good. Threads may do so at the same time, and find the same. */
+/* Opens the library of a method, once and for good. */
 static bool load(const struct method *method)
 {
-  void **to = functions[method - methods], *library = dlopen(method->library, RTLD_NOW | RTLD_LOCAL);
-  if (!library) return false;
-  for (int k = 0; k < 4; k++) {
-    if (!method->symbols[k]) continue;
-    void *symbol = dlsym(library, method->symbols[k]);
-    if (!symbol) return false;
-    to[k] = symbol;
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  static bool is_loaded[METHODS];
+  const size_t number = (size_t)(method - methods);
+  pthread_mutex_lock(&lock);
+  void *library = is_loaded[number] ? NULL : dlopen(method->library, RTLD_NOW | RTLD_LOCAL);
+  bool is_whole = library != NULL;
+  for (int k = 0; k < 4 && is_whole; k++) {
+    void *symbol = method->symbols[k] ? dlsym(library, method->symbols[k]) : NULL;
+    is_whole = symbol || !method->symbols[k];
+    functions[number][k] = symbol;
   }
-  return true;
+  if (is_whole) is_loaded[number] = true;
+  bool is_there = is_loaded[number];
+  pthread_mutex_unlock(&lock);
+  return is_there;
 }
 
 struct unpacker *unpack_open(const char *bytes, size_t length, const char **message)
@@ -273,8 +348,17 @@ bool unpack(struct unpacker *unpacker, const char **in, size_t *in_length, char 
             const char **message)
 {
   if (unpacker->method->step(unpacker, in, in_length, out, out_length)) return true;
-  *message = "its compressed data are damaged";
+  *message = unpack_damaged;
   return false;
+}
+
+size_t unpack_unit(const char *bytes, size_t length, size_t *most)
+{
+  const struct method *method = method_of(bytes, length);
+  *most = 0;
+  if (!method) return unpack_may_be_packed(bytes, length) ? 0 : UNPACK_UNKNOWN;
+  if (method == &methods[ZSTD]) return zstd_frame((const unsigned char *)bytes, length, most);
+  return method->begin == z_begin ? bgzip_block((const unsigned char *)bytes, length, most) : UNPACK_UNKNOWN;
 }
 
 bool unpack_is_complete(const struct unpacker *unpacker)
