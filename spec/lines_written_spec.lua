@@ -90,6 +90,44 @@ describe("a job's lines of JSON", function()
       assert.matches("a row has 4 items, but there are 3 columns", result.stderr, 1, true)
     end)
 
+    it("as rows under the fields of the first record are the same too, whatever comes behind it", function()
+      local job = [[
+        return { arguments = require("parlua").range(5000), map = function(i)
+          local kind = i % 9
+          if kind == 0 then error("none", 0) end
+          if kind == 1 then return { a = i / 3, b = "text " .. i, ["c d"] = i } end
+          if kind == 2 then return { b = ",\"\"\n", a = i == WRONG and "x" or nil, ["c d"] = true, WRONG_FIELD = i == WRONG or nil } end
+          if kind == 3 then return { ["c d"] = "\"" } end
+          if kind == 4 then return { a = { i, x = "," }, b = "007" } end
+          if kind == 5 then return nil end
+          if kind == 6 then return { i, "list" } end
+          if kind == 7 then return { b = ("long"):rep(i) } end
+          return {}
+        end }]]
+      same(engine, (job:gsub("i == WRONG", "false")), "--format csv")
+      same(engine, (job:gsub("i == WRONG", "false")), "--format tsv --chunk 5")
+      local _, result = output_of(engine, (job:gsub("i == WRONG", "i == 3008")), "--format csv --chunk 10")
+      assert.equal(2, result.status)
+      assert.matches("a row has the field 'WRONG_FIELD', for which there is no column: the columns are those of the first row (a, b, c d)",
+        result.stderr, 1, true)
+      -- what comes first is no record
+      local mixed = "return { arguments = require('parlua').range(300), map = function(i) return %s end }"
+      for _, results in ipairs { "i % 7 == 1 and 'a,b' or i", "i < 5 and { i, 'x' } or { n = 2 }", "{ ['q\"'] = 1, [''] = i }" } do
+        same(engine, mixed:format(results), "--format csv --chunk 50")
+      end
+      _, result = output_of(engine, mixed:format "i < 200 and { i } or { name = i }", "--format csv --chunk 50")
+      assert.equal(2, result.status)
+      assert.matches("a row has the field 'name', but the first row was a list", result.stderr, 1, true)
+    end)
+
+    it("as rows are made by the workers: what can't cross can be written", function()
+      local job = "return { arguments = require('parlua').range(300), map = function(i) return { a = i, t = coroutine.create(print) } end }"
+      local text, result = output_of(engine, job, "--format csv")
+      assert.equal(0, result.status)
+      assert.equal(301, select(2, text:gsub("\n", "")))
+      assert.matches("^a,t\n1,", text)
+    end)
+
     it("come whole where the run ends early, and in any order with --unordered", function()
       local text = output_of(engine, RESULTS, "--unordered")
       local lines = {}

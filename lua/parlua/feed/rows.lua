@@ -98,6 +98,7 @@ local function names_of(row)
   table.sort(names)
   return #names > 0 and names or nil
 end
+M.names_of = names_of
 
 local function has_other(self, row)
   if not self.known then
@@ -107,6 +108,16 @@ local function has_other(self, row)
   for key in next, row do
     if not self.known[key] then return key end
   end
+end
+
+local function raise_other(self, name)
+  error(("a row has the field '%s', for which there is no column: the columns are those of the first row (%s); name "
+    .. "all of them with columns"):format(tostring(name), concat(self.columns, ", ")), 0)
+end
+
+local function raise_named(name)
+  error(("a row has the field '%s', but the first row was a list, and so there are no names of columns; name them with "
+    .. "columns"):format(name), 0)
 end
 
 --- Appends the names of the columns, if they are known; rows follow.
@@ -128,7 +139,11 @@ function Rows:put(buffer, row)
     self:put_head(buffer)
     self.is_given = is_given
   end
-  if not self.columns then return put_line(self, buffer, row, math.max(row.n or #row, 1)) end
+  if not self.columns then
+    local n = row.n or #row
+    if n == 0 and names_of(row) then raise_named(names_of(row)[1]) end
+    return put_line(self, buffer, row, math.max(n, 1))
+  end
   if #row > 0 and row[self.columns[1]] == nil then -- a list: its items are the columns in their order
     if #row > #self.columns then
       error(("a row has %d items, but there are %d columns"):format(#row, #self.columns), 0)
@@ -136,11 +151,49 @@ function Rows:put(buffer, row)
     return put_line(self, buffer, row, #self.columns)
   end
   local other = not self.is_given and has_other(self, row)
-  if other then
-    error(("a row has the field '%s', for which there is no column: the columns are those of the first row (%s); name "
-      .. "all of them with columns"):format(tostring(other), concat(self.columns, ", ")), 0)
-  end
+  if other then raise_other(self, other) end
   put_line(self, buffer, row, #self.columns, self.columns)
+end
+
+--- The fields of a line that a writer has written, each as it stands there.
+local function split(text, separator)
+  local fields, at, last = {}, 1, #text - 1 -- without the line's end
+  repeat
+    local to
+    if text:byte(at) == 34 then -- a quote
+      to = at
+      repeat to = text:find('"', to + 1, true) + 1 until text:byte(to) ~= 34
+    else
+      to = text:find(separator, at, true) or last + 1
+    end
+    fields[#fields + 1] = text:sub(at, to - 1)
+    at = to + 1
+  until to > last
+  return fields
+end
+
+--- Appends a line that another writer has written for a row whose fields have these names, and no others.
+---@param names string[]
+---@param text string with its end
+function Rows:put_written(buffer, names, text)
+  if self.is_first then
+    self.columns = names
+    self:put_head(buffer)
+    self.is_given = false
+  end
+  if not self.columns then
+    local n = names[1] == "n" and not names[2] and tonumber(text) -- a list of so many times nil
+    return n and n > 0 and put_line(self, buffer, {}, n) or n or raise_named(names[1])
+  end
+  local given, of = {}, split(text, self.separator)
+  for k, name in ipairs(names) do given[name] = of[k] end
+  local other = has_other(self, given)
+  if other then raise_other(self, other) end
+  for k, name in ipairs(self.columns) do
+    if k > 1 then buffer:put(self.separator) end
+    buffer:put(given[name] or "")
+  end
+  buffer:put("\n")
 end
 
 --- A function that gives one row after the other.

@@ -65,8 +65,9 @@ local function rows_of(separator)
     open = function(columns)
       local writer = rows.open(separator, columns)
       return {
-        takes_encoded = columns ~= nil, encodes = { separator = separator, columns = columns },
+        takes_encoded = true, encodes = { separator = separator, columns = columns },
         put_lines = function(buffer, _, n, lines)
+          if not columns then return line.append_rows(buffer, lines, n, writer) end
           writer:put_head(buffer)
           line.append(buffer, lines, n, "", "", "")
         end,

@@ -8,12 +8,15 @@ local json_shapes = require "parlua.wire.json_shapes"
 local rows = require "parlua.lazy" "parlua.feed.rows"
 local new_buffer = require("string.buffer").new
 
+local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 local C = ffi.C
 local cast, copy = ffi.cast, ffi.copy
 local HEAD, LINE, VALUE = C.BLOCK_HEAD, C.TAG_LINE, C.TAG_VALUE
-local bytes, u64 = ffi.typeof("char *"), ffi.typeof("uint64_t *")
+local bytes, u64, u32 = ffi.typeof("char *"), ffi.typeof("uint64_t *"), ffi.typeof("const uint32_t *")
+
+ffi.cdef "int memcmp(const void *, const void *, size_t);"
 
 M.MOST_ARGUMENTS = 4 -- that are written out
 
@@ -80,19 +83,72 @@ function M.writer(outlet)
   return begin, finish, encode
 end
 
---- What writes the rows of one job, whose columns are known: a function that puts the row of task i as word k.
----@param outlet table
----@param given {separator: string, columns: string[]}
----@return fun(k: integer, i: integer, v: any): number
-function M.row_writer(outlet, given)
-  local buffer, writer = new_buffer(), rows.open(given.separator, given.columns)
+--- What writes the rows of one job under columns that are known.
+local function writer_of(outlet, separator, columns)
+  local buffer, writer = new_buffer(), rows.open(separator, columns)
   writer:put_head(new_buffer()) -- the coordinator writes that
-  return function(k, i, v)
+  return function(k, i, v, before)
     buffer:reset()
+    if before then buffer:put(before) end
     -- a row that is wrong ends the job: the coordinator says so
     if not pcall(writer.put, writer, buffer, v) then return outlet.put(k, i, VALUE, v) end
     local from, length = buffer:ref()
     return put(outlet.block, outlet.half, k, from, length) or outlet.put(k, i, VALUE, v)
+  end
+end
+
+local length_before = ffi.typeof("uint32_t[1]")
+
+--- Names as one text, behind its length: what stands before a row whose columns the coordinator does not know yet.
+local function head_of(names)
+  local parts = {}
+  for k, name in ipairs(names) do parts[k] = ("%d:%s"):format(#name, name) end
+  local text = concat(parts)
+  return ffi.string(length_before(#text), 4) .. text
+end
+
+local function names_in(head)
+  local names, at = {}, 1
+  while at <= #head do
+    local length, from = head:match("^(%d+):()", at)
+    names[#names + 1] = head:sub(from, from + length - 1)
+    at = from + length
+  end
+  return names
+end
+
+--- What writes the rows of one job: a function that puts the row of task i as word k. Where the job does not name its
+--- columns these are the fields of the first row of all, which only the coordinator knows: before a row with names
+--- stands what names it has. Others go as they are.
+---@param outlet table
+---@param given {separator: string, columns: string[]?}
+---@return fun(k: integer, i: integer, v: any): number
+function M.row_writer(outlet, given)
+  if given.columns then return writer_of(outlet, given.separator, given.columns) end
+  local known, count, head, write = {}, 0, nil, nil
+
+  local function is_known(row)
+    local n = 0
+    for key in next, row do
+      if not known[key] then return false end
+      n = n + 1
+    end
+    return n == count
+  end
+
+  return function(k, i, v)
+    if type(v) == "number" then
+      outlet.block.word[k] = v
+      return tonumber(outlet.block.floor - HEAD) / 8
+    end
+    if type(v) ~= "table" then return outlet.store(k, i, v) end
+    if count == 0 or not is_known(v) then
+      local names = rows.names_of(v)
+      if not names then return outlet.store(k, i, v) end
+      known, count, head, write = {}, #names, head_of(names), writer_of(outlet, given.separator, names)
+      for _, name in ipairs(names) do known[name] = true end
+    end
+    return write(k, i, v, head)
   end
 end
 
@@ -146,6 +202,30 @@ function M.append(buffer, lines, n, first_before, before, behind)
     if sign ~= "" then buffer:put(sign) end
     buffer:putcdata(p + 8, tonumber(cast(u64, p)[0]))
     if behind ~= "" then buffer:put(behind) end
+  end
+end
+
+--- Appends n rows before which their names stand.
+---@param lines parlua.Lines
+---@param writer parlua.Rows
+function M.append_rows(buffer, lines, n, writer)
+  local from, half, head, fits = lines.from, lines.half, "", false
+  for j = 0, n - 1 do
+    local p = from + 8 * half[2 * j]
+    local length, head_length = tonumber(cast(u64, p)[0]), cast(u32, p + 8)[0]
+    local row = p + 12 + head_length
+    if head_length + 4 > length then outside() end
+    if head_length ~= #head or C.memcmp(p + 12, head, head_length) ~= 0 then
+      head = ffi.string(p + 12, head_length)
+      fits = false
+    end
+    if fits then
+      buffer:putcdata(row, length - head_length - 4)
+    else
+      local names = names_in(head)
+      writer:put_written(buffer, names, ffi.string(row, length - head_length - 4))
+      fits = writer.columns and concat(names, "\0") == concat(writer.columns, "\0")
+    end
   end
 end
 
