@@ -1,6 +1,7 @@
 --- The sink of a reduction. Without `merge`, results are folded here, in the order of the tasks. With it, workers fold
 --- blocks of tasks (worker/fold.lua), and the blocks' values are merged here in the same way.
 local failure = require "parlua.failure"
+local groups = require "parlua.lazy" "parlua.worker.groups"
 local fold_module = require "parlua.worker.fold"
 local order = require "parlua.sink.order"
 
@@ -46,6 +47,10 @@ function M.open(plan, is_merged)
   if is_merged then
     local merge = plan.merge
     combine = function(a, b) return merge(a, b) end
+    if plan.groups then -- mostly as bytes
+      local merge_packed = groups.merger(plan.groups.flat, plan.groups.merge)
+      combine = function(a, b) return merge_packed(a, b) or merge(a, b) end
+    end
   end
   local self = setmetatable({
     plan = plan, is_merged = is_merged, keep = is_merged and "all" or "first", accumulator = NOTHING, folded = 0,
@@ -97,6 +102,7 @@ end
 function Fold:fold(batch)
   local numbers, values, first, k, last = batch.numbers, batch.values, batch.first, 0, batch.n - 1
   if not numbers and not values then return end
+  if self.accumulator == NOTHING and self.plan.groups then self.accumulator = {} end
   if self.accumulator == NOTHING then
     if numbers then self.accumulator = numbers[0] else self.accumulator = values[0] end
     k = 1

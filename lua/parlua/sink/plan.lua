@@ -35,6 +35,7 @@ local function sort_fields(reduction, plan, rest)
 end
 
 local function use_reducer(plan, reducer)
+  if plan.merge == nil and plan.init == nil and plan.step == nil then plan.groups = reducer.groups end
   for name in pairs(is_own) do
     if plan[name] == nil then plan[name] = reducer[name] end
   end

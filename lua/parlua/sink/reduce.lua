@@ -26,6 +26,7 @@ function M.run_plan(f, arguments, plan, options, given)
     all.fold = fold_module.new {
       step = plan.step, init = plan.init, block = plan.block, is_ready = plan.is_ready,
       is_text = fold_module.is_text(arguments), fields = plan.fields,
+      groups = plan.groups,
     }
   end
   local sink = fold_sink.open(plan, plan.merge ~= nil)

@@ -9,6 +9,7 @@
 -- A nil result is passed over by all of them. Called with a field's name, or with a function of the result, a reducer
 -- becomes one of that: `parlua.mean "temperature"`.
 local fold = require "parlua.lazy" "parlua.worker.fold"
+local flat_groups = require "parlua.worker.groups"
 local missing = require "parlua.lazy" "parlua.worker.missing"
 local quantiles = require "parlua.lazy" "parlua.sink.quantiles"
 local value_module = require "parlua.lazy" "parlua.value"
@@ -24,6 +25,8 @@ local M = {}
 ---@field fields? table<string, true> all that it looks at of a result are these fields; nil: that is not known
 ---@field check? fun(result) raises what `step` would raise for the result: of several reducers none takes a result that
 --- one can't take
+---@field flat? parlua.Flat its accumulators are a few numbers (worker/groups.lua)
+---@field groups? {flat: parlua.Flat, merge: fun(a, b): any} they are tables by keys, of such accumulators
 local Reducer = {}
 Reducer.__index = Reducer
 
@@ -62,7 +65,7 @@ end
 function Reducer:__call(of)
   local pick, step, check, name = picker(of, "a reducer's part", 2), self.step, self.check, part_name(of)
   return new {
-    init = self.init, merge = self.merge, finish = self.finish, fields = fields_of(of),
+    init = self.init, merge = self.merge, finish = self.finish, fields = fields_of(of), flat = self.flat,
     step = function(accumulator, result, index)
       if result == nil then return accumulator end
       local part = pick(result)
@@ -79,7 +82,7 @@ end
 
 --- The sum of the results.
 M.sum = new {
-  init = 0, check = check_number,
+  init = 0, check = check_number, flat = flat_groups.one(),
   step = function(sum, v)
     if v == nil then return sum end
     return sum + v
@@ -89,7 +92,7 @@ M.sum = new {
 
 --- How many results are neither nil nor false.
 M.count = new {
-  init = 0,
+  init = 0, flat = flat_groups.one(),
   step = function(n, v)
     if v then return n + 1 end
     return n
@@ -125,10 +128,10 @@ local function not_nan(choose)
 end
 
 --- The least result; nil when there is none. What is not a number (nan) is passed over.
-M.min = new { check = check_comparable, step = not_nan(lesser), merge = lesser }
+M.min = new { check = check_comparable, step = not_nan(lesser), merge = lesser, flat = flat_groups.one(true) }
 
 --- The greatest result.
-M.max = new { check = check_comparable, step = not_nan(greater), merge = greater }
+M.max = new { check = check_comparable, step = not_nan(greater), merge = greater, flat = flat_groups.one(true) }
 
 --- Where the least or the greatest result is: { index =, value = }, of equal ones the first; nil when there is none.
 local function place_of(is_better)
@@ -156,7 +159,7 @@ M.argmax = place_of(function(v, best) return v > best end)
 --- The mean of the results, nil when there is none: steps as in parlua.stats.
 M.mean = new {
   init = function() return { 0, 0 } end, -- n, mean
-  check = check_number,
+  check = check_number, flat = flat_groups.list(2),
   step = function(a, v)
     if v == nil then return a end
     local n = a[1] + 1
@@ -177,7 +180,7 @@ M.mean = new {
 --- Number, mean, variance (of a sample: by n - 1), standard deviation, least and greatest: { n =, mean =, variance =,
 --- deviation =, min =, max = }. Welford's method, and that of Chan, Golub and LeVeque to merge: numerically stable.
 M.stats = new {
-  check = check_number,
+  check = check_number, flat = flat_groups.list(5),
   -- n, mean, sum of squared distances to the mean, least, greatest
   init = function() return { 0, 0, 0, math.huge, -math.huge } end,
   step = function(a, v)
@@ -387,9 +390,10 @@ end
 
 --- Several reducers in one pass; their values come in a table by their names.
 function M.together(names, reducers)
-  local inits, steps, merges, checks, n, fields = {}, {}, {}, {}, #names, {}
+  local inits, steps, merges, checks, n, fields, flats = {}, {}, {}, {}, #names, {}, { n = #names }
   for k, name in ipairs(names) do
     local reducer = reducers[name]
+    flats[k] = reducer.flat
     inits[k], steps[k], merges[k] = reducer.init, reducer.step, reducer.merge
     if reducer.check then checks[#checks + 1] = reducer.check end
     if fields and reducer.fields then
@@ -406,7 +410,7 @@ function M.together(names, reducers)
       for k = 1, n do accumulators[k] = fold.fresh(inits[k]) end
       return accumulators
     end,
-    check = check, fields = fields,
+    check = check, fields = fields, flat = flat_groups.together(flats),
     step = check and function(a, v, i)
       check(v)
       return add(a, v, i)
@@ -434,8 +438,11 @@ function M.group(by, reducer)
   local key_of, each = picker(by, "group", 2), reducer == nil and M.count or M.of(reducer, "group")
   local check, key_name = each.check, type(by) == "function" and "key" or part_name(by)
   local init, step, merge, finish = each.init, each.step, each.merge, each.finish
+  local spare = { of = {} }
   return new {
-    init = function() return {} end, fields = (each == M.count or each.fields) and fields_of(by, each.fields),
+    init = function() return flat_groups.take(spare) end,
+    fields = (each == M.count or each.fields) and fields_of(by, each.fields),
+    groups = each.flat and merge and { flat = each.flat, merge = merge, init = init, spare = spare } or nil,
     check = function(v)
       if v ~= nil and key_of(v) ~= nil and check then check(v) end
     end,
@@ -447,7 +454,11 @@ function M.group(by, reducer)
         return groups
       end
       local accumulator = groups[key]
-      if accumulator == nil then accumulator = fold.fresh(init) end
+      if accumulator == nil then
+        local of = spare.of
+        accumulator = of[key]
+        if accumulator == nil then accumulator = fold.fresh(init) else of[key] = nil end
+      end
       groups[key] = step(accumulator, v, i)
       return groups
     end,

@@ -7,6 +7,7 @@ local host = require "parlua.host"
 local failure = require "parlua.failure"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
+local groups = require "parlua.lazy" "parlua.worker.groups"
 local missing = require "parlua.worker.missing"
 local task = require "parlua.worker.task"
 local text_module = require "parlua.lazy" "parlua.worker.text"
@@ -31,6 +32,7 @@ local TEXT_BLOCKS, MOST_TEXT_LEVEL = 64, 16
 ---@field init? any see `M.fresh`
 ---@field is_text? boolean the tasks are lines or rows
 ---@field block? integer tasks in every block; nil: they grow
+---@field groups? {flat: parlua.Flat, init: any, spare: parlua.Spare} values are groups, which go as bytes (groups.lua)
 ---@field is_ready? boolean `step` is that of ready reducers: what it raises is the failure of the task
 ---@field n? integer tasks in all, when known
 ---@field retries integer
@@ -134,6 +136,7 @@ function M.folder(job, slot, cursor, reader, ranger)
   local fold, source = job.fold, job.source
   local cell, loops, again, text_last = { cell = nil }, {}, nil, nil
   local by_index = not reader and source.n
+  local pack = fold.groups and groups.packer(fold.groups.flat, fold.groups.spare, M.fresh(fold.groups.init))
   local step_line
 
   local function handler(value)
@@ -298,8 +301,10 @@ function M.folder(job, slot, cursor, reader, ranger)
     end
     slot.inner = 0
     local left_out = missing.take()
-    if failures or left_out then return loop.get(), failures, left_out end
-    return loop.get()
+    local value = loop.get()
+    if pack then value = pack(value) end
+    if failures or left_out then return value, failures, left_out end
+    return value
   end
 
   return folder
