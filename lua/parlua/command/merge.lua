@@ -20,8 +20,9 @@ local USAGE = "parlua merge: name the journals (or outputs) of the shards, and t
 local function is_journal(path)
   local file, message = io.open(path, "rb")
   if not file then error("cannot read " .. message, 0) end
-  local head = file:read(15)
+  local head, trouble = file:read(15)
   file:close()
+  if trouble then error(("cannot read %s: %s"):format(path, trouble), 0) end
   return head == "SQLite format 3"
 end
 
