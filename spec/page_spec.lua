@@ -63,6 +63,7 @@ describe("the report of a run", function()
       assert.truthy(first:find("<code>" .. engine .. "</code>", 1, true))
       assert.truthy(first:find("script.lua:3", 1, true) and first:find("range(1, step 1, 60 tasks)", 1, true))
       assert.truthy(second:find("long &amp; winding", 1, true) and second:find("<th>seed<td><code>3</code>", 1, true))
+      assert.truthy(first:find("<th>seed<td><code>0 in call 1</code>", 1, true))
       assert.truthy(third:find("<b>200k</b><span>tasks</span>", 1, true) or third:find("<b>2e+05</b>", 1, true))
       for share in first:gmatch "<b>([%d.]+)%%</b>" do assert.is_true(tonumber(share) <= 100) end
 

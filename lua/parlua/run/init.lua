@@ -313,6 +313,7 @@ function M.open(f, arguments, call_options, sink, given)
   end
   local seed, call
   if not given.unrecorded then run.key, seed, call = streams_of(options, call_options, given.base_seed) end
+  if options.report then run.seed, run.number = seed, call end
   open_parts(run, sink, options.journal and seed and task.origin(seed, call), given)
   run.takes_pairs = sink.takes_pairs and not run.journal or false -- a journal records all values of a task together
   run.signals = host.signals_count()

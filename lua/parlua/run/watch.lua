@@ -4,6 +4,7 @@ local about = require "parlua.run.about"
 local host = require "parlua.host"
 local pages = require "parlua.run.pages"
 local recorder_module = require "parlua.report.recorder"
+local task = require "parlua.worker.task"
 local value = require "parlua.value"
 local warning = require "parlua.run.warning"
 
@@ -161,7 +162,7 @@ function M.attach(run)
     if host.pid() ~= told.pid then return end -- a forked copy
     local summary, at_end = self:summary(), about.of_end(self)
     told.workers, told.hosts = at_end.workers, host_names
-    told.source, told.seed = about.source_of(self), options.seed
+    told.source, told.seed = about.source_of(self), self.seed and task.origin(self.seed, self.number)
     recorder.workers = math.max(1, summary.workers)
     if trace then
       trace:run("run at " .. told.place, recorder.began, ended)
