@@ -186,6 +186,8 @@ $(BUILD)/pages/_parlua: docs/package/completion.lua docs/package/common.lua | al
 $(PAGES): $(wildcard lua/parlua/options.lua lua/parlua/options/*.lua)
 
 SHARE = $(DESTDIR)$(PREFIX)/share
+# Where zsh looks: packages have a folder of their own.
+ZSH_FUNCTIONS = $(SHARE)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 
 install: all $(PAGES)
 	install -D -m 755 parlua $(DESTDIR)$(PREFIX)/bin/parlua
@@ -193,11 +195,11 @@ install: all $(PAGES)
 	install -D -m 644 lua/parlua/types.lua $(SHARE)/parlua/parlua.lua
 	install -d $(SHARE)/man/man1 && gzip -9nc $(BUILD)/pages/parlua.1 > $(SHARE)/man/man1/parlua.1.gz
 	install -D -m 644 $(BUILD)/pages/parlua.bash $(SHARE)/bash-completion/completions/parlua
-	install -D -m 644 $(BUILD)/pages/_parlua $(SHARE)/zsh/vendor-completions/_parlua
+	install -D -m 644 $(BUILD)/pages/_parlua $(ZSH_FUNCTIONS)/_parlua
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/parlua $(DESTDIR)$(PREFIX)/lib/parlua/parlua_mpi.so $(SHARE)/parlua/parlua.lua
-	rm -f $(SHARE)/man/man1/parlua.1.gz $(SHARE)/bash-completion/completions/parlua $(SHARE)/zsh/vendor-completions/_parlua
+	rm -f $(SHARE)/man/man1/parlua.1.gz $(SHARE)/bash-completion/completions/parlua $(ZSH_FUNCTIONS)/_parlua
 
 # The reference is made by LDoc of what editors are given, lua/parlua/types.lua, which docs/package/reference.lua translates.
 docs: deps-docs all
@@ -218,13 +220,14 @@ package-test: deps-package deb $(PAGES)
 	@echo "package-test: nothing found"
 
 DIST = parlua-$(VERSION)
+DIST_FOLDER = $(BUILD)
 
 dist: all
-	git archive --format=tar.gz --prefix=$(DIST)/ --add-virtual-file=$(DIST)/.commit:$(COMMIT) -o $(BUILD)/$(DIST).tar.gz HEAD
+	git archive --format=tar.gz --prefix=$(DIST)/ --add-virtual-file=$(DIST)/.commit:$(COMMIT) -o $(DIST_FOLDER)/$(DIST).tar.gz HEAD
 	rm -rf $(BUILD)/dist && $(MAKE) --no-print-directory -s install PREFIX=/$(DIST) DESTDIR=$(BUILD)/dist
 	install -m 644 README.md LICENSE CHANGELOG.md $(BUILD)/dist/$(DIST)
-	tar -C $(BUILD)/dist --owner=0 --group=0 -czf $(BUILD)/$(DIST)-linux-$$(uname -m).tar.gz $(DIST)
-	@ls -l $(BUILD)/$(DIST)*.tar.gz
+	tar -C $(BUILD)/dist --owner=0 --group=0 -czf $(DIST_FOLDER)/$(DIST)-linux-$$(uname -m).tar.gz $(DIST)
+	@ls -l $(DIST_FOLDER)/$(DIST)*.tar.gz
 
 clean:
 	rm -rf build parlua parlua_mpi.so
@@ -424,6 +427,10 @@ deps-test: deps
 	need lua-ldoc command -v ldoc; \
 	need cmark-gfm command -v cmark-gfm; \
 	$(DEPS_INSTALL)
+	@$(DEPS_FUNCTIONS) \
+	need zsh command -v zsh; \
+	need lintian command -v lintian; \
+	( $(DEPS_INSTALL) ) || echo "The suite goes without$$missing."
 
 # A compiler for aarch64, and what runs its programs.
 deps-aarch64: deps

@@ -1,5 +1,6 @@
 --- What is installed, and the package for Debian: the program, its manual page, the completions of shells.
 local helper = require "spec.helper"
+local terminal = require "spec.terminal"
 
 --- Runs a command, which must succeed; returns what it printed.
 local function shell(command, directory)
@@ -7,6 +8,8 @@ local function shell(command, directory)
   assert.equal(0, result.status, result.stdout .. result.stderr)
   return result.stdout
 end
+
+local function has(program) return helper.run("command -v " .. program).status == 0 end
 
 describe("what is installed", function()
   local root
@@ -53,6 +56,31 @@ describe("what is installed", function()
     assert.equal("threads\n--max-tasks --max-failures\nusr\n--retry-on --retry-failed\nusr\njournal\n\n", (shell("bash complete.sh", root)
       :gsub("%-%-retries ", "")))
   end)
+
+  it("completes options, their values, commands and files in zsh", function()
+    if not has "zsh" then return pending "there is no zsh" end
+    local folder = root .. "/usr/share/zsh/vendor-completions"
+    assert.equal("", shell("zsh -fn " .. folder .. "/_parlua"))
+    local shown = { files = { ["work.lua"] = "", [".zshrc"] = ([[
+      fpath=(%s $fpath)
+      autoload -Uz compinit
+      compinit -u -d $HOME/.dump
+      PS1='> '
+    ]]):format(folder) }, columns = 100 }
+    shown.command, shown.env = "zsh -d -i", { ZDOTDIR = "." }
+    terminal.with_prompt(shown, function(t)
+      for typed, completed in pairs {
+        ["parlua --engine thr"] = "parlua --engine threads", ["parlua --max-t"] = "parlua --max-tasks",
+        ["parlua merg"] = "parlua merge", ["parlua -n 2 wo"] = "parlua -n 2 work.lua", ["parlua --journal w"] = "parlua --journal work.lua",
+      } do
+        t:wait_for_prompt()
+        t:type(typed)
+        t:press "Tab"
+        t:wait("> " .. completed)
+        t:press "C-u"
+      end
+    end)
+  end)
 end)
 
 describe("make demo", function()
@@ -68,12 +96,31 @@ describe("make demo", function()
   end)
 end)
 
+describe("make dist", function()
+  it("makes a tarball that builds where it is unpacked, and one with the program", function()
+    helper.with_directory(function(directory)
+      shell("make -s dist DIST_FOLDER=" .. directory)
+      local version = require("parlua")._VERSION
+      shell("for file in *.tar.gz; do tar -xzf $file; mv parlua-" .. version .. " ${file%.tar.gz}.d; done", directory)
+      local folders = shell("ls -d *.d", directory)
+      local program, sources = folders:match("(%S+linux%S+%.d)"), folders:match "(parlua%-[%d.]+%.d)"
+      local told = shell("./parlua --version")
+      assert.equal(told, shell("bin/parlua --version", directory .. "/" .. program))
+      -- without optimizing: it is to be seen that nothing is missing
+      shell("env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -j2 binary CFLAGS=-O0 MPICC=", directory .. "/" .. sources)
+      assert.equal(told, shell("./parlua --version", directory .. "/" .. sources))
+      assert.equal("28\n", shell([[./parlua -e 'print((parlua.reduce(math.abs, parlua.range(7), parlua.sum)))']],
+        directory .. "/" .. sources))
+    end)
+  end)
+end)
+
 describe("the package for Debian", function()
   it("installs, runs, and leaves nothing behind when it is purged", function()
     helper.with_directory(function(directory)
       local package = directory .. "/parlua.deb"
       shell("docs/package/deb.sh 0.1.0 " .. package)
-      if helper.run("command -v lintian").status == 0 then shell("lintian --fail-on error --allow-root " .. package) end
+      if has "lintian" then shell("lintian --fail-on error --allow-root " .. package) end
       local root = directory .. "/root"
       shell(("mkdir -p %s && cd %s && mkdir updates info && touch status available"):format(root .. "/var/lib/dpkg",
         root .. "/var/lib/dpkg"))

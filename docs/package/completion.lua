@@ -11,6 +11,9 @@ for _, list in ipairs { run, own } do
 end
 all[#all + 1] = { words = { "--version" }, help = "what this is", is_file = false }
 
+--- What may stand in place of a script (lua/parlua/command).
+local SUBCOMMANDS = "export journal merge report status"
+
 --- A word of a shell, in single quotes.
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
@@ -45,11 +48,11 @@ _parlua() {
     COMPREPLY=($(compgen -W %s -- "$word"))
   else
     COMPREPLY=($(compgen -f -- "$word"))
-    [ "$COMP_CWORD" != 1 ] || COMPREPLY+=($(compgen -W 'export journal merge report status' -- "$word"))
+    [ "$COMP_CWORD" != 1 ] || COMPREPLY+=($(compgen -W %s -- "$word"))
   fi
 }
 complete -o filenames -F _parlua parlua
-]=]):format(table.concat(cases, "\n"), table.concat(files, "|"), quote(table.concat(words, " ")))
+]=]):format(table.concat(cases, "\n"), table.concat(files, "|"), quote(table.concat(words, " ")), quote(SUBCOMMANDS))
 end
 
 function shells.zsh()
@@ -72,8 +75,9 @@ function shells.zsh()
 # Completion of parlua's options for zsh. Made by docs/package/completion.lua.
 _arguments -s \
 %s
+  '1:script, command or word:{ _alternative "commands:command:(%s)" "files:file:_files" }' \
   '*:file:_files'
-]]):format(table.concat(lines, "\n"))
+]]):format(table.concat(lines, "\n"), SUBCOMMANDS)
 end
 
 local make = shells[arg[1] or ""] or error("usage: parlua docs/package/completion.lua bash|zsh", 0)
