@@ -56,8 +56,15 @@ local function fields_of(of, others)
   return fields
 end
 
+--- Raises for a string that stands where a number is expected. `field`: where it was found.
+local function refuse(v, field)
+  error(("%sa number is expected, got the string %s"):format(field and field .. ": " or "", value_module.quote(v, 40)),
+    0)
+end
+
 --- Raises for a result that numbers can't be made of.
-local function check_number(v)
+local function check_number(v, field)
+  if type(v) == "string" and not tonumber(v) then refuse(v, field) end
   if v ~= nil then return v + 0 end
 end
 
@@ -70,12 +77,13 @@ function Reducer:__call(of)
       if result == nil then return accumulator end
       local part = pick(result)
       if part == nil then missing.note(name, index) end
+      if type(part) == "string" and check then check(part, name) end -- to be told with the field
       return step(accumulator, part, index)
     end,
     check = function(result)
       if result == nil then return end
       local part = pick(result)
-      if check then check(part) end
+      if check then check(part, name) end
     end,
   }
 end
@@ -112,10 +120,8 @@ end
 
 --- Raises for a result that has no place among numbers: "N/A" is not to become the least of them because it comes
 --- first.
-local function check_comparable(v)
-  if type(v) == "string" then
-    error(("a number is expected, got the string %s"):format(value_module.quote(v, 40)), 0)
-  end
+local function check_comparable(v, field)
+  if type(v) == "string" then refuse(v, field) end
   if v ~= nil and v < v then return nil end
 end
 
@@ -323,7 +329,7 @@ function M.top(k, by)
   return new {
     init = { keys = {}, values = {} },
     check = function(v)
-      if v ~= nil and pick then check_comparable(pick(v)) else check_comparable(v) end
+      if v ~= nil and pick then check_comparable(pick(v), part_name(by)) else check_comparable(v) end
     end,
     step = function(top, v, index)
       if v == nil then return top end
