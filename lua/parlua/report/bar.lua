@@ -42,7 +42,7 @@ return function(tools)
 
   --- The text of the bar, as much as fits (what matters least goes first), and how many columns it has.
   local function bar_text(state, columns, style)
-    local room = columns - 1 -- a full line would make some terminals wrap
+    local room = columns - 3 -- behind it the terminal writes ^C; a full line would make some wrap
     local rate, left = tools.rate_of(state), tools.seconds_left(state)
     local done = state.tasks and format("%.0f/%.0f", state.done, state.tasks) or tools.count(state.done, "task")
     local share = state.tasks and (state.tasks > 0 and min(1, (state.done + (state.part or 0)) / state.tasks) or 1)
