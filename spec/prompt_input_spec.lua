@@ -205,6 +205,16 @@ describe("the prompt", function()
       t:type("<35;")
       t:type("3;4M1")
       t:wait("> 1111111111111\n")
+      t:press("C-c")
+      t:wait_for_prompt()
+      for _, key in ipairs { "\0", "\27[Z", "\27[5~", "\27[1;5A" } do -- keys that do nothing here, then Ctrl-C
+        t:type(key .. "ab")
+        t:wait("> ab\n")
+        t:press("C-c")
+        t:wait_for_prompt()
+      end
+      t:type("'👍🏽" .. ("x"):rep(85) .. "'") -- two characters of two columns each
+      t:wait("> '👍🏽" .. ("x"):rep(73) .. "\n" .. ("x"):rep(12) .. "'\n")
     end)
   end)
 

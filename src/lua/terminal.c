@@ -463,6 +463,7 @@ static struct {
 } editor;
 
 static lua_State *asking; /* whose function `edit` gives libedit its keys; at index 1 */
+static bool asked_to_end; /* it gave none: the line has ended */
 
 /* libedit asks for a character: an el_rfunc_t. */
 static int next_character(EditLine *line, wchar_t *character)
@@ -473,7 +474,7 @@ static int next_character(EditLine *line, wchar_t *character)
   set_raw();
   lua_pushvalue(L, 1);
   if (lua_pcall(L, 0, 1, 0) != 0) return -1; /* the message stays on the stack for `edit` */
-  bool ends = !lua_isnumber(L, -1);
+  bool ends = asked_to_end = !lua_isnumber(L, -1);
   if (!ends) *character = (wchar_t)lua_tointeger(L, -1);
   lua_pop(L, 1);
   return ends ? -1 : 1;
@@ -536,7 +537,7 @@ static int terminal_edit(lua_State *L)
   do {
     editor.gets(editor.line, &length); /* returns at a key that libedit takes for the end of the line, too */
     is_raw = false;                    /* it has left its own mode for the one that it found */
-  } while (lua_gettop(L) == 1 && length >= 0);
+  } while (lua_gettop(L) == 1 && length >= 0 && !asked_to_end);
   sigaction(SIGWINCH, &before, NULL);
   sigaction(SIGTERM, &before_term, NULL);
   sigaction(SIGHUP, &before_hup, NULL);

@@ -435,11 +435,12 @@ function Editor:read(prompt, continuation)
         self:tell_fault(result)
         result = nil
       end
-      if result == "libedit" and bytes then
+      if result == "libedit" and bytes and bytes ~= "\0" then -- zero would leave it deaf to the end of the line
         if name == "character" then last = bytes end
         return (width.decode(bytes, 1))
       elseif result == "libedit" then
-        return name == "backspace" and 127 or name == "escape" and 27 or 0
+        local code = name == "backspace" and 127 or name == "escape" and 27
+        if code then return code end -- other keys without a character mean nothing to libedit
       elseif result then
         outcome, text = result, (terminal.line())
         return nil
