@@ -242,6 +242,43 @@ local scripts = {
     local parser = require "parser"
     parser.limit = 9
     run(function() return parser.limited() .. parser.is_open() end, { 1 })]],
+  ["a module that has to be required again, from which things were taken"] = [[
+    local parser = require "parser"
+    local plain, class = { n = 1 }, { __index = { kind = "class" } }
+    parser.extra, parser.list, parser.pair = 1, { setmetatable({}, class), plain, plain }, { { n = 1 }, { n = 2 } }
+    local function look()
+      local list, pair = require("parser").list, require("parser").pair
+      return tostring(parser.extra) .. tostring(list[1].kind) .. tostring(list[2] == list[3]) .. list[2].n .. list[3].n
+        .. pair[1].n .. pair[2].n
+    end
+    run(look, { 1 })
+    parser.extra, parser.list[3], parser.pair[1] = nil, { n = 3 }, parser.pair[2]
+    setmetatable(parser.list[1], nil)
+    run(look, { 1 })]],
+  ["a table that a function and a module hold, in a pool's calls"] = [[
+    local node = { n = 1 }
+    package.loaded.put = { node = node }
+    local pool = parlua.pool { workers = 1 }
+    local function look() return tostring(require("put").node == node) .. node.n end
+    print(pool:submit(look):get())
+    node.n = 2
+    print(pool:submit(look):get())
+    package.loaded.put.more = true
+    print(pool:submit(look):get())
+    pool:close()]],
+  ["an environment that is a table of the script's, too"] = [[
+    local environment = setmetatable({ a = 1 }, { __index = _G })
+    local get = setfenv(loadstring "return a, b, type(print)", environment)
+    local function set(name, value) environment[name] = value end
+    package.loaded.put = { get, set }
+    local function change(x)
+      set("b", x)
+      local a, b, kind = get()
+      return tostring(a) .. b .. kind .. environment.b
+    end
+    run(change, { 5 })
+    environment.a = nil
+    run(change, { 6 })]],
   ["modules that no file has"] = [[
     package.preload.made = function() return { n = 1 } end
     package.loaded.put = { n = 2 }

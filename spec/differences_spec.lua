@@ -1,12 +1,24 @@
---- Between submitted calls a script changes what it has in globals and modules, here at random: each call finds all as it
---- is in the script. A failed one names its seed: STATE_SEED=... runs that alone.
+--- Between submitted calls a script changes what it has in globals and modules, or what its functions hold, here at
+--- random: each call finds all as it is in the script. A failed one names its seed: STATE_SEED=... runs that alone.
 local ffi = require "ffi"
 local helper = require "spec.helper"
 local parlua = require "parlua"
 
 ffi.cdef "typedef struct { int number; double pair[2]; struct { uint8_t low : 3, high : 5; } bits; } spec_state_t;"
 
-local CALLS = 60
+local CALLS = 40
+
+-- Where the state is: a function that gives what has a name, and one that sets it.
+local captured, environment = {}, setmetatable({}, { __index = _G })
+local places = {
+  ["in globals"] = { function(name) return rawget(_G, name) end, function(name, value) rawset(_G, name, value) end },
+  ["held by the function"] = { function(name) return captured[name] end, function(name, value) captured[name] = value end },
+  ["in the function's environment"] = {
+    setfenv(loadstring 'local name = ... return name == "spec_state" and spec_state or name == "spec_extra" and spec_extra or nil',
+      environment),
+    function(name, value) rawset(environment, name, value) end },
+}
+local read, assign
 
 --- The state as text, the same for states that can't be told apart. Runs in the script and in tasks.
 local function describe_state()
@@ -23,8 +35,8 @@ local function describe_state()
     end
     return "table " .. numbers[value]
   end
-  local root = rawget(_G, "spec_state")
-  out[1] = name(root) .. " " .. name(rawget(_G, "spec_extra")) .. " " .. name(package.loaded.spec_differences)
+  local root = read("spec_state")
+  out[1] = name(root) .. " " .. name(read("spec_extra")) .. " " .. name(package.loaded.spec_differences)
   local at = 0
   while at < #queue do
     at = at + 1
@@ -53,14 +65,14 @@ local function begin()
   local get, set = counter(0)
   local data = ffi.new("spec_state_t", { number = 1 })
   nodes[3].data, nodes[4].data = data, data
-  rawset(_G, "spec_state", { class = class, nodes = nodes, get = get, data = data })
+  assign("spec_state", { class = class, nodes = nodes, get = get, data = data })
   package.loaded.spec_differences = { level = 1, node = nodes[1] }
   return nodes, class, set
 end
 
 local function change(draw, nodes, class, set)
   local node, other = nodes[draw(#nodes)], nodes[draw(#nodes)]
-  local state, kind = rawget(_G, "spec_state"), draw(16)
+  local state, kind = read("spec_state"), draw(16)
   if kind == 1 then node.value = draw(100)
   elseif kind == 2 then node.value = nil
   elseif kind == 3 then node.link = other
@@ -68,7 +80,7 @@ local function change(draw, nodes, class, set)
   elseif kind == 5 then debug.setmetatable(node, getmetatable(node) == nil and class or nil)
   elseif kind == 6 then set(draw(100))
   elseif kind == 7 then node.f = (counter(draw(50)))
-  elseif kind == 8 then rawset(_G, "spec_extra", draw(3) == 1 and node or draw(3) == 1 and nil or draw(100))
+  elseif kind == 8 then assign("spec_extra", draw(3) == 1 and node or draw(3) == 1 and nil or draw(100))
   elseif kind == 9 then table.insert(nodes, setmetatable({ id = #nodes + 1, next = node }, class))
   elseif kind == 10 then package.loaded.spec_differences.level = draw(100)
   elseif kind == 11 then package.loaded.spec_differences.node = node
@@ -82,35 +94,36 @@ end
 
 describe("state that changes between submitted calls", function()
   local given = tonumber(os.getenv "STATE_SEED" or "")
-  local first, count = given or os.time() % 1e6, given and 1 or 2
+  local first = given or os.time() % 1e6
 
   helper.for_each_engine(function(engine)
-    it(("is in tasks what it is in the script, from seed %d on"):format(first), function()
-      for seed = first, first + count - 1 do
-        local draw = helper.generator(seed)
+    for place, access in pairs(places) do
+      it(("is in tasks what it is in the script, %s, from seed %d on"):format(place, first), function()
+        read, assign = access[1], access[2]
+        local draw = helper.generator(first)
         local nodes, class, set = begin()
         local pool = parlua.pool { engine = engine, workers = 2 }
         for k = 1, CALLS do
           for _ = 1, draw(3) do change(draw, nodes, class, set) end
           local told = pool:submit(describe_state):get()
-          assert.equal(describe_state(), told, ("seed %d, call %d"):format(seed, k))
+          assert.equal(describe_state(), told, ("seed %d, call %d"):format(first, k))
           if k % 20 == 0 then -- a call with workers of its own
             assert.equal(describe_state(), parlua.map(describe_state, { 1 }, helper.options(engine)())[1])
           end
         end
         pool:close()
-      end
-      rawset(_G, "spec_state", nil)
-      rawset(_G, "spec_extra", nil)
-      package.loaded.spec_differences = nil
-    end)
+        assign("spec_state", nil)
+        assign("spec_extra", nil)
+        package.loaded.spec_differences = nil
+      end)
+    end
   end)
 
   helper.for_each_engine(function(engine)
     it("is the older one again for an older call that is tried again later", function()
       rawset(_G, "spec_state", { value = 1 })
       local pool = parlua.pool { engine = engine, workers = 1, retries = 1, backoff = 0.05 }
-      local function read()
+      local function look()
         local state = rawget(_G, "spec_state")
         return state.value, state.more or "nothing more"
       end
@@ -122,10 +135,10 @@ describe("state that changes between submitted calls", function()
       local older = pool:submit(read_later)
       for k = 2, 4 do
         rawget(_G, "spec_state").value, rawget(_G, "spec_state").more = k, k
-        assert.same({ k, k }, { pool:submit(read):get() })
+        assert.same({ k, k }, { pool:submit(look):get() })
       end
       assert.same({ 1, "nothing more" }, { older:get() })
-      assert.same({ 4, 4 }, { pool:submit(read):get() })
+      assert.same({ 4, 4 }, { pool:submit(look):get() })
       pool:close()
       rawset(_G, "spec_state", nil)
     end)
@@ -137,13 +150,13 @@ describe("state that changes between submitted calls", function()
       package.loaded.spec_pools = function() return pools.first end
       pools.first = parlua.pool { engine = engine, workers = 1 }
       local world, held = require "parlua.wire.world", { n = 1 }
-      local function read() return held.n end
-      pools.first:submit(read):get()
+      local function look() return held.n end
+      pools.first:submit(look):get()
       local before = world.prepare(engine == "threads", false).id
-      for _ = 1, 3 do assert.equal(1, pools.first:submit(read):get()) end
+      for _ = 1, 3 do assert.equal(1, pools.first:submit(look):get()) end
       assert.equal(before, world.prepare(engine == "threads", false).id)
       held.n = 2
-      assert.equal(2, pools.first:submit(read):get())
+      assert.equal(2, pools.first:submit(look):get())
       pools.first:close()
       package.loaded.spec_pools = nil
     end)

@@ -23,6 +23,8 @@ local WORDS = 3       -- before the arguments: place of the head, number of the 
 local MOST_PLAIN = 20 -- arguments that have words of their own
 local intake_pointer, u64, bytes_pointer = ffi.typeof "struct intake *", ffi.typeof "uint64_t *", ffi.typeof "char *"
 
+local no_walk = codec.book() -- stands where that of what was inherited is
+
 local Sent = {}
 Sent.__index = Sent
 
@@ -119,22 +121,21 @@ function Sent:bound_head(f, seed)
   if head and head.seed == seed and head.state == state.id and is_unchanged(head) then return head end
   self.bound[f] = nil
   local is_newer, newer = state.id ~= chain.world, false
-  if is_newer then newer = state.version == chain.version and world.newer(state) or state.before end
+  if is_newer or chain.inherits then newer = state.version == chain.version and world.newer(state) or state.before end
   local is_old = chain.inherits and not is_newer -- what was inherited may have changed where nobody looks
-  if not is_old then
-    chain = { state.chain[1], state.chain[2], not chain.inherits and chain[3] or nil, captured = captured(f),
-              inherits = chain.inherits }
-  end
+  local base = { state.chain[1], state.chain[2], chain[3] }
+  if chain.inherits then base = { is_old and chain[1] or no_walk, state.chain[1], state.chain[2] } end
+  base.inherits, base.captured = chain.inherits, captured(f)
   arrays.sent = false
   local book = codec.book()
-  context.use(context.longer(chain), driver.shares, is_old and #chain or 0, is_old)
+  context.use(context.longer(base), driver.shares, is_old and 1 or 0, is_old)
   local code, message = codec.encode_book(book, "submitted function", f, self.everywhere or nil)
   if not code then return nil, message end
-  local longer = context.longer(chain, book)
-  longer.captured, longer.arrays = chain.captured, arrays.sent
+  local longer = context.longer(base, book)
+  longer.captured, longer.arrays = base.captured, arrays.sent
   local lasts = not is_old or next(captured_by({ f }, 1)) == nil
   head = head_of(seed, state.id, newer, code, longer, lasts and codec.watch(book, {}))
-  head.is_old, head.fresh = is_old, #chain
+  head.is_old, head.fresh = is_old, #base
   self.bound[f] = head
   return head
 end

@@ -277,7 +277,8 @@ function M.bring(number, newer)
     for k, name in ipairs(kept) do values[k] = rawget(_G, name) end
     apply(newer and codec.decode(newer) or first)
     for k, name in ipairs(kept) do rawset(_G, name, values[k]) end
-    context.base = { book, change_book, first and context.base[3] or nil }
+    local walk = inherited and inherited[1]
+    context.base = walk and { walk, book, change_book } or { book, change_book, first and context.base[3] or nil }
   else
     context.base = inherited
   end

@@ -165,12 +165,18 @@ static int decode_numbers(struct decoder *decoder, int table, int next)
   return next;
 }
 
-/* The keys and values of a table, up to the end of it. */
-static void decode_pairs(struct decoder *decoder, int table, bool merging)
+static bool is_plain_key(int type)
+{
+  return type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN;
+}
+
+/* The keys and values of a table, up to the end of it. `came`: where the set of plain keys that came is made when
+ * merging, else 0. */
+static void decode_pairs(struct decoder *decoder, int table, int came)
 {
   lua_State *L = decoder->L;
   while (peek(decoder) != TAG_END) {
-    bool keeps = merging && (peek(decoder) & ~(unsigned)SHARED) == TAG_KEEP;
+    bool merging = came != 0, keeps = merging && (peek(decoder) & ~(unsigned)SHARED) == TAG_KEEP;
     if (merging) {
       if (keeps)
         lua_pushboolean(L, 0);
@@ -184,6 +190,11 @@ static void decode_pairs(struct decoder *decoder, int table, bool merging)
     if (type == LUA_TNIL || (type == LUA_TNUMBER && isnan(lua_tonumber(L, -1))))
       corrupt(decoder, "a table's key is nil or NaN");
     if (merging) {
+      if (!keeps && is_plain_key(type)) {
+        lua_pushvalue(L, -1);
+        lua_pushboolean(L, 1);
+        lua_rawset(L, came);
+      }
       lua_pushvalue(L, -1);
       lua_rawget(L, table);
       decode_onto(decoder);
@@ -197,11 +208,36 @@ static void decode_pairs(struct decoder *decoder, int table, bool merging)
   }
 }
 
-/* What a table holds. Merging: into what it holds already. */
+/* Takes out of a table what did not come: under plain keys that are not in the set at `came` nor whole numbers below
+ * `next`. Other keys stay, as those of the receiver's own objects did not have to come. */
+static void remove_rest(lua_State *L, int table, int came, int next)
+{
+  lua_pushnil(L);
+  while (lua_next(L, table)) {
+    lua_pop(L, 1);
+    int type = lua_type(L, -1);
+    double number = type == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    if (!is_plain_key(type) || (number >= 1 && number < next && number == floor(number))) continue;
+    lua_pushvalue(L, -1);
+    lua_rawget(L, came);
+    bool stays = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (stays) continue;
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, table);
+  }
+}
+
+/* What a table holds. Merging: into what it holds already, of which only what can't be sent stays. */
 static void decode_body(struct decoder *decoder, int table, bool merging)
 {
   lua_State *L = decoder->L;
-  int next = 1;
+  int next = 1, came = 0;
+  if (merging) {
+    lua_newtable(L);
+    came = lua_gettop(L);
+  }
   if (peek(decoder) == TAG_META) {
     decoder->at++;
     if (merging) {
@@ -215,10 +251,15 @@ static void decode_body(struct decoder *decoder, int table, bool merging)
       lua_setmetatable(L, table);
     else
       lua_pop(L, 1);
+  } else if (merging) {
+    lua_pushnil(L);
+    lua_setmetatable(L, table);
   }
   if (peek(decoder) == TAG_ZERO) {
     decoder->at++;
     if (merging) {
+      lua_pushboolean(L, 1);
+      lua_rawseti(L, came, 0);
       lua_rawgeti(L, table, 0);
       decode_onto(decoder);
     } else {
@@ -233,7 +274,7 @@ static void decode_body(struct decoder *decoder, int table, bool merging)
       next = decode_numbers(decoder, table, next);
     } else if (item == TAG_PAIRS) {
       decoder->at++;
-      decode_pairs(decoder, table, merging);
+      decode_pairs(decoder, table, came);
       break;
     } else if (item == TAG_END) {
       break;
@@ -248,6 +289,10 @@ static void decode_body(struct decoder *decoder, int table, bool merging)
     }
   }
   decoder->at++;
+  if (merging) {
+    remove_rest(L, table, came, next);
+    lua_settop(L, came - 1);
+  }
 }
 
 /* The body of the object on the top comes at the end of the message. */
@@ -267,14 +312,14 @@ void decode_put_off(struct decoder *decoder, size_t place, bool merging)
   lua_rawseti(L, PENDING_SLOT, at + 3);
 }
 
-/* A table whose tag was taken. Merging: the table on the top, else a new one. */
-static void decode_table(struct decoder *decoder, unsigned tag, bool merging)
+/* A table whose tag was taken: the one on the top if it is `there`, else a new one. Merging: into what it holds. */
+void decode_table(struct decoder *decoder, unsigned tag, bool there, bool merging)
 {
   lua_State *L = decoder->L;
   const unsigned char *start = decoder->at - 1;
   decode_enter(decoder);
   int array = take_hint(decoder), pairs = take_hint(decoder);
-  if (!merging) lua_createtable(L, array, pairs);
+  if (!there) lua_createtable(L, array, pairs);
   size_t place = note(decoder, start, 0);
   if ((tag | SHARED) == (TAG_TABLE_HEAD | SHARED)) {
     decode_put_off(decoder, place, merging);
@@ -333,7 +378,7 @@ void decode_value(struct decoder *decoder)
   case TAG_TABLE:
   case TAG_TABLE | SHARED:
   case TAG_TABLE_HEAD:
-  case TAG_TABLE_HEAD | SHARED: decode_table(decoder, tag, false); return;
+  case TAG_TABLE_HEAD | SHARED: decode_table(decoder, tag, false, false); return;
   case TAG_FUNCTION:
   case TAG_FUNCTION | SHARED:
   case TAG_FUNCTION_HEAD:
@@ -353,6 +398,39 @@ void decode_value(struct decoder *decoder)
   }
 }
 
+/* Is the object on the top one that every state has? Nothing is merged into such. */
+static bool is_standard_here(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  codec_update_names(L, decoder->codec);
+  int name = codec_place_of_name(L, decoder->codec, lua_gettop(L));
+  if (name == 0) return false;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  lua_rawgeti(L, -1, name + NAME_KIND);
+  bool everywhere = lua_tointeger(L, -1) == NAMED_EVERYWHERE;
+  lua_pop(L, 2);
+  return everywhere;
+}
+
+bool decode_take(struct decoder *decoder, int index)
+{
+  lua_State *L = decoder->L;
+  if (index < 0) index = lua_gettop(L) + 1 + index;
+  if (lua_isnil(L, TAKEN_SLOT)) {
+    lua_newtable(L);
+    lua_replace(L, TAKEN_SLOT);
+  }
+  lua_pushvalue(L, index);
+  lua_rawget(L, TAKEN_SLOT);
+  bool taken = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (taken) return false;
+  lua_pushvalue(L, index);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, TAKEN_SLOT);
+  return true;
+}
+
 /* Reads one value that takes the place of the one on the top, or is merged into it. */
 void decode_onto(struct decoder *decoder)
 {
@@ -363,22 +441,29 @@ void decode_onto(struct decoder *decoder)
     note(decoder, decoder->at - 1, 0);
     return;
   }
-  if ((tag == TAG_TABLE || tag == TAG_TABLE_HEAD) && lua_istable(L, -1)) {
-    decode_table(decoder, take_byte(decoder), true);
-  } else if ((tag == TAG_FUNCTION || tag == TAG_FUNCTION_HEAD) && lua_isfunction(L, -1)) {
-    decode_function(decoder, take_byte(decoder), true);
-  } else if (tag == TAG_TABLE || tag == TAG_TABLE_HEAD) { /* what is kept inside is not there: nil */
-    lua_newtable(L);
-    lua_replace(L, -2);
-    decode_table(decoder, take_byte(decoder), true);
-  } else if (tag == TAG_FUNCTION || tag == TAG_FUNCTION_HEAD) {
-    lua_pushcfunction(L, codec_decode_protected); /* no function of Lua: it is replaced */
-    lua_replace(L, -2);
-    decode_function(decoder, take_byte(decoder), true);
-  } else {
+  bool table = tag == TAG_TABLE || tag == TAG_TABLE_HEAD;
+  if (!table && tag != TAG_FUNCTION && tag != TAG_FUNCTION_HEAD) {
     lua_pop(L, 1);
-    decode_value(decoder);
+    if (tag == TAG_FILLED) {
+      decoder->at++;
+      decode_filled(decoder, true);
+    } else {
+      decode_value(decoder);
+    }
+    return;
   }
+  if (lua_type(L, -1) != (table ? LUA_TTABLE : LUA_TFUNCTION) || is_standard_here(decoder) ||
+      !decode_take(decoder, -1)) {
+    if (table)
+      lua_newtable(L); /* what is kept inside is not there: nil */
+    else
+      lua_pushcfunction(L, codec_decode_protected); /* no function of Lua: it is replaced */
+    lua_replace(L, -2);
+  }
+  if (table)
+    decode_table(decoder, take_byte(decoder), true, true);
+  else
+    decode_function(decoder, take_byte(decoder), true);
 }
 
 /* Reads the bodies that were put off; they may put off more. */
@@ -416,6 +501,7 @@ int codec_decode_protected(lua_State *L)
   else
     lua_pushnil(L); /* SHARED_SLOT */
   lua_pushnil(L);   /* PENDING_SLOT */
+  lua_pushnil(L);   /* TAKEN_SLOT */
   size_t count = take_varint(decoder);
   if (count > (size_t)(decoder->end - decoder->at)) corrupt(decoder, "the message is cut short");
   if (count > INT_MAX / 2 || !lua_checkstack(L, (decoder->flags & CODEC_LIST ? 0 : (int)count) + 2 * SLOTS_PER_LEVEL))

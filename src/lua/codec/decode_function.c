@@ -80,6 +80,20 @@ static void decode_globals(struct decoder *decoder, int function, bool merging)
   lua_pop(L, 1);
 }
 
+/* Makes sure that the cell of an upvalue is merged into but once: else the function gets a new one. */
+static void take_cell(struct decoder *decoder, int function, int number)
+{
+  lua_State *L = decoder->L;
+  lua_pushlightuserdata(L, lua_upvalueid(L, function, number));
+  bool is_first = decode_take(decoder, -1);
+  lua_pop(L, 1);
+  if (is_first) return;
+  if (luaL_loadstring(L, "local cell return function() return cell end") != 0) lua_error(L);
+  lua_call(L, 0, 1);
+  lua_upvaluejoin(L, function, number, -1, 1);
+  lua_pop(L, 1);
+}
+
 /* One upvalue of a function. */
 static void decode_upvalue(struct decoder *decoder, int function, int number, bool merging)
 {
@@ -94,6 +108,7 @@ static void decode_upvalue(struct decoder *decoder, int function, int number, bo
     return;
   }
   if ((tag | SHARED) != (TAG_CELL | SHARED)) corrupt(decoder, "a function lacks an upvalue");
+  if (merging) take_cell(decoder, function, number);
   lua_pushvalue(L, function);
   note(decoder, start, number);
   lua_pop(L, 1);

@@ -50,6 +50,40 @@ static void decode_merged(struct decoder *decoder, enum tool tool, int count)
   decoder->depth--;
 }
 
+static void clear_table(lua_State *L, int table)
+{
+  lua_pushnil(L);
+  lua_setmetatable(L, table);
+  lua_pushnil(L);
+  while (lua_next(L, table)) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, table);
+  }
+}
+
+void decode_filled(struct decoder *decoder, bool merging)
+{
+  lua_State *L = decoder->L;
+  const unsigned char *start = decoder->at - 1;
+  decode_enter(decoder);
+  size_t place = keep_place(decoder, start);
+  unsigned tag = take_byte(decoder);
+  if (tag != TAG_REFERENCE && tag != TAG_BOOK) corrupt(decoder, "an environment is not known");
+  if (tag == TAG_BOOK)
+    push_known(decoder);
+  else
+    push_shared(decoder);
+  if (!lua_istable(L, -1)) corrupt(decoder, "an environment is not a table");
+  if (!merging) clear_table(L, lua_gettop(L));
+  fill_place(decoder, start, place);
+  tag = take_byte(decoder);
+  if (tag != TAG_TABLE && tag != TAG_TABLE_HEAD) corrupt(decoder, "an environment holds nothing");
+  decode_table(decoder, tag, true, merging);
+  decoder->depth--;
+}
+
 /* A number of the FFI, made by ctypes.lua and filled here. */
 void decode_whole(struct decoder *decoder, const char *type, size_t size)
 {
@@ -149,6 +183,8 @@ void decode_special(struct decoder *decoder, unsigned tag)
   case TAG_TEXT | SHARED: decode_text(decoder); return;
   case TAG_MODULE:
   case TAG_MODULE | SHARED: decode_merged(decoder, TOOL_REQUIRE, 1); return;
+  case TAG_FILLED:
+  case TAG_FILLED | SHARED: decode_filled(decoder, false); return;
   case TAG_MADE:
   case TAG_MADE | SHARED: decode_merged(decoder, TOOL_REMAKE, 3); return;
   default: decoder->at--; corrupt(decoder, "there is no value");

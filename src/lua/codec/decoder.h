@@ -27,8 +27,8 @@ struct decoder {
 };
 
 /* Stack places in the protected function: the book or nil, the table of shared objects (nil until there is one),
- * objects whose bodies were put off (the same). */
-enum { BOOK_SLOT = 1, SHARED_SLOT, PENDING_SLOT };
+ * objects whose bodies were put off (the same), the set of those that something was merged into (the same). */
+enum { BOOK_SLOT = 1, SHARED_SLOT, PENDING_SLOT, TAKEN_SLOT };
 
 /* Raises an error about the bytes. */
 static inline void corrupt(struct decoder *decoder, const char *problem)
@@ -89,6 +89,11 @@ void decode_put_off(struct decoder *decoder, size_t place, bool merging);
 void decode_value(struct decoder *decoder);
 /* Reads one value that takes the place of the one on the top, or is merged into it. */
 void decode_onto(struct decoder *decoder);
+/* Takes the object (or, as light userdata, the cell) at `index` to merge one of the message's into it. Returns false if
+ * another was: what is one object here may be two for the sender by now. */
+bool decode_take(struct decoder *decoder, int index);
+/* A table whose tag was taken: the one on the top if it is `there`, else a new one. Merging: into what it holds. */
+void decode_table(struct decoder *decoder, unsigned tag, bool there, bool merging);
 /* A function whose tag was taken. Merging: the one on the top stays if it is of the same code. */
 void decode_function(struct decoder *decoder, unsigned tag, bool merging);
 void decode_function_body(struct decoder *decoder, int function, bool merging);
@@ -96,6 +101,8 @@ void decode_function_body(struct decoder *decoder, int function, bool merging);
 void decode_whole(struct decoder *decoder, const char *type, size_t size);
 /* An array. */
 void decode_array(struct decoder *decoder);
+/* The environment of a function, whose tag was taken, and all that it holds. */
+void decode_filled(struct decoder *decoder, bool merging);
 /* Values that belong to this program, not to a file. */
 void decode_special(struct decoder *decoder, unsigned tag);
 

@@ -236,6 +236,31 @@ static void encode_made(struct encoder *encoder, int table, const struct place *
   lua_settop(L, settings - 3);
 }
 
+/* Was the table at `index`, which was just noted, written before as the environment of a function, with what functions
+ * name in it alone? Then says that its record is to be put into that: it is the same object. */
+static void put_filled(struct encoder *encoder, int index)
+{
+  struct buffer *out = encoder->out;
+  const char *environment = (const char *)lua_topointer(encoder->L, index) + 1; /* see encode_globals */
+  const struct map_entry *entry = map_get(encoder->objects, environment);
+  const struct shared *known = NULL;
+  int in_chain = 0;
+  if (entry && entry->value == TAKEN_BACK) entry = NULL;
+  if (!entry && encoder->flags & CODEC_TO_WORKER) known = chain_find(encoder->codec, environment, &in_chain);
+  if (known && !(encoder->flags & CODEC_TRUST) && in_chain < encoder->codec->chain.fresh) known = NULL;
+  if (!entry && !known) return;
+  check(encoder, put_byte(out, TAG_FILLED));
+  if (entry) {
+    out->bytes[encoder->start + entry->value] |= SHARED;
+    check(encoder, put_byte(out, TAG_REFERENCE));
+    check(encoder, put_varint(out, entry->value));
+  } else {
+    check(encoder, put_byte(out, TAG_BOOK));
+    check(encoder, put_varint(out, (size_t)in_chain + 1));
+    check(encoder, put_varint(out, known->offset));
+  }
+}
+
 static void encode_table(struct encoder *encoder, int table, const struct place *outer)
 {
   lua_State *L = encoder->L;
@@ -256,8 +281,10 @@ static void encode_table(struct encoder *encoder, int table, const struct place 
     encode_module(encoder, table, name, outer);
   else if (encoder->codec->has_makers && is_in_set(encoder, TOOL_MAKERS, table))
     encode_made(encoder, table, outer);
-  else
+  else {
+    put_filled(encoder, table);
     encode_record(encoder, table, outer);
+  }
 }
 
 /* A string value; long ones are written once in a message. */

@@ -29,8 +29,11 @@
  *   30 *       table, its body put off    array hint, hash hint
  *   32 *       function, body put off     as a function's head
  *   34 *       array                      description (value), see lua/parlua/array/wire.lua, size (varint); of size 0
- * nothing, else how many bytes to pass over (u8), these, the elements 40..7f     short string               bytes (tag
- * & 3f of them) 80..ff number 0 to 127            nothing
+ *                                         nothing, else how many bytes to pass over (u8), these, the elements
+ *   36 *       environment as a value     0e or 0f (as above) of what some function has as its environment, then a
+ *                                         table (08 or 30): all that it holds, in place of what was named
+ *   40..7f     short string               bytes (tag & 3f of them)
+ *   80..ff     number 0 to 127            nothing
  *
  *   body of a table: [META value], [ZERO value], (value | NUMBERS count (u32) doubles)*, [PAIRS (key value)*], END
  *   body of a function: environment, (name value)* for the globals, END, number of upvalues (u8), upvalues
@@ -88,6 +91,7 @@ enum tag {
   TAG_TABLE_HEAD = 0x30,
   TAG_FUNCTION_HEAD = 0x32,
   TAG_ARRAY = 0x34,
+  TAG_FILLED = 0x36,
   TAG_SHORT_STRING = 0x40,
   TAG_SMALL = 0x80,
   SHARED = 1
