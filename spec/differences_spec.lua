@@ -167,13 +167,13 @@ describe("state that changes between submitted calls", function()
     for k = 1, 1000 do rest[k] = "value " .. k end
     package.loaded.spec_clock = { read = function() return time.number, #rest end }
     local world = require "parlua.wire.world"
-    local function read() return (require("spec_clock").read()) end
+    local function look() return (require("spec_clock").read()) end
     for _, engine in ipairs { "threads", "process", "serial" } do
       local pool = parlua.pool { engine = engine, workers = 1 }
       for k = 1, 5 do
         time.number = k
         assert.equal(k, parlua.map(read, { 1 }, { engine = engine })[1])
-        assert.equal(k, pool:submit(read):get())
+        assert.equal(k, pool:submit(look):get())
       end
       pool:close()
     end
