@@ -172,7 +172,7 @@ describe("state that changes between submitted calls", function()
       local pool = parlua.pool { engine = engine, workers = 1 }
       for k = 1, 5 do
         time.number = k
-        assert.equal(k, parlua.map(read, { 1 }, { engine = engine })[1])
+        assert.equal(k, parlua.map(look, { 1 }, { engine = engine })[1])
         assert.equal(k, pool:submit(look):get())
       end
       pool:close()
