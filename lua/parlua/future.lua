@@ -287,11 +287,13 @@ local function step_pools(target, seconds)
   return true
 end
 
---- Lets calls go on until target.is_done, at most `seconds`. Returns whether it is.
+--- Lets calls go on until target.is_done, at most `seconds`. Returns whether it is. A loop that mostly has one round is
+--- written with `for` where it is to be compiled with what calls it: LuaJIT ends a trace where a `while` is entered.
 local function advance(target, seconds)
   local deadline = seconds and host.now() + seconds
   run_due()
-  while not target.is_done do
+  for _ = 1, math.huge do
+    if target.is_done then break end
     local left = deadline and math.max(0, deadline - host.now())
     local goes_on = step_pools(target, left)
     run_due()

@@ -194,10 +194,11 @@ function verbs.step(self, target, seconds)
   local deadline = seconds and host.now() + seconds
   local goes_on
   enter(self, true)
-  repeat
+  for _ = 1, math.huge do -- see future.lua: advance
     local left = deadline and math.max(0, deadline - host.now())
     goes_on = step_run(self, left) and true or false
-  until target.is_done or not goes_on or left == 0 or self.outstanding == 0 or future_module.has_due()
+    if target.is_done or not goes_on or left == 0 or self.outstanding == 0 or future_module.has_due() then break end
+  end
   leave(self)
   return goes_on
 end
@@ -310,6 +311,15 @@ local function streams_of(pool)
   return seed, (task.call_key(nil, seed))
 end
 
+--- Is a future among the arguments?
+local function has_future(n, a, b, c, ...)
+  if type(a) == "table" and future_module.is(a) or type(b) == "table" and future_module.is(b)
+    or type(c) == "table" and future_module.is(c) then
+    return true
+  end
+  return n > 3 and has_future(n - 3, ...)
+end
+
 --- Calls f(...) in one of the pool's workers. Returns at once. An argument that is a future stands for what its call
 --- returns: this one begins when that has ended, and fails when it has failed.
 ---@param f function
@@ -323,9 +333,7 @@ function Pool:submit(f, ...)
   if not self.run then open_run(self) end
   local n, index, has_futures = select("#", ...), self.futures.submitted + 1, false
   local args = n > 0 and { n = n, ... }
-  for k = 1, n do
-    if type(args[k]) == "table" and future_module.is(args[k]) then has_futures = true end
-  end
+  if n > 0 then has_futures = has_future(n, ...) end
   local seed, number = streams_of(self)
   local future = future_module.new(self, index, args, host.place_in_script())
   self.futures.submitted = index

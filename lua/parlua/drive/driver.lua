@@ -208,6 +208,23 @@ local function release(self, first, last)
   self.retried = nil
 end
 
+--- The result of one task, where it is nothing, or one value that needs no book: many calls of pools give such. Returns
+--- whether it was. No loop is entered, so that this is compiled with what asked for it.
+local function give_one(self, receiver, event)
+  local out, k = event.block, event.from
+  local half = cast(block.halves, out.word)
+  local tag, value = half[2 * k + 1], nil
+  if tag >= 0 or tag < LOWEST then
+    value = out.word[k]
+  elseif tag == STRING then
+    value = block.string(out, tonumber(out.size), half[2 * k])
+  elseif tag ~= NIL and tag ~= ABSENT then
+    return false
+  end
+  receiver:take_one(event.first + k, value, tag == ABSENT)
+  return true
+end
+
 --- Results that come one after the other, a word each.
 function Driver:dense(receiver, event)
   local out, batch = event.block, self.batch
@@ -292,6 +309,10 @@ function Driver:lose_results(receiver, event, message)
 end
 
 function Driver:results(receiver, event)
+  if event.count == 1 and event.want == 1 and receiver.is_of_futures and event.block.kind ~= SPARSE
+    and give_one(self, receiver, event) then
+    return
+  end
   local puller = self.feeder and self.feeder.puller
   local cut = puller and puller.text and event.last < FIRST_SPAWNED and supply.is_cut(self.source, puller, event)
   if cut then return self:lose_results(receiver, event, cut) end

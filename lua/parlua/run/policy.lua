@@ -44,7 +44,8 @@ local LOG = 3 -- the stream of what parlua.log writes
 local Run = {
   -- what only some runs have of their own
   fold = false, failed_tasks = 0, cut_tasks = 0, cancelled = false, journal = false, reaction = false, lasts = false,
-  is_pushed = false, everywhere = false, pace = false, pace_count = false, is_paced = false, paused = false,
+  is_pushed = false, is_of_futures = false, everywhere = false, pace = false, pace_count = false, is_paced = false,
+  paused = false,
   is_loop = 0, ticked_at = 0, limiter = false, deadline = false,
 }
 Run.__index = Run
@@ -94,6 +95,14 @@ function Run:take(batch)
   end
   self.sink:take(batch)
   if self.spawned then self.spawned:source_returned(first, last, batch.tasks, batch.recorded) end
+end
+
+--- A submitted call that returned one value; `is_nothing`: or none.
+function Run:take_one(index, value, is_nothing)
+  self.returned_tasks = self.returned_tasks + 1
+  if index > self.reached then self.reached = index end
+  if self.parts then forget_parts(self.parts, index, index) end
+  self.sink:take_one(index, value, is_nothing)
 end
 
 --- The tasks that tasks of this run have made.

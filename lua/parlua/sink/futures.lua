@@ -1,4 +1,6 @@
 --- The sink of a pool's submitted calls: each outcome becomes that of its future.
+local NOTHING = { n = 0 }
+
 local Futures = { keep = "all", limit = math.huge, is_enough = false }
 Futures.__index = Futures
 
@@ -36,6 +38,15 @@ function Futures:take(batch)
       if list then settle(future, self.several(list)) else settle(future, values[j]) end
     end
   end
+end
+
+--- One call has returned one value, or nothing.
+function Futures:take_one(index, value, is_nothing)
+  local future = self.waiting[index]
+  if not future then return end
+  self.waiting[index] = nil
+  if is_nothing then value = self.several(NOTHING) end
+  self.settle(future, value)
 end
 
 function Futures:fail(failure)
