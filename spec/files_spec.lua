@@ -197,6 +197,20 @@ describe("texts of several files:", function()
     assert.same({ 4, "crash", gz, 4 }, { failures[1].index, failures[1].kind, failures[1].path, failures[1].line })
   end)
 
+  it("what is compressed in another way is refused, not taken for text", function()
+    for magic, program in pairs { ["BZh91AY&SY"] = "bzip2 -dc", ["\4\34\77\24"] = "lz4 -dc", ["\31\157\144"] = "zcat" } do
+      local path = file("odd", magic .. "\1\2\n\3\n")
+      for _, paths in ipairs { { path }, { file("odd2", "a\n"), path } } do
+        local _, failures = nil, {}
+        local ok, message = pcall(function() _, failures = parlua.map(identity, parlua.lines(paths)) end)
+        message = ok and failures[1].message or message
+        assert.truthy(message:find("cannot read '" .. path .. "': it is compressed by ", 1, true), message)
+        assert.truthy(message:find("read the output of `" .. program, 1, true), message)
+      end
+    end
+    assert.same({ "BZhx", "BZ", n = 2 }, parlua.map(identity, parlua.lines(file("odd", "BZhx\nBZ"))))
+  end)
+
   it("a compressed pipe is read, and a slow one is not waited for", function()
     local gz = packed(file("piped", "a\nb\n"))[1]
     local script = file("pipe.lua", [[

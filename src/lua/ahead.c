@@ -300,6 +300,7 @@ struct ahead *ahead_open(int fd, const char **message)
   ahead->is_stream = unpack_unit(ahead->in, ahead->in_have, &most) == UNPACK_UNKNOWN;
   return ahead;
 failed:
+  lseek(fd, 0, SEEK_SET); /* who tells what is wrong reads it again */
   release(ahead);
   errno = error;
   return NULL;

@@ -289,14 +289,45 @@ static const struct method *method_of(const char *bytes, size_t length)
   return NULL;
 }
 
+/* What is recognised, so that it is not taken for text, but can't be unpacked. */
+static const struct {
+  const char *magic; /* a point stands for any byte */
+  size_t length;
+  const char *message;
+} refused[] = {
+    {"BZh.1A", 6, "it is compressed by bzip2, which parlua does not unpack: read the output of `bzip2 -dc`"},
+    {"\x04\x22\x4d\x18", 4, "it is compressed by lz4, which parlua does not unpack: read the output of `lz4 -dc`"},
+    {"\x1f\x9d\x90", 3, "it is compressed by compress, which parlua does not unpack: read the output of `zcat`"},
+};
+
+enum { REFUSED = sizeof refused / sizeof *refused };
+
+/* Do these bytes begin as number k of those does, as far as there are any? */
+static bool begins_as(size_t k, const char *bytes, size_t length)
+{
+  for (size_t i = 0; i < length && i < refused[k].length; i++)
+    if (refused[k].magic[i] != '.' && refused[k].magic[i] != bytes[i]) return false;
+  return true;
+}
+
+/* Why it is refused; NULL: it is not. */
+static const char *refusal_of(const char *bytes, size_t length)
+{
+  for (size_t k = 0; k < REFUSED; k++)
+    if (length >= refused[k].length && begins_as(k, bytes, length)) return refused[k].message;
+  return NULL;
+}
+
 bool unpack_is_packed(const char *bytes, size_t length)
 {
-  return method_of(bytes, length) != NULL;
+  return method_of(bytes, length) != NULL || refusal_of(bytes, length) != NULL;
 }
 
 bool unpack_may_be_packed(const char *bytes, size_t length)
 {
   if (is_skipped_frame(bytes, length)) return true;
+  for (size_t k = 0; k < REFUSED; k++)
+    if (begins_as(k, bytes, length)) return true;
   for (int k = 0; k < METHODS; k++)
     if (memcmp(bytes, methods[k].magic, at_most(length, methods[k].magic_length)) == 0) return true;
   return false;
@@ -329,6 +360,9 @@ struct unpacker *unpack_open(const char *bytes, size_t length, const char **mess
       "it is compressed by zstd, and there is no libzstd.so.1 (in Debian: libzstd1)",
       "it is compressed by xz, and there is no liblzma.so.5 (in Debian: liblzma5)"};
   const struct method *method = method_of(bytes, length);
+  const char *refusal = method ? NULL : refusal_of(bytes, length);
+  *message = refusal;
+  if (refusal) return NULL;
   struct unpacker *unpacker = method && load(method) ? calloc(1, sizeof *unpacker) : NULL;
   if (unpacker) unpacker->method = method;
   if (unpacker && method->begin(unpacker)) return unpacker;
