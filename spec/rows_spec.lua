@@ -215,4 +215,28 @@ describe("rows that are written", function()
       assert.equal(0, #parlua.map(identity, parlua.files(directory .. "/*")))
     end)
   end)
+
+  it("go into devices, pipes and where links lead, and leave these what they are", function()
+    helper.with_directory(function(directory)
+      local function mode(path) return require("lfs").symlinkattributes(path, "mode") end
+      -- a device in its own folder: the machine's own are not put at risk; a FIFO where no device can be made
+      local full = directory .. "/full"
+      if os.execute(("mknod %s c 1 7 2>/dev/null && sh -c ': < %s' 2>/dev/null"):format(helper.quote(full), helper.quote(full))) == 0 then
+        local ok, raised = pcall(parlua.write_csv, full, { { a = 1 } })
+        assert.is_false(ok)
+        assert.truthy(raised:find("cannot write '" .. full .. "': No space left on device", 1, true), raised)
+        assert.equal("char device", mode(full))
+      end
+      os.execute(("mkfifo %s/fifo; cat %s/fifo > %s/got &"):format(directory, directory, directory))
+      assert.equal(1, parlua.write_csv(directory .. "/fifo", { { a = 1 } }))
+      assert.equal("named pipe", mode(directory .. "/fifo"))
+      helper.write(directory .. "/file", "old")
+      require("lfs").link("file", directory .. "/link", true)
+      parlua.write_csv(directory .. "/link", { { a = 2 } })
+      assert.equal("link", mode(directory .. "/link"))
+      assert.equal("a\n2\n", helper.read(directory .. "/file"))
+      local result = helper.run_parlua("-", { stdin = 'io.write "first\\n" require("parlua").write_csv("-", { { a = 3 } }) print "last"' })
+      assert.equal("first\na\n3\nlast\n", result.stdout)
+    end)
+  end)
 end)

@@ -1,8 +1,10 @@
 --- Rows of comma-separated values, written so that parlua.csv reads the same: what jobs with the formats csv and tsv
 --- write, and `parlua.write_csv`.
+local host = require "parlua.host"
 local json = require "parlua.wire.json"
 local kinds = require "parlua.source.kinds"
 local loops = require "parlua.feed.loops"
+local outfile = require "parlua.lazy" "parlua.outfile"
 local new_buffer = require("string.buffer").new
 
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
@@ -221,7 +223,7 @@ local OPTIONS = { columns = true, separator = true }
 --- Writes rows to a file of comma-separated values, which appears when it is complete. Rows are tables: with names,
 --- then the first line names the columns (those of the first row, sorted, or the option `columns`), or lists.
 --- parlua.csv reads numbers and strings back as they were. Example: `parlua.write_csv("t.csv", { { a = 1, b = "x" } })`
----@param path string
+---@param path string "-": standard output; devices and pipes are written to as they are
 ---@param rows table|function|parlua.Source a list, in which nil is passed over; an iterator; a source
 ---@param options? {columns: string[], separator: string}
 ---@return integer n how many rows
@@ -240,31 +242,33 @@ function M.write_csv(path, rows, options)
   M.check_columns(options.columns, "write_csv")
   local step = stepper(rows)
   local writer, buffer, n = M.open(separator, options.columns), new_buffer(2 * BATCH_BYTES), 0
-  local part = path .. ".partial"
-  local file, message = io.open(part, "wb")
+  local file, message
+  if path == "-" then
+    io.stdout:flush() -- what was printed goes before
+    file = outfile.stdout()
+  else
+    file, message = outfile.open(path)
+  end
   if not file then error("write_csv: " .. message, 2) end
-  local function check(done, why)
-    if not done then error(("write_csv: cannot write '%s': %s"):format(part, why), 0) end
+  local function check(done, code)
+    if not done then error(("write_csv: cannot write '%s': %s"):format(path, host.strerror(code)), 0) end
   end
   local ok, raised = pcall(function()
     for row in step do
       writer:put(buffer, row)
       n = n + 1
-      if #buffer >= BATCH_BYTES then check(file:write(buffer:get())) end
+      if #buffer >= BATCH_BYTES then
+        check(file:write(buffer:ref()))
+        buffer:reset()
+      end
     end
     if writer.is_first and writer.columns then put_line(writer, buffer, writer.columns, #writer.columns) end
-    check(file:write(buffer:get()))
+    check(file:write(buffer:ref()))
+    check(file:publish())
   end)
-  local closed, why = file:close()
-  if ok and not closed then ok, raised = pcall(check, false, why) end
-  if ok then
-    local renamed, reason = os.rename(part, path)
-    if not renamed then ok, raised = false, "write_csv: " .. reason end
-  end
-  if not ok then
-    os.remove(part)
-    error(raised, 2)
-  end
+  local closed, code = file:close()
+  if ok and not closed then ok, raised = pcall(check, false, code) end
+  if not ok then error(raised, 2) end
   return n
 end
 
