@@ -1,7 +1,6 @@
 --- What crossing costs: objects of a class as results, calls on warm threads of functions that have captured something,
 --- submitted calls while the script's state changes, a large array of C as a result.
 local ffi = require "ffi"
-local host = require "parlua.host"
 local measure = require "measure"
 local parlua = require "parlua"
 
@@ -27,6 +26,7 @@ local function make_captured()
 end
 
 local array = ffi.typeof "double[1000000]"
+local FEW = 10 -- calls
 
 --- Megabytes that n objects take, once they are here.
 local function megabytes(engine, n)
@@ -38,18 +38,20 @@ local function megabytes(engine, n)
   return (collectgarbage "count" - before) / 1024, kept
 end
 
---- The run function of a side: seconds of a call with one task. `change` is called before each. The clock is one that
---- changes nothing of the script's: measure.now keeps the time in a struct, which is a part of the script's state.
-local function calls(f, engine, n, change)
+--- The run function of a side: seconds of a call with one task. `change` is called before each. Where there are few,
+--- garbage of the call before is not the next one's business. `now` is a clock that changes nothing of the
+--- script's state.
+local function calls(now, f, engine, n, change)
   local items, options = {}, { engine = engine, workers = measure.workers }
   return function()
     local all = {}
     for k = 1, n do
       items[1] = k
       if change then change(k) end
-      local began = host.now()
+      if n <= FEW then collectgarbage() end
+      local began = now()
       parlua.map(f, items, options)
-      all[k] = host.now() - began
+      all[k] = now() - began
     end
     return measure.median(all)
   end
@@ -58,15 +60,15 @@ end
 local pool
 
 --- The same of a submitted call; `change` is called before each.
-local function submitted(n, change)
+local function submitted(now, n, change)
   return function()
     pool = pool or parlua.pool { engine = "threads", workers = measure.workers }
     local all = {}
     for k = 1, n do
       if change then change(k) end
-      local began = host.now()
+      local began = now()
       pool:submit(nothing, k):get()
-      all[k] = host.now() - began
+      all[k] = now() - began
     end
     return measure.median(all)
   end
@@ -89,6 +91,8 @@ local function first_call(setup)
 end
 
 return function()
+  local now = measure.new_clock()
+  local function count(k) _G.bench_counter = k end
   local n, times, rounds = measure.size(1e5, 1000), measure.size(2000, 50), measure.size(5, 1)
   local function map_of(f, engine)
     return measure.timed(function()
@@ -98,19 +102,20 @@ return function()
   local has_penlight = pcall(require, "pl.class")
   _G.bench_counter = 0
   local sides = {
-    { name = "call", warm = true, run = calls(nothing, "threads", times) },
-    { name = "captured", warm = true, run = calls(make_captured(), "threads", times) },
-    { name = "call, changed", warm = true, run = calls(nothing, "threads", times, function(k) _G.bench_counter = k end) },
-    { name = "call, struct", warm = true, run = calls(nothing, "threads", times, measure.now) },
-    { name = "submit", warm = true, run = submitted(times) },
-    { name = "submit, changed", warm = true, run = submitted(times, function(k) _G.bench_counter = k end) },
+    { name = "call", warm = true, run = calls(now, nothing, "threads", times) },
+    { name = "captured", warm = true, run = calls(now, make_captured(), "threads", times) },
+    { name = "call, changed", warm = true, run = calls(now, nothing, "threads", times, count) },
+    { name = "call, struct", warm = true, run = calls(now, nothing, "threads", times, measure.now) },
+    { name = "submit", warm = true, run = submitted(now, times) },
+    { name = "submit, changed", warm = true, run = submitted(now, times, count) },
   }
   for _, engine in ipairs { "process", "threads" } do
     sides[#sides + 1] = { name = "plain, " .. engine, warm = true, run = map_of(plain, engine) }
     sides[#sides + 1] = { name = "objects, " .. engine, warm = true, run = map_of(object, engine) }
-    sides[#sides + 1] = { name = "one, " .. engine, warm = true, run = calls(function() return 1 end, engine, rounds) }
-    sides[#sides + 1] = { name = "array, " .. engine, warm = true, run = calls(function() return array() end, engine,
-      rounds) }
+    local function one() return 1 end
+    local function make() return array() end
+    sides[#sides + 1] = { name = "one, " .. engine, warm = true, run = calls(now, one, engine, rounds) }
+    sides[#sides + 1] = { name = "array, " .. engine, warm = true, run = calls(now, make, engine, rounds) }
   end
   sides[#sides + 1] = measure.c { name = "C", program = "pass", words = { ffi.sizeof(array), 4 * rounds + 1 } }
   if has_penlight then

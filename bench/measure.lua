@@ -49,18 +49,26 @@ function M.size(real, quick) return M.quick and quick or real end
 -- Clocks ------------------------------------------------------------------------------------------------------------
 
 local CLOCK_MONOTONIC, CLOCK_PROCESS = 1, 2
-local time = ffi.new("struct bench_time")
 
-local function read_clock(clock)
+local function read_clock(clock, time)
   C.clock_gettime(clock, time)
   return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
 end
 
+--- A clock whose struct no module holds: one that a module holds is a part of the script's state, which workers get.
+---@return fun(): number monotonic seconds
+function M.new_clock()
+  local own = ffi.new("struct bench_time")
+  return function() return read_clock(CLOCK_MONOTONIC, own) end
+end
+
+local time = ffi.new("struct bench_time")
+
 --- Monotonic seconds.
-function M.now() return read_clock(CLOCK_MONOTONIC) end
+function M.now() return read_clock(CLOCK_MONOTONIC, time) end
 
 --- Seconds of processor time that all threads of this process took.
-function M.processor_seconds() return read_clock(CLOCK_PROCESS) end
+function M.processor_seconds() return read_clock(CLOCK_PROCESS, time) end
 
 --- Sleeps.
 function M.pause(seconds)

@@ -70,6 +70,20 @@ describe("a call whose job the workers have:", function()
       }))
     end)
 
+    it("sees the settings of a C module, as lua-cjson's", function()
+      local has_it, cjson = pcall(require, "cjson")
+      if not has_it then return end
+      local function f() return require("cjson").encode(1 / 3) .. " " .. select(3, require("cjson").encode_sparse_array()) end
+      assert.same({ "0.333 10", "0.333 11", "0.33333333333333 10" }, results_of(with(), f, {
+        function() cjson.encode_number_precision(3) end,
+        function() cjson.encode_sparse_array(false, 2, 11) end,
+        function()
+          cjson.encode_number_precision(14)
+          cjson.encode_sparse_array(false, 2, 10)
+        end,
+      }))
+    end)
+
     it("sees another function, another set-up, other results kept, and another source", function()
       local function setup() rawset(_G, "spec_kept_setup", "set up") end
       local function f(x, y) return tostring(x) .. tostring(y) .. tostring(rawget(_G, "spec_kept_setup")) end

@@ -64,17 +64,69 @@ end
 --- Is one of the modules loaded?
 function M.has_modules() return loaded.cjson ~= nil or loaded["cjson.safe"] ~= nil end
 
+-- What was asked for last. Entries for each setting: module, name, function, and up to three values that it returned.
+local asked, STRIDE = {}, 6
+
+--- A number for the settings that were asked for last, another each time that they have changed; 0: can't be told.
+M.number = 0
+
+--- Do two lists hold the same?
+local function is_same(one, other)
+  for k = 1, math.max(#one, #other) do
+    if one[k] ~= other[k] then return false end
+  end
+  return true
+end
+
+--- Puts settings of a module behind `n` entries of the list; returns how many there are then; nil: they don't fit.
+local function note(list, n, module, settings)
+  for _, values in ipairs(settings) do
+    if #values > STRIDE - 2 then return nil end
+    list[n + 1], list[n + 2], list[n + 3] = module, values[1], rawget(module, values[1])
+    for k = 2, STRIDE - 2 do
+      local value = values[k]
+      if value == nil then value = false end
+      list[n + k + 2] = value
+    end
+    n = n + STRIDE
+  end
+  return n
+end
+
+local last_number = 0
+
 --- Settings of the loaded modules themselves: a list of names and settings.
 function M.of_modules()
-  local all = {}
+  local all, list, n = {}, {}, 0
   for name, maker in pairs(known) do
     local module = package.loaded[name]
     if type(module) == "table" then
+      local settings = settings_of(module, maker.settings)
       all[#all + 1] = name
-      all[#all + 1] = settings_of(module, maker.settings)
+      all[#all + 1] = settings
+      n = n and note(list, n, module, settings)
     end
   end
+  if not n then
+    M.number = 0
+  elseif M.number == 0 or not is_same(list, asked) then
+    last_number = last_number + 1
+    asked, M.number = list, last_number
+  end
   return all
+end
+
+--- Do the loaded modules have the settings of this number? A microsecond, as all are asked.
+---@param number integer
+function M.have(number)
+  if number == 0 or number ~= M.number then return false end
+  for k = 1, #asked, STRIDE do
+    local f = asked[k + 2]
+    if rawget(asked[k], asked[k + 1]) ~= f then return false end
+    local one, two, three = f()
+    if one ~= asked[k + 3] or (two or false) ~= asked[k + 4] or (three or false) ~= asked[k + 5] then return false end
+  end
+  return true
 end
 
 --- Gives the modules of this state such settings.

@@ -151,8 +151,9 @@ function M.prepare(shares, distant)
   local world = worlds[key]
   local told, settings, path = others()
   local how = world and world.watch and world.told == told and difference.look(world, shares)
-  if how == "same" and not distant then return world end
   if not how then world = begin_world(key, shares, told, settings) end
+  world.is_off, world.has_path, world.settings = record.is_off, path ~= nil, makers.number
+  if how == "same" and not distant then return world end
   if not how or distant then
     local first = first_of(world, path, distant)
     if first ~= world.first then world.first, world.version, world.before = first, codec.number(), false end
@@ -172,8 +173,8 @@ end
 ---@return table?
 function M.unchanged(shares, distant)
   local world = worlds[shares and "shares" or "own"]
-  if distant or not world or not world.watch or world.change_watch == "none" or world.told ~= record.is_off
-    or makers.has_modules() then
+  if distant or not world or not world.watch or world.change_watch == "none" or world.is_off ~= record.is_off
+    or world.has_path or makers.has_modules() and not makers.have(world.settings) then
     return nil
   end
   if codec.is_unchanged(world.watch, world.change_watch or nil) and codec.is_output(plain_output, plain_file) then
