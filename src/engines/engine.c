@@ -191,7 +191,16 @@ static void drain(struct engine *engine, uint32_t w)
   slot_drop_text(slot);
 }
 
-bool engine_join(struct engine *engine, uint32_t w, double seconds)
+/* The same of all. */
+static void drain_all(struct engine *engine)
+{
+  for (uint32_t w = 0; w < engine->workers; w++)
+    if (engine->alive[w]) drain(engine, w);
+}
+
+/* Waits for the end of worker `w`; see engine_join. `is_last`: the others end as well, and are not to wait for room
+ * meanwhile. */
+static bool join(struct engine *engine, uint32_t w, double seconds, bool is_last)
 {
   static const double longest_sleep = 0.01;
   double deadline = clock_seconds() + seconds;
@@ -199,7 +208,10 @@ bool engine_join(struct engine *engine, uint32_t w, double seconds)
   uint32_t ended[1];
   int status;
   while (!engine->kind->ended(engine, w, &status)) {
-    drain(engine, w);
+    if (is_last)
+      drain_all(engine);
+    else
+      drain(engine, w);
     if (!told && clock_seconds() >= deadline) {
       if (engine->kind->end(engine, w)) return false;
       if (engine->kind->can.abandon) break;
@@ -210,6 +222,11 @@ bool engine_join(struct engine *engine, uint32_t w, double seconds)
   }
   engine->alive[w] = false;
   return true;
+}
+
+bool engine_join(struct engine *engine, uint32_t w, double seconds)
+{
+  return join(engine, w, seconds, false);
 }
 
 /* Tells all workers to stop, and waits for them. */
@@ -225,7 +242,7 @@ static void stop_all(struct engine *engine, double seconds)
     if (!slot_send(engine->slots[w], &stop, &sent, &place)) engine->kind->end(engine, w);
   }
   for (uint32_t w = 0; w < engine->workers; w++)
-    if (engine->alive[w] && engine->slots[w]) engine_join(engine, w, fmax(deadline - clock_seconds(), 0));
+    if (engine->alive[w] && engine->slots[w]) join(engine, w, fmax(deadline - clock_seconds(), 0), true);
 }
 
 void engine_close(struct engine *engine)
