@@ -279,6 +279,25 @@ local scripts = {
     run(change, { 5 })
     environment.a = nil
     run(change, { 6 })]],
+  ["objects whose methods hold them"] = [[
+    local function account(balance)
+      local self, calls = { balance = balance }, 0
+      function self.deposit(amount)
+        self.balance, calls = self.balance + amount, calls + 1
+        return self, calls
+      end
+      return self
+    end
+    local made = parlua.map(account, { 1, 2 })
+    local first, second = made[1], made[2]
+    print(first.deposit(5) == first, first.balance, second.balance, select(2, first.deposit(1)))
+    local given = account(10)
+    run(function(object, amount) object.deposit(amount) return object.balance end,
+      parlua.zip({ given, given }, { 1, 2 }))
+    print(given.balance)
+    print(parlua.reduce(account, parlua.range(5), { init = function() return account(0) end,
+      step = function(sum, object) return sum.deposit(object.balance) end,
+      merge = function(sum, other) return sum.deposit(other.balance) end }).balance)]],
   ["modules that no file has"] = [[
     package.preload.made = function() return { n = 1 } end
     package.loaded.put = { n = 2 }

@@ -6,8 +6,10 @@
 #include <lauxlib.h>
 #include <stdbool.h>
 
-/* Places on the stack of copy. COPIES and QUEUE are nil until a table in the table is seen: most are flat. */
-enum { ROOT = 1, MADE, COPIES, QUEUE, TOP = QUEUE };
+/* Places on the stack of copy. COPIES and QUEUE are nil until a table in the table is seen: most are flat. CLOSURES is
+ * a list of the functions with upvalues that were met, nil until there is one. */
+enum { ROOT = 1, MADE, COPIES, QUEUE, CLOSURES, TOP = CLOSURES };
+enum { MOST_CLOSURES = 1000 };
 
 /* The upvalues: a table of two sets, modules (package.loaded[their names] leads to them) and what the map function has
  * captured, both table -> its state when the run began (0: not known), and of the function that copies C data and
@@ -134,6 +136,69 @@ static void place_data(lua_State *L)
   lua_remove(L, -2);
 }
 
+/* Notes the function at `index`, where it has upvalues or an environment of its own. */
+static void note_closure(lua_State *L, int index)
+{
+  if (lua_iscfunction(L, index)) return;
+  lua_getfenv(L, index);
+  bool is_plain = lua_rawequal(L, -1, LUA_GLOBALSINDEX) != 0;
+  lua_pop(L, 1);
+  if (is_plain && !lua_getupvalue(L, index, 1)) return;
+  if (!is_plain) lua_pushnil(L);
+  lua_pop(L, 1);
+  if (lua_isnil(L, CLOSURES)) {
+    lua_newtable(L);
+    lua_replace(L, CLOSURES);
+  }
+  int count = (int)lua_objlen(L, CLOSURES);
+  lua_pushvalue(L, index);
+  if (count < MOST_CLOSURES)
+    lua_rawseti(L, CLOSURES, count + 1);
+  else
+    lua_pop(L, 1);
+}
+
+/* Was the table on the top copied? Pops it. */
+static bool was_copied(lua_State *L)
+{
+  if (lua_rawequal(L, -1, ROOT)) {
+    lua_pop(L, 1);
+    return true;
+  }
+  if (lua_isnil(L, COPIES)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  lua_pushvalue(L, -1);
+  lua_rawget(L, COPIES);
+  bool copied = !lua_isnil(L, -1) && !lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return copied;
+}
+
+/* Does a function that was met, or one that it holds, hold a table that was copied? It holds the old one. */
+static bool has_split(lua_State *L)
+{
+  if (lua_isnil(L, CLOSURES)) return false;
+  for (int i = 1; i <= (int)lua_objlen(L, CLOSURES); i++) { /* those that they hold are added */
+    lua_rawgeti(L, CLOSURES, i);
+    int function = lua_gettop(L);
+    lua_getfenv(L, function);
+    bool split = was_copied(L);
+    for (int k = 1; !split && lua_getupvalue(L, function, k); k++) {
+      if (lua_istable(L, -1)) {
+        split = was_copied(L);
+        continue;
+      }
+      if (lua_isfunction(L, -1) && !lua_rawequal(L, -1, function)) note_closure(L, lua_gettop(L));
+      lua_pop(L, 1);
+    }
+    lua_settop(L, function - 1);
+    if (split) return true;
+  }
+  return false;
+}
+
 /* Fills the copy at `to` with what is in the table at `from`. */
 static void fill(lua_State *L, int from, int to, int *queued)
 {
@@ -145,6 +210,8 @@ static void fill(lua_State *L, int from, int to, int *queued)
       place(L, queued);
     else if (is_data(lua_type(L, -1)) && !is_result)
       place_data(L);
+    else if (lua_isfunction(L, -1))
+      note_closure(L, lua_gettop(L));
     lua_pushvalue(L, -2);
     if (lua_istable(L, -1)) place(L, queued);
     lua_insert(L, -2);
@@ -152,6 +219,7 @@ static void fill(lua_State *L, int from, int to, int *queued)
   }
 }
 
+/* copy(value) -> its copy, true: a function in it holds a part of the original */
 static int copy(lua_State *L)
 {
   int queued = 0;
@@ -175,8 +243,10 @@ static int copy(lua_State *L)
     fill(L, TOP + 1, TOP + 2, &queued);
     lua_settop(L, TOP);
   }
-  lua_settop(L, MADE);
-  return 1;
+  lua_pushboolean(L, has_split(L));
+  lua_pushvalue(L, MADE);
+  lua_insert(L, -2);
+  return 2;
 }
 
 /* refresh([set]): looks at what modules there are now; `set` is what the function has captured: table -> its state. */

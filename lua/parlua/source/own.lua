@@ -2,14 +2,51 @@
 --- and no second try. Numbers, strings and all that can't be changed are not copied. 0.2 us for a small table
 --- (src/lua/copy.c).
 local captured = require "parlua.wire.captured"
+local codec = require "parlua.codec"
+local context = require "parlua.wire.context"
 local ctypes = require "parlua.lazy" "parlua.wire.ctypes"
+local world = require "parlua.lazy" "parlua.wire.world"
 local table_copy = require "parlua.copy"
 
 local M = {}
 
-local copy = table_copy.copy
-
 local current -- tables that are not copied
+local walked = setmetatable({}, { __mode = "v" }) -- a book of what there was when it was needed first
+
+--- A copy by way of bytes, as workers get and give it: functions that hold parts of the value (methods that are
+--- closures over `self`, say) are copied too, and hold the parts of the copy. Other functions of a result that are not
+--- the task's own stay the same. nil: something in it can't be sent.
+local function copy_with_functions(value, is_result)
+  local made
+  context.aside(function()
+    local walk, set = walked.walk, current
+    if not walk then
+      walk = codec.walk(world.roots {})
+      walked.walk = walk
+    end
+    context.use({ walk, captured = function() return set end }, false, 1, not is_result)
+    if is_result then
+      local bytes = codec.encode_as("result", value)
+      if bytes then made = codec.decode(bytes) end
+    else
+      local bytes = codec.encode_book(codec.book(), "argument", value)
+      if bytes then made = codec.decode_book(codec.book(), bytes) end
+    end
+  end)
+  return made
+end
+
+local function copy(value)
+  local made, splits = table_copy.copy(value)
+  if splits then made = copy_with_functions(value, false) or made end
+  return made
+end
+
+local function copy_result(value)
+  local made, splits = table_copy.copy_result(value)
+  if splits then made = copy_with_functions(value, true) or made end
+  return made
+end
 
 --- What the map function and `setup` have captured: this is not copied.
 function M.look(f, setup) return captured({ f, setup }, 2) end
@@ -18,7 +55,7 @@ function M.look(f, setup) return captured({ f, setup }, 2) end
 function M.enter(set)
   local before = current
   if set ~= current then
-    current = set
+    current, walked.walk = set, nil
     table_copy.refresh(set)
   end
   return before
@@ -33,7 +70,7 @@ table_copy.data_by(function(value) return ctypes.copy(value) end)
 M.copy = copy
 
 --- A copy of a result; what the function has captured and not changed stays what it is.
-M.copy_result = table_copy.copy_result
+M.copy_result = copy_result
 
 --- An expression for the task's own value of another one. The check is written out: for numbers the compiled code has
 --- nothing of it.

@@ -205,7 +205,7 @@ function M.roots(job)
   while true do
     local info = debug.getinfo(level, "Sf")
     if not info then break end
-    if info.source:sub(1, 8) ~= "=parlua/" and info.what ~= "C" then
+    if info.source:sub(1, 7) ~= "=parlua" and info.what ~= "C" then
       list[#list + 1] = info.func
       local at = 1
       local name, value = debug.getlocal(level, at)
