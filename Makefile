@@ -213,10 +213,13 @@ docs: deps-docs all
 deb: all
 	docs/package/deb.sh $(VERSION) $(BUILD)/parlua_$(VERSION)_$$(dpkg --print-architecture).deb
 
-# What Debian's own checker and zsh say of what is packaged.
-package-test: deps-package deb $(PAGES)
+# What Debian's own checker and zsh say of what is packaged, and whether the tarball of the sources builds where it is unpacked.
+package-test: deps-package deb dist $(PAGES)
 	lintian --fail-on error --allow-root $(BUILD)/parlua_$(VERSION)_$$(dpkg --print-architecture).deb
 	zsh -fn $(BUILD)/pages/_parlua
+	rm -rf $(BUILD)/unpacked && mkdir -p $(BUILD)/unpacked && tar -C $(BUILD)/unpacked -xzf $(BUILD)/$(DIST).tar.gz
+	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS $(MAKE) -s -C $(BUILD)/unpacked/$(DIST) $(JOBS) binary
+	test "$$($(BUILD)/unpacked/$(DIST)/parlua --version)" = "$$(./parlua --version)"
 	@echo "package-test: nothing found"
 
 DIST = parlua-$(VERSION)
