@@ -25,7 +25,11 @@ local sequences = { "\27[A", "\27[B", "\27[C", "\27[D", "\27[H", "\27[F", "\27[3
   "\27[", "\27O", "\27]0;x\7", "\27P", "\27[200~", "\27[201~", "\27[[A", "\27[1;2",
   "\27[200~a\nb\27[201~", "\27[200~for i=1,2 do\n\tprint(i)\nend\n\27[201~", "\27[200~> 1\n1\n\27[201~", "\27[5~", "\27.", "\27[I" }
 
---- A key, or what a terminal may send. Not: Ctrl-D, which leaves, Ctrl-\.
+--- Keys that are no matter of the line: Ctrl-D leaves; Ctrl-\, and Ctrl-S, which halts the terminal, may come while a
+--- statement runs.
+local excluded = { [4] = true, [19] = true, [28] = true }
+
+--- A key, or what a terminal may send.
 local function key()
   local kind = math.random(100)
   if kind <= 40 then return pick(texts) end
@@ -35,7 +39,7 @@ local function key()
   if kind <= 90 then return pick { "\127", "\8" } end
   if kind <= 97 then
     local control = math.random(1, 31)
-    return (control == 4 or control == 28) and "\1" or string.char(control)
+    return excluded[control] and "\1" or string.char(control)
   end
   if kind == 98 then return string.char(math.random(32, 255)) end
   local bytes = {}
@@ -70,7 +74,8 @@ local function settled(t)
   local same, began = 0, host.now()
   while same < STEADY do
     same = is_idle(t) and same + 1 or 0
-    host.sleep(0.002)
+    t:cursor() -- tmux hands on what was typed before it answers again
+    host.sleep(0.005)
     if host.now() - began > 30 then error("it does not come to rest:\n" .. t:text(), 0) end
   end
   return (t:tmux("capture-pane -p -t main"):gsub("[ ]+\n", "\n"):gsub("\n+$", "\n"))
