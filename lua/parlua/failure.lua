@@ -130,9 +130,12 @@ function M.capture(value)
   if type(value) == "string" then value = value:gsub("^parlua%.loop:%d+: ", "") end
   local record = { message = type(value) == "string" and explain(value) or describe(value), kind = kind_of(value) }
   if value ~= nil then record.value = value end
-  local ok, traceback = pcall(debug.traceback, "", 2)
-  if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end
-  if M.observer then M.observer(record, 2) end
+  -- Where compiled code found the stack full, LuaJIT gives no place, and looks for one in frames that are not there.
+  if value ~= "stack overflow" then
+    local ok, traceback = pcall(debug.traceback, "", 2)
+    if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end
+    if M.observer then M.observer(record, 2) end
+  end
   return setmetatable(record, Record)
 end
 

@@ -2,7 +2,6 @@
 #include "lua/heap.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "sys/large.h"
@@ -64,10 +63,11 @@ static void *allocate_at_end(void *context, void *object, size_t old, size_t siz
 
 void heap_install(lua_State *L)
 {
-  struct heap *heap = malloc(sizeof *heap);
+  void *context;
+  lua_Alloc own = lua_getallocf(L, &context);
+  struct heap *heap = own(context, NULL, 0, sizeof *heap); /* goes with all else of the state's */
   if (!heap) return;
-  *heap = (struct heap){.L = L};
-  heap->own = lua_getallocf(L, &heap->context);
+  *heap = (struct heap){.L = L, .own = own, .context = context};
   lua_setallocf(L, allocate, heap);
 }
 
@@ -83,5 +83,4 @@ void heap_close(lua_State *L, bool leave)
     restore(heap);
   }
   lua_close(L);
-  if (!leave) free(heap);
 }
