@@ -402,14 +402,9 @@ void decode_value(struct decoder *decoder)
 static bool is_standard_here(struct decoder *decoder)
 {
   lua_State *L = decoder->L;
+  enum name_kind kind = NAMED_PART;
   codec_update_names(L, decoder->codec);
-  int name = codec_place_of_name(L, decoder->codec, lua_gettop(L));
-  if (name == 0) return false;
-  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
-  lua_rawgeti(L, -1, name + NAME_KIND);
-  bool everywhere = lua_tointeger(L, -1) == NAMED_EVERYWHERE;
-  lua_pop(L, 2);
-  return everywhere;
+  return codec_name_of(L, decoder->codec, lua_gettop(L), &kind) && kind == NAMED_EVERYWHERE;
 }
 
 bool decode_take(struct decoder *decoder, int index)

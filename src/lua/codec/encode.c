@@ -240,25 +240,17 @@ static void encode_made(struct encoder *encoder, int table, const struct place *
  * name in it alone? Then says that its record is to be put into that: it is the same object. */
 static void put_filled(struct encoder *encoder, int index)
 {
-  struct buffer *out = encoder->out;
   const char *environment = (const char *)lua_topointer(encoder->L, index) + 1; /* see encode_globals */
   const struct map_entry *entry = map_get(encoder->objects, environment);
-  const struct shared *known = NULL;
   int in_chain = 0;
   if (entry && entry->value == TAKEN_BACK) entry = NULL;
-  if (!entry && encoder->flags & CODEC_TO_WORKER) known = chain_find(encoder->codec, environment, &in_chain);
-  if (known && !(encoder->flags & CODEC_TRUST) && in_chain < encoder->codec->chain.fresh) known = NULL;
+  const struct shared *known = entry ? NULL : find_fresh(encoder, environment, &in_chain);
   if (!entry && !known) return;
-  check(encoder, put_byte(out, TAG_FILLED));
-  if (entry) {
-    out->bytes[encoder->start + entry->value] |= SHARED;
-    check(encoder, put_byte(out, TAG_REFERENCE));
-    check(encoder, put_varint(out, entry->value));
-  } else {
-    check(encoder, put_byte(out, TAG_BOOK));
-    check(encoder, put_varint(out, (size_t)in_chain + 1));
-    check(encoder, put_varint(out, known->offset));
-  }
+  check(encoder, put_byte(encoder->out, TAG_FILLED));
+  if (entry)
+    put_again(encoder, entry->value);
+  else
+    put_in_book(encoder, in_chain, known);
 }
 
 static void encode_table(struct encoder *encoder, int table, const struct place *outer)

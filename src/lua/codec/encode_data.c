@@ -64,15 +64,10 @@ void encode_cdata(struct encoder *encoder, int index, const struct place *place)
   const void *content = lua_topointer(L, index);
   int in_chain, top = lua_gettop(L);
   luaL_checkstack(L, SLOTS_PER_LEVEL, NULL);
-  if (encoder->flags & CODEC_TO_WORKER) {
-    const struct shared *entry = chain_find(encoder->codec, content, &in_chain);
-    if (entry && entry->upvalue == 0 && !entry->is_incomplete &&
-        (encoder->flags & CODEC_TRUST || in_chain >= encoder->codec->chain.fresh)) {
-      check(encoder, put_byte(encoder->out, TAG_BOOK));
-      check(encoder, put_varint(encoder->out, (size_t)in_chain + 1));
-      check(encoder, put_varint(encoder->out, entry->offset));
-      return;
-    }
+  const struct shared *known = find_fresh(encoder, content, &in_chain);
+  if (known && known->upvalue == 0) {
+    put_in_book(encoder, in_chain, known);
+    return;
   }
   push_tool(L, TOOL_CDATA);
   lua_pushvalue(L, index);

@@ -77,12 +77,9 @@ static void encode_upvalues(struct encoder *encoder, int function, const struct 
   struct place place = {.outer = outer, .kind = IN_UPVALUE, .function = function};
   for (int i = 1; i <= count; i++) {
     const void *cell = lua_upvalueid(L, function, i);
-    const struct shared *entry = encoder->flags & CODEC_TO_WORKER ? chain_find(encoder->codec, cell, &in_chain) : NULL;
-    if (entry && entry->upvalue && !entry->is_incomplete &&
-        (encoder->flags & CODEC_TRUST || in_chain >= encoder->codec->chain.fresh)) {
-      check(encoder, put_byte(encoder->out, TAG_BOOK));
-      check(encoder, put_varint(encoder->out, (size_t)in_chain + 1));
-      check(encoder, put_varint(encoder->out, entry->offset));
+    const struct shared *entry = find_fresh(encoder, cell, &in_chain);
+    if (entry && entry->upvalue) {
+      put_in_book(encoder, in_chain, entry);
       continue;
     }
     if (put_reference(encoder, cell, function, i)) continue;

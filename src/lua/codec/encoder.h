@@ -99,6 +99,13 @@ void anchor(struct encoder *encoder);
  * Returns whether it was written.
  */
 bool put_known(struct encoder *encoder, int index, const struct place *place);
+/* Writes that the object is meant which begins at `offset` of the message. */
+void put_again(struct encoder *encoder, size_t offset);
+/* Writes that an object of a book is meant. `in_chain`: which book, from 0. */
+void put_in_book(struct encoder *encoder, int in_chain, const struct shared *entry);
+/* The entry of an object (or a cell) that a worker has as it is here: in a book of which nothing can have changed since
+ * it was made, and whole. NULL: there is none. */
+const struct shared *find_fresh(struct encoder *encoder, const void *object, int *in_chain);
 /* Raises `cannot send <path>: <what it is>`, or with the reason given instead of what it is. */
 void complain(struct encoder *encoder, int index, const struct place *place, const char *reason);
 /*

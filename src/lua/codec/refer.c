@@ -16,6 +16,29 @@ void restart(struct encoder *encoder)
   lua_error(encoder->L);
 }
 
+void put_again(struct encoder *encoder, size_t offset)
+{
+  struct buffer *out = encoder->out;
+  out->bytes[encoder->start + offset] |= SHARED;
+  check(encoder, put_byte(out, TAG_REFERENCE));
+  check(encoder, put_varint(out, offset));
+}
+
+void put_in_book(struct encoder *encoder, int in_chain, const struct shared *entry)
+{
+  check(encoder, put_byte(encoder->out, TAG_BOOK));
+  check(encoder, put_varint(encoder->out, (size_t)in_chain + 1));
+  check(encoder, put_varint(encoder->out, entry->offset));
+}
+
+const struct shared *find_fresh(struct encoder *encoder, const void *object, int *in_chain)
+{
+  if (!(encoder->flags & CODEC_TO_WORKER)) return NULL;
+  const struct shared *entry = chain_find(encoder->codec, object, in_chain);
+  if (!entry || entry->is_incomplete) return NULL;
+  return encoder->flags & CODEC_TRUST || *in_chain >= encoder->codec->chain.fresh ? entry : NULL;
+}
+
 /*
  * Looks an object up among those in the message. If it is there, writes a reference to it (and marks it as shared) and
  * returns true. If not, notes that its record begins here and returns false. The object is the one at stack `index`, or
@@ -43,9 +66,7 @@ bool put_reference(struct encoder *encoder, const void *object, int index, int u
     if (encoder->book) book_add(encoder->L, encoder->book, BOOK_OBJECTS, index, offset, upvalue);
     return false;
   }
-  out->bytes[encoder->start + entry->value] |= SHARED;
-  check(encoder, put_byte(out, TAG_REFERENCE));
-  check(encoder, put_varint(out, entry->value));
+  put_again(encoder, entry->value);
   return true;
 }
 
@@ -170,14 +191,7 @@ void check_names(struct encoder *encoder)
 /* The place of an object in TOOL_NAME_LIST, or 0, and what kind of thing has the name. */
 int name_of(struct encoder *encoder, int index, enum name_kind *kind)
 {
-  lua_State *L = encoder->L;
-  int name = codec_place_of_name(L, encoder->codec, index);
-  if (name == 0) return 0;
-  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
-  lua_rawgeti(L, -1, name + NAME_KIND);
-  *kind = (enum name_kind)lua_tointeger(L, -1);
-  lua_pop(L, 2);
-  return name;
+  return codec_name_of(encoder->L, encoder->codec, index, kind);
 }
 
 /* Writes the module's name (and the field) of a place in TOOL_NAME_LIST. */
@@ -333,8 +347,6 @@ bool put_known(struct encoder *encoder, int index, const struct place *place)
   if (entry == NULL || entry->upvalue != 0 || entry->is_incomplete ||
       !is_still_known(encoder, index, place, entry, in_chain))
     return false;
-  check(encoder, put_byte(encoder->out, TAG_BOOK));
-  check(encoder, put_varint(encoder->out, (size_t)in_chain + 1));
-  check(encoder, put_varint(encoder->out, entry->offset));
+  put_in_book(encoder, in_chain, entry);
   return true;
 }

@@ -402,3 +402,14 @@ int codec_place_of_name(lua_State *L, const struct codec *codec, int index)
   const struct map_entry *entry = map_get(&codec->names, lua_topointer(L, index));
   return entry ? (int)entry->value : 0;
 }
+
+int codec_name_of(lua_State *L, const struct codec *codec, int index, enum name_kind *kind)
+{
+  int name = codec_place_of_name(L, codec, index);
+  if (name == 0) return 0;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  lua_rawgeti(L, -1, name + NAME_KIND);
+  *kind = (enum name_kind)lua_tointeger(L, -1);
+  lua_pop(L, 2);
+  return name;
+}

@@ -121,5 +121,7 @@ bool codec_is_bound(lua_State *L, int index);
 bool codec_update_names(lua_State *L, struct codec *codec);
 /* The place of an object in TOOL_NAME_LIST, or 0. Only in a protected function. */
 int codec_place_of_name(lua_State *L, const struct codec *codec, int index);
+/* The same, and what kind of thing has the name: set where it has one. */
+int codec_name_of(lua_State *L, const struct codec *codec, int index, enum name_kind *kind);
 
 #endif

@@ -23,14 +23,8 @@ static void visit(lua_State *L, struct codec *codec, struct book *book, int inde
   const void *object = lua_topointer(L, index);
   struct map_entry *entry = map_find(&book->map, object);
   if (entry->generation == book->map.generation) return;
-  int name = codec_place_of_name(L, codec, index);
-  if (name) {
-    lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
-    lua_rawgeti(L, -1, name + NAME_KIND);
-    bool everywhere = lua_tointeger(L, -1) == NAMED_EVERYWHERE;
-    lua_pop(L, 2);
-    if (everywhere) return;
-  }
+  enum name_kind kind = NAMED_PART;
+  if (codec_name_of(L, codec, index, &kind) && kind == NAMED_EVERYWHERE) return;
   size_t offset = book->count + 1;
   map_put(&book->map, entry, object, offset);
   book_add(L, book, OBJECTS_SLOT, index, offset, 0);
