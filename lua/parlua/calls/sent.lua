@@ -123,8 +123,8 @@ function Sent:bound_head(f, seed)
   local is_newer, newer = state.id ~= chain.world, false
   if is_newer or chain.inherits then newer = state.version == chain.version and world.newer(state) or state.before end
   local is_old = chain.inherits and not is_newer -- what was inherited may have changed where nobody looks
-  local base = { state.chain[1], state.chain[2], chain[3] }
-  if chain.inherits then base = { is_old and chain[1] or no_walk, state.chain[1], state.chain[2] } end
+  local base = chain.inherits and { is_old and chain[1] or no_walk, state.chain[1], state.chain[2] }
+    or { state.chain[1], state.chain[2], chain[3] }
   base.inherits, base.captured = chain.inherits, captured(f)
   arrays.sent = false
   local book = codec.book()

@@ -219,10 +219,7 @@ function M.end_statement(session)
   local summary = run:summary()
   if is_of_futures(run) then return session:tell_error(style.paint("error", "interrupted")) end
   local total = summary.tasks + summary.cancelled
-  local cut = 0
-  for _, failure in ipairs(run.failures) do
-    if failure.kind == "cancelled" then cut = cut + 1 end
-  end
+  local cut = show.count_cut_off(run.failures)
   local done, left = summary.tasks, run.total and summary.cancelled - cut or 0
   local parts = { ("%.0f of %s done"):format(done, run.total and show.plural(total, "task") or "the tasks") }
   if summary.failed > 0 then parts[#parts + 1] = ("%.0f failed"):format(summary.failed) end

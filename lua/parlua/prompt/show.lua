@@ -24,6 +24,17 @@ local ended = setmetatable({}, { __mode = "k" })
 
 local known_failures = setmetatable({}, { __mode = "k" }) -- lists of failures, which may be empty
 
+--- How many tasks were cut off.
+---@param failures parlua.Failure[]
+---@return integer
+function M.count_cut_off(failures)
+  local count = 0
+  for _, failure in ipairs(failures) do
+    if failure.kind == "cancelled" then count = count + 1 end
+  end
+  return count
+end
+
 --- `results` come from a call with these failures.
 ---@param results table
 ---@param failures parlua.Failure[]
@@ -33,15 +44,13 @@ function M.know_results(results, failures, summary)
   known_failures[failures] = true
   if summary.cancelled == 0 then return end
   local last = failures[#failures] and failures[#failures].index or 0
-  local left = summary.cancelled
-  for _, failure in ipairs(failures) do left = left - (failure.kind == "cancelled" and 1 or 0) end
   for k = results.n, last + 1, -1 do
     if rawget(results, k) ~= nil then
       last = k
       break
     end
   end
-  ended[results] = { last = math.max(last, 1), left = left }
+  ended[results] = { last = math.max(last, 1), left = summary.cancelled - M.count_cut_off(failures) }
 end
 
 --- `failures` is such a list, also where it is empty.
@@ -257,14 +266,13 @@ local function results_text(results, failures, columns)
   if ended[results] then most, not_begun = ended[results].last, ended[results].left end
   for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
   local function notes(left, further)
-    local parts, cut = {}, 0
+    local parts, cut = {}, M.count_cut_off(failures)
     local unseen = total - not_begun -- ranks begin at several places: also before the last may be some that did not
     for k = 1, most - left do
       if rawget(results, k) ~= nil or failed[k] then unseen = unseen - 1 end
     end
     left = math.min(left, unseen)
     if left > 0 then parts[1] = ("%.0f more"):format(left) .. (further or "") end
-    for _, failure in ipairs(failures) do cut = cut + (failure.kind == "cancelled" and 1 or 0) end
     if #failures > cut then parts[#parts + 1] = ("%d of %.0f failed"):format(#failures - cut, results.n) end
     if cut > 0 then parts[#parts + 1] = ("%d cut off"):format(cut) end
     if not_begun > 0 then parts[#parts + 1] = ("%.0f not begun"):format(not_begun) end

@@ -36,17 +36,16 @@ local function copy_with_functions(value, is_result)
   return made
 end
 
-local function copy(value)
-  local made, splits = table_copy.copy(value)
-  if splits then made = copy_with_functions(value, false) or made end
-  return made
+--- A function that copies by one of table_copy's, where that splits nothing.
+local function copier(copy_tables, is_result)
+  return function(value)
+    local made, splits = copy_tables(value)
+    if splits then made = copy_with_functions(value, is_result) or made end
+    return made
+  end
 end
 
-local function copy_result(value)
-  local made, splits = table_copy.copy_result(value)
-  if splits then made = copy_with_functions(value, true) or made end
-  return made
-end
+local copy = copier(table_copy.copy, false)
 
 --- What the map function and `setup` have captured: this is not copied.
 function M.look(f, setup) return captured({ f, setup }, 2) end
@@ -70,7 +69,7 @@ table_copy.data_by(function(value) return ctypes.copy(value) end)
 M.copy = copy
 
 --- A copy of a result; what the function has captured and not changed stays what it is.
-M.copy_result = copy_result
+M.copy_result = copier(table_copy.copy_result, true)
 
 --- An expression for the task's own value of another one. The check is written out: for numbers the compiled code has
 --- nothing of it.

@@ -273,10 +273,11 @@ function M.bring(number, newer)
   end
   if not first and not inherited then begin_inherited() end
   if newer or first then
-    local kept, values = package.loaded["parlua.worker.task"].set_up or {}, {} -- globals of the worker's own
-    for k, name in ipairs(kept) do values[k] = rawget(_G, name) end
+    local task = package.loaded["parlua.worker.task"]
+    local kept = task.set_up or {} -- globals of the worker's own
+    local values = task.globals(kept)
     apply(newer and codec.decode(newer) or first)
-    for k, name in ipairs(kept) do rawset(_G, name, values[k]) end
+    task.restore_globals(kept, values)
     local walk = inherited and inherited[1]
     context.base = walk and { walk, book, change_book } or { book, change_book, first and context.base[3] or nil }
   else
