@@ -129,6 +129,26 @@ describe("a failure", function()
       assert.is_true(#failure.message < 10000)
     end)
 
+    it("of many endless recursions in compiled code is told, as is each of the others", function()
+      local first = debug.getinfo(1, "l").currentline + 2
+      local _, failures = parlua.map(function(x)
+        local function deeper(n) return 1 + deeper(n + 1) end
+        local sum = 0
+        for i = 1, 100 * x do sum = sum + i end
+        return sum + deeper(x)
+      end, parlua.range(100), with())
+      assert.equal(100, #failures)
+      for _, failure in ipairs(failures) do
+        assert.equal("error", failure.kind)
+        -- compiled code does not always know the place
+        assert.is_true(failure.message == "stack overflow" or failure.message:match "spec.lua:(%d+): stack overflow$" == tostring(first),
+          failure.message)
+        if failure.traceback then -- there may be no stack left to write it
+          assert.matches(("failures_spec%%.lua:%d: in function"):format(first), failure.traceback)
+        end
+      end
+    end)
+
     it("of a handler's own recursion leaves the worker usable", function()
       local results, failures = parlua.map(function(i)
         if i == 3 then

@@ -127,15 +127,20 @@ end
 function M.capture(value)
   if getmetatable(value) == Record then return value end
   -- where the map function is `error` itself, its caller is no line of the user's
-  if type(value) == "string" then value = value:gsub("^parlua%.loop:%d+: ", "") end
+  if type(value) == "string" then
+    value = value:gsub("^parlua%.loop:%d+: ", "")
+    -- compiled code that found the stack full does not know the line: the function's first one it does
+    if value:find ":0: stack overflow$" then
+      value = value:gsub(":0: (stack overflow)$", (":%d: %%1"):format(debug.getinfo(2, "S").linedefined))
+    end
+  end
   local record = { message = type(value) == "string" and explain(value) or describe(value), kind = kind_of(value) }
   if value ~= nil then record.value = value end
-  -- Where compiled code found the stack full, LuaJIT gives no place, and looks for one in frames that are not there.
-  if value ~= "stack overflow" then
-    local ok, traceback = pcall(debug.traceback, "", 2)
-    if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end
-    if M.observer then M.observer(record, 2) end
-  end
+  -- From the function that raised: LuaJIT finds the name of what it has called (this handler) from the place that it was
+  -- at, and reads outside of its code where compiled code found the stack full.
+  local ok, traceback = pcall(debug.traceback, "", 3)
+  if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end
+  if M.observer then M.observer(record, 2) end
   return setmetatable(record, Record)
 end
 
