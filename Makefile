@@ -55,7 +55,7 @@ MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lu
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
-.PHONY: all binary mpi demo docs test test-slow test-others test-mpich cluster-test lint sanitize sanitize-address sanitize-threads valgrind fuzz simulate simulate-ranks soak kill-test bench install uninstall deb package-test dist clean
+.PHONY: all binary mpi demo docs test test-mpich cluster-test lint sanitize sanitize-address sanitize-leaks sanitize-threads valgrind fuzz simulate simulate-ranks soak kill-test bench install uninstall deb package-test dist clean
 .PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
 .PHONY: deps-valgrind deps-package deps-docs deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
@@ -132,20 +132,22 @@ demo: all
 	  "  ./parlua --exec 'wc -l {}' *.md           a program for each file" \
 	  "  ./parlua --help; less README.md; make docs"
 
-# The suite waits for most of its time: for programs that are to end, terminals, ranks. So it runs in two parts side by side; what a
-# part prints comes at its end.
-SLOW_SPECS = $(wildcard spec/mpi_spec.lua spec/prompt*_spec.lua spec/journal*_spec.lua spec/signals_spec.lua spec/readme_spec.lua \
+# The suite waits for most of its time: for programs that are to end, terminals, ranks. So two of its files run side by side at any time,
+# each in a program of its own; what a file prints comes at its end. Those that take long come early, in turn with others.
+LONG_SPECS = $(wildcard spec/mpi_spec.lua spec/prompt*_spec.lua spec/journal*_spec.lua spec/signals_spec.lua spec/readme_spec.lua \
   spec/failures_spec.lua spec/kept_spec.lua spec/spawn_spec.lua spec/suites_spec.lua)
-OTHER_SPECS = $(filter-out $(SLOW_SPECS),$(wildcard spec/*_spec.lua))
+OTHER_SPECS = $(filter-out $(LONG_SPECS),$(wildcard spec/*_spec.lua))
+SPECS = $(subst :, ,$(join $(LONG_SPECS:%=%:),$(OTHER_SPECS)))
 
 test: deps-test all
-	@$(MAKE) --no-print-directory -k -j2 --output-sync=target test-slow test-others
+	@rm -rf build/test; mkdir -p build/test
+	@$(MAKE) --no-print-directory -k -j2 --output-sync=target $(SPECS:spec/%_spec.lua=test/%); status=$$?; \
+	  awk -f spec/totals.awk build/test/*.log; exit $$status
 
-test-slow:
-	$(BUSTED) --lua=./parlua $(SLOW_SPECS)
-
-test-others:
-	$(BUSTED) --lua=./parlua $(OTHER_SPECS)
+.PHONY: $(SPECS:spec/%_spec.lua=test/%)
+$(SPECS:spec/%_spec.lua=test/%): test/%:
+	@echo "$(BUSTED) --lua=./parlua spec/$*_spec.lua"
+	@$(BUSTED) --lua=./parlua spec/$*_spec.lua > build/test/$*.log 2>&1; status=$$?; cat build/test/$*.log; exit $$status
 
 # An MPI engine belongs to the MPI that it was built with, mpiexec included. The programs' names in Debian; the specs of ranks that are
 # spawned need one called mpiexec.
@@ -280,12 +282,17 @@ THREADS_SPECS = $(patsubst %,spec/%_spec.lua,core each imap map output pool futu
 
 # TSan counts what lies in parlua's own C. Where one side of a race is LuaJIT's compiled code it can't restore the stack, nor see
 # what orders it; such reports are listed, and stay in build/tsan.
-sanitize: sanitize-address sanitize-threads
+sanitize: sanitize-address sanitize-leaks sanitize-threads
 
-sanitize-address: deps-test
-	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/asan BINARY=build/asan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(ASAN)'
+sanitize-address: deps-test asan
 	ASAN_OPTIONS=detect_leaks=0 $(BUSTED) --lua=build/asan/parlua $(ASAN_SPECS)
+
+sanitize-leaks: deps-test asan
 	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua $(LEAK_SPECS)
+
+.PHONY: asan
+asan:
+	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/asan BINARY=build/asan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(ASAN)'
 
 sanitize-threads: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/tsan BINARY=build/tsan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
