@@ -136,8 +136,8 @@ function M.capture(value)
   end
   local record = { message = type(value) == "string" and explain(value) or describe(value), kind = kind_of(value) }
   if value ~= nil then record.value = value end
-  -- From the function that raised: LuaJIT finds the name of what it has called (this handler) from the place that it was
-  -- at, and reads outside of its code where compiled code found the stack full.
+  -- From the function that raised: LuaJIT finds the name of what that has called (this handler) from the place that it
+  -- was at, and reads outside of its code where compiled code found the stack full.
   local ok, traceback = pcall(debug.traceback, "", 3)
   if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end
   if M.observer then M.observer(record, 2) end
