@@ -95,6 +95,16 @@ describe("parlua --map and --filter", function()
       .. "parlua: 100 tasks, 0 returned, 100 failed", 1, true), stderr)
   end)
 
+  it("write nothing of what is behind the failure by --halt, and no frames of our own", function()
+    for _ = 1, 3 do
+      for _, command in ipairs { "seq 10 | PARLUA -n 2 --chunk 1 --halt --map CODE", "PARLUA -n 2 --halt --map CODE 1 2 3 4 5 6 7 8" } do
+        local stdout, status, stderr = run((command:gsub("CODE", "'x == 4 and error(\"no\") or x'")))
+        assert.same({ "1\n2\n3\n", 1 }, { stdout, status })
+        assert.truthy(stderr:find('%("4"%) failed: error: %-%-map:1: no\nparlua: 4 tasks, 3 returned, 1 failed, [%d.]+ s, halted\n$'), stderr)
+      end
+    end
+  end)
+
   it("go over more than one block, in order, on files and pipes", function()
     local expected = output "seq 400000 | awk '{ printf \"%d\\n\", $1 * 2 }' | md5sum"
     assert.equal(expected, output "seq 400000 | PARLUA --map 'x * 2' | md5sum")

@@ -171,4 +171,37 @@ describe("a halt", function()
       end
     end)
   end)
+
+  helper.for_each_engine(function(engine)
+    it("counts no task behind the failure, though it had returned and waited for its turn", function()
+      helper.with_directory(function(directory)
+        local function late(x)
+          if x > 3 then io.open(directory .. "/" .. x, "w"):close() end
+          for _ = 1, x == 3 and 3000 or 0 do
+            local file = io.open(directory .. "/6")
+            if file then
+              file:close()
+              error("late", 0)
+            end
+            require("parlua.host").sleep(0.005)
+          end
+          return x
+        end
+        local function options(name) return { engine = engine, workers = 2, chunk = 1, [name] = name == "on_error" and "halt" or 1 } end
+        for _, name in ipairs { "on_error", "max_failures" } do
+          local seen = {}
+          pcall(function()
+            for i in parlua.imap(late, parlua.range(8), options(name)) do seen[#seen + 1] = i end
+          end)
+          assert.same({ 1, 2 }, seen)
+          os.remove(directory .. "/6")
+        end
+        local add = function(a, b) return a + b end
+        for _, reducer in ipairs { parlua.sum, { init = 0, step = add }, { init = 0, step = add, merge = add, block = 3 } } do
+          assert.equal(3, (parlua.reduce(late, parlua.range(8), reducer, options "max_failures")))
+          os.remove(directory .. "/6")
+        end
+      end)
+    end)
+  end, { "threads", "process", "mpi" })
 end)

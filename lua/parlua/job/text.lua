@@ -45,9 +45,10 @@ function M.traceback(failure)
   local traceback, message = tostring(failure.traceback or ""), tostring(failure.message)
   if traceback:sub(1, #message) == message then traceback = traceback:sub(#message + 1) end
   traceback = traceback:gsub("^%s+", ""):gsub("%s+$", "")
-  local is_own = true -- of programs and lines of code: no frame is the user's
+  traceback = traceback:gsub("\n%s*parlua/command/[^\n]*", "")
+  local is_own = true -- of programs and lines of code: the message says where, and no other frame is the user's
   for line in traceback:gmatch "\n%s*([^\n]+)" do
-    is_own = is_own and (line:find "^parlua/" ~= nil or line:find "^%[C%]" ~= nil)
+    is_own = is_own and (line:find "^parlua/" or line:find "^%[C%]" or line:find "^%-%-%l+:%d") ~= nil
   end
   if is_own then return "" end
   return traceback == "" and "" or "  " .. traceback:gsub("\n", "\n  ") .. "\n"

@@ -184,19 +184,17 @@ function Run:settle(index, record, attempts, worker, recorded)
   end
   self.failures[#self.failures + 1] = made
   if self.journal and not recorded and made.kind ~= "cancelled" then self.journal:fail(made) end
+  local is_limited = self.limiter and made.kind ~= "cancelled" and not self.cancelled
   if is_spawned then
     self.spawned:failed(index, made)
   else
-    self.sink:fail(made)
+    -- the sink hands on what waits for this task's turn: it has to know the end before
+    if is_limited then self:end_at(self.limiter:failed(index, made)) end
+    if index <= self.last then self.sink:fail(made) end
     if self.spawned then self.spawned:source_failed() end
   end
   if self.report then self.report:failure(made) end
-  if not self.limiter or made.kind == "cancelled" or self.cancelled then return end
-  if is_spawned then
-    if self.limiter:failed_later(made, self.failed_tasks) then self:cancel() end
-  else
-    self:end_at(self.limiter:failed(index, made))
-  end
+  if is_spawned and is_limited and self.limiter:failed_later(made, self.failed_tasks) then self:cancel() end
 end
 
 --- A task did not return. Answers with the seconds until its next try; nil: it has failed.

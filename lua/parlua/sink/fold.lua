@@ -68,6 +68,7 @@ function Fold:begin(run)
   if run.options.ordered == false and not self.is_always_ordered then return end
   self.order = order.open({ take = function(_, batch) self:fold(batch) end, fail = function() end }, {
     workers = run.workers, most = self.is_merged and MOST_BLOCKS_AHEAD or MOST_AHEAD, window = run.options.window,
+    run = run,
   })
 end
 

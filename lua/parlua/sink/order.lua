@@ -24,15 +24,15 @@ Order.__index = Order
 
 --- Opens it.
 ---@param consumer table take, fail, is_enough
----@param given {workers: integer, most: integer, window: integer?, arguments: nil|fun(index: integer): table} most:
---- tasks that may be handed
---- out ahead; window: the same, as the user said; arguments: kept with what waits
+---@param given {workers: integer, most: integer, window: integer?, arguments: nil|fun(index: integer): table, run:
+--- parlua.Run} most: tasks that may be handed out ahead; window: the same, as the user said; arguments: kept with what
+--- waits
 ---@return parlua.Order
 local function open(consumer, given)
   return setmetatable({
     consumer = consumer, turn = 1, waiting = {}, held = 0, highest = 0, each = false, least = 4 * given.workers,
       most = given.most,
-    window = given.window or false, arguments = given.arguments or false,
+    window = given.window or false, arguments = given.arguments or false, run = given.run,
   }, Order)
 end
 
@@ -73,12 +73,19 @@ local function keep(self, batch)
   self.held = self.held + batch.bytes
 end
 
+--- The last of what counts: a failure may bring the end forward while others wait behind it.
+local function last_of(run)
+  local last, fold = run.last, run.fold
+  return fold and last < math.huge and fold:block_of(last) or last
+end
+
 --- Hands on what waits and whose turn has come.
 local function drain(self)
   local consumer = self.consumer
   while not consumer.is_enough do
-    local item = self.waiting[self.turn]
-    if not item then return end
+    local item, last = self.waiting[self.turn], last_of(self.run)
+    if not item or self.turn > last then return end
+    if self.turn + item.n - 1 > last then item.n = last - self.turn + 1 end
     self.waiting[self.turn] = nil
     self.turn = self.turn + item.n
     if item.failure then
