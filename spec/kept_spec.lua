@@ -104,6 +104,31 @@ describe("the workers of a pool", function()
       _G.kept_spec_global = nil
     end)
 
+    it("see what the tables of a submitted function hold, however deep, each time that it is submitted", function()
+      local Counter = { step = 1 }
+      Counter.__index = Counter
+      local key = {}
+      local held = { deep = { er = { n = 0 } }, [key] = setmetatable({ n = 0 }, Counter), list = {} }
+      local function helper_of() return held.deep.er.n end
+      local function look() return held.deep.er.n + held[key].step + #held.list + helper_of() end
+      pool:submit(look):get()
+      local changes = {
+        function() held.deep.er.n = held.deep.er.n + 10 end,
+        function() Counter.step = Counter.step + 100 end,
+        function() held.list[#held.list + 1] = true end,
+        function() held.deep = { er = { n = 7 } } end,
+        function() debug.setmetatable(held[key], { __index = { step = -5 } }) end,
+        function() helper_of = function() return 0.5 end end,
+      }
+      for _ = 1, 2 do
+        for _, change in ipairs(changes) do
+          for _ = 1, 3 do assert.equal(look(), pool:submit(look):get()) end
+          change()
+          assert.equal(look(), pool:submit(look):get())
+        end
+      end
+    end)
+
     it("give objects back with their classes, and take new ones", function()
       for _ = 1, 2 do
         local Class = { name = "of this turn" }

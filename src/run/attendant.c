@@ -2,7 +2,9 @@
 #include "run/attendant.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +13,9 @@
 
 #include "run/state.h"
 
-/* A script that was here so lately may be back at once: the attendant looks again later. */
-static const long short_absence = 1000000; /* nanoseconds */
+/* A script that was here so lately may be back at once: the attendant looks again later. While the script stays, it
+ * looks ever less often: on a machine whose processors all compute, each look is time that a task could have. */
+static const double short_absence = 1e-3, longest_pause = 8e-3; /* seconds */
 /* How long it sleeps in the dispatcher at a time. */
 static const double longest_sleep = 0.5;
 
@@ -34,9 +37,10 @@ struct attendant {
   struct dispatch *dispatch;
   pthread_t thread;
   pthread_mutex_t lock; /* of the dispatcher, and of what follows */
-  pthread_cond_t leaving;
-  bool is_home; /* the script is there, and holds the lock */
-  bool is_dormant, is_ending;
+  sem_t call;           /* ends the attendant's rest */
+  bool rests_long;      /* it is to be called when the script leaves */
+  bool is_home;         /* the script is there, and holds the lock */
+  bool is_ending;
   bool is_stuck; /* nothing can be done without the script */
   double outstanding;
   double pushed;           /* the last task that was put into the intake when the script left */
@@ -123,12 +127,20 @@ static void serve(struct attendant *attendant)
   }
 }
 
-static void pause_for_script(struct attendant *attendant)
+/* Rests without the lock, until it is called or so many seconds are over. */
+static void rest(struct attendant *attendant, double seconds)
 {
-  const struct timespec pause = {.tv_nsec = short_absence};
-  pthread_mutex_unlock(&attendant->lock);
-  nanosleep(&pause, NULL);
-  pthread_mutex_lock(&attendant->lock);
+  struct timespec until;
+  __atomic_store_n(&attendant->rests_long, seconds > short_absence, __ATOMIC_SEQ_CST);
+  if (isinf(seconds)) {
+    while (sem_wait(&attendant->call) != 0 && errno == EINTR) continue;
+    return;
+  }
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_nsec += (long)(seconds * 1e9);
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  while (sem_clockwait(&attendant->call, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR) continue;
 }
 
 static void *run_thread(void *argument)
@@ -136,29 +148,27 @@ static void *run_thread(void *argument)
   struct attendant *attendant = argument;
   uint64_t seen = 0;
   int quiet = 0;
-  pthread_mutex_lock(&attendant->lock);
-  while (!attendant->is_ending) {
-    if (attendant->visits != seen) {
-      seen = attendant->visits;
-      pause_for_script(attendant);
+  double pause = short_absence;
+  for (;;) {
+    rest(attendant, pause);
+    if (__atomic_load_n(&attendant->is_ending, __ATOMIC_SEQ_CST)) return NULL;
+    if (pthread_mutex_trylock(&attendant->lock) != 0) {
+      pause = fmin(2 * pause, longest_pause); /* at the longest until it is called */
       continue;
     }
-    serve(attendant);
-    if (attendant->is_ending) break;
-    if (__atomic_load_n(&attendant->is_wanted, __ATOMIC_SEQ_CST)) {
-      quiet = 0;
-      pause_for_script(attendant);
-    } else if (++quiet < QUIET_LOOKS) {
-      pause_for_script(attendant);
+    pause = short_absence;
+    if (attendant->visits != seen) {
+      seen = attendant->visits;
     } else {
-      attendant->is_dormant = true;
-      pthread_cond_wait(&attendant->leaving, &attendant->lock);
-      attendant->is_dormant = false;
-      quiet = 0;
+      serve(attendant);
+      quiet = __atomic_load_n(&attendant->is_wanted, __ATOMIC_SEQ_CST) ? 0 : quiet + 1;
+      if (quiet == QUIET_LOOKS) {
+        quiet = 0;
+        pause = INFINITY;
+      }
     }
+    pthread_mutex_unlock(&attendant->lock);
   }
-  pthread_mutex_unlock(&attendant->lock);
-  return NULL;
 }
 
 /* ---- the script's side ---- */
@@ -181,7 +191,7 @@ struct attendant *attendant_open(struct dispatch *d)
   attendant->dispatch = d;
   attendant->end = &attendant->first;
   pthread_mutex_init(&attendant->lock, NULL);
-  pthread_cond_init(&attendant->leaving, NULL);
+  sem_init(&attendant->call, 0, 0);
   pthread_mutex_lock(&attendant->lock);
   attendant->is_home = true;
   int error = start_thread(attendant);
@@ -200,8 +210,10 @@ void attendant_leave(struct attendant *attendant, double outstanding)
   attendant->pushed = dispatch_last_pushed(attendant->dispatch);
   attendant->is_stuck = attendant->has_late;
   attendant->visits++;
-  if (outstanding > 0 && attendant->is_dormant) pthread_cond_signal(&attendant->leaving);
   pthread_mutex_unlock(&attendant->lock);
+  if (outstanding > 0 && __atomic_load_n(&attendant->rests_long, __ATOMIC_SEQ_CST) &&
+      __atomic_exchange_n(&attendant->rests_long, false, __ATOMIC_SEQ_CST))
+    sem_post(&attendant->call);
 }
 
 void attendant_come_back(struct attendant *attendant)
@@ -247,8 +259,8 @@ void attendant_next(struct attendant *attendant, struct event *event, double wai
 void attendant_close(struct attendant *attendant)
 {
   attendant_come_back(attendant);
-  attendant->is_ending = true;
-  pthread_cond_signal(&attendant->leaving);
+  __atomic_store_n(&attendant->is_ending, true, __ATOMIC_SEQ_CST);
+  sem_post(&attendant->call);
   pthread_mutex_unlock(&attendant->lock);
   pthread_join(attendant->thread, NULL);
   for (struct kept *kept = attendant->first, *next; kept; kept = next) {
@@ -256,7 +268,7 @@ void attendant_close(struct attendant *attendant)
     free_kept(attendant, kept);
   }
   free_kept(attendant, attendant->taken);
-  pthread_cond_destroy(&attendant->leaving);
+  sem_destroy(&attendant->call);
   pthread_mutex_destroy(&attendant->lock);
   free(attendant);
 }

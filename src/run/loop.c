@@ -243,6 +243,8 @@ static double next_time(const struct dispatch *d, double deadline)
 
 static void rest(struct dispatch *d, double seconds)
 {
+  /* who looks again takes the processor from a worker that computes, or leaves it to that one for a whole slice */
+  if (d->chunks.per_task > spin_seconds) hub_expect_long(&d->engine->hub);
   uint32_t ended[MOST_ENDS];
   int count = engine_sleep(d->engine, seconds, ended, MOST_ENDS);
   for (int i = 0; i < count; i++) {

@@ -13,6 +13,7 @@ local captured_by = require "parlua.wire.captured"
 local closure = require "parlua.wire.closure"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
+local reached = require "parlua.wire.reached"
 local states = require("parlua.lazy") "parlua.wire.state"
 local world = require("parlua.lazy") "parlua.wire.world"
 
@@ -35,7 +36,8 @@ local function open(driver)
   local plain_watch = not states.has_changed_plain() and codec.watch(codec.book(), states.of_strings()) or false
   return setmetatable({ driver = driver, handle = driver.handle, intake = false, block = false, words = false,
     half = false, floor = 0, count = 0, width = 0, places = {}, free = setmetatable({}, weak),
-    bound = setmetatable({}, weak), is_home = false, plain_watch = plain_watch, everywhere = false }, Sent)
+    bound = setmetatable({}, weak), again = setmetatable({}, weak), is_home = false,
+    plain_watch = plain_watch, everywhere = false }, Sent)
 end
 
 --- Before the next call each worker is to call these functions, as far as it has not (worker/everywhere.lua): they go
@@ -110,6 +112,16 @@ local function captured(f)
   return function() return captured_by({ f }, 1) end
 end
 
+--- What is to be watched besides what the head's book has: where the function may refer to what workers have inherited,
+--- which is in none of the books that were made now, all that it leads to. That is looked up when the function is
+--- submitted again: a single call would not gain by it. False: the head is made anew for each call.
+local function watched(self, f, is_old)
+  if not is_old or next(captured_by({ f }, 1)) == nil then return {} end
+  if self.again[f] then return reached(f) or false end
+  self.again[f] = true
+  return false
+end
+
 --- The head of a function as it sees the script's state now: where that has changed since the run began, it goes along.
 --- Returns nil and a message when it can't be sent.
 function Sent:bound_head(f, seed)
@@ -133,8 +145,8 @@ function Sent:bound_head(f, seed)
   if not code then return nil, message end
   local longer = context.longer(base, book)
   longer.captured, longer.arrays = base.captured, arrays.sent
-  local lasts = not is_old or next(captured_by({ f }, 1)) == nil
-  head = head_of(seed, state.id, newer, code, longer, lasts and codec.watch(book, {}))
+  local others = watched(self, f, is_old)
+  head = head_of(seed, state.id, newer, code, longer, others and codec.watch(book, others))
   head.is_old, head.fresh = is_old, #base
   self.bound[f] = head
   return head
