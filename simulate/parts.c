@@ -206,8 +206,8 @@ struct watched {
 static void watch(struct watched *w)
 {
   *w = (struct watched){.kind = {.can = {.kill = true}}, .lane = {.kind = &lane_seen, .state = LANE_READY}};
-  struct link *const lists[] = {&w->d.empty,   &w->d.idle,          &w->d.hungry, &w->d.news,
-                                &w->d.looking, &w->d.looking_ranks, &w->lane.held};
+  struct link *const lists[] = {&w->d.empty, &w->d.idle,    &w->d.hungry,        &w->d.full,
+                                &w->d.news,  &w->d.looking, &w->d.looking_ranks, &w->lane.held};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
   w->engine.kind = &w->kind;
   w->engine.unwatched = &w->unwatched;
@@ -292,8 +292,87 @@ static void check_looks(void)
   balance_free(&w.d.balance);
 }
 
+/* ---- tasks that are tried again, where all lanes are ranks that have enough ---- */
+
+static bool is_never_idle(const struct lane *lane)
+{
+  (void)lane;
+  return false;
+}
+
+static double has_no_room(const struct lane *lane)
+{
+  (void)lane;
+  return 0;
+}
+
+static bool takes_one(const struct lane *lane)
+{
+  return lane->count == 0;
+}
+
+static void hold(struct lane *lane, struct work *work)
+{
+  lane_hold(lane, work);
+}
+
+static const struct lane_kind full_rank = {.bytes = sizeof(struct lane),
+                                           .is_rank = true,
+                                           .is_idle = is_never_idle,
+                                           .room = has_no_room,
+                                           .takes_retry = takes_one,
+                                           .wants = wants_nothing,
+                                           .give = hold,
+                                           .left = has_nothing_left};
+
+enum { RANKS = 2, RETRIES = 3, DUE = 5 };
+
+static void check_retries(void)
+{
+  static bool unwatched[RANKS];
+  struct engine_kind kind = {0};
+  struct engine engine = {.kind = &kind, .unwatched = unwatched};
+  struct dispatch d = {.engine = &engine};
+  struct lane ranks[RANKS];
+  struct link *const lists[] = {&d.empty, &d.idle, &d.hungry, &d.full, &d.news, &d.looking, &d.looking_ranks};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
+  queue_init(&d.queue, 99);
+  if (!balance_init(&d.balance, RANKS)) fault("there is no memory");
+  for (uint32_t r = 0; r < RANKS; r++) {
+    ranks[r] = (struct lane){.kind = &full_rank, .state = LANE_READY, .number = r, .width = 1};
+    list_init(&ranks[r].held);
+    dispatch_place(&d, &ranks[r], 0);
+  }
+  for (int task = 1; task <= RETRIES; task++)
+    if (queue_redo(&d.queue, task, ATTEMPT, DUE, NULL)) fault("there is no memory");
+
+  dispatch_feed(&d, &(struct event){0}, DUE - 1);
+  expect_number("none is handed out before its time", ranks[0].count + ranks[1].count, 0);
+  dispatch_feed(&d, &(struct event){0}, DUE);
+  expect_number("ranks that have enough get one each", ranks[0].count, 1);
+  expect_number("ranks that have enough get one each", ranks[1].count, 1);
+  expect_number("and nothing that was never handed out", d.queue.next, 1);
+
+  struct work *work = lane_first(&ranks[1]);
+  lane_let_go(&ranks[1], work);
+  dispatch_left_lane(&d, work);
+  work_free(&d.queue.store, work);
+  dispatch_place(&d, &ranks[1], DUE);
+  dispatch_feed(&d, &(struct event){0}, DUE);
+  expect_number("and the next when one has ended", ranks[1].count, 1);
+  if (queue_has_retry(&d.queue, DUE)) fault("a task that is tried again was not handed out");
+  for (uint32_t r = 0; r < RANKS; r++) {
+    work = lane_first(&ranks[r]);
+    lane_let_go(&ranks[r], work);
+    work_free(&d.queue.store, work);
+  }
+  queue_free(&d.queue);
+  balance_free(&d.balance);
+}
+
 void parts_check(void)
 {
+  check_retries();
   check_looks();
   check_handing_out();
   check_giving_back();

@@ -137,7 +137,7 @@ bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct out
   }
   if (work && outcome->keep < work->first) { /* whole: the lane holds it no more */
     dispatch_left_lane(d, work);
-    if (lane->kind->is_rank)
+    if (lane->kind->is_rank && !work_is_retry(work))
       queue_add_range(&d->queue, work);
     else
       dispatch_hand_out_again(d, work);

@@ -38,6 +38,9 @@ static void give(struct dispatch *d, struct lane *lane, struct work *work, doubl
   lane->kind->give(lane, work);
   dispatch_update_needed(d, work);
   dispatch_place(d, lane, now);
+  if (d->full.next != &lane->place) return;
+  link_remove(&lane->place);
+  list_append(&d->full, &lane->place);
 }
 
 /* The lane that gets the next work: one with the least; NULL when all have enough. */
@@ -48,6 +51,13 @@ struct lane *dispatch_hungriest(const struct dispatch *d)
     if ((!d->is_away || lists[i] != &d->empty) && !list_is_empty(lists[i]))
       return LIST_OF(lists[i]->next, struct lane, place);
   return NULL;
+}
+
+struct lane *dispatch_next_lane(const struct dispatch *d, double now)
+{
+  struct lane *lane = dispatch_hungriest(d);
+  if (lane || list_is_empty(&d->full) || !queue_has_retry(&d->queue, now)) return lane;
+  return LIST_OF(d->full.next, struct lane, place);
 }
 
 void dispatch_close_lane(struct dispatch *d, struct lane *lane, int error)
@@ -122,7 +132,7 @@ bool dispatch_feed(struct dispatch *d, struct event *event, double now)
   struct queue *queue = &d->queue;
   dispatch_take_intake(d);
   while (queue_has_work(queue, now)) {
-    struct lane *lane = dispatch_hungriest(d);
+    struct lane *lane = dispatch_next_lane(d, now);
     if (!lane) return false;
     /* A source may take its time. By the news it may turn out that some worker has nothing to do. */
     if (d->options.total < 0 && !lane_is_idle(lane) && !list_is_empty(&d->news)) return false;
@@ -216,7 +226,10 @@ int dispatch_offer(struct dispatch *d, double first, double last, uint32_t attem
   struct work *work = work_new(&d->queue.store, first, last, payload, attempt);
   payload_drop(&d->queue.store, payload);
   if (!work) return ENOMEM;
-  queue_add_range(&d->queue, work);
+  if (work_is_retry(work))
+    queue_put_back(&d->queue, work, false); /* it is due: before what was never handed out */
+  else
+    queue_add_range(&d->queue, work);
   return 0;
 }
 

@@ -53,6 +53,8 @@ void dispatch_place(struct dispatch *d, struct lane *lane, double now)
     list_prepend(&d->idle, &lane->place); /* the last to have worked is the warmest */
   else if (lane->state == LANE_READY && lane->kind->wants(lane) > 0)
     list_append(&d->hungry, &lane->place);
+  else if (lane->state == LANE_READY && lane->kind->is_rank && lane->kind->takes_retry(lane))
+    list_prepend(&d->full, &lane->place);
   if (busy != lane->is_counted) d->busy += busy ? 1 : (uint32_t)-1;
   lane->is_counted = busy;
   bool is_looked_at = (busy && has_worker) || (has_worker && d->engine->unwatched[lane->number]);
@@ -114,6 +116,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   list_init(&d->empty);
   list_init(&d->idle);
   list_init(&d->hungry);
+  list_init(&d->full);
   list_init(&d->news);
   list_init(&d->looking);
   list_init(&d->looking_ranks);
@@ -237,7 +240,8 @@ static double next_time(const struct dispatch *d, double deadline)
 {
   double at = d->options.is_fed ? INFINITY : fmin(d->last_tick + tick_seconds, deadline);
   at = fmin(at, dispatch_next_look(d));
-  if (dispatch_hungriest(d)) at = fmin(at, queue_next_due(&d->queue)); /* else a lane's news wake us */
+  if (dispatch_hungriest(d) || !list_is_empty(&d->full))
+    at = fmin(at, queue_next_due(&d->queue)); /* else a lane's news wake us */
   return at;
 }
 
@@ -301,7 +305,7 @@ static enum found look_round(struct dispatch *d, struct event *event, double dea
   }
   if (balance(d, now)) return FOUND_MORE;
   bool can_go_on =
-      !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && dispatch_hungriest(d) && !d->is_short);
+      !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && dispatch_next_lane(d, now) && !d->is_short);
   return can_go_on ? FOUND_MORE : FOUND_NOTHING;
 }
 

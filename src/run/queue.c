@@ -250,6 +250,14 @@ double queue_next_due(const struct queue *queue)
   return queue->due ? queue->due->due : INFINITY;
 }
 
+bool queue_has_retry(const struct queue *queue, double now)
+{
+  const struct work *work = queue->due;
+  if (!work || work->due > now)
+    work = list_is_empty(&queue->again) ? NULL : LIST_OF(queue->again.next, const struct work, link);
+  return work && work_is_retry(work);
+}
+
 struct work *queue_take_again(struct queue *queue, double now)
 {
   if (queue->due && queue->due->due <= now) return take_due(queue);

@@ -57,6 +57,8 @@ struct work *queue_take_back(struct queue *queue, double most, double unit);
 /* Takes the work of `task` alone out of the ranges; there are two reserves for it, and both are used up or given back.
  * NULL: it is not there. */
 struct work *queue_take_task(struct queue *queue, double task);
+/* Is what queue_take_again takes a task that is tried again? */
+bool queue_has_retry(const struct queue *queue, double now);
 /* Takes a work that was given back, or is due; NULL: there is none. */
 struct work *queue_take_again(struct queue *queue, double now);
 /* Up to `most` tasks that were never handed out, at least one; fewer where a range to be skipped begins or the ceiling

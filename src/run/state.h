@@ -22,6 +22,8 @@ struct dispatch {
   uint32_t lanes_count;
   struct link empty, idle,
       hungry;       /* lanes that want work: without a worker; with nothing to do; with less than they want */
+  struct link full; /* ranks that want none, and would take a task that is tried again: the last of which there was news
+                       first, those that were given one last */
   struct link news; /* lanes with news, in their order */
   struct link looking, looking_ranks; /* lanes to be looked at, of workers and of ranks, the first due first: each kind
                                          is looked at as often */
@@ -63,6 +65,9 @@ void dispatch_update_needed(struct dispatch *d, struct work *work);
 void dispatch_left_lane(struct dispatch *d, struct work *work);
 /* The lane that gets the next work: one with the least; NULL when all have enough. */
 struct lane *dispatch_hungriest(const struct dispatch *d);
+/* The lane that gets what is to be handed out next: that, or a rank that has enough, for a task whose next try is due.
+ * NULL: none. */
+struct lane *dispatch_next_lane(const struct dispatch *d, double now);
 void dispatch_close_lane(struct dispatch *d, struct lane *lane, int error);
 /* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for
  * them. */

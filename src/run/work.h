@@ -36,6 +36,12 @@ struct work {
   struct work *child, *sibling;
 };
 
+/* Is it a task that is tried again? Such works are of one task each, and stay so. */
+static inline bool work_is_retry(const struct work *work)
+{
+  return work->attempt > 1;
+}
+
 /* Tasks first..last. */
 struct range {
   double first, last;

@@ -267,6 +267,7 @@ static void take_tasks(struct team *team, const struct message *message)
   struct range range = {note->first, note->last};
   if (payload) memcpy(&payload->block, message->bytes, message->length);
   team->received += note->last - note->first + 1;
+  if (note->attempt > 1) team->report.note.allowed++; /* it comes beyond what was allowed */
   bool is_short = message->length && !payload;
   if (is_short || dispatch_offer(team->run, note->first, note->last, note->attempt, payload))
     report_ranges(&team->report, &range, 1);

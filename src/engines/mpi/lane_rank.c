@@ -31,6 +31,7 @@ struct rank_lane {
   size_t at;
   double given, allowed, seen; /* tasks: see NOTE_REPORT */
   double outstanding;          /* tasks that have not ended */
+  uint32_t retries;            /* of them tried again */
   double lowered;              /* the last total that it was told */
   double per_task;
   struct record given_back; /* its ranges that are still to be taken */
@@ -162,6 +163,7 @@ static void rank_give(struct lane *lane, struct work *work)
   pieces_add(&rank->pieces, work);
   rank->given += work->last - work->first + 1;
   rank->outstanding += work->last - work->first + 1;
+  rank->retries += work_is_retry(work);
   count_held(rank);
   if (!child_of(rank)->is_lost) send_tasks(rank, work);
 }
@@ -170,6 +172,12 @@ static double rank_room(const struct lane *lane)
 {
   const struct rank_lane *rank = own(lane);
   return lane->state == LANE_EMPTY ? ALLOWED_FIRST * (double)lane->width : rank->allowed - rank->given;
+}
+
+/* One for each of its workers, so that those that take long can't pile up in one rank. */
+static bool rank_takes_retry(const struct lane *lane)
+{
+  return own(lane)->retries < lane->width;
 }
 
 static uint32_t rank_wants(const struct lane *lane)
@@ -268,6 +276,7 @@ static void let_go(struct rank_lane *rank, struct work *work)
 {
   pieces_remove(&rank->pieces, work);
   rank->outstanding -= work->last - work->reached;
+  rank->retries -= work_is_retry(work);
 }
 
 enum taken { TAKEN, TAKEN_NOTHING, TAKEN_LATER };
@@ -294,7 +303,7 @@ static enum taken take_results(struct rank_lane *rank, const struct record *reco
   work->reached = fmax(work->reached, record->last);
   outcome->is_final = work->reached >= work->last;
   if (outcome->is_final)
-    pieces_remove(&rank->pieces, work);
+    let_go(rank, work);
   else
     work->first = work->reached + 1; /* those before it may be tried again, here too */
   return TAKEN;
@@ -527,6 +536,7 @@ const struct lane_kind lane_over_rank = {
     .is_rank = true,
     .is_idle = rank_is_idle,
     .room = rank_room,
+    .takes_retry = rank_takes_retry,
     .abort = rank_abort,
     .cancel = rank_cancel,
     .start = rank_start,
