@@ -113,7 +113,7 @@ $(BUILD)/main.o: $(BUILD)/commit
 $(BUILD)/main.o: ALL_CFLAGS += -DPARLUA_COMMIT='"$(COMMIT)"'
 
 # Loops that are vectors under -O3.
-$(BUILD)/lua/array.o $(BUILD)/lua/nearest.o: ALL_CFLAGS += -O3
+$(BUILD)/lua/array.o $(BUILD)/lua/convolve.o $(BUILD)/lua/nearest.o: ALL_CFLAGS += -O3
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d $(BUILD)/*/*/*/*.d $(BUILD)/*/*/*/*/*.d)
 

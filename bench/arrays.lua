@@ -134,9 +134,7 @@ local function filter_rows(rows)
     local kernel = gaussian(sigma)
     local function smooth(options)
       parlua.each(function(i)
-        local half = stack:slice(i):convolve(kernel, { axis = 1 })
-        half:convolve(kernel, { axis = 2, into = filtered:slice(i) })
-        half:free() -- its memory is the next one's
+        stack:slice(i):convolve(kernel, { axis = { 1, 2 }, into = filtered:slice(i) })
       end, parlua.range(images), options)
     end
     local sides = sides_of(smooth, { chunk = 1 })

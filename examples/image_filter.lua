@@ -25,7 +25,7 @@ local function draw(i)
   end
 end
 
--- The weights of one dimension: a Gaussian filter of two is one along the columns, then one along the rows.
+-- The weights of one dimension: a Gaussian filter of two is one down the columns, then one along the rows.
 local radius, weights, sum = math.floor(4 * sigma + 0.5), {}, 0
 for k = -radius, radius do
   local weight = math.exp(-k * k / (2 * sigma * sigma))
@@ -34,9 +34,7 @@ end
 for k, weight in ipairs(weights) do weights[k] = weight / sum end
 
 local function filter(i)
-  local half = stack:slice(i):convolve(weights, { axis = 1 })
-  half:convolve(weights, { axis = 2, into = filtered:slice(i) })
-  half:free() -- its memory is the next one's
+  stack:slice(i):convolve(weights, { axis = { 1, 2 }, into = filtered:slice(i) })
 end
 
 parlua.each(draw, parlua.range(images))

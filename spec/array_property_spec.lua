@@ -234,6 +234,35 @@ function reads.text(pair)
   assert.equal(tostring(pair.array:copy()), tostring(pair.array))
 end
 
+-- What stands at place i of n and beyond; nil: a zero does.
+local beyond = {
+  nearest = function(i, n) return math.max(1, math.min(n, i)) end,
+  zero = function(i, n) return i >= 1 and i <= n and i or nil end,
+  wrap = function(i, n) return (i - 1) % n + 1 end,
+  reflect = function(i, n)
+    local k = (i - 1) % (2 * n)
+    return k < n and k + 1 or 2 * n - k
+  end,
+}
+
+--- A list of rows, each of which is convolved.
+local function convolved(rows, kernel, edge)
+  local middle = (#kernel + 1) / 2
+  local made = {}
+  for r, row in ipairs(rows) do
+    made[r] = {}
+    for i = 1, #row do
+      local sum = 0
+      for k, factor in ipairs(kernel) do
+        local j = beyond[edge](i + k - middle, #row)
+        if j then sum = sum + factor * row[j] end
+      end
+      made[r][i] = sum
+    end
+  end
+  return made
+end
+
 local function names_of(set)
   local names = {}
   for name in pairs(set) do names[#names + 1] = name end
@@ -274,6 +303,40 @@ describe("arrays and views that are drawn at random", function()
       reads.elements(pair)
       for _ = 1, 3 do reads[read_names[draw(#read_names)]](pair, draw) end
     end)
+  end)
+
+  -- Whole numbers, whose sums are exact in any order; rows of some elements, and of more than a strip of C's has.
+  it("are convolved along one dimension or two as by plain loops, whatever stands beyond the edges", function()
+    local first = tonumber(os.getenv "SEED") or os.time()
+    for seed = first, first + 39 do
+      local draw = helper.generator(seed)
+      local function size() return draw(4) == 1 and draw(700) or draw(12) end
+      local height, width = size(), size()
+      if height > 12 then width = draw(12) end
+      local rows, kernel, edge = {}, {}, ({ "nearest", "zero", "wrap", "reflect" })[draw(4)]
+      for r = 1, height do
+        rows[r] = {}
+        for c = 1, width do rows[r][c] = draw(9) - 5 end
+      end
+      for k = 1, 2 * draw(draw(4) == 1 and 20 or 3) - 1 do kernel[k] = draw(5) - 3 end
+      if draw(2) == 1 then
+        for k = 1, #kernel do kernel[k] = kernel[#kernel + 1 - k] end
+      end
+      local a = parlua.array(draw(2) == 1 and "float" or "double", rows)
+      local across = convolved(rows, kernel, edge)
+      local down = turned(convolved(turned(rows, { 2, 1 }), kernel, edge), { 2, 1 })
+      local both = convolved(down, kernel, edge)
+      local function check(expected, array)
+        local difference = parlua.array(a.type, expected) - array:reshape(height, width)
+        assert.same({ 0, 0 }, { difference:min(), difference:max() },
+          ("SEED=%d: %d x %d, %d, %s"):format(seed, height, width, #kernel, edge))
+      end
+      check(across, a:convolve(kernel, { axis = 2, edge = edge }))
+      check(down, a:convolve(kernel, { edge = edge }))
+      check(both, a:convolve(kernel, { axis = { 1, 2 }, edge = edge }))
+      a = a:reshape(height, 1, width)
+      check(both, a:convolve(kernel, { axis = { 3, 1 }, edge = edge, into = a }))
+    end
   end)
 
   it("are the same when they were saved and loaded", function()

@@ -40,9 +40,9 @@ void array_mend_nans(bool is_double, void *elements, uint64_t count);
 enum array_edge { EDGE_REFLECT, EDGE_NEAREST, EDGE_ZERO, EDGE_WRAP };
 
 /* Convolves along the middle dimension of three, with a kernel of an odd `length`: to[.., i, ..] is the sum of
- * kernel[k] * from[.., i + k - length / 2, ..]. Elements are doubles or floats; `to` is another array. Returns 0 or an
- * errno. */
-int array_convolve(int is_double, const void *from, void *to, const uint64_t shape[3], const double *kernel,
+ * kernel[k] * from[.., i + k - length / 2, ..]. With `both` then along the last one, too, with the same kernel: what is
+ * between is kept a row at a time. Elements are doubles or floats; `to` is other memory. Returns 0 or an errno. */
+int array_convolve(bool is_double, const void *from, void *to, const uint64_t shape[3], bool both, const double *kernel,
                    uint64_t length, int edge);
 
 /* For each of n points, of `width` coordinates each, the number (from 1) of the nearest of `count` centres, and the

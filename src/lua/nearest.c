@@ -2,19 +2,11 @@
 #include <string.h>
 
 #include "lua/array.h"
+#include "lua/wide.h"
 
-/* Points whose distances are worked out at once stay in registers: PACKS vectors, each a register of AVX-512, two of
- * AVX2. Written with vectors, as compilers take the loop over coordinates to vectorize, which costs five times as
- * much. */
-enum { PACK_BYTES = 64, PACKS = 4 };
-
-/* The same sums in the same order on every machine; wider registers where there are some. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__) && \
-    !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
+/* Points whose distances are worked out at once stay in registers: PACKS vectors. Written with vectors, as compilers
+ * take the loop over coordinates to vectorize, which costs five times as much. */
+enum { PACKS = 4 };
 
 /* `turned` has, for each coordinate in turn, that of all points. A comparison of vectors gives -1 where it holds. */
 #define DEFINE_NEAREST(name, type, integer)                                                                     \

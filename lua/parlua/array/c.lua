@@ -34,7 +34,7 @@ int array_moments(int kind, const void *elements, uint64_t count, int threads, b
   struct array_moments *result);
 bool array_has_odd_nans(bool is_double, const void *elements, uint64_t count);
 void array_mend_nans(bool is_double, void *elements, uint64_t count);
-int array_convolve(int is_double, const void *from, void *to, const uint64_t shape[3], const double *kernel,
+int array_convolve(bool is_double, const void *from, void *to, const uint64_t shape[3], bool both, const double *kernel,
   uint64_t length, int edge);
 uint64_t array_nearest_room(uint64_t width);
 void array_nearest(bool is_double, const void *points, uint64_t n, const void *centres, uint64_t count, uint64_t width,

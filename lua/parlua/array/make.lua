@@ -154,7 +154,7 @@ local function extent(array)
 end
 
 --- Might writing the one change what is still to be read of the other?
-local function overlap(to, from)
+function M.overlap(to, from)
   if to._shared ~= from._shared then return false end
   local low, high = extent(to)
   local first, behind = extent(from)
@@ -163,7 +163,7 @@ end
 
 --- Copies the elements of an array of the same shape, which may be some of those that they are copied to.
 function M.copy_elements(to, from)
-  if overlap(to, from) then from = from:copy() end
+  if M.overlap(to, from) then from = from:copy() end
   local kind, other = core.kind_of(to), core.kind_of(from)
   if kind == other and core.has(to, core.CONTIGUOUS) and core.has(from, core.CONTIGUOUS) then
     ffi.copy(to._at, from._at, to._count * kind.size)

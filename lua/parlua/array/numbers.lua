@@ -179,39 +179,67 @@ local function read_kernel(kernel)
   return kernel:copy "double"
 end
 
-local function overlaps(a, b) return a._shared == b._shared end
+--- The dimensions to convolve along, in order.
+local function read_axes(self, axis)
+  if type(axis) ~= "table" then
+    check_axis(self, "convolve", axis)
+    return { axis }
+  end
+  if #axis == 0 then refuse("a:convolve: axis is the number of a dimension, or a list of such, got an empty list") end
+  local seen, axes = {}, {}
+  for k, d in ipairs(axis) do
+    check_axis(self, "convolve", d)
+    if seen[d] then refuse("a:convolve: dimension %d stands twice in the list of axes", d) end
+    seen[d], axes[k] = true, d
+  end
+  return axes
+end
 
---- Convolves along one dimension with a kernel, as the smoothing of signals and images needs it: element i of the
---- result is the sum of kernel[k] * a[i + k - middle]. A kernel of several dimensions that is a product is one call for
---- each. Options: `axis` (1), `edge`: what stands beyond the edges, "reflect" (the elements in reverse order),
---- "nearest", "zero" or "wrap"; `into`: an array for the result. Example: `image:convolve({ 0.25, 0.5, 0.25 }, { axis =
---- 2 })`
+--- One step: along a dimension, or along the last two.
+local function convolve_once(from, to, axis, both, kernel, edge)
+  local _, outer, size, inner = around(from, axis)
+  local shape = ffi.new("uint64_t [3]", outer, size, inner)
+  local is_double = core.kind_of(from).name == "double"
+  if C.array_convolve(is_double, from._at, to._at, shape, both, kernel._at, kernel._count, edge) ~= 0 then
+    refuse("not enough memory for a convolution")
+  end
+end
+
+--- Convolves along dimensions with a kernel, as the smoothing of signals and images needs it: element i of the result
+--- is the sum of kernel[k] * a[i + k - middle]. Options: `axis` (1), a dimension or a list of some, which are taken in
+--- turn: `{ 1, 2 }` of an image is a filter of two dimensions; `edge`: what stands beyond the edges, "reflect" (the
+--- elements in reverse order), "nearest", "zero" or "wrap"; `into`: an array for the result.
+--- Example: `image:convolve({ 0.25, 0.5, 0.25 }, { axis = { 1, 2 } })`
 ---@return any the result, an array of the same type and shape
 function methods.convolve(self, kernel, options)
   core.check(self, "convolve")
   options = given.options("a:convolve", options, CONVOLVE)
-  local kind, axis, edge = core.kind_of(self), options.axis or 1, edges[options.edge or "reflect"]
+  local kind, edge = core.kind_of(self), edges[options.edge or "reflect"]
   if kind.class ~= "float" then
     refuse("a:convolve: elements are float or double, got %s; a:copy(\"double\") makes them so", kind.name)
   end
-  check_axis(self, "convolve", axis)
+  local axes = read_axes(self, options.axis or 1)
   if not edge then refuse("a:convolve: edge is reflect, nearest, zero or wrap, got %s", show(options.edge)) end
   kernel = read_kernel(kernel)
-  local from, outer, size, inner = around(self, axis)
   local into = options.into or core.new(kind, core.shape(self), true)
   if not core.is(into) or core.kind_of(into) ~= kind or core.shape_text(into) ~= core.shape_text(self) then
     refuse("a:convolve: into must be an array of the same type and shape (%s, %s), got %s", kind.name,
       core.shape_text(self), show(into))
   end
   core.check_writable(into)
-  local to = into
-  if not core.has(into, core.CONTIGUOUS) or overlaps(into, from) then to = core.new(kind, core.shape(self), true) end
-  local shape = ffi.new("uint64_t [3]", outer, size, inner)
-  if C.array_convolve(kind.name == "double" and 1 or 0, from._at, to._at, shape, kernel._at, kernel._count,
-    edge) ~= 0 then
-    refuse("not enough memory for a convolution")
+  local from, k = core.has(self, core.CONTIGUOUS) and self or self:copy(), 1
+  while k <= #axes do
+    local both = axes[k] == self._rank - 1 and axes[k + 1] == self._rank
+    local is_last = k + (both and 1 or 0) == #axes
+    local to = is_last and core.has(into, core.CONTIGUOUS) and not make.overlap(into, from) and into
+      or core.new(kind, core.shape(self), true)
+    convolve_once(from, to, axes[k], both, kernel, edge)
+    if not rawequal(from, self) then from:free() end -- its memory is the next one's
+    from, k = to, k + (both and 2 or 1)
   end
-  if to ~= into then make.copy_elements(into, to) end
+  if rawequal(from, into) then return into end
+  make.copy_elements(into, from)
+  from:free()
   return into
 end
 
