@@ -38,7 +38,6 @@ describe("csv", function()
       assert.same({ { a = 1, b = 2 }, { a = "x\0y", b = "p\rq" }, { a = "e" } }, (rows("a,b\r\n1,2\r\n\r\n\nx\0y,p\rq\r\ne,")))
       assert.same({}, (rows("a,b\n")))
       assert.same({}, (rows("a,b")))
-      assert.same({ { a = "never closed,\n1" } }, (rows('a\n"never closed,\n1')))
     end)
 
     it("fails the tasks of rows that have another number of fields, and no others", function()
@@ -47,6 +46,33 @@ describe("csv", function()
       assert.equal("the row has 1 field, the header 2", failures[1].message)
       assert.equal("the row has 4 fields, the header 2", failures[2].message)
       assert.same({ 2, 4 }, { failures[1].index, failures[2].index })
+    end)
+
+    it("fails the row whose quotes are not closed, whichever columns are read", function()
+      local text = 'a,b\n1,x\n2,"y\n3,z\n'
+      for _, options in ipairs { {}, { columns = { "a" } }, { header = false, skip = 1 } } do
+        local results, failures = rows(text, options)
+        assert.equal(1, #results)
+        assert.equal(1, #failures)
+        assert.equal("a field is in quotes that are not closed before the file ends", failures[1].message)
+        assert.equal(3, failures[1].line)
+      end
+    end)
+
+    it("passes over as many lines as it is told to, in each file, also compressed ones", function()
+      local path = file("\239\187\191# taken today\n\nx,x\n1,2\n3,4\n")
+      local packed = path .. ".gz"
+      os.execute(("gzip -kf '%s'"):format(path))
+      local results = parlua.map(function(row) return row.a .. row.b .. ":" .. parlua.task.line end,
+        parlua.csv({ path, packed }, { header = { "a", "b" }, skip = 3 }), with())
+      assert.same({ "12:4", "34:5", "12:4", "34:5", n = 4 }, results)
+      results = parlua.map(function(row) return row.x end, parlua.csv(file("old\nx,y\n1,2\n"), { skip = 1 }), with())
+      assert.same({ 1, n = 1 }, results)
+      assert.same({}, (rows("a,b\n", { skip = 5, header = { "a", "b" } })))
+    end)
+
+    it("takes one name that is empty, as pandas writes it for its index", function()
+      assert.same({ { [""] = 0, a = "x" }, { [""] = 1, a = "y" } }, (rows(",a\n0,x\n1,y\n")))
     end)
 
     it("reads rows of ten thousand columns, and some columns of them", function()
@@ -198,7 +224,30 @@ describe("csv", function()
     refused("option 'columns' must be a list of different names, but 'a' is in it twice", { columns = { "a", "a" } })
     refused("option 'columns' must be a list of names, it is empty", { columns = {} })
     refused("there is no header", { columns = { "a" }, header = false })
-    refused("option 'columns' must be a table", { columns = "a" })
+    refused("option 'columns' must be a list of names", { columns = "a" })
+    refused("option 'skip' must be a number of lines, got 1.5", { skip = 1.5 })
+  end)
+
+  it("says what to do about a header that is none, or of another kind of file", function()
+    local function refused(text, pattern, read, options)
+      for _, name in ipairs { file(text), file(text) .. ".gz" } do
+        if name:find "gz$" then os.execute(("gzip -kf '%s'"):format(name:sub(1, -4))) end
+        local ok, message = pcall(function() return parlua.map(identity, (read or parlua.csv)(name, options)) end)
+        assert.is_false(ok)
+        assert.truthy(message:find(pattern, 1, true), message)
+      end
+    end
+    refused("a,b,a\n1,2,3\n", "the header names 'a' twice; name the columns yourself: { header = { ... }, skip = 1 }")
+    refused("a,,b,\n1,2,3,4\n", "the header has no names for columns 2 and 4; name the columns yourself")
+    refused('a,"b\n1,2\n', "a name in its header is in quotes that are not closed")
+    refused("a;b\n1;2\n", [[its header is one column, 'a;b': say { separator = ";" } if it is several, { separator = "," } if not]])
+    refused("a\tb\n1\t2\n", [[its header is one column, 'a\tb': say { separator = "\t" }]])
+    refused("a,b\r1,2\r", "its lines end with a carriage return alone; tr '\\r' '\\n' writes them as they should be")
+    for _, read in ipairs { parlua.csv, parlua.lines, parlua.jsonl } do
+      refused("\255\254a\0\n\0b\0\n\0", "is a text in UTF-16; iconv -f UTF-16 -t UTF-8", read)
+      refused("\254\255\0a\0\n\0b\0\n", "is a text in UTF-16; iconv -f UTF-16 -t UTF-8", read)
+    end
+    assert.same({ { ["a;b"] = "1;2" }, n = 1 }, (parlua.map(identity, parlua.csv(file("a;b\n1;2\n"), { separator = "," }))))
   end)
 
   it("reads rows from a pipe as from a file, with the columns that are asked for", function()

@@ -60,7 +60,9 @@ describe("parlua.json", function()
 
   it("says what is wrong with a text, and where", function()
     for text, message in pairs {
-      [""] = "a value is missing at byte 1", ["[1,"] = "a value is missing at byte 4", ["[1 2]"] = "neither , nor ] behind an item at byte 4",
+      [""] = "a value is missing at byte 1", ["[1,"] = "a value is missing at byte 4",
+      ["[1"] = "ends in the middle of a value, at byte 3", ["{"] = "ends in the middle of a value, at byte 2",
+      ["[1 2]"] = "neither , nor ] behind an item at byte 4",
       ["{a:1}"] = "a member without a name in quotes at byte 2", ['{"a" 1}'] = "no : behind a member's name at byte 6",
       ["nul"] = "no value at byte 1", ["1 2"] = "more behind the value at byte 3", ['"ab'] = "ends in the middle of a string at byte 4",
       ['"\\x"'] = "an unknown escape at byte 2", ["01"] = "begins with 0", ["-"] = "a number without a digit", ["1."] = "without a digit",
@@ -106,6 +108,13 @@ describe("rows that are written", function()
         local results = parlua.map(function(i) return i ~= 2 and { i = i } or nil end, parlua.range(3), with())
         assert.equal(2, parlua.write_csv(path, results))
         assert.equal("i\n1\n3\n", helper.read(path))
+        local stream = parlua.imap(function(i) return i ~= 2 and { i = i, k = -i } or nil end, parlua.range(3), with())
+        assert.equal(2, parlua.write_csv(path, stream, { columns = { "k" } }))
+        assert.equal("k\n-1\n-3\n", helper.read(path))
+        assert.equal(2, parlua.write_csv(path, parlua.imap(function(row) return { 2 * row.k } end, parlua.csv(path), with())))
+        assert.equal("-2\n-6\n", helper.read(path))
+        assert.has_error(function() parlua.write_csv(path .. ".gz", { { 1 } }) end, ("write_csv: '%s.gz' would be no compressed file: "
+          .. "write the name without '.gz', and compress it then"):format(path))
         assert.equal(3, parlua.write_csv(directory .. "/u.csv", parlua.range(3)))
         assert.equal("1\n2\n3\n", helper.read(directory .. "/u.csv"))
         assert.equal(0, parlua.write_csv(path, {}, { columns = { "x" } }))
@@ -122,6 +131,10 @@ describe("rows that are written", function()
         assert.truthy(failures[1].message:find("no JSON: a member without a name", 1, true))
         assert.same({ "{bad", n = 1 }, failures[1].args)
         assert.equal(1, (parlua.reduce(function(t) return type(t) == "table" and t[1] or 0 end, parlua.jsonl(path), parlua.sum, with())))
+        helper.write(path, '{\n "a": 1\n}\n')
+        got, failures = parlua.map(identity, parlua.jsonl(path), with())
+        assert.same({ 3, 0 }, { #failures, #got })
+        assert.equal("no JSON: it ends in the middle of a value (each line must hold a whole one), at byte 3", failures[1].message)
       end)
     end)
 

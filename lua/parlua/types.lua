@@ -185,8 +185,8 @@ function parlua.files(pattern) end
 
 --- Rows of a file of comma-separated values, as tables by the names in its header.
 ---@param path string|string[]|parlua.Source "-": standard input; a pattern, a list, parlua.files: several files
----@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string,
---- "auto"|"number"|"string">}
+---@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, skip: integer, types:
+--- table<string, "auto"|"number"|"string">}
 ---@return parlua.Source
 function parlua.csv(path, options) end
 
@@ -198,7 +198,7 @@ function parlua.jsonl(path, options) end
 
 --- Writes rows to a file of comma-separated values; parlua.csv reads them back as they were.
 ---@param path string
----@param rows table|function|parlua.Source
+---@param rows table|function|parlua.Source|parlua.Stream
 ---@param options? {columns: string[], separator: string}
 ---@return integer n how many rows
 function parlua.write_csv(path, rows, options) end

@@ -250,10 +250,11 @@ static bool reserve_cells(struct reader *reader, size_t count)
 }
 
 /* Takes the row at `p` apart, its cells from `*cell` on. Returns where the next begins, NULL when memory is out. */
-static const char *read_row(struct reader *reader, struct marks *marks, const char *p, size_t *cell, uint32_t *count)
+static const char *read_row(struct reader *reader, struct marks *marks, const char *p, size_t *cell, int32_t *count)
 {
   const char quote = reader->quote, *stop = marks->stop;
   const bool is_list = reader->columns == 0;
+  bool is_closed = true;
   uint32_t k = 0;
   for (;; k++) {
     struct column *column = is_list ? reader->column : k < reader->columns ? &reader->column[k] : NULL;
@@ -265,6 +266,7 @@ static const char *read_row(struct reader *reader, struct marks *marks, const ch
       const char *close;
       bool is_plain;
       p = quoted_end(p, stop, reader->separator, quote, &close, &is_plain);
+      is_closed = close < stop;
       look_from(marks, p);
       if (p < stop) next_mark(marks);
       if (is_read && is_plain && column->type != PARLUA_CSV_NUMERIC) {
@@ -285,7 +287,7 @@ static const char *read_row(struct reader *reader, struct marks *marks, const ch
     if (p == stop || *p == '\n') break;
     p++;
   }
-  *count = k + 1;
+  *count = is_closed ? (int32_t)(k + 1) : PARLUA_CSV_UNCLOSED;
   return p < stop ? p + 1 : p;
 }
 

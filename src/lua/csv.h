@@ -14,6 +14,9 @@ enum parlua_csv_kind {
       -4 /* the field begins at `at`; the Lua side reads it: quotes with quotes in them, what a column's type refuses */
 };
 
+/* In the place of the number of a row's fields: its last one is in quotes that are not closed before the text ends. */
+enum { PARLUA_CSV_UNCLOSED = -1 };
+
 /* How the fields of a column are read. */
 enum parlua_csv_type { PARLUA_CSV_UNREAD, PARLUA_CSV_AUTO, PARLUA_CSV_STRING, PARLUA_CSV_NUMERIC };
 
@@ -32,7 +35,7 @@ struct parlua_csv_rows {
   struct parlua_csv_cell *cells;
   const char **ends; /* ends[r]: where the row behind row r begins */
   uint32_t *starts;
-  uint32_t *counts;   /* fields of row r */
+  int32_t *counts;    /* fields of row r, or PARLUA_CSV_UNCLOSED */
   const char *next;   /* where row `row` begins */
   uint32_t row, rows; /* the next row that is wanted; how many there are */
 };

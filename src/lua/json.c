@@ -24,6 +24,12 @@ static void complain(struct reader *reader, const char *at, const char *what)
   luaL_error(reader->L, "no JSON: %s at byte %d", what, (int)(at - reader->text) + 1);
 }
 
+/* The same where something is missing: perhaps since the text ends. */
+static void complain_here(struct reader *reader, const char *what)
+{
+  complain(reader, reader->p, reader->p == reader->stop ? "it ends in the middle of a value," : what);
+}
+
 static void skip_space(struct reader *reader)
 {
   while (reader->p < reader->stop && strchr(" \t\r\n", *reader->p) && *reader->p) reader->p++;
@@ -172,7 +178,7 @@ static bool goes_on(struct reader *reader, char end)
     return true;
   }
   if (reader->p == reader->stop || *reader->p != end)
-    complain(reader, reader->p, end == '}' ? "neither , nor } behind a member" : "neither , nor ] behind an item");
+    complain_here(reader, end == '}' ? "neither , nor } behind a member" : "neither , nor ] behind an item");
   reader->p++;
   return false;
 }
@@ -208,12 +214,12 @@ static void push_object(struct reader *reader)
   do {
     skip_space(reader);
     if (reader->p == reader->stop || *reader->p != '"')
-      complain(reader, reader->p, "a member without a name in quotes");
+      complain_here(reader, "a member without a name in quotes");
     reader->p++;
     push_string(reader);
     if (count++ == 0) is_marked = lua_tostring(L, -1)[0] == '$';
     skip_space(reader);
-    if (reader->p == reader->stop || *reader->p != ':') complain(reader, reader->p, "no : behind a member's name");
+    if (reader->p == reader->stop || *reader->p != ':') complain_here(reader, "no : behind a member's name");
     reader->p++;
     push_value(reader);
     if (is_marked && count == 1 && !lua_isnil(L, -1)) { /* kept below, in case it is the only one */

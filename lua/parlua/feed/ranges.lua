@@ -67,12 +67,23 @@ end
 
 -- ---- what stands before the tasks of a file ----
 
+--- Raises where a text begins as one in UTF-16 does: its lines would be cut in the middle of characters.
+local function refuse_wide(source, name, bytes)
+  local first, second = bytes:byte(1, 2)
+  if second and first + second == 0xFF + 0xFE and first >= 0xFE then
+    error(("%s: '%s' is a text in UTF-16; iconv -f UTF-16 -t UTF-8 makes one of it that can be read"):format(
+      source.kind, name), 0)
+  end
+end
+
 --- Takes a header's names; those of all files must be the same.
 local function take_header(puller, name, line)
   local source = puller.source
   if not line or line == "" then error(("csv: '%s' is empty: it has no header"):format(name), 0) end
-  local names, message = csv.header(csv.without_mark(line), source.separator, source.quote)
-  if not names then error(("csv: '%s': %s"):format(name, message), 0) end
+  local text = csv.without_mark(line)
+  local names, message = csv.header(text, source.separator, source.quote)
+  message = message or csv.doubt(names, text, source.is_default_separator)
+  if message then error(("csv: '%s': %s"):format(name, message), 0) end
   local first = source.found_names
   if not first then
     csv.check_columns(source, names, ("'%s' has"):format(name))
@@ -92,6 +103,13 @@ local function begin_mapped(puller, k)
   local text, source = puller.text, puller.source
   local name, from, stop = text:part(k)
   local p = from < stop and ffi.cast(const_bytes, text:pointer()) + from
+  if p then refuse_wide(source, name, ffi.string(p, math.min(stop - from, 2))) end
+  local has_mark = source.kind ~= "lines" and stop - from >= 3 and ffi.string(p, 3) == csv.MARK
+  if has_mark then from, p = from + 3, p + 3 end
+  if source.skip and p then
+    local length = select(2, text:cut_lines(from, source.skip))
+    from, p = from + length, p + length
+  end
   if has_header(source) then
     local length = p and select(2, text:cut_rows(from, 1, source.quote, source.separator)) or 0
     local line = p and ffi.string(p, length)
@@ -99,19 +117,24 @@ local function begin_mapped(puller, k)
     take_header(puller, name, line)
     return from + length
   end
-  local has_mark = source.kind ~= "lines" and stop - from >= 3 and ffi.string(p, 3) == csv.MARK
-  return has_mark and from + 3 or from
+  return from
 end
 
 --- The same of the part that a stream begins.
 local function begin_stream(puller)
-  local source = puller.source
+  local source, left = puller.source, puller.source.skip or 0
+  puller.is_at_begin = left == 0 and source.kind ~= "blocks"
+  while left > 0 do
+    local n = puller.stream:take_lines(left, 0)
+    if not n then break end
+    left = left - n
+  end
   if has_header(source) then
     local n, at, length = puller.stream:take_rows(1, 0, source.quote, source.separator)
-    take_header(puller, (puller.stream:part(puller.part)), n and ffi.string(at, length))
-    puller.may_have_mark = false
-  else
-    puller.may_have_mark = passes_over_ends[source.kind]
+    local name, line = puller.stream:part(puller.part), n and ffi.string(at, length)
+    if puller.is_at_begin and line then refuse_wide(source, name, line) end
+    take_header(puller, name, line)
+    puller.is_at_begin = false
   end
 end
 
@@ -147,9 +170,10 @@ local function take(puller, want)
     local n, at, length, line = cuts[puller.source.kind].stream(puller.stream, puller.source, want)
     if n then
       local bytes = ffi.string(at, length)
-      if puller.may_have_mark then
-        puller.may_have_mark = false
-        bytes = csv.without_mark(bytes)
+      if puller.is_at_begin then
+        puller.is_at_begin = false
+        refuse_wide(puller.source, puller.stream:part(puller.part), bytes)
+        if passes_over_ends[puller.source.kind] then bytes = csv.without_mark(bytes) end
       end
       return n, { bytes, #bytes, puller.part, line }
     end

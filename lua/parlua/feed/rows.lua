@@ -198,6 +198,16 @@ function Rows:put_written(buffer, names, text)
   buffer:put("\n")
 end
 
+--- The same of the results of imap; tasks that returned nil make no row.
+local function stream_stepper(stream)
+  return function()
+    repeat
+      local index, row = stream()
+      if index == nil or row ~= nil then return row end
+    until false
+  end
+end
+
 --- A function that gives one row after the other.
 local function stepper(rows)
   if kinds.is_source(rows) then
@@ -208,6 +218,8 @@ local function stepper(rows)
     end
   elseif type(rows) == "function" then
     return rows
+  elseif type(rows) == "table" and rows.is_stream then
+    return stream_stepper(rows)
   elseif type(rows) ~= "table" then
     error("write_csv: rows must be a list, an iterator or a source, got " .. type(rows), 0)
   end
@@ -224,15 +236,23 @@ local OPTIONS = { columns = true, separator = true }
 --- then the first line names the columns (those of the first row, sorted, or the option `columns`), or lists.
 --- parlua.csv reads numbers and strings back as they were. Example: `parlua.write_csv("t.csv", { { a = 1, b = "x" } })`
 ---@param path string "-": standard output; devices and pipes are written to as they are
----@param rows table|function|parlua.Source a list, in which nil is passed over; an iterator; a source
+---@param rows table|function|parlua.Source|parlua.Stream a list, in which nil is passed over; an iterator; a source;
+--- the results of imap: `parlua.write_csv("t.csv", parlua.imap(f, parlua.csv "s.csv"))` holds few rows at a time
 ---@param options? {columns: string[], separator: string}
 ---@return integer n how many rows
 function M.write_csv(path, rows, options)
   if type(path) ~= "string" then error("write_csv: a path is expected, got " .. type(path), 2) end
+  -- imap returns its stream twice
+  if options == rows and type(rows) == "table" and rows.is_stream then options = nil end
   options = options or {}
   if type(options) ~= "table" then error("write_csv: options must be a table, got " .. type(options), 2) end
   for name in pairs(options) do
     if not OPTIONS[name] then error(("write_csv: unknown option '%s'"):format(tostring(name)), 2) end
+  end
+  local packed = path:match "%.gz$" or path:match "%.zst$" or path:match "%.xz$" or path:match "%.bz2$"
+  if packed then
+    error(("write_csv: '%s' would be no compressed file: write the name without '%s', and compress it then"):format(
+      path, packed), 2)
   end
   local separator = options.separator or ","
   if type(separator) ~= "string" or #separator ~= 1 or separator:find '["\r\n%w.-]' then

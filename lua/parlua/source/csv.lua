@@ -12,6 +12,7 @@ local C = ffi.C
 local cast, ffi_string = ffi.cast, ffi.string
 local const_bytes, bytes = ffi.typeof("const char *"), ffi.typeof("const uint8_t *")
 local NUMBER, NIL, TEXT, ODD = C.PARLUA_CSV_NUMBER, C.PARLUA_CSV_NIL, C.PARLUA_CSV_TEXT, C.PARLUA_CSV_ODD
+local UNCLOSED = C.PARLUA_CSV_UNCLOSED
 local types = { auto = C.PARLUA_CSV_AUTO, string = C.PARLUA_CSV_STRING, number = C.PARLUA_CSV_NUMERIC }
 
 local NEWLINE, RETURN = 10, 13
@@ -68,6 +69,7 @@ local function odd_reader(source, is_number)
 end
 
 local function describe_count(found, expected)
+  if found == UNCLOSED then error("a field is in quotes that are not closed before the file ends", 0) end
   error(("the row has %d field%s, the header %d"):format(found, found == 1 and "" or "s", expected), 0)
 end
 
@@ -140,6 +142,7 @@ local function reader_text(list, count)
   local lines = { head }
   local function add(text, ...) lines[#lines + 1] = text:format(...) end
   if not list then
+    add("  if count == %d then describe_count(count) end", UNCLOSED)
     add("  local n, cells = count, scan.cells + scan.starts[r]")
     add("%s", (wide:gsub("KEY", "k"):gsub("NAME", "nil")))
     add("  row.n = n\n  return row\nend")
@@ -210,21 +213,28 @@ end
 --- Where the row behind the one at `p` begins.
 function M.skip(p, stop, separator, quote) return C.parlua_csv_skip(p, stop, separator, quote) end
 
---- The names in a header: its fields as strings. Returns nil and a message where they can't be names.
+local HOW_TO_NAME = "name the columns yourself: { header = { ... }, skip = 1 }"
+
+--- The names in a header: its fields as strings; one column may be without a name (pandas writes its index so), which
+--- is then "". Returns nil and a message where they can't be names.
 ---@param text string
 function M.header(text, separator, quote)
   local rows = open({ separator = separator, quote = quote }, 0, list_kinds.string)
   local read_odd = odd_reader({ separator = separator, quote = quote }, {})
   local from, names, seen = cast(const_bytes, text), {}, {}
   if C.parlua_csv_fill(rows, from, from + #text, ALONE) ~= 1 then return nil, "it has no header" end
+  if rows.counts[0] == UNCLOSED then return nil, "a name in its header is in quotes that are not closed" end
   for k = 1, rows.counts[0] do
     local cell = rows.cells[k - 1]
     names[k] = cell.kind == ODD and read_odd(cell.at, rows.ends[0]) or ffi_string(cell.at, cell.length)
   end
   for k, name in ipairs(names) do
-    if seen[name] then return nil, ("the header names '%s' twice"):format(name) end
-    seen[name] = true
-    if name == "" then return nil, ("the header has no name for column %d"):format(k) end
+    if seen[name] and name == "" then
+      return nil, ("the header has no names for columns %d and %d; %s"):format(seen[name], k, HOW_TO_NAME)
+    elseif seen[name] then
+      return nil, ("the header names '%s' twice; %s"):format(name, HOW_TO_NAME)
+    end
+    seen[name] = k
   end
   return names
 end
@@ -239,6 +249,24 @@ function M.without_mark(text) return text:sub(1, 3) == M.MARK and text:sub(4) or
 
 local function raise_unknown(names, column, whose)
   error(("csv: %s no column '%s'; it has %s"):format(whose, tostring(column), concat(names, ", ")), 0)
+end
+
+--- What is wrong with a header that seems to be none of this kind of file: its columns stand between other characters,
+--- or its lines have other ends. nil: nothing.
+---@param names string[]
+---@param text string
+---@param is_default boolean is the separator the one that nobody chose?
+---@return string?
+function M.doubt(names, text, is_default)
+  if text:find "\r[^\n]" and not text:find('"', 1, true) then
+    return "its lines end with a carriage return alone; tr '\\r' '\\n' writes them as they should be"
+  end
+  local other = is_default and #names == 1 and names[1]:match "[;\t|]"
+  if other then
+    local message = "its header is one column, '%s': "
+      .. 'say { separator = "%s" } if it is several, { separator = "," } if not'
+    return (message:format(names[1], other):gsub("\t", "\\t"))
+  end
 end
 
 --- Raises an error when `types` or `columns` name a column that is not there.

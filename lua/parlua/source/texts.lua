@@ -36,7 +36,7 @@ local text_options = {
   blocks = { raw = "boolean", size = "number", start = "string", record = "number" },
   jsonl = {},
   csv = { header = { "boolean", "table" }, separator = "string", quote = "string", types = "table",
-          columns = "table" },
+          columns = "table", skip = "number" },
 }
 
 local function is_of_type(value, expected)
@@ -93,7 +93,8 @@ local function text_source(kind, path, options)
     local expected = text_options[kind][name]
     if not expected then error(("%s: unknown option '%s'"):format(kind, tostring(name)), 3) end
     if not is_of_type(value, expected) then
-      local wanted = type(expected) == "table" and concat(expected, " or a ") or expected
+      local wanted = name == "columns" and "list of names" or type(expected) == "table" and concat(expected, " or a ")
+        or expected
       error(("%s: option '%s' must be a %s, got %s"):format(kind, name, wanted, type(value)), 3)
     end
     source[name] = value
@@ -174,13 +175,18 @@ end
 --- ends and, twice, the quote. Each worker reads its own byte ranges. Example: `parlua.csv("t.csv", { types = { zip =
 --- "string" } })`
 ---@param path string "-": standard input
----@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, types: table<string,
---- "auto"|"number"|"string">} header: true (the first row), a list of names, or false: rows are lists, with a field n;
---- columns: rows have these only, which is faster
+---@param options? {header: boolean|string[], columns: string[], separator: string, quote: string, skip: integer, types:
+--- table<string, "auto"|"number"|"string">} header: true (the first row), a list of names, or false: rows are lists,
+--- with a field n; columns: rows have these only, which is faster; skip: so many lines at the beginning of each file
+--- are passed over
 ---@return parlua.Source
 function M.csv(path, options)
   local source = text_source("csv", path, options)
+  source.is_default_separator = source.separator == nil
   source.separator, source.quote = one_byte(source, "separator", ","), one_byte(source, "quote", '"')
+  if source.skip and (source.skip < 0 or source.skip % 1 ~= 0) then
+    error(("csv: option 'skip' must be a number of lines, got %g"):format(source.skip), 2)
+  end
   for column, kind in pairs(source.types or {}) do
     if not column_types[kind] then
       error(("csv: the type of column '%s' must be auto, number or string, got %s"):format(

@@ -143,11 +143,16 @@ function M.decode(text)
   return finish(pcall(read, text, revive_one))
 end
 
---- The same of bytes that are no string.
+local function finish_line(ok, value)
+  if ok then return finish(ok, value) end
+  return finish(ok, (tostring(value):gsub("ends in the middle of a value", "%0 (each line must hold a whole one)")))
+end
+
+--- The same of a line of bytes.
 ---@param from ffi.cdata*
 ---@param length integer
 function M.decode_bytes(from, length)
-  return finish(pcall(read, tonumber(ffi.cast("intptr_t", from)), length, revive_one))
+  return finish_line(pcall(read, tonumber(ffi.cast("intptr_t", from)), length, revive_one))
 end
 
 --- A value as one line of JSON, without a line end; the keys of objects are sorted. Never raises. Example:
