@@ -213,8 +213,7 @@ static void push_object(struct reader *reader)
   }
   do {
     skip_space(reader);
-    if (reader->p == reader->stop || *reader->p != '"')
-      complain_here(reader, "a member without a name in quotes");
+    if (reader->p == reader->stop || *reader->p != '"') complain_here(reader, "a member without a name in quotes");
     reader->p++;
     push_string(reader);
     if (count++ == 0) is_marked = lua_tostring(L, -1)[0] == '$';

@@ -5,6 +5,7 @@ local host = require "parlua.host"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local lazy = require "parlua.lazy"
+local pace = require "parlua.run.pace"
 local task = require "parlua.worker.task"
 
 local record = require "parlua.wire.record"
@@ -179,6 +180,7 @@ function M.take(name, workers, memory, engines, is_kept)
   local message
   if busy_workers >= bound then collect_streams() end
   local engine = take_warm(engines, key)
+  if not engine and can(name, "inherit") then pace.fork() end
   if not engine then engine, message = host.engine(name, workers, memory or 0) end
   if not engine and busy_workers > 0 then -- for want of descriptors or memory, which forgotten streams may hold
     collect_streams()

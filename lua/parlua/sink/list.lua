@@ -1,7 +1,7 @@
 --- map and each: the list of all results, or nothing.
 local common = require "parlua.common"
 local host = require "parlua.host"
-local pace = require "parlua.sink.pace"
+local pace = require "parlua.run.pace"
 local run_module = require "parlua.run"
 local new_table = require "table.new"
 
