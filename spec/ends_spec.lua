@@ -31,6 +31,18 @@ describe("the end of a run that ends early", function()
       return i
     end
 
+    it("is the last result that a loop over imap took before it was left", function()
+      same_for_chunks({ 14, 13, 1, 86, "10" }, function(options)
+        local stream = parlua.imap(late, parlua.range(100), options)
+        for i in stream do
+          if i == 14 then break end
+        end
+        stream:close()
+        local summary = stream:summary()
+        return numbers(summary, stream.failures)
+      end)
+    end)
+
     it("is the n-th failure with max_failures", function()
       same_for_chunks({ 30, 27, 3, 970, "10 20 30" }, function(options)
         local results, failures, summary = parlua.map(late, parlua.range(1000), with(options, { max_failures = 3 }))

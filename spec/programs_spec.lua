@@ -109,6 +109,14 @@ describe("a program that a task runs", function()
       assert.equal("mine\n", run(engine, "echo mine | %s --stdin script.lua").stdout)
     end)
 
+    it("finds an end there, not an error", function()
+      if engine == "mpi" then return end
+      script [[print(parlua.map(function()
+        return table.concat({ tostring(io.read("*a")), tostring(io.read("*l")), tostring(io.lines()()), io.stdin:read("*a") }, "|")
+      end, { 1 })[1])]]
+      assert.equal("|nil|nil|\n", run(engine, "echo mine | %s script.lua").stdout)
+    end)
+
     it("leaves it to the script, in which a generator may read it", function()
       script [[
         local header = io.read("*l")

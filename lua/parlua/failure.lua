@@ -75,6 +75,10 @@ local function own_frames(traceback)
   local kept = {}
   for line in traceback:gmatch("[^\n]+") do
     if line:find("parlua.loop:", 1, true) then break end
+    if line:find("parlua/worker/everywhere.lua:", 1, true) then -- which has called a set-up by xpcall
+      kept[#kept] = nil
+      break
+    end
     if not line:find("parlua/failure.lua:", 1, true) then kept[#kept + 1] = line end
   end
   return table.concat(kept, "\n")

@@ -20,9 +20,15 @@ extern char **environ;
 /* A stream that is empty, for all states of this process: without a descriptor, as there may be a thousand states. */
 static FILE *empty_file;
 
+static ssize_t read_nothing(void *cookie, char *bytes, size_t most) /* without it, reading would be an error */
+{
+  (void)cookie, (void)bytes, (void)most;
+  return 0;
+}
+
 static void open_empty_file(void)
 {
-  empty_file = fopencookie(NULL, "r", (cookie_io_functions_t){0});
+  empty_file = fopencookie(NULL, "r", (cookie_io_functions_t){.read = read_nothing});
 }
 
 /* Puts what a state's handle io.stdin reads into its place. LuaJIT's file handles begin with the FILE pointer, as Lua's

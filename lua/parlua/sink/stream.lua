@@ -73,6 +73,19 @@ function Stream:ahead()
   return self.ready.tasks + (self.run.options.window or MOST_AHEAD)
 end
 
+--- Ends the run of a loop over results in their order that may have been left: what lies behind the last one that it
+--- took does not count.
+local function leave(stream)
+  local run, batch = stream.run, stream.batch
+  local is_left = stream.order and not stream.over and not run.closed
+  run:close()
+  if is_left then
+    run.last = math.min(run.last, batch and batch.first + batch.at - 1 or 0)
+    run:sorted_failures()
+  end
+  run:tell()
+end
+
 --- Opens a stream of f's results over the arguments.
 ---@param given? table see parlua.run
 ---@return parlua.Stream
@@ -83,12 +96,7 @@ function M.open(f, arguments, options, given)
   }, Stream)
   local run = run_module.open(f, arguments, options, stream, given)
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
-  stream.guard = common.when_collected(function()
-    context.aside(function()
-      run:close()
-      run:tell()
-    end)
-  end)
+  stream.guard = common.when_collected(function() context.aside(function() leave(stream) end) end)
   return stream
 end
 
@@ -132,8 +140,7 @@ end
 --- Ends the run, whatever its state; safe to call twice.
 function Stream:close()
   check_owner(self)
-  self.run:close()
-  self.run:tell()
+  leave(self)
 end
 
 --- The index of the task that has spawned task `index`; nil: it is one of the source's.
@@ -152,6 +159,7 @@ end
 
 local function guard(stream, ok, ...)
   if ok then return ... end
+  stream.over = true
   stream:close()
   error((...), 0)
 end
