@@ -94,7 +94,7 @@ function M.open(f, arguments, options, given)
     run = false, order = false, ready = setmetatable({ first = 1, last = 0, tasks = 0 }, Ready), batch = false,
       failures = false, is_inside = is_inside(),
   }, Stream)
-  local run = run_module.open(f, arguments, options, stream, given)
+  run_module.open(f, arguments, options, stream, given)
   -- a loop that is left early forgets its stream: workers and terminal are given back when that is collected
   stream.guard = common.when_collected(function() context.aside(function() leave(stream) end) end)
   return stream
