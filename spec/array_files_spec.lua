@@ -1,6 +1,7 @@
 --- Arrays in files: NumPy's .npy and .npz both ways, plain elements, pictures; and files that are damaged, wrong or
 --- hostile.
 local helper = require "spec.helper"
+local lfs = require "lfs"
 local parlua = require "parlua"
 
 local types = { "float", "double", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "complex", "complex float" }
@@ -308,6 +309,55 @@ describe("NaNs of other programs", function()
       assert.is_true(parlua.load(path, { type = "double" }).read_only)
       local ok, message = pcall(parlua.load, path, { type = "double", check = 1 })
       assert.is_true(not ok and message:find("check must be true or false, got 1", 1, true) ~= nil, message)
+    end)
+  end)
+end)
+
+describe("saving an array", function()
+  it("replaces a file when it is whole, through a link, with the old one's rights, and leaves nothing else", function()
+    helper.with_directory(function(directory)
+      local path, link = directory .. "/a.npy", directory .. "/link.npy"
+      parlua.array("double", { 1, 2, 3 }):save(path)
+      os.execute(("chmod 640 '%s'; ln -s a.npy '%s'"):format(path, link))
+      local old = parlua.load(path)
+      parlua.array("double", { 4, 5 }):save(link)
+      assert.same({ { 1, 2, 3 }, { 4, 5 } }, { old:totable(), parlua.load(path):totable() })
+      assert.equal("link", lfs.symlinkattributes(link, "mode"))
+      assert.equal("rw-r-----", lfs.attributes(path, "permissions"))
+      assert.is_false(pcall(parlua.save, directory .. "/b.pgm", { a = old }))
+      assert.is_false(pcall(old.save, parlua.array("double", 2, 3, 4, 5), directory .. "/b.png"))
+      local names = {}
+      for name in lfs.dir(directory) do names[#names + 1] = name end
+      table.sort(names)
+      assert.same({ ".", "..", "a.npy", "link.npy" }, names)
+    end)
+  end)
+
+  it("writes into a pipe", function()
+    helper.with_directory(function(directory)
+      local pipe, copy = directory .. "/pipe.npy", directory .. "/copy.npy"
+      os.execute(("mkfifo '%s'"):format(pipe))
+      local reader = io.popen(("cat '%s' > '%s'"):format(pipe, copy))
+      parlua.array("float", 300, 300):fill(2):save(pipe)
+      reader:close()
+      assert.equal(180000, parlua.load(copy):sum())
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("to one file in several tasks at once leaves that of one of them: " .. engine, function()
+      helper.with_directory(function(directory)
+        local path = directory .. "/a.npy"
+        local failures = select(2, parlua.map(function(i)
+          parlua.array("int32", 5000):fill(i):save(path)
+        end, parlua.range(40), helper.options(engine) { chunk = 1 }))
+        assert.same({}, failures)
+        local a = parlua.load(path)
+        assert.same({ 5000, a[1], a[1] }, { #a, a:min(), a:max() })
+        local n = 0
+        for _ in lfs.dir(directory) do n = n + 1 end
+        assert.equal(3, n)
+      end)
     end)
   end)
 end)

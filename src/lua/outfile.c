@@ -65,7 +65,8 @@ static int outfile_same(lua_State *L)
   return 1;
 }
 
-/* Is this the name of a temporary file for `name` of a process on this host that has ended? */
+/* Is this the name of a temporary file for `name` of a thread on this host that has ended? Threads of a process may
+ * write files of the same name. */
 static bool is_stale(const char *entry, const char *name, const char *host)
 {
   size_t length = strlen(name);
@@ -126,7 +127,7 @@ static int open_target(struct outfile *file, const char *path, const struct stat
   char host[256] = "";
   gethostname(host, sizeof host - 1);
   file->target = resolve(path);
-  if (!file->target || asprintf(&file->temporary, "%s.%ld.%s.tmp", file->target, (long)getpid(), host) < 0) {
+  if (!file->target || asprintf(&file->temporary, "%s.%ld.%s.tmp", file->target, (long)gettid(), host) < 0) {
     file->temporary = NULL;
     return ENOMEM;
   }
@@ -156,12 +157,11 @@ static int outfile_open(lua_State *L)
   }
   file->is_own = true;
   if (!error) return 1;
+  const char *why = error == EISDIR ? "it is a directory" : strerror(error);
   lua_pushnil(L);
-  if (error == EISDIR)
-    lua_pushfstring(L, "cannot write the results to '%s': it is a directory", path);
-  else
-    lua_pushfstring(L, "cannot write the results to '%s': %s", path, strerror(error));
-  return 2;
+  lua_pushfstring(L, "cannot write the results to '%s': %s", path, why);
+  lua_pushstring(L, why);
+  return 3;
 }
 
 static int outfile_stdout(lua_State *L)
@@ -258,7 +258,8 @@ static int outfile_publish(lua_State *L)
   struct outfile *file = check_file(L);
   if (!file->has_file) return answer(L, 0);
   const char *target = lua_pushfstring(L, "%s%s", file->target, luaL_optstring(L, 2, ""));
-  if (fdatasync(file->fd) != 0 && errno != EINVAL && errno != EROFS) return answer(L, errno);
+  bool is_lazy = lua_toboolean(L, 3);
+  if (!is_lazy && fdatasync(file->fd) != 0 && errno != EINVAL && errno != EROFS) return answer(L, errno);
   return answer(L, name_file(file, target));
 }
 

@@ -1,12 +1,14 @@
 /* outfile.h - a job's results on their way to a file or to standard output: module parlua.outfile.
  *
- * open(path) -> file, or nil and a message. The file has no name until it is published, so that nothing half-written is
- * ever seen under its name, nor left behind by a process that is killed. Devices and pipes are written to directly.
- * stdout() -> the same for standard output. same(path, path) -> do both name one file, whether or not it exists?
+ * open(path) -> file, or nil, a message, and its reason alone. The file has no name until it is published, so that
+ * nothing half-written is ever seen under its name, nor left behind by a process that is killed. Devices and pipes are
+ * written to directly. stdout() -> the same for standard output. same(path, path) -> do both name one file, whether or
+ * not it exists?
  *
  * file:write(bytes, length) -> true, or nil and an errno. EINTR: a signal asks the run to end while nobody reads.
- * file:publish(ending) -> true, or nil and an errno: what was written is on the disk, and has the path's name and the
- * ending. file:close() -> true, or nil and an errno. What was not published is gone. */
+ * file:publish(ending, is_lazy) -> true, or nil and an errno: what was written is on the disk, and has the path's name
+ * and the ending. Lazy: the system may write it to the disk later. file:close() -> true, or nil and an errno. What was
+ * not published is gone. */
 #ifndef PARLUA_OUTFILE_H
 #define PARLUA_OUTFILE_H
 #include <lua.h>

@@ -3,19 +3,27 @@
 --- (src/sys/shared.h); views of the same elements hold it too.
 local ffi = require "ffi"
 local C = require "parlua.array.c"
-local kinds = require "parlua.array.kinds"
+local facts = require "parlua.array.facts"
 local known = require "parlua.array.known"
 local record = require "parlua.wire.record"
+local refusals = require "parlua.array.refusals"
+local room = require "parlua.array.room"
 
--- LuaJIT's own: a script's (busted has one) may keep what it gave for a value, and that goes to workers, where the same
--- type is another.
+-- LuaJIT's own, as in facts.lua.
 local typeof = require("parlua.wire.start").libraries.ffi.typeof
 
 local M = {}
 
 M.MOST_RANK = 16
-local MOST_CHECKED = 2 ^ 28
-local MOST_BYTES = 2 ^ 46 -- more than any machine of today can address
+
+local has, kind_of, shape_text = facts.has, facts.kind_of, facts.shape_text
+local CONTIGUOUS, FREED, READ_ONLY, OF_FILE = facts.CONTIGUOUS, facts.FREED, facts.READ_ONLY, facts.OF_FILE
+M.CONTIGUOUS, M.FREED, M.READ_ONLY, M.OF_FILE = CONTIGUOUS, FREED, READ_ONLY, OF_FILE
+M.has, M.is, M.kind_of, M.shape, M.shape_text = has, facts.is, kind_of, facts.shape, shape_text
+
+local refuse, show, check_live = refusals.refuse, refusals.show, refusals.check_live
+local check_whole, refuse_write, refuse_element = refusals.check_whole, refusals.refuse_write, refusals.refuse_element
+M.refuse, M.show, M.check_live, M.check_writable = refuse, show, check_live, refusals.check_writable
 
 -- `_bound`: the largest i of a[i]; 0 where that is not for this array. Shapes and steps are doubles, which compiled
 -- code reads without making objects; steps count elements. The comment makes the types those of this module, also where
@@ -25,130 +33,21 @@ local form = [[struct { /* ]] .. tostring(M) .. [[ */
   double _shape[16], _step[16];
 }]]
 
--- Bits of _state.
-local CONTIGUOUS, FREED, READ_ONLY, OF_FILE = 1, 2, 4, 8
-M.CONTIGUOUS, M.FREED, M.READ_ONLY, M.OF_FILE = CONTIGUOUS, FREED, READ_ONLY, OF_FILE
-
-local has = function(self, bit_of) return bit.band(self._state, bit_of) ~= 0 end
-
 --- Methods, and what is computed when it is asked for; the other files of this folder add theirs.
 local methods, properties = {}, {}
 M.methods, M.properties = methods, properties
-
-local list, floor = kinds.list, math.floor
-
---- The kind of an array's elements.
-local function kind_of(self) return list[self._kind] end
-M.kind_of = kind_of
-
--- ---- errors ----
-
---- "3 x 4", of an array or of a list of sizes.
-local function shape_text(shape)
-  if type(shape) == "cdata" then shape = M.shape(shape) end
-  local parts = {}
-  for k, size in ipairs(shape) do parts[k] = ("%.0f"):format(size) end
-  return table.concat(parts, " x ")
-end
-M.shape_text = shape_text
-
-local function show(value)
-  if type(value) == "string" then return ("%q"):format(#value > 40 and value:sub(1, 37) .. "..." or value) end
-  if M.is(value) then return "an array (" .. kind_of(value).name .. ", " .. shape_text(value) .. ")" end
-  return value == nil and "nothing" or type(value) == "number" and ("%.17g"):format(value)
-    or type(value) == "table" and "a table" or tostring(value)
-end
-M.show = show
-
---- Raises an error that points at the script's line: whatever of parlua's own lies between is passed over.
-local function refuse(message, ...)
-  if select("#", ...) > 0 then message = message:format(...) end
-  local level = 2
-  local info = debug.getinfo(level, "S")
-  while info and (info.source:sub(1, 8) == "=parlua/" or info.what == "C") do
-    level = level + 1
-    info = debug.getinfo(level, "S")
-  end
-  error(message, level)
-end
-M.refuse = refuse
-
-local freed_message = "the array was freed: nothing can be done with it after a:free()"
-
---- Raises an error where the file of an array was cut short: what is not there any more reads as zeros.
-local function check_whole(self)
-  local path = C.shared_cut(self._shared)
-  if path ~= nil then refuse("%s", known.cut_message(ffi.string(path))) end
-end
-
-local function check_live(self)
-  if has(self, FREED) then refuse(freed_message) end
-  if has(self, OF_FILE) then check_whole(self) end
-end
-M.check_live = check_live
-
-local function read_only_message(self)
-  if has(self, OF_FILE) then
-    return "the array is read-only: it is mapped from a file, which is not to change; a:copy() can be written to"
-  end
-  return "the array is read-only here: on the mpi engine the workers of a node share one copy of what a task has "
-    .. "captured. Return what is new, or let the call put it in place: parlua.map(f, arguments, { into = array })"
-end
-
-local function refuse_write(self)
-  check_live(self)
-  refuse(read_only_message(self))
-end
-
---- Raises an error where the array can't be written to.
-function M.check_writable(self)
-  check_live(self)
-  if has(self, READ_ONLY) then refuse_write(self) end
-end
-
---- Raises the error of a[i].
-local function refuse_element(self, i)
-  check_live(self)
-  if self._rank ~= 1 then
-    refuse("a[%s]: the array has %d dimensions (%s); take a:get(...) and a:set(...) for an element, a:slice(i) for a "
-      .. "part",
-      show(i), self._rank, shape_text(self))
-  end
-  if i % 1 ~= 0 then refuse("index %s: an index is an integer", show(i)) end
-  refuse("index %s is out of range: the array has the elements 1 to %.0f", show(i), self._bound)
-end
-
---- Raises the error of an index in dimension d (from 0).
-local function refuse_index(self, d, i)
-  check_live(self)
-  local dimension = self._rank > 1 and (" of dimension %d"):format(d + 1) or ""
-  if type(i) ~= "number" then
-    if i == nil then
-      refuse("an index%s is missing: the array has %d dimensions (%s)", dimension, self._rank, shape_text(self))
-    end
-    refuse("index %s%s: an index is an integer, got %s", show(i), dimension, type(i))
-  end
-  if i % 1 ~= 0 then refuse("index %s%s: an index is an integer", show(i), dimension) end
-  refuse("index %s%s is out of range: it goes from 1 to %.0f (the array is %s)", show(i), dimension, self._shape[d],
-    shape_text(self))
-end
-
-local function refuse_count(self, n)
-  check_live(self)
-  refuse("%d %s for an array of %d dimensions (%s)", n, n == 1 and "index" or "indices", self._rank, shape_text(self))
-end
 
 -- ---- elements ----
 
 --- The way from the first element to that of an index, within dimension d.
 local function way(self, d, i)
-  if type(i) ~= "number" or i < 1 or i > self._shape[d] or i % 1 ~= 0 then refuse_index(self, d, i) end
+  if type(i) ~= "number" or i < 1 or i > self._shape[d] or i % 1 ~= 0 then refusals.refuse_index(self, d, i) end
   return (i - 1) * self._step[d]
 end
 M.way = way
 
 local function way_of_many(self, n, ...)
-  if n ~= self._rank then refuse_count(self, n) end
+  if n ~= self._rank then refusals.refuse_count(self, n) end
   local at = 0
   for d = 1, n do at = at + way(self, d - 1, (select(d, ...))) end
   return at
@@ -255,7 +154,7 @@ local function index_read_only(self, key)
     return value
   end
   local value = field(self, key)
-  return type(value) == "function" and has(self, OF_FILE) and M.is(self) and key ~= "free" and guard(value) or value
+  return type(value) == "function" and has(self, OF_FILE) and facts.is(self) and key ~= "free" and guard(value) or value
 end
 
 local function set_index(self, key, value)
@@ -300,11 +199,8 @@ local function type_of(kind, is_read_only)
   return ctype
 end
 
---- Is a value an array?
-function M.is(value) return type(value) == "cdata" and is_array[tonumber(typeof(value))] == true end
-
 local function check_array(value, what)
-  if not M.is(value) then
+  if not facts.is(value) then
     refuse("%s: called on %s, not on an array (a:%s(...) needs a colon)", what, show(value), what)
   end
 end
@@ -317,47 +213,6 @@ function M.check(value, what)
 end
 
 -- ---- memory ----
-
--- Lua's collector sees a small object where an array takes a gigabyte: it is told by what was allocated since it last
--- looked.
-local LEAST = 64 * 2 ^ 20
-local allocated, limit = 0, LEAST
-
---- What is garbage is let go of.
-function M.collect()
-  collectgarbage()
-  allocated = 0
-  limit = math.max(LEAST, C.shared_total() / 4, collectgarbage "count" * 2048)
-end
-
---- So many bytes more are held.
-local function note(bytes)
-  allocated = allocated + bytes
-  if allocated > limit then M.collect() end
-end
-M.note = note
-
---- A worker has nothing to do: what it has finished with is not kept from others.
-function known.rest()
-  if allocated > 2 ^ 20 then M.collect() end
-end
-
-local place = ffi.new("char *[1]")
-
---- Memory; where it begins is in place[0].
-local function allocate(bytes, is_raw, describe, ...)
-  if bytes <= MOST_BYTES then
-    note(bytes)
-    local shared = C.shared_new(bytes, not is_raw, place)
-    if shared == nil then
-      M.collect()
-      C.shared_trim()
-      shared = C.shared_new(bytes, not is_raw, place)
-    end
-    if shared ~= nil then return shared end
-  end
-  refuse("not enough memory for an array of %s: %.0f bytes", describe(...), bytes)
-end
 
 --- Fills in the sizes of a new array's dimensions, with rows that lie side by side: the last index varies fastest.
 local function lay_out(self, shape)
@@ -381,9 +236,9 @@ local function describe(kind, shape) return ("%s, %s"):format(kind.name, shape_t
 function M.new(kind, shape, is_raw)
   local count = 1
   for d = 1, #shape do count = count * shape[d] end
-  local shared = allocate(count * kind.size, is_raw or false, describe, kind, shape)
+  local shared, at = room.allocate(count * kind.size, is_raw or false, describe, kind, shape)
   local self = type_of(kind)()
-  self._shared, self._at, self._kind, self._state = shared, ffi.cast(kind.pointer, place[0]), kind.number, CONTIGUOUS
+  self._shared, self._at, self._kind, self._state = shared, ffi.cast(kind.pointer, at), kind.number, CONTIGUOUS
   lay_out(self, shape)
   return self
 end
@@ -398,42 +253,10 @@ function M.over(kind, shared, offset, shape, state)
   self._shared, self._kind = shared, kind.number
   self._at = ffi.cast(is_read_only and kind.constant or kind.pointer, shared.bytes + offset)
   self._state = bit.bor(CONTIGUOUS, is_read_only and READ_ONLY or 0, state or 0)
-  if is_read_only then known.why_read_only = read_only_message(self) end
+  if is_read_only then known.why_read_only = refusals.read_only_message(self) end
   if has(self, OF_FILE) then known.note_file(self) end
   lay_out(self, shape)
   return self
-end
-
---- What NaNs are in elements that come from outside. Lua would take some NaNs for values of another type: they become
---- plain ones.
----@return boolean is_double, number numbers how many numbers there are; 0: they have no NaNs
-local function numbers_in(kind, count)
-  if kind.class == "integer" then return false, 0 end
-  local is_complex = kind.class == "complex"
-  return kind.size == (is_complex and 16 or 8), is_complex and 2 * count or count
-end
-
---- Are there such NaNs?
-function M.has_odd_nans(kind, at, count)
-  local is_double, n = numbers_in(kind, count)
-  return n > 0 and C.array_has_odd_nans(is_double, at, n)
-end
-
---- Puts plain ones in their place.
-function M.mend(self)
-  local is_double, n = numbers_in(kind_of(self), self._count)
-  if n > 0 then C.array_mend_nans(is_double, self._at, n) end
-  return self
-end
-
---- An array over a file's memory that can be read without harm: a copy with plain NaNs, where it has others. Of large
---- files that is looked for only where it is asked for, as they would have to be read.
----@param all? boolean of large ones, too
-function M.checked(self, all)
-  local kind = kind_of(self)
-  local is_large = self._count * kind.size > MOST_CHECKED
-  if is_large and not all or not M.has_odd_nans(kind, self._at, self._count) then return self end
-  return M.mend(self:copy())
 end
 
 --- Does each step follow from the shape, as in a new array?
@@ -467,16 +290,9 @@ end
 
 -- ---- what scripts ask for ----
 
---- The sizes of its dimensions, as a list.
-function M.shape(self)
-  local shape = {}
-  for d = 1, self._rank do shape[d] = self._shape[d - 1] end
-  return shape
-end
-
 function properties.shape(self)
-  if has(self, FREED) then refuse(freed_message) end
-  return M.shape(self)
+  if has(self, FREED) then refuse(refusals.freed_message) end
+  return facts.shape(self)
 end
 
 function properties.type(self) return kind_of(self).name end
@@ -517,12 +333,10 @@ end
 --- system. Views of it keep the memory; this array is of no use any more.
 function methods.free(self)
   check_array(self, "free")
-  if has(self, FREED) then refuse(freed_message) end
+  if has(self, FREED) then refuse(refusals.freed_message) end
   let_go_now(self)
   self._at, self._bound, self._count, self._state = nil, 0, 0, bit.bor(self._state, FREED)
   for d = 0, self._rank - 1 do self._shape[d] = 0 end
 end
-
-M.has, M.floor = has, floor
 
 return M

@@ -5,9 +5,10 @@ local ffi = require "ffi"
 local given = require "parlua.array.given"
 local host = require "parlua.host"
 local make = require "parlua.array.make"
+local nans = require "parlua.array.nans"
 local npy = require "parlua.array.npy"
+local outfile = require "parlua.outfile"
 local picture = require "parlua.array.picture"
-local record = require "parlua.wire.record"
 local views = require "parlua.array.views"
 local zip = require "parlua.array.zip"
 
@@ -15,8 +16,6 @@ local M = {}
 
 local refuse, show = core.refuse, core.show
 local LOAD, SAVE = { "type", "shape", "offset", "check" }, { "format", "low", "high", "bits" }
-
-pcall(record.cdef, "size_t fwrite(const void *bytes, size_t size, size_t count, void *stream);")
 
 --- Raises an error where it can't be the name of a file.
 local function check_path(what, path)
@@ -54,10 +53,10 @@ local function load_plain(path, shared, options)
   if offset % kind.size ~= 0 then
     local made = core.new(kind, shape, true)
     ffi.copy(made._at, shared.bytes + offset, count * kind.size)
-    return core.mend(made)
+    return nans.mend(made)
   end
   C.shared_hold(shared)
-  return core.checked(core.over(kind, shared, offset, shape, core.OF_FILE), options.check)
+  return nans.checked(core.over(kind, shared, offset, shape, core.OF_FILE), options.check)
 end
 
 --- What is in memory that is a file.
@@ -134,25 +133,23 @@ savers.pgm, savers.ppm, savers.png = picture.write_pnm, picture.write_pnm, pictu
 
 local FORMATS = "npy, npz, pgm, ppm, png, raw or bin"
 
---- Writes a file under another name, which becomes its own when it is whole: who has the old one mapped keeps it.
+--- Writes a file that gets its name when it is whole: who has the old one mapped keeps it. Devices and pipes are
+--- written to directly.
 local function write_file(path, body)
-  local is_device = path:find "^/dev/"
-  -- another thread of this process may write the same file: its state has other tables
-  local name = is_device and path or ("%s.%d.%s.partial"):format(path, host.pid(), tostring(savers):match "%x+$")
-  local file, message = io.open(name, "wb")
-  if not file then refuse("a:save: cannot write '%s': %s", path, message:gsub("^.-: ", "")) end
-  local function write(bytes, length)
-    if length == nil and bytes == "" or length == 0 then return end
-    local count = length or #bytes
-    if tonumber(ffi.C.fwrite(bytes, 1, count, file)) ~= count then error({ host.strerror(ffi.errno()) }, 0) end
+  local function fail(why) refuse("a:save: cannot write '%s': %s", path, why) end
+  local file, _, reason = outfile.open(path)
+  if not file then fail(reason) end
+  local function check(done, code)
+    if not done then error({ host.strerror(code) }, 0) end
   end
-  local ok, trouble = pcall(body, write)
-  local closed, why = file:close()
-  if ok and closed and not is_device then closed, why = os.rename(name, path) end
-  if ok and closed then return end
-  if not is_device then os.remove(name) end
-  if ok then trouble = { why } end
-  if type(trouble) == "table" then refuse("a:save: cannot write '%s': %s", path, trouble[1]) end
+  local ok, trouble = pcall(function()
+    body(function(bytes, length) check(file:write(bytes, length or #bytes)) end)
+    check(file:publish("", true))
+  end)
+  local closed, code = file:close()
+  if ok and not closed then ok, trouble = false, { host.strerror(code) } end
+  if ok then return end
+  if type(trouble) == "table" then fail(trouble[1]) end
   refuse("a:save: %s", trouble)
 end
 

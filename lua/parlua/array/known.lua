@@ -56,7 +56,7 @@ M.end_idle = false
 ---@type fun()|false
 M.begin_job = false
 
---- Called by a worker that has nothing to do; set by parlua.array.core.
+--- Called by a worker that has nothing to do; set by parlua.array.room.
 ---@type fun()|false
 M.rest = false
 

@@ -1,6 +1,5 @@
 --- Memory of the script's that a worker has: it is not to keep it for long when it is through with it. Its collector
 --- sees small objects where an array takes a gigabyte, and compiled code may name the arrays of jobs before.
-local core = require "parlua.array.core"
 local known = require "parlua.array.known"
 
 local M = {}
@@ -32,13 +31,14 @@ local function sum_of(list)
 end
 
 local flush_traces = require("jit").flush
+local room = require "parlua.array.room"
 
 --- Lets go of what is garbage, and of what only compiled code of jobs before still names.
 local function give_back()
-  core.collect()
+  room.collect()
   if sum_of(lent_before) > MOST / 2 then
     flush_traces()
-    core.collect()
+    room.collect()
   end
   bytes_lent = sum_of(lent) + sum_of(lent_before)
   limit = bytes_lent + MOST

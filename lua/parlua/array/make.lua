@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local core = require "parlua.array.core"
 local kinds = require "parlua.array.kinds"
 local loops = require "parlua.array.loops"
+local nans = require "parlua.array.nans"
 local views = require "parlua.array.views"
 
 local M = {}
@@ -100,7 +101,7 @@ local function from_bytes(kind, bytes, length, what, ...)
   if select("#", ...) > 0 then shape = views.check_shape(NAME, shape[1], ...) end
   local self = core.new(kind, shape, true)
   ffi.copy(self._at, bytes, length)
-  return core.mend(self)
+  return nans.mend(self)
 end
 
 local function is_pointer(value)
@@ -123,7 +124,7 @@ local function from_memory(kind, memory, ...)
     if memory == nil then refuse("parlua.array: the pointer is NULL") end
     local self = core.new(kind, { count }, true)
     ffi.copy(self._at, memory, count * kind.size)
-    core.mend(self)
+    nans.mend(self)
     if select("#", ...) > 1 then return self:reshape(select(2, ...)) end
     return self
   end

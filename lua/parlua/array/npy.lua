@@ -3,6 +3,7 @@
 local core = require "parlua.array.core"
 local ffi = require "ffi"
 local kinds = require "parlua.array.kinds"
+local nans = require "parlua.array.nans"
 
 local M = {}
 
@@ -129,10 +130,10 @@ function M.read(what, shared, from, size, all)
     made = core.new(kind, shape, true)
     ffi.copy(made._at, shared.bytes + offset, bytes)
     if header.is_swapped then swap_bytes(made._at, bytes / unit, unit) end
-    core.mend(made)
+    nans.mend(made)
   else
     C.shared_hold(shared)
-    made = core.checked(core.over(kind, shared, offset, shape, core.OF_FILE), all)
+    made = nans.checked(core.over(kind, shared, offset, shape, core.OF_FILE), all)
   end
   return header.is_fortran and made:transpose() or made
 end

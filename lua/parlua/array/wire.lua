@@ -14,6 +14,7 @@ local host = require "parlua.host"
 local kinds = require "parlua.array.kinds"
 local known = require "parlua.array.known"
 local lent = require "parlua.array.lent"
+local room = require "parlua.array.room"
 
 require "parlua.array"
 require("jit").off(true, true)
@@ -130,7 +131,7 @@ local function over(made, shared, shape, low, high)
     C.shared_drop(shared)
     corrupt "its elements lie outside of its memory"
   end
-  if made.how == OFFERED then core.note(tonumber(shared.size)) end
+  if made.how == OFFERED then room.note(tonumber(shared.size)) end
   local array = core.over(kind, shared, offset, shape, known.is_captured and core.READ_ONLY or 0)
   if known.role ~= "script" then lent.note(array, tonumber(shared.size)) end
   for d = 0, rank - 1 do array._step[d] = made.dimension[rank + d] end
