@@ -131,6 +131,48 @@ describe("parlua --map and --filter", function()
     end)
   end)
 
+  it("write rows that a filter lets through as they stand in their file, under its header", function()
+    helper.with_directory(function(directory)
+      local text = 'city,b,a,zip\nBern,1.50,,007\n"São, ""P""",1e3,x y,\nOslo,"two\nlines",,\n'
+      helper.write(directory .. "/c.csv", text)
+      helper.write(directory .. "/c.tsv", (text:gsub(",", "\t"):gsub("\n", "\r\n")))
+      helper.write(directory .. "/j", '{"b":1.50, "a":[ ]}\n\n{"b": 1e3}')
+      local function here(command) return output(command, { directory = directory }) end
+      for _, engine in ipairs { "serial", "threads", "process", "async" } do
+        local start = "PARLUA --engine " .. engine .. " "
+        assert.equal(text .. text, here(start .. "--csv --filter true c.csv; cat c.csv | " .. start .. "--csv --filter true --format csv"))
+        assert.equal('{"b":1.50, "a":[ ]}\n{"b": 1e3}\n', here(start .. "--jsonl --filter b j"))
+      end
+      assert.equal(text:gsub(",", "\t"):gsub("\n", "\r\n"), here "PARLUA --tsv --filter true c.tsv")
+      assert.equal("city,b,a,zip\n", here "PARLUA --csv --filter false c.csv")
+      assert.equal('city,b,a,zip\n"São, ""P""",1e3,x y,\n', here "PARLUA --shard 2/2 --csv --filter true c.csv")
+      assert.equal('Bern,1.50,,007\n', here "PARLUA --csv --filter zip --map line c.csv")
+      for _ = 1, 2 do
+        assert.equal('city,b,a,zip\nOslo,"two\nlines",,\n', here [[PARLUA --journal j.db --resume --csv --filter 'city == "Oslo"' c.csv]])
+      end
+      local _, _, stderr = run("PARLUA --csv --filter 'x.a + 1' c.csv", { directory = directory })
+      assert.truthy(stderr:find('task 1 of c.csv:2 ("Bern,1.50,,007") failed: error: --filter:1: attempt to perform', 1, true), stderr)
+      _, _, stderr = run("PARLUA --csv --filter true </dev/null", { directory = directory })
+      assert.equal("parlua: csv: standard input is empty: it has no header\n", stderr)
+    end)
+  end)
+
+  it("write rows that code makes under columns in the order of the file, or of the code, or of --columns", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/c.csv", "city,b,a\nBern,,1\nOslo,2,\n")
+      local function here(command) return output("PARLUA --csv --format csv " .. command .. " c.csv", { directory = directory }) end
+      assert.equal("city,b,a\nBern,,1\nOslo,2,\n", here "--map row")
+      assert.equal("city,b,a\n", here "--filter false --map row")
+      assert.equal("city,b,a,new\nBern,,1,0\nOslo,2,,0\n", here "--map 'row.new = 0 return row'")
+      assert.equal("z,a\nBern,1\nOslo,\n", here "--map '{ z = city, a = a }'")
+      assert.equal("a,b,z\n1,,Bern\n,2,Oslo\n", here "--map '{ z = city, a = a, b = b }' --columns a,b,z")
+      assert.equal("n,sq\n2,4\n", output "PARLUA --format csv --map '{ n = x, sq = x * x }' 2")
+      assert.truthy(refusal("PARLUA --map x --format csv --columns a,,b 1"):find("--columns: 'a,,b'; it takes names", 1, true))
+      local _, _, stderr = run("PARLUA --csv --format csv --map '{ z = city, [\"b\"] = b }' c.csv", { directory = directory })
+      assert.truthy(stderr:find("or --columns on a command line without a script", 1, true), stderr)
+    end)
+  end)
+
   it("are told what is wrong with the code before anything runs", function()
     assert.equal("the code of --map is not complete:\n  x +", refusal "PARLUA --map 'x +' 1")
     assert.equal("the code of --map: syntax error: '=' expected near ')'\n  x ) y\n    ^", refusal "PARLUA --map 'x ) y' 1")

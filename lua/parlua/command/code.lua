@@ -6,6 +6,7 @@ local common = require "parlua.common"
 local expression = require "parlua.command.expression"
 local json = require "parlua.lazy" "parlua.wire.json"
 local options_module = require "parlua.options"
+local rows = require "parlua.lazy" "parlua.command.rows"
 local sources = require "parlua.source"
 local texts = require "parlua.job.text"
 
@@ -33,24 +34,34 @@ end
 -- ---- one task for each ----
 
 --- The map function of a job whose tasks are words, lines or rows.
-local function map_function(command, is_row, as_text)
+---@param gives? "line"|"text" a task gives the text of its row, or what it makes as text
+local function map_function(command, is_row, gives)
   local filter = command.filter and expression.compile(command.filter, "--filter", is_row)
   local map = command.map and expression.compile(command.map, "--map", is_row)
   local each = command.each and expression.compile(command.each, "--each", is_row)
   local gives_value = command.reduce ~= nil or is_row
-  return function(argument, ...)
-    local x = argument
-    if not is_row then x = value_of(argument) end
-    if filter and not filter(x, argument) then return nil end
+  local gives_line, gives_text = gives == "line", gives == "text"
+  return function(argument, text)
+    local x, line = argument, argument
+    if is_row then line = text else x = value_of(argument) end
+    if filter and not filter(x, line) then return nil end
     if each then
-      each(x, argument, ...)
+      each(x, line)
       return nil
     end
+    if gives_line then return line end
     local value = argument
-    if map then value = map(x, argument) elseif gives_value then value = x end
-    if as_text then return text_of(value) end
+    if map then value = map(x, line) elseif gives_value then value = x end
+    if gives_text then return text_of(value) end
     return value
   end
+end
+
+local function uses_line(command)
+  for _, name in ipairs { "map", "filter", "each" } do
+    if expression.uses(command[name], "line") then return true end
+  end
+  return false
 end
 
 -- ---- a block of lines for each ----
@@ -118,8 +129,7 @@ local function can_go_in_blocks(command, words)
 end
 
 local function block_job(command, words)
-  local plan = { map = command.map, filter = command.filter,
-    uses_line = expression.uses(command.map, "line") or expression.uses(command.filter, "line") }
+  local plan = { map = command.map, filter = command.filter, uses_line = uses_line(command) }
   local path = command.lines and words[1] or "-"
   local format = block_format(path)
   return {
@@ -158,6 +168,36 @@ end
 
 -- ---- the job ----
 
+--- Is a row written as it was read?
+local function is_unchanged(command)
+  local kind = command.csv and "csv" or command.tsv and "tsv" or "text"
+  return not (command.map or command.reduce or command.each) and (command.format or kind) == kind
+end
+
+--- The job whose tasks are these.
+local function tasks_job(command, source, is_row)
+  local gives
+  if is_row and is_unchanged(command) then
+    gives = "line"
+  elseif not (command.format or command.reduce or command.each) then
+    gives = "text"
+  end
+  if is_row then
+    source.with_text = gives == "line" or uses_line(command)
+  end
+  local job = { arguments = source, map = map_function(command, is_row, gives), manner = { forgets = true },
+    reduce = command.reduce and reducer_of(command.reduce) or nil }
+  if gives == "line" then
+    job.manner.format = rows.unchanged(source)
+  elseif not command.reduce and (command.format == "csv" or command.format == "tsv") then
+    job.manner.format = rows.made(command.format, command.map, source, rows.columns(command.columns))
+  end
+  if not command.format then
+    job.options = { format = (command.each and not command.reduce) and "none" or gives and "text" or nil }
+  end
+  return job
+end
+
 --- Runs the file of --with: its globals, and the fields of the table that it returns, are known to the code.
 local function load_helpers(path)
   local chunk, message = loadfile(path)
@@ -188,18 +228,7 @@ function M.job(command, words, is_listed)
     job = block_job(command, words)
   else
     local arguments = arguments_module.of(command, words, is_listed)
-    local is_row = arguments.shape == "rows"
-    -- rows that are filtered only are written as they came: as rows of CSV
-    local row_format = is_row and command.filter and not (command.map or command.reduce or command.each)
-      and (command.csv and "csv" or command.tsv and "tsv") or nil
-    local as_text = command.format == nil and not command.reduce and not command.each and not row_format
-    job = {
-      arguments = arguments.source, map = map_function(command, is_row, as_text),
-      reduce = command.reduce and reducer_of(command.reduce) or nil, manner = { forgets = true },
-    }
-    if command.each and not command.format then job.options = { format = "none" } end
-    if as_text then job.options = { format = "text" } end
-    if row_format and not command.format then job.options = { format = row_format } end
+    job = tasks_job(command, arguments.source, arguments.shape == "rows")
   end
   if ending then
     function job.finish(value, failures, summary) ending(value, failures, summary) end

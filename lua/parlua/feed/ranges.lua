@@ -77,21 +77,21 @@ local function refuse_wide(source, name, bytes)
 end
 
 --- Takes a header's names; those of all files must be the same.
-local function take_header(puller, name, line)
-  local source = puller.source
-  if not line or line == "" then error(("csv: '%s' is empty: it has no header"):format(name), 0) end
+local function take_header(puller, path, line)
+  local source, name = puller.source, path == "-" and "standard input" or "'" .. path .. "'"
+  if not line or line == "" then error(("csv: %s is empty: it has no header"):format(name), 0) end
   local text = csv.without_mark(line)
   local names, message = csv.header(text, source.separator, source.quote)
   message = message or csv.doubt(names, text, source.is_default_separator)
-  if message then error(("csv: '%s': %s"):format(name, message), 0) end
+  if message then error(("csv: %s: %s"):format(name, message), 0) end
   local first = source.found_names
   if not first then
-    csv.check_columns(source, names, ("'%s' has"):format(name))
-    source.found_names, puller.named_by = names, name
+    csv.check_columns(source, names, name .. " has")
+    source.found_names, puller.named_by, source.header_text = names, name, line
     return
   end
   if concat(names, "\0") ~= concat(first, "\0") then
-    error(("csv: '%s' has the columns %s, but '%s' has %s"):format(name, concat(names, ", "), puller.named_by,
+    error(("csv: %s has the columns %s, but %s has %s"):format(name, concat(names, ", "), puller.named_by,
       concat(first, ", ")), 0)
   end
 end

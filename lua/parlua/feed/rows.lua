@@ -114,7 +114,8 @@ end
 
 local function raise_other(self, name)
   error(("a row has the field '%s', for which there is no column: the columns are those of the first row (%s); name "
-    .. "all of them with columns"):format(tostring(name), concat(self.columns, ", ")), 0)
+    .. "all of them, with columns = { ... } in a job or call, or --columns on a command line without a script"):format(
+    tostring(name), concat(self.columns, ", ")), 0)
 end
 
 local function raise_named(name)

@@ -4,6 +4,7 @@ local host = require "parlua.host"
 local block = require "parlua.wire.block"
 local indexed = require "parlua.source.indexed"
 local ranges = require "parlua.lazy" "parlua.feed.ranges"
+local csv = require "parlua.lazy" "parlua.source.csv"
 local json_values = require "parlua.lazy" "parlua.wire.json_values"
 
 local M = {}
@@ -176,6 +177,12 @@ local function as_task(source, i, argument)
   return { n = 1, argument }
 end
 
+--- The same of a task's bytes. `with_text`: the task gets its text behind it.
+local function task_of(source, i, bytes)
+  if not source.with_text then return as_task(source, i, ranges.argument(source, bytes)) end
+  return { n = 2, ranges.argument(source, bytes), csv.text_of(bytes) }
+end
+
 --- Of a text that was cut short nothing can be told.
 local lost = { n = 0 }
 
@@ -232,6 +239,7 @@ function M.arguments_of(source, puller, payload, i, origin)
   end
   if puller.is_ranges then
     local bytes = ranges.find(source, puller, payload, i - (origin or payload.origin))
+    if bytes and source.with_text then return { n = 1, csv.text_of(bytes) } end
     return bytes and as_task(source, i, ranges.argument(source, bytes)) or lost
   end
   if not puller.text then return block.arguments(payload, i) end
@@ -280,9 +288,10 @@ function M.in_script(source)
     local argument = decode(source)
     function puller.decode(a, b)
       if source.enumerated then return a, argument(b) end
+      if source.with_text then return argument(a), a end
       return argument(a)
     end
-    puller.shows_bytes = source.raw
+    puller.shows_bytes = source.raw or source.with_text
   end
   function puller.close()
     if inner.close then inner:close() end
@@ -296,8 +305,9 @@ function M.describe(source, puller, inherits)
   local text = puller.text
   local kind = not text and source.kind == "blocks" and "pieces" or source.kind
   return { kind = kind, path = source.path, paths = source.paths, raw = source.raw, keep_cr = source.keep_cr,
-           enumerated = source.enumerated, names = source.names or source.found_names, types = source.types,
-           columns = source.columns, separator = source.separator, quote = source.quote, is_stream = not text or nil,
+           enumerated = source.enumerated, with_text = source.with_text, names = source.names or source.found_names,
+           types = source.types, columns = source.columns, separator = source.separator, quote = source.quote,
+           is_stream = not text or nil,
            text = inherits and text or nil, length = text and text:length(),
            -- warm workers keep a job, and with it its files, as long as nothing of them changes
            version = text and text:version() }
@@ -333,7 +343,11 @@ function M.reader(source, puller, is_raw, note)
       -- where it is no longer there stand zeros, which are rare in texts
       if bytes:find("\0", 1, true) then ranges.check_whole(puller.text, source, range[1] + range[2]) end
     end
-    held = as_task(source, i, is_raw and ranges.bytes_of(source, bytes) or ranges.argument(source, bytes))
+    if is_raw then
+      held = as_task(source, i, source.with_text and csv.text_of(bytes) or ranges.bytes_of(source, bytes))
+    else
+      held = task_of(source, i, bytes)
+    end
     if note then note(ranges.teller(source, puller, range)) end
   end
   return function()

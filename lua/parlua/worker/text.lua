@@ -166,6 +166,14 @@ function texts.lines.skip(_, cursor)
   cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
 end
 
+--- The text of the task at the cursor, which has been read.
+local function text_at(cursor) return csv.text_of(ffi.string(cursor.from, cursor.next - cursor.from)) end
+
+local function with_text(source, builder, expression)
+  if not source.with_text then return { expression } end
+  return { expression, builder:constant(text_at) .. "(cursor)" }
+end
+
 function texts.csv.emit(source, builder, job, advance)
   if source.names and job then
     source.used = uses.of(job.f, source.enumerated and 1 or 0, job.fold and job.fold.fields)
@@ -173,7 +181,7 @@ function texts.csv.emit(source, builder, job, advance)
   local read = builder:constant(csv.cursor_reader(source, raise_cut(source)))
   advance_lines(builder, advance)
   builder.lines[#builder.lines + 1] = ("local row = %s(cursor, %d)"):format(read, csv.MOST_ROWS)
-  return { "row" }
+  return with_text(source, builder, "row")
 end
 
 function texts.csv.skip(source, cursor)
@@ -188,10 +196,10 @@ local function read_json(cursor)
   return json.decode_bytes(from, cursor.next - from)
 end
 
-function texts.jsonl.emit(_, builder, _, advance)
+function texts.jsonl.emit(source, builder, _, advance)
   advance_lines(builder, advance)
   builder.lines[#builder.lines + 1] = ("local value = %s(cursor)"):format(builder:constant(read_json))
-  return { "value" }
+  return with_text(source, builder, "value")
 end
 
 function texts.jsonl.skip(_, cursor) cursor.next = csv.skip(cursor.next, cursor.stop, 10, 10) end
