@@ -240,7 +240,7 @@ function M.header(text, separator, quote)
 end
 
 --- The text of a row or line of JSON as it stands in its file, without its end.
-function M.text_of(bytes) return (bytes:gsub("^[\r\n]+", ""):gsub("\r?\n$", "")) end
+function M.text_of(text) return (text:gsub("^[\r\n]+", ""):gsub("\r?\n$", "")) end
 
 --- The byte order mark that some programs put before a text in UTF-8.
 M.MARK = "\239\187\191"
