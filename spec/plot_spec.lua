@@ -35,7 +35,9 @@ describe("parlua.plot", function()
       "parlua.plot({ 1, 2, 3 }, { 4, 5, 6 })", "parlua.plot { { 1, 2, 3 }, { 4, 5, 6 }, title = 'a title' }", "parlua.plot(math.sin, 0, 10)",
       "parlua.plot({ { x = 1, y = 4 }, { x = 2, y = 6 } }, 'x', 'y')", "parlua.plot { { 1, 4 }, { 2, 5 }, { 3, 6 } }",
       "parlua.plot(require('ffi').new('double[3]', 4, 5, 6))", "parlua.plot { 4, 5, 6, height = 6 }",
-      "parlua.plot(parlua.map(function(x) return x + 3 end, parlua.range(3)))",
+      "parlua.plot(parlua.map(function(x) return x + 3 end, parlua.range(3)))", "parlua.plot(parlua.array('double', { 4, 5, 6 }))",
+      "parlua.plot { require('ffi').new('int[3]', 1, 2, 3), parlua.array('double', { 4, 5, 6 }), title = 'a title' }",
+      "parlua.plot { 4LL, 5LL, 7LL }",
     } do
       assert.matches("┤.*└", printed(call), call)
     end
@@ -43,6 +45,26 @@ describe("parlua.plot", function()
     for _, word in ipairs { "both", "time", "height", "o up", "x down" } do
       assert.truthy(text:find(word, 1, true), text)
     end
+  end)
+
+  it("draws fields of structs: of results, of lists, of arrays of the FFI", function()
+    local declare = "local ffi = require 'ffi' ffi.cdef 'typedef struct { int x; float y; int64_t n; char name[4]; } point_t;' "
+    local make = "function(x) return ffi.new('point_t', x, x * x, x) end"
+    local wanted = printed("parlua.plot({ { x = 1, y = 1 }, { x = 2, y = 4 }, { x = 3, y = 9 } }, 'x', 'y', { height = 5 })")
+    for _, rows in ipairs { "parlua.map(" .. make .. ", parlua.range(3))", "ffi.new('point_t[3]', { { 1, 1 }, { 2, 4 }, { 3, 9 } })",
+      "{ (" .. make .. ")(1), (" .. make .. ")(2), (" .. make .. ")(3) }" } do
+      assert.equal(wanted, printed(declare .. "local rows = " .. rows .. " parlua.plot(rows, 'x', 'y', { height = 5 })"))
+    end
+    local lines = printed(declare .. "local rows = { ffi.new('point_t', 1, 2, 3) } for _, f in ipairs { function() parlua.plot(rows) end, "
+      .. "function() parlua.plot(rows, 'z') end, function() parlua.histogram(rows) end, function() parlua.plot(rows, 'name') end } do "
+      .. "print((select(2, pcall(f)))) end parlua.histogram(rows, 'n', { bins = 1 })")
+    assert.equal([[
+plot: which fields of the records (x, y, n, name)? parlua.plot(rows, "x", "y")
+plot: no record has a number in a field z (x, y, n, name)
+histogram: what is counted must be numbers, but number 1 is a struct; name one of its fields (x, y, n, name): parlua.histogram(rows, "x")
+plot: the field name must be numbers, but number 1 is a cdata, <char[4]: "">
+]], (lines:gsub("[^\n]*│[^\n]*\n", "")))
+    assert.matches("│[█]+ 1\n$", lines)
   end)
 
   it("leaves gaps where results are missing", function()
@@ -87,9 +109,12 @@ describe("parlua.plot", function()
         function() parlua.plot({ 1, 2 }, { 1 }) end, function() parlua.plot { 1, 2, colour = 1 } end, function() parlua.plot({ { a = 1 } }) end,
         function() parlua.plot { 1, file = "/dev/null/x.svg" } end, function() parlua.plot(math.sin) end,
         function() parlua.plot { 1, kind = "pie" } end, function() parlua.plot { north = 3, south = 4 } end,
+        function() parlua.plot { n = 3 } end, function() parlua.plot({ n = 3 }, "x", "y") end, function() parlua.plot({ 1 }, { n = 1 }) end,
+        function() parlua.histogram { n = 3 } end, function() parlua.histogram({ { a = 1 } }) end, function() parlua.histogram { north = 1 } end,
+        function() parlua.plot(parlua.array("double", 2, 2)) end, function() parlua.plot({ { a = 1 } }, "b") end,
         function() parlua.plot({ north = { n = 3 }, south = { n = 4 } }, "n") end, function() parlua.plot { [2019] = { n = 3 } } end,
       } do
-        print((select(2, pcall(f))))
+        print(((select(2, pcall(f))):gsub("^[^ ]*%.lua:%d+: ", "")))
       end]])
     assert.equal([[
 plot: nothing to draw: parlua.plot(ys), parlua.plot(xs, ys), parlua.plot(f, from, to)
@@ -98,12 +123,22 @@ plot: what is drawn must be a list of numbers, got string
 plot: what is drawn must be numbers, but number 2 is a string, "x"
 plot: there are 2 numbers for x, and 1 for y
 plot: unknown option colour; there are bins, file, from, height, kind, labels, title, to, width, x, y
-plot: which fields of the records? parlua.plot(rows, "x", "y")
+plot: which fields of the records (a)? parlua.plot(rows, "x", "y")
 plot: /dev/null/x.svg: Not a directory
 plot: a function is drawn between two numbers: parlua.plot(f, from, to)
 plot: the option kind is "line" or "points", got "pie"
 plot: the table has its values by names ("north", "south"), which stand nowhere on an axis; draw a list in an order of your own: ]]
       .. [[list = {} for _, value in pairs(t) do list[#list + 1] = value end parlua.plot(list)
+plot: there is no number: all 3 are nil, as results of failed tasks are
+plot: there is no number: all 3 are nil, as results of failed tasks are
+plot: there is no number: the only one is nil, as results of failed tasks are
+histogram: there is no number: all 3 are nil, as results of failed tasks are
+histogram: what is counted must be numbers, but number 1 is a table; name one of its fields (a): parlua.histogram(rows, "a")
+]]
+      .. "histogram: unknown field 'north'; the reducer takes { from =, to =, bins = }, and a list of numbers or records is drawn: "
+      .. [[parlua.plot.histogram(rows, "x")
+plot: an array of 2 dimensions cannot be drawn; take a part of one dimension, such as a[1]
+plot: no record has a number in a field b (a)
 plot: the table has its values by names ("north", "south"), which stand nowhere on an axis; draw a list in an order of your own: ]]
       .. [[rows = {} for _, row in pairs(t) do rows[#rows + 1] = row end parlua.plot(rows, "y")
 plot: which fields of the values? parlua.plot(t, "y") draws them by keys
@@ -125,6 +160,13 @@ describe("a histogram", function()
     local text = printed("local t = {} for i = 0, 999 do t[i + 1] = i / 100 end parlua.histogram(t)")
     assert.matches("^ 0 – 1 │[█]+ 100\n", text)
     assert.matches("9 – 10 │[█]+ 100\n$", text)
+  end)
+
+  it("has at most as many bars as height says, between round borders", function()
+    assert.equal(" 0 – 5 │██████████ 4\n5 – 10 │█████ 2\n", printed("parlua.histogram({ 1, 2, 3, 4, 5, 6 }, { height = 2, width = 21 })"))
+    assert.matches("^[^\n]*│[█]+ 6\n$", printed("parlua.histogram({ -1, 2, 3, 4, 5, 6 }, { height = 1 })"))
+    assert.matches("^0 – 2 │[^\n]* 1\n2 – 4 │[^\n]* 2\n4 – 5 │[^\n]* 2\n$",
+      printed("parlua.histogram({ 1, 2, 3, 4, 5 }, { from = 0, to = 5, bins = 5, height = 3 })"))
   end)
 
   it("shows what the reducer counts", function()

@@ -160,24 +160,16 @@ describe("the prompt shows", function()
     end)
   end)
 
-  it("structs with their fields, unless they have a text of their own", function()
+  it("structs, texts and pointers of the FFI, in failures and for the names of former results too", function()
     with_prompt(function(t)
-      t:run("ffi.cdef 'typedef struct { int x; double y; } point; struct line { point from, to; char *name; int size[2]; };'")
-      assert.matches("<struct [^:]+: x = 1, y = 2.5>\n", shown(t, "ffi.new('point', 1, 2.5)"))
-      assert.matches("<struct line: from = <struct [^:]+: x = 0, y = 0>, to = .- name = <char %*: NULL>, size = <[^\n]*: 0, 0>>\n",
-        shown(t, "ffi.new('struct line')"))
-      assert.matches("<cdata<struct line &>: NULL>", shown(t, "ffi.cast('struct line *', 0)[0]"))
-      t:run("named = ffi.metatype('struct line', { __tostring = function() return 'a line' end })")
-      assert.equal("a line\n", shown(t, "named()"))
+      t:run("ffi.cdef 'typedef struct { char name[8]; double t; } town_t;' bern = ffi.new('town_t', 'Bern', 9.5)")
+      assert.equal('<town_t: name = "Bern", t = 9.5>\n', shown(t, "bern"))
+      assert.matches('3  error  no       <town_t: name = "Bern", t = 9.5>\n',
+        t:run("select(2, parlua.map(function(x) if x ~= 1 and x ~= 2 then error('no', 0) end end, { 1, 2, bern }))"))
+      assert.equal("<int *: NULL>\n", shown(t, 'ffi.cast("int*", 0)'))
+      assert.equal("<int *: NULL>\n", shown(t, "_4"))
+      assert.matches("_4 = <int %*: NULL>\n", shown(t, "%results"))
     end, { columns = 160 })
-  end)
-
-  it("pointers by their address, and reads nothing there", function()
-    with_prompt(function(t)
-      assert.matches("<int %*: NULL>", shown(t, 'ffi.cast("int*", 0)'))
-      assert.matches("{p = <char %*: 0x1>}", shown(t, '{ p = ffi.cast("char*", 1) }'))
-      assert.matches("<void %*%*: NULL>", shown(t, 'ffi.cast("void**", 0)'))
-    end)
   end)
 
   it("values also after the names and fields of libraries have been given other values", function()
@@ -220,6 +212,9 @@ describe("the prompt shows", function()
       text = shown(t, "require('lib').fail()")
       assert.truthy(text:find("lib.lua:2: in fail  function M.fail() error('in the file') end", 1, true), text)
       assert.matches("{code = 5}\n", shown(t, "error({ code = 5 })"))
+      assert.matches("declaration specifier expected near 'doubl'\n  doubl y;\n  %^\n  %[6%]:1:  ffi.cdef %[%[\n$", -- not its last line
+        shown(t, "ffi.cdef [[\nint x;\ndoubl y;\nint z;\n]]"))
+      assert.matches("^%[7%]:3: ", shown(t, "text = 'int x;\\ndoubl y;'\nffi.cdef(text)"):gsub("^line 2 of the declarations: ", "[7]:3: "))
       assert.matches("stack overflow", shown(t, "(function() local function f() return 1 + f() end f() end)()"))
       assert.matches("the map function must be a function", shown(t, "parlua.map(nil, {})"))
     end, { columns = 120 })
@@ -324,6 +319,15 @@ describe("the prompt's command", function()
       assert.matches("c = 55\n", shown(t, "%edit"))
       assert.equal("55\n", shown(t, "c"))
       assert.matches("cannot open", shown(t, "%load nothing.lua"))
+      helper.write(t.directory .. "/wrong file.lua", "local x = 1\nif größe then y z end\n")
+      for _, quote in ipairs { "", "'", '"' } do
+        assert.equal("syntax error: wrong file.lua:2: '=' expected near 'z'\n  if größe then y z end\n                  ^\n",
+          shown(t, "%load " .. quote .. "wrong file.lua" .. quote))
+      end
+      assert.matches("wrong file.lua:2: '=' expected near 'z'\n  if größe then y z end\n                  %^\n  %[%d+%]:1:  dofile",
+        shown(t, "dofile 'wrong file.lua'"))
+      helper.write(t.directory .. "/short.lua", "for i = 1, 2 do\n  print(i)\n")
+      assert.matches("short.lua:2: 'end' expected .-\n    print%(i%)\n            %^\n", shown(t, "%load short.lua"))
     end, { env = { EDITOR = "./ed" } })
   end)
 

@@ -491,6 +491,15 @@ describe("what reduce is given", function()
     assert.truthy(refused({ init = 0, step = add, enigne = "serial" }):find("did you mean engine?", 1, true))
     assert.truthy(refused({ init = 0, step = add, block = 0 }):find("it takes an integer from 1", 1, true))
     assert.equal("reduce: either step or reducers by name, not both", refused { step = add, n = parlua.count })
+    local hint = "got function, parlua.histogram itself; it makes a reducer when it is called: "
+      .. "parlua.histogram { from = 0, to = 1, bins = 10 }"
+    assert.equal("reduce: a reducer, a table with step, or a table of reducers is expected, " .. hint, refused(parlua.histogram))
+    assert.equal("reduce: 'h' must be a reducer, " .. hint, refused { n = parlua.count, h = parlua.histogram })
+    for name, example in pairs { top = '(10, "score")', quantiles = "(0.25, 0.5, 0.75)" } do
+      assert.truthy(select(2, pcall(parlua.group, "x", parlua[name])):find(
+        ("group: a reducer or a table of reducers is expected, got function, parlua.%s itself; it makes a reducer when it is "
+        .. "called: parlua.%s%s"):format(name, name, example), 1, true))
+    end
   end)
 
   it("gives quantiles of more numbers than are kept, nearly, and the same everywhere", function()

@@ -5,7 +5,7 @@ local root = "lua/parlua"
 
 --- Folders, and the modules beside them, from the lowest on. A module may require those of its own line and of lines above in this list.
 local layers = {
-  { "common", "lazy", "value", "types" },
+  { "common", "lazy", "cdata", "value", "types" },
   { "array", "wire", "failure", "options" },
   { "source" },
   { "report", "plot" },

@@ -1,4 +1,5 @@
 --- How values are shown to people.
+local ffi = require "ffi"
 local value = require "parlua.value"
 
 describe("a value shown to people", function()
@@ -61,6 +62,50 @@ describe("a value shown to people", function()
     assert.equal("<file>", format(io.stdout))
     assert.equal("1LL", format(1LL))
     assert.equal("{<function print>}", format({ print }))
+  end)
+
+  it("shows objects of the FFI: structs with their fields, texts, arrays, pointers", function()
+    ffi.cdef [[
+      typedef struct { double x, y; } value_spec_point;
+      struct value_spec_line { value_spec_point from, to; char name[8]; const char *text; int sizes[2]; };
+      typedef struct {
+        value_spec_point points[2]; union { int a; float b; }; double matrix[2][3]; uint8_t raw[2]; int64_t big; bool ok;
+        enum { VALUE_SPEC_RED, VALUE_SPEC_BLUE } colour; int bits : 3; value_spec_point *next;
+      } value_spec_deep;
+      typedef union { int32_t number; char bytes[4]; } value_spec_either;
+    ]]
+    local point = ffi.new("value_spec_point", 1, 2.5)
+    assert.equal("<value_spec_point: x = 1, y = 2.5>", format(point))
+    local line = ffi.new("struct value_spec_line", { point, { 3, 4 }, "größe" })
+    local text = '<struct value_spec_line: from = {x = 1, y = 2.5}, to = {x = 3, y = 4}, name = "größe", '
+      .. "text = <const char *: NULL>, sizes = {0, 0}>"
+    assert.equal(text, format(line))
+    assert.equal("{" .. text .. ", 1}", format { line, 1 })
+    local deep = ffi.new("value_spec_deep", { colour = 1, big = 2 ^ 40, bits = -2 })
+    assert.equal("<value_spec_deep: points = {{x = 0, y = 0}, {x = 0, y = 0}}, a = 0, b = 0, matrix = {{0, 0, 0}, {0, 0, 0}}, "
+      .. "raw = {0, 0}, big = 1099511627776LL, ok = false, colour = VALUE_SPEC_BLUE, bits = -2, "
+      .. "next = <value_spec_point *: NULL>>", format(deep))
+    assert.equal('<value_spec_either: number = 25185, bytes = "ab">', format(ffi.new("value_spec_either", { bytes = "ab" })))
+    assert.equal('<char [8]: "Bern">', format(ffi.new("char[8]", "Bern")))
+    assert.equal('<char [4]: "full">', format(ffi.new("char[4]", "full")))
+    assert.equal("<char [3]: 0, 1, 2>", format(ffi.new("char[3]", { 0, 1, 2 }))) -- int8_t is the same type
+    assert.equal("<char [2]: -1, 7>", format(ffi.new("int8_t[2]", { -1, 7 })))
+    assert.equal("<value_spec_point [2]: {x = 1, y = 2.5}, {x = 0, y = 0}>", format(ffi.new("value_spec_point[2]", { point, {} })))
+    assert.equal("<value_spec_point [?]: {x = 0, y = 0}>", format(ffi.new("value_spec_point[?]", 1)))
+    local some = ffi.new("value_spec_point[2]", { { 7, 8 } })
+    assert.equal("<value_spec_point: x = 7, y = 8>", format(some[0]))
+    assert.matches("^<struct: x = 5>$", format(ffi.new("struct { int x; }", 5)))
+    assert.equal("ctype<value_spec_point>", format(ffi.typeof("value_spec_point")))
+    assert.equal("{<void *: NULL>, 1}", format { ffi.cast("void *", 0), 1 })
+    assert.equal("<value_spec_point *: 0x10>", format(ffi.cast("value_spec_point *", 16)))
+    assert.equal("<int (*)[3]: 0x10>", format(ffi.cast("int (*)[3]", 16))) -- nothing is read there
+    for _, name in ipairs { "value_spec_point", "int[4]" } do -- what a reference stands for may be no more
+      assert.matches("^<cdata<", format(ffi.cast(ffi.typeof("$ *", ffi.typeof(name)), 16)[0]))
+    end
+    ffi.metatype("value_spec_either", { __tostring = function() return "either" end })
+    assert.equal("either", format(ffi.new("value_spec_either")))
+    assert.equal("<value_spec_either [1]: either>", format(ffi.new("value_spec_either[1]")))
+    assert.equal("1+2i", format(ffi.new("complex", 1, 2)))
   end)
 
   it("says of itself what __tostring says, also when that fails", function()

@@ -1,8 +1,10 @@
 --- Shows a Lua value to a person: for failures, messages about options, the debugger, the prompt. Knows nothing of
---- parlua and requires nothing of it, so every module may use it.
+--- parlua and requires nothing of it but what shows objects of the FFI, so every module may use it.
 --
 -- The text is Lua where Lua has a form for the value: numbers, quoted strings, tables. Keys come in a fixed order, so
 -- the same value always has the same text. What has no such form stands in angle brackets.
+local cdata = require "parlua.lazy" "parlua.cdata"
+
 local M = {}
 
 --- Bounds of the text. Each has a default.
@@ -154,7 +156,8 @@ local function plain_atom(value, options)
   if io.type(value) then return ("<%s>"):format(io.type(value)) end
   if kind == "cdata" then
     local text = tostring(value)
-    return text:find("^cdata<") and ("<%s>"):format(text) or text
+    if not text:find "^c%a+<" then return text end
+    return cdata.line(value, M) or text:find "^cdata<" and ("<%s>"):format(text) or text
   end
   return own_text(value) or "<userdata>"
 end
@@ -242,7 +245,7 @@ end
 --- out.
 local function sorted_keys(value, most)
   local items, others, left_out = 0, {}, 0
-  while items < most and rawget(value, items + 1) ~= nil do items = items + 1 end
+  while items < most and type(rawget(value, items + 1)) ~= "nil" do items = items + 1 end
   for key in next, value do
     local is_item = type(key) == "number" and key >= 1 and key <= items and key % 1 == 0
     if not is_item then others[#others + 1] = key end

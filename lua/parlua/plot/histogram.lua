@@ -6,7 +6,7 @@ local text = require "parlua.plot.text"
 
 local M = {}
 
---- Counts of numbers in bins with round borders.
+--- Counts of numbers in bins with round borders, at most as many as the option height says.
 ---@param list (number|false)[]
 ---@param options table
 ---@return table counts
@@ -22,11 +22,16 @@ function M.count(list, options)
   end
   if not bins or not from or not to then
     local wanted = bins or math.max(4, math.min(20, math.ceil(math.log(n) / math.log(2)) + 1))
+    local most = options.height and math.max(1, math.floor(options.height)) or math.huge
     if bins then
       from, to = from or low, to or high
       if from == to then to = from + 1 end
     else
-      local round = axis.new(from or low, to or high, wanted + 1)
+      local round
+      wanted = math.min(wanted, most) + 1
+      repeat
+        wanted, round = wanted - 1, axis.new(from or low, to or high, wanted + 1)
+      until #round.ticks - 1 <= most or wanted <= 1
       from, to, bins = from or round.low, to or round.high, #round.ticks - 1
     end
   end
@@ -60,15 +65,30 @@ local function border_text(number, step)
   return ("%." .. (step * 10 ^ digits % 1 > 1e-9 and digits + 1 or digits) .. "f"):format(number)
 end
 
+--- Counts with as few bins as the option height allows: neighbours are put together, as many in each but the last.
+local function in_height(counts, options)
+  local most = options.height and math.max(1, math.floor(options.height)) or math.huge
+  if #counts <= most then return counts end
+  local each, width = math.ceil(#counts / most), (counts.to - counts.from) / #counts
+  local few = { from = counts.from, to = counts.to, below = counts.below, above = counts.above, width = each * width }
+  for k = 1, #counts do
+    local place = math.ceil(k / each)
+    few[place] = (few[place] or 0) + counts[k]
+  end
+  return few
+end
+
 --- The bars as lines of text.
 ---@return string[] lines
 function M.draw(counts, options)
+  counts = in_height(counts, options)
   local columns = text.size_of(options)
   local bins, most = #counts, 1
-  local step = (counts.to - counts.from) / bins
+  local step = counts.width or (counts.to - counts.from) / bins
   local heads, head_width, count_width = {}, 0, 0
   for k = 1, bins do
-    heads[k] = border_text(counts.from + (k - 1) * step, step) .. " – " .. border_text(counts.from + k * step, step)
+    local from, to = counts.from + (k - 1) * step, k == bins and counts.to or counts.from + k * step
+    heads[k] = border_text(from, step) .. " – " .. border_text(to, step)
     most = math.max(most, counts[k])
     head_width, count_width = math.max(head_width, text.text_width(heads[k])),
       math.max(count_width, #("%.0f"):format(counts[k]))

@@ -34,13 +34,14 @@ end
 --- field before the options
 ---@param options? {bins: integer, from: number, to: number, title: string, width: integer, file: string}
 function M.histogram(values, ...)
+  arguments_module.whose = "histogram"
   local arguments, options = arguments_module.read(values, ...)
   local data, field = arguments[1], arguments[2]
   if type(field) == "string" and arguments_module.is_records(data) then
     data, field = arguments_module.column(data, field), nil
   end
   if data == nil or field ~= nil then
-    fail('histogram: one list of numbers is expected, or records and the name of a field: histogram(rows, "x")')
+    fail('one list of numbers is expected, or records and the name of a field: parlua.histogram(rows, "x")')
   end
   local counts
   -- of the reducer, which need not say from where to where
@@ -65,6 +66,7 @@ end
 ---height (in characters), file (of an SVG picture)
 ---@return string? file the picture's, where one was asked for
 function M.plot(xs, ...)
+  arguments_module.whose = "plot"
   local arguments, options = arguments_module.read(xs, ...)
   local first = arguments[1]
   if type(first) == "table" and rawget(first, "below") ~= nil and #arguments == 1 then

@@ -142,8 +142,9 @@ local function execute(command)
   return terminal.execute(command)
 end
 
---- A path as it was typed, with the home in place of "~".
+--- A path as it was typed: without quotes around it, with the home in place of "~".
 local function path_of(text)
+  text = text:match "^(['\"])(.*)%1$" and text:sub(2, -2) or text
   local home = os.getenv "HOME"
   return home and (text:gsub("^~%f[/%z]", (home:gsub("%%", "%%%%")))) or text
 end

@@ -1,5 +1,6 @@
 --- `--debug` on a terminal: a prompt at the place where a task failed, with the variables of the functions that were
 --- running.
+local errors = require "parlua.prompt.errors"
 local failure = require "parlua.failure"
 local lazy = require "parlua.lazy"
 local show = lazy "parlua.prompt.show"
@@ -22,7 +23,9 @@ local MOST_FRAMES = 40 -- of a recursion without end, the innermost are enough
 ---@return parlua.Frame
 local function frame_at(level)
   local info = debug.getinfo(level + 1, "nSlf")
-  local frame = { where = ("%s:%d: %s"):format(info.short_src, info.currentline, info.name or "(a function)"),
+  local caller = debug.getinfo(level + 2, "S")
+  local called = errors.name_of(info, caller) or caller and caller.source:find "^=parlua" and "the map function"
+  local frame = { where = ("%s:%d: %s"):format(info.short_src, info.currentline, called or "(a function)"),
                   values = {}, known = {}, globals = debug.getfenv(info.func), names = {} }
   local function add(name, value)
     if not name:find("^%(") then
@@ -104,8 +107,8 @@ function M.open(record, level, index)
     record.traceback or ""))
   list(frames, present)
   if frames[1] then show_values(frames[1]) end
-  io.stderr:write("The variables of frame 1 are at hand; frame(2) goes to another, frame() lists them; "
-    .. "Ctrl-D ends the prompt and the run.\n")
+  io.stderr:write("The variables of frame 1 are at hand; frame(2) goes to another, frame() lists them.\n"
+    .. (outer and "Ctrl-D goes back to the session.\n" or "Ctrl-D ends the prompt and the run.\n"))
   -- in a coroutine: an error while an error is handled would be told as just that
   assert(coroutine.resume(coroutine.create(function()
     local prompt = M.prompt

@@ -217,7 +217,7 @@ function M.print(what, name)
   local columns = terminal.size()
   if documented then
     io.stdout:write(M.text(documented, columns), "\n")
-  elseif what == nil then
+  elseif type(what) == "nil" then
     io.stdout:write(("nothing is known of %s\n"):format(tostring(name)))
   else
     io.stdout:write((name and style.paint("name", name) .. ": " or "") .. type(what) .. "\n", show.show(what, columns),

@@ -87,7 +87,7 @@ function Session:keep_result(value)
   local number = #self.results + 1
   self.results[number] = { value = value }
   if self.variables then return end
-  if value ~= nil then
+  if type(value) ~= "nil" then -- a NULL pointer is equal to nil
     rawset(_G, "_" .. number, value)
   end
   local old = number - MOST_RESULTS
@@ -293,6 +293,8 @@ function M.run(session)
   session:open_editor()
   terminal.guard(true)
   session.methods, strings.__index = strings.__index, own.string
+  local names = errors.locals
+  if not session.variables then errors.locals = session.locals end
   local ok, message
   repeat -- a fault of the prompt's own ends the statement
     ok, message = pcall(session.loop, session)
@@ -301,6 +303,7 @@ function M.run(session)
   until ok or session.faults > MOST_FAULTS
   strings.__index, session.methods = session.methods, nil
   terminal.guard(false)
+  errors.locals = names
   if not ok then error(message, 0) end
   require("parlua.prompt.background").leave(session)
   M.session = outer

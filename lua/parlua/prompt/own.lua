@@ -34,7 +34,7 @@ local function adopt(value, seen)
   end
 end
 
-for _, name in ipairs { "parlua.value", "parlua.lazy", "parlua.common" } do adopt(require(name), {}) end
+for _, name in ipairs { "parlua.value", "parlua.cdata", "parlua.lazy", "parlua.common" } do adopt(require(name), {}) end
 
 debug.getregistry()["parlua.prompt.own"] = own
 

@@ -55,7 +55,7 @@ function M.columns(list, count, has_holes, most)
   local shown = 0
   for k = 1, math.min(count, most or MOST_ROWS) do
     local record = rawget(list, k)
-    if record ~= nil or not has_holes then
+    if type(record) ~= "nil" or not has_holes then
       if type(record) ~= "table" or getmetatable(record) ~= nil or next(record) == nil then return nil end
       for name, value in next, record do
         if type(name) ~= "string" or not is_plain(value) or #name > 40 then return nil end

@@ -1,6 +1,7 @@
 --- A script that is run at the prompt (`parlua -i script.lua`, %load): its locals stay, Ctrl-C interrupts it.
 local errors = require "parlua.prompt.errors"
 local statement = require "parlua.prompt.statement"
+local style = require "parlua.prompt.style"
 
 local M = {}
 
@@ -28,7 +29,7 @@ function M.load(session, path, ...)
   if text:sub(1, 3) == "\239\187\191" then text = text:sub(4) end -- a byte order mark
   local compiled, message = statement.compile_script(text, session.locals, chunk_name)
   if not compiled then
-    session:tell_error("parlua: " .. message)
+    session:tell_error(style.paint("error", message))
     return false, EXIT_WRONG
   end
   local function after(ok, ...)

@@ -1,7 +1,6 @@
 --- Values as the prompt shows them: parlua.value's text in the terminal's width, and forms of their own for what an
 --- analysis is about: lists of records, lists of numbers, results, failures, futures, pools, sources, arrays of the
 --- FFI.
-local cdata = require "parlua.prompt.cdata"
 local common = require "parlua.common"
 local records = require "parlua.prompt.records"
 local style = require "parlua.prompt.style"
@@ -24,6 +23,9 @@ local ended = setmetatable({}, { __mode = "k" })
 
 local known_failures = setmetatable({}, { __mode = "k" }) -- lists of failures, which may be empty
 
+--- A NULL pointer is equal to nil, but a value.
+local function is_there(value) return type(value) ~= "nil" end
+
 --- How many tasks were cut off.
 ---@param failures parlua.Failure[]
 ---@return integer
@@ -45,7 +47,7 @@ function M.know_results(results, failures, summary)
   if summary.cancelled == 0 then return end
   local last = failures[#failures] and failures[#failures].index or 0
   for k = results.n, last + 1, -1 do
-    if rawget(results, k) ~= nil then
+    if is_there(rawget(results, k)) then
       last = k
       break
     end
@@ -197,8 +199,6 @@ local function describe(value)
     if not parameters then return nil end
     local info = debug.getinfo(value, "S")
     return ("<function(%s) at %s:%d>"):format(parameters, info.short_src, info.linedefined)
-  elseif kind == "cdata" then
-    return cdata.line(value)
   elseif kind ~= "table" then
     return nil
   end
@@ -269,7 +269,7 @@ local function results_text(results, failures, columns)
     local parts, cut = {}, M.count_cut_off(failures)
     local unseen = total - not_begun -- ranks begin at several places: also before the last may be some that did not
     for k = 1, most - left do
-      if rawget(results, k) ~= nil or failed[k] then unseen = unseen - 1 end
+      if is_there(rawget(results, k)) or failed[k] then unseen = unseen - 1 end
     end
     left = math.min(left, unseen)
     if left > 0 then parts[1] = ("%.0f more"):format(left) .. (further or "") end
@@ -291,7 +291,7 @@ local function results_text(results, failures, columns)
     [absent] = "nil" }
   for k = 1, n do
     local value = rawget(results, k)
-    if value == nil then value = failed[k] == "cancelled" and cut or failed[k] and marked or absent end
+    if not is_there(value) then value = failed[k] == "cancelled" and cut or failed[k] and marked or absent end
     shown[k] = value
   end
   local text = value_module.format(shown,

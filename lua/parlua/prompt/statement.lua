@@ -1,6 +1,6 @@
 --- What is typed becomes a function: expressions give their values, locals last, an error is told at its place.
 local lexer = require "parlua.prompt.lexer"
-local width = require "parlua.prompt.width"
+local syntax = require "parlua.prompt.syntax"
 
 local M = {}
 
@@ -44,8 +44,7 @@ function Locals:names()
   return names
 end
 
---- Does the message of a syntax error say that the text ended too early?
-local function is_incomplete(message) return message:find("near '<eof>'$") ~= nil end
+local is_incomplete = syntax.is_incomplete
 
 --- The text without what starts its lines when it was copied from a prompt: "> " and ">> ". Lines without them, in
 --- between, are what was printed there.
@@ -68,32 +67,6 @@ end
 function M.without_prompt(text)
   text = text:gsub("^%s*>>? ", ""):gsub("^%s*>$", "")
   return (text:gsub("\n[ \t]*>> ?([^\n]*)$", "\n%1"))
-end
-
---- Where the syntax error of a text stands: the first word without which the text would only be too short.
-local function place_of(text)
-  local tokens = lexer.tokens(text)
-  local low, high = 1, #tokens
-  while low < high do -- the error comes with one word and stays
-    local middle = math.floor((low + high) / 2)
-    local _, message = loadstring(text:sub(1, tokens[middle].to), "=x")
-    if message and not is_incomplete(message) then high = middle else low = middle + 1 end
-  end
-  return tokens[low]
-end
-
---- A message with the line of source and a caret below the place.
-function M.describe(text, message)
-  local token = place_of(text)
-  local what = message:gsub("^.-:%d+: ", "")
-  if not token then return what end
-  local before = text:sub(1, token.from - 1)
-  local line_number = select(2, before:gsub("\n", "\n")) + 1
-  local line_start = (before:find("[^\n]*$"))
-  local line = text:sub(line_start):match("^[^\n]*")
-  local column = width.of((before:sub(line_start):gsub("\t", " ")))
-  local where = text:find("\n", 1, true) and ("line %d: "):format(line_number) or ""
-  return ("syntax error: %s%s\n  %s\n  %s^"):format(where, what, line:gsub("\t", " "), (" "):rep(column))
 end
 
 --- What stands behind the statement: gives the session the locals that it declared.
@@ -189,7 +162,7 @@ function M.compile(text, locals, chunk_name)
   local plain, message = loadstring(text .. "\n", chunk_name) -- the end of the line ends a string in quotes
   if not plain then
     if is_incomplete(message) then return nil, nil end
-    return nil, M.describe(text, message)
+    return nil, syntax.describe(text, message)
   end
   local names, body = keeping(text)
   local run
@@ -272,7 +245,9 @@ end
 function M.compile_script(text, locals, chunk_name)
   text = text:gsub("^#![^\n]*", "--")
   local plain, message = loadstring(text, chunk_name)
-  if not plain then return nil, message end
+  if not plain then
+    return nil, syntax.describe(text, message, chunk_name:match "^@(.*)$" or "standard input")
+  end
   local names, body = keeping(text)
   local run = enclose(body, {}, locals, chunk_name) or plain
   return { run = run, names = names, quiet = true }

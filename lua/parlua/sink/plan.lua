@@ -28,6 +28,8 @@ local function sort_fields(reduction, plan, rest)
     elseif is_own[name] then
       plan[name] = value
     else
+      local hint = reducers.uncalled(value)
+      if hint ~= "" then error(("reduce: '%s' must be a reducer, got function%s"):format(tostring(name), hint), 0) end
       rest[name] = value
     end
   end
@@ -67,7 +69,7 @@ function M.of(reduction, options)
   local plan, rest = {}, {}
   if type(reduction) ~= "table" then
     error(("reduce: a reducer, a table with step, or a table of reducers is expected, got %s"):format(
-      reduction == nil and "nothing" or type(reduction)), 0)
+      reduction == nil and "nothing" or type(reduction)) .. reducers.uncalled(reduction), 0)
   end
   local named
   if reducers.is(reduction) then use_reducer(plan, reduction) else named = sort_fields(reduction, plan, rest) end

@@ -267,11 +267,13 @@ function M.histogram(shape, ...)
     return require("parlua.plot").histogram(shape, ...)
   end
   if type(shape) ~= "table" then
-    error("histogram: a table { from =, to =, bins = } is expected, got " .. type(shape), 2)
+    error("histogram: a table { from =, to =, bins = } is expected, got " .. type(shape)
+      .. "; a list of numbers is drawn by parlua.plot.histogram(numbers)", 2)
   end
   for name in pairs(shape) do
     if name ~= "from" and name ~= "to" and name ~= "bins" then
-      error(("histogram: unknown field '%s'"):format(tostring(name)), 2)
+      error(("histogram: unknown field '%s'; the reducer takes { from =, to =, bins = }, and a list of numbers or "
+        .. "records is drawn: parlua.plot.histogram(rows, \"x\")"):format(tostring(name)), 2)
     end
   end
   local from, to, bins = shape.from, shape.to, shape.bins
@@ -348,6 +350,21 @@ function M.top(k, by)
   }
 end
 
+local examples = { quantiles = "(0.25, 0.5, 0.75)", histogram = " { from = 0, to = 1, bins = 10 }",
+  top = '(10, "score")', group = '("city", parlua.count)' }
+
+--- A hint for a reducer that was to be called: ", parlua.top itself; it has to be called: parlua.top(10)". Else "".
+---@param value any
+---@return string
+function M.uncalled(value)
+  for name, example in pairs(examples) do
+    if rawequal(value, M[name]) then
+      return (", parlua.%s itself; it makes a reducer when it is called: parlua.%s%s"):format(name, name, example)
+    end
+  end
+  return ""
+end
+
 local MOST_TOGETHER = 1000
 
 --- A reducer, or a table of them by name, as one reducer.
@@ -356,12 +373,13 @@ function M.of(value, where)
   if M.is(value) then return value end
   if type(value) ~= "table" or next(value) == nil then
     error(("%s: a reducer or a table of reducers is expected, got %s"):format(
-      where, value == nil and "nothing" or type(value)), 3)
+      where, value == nil and "nothing" or type(value)) .. M.uncalled(value), 3)
   end
   local names = {}
   for name, reducer in pairs(value) do
     if not M.is(reducer) then
-      error(("%s: '%s' must be a reducer, got %s"):format(where, tostring(name), type(reducer)), 3)
+      local given = type(reducer) .. M.uncalled(reducer)
+      error(("%s: '%s' must be a reducer, got %s"):format(where, tostring(name), given), 3)
     end
     names[#names + 1] = name
   end
