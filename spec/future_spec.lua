@@ -210,6 +210,25 @@ describe("futures", function()
       assert.truthy(message_of(parlua.wait, { slow }, "any"):find 'wait: "first", "all" or "first_failure" is expected, got any')
       assert.truthy(message_of(parlua.as_completed, { 1 }):find "as_completed: item 1 is no future but number")
       assert.truthy(message_of(parlua.race, {}):find "race: there is no future in the list")
+      assert.truthy(message_of(slow.get, 3):find "get: a future is expected, got number; it is called with a colon, future:get%(%)")
+      for _, f in ipairs(engine ~= "serial" and engine ~= "async" and {
+        function() return pool:submit(function(list) return list[1] end, { slow }):get() end,
+        function() return pool:submit(function() return slow:get() end):get() end,
+      } or {}) do
+        assert.truthy(message_of(f):find("it is a future, which belongs to this program: send what it has returned, future:get(), "
+          .. "or give it to submit as an argument of its own", 1, true))
+      end
+    end)
+
+    it("say of themselves what has become of their call", function()
+      local place = "^future: the call submitted at .-future_spec.lua:%d+ "
+      local one, none = pool:submit(function(x) return x, { "two" } end, 1), pool:submit(function() end)
+      local bad = pool:submit(error, "no\nluck", 0)
+      parlua.wait { one, none, bad }
+      assert.truthy(tostring(one):find(place .. 'returned 1, {"two"}$'))
+      assert.truthy(tostring(none):find(place .. "returned nothing$"))
+      assert.truthy(tostring(bad):find(place .. "failed %(error%): no"))
+      assert.truthy(tostring(pool:submit(nap, 0.01)):find(place .. "has not ended$"))
     end)
 
     it("run side by side as a list of functions, whose first results come in order", function()
@@ -321,7 +340,7 @@ describe("a program with submitted calls", function()
         table.sort(lines)
         assert.same({
           "parlua: submit at script.lua:10: the call failed (nil, nil): argument 1, the call submitted at script.lua:9, failed: one",
-          "parlua: submit at script.lua:12: 3 calls more failed, and nobody has looked at them",
+          "parlua: submit at script.lua:12: 3 more calls failed, and nobody has looked at them",
           "parlua: submit at script.lua:12: the call failed (1): bad 1",
           'parlua: submit at script.lua:2: the call failed ("luck", 2): no luck',
         }, lines)

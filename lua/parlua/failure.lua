@@ -70,7 +70,7 @@ local function kind_of(message)
   return "error"
 end
 
---- The frames of the task alone: what stands below the worker's loop belongs to the runner.
+--- The frames of the task alone: what stands below the worker's loop, or what calls set-ups, belongs to the runner.
 local function own_frames(traceback)
   local kept = {}
   for line in traceback:gmatch("[^\n]+") do

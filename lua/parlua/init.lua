@@ -4,7 +4,7 @@ local lazy = require "parlua.lazy"
 local exec = lazy "parlua.exec"
 local run = require "parlua.run"
 local pool = lazy "parlua.pool"
-local future = lazy "parlua.future"
+local several = lazy "parlua.future.several"
 local progress = lazy "parlua.worker.progress"
 local reduce = lazy "parlua.sink.reduce"
 local reducers = require "parlua.sink.reducers"
@@ -175,7 +175,7 @@ function parlua.submit(f, ...) return pool.submit(f, ...) end
 --- print(k, future:get()) end`
 ---@param futures parlua.Future[]
 ---@return fun(): parlua.Future?, integer? iterator k: the future's place in the list
-function parlua.as_completed(futures) return future.as_completed(futures) end
+function parlua.as_completed(futures) return several.as_completed(futures) end
 
 --- Waits for calls. Example: `local ended, open = parlua.wait(futures, "first", 10)`
 ---@param futures parlua.Future[]
@@ -183,12 +183,12 @@ function parlua.as_completed(futures) return future.as_completed(futures) end
 ---@param seconds? number at most so long
 ---@return parlua.Future[] ended in the order in which they did
 ---@return parlua.Future[] open the others
-function parlua.wait(futures, how, seconds) return future.wait(futures, how, seconds) end
+function parlua.wait(futures, how, seconds) return several.wait(futures, how, seconds) end
 
 --- Waits for the first call that ends, cancels the others, and returns what it returned, or raises its failure.
 ---@param futures parlua.Future[]
 ---@return any ...
-function parlua.race(futures) return future.race(futures) end
+function parlua.race(futures) return several.race(futures) end
 
 --- Calls functions side by side, each in a worker of its own, and returns the first result of each, in order. The first
 --- failure is raised. Example: `local a, b = parlua.run { load_left, load_right }`

@@ -8,6 +8,7 @@
 -- that it has, compiled as it is.
 local calls_here = require "parlua.calls.run"
 local common = require "parlua.common"
+local content = require "parlua.future.content"
 local context = require "parlua.wire.context"
 local engines = require "parlua.run.engine"
 local everywhere = require("parlua.lazy") "parlua.calls.everywhere"
@@ -49,7 +50,7 @@ function M.open(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
   return setmetatable({ options = given, resolved = resolved, engines = { keeps = true }, waiting = {},
-    futures = futures.open(future_module.settle, future_module.several),
+    futures = futures.open(future_module.settle, content.several),
     run = false, closed = false, outstanding = 0, aborted = 0, held = {}, window = resolved.window or math.huge,
     is_serial = false, sent = false, everywhere_list = {},
     verbs = verbs, guard = false,

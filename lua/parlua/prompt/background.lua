@@ -87,7 +87,7 @@ local function line_of(future)
       .. show.first_line(failure.message)
   end
   local parts = {}
-  local results = require("parlua.future").results(future) or { n = 0 }
+  local results = require("parlua.future.content").results(future) or { n = 0 }
   for k = 1, math.min(results.n, 3) do parts[k] = show.in_line(results[k]) end
   return style.paint("good", ("[%s returned]"):format(name)) .. (#parts > 0 and " " .. table.concat(parts, ", ") or "")
 end
@@ -144,7 +144,7 @@ function M.leave(session)
     futures.end_with_program()
     for _, future in ipairs(watched) do
       pcall(future.cancel, future)
-      futures.see(future)
+      require("parlua.future.unseen").see(future)
     end
     session:write(style.paint("faint", show.plural(left, "call") .. " in the background ended with the prompt") .. "\n")
   end

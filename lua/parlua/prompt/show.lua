@@ -161,7 +161,7 @@ local function future_line(future)
     return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^%a+ %S+ ", ""))
   end
   local values = {}
-  local results = require("parlua.future").results(future) or { n = 0 }
+  local results = require("parlua.future.content").results(future) or { n = 0 }
   for k = 1, math.min(results.n, 3) do
     values[k] = value_module.format(results[k], { depth = 1, length = 5, bytes = 40 })
   end

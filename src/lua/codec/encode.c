@@ -253,6 +253,19 @@ static void put_filled(struct encoder *encoder, int index)
     put_in_book(encoder, in_chain, known);
 }
 
+/* Why the table at `index`, which codec_is_bound, can't be sent. */
+static const char *why_bound(lua_State *L, int index)
+{
+  lua_getmetatable(L, index);
+  lua_pushliteral(L, "is_future");
+  lua_rawget(L, -2);
+  bool is_future = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  if (!is_future) return "it belongs to this program, as pools, futures and streams do";
+  return "it is a future, which belongs to this program: send what it has returned, future:get(), "
+         "or give it to submit as an argument of its own";
+}
+
 static void encode_table(struct encoder *encoder, int table, const struct place *outer)
 {
   lua_State *L = encoder->L;
@@ -265,7 +278,7 @@ static void encode_table(struct encoder *encoder, int table, const struct place 
     return;
   }
   if (codec_is_bound(L, table)) {
-    refuse(encoder, table, outer, "it belongs to this program, as pools, futures and streams do");
+    refuse(encoder, table, outer, why_bound(L, table));
     return;
   }
   if (put_reference(encoder, lua_topointer(L, table), table, 0)) return;

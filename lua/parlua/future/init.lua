@@ -8,9 +8,12 @@
 local common = require "parlua.common"
 local failure = require "parlua.failure"
 local host = require "parlua.host"
+local content_module = require "parlua.future.content"
 local lazy = require "parlua.lazy"
 local task = require "parlua.worker.task"
+local unseen = require "parlua.future.unseen"
 local report = lazy "parlua.report"
+local value_module = lazy "parlua.value"
 local warning = lazy "parlua.run.warning"
 
 local M = {}
@@ -46,107 +49,7 @@ M.run_due = run_due
 --- Is something waiting for the end of a step?
 function M.has_due() return due.first <= due.last end
 
--- ---- failures that nobody looked at ----
-
-local unseen = {} -- notes about failures that nobody has looked at
-
-local told = {} -- by place: how many lines were left out
-
---- A line on standard error about a failure that nobody has looked at: one for each place; others there are counted.
-local function tell(note)
-  unseen[note] = nil
-  if note.is_inside ~= task.is_inside() then return end -- a forked worker has a copy of the script's
-  if told[note.place] then
-    told[note.place] = told[note.place] + 1
-    return
-  end
-  told[note.place] = 0
-  report.print("stderr", note.text)
-end
-
---- A call's arguments for people: what futures among them have given.
-local function shown(args)
-  local values = { n = args.n }
-  for k = 1, args.n do
-    local value = args[k]
-    if M.is(value) then value = value.is_done and not rawget(value, "record") and M.first_of(value) or nil end
-    values[k] = value
-  end
-  return warning.arguments(values)
-end
-
---- What is told if nobody asks: when the future is collected, or the program ends.
-local function keep_watch(future)
-  local options = future.pool.resolved
-  if rawget(future, "is_seen") or options.warn == false or type(options.on_error) == "function" then return end
-  local record, place = rawget(future, "record"), future.place
-  if record.kind == "cancelled" then return end
-  local kind = record.kind ~= "error" and record.kind .. ": " or ""
-  local text = ("parlua: submit at %s: the call failed (%s): %s%s\n"):format(place, shown(future.args or { n = 0 }),
-    kind, warning.shortened(record.message))
-  local note = { is_inside = future.pool.is_inside, place = place, index = future.index, text = text }
-  unseen[note] = true
-  future.note, future.guard = note, common.when_collected(function()
-    if unseen[note] then tell(note) end
-  end)
-end
-
-local function see(future)
-  future.is_seen = true
-  local note = rawget(future, "note")
-  if note then
-    unseen[note] = nil
-    future.note = false
-  end
-end
-
---- The program ends: tells of failures that nobody has looked at.
-function M.tell_unseen()
-  local notes = {}
-  for note in pairs(unseen) do notes[#notes + 1] = note end
-  table.sort(notes, function(a, b)
-    if a.place == b.place then return a.index < b.index end
-    return a.place < b.place
-  end)
-  for _, note in ipairs(notes) do tell(note) end
-  for place, more in pairs(told) do
-    if more > 0 then
-      report.print("stderr", ("parlua: submit at %s: %s more failed, and nobody has looked at %s\n"):format(place,
-        common.count(more, "call"), more == 1 and "it" or "them"))
-    end
-  end
-  told = {}
-end
-
 -- ---- what becomes of a call ----
-
---- What a call has returned that returned more or less than one value: with n. Alone it is what it returned.
-local Several = {}
-
-local nothing = setmetatable({ n = 0 }, Several)
-
---- The content of a future whose call has returned these, with n.
-function M.several(values)
-  if values.n == 0 then return nothing end
-  return setmetatable(values, Several)
-end
-
-local function is_several(content) return type(content) == "table" and getmetatable(content) == Several end
-
---- The first value that the call has returned.
-function M.first_of(future)
-  local content = future.content
-  if is_several(content) then return content[1] end
-  return content
-end
-
---- All that the call has returned, with n; nil: it has not returned.
----@return table?
-function M.results(future)
-  if not future.is_done or rawget(future, "record") then return nil end
-  local content = future.content
-  return is_several(content) and content or { n = 1, content }
-end
 
 --- A future of a pool. There may be very many, so it has few fields; `record` and what few need come later.
 ---@param pool parlua.Pool
@@ -172,7 +75,7 @@ function M.settle(self, content, record)
   if pool.outstanding == 0 then active[pool] = nil end
   if record then
     self.record = record
-    keep_watch(self)
+    unseen.keep_watch(self)
   end
   if not watchers then return end
   self.watchers = false
@@ -225,11 +128,11 @@ local function begin_held(future)
     if not M.is(value) then
       given[k] = value
     elseif rawget(value, "record") then
-      see(value) -- this call tells of it
+      unseen.see(value) -- this call tells of it
       trouble = trouble or ("argument %d, the call submitted at %s, failed: %s"):format(k, value.place,
         value.record.message)
     else
-      given[k] = M.first_of(value)
+      given[k] = content_module.first_of(value)
     end
   end
   if trouble then
@@ -329,14 +232,36 @@ function Future.__index(self, name)
   if name ~= "failure" then return Future[name] end
   if not self.is_done and task.is_inside() == self.pool.is_inside then look(self) end
   local record = rawget(self, "record")
-  if record then see(self) end
+  if record then unseen.see(self) end
   return record
+end
+
+local function check_self(self, what)
+  if getmetatable(self) == Future then return end
+  error(("%s: a future is expected, got %s; it is called with a colon, future:%s()"):format(what, type(self), what), 3)
+end
+
+--- What it is and what has become of it, for people: whoever reads it has seen its failure.
+function Future:__tostring()
+  local what = "has not ended"
+  local record = rawget(self, "record")
+  if record then
+    unseen.see(self)
+    what = ("failed (%s): %s"):format(record.kind, common.one_line(record.message))
+  elseif self.is_done then
+    local results = content_module.results(self)
+    local values = {}
+    for k = 1, results.n do values[k] = value_module.format(results[k], { depth = 2, length = 6, bytes = 60 }) end
+    what = results.n == 0 and "returned nothing" or "returned " .. table.concat(values, ", ")
+  end
+  return ("future: the call submitted at %s %s"):format(self.place, what)
 end
 
 --- Waits until the call has ended, at most `seconds`. Returns whether it has.
 ---@param seconds? number default: as long as it takes; 0: only looks
 ---@return boolean
 function Future:wait(seconds)
+  check_self(self, "wait")
   check_seconds("wait", seconds)
   if self.is_done then return true end
   check_owner(self, "wait")
@@ -347,6 +272,7 @@ end
 --- Has the call ended? Does not wait.
 ---@return boolean
 function Future:done()
+  check_self(self, "done")
   if self.is_done then return true end
   check_owner(self, "done")
   return look(self)
@@ -357,17 +283,19 @@ end
 ---@param seconds? number default: as long as it takes
 ---@return any ...
 function Future:get(seconds)
+  check_self(self, "get")
   check_seconds("get", seconds)
+  if not self.is_done then check_owner(self, "get") end
   if not self:wait(seconds) then
     error(("get: the call submitted at %s has not ended within %g s"):format(self.place, seconds or 0), 2)
   end
   local record = rawget(self, "record")
   if record then
-    see(self)
+    unseen.see(self)
     error(record, 0)
   end
   local content = self.content
-  if is_several(content) then return unpack(content, 1, content.n) end
+  if content_module.is_several(content) then return unpack(content, 1, content.n) end
   return content
 end
 
@@ -375,6 +303,7 @@ end
 --- already, or can't be stopped any more (a running thread).
 ---@return boolean
 function Future:cancel()
+  check_self(self, "cancel")
   if self.is_done then return false end
   check_owner(self, "cancel")
   local pool = self.pool
@@ -390,7 +319,7 @@ Callback.__index = Callback
 local function call_back(callback)
   local ok, message = pcall(callback.f, callback.future)
   if ok then return end
-  message = type(message) == "string" and message or require("parlua.value").format(message)
+  message = type(message) == "string" and message or value_module.format(message)
   report.print("stderr", ("parlua: on_done at %s: %s\n"):format(callback.place, common.one_line(message)))
 end
 
@@ -402,6 +331,7 @@ function Callback:note() add_due(call_back, self) end
 ---@param f fun(future: parlua.Future)
 ---@return parlua.Future self
 function Future:on_done(f)
+  check_self(self, "on_done")
   if not common.is_callable(f) then error(("on_done: a function is expected, got %s"):format(type(f)), 2) end
   check_owner(self, "on_done")
   watch(self, setmetatable({ f = f, future = self, place = warning.place() }, Callback))
@@ -409,122 +339,7 @@ function Future:on_done(f)
   return self
 end
 
--- ---- several ----
-
-local function check_futures(what, list)
-  if type(list) ~= "table" or M.is(list) then
-    error(("%s: a list of futures is expected, got %s"):format(what, M.is(list) and "one future" or type(list)), 3)
-  end
-  for k = 1, #list do
-    if not M.is(list[k]) then
-      error(("%s: item %d is no future but %s"):format(what, k, list[k] == nil and "nil" or type(list[k])), 3)
-    end
-    check_owner(list[k], what, 4)
-  end
-end
-
-local function by_end(a, b) return a.is_done < b.is_done end
-
-local Completed = {}
-Completed.__index = Completed
-
-function Completed:note(future)
-  self.last = self.last + 1
-  self[self.last] = future
-  self.is_done = true
-end
-
---- The next one to have ended.
-function Completed.__call(queue)
-  if queue.first > queue.n then return nil end
-  while queue.first > queue.last do
-    queue.is_done = false
-    if not advance(queue) then return nil end
-  end
-  local future = queue[queue.first]
-  queue[queue.first] = nil
-  queue.first = queue.first + 1
-  return future, queue.place_of[future]
-end
-
---- Futures in the order in which their calls end: `for future, k in parlua.as_completed(futures)`, where k is its place
---- in the list.
----@param list parlua.Future[]
----@return fun(): parlua.Future?, integer?
-function M.as_completed(list)
-  check_futures("as_completed", list)
-  local queue = setmetatable({ first = 1, last = 0, n = 0, is_done = false, place_of = {} }, Completed)
-  local ended, open = {}, {}
-  for k, future in ipairs(list) do
-    if not queue.place_of[future] then
-      queue.place_of[future], queue.n = k, queue.n + 1
-      table.insert(future.is_done and ended or open, future)
-    end
-  end
-  table.sort(ended, by_end)
-  for _, future in ipairs(ended) do queue:note(future) end
-  for _, future in ipairs(open) do watch(future, queue) end
-  return queue
-end
-
-local Counter = {}
-Counter.__index = Counter
-
-function Counter:note(future)
-  self.missing = self.missing - 1
-  if self.missing <= 0 or (self.ends_at_failure and rawget(future, "record")) then self.is_done = true end
-end
-
-local function wait_for(list, how, seconds)
-  local counter = setmetatable({ is_done = #list == 0, missing = how == "first" and 1 or #list,
-    ends_at_failure = how == "first_failure" }, Counter)
-  for _, future in ipairs(list) do watch(future, counter) end
-  return advance(counter, seconds)
-end
-
-local manners = { first = true, all = true, first_failure = true }
-
---- Waits for calls. Returns those that have ended, in the order in which they did, and the others.
----@param list parlua.Future[]
----@param how? "all"|"first"|"first_failure" default: "all"; "first_failure": until one fails, or all have ended
----@param seconds? number at most so long
----@return parlua.Future[] ended
----@return parlua.Future[] open
-function M.wait(list, how, seconds)
-  if type(how) == "number" and seconds == nil then how, seconds = nil, how end
-  check_futures("wait", list)
-  check_seconds("wait", seconds)
-  how = how or "all"
-  if not manners[how] then
-    error(('wait: "first", "all" or "first_failure" is expected, got %s'):format(tostring(how)), 2)
-  end
-  wait_for(list, how, seconds)
-  local ended, open = {}, {}
-  for _, future in ipairs(list) do table.insert(future.is_done and ended or open, future) end
-  table.sort(ended, by_end)
-  return ended, open
-end
-
---- Waits for the first call that ends, cancels the others, and returns all that it returned; raises its failure when it
---- failed.
----@param list parlua.Future[]
----@return any ...
-function M.race(list)
-  check_futures("race", list)
-  if #list == 0 then error("race: there is no future in the list", 2) end
-  wait_for(list, "first")
-  local first
-  for _, future in ipairs(list) do
-    if future.is_done and (not first or future.is_done < first.is_done) then first = future end
-  end
-  for _, future in ipairs(list) do
-    if future ~= first then
-      future:cancel()
-      see(future)
-    end
-  end
-  return first:get()
-end
+-- ---- the program's end ----
 
 local Rest = { is_done = false }
 
@@ -536,9 +351,9 @@ function M.end_with_program() waits_at_end = false end
 --- The program ends: calls that nobody waits for run to their end.
 function M.finish()
   if waits_at_end and not task.is_inside() then advance(Rest) end
-  M.tell_unseen()
+  unseen.tell_all()
 end
 
-M.advance, M.see = advance, see
+M.watch, M.advance, M.check_owner, M.check_seconds = watch, advance, check_owner, check_seconds
 
 return M

@@ -1,0 +1,86 @@
+--- Failures of submitted calls that nobody has looked at: they are told on standard error when the future is collected,
+--- or when the program ends.
+local common = require "parlua.common"
+local content = require "parlua.future.content"
+local lazy = require "parlua.lazy"
+local task = require "parlua.worker.task"
+local report = lazy "parlua.report"
+local warning = lazy "parlua.run.warning"
+
+local M = {}
+
+local unseen = {} -- notes about failures that nobody has looked at
+
+local told = {} -- by place: how many lines were left out
+
+--- A line on standard error about a failure that nobody has looked at: one for each place; others there are counted.
+local function tell(note)
+  unseen[note] = nil
+  if note.is_inside ~= task.is_inside() then return end -- a forked worker has a copy of the script's
+  if told[note.place] then
+    told[note.place] = told[note.place] + 1
+    return
+  end
+  told[note.place] = 0
+  report.print("stderr", note.text)
+end
+
+--- A call's arguments for people, in brackets: what futures among them have given.
+local function shown(args)
+  if not args or args.n == 0 then return "" end
+  local values = { n = args.n }
+  for k = 1, args.n do
+    local value = args[k]
+    if common.is_future(value) then
+      value = value.is_done and not rawget(value, "record") and content.first_of(value) or nil
+    end
+    values[k] = value
+  end
+  return (" (%s)"):format(warning.arguments(values))
+end
+
+--- What is told if nobody asks: when the future is collected, or the program ends.
+function M.keep_watch(future)
+  local options = future.pool.resolved
+  if rawget(future, "is_seen") or options.warn == false or type(options.on_error) == "function" then return end
+  local record, place = rawget(future, "record"), future.place
+  if record.kind == "cancelled" then return end
+  local kind = record.kind ~= "error" and record.kind .. ": " or ""
+  local text = ("parlua: submit at %s: the call failed%s: %s%s\n"):format(place, shown(future.args), kind,
+    warning.shortened(record.message))
+  local note = { is_inside = future.pool.is_inside, place = place, index = future.index, text = text }
+  unseen[note] = true
+  future.note, future.guard = note, common.when_collected(function()
+    if unseen[note] then tell(note) end
+  end)
+end
+
+--- Somebody has looked at what became of the call: nothing is told of it.
+function M.see(future)
+  future.is_seen = true
+  local note = rawget(future, "note")
+  if note then
+    unseen[note] = nil
+    future.note = false
+  end
+end
+
+--- The program ends: tells of failures that nobody has looked at.
+function M.tell_all()
+  local notes = {}
+  for note in pairs(unseen) do notes[#notes + 1] = note end
+  table.sort(notes, function(a, b)
+    if a.place == b.place then return a.index < b.index end
+    return a.place < b.place
+  end)
+  for _, note in ipairs(notes) do tell(note) end
+  for place, more in pairs(told) do
+    if more > 0 then
+      report.print("stderr", ("parlua: submit at %s: %d more %s failed, and nobody has looked at %s\n"):format(place,
+        more, more == 1 and "call" or "calls", more == 1 and "it" or "them"))
+    end
+  end
+  told = {}
+end
+
+return M
