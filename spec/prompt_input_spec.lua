@@ -424,6 +424,16 @@ describe("the prompt", function()
     with_prompt(function(t)
       assert.equal("> 1 +\n>> 2\n3\n", t:run("1 +\n2"))
       assert.equal("> 'a' ..\n>> 'b'\n\"ab\"\n", t:run("'a' ..\n'b'"))
+      -- not behind an expression that follows statements: it is shown
+      assert.matches("\n5\n$", t:run("x = 5; x"))
+      assert.matches("\n6\n7\n$", t:run("local y = x + 1; y, 'a;b' and y + 1"))
+      assert.matches("> x = 8; x;\n$", t:run("x = 8; x;"))
+      assert.matches("\n14\n$", t:run("x + y"))
+      assert.matches("'=' expected near '<eof>'\n  x = 1; y z\n", (t:run("x = 1; y z"):gsub("near 'z'", "near '<eof>'")))
+      assert.equal("> do x = 3; x\n>>   = 4 end\n", t:run("do x = 3; x\n= 4 end"))
+      t:run("%save it.lua")
+      assert.matches("\n5\n6\t7\n14\n$", "\n" .. helper.run(helper.quote(helper.parlua) .. " it.lua",
+        { directory = t.directory }).stdout:match("\n(5\n.*)"))
     end)
   end)
 

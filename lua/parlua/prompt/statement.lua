@@ -131,6 +131,21 @@ local function is_begun(text, expression)
   return is_incomplete(message) or is_incomplete(wrong_value)
 end
 
+--- A text whose last part, behind a ";", is an expression, with a `return` there: "x = 5; x". Others as they are.
+local function with_value(text)
+  if not text:find(";", 1, true) or loadstring(text .. "\n") or loadstring("return " .. text .. "\n") then
+    return text
+  end
+  local tokens = lexer.tokens(text)
+  for k = #tokens - 1, 1, -1 do -- behind the last token nothing follows
+    local at = tokens[k].text == ";" and tokens[k].kind == "symbol" and tokens[k].to
+    if at and loadstring("return " .. text:sub(at + 1) .. "\n") then
+      return loadstring(text:sub(1, at)) and text:sub(1, at) .. " return " .. text:sub(at + 1) or text
+    end
+  end
+  return text
+end
+
 ---@class parlua.Statement
 ---@field run function
 ---@field names? string[] the locals that it declares
@@ -143,7 +158,7 @@ end
 ---@return parlua.Statement?
 ---@return string? message
 function M.compile(text, locals, chunk_name)
-  text = text:gsub("^#![^\n]*", "--")
+  text = with_value((text:gsub("^#![^\n]*", "--")))
   local expression, is_marked = text:gsub("^%s*=%s*", "", 1)
   if is_begun(text, expression) then return nil, nil end -- soon known, however long it is
   local quiet = text:find(";%s*$") ~= nil
@@ -196,7 +211,7 @@ end
 ---@param keep string that of a function for what was not shown
 ---@return string
 function M.script_form(text, show, keep)
-  text = text:gsub("^#![^\n]*", "--")
+  text = with_value((text:gsub("^#![^\n]*", "--")))
   local called = text:find ";%s*$" and keep or show
   local bare = bare_of(text)
   if bare ~= "" and not bare:find "^%s*%-%-[^\n]*$" and loadstring("return " .. bare .. "\n") then
