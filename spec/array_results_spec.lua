@@ -12,6 +12,22 @@ end
 helper.for_each_engine(function(engine)
   local with = helper.options(engine)
 
+  describe("an array as arguments", function()
+    it("is a list of its elements, or of its slices", function()
+      local a, m = parlua.array("int16", { 5, 6, 7 }), parlua.array("float", 20, 3, 2)
+      for i, part in ipairs(m) do part:fill(i) end
+      assert.equal("10 12 14", table.concat(parlua.map(function(x) return 2 * x end, a, with()), " "))
+      assert.equal("10 14", table.concat(parlua.map(function(x) return 2 * x end, a:view { 1, 3, 2 }, with()), " "))
+      local sums, failures = parlua.map(function(part) return part:sum() * #part end, m, with { as = "array" })
+      assert.same({ {}, 20, 18, 360 }, { failures, #sums, sums[1], sums[20] })
+      assert.equal("7 13 19", table.concat(parlua.map(function(x, i, part) return x + i + part:get(1, 1) end,
+        parlua.zip(a, parlua.range(3), m:view { 1, 9, 4 }), with()), " "))
+      a:free()
+      assert.has_error(function() parlua.map(function() end, a, with()) end,
+        "the array was freed: nothing can be done with it after a:free()")
+    end)
+  end)
+
   describe("into", function()
     it("takes numbers, and gives the array, the failures and the summary", function()
       local a = parlua.array("double", 100)

@@ -58,6 +58,9 @@ describe("parlua.array", function()
 
   it("refuses sizes, types and values that can't be, and names what was given", function()
     refuses('there is no type "doubel"; it is float, double', parlua.array, "doubel", 3)
+    for given, meant in pairs { float64 = "double", INT32 = "int32", bool = "uint8", complex64 = "complex float" } do
+      refuses(('there is no type "%s"; did you mean "%s"?'):format(given, meant), parlua.array, given, 3)
+    end
     refuses("the type of the elements stands first", parlua.array, 3)
     refuses("a shape is needed", parlua.array, "double")
     for _, size in ipairs { 0, -1, 1.5, "3", 2 ^ 60 } do
@@ -299,6 +302,32 @@ describe("what is computed of an array", function()
       assert.is_true(freed.freed and seen >= 12)
     end
     refuses("a function is expected, got 3", function() a:map_in_place(3) end)
+  end)
+
+  it("goes through ipairs and pairs, by its elements or its slices", function()
+    for _, through in ipairs { ipairs, pairs } do
+      local seen = {}
+      for i, x in through(parlua.array("float", { 3, 5 })) do seen[i] = x end
+      for i, row in through(parlua.array("float", { { 1, 2 }, { 3, 4 } })) do seen[i + 2] = row:sum() end
+      assert.same({ 3, 5, 3, 7 }, seen)
+      local freed = parlua.array("int8", 3)
+      freed:free()
+      refuses("the array was freed", function() for _ in through(freed) do error "a step" end end)
+    end
+  end)
+
+  it("takes nothing but numbers for elements, and says what stands for operations that it has not", function()
+    local a, m = parlua.array("double", 3), parlua.array("int64", 2, 2, 2, 2)
+    refuses("an element of an array of double is a number, got nothing", function() a[1] = nil end)
+    refuses('an element of an array of double is a number, got "5"', function() a[3] = "5" end)
+    refuses("got true", function() a:set(1, true) end)
+    refuses("an element of an array of int64 is a number, got a table", function() m:set(1, 1, 1, 1, {}) end)
+    m:set(1, 2, 1, 2, 5LL)
+    assert.equal(5LL, m:get(1, 2, 1, 2))
+    refuses("array ^: there is no such operation; a:copy():map_in_place", function() return a ^ 2 end)
+    refuses("array %: there is no such operation", function() return a % 2 end)
+    refuses("array <: there is no such operation; compare elements", function() return a < a:copy() end)
+    refuses("array ..: there is no such operation; tostring(a)", function() return "a: " .. a end)
   end)
 
   it("is a convolution along a dimension", function()

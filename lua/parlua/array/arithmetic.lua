@@ -162,6 +162,17 @@ function operators.eq(a, b)
   return ffi.cast("const char *", a._at) == ffi.cast("const char *", b._at)
 end
 
+--- What arrays have not, and what there is instead.
+local function lacking(operator, instead)
+  return function() refuse("array %s: there is no such operation; %s", operator, instead) end
+end
+
+operators.pow = lacking("^", "a:copy():map_in_place(function(x) return x ^ 2 end) is for any function of an element")
+operators.mod = lacking("%", "a:copy():map_in_place(function(x) return x % 2 end) is for any function of an element")
+operators.lt = lacking("<", "compare elements, or a:min() and a:max()")
+operators.le = lacking("<=", "compare elements, or a:min() and a:max()")
+operators.concat = lacking("..", "tostring(a) is its text")
+
 -- ---- in place ----
 
 local function map_run(f)

@@ -4,7 +4,8 @@ local known = require "parlua.array.known"
 
 -- LuaJIT's own: a script's (busted has one) may keep what it gave for a value, and that goes to workers, where the same
 -- type is another.
-local typeof = require("parlua.wire.start").libraries.ffi.typeof
+local own = require("parlua.wire.start").libraries.ffi
+local typeof, istype = own.typeof, own.istype
 
 local M = {}
 
@@ -18,6 +19,14 @@ function M.has(self, bit_of) return bit.band(self._state, bit_of) ~= 0 end
 
 --- The kind of an array's elements.
 function M.kind_of(self) return list[self._kind] end
+
+--- May a value be an element of the kind?
+function M.fits(kind, value)
+  if type(value) == "number" then return true end
+  if type(value) ~= "cdata" then return false end
+  if istype("int64_t", value) or istype("uint64_t", value) then return true end
+  return kind.class == "complex" and (istype("complex", value) or istype("complex float", value))
+end
 
 --- Is a value an array?
 function M.is(value) return type(value) == "cdata" and is_array[tonumber(typeof(value))] == true end

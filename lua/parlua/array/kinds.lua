@@ -68,6 +68,21 @@ local names = {}
 for k, kind in ipairs(list) do names[k] = kind.name end
 M.names = table.concat(names, ", ", 1, #names - 1) .. " or " .. names[#names]
 
+local others = { -- names of C and NumPy
+  float64 = "double", float32 = "float", number = "double", int = "int32", integer = "int32", long = "int64",
+  short = "int16", byte = "uint8", char = "int8", bool = "uint8", boolean = "uint8", uint = "uint32",
+  complex128 = "complex", complex64 = "complex float", ["complex double"] = "complex", f4 = "float", f8 = "double",
+  i1 = "int8", i2 = "int16", i4 = "int32", i8 = "int64", u1 = "uint8", u2 = "uint16", u4 = "uint32", u8 = "uint64",
+}
+
+--- What a name means that others give to one of these types, or nil.
+---@return string?
+function M.of_other(name)
+  name = name:lower()
+  local plain = name:match "^(.*)_t$" or name
+  return by_name[plain] and plain or others[plain]
+end
+
 --- The kind of a name, or nil.
 ---@return parlua.ArrayKind?
 function M.of(name) return by_name[name] end

@@ -1,6 +1,7 @@
 --- parlua.array: new arrays, of zeros or of what is there: tables, strings, C memory, other arrays.
 local ffi = require "ffi"
 local core = require "parlua.array.core"
+local facts = require "parlua.array.facts"
 local kinds = require "parlua.array.kinds"
 local loops = require "parlua.array.loops"
 local nans = require "parlua.array.nans"
@@ -19,6 +20,8 @@ local function check_kind(what, name)
   if type(name) ~= "string" then
     refuse("%s: the type of the elements stands first, as in parlua.array(\"double\", 1000), got %s", what, show(name))
   end
+  local meant = kinds.of_other(name)
+  if meant then refuse("%s: there is no type %s; did you mean %s?", what, show(name), show(meant)) end
   refuse("%s: there is no type %s; it is %s", what, show(name), kinds.names)
 end
 M.check_kind = check_kind
@@ -44,13 +47,7 @@ local function place_text(path)
   return table.concat(parts)
 end
 
---- May a value be an element of the kind?
-local function fits(kind, value)
-  if type(value) == "number" then return true end
-  if type(value) ~= "cdata" then return false end
-  if ffi.istype("int64_t", value) or ffi.istype("uint64_t", value) then return true end
-  return kind.class == "complex" and (ffi.istype("complex", value) or ffi.istype("complex float", value))
-end
+local fits = facts.fits
 M.fits = fits
 
 --- Raises an error where a number is beyond what the kind holds. Fractions of integers are cut off.

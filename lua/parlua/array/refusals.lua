@@ -95,6 +95,12 @@ function M.refuse_index(self, d, i)
     shape_text(self))
 end
 
+--- Raises the error of what is to become an element.
+function M.refuse_value(self, value)
+  check_live(self)
+  refuse("an element of an array of %s is a number, got %s", kind_of(self).name, show(value))
+end
+
 --- Raises the error of so many indices.
 function M.refuse_count(self, n)
   check_live(self)

@@ -63,7 +63,7 @@ local function indexed_parts(where, names, ...)
   local parts = { ... }
   for k = 1, select("#", ...) do
     local part = parts[k]
-    if type(part) == "table" and not is_source(part) then part = kinds.list(part) end
+    if type(part) == "table" and not is_source(part) or kinds.is_array(part) then part = kinds.list(part) end
     if not is_part(part) then
       error(("%s: %s must be a list, a range, a product or a zip, got %s"):format(
         where, names and "field " .. names[k] or "part " .. k,

@@ -1,6 +1,9 @@
 --- What all sources have in common: their metatable; lists and iterators; and what may stand for a source.
+local arrays = require "parlua.array.known"
 local common = require "parlua.common"
 local indexed = require "parlua.source.indexed"
+
+local typeof = require("parlua.wire.start").libraries.ffi.typeof -- a script may have put its own in its place
 
 local M = {}
 
@@ -48,11 +51,26 @@ require("jit").off(Source.plain) -- as parlua.run's open, for the same fault of 
 
 -- ---- lists, iterators, and what may stand for them ----
 
+--- Is a value an array (parlua.array)?
+---@return boolean
+function M.is_array(value) return type(value) == "cdata" and arrays.numbers[tonumber(typeof(value))] == true end
+
+local is_array = M.is_array
+
+--- The elements of an array; of one of more dimensions what stands at each index of the first.
+local function list_of_array(array)
+  local n, items = array.shape[1], array
+  if array.rank == 0 then error("arguments: the array has no dimensions; give { array } for one task", 0) end
+  if array.rank > 1 then items = setmetatable({}, { __index = function(_, i) return array:slice(i) end }) end
+  return new { kind = "list", items = items, n = n }
+end
+
 --- The items of a plain list. A list serves as it is wherever arguments are expected; this makes it a part of a product
 --- or zip.
 ---@param items any[]
 ---@return parlua.Source
 function M.list(items)
+  if is_array(items) then return list_of_array(items) end
   if type(items) ~= "table" then error("list: a table is expected, got " .. type(items), 2) end
   local n = items.n or #items
   if type(n) ~= "number" or n < 0 or n % 1 ~= 0 then
@@ -88,13 +106,15 @@ local function refuse_misunderstood(arguments)
 end
 
 --- Turns what may stand for arguments into a source.
----@param arguments any a source, a list, an iterator function, a coroutine
+---@param arguments any a source, a list, an array, an iterator function, a coroutine
 ---@return parlua.Source
 function M.of(arguments)
   if is_source(arguments) then return arguments end
   refuse_misunderstood(arguments)
   local kind = type(arguments)
-  if common.is_callable(arguments) then
+  if is_array(arguments) then
+    return list_of_array(arguments)
+  elseif common.is_callable(arguments) then
     return M.iterate(arguments)
   elseif kind == "table" then
     return M.list(arguments)
