@@ -136,6 +136,8 @@ function M.capture(value)
   -- where the map function is `error` itself, its caller is no line of the user's
   if type(value) == "string" then
     value = value:gsub("^parlua%.loop:%d+: ", "")
+    -- coroutine.wrap puts the place of its caller before
+    value = value:gsub("^parlua/[%w_/]+%.lua:%d+: ([^\n]-:%d+: )", "%1")
     -- compiled code that found the stack full does not know the line: the function's first one it does
     if value:find ":0: stack overflow$" then
       value = value:gsub(":0: (stack overflow)$", (":%d: %%1"):format(debug.getinfo(2, "S").linedefined))
