@@ -287,9 +287,13 @@ function commands.options(session, text)
   local given = package.loaded["parlua.command"]
   local before = {}
   for name, value in pairs(given) do before[name] = value end
-  for word in text:gmatch("%S+") do
+  local asked = {}
+  for word in text:gsub("%s+=%s*", "="):gmatch("%S+") do
     local name, value = word:match("^([%a_]+)=(.*)$")
-    if not name then
+    local is_asked = not name and options.spec(word) ~= nil
+    if is_asked then
+      name, asked[word] = word, true
+    elseif not name then
       error(("%%options takes name=value, got %s; for example: %%options engine=threads workers=4"):format(word), 0)
     end
     local spec = options.spec(name)
@@ -297,7 +301,7 @@ function commands.options(session, text)
       local nearest = options.nearest(name, options.call_names())
       error(("there is no option %s; did you mean %s?"):format(name, nearest), 0)
     end
-    given[name] = value ~= "" and value or nil
+    if not is_asked then given[name] = value ~= "" and value or nil end
   end
   options.reread()
   local message = require("parlua.options.command").check {}
@@ -310,8 +314,9 @@ function commands.options(session, text)
   local lines = {}
   local resolved = options.resolve()
   for _, name in ipairs(options.call_names()) do
-    if given[name] ~= nil or text == "" and resolved[name] ~= nil then
-      lines[#lines + 1] = ("%s = %s"):format(name, show.in_line(resolved[name]))
+    if given[name] ~= nil or asked[name] or text == "" and resolved[name] ~= nil then
+      local is_set = resolved[name] ~= nil
+      lines[#lines + 1] = is_set and ("%s = %s"):format(name, show.in_line(resolved[name])) or name .. " is not set"
     end
   end
   session:write(table.concat(lines, "\n") .. (#lines > 0 and "\n" or ""))
@@ -345,6 +350,12 @@ commands["?"] = function(session, text)
   local help = require "parlua.prompt.help"
   text = text:gsub("^%?+", ""):gsub("%s+$", "")
   if text == "" then return help.print(nil) end
+  for _, one in ipairs(text:find "^%%" and texts or {}) do
+    if one[1]:match "^%%%a+" == text then
+      local lines = help.wrap(one[2], terminal.size() - 1, "")
+      return session:write(style.paint("name", one[1]) .. "\n" .. table.concat(lines, "\n") .. "\n")
+    end
+  end
   local value
   local compiled = statement.compile(text, session.locals, "=?")
   if compiled and not compiled.names then

@@ -31,6 +31,9 @@ local function load_documentation()
     if public_name == "parlua.histogram" and path == "parlua/plot/init.lua" then
       public_name = "parlua.plot.histogram"
     end
+    if path:find "^parlua/array/" and name:find "^methods%." then -- of an array: a:sum(axis)
+      name, parameters = name:gsub("^methods%.", "a:"), parameters:gsub("^%(self,?%s*", "(")
+    end
     local documented = { name = public_name or name, signature = (public_name or name) .. parameters,
       comment = comment }
     by_place[path .. ":" .. line] = documented
@@ -193,23 +196,43 @@ function M.text(documented, columns)
   return table.concat(lines, "\n")
 end
 
-local overview = [[
-An expression shows its value, a statement is run. Lua goes on over lines until it is complete.
+--- What is shown without a name: paragraphs, and things with what they are.
+local overview = {
+  "An expression shows its value, a statement is run. Lua goes on over lines until it is complete.",
+  { "parlua.map(f, parlua.range(100))", "f of 1 to 100, in parallel; ?parlua.map tells more" },
+  { "?name, help(value)", "explains; %help lists the commands" },
+  { "_, _1, _2, ...", "former results" },
+  { "results, failures, summary", "what is done, after Ctrl-C in a call" },
+  "Tab completes, twice Tab goes through what fits. Ctrl-R searches what was typed before. Ctrl-C ends what runs, "
+    .. "Ctrl-D leaves.",
+}
 
-  parlua.map(f, parlua.range(100))   f of 1 to 100, in parallel; ?parlua.map tells more
-  ?name, help(value)                 explains; %help lists the commands
-  _, _1, _2, ...                     former results
-  results, failures, summary         what is done, after Ctrl-C in a call
-
-Tab completes, twice Tab goes through what fits. Ctrl-R searches what was typed before.
-Ctrl-C ends what runs, Ctrl-D leaves.]]
+local function overview_text(columns)
+  local lines = {}
+  for k, part in ipairs(overview) do
+    if type(part) == "string" then
+      if #lines > 0 then lines[#lines + 1] = "" end
+      for _, line in ipairs(wrap(part, columns - 1, "")) do lines[#lines + 1] = line end
+      if k == 1 then lines[#lines + 1] = "" end
+    else
+      local beside = ("  %-34s%s"):format(part[1], part[2])
+      if #beside < columns then
+        lines[#lines + 1] = beside
+      else
+        lines[#lines + 1] = "  " .. part[1]
+        for _, line in ipairs(wrap(part[2], columns - 7, "")) do lines[#lines + 1] = "      " .. line end
+      end
+    end
+  end
+  return table.concat(lines, "\n")
+end
 
 --- Prints help on a value, or on what a name means.
 ---@param what any
 ---@param name? string what the user calls it
 function M.print(what, name)
   if what == nil and not name then
-    io.stdout:write(overview, "\n")
+    io.stdout:write(overview_text((terminal.size())), "\n")
     return
   end
   if type(what) == "string" and not name then name, what = what, nil end
