@@ -77,3 +77,28 @@ describe("a worker that the kernel ends for lack of memory", function()
     end)
   end, { "process", "mpi" })
 end)
+
+describe("the memory of large tables", function()
+  it("keeps what is in it where a library has put a function of four parameters in the place of mremap, as UCX does under MPI", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/ucx.c", [[
+        #define _GNU_SOURCE
+        #include <stddef.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        void *mremap(void *memory, size_t old, size_t size, int flags)
+        {
+          return (void *)syscall(SYS_mremap, memory, old, size, flags, NULL);
+        }]])
+      helper.write(directory .. "/script.lua", [[
+        local list = {}
+        for i = 1, 600000 do list[i] = i end
+        local wrong = 0
+        for i = 1, 600000 do wrong = wrong + (list[i] == i and 0 or 1) end
+        print(wrong)]])
+      local result = helper.run(("cc -shared -fPIC -o ucx.so ucx.c || exit; env LD_PRELOAD=./ucx.so %s %s script.lua"):format(
+        "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0", helper.quote(helper.parlua)), { directory = directory })
+      assert.same({ "0\n", "", 0 }, { result.stdout, result.stderr, result.status })
+    end)
+  end)
+end)

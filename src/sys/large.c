@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sys/huge.h"
@@ -130,6 +131,13 @@ void *large_new(size_t size)
   return memory == MAP_FAILED ? NULL : memory;
 }
 
+/* Moves `length` bytes of pages to a place. Not by mremap: UCX, over which MPI libraries send, puts a function of four
+ * parameters in its stead, which forgets the place. */
+static bool move(void *memory, size_t length, void *place)
+{
+  return syscall(SYS_mremap, memory, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, place) == (long)(uintptr_t)place;
+}
+
 void *large_resize(void *memory, size_t old, size_t size)
 {
   size_t before = mapped(old), length = mapped(size);
@@ -140,7 +148,7 @@ void *large_resize(void *memory, size_t old, size_t size)
   }
   char *place = map_new(length);
   if (place == MAP_FAILED) return NULL;
-  if (mremap(memory, before, before, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
+  if (!move(memory, before, place)) {
     munmap(place, length);
     return NULL;
   }
