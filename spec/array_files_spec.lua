@@ -376,6 +376,7 @@ describe("what can't be loaded or saved", function()
     { npy("{'descr': '<f8', 'shape': (2,), }", ""), "does not say the order" },
     { npy("{'descr': '<f8', 'fortran_order': False}", ""), "its header has no shape" },
     { npy("{'fortran_order': False, 'shape': (2,)}", ""), "its header has no type" },
+    { npy("{'descr': '\27[31m', 'fortran_order': False, 'shape': (2,)}", ""), "of NumPy's type '\\27[31m'; what can be" },
     { npy("{'descr': '<f2', 'fortran_order': False, 'shape': (2,)}", ""), "of NumPy's type '<f2' (16 bit floats)" },
     { npy("{'descr': '|O', 'fortran_order': False, 'shape': (2,)}", ""), "of NumPy's type '|O' (Python objects)" },
     { npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (2,)}", ""), "its elements are records" },

@@ -73,6 +73,9 @@ function M.read(path, shared, all)
   error(("%s: it is no .npy, .npz, PGM or PPM file; %s"):format(path, advice), 0)
 end
 
+--- What a terminal would obey, where a message shows what is in a file.
+local function escape(character) return ("\\%d"):format(character:byte()) end
+
 --- Loads an array: a .npy file, by mapping it (it is read-only then, and takes no memory of its own); the arrays of
 --- an .npz file, by their names; a PGM or PPM picture; or plain elements: { type = "float", shape = { 480, 640 },
 --- offset = 0 }. Lua can't take some NaNs (their sign is set, and they carry a payload): a file of up to 256 MB is
@@ -103,7 +106,9 @@ function M.load(path, options)
   end
   C.shared_drop(shared)
   if ok then return result end
-  if type(result) == "string" and not result:find "^[^\n]-:%d+: parlua" then refuse("parlua.load: %s", result) end
+  if type(result) == "string" and not result:find "^[^\n]-:%d+: parlua" then
+    refuse("parlua.load: %s", (result:gsub("%c", escape)))
+  end
   error(result, 0)
 end
 
