@@ -76,7 +76,7 @@ describe("--debug", function()
       local text = said("before\nframe(2)\nbefore\nframe()\nframe(9)\n")
       assert.truthy(text:find("> before\nnil\n", 1, true), text)
       assert.truthy(text:find("> before\n2.5\n", 1, true), text)
-      assert.truthy(text:find("* 2 [^\n]*script.lua:11: the map function\n"), text)
+      assert.truthy(text:find("* 2 [^\n]*script.lua:11: the task's function\n"), text)
       assert.truthy(text:find("there are frames 1 to 2", 1, true), text)
     end)
 

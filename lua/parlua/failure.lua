@@ -75,7 +75,7 @@ local function own_frames(traceback)
   local kept = {}
   for line in traceback:gmatch("[^\n]+") do
     if line:find("parlua.loop:", 1, true) then -- which calls the function by a name of its own
-      if kept[1] then kept[#kept] = kept[#kept]:gsub("in function 'f'$", "in the map function") end
+      if kept[1] then kept[#kept] = kept[#kept]:gsub("in function 'f'$", "in the task's function") end
       break
     end
     if line:find("parlua/worker/everywhere.lua:", 1, true) then -- which has called a set-up by xpcall

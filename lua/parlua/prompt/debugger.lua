@@ -24,7 +24,7 @@ local MOST_FRAMES = 40 -- of a recursion without end, the innermost are enough
 local function frame_at(level)
   local info = debug.getinfo(level + 1, "nSlf")
   local caller = debug.getinfo(level + 2, "S")
-  local called = errors.name_of(info, caller) or caller and caller.source:find "^=parlua" and "the map function"
+  local called = errors.name_of(info, caller) or caller and caller.source:find "^=parlua" and "the task's function"
   local frame = { where = ("%s:%d: %s"):format(info.short_src, info.currentline, called or "(a function)"),
                   values = {}, known = {}, globals = debug.getfenv(info.func), names = {} }
   local function add(name, value)
