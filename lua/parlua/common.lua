@@ -27,6 +27,12 @@ function M.as_function(value)
   return function(...) return value(...) end
 end
 
+--- Is code parlua's own, by its chunk name as debug.getinfo gives it? Own modules have names such as
+--- "=parlua/run/init.lua".
+---@param source string
+---@return boolean
+function M.is_own_source(source) return source:sub(1, 8) == "=parlua/" end
+
 --- "1 task", "2 tasks".
 ---@param n number
 ---@param noun string

@@ -2,6 +2,7 @@
 local C = require "parlua.array.c"
 local facts = require "parlua.array.facts"
 local ffi = require "ffi"
+local is_own_source = require("parlua.common").is_own_source
 local known = require "parlua.array.known"
 
 local M = {}
@@ -23,7 +24,7 @@ local function refuse(message, ...)
   if select("#", ...) > 0 then message = message:format(...) end
   local level = 2
   local info = debug.getinfo(level, "S")
-  while info and (info.source:sub(1, 8) == "=parlua/" or info.what == "C") do
+  while info and (is_own_source(info.source) or info.what == "C") do
     level = level + 1
     info = debug.getinfo(level, "S")
   end

@@ -17,7 +17,9 @@ local NESTED = "nested" -- a function that a task has made
 -- ---- what the script has ----
 
 --- Does the way lead through what is parlua's own?
-local function is_own(value) return type(value) == "function" and debug.getinfo(value, "S").source:find "^=parlua/" end
+local function is_own(value)
+  return type(value) == "function" and common.is_own_source(debug.getinfo(value, "S").source)
+end
 
 --- The keys of a table by which a way may go on, in an order that is the same in every process.
 local function keys_of(list)

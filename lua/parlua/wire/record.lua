@@ -5,6 +5,7 @@
 local ffi = require "ffi"
 local jit = require "jit"
 local opt = require "jit.opt"
+local is_own_source = require("parlua.common").is_own_source
 
 local M = {}
 
@@ -31,7 +32,7 @@ local declared = {}
 --- Does parlua itself call? Its own declarations are its own in every state.
 local function is_own()
   local info = getinfo(3, "S")
-  return info and info.source:sub(1, 8) == "=parlua/"
+  return info and is_own_source(info.source)
 end
 
 local cdef, metatype, load, typeof = ffi.cdef, ffi.metatype, ffi.load, ffi.typeof
