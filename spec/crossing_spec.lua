@@ -279,6 +279,28 @@ local scripts = {
     run(change, { 5 })
     environment.a = nil
     run(change, { 6 })]],
+  ["arguments of submitted calls that change later"] = [[
+    local given, data = { v = 1, sub = { 1 } }, require("ffi").new("int[1]", 1)
+    local function read(t, c) return t.v, t.sub[1], c[0] end
+    local before = parlua.submit(read, given, data)
+    given.v, given.sub[1], data[0] = 2, 2, 2
+    local after = parlua.submit(read, given, data)
+    print(before:get())
+    print(after:get())]],
+  ["tables that are keys of what it holds"] = [[
+    local first, second = { name = "first" }, { name = "second" }
+    local weight = { [first] = 3, [second] = 4 }
+    run(function(object) return weight[object] .. object.name end, { first, second })
+    print(parlua.submit(function(a, b) return weight[a] + weight[b.inner] end, first, { inner = second }):get())]],
+  ["C functions, as such and as pointers"] = [[
+    local ffi = require "ffi"
+    ffi.cdef "int abs(int); void qsort(void *, size_t, size_t, int (*)(const void *, const void *));"
+    local abs, sort = ffi.C.abs, ffi.C.qsort
+    run(function() return tostring(sort ~= nil) .. abs(-1) end, { 1 })
+    print(parlua.map(function() return ffi.C.abs end, { 1 })[1](-2))
+    local pointer = ffi.cast("int (*)(int)", ffi.C.abs)
+    run(function(x) return pointer(x) end, { -3 })
+    print(parlua.map(function() return { pointer, ffi.C.abs } end, { 1 })[1][1](-4))]],
   ["objects whose methods hold them"] = [[
     local function account(balance)
       local self, calls = { balance = balance }, 0

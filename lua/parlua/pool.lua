@@ -238,8 +238,7 @@ local function hand_out(pool, future, f, args, seed, number)
   local index = calls.handed + 1
   if pool.is_serial then
     calls.handed, calls.waiting[index], future.task = index, future, index
-    pool.run.driver.handle:look_at(f)
-    args = args or { n = 0 }
+    args = pool.run.driver.handle:look_at(f, args) or { n = 0 }
     pool.waiting[index] = { n = args.n + 2, number, f, unpack(args, 1, args.n) }
     return true
   end

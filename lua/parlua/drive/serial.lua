@@ -265,10 +265,8 @@ function Run:supply(count)
   self:run_chunk(chunk, first, first + count - 1, 1)
 end
 
---- What this function has captured is not copied either: a call of a pool.
-function Run:look_at(f)
-  for value, state in next, own.look(f) do self.own[value] = state end
-end
+--- What this function has captured is not copied either: a call of a pool. Returns its arguments as they are now.
+function Run:look_at(f, args) return own.add(self.own, f, args) end
 
 --- Tasks first..last are not to be run. Ranges come in ascending order.
 function Run:skip(first, last)

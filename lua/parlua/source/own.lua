@@ -39,6 +39,7 @@ end
 --- A function that copies by one of table_copy's, where that splits nothing.
 local function copier(copy_tables, is_result)
   return function(value)
+    if type(value) ~= "table" then return ctypes.copy(value) end -- cjson.null stays
     local made, splits = copy_tables(value)
     if splits then made = copy_with_functions(value, is_result) or made end
     return made
@@ -120,6 +121,16 @@ end
 
 --- Several values in a table with n, and `has_tables`; tables among them are copied.
 function M.pack(...) return pack(copy, ...) end
+
+--- Adds to the set what another function has captured. Returns its arguments, a table with n or nil, as they are now.
+function M.add(set, f, args)
+  for value, state in next, M.look(f) do set[value] = state end
+  if not args then return nil end
+  local before = M.enter(set)
+  local values = pack(copy, unpack(args, 1, args.n))
+  M.enter(before)
+  return values
+end
 
 --- The same of a task's results.
 function M.pack_results(...) return pack(M.copy_result, ...) end

@@ -1,7 +1,7 @@
 --- What a map function has captured: tables that it holds itself, or through functions that it calls (upvalues,
---- globals that they name), tables in the modules among these, and empty tables that are a key or a named field in one
---- of these, as sentinels are. A task's arguments are its own, but where they lead to one of these, it is the one that
---- the function has: a sentinel, a logger, a class.
+--- globals that they name), tables in the modules among these, tables that are a key in one of these (a set of objects,
+--- a value for each object), and empty tables that are a named field, as sentinels are. A task's arguments are its own,
+--- but where they lead to one of these, it is the one that the function has: a sentinel, a logger, a class.
 local closure = require "parlua.wire.closure"
 local codec = require "parlua.codec"
 local start = require "parlua.wire.start"
@@ -13,14 +13,14 @@ local MOST_FIELDS = 10000 -- of each table
 
 local getupvalue, getmetatable = debug.getupvalue, debug.getmetatable
 
-local function add_field(set, value, is_of_module)
-  if type(value) == "table" and not set[value] and (is_of_module or next(value) == nil) then
+local function add_field(set, value, is_any)
+  if type(value) == "table" and not set[value] and (is_any or next(value) == nil) then
     set[value] = codec.state(value)
   end
 end
 
---- Adds a table, and tables in it: all that are fields of it if it is a module, else those that are empty and have or
---- are a key.
+--- Adds a table, and tables in it: all that are keys, all that are fields of it if it is a module, else those that are
+--- empty and have a name.
 local function add_table(set, value, modules)
   if set[value] then return end
   set[value] = codec.state(value)
@@ -28,7 +28,7 @@ local function add_table(set, value, modules)
   for key, field in next, value do
     looked = looked + 1
     if looked > MOST_FIELDS and not is_module then return end
-    if type(key) == "table" then add_field(set, key) end
+    if type(key) == "table" then add_field(set, key, true) end
     if is_module or type(key) == "string" then add_field(set, field, is_module) end
   end
 end

@@ -158,7 +158,7 @@ function describe(number)
   if description == nil then
     description = describe_anew(number)
     described[number] = description
-    if type(description) == "table" then
+    if type(description) == "table" and kind_of(typeinfo(number)) ~= FUNCTION then -- it is described as a pointer to it
       local text = text_of(description)
       by_text[text] = by_text[text] or ctype_of(number)
     end

@@ -16,6 +16,8 @@ local states = require "parlua.wire.state"
 
 require("jit").off(true, true)
 
+local concat = start.libraries.table.concat
+
 local M = {}
 
 local is_module = states.is_module
@@ -123,6 +125,7 @@ local function first_of(world, path, distant)
   local text = { path = package.path, cpath = package.cpath, id = world.number, state = world.bytes,
                  declarations = declarations(), libraries = record.libraries, options = record.options,
                  off = record.is_off, output = path, modules = required() }
+  world.required = concat(text.modules, " ")
   if distant then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)
   end
@@ -151,6 +154,7 @@ function M.prepare(shares, distant)
   local world = worlds[key]
   local told, settings, path = others()
   local how = world and world.watch and world.told == told and difference.look(world, shares)
+  if how and how ~= "same" and concat(required(), " ") ~= world.required then how = nil end -- one was loaded since
   if not how then world = begin_world(key, shares, told, settings) end
   world.is_off, world.has_path, world.settings = record.is_off, path ~= nil, makers.number
   if how == "same" and not distant then return world end
