@@ -173,6 +173,21 @@ describe("parlua --map and --filter", function()
     end)
   end)
 
+  it("answer who writes into a pipe line by line before the pipe ends", function()
+    helper.with_directory(function(directory)
+      local kinds = { "--map 'x + 1'", "--engine threads --filter x" }
+      local parts = {}
+      for k, kind in ipairs(kinds) do -- the last lines are written when something of the first is there
+        parts[k] = ("{ echo 1; for i in $(seq 3000); do echo 2; [ -s %d ] && break; sleep 0.02; done; echo 3; } | PARLUA %s >%d 2>/dev/null &")
+          :format(k, kind, k)
+      end
+      run(table.concat(parts, " ") .. " wait", { directory = directory })
+      for k, kind in ipairs(kinds) do
+        assert.is_true(select(2, helper.read(directory .. "/" .. k):gsub("\n", "")) < 3000, kind)
+      end
+    end)
+  end)
+
   it("are told what is wrong with the code before anything runs", function()
     assert.equal("the code of --map is not complete:\n  x +", refusal "PARLUA --map 'x +' 1")
     assert.equal("the code of --map: syntax error: '=' expected near ')'\n  x ) y\n    ^", refusal "PARLUA --map 'x ) y' 1")

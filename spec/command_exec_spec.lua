@@ -130,6 +130,44 @@ describe("parlua --exec", function()
     assert.truthy(refusal("PARLUA --batch 0 --exec true x"):find("it takes an integer from 1 to 100000", 1, true))
   end)
 
+  it("refuses options behind words, and signs of GNU parallel that it does not know", function()
+    local advice = " stands behind words: options come before them; where it is a word itself, put -- before the words"
+    for _, option in ipairs { "--dry-run", "-n", "--no-such" } do
+      assert.equal("'" .. option .. "'" .. advice, refusal("PARLUA --exec 'echo {}' a " .. option .. " b"))
+    end
+    assert.equal("a\n--x\n", (run "PARLUA --exec 'printf \"%s\\n\" {}' a -- --x"))
+    assert.equal("--x\n", (run "PARLUA --map line -- --x"))
+    assert.truthy(refusal("PARLUA --exec 'echo {}' :::: file"):find(":::: is of GNU parallel, and not known here: for the lines of", 1, true))
+    assert.truthy(refusal("PARLUA --exec 'echo {}' ::: a :::+ b"):find(":::+ is of GNU parallel", 1, true))
+    assert.truthy(refusal("PARLUA --csv --exec echo x.csv"):find("a row has columns, none of which is in the template", 1, true))
+  end)
+
+  it("refuses placeholders inside of quotes that a shell would read", function()
+    for _, template in ipairs { [["echo '{}'"]], [['echo "{}"']], [['echo "$(ls "{}")"']], [['echo "a $(ls) {}"']] } do
+      local message = refusal("PARLUA --shell --exec " .. template .. " x")
+      assert.truthy(message:find("with --shell leave these quotes out: what is put in is quoted", 1, true), message)
+    end
+    assert.equal("a'b z $x a'b\n", (run [[PARLUA --shell --exec 'echo "$(echo {} "z")" '\''$x'\'' {}' "a'b"]]))
+    assert.equal("\"x\n", (run [[PARLUA --shell --exec 'echo \"{}' x]]))
+  end)
+
+  it("refuses two outputs in one file", function()
+    helper.with_directory(function(directory)
+      local options = { directory = directory }
+      assert.equal("the option --save: tasks 1 and 3 would both write 'w/x'; tell them apart, by {#} for example",
+        refusal("PARLUA --save 'w/{/.}' --exec 'echo {}' a/x.c y b/x.h", options))
+      local _, status, stderr = run("printf 'a/x\\nb/x\\n' | PARLUA --save 'w/{/}' --exec 'echo {}'", options)
+      assert.equal(1, status)
+      assert.truthy(stderr:find("tasks 1 and 2 would both write 'w/x'", 1, true), stderr)
+      assert.equal("a/x\n", helper.read(directory .. "/w/x"))
+      assert.equal("1\n2\n", (run("PARLUA --save 'v/{#}' --exec 'echo {}' a a; ls v", options)))
+      local text = run("PARLUA --journal j.db --exec true a 2>&1; seq 2 | PARLUA --journal k.db --map x >o 2>&1; PARLUA journal k.db", options)
+      assert.falsy(text:find("nil", 1, true), text)
+      assert.equal("usage: parlua journal run.db\n", (run "PARLUA journal --help"))
+      assert.equal("run\ttask\n1\t1\n", (run("PARLUA export j.db --format tsv | cut -f 1,2", options)))
+    end)
+  end)
+
   it("ends quietly where nobody reads the output", function()
     helper.with_directory(function(directory)
       run("{ seq 1000 | PARLUA --exec 'seq {} 1000'; echo $? >status; } | head -1", { directory = directory })

@@ -122,11 +122,11 @@ describe("a journal answers", function()
   it("with a clear message where it can't", function()
     helper.write(directory .. "/text", "no database, but long enough to be one, as far as its first bytes are concerned")
     for words, message in pairs {
-      ["journal"] = "parlua journal: name the file: parlua journal run.db",
+      ["journal"] = "journal: name the file: parlua journal run.db",
       ["journal none.db"] = "there is no journal 'none.db'",
       ["journal text"] = "cannot read the journal 'text': file is not a database; name another file",
       ["export text --fromat csv"] = "parlua export has no option --fromat; did you mean --format?",
-      ["export text --format xml"] = "wrong value for the option format: xml; it takes csv or jsonl",
+      ["export text --format xml"] = "wrong value for the option format: xml; it takes csv, tsv or jsonl",
     } do
       local result = run(words)
       assert.equal(2, result.status)

@@ -12,7 +12,11 @@ local STDIN_FD, READ_BYTES = 0, 65536
 local function lists_of(words)
   local lists, list = {}, {}
   for k, word in ipairs(words) do
-    if word == ":::" then
+    if word == "::::" or word == ":::+" or word == "::::+" then
+      error(("%s is of GNU parallel, and not known here: %s"):format(word, word:find "%+$"
+        and "for words side by side give rows, as --tsv --exec 'echo {a} {b}'"
+        or "for the lines of files take --lines"), 0)
+    elseif word == ":::" then
       if k > 1 then lists[#lists + 1] = list end
       list = {}
     else

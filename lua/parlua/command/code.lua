@@ -132,8 +132,10 @@ local function block_job(command, words)
   local plan = { map = command.map, filter = command.filter, uses_line = uses_line(command) }
   local path = command.lines and words[1] or "-"
   local format = block_format(path)
+  local source = sources.blocks(path, { size = block.BLOCK, raw = true })
+  source.is_eager = true -- who writes into a pipe line by line is answered line by line
   return {
-    arguments = sources.blocks(path, { size = block.BLOCK, raw = true }),
+    arguments = source,
     map = function(pointer, length) return block.run(plan, pointer, length) end,
     manner = {
       format = format, summary = format.summary, forgets = true, rest = format.rest,

@@ -90,7 +90,10 @@ local function run_program(plan, ...)
     options.stdout = { file = path .. ".partial" }
   end
   local stdout, stderr, status = exec.exec(words, options)
-  if path then assert(os.rename(path .. ".partial", path)) end
+  if path then
+    local renamed, why = os.rename(path .. ".partial", path)
+    if not renamed then error("the option --save: cannot write " .. why, 0) end
+  end
   if plan.wants_all then return { stdout = stdout, stderr = stderr, status = status } end
   return stderr == "" and (stdout or "") or { stdout or "", stderr }
 end
@@ -145,6 +148,30 @@ local function new_format(plan, is_tagged)
   return format
 end
 
+--- A source whose tasks write files of different names. Words are looked at before anything runs; what is read as the
+--- run goes on, when its turn comes.
+local function with_own_files(plan, source)
+  local seen, index = {}, 0
+  local function check(...)
+    index = index + 1
+    local path = template_module.text(plan.save, index, arguments_of(plan, ...))
+    if seen[path] then
+      error(("the option --save: tasks %d and %d would both write '%s'; tell them apart, by {#} for example"):format(
+        seen[path], index, path), 0)
+    end
+    seen[path] = index
+  end
+  local step, control = sources.of(source), nil
+  local function take(...)
+    control = ...
+    if control ~= nil then check(...) end
+    return ...
+  end
+  if not source:is_indexed() then return sources.iterate(function() return take(step(nil, control)) end) end
+  repeat take(step(nil, control)) until control == nil
+  return source
+end
+
 --- Shows what would be run.
 local function show_all(plan, source)
   local index = 0
@@ -180,6 +207,7 @@ end
 function M.job(command, words, is_listed)
   local is_shell = command.shell ~= nil
   local template = parse(command.exec, "--exec", is_shell)
+  if is_shell then template_module.check_quotes(template) end
   local save = command.save and parse(command.save, "--save", true)
   if save and not save.has_placeholder then
     error("the option --save: there is no placeholder in it, so all would go to one file; parlua -o does that", 0)
@@ -198,6 +226,9 @@ function M.job(command, words, is_listed)
   if is_rows and (template.takes_all or template.most > 0 or save and save.takes_all) then
     error("the option --exec: rows have columns, as {name}, not {} or {1}", 0)
   end
+  if is_rows and not template.has_placeholder then
+    error("the option --exec: a row has columns, none of which is in the template: name them, as in 'echo {city}'", 0)
+  end
   if not is_rows then
     check(template, "--exec", nil, arguments.count)
     if save then check(save, "--save", nil, arguments.count) end
@@ -207,6 +238,11 @@ function M.job(command, words, is_listed)
   local plan = { template = template, shell = is_shell, shape = arguments.shape, save = save,
     wants_all = format ~= nil and format ~= "none" }
   if command.jsonl then plan.needs = M.columns(template, save) end
+  if save and not save.has_number then
+    local ok, checked = pcall(with_own_files, plan, arguments.source)
+    if not ok then error(checked, 0) end
+    arguments.source = checked
+  end
   if command.dry_run then return { status = show_all(plan, arguments.source) } end
   local job = { arguments = arguments.source, map = function(...) return run_program(plan, ...) end }
   if format then return job end

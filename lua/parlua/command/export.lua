@@ -52,8 +52,8 @@ function formats.jsonl(buffer)
   end
 end
 
-function formats.csv(buffer)
-  local writer = rows.open(",", COLUMNS)
+function formats.csv(buffer, separator)
+  local writer = rows.open(separator or ",", COLUMNS)
   return function(statement)
     local row = {}
     for k, name in ipairs(COLUMNS) do row[name] = files.column(statement, k - 1) end
@@ -62,6 +62,8 @@ function formats.csv(buffer)
     writer:put(buffer, row)
   end
 end
+
+function formats.tsv(buffer) return formats.csv(buffer, "\t") end
 
 --- Runs `parlua export` with the words behind it.
 ---@param words string[]
@@ -75,7 +77,7 @@ function M.run(words)
     local command = package.loaded["parlua.command"] or {}
     local format = values.format or command.format or "jsonl"
     if not formats[format] then
-      error(("wrong value for the option format: %s; it takes csv or jsonl"):format(format), 0)
+      error(("wrong value for the option format: %s; it takes csv, tsv or jsonl"):format(format), 0)
     end
     local file = read.open(paths[1])
     local output, trouble = outputs.open(values.output or command.output)

@@ -8,6 +8,21 @@ local M = {}
 
 local WRONG = 2 -- exit status
 
+--- The words without "--", behind which options end; raises where an option stands behind words: it would be one.
+local function only_words(words, is_listed)
+  if is_listed then return words end
+  for k, word in ipairs(words) do
+    if word == "--" then
+      table.remove(words, k)
+      return words
+    elseif word:find "^%-%-." or word == "-n" or word == "-o" then
+      error(("'%s' stands behind words: options come before them; where it is a word itself, put -- before the words")
+        :format(word), 0)
+    end
+  end
+  return words
+end
+
 --- Runs what the command line says.
 ---@param words string[] those behind the options
 ---@param is_listed boolean "--" stands before them: there may be none
@@ -16,7 +31,9 @@ function M.run(words, is_listed)
   host.ignore_sigpipe()
   local command = package.loaded["parlua.command"]
   local maker = command.exec and "parlua.command.exec" or "parlua.command.code"
-  local made, job = pcall(function() return require(maker).job(command, words, is_listed) end)
+  local made, job = pcall(function()
+    return require(maker).job(command, only_words(words, is_listed), is_listed)
+  end)
   if not made then
     texts.say("%s", texts.error_text(job))
     return WRONG

@@ -99,7 +99,7 @@ end
 function M.run(words)
   return words_module.run(function()
     local numbers, status = {}, 0
-    if #words > 0 then numbers = words_module.read("status", words, {}, "") end
+    if #words > 0 then numbers = words_module.read("status", words, {}, "parlua status PID") end
     for _, word in ipairs(numbers) do status = math.max(status, ask_word(word)) end
     if #words > 0 then return status end
     local all = running()

@@ -113,6 +113,7 @@ local function look_at(template, pieces)
   for _, piece in ipairs(pieces) do
     if type(piece) == "table" then
       template.has_placeholder = true
+      template.has_number = template.has_number or piece.is_number or false
       if type(piece.column) == "string" then template.names[#template.names + 1] = piece.column end
       if type(piece.column) == "number" then
         template.most, template.least = math.max(template.most, piece.column), math.min(template.least, piece.column)
@@ -135,6 +136,40 @@ function M.parse(text, is_one_word)
     look_at(template, template.words[k])
   end
   return template
+end
+
+--- Raises where a template for a shell has a placeholder inside of quotes: what is put in has quotes of its own, which
+--- would end those.
+---@param template parlua.Template
+function M.check_quotes(template)
+  local open, outer = nil, {} -- the quote that we are in; those around it, of commands in "$(...)"
+  for _, piece in ipairs(template.words[1]) do
+    if type(piece) == "table" then
+      if open then
+        error(("the option --exec: a placeholder stands between %s and %s; with --shell leave these quotes out: what "
+          .. "is put in is quoted, as in echo {} or echo \"see \"{}"):format(open, open), 0)
+      end
+    else
+      local at = 1
+      while at <= #piece do
+        local c = piece:sub(at, at)
+        if c == "\\" and open ~= "'" then
+          at = at + 1
+        elseif open == nil and (c == "'" or c == '"') then
+          open = c
+        elseif c == open then
+          open = nil
+        elseif open ~= "'" and piece:find("^%$%(", at) then
+          outer[#outer + 1] = open or ""
+          open, at = nil, at + 1
+        elseif open == nil and c == ")" and #outer > 0 then
+          open = table.remove(outer)
+          if open == "" then open = nil end
+        end
+        at = at + 1
+      end
+    end
+  end
 end
 
 --- Without a placeholder, all arguments stand at the end.

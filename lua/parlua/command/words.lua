@@ -5,6 +5,7 @@ local texts = require "parlua.job.text"
 local M = {}
 
 local WRONG = 2 -- exit status
+M.HELP = {} -- is raised where help was asked for, and given
 
 --- Runs a subcommand: what its body raises is said.
 ---@param body fun(...): integer?
@@ -13,6 +14,7 @@ local WRONG = 2 -- exit status
 function M.run(body, ...)
   local ok, status = pcall(body, ...)
   if ok then return status or 0 end
+  if status == M.HELP then return 0 end
   texts.say("%s", texts.error_text(status))
   return WRONG
 end
@@ -32,7 +34,10 @@ function M.read(name, words, known, usage)
     local spelling, value = word:match "^(%-%-[^=]+)=(.*)$"
     if not spelling and word:find "^%-%a." then spelling, value = word:sub(1, 2), word:sub(3):gsub("^=", "") end
     spelling = spelling or word
-    if known[spelling] then
+    if word == "--help" or word == "-h" then
+      io.write("usage: ", usage:match "parlua %l+ .*$" or usage, "\n")
+      error(M.HELP, 0)
+    elseif known[spelling] then
       if not value then
         k = k + 1
         value = words[k]
@@ -50,7 +55,7 @@ function M.read(name, words, known, usage)
     end
     k = k + 1
   end
-  if #files == 0 then error(usage, 0) end
+  if #files == 0 then error((usage:gsub("^parlua ", "")), 0) end
   return files, values
 end
 

@@ -38,6 +38,10 @@ local cuts = {
   },
   blocks = {
     stream = function(text, source)
+      if source.is_eager then -- whole lines, as many as were read at once
+        local n, at, length, line = text:take_lines(2 ^ 52, source.size)
+        return n and 1, at, length, line
+      end
       if source.record then return text:take_records(source.size, source.record) end
       return text:take_block(source.size, source.start)
     end,

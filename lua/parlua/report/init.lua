@@ -101,7 +101,9 @@ local function update(state, data)
   state.part, state.longest_task, state.longest_seconds = data.part or 0, data.longest_task, data.longest_seconds
   if elapsed > 0 then
     local keep = math.exp(-elapsed / max(RATE_MEMORY, seconds / 4)) -- a long run forgets more slowly
-    state.rate_tasks = state.rate_tasks * keep + (done - state.done)
+    local resumed = data.resumed or 0 -- a journal had their outcomes: they tell nothing of the time that tasks take
+    state.rate_tasks = state.rate_tasks * keep + (done - state.done) - (resumed - (state.resumed or 0))
+    state.resumed = resumed
     state.rate_seconds = state.rate_seconds * keep + elapsed
     state.done, state.seconds = done, seconds
     state.left = smooth(state.left, elapsed, state)

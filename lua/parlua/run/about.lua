@@ -15,8 +15,10 @@ local function command_line()
     if type(k) == "number" and k < least then least = k end
   end
   for k = least, type(arg) == "table" and #arg or -1 do
-    local word = tostring(arg[k])
-    words[#words + 1] = word:find "[^%w_@%%+=:,./-]" and "'" .. word:gsub("'", "'\\''") .. "'" or word
+    if arg[k] ~= nil then -- without a script nothing stands at 0
+      local word = tostring(arg[k])
+      words[#words + 1] = word:find "[^%w_@%%+=:,./-]" and "'" .. word:gsub("'", "'\\''") .. "'" or word
+    end
   end
   return table.concat(words, " ")
 end

@@ -1,6 +1,7 @@
 --- Where a run ends that allows only so many failures: `on_error = "halt"` and `max_failures`. The end is decided in
 --- the order of the tasks, not in the order in which they happened to fail: it is the same on every engine and with
 --- every chunk size. Tasks behind it do not count; tasks before it run to their end.
+local common = require "parlua.common"
 local prefix = require "parlua.run.prefix"
 
 local SHARE_FROM = 20 -- a share of the tasks means something from so many on
@@ -56,7 +57,7 @@ end
 
 --- The run has had too many failures. Returns the last task that counts.
 local function stop(self, last, failed)
-  self.stopped = ("%d tasks failed (max_failures = %s)"):format(failed, tostring(self.most))
+  self.stopped = ("%s failed (max_failures = %s)"):format(common.count(failed, "task"), tostring(self.most))
   return whole(self, last)
 end
 
@@ -115,7 +116,7 @@ function Limiter:failed_later(made, failed)
   end
   local most = self.share and math.huge or self.most
   if failed < most or self.stopped then return false end
-  self.stopped = ("%d tasks failed (max_failures = %s)"):format(failed, tostring(self.most))
+  self.stopped = ("%s failed (max_failures = %s)"):format(common.count(failed, "task"), tostring(self.most))
   return true
 end
 

@@ -327,6 +327,7 @@ function Run:tick()
   end
   if done ~= self.ticked then self.ticked, self.ticked_at = done, seconds end
   if seconds - self.ticked_at >= STALL then data.longest_task, data.longest_seconds = self:longest() end
+  data.resumed = self.journal and self.driver.resumed or nil
   if reporter then reporter:progress(data) else report.publish("progress", data) end
 end
 

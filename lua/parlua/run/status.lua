@@ -17,8 +17,9 @@ local function failed_text(run)
 end
 
 --- Seconds that are left: by the rate, but not before the longest task ends, if that tells how far it is.
-local function left_of(run, done, seconds)
-  local left = (run.total - done) * seconds / done
+---@param own integer tasks that this run has done itself
+local function left_of(run, done, own, seconds)
+  local left = (run.total - done) * seconds / own
   local task, age = run:longest()
   local share = task and run.parts and run.parts[task]
   return share and share > 0 and math.max(left, age * (1 / share - 1)) or left
@@ -33,9 +34,10 @@ function M.text(run)
     and math.floor(100 * done / total) or 100) or common.count(done, "task") }
   if run.failed_tasks > 0 then parts[#parts + 1] = failed_text(run) end
   parts[#parts + 1] = "running for " .. report.duration(seconds)
-  if done > 0 then
-    parts[#parts + 1] = report.rate(done / seconds)
-    if total then parts[#parts + 1] = report.duration(left_of(run, done, seconds)) .. " left" end
+  local own = done - (run.journal and run.driver.resumed or 0)
+  if own > 0 then
+    parts[#parts + 1] = report.rate(own / seconds)
+    if total then parts[#parts + 1] = report.duration(left_of(run, done, own, seconds)) .. " left" end
   end
   parts[#parts + 1] = ("%s engine, %s"):format(run.engine_name, common.count(run.workers, "worker"))
   local text = ("parlua: process %d on %s, at %s: %s\n"):format(host.pid(), host.hostname(), warning.place(),
