@@ -152,7 +152,7 @@ end
 --- run goes on, when its turn comes.
 local function with_own_files(plan, source)
   local seen, index = {}, 0
-  local function check(...)
+  local function note(...)
     index = index + 1
     local path = template_module.text(plan.save, index, arguments_of(plan, ...))
     if seen[path] then
@@ -164,7 +164,7 @@ local function with_own_files(plan, source)
   local step, control = sources.of(source), nil
   local function take(...)
     control = ...
-    if control ~= nil then check(...) end
+    if control ~= nil then note(...) end
     return ...
   end
   if not source:is_indexed() then return sources.iterate(function() return take(step(nil, control)) end) end

@@ -25,7 +25,8 @@ local function block_of(source, shard)
   local total = count_tasks(source)
   if not total then
     error(("the option shard: %d/%d:block needs a known number of tasks, and the job's arguments (%s) tell it only at "
-      .. "their end; %d/%d takes one of every %d"):format(shard.number, shard.count, source.kind, shard.number, shard.count,
+      .. "their end; %d/%d takes one of every %d"):format(shard.number, shard.count, source.kind, shard.number,
+      shard.count,
       shard.count), 0)
   end
   local first = math.floor(total * (shard.number - 1) / shard.count)
