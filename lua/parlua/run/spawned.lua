@@ -213,32 +213,30 @@ local function begin(self, list)
   recorded.is_given = false
 end
 
---- Tasks first..last have returned: what they have spawned is handed out.
-local function hand_out(self, first, last)
-  if next(self.told) == nil then return end
-  local list = {}
-  local indexes, lists = take_told(self, first, last)
-  for k, index in ipairs(indexes) do
-    for nth, call in ipairs(lists[k]) do
-      local made = add_made(self, index, nth, call.number or FIRST + self.count + #list + 1, call)
-      made.known = call.known or false
-      list[#list + 1] = made
-    end
+--- Adds to the list what one task has spawned: calls, or what a journal has of them.
+local function add_spawned(self, list, parent, items, recorded)
+  for nth, item in ipairs(items) do
+    local call, known = item, item.known or false
+    if recorded then call, known = not item.is_ended and self.records:call(item), item end
+    local made = add_made(self, parent, nth, item.number or FIRST + self.count + #list + 1, call)
+    made.known = known
+    list[#list + 1] = made
   end
-  begin(self, list)
 end
 
---- The same of tasks that a journal has.
-local function hand_out_recorded(self, first, last)
-  if not self.records then return end
+--- Tasks first..last have returned: what they have spawned is handed out.
+---@param recorded boolean a journal has them
+local function hand_out(self, first, last, recorded)
+  if recorded and not self.records or not recorded and next(self.told) == nil then return end
   local list = {}
-  self.records:each_parent(first, last, function(parent)
-    for nth, known in ipairs(self.records:take(parent)) do
-      local made = add_made(self, parent, nth, known.number, not known.is_ended and self.records:call(known))
-      made.known = known
-      list[#list + 1] = made
-    end
-  end)
+  if recorded then
+    self.records:each_parent(first, last, function(parent)
+      add_spawned(self, list, parent, self.records:take(parent), true)
+    end)
+  else
+    local indexes, lists = take_told(self, first, last)
+    for k, index in ipairs(indexes) do add_spawned(self, list, index, lists[k], false) end
+  end
   begin(self, list)
 end
 
@@ -268,7 +266,7 @@ end
 ---@param recorded boolean a journal has them
 function Spawned:source_returned(first, last, count, recorded)
   self.source_ended = self.source_ended + count
-  if recorded then hand_out_recorded(self, first, last) else hand_out(self, first, last) end
+  hand_out(self, first, last, recorded)
   number_generations(self)
 end
 
@@ -302,7 +300,7 @@ function Spawned:returned(batch)
         made.batch.first = id
         self.run.journal:take(made.batch, self.run)
       end
-      if batch.recorded then hand_out_recorded(self, id, id) else hand_out(self, id, id) end
+      hand_out(self, id, id, batch.recorded)
       ended(self, id, made)
     end
   end
