@@ -1,13 +1,9 @@
 --- The driver of tasks that wait: each is a coroutine of the script's own state, and cqueues (a Lua module) has them
 --- wait side by side, for time, sockets, programs. It gives outcomes as drive/driver.lua describes.
 --
--- A task runs in a coroutine inside of the one that cqueues makes for it, so that between the two what belongs to the
--- running task (parlua.task, its random numbers) can be changed for another's. What cqueues waits for goes through
--- unchanged; where tasks have a time limit, and once the run is cancelled, a condition is added to it.
---
+-- How one task runs stands in drive/async_tasks.lua.
 local ffi = require "ffi"
 local common = require "parlua.common"
-local failure = require "parlua.failure"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
@@ -15,10 +11,9 @@ local programs = require "parlua.drive.async_programs"
 local skips = require "parlua.drive.skips"
 local spawn = require("parlua.lazy") "parlua.worker.spawn"
 local task = require "parlua.worker.task"
+local tasks = require "parlua.drive.async_tasks"
 local worker = require "parlua.worker"
 local Base = require "parlua.drive.driver"
-
-local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 
 local M = {}
 
@@ -30,14 +25,6 @@ local new_cell = ffi.typeof("double[1]")
 -- Per cent of what is in use: then the collector begins again. What waits stays: it is looked at half as often, unless
 -- the script has settled the pace itself.
 local COMMON_PAUSE, LONG_PAUSE = 200, 400
-
---- The task's call; named so that failures show no frames below the task's own.
-local call_text = [[
-local xpcall, capture = ...
-local function all(...) return ... end -- else it were a tail call, and this frame not seen
-local function call(f, ...) return all(f(...)) end
-return function(f, ...) return xpcall(call, capture, f, ...) end]]
-local protected = assert(loadstring(call_text, "=parlua.loop"))(xpcall, failure.capture)
 
 local function load_cqueues()
   local ok, cqueues = pcall(require, "cqueues")
@@ -139,154 +126,6 @@ end
 
 -- ---- tasks ----
 
----@class parlua.AsyncTask
----@field index integer
----@field args table|false with n; false: they are made of the index
----@field attempt integer
----@field context ffi.cdata* what belongs to the running task: see worker/task.lua
----@field condition any of cqueues, to wake it; false
----@field is_over boolean it was given up, or has ended
----@field teller function|false tells the path and line that its argument is from
-
-local function unlink(self, running)
-  if running.before then running.before.after = running.after else self.first = running.after end
-  if running.after then running.after.before = running.before else self.last = running.before end
-  running.before, running.after = false, false
-  self.running = self.running - 1
-  self.free[#self.free + 1] = running.worker
-end
-
---- The task is over: what it gave is told at the driver's next step.
-local function finish(self, running, ok, ...)
-  if running.is_over then return end
-  running.is_over = true
-  unlink(self, running)
-  running.seconds = host.now() - running.began
-  if ok then
-    own.enter(self.own) -- another run may have been made meanwhile
-    running.results = own.pack_results(...)
-  else
-    running.record = failure.record((...))
-    running.record.seconds = running.seconds
-  end
-  self.ready_last = self.ready_last + 1
-  self.ready[self.ready_last] = running
-end
-
---- The script's frames of a task that yields to nobody.
-local function refuse_yield(self, running, inner)
-  finish(self, running, false, failure.mark { kind = "error", traceback = debug.traceback(inner, ""):gsub("^\n", ""),
-    message = "attempt to yield from a task to outside of it: a task waits by functions of cqueues" })
-end
-
-local run_begun
-local create, resume, yield, status = coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
-
--- No closures are made for a task: tens of thousands may wait, and the collector looks at all that they have.
-
---- The task has yielded, or is over. Returns true and what it waits for; else it does not go on.
-local function pass(self, running, before, resumed, first, ...)
-  self.cell[0], task.source_place, task.wait_for_program = before, self.outer_place, nil
-  task.exchange(running.context)
-  if status(running.inner) == "dead" then
-    if not resumed then return finish(self, running, false, first) end
-    return finish(self, running, first, ...)
-  end
-  if first ~= self.POLL then return refuse_yield(self, running, running.inner) end
-  return true, first, ...
-end
-
---- Lets the task go on.
-local function go_on(self, running, ...)
-  if running.is_over then return end -- it was given up while it waited
-  local cell = self.cell
-  local before = cell[0]
-  task.exchange(running.context)
-  cell[0], task.source_place = running.index, running.teller or nil
-  self.current, task.wait_for_program = running, self.wait_for_program
-  task.spawn_send, task.spawn_refusal = self.spawn_send, self.job.spawn_refusal or nil
-  return pass(self, running, before, resume(running.inner, ...))
-end
-
---- Waits for what the task waits for.
-local function wait(self, running, ...)
-  if not running.has_waited then -- those behind it go on in a coroutine of their own
-    running.has_waited, self.runs = true, false
-    if self.begun_first <= self.begun_last then
-      self.runs = true
-      self.queue:wrap(run_begun, self)
-    end
-  end
-  local wake = running.condition
-  if not wake then return yield(...) end
-  local n = select("#", ...)
-  local what = { ... }
-  what[n + 1] = wake
-  return yield(unpack(what, 1, n + 1))
-end
-
-local function turn(self, running, goes_on, ...)
-  if not goes_on then return end
-  -- a tail call: a task may wait any number of times
-  return turn(self, running, go_on(self, running, wait(self, running, ...)))
-end
-
-local function make_arguments(self, index) return own.pack(self.make(index)) end
-
---- Runs a task in a coroutine inside of the one of cqueues that calls this.
-local function attend(self, running)
-  running.inner = create(protected)
-  own.enter(self.own)
-  local args = running.args and own.own_all(running.args)
-  if not args then
-    local ok, made = pcall(make_arguments, self, running.index)
-    if not ok then return finish(self, running, false, made) end
-    args = made
-  end
-  return turn(self, running, go_on(self, running, running.f or self.call, unpack(args, 1, args.n)))
-end
-
---- Runs tasks that have been begun, one after the other in the same coroutine of cqueues, as long as none waits.
-function run_begun(self)
-  while self.begun_first <= self.begun_last do
-    local running = self.begun[self.begun_first]
-    self.begun[self.begun_first] = nil
-    self.begun_first = self.begun_first + 1
-    if not running.is_over then attend(self, running) end
-    if running.has_waited then return end
-    if host.now() > self.until_then then break end -- signals are looked at, and results given
-  end
-  self.runs = false
-end
-
---- Begins a task.
-local function begin(self, index, args, attempt, f, teller)
-  local number = table.remove(self.free)
-  if not number then
-    self.slots = self.slots + 1
-    number = self.slots
-  end
-  local running = { index = index, args = args, attempt = attempt, worker = number, began = host.now(), is_over = false,
-    condition = self.timeout and self.condition.new() or false, has_waited = false,
-    context = task.context(self.cell, number, attempt, self.key),
-    f = f or false, teller = teller or false, inner = false, before = self.last, after = false, results = false,
-    record = false, seconds = 0, program = false }
-  if self.last then self.last.after = running else self.first = running end
-  self.last = running
-  self.running = self.running + 1
-  self.begun_last = self.begun_last + 1
-  self.begun[self.begun_last] = running
-end
-
---- A task that runs is given up. Its coroutine is left alone, and collected.
-local function give_up(self, running)
-  running.is_over = true
-  unlink(self, running)
-  running.seconds = host.now() - running.began
-  if running.program then programs.kill(self.cqueues, running) end
-  if running.condition then running.condition:signal() end
-end
-
 -- Tasks that wait for a further try: few at a time, so a list.
 
 local function next_again(self, now)
@@ -310,12 +149,12 @@ local function begin_tasks(self, receiver)
   while self.running < self.most and self.begun_last - self.begun_first < MOST_SUPPLIED do
     local again = next_again(self, host.now())
     if again then
-      begin(self, again.index, again.args, again.attempt, again.f, again.teller)
+      tasks.begin(self, again.index, again.args, again.attempt, again.f, again.teller)
     elseif self.extra[self.extra_first] then
       local extra = self.extra[self.extra_first]
       self.extra[self.extra_first] = nil
       self.extra_first = self.extra_first + 1
-      begin(self, extra.task, extra.call, 1, spawn.run)
+      tasks.begin(self, extra.task, extra.call, 1, spawn.run)
     else
       if not self.feeder then skips.pass(self) end
       if not has_new(self) then return end
@@ -332,7 +171,7 @@ local function begin_tasks(self, receiver)
         self.supplied_first = self.supplied_first + 1
       end
       self.next_task = index + 1
-      begin(self, index, args, 1, nil, teller)
+      tasks.begin(self, index, args, 1, nil, teller)
     end
   end
 end
@@ -378,7 +217,7 @@ local function end_late(self, receiver, now)
   local found = false
   while self.timeout and self.first and now - self.first.began > self.timeout do
     local late = self.first
-    give_up(self, late)
+    tasks.give_up(self, late)
     late.record = { kind = "timeout", message = ("the task took more than %g s"):format(self.timeout),
       seconds = late.seconds }
     tell_failure(self, receiver, late)
@@ -391,7 +230,7 @@ end
 local function tell_cancelled(self, receiver)
   while self.first do
     local running = self.first
-    give_up(self, running)
+    tasks.give_up(self, running)
     running.record = { kind = "cancelled", message = "the run was cancelled", seconds = running.seconds }
     tell_failure(self, receiver, running)
   end
@@ -407,7 +246,7 @@ local function wait_for_tasks(self, seconds)
     seconds, self.until_then = 0, host.now() + chunk_seconds
     if not self.runs then
       self.runs = true
-      self.queue:wrap(run_begun, self)
+      self.queue:wrap(tasks.run_begun, self)
     end
   end
   local ok, message = self.queue:step(seconds)
@@ -477,7 +316,7 @@ function Driver:shorten(last)
   local running = self.first
   while running do
     local after = running.after
-    if running.index > last then give_up(self, running) end
+    if running.index > last then tasks.give_up(self, running) end
     running = after
   end
   for k = #self.again, 1, -1 do
@@ -492,7 +331,7 @@ function Driver:abort(index)
   local running = self.first
   while running do
     if running.index == index then
-      give_up(self, running)
+      tasks.give_up(self, running)
       return true
     end
     running = running.after
@@ -503,7 +342,7 @@ end
 function Driver:close()
   if not self.is_open then return true end
   self.is_open = false
-  while self.first do give_up(self, self.first) end
+  while self.first do tasks.give_up(self, self.first) end
   pcall(self.queue.close, self.queue)
   C.signals_serial(0)
   if self.pause then collectgarbage("setpause", self.pause) end
