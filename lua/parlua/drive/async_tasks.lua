@@ -2,8 +2,8 @@
 --- when what it waits for is there, and ends; drive/async.lua says which, and tells what came of them.
 --
 -- There are two coroutines so that between them what belongs to the running task (parlua.task, its random numbers) can
--- be changed for another's. What cqueues waits for goes through unchanged; where tasks have a time limit, and once the run
--- is cancelled, a condition is added to it.
+-- be changed for another's. What cqueues waits for goes through unchanged; where tasks have a time limit, and once the
+-- run is cancelled, a condition is added to it.
 local failure = require "parlua.failure"
 local host = require "parlua.host"
 local own = require "parlua.source.own"
