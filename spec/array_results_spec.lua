@@ -177,11 +177,33 @@ helper.for_each_engine(function(engine)
       assert.same({ { 3000 }, 9e6 }, { a.shape, a[3000] })
     end)
 
+    it("takes as wide as the first result is, whichever comes first", function()
+      for _, case in ipairs {
+        { 1, { 1, 2, 3 }, { 1, 1 }, 7, failed = "2 3", shape = { 4 } },
+        { { 1, 2 }, 5, 6, { 7, 8 }, failed = "2 3", shape = { 4, 2 } },
+        { "x", { 1, 2 }, 6, { 7, 8 }, failed = "1 3", shape = { 4, 2 } },
+      } do
+        local a, failures = parlua.map(function(i)
+          local first = os.clock()
+          while i == 1 and os.clock() - first < 0.03 do end -- others come before
+          return case[i]
+        end, parlua.range(4), with { as = "array", chunk = 1, workers = 2 })
+        local indices = {}
+        for k, failure in ipairs(failures) do indices[k] = failure.index end
+        assert.equal(case.failed, table.concat(indices, " "))
+        assert.same(case.shape, a.shape)
+        local last = case[4]
+        for k = 1, case.shape[2] or 1 do
+          assert.equal(type(last) == "table" and last[k] or last, case.shape[2] and a:get(4, k) or a[4])
+        end
+      end
+    end)
+
     it("makes results that are not alike, or no numbers, failures", function()
       local a, failures = parlua.map(function(i) return ({ 1, { 1, 2 }, "x", 4 })[i] end, parlua.range(5),
         with { as = "array", chunk = 5 })
       assert.equal(3, #failures)
-      assert.same({ "2: the results are not alike: 2 numbers, after such of 1 number",
+      assert.same({ "2: the results are not alike: 2 numbers, and such of 1 number before",
         '3: task 3 returned "x", where numbers are to be packed into an array',
         "5: task 5 returned nothing, where numbers are to be packed into an array" }, messages_of(failures))
       assert.same({ 5, 1, 4 }, { #a, a[1], a[4] })

@@ -17,6 +17,13 @@ require "parlua.array"
 
 local M = {}
 
+---@class parlua.ArraySink
+---@field out parlua.Array|false what the results are put into; it grows where their number is not known
+---@field width integer? numbers a task
+---@field returned integer[][] ranges of tasks whose results stand in the array, ascending
+---@field held table<integer, any>|false results of another width, by task, until `candidate` is known to be the first
+---@field candidate integer the first task that has returned numbers, as far as is known
+---@field failed table<integer, true>|false tasks from `head` on that have failed
 local Sink = { name = "map", takes_arrays = true, limit = math.huge, is_enough = false }
 Sink.__index = Sink
 
@@ -64,7 +71,7 @@ local function numbers(n) return n == 1 and "1 number" or ("%.0f numbers"):forma
 local function make_room(self, last, width)
   local out = self.out
   if self.width and width ~= self.width then
-    error(("the results are not alike: %s, after such of %s"):format(numbers(width), numbers(self.width)), 0)
+    error(("the results are not alike: %s, and such of %s before"):format(numbers(width), numbers(self.width)), 0)
   end
   if not out and width == 1 and self.into then
     self.width, self.out = 1, self.into
@@ -81,27 +88,88 @@ local function make_room(self, last, width)
   end
 end
 
+--- How many numbers a result is; raises where it is none.
+local function width_of(index, value)
+  local width = place.width(value)
+  if width then return width end
+  error(("task %.0f returned %s, where numbers are to be packed into an array"):format(index, core.show(value)), 0)
+end
+
 --- Puts a result in place; what is wrong with it is its task's failure.
 local function put(self, index, value)
   local ok, message = pcall(function()
-    if not self.is_into then
-      local width = place.width(value)
-      if not width then
-        local what = core.show(value)
-        error(("task %.0f returned %s, where numbers are to be packed into an array"):format(index, what), 0)
-      end
-      make_room(self, index, width)
-    end
+    if not self.is_into then make_room(self, index, width_of(index, value)) end
     place.put(self.out, index, value)
   end)
   if ok then note_returned(self, index, index) else self.run:refuse(index, message) end
+end
+
+-- ---- whose width it is: the first task's that returned numbers, whichever came first ----
+
+--- The first task that has returned numbers is known: results that are not as wide have failed.
+local function decide(self)
+  local held, index = self.held, self.candidate
+  self.held, self.failed = false, false
+  local value = held[index]
+  if value ~= nil then
+    local others = self.returned
+    local width, were = place.width(value), self.width
+    self.out, self.width, self.into, self.returned = false, false, false, {}
+    make_room(self, index, width)
+    for _, range in ipairs(others) do
+      for other = range[1], range[2] do
+        self.run:refuse(other, ("the results are not alike: %s, and such of %s before"):format(numbers(were),
+          numbers(width)))
+      end
+    end
+  end
+  local indices = {}
+  for other in pairs(held) do indices[#indices + 1] = other end
+  table.sort(indices)
+  for _, other in ipairs(indices) do put(self, other, held[other]) end
+end
+
+--- Looks whether all tasks before the first that returned numbers have failed.
+local function settle_first(self)
+  while self.failed[self.head] do
+    self.failed[self.head] = nil
+    self.head = self.head + 1
+  end
+  if self.candidate == self.head then decide(self) end
+end
+
+--- Tasks from `index` on have returned numbers.
+local function note_first(self, index)
+  if not self.held or index >= self.candidate then return end
+  self.candidate = index
+  settle_first(self)
+end
+
+--- Puts a result in place, or holds it back where its width may be that of all.
+local function put_first(self, index, value)
+  if not self.held then return put(self, index, value) end
+  local ok, width = pcall(width_of, index, value)
+  if ok and self.width and width ~= self.width then
+    self.held[index] = value
+  else
+    put(self, index, value)
+    if not ok then return end
+  end
+  note_first(self, index)
 end
 
 --- Workers have put numbers in place.
 local function take_in_place(self, first, n)
   local ok, message = true, nil
   if not self.is_into then ok, message = pcall(make_room, self, first + n - 1, 1) end
-  if ok then return note_returned(self, first, first + n - 1) end
+  if ok then
+    note_returned(self, first, first + n - 1)
+    return note_first(self, first)
+  end
+  if self.held then
+    for index = first, first + n - 1 do self.held[index] = tonumber(self.into:get(index)) end
+    return note_first(self, first)
+  end
   for index = first, first + n - 1 do self.run:refuse(index, message) end
 end
 
@@ -118,17 +186,22 @@ function Sink:take(batch)
       else
         copy_numbers(out._at + (first - 1), batch.numbers, n)
       end
-      return note_returned(self, first, first + n - 1)
+      note_returned(self, first, first + n - 1)
+      return note_first(self, first)
     end
-    for k = 0, n - 1 do put(self, first + k, batch.numbers[k]) end
+    for k = 0, n - 1 do put_first(self, first + k, batch.numbers[k]) end
   elseif batch.values then
-    for k = 0, n - 1 do put(self, first + k, batch.values[k]) end
+    for k = 0, n - 1 do put_first(self, first + k, batch.values[k]) end
   elseif n > 0 then -- they stand in the array
     take_in_place(self, first, n)
   end
 end
 
-function Sink:fail() end
+function Sink:fail(failure)
+  if not self.held then return end
+  self.failed[failure.index] = true
+  settle_first(self)
+end
 
 -- ---- the end ----
 
@@ -212,7 +285,8 @@ function M.map(f, arguments, options, given)
   check_fill(kind, options.fill)
   local reaches = engines.reaches(engines.choose(resolved)) and not resolved.journal
   local sink = setmetatable({ kind = kind, is_into = into ~= nil, out = into or false, n = n, returned = {},
-                              keep = "first", run = false, into = false }, Sink)
+                              keep = "first", run = false, into = false, held = into == nil and {}, failed = {}, head = 1,
+                              candidate = math.huge }, Sink)
   if reaches and into ~= nil then
     sink.keep, sink.into = "into", into
   elseif reaches and n and n > 0 and kind.class ~= "complex" and not kind.wide then
@@ -220,6 +294,7 @@ function M.map(f, arguments, options, given)
   end
   local run = run_module.open(f, source, options, sink, given)
   run:go()
+  if sink.held and sink.candidate < math.huge then decide(sink) end
   local failures, summary = run:outcome()
   if into ~= nil then return into, failures, summary end
   return finish(sink, failures, options), failures, summary
