@@ -285,8 +285,8 @@ function M.map(f, arguments, options, given)
   check_fill(kind, options.fill)
   local reaches = engines.reaches(engines.choose(resolved)) and not resolved.journal
   local sink = setmetatable({ kind = kind, is_into = into ~= nil, out = into or false, n = n, returned = {},
-                              keep = "first", run = false, into = false, held = into == nil and {}, failed = {}, head = 1,
-                              candidate = math.huge }, Sink)
+                              keep = "first", run = false, into = false, held = into == nil and {}, failed = {},
+                              head = 1, candidate = math.huge }, Sink)
   if reaches and into ~= nil then
     sink.keep, sink.into = "into", into
   elseif reaches and n and n > 0 and kind.class ~= "complex" and not kind.wide then
