@@ -517,6 +517,7 @@ describe("the prompt", function()
       t:press("Enter")
       t:wait('\n"größe"\n>')
       t:press("C-c")
+      t:wait('"größe"\n>[^\n]*\n> *\n$', true) -- what is typed before would go with the line
       t:type("5")
       t:press("Enter")
       t:wait("\n5\n>")
