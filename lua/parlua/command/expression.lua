@@ -1,13 +1,13 @@
 --- The code of --map, --filter, --each, --reduce: expressions or statements, which know `x` and, of rows, the columns'
 --- names.
 local lexer = require "parlua.prompt.lexer"
-local statement = require "parlua.prompt.statement"
+local syntax = require "parlua.prompt.syntax"
 
 local M = {}
 
 --- Fails with the message of a syntax error and a caret below its place.
 local function refuse(spelling, text, message)
-  error(("the code of %s: %s"):format(spelling, statement.describe(text, message)), 0)
+  error(("the code of %s: %s"):format(spelling, syntax.describe(text, message)), 0)
 end
 
 --- An expression's code gives its value; statements say themselves what they return. Returns the text of a function's
