@@ -84,6 +84,9 @@ struct text_cut {
 /* Takes lines, rows or a block of the stream's part. Returns how many bytes; *at is valid until the next call, *count
  * is how many lines or rows. 0: the part is at its end. -1: it can't be read, see text_trouble. */
 ssize_t text_take(struct text *text, const struct text_cut *cut, const char **at, size_t *count);
+/* Can some be taken without waiting longer than that for who writes? What is there may still lack the end of its line.
+ */
+bool text_is_ready(const struct text *text, int milliseconds);
 /* Goes on to the next part. Returns false when there is none; *error is an errno when it can't be opened. */
 bool text_next_part(struct text *text, int *error);
 /* Why the last call failed. */

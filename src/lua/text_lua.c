@@ -163,6 +163,13 @@ static int method_take_block(lua_State *L)
   return push_taken(L, check_text(L), &cut);
 }
 
+/* is_ready(milliseconds) -> whether some of the stream can be taken without waiting */
+static int method_is_ready(lua_State *L)
+{
+  lua_pushboolean(L, text_is_ready(check_text(L), (int)luaL_checkinteger(L, 2)));
+  return 1;
+}
+
 /* take_records(size, record) -> 1, pointer, length, line */
 static int method_take_records(lua_State *L)
 {
@@ -209,6 +216,7 @@ int text_lua_open(lua_State *L)
       {"cut_lines", method_cut_lines},
       {"cut_rows", method_cut_rows},
       {"cut_block", method_cut_block},
+      {"is_ready", method_is_ready},
       {"take_lines", method_take_lines},
       {"take_rows", method_take_rows},
       {"take_block", method_take_block},

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -282,6 +283,15 @@ static size_t cut_some(const struct text *text, const struct text_cut *cut, size
     is_all = text->ended;
   }
   return length;
+}
+
+bool text_is_ready(const struct text *text, int milliseconds)
+{
+  size_t there = text->have - text->at;
+  if (text->fd < 0 || text->ended || text->unpacker) return true;
+  if (there > 0 && memchr(text->buffer + text->at, '\n', there)) return true;
+  struct pollfd poll_fd = {.fd = text->fd, .events = POLLIN};
+  return poll(&poll_fd, 1, milliseconds) > 0;
 }
 
 ssize_t text_take(struct text *text, const struct text_cut *cut, const char **at, size_t *count)

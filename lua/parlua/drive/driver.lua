@@ -4,6 +4,7 @@
 -- A driver has these verbs: step, arguments, host, raise_ceiling, shorten, cancel, abort, close. A receiver (a run) has
 -- these:
 --
+--   waits()                                  the source has nothing yet, and may take its time
 --   take(batch)                              tasks that returned
 --   failed(index, record, attempt, worker)   a task did not return; answers with the seconds until its next try;
 --                                            nil: that was the last
@@ -56,6 +57,8 @@ local const_bytes = ffi.typeof("const char *")
 local FEW = 16    -- so many numbers in a row are worth a batch of their own
 local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
 local NOTHING = { n = 0 }
+local LATER = 0.01 -- seconds until a source that had nothing yet is asked again
+local PATIENCE = 10 -- milliseconds that it is waited for before: who writes steadily is not to find us asleep
 local SMALL = 16384 -- bytes of results of which the collector takes no notice
 local MIXED = 512 -- results of mixed kinds go together in batches of so many
 
@@ -75,7 +78,7 @@ end
 ---@param fields table handle: has next, stage, supply, ... (src/lua/host.c); event: struct event *; source; feeder;
 --- timeout
 function Driver.new(fields, class)
-  fields.batch = Driver.new_batch()
+  fields.batch, fields.is_late, fields.ceiling = Driver.new_batch(), false, math.huge
   return setmetatable(fields, class or Driver)
 end
 
@@ -366,10 +369,25 @@ end
 ---@param wait? number default: as long as it takes
 ---@return boolean|"idle"
 function Driver:step(receiver, wait)
-  local kind, event = self.handle:next(wait), self.event
+  local handle, event = self.handle, self.event
+  local is_late = self.is_late
+  if is_late then wait = math.min(wait or LATER, LATER) end
+  local kind = handle:next(wait)
+  if is_late then -- it is asked again
+    self.is_late = false
+    handle:raise_ceiling(self.ceiling)
+  end
   if kind == RESULTS then
     self:results(receiver, event)
   elseif kind == SUPPLY then
+    if self.feeder:is_late(self.engine and PATIENCE or 0) then
+      if receiver.waits then receiver:waits() end
+      if self.engine then -- what ends meanwhile is told
+        self.is_late = true
+        handle:raise_ceiling(self.feeder.supplied or 0)
+        return true
+      end
+    end
     self.feeder:supply(self, receiver, event.want, event)
   elseif kind == LOST then
     self:lost(receiver, event)
@@ -436,7 +454,10 @@ function Driver:push_calls(first, calls)
 end
 
 --- Lets tasks up to this one be handed out.
-function Driver:raise_ceiling(last) self.handle:raise_ceiling(last) end
+function Driver:raise_ceiling(last)
+  self.ceiling = last
+  if not self.is_late then self.handle:raise_ceiling(last) end
+end
 
 --- Tasks behind this one are not wanted: they are not begun, and end where that is possible.
 function Driver:shorten(last) self.handle:shorten(last) end

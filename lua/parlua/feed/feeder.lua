@@ -55,6 +55,13 @@ local function pull(self, receiver, want)
   return count
 end
 
+--- Would the source make us wait, and longer than that? Of a pipe that is known.
+---@param milliseconds integer
+function Feeder:is_late(milliseconds)
+  local stream = self.puller.stream or self.puller.waits_for
+  return stream and not self.puller.raised and not stream:is_ready(milliseconds) or false
+end
+
 --- About `want` tasks are wanted.
 ---@param event? ffi.cdata* struct event: says whether workers wait
 function Feeder:supply(_, receiver, want, event)

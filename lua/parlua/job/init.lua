@@ -143,6 +143,7 @@ local function run_tasks(run, source, options)
   -- While tasks take long, their elders' lines don't wait.
   local unsubscribe = report.subscribe(function(event)
     if event == "progress" and #run.output.buffer > 0 then run.output:settle() end
+    if event == "waiting" then run.output:flush() end
   end)
   local function handle(value)
     if type(value) == "string" and options.debug then return debug.traceback(value, 2) end

@@ -14,7 +14,8 @@ local MOST_PASSED = 1000 -- recorded tasks that are passed over at once
 ---@param journal parlua.Journal
 ---@param force boolean tasks whose arguments differ run again
 function M.open(source, journal, force)
-  local read = supply.reader(source)
+  local inner = not source:is_indexed() and supply.open(source) or nil
+  local read = supply.reader(source, inner)
   local from = source.is_numbered and 2 or 1 -- of a shard, the number in the whole comes first: it is no argument
   local index, held, ended = 0, nil, false
   local function pack(more, ...)
@@ -27,7 +28,7 @@ function M.open(source, journal, force)
     if not task then ended = true end
     return task
   end
-  local puller = { pulled = 0 }
+  local puller = { pulled = 0, waits_for = inner and inner.stream }
   --- Is this the recorded task of that number?
   local function is_recorded(task)
     if not journal:is_done(index + 1) then return false end

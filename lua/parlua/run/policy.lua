@@ -333,6 +333,11 @@ end
 
 -- ---- going on and ending ----
 
+--- The source has nothing yet, for which what is there is not to wait.
+function Run:waits() -- luacheck: ignore 212/self
+  report.publish("waiting", {})
+end
+
 --- Tasks behind `last` do not count: they are not begun any more, or ended. What lies before runs to its end, so what a
 --- run gives depends on no chunk and no timing.
 function Run:end_at(last)
