@@ -9,9 +9,12 @@ local block = require "parlua.wire.block"
 local csv = require "parlua.lazy" "parlua.source.csv"
 local host = require "parlua.host"
 local json = require "parlua.lazy" "parlua.wire.json_values"
+local texts = require "parlua.wire.text"
 
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
+
+ffi.cdef "void *memchr(const void *, int, size_t);"
 
 local const_bytes = ffi.typeof("const char *")
 local STRING = ffi.C.TAG_STRING
@@ -169,11 +172,21 @@ local function fill_mapped(puller, writer, want)
   return count
 end
 
+--- The bytes of a stream that were taken; of a single task's, too many for a string, it is told which one's.
+local function string_of(puller, at, length, line)
+  if length > texts.MOST then
+    local source, name = puller.source, puller.stream:part(puller.part)
+    error(("%s: '%s', line %.0f: %.0f bytes do not fit into a string, which has at most %.0f"):format(source.kind, name,
+      line, length, texts.MOST), 0)
+  end
+  return ffi.string(at, length)
+end
+
 local function take(puller, want)
   while true do
     local n, at, length, line = cuts[puller.source.kind].stream(puller.stream, puller.source, want)
     if n then
-      local bytes = ffi.string(at, length)
+      local bytes = string_of(puller, at, length, line)
       if puller.is_at_begin then
         puller.is_at_begin = false
         refuse_wide(puller.source, puller.stream:part(puller.part), bytes)
@@ -280,9 +293,8 @@ local function skip(source, p, stop)
   if source.kind == "csv" then return csv.skip(p, stop, source.separator, source.quote) end
   if source.kind == "jsonl" then return csv.skip(p, stop, NEWLINE, NEWLINE) end
   if source.kind == "blocks" then return stop end
-  local at = p
-  while at < stop and at[0] ~= NEWLINE do at = at + 1 end
-  return at < stop and at + 1 or at
+  local at = ffi.C.memchr(p, NEWLINE, texts.distance(stop, p))
+  return at == nil and stop or ffi.cast(const_bytes, at) + 1
 end
 
 --- Line ends in bytes, before `stop`.
@@ -316,7 +328,7 @@ local function seek(source, puller, payload, k)
     local p = last.from + last.at
     local behind = skip(source, p, last.from + last.stop)
     if last.k == k then return last.list[last.r], last.from, p, behind end
-    last.k, last.at = last.k + 1, tonumber(behind - last.from)
+    last.k, last.at = last.k + 1, texts.distance(behind, last.from)
   end
 end
 
@@ -325,10 +337,11 @@ local function is_lost(puller, range)
   return type(range[1]) ~= "string" and puller.text:whole(range[1] + range[2]) < range[1] + range[2]
 end
 
---- The bytes of task number `k` (from 0) of a chunk; nil: they are no longer there.
+--- The bytes of task number `k` (from 0) of a chunk; nil: they are no longer there, or too many for a string.
 function M.find(source, puller, payload, k)
   local range, _, p, behind = seek(source, puller, payload, k)
-  if range and not is_lost(puller, range) then return ffi.string(p, behind - p) end
+  local length = range and texts.distance(behind, p) or 0
+  if range and length <= texts.MOST and not is_lost(puller, range) then return ffi.string(p, length) end
 end
 
 --- The path of its file, and its line.
@@ -338,7 +351,7 @@ function M.place_of(source, puller, payload, k)
   while passes_over_ends[source.kind] and at < behind and (at[0] == NEWLINE or at[0] == 13) do at = at + 1 end
   local name, begin = (puller.text or puller.stream):part(range[3])
   if type(range[1]) == "string" then return name, range[4] + count_ends(from, at) end
-  return name, puller.text:ends(begin, range[1] + tonumber(at - from)) + 1
+  return name, puller.text:ends(begin, range[1] + texts.distance(at, from)) + 1
 end
 
 --- What tells where a range of one task comes from, as place_of does.
@@ -354,7 +367,7 @@ function M.teller(source, puller, range)
     while passes_over_ends[source.kind] and at < stop and (at[0] == NEWLINE or at[0] == 13) do at = at + 1 end
     local part, begin = text:part(range[3])
     name = part
-    line = inline and range[4] + count_ends(from, at) or text:ends(begin, range[1] + tonumber(at - from)) + 1
+    line = inline and range[4] + count_ends(from, at) or text:ends(begin, range[1] + texts.distance(at, from)) + 1
     return name, line
   end
 end

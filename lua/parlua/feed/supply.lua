@@ -6,6 +6,7 @@ local indexed = require "parlua.source.indexed"
 local ranges = require "parlua.lazy" "parlua.feed.ranges"
 local csv = require "parlua.lazy" "parlua.source.csv"
 local json_values = require "parlua.lazy" "parlua.wire.json_values"
+local texts = require "parlua.wire.text"
 
 local M = {}
 
@@ -183,12 +184,12 @@ local function task_of(source, i, bytes)
   return { n = 2, ranges.argument(source, bytes), csv.text_of(bytes) }
 end
 
---- Of a text that was cut short nothing can be told.
+--- Of a text that was cut short, or that fits into no string, nothing can be told.
 local lost = { n = 0 }
 
 --- The arguments of task `i`, a block of a mapped text.
 function M.piece_arguments(source, puller, i, offset, length)
-  if puller.text:whole(offset + length) < offset + length then return lost end
+  if length > texts.MOST or puller.text:whole(offset + length) < offset + length then return lost end
   return as_task(source, i, ffi.string(ffi.cast("const char *", puller.text:pointer()) + offset, length))
 end
 
@@ -339,7 +340,7 @@ function M.reader(source, puller, is_raw, note)
     local range = list[1]
     local bytes = range[1]
     if type(bytes) ~= "string" then
-      bytes = ffi.string(ffi.cast("const char *", puller.text:pointer()) + range[1], range[2])
+      bytes = texts.string(ffi.cast("const char *", puller.text:pointer()) + range[1], range[2])
       -- where it is no longer there stand zeros, which are rare in texts
       if bytes:find("\0", 1, true) then ranges.check_whole(puller.text, source, range[1] + range[2]) end
     end
@@ -354,7 +355,7 @@ function M.reader(source, puller, is_raw, note)
     i = i + 1
     if puller:fill(writer, 1) == 0 then return end
     if puller.text and not puller.is_ranges then
-      held = as_task(source, i, ffi.string(ffi.cast("const char *", puller.text:pointer()) + offset, length))
+      held = as_task(source, i, texts.string(ffi.cast("const char *", puller.text:pointer()) + offset, length))
       if note then
         local part = select(2, puller.text:whole(offset + 1))
         note(ranges.teller(source, puller, { offset, length, part, 0 }))

@@ -9,7 +9,9 @@ local M = {}
 require "parlua.wire.block" -- declares what is used below
 
 local C = ffi.C
-local cast, ffi_string = ffi.cast, ffi.string
+local wire_text = require "parlua.wire.text"
+
+local cast, distance, ffi_string = ffi.cast, wire_text.distance, wire_text.string
 local const_bytes, bytes = ffi.typeof("const char *"), ffi.typeof("const uint8_t *")
 local NUMBER, NIL, TEXT, ODD = C.PARLUA_CSV_NUMBER, C.PARLUA_CSV_NIL, C.PARLUA_CSV_TEXT, C.PARLUA_CSV_ODD
 local UNCLOSED = C.PARLUA_CSV_UNCLOSED
@@ -33,7 +35,7 @@ local function quoted_text(p, stop, separator, quote)
     end
     p = p + 1
   end
-  local text = ffi_string(from, p - from)
+  local text = ffi_string(from, distance(p, from))
   if twice then
     local mark = string.char(quote)
     text = text:gsub(mark:gsub("%p", "%%%0") .. mark:gsub("%p", "%%%0"), (mark:gsub("%%", "%%%%")))
@@ -43,7 +45,7 @@ local function quoted_text(p, stop, separator, quote)
   while to < stop and to[0] ~= separator and to[0] ~= NEWLINE do to = to + 1 end
   local last = to
   if to > from and to[-1] == RETURN and (to == stop or to[0] == NEWLINE) then last = to - 1 end
-  return last > from and text .. ffi_string(from, last - from) or text
+  return last > from and text .. ffi_string(from, distance(last, from)) or text
 end
 
 --- The text of a field in no quotes.
@@ -51,7 +53,7 @@ local function plain_text(p, stop, separator)
   local from = p
   while p < stop and p[0] ~= separator and p[0] ~= NEWLINE do p = p + 1 end
   if p > from and p[-1] == RETURN and (p == stop or p[0] == NEWLINE) then p = p - 1 end
-  return ffi_string(from, p - from)
+  return ffi_string(from, distance(p, from))
 end
 
 --- A reader of the fields that C leaves to Lua: function(at, stop, column), which of the columns are numbers.

@@ -128,6 +128,9 @@ end
 local function finish(ok, value)
   local marks = pointers
   pointers = nil
+  if not ok and tostring(value):find "string length overflow$" then
+    error("no JSON that can be read: a string in it has more than 2 GB", 0)
+  end
   if not ok then error((tostring(value):gsub("^.-no JSON: ", "no JSON: ")), 0) end
   if marks and type(value) == "table" then resolve(value, marks) end
   return value

@@ -7,6 +7,7 @@ local json = lazy "parlua.wire.json_values"
 local lines = lazy "parlua.worker.line"
 local uses = lazy "parlua.source.uses"
 local own = require "parlua.source.own"
+local wire_text = require "parlua.wire.text"
 local place = lazy "parlua.array.place"
 
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
@@ -16,6 +17,7 @@ local C = ffi.C
 local cast = ffi.cast
 local NIL, ABSENT = C.TAG_NIL, C.TAG_ABSENT
 local const_bytes = ffi.typeof("const char *")
+local distance, text_string = wire_text.distance, wire_text.string
 
 ffi.cdef [[
 /* the next task's text; where the range's ends; the present task's; where the range begins, its number from 0, its file
@@ -85,7 +87,8 @@ function supplied.blocks(source, builder, width)
   fetch_words(builder, width)
   local text = builder:constant(cast("const char *", source.text:pointer()))
   builder.lines[#builder.lines + 1] = ("cursor.from = %s + a0"):format(text)
-  local expressions = source.raw and { text .. " + a0", "a1" } or { ("ffi_string(%s + a0, a1)"):format(text) }
+  local expressions = source.raw and { text .. " + a0", "a1" } or
+    { ("%s(%s + a0, a1)"):format(builder:constant(text_string), text) }
   if source.enumerated then table.insert(expressions, 1, "i") end
   return expressions
 end
@@ -150,19 +153,19 @@ end
 
 function texts.lines.emit(source, builder, _, advance)
   advance_lines(builder, advance)
-  builder.lines[#builder.lines + 1] = [[
+  builder.lines[#builder.lines + 1] = ([[
     local from, stop = cursor.next, cursor.stop
-    local to = cast(char_pointer, memchr(from, 10, stop - from))
+    local to = cast(char_pointer, memchr(from, 10, distance(stop, from)))
     if to == nil then to = stop end
-    cursor.next = to + 1]]
+    cursor.next = to + 1]]):gsub("distance", (builder:constant(distance)))
   if not source.keep_cr then
     builder.lines[#builder.lines + 1] = "if to > from and to[-1] == 13 then to = to - 1 end"
   end
-  return { "ffi_string(from, to - from)" }
+  return { ("%s(from, %s(to, from))"):format(builder:constant(text_string), builder:constant(distance)) }
 end
 
 function texts.lines.skip(_, cursor)
-  local to = C.memchr(cursor.next, 10, cursor.stop - cursor.next)
+  local to = C.memchr(cursor.next, 10, distance(cursor.stop, cursor.next))
   cursor.next = to == nil and cursor.stop or cast(const_bytes, to) + 1
 end
 
@@ -193,7 +196,7 @@ local function read_json(cursor)
   local from, stop = cursor.next, cursor.stop
   while from < stop and (from[0] == 10 or from[0] == 13) do from = from + 1 end
   cursor.next = csv.skip(from, stop, 10, 10)
-  return json.decode_bytes(from, cursor.next - from)
+  return json.decode_bytes(from, distance(cursor.next, from))
 end
 
 function texts.jsonl.emit(source, builder, _, advance)
@@ -209,10 +212,11 @@ texts.pieces = {}
 
 function texts.pieces.emit(source, builder, _, advance)
   advance_lines(builder, advance)
-  builder.lines[#builder.lines + 1] = [[
-    local from, length = cursor.next, cursor.stop - cursor.next
-    cursor.next = cursor.stop]]
-  return source.raw and { "from", builder:constant(tonumber) .. "(length)" } or { "ffi_string(from, length)" }
+  builder.lines[#builder.lines + 1] = ([[
+    local from, length = cursor.next, %s(cursor.stop, cursor.next)
+    cursor.next = cursor.stop]]):format(builder:constant(distance))
+  if source.raw then return { "from", "length" } end
+  return { builder:constant(text_string) .. "(from, length)" }
 end
 
 function texts.pieces.skip(_, cursor) cursor.next = cursor.stop end
@@ -231,7 +235,7 @@ function M.place(source, cursor)
     while from < stop and (from[0] == 10 or from[0] == 13) do from = from + 1 end
   end
   if text then
-    local offset = tonumber(from - cast(const_bytes, text:pointer()))
+    local offset = distance(from, cast(const_bytes, text:pointer()))
     local part = texts[source.kind] and cursor.part or select(2, text:whole(offset + 1))
     local name, begin = text:part(part)
     return name, text:ends(begin, offset) + 1
