@@ -279,6 +279,47 @@ local scripts = {
     run(change, { 5 })
     environment.a = nil
     run(change, { 6 })]],
+  ["environments that keep globals away"] = [[
+    local box = { tostring = tostring, limit = 2 }
+    local inside = setfenv(loadstring "return limit, tostring(os), tostring(_G), getfenv(1)", box)
+    run(function() local limit, a, b, environment = inside() return limit .. a .. b .. tostring(environment == box) end, { 1 })
+    local derived = setmetatable({}, { __index = box })
+    local below = setfenv(loadstring "limit = limit + 1; return limit .. tostring(string)", derived)
+    run(function() return below() .. rawget(derived, "limit") .. box.limit end, { 1 })
+    local pool = parlua.pool { workers = 1 }
+    print((pool:map(inside, { 1 })[1]))
+    box.limit = 5
+    print((pool:map(inside, { 1 })[1]))
+    pool:close()]],
+  ["parts of what it holds"] = [[
+    local colors = { red = { name = "red" }, list = { { 1 }, { deep = { 2 } } } }
+    colors.red.all = colors
+    local results = parlua.map(function(k) return colors[k] end, { "red", "list" })
+    print(results[1] == colors.red, results[2] == colors.list)
+    results = parlua.map(function() return { colors.list[2].deep, colors.red } end, { 1 })
+    print(results[1][1] == colors.list[2].deep, results[1][2] == colors.red, results[1][2].all == colors)
+    results = parlua.map(function() return { package.loaded, package.preload, package.loaders, package } end, { 1 })[1]
+    print(results[1] == package.loaded, results[2] == package.preload, results[3] == package.loaders, results[4] == package)
+    local first = colors.list[1]
+    local weight = { [colors.red] = 3, [first] = 4 }
+    run(function(object) return weight[object] end, { colors.red, first, { 1 } })
+    local changed = parlua.map(function() local t = { colors.list[1] } t[1][1] = 9 return t end, { 1 })[1]
+    print(changed[1][1])]],
+  ["parts of C data"] = [[
+    local ffi = require "ffi"
+    ffi.cdef "typedef struct { int x, y; } spec_inner_t; typedef struct { spec_inner_t a, b[2]; } spec_outer_t;"
+    local outer = ffi.new("spec_outer_t", { { 1, 2 }, { { 3, 4 }, { 5, 6 } } })
+    local part, row = outer.b[1], ffi.new("int[2][3]", { { 1, 2, 3 }, { 4, 5, 6 } })[1]
+    local results = parlua.map(function() return { outer.a, outer.b, part } end, { 1 })[1]
+    print(results[1].y, results[2][1].x, results[3].y)
+    run(function(inner, numbers) inner.x = inner.x + numbers[2] return inner.x end, parlua.zip({ outer.a, part }, { row, row }))
+    print(outer.a.x, part.x)
+    local pool = parlua.pool { workers = 1 }
+    for k = 1, 2 do
+      outer.b[1].x = 10 * k
+      print(pool:map(function() return part.x end, { 1 })[1])
+    end
+    pool:close()]],
   ["arguments of submitted calls that change later"] = [[
     local given, data = { v = 1, sub = { 1 } }, require("ffi").new("int[1]", 1)
     local function read(t, c) return t.v, t.sub[1], c[0] end

@@ -11,14 +11,15 @@
 enum { ROOT = 1, MADE, COPIES, QUEUE, CLOSURES, TOP = CLOSURES };
 enum { MOST_CLOSURES = 1000 };
 
-/* The upvalues: a table of two sets, modules (package.loaded[their names] leads to them) and what the map function has
- * captured, both table -> its state when the run began (0: not known), and of the function that copies C data and
- * buffers; is a result copied? */
+/* The upvalues: a table of three sets, modules (package.loaded[their names] leads to them), what the map function has
+ * captured, and the tables that these lead to, all table -> its state when the run began (0: not known), and of the
+ * function that copies C data and buffers; is a result copied? */
 enum { SETS = 1, IS_RESULT };
-enum { MODULES = 1, CAPTURED, DATA_COPIER };
+enum { MODULES = 1, CAPTURED, PARTS, DATA_COPIER };
+enum { MOST_PARTS = 20000 }; /* 10 ms for small ones */
 
 /* Is the table at the top one that stays what it is: a class, a module, or one that the function has captured? Of a
- * captured one that is a result: if it has not changed. */
+ * captured one that is a result, or a part of one: if it has not changed. Parts that are arguments are copied. */
 static bool is_shared(lua_State *L)
 {
   int top = lua_gettop(L);
@@ -27,15 +28,15 @@ static bool is_shared(lua_State *L)
   bool is_class = !lua_isnil(L, -1);
   lua_settop(L, top);
   if (is_class) return true;
-  for (int set = MODULES; set <= CAPTURED; set++) {
+  bool is_result = lua_toboolean(L, lua_upvalueindex(IS_RESULT));
+  for (int set = MODULES; set <= (is_result ? PARTS : CAPTURED); set++) {
     lua_rawgeti(L, lua_upvalueindex(SETS), set);
     lua_pushvalue(L, top);
     lua_rawget(L, -2);
     bool found = !lua_isnil(L, -1);
     double state = lua_tonumber(L, -1);
     lua_settop(L, top);
-    if (found && set == CAPTURED && lua_toboolean(L, lua_upvalueindex(IS_RESULT)))
-      found = state != 0 && state == codec_short_state(L, top);
+    if (found && set >= CAPTURED && is_result) found = state != 0 && state == codec_short_state(L, top);
     if (found) return true;
   }
   return false;
@@ -228,6 +229,7 @@ static int copy(lua_State *L)
     copy_data(L);
     return 1;
   }
+  if (lua_islightuserdata(L, ROOT)) return 1; /* cjson.null */
   luaL_checktype(L, ROOT, LUA_TTABLE);
   if (is_shared(L)) return 1;
   luaL_checkstack(L, 16, "copy");
@@ -249,26 +251,106 @@ static int copy(lua_State *L)
   return 2;
 }
 
-/* refresh([set]): looks at what modules there are now; `set` is what the function has captured: table -> its state. */
+/* Adds the table on the top to the set at index `set`; pops what is there. */
+static void add_to_set(lua_State *L, int set)
+{
+  if (lua_istable(L, -1)) {
+    lua_pushinteger(L, 0);
+    lua_rawset(L, set);
+  } else {
+    lua_pop(L, 1);
+  }
+}
+
+/* Adds the tables that are fields of the table on the top to the set at index `set`, and itself; pops it. */
+static void add_fields(lua_State *L, int set)
+{
+  lua_pushnil(L);
+  while (lua_next(L, -2)) add_to_set(L, set);
+  add_to_set(L, set);
+}
+
+/* refresh([set [, parts]]): looks at what modules there are now, with package's own tables; `set` is what the function
+ * has captured: table -> its state, and `parts` the tables in it. */
 static int refresh(lua_State *L)
 {
-  lua_settop(L, 1);
+  lua_settop(L, 2);
   lua_rawgeti(L, lua_upvalueindex(SETS), MODULES);
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "package");
+  if (lua_istable(L, -1))
+    add_fields(L, 3);
+  else
+    lua_pop(L, 1);
+  add_fields(L, 3);
+  lua_settop(L, 2);
+  for (int k = 1; k <= 2; k++) {
+    if (lua_istable(L, k))
+      lua_pushvalue(L, k);
+    else
+      lua_newtable(L);
+    lua_rawseti(L, lua_upvalueindex(SETS), k == 1 ? CAPTURED : PARTS);
+  }
+  return 0;
+}
+
+/* Adds the table on the top to `parts`, and to the queue, if it is new; pops what is there. */
+static void add_part(lua_State *L, int set, int skip, int parts, int queue, int *count)
+{
+  if (!lua_istable(L, -1) || *count >= MOST_PARTS) {
+    lua_pop(L, 1);
+    return;
+  }
+  int table = lua_gettop(L);
+  bool known = false;
+  for (int i = 0; !known && i < 3; i++) {
+    lua_pushvalue(L, table);
+    lua_rawget(L, i == 0 ? skip : i == 1 ? parts : set);
+    known = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+  }
+  if (known) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pushvalue(L, table);
+  lua_pushnumber(L, codec_short_state(L, table));
+  lua_rawset(L, parts);
+  lua_rawseti(L, queue, ++*count);
+}
+
+/* parts(set, skip) -> the tables that those of `set` lead to: table -> its state. Those of `skip` are left out. */
+static int find_parts(lua_State *L)
+{
+  enum { SET = 1, SKIP, PARTS_AT, QUEUE_AT };
+  int count = 0;
+  luaL_checktype(L, SET, LUA_TTABLE);
+  luaL_checktype(L, SKIP, LUA_TTABLE);
+  lua_settop(L, SKIP);
+  lua_newtable(L);
+  lua_newtable(L);
   lua_pushnil(L);
-  while (lua_next(L, -2)) {
-    if (lua_istable(L, -1)) {
-      lua_pushinteger(L, 0);
-      lua_rawset(L, 2);
-    } else {
-      lua_pop(L, 1);
+  while (lua_next(L, SET)) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+      add_part(L, SET, SKIP, PARTS_AT, QUEUE_AT, &count);
+      lua_pushvalue(L, -1);
+      add_part(L, SET, SKIP, PARTS_AT, QUEUE_AT, &count);
     }
   }
-  lua_settop(L, 1);
-  if (!lua_istable(L, 1)) lua_newtable(L);
-  lua_pushvalue(L, -1);
-  lua_rawseti(L, lua_upvalueindex(SETS), CAPTURED);
-  return 0;
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, QUEUE_AT, i);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+      add_part(L, SET, SKIP, PARTS_AT, QUEUE_AT, &count);
+      lua_pushvalue(L, -1);
+      add_part(L, SET, SKIP, PARTS_AT, QUEUE_AT, &count);
+    }
+    lua_pop(L, 1);
+  }
+  lua_settop(L, PARTS_AT);
+  return 1;
 }
 
 /* data_by(f): f copies C data and buffers */
@@ -286,10 +368,14 @@ int luaopen_parlua_copy(lua_State *L)
     const char *name;
     lua_CFunction function;
     int is_result;
-  } functions[] = {{"copy", copy, 0}, {"copy_result", copy, 1}, {"refresh", refresh, 0}, {"data_by", data_by, 0}};
-  lua_createtable(L, 0, 4);
+  } functions[] = {{"copy", copy, 0},
+                   {"copy_result", copy, 1},
+                   {"refresh", refresh, 0},
+                   {"data_by", data_by, 0},
+                   {"parts", find_parts, 0}};
+  lua_createtable(L, 0, 5);
   lua_createtable(L, DATA_COPIER, 0);
-  for (int set = MODULES; set <= CAPTURED; set++) {
+  for (int set = MODULES; set <= PARTS; set++) {
     lua_newtable(L);
     lua_rawseti(L, -2, set);
   }

@@ -70,7 +70,7 @@ function M.open(job, given)
     function self.call(...) return job.f(decode(...)) end
     self.decode = not puller.shows_bytes and decode
   end
-  self.own = own.look(job.f, job.setup)
+  self.own = own.look(job.f, job.setup, true)
   worker.prepare(job)
   C.signals_serial(1)
   local pause = collectgarbage("setpause", LONG_PAUSE)

@@ -142,7 +142,7 @@ local function open(job, options)
     end
   end
   run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
-  run.own = own.look(job.f, job.setup)
+  run.own = own.look(job.f, job.setup, not task.is_inside())
   worker.prepare(job)
   run.open_signals = worker.is_coordinator
   run.is_nested = task.is_inside()

@@ -6,6 +6,7 @@ local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local ctypes = require "parlua.lazy" "parlua.wire.ctypes"
 local world = require "parlua.lazy" "parlua.wire.world"
+local start = require "parlua.wire.start"
 local table_copy = require "parlua.copy"
 
 local M = {}
@@ -39,7 +40,6 @@ end
 --- A function that copies by one of table_copy's, where that splits nothing.
 local function copier(copy_tables, is_result)
   return function(value)
-    if type(value) ~= "table" then return ctypes.copy(value) end -- cjson.null stays
     local made, splits = copy_tables(value)
     if splits then made = copy_with_functions(value, is_result) or made end
     return made
@@ -48,15 +48,40 @@ end
 
 local copy = copier(table_copy.copy, false)
 
---- What the map function and `setup` have captured: this is not copied.
-function M.look(f, setup) return captured({ f, setup }, 2) end
+local parts_of = setmetatable({}, { __mode = "k" }) -- what was captured -> the tables in it
+
+local function is_own(name) return name == "parlua" or type(name) == "string" and name:find "^parlua%." end
+
+--- Tables that no task gets a part of: libraries, and parlua's own.
+local function libraries()
+  local set = { [_G] = true }
+  for name, module in next, package.loaded do
+    if type(module) == "table" and (start.is_library(name) or is_own(name)) then set[module] = true end
+  end
+  return set
+end
+
+--- What the map function and `setup` have captured: this is not copied. Nor are tables in it that are results, where
+--- these are looked for (`with_parts`).
+function M.look(f, setup, with_parts)
+  local set = captured({ f, setup }, 2)
+  if with_parts then parts_of[set] = next(set) and table_copy.parts(set, libraries()) or {} end
+  return set
+end
+
+--- Adds what another function has captured.
+local function add(set, f)
+  local more = M.look(f, nil, parts_of[set] ~= nil)
+  for value, state in next, more do set[value] = state end
+  for value, state in next, parts_of[more] or {} do parts_of[set][value] = state end
+end
 
 --- From here on these are what is not copied, with the modules that there are now. Returns what it was before.
 function M.enter(set)
   local before = current
   if set ~= current then
     current, walked.walk = set, nil
-    table_copy.refresh(set)
+    table_copy.refresh(set, set and parts_of[set])
   end
   return before
 end
@@ -122,9 +147,9 @@ end
 --- Several values in a table with n, and `has_tables`; tables among them are copied.
 function M.pack(...) return pack(copy, ...) end
 
---- Adds to the set what another function has captured. Returns its arguments, a table with n or nil, as they are now.
+--- Adds what another function has captured. Returns its arguments, a table with n or nil, as they are now.
 function M.add(set, f, args)
-  for value, state in next, M.look(f) do set[value] = state end
+  add(set, f)
   if not args then return nil end
   local before = M.enter(set)
   local values = pack(copy, unpack(args, 1, args.n))

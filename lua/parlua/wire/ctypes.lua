@@ -285,8 +285,27 @@ end
 local no_pointer = "a pointer (%s), which means nothing to a process of its own: send what it points to, or make it "
   .. "there, in `setup`"
 
+--- Can these data be sent, as far as pointers in them go? nil: they can; else why not.
+local function pointer_in(number, bytes, size)
+  if are_null(number, bytes, size) then return nil end
+  return no_pointer:format(tostring(ctype_of(number)):match("^ctype<(.*)>$"))
+end
+
+--- A part of a struct or of an array goes as data of its own. The codec finds them where the reference points to.
+local function referred(number, value, shares)
+  local info = typeinfo(number)
+  local description = describe(number)
+  if has(info, VARIABLE) or not info.size or not description then
+    return nil, ("a reference to C data of the type %s"):format(tostring(ctype_of(number)))
+  end
+  local size = ffi.sizeof(ctype_of(number))
+  local reason = not shares and pointer_in(number, ffi.cast(bytes_of, value), size)
+  if reason then return nil, reason end
+  return "reference", description, size
+end
+
 --- What is sent for a cdata: its kind ("int64", "uint64", "complex": its bytes are enough; "array"; "ctype";
---- "symbol"; "content") and what goes with that; or nil and why it can't be sent.
+--- "symbol"; "content"; "reference") and what goes with that; or nil and why it can't be sent.
 ---@param shares boolean the other side has the same memory
 function M.cdata(value, shares)
   if is_ctype(value) then
@@ -302,16 +321,15 @@ function M.cdata(value, shares)
   local info = typeinfo(number)
   local kind = kind_of(info)
   if kind == FUNCTION then return symbol(number, value) end
-  if kind == POINTER and has(info, REFERENCE) then return nil, "a reference to C data" end
+  if kind == POINTER and has(info, REFERENCE) then return referred(child_of(info), value, shares) end
   if kind == POINTER and kind_of(typeinfo(child_of(info))) == FUNCTION and value ~= nil then
     return symbol(number, value)
   end
   local size = kind == POINTER and ffi.sizeof("void *") or ffi.sizeof(value)
   if not shares and has_pointers(number) then
     local first = kind == POINTER and ffi.new("const uintptr_t [1]", ffi.cast("uintptr_t", value)) or value
-    if not are_null(number, ffi.cast(bytes_of, first), size) then
-      return nil, no_pointer:format(tostring(ctype_of(number)):match("^ctype<(.*)>$"))
-    end
+    local reason = pointer_in(number, ffi.cast(bytes_of, first), size)
+    if reason then return nil, reason end
   end
   local description = describe(number)
   if not description then
@@ -369,10 +387,17 @@ function M.copy(value)
   end
   if is_ctype(value) then return value end
   local number = number_of(value)
+  local size = ffi.sizeof(value)
+  local info = typeinfo(number)
+  if kind_of(info) == POINTER and has(info, REFERENCE) then
+    number = child_of(info)
+    if has(typeinfo(number), VARIABLE) or not typeinfo(number).size then return value end
+    size = ffi.sizeof(ctype_of(number))
+  end
   if arrays[number] then return value end -- a handle: its elements are the script's, on every engine
   local kind = kind_of(typeinfo(number))
   if kind ~= STRUCT and (kind ~= ARRAY or has(typeinfo(number), COMPLEX_FLAG)) then return value end
-  local description, size = describe(number), ffi.sizeof(value)
+  local description = describe(number)
   if not description then return value end
   local made = M.make(description, size)
   ffi.copy(made, value, size)

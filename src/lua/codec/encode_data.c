@@ -96,11 +96,13 @@ void encode_cdata(struct encoder *encoder, int index, const struct place *place)
     encode_symbol(encoder, description, place);
   } else if (!put_reference(encoder, content, index, 0)) {
     size_t size = (size_t)lua_tonumber(L, description + 1);
-    if (encoder->book) encoder->book->list[encoder->book->count - 1].state = size; /* for a watch */
+    bool is_reference = strcmp(kind, "reference") == 0;
+    if (is_reference) memcpy(&content, content, sizeof content);
+    if (encoder->book) encoder->book->list[encoder->book->count - 1].state = is_reference ? NOT_WATCHED : size;
     check(encoder, put_byte(out, TAG_CDATA));
     encode_value(encoder, description, place);
     check(encoder, put_varint(out, size));
-    bool is_last = !place && encoder->number == encoder->count;
+    bool is_last = !place && encoder->number == encoder->count && !is_reference;
     if (!is_last || !leave_rest(encoder->rest, content, size)) check(encoder, buffer_append(out, content, size));
   }
   lua_settop(L, top);

@@ -24,14 +24,27 @@ static void push_global(struct encoder *encoder, int environment, int name)
   if (!lua_isnil(L, -1)) anchor(encoder);
 }
 
-/* Is the table at `index`, an environment, one that crosses as a whole: a module's, or one that was met before? */
+/* Has a function with the environment at `index` no globals but those that the script has put there? It has no
+ * metatable, or one whose __index is a table other than _G. */
+static bool is_closed(lua_State *L, int index)
+{
+  if (!lua_getmetatable(L, index)) return true;
+  lua_pushliteral(L, "__index");
+  lua_rawget(L, -2);
+  bool closed = lua_isnil(L, -1) || (lua_istable(L, -1) && !lua_rawequal(L, -1, LUA_GLOBALSINDEX));
+  lua_pop(L, 2);
+  return closed;
+}
+
+/* Is the table at `index`, an environment, one that crosses as a whole: a module's, one that was met before, or one
+ * that keeps the globals away from its functions? */
 static bool is_outside(struct encoder *encoder, int index)
 {
   enum name_kind kind;
   int in_chain;
   const void *table = lua_topointer(encoder->L, index);
   return name_of(encoder, index, &kind) || map_get(encoder->objects, table) ||
-         chain_find(encoder->codec, table, &in_chain);
+         chain_find(encoder->codec, table, &in_chain) || is_closed(encoder->L, index);
 }
 
 /* Writes a function's environment and the values of the globals that it names. Its plan is on the top, and stays. */
