@@ -333,6 +333,18 @@ local scripts = {
     local weight = { [first] = 3, [second] = 4 }
     run(function(object) return weight[object] .. object.name end, { first, second })
     print(parlua.submit(function(a, b) return weight[a] + weight[b.inner] end, first, { inner = second }):get())]],
+  ["C data whose __eq looks into both"] = [[
+    local V = require("ffi").metatype("struct { double x; }", { __eq = function(a, b) return a.x == b.x end })
+    local function at(i) return V(i) end
+    print(parlua.map(at, { 1, 2 })[2].x, parlua.map(function(v) return v, v end, { V(1), V(2) })[2].x)
+    for _, v in parlua.imap(at, { 3 }) do print(v.x) end
+    local i = 0
+    print(parlua.map(function(v) return v.x end, function() i = i + 1 if i < 3 then return V(i) end end)[2])
+    print(parlua.submit(at, 4):get().x, (parlua.find(at, { 5 })))
+    print(parlua.map(function() error "no" end, { 1 }, { on_error = function() return V(6) end })[1].x)
+    local held = V(7)
+    global = V(8)
+    run(function() return held.x + global.x end, { 1 })]],
   ["C functions, as such and as pointers"] = [[
     local ffi = require "ffi"
     ffi.cdef "int abs(int); void qsort(void *, size_t, size_t, int (*)(const void *, const void *));"

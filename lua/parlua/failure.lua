@@ -144,7 +144,7 @@ function M.capture(value)
     end
   end
   local record = { message = type(value) == "string" and explain(value) or describe(value), kind = kind_of(value) }
-  if value ~= nil then record.value = value end
+  if type(value) ~= "nil" then record.value = value end
   -- From the function that raised: LuaJIT finds the name of what that has called (this handler) from the place that it
   -- was at, and reads outside of its code where compiled code found the stack full.
   local ok, traceback = pcall(debug.traceback, "", 3)

@@ -21,14 +21,14 @@ function M.step(source, control)
     stack = {}
     loops[source] = stack
   end
-  if control == nil then
+  if type(control) == "nil" then
     stack[#stack + 1] = { read = supply.reader(source) }
   else
     while #stack > 1 and stack[#stack].control ~= control do stack[#stack] = nil end
   end
   local loop = stack[#stack]
   local function take(...)
-    if (...) == nil then stack[#stack] = nil end
+    if type((...)) == "nil" then stack[#stack] = nil end
     return ...
   end
   return take(step_values(loop, loop.read()))

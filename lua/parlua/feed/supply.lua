@@ -44,7 +44,7 @@ function pullers.iterator(source)
   local step, state, control = source.step or source.make(M.reader), source.state, source.control
   local ended, held = false, nil
   local function pull(writer, count, first, ...)
-    if first == nil then
+    if type(first) == "nil" then
       ended = true
       return 0
     end

@@ -118,13 +118,13 @@ function Writer:put(words, k, v)
   if type(v) == "number" then
     self.words[k] = v
     return 0
-  elseif v == nil then
+  elseif type(v) == "nil" then
     half[2 * k + 1] = NIL
     return 0
-  elseif v == true then
+  elseif rawequal(v, true) then
     half[2 * k + 1] = TRUE
     return 0
-  elseif v == false then
+  elseif rawequal(v, false) then
     half[2 * k + 1] = FALSE
     return 0
   end

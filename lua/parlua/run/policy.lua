@@ -143,7 +143,7 @@ end
 ---@param made parlua.Failure
 function Run:replace(made, recorded)
   local results = common.pack(self.reaction(made))
-  if results[1] == nil then return false end
+  if type(results[1]) == "nil" then return false end
   if self.journal and not recorded then self.journal:fail(made) end
   self.returned_tasks, self.replaced = self.returned_tasks + 1, (self.replaced or 0) + 1
   if made.index >= FIRST_SPAWNED then

@@ -42,7 +42,7 @@ end
 local function copy_values(results, first, values, n)
   for k = 0, n - 1 do
     local value = values[k]
-    if value ~= nil then results[first + k] = value end
+    if type(value) ~= "nil" then results[first + k] = value end
   end
 end
 

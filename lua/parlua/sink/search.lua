@@ -26,7 +26,7 @@ function Search:take(batch)
   end
 end
 
-local function is_true(value) return value ~= nil and value ~= false end
+local function is_true(value) return type(value) == "cdata" or value and true end
 local function is_lacking(value) return not value end
 
 --- Looks for results. `is_first`: the one with the lowest index; else any will do.

@@ -73,7 +73,7 @@ return function(list, n)
       local plan, environment = closure.plans[f] or closure.plan(f), getfenv(f)
       for i = 2, #plan do
         local global = rawget(environment, plan[i])
-        if global ~= nil and global ~= start.globals[plan[i]] then visit(global) end
+        if not rawequal(global, nil) and not rawequal(global, start.globals[plan[i]]) then visit(global) end
       end
     end
   end

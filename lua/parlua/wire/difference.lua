@@ -107,7 +107,7 @@ local objects = { table = true, ["function"] = true, userdata = true, cdata = tr
 --- Does a world hold an object that is not there any more? Then it is let go. (One table in place of another is held.)
 local function holds(before, now)
   local kind = type(before)
-  if kind == "table" or kind == "function" then return now == nil end
+  if kind == "table" or kind == "function" then return type(now) == "nil" end
   return objects[kind] and not rawequal(before, now)
 end
 
@@ -119,7 +119,7 @@ local function add_globals(world, entries)
     local value = rawget(_G, name)
     if start.globals[name] ~= nil then return false end
     if holds(world.globals[name], value) then return false end
-    if value == nil then
+    if type(value) == "nil" then
       entries[#entries + 1] = { states.GONE, name }
     elseif states.is_global(name, value) then
       entries[#entries + 1] = { states.GLOBAL, name, value }

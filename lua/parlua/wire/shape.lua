@@ -129,9 +129,9 @@ local writer_field = [[
       s#, p# = v#, top / 8
     end
     tags[2 * #], tags[2 * # + 1] = p#, STRING
-  elseif v# == true then
+  elseif rawequal(v#, true) then
     tags[2 * # + 1] = TRUE
-  elseif v# == false then
+  elseif rawequal(v#, false) then
     tags[2 * # + 1] = FALSE
   else
     at_epoch = -1
@@ -236,15 +236,15 @@ end
 local function put_value(to, body, tags, j, v, top, lowest)
   if type(v) == "number" then
     body[j] = v
-  elseif v == nil then
+  elseif type(v) == 'nil' then
     tags[2 * j + 1] = NIL
   elseif type(v) == "string" then
     top = put_bytes(to, top, lowest, v)
     if not top then return nil end
     tags[2 * j], tags[2 * j + 1] = top / 8, STRING
-  elseif v == true then
+  elseif rawequal(v, true) then
     tags[2 * j + 1] = TRUE
-  elseif v == false then
+  elseif rawequal(v, false) then
     tags[2 * j + 1] = FALSE
   else
     return nil

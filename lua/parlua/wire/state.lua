@@ -50,7 +50,7 @@ local too_large = setmetatable({}, { __mode = "k" })
 local function is_module(name, value)
   if too_large[value] then return false end
   if name == "parlua" or name:sub(1, 7) == "parlua." or start.is_library(name) then return false end
-  return value ~= _G and (type(value) ~= "userdata" or debug.getmetatable(value) ~= nil)
+  return not rawequal(value, _G) and (type(value) ~= "userdata" or debug.getmetatable(value) ~= nil)
 end
 
 local function add_libraries(state)

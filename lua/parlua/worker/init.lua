@@ -89,7 +89,7 @@ local function slot_outlet(worker, handle)
   end
 
   function outlet.store(k, i, v)
-    if v == true or v == false then
+    if type(v) == "boolean" then
       outlet.half[2 * k + 1] = v and TRUE or FALSE
       return tonumber(outlet.block.floor - HEAD) / 8
     elseif type(v) == "string" then
@@ -156,7 +156,7 @@ function M.runner(job, slot, outlet)
       if type(v) == "number" then
         words[k] = v
         return room
-      elseif v == nil then
+      elseif type(v) == "nil" then
         half[2 * k + 1] = NIL
         return room
       end

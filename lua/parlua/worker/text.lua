@@ -279,7 +279,7 @@ local keeps = {
     return ([[
     local v = %s
     if type(v) == "number" then words[k] = v
-    elseif v == nil then half[2 * k + 1] = %d
+    elseif type(v) == 'nil' then half[2 * k + 1] = %d
     else
       room = store(k, i, v)
       if room < 0 then return k, %d end
@@ -294,7 +294,7 @@ local function write_line(job, builder, expressions, outlet)
   if job.encodes ~= true then
     return ([[
     local v = f(%s)
-    if v == nil then half[2 * k + 1] = %d
+    if type(v) == 'nil' then half[2 * k + 1] = %d
     else
       room = %s(k, i, v)
       if room < 0 then return k, %d end
