@@ -179,7 +179,8 @@ describe("parlua --map and --filter", function()
         "--exec echo", "--journal j.db --map 'x + 1'", "--csv --filter true", "--jsonl --map 'x + 1'" }
       local parts = {}
       for k, kind in ipairs(kinds) do -- 2 is written when something of 1 is there
-        parts[k] = ("{ echo 1; echo 1; for i in $(seq 3000); do [ -s %d ] && touch end%d && break; sleep 0.02; done; echo 2; } | timeout 90 PARLUA %s >%d 2>/dev/null &")
+        parts[k] = ("{ echo 1; echo 1; for i in $(seq 3000); do [ -s %d ] && touch end%d && break; sleep 0.02; done; echo 2; } "
+          .. "| timeout 90 PARLUA %s >%d 2>/dev/null &")
           :format(k, k, kind, k)
       end
       run(table.concat(parts, " ") .. " wait", { directory = directory })
