@@ -39,6 +39,37 @@ describe("a task's arguments", function()
       end)
     end
 
+    it("share in the task what they share in the script", function()
+      local common = { 0 }
+      local list = { { part = common }, { part = common } }
+      local others = { { part = common }, common }
+      local function shares(a, b)
+        local part = b.part or b
+        a.part[1] = a.part[1] + 1
+        return a.part == part and part[1] == 1
+      end
+      local k = 0
+      local function pairs_of()
+        k = k + 1
+        if k < 3 then return list[k], others[k] end
+      end
+      for name, source in pairs {
+        zip = parlua.zip(list, others), ["zip with others"] = parlua.zip(list, others, { 1, 2 }, { "a", "b" }),
+        product = parlua.product(list, others), starmap = parlua.zip(list, others):filter(function() return true end), iterator = pairs_of,
+      } do
+        local results = parlua.map(shares, source, with { chunk = 2 })
+        for i = 1, results.n do assert.is_true(results[i], name .. " " .. i) end
+      end
+      local named = parlua.product { a = list, b = others }
+      assert.same({ true, true, true, true, n = 4 }, (parlua.map(function(t) return shares(t.a, t.b) end, named, with())))
+      local rows = { { list[1], others[1] }, { list[2], common } }
+      assert.same({ true, true, n = 2 }, (parlua.starmap(shares, rows, with())))
+      local many = {}
+      for j = 1, 15 do many[j] = list end
+      assert.same({ true, true, n = 2 }, (parlua.map(function(...) return shares((...), (select(15, ...))) end, parlua.zip(unpack(many)), with())))
+      assert.equal(0, common[1])
+    end)
+
     it("are its own in batches", function()
       local function drain(list)
         local sum = 0

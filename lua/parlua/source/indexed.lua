@@ -36,12 +36,17 @@ M.width = width
 ---@return string[]
 function M.emit(source, builder, i)
   local n = width(source)
-  if n <= MOST_WRITTEN then return emit(source, builder, i) end
+  if n <= MOST_WRITTEN then
+    local expressions = emit(source, builder, i)
+    own.emit(builder, builder.items)
+    builder.items = {}
+    return expressions
+  end
   local fill = M.filler(source)
   local function values(index)
     local list = {}
     fill(list, 0, index)
-    return list
+    return own.own_items(list, n)
   end
   return { ("unpack(%s(%s), 1, %d)"):format(builder:constant(values), i, n) }
 end
@@ -56,6 +61,14 @@ function M.filler(source)
   local value = M.maker(source) -- of one value
   return function(list, at, i)
     list[at + 1] = value(i)
+    return at + 1
+  end
+end
+
+function fillers.list(source)
+  local items = source.items
+  return function(list, at, i)
+    list[at + 1] = items[i]
     return at + 1
   end
 end
@@ -108,10 +121,15 @@ function makes.range(source, builder, i)
   return { ("(%s + (%s - 1) * %s)"):format(builder:constant(first), i, builder:constant(step)) }
 end
 
---- An item that is a table is copied: it is the task's own. The code asks for the type only.
+--- The builder's items become the task's own when all its arguments are known.
+local function add_item(builder, expression)
+  local name = builder:variable(expression)
+  table.insert(builder.items, name)
+  return name
+end
+
 function makes.list(source, builder, i)
-  builder.copy = builder.copy or builder:constant(own.copy)
-  return { own.expression(("%s[%s]"):format(builder:constant(source.items), i), builder.copy) }
+  return { add_item(builder, ("%s[%s]"):format(builder:constant(source.items), i)) }
 end
 
 function makes.product(source, builder, i)
@@ -154,6 +172,7 @@ function makes.record(source, builder, i)
   local function record(index)
     local list, made = {}, {}
     fill(list, 0, index)
+    own.own_items(list, #names)
     for k, name in ipairs(names) do made[name] = list[k] end
     return made
   end
@@ -168,9 +187,9 @@ function makes.spread(source, builder, i)
     if type(item) ~= "table" then
       error(("starmap: item %d is a %s, not a list of arguments"):format(index, type(item)), 0)
     end
-    return own.own(item)
+    return item
   end
-  local list = builder:variable(("%s(%s)"):format(builder:constant(values), i))
+  local list = add_item(builder, ("%s(%s)"):format(builder:constant(values), i))
   return { ("unpack(%s, 1, %s.n or #%s)"):format(list, list, list) }
 end
 
@@ -202,11 +221,12 @@ M.pack = pack
 
 --- Collects lines of code, and the constants that it uses.
 ---@class parlua.Builder
+---@field items string[] variables with items of lists that the task is to have copies of
 local Builder = {}
 Builder.__index = Builder
 
 function M.builder()
-  return setmetatable({ lines = {}, names = {}, constants = {}, variables = 0 }, Builder)
+  return setmetatable({ lines = {}, names = {}, constants = {}, items = {}, variables = 0 }, Builder)
 end
 
 --- A name for a value in the code.

@@ -9,6 +9,8 @@ local world = require "parlua.lazy" "parlua.wire.world"
 local start = require "parlua.wire.start"
 local table_copy = require "parlua.copy"
 
+local concat = start.libraries.table.concat -- a script may have put its own in its place
+
 local M = {}
 
 local current -- tables that are not copied
@@ -91,20 +93,8 @@ function M.refresh(f, setup) M.enter(M.look(f, setup)) end
 
 table_copy.data_by(function(value) return ctypes.copy(value) end)
 
---- A copy of a table.
-M.copy = copy
-
 --- A copy of a result; what the function has captured and not changed stays what it is.
 M.copy_result = copier(table_copy.copy_result, true)
-
---- An expression for the task's own value of another one. The check is written out: for numbers the compiled code has
---- nothing of it.
----@param expression string may be evaluated twice
----@param name string of M.copy in the code
-function M.expression(expression, name)
-  local text = "((type(%s) == 'table' or type(%s) == 'cdata' or type(%s) == 'userdata') and %s(%s) or %s)"
-  return text:format(expression, expression, expression, name, expression, expression)
-end
 
 --- Can a task change such a value: a table, C data, a buffer?
 local function is_changed_by_tasks(value)
@@ -122,6 +112,18 @@ end
 function M.own_result(value)
   if type(value) == "table" then return M.copy_result(value) end
   return value
+end
+
+--- The same of the items 1 to n of a list: puts copies into their places.
+function M.own_items(list, n)
+  for k = 1, n do
+    if is_changed_by_tasks(list[k]) then
+      local copies = copy(list)
+      for j = k, n do list[j] = copies[j] end
+      return list
+    end
+  end
+  return list
 end
 
 --- The same of several values in a table with n, in which `has_tables` says whether there is something to copy.
@@ -146,6 +148,39 @@ end
 
 --- Several values in a table with n, and `has_tables`; tables among them are copied.
 function M.pack(...) return pack(copy, ...) end
+
+local function together(...)
+  local n = select("#", ...)
+  return unpack(copy { ... }, 1, n)
+end
+
+--- Appends code that makes a task's own values of the variables of these names. What several share, their copies share.
+--- The checks are written out: for numbers the compiled code has nothing of them.
+---@param builder parlua.Builder
+---@param names string[]
+function M.emit(builder, names)
+  if #names == 0 then return end
+  local copy_one, lines = builder:constant(copy), builder.lines
+  local checks = {}
+  for k, name in ipairs(names) do
+    checks[k] = ("(type(%s) == 'table' or type(%s) == 'cdata' or type(%s) == 'userdata')"):format(name, name, name)
+  end
+  if #names > 1 then
+    local counts = {}
+    for k, check in ipairs(checks) do
+      checks[k] = builder:variable(check)
+      counts[k] = ("(%s and 1 or 0)"):format(checks[k])
+    end
+    local list = concat(names, ", ")
+    lines[#lines + 1] = ("if %s > 1 then"):format(concat(counts, " + "))
+    lines[#lines + 1] = ("%s = %s(%s)"):format(list, builder:constant(together), list)
+    lines[#lines + 1] = "else"
+  end
+  for k, name in ipairs(names) do
+    lines[#lines + 1] = ("if %s then %s = %s(%s) end"):format(checks[k], name, copy_one, name)
+  end
+  if #names > 1 then lines[#lines + 1] = "end" end
+end
 
 --- Adds what another function has captured. Returns its arguments, a table with n or nil, as they are now.
 function M.add(set, f, args)

@@ -158,13 +158,13 @@ function M.folder(job, slot, cursor, reader, ranger)
     if columns > MOST_WRITTEN then
       local function values(batch, k)
         local list = {}
-        for j = 1, columns do list[j] = own.own(batch[j][k]) end
-        return list
+        for j = 1, columns do list[j] = batch[j][k] end
+        return own.own_items(list, columns)
       end
       return { ("unpack(%s(batch, i - origin), 1, %d)"):format(builder:constant(values), columns) }
     end
-    local name = builder:constant(own.copy)
-    for j = 1, columns do expressions[j] = own.expression(("batch[%d][i - origin]"):format(j), name) end
+    for j = 1, columns do expressions[j] = builder:variable(("batch[%d][i - origin]"):format(j)) end
+    own.emit(builder, expressions)
     if source.kind == "blocks" then
       local at = ("%s + %s"):format(builder:constant(ffi.cast("const char *", source.text:pointer())), expressions[1])
       builder.lines[#builder.lines + 1] = "cursor.from = " .. at
