@@ -134,7 +134,7 @@ describe("rows that are written", function()
         helper.write(path, '{\n "a": 1\n}\n')
         got, failures = parlua.map(identity, parlua.jsonl(path), with())
         assert.same({ 3, 0 }, { #failures, #got })
-        assert.equal("no JSON: it ends in the middle of a value (each line must hold a whole one), at byte 3", failures[1].message)
+        assert.equal("no JSON: it ends in the middle of a value (each line must hold a whole one), at byte 2", failures[1].message)
       end)
     end)
 

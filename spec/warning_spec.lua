@@ -45,16 +45,16 @@ describe("tasks that failed", function()
           return i
         end
         print(parlua.map(function(x) return x end, source).n)
+        parlua.map(tostring, coroutine.wrap(function() coroutine.yield(1) error("no line") end))
         for k in parlua.imap(function(x) if x == 1 then error("first", 0) end return x end, parlua.range(10)) do
           if k == 5 then break end
         end
         collectgarbage() collectgarbage()
-        parlua.map(tostring, coroutine.wrap(function() coroutine.yield(1) error("no line") end))
       ]]
       assert.equal("4\n", result.stdout)
       assert.equal("parlua: map at sweep.lua:8: the source raised an error after 3 tasks: sweep.lua:5: no page\n"
-        .. "parlua: imap at sweep.lua:9: 1 of 10 tasks failed; first, task 1 (1): first\n"
-        .. "parlua: map at sweep.lua:13: the source raised an error after 1 task: sweep.lua:13: no line\n",
+        .. "parlua: map at sweep.lua:9: the source raised an error after 1 task: sweep.lua:9: no line\n"
+        .. "parlua: imap at sweep.lua:10: 1 of 10 tasks failed; first, task 1 (1): first\n",
         (result.stderr:gsub(", %d+ cancelled", "")))
     end)
 

@@ -269,7 +269,7 @@ local decoders = {}
 
 function decoders.csv(source) return ranges.row_reader(source) end
 
-function decoders.jsonl() return function(text) return json_values.decode(text) end end
+function decoders.jsonl() return function(text) return json_values.decode_line(text) end end
 
 function decoders.blocks(source)
   if source.raw then return function(text) return ffi.cast("const char *", text), #text end end

@@ -151,10 +151,15 @@ local function finish_line(ok, value)
   return finish(ok, (tostring(value):gsub("ends in the middle of a value", "%0 (each line must hold a whole one)")))
 end
 
---- The same of a line of bytes.
+--- The same of a line, as a text.
+---@param text string
+function M.decode_line(text) return finish_line(pcall(read, text, revive_one)) end
+
+--- The same of a line as bytes, with or without its end.
 ---@param from ffi.cdata*
 ---@param length integer
 function M.decode_bytes(from, length)
+  while length > 0 and (from[length - 1] == 10 or from[length - 1] == 13) do length = length - 1 end
   return finish_line(pcall(read, tonumber(ffi.cast("intptr_t", from)), length, revive_one))
 end
 
