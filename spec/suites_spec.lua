@@ -20,7 +20,7 @@ describe("specs of what all engines promise pass", function()
 
   if has_cqueues then
     for _, names in ipairs {
-      { "nested", "own", "output", "sources", "wide", "random", "failures", "hostile", "exec", "warning", "ends" },
+      { "nested", "own", "output", "sources", "wide", "random", "failures", "hostile", "exec", "warning", "ends", "page" },
       { "rows", "text", "records", "records_in", "lines_written", "csv", "odd_results", "files", "shard", "halts",
         "future", "pool", "kept", "spawn" },
     } do

@@ -56,7 +56,7 @@ function M.open(job, given)
     begun = {}, begun_first = 1, begun_last = 0, runs = false, until_then = 0, -- tasks that have not run yet
     skips = {}, skips_at = 1, free = {}, slots = 0, batch = Base.new_batch(), cancelled = false, last_tick = host.now(),
     broken = false, args = false, args_of = 0, extra = {}, extra_first = 1, extra_last = 0,
-    outer_place = task.source_place or nil, tellers = {}, teller = false, current = false,
+    outer_place = task.source_place or nil, on_end = false, tellers = {}, teller = false, current = false,
   }, Driver)
   self.wait_for_program = programs.waiter(cqueues, function() return self.current end)
   self.spawn_send = given.spawned and function(index, ...)
@@ -196,6 +196,7 @@ local function tell_ready(self, receiver)
     local ended = self.ready[self.ready_first]
     self.ready[self.ready_first] = nil
     self.ready_first = self.ready_first + 1
+    if self.on_end then self.on_end(ended.worker, ended.index, ended.record and ended.record.seconds or ended.seconds) end
     if ended.record then
       tell_failure(self, receiver, ended)
     else

@@ -76,6 +76,14 @@ local function watch_chunks(run, driver, recorder, trace)
     recorder:chunk(worker, first, last, seconds, at, not fold and describe_one or nil)
     if trace then trace:chunk(worker, run:host_of(worker), first, last, seconds, at) end
   end
+  if driver.on_end ~= nil then -- of the async engine, which tells of tasks one by one
+    function driver.on_end(worker, index, seconds)
+      local at = now()
+      look(at)
+      note(worker, index, index, max(0, seconds or 0), at)
+    end
+    return
+  end
   local spent = recorder.spent
   --- To unpack results is the script's work, too, beside what the sink does with them.
   local function unpacked(from, sink_before, ...)
