@@ -196,7 +196,7 @@ local function tell_ready(self, receiver)
     local ended = self.ready[self.ready_first]
     self.ready[self.ready_first] = nil
     self.ready_first = self.ready_first + 1
-    if self.on_end then self.on_end(ended.worker, ended.index, ended.record and ended.record.seconds or ended.seconds) end
+    if self.on_end then self.on_end(ended.worker, ended.index, (ended.record or ended).seconds) end
     if ended.record then
       tell_failure(self, receiver, ended)
     else
