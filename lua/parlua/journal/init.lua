@@ -10,6 +10,7 @@
 -- a run uses it: one run at a time. A process that is killed leaves what was committed; the next to open the file sets
 -- the rest aside.
 local ffi = require "ffi"
+local common = require "parlua.common"
 local codec = require "parlua.codec"
 local hash = require "parlua.hash"
 local indexed = require "parlua.source.indexed"
@@ -166,6 +167,9 @@ function Journal:check(identity)
     error(self:refusal("it was another kind of call", M.calls[recorded.results], M.calls[identity.results]), 0)
   end
   if recorded.captured ~= identity.captured then
+    if type(self.f) == "function" and common.is_own_source(debug.getinfo(self.f, "S").source) then -- of a command line without a script
+      error(self:refusal("the command, or an option that says what it does, differs"), 0)
+    end
     local name = identity_module.differing(recorded.captured, identity.captured)
     error(self:refusal(name and ("the variable '%s' differs, which the map function uses"):format(name)
       or "the map function uses other variables"), 0)
