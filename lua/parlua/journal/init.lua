@@ -167,7 +167,8 @@ function Journal:check(identity)
     error(self:refusal("it was another kind of call", M.calls[recorded.results], M.calls[identity.results]), 0)
   end
   if recorded.captured ~= identity.captured then
-    if type(self.f) == "function" and common.is_own_source(debug.getinfo(self.f, "S").source) then -- of a command line without a script
+    local info = type(self.f) == "function" and debug.getinfo(self.f, "S")
+    if info and common.is_own_source(info.source) then -- of a command line without a script
       error(self:refusal("the command, or an option that says what it does, differs"), 0)
     end
     local name = identity_module.differing(recorded.captured, identity.captured)
