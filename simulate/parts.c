@@ -6,6 +6,8 @@
 #include "run/chunks.h"
 #include "run/queue.h"
 #include "run/state.h"
+#include "sys/hub.h"
+#include "system.h"
 #include "world.h"
 
 enum { ATTEMPT = 3, LOSSES = 1 };
@@ -370,8 +372,44 @@ static void check_retries(void)
   balance_free(&d.balance);
 }
 
+/* ---- the simulation itself ---- */
+
+static void go_on(void *what, uint64_t which)
+{
+  (void)what, (void)which;
+}
+
+static void ring(void *bell, uint64_t which)
+{
+  (void)which;
+  system_ring(bell);
+}
+
+/* The coordinator is told of news just behind the end of a sleep. The simulation, which looks meanwhile whether it
+ * misses any, takes it for no fault. */
+static void check_sleeps(void)
+{
+  static const double seconds = 1, step = 0.5e-3, before = 4.5e-3, after = 0.25e-3;
+  enum { SLEEPS = 200 };
+  for (uint64_t seed = 1; seed <= SLEEPS; seed++) {
+    struct hub hub;
+    world_begin(seed);
+    system_begin();
+    world.slice = 1;
+    world.preempted = 1;
+    hub_open(&hub, 1);
+    struct bell bell = hub_bell(&hub, 0);
+    double end = world.now + seconds;
+    for (double at = end - before; at < end; at += step) world_at(at, go_on, NULL, 0);
+    world_at(end + after, ring, &bell, 0);
+    hub_sleep(&hub, seconds, NULL, 0);
+    hub_close(&hub);
+  }
+}
+
 void parts_check(void)
 {
+  check_sleeps();
   check_retries();
   check_looks();
   check_handing_out();

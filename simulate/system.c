@@ -72,34 +72,45 @@ int hub_open(struct hub *hub, uint32_t numbers)
   return 0;
 }
 
+/* As beacon_has_news, but it is the simulation that looks, not the coordinator: nobody goes on meanwhile. */
+static bool has_news(const struct hub *hub)
+{
+  uint32_t slice = world.slice;
+  world.slice = 0;
+  bool has = beacon_has_news(hub->beacon, &hub->reader);
+  world.slice = slice;
+  return has;
+}
+
 /* A sleep that nothing has ended but its time: did news stand there all the while? Then only looks from time to time
  * find them. */
 static void check_sleep(const struct hub *hub, bool had_news)
 {
   uint32_t number;
-  if (had_news && beacon_has_news(hub->beacon, &hub->reader))
-    fault("the coordinator sleeps on, though it was told of news");
+  if (had_news && has_news(hub)) fault("the coordinator sleeps on, though it was told of news");
   if (workers_still_unread(&number))
     fault("the coordinator sleeps on, though worker %u has results for it", (unsigned)number + 1);
 }
 
 int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
 {
-  double until = world.now + fmin(seconds, 1e9);
+  double until = world.now + fmin(seconds, 1e9), noted_at = INFINITY;
   int count = 0;
-  bool is_bad = system_faults.lost > 0 || system_faults.slow > quick, is_noted = false, had_news = false;
+  bool is_bad = system_faults.lost > 0 || system_faults.slow > quick, had_news = false;
   __atomic_store_n(&hub->beacon->asleep, 1, __ATOMIC_SEQ_CST);
   bool is_awake = beacon_has_news(hub->beacon, &hub->reader) || random_chance(system_faults.spurious);
-  double note_at = seconds > 2 * unnoticed && seconds < 1e9 && !is_bad ? until - unnoticed : INFINITY;
+  bool is_checked = until - world.now > 2 * unnoticed && seconds < 1e9 && !is_bad; /* it may have been kept away */
+  double note_at = is_checked ? until - unnoticed : INFINITY;
   while (!is_awake && !is_rung && ends_count == 0 && world.now < until) {
     if (!world_step(fmin(until, note_at))) world.now = fmin(until, note_at);
     if (world.now < note_at) continue;
-    had_news = beacon_has_news(hub->beacon, &hub->reader);
+    had_news = has_news(hub);
     workers_note_unread();
-    is_noted = true;
+    noted_at = world.now;
     note_at = INFINITY;
   }
-  if (is_noted && !is_awake && !is_rung && ends_count == 0) check_sleep(hub, had_news);
+  bool is_timed_out = !is_awake && !is_rung && ends_count == 0;
+  if (is_timed_out && world.now - noted_at > unnoticed / 2) check_sleep(hub, had_news);
   hub->beacon->asleep = 0;
   is_rung = false;
   for (; ends_count > 0 && count < most; count++) ended[count] = ends[--ends_count];

@@ -135,10 +135,12 @@ void worker_stores(void)
 
 /* ---- news ---- */
 
-/* Does the coordinator have to know of results of the worker? */
+/* Does the coordinator have to know of results of the worker? In slot_results others could go on, which they may not
+ * while the simulation looks. */
 static bool is_unread(const struct body *body)
 {
-  return body->is_alive && !body->is_ending && !body->is_abandoned && slot_results(body->slot);
+  if (!body->is_alive || body->is_ending || body->is_abandoned) return false;
+  return body->slot->out.tail != body->slot->out.head;
 }
 
 void workers_note_unread(void)
