@@ -192,6 +192,7 @@ describe("parlua --map and --filter", function()
   end)
 
   it("are told what is wrong with the code before anything runs", function()
+    assert.truthy(refusal "PARLUA --map x ::: a ::: b":find("a task has 2 words, one of each list behind :::", 1, true))
     assert.equal("the code of --map is not complete:\n  x +", refusal "PARLUA --map 'x +' 1")
     assert.equal("the code of --map: syntax error: '=' expected near ')'\n  x ) y\n    ^", refusal "PARLUA --map 'x ) y' 1")
     assert.equal("the code of --filter is empty", refusal "PARLUA --filter '' 1")

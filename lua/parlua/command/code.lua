@@ -230,6 +230,10 @@ function M.job(command, words, is_listed)
     job = block_job(command, words)
   else
     local arguments = arguments_module.of(command, words, is_listed)
+    if arguments.shape == "words" and (arguments.count or 1) > 1 then
+      error(("a task has %d words, one of each list behind :::, of which code on the command line would see the first "
+        .. "alone; --exec sees all ({1}, {2}), and a script by parlua.product(list, list)"):format(arguments.count), 0)
+    end
     job = tasks_job(command, arguments.source, arguments.shape == "rows")
   end
   if ending then
