@@ -225,6 +225,7 @@ static void watch_forks(void)
 /* Before the end of a chunk: what its tasks have printed, half lines too. */
 static void flush_output(void *context)
 {
+  capture_settle();
   output_flush(((struct lua_worker *)context)->output);
 }
 

@@ -346,22 +346,20 @@ void capture_end(void)
 
 void capture_wait(void)
 {
-  if (!is_task()) return;
+  if (!is_task() || !has_reader) return;
   capture_lock();
   is_waiting = true;
   capture_unlock();
 }
 
-void capture_resume(void)
+void capture_settle(void)
 {
   int error = errno;
-  if (!is_task()) return;
+  if (!is_task() || !has_reader) return;
   capture_lock();
   is_waiting = false;
-  if (has_reader) {
-    set_held(false);
-    move_all(true);
-  }
+  set_held(false);
+  move_all(true);
   capture_unlock();
   errno = error;
 }

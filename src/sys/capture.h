@@ -8,7 +8,8 @@
  * A thread of the worker reads the pipes. It never waits for the coordinator: it takes as much as there is room for,
  * and looks again 2 ms later where there is none (within a line, nothing else comes between); meanwhile the program
  * waits for room in its pipe. Once a program has ended that was waited for (system, pclose, waitpid), its last lines
- * are taken before the task goes on, so that what the task prints next stands behind them. When the worker ends before
+ * are taken before the task goes on, so that what the task prints next stands behind them. What others have written by
+ * the end of a chunk is taken before that is told: after a run nobody reads on. When the worker ends before
  * a program, a process stays that brings its lines to the script's own streams, up to the program's end. */
 #ifndef PARLUA_CAPTURE_H
 #define PARLUA_CAPTURE_H
@@ -39,9 +40,10 @@ void capture_close(void);
  * task has put something else there, nor where a person is at the other end who may be asked. */
 void capture_begin(void);
 void capture_end(void);
-/* Around a wait for programs. */
+/* Before a wait for programs. */
 void capture_wait(void);
-void capture_resume(void);
+/* After it, and before it is told that tasks have ended: takes what programs have written by now. */
+void capture_settle(void);
 
 /* The task itself writes to a descriptor. True: it was taken. */
 bool capture_write(int fd, const char *bytes, size_t length);

@@ -30,7 +30,7 @@ int system(const char *command)
   capture_wait();
   int status = own(command);
   capture_end();
-  capture_resume();
+  capture_settle();
   return status;
 }
 
@@ -51,7 +51,7 @@ int pclose(FILE *file)
   if (!own) FIND(own, "pclose");
   capture_wait();
   int status = own(file);
-  capture_resume();
+  capture_settle();
   return status;
 }
 
@@ -61,7 +61,7 @@ pid_t waitpid(pid_t pid, int *status, int options)
   if (!own) FIND(own, "waitpid");
   capture_wait();
   pid_t ended = own(pid, status, options);
-  capture_resume();
+  capture_settle();
   return ended;
 }
 
