@@ -5,14 +5,16 @@ local known = require "parlua.array.known"
 -- LuaJIT's own: a script's (busted has one) may keep what it gave for a value, and that goes to workers, where the same
 -- type is another.
 local own = require("parlua.wire.start").libraries.ffi
-local typeof, istype = own.typeof, own.istype
+local istype = own.istype
 
 local M = {}
 
 -- Bits of _state.
 M.CONTIGUOUS, M.FREED, M.READ_ONLY, M.OF_FILE = 1, 2, 4, 8
 
-local list, is_array = kinds.list, known.numbers
+local list = kinds.list
+
+M.is = known.is
 
 --- Is a bit of its state set?
 function M.has(self, bit_of) return bit.band(self._state, bit_of) ~= 0 end
@@ -27,9 +29,6 @@ function M.fits(kind, value)
   if istype("int64_t", value) or istype("uint64_t", value) then return true end
   return kind.class == "complex" and (istype("complex", value) or istype("complex float", value))
 end
-
---- Is a value an array?
-function M.is(value) return type(value) == "cdata" and is_array[tonumber(typeof(value))] == true end
 
 --- The sizes of its dimensions, as a list.
 function M.shape(self)

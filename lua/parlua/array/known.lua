@@ -5,12 +5,21 @@
 local registry = debug.getregistry()
 if registry["parlua.arrays"] then return registry["parlua.arrays"] end
 
+-- LuaJIT's own: a script's (busted has one) may keep what it gave for a value, and that goes to workers, where the same
+-- type is another.
+local typeof = require("parlua.wire.start").libraries.ffi.typeof
+
 local M = {}
 registry["parlua.arrays"] = M
 
 --- The numbers of the ctypes of arrays, as ffi.typeof knows them -> true.
 ---@type table<integer, boolean>
 M.numbers = {}
+
+local numbers = M.numbers
+
+--- Is a value an array?
+function M.is(value) return type(value) == "cdata" and numbers[tonumber(typeof(value))] == true end
 
 --- Arrays that were encoded for workers since somebody has looked: they are to be kept until these have opened them.
 --- False: none.

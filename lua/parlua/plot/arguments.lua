@@ -1,7 +1,6 @@
 --- What is to be drawn: numbers, points, series and options, from the arguments of parlua.plot.
-local array_module = require "parlua.array.known"
+local is_array = require("parlua.array.known").is
 local cdata = require "parlua.lazy" "parlua.cdata"
-local ffi = require "ffi"
 local value_module = require "parlua.value"
 
 local M = {}
@@ -20,9 +19,6 @@ M.whose = "plot"
 local function fail(format, ...) error(M.whose .. ": " .. format:format(...), 0) end
 
 M.fail = fail
-
---- Is it one of parlua.array?
-local function is_array(value) return array_module.numbers[tonumber(ffi.typeof(value))] ~= nil end
 
 --- The length of an array of the FFI, or of parlua.array; nil: it is neither.
 local function length_of_array(value)

@@ -2,7 +2,6 @@
 --- signature of the call that the cursor is in.
 local array = require("parlua.lazy") "parlua.array.core"
 local arrays = require "parlua.array.known"
-local ffi = require "ffi"
 local help = require "parlua.prompt.help"
 local is_own_source = require("parlua.common").is_own_source
 local lexer = require "parlua.prompt.lexer"
@@ -26,7 +25,7 @@ end
 
 --- t[key] without calling functions of the user's: through tables of __index only, and the methods of arrays.
 local function lookup_field(value, key)
-  if type(value) == "cdata" then return arrays.numbers[tonumber(ffi.typeof(value))] and array.methods[key] or nil end
+  if type(value) == "cdata" then return arrays.is(value) and array.methods[key] or nil end
   for _ = 1, 20 do
     if type(value) == "string" then value = string end
     if type(value) ~= "table" then return nil end
@@ -40,7 +39,7 @@ end
 
 --- Calls visit(key, value) for the fields with names that a value has, its metatable's included.
 local function each_field(value, visit)
-  if type(value) == "cdata" and arrays.numbers[tonumber(ffi.typeof(value))] then
+  if arrays.is(value) then
     for _, fields in ipairs { array.methods, array.properties } do
       for name, field in next, fields do visit(name, field) end
     end

@@ -7,6 +7,7 @@
 --     byte ranges of a file (feed/supply.lua).
 -- Here are numbers and combinations. kinds.lua has what all have in common, lists and iterators; texts.lua files;
 -- derived.lua what is made of other sources.
+local arrays = require "parlua.array.known"
 local indexed = require "parlua.source.indexed"
 local kinds = require "parlua.source.kinds"
 
@@ -63,7 +64,7 @@ local function indexed_parts(where, names, ...)
   local parts = { ... }
   for k = 1, select("#", ...) do
     local part = parts[k]
-    if type(part) == "table" and not is_source(part) or kinds.is_array(part) then part = kinds.list(part) end
+    if type(part) == "table" and not is_source(part) or arrays.is(part) then part = kinds.list(part) end
     if not is_part(part) then
       error(("%s: %s must be a list, a range, a product or a zip, got %s"):format(
         where, names and "field " .. names[k] or "part " .. k,

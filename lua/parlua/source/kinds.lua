@@ -3,8 +3,6 @@ local arrays = require "parlua.array.known"
 local common = require "parlua.common"
 local indexed = require "parlua.source.indexed"
 
-local typeof = require("parlua.wire.start").libraries.ffi.typeof -- a script may have put its own in its place
-
 local M = {}
 
 ---@class parlua.Source
@@ -51,12 +49,6 @@ require("jit").off(Source.plain) -- as parlua.run's open, for the same fault of 
 
 -- ---- lists, iterators, and what may stand for them ----
 
---- Is a value an array (parlua.array)?
----@return boolean
-function M.is_array(value) return type(value) == "cdata" and arrays.numbers[tonumber(typeof(value))] == true end
-
-local is_array = M.is_array
-
 --- The elements of an array; of one of more dimensions what stands at each index of the first.
 local function list_of_array(array)
   local n, items = array.shape[1], array
@@ -70,7 +62,7 @@ end
 ---@param items any[]
 ---@return parlua.Source
 function M.list(items)
-  if is_array(items) then return list_of_array(items) end
+  if arrays.is(items) then return list_of_array(items) end
   if type(items) ~= "table" then error("list: a table is expected, got " .. type(items), 2) end
   local n = items.n or #items
   if type(n) ~= "number" or n < 0 or n % 1 ~= 0 then
@@ -112,7 +104,7 @@ function M.of(arguments)
   if is_source(arguments) then return arguments end
   refuse_misunderstood(arguments)
   local kind = type(arguments)
-  if is_array(arguments) then
+  if arrays.is(arguments) then
     return list_of_array(arguments)
   elseif common.is_callable(arguments) then
     return M.iterate(arguments)
