@@ -67,19 +67,28 @@ end
 
 local part_text
 
---- Adds the fields of a struct, also those of unnamed structs in it.
-local function add_fields(parts, value, info, depth)
-  while info.sib and #parts <= MOST_FIELDS do
+--- Appends the names of a struct's fields, also of those of unnamed structs in it, until there are `most`.
+local function add_names(names, info, most)
+  while info.sib and #names < most do
     info = ffi.typeinfo(info.sib)
     local kind = kind_of(info)
     if kind == ATTRIBUTE and bit.band(bit.rshift(info.info, 16), 0xff) == SUBTYPE then
       local inner = bare_type(child_of(info))
-      if inner then add_fields(parts, value, inner, depth) end
+      if inner then add_names(names, inner, most) end
     elseif info.name and (kind == FIELD or kind == BITFIELD) then
-      parts[#parts + 1] = #parts == MOST_FIELDS and "…"
-        or info.name .. " = " .. part_text(value[info.name], depth + 1)
+      names[#names + 1] = info.name
     end
   end
+  return names
+end
+
+--- The fields of a struct as text.
+local function fields_text(value, info, depth)
+  local parts = add_names({}, info, MOST_FIELDS + 1)
+  for k, name in ipairs(parts) do
+    parts[k] = k > MOST_FIELDS and "…" or name .. " = " .. part_text(value[name], depth + 1)
+  end
+  return #parts > 0 and table.concat(parts, ", ") or nil
 end
 
 --- Names of a struct's fields; nil: the value is no struct, or none with fields.
@@ -87,21 +96,8 @@ end
 ---@return string[]?
 function M.fields(value)
   if type(value) ~= "cdata" or not ffi.typeinfo then return nil end
-  local names = {}
-  local function add(info)
-    while info.sib do
-      info = ffi.typeinfo(info.sib)
-      local kind = kind_of(info)
-      if kind == ATTRIBUTE and bit.band(bit.rshift(info.info, 16), 0xff) == SUBTYPE then
-        local inner = bare_type(child_of(info))
-        if inner then add(inner) end
-      elseif info.name and (kind == FIELD or kind == BITFIELD) then
-        names[#names + 1] = info.name
-      end
-    end
-  end
   local info = bare_type(tonumber(ffi.typeof(value)), true)
-  if info and kind_of(info) == STRUCT then add(info) end
+  local names = info and kind_of(info) == STRUCT and add_names({}, info, math.huge) or {}
   return names[1] and names or nil
 end
 
@@ -150,9 +146,7 @@ end
 local function content(value, info, depth)
   local kind = kind_of(info)
   if kind == STRUCT then
-    local parts = {}
-    add_fields(parts, value, info, depth)
-    if #parts > 0 then return table.concat(parts, ", ") end
+    return fields_text(value, info, depth)
   elseif kind == ARRAY then
     return elements_text(value, info, depth)
   elseif kind == ENUM then
