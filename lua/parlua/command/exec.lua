@@ -238,11 +238,7 @@ function M.job(command, words, is_listed)
   local plan = { template = template, shell = is_shell, shape = arguments.shape, save = save,
     wants_all = format ~= nil and format ~= "none" }
   if command.jsonl then plan.needs = M.columns(template, save) end
-  if save and not save.has_number then
-    local ok, checked = pcall(with_own_files, plan, arguments.source)
-    if not ok then error(checked, 0) end
-    arguments.source = checked
-  end
+  if save and not save.has_number then arguments.source = with_own_files(plan, arguments.source) end
   if command.dry_run then return { status = show_all(plan, arguments.source) } end
   local job = { arguments = arguments.source, map = function(...) return run_program(plan, ...) end }
   if format then return job end

@@ -132,8 +132,7 @@ function M.columns(text)
       error(("wrong value for the option --columns: '%s'; it takes names with commas between them"):format(text), 0)
     end
   end
-  local ok, message = pcall(rows.check_columns, names, "the option --columns")
-  if not ok then error(message, 0) end
+  rows.check_columns(names, "the option --columns")
   return names
 end
 
