@@ -66,10 +66,8 @@ function Fold:begin(run)
   self.run = run
   self.is_unordered = run.options.ordered == false and not self.is_always_ordered
   if run.options.ordered == false and not self.is_always_ordered then return end
-  self.order = order.open({ take = function(_, batch) self:fold(batch) end, fail = function() end }, {
-    workers = run.workers, most = self.is_merged and MOST_BLOCKS_AHEAD or MOST_AHEAD, window = run.options.window,
-    run = run,
-  })
+  self.order = order.open({ take = function(_, batch) self:fold(batch) end, fail = function() end }, run,
+    self.is_merged and MOST_BLOCKS_AHEAD or MOST_AHEAD)
 end
 
 function Fold:ahead() return self.order and self.order:ahead() or math.huge end

@@ -24,15 +24,14 @@ Order.__index = Order
 
 --- Opens it.
 ---@param consumer table take, fail, is_enough
----@param given {workers: integer, most: integer, window: integer?, arguments: nil|fun(index: integer): table, run:
---- parlua.Run} most: tasks that may be handed out ahead; window: the same, as the user said; arguments: kept with what
---- waits
+---@param run parlua.Run
+---@param most integer tasks that may be handed out ahead, where the option `window` does not say
+---@param arguments? fun(index: integer): table kept with what waits
 ---@return parlua.Order
-local function open(consumer, given)
+local function open(consumer, run, most, arguments)
   return setmetatable({
-    consumer = consumer, turn = 1, waiting = {}, held = 0, highest = 0, each = false, least = 4 * given.workers,
-      most = given.most,
-    window = given.window or false, arguments = given.arguments or false, run = given.run,
+    consumer = consumer, run = run, turn = 1, waiting = {}, held = 0, highest = 0, each = false,
+    least = 4 * run.workers, most = most, window = run.options.window or false, arguments = arguments or false,
   }, Order)
 end
 

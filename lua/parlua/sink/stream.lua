@@ -58,8 +58,7 @@ function Stream:begin(run)
   self.is_unordered = run.options.ordered == false
   run:keep_place()
   if run.options.ordered ~= false then
-    self.order = order.open(self.ready, { workers = run.workers, most = MOST_AHEAD, window = run.options.window,
-      run = run })
+    self.order = order.open(self.ready, run, MOST_AHEAD)
   end
 end
 

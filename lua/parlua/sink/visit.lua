@@ -46,12 +46,10 @@ end
 function Visit:begin(run)
   self.run, self.visitor.run = run, run
   if run.options.ordered == false then return end
-  self.order = order.open(self.visitor, {
-    workers = run.workers, most = MOST_AHEAD, window = run.options.window, run = run,
-    arguments = run.feeder and self.visitor.with_arguments and function(index)
-      return run.driver:arguments(index)
-    end or nil,
-  })
+  local arguments = run.feeder and self.visitor.with_arguments and function(index)
+    return run.driver:arguments(index)
+  end
+  self.order = order.open(self.visitor, run, MOST_AHEAD, arguments)
 end
 
 function Visit:ahead()
