@@ -11,7 +11,7 @@ require("jit").off(true, true)
 local MOST = 1000 -- functions that are looked at
 local MOST_FIELDS = 10000 -- of each table
 
-local getupvalue, getmetatable = debug.getupvalue, debug.getmetatable
+local getmetatable = debug.getmetatable
 
 local function add_field(set, value, is_any)
   if type(value) == "table" and not set[value] and (is_any or next(value) == nil) then
@@ -62,13 +62,8 @@ return function(list, n)
   local at = 0
   while at < count do
     at = at + 1
-    local f, k = queue[at], 1
-    local name, value = getupvalue(f, 1)
-    while name do
-      visit(value)
-      k = k + 1
-      name, value = getupvalue(f, k)
-    end
+    local f = queue[at]
+    closure.each_upvalue(f, visit)
     if debug.getinfo(f, "S").what ~= "C" then
       local plan, environment = closure.plans[f] or closure.plan(f), getfenv(f)
       for i = 2, #plan do

@@ -28,16 +28,11 @@ local function look(f, name)
   end
   while at < #queue do
     at = at + 1
-    local each, k = queue[at], 1
+    local each = queue[at]
     local proto = type(each) == "function" and util.funcinfo(each).proto
     if proto then
       if proto_names(proto, name) then return true end
-      local upvalue, value = debug.getupvalue(each, 1)
-      while upvalue do
-        visit(value)
-        k = k + 1
-        upvalue, value = debug.getupvalue(each, k)
-      end
+      closure.each_upvalue(each, visit)
       local plan = closure.plans[each] or closure.plan(each)
       for i = 2, #plan do visit(rawget(getfenv(each), plan[i])) end
     end

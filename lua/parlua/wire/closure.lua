@@ -33,6 +33,19 @@ require("jit").off(true, true)
 
 local closure = {}
 
+local getupvalue = debug.getupvalue
+
+--- Calls visit(value) for each upvalue of a function.
+function closure.each_upvalue(f, visit)
+  local k = 1
+  local name, value = getupvalue(f, 1)
+  while name do
+    visit(value)
+    k = k + 1
+    name, value = getupvalue(f, k)
+  end
+end
+
 -- ---- Plans: what a function needs beside its upvalues ----
 
 local function opcode(instruction)

@@ -1,6 +1,7 @@
 --- All that a function leads to: the functions and tables in its upvalues, in those of these functions, in these tables
 --- and their metatables. A watch of them (src/lua/codec/watch.c) tells of any change in what the function sees, but for
 --- globals.
+local closure = require "parlua.wire.closure"
 local start = require "parlua.wire.start"
 
 require("jit").off(true, true)
@@ -8,7 +9,7 @@ require("jit").off(true, true)
 local MOST = 1000         -- objects: of more it would cost more to look at all than to send some again
 local MOST_FIELDS = 20000 -- of all tables together
 
-local getupvalue, getmetatable = debug.getupvalue, debug.getmetatable
+local getmetatable = debug.getmetatable
 
 --- Tables and functions, in a list; nil: there are too many. Pools and futures are left out, which never cross; so are
 --- the libraries that every state has.
@@ -29,13 +30,7 @@ return function(f)
     local object = list[at]
     if #list > MOST or object == _G then return nil end
     if type(object) == "function" then
-      local k = 1
-      local name, value = getupvalue(object, 1)
-      while name do
-        visit(value)
-        k = k + 1
-        name, value = getupvalue(object, k)
-      end
+      closure.each_upvalue(object, visit)
     else
       local meta = getmetatable(object)
       if type(meta) == "table" and not rawget(meta, "__is_bound") then visit(meta) end
