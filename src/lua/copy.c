@@ -294,18 +294,17 @@ static int refresh(lua_State *L)
   return 0;
 }
 
-/* Adds the table on the top to `parts`, and to the queue, if it is new; pops what is there. */
-static void add_part(lua_State *L, int set, int skip, int parts, int queue, int *count)
+/* The stack of find_parts. */
+enum { SET = 1, SKIP, FOUND, FOUND_QUEUE };
+
+/* Adds the table on the top to those found, and to the queue, if it is new; pops what is there. */
+static void add_part(lua_State *L, int *count)
 {
-  if (!lua_istable(L, -1) || *count >= MOST_PARTS) {
-    lua_pop(L, 1);
-    return;
-  }
   int table = lua_gettop(L);
-  bool known = false;
-  for (int i = 0; !known && i < 3; i++) {
+  bool known = !lua_istable(L, table) || *count >= MOST_PARTS;
+  for (int set = SET; !known && set <= FOUND; set++) {
     lua_pushvalue(L, table);
-    lua_rawget(L, i == 0 ? skip : i == 1 ? parts : set);
+    lua_rawget(L, set);
     known = !lua_isnil(L, -1);
     lua_pop(L, 1);
   }
@@ -315,14 +314,25 @@ static void add_part(lua_State *L, int set, int skip, int parts, int queue, int 
   }
   lua_pushvalue(L, table);
   lua_pushnumber(L, codec_short_state(L, table));
-  lua_rawset(L, parts);
-  lua_rawseti(L, queue, ++*count);
+  lua_rawset(L, FOUND);
+  lua_rawseti(L, FOUND_QUEUE, ++*count);
+}
+
+/* Adds the tables that are keys or fields of the table on the top; pops it. */
+static void add_parts(lua_State *L, int *count)
+{
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    add_part(L, count);
+    lua_pushvalue(L, -1);
+    add_part(L, count);
+  }
+  lua_pop(L, 1);
 }
 
 /* parts(set, skip) -> the tables that those of `set` lead to: table -> its state. Those of `skip` are left out. */
 static int find_parts(lua_State *L)
 {
-  enum { SET = 1, SKIP, PARTS_AT, QUEUE_AT };
   int count = 0;
   luaL_checktype(L, SET, LUA_TTABLE);
   luaL_checktype(L, SKIP, LUA_TTABLE);
@@ -332,24 +342,14 @@ static int find_parts(lua_State *L)
   lua_pushnil(L);
   while (lua_next(L, SET)) {
     lua_pop(L, 1);
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-      add_part(L, SET, SKIP, PARTS_AT, QUEUE_AT, &count);
-      lua_pushvalue(L, -1);
-      add_part(L, SET, SKIP, PARTS_AT, QUEUE_AT, &count);
-    }
+    lua_pushvalue(L, -1); /* stays as the key of the next */
+    add_parts(L, &count);
   }
   for (int i = 1; i <= count; i++) {
-    lua_rawgeti(L, QUEUE_AT, i);
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-      add_part(L, SET, SKIP, PARTS_AT, QUEUE_AT, &count);
-      lua_pushvalue(L, -1);
-      add_part(L, SET, SKIP, PARTS_AT, QUEUE_AT, &count);
-    }
-    lua_pop(L, 1);
+    lua_rawgeti(L, FOUND_QUEUE, i);
+    add_parts(L, &count);
   }
-  lua_settop(L, PARTS_AT);
+  lua_settop(L, FOUND);
   return 1;
 }
 
