@@ -717,21 +717,11 @@ local scripts = {
     run(function() return type(arg) .. tostring(arg[0] ~= nil) end, { 1 })]],
 }
 
-local prologue = [[
-package.path = "./?.lua;" .. package.path
-local parlua = require "parlua"
-local function run(f, arguments, options)
-  local results, failures = parlua.map(f, arguments, options)
-  for i = 1, results.n do if results[i] ~= nil then print(i, results[i]) end end
-  for _, failure in ipairs(failures) do print(failure.index, failure.kind, failure.message) end
-end
-]]
-
 local function output_of(command)
   local result
   helper.with_directory(function(directory)
     for name, text in pairs(modules) do helper.write(directory .. "/" .. name .. ".lua", text) end
-    helper.write(directory .. "/script.lua", prologue .. command.script)
+    helper.write(directory .. "/script.lua", helper.mapping_prologue .. command.script)
     result = helper.run(("cd %s && %s --progress none script.lua"):format(directory, command.program))
   end)
   assert.equal(0, result.status, result.stdout .. result.stderr)

@@ -234,4 +234,15 @@ function helper.generator(seed)
   end
 end
 
+--- The beginning of scripts that are run on several engines: `run(f, arguments, options)` prints what map returns.
+helper.mapping_prologue = [[
+package.path = "./?.lua;" .. package.path
+local parlua = require "parlua"
+local function run(f, arguments, options)
+  local results, failures = parlua.map(f, arguments, options)
+  for i = 1, results.n do if results[i] ~= nil then print(i, results[i]) end end
+  for _, failure in ipairs(failures) do print(failure.index, failure.kind, failure.message) end
+end
+]]
+
 return helper

@@ -86,16 +86,6 @@ end
 return M
 ]]
 
-local prologue = [[
-package.path = "./?.lua;" .. package.path
-local parlua = require "parlua"
-local function run(f, arguments, options)
-  local results, failures = parlua.map(f, arguments, options)
-  for i = 1, results.n do if results[i] ~= nil then print(i, results[i]) end end
-  for _, failure in ipairs(failures) do print(failure.index, failure.kind, failure.message) end
-end
-]]
-
 local names, present = {}, {}
 for name, library in pairs(libraries) do
   names[#names + 1] = name
@@ -105,7 +95,7 @@ table.sort(names)
 
 --- What each library's part printed: name -> text.
 local function outputs(command)
-  local parts = { prologue }
+  local parts = { helper.mapping_prologue }
   for _, name in ipairs(names) do
     if present[name] then
       parts[#parts + 1] = ("print %q\ndo\n%s\nend\n"):format("== " .. name, libraries[name].script)
