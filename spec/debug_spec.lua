@@ -50,10 +50,13 @@ describe("--debug", function()
         local command = ("%s --debug %s"):format(helper.parlua, path)
         terminal.with_prompt({ command = command, columns = 120, rows = 100 }, function(t)
           for line in typed:gmatch("[^\n]+") do
+            local shown_line = "> " .. line:gsub("%p", "%%%0") .. "\n"
+            local _, before = t:text():gsub(shown_line, "")
             t:type(line)
             t:press("Enter")
-            t:wait("> " .. line .. "\n")
-            t:wait_for_prompt()
+            t:wait_for(function(screen) -- the answer to this one, and a prompt behind it
+              return select(2, screen:gsub(shown_line, "")) > before and screen:find "\n> *\n$"
+            end)
           end
           t:press("C-d")
           shown = t:wait("[status ")
@@ -74,7 +77,8 @@ describe("--debug", function()
 
     it("and those of the functions that called it", function()
       local text = said("before\nframe(2)\nbefore\nframe()\nframe(9)\n")
-      assert.truthy(text:find("> before\n.-\n?nil\n.*> before\n.-\n?2%.5\n"), text) -- what is typed ahead may show between
+      assert.truthy(text:find("> before\nnil\n", 1, true), text)
+      assert.truthy(text:find("> before\n2.5\n", 1, true), text)
       assert.truthy(text:find("* 2 [^\n]*script.lua:11: the task's function\n"), text)
       assert.truthy(text:find("there are frames 1 to 2", 1, true), text)
     end)
@@ -83,7 +87,7 @@ describe("--debug", function()
       local text = said("depth\nframe(40)\n", [[
         local function deeper(depth) if depth == 1000 then error("deep") end return 1 + deeper(depth + 1) end
         print(pcall(require("parlua").map, deeper, { 1 }))]])
-      assert.truthy(text:find("> depth\n.-\n?1000\n"), text)
+      assert.truthy(text:find("> depth\n1000\n", 1, true), text)
       assert.truthy(text:find("depth = 961\n", 1, true), text)
     end)
   end)
