@@ -149,6 +149,53 @@ np.savez_compressed("packed.npz", a=np.arange(100000.0), b=np.zeros((100, 100), 
     end)
   end)
 
+  -- Such an archive was refused whole.
+  it("puts more into .npz files than arrays can be: what can be read is there, the rest is told when it is asked for", function()
+    if not has_numpy then return pending "there is no python3-numpy" end
+    helper.with_directory(function(directory)
+      python(directory, [=[
+import zipfile
+for write, name in (np.savez, "stored.npz"), (np.savez_compressed, "packed.npz"):
+    write(name, a=np.arange(3.0), objects=np.array([{}, None]), names=np.array(["x", "yz"]), empty=np.zeros((0, 3)),
+          half=np.ones(2, "f2"), when=np.array(["2026-01-01"], "M8[D]"), pairs=np.zeros(2, [("x", "f8"), ("y", "i4")]))
+    with zipfile.ZipFile(name, "a", zipfile.ZIP_STORED if name == "stored.npz" else zipfile.ZIP_DEFLATED) as z:
+        z.writestr("notes.txt", "taken at night\n")
+        z.writestr("nothing.txt", "")
+        z.writestr("text.npy", "this is none")
+]=])
+      for _, name in ipairs { "stored.npz", "packed.npz" } do
+        local path = directory .. "/" .. name
+        local all, refused = parlua.load(path)
+        assert.same({ 3, "taken at night\n", nil }, { all.a:sum(), all["notes.txt"]:bytes(), all.mistyped })
+        local names = {}
+        for key, array in pairs(all) do names[#names + 1] = key .. " " .. array.size end
+        table.sort(names)
+        assert.same({ "a 3", "notes.txt 15" }, names)
+        local count = 0
+        for key, words in pairs {
+          objects = "'|O' (Python objects)", names = "'<U2'", empty = "it has no elements", half = "'<f2' (16 bit floats)",
+          when = "'<M8[D]'", pairs = "its elements are records", ["nothing.txt"] = "has no bytes", text = "it is no .npy file",
+        } do
+          local message = message_of(function() return all[key] end)
+          assert.truthy(message:find("array_files_spec.lua:%d+: parlua.load: ") and message:find(path .. ", entry '" .. key, 1, true)
+            and message:find(words, 1, true), message)
+          assert.truthy(message:find(refused[key], 1, true), refused[key])
+          count = count + 1
+        end
+        for _ in pairs(refused) do count = count - 1 end
+        assert.equal(0, count)
+        for _, engine in ipairs(name == "packed.npz" and helper.engines or {}) do -- in tasks as well
+          local results, failures = parlua.map(function(key) return (all[key]:sum()) end, { "a", "objects" }, { engine = engine, warn = false })
+          assert.equal(3, results[1])
+          assert.truthy(failures[1].message:find("Python objects", 1, true), failures[1].message)
+          local loaded = parlua.map(function() return (parlua.load(path)) end, { 1 }, { engine = engine })[1]
+          assert.equal(3, loaded.a:sum())
+          assert.truthy(message_of(function() return loaded.names end):find("<U2", 1, true))
+        end
+      end
+    end)
+  end)
+
   it("prints arrays as they are printed here", function()
     if not has_numpy then return pending "there is no python3-numpy" end
     helper.with_directory(function(directory)

@@ -659,10 +659,11 @@ parlua._VERSION = nil
 function parlua.array(type, ...) end
 
 --- Loads an array from a .npy file (mapped: read-only), a PGM or PPM picture, or plain elements of a named type; of an
---- .npz file a table of arrays by names.
+--- .npz file a table of arrays by names. Its entries that can't be arrays raise an error when they are asked for; the
+--- second result says why, by their names.
 ---@param path string
----@param options? { type: string, shape?: integer[], offset?: integer } of plain elements
----@return parlua.Array|table<string, parlua.Array>
+---@param options? { type?: string, shape?: integer[], offset?: integer, check?: boolean }
+---@return parlua.Array|table<string, parlua.Array> loaded, table<string, string>? refused
 function parlua.load(path, options) end
 
 --- Saves an array, as a:save does; or several as .npz.

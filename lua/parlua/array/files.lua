@@ -76,13 +76,23 @@ end
 --- What a terminal would obey, where a message shows what is in a file.
 local function escape(character) return ("\\%d"):format(character:byte()) end
 
+--- The arrays of an archive. Whoever asks for an entry that can't be one is told why.
+local function with_refused(arrays, reasons)
+  for name, why in pairs(reasons) do reasons[name] = why:gsub("%c", escape) end
+  return setmetatable(arrays, { __index = function(_, name)
+    if reasons[name] then refuse("parlua.load: %s", reasons[name]) end
+  end }), reasons
+end
+
 --- Loads an array: a .npy file, by mapping it (it is read-only then, and takes no memory of its own); the arrays of
 --- an .npz file, by their names; a PGM or PPM picture; or plain elements: { type = "float", shape = { 480, 640 },
---- offset = 0 }. Lua can't take some NaNs (their sign is set, and they carry a payload): a file of up to 256 MB is
---- looked through for such, and copied with plain ones if it has any; `check = true` does so for larger ones, too.
+--- offset = 0 }. Entries of an .npz file that can't be arrays (Python's objects, texts) raise an error when they are
+--- asked for; the second result says why, by their names. Lua can't take some NaNs (their sign is
+--- set, and they carry a payload): a file of up to 256 MB is looked through for such, and copied with plain ones if it
+--- has any; `check = true` does so for larger ones, too.
 ---@param path string
 ---@param options? { type?: string, shape?: integer[], offset?: integer, check?: boolean }
----@return any
+---@return any loaded, table<string, string>? refused
 function M.load(path, options)
   check_path("parlua.load", path)
   options = given.options("parlua.load", options, LOAD)
@@ -98,13 +108,14 @@ function M.load(path, options)
     local why = number == 61 and "it is empty" or number == 29 and "it is no plain file" or host.strerror(number)
     refuse("parlua.load: cannot read '%s': %s", path, why)
   end
-  local ok, result
+  local ok, result, refused
   if options.type ~= nil then
     ok, result = pcall(load_plain, path, shared, options)
   else
-    ok, result = pcall(M.read, path, shared, options.check)
+    ok, result, refused = pcall(M.read, path, shared, options.check)
   end
   C.shared_drop(shared)
+  if ok and refused then return with_refused(result, refused) end
   if ok then return result end
   if type(result) == "string" and not result:find "^[^\n]-:%d+: parlua" then
     refuse("parlua.load: %s", (result:gsub("%c", escape)))

@@ -136,38 +136,69 @@ local function entries_of(file)
   return list
 end
 
+--- The array in the `size` bytes of an entry that begin at byte `at` of memory. What is no .npy file is an array of its
+--- bytes. Returns nil and why where it is whole, but of a kind that arrays don't have.
+---@param checked boolean its checksum is known to be right
+local function array_of(what, entry, shared, at, size, checked)
+  local bytes = ffi.cast(bytes_pointer, shared.bytes) + at
+  local is_npy = ffi.string(bytes, math.min(#npy.MAGIC, size)) == npy.MAGIC
+  local ok, made
+  if is_npy or entry.name:find "%.npy$" then
+    ok, made = pcall(npy.read, what, shared, at, size)
+  else
+    ok, made = size > 0, what .. ": it is no .npy file, and has no bytes"
+  end
+  if is_npy and ok then return made end
+  if not checked and M.crc(what, bytes, size) ~= entry.crc then
+    if is_npy then error(made, 0) end
+    refuse(what, "its checksum is wrong")
+  end
+  if not ok then return nil, made end
+  local C, core = require "parlua.array.c", require "parlua.array.core"
+  C.shared_hold(shared)
+  return core.over(require("parlua.array.kinds").of "uint8", shared, at, { size }, core.OF_FILE)
+end
+
+--- The array of an entry; nil and why: there is none, though nothing is damaged.
 local function read_entry(file, entry)
   local what = ("%s, entry '%s'"):format(file.what, entry.name)
   local C, core = require "parlua.array.c", require "parlua.array.core"
   if number(file, entry.offset, 4) ~= 0x04034b50 then refuse(what, "it is not where the directory says") end
   local data = entry.offset + 30 + number(file, entry.offset + 26, 2) + number(file, entry.offset + 28, 2)
   if data + entry.packed > file.size then refuse(what, "it is cut short") end
-  if entry.flags % 2 == 1 then refuse(what, "it is encrypted") end
-  if entry.method == 0 then return npy.read(what, file.shared, data, entry.packed) end
-  if entry.method ~= 8 then refuse(what, "it is compressed in a way that is not known (%d)", entry.method) end
+  if entry.flags % 2 == 1 then return nil, what .. ": it is encrypted" end
+  if entry.method == 0 then return array_of(what, entry, file.shared, data, entry.packed, false) end
+  if entry.method ~= 8 then
+    return nil, ("%s: it is compressed in a way that is not known (%d)"):format(what, entry.method)
+  end
   if entry.size > entry.packed * 1100 + 1024 then refuse(what, "its sizes cannot be true") end -- zlib packs no denser
   local unpacked = core.new(require("parlua.array.kinds").of "uint8", { math.max(entry.size, 1) }, true)
   inflate(what, file.bytes + data, entry.packed, unpacked._at, entry.size)
   if M.crc(what, unpacked._at, entry.size) ~= entry.crc then refuse(what, "its checksum is wrong") end
   local first = tonumber(ffi.cast("const char *", unpacked._at) - unpacked._shared.bytes)
   C.shared_hold(unpacked._shared)
-  local ok, made = pcall(npy.read, what, unpacked._shared, first, entry.size)
+  local ok, made, why = pcall(array_of, what, entry, unpacked._shared, first, entry.size, true)
   C.shared_drop(unpacked._shared)
   if not ok then error(made, 0) end
+  if not made then return nil, why end
   return made:copy()
 end
 
---- All arrays of an archive, by their names.
+--- All arrays of an archive, by their names, and of entries that can't be arrays why, if there are any. Raises an error
+--- where something is damaged.
 ---@param shared ffi.cdata* the file's memory, whose hold stays the caller's
----@return table<string, parlua.Array>
+---@return table<string, parlua.Array>, table<string, string>?
 function M.read(what, shared)
   local file = { what = what, shared = shared, bytes = ffi.cast(bytes_pointer, shared.bytes),
     size = tonumber(shared.size) }
-  local arrays = {}
+  local arrays, refused = {}, {}
   for _, entry in ipairs(entries_of(file)) do
-    if entry.name:sub(-1) ~= "/" then arrays[entry.name:gsub("%.npy$", "")] = read_entry(file, entry) end
+    if entry.name:sub(-1) ~= "/" then
+      local name = entry.name:gsub("%.npy$", "")
+      arrays[name], refused[name] = read_entry(file, entry)
+    end
   end
-  return arrays
+  return arrays, next(refused) and refused
 end
 
 -- ---- writing ----
