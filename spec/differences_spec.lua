@@ -186,4 +186,26 @@ describe("state that changes between submitted calls", function()
     end
     package.loaded.spec_clock = nil
   end)
+
+  it("is told of nothing that LuaJIT has refused", function()
+    local record = require "parlua.wire.record"
+    local function counts() return { #record.declarations, #record.metatypes, #record.libraries, #record.options } end
+    local before = counts()
+    local refused = {
+      ["declaration specifier expected near 'doubl'"] = function() ffi.cdef "doubl spec_wrong;" end,
+      ["wrong number of type parameters"] = function() ffi.cdef("int spec_wrong;", ffi.typeof "int") end,
+      ["attempt to redefine"] = function() ffi.cdef "struct spec_twice { int a; }; struct spec_twice { int b; };" end,
+      ["invalid C type"] = function() ffi.metatype("int", {}) end,
+      ["cannot open shared object"] = function() ffi.load("spec_nonsense", true) end,
+      ["malformed optimization flag"] = function() require("jit.opt").start "spec_nonsense" end,
+    }
+    for wanted, f in pairs(refused) do
+      local ok, message = pcall(f)
+      assert.is_false(ok, wanted)
+      assert.truthy(message:find(wanted, 1, true), message)
+    end
+    assert.same(before, counts())
+    ffi.cdef "typedef struct { int right; } spec_right_t;"
+    assert.same(before[1] + 1, counts()[1])
+  end)
 end)

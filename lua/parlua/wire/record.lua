@@ -1,7 +1,7 @@
 --- What a script tells LuaJIT, as it happens: declarations of the FFI, types with metatables, options of the
 --- compiler. LuaJIT does not tell it again, and workers with a state of their own are to know it. Loaded as a state
---- begins, before any script: it puts functions of its own in the places of a few that no program calls often. Each
---- goes on to the one that it stands for as its last act, so that errors name the line that called.
+--- begins, before any script: it puts functions of its own in the places of a few that no program calls often. What
+--- fails is not noted. It is called once more then, as the last act, so that the error names the line that called.
 local ffi = require "ffi"
 local jit = require "jit"
 local opt = require "jit.opt"
@@ -9,7 +9,7 @@ local is_own_source = require("parlua.common").is_own_source
 
 local M = {}
 
-local getinfo, select, type = debug.getinfo, select, type
+local getinfo, pcall, select, type = debug.getinfo, pcall, select, type
 
 --- Declarations in their order: a text, or a table of the text and the values for its `$`.
 M.declarations = {}
@@ -41,17 +41,18 @@ local on, off, start = jit.on, jit.off, opt.start
 M.cdef, M.metatype = cdef, metatype
 
 function ffi.cdef(text, ...)
-  if select("#", ...) > 0 then
-    M.declarations[#M.declarations + 1] = { text, ... }
-  elseif type(text) == "string" then
+  local is_text = type(text) == "string"
+  if is_text and select("#", ...) == 0 then
     if is_own() then return cdef(text) end
     if M.known[text] then return end
-    if not declared[text] then
-      declared[text] = true
-      M.declarations[#M.declarations + 1] = text
-    end
   end
-  return cdef(text, ...)
+  if not pcall(cdef, text, ...) then return cdef(text, ...) end -- it fails again, and nothing of it is declared
+  if select("#", ...) > 0 then
+    M.declarations[#M.declarations + 1] = { text, ... }
+  elseif is_text and not declared[text] then
+    declared[text] = true
+    M.declarations[#M.declarations + 1] = text
+  end
 end
 
 function ffi.metatype(ctype, metatable)
@@ -60,7 +61,11 @@ function ffi.metatype(ctype, metatable)
       local ok, made = pcall(typeof, ctype)
       if ok then ctype = made end
     end
-    M.metatypes[#M.metatypes + 1] = { ctype, metatable }
+    local ok, made = pcall(metatype, ctype, metatable)
+    if ok then
+      M.metatypes[#M.metatypes + 1] = { ctype, metatable }
+      return made
+    end
   end
   return metatype(ctype, metatable)
 end
@@ -80,8 +85,10 @@ end
 
 function ffi.load(name, global)
   if require("parlua.array.known").role ~= "thread" then M.one_thread() end -- a thread's environment is the script's
+  local ok, library = pcall(load, name, global)
+  if not ok then return load(name, global) end
   if global then M.libraries[#M.libraries + 1] = name end
-  return load(name, global)
+  return library
 end
 
 local util
@@ -109,8 +116,8 @@ function jit.on(f, nested)
 end
 
 function opt.start(...)
+  if not pcall(start, ...) then return start(...) end
   M.options[#M.options + 1] = { n = select("#", ...), ... }
-  return start(...)
 end
 
 return M
