@@ -322,6 +322,10 @@ describe("the prompt's command", function()
       os.execute("chmod +x " .. t.directory .. "/ed")
       t:run("c = 21")
       assert.matches("c = 55\n", shown(t, "%edit"))
+      for path, why in pairs { ["none/x.lua"] = "there is no directory none", ["~/none/x.lua"] = "there is no directory none",
+        ["/tmp"] = "/tmp is a directory" } do
+        assert.matches("^%%edit: .*" .. why .. "\n$", (shown(t, "%edit " .. path):gsub("directory /.*/none\n", "directory none\n")))
+      end
       assert.equal("55\n", shown(t, "c"))
       assert.matches("cannot open", shown(t, "%load nothing.lua"))
       helper.write(t.directory .. "/wrong file.lua", "local x = 1\nif größe then y z end\n")
@@ -396,7 +400,13 @@ describe("the prompt's command", function()
       assert.matches("interpreted", shown(t, "%jit off"))
       assert.equal("false\n", shown(t, "(jit.status())"))
       assert.matches("%%retry", shown(t, "%help"))
-      assert.matches("there is no command %%retri; did you mean %%retry%?", shown(t, "%retri"))
+      for wrong, near in pairs { retri = "retry", hlep = "help", jti = "jit", al = "all" } do
+        assert.equal(("there is no command %%%s; did you mean %%%s?\n"):format(wrong, near), shown(t, "%" .. wrong))
+      end
+      for _, wrong in ipairs { "foo", "x", "", "xyzzy" } do
+        assert.equal(("there is no command %%%s; %%help lists the commands\n"):format(wrong), shown(t, "%" .. wrong))
+      end
+      assert.equal("%history takes how many statements are to be shown, got x\n", shown(t, "%history x"))
       t:type("%quit")
       t:press("Enter")
       t:wait("[status 0]")

@@ -194,10 +194,25 @@ function commands.save(session, path)
   session:write(("%s written to %s\n"):format(show.plural(#session.statements, "statement"), path))
 end
 
+local function is_directory(path)
+  local directory = io.open(path .. "/.")
+  return directory ~= nil and directory:close()
+end
+
+--- An editor says little of a path that cannot be written, or only when it has been typed for.
+local function check_editable(path)
+  if is_directory(path) then error(("%%edit: %s is a directory"):format(path), 0) end
+  local folder = path:match "^(.+)/[^/]*$"
+  if folder and not is_directory(folder) then
+    error(("%%edit: %s could not be saved, there is no directory %s"):format(path, folder), 0)
+  end
+end
+
 function commands.edit(session, path)
   local editor = os.getenv("VISUAL") or os.getenv("EDITOR") or "vi"
   local own = path == ""
   path = path_of(path)
+  if not own then check_editable(path) end
   if own then
     path = os.tmpname()
     local file = assert(io.open(path, "wb"))
@@ -240,7 +255,8 @@ end
 
 function commands.history(session, text)
   local list = session.history and session.history.list or session.statements
-  local count = tonumber(text) or 20
+  local count = text == "" and 20 or tonumber(text)
+  if not count then error(("%%history takes how many statements are to be shown, got %s"):format(text), 0) end
   for k = math.max(1, #list - count + 1), #list do session:write(list[k] .. "\n") end
 end
 
@@ -377,7 +393,8 @@ function M.run(session, line)
   local command = commands[name]
   if not command then
     local nearest, edits = require("parlua.options").nearest(name or "", M.names)
-    local hint = edits and edits <= 2 and ("did you mean %%%s?"):format(nearest) or "%help lists the commands"
+    local is_near = edits and edits <= math.min(2, #name / 2, #nearest / 2)
+    local hint = is_near and ("did you mean %%%s?"):format(nearest) or "%help lists the commands"
     return session:tell_error(style.paint("error", ("there is no command %%%s; %s"):format(name or "", hint)))
   end
   local ok, message = pcall(command, session, rest)
