@@ -80,6 +80,7 @@ describe("parlua --exec", function()
 
   it("gives pieces of standard input to programs by --pipe", function()
     assert.equal("20000\n", (run "seq 20000 | PARLUA --pipe 10K --exec 'wc -l' | paste -sd+ | bc"))
+    assert.equal("1\ta\n2\tb\n", (run "printf 'a\nb\n' | PARLUA --pipe 2 --tag --exec cat")) -- a piece has a number, no word
   end)
 
   it("gives the template to a shell by --shell, with words quoted", function()
@@ -98,6 +99,15 @@ describe("parlua --exec", function()
       run("PARLUA --save '{}.new' --exec 'cat a.txt no-file' a.txt", { directory = directory })
       assert.is_nil(lfs.attributes(directory .. "/a.txt.new"))
     end)
+  end)
+
+  it("gives a program that is deaf to the first signal one second, and keeps what it wrote until its end", function()
+    assert.same({ "a\nb\n", 1 }, first_two(run [[PARLUA --timeout 1 --exec 'sh -c "trap \"echo b\" TERM; echo a; while :; do sleep {}; done"' 0.1]]))
+  end)
+
+  it("tells with a failure in JSON what the program had written, and its status", function()
+    assert.equal('{"index":1,"args":["3"],"error":{"kind":"error","message":"\'sh\' exited with status 3: e","stdout":"o\\n",'
+      .. '"stderr":"e\\n","status":3}}\n', (run [[PARLUA --format jsonl --exec 'sh -c "echo o; echo e >&2; exit {}"' 3]]))
   end)
 
   it("shows what would be run by --dry-run, as one would type it", function()
@@ -135,6 +145,9 @@ describe("parlua --exec", function()
     for _, option in ipairs { "--dry-run", "-n", "--no-such" } do
       assert.equal("'" .. option .. "'" .. advice, refusal("PARLUA --exec 'echo {}' a " .. option .. " b"))
     end
+    assert.equal("unknown option -1; parlua --help lists the options; where it is a word itself, put -- before the words",
+      refusal "PARLUA --exec 'echo {}' -1")
+    assert.truthy(refusal("PARLUA --map x -l"):find("where it is a word itself, put -- before the words", 1, true))
     assert.equal("a\n--x\n", (run "PARLUA --exec 'printf \"%s\\n\" {}' a -- --x"))
     assert.equal("--x\n", (run "PARLUA --map line -- --x"))
     assert.truthy(refusal("PARLUA --exec 'echo {}' :::: file"):find(":::: is of GNU parallel, and not known here: for the lines of", 1, true))
@@ -209,10 +222,14 @@ describe("parlua --exec", function()
         assert.equal('{"index":1,"args":["a"],"result":{"status":0,"stderr":"","stdout":"a\\n"}}\n', out)
         out, status = run_here("--halt -n 1 -o x --exec 'sh -c \"exit {}\"' 0 4 0", options)
         assert.same({ "", 4 }, { out, status })
-        if engine ~= "serial" then
-          out, status = run_here("--timeout 0.3 --exec 'sleep {}' 0 50", options)
-          assert.same({ "", 1 }, { out, status })
-        end
+        local slow = [[--timeout 1 --exec 'sh -c "echo {}; echo e{} >&2; exec sleep {}"' 50]]
+        local told
+        out, status, told = run_here("--journal t.db " .. slow, options)
+        assert.same({ "50\n", 1 }, { out, status }) -- what was written before the limit, too
+        assert.truthy(told:find('task 1 ("50") failed: timeout: the task took more than 1 s\n', 1, true), told)
+        assert.truthy(told:find("e50\n", 1, true), told)
+        out = run_here("--journal t.db --resume " .. slow:gsub("1", "2", 1), options) -- another limit is the same run
+        assert.equal("50\n", out)
         helper.write(directory .. "/tries", "")
         out, status = run_here([[--retries 2 --exec 'sh -c "echo {} >>tries; test $(wc -l <tries) = 3 && echo third"' x]], options)
         assert.same({ "third\n", 0 }, { out, status })

@@ -107,10 +107,14 @@ static int call_with_word(lua_State *L, lua_CFunction function, const char *word
 
 /* --- reading the command line ----------------------------------------------------------------------------------- */
 
-/* Says what is wrong with an option. */
-static bool wrong_option(lua_State *L, const char *format, const char *word)
+/* Says what is wrong with an option; behind one of --exec, --map, ... it may be meant as a word. */
+static bool wrong_option(lua_State *L, const struct command *command, const char *format, const char *word)
 {
   lua_pushfstring(L, format, word);
+  if (command->own_options) {
+    lua_pushliteral(L, "; where it is a word itself, put -- before the words");
+    lua_concat(L, 2);
+  }
   print_error(L);
   return false;
 }
@@ -143,7 +147,7 @@ static bool read_action(lua_State *L, struct command *command, int *i)
     const char *what = word[1] == 'e'   ? "option -e needs a value: Lua code"
                        : word[1] == 'l' ? "option -l needs a value: the name of a module"
                                         : "option -j needs a value: on, off, flush, or a module of LuaJIT such as v";
-    return wrong_option(L, "%s", what);
+    return wrong_option(L, command, "%s", what);
   }
   command->actions[command->action_count++] = (struct action){word[1], value};
   return true;
@@ -158,7 +162,7 @@ static bool read_letters(lua_State *L, struct command *command, const char *word
     case 'i': command->interactive = true; break;
     case 'v': command->version = true; break;
     case 'E': command->ignore_environment = true; break;
-    default: return wrong_option(L, "unknown option %s; parlua --help lists the options", word);
+    default: return wrong_option(L, command, "unknown option %s; parlua --help lists the options", word);
     }
   }
   return true;

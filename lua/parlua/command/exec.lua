@@ -1,7 +1,10 @@
 --- parlua --exec: a program for each word, line or row.
 local arguments_module = require "parlua.command.arguments"
 local checks = require("parlua.options.checks").checks
+local engines = require "parlua.run.engine"
 local exec = require "parlua.exec"
+local failure_module = require "parlua.failure"
+local identity = require "parlua.journal.identity"
 local program_module = require "parlua.program"
 local sources = require "parlua.source"
 local task = require "parlua.worker.task"
@@ -10,6 +13,10 @@ local template_module = require "parlua.command.template"
 local M = {}
 
 local SIGNALLED = 128 -- and the signal: the status that a shell gives
+
+-- A program that takes too long is told to end, and made to a second later; a worker that has not ended it by then is
+-- ended itself, so many seconds after the limit. What its program had written is lost then.
+local LAST_SECONDS = 5
 
 --- The number that an option's text stands for. Raises what is wrong.
 local function number_of(command, name, spelling, spec)
@@ -78,18 +85,30 @@ local function make_folders(path)
   if folder and folder ~= "" then exec.exec("mkdir", "-p", "--", folder) end
 end
 
---- The map function.
-local function run_program(plan, ...)
+--- Runs a program, at most for so long: then the task has failed, and what was written until then is kept.
+local function run_limited(words, options)
+  local ok, stdout, stderr, status = pcall(exec.exec, words, options)
+  if ok then return stdout, stderr, status end
+  local raised = stdout
+  if options.timeout and exec.is_error(raised) and raised.reason == "timeout" then
+    raised = failure_module.mark { kind = "timeout", value = raised,
+      message = ("the task took more than %g s"):format(options.timeout) }
+  end
+  error(raised, 0)
+end
+
+--- The map function. `limit`: the seconds that the program may take; nil: there is none.
+local function run_program(plan, limit, ...)
   local index = task.running.index or 1
   local arguments = arguments_of(plan, ...)
   local words = words_of(plan, index, arguments)
-  local options = { stdin = plan.shape == "text" and (...) or nil }
+  local options = { stdin = plan.shape == "text" and (...) or nil, timeout = limit }
   local path = plan.save and template_module.text(plan.save, index, arguments)
   if path then
     make_folders(path)
     options.stdout = { file = path .. ".partial" }
   end
-  local stdout, stderr, status = exec.exec(words, options)
+  local stdout, stderr, status = run_limited(words, options)
   if path then
     local renamed, why = os.rename(path .. ".partial", path)
     if not renamed then error("the option --save: cannot write " .. why, 0) end
@@ -107,9 +126,10 @@ local function tagged(text, tag)
   return tag .. text:gsub("\n", function() return "\n" .. tag end) .. "\n"
 end
 
---- The words of a task, for --tag.
-local function tag_of(plan, args)
+--- The words of a task, for --tag; of a piece of standard input its number.
+local function tag_of(plan, index, args)
   local first = args[1]
+  if plan.shape == "text" then return ("%.0f\t"):format(index) end
   if plan.shape == "rows" or plan.shape == "batch" then
     local parts = {}
     for k, value in ipairs(plan.shape == "batch" and first or {}) do parts[k] = template_module.text_of(value) end
@@ -117,7 +137,7 @@ local function tag_of(plan, args)
     return table.concat(parts, " ") .. "\t"
   end
   local parts = {}
-  for k = 1, args.n do parts[k] = plan.shape == "text" and "" or template_module.text_of(args[k]) end
+  for k = 1, args.n do parts[k] = template_module.text_of(args[k]) end
   return table.concat(parts, " ") .. "\t"
 end
 
@@ -125,7 +145,7 @@ end
 local function new_format(plan, is_tagged)
   local format = { worst = 0, writes_arguments = is_tagged }
 
-  function format.put(buffer, _, _, args, result, failure)
+  function format.put(buffer, _, index, args, result, failure)
     local stdout, stderr = result, nil
     if failure then
       local value = failure.value
@@ -138,7 +158,7 @@ local function new_format(plan, is_tagged)
       stdout, stderr = result[1], result[2]
     end
     if is_tagged then
-      local tag = tag_of(plan, args)
+      local tag = tag_of(plan, index, args)
       stdout, stderr = tagged(stdout or "", tag), tagged(stderr or "", tag)
     end
     if stdout and stdout ~= "" then buffer:put(stdout) end
@@ -199,6 +219,19 @@ local function show_all(plan, source)
   return io.stdout:flush() and 0 or 2
 end
 
+--- The task itself ends its program at the time limit, so that what this has written is kept; the run's own limit
+--- comes behind that. A journal knows the function by what it does, not by the limit.
+local function with_time_limit(plan, options, map)
+  local limit = options.timeout
+  if not limit then return options, map end
+  local changed = {}
+  for name, value in pairs(options) do changed[name] = value end
+  changed.timeout = engines.choose(options) ~= "serial" and limit + LAST_SECONDS or nil
+  local function limited(...) return run_program(plan, limit, ...) end
+  identity.stand_for(limited, map)
+  return changed, limited
+end
+
 --- The job that a command line with --exec stands for.
 ---@param command table the values of options by name
 ---@param words string[]
@@ -240,11 +273,12 @@ function M.job(command, words, is_listed)
   if command.jsonl then plan.needs = M.columns(template, save) end
   if save and not save.has_number then arguments.source = with_own_files(plan, arguments.source) end
   if command.dry_run then return { status = show_all(plan, arguments.source) } end
-  local job = { arguments = arguments.source, map = function(...) return run_program(plan, ...) end }
+  local job = { arguments = arguments.source, map = function(...) return run_program(plan, nil, ...) end,
+    manner = { adapt = function(options, map) return with_time_limit(plan, options, map) end } }
   if format then return job end
   local written = new_format(plan, command.tag ~= nil)
   job.manner = {
-    format = written,
+    format = written, adapt = job.manner.adapt,
     status = function(status) return status == 1 and math.max(1, written.worst) or status end,
   }
   return job

@@ -6,9 +6,20 @@
 -- texts that workers have made of them (`is_encoded`), and `put_lines` appends tasks that workers have written as a
 -- whole.
 
+local exec = require "parlua.lazy" "parlua.exec"
 local json = require "parlua.wire.json"
 local line = require "parlua.lazy" "parlua.worker.line"
 local rows = require "parlua.feed.rows"
+
+--- What a program that failed had written, and how it ended.
+local function put_written(buffer, value)
+  for _, name in ipairs { "stdout", "stderr", "status" } do
+    if value[name] ~= nil then
+      buffer:put(',"', name, '":')
+      json.put(buffer, value[name])
+    end
+  end
+end
 
 --- Appends a task's object: 0.1 us for a number.
 local function put_record(buffer, index, args, result, failure, is_encoded)
@@ -19,6 +30,7 @@ local function put_record(buffer, index, args, result, failure, is_encoded)
     json.put(buffer, tostring(failure.kind))
     buffer:put(',"message":')
     json.put(buffer, failure.message)
+    if exec.is_error(failure.value) then put_written(buffer, failure.value) end
     buffer:put("}}")
   else
     buffer:put(',"result":')

@@ -120,7 +120,8 @@ end
 --- Runs the tasks of a job that reduces. Returns failures and summary; or nil and the error.
 local function run_reduction(run, source, options, plan)
   local ran, value, failures, summary = xpcall(function()
-    return require("parlua.sink.reduce").run_plan(run.job.map, source, plan, nil, { options = options })
+    local given = { options = options, tells_failures = true }
+    return require("parlua.sink.reduce").run_plan(run.job.map, source, plan, nil, given)
   end, function(raised)
     return type(raised) == "string" and options.debug and debug.traceback(raised, 2) or raised
   end)
@@ -188,7 +189,8 @@ end
 local function call_finish(run, failures, summary)
   if not run.reduces and run.results then run.results.n = run.reached end
   return xpcall(function() run.job.finish(run.results, failures, summary) end, function(value)
-    return debug.traceback(texts.error_text(value), 2)
+    local text = texts.error_text(value)
+    return run.manner.finish and text or debug.traceback(text, 2)
   end)
 end
 
@@ -242,7 +244,7 @@ local function end_well(run, failures, summary)
   if run.job.finish and not run.is_part and not status then
     local finished, message = call_finish(run, failures, summary)
     if not finished then
-      texts.say("the job's `finish` raised an error: %s", message)
+      texts.say("%s raised an error: %s", manner.finish or "the job's `finish`", message)
       status = EXIT.wrong
     end
   end
@@ -299,13 +301,14 @@ local function use_shard(run, options, source)
 end
 
 --- Looks at all that can be wrong before anything runs, and opens the output. Raises a message.
-local function prepare(job, ...)
+local function prepare(job, manner, ...)
   local function check(value, message)
     if message then error(message, 0) end
     return value
   end
   check(nil, description.complaint(job))
   local options = options_module.resolve(nil, job.options)
+  if manner.adapt then options, job.map = manner.adapt(options, job.map) end
   local plan = check(description.plan(job))
   local source = check(description.arguments(job, ...))
   if options.output and options.journal and outputs.is_same(options.output, options.journal) then
@@ -319,7 +322,7 @@ end
 
 local function run_job(job, manner, ...)
   host.ignore_sigpipe()
-  local right, options, plan, source, output = pcall(prepare, job, ...)
+  local right, options, plan, source, output = pcall(prepare, job, manner, ...)
   local run = right and new_run(job, options, output, manner)
   if right and options.shard then right, options, source = pcall(use_shard, run, options, source) end
   if not right then
@@ -340,8 +343,10 @@ end
 --- Runs a job in a manner of its own.
 ---@param job table
 ---@param manner? table of what is other than usual. format: writes results, as those in format.lua do, and may return
---- what is to be written to standard error; status(status) makes the exit status; summary(summary) what is told;
---- rest(): a line before that; forgets: results are not kept for `finish`
+--- what is to be written to standard error; adapt(options, map): other options and another map function for this run;
+--- status(status) makes the exit status; summary(summary) what is told;
+--- rest(): a line before that; finish: what the job's `finish` is, in words (a line that needs no traceback); forgets:
+--- results are not kept for `finish`
 ---@param ... string the command line's words
 ---@return integer status
 function M.run_as(job, manner, ...)

@@ -93,7 +93,7 @@ function M.stand_for(f, original) originals[f] = original end
 --- A number for the code of a map function and of the functions that it uses; and "name=number" of each variable that
 --- these captured, as far as it is data: what a task returns depends on it. Modules are known by their names.
 function M.script_of(f)
-  f = originals[f] or f
+  while originals[f] do f = originals[f] end
   local list, captured, seen, modules = {}, {}, { [f] = true }, {}
   for _, module in pairs(package.loaded) do modules[module] = true end
   add_all(list, f, require("jit.vmdef").bcnames, seen, function(name, value)
