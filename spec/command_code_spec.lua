@@ -212,8 +212,34 @@ describe("parlua --each, --reduce, --begin, --end, --with", function()
       .. [[--end 'print(9, 3, value)' | tail -1 | tr '\t' ' ']]))
     assert.equal("end 2 1\n", output [[PARLUA --map 'x + 1' --format none --end 'print("end", summary.tasks, #failures)' 1 a | tr '\t' ' ']])
     assert.equal("[1,2,3]\n", output "seq 3 | PARLUA --reduce 'collect'")
+    assert.equal("6\n", output "seq 3 | PARLUA --reduce '{ init = 0, step = function(sum, x) return sum + x end }'")
     local text, status = run "PARLUA --map x --"
     assert.same({ "", 0 }, { text, status })
+  end)
+
+  it("tell once what is wrong, in the user's own code", function()
+    local text, status, told = run [[PARLUA --map x --end 'local t
+      print(t.x)' 1]]
+    assert.same({ "1\n", 2 }, { text, status })
+    assert.truthy(told:find("^parlua: the code of %-%-end raised an error: %-%-end:2: attempt to index local 't' %(a nil value%)\n"
+      .. "parlua: 1 task, [^\n]*\n$"), told)
+    assert.equal("the code of --begin raised an error: --begin:1: no", refusal [[PARLUA --begin 'error "no"' --map x 1]])
+    text, status, told = run "printf 'a\n2\nb\n' | PARLUA --reduce sum"
+    assert.same({ "2\n", 1 }, { text, status })
+    assert.truthy(told:find('^parlua: task 1 of %-:1 %("a"%) failed: error: a number is expected, got a string\n'
+      .. 'parlua: task 3 of %-:3 %("b"%) failed: [^\n]*\nparlua: 3 tasks, 1 returned, 2 failed, [^\n]*\n$'), told)
+    assert.truthy(refusal("PARLUA --reduce '{ 0, function(a, b) return a + b end }' 1"):find("its fields have names: { init = 0, step =", 1, true))
+  end)
+
+  it("leave numbers in a journal that are numbers, and texts that are text", function()
+    helper.with_directory(function(directory)
+      local here = { directory = directory }
+      local command = "seq 4 | PARLUA --journal j.db --resume --map 'x == 4 and line or x ~= 3 and x / 2 or nil'"
+      assert.equal("0.5\n1\n4\n", output(command, here))
+      assert.equal("0.5\n1\n4\n", output(command, here))
+      assert.equal("1.5|real\n4|text\n", output(
+        "sqlite3 j.db \"select sum(result), typeof(result) from tasks where result is not null group by 2\"", here))
+    end)
   end)
 
   helper.for_each_engine(function(engine)

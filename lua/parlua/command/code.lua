@@ -170,6 +170,14 @@ end
 
 -- ---- the job ----
 
+--- The format of values that are not text yet.
+local values_format = {}
+
+function values_format.put(buffer, _, _, _, result, failure)
+  local text = not failure and text_of(result)
+  if text then buffer:put(text, "\n") end
+end
+
 --- Is a row written as it was read?
 local function is_unchanged(command)
   local kind = command.csv and "csv" or command.tsv and "tsv" or "text"
@@ -181,8 +189,8 @@ local function tasks_job(command, source, is_row)
   local gives
   if is_row and is_unchanged(command) then
     gives = "line"
-  elseif not (command.format or command.reduce or command.each) then
-    gives = "text"
+  elseif not (command.format or command.reduce or command.each or options_module.resolve().journal) then
+    gives = "text" -- a journal has the values themselves, so that numbers are numbers there
   end
   if is_row then
     source.with_text = gives == "line" or uses_line(command)
@@ -195,7 +203,9 @@ local function tasks_job(command, source, is_row)
     job.manner.format = rows.made(command.format, command.map, source, rows.columns(command.columns))
   end
   if not command.format then
-    job.options = { format = (command.each and not command.reduce) and "none" or gives and "text" or nil }
+    local writes_nothing = command.each and not command.reduce
+    if not (gives or writes_nothing or command.reduce) then job.manner.format = values_format end
+    job.options = { format = writes_nothing and "none" or gives and "text" or nil }
   end
   return job
 end
@@ -224,7 +234,10 @@ function M.job(command, words, is_listed)
   local ending = command.finish and expression.chunk(command.finish, "--end", "value, failures, summary")
   local beginning = command.begin and expression.chunk(command.begin, "--begin")
   if command.with then load_helpers(command.with) end
-  if beginning then beginning() end
+  if beginning then
+    local ok, raised = pcall(beginning)
+    if not ok then error("the code of --begin raised an error: " .. texts.error_text(raised), 0) end
+  end
   local job
   if can_go_in_blocks(command, words) and not is_listed then
     job = block_job(command, words)
@@ -238,6 +251,7 @@ function M.job(command, words, is_listed)
   end
   if ending then
     function job.finish(value, failures, summary) ending(value, failures, summary) end
+    job.manner.finish = "the code of --end"
   end
   return job
 end

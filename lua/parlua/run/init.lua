@@ -263,8 +263,8 @@ end
 ---@param sink table see the head of this file
 ---@param given? table options (resolved), base_seed (of a pool), engines (where warm ones are kept), fold, unrecorded
 --- (no journal can record it), is_pushed (tasks are submitted calls, calls/sent.lua), lasts (the script goes on while
---- its tasks are handed out), everywhere (worker/everywhere.lua), after_interrupt, driver (for specs:
---- drive/simulated.lua)
+--- its tasks are handed out), tells_failures (the caller does), everywhere (worker/everywhere.lua),
+--- after_interrupt, driver (for specs: drive/simulated.lua)
 ---@return parlua.Run
 function M.open(f, arguments, call_options, sink, given)
   given = given or nothing_given
@@ -296,6 +296,7 @@ function M.open(f, arguments, call_options, sink, given)
   }, policy.Run)
   run.is_kept = not given.is_pushed and engines.keeps(engine, run.engines)
   if given.everywhere then run.everywhere = given.everywhere end
+  if given.tells_failures then run.tells_failures = true end
   if given.lasts then run.lasts = true end
   if given.is_pushed then run.is_pushed = true end
   local fold = given.fold

@@ -55,7 +55,7 @@ local function parts_of(run)
   local parts, summary, first = {}, run:summary(), first_of(run)
   local tasks, failed = run.total or summary.tasks, summary.failed
   if run.source_error then tasks, failed = tasks - 1, failed - 1 end
-  if first then
+  if first and not run.tells_failures then
     local cut = summary.cancelled > 0 and (", %.0f cancelled"):format(summary.cancelled) or ""
     parts[1] = ("%.0f of %s failed%s; first, task %.0f (%s): %s%s"):format(failed, common.count(tasks, "task"), cut,
       first.index,

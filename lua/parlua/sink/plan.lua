@@ -10,12 +10,19 @@ local own_fields = { "init", "step", "merge", "stop", "finish", "block" }
 local is_own = {}
 for _, name in ipairs(own_fields) do is_own[name] = true end
 
-local function check_function(plan, name, is_needed)
-  local value = plan[name]
+--- Fields that stand without their names, as in { 0, function ... end }.
+local function hint_of(rest)
+  if not rest or rest[1] == nil then return "" end
+  return "; its fields have names: { init = 0, step = function(sum, x) return sum + x end }"
+end
+
+local function check_function(plan, name, rest)
+  local value, is_needed = plan[name], rest ~= nil
   if value == nil and not is_needed then return end
   if common.is_callable(value) and not reducers.is(value) then return end
-  error(("reduce: %s must be a function%s, got %s"):format(name,
-    name == "step" and " (accumulator, result, index)" or "", value == nil and "nothing" or type(value)), 0)
+  error(("reduce: %s must be a function%s, got %s%s"):format(name,
+    name == "step" and " (accumulator, result, index)" or "", value == nil and "nothing" or type(value),
+    hint_of(rest)), 0)
 end
 
 --- Takes the fields of a reduction out of a table; the rest are options.
@@ -88,7 +95,7 @@ function M.of(reduction, options)
   elseif plan.step == nil then
     check_names(rest)
   end
-  check_function(plan, "step", true)
+  check_function(plan, "step", rest)
   for _, name in ipairs { "merge", "stop", "finish" } do check_function(plan, name) end
   check_block(plan.block)
   return plan, rest
