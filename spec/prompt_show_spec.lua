@@ -256,10 +256,45 @@ describe("the prompt shows", function()
       assert.matches("nothing is known of %%tim\n", shown(t, "?%tim"))
       t:run("a = parlua.array('double', 3)")
       assert.matches("^a:sum%(axis%)\nThe sum of all elements", shown(t, "?a.sum"))
+      assert.matches("^a:sum%(axis%)\nThe sum of all elements", shown(t, "?a:sum"))
+      for statement, name in pairs { ["?parlua.array"] = "parlua.array(name, ...)", ["?iterate"] = "parlua.iterate(step, state, control)",
+        ["help(parlua.filter)"] = "parlua.filter(arguments, f)", ["?parlua.json.encode"] = "parlua.json.encode(value)",
+        ["?math.random"] = "math.random(m, n)", ["?future:get"] = "future:get(seconds)" } do
+        assert.equal(name, shown(t, statement):match "^[^\n]*")
+      end
       for line in shown(t, "help()"):gmatch "[^\n]+" do assert.is_true(#line < 80, line) end
       assert.matches("number\n3\n$", shown(t, "?1 + 2"))
     end)
   end)
+end)
+
+describe("help at the prompt", function()
+  local parlua = require "parlua"
+  for _, columns in ipairs { 80, 30 } do
+    it(("on parlua, modules and objects lists what they have, at %d columns"):format(columns), function()
+      with_prompt(function(t)
+        for _, statement in ipairs { "help(parlua)", "?parlua" } do
+          local text = shown(t, statement)
+          for _, heading in ipairs { "Calls", "In the background", "Sources of tasks", "Reductions", "In a task" } do
+            assert.truthy(text:find("\n" .. heading .. "\n", 1, true), text)
+          end
+          for _, fields in ipairs { parlua, getmetatable(parlua).on_demand } do
+            for name in pairs(fields) do
+              if name ~= "_VERSION" then assert.truthy(text:find("%f[%w_]" .. name .. "%f[^%w_]"), name) end
+            end
+          end
+          assert.falsy(text:find("function", 1, true) and text:find("0x", 1, true), text)
+        end
+        assert.matches("\n  rep%(s, n, separator%) +the", shown(t, "help(string)"))
+        assert.matches("\n  encode%(value%)", shown(t, "?parlua.json"))
+        assert.matches("\n  done%(%) +Has the call ended", (shown(t, "future = parlua.submit(math.sqrt, 4) future:get() help(future)")))
+        local source = shown(t, "?parlua.range(3)")
+        assert.matches("<source range: 3 tasks>\n", source)
+        assert.matches("\n  take%(arguments, n%)", source)
+        assert.falsy(source:find("is_indexed", 1, true), source)
+      end, { columns = columns, rows = 80 })
+    end)
+  end
 end)
 
 describe("the prompt's command", function()

@@ -134,6 +134,7 @@ local on_demand = {
 -- the others are modules
 local is_member = { array = true, load = true, save = true, background = true, write_csv = true }
 setmetatable(parlua, {
+  on_demand = on_demand, -- for help and completion
   __index = function(_, name)
     local module = on_demand[name] and require(on_demand[name])
     if module then

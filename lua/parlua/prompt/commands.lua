@@ -373,7 +373,7 @@ commands["?"] = function(session, text)
     end
   end
   local value
-  local compiled = statement.compile(text, session.locals, "=?")
+  local compiled = statement.compile((text:gsub(":([%a_][%w_]*)$", ".%1")), session.locals, "=?") -- ?future:get
   if compiled and not compiled.names then
     if session.variables then setfenv(compiled.run, session.variables) end
     local ok, found = pcall(compiled.run)

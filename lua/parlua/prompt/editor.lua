@@ -197,7 +197,7 @@ function Editor:tab()
     text = head .. common .. tail
   end
   local columns, height = terminal.size()
-  local lines = grid(found.words, columns, math.max(2, math.min(10, height - 4)))
+  local lines = grid(found.words, columns, math.max(2, math.min(12, height - 4)))
   if signature then table.insert(lines, 1, signature_lines(signature)[1]) end
   self.next_below = lines
   self.next_menu = { words = found.words, at = 0, head = head, tail = tail, expected = text }

@@ -1,4 +1,5 @@
 --- Help: the documentation comments of parlua's source, of the libraries, of the user's own functions.
+local arrays = require "parlua.array.known"
 local errors = require "parlua.prompt.errors"
 local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
@@ -10,13 +11,14 @@ local M = {}
 ---@class parlua.Documented
 ---@field name string
 ---@field signature string
+---@field parameters? string "(a, b)"; empty for what is no function
 ---@field comment string lines that begin with "--"
 
 local by_place, by_name -- of what the documentation has: "parlua/init.lua:35", "parlua.map"
 
 --- Modules whose fields are parlua's own, under another name in their files.
 local public = { "parlua/init.lua", "parlua/source/init.lua", "parlua/source/texts.lua", "parlua/sink/reducers.lua",
-  "parlua/pool.lua", "parlua/background.lua", "parlua/sink/stream.lua", "parlua/plot/init.lua" }
+  "parlua/pool.lua", "parlua/background.lua", "parlua/future/init.lua", "parlua/sink/stream.lua", "parlua/plot/init.lua" }
 
 local function load_documentation()
   if by_place then return end
@@ -35,19 +37,44 @@ local function load_documentation()
       name, parameters = name:gsub("^methods%.", "a:"), parameters:gsub("^%(self,?%s*", "(")
     end
     local documented = { name = public_name or name, signature = (public_name or name) .. parameters,
-      comment = comment }
+      parameters = parameters, comment = comment }
     by_place[path .. ":" .. line] = documented
     if public_name and not by_name[public_name] then by_name[public_name] = documented end
   end
 end
 
---- Names that begin with "parlua.", also of what is loaded when it is first used.
+local function interface() return package.loaded.parlua or {} end
+
+--- The fields of parlua that are loaded when they are first used.
+local function on_demand()
+  local meta = debug.getmetatable(interface())
+  return meta and meta.on_demand or {}
+end
+
+--- The names of parlua's fields, also of those that are loaded when they are first used, in order.
 ---@return string[]
 function M.public_names()
-  load_documentation()
-  local names = {}
-  for name in pairs(by_name) do names[#names + 1] = name:match("^parlua%.([%w_]+)$") end
+  local names, seen = {}, {}
+  for _, fields in ipairs { interface(), on_demand() } do
+    for name in next, fields do
+      if not seen[name] and type(name) == "string" and not name:find "^_" then names[#names + 1] = name end
+      seen[name] = true
+    end
+  end
+  table.sort(names)
   return names
+end
+
+--- What users call a function of parlua's: "parlua.range", "parlua.json.encode"; nil: it is none of the interface.
+local function public_name(f)
+  for name, value in next, interface() do
+    if rawequal(value, f) then return "parlua." .. name end
+    if type(value) == "table" and on_demand()[name] then
+      for field, one in next, value do
+        if rawequal(one, f) then return ("parlua.%s.%s"):format(name, tostring(field)) end
+      end
+    end
+  end
 end
 
 --- The comment above line `number` of a text.
@@ -79,6 +106,14 @@ local function standard_name(f)
   return library_names[f]
 end
 
+--- What is known of a function of the libraries.
+local function standard(f)
+  local known = standard_name(f)
+  if not known then return nil end
+  local signature, text = unpack(require("parlua.prompt.standard")[known])
+  return { name = known, signature = signature, comment = "-- " .. text }
+end
+
 --- What is known of a function. `name`: what the user calls it.
 ---@param f function
 ---@param name? string
@@ -90,17 +125,18 @@ function M.of_function(f, name)
     load_documentation()
     local source = info.source:match("^=(parlua/.*)")
     local documented = source and by_place[source .. ":" .. info.linedefined]
+    local own_name = documented and public_name(f)
+    if own_name then return setmetatable({ name = own_name, signature = own_name .. documented.parameters },
+      { __index = documented }) end
     if documented then return documented end
+    if standard_name(f) then return standard(f) end
     local text = errors.source_text(info.source)
     local label = name or "function"
     return { name = label, signature = ("%s(%s)"):format(label, show.parameters(f)),
       comment = text and comment_above(text, info.linedefined) or "",
              where = ("%s:%d"):format(info.short_src, info.linedefined) }
   end
-  local known = standard_name(f)
-  if not known then return nil end
-  local signature, text = unpack(require("parlua.prompt.standard")[known])
-  return { name = known, signature = signature, comment = "-- " .. text }
+  return standard(f)
 end
 
 --- Help on an option of parlua's calls.
@@ -120,10 +156,14 @@ end
 ---@return parlua.Documented?
 function M.find(name, value)
   load_documentation()
-  if name and by_name[name] then return by_name[name] end
+  if type(value) == "nil" and name and by_name[name] and name:find "[:]" then return by_name[name] end
+  if type(value) ~= "nil" and type(value) ~= "function" and name and by_name[name] then return by_name[name] end
   if type(value) == "function" then return M.of_function(value, name) end
-  if name and by_name["parlua." .. name] and value == nil then return by_name["parlua." .. name] end
   if name and value == nil then
+    for _, whole in ipairs { name, "parlua." .. name } do
+      local field = whole:match "^parlua%.([%w_]+)$"
+      if field and interface()[field] ~= nil then return M.find(whole, interface()[field]) end
+    end
     local known = require("parlua.prompt.standard")[name]
       or require("parlua.prompt.standard")["string." .. name:match("[%w_]*$")]
     if known then return { name = name, signature = known[1], comment = "-- " .. known[2] } end
@@ -159,7 +199,8 @@ M.wrap = wrap
 ---@param columns integer
 ---@return string
 function M.text(documented, columns)
-  local lines = { style.paint("name", documented.signature) }
+  local lines = {}
+  for k, line in ipairs(wrap(documented.signature, columns - 1, "  ")) do lines[k] = style.paint("name", line) end
   local function add(text, indent)
     for _, line in ipairs(wrap(text, columns - 1, indent or "")) do lines[#lines + 1] = line end
   end
@@ -175,6 +216,9 @@ function M.text(documented, columns)
       flush()
       if tag == "param" then
         local name, kind, what = rest:match("^(%S+)%s+(%b{})%s*(.*)$")
+        for _, form in ipairs { "fun%b():%s*%S+", "fun%b()" } do
+          if not name then name, kind, what = rest:match("^(%S+)%s+(" .. form .. ")%s*(.*)$") end
+        end
         if not name then name, kind, what = rest:match("^(%S+)%s+(%S-%b<>%S*)%s*(.*)$") end -- table<string, any>
         if not name then name, kind, what = rest:match("^(%S+)%s+(%S+)%s*(.*)$") end
         tagged = ("  %s (%s) %s"):format((name or rest):gsub("%?$", ""), kind or "", what or "")
@@ -227,6 +271,114 @@ local function overview_text(columns)
   return table.concat(lines, "\n")
 end
 
+-- ---- what holds functions: parlua, libraries, modules, objects ----
+
+--- The fields of parlua by what they are for; others come last.
+local groups = {
+  { "Calls", "map starmap each imap reduce find any all exec pool" },
+  { "In the background", "submit background as_completed wait race run" },
+  { "Sources of tasks", "range list product zip lines blocks files csv jsonl iterate take enumerate batch filter" },
+  { "Reductions", "sum count mean stats min max argmin argmax quantiles histogram top collect group" },
+  { "In a task", "task spawn progress log" },
+  { "Data and pictures", "array load save write_csv json plot" },
+}
+
+--- A line about a field: what it is called, and the first sentence of its documentation.
+local function field_line(name, label, value, columns, room)
+  local documented = M.find(name, value)
+  local text = documented and M.summary(documented.comment) or ""
+  if text == "" and type(value) == "table" then
+    local names = {}
+    for field, f in next, value do
+      if type(f) == "function" and type(field) == "string" then names[#names + 1] = field end
+    end
+    table.sort(names)
+    text = table.concat(names, ", ")
+  end
+  local line = "  " .. width.pad(label, room)
+  if text ~= "" then line = line .. "  " .. text end
+  return width.cut((line:gsub(" +$", "")), columns - 1)
+end
+
+--- The fields of parlua: a line each, or only their names where the terminal is narrow.
+local function interface_text(columns)
+  local lines, left = {}, {}
+  for _, name in ipairs(M.public_names()) do left[name] = true end
+  local function add(title, names)
+    lines[#lines + 1] = style.paint("title", title)
+    if columns < 60 then
+      for _, line in ipairs(wrap("  " .. table.concat(names, " "), columns - 1, "  ")) do lines[#lines + 1] = line end
+      return
+    end
+    for _, name in ipairs(names) do
+      lines[#lines + 1] = field_line("parlua." .. name, name, interface()[name], columns, 12)
+    end
+  end
+  for _, line in ipairs(wrap("parlua runs a Lua function over many sets of arguments, in parallel. ?parlua.map tells "
+    .. "all of one function.", columns - 1, "")) do lines[#lines + 1] = line end
+  for _, group in ipairs(groups) do
+    local names = {}
+    for name in group[2]:gmatch "%S+" do
+      if left[name] then names[#names + 1], left[name] = name, nil end
+    end
+    if #names > 0 then add(group[1], names) end
+  end
+  local others = {}
+  for name in pairs(left) do others[#others + 1] = name end
+  table.sort(others)
+  if #others > 0 then add("Others", others) end
+  return table.concat(lines, "\n")
+end
+
+--- The functions that a table of fields has, in lines with what they take.
+local function functions_text(fields, prefix, columns, is_wanted)
+  local names, labels, room = {}, {}, 0
+  for name, value in next, fields do
+    if type(name) == "string" and type(value) == "function" and is_wanted(name, value) then
+      names[#names + 1] = name
+      local documented = M.find(prefix .. name, value)
+      local parameters = documented and documented.signature:match "%b()" or ("(%s)"):format(show.parameters(value) or "")
+      labels[name] = name .. parameters
+      room = math.max(room, math.min(30, #labels[name]))
+    end
+  end
+  table.sort(names)
+  local lines = {}
+  for k, name in ipairs(names) do
+    lines[k] = field_line(prefix .. name, labels[name], fields[name], columns, columns < 60 and 0 or room)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- What an object's methods have in their documentation, as the prompt calls them.
+local function is_method(name, f)
+  local documented = not name:find "^_" and M.of_function(f)
+  return documented and documented.name:find "^[apf][%l.]*[:.]" ~= nil -- a:, pool:, future:, parlua.
+end
+
+--- What there is of functions in a value; nil: nothing of the kind.
+---@return string?
+---@return boolean? is_whole there is nothing else to be shown of it
+local function members_text(value, name, columns)
+  if rawequal(value, interface()) then return interface_text(columns), true end
+  local known = type(value) == "table" and show.module_name(value)
+  for field in next, on_demand() do
+    if type(value) == "table" and rawequal(rawget(interface(), field), value) then known = "parlua." .. field end
+  end
+  local text
+  if known then
+    text = functions_text(value, known .. ".", columns, function(field) return not field:find "^_" end)
+  elseif arrays.is(value) then
+    text = functions_text(require("parlua.array.core").methods, "a:", columns, is_method)
+  else
+    local meta = debug.getmetatable(value)
+    local methods = type(value) == "table" and type(meta) == "table" and meta.__index
+    if type(methods) == "function" then methods = meta end -- a future, say
+    if type(methods) == "table" then text = functions_text(methods, (name or "") .. ":", columns, is_method) end
+  end
+  if text ~= "" then return text, known ~= nil and known ~= false end
+end
+
 --- Prints help on a value, or on what a name means.
 ---@param what any
 ---@param name? string what the user calls it
@@ -243,8 +395,9 @@ function M.print(what, name)
   elseif type(what) == "nil" then
     io.stdout:write(("nothing is known of %s\n"):format(tostring(name)))
   else
-    io.stdout:write((name and style.paint("name", name) .. ": " or "") .. type(what) .. "\n", show.show(what, columns),
-      "\n")
+    local members, is_whole = members_text(what, name, columns)
+    io.stdout:write((name and style.paint("name", name) .. ": " or "") .. type(what) .. "\n",
+      is_whole and "" or show.show(what, columns) .. "\n", members and members .. "\n" or "")
   end
 end
 

@@ -50,6 +50,7 @@ debug.getupvalue(f, n) gives an upvalue's name and value
 debug.sethook(hook, mask, count) has a function called as code runs
 debug.traceback(message, level) gives the calls that are running, as text
 ffi.abi(name) tells whether the machine has a property: "64bit", "le"
+ffi.alignof(ctype) gives the alignment of a type, in bytes
 ffi.cast(ctype, value) converts as C does
 ffi.cdef(text) declares types and functions of C
 ffi.copy(to, from, bytes) copies memory
