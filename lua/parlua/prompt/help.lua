@@ -18,7 +18,8 @@ local by_place, by_name -- of what the documentation has: "parlua/init.lua:35", 
 
 --- Modules whose fields are parlua's own, under another name in their files.
 local public = { "parlua/init.lua", "parlua/source/init.lua", "parlua/source/texts.lua", "parlua/sink/reducers.lua",
-  "parlua/pool.lua", "parlua/background.lua", "parlua/future/init.lua", "parlua/sink/stream.lua", "parlua/plot/init.lua" }
+  "parlua/pool.lua", "parlua/background.lua", "parlua/future/init.lua", "parlua/sink/stream.lua",
+  "parlua/plot/init.lua" }
 
 local function load_documentation()
   if by_place then return end
@@ -337,8 +338,8 @@ local function functions_text(fields, prefix, columns, is_wanted)
     if type(name) == "string" and type(value) == "function" and is_wanted(name, value) then
       names[#names + 1] = name
       local documented = M.find(prefix .. name, value)
-      local parameters = documented and documented.signature:match "%b()" or ("(%s)"):format(show.parameters(value) or "")
-      labels[name] = name .. parameters
+      labels[name] = name .. (documented and documented.signature:match "%b()"
+        or ("(%s)"):format(show.parameters(value) or ""))
       room = math.max(room, math.min(30, #labels[name]))
     end
   end
