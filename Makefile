@@ -336,7 +336,8 @@ $(BUILD)/fuzz-%: fuzz/%.c $(OBJECTS)
 # each atomic access gives the other a turn (simulate/interleave.h). The linker gives it malloc and the system calls that wake and sleep.
 SIMULATE_SECONDS ?= 60
 SIMULATE_REPLACED = main sys/clock sys/hub sys/barrier
-SIMULATE_OBJECTS = $(filter-out $(SIMULATE_REPLACED:%=$(BUILD)/%.o),$(OBJECTS)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard simulate/*.c))
+SIMULATE_OBJECTS = $(filter-out $(SIMULATE_REPLACED:%=$(BUILD)/%.o),$(OBJECTS)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard simulate/*.c)) \
+  $(BUILD)/simulate/shipped_hub.o
 SIMULATE_WRAPPED = malloc calloc realloc free fstat write syscall sched_yield _exit slot_map slot_unmap slot_set_limit slot_present signals_begin \
   signals_end signals_pending engine_find engine_kinds nanosleep
 INTERLEAVED = $(filter $(BUILD)/run/%.o $(BUILD)/slot/%.o $(BUILD)/engines/%.o $(BUILD)/sys/bell.o,$(OBJECTS))
@@ -369,6 +370,11 @@ build/ranks/simulation: $(RANKS_OBJECTS)
 $(RANKS)/%.o: %.c | $(BUILD)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Isimulate/ranks -Isimulate -MMD -MP -c -o $@ $<
+
+# The hub that ships, beside that in virtual time: simulate/meet.c lets both sides of it meet.
+$(BUILD)/simulate/shipped_hub.o: src/sys/hub.c | $(BUILD)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Isimulate -include simulate/interleave.h -include simulate/shipped_hub.h -MMD -MP -c -o $@ $<
 
 $(BUILD)/simulate/%.o: simulate/%.c | $(BUILD)
 	@mkdir -p $(@D)

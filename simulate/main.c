@@ -19,7 +19,7 @@
 #include "world.h"
 
 /* One schedule may take so many seconds of the processor, and so many of the clock, on a machine that is busy. */
-enum { MESSAGE = 512, LONGEST = 8, LONGEST_ASLEEP = 300 };
+enum { MESSAGE = 512, LONGEST = 60, LONGEST_ASLEEP = 1800 };
 
 struct total {
   uint64_t schedules, tasks, events;

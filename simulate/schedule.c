@@ -7,6 +7,7 @@
 #include "cost.h"
 #include "ideal.h"
 #include "lanes.h"
+#include "meet.h"
 #include "memory.h"
 #include "parts.h"
 #include "stack.h"
@@ -43,6 +44,7 @@ bool schedule_measure(int count, char **arguments)
 
 void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)(void))
 {
+  meet_check();
   parts_check();
   cost_check(run);
   balance_check(run, efficiency);

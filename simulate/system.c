@@ -118,6 +118,14 @@ int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
   return count;
 }
 
+bool system_wait_bell(double until)
+{
+  while (!is_rung && world_step(until)) continue;
+  bool was_rung = is_rung;
+  is_rung = false;
+  return was_rung;
+}
+
 static void tell_end(void *what, uint64_t number)
 {
   (void)what;

@@ -23,6 +23,8 @@ void system_begin(void);
 void system_misbehave(const struct plan *plan);
 /* How many signals have come. */
 int system_signals_seen(void);
+/* Lets things happen until the bell of system_begin's hub is rung, and takes that; false: it was not until then. */
+bool system_wait_bell(double until);
 /* The worker whose bell this is has ended: its descriptor tells the hub that sleeps, after a while. */
 void system_tell_end(const struct bell *bell);
 /* Rings for worker `number`, as its own code does. */

@@ -336,6 +336,10 @@ void worker_may_die(void); /* likewise: it may die here */
 void interleave(int is_store)
 {
   static const double longest_away = 1e-3;
+  if (world.access) {
+    world.access();
+    return;
+  }
   if (running) {
     if (is_store) worker_stores();
     worker_may_die();

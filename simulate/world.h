@@ -17,6 +17,7 @@ struct world {
   double preempted; /* probability that the coordinator is kept from going on for a while when others have had a turn */
   double drains;    /* that what a worker has stored becomes visible by itself at its next access */
   void (*turn)(void *what); /* called with a fiber's `what` before its turn, and with NULL after it; NULL: nobody is */
+  void (*access)(void);     /* called before each atomic access, in place of all chance; NULL: nobody is */
   uint32_t slice; /* the coordinator makes up to so many atomic accesses before others have a turn; 0: they have none */
 };
 extern struct world world;
