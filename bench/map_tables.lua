@@ -1,5 +1,5 @@
 --- `map` over small tables of five fields that gives such tables, beside Python's `Pool.map` over dicts with its best
---- chunk size.
+--- chunk size, and beside one plain loop.
 local measure = require "measure"
 local parlua = require "parlua"
 
@@ -25,13 +25,20 @@ return function()
     side "threads", side "process",
     measure.python { name = "Pool.map", call = "map_tables", words = { n },
                      chunks = measure.quick and { 1000 } or { 100, 1000, 10000 } },
+    measure.plain_loop(n, next_record, records, check),
   }
   local function row(what, engine)
     return measure.row { what = what, ours = n / got[engine].seconds / 1e6, unit = "M/s", more = true, at_least = 1,
                          rival = got["Pool.map"].note, theirs = n / got["Pool.map"].seconds / 1e6 }
   end
+  local function beside_loop(engine)
+    return measure.row { what = "the same", ours = n / got[engine].seconds / 1e6, unit = "M/s", more = true,
+                         rival = "one plain loop", theirs = n / got["plain loop"].seconds / 1e6 }
+  end
   return {
     row(("map over %s small tables giving tables, threads"):format(measure.count(n)), "threads"),
+    beside_loop "threads",
     row("the same, process engine, fork included", "process"),
+    beside_loop "process",
   }
 end

@@ -100,6 +100,25 @@ function M.timed(f)
   end
 end
 
+--- A side that does what parlua does in one loop of the script: the results of f over n arguments, kept in a list. No
+--- tool whose results are values of one LuaJIT state can be much faster, however many workers it has.
+---@param n integer
+---@param f fun(argument: any): any
+---@param arguments? table  the argument of each; without it the number itself
+---@param check fun(results: table): string
+---@return bench.Side
+function M.plain_loop(n, f, arguments, check)
+  return { name = "plain loop", warm = true, run = M.timed(function()
+    local results = { n = n }
+    if arguments then
+      for i = 1, n do results[i] = f(arguments[i]) end
+    else
+      for i = 1, n do results[i] = f(i) end
+    end
+    return results, check
+  end) }
+end
+
 -- Sides, interleaved ------------------------------------------------------------------------------------------------
 
 ---@class bench.Side

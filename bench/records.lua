@@ -1,5 +1,5 @@
---- Records, strings and pairs as results: two workers, beside Python's `Pool.map` with its best chunk size. Then the same
---- records as lines of JSON, written by a job to a file.
+--- Records, strings and pairs as results: two workers, beside Python's `Pool.map` with its best chunk size, and beside one plain
+--- loop that makes them. Then the same records as lines of JSON, written by a job to a file.
 local measure = require "measure"
 local parlua = require "parlua"
 
@@ -52,11 +52,14 @@ return function()
     end
     sides[3] = measure.python { name = "Pool.map", call = "map_" .. kind, words = { n },
                                 chunks = measure.quick and { 1000 } or { 1000, 10000 } }
+    sides[4] = measure.plain_loop(n, one.f, nil, check(kind))
     local got = measure.compare(sides)
     for _, engine in ipairs { "threads", "process" } do
       rows[#rows + 1] = measure.row { what = ("%s %s returned, %s"):format(measure.count(n), one.what, engine), unit = "M/s", more = true,
                                       ours = n / got[engine].seconds / 1e6, at_least = one.reach, ratio_at_least = one.times,
                                       rival = got["Pool.map"].note, theirs = n / got["Pool.map"].seconds / 1e6 }
+      rows[#rows + 1] = measure.row { what = "the same", unit = "M/s", more = true, ours = n / got[engine].seconds / 1e6,
+                                      rival = "one plain loop", theirs = n / got["plain loop"].seconds / 1e6 }
     end
   end
   local sides = {}
