@@ -462,6 +462,8 @@ static void begin_chunk(struct body *body, const struct block *chunk)
   if (body->slot->current != 0)
     fault("worker %u begins a chunk, and its cell still names task %g", (unsigned)body->number + 1,
           (double)body->slot->current);
+  if (chunk->first > chunk->last)
+    fault("worker %u is given a chunk without tasks, behind task %g", (unsigned)body->number + 1, chunk->last);
   note_span(body, chunk);
   run_chunk(body, chunk);
 }
