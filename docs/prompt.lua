@@ -1,5 +1,7 @@
---- Draws docs/prompt.svg: a session at the prompt, typed in a real terminal. Run in the root of the tree: ./parlua
+--- Draws docs/prompt.svg, a session at the prompt, typed in a real terminal; and records the sessions of docs/PROMPT.md:
+--- types their statements again, and puts what the prompt shows in their place. Run in the root of the tree: ./parlua
 --- docs/prompt.lua
+local sessions = require "spec.sessions"
 local terminal = require "spec.terminal"
 local width = require "parlua.prompt.width"
 
@@ -81,3 +83,14 @@ terminal.with_prompt({ columns = COLUMNS, rows = ROWS, env = { NO_COLOR = "" } }
   assert(file:close())
   print("docs/prompt.svg is written")
 end)
+
+local page = assert(io.open("docs/PROMPT.md", "rb"))
+local text = page:read "*a"
+page:close()
+local recorded = sessions.recorded(text, function(body)
+  terminal.with_prompt(sessions.terminal, function(t) body(function(statement) return t:run(statement) end) end)
+end)
+page = assert(io.open("docs/PROMPT.md", "wb"))
+assert(page:write(recorded))
+assert(page:close())
+print(("the sessions of docs/PROMPT.md are %s"):format(recorded == text and "as they were" or "recorded anew"))

@@ -142,6 +142,26 @@ describe("the prompt", function()
     end)
   end)
 
+  it("takes the first script of README.md as it is pasted, also with prompts before its lines", function()
+    local script = helper.read("README.md"):match("```lua\n(.-)```")
+    local first = true
+    local prompted = script:gsub("([^\n]*\n)", function(line)
+      local before = first and "> " or ">> "
+      first = false
+      return before .. line
+    end)
+    with_prompt(function(t)
+      for count, text in ipairs { script, prompted } do
+        t:paste(text)
+        t:wait("is perfect\") end\n>> end\n")
+        t:press("Enter")
+        t:wait_for(function(shown) return select(2, shown:gsub("\n8128 +is perfect\n>", "")) == count end)
+        t:wait_for_prompt()
+      end
+      assert.matches("\n20000\n$", t:run("sums.n"))
+    end, { rows = 60 })
+  end)
+
   it("tells where a syntax error is", function()
     with_prompt(function(t)
       assert.equal("> x = = 3\nsyntax error: unexpected symbol near '='\n  x = = 3\n      ^\n", t:run("x = = 3"))
