@@ -233,7 +233,7 @@ describe("a call at the prompt", function()
         .. "'threads', setup = function() io.open('begun', 'w'):close() end })\n")
       t:wait_for_file("begun")
       t:press("C-c")
-      t:wait("one task runs on until")
+      t:wait("one task runs on until it ends by itself")
     end)
   end)
 
@@ -375,8 +375,9 @@ describe("Ctrl-C at the prompt", function()
   end
 
   it("is told in one word, whatever was at work", function()
-    terminal.with_prompt({}, function(t)
-      for _, statement in ipairs { "parlua.exec('sleep', '10')", "coroutine.wrap(function() while true do end end)()" } do
+    terminal.with_prompt({ columns = 120 }, function(t)
+      for _, statement in ipairs { "parlua.exec('sleep', '10')", "coroutine.wrap(function() while true do end end)()",
+        "parlua.pool { engine = 'serial' }:submit(function() while true do end end):get()" } do
         t:type(statement)
         t:press("Enter")
         t:wait(statement .. "\n")
@@ -385,6 +386,29 @@ describe("Ctrl-C at the prompt", function()
           return text:gsub("\n%^C\n", "\n"):find(statement .. "\ninterrupted\n>", 1, true)
         end)
       end
+    end)
+  end)
+
+  it("leaves a mark where a task before the last one had not begun", function()
+    terminal.with_prompt({}, function(t)
+      t:run("stuck = function(i) if i % 2 == 1 then io.open('begun' .. i, 'w'):close() while true do end end return i end")
+      t:type("(parlua.map(stuck, { 1, 2, 3, 4 }, { chunk = 2, workers = 2, progress = 'none' }))\n")
+      t:wait_for_file("begun1")
+      t:wait_for_file("begun3")
+      t:press("C-c")
+      t:wait("\n{<cut off>, <not begun>, <cut off>}\n… 2 cut off, 2 not begun\n")
+    end)
+  end)
+
+  it("is told once where it ends a call, and with it the statement that goes on to another one", function()
+    terminal.with_prompt({}, function(t)
+      t:run("stuck = function(i) if i == 2 then io.open('begun', 'w'):close() while true do end end return i end")
+      t:type("for k = 1, 2 do parlua.map(stuck, { 1, 2 }, { chunk = 1, workers = 1, progress = 'none' }) end\n")
+      t:wait_for_file("begun")
+      t:press("C-c")
+      local text = t:wait_for_prompt()
+      assert.equal(1, select(2, text:gsub("\n[^\n]*interrupted[^\n]*\n", "")), text)
+      assert.truthy(text:find("interrupted: 1 of 2 tasks done, 1 cut off, see results", 1, true), text)
     end)
   end)
 

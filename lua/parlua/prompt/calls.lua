@@ -209,6 +209,9 @@ local function present_function(last)
   return type(f) == "function" and f or last.f
 end
 
+--- Has Ctrl-C ended a call of this statement, of which the line after it tells?
+function M.is_interrupted() return interrupted ~= nil and not is_of_futures(interrupted) end
+
 --- After Ctrl-C in a call: says what is done, and where it is.
 function M.end_statement(session)
   remember_name(session)
@@ -237,9 +240,10 @@ function M.end_statement(session)
   if names == _G then published = { results = rawget(_G, "results"), failures = run.failures, summary = summary } end
   session:tell_error(style.paint("error", "interrupted: ") .. table.concat(parts, ", "))
   if cut > 0 and run.engine_name == "threads" then
-    session:tell_error(("Threads cannot be stopped: %s until they end by themselves, and meanwhile the process engine "
-      .. "cannot be used. Use %%options engine=process for tasks that may take for ever."):format(
-      cut == 1 and "one task runs on" or cut .. " tasks run on"))
+    local text = ("Threads cannot be stopped: %s, and meanwhile the process engine cannot be used. Use %%options "
+      .. "engine=process for tasks that may take for ever."):format(cut == 1 and "one task runs on until it ends by "
+      .. "itself" or cut .. " tasks run on until they end by themselves")
+    session:tell_error(table.concat(require("parlua.prompt.width").wrap(text, terminal.size() - 1, ""), "\n"))
   end
 end
 

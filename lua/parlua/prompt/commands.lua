@@ -37,7 +37,7 @@ local texts = {
 
 function commands.help(session)
   local columns = terminal.size()
-  local wrap = require("parlua.prompt.help").wrap
+  local wrap = require("parlua.prompt.width").wrap
   local lines = {}
   for _, text in ipairs(texts) do
     local beside = columns >= 60 and #text[1] <= 15
@@ -368,7 +368,7 @@ commands["?"] = function(session, text)
   if text == "" then return help.print(nil) end
   for _, one in ipairs(text:find "^%%" and texts or {}) do
     if one[1]:match "^%%%a+" == text then
-      local lines = help.wrap(one[2], terminal.size() - 1, "")
+      local lines = require("parlua.prompt.width").wrap(one[2], terminal.size() - 1, "")
       return session:write(style.paint("name", one[1]) .. "\n" .. table.concat(lines, "\n") .. "\n")
     end
   end

@@ -94,7 +94,10 @@ end
 ---@param raised parlua.PromptError
 local function message_of(raised)
   local value = raised.value
-  if require("parlua.failure").is(value) then return require("parlua.prompt.show").failure_text(value) end
+  if require("parlua.failure").is(value) then
+    if raised.is_interrupt and value.kind == "cancelled" then return "interrupted" end -- on serial it ran here
+    return require("parlua.prompt.show").failure_text(value)
+  end
   if type(value) ~= "string" then return value_module.format(value) end
   -- whatever was at work: no place of it is to blame
   if raised.declarations then
@@ -107,8 +110,12 @@ local function message_of(raised)
   local place = syntax.of_file(value)
   if place then return value .. "\n" .. place end
   if raised.is_interrupt and ("0: " .. value):find("%d: interrupted!?$") then return "interrupted" end
+  if value:find "^the program was interrupted by SIGINT" then return "interrupted" end -- a loop began its next call
   return (value:gsub("^parlua/[%w_/]+%.lua:%d+: ", "")) -- the lines of source below say where
 end
+
+--- Was nothing raised but an interrupt?
+function M.is_interrupt(raised) return type(raised) == "table" and message_of(raised) == "interrupted" end
 
 --- The places of the user's that led to an error, each with its line; of a recursion only one.
 ---@param raised parlua.PromptError

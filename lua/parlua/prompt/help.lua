@@ -6,6 +6,8 @@ local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
 local width = require "parlua.prompt.width"
 
+local wrap = width.wrap
+
 local M = {}
 
 ---@class parlua.Documented
@@ -177,23 +179,6 @@ function M.summary(comment)
   local text = comment:gsub("\n%-%-%-@.*", ""):gsub("^%-%-+%s?", ""):gsub("\n%-%-+%s?", " ")
   return text:match("^(.-%.)%s") or text:match("^(.-)%s*$")
 end
-
---- Words in lines of so many columns; `indent`: before all but the first.
-local function wrap(text, columns, indent)
-  local lines, line = {}, nil
-  local first = text:match("^%s*")
-  for word in text:gmatch("%S+") do
-    if line and width.of(line) + 1 + width.of(word) > columns then
-      lines[#lines + 1] = line
-      line = nil
-    end
-    line = line and line .. " " .. word or (#lines > 0 and indent or first) .. word
-  end
-  lines[#lines + 1] = line
-  return lines
-end
-
-M.wrap = wrap
 
 --- A documented thing as text for the terminal.
 ---@param documented parlua.Documented

@@ -123,7 +123,9 @@ function Session:run(compiled, ...)
   local handler = errors.handler(compiled.run, function() statement.rescue(compiled, self.locals) end)
   local function after(ok, ...)
     self:look_at_signals()
-    if not ok then self:tell_error(errors.text((...), compiled.run)) end
+    if not ok and not (calls.is_interrupted() and errors.is_interrupt((...))) then -- which is told in full below
+      self:tell_error(errors.text((...), compiled.run))
+    end
     calls.end_statement(self)
     return ok, ...
   end

@@ -52,7 +52,12 @@ function M.know_results(results, failures, summary)
       break
     end
   end
-  ended[results] = { last = math.max(last, 1), left = summary.cancelled - M.count_cut_off(failures) }
+  local there = 0
+  for k = 1, last do
+    if is_there(rawget(results, k)) then there = there + 1 end
+  end
+  ended[results] = { last = math.max(last, 1), left = summary.cancelled - M.count_cut_off(failures),
+    absent = there == summary.returned and "<not begun>" or "nil" } -- else some have returned nil: which, nobody knows
 end
 
 --- `failures` is such a list, also where it is empty.
@@ -263,6 +268,7 @@ end
 local function results_text(results, failures, columns)
   local failed, shown, total = {}, {}, results.n
   local most, not_begun = total, 0
+  local nothing = ended[results] and ended[results].absent or "nil"
   if ended[results] then most, not_begun = ended[results].last, ended[results].left end
   for _, failure in ipairs(failures) do failed[failure.index] = failure.kind end
   local function notes(left, further)
@@ -281,14 +287,14 @@ local function results_text(results, failures, columns)
   local names = records.columns(results, most, true, bounds.rows)
   if names then
     local text, left = records.text(results, most, names, columns, function(k)
-      return failed[k] == "cancelled" and "<cut off>" or failed[k] and "<failed>" or "nil"
+      return failed[k] == "cancelled" and "<cut off>" or failed[k] and "<failed>" or nothing
     end, bounds.rows)
     return text .. notes(left, left > 0 and records.further(results, most, names))
   end
   local n = math.min(most, bounds.items)
   local marked, cut, absent = {}, {}, {}
   local texts = { [marked] = style.paint("failed", "<failed>"), [cut] = style.paint("faint", "<cut off>"),
-    [absent] = "nil" }
+    [absent] = nothing == "nil" and nothing or style.paint("faint", nothing) }
   for k = 1, n do
     local value = rawget(results, k)
     if not is_there(value) then value = failed[k] == "cancelled" and cut or failed[k] and marked or absent end

@@ -147,4 +147,19 @@ function M.after(text, at)
   return at
 end
 
+--- Words in lines of so many columns; `indent`: before all but the first.
+function M.wrap(text, columns, indent)
+  local lines, line = {}, nil
+  local first = text:match("^%s*")
+  for word in text:gmatch("%S+") do
+    if line and M.of(line) + 1 + M.of(word) > columns then
+      lines[#lines + 1] = line
+      line = nil
+    end
+    line = line and line .. " " .. word or (#lines > 0 and indent or first) .. word
+  end
+  lines[#lines + 1] = line
+  return lines
+end
+
 return M
