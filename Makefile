@@ -7,7 +7,8 @@
 #   make lint       luacheck, compiler warnings as errors (for aarch64 too), clang-format; `make format` lays out the C code
 #   make sanitize   the specs of what is written in C under ASan and UBSan, then the threads engine under TSan
 #   make valgrind   memcheck over each engine, some minutes
-#   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time
+#   make kill-test  KILLS=200 SEED=: kill the coordinator at random moments, and resume from the journal each time; kill
+#                   workers, ranks and scripts that use arrays
 #   make fuzz       FUZZ_SECONDS=600: hostile bytes for what decodes messages, under ASan and UBSan
 #   make simulate   SIMULATE_SECONDS=60 SEED=: the dispatcher in virtual time, under random faults; a seed repeats a schedule
 #   make simulate-ranks  how well a job of up to 10,000 ranks does, in virtual time
@@ -162,6 +163,7 @@ SEED ?=
 
 kill-test: deps-test all
 	./parlua spec/journal_kills.lua $(KILLS) $(SEED)
+	./parlua spec/array_kills.lua $(KILLS) $(SEED)
 
 cluster-test: deps-cluster all
 	spec-cluster/run

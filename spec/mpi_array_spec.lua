@@ -107,4 +107,9 @@ describe("arrays on the mpi engine", function()
   end)
 
   it("are read from files in the script", function() prints "file | 24" end)
+
+  it("leave nothing behind when processes of the job are killed", function()
+    local killed = helper.run(('%s spec/array_kills.lua 1 %d mpi'):format(helper.quote(helper.parlua), os.time() % 1000000))
+    assert.truthy(killed.stdout:find("array kills: all well: 1 scripts", 1, true), killed.stdout .. killed.stderr)
+  end)
 end)
