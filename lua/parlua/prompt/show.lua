@@ -66,7 +66,7 @@ function M.know_failures(failures) known_failures[failures] = true end
 local colours = { key = "name" }
 local function paint(kind, text) return style.paint(colours[kind] or kind, text) end
 
-local function plural(n, noun) return ("%.0f %s%s"):format(n, noun, n == 1 and "" or "s") end
+local plural = common.count
 M.plural = plural
 
 --- Seconds for people: "1.5 µs", "20 ms", "1.2 s", "3 min 5 s".

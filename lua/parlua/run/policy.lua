@@ -13,8 +13,8 @@ local output = lazy "parlua.report.output"
 local report = lazy "parlua.report"
 local spawned_module = lazy "parlua.run.spawned"
 local status = lazy "parlua.run.status"
+local summary = require "parlua.run.summary"
 local trouble = lazy "parlua.run.trouble"
-local warning = lazy "parlua.run.warning"
 local task = require "parlua.worker.task"
 
 local M = {}
@@ -25,21 +25,6 @@ local FIRST_SPAWNED = task.FIRST_SPAWNED
 local STALL = 2 -- seconds in which no task ended, after which it is told which runs for longest
 local LOG = 3 -- the stream of what parlua.log writes
 
----@class parlua.Summary
----@field tasks integer tasks that ended
----@field returned integer
----@field failed integer
----@field cancelled integer tasks that were cut off, or not begun (of a known total)
----@field seconds number
----@field engine string
----@field workers integer of all ranks together
----@field ranks? integer of the MPI job, on the mpi engine under mpirun or srun
----@field interrupted? string "SIGINT", "SIGTERM" or "SIGHUP"
----@field stopped? string why `max_failures`, or the deadline, ended the run
----@field out_of_time? boolean the deadline did
----@field replaced? integer tasks that failed, and for which `on_error` gave a result; they count as returned
----@field resumed? integer tasks whose outcome was taken from the journal; nil: there is none
-
 ---@class parlua.Run
 local Run = {
   -- what only some runs have of their own
@@ -49,6 +34,7 @@ local Run = {
   is_loop = 0, ticked_at = 0, limiter = false, deadline = false,
 }
 Run.__index = Run
+for name, method in pairs(summary) do Run[name] = method end
 
 M.Run = Run
 
@@ -407,62 +393,6 @@ function Run:close()
   self.chain = false
 end
 
-local function by_index(a, b) return a.index < b.index end
-
---- The failures that count, sorted.
-function Run:sorted_failures()
-  local list = self.failures
-  if self.last < math.huge then
-    for k = #list, 1, -1 do
-      if list[k].index > self.last then table.remove(list, k) end
-    end
-  end
-  if #list > 1 then table.sort(list, by_index) end
-  return list
-end
-
---- Did it end before all that it was to do had ended?
-function Run:is_cut_off() return self.signal or self.deadline and self.deadline.is_expired end
-
---- How many tasks there were: of a known total, or as far as the run went.
-function Run:tasks()
-  if self.last < math.huge and not self:is_cut_off() then
-    return self.total and math.min(self.last, self.total) or self.last
-  end
-  return self:done()
-end
-
---- How many results a list of all would have.
-function Run:length()
-  if self.total then return self.total end
-  return math.min(self.reached, self.last)
-end
-
----@return parlua.Summary
-function Run:summary()
-  local returned, failed, cut = self.returned_tasks, self.failed_tasks, self.cut_tasks
-  if self.last < math.huge then
-    failed, cut = 0, 0
-    for _, each in ipairs(self.failures) do
-      if each.index > self.last then -- luacheck: ignore 542
-      elseif each.kind == "cancelled" then
-        cut = cut + 1
-      else
-        failed = failed + 1
-      end
-    end
-    if not self:is_cut_off() then returned = self:tasks() - failed - cut end
-  end
-  local cancelled = self.total and math.max(0, self.total - returned - failed) or cut
-  local out_of_time = self.deadline and self.deadline.stopped or nil
-  return { tasks = returned + failed, returned = returned, failed = failed, cancelled = cancelled,
-           seconds = self.seconds or host.now() - self.began, engine = self.engine_name, workers = self.workers,
-           ranks = self.engine_name == "mpi" and host.ranks() or nil, interrupted = self.signal,
-           stopped = self.limiter and self.limiter.stopped or self.stopped_engine or out_of_time,
-           out_of_time = out_of_time and true or nil, replaced = self.replaced,
-           resumed = self.journal and self.driver.resumed or nil }
-end
-
 local function run_to_end(run)
   local sink = run.sink
   while run:step() and not sink.is_enough do end -- luacheck: ignore 542
@@ -475,16 +405,6 @@ function Run:go()
   if ok and self.sink.limit < self.last then self.last = self.sink.limit end
   self:close()
   if not ok then error(message, 0) end
-end
-
---- Keeps where in the script the call is, to be told later.
-function Run:keep_place() self.place = warning.place() end
-
---- Leaves a line on standard error about tasks that failed, once.
-function Run:tell()
-  if self.is_told or not self.sink.name or self.options.warn == false then return end
-  self.is_told = true
-  if (self.failed_tasks > 0 or self.left_out) and not self.reaction then warning.tell(self) end
 end
 
 --- What a finished run raises or returns.

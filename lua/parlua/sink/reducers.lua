@@ -12,81 +12,15 @@ local fold = require "parlua.lazy" "parlua.worker.fold"
 local flat_groups = require "parlua.worker.groups"
 local missing = require "parlua.lazy" "parlua.worker.missing"
 local quantiles = require "parlua.lazy" "parlua.sink.quantiles"
-local value_module = require "parlua.lazy" "parlua.value"
+local reducer_module = require "parlua.sink.reducer"
+local together = require "parlua.lazy" "parlua.sink.together"
 
-local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 
----@class parlua.Reducer
----@field init any
----@field step fun(accumulator, result, index: integer): any
----@field merge? fun(a, b): any
----@field finish? fun(accumulator): any
----@field fields? table<string, true> all that it looks at of a result are these fields; nil: that is not known
----@field check? fun(result) raises what `step` would raise for the result: of several reducers none takes a result that
---- one can't take
----@field flat? parlua.Flat its accumulators are a few numbers (worker/groups.lua)
----@field groups? {flat: parlua.Flat, merge: fun(a, b): any} they are tables by keys, of such accumulators
-local Reducer = {}
-Reducer.__index = Reducer
-
-local function new(reducer) return setmetatable(reducer, Reducer) end
-
-function M.is(value) return getmetatable(value) == Reducer end
-
---- A function that takes out of a result what counts: a field's name, a function, or nil for the result itself.
-local function picker(of, where, level)
-  if type(of) == "function" then return of end
-  if type(of) == "string" or type(of) == "number" then
-    return function(result) return result[of] end
-  end
-  error(("%s: the name of a field or a function is expected, got %s"):format(
-    where, of == nil and "nothing" or type(of)), level + 1)
-end
-
---- A part's name, for what is told of results that lack it.
-local function part_name(of) return type(of) == "function" and "part" or ("field %s"):format(
-  value_module.format(of)) end
-
---- The set of the fields that a part is: one field's name; nil: not known.
-local function fields_of(of, others)
-  if type(of) ~= "string" then return nil end
-  local fields = { [of] = true }
-  for name in pairs(others or {}) do fields[name] = true end
-  return fields
-end
-
---- Raises for a string that stands where a number is expected. `field`: where it was found.
-local function refuse(v, field)
-  error(("%sa number is expected, got the string %s"):format(field and field .. ": " or "", value_module.quote(v, 40)),
-    0)
-end
-
---- Raises for a result that numbers can't be made of.
-local function check_number(v, field)
-  if type(v) == "string" and not tonumber(v) then refuse(v, field) end
-  if v ~= nil then return v + 0 end
-end
-
---- The reducer over a part of each result.
-function Reducer:__call(of)
-  local pick, step, check, name = picker(of, "a reducer's part", 2), self.step, self.check, part_name(of)
-  return new {
-    init = self.init, merge = self.merge, finish = self.finish, fields = fields_of(of), flat = self.flat,
-    step = function(accumulator, result, index)
-      if result == nil then return accumulator end
-      local part = pick(result)
-      if part == nil then missing.note(name, index) end
-      if type(part) == "string" and check then check(part, name) end -- to be told with the field
-      return step(accumulator, part, index)
-    end,
-    check = function(result)
-      if result == nil then return end
-      local part = pick(result)
-      if check then check(part, name) end
-    end,
-  }
-end
+local new, picker, part_name, fields_of = reducer_module.new, reducer_module.picker, reducer_module.part_name,
+  reducer_module.fields_of
+local check_number, check_comparable = reducer_module.check_number, reducer_module.check_comparable
+M.is = reducer_module.is
 
 --- The sum of the results.
 M.sum = new {
@@ -116,13 +50,6 @@ end
 local function greater(a, v)
   if a == nil or v ~= nil and v > a then return v end
   return a
-end
-
---- Raises for a result that has no place among numbers: "N/A" is not to become the least of them because it comes
---- first.
-local function check_comparable(v, field)
-  if type(v) == "string" then refuse(v, field) end
-  if v ~= nil and v < v then return nil end
 end
 
 local function not_nan(choose)
@@ -387,70 +314,7 @@ function M.of(value, where)
     error(("%s: %d reducers are more than the %d that a table may have"):format(where, #names, MOST_TOGETHER), 3)
   end
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  return M.together(names, value)
-end
-
-local AT_ONCE = 50 -- functions that one function calls: it has each as an upvalue, of which there are 60 at most
-
---- One function that calls several, in one pass, without a loop. More than it can have are called by several such
---- functions.
----@param head string its parameters, of which the first is what it returns
----@param line string the call of function number #
-local function in_turn(head, line, tail, functions)
-  local parts = {}
-  for from = 1, #functions, AT_ONCE do
-    local parameters, lines, some = {}, {}, {}
-    for k = from, math.min(from + AT_ONCE - 1, #functions) do
-      parameters[#parameters + 1], some[#some + 1] = "f" .. k, functions[k]
-      lines[#lines + 1] = line:gsub("#", tostring(k))
-    end
-    local text = ("local %s = ...\nreturn function%s\n%s\n%s end"):format(table.concat(parameters, ", "), head,
-      table.concat(lines, "\n"), tail)
-    parts[#parts + 1] = assert(loadstring(text, "=parlua.reducers"))(unpack(some))
-  end
-  if #parts == 1 then return parts[1] end
-  return in_turn(head, "f#" .. head, tail, parts)
-end
-
---- Several reducers in one pass; their values come in a table by their names.
-function M.together(names, reducers)
-  local inits, steps, merges, checks, n, fields, flats = {}, {}, {}, {}, #names, {}, { n = #names }
-  for k, name in ipairs(names) do
-    local reducer = reducers[name]
-    flats[k] = reducer.flat
-    inits[k], steps[k], merges[k] = reducer.init, reducer.step, reducer.merge
-    if reducer.check then checks[#checks + 1] = reducer.check end
-    if fields and reducer.fields then
-      for field in pairs(reducer.fields) do fields[field] = true end
-    elseif reducer ~= M.count then
-      fields = nil
-    end
-  end
-  local add = in_turn("(a, v, i)", "a[#] = f#(a[#], v, i)", "return a", steps)
-  local check = #checks > 0 and in_turn("(v)", "f#(v)", "", checks) or nil
-  return new {
-    init = function()
-      local accumulators = {}
-      for k = 1, n do accumulators[k] = fold.fresh(inits[k]) end
-      return accumulators
-    end,
-    check = check, fields = fields, flat = flat_groups.together(flats),
-    step = check and function(a, v, i)
-      check(v)
-      return add(a, v, i)
-    end or add,
-    merge = #merges == n and in_turn("(a, b)", "a[#] = f#(a[#], b[#])", "return a", merges) or nil,
-    finish = function(accumulators)
-      local values = {}
-      for k, name in ipairs(names) do
-        local finish = reducers[name].finish
-        local value = accumulators[k]
-        if finish then value = finish(value) end
-        values[name] = value
-      end
-      return values
-    end,
-  }
+  return together.of(names, value, M.count)
 end
 
 --- Reduces the results of each key by itself; the value is a table by keys. Results without a key are passed over.
