@@ -33,12 +33,11 @@ describe("docs/NUMERICS.md", function()
         if not pcall(ffi.load, library) then return pending("there is no " .. library) end
         helper.with_directory(function(directory)
           helper.write(directory .. "/program.lua", text)
-          local result = helper.run(("%s --engine %s -n 2 program.lua"):format(helper.quote(helper.parlua), engine),
-            { directory = directory })
+          local result = helper.run(helper.command(engine) .. " -n 2 program.lua", { directory = directory })
           assert.same({ outputs[name], "", 0 }, { result.stdout, result.stderr, result.status })
         end)
       end)
-    end, helper.one_host)
+    end)
   end
 end)
 

@@ -122,11 +122,13 @@ local constant_errors = { "attempt to write to constant location", "cannot conve
 
 --- A message with the reason why an array's elements are constants, where it is about that.
 local function explain(message)
+  if not arrays.why_read_only then return message end
   for _, text in ipairs(constant_errors) do
-    if arrays.why_read_only and message:find(text, 1, true) then
-      return message .. " (" .. arrays.why_read_only .. ")"
-    end
+    if message:find(text, 1, true) then return message .. " (" .. arrays.why_read_only .. ")" end
   end
+  -- of pointers to complex numbers LuaJIT does not say which one is constant
+  local from, to = message:match "cannot convert '([^']+ %*)' to '([^']+)'"
+  if from and from == to then return message .. " (" .. arrays.why_read_only .. ")" end
   return message
 end
 
