@@ -87,6 +87,16 @@ local function own_frames(traceback)
   return table.concat(kept, "\n")
 end
 
+local last_traceback, last_frames -- where many tasks fail, most do so in the same place
+
+--- The same, of a whole traceback.
+local function frames_of(traceback)
+  if traceback ~= last_traceback then
+    last_traceback, last_frames = traceback, own_frames(traceback:gsub("^\n", ""))
+  end
+  return last_frames
+end
+
 local Record = {} -- marks records that `capture` made: what a task raises can be any table
 
 --- Marks a record that was made elsewhere, to be raised.
@@ -137,9 +147,11 @@ function M.capture(value)
   if getmetatable(value) == Record then return value end
   -- where the map function is `error` itself, its caller is no line of the user's
   if type(value) == "string" then
-    value = value:gsub("^parlua%.loop:%d+: ", "")
-    -- coroutine.wrap puts the place of its caller before
-    value = value:gsub("^parlua/[%w_/]+%.lua:%d+: ([^\n]-:%d+: )", "%1")
+    if value:sub(1, 6) == "parlua" then
+      value = value:gsub("^parlua%.loop:%d+: ", "")
+      -- coroutine.wrap puts the place of its caller before
+      value = value:gsub("^parlua/[%w_/]+%.lua:%d+: ([^\n]-:%d+: )", "%1")
+    end
     -- compiled code that found the stack full does not know the line: the function's first one it does
     if value:find ":0: stack overflow$" then
       value = value:gsub(":0: (stack overflow)$", (":%d: %%1"):format(debug.getinfo(2, "S").linedefined))
@@ -150,7 +162,7 @@ function M.capture(value)
   -- From the function that raised: LuaJIT finds the name of what that has called (this handler) from the place that it
   -- was at, and reads outside of its code where compiled code found the stack full.
   local ok, traceback = pcall(debug.traceback, "", 3)
-  if ok then record.traceback = own_frames(traceback:gsub("^\n", "")) end
+  if ok then record.traceback = frames_of(traceback) end
   if M.observer then M.observer(record, 2) end
   return setmetatable(record, Record)
 end

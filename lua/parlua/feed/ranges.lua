@@ -344,13 +344,22 @@ function M.find(source, puller, payload, k)
   if range and length <= texts.MOST and not is_lost(puller, range) then return ffi.string(p, length) end
 end
 
+--- Line ends of a range before `at`: goes on from the last count, since places are asked for one after the other.
+local function count_on(last, range, from, at)
+  local to = texts.distance(at, from)
+  if last.counted ~= range or to < last.counted_to then last.counted, last.counted_to, last.ends = range, 0, 0 end
+  last.ends = last.ends + count_ends(from + last.counted_to, at)
+  last.counted_to = to
+  return last.ends
+end
+
 --- The path of its file, and its line.
 function M.place_of(source, puller, payload, k)
   local range, from, at, behind = seek(source, puller, payload, k)
   if not range or is_lost(puller, range) then return nil end
   while passes_over_ends[source.kind] and at < behind and (at[0] == NEWLINE or at[0] == 13) do at = at + 1 end
   local name, begin = (puller.text or puller.stream):part(range[3])
-  if type(range[1]) == "string" then return name, range[4] + count_ends(from, at) end
+  if type(range[1]) == "string" then return name, range[4] + count_on(puller.last_asked, range, from, at) end
   return name, puller.text:ends(begin, range[1] + texts.distance(at, from)) + 1
 end
 
