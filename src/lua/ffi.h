@@ -25,6 +25,7 @@ int parlua_json_number(double number, char *to);
 
 /* SIGUSR1 asks where a run is; what each does: sys/ask.h. */
 void ask_prepare(void);
+void ask_run(int change);
 int ask_taken(void);
 int ask_answer(int asker, const char *text, size_t length);
 int ask_wait(int asked, double seconds, char *answer, size_t room);

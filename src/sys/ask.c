@@ -15,13 +15,29 @@
 
 enum { ANSWER_FD = 93 }; /* the pipe's number in a process that waits for an answer */
 
-static volatile sig_atomic_t asker;
+static volatile sig_atomic_t asker, runs;
+
+/* Between runs nobody looks for who has asked: the handler answers itself. (snprintf of numbers takes no lock and no
+ * memory.) */
+static int answer_idle(int to)
+{
+  char text[80];
+  int length = snprintf(text, sizeof text, "parlua: process %d runs no tasks just now\n", (int)getpid());
+  return ask_answer(to, text, (size_t)length);
+}
 
 static void on_ask(int number, siginfo_t *info, void *context)
 {
   (void)number;
   (void)context;
-  asker = info->si_code == SI_USER && info->si_pid > 0 ? info->si_pid : getpid();
+  int error = errno, from = info->si_code == SI_USER ? info->si_pid : 0;
+  if (runs > 0 || from <= 0 || answer_idle(from) != 0) asker = from > 0 ? from : getpid();
+  errno = error;
+}
+
+void ask_run(int change)
+{
+  runs += change;
 }
 
 void ask_prepare(void)

@@ -7,6 +7,8 @@
 void ask_prepare(void);
 /* In a worker: the signal does again what it does in any program. */
 void ask_leave(void);
+/* A run begins (1) or has ended (-1): while there is none, who asks is told so at once. */
+void ask_run(int change);
 /* The process that has asked since the last call; 0: none has. */
 int ask_taken(void);
 /* Gives the answer to `parlua status` (ask_wait), if that is what process `asker` is. Returns 0; -1: it is something

@@ -325,6 +325,7 @@ function M.open(f, arguments, call_options, sink, given)
   if (options.report or options.trace) and not given.unrecorded and not task.is_inside() then watch.attach(run) end
   local kind = options.progress
   if kind and kind ~= "bar" and kind ~= "none" then run:open_report(kind) end
+  if not run.is_nested then C.ask_run(1) end
   return run
 end
 

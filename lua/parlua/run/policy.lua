@@ -378,6 +378,7 @@ function Run:close()
   self:resume()
   self.closed = true
   self.seconds = host.now() - self.began
+  if not self.is_nested then C.ask_run(-1) end
   local is_own, lacking, errno = self.driver:close()
   if not is_own then return end
   if lacking and not self.broken_engine then
