@@ -4,6 +4,7 @@
 #   make demo       the same, then analyse real files of this machine on all cores
 #   make test       the same, then run the whole suite
 #   make test-mpich the mpi engine against MPICH, beside the Open MPI that is the default
+#   make test-luajit2  the suite with OpenResty's LuaJIT, beside Debian's own that is the default
 #   make lint       luacheck, compiler warnings as errors (for aarch64 too), clang-format; `make format` lays out the C code
 #   make sanitize   the specs of what is written in C under ASan and UBSan, then the threads engine under TSan
 #   make valgrind   memcheck over each engine, some minutes
@@ -36,14 +37,22 @@ VERSION := $(shell sed -n 's/^\#define PARLUA_VERSION "\(.*\)"/\1/p' src/main.c)
 COMMIT := $(shell cat .commit 2> /dev/null || git rev-parse --short=10 HEAD 2> /dev/null)
 
 WARNINGS = -Wall -Wextra -Wshadow -Wpedantic
-LUAJIT_CFLAGS = $(shell pkg-config --cflags luajit)
+
+# Which LuaJIT: the one that pkg-config finds, or the one below the prefix LUAJIT (make LUAJIT=/opt/luajit2: its headers in
+# /opt/luajit2/include/luajit-2.1, its library in /opt/luajit2/lib or in Debian's folder below that).
+LUAJIT ?=
+comma := ,
+LUAJIT_CONFIG_FILE = $(firstword $(wildcard $(LUAJIT)/lib/pkgconfig/luajit.pc $(LUAJIT)/lib/*/pkgconfig/luajit.pc))
+LUAJIT_CONFIG = pkg-config $(if $(LUAJIT),--define-variable=prefix=$(abspath $(LUAJIT)) $(LUAJIT_CONFIG_FILE),luajit)
+LUAJIT_CFLAGS = $(shell $(LUAJIT_CONFIG) --cflags 2> /dev/null)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Isrc $(WARNINGS) $(CFLAGS) -pthread $(LUAJIT_CFLAGS)
 
 # LuaJIT is linked statically where its archive is found (0.80 ms to start against 0.89 ms, measured), else dynamically.
 # All of it goes in and all of it is exported, for the C modules that scripts require and for ffi.C.
-LUAJIT_ARCHIVE = $(wildcard $(shell pkg-config --variable=libdir luajit)/libluajit-5.1.a)
+LUAJIT_ARCHIVE = $(wildcard $(shell $(LUAJIT_CONFIG) --variable=libdir 2> /dev/null)/libluajit-5.1.a)
 LUAJIT_WHOLE = -Wl,--whole-archive $(LUAJIT_ARCHIVE) -Wl,--no-whole-archive
-LUAJIT_LIBS = $(if $(LUAJIT_ARCHIVE),$(LUAJIT_WHOLE),$(shell pkg-config --libs luajit))
+LUAJIT_SHARED = $(shell $(LUAJIT_CONFIG) --libs) $(if $(LUAJIT),-Wl$(comma)-rpath$(comma)$(shell $(LUAJIT_CONFIG) --variable=libdir))
+LUAJIT_LIBS = $(if $(LUAJIT_ARCHIVE),$(LUAJIT_WHOLE),$(LUAJIT_SHARED))
 LDFLAGS ?=
 ALL_LDFLAGS = -pthread -Wl,--export-dynamic $(LDFLAGS)
 ALL_LIBS = $(LUAJIT_LIBS) -lm -ldl
@@ -56,7 +65,7 @@ MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lu
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
-.PHONY: all binary mpi demo docs test test-mpich cluster-test lint sanitize sanitize-address sanitize-leaks sanitize-threads valgrind fuzz simulate simulate-ranks soak kill-test bench install uninstall deb package-test dist clean
+.PHONY: all binary mpi demo docs test test-mpich test-luajit2 cluster-test lint sanitize sanitize-address sanitize-leaks sanitize-threads valgrind fuzz simulate simulate-ranks soak kill-test bench install uninstall deb package-test dist clean
 .PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
 .PHONY: deps-valgrind deps-package deps-docs deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
@@ -141,14 +150,18 @@ OTHER_SPECS = $(filter-out $(LONG_SPECS),$(wildcard spec/*_spec.lua))
 SPECS = $(subst :, ,$(join $(LONG_SPECS:%=%:),$(OTHER_SPECS)))
 
 test: deps-test all
-	@rm -rf build/test; mkdir -p build/test
+	@$(MAKE) --no-print-directory suite
+
+.PHONY: suite
+suite:
+	@rm -rf $(BUILD)/test; mkdir -p $(BUILD)/test
 	@$(MAKE) --no-print-directory -k -j2 --output-sync=target $(SPECS:spec/%_spec.lua=test/%); status=$$?; \
-	  awk -f spec/totals.awk build/test/*.log; exit $$status
+	  awk -f spec/totals.awk $(BUILD)/test/*.log; exit $$status
 
 .PHONY: $(SPECS:spec/%_spec.lua=test/%)
 $(SPECS:spec/%_spec.lua=test/%): test/%:
-	@echo "$(BUSTED) --lua=./parlua spec/$*_spec.lua"
-	@$(BUSTED) --lua=./parlua spec/$*_spec.lua > build/test/$*.log 2>&1; status=$$?; cat build/test/$*.log; exit $$status
+	@echo "$(BUSTED) --lua=./$(BINARY) spec/$*_spec.lua"
+	@$(BUSTED) --lua=./$(BINARY) spec/$*_spec.lua > $(BUILD)/test/$*.log 2>&1; status=$$?; cat $(BUILD)/test/$*.log; exit $$status
 
 # An MPI engine belongs to the MPI that it was built with, mpiexec included. The programs' names in Debian; the specs of ranks that are
 # spawned need one called mpiexec.
@@ -156,6 +169,17 @@ test-mpich: deps-test deps-mpich
 	@$(MAKE) --no-print-directory binary BUILD=build/mpich BINARY=build/mpich/parlua MPICC=mpicc.mpich
 	@mkdir -p build/mpich/bin && ln -sf "$$(command -v mpiexec.mpich)" build/mpich/bin/mpiexec
 	PATH="$(CURDIR)/build/mpich/bin:$$PATH" SPEC_MPI=mpich $(BUSTED) --lua=build/mpich/parlua spec/mpi_spec.lua
+
+# OpenResty's LuaJIT can't be installed beside Debian's own, so its packages are only unpacked.
+LUAJIT2 = build/luajit2/root
+
+test-luajit2: deps-test $(LUAJIT2)
+	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/luajit2 BINARY=build/luajit2/parlua LUAJIT=$(LUAJIT2)/usr
+	@$(MAKE) --no-print-directory suite BUILD=build/luajit2 BINARY=build/luajit2/parlua LUAJIT=$(LUAJIT2)/usr
+
+$(LUAJIT2):
+	mkdir -p build/luajit2/packages && cd build/luajit2/packages && apt-get download -qq libluajit2-5.1-2 libluajit2-5.1-dev
+	for package in build/luajit2/packages/*.deb; do dpkg -x $$package $@ || exit 1; done
 
 # Kills the coordinator at so many random moments and resumes each time; SEED repeats a run.
 KILLS ?= 200
@@ -424,7 +448,10 @@ deps:
 	need gcc command -v $(CC); \
 	need libc6-dev library crt1.o; \
 	need pkg-config command -v pkg-config; \
-	need libluajit-5.1-dev pkg-config --exists luajit; \
+	if test -n "$(LUAJIT)" && ! test -e "$(LUAJIT_CONFIG_FILE)"; then \
+	  echo "LUAJIT=$(LUAJIT): there is neither lib/pkgconfig/luajit.pc nor lib/*/pkgconfig/luajit.pc below it." >&2; exit 1; \
+	fi; \
+	need libluajit-5.1-dev $(LUAJIT_CONFIG) --exists; \
 	need libedit2 library libedit.so.2; \
 	need libsqlite3-0 library libsqlite3.so.0; \
 	$(DEPS_INSTALL)

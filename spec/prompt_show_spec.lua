@@ -76,10 +76,15 @@ describe("the prompt shows", function()
   it("a recursion without end in few lines, each with its place", function()
     with_prompt(function(t)
       t:run("local function deep(x) return 1 + deep(x) end")
-      assert.matches("^%[1%]:1: stack overflow\n  %[1%]:1: in deep  local function deep%(x%) return 1 %+ deep%(x%) end\n"
-        .. "  … at least 19%d times\n$", shown(t, "deep(1)"))
+      local text = shown(t, "deep(1)")
+      if text:find "too full" then -- newer LuaJITs leave a handler less of the stack
+        assert.equal("stack overflow\n  [2]:1:  deep(1)\nThe stack was too full to say where.\n", text)
+      else
+        assert.matches("^%[1%]:1: stack overflow\n  %[1%]:1: in deep  local function deep%(x%) return 1 %+ deep%(x%) end\n"
+          .. "  … at least 19%d times\n$", text)
+      end
       t:run("function deeper() deeper() deeper() end")
-      local text = shown(t, "deeper()")
+      text = shown(t, "deeper()")
       if text:find("Compiled code") then -- it has found the stack full: then the calls are gone
         assert.equal("stack overflow\n  [4]:1:  deeper()\nCompiled code could not say where: %jit off, and the same again, tells.\n", text)
       else

@@ -167,13 +167,18 @@ function M.capture(value)
   return setmetatable(record, Record)
 end
 
+--- The message of an error whose handler did not come to its end. Of what our handlers do only a lack of stack can
+--- fail, and newer LuaJITs leave a handler less of it.
+---@param message string
+---@return string
+function M.without_handler(message) return message == "error in error handling" and "stack overflow" or message end
+
 --- The record behind what a protected call returned: `capture` itself may not have come to run (out of memory, stack
 --- overflow).
 function M.record(value)
   if getmetatable(value) == Record then return setmetatable(value, nil) end
   local message = type(value) == "string" and value or describe(value)
-  -- of all that `capture` does only a lack of stack can fail: newer LuaJITs leave a handler less of it
-  if message == "error in error handling" then message, value = "stack overflow", "stack overflow" end
+  if M.without_handler(message) ~= message then message, value = "stack overflow", "stack overflow" end
   return { kind = kind_of(message), message = message, value = value }
 end
 

@@ -1,4 +1,5 @@
 --- Errors at the prompt: what was raised, the lines of source that led to it, without what belongs to parlua itself.
+local failure = require "parlua.failure"
 local ffi = require("parlua.wire.start").libraries.ffi
 local record = require "parlua.wire.record"
 local style = require "parlua.prompt.style"
@@ -150,7 +151,8 @@ end
 --- The text of an error that no handler has seen, or whose handler ran out of memory. LuaJIT calls none where compiled
 --- code finds, as it goes back to the interpreter, that the stack is full: the calls are gone by then, and with them
 --- the place.
-local function bare_text(message, stop)
+local function bare_text(raised, stop)
+  local message = failure.without_handler(raised)
   local lines = { style.paint("error", message) }
   local source = stop and getinfo(stop, "S").source
   local line = source and M.source_text(source)
@@ -159,7 +161,9 @@ local function bare_text(message, stop)
     line = line:match("^%s*([^\n]*)")
     lines[2] = style.paint("faint", where) .. width.cut(line, math.max(20, terminal.size() - #where))
   end
-  if message:find("stack overflow", 1, true) then
+  if message ~= raised then
+    lines[#lines + 1] = "The stack was too full to say where."
+  elseif message:find("stack overflow", 1, true) then
     lines[#lines + 1] = "Compiled code could not say where: %jit off, and the same again, tells."
   end
   return table.concat(lines, "\n")
