@@ -46,6 +46,12 @@ local PROBE = [[<script>
     var box = node.getBoundingClientRect();
     if (!node.closest(".scroll, .wide, section") && box.right > window.innerWidth + 1) told.outside.push(node.textContent);
   });
+  function closed() { return document.querySelectorAll("details:not([open])").length; }
+  told.closed = closed();
+  window.dispatchEvent(new Event("beforeprint"));
+  told.closed_on_paper = closed();
+  window.dispatchEvent(new Event("afterprint"));
+  told.closed_again = closed();
   var button = document.querySelector(".zoom button:last-of-type"), drawing = document.querySelector(".zoom svg");
   var before = drawing.getBoundingClientRect().width;
   button.click();
@@ -91,6 +97,8 @@ if has_browser then
       assert.is_true(told.overflow_after <= 0)
       assert.is_true(told.contrast >= 4.5, "the least contrast is " .. told.contrast)
       assert.is_true(told.zoom > 1.3, told.zoom)
+      assert.is_true(told.closed > 0)
+      assert.same({ 0, told.closed }, { told.closed_on_paper, told.closed_again }) -- tracebacks
     end
 
     local backgrounds = {}

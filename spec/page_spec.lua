@@ -65,6 +65,11 @@ describe("the report of a run", function()
       assert.truthy(second:find("long &amp; winding", 1, true) and second:find("<th>seed<td><code>3</code>", 1, true))
       assert.truthy(first:find("<th>seed<td><code>0 in call 1</code>", 1, true))
       assert.truthy(third:find("<b>200k</b><span>tasks</span>", 1, true) or third:find("<b>2e+05</b>", 1, true))
+      local slow = third:match "<h3>Slowest</h3>(.-)</section>" -- of tasks in a row, the first one's arguments
+      assert.truthy(slow:find "<td>(%d+) to %d+<td class=\"r\">[^<]*each<td>%d+<td><code>%1, %.%.%.</code>"
+        or slow:find "<td>(%d+)<td class=\"r\">[^<]*<td>%d+<td><code>%1</code>", slow)
+      if engine ~= "serial" and engine ~= "async" then assert.truthy(first:find "speed%-up, of 2") end
+      assert.truthy(first:find("Each bar is a task. Red ones failed.", 1, true))
       for share in first:gmatch "<b>([%d.]+)%%</b>" do assert.is_true(tonumber(share) <= 100) end
 
       -- a trace is JSON, with a piece for all tasks
@@ -101,7 +106,9 @@ describe("the report of a run", function()
     local text = helper.read(directory .. "/run.html")
     check_nesting(text)
     assert.truthy(text:find("<b>60</b><span>tasks</span>", 1, true) and text:find("no row 4 in &lt;table&gt;", 1, true))
-    assert.truthy(text:find("<td>9<td", 1, true) and text:find("<code>[9]</code>", 1, true))
+    assert.truthy(text:find("<td>9<td", 1, true) and text:find("<code>9</code>", 1, true))
+    assert.truthy(text:find("<th>seed<td><code>0 in call 1</code>", 1, true)
+      and text:find("<th>seed<td><code>3</code>", 1, true))
     assert.equal(0, run("report run.db -o other.html").status)
     assert.truthy(helper.read(directory .. "/other.html"):find "</html>")
     assert.equal(2, run("report none.db").status)
@@ -157,6 +164,26 @@ describe("what a report advises", function()
       recorder.spent[what] = 9
       assert.truthy(advice_of(recorder, 10):find(sentence, 1, true))
     end
+  end)
+
+  it("tells of tasks that are too short, and what to do for the source that they have", function()
+    local recorder = recorder_module.new(0, 2)
+    for i = 1, 100 do recorder:chunk(i % 2 + 1, 10 * i - 9, 10 * i, 1e-5, i * 1e-4) end
+    assert.truthy(advice_of(recorder, 0.01):find("A task takes 1.0 us.*or fold results with parlua.reduce%."))
+    recorder.spent.source = 1e-4
+    assert.truthy(advice_of(recorder, 0.01):find("A task takes 1.0 us.*a source that costs nothing to send"))
+  end)
+
+  it("draws the throughput of a few tasks as steps that hold several", function()
+    local chart = require "parlua.report.chart"
+    local recorder = recorder_module.new(0, 2)
+    for i = 1, 10 do recorder:chunk(i % 2 + 1, i, i, 0.2, i * 0.2) end
+    local function steps(points)
+      local drawn = chart.over_time({ { name = "rate", class = "rate", values = recorder.bins_tasks } }, { seconds = 2,
+        width = recorder.width, bins = recorder.bins, scale = 1, show = tostring, label = "rate", points = points })
+      return math.floor(select(2, drawn:match(' d="([^"]+)"'):gsub("L", "")) / 2)
+    end
+    assert.is_true(steps(5) <= 5 and steps() > 60, steps(5))
   end)
 
   it("names stragglers", function()

@@ -45,12 +45,13 @@ local function record(file, run)
         traceback = column(statement, 4) }, ended)
     end
     recorder:chunk(worker, index, index, seconds, ended, function()
-      return read.shortened(column(statement, 9), MOST_ARGUMENTS)
+      local text = column(statement, 9) -- a JSON array
+      return read.shortened(text and text:match "^%[(.*)%]$" or text, MOST_ARGUMENTS)
     end)
   end, run.run)
   local about = run.about
   about.source, about.hosts = run.source, table.concat(names, ", ", 1, math.min(#names, 20))
-  about.seed = nil
+  about.seed = run.seed
   local outcome = about.outcome or run.is_open and "it goes on" or not about.ended and "it was cut off" or nil
   return {
     recorder = recorder, ended = math.max(about.ended or (run.is_open and time.now() or run.last), run.last),

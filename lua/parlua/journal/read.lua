@@ -12,6 +12,7 @@ local RECENT = 60 -- seconds: what counts for the rate
 ---@field about table<string, any> command, engine, workers, total, began, ended, ...: as far as they are known
 ---@field source string the arguments in words
 ---@field results string what kind of call it was
+---@field seed string? what its random numbers follow from
 ---@field done integer tasks that are recorded
 ---@field failed integer of them
 ---@field first number? when the first of them ended, since 1970
@@ -32,9 +33,9 @@ end
 ---@return parlua.JournalRun[]
 function M.runs(file)
   local list, by_number = {}, {}
-  file:once("SELECT run, source, results FROM runs ORDER BY run", function(statement)
+  file:once("SELECT run, source, results, seed FROM runs ORDER BY run", function(statement)
     local run = { run = column(statement, 0), source = column(statement, 1), results = column(statement, 2),
-      about = {}, done = 0, failed = 0 }
+      seed = column(statement, 3), about = {}, done = 0, failed = 0 }
     list[#list + 1], by_number[run.run] = run, run
   end)
   file:once("SELECT run, key, value FROM about", function(statement)

@@ -157,11 +157,12 @@ end
 --- Areas over time, one above the other.
 ---@param series { name: string, class: string, values: ffi.cdata* }[] values by bin
 ---@param given { seconds: number, width: number, bins: integer, scale: number, show: fun(n: number): string,
---- label: string, is_steps: boolean }
+--- label: string, points: number? at most so many }
 function M.over_time(series, given)
   local parts, top, bottom = {}, 6, 120
   local last = min(given.bins, math.ceil(given.seconds / given.width)) - 1
-  local join = max(1, math.ceil((last + 1) / 160)) -- bins that become one point
+  local most_points = max(1, min(160, given.points or 160))
+  local join = max(1, math.ceil((last + 1) / most_points)) -- bins that become one point
   local points, most = {}, 0
   for k = 0, last, join do
     local stack, sum = {}, 0

@@ -130,7 +130,7 @@ function M.advice(recorder, figures, stragglers)
   end
   if share_of(figures, "waiting for arguments") > 0.2 then
     say("Workers waited for arguments %.0f%% of the time: the source is slower than they are. Let tasks make their own "
-      .. "data (from a number, or the name of a file), or use a source that workers cut up, as parlua.lines.",
+      .. "data (from a number, or the name of a file), or use a source that workers cut up, such as parlua.lines.",
       100 * share_of(figures, "waiting for arguments"))
   end
   if share_of(figures, "waiting for results to be taken") > 0.2 then
@@ -139,8 +139,9 @@ function M.advice(recorder, figures, stragglers)
       100 * share_of(figures, "waiting for results to be taken"))
   end
   if many and each > 0 and each < 20e-6 and share_of(figures, "waiting for the next chunk") > 0.3 then
-    say("A task takes %s, which is little beside handing it out: give each task more to do, or use a source that costs "
-      .. "nothing to send, as parlua.range.", short(each))
+    say("A task takes %s, which is little beside handing it out and taking its result. Give each task more to do%s.",
+      short(each), recorder.spent.source > 0 and ", or use a source that costs nothing to send, such as parlua.range"
+      or ", or fold results with parlua.reduce")
   end
   if many and share_of(figures, "end of the run") > 0.25 then
     say("At the end workers were idle for %.0f%% of the time, waiting for the last tasks. Put long tasks first, or cut "

@@ -11,6 +11,7 @@ local M = {}
 
 local MOST_WORKERS = 64  -- rows of the table of workers
 local MOST_GROUPS = 20   -- of failures
+local TASKS_A_POINT = 2  -- of the throughput: of fewer than that, it would only show when each ended
 
 local escape, short = chart.escape, report.short_duration
 local count_text = chart.count_text
@@ -50,12 +51,16 @@ end
 
 local function put_slow(recorder)
   if #recorder.slow == 0 then return nil end
-  local out = { '<div class="wide"><table><tr><th>task<th class="r">time<th>worker<th>arguments</tr>' }
+  local has_arguments = false
+  for _, one in ipairs(recorder.slow) do has_arguments = has_arguments or (one.arguments or "") ~= "" end
+  local out = { '<div class="wide"><table><tr><th>task<th class="r">time<th>worker' }
+  put(out, "%s</tr>", has_arguments and "<th>arguments" or "")
   for _, one in ipairs(recorder.slow) do
     local is_one = one.first == one.last
-    put(out, '<tr><td>%s<td class="r">%s%s<td>%.0f<td><code>%s</code></tr>',
+    local arguments = escape(one.arguments or "") .. (is_one and "" or ", ...")
+    put(out, '<tr><td>%s<td class="r">%s%s<td>%.0f%s</tr>',
       is_one and ("%.0f"):format(one.first) or ("%.0f to %.0f"):format(one.first, one.last), escape(short(one.seconds)),
-      is_one and "" or " each", one.worker, escape(one.arguments or ""))
+      is_one and "" or " each", one.worker, has_arguments and "<td><code>" .. arguments .. "</code>" or "")
   end
   put(out, "</table></div>")
   return table.concat(out)
@@ -133,7 +138,7 @@ end
 
 local ABOUT = { { "command", "command" }, { "place", "call at" }, { "source", "arguments" }, { "engine", "engine" },
   { "workers", "workers" }, { "seed", "seed" }, { "options", "options" }, { "hosts", "hosts" },
-  { "version", "versions" }, { "pid", "process" } }
+  { "version", "versions" }, { "pid", "process number" } }
 
 local function put_about(about)
   local out = { "<table>" }
@@ -159,6 +164,14 @@ end
 local ZOOM = '<div class="zoom"><p class="buttons"><button data-by="0.5" title="zoom out">&minus;</button>'
   .. '<button data-by="2" title="zoom in">+</button></p><div class="scroll">'
 
+--- What the timeline shows, in words.
+local function timeline_note(recorder)
+  if not recorder.pieces then return "The darker, the busier." end
+  local note = recorder.chunks < recorder.tasks and "Each bar is a chunk: tasks that were handed out together."
+    or "Each bar is a task."
+  return note .. (recorder.failed_tasks and " Red ones failed." or "")
+end
+
 --- A run as a part of the page.
 ---@param run parlua.RecordedRun
 ---@param number integer
@@ -178,7 +191,7 @@ function M.run(run, number)
     and ("%.0f from the journal"):format(summary.resumed))
   tile(out, count_text(summary.failed), "failed", summary.cancelled > 0 and ("%.0f cancelled"):format(
     summary.cancelled))
-  tile(out, ("%.2f"):format(figures.speedup), "speed-up", ("of %.0f"):format(recorder.workers))
+  tile(out, ("%.2f"):format(figures.speedup), ("speed-up, of %.0f"):format(recorder.workers))
   tile(out, ("%.0f%%"):format(100 * figures.efficiency), "efficiency")
   tile(out, (report.rate(recorder.tasks / wall):gsub(" tasks", "")), "throughput")
   put(out, "</div>")
@@ -195,11 +208,10 @@ function M.run(run, number)
     if group <= 1 then return "worker " .. row + 1 end
     return ("%d-%d"):format(math.ceil(row * group) + 1, math.ceil((row + 1) * group))
   end
-  section(out, "Timeline", ZOOM .. chart.timeline(recorder, wall, label) .. "</div></div>", recorder.pieces
-    and "Each bar is a chunk of tasks that were handed out together." or "The darker, the busier.")
+  section(out, "Timeline", ZOOM .. chart.timeline(recorder, wall, label) .. "</div></div>", timeline_note(recorder))
   section(out, "Throughput, tasks a second", chart.over_time({ { name = "tasks a second", class = "rate",
     values = recorder.bins_tasks } }, { seconds = wall, width = recorder.width, bins = recorder.bins, scale = 1,
-      show = count_text, label = "throughput" }))
+      show = count_text, label = "throughput", points = recorder.tasks / TASKS_A_POINT }))
   local marks = {}
   for _, pair in ipairs { { "median", 0.5 }, { "99%", 0.99 } } do
     local seconds = figures_module.quantile(recorder, pair[2])

@@ -5,9 +5,9 @@ M.css = [[
 :root { --page: #f7f8fa; --box: #fff; --text: #1c2330; --faint: #667085; --line: #dfe3ea; --lane: #eef1f5;
   --c1: #2f6fdb; --c2: #e08a1e; --c3: #9a5bd0; --c4: #d0518c; --c5: #8fa3bd; --c6: #4aa3a2; --c7: #c9d1dc;
   --bad: #cf3b32; --warn: #9a5b00; --mark: #1c2330; }
-@media (prefers-color-scheme: dark) { :root { --page: #12161d; --box: #1a202a; --text: #e4e8ef; --faint: #98a2b3;
-  --line: #2d3644; --lane: #232b37; --c1: #6aa0f7; --c2: #f0a94b; --c3: #bd8cec; --c4: #ec83b3; --c5: #6d809b;
-  --c6: #63c4c2; --c7: #3d4858; --bad: #f2766d; --warn: #f3bd62; --mark: #e4e8ef; } }
+@media screen and (prefers-color-scheme: dark) { :root { --page: #12161d; --box: #1a202a; --text: #e4e8ef;
+  --faint: #98a2b3; --line: #2d3644; --lane: #232b37; --c1: #6aa0f7; --c2: #f0a94b; --c3: #bd8cec; --c4: #ec83b3;
+  --c5: #6d809b; --c6: #63c4c2; --c7: #3d4858; --bad: #f2766d; --warn: #f3bd62; --mark: #e4e8ef; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1000px; margin: 0 auto; padding: 16px; }
@@ -59,11 +59,11 @@ summary { color: var(--faint); cursor: pointer; }
   section { overflow-x: auto; }
   section:has(> svg.chart:not(.stack)) > h3::after { content: " \2192  scroll"; color: var(--faint); }
   .buttons { position: static; text-align: right; } }
-@media print { :root { --page: #fff; } .zoom button { display: none; } section, .tile { break-inside: avoid; }
-  body { font-size: 11px; } details > pre { display: block; } * { print-color-adjust: exact; } }
+@media print { .zoom button { display: none; } section, .tile { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  main { max-width: none; padding: 0; } body { font-size: 11px; } * { print-color-adjust: exact; } }
 ]]
 
---- The timeline can be zoomed.
+--- The timeline can be zoomed. On paper tracebacks are open.
 M.script = [[
 document.querySelectorAll(".zoom").forEach(function (box) {
   var scale = 1, scroll = box.querySelector(".scroll"), svg = box.querySelector("svg");
@@ -78,6 +78,12 @@ document.querySelectorAll(".zoom").forEach(function (box) {
     };
   });
 });
+var opened = [];
+window.addEventListener("beforeprint", function () {
+  opened = Array.from(document.querySelectorAll("details:not([open])"));
+  opened.forEach(function (one) { one.open = true; });
+});
+window.addEventListener("afterprint", function () { opened.forEach(function (one) { one.open = false; }); });
 ]]
 
 return M

@@ -70,10 +70,12 @@ local function watch_chunks(run, driver, recorder, trace)
     recorder:memory(own, children, at)
   end
   local results, lost, fold = driver.results, driver.lost, driver.fold
+  -- Of a fold, the driver knows only arguments that the source makes of the index.
+  local has_arguments = not fold or not run.feeder
   local function describe_one(index) return describe(driver, index) end
   local function note(worker, first, last, seconds, at)
     if fold then first, last = fold:first(first), math.min(fold:last(last), run.total or math.huge) end
-    recorder:chunk(worker, first, last, seconds, at, not fold and describe_one or nil)
+    recorder:chunk(worker, first, last, seconds, at, has_arguments and describe_one or nil)
     if trace then trace:chunk(worker, run:host_of(worker), first, last, seconds, at) end
   end
   if driver.on_end ~= nil then -- of the async engine, which tells of tasks one by one
