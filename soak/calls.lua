@@ -3,11 +3,13 @@ local ffi = require "ffi"
 local host = require "parlua.host"
 local parlua = require "parlua"
 local run_module = require "parlua.run"
+local check = require "check"
+local graph = require "graph"
 local tasks = require "tasks"
 
 local M = {}
 
-local hash = tasks.hash
+local hash, wrong, shown = tasks.hash, check.wrong, check.shown
 
 --- Draws numbers from 1 to n, the same for the same seed.
 local function generator(seed)
@@ -44,113 +46,6 @@ local sources = {
   end,
 }
 local source_names = { "range", "list", "iterator", "product", "zip", "lines", "texts" }
-local is_unknown = { iterator = true, texts = true, lines = true } -- how many tasks there are is not known beforehand
-
--- ---- what went wrong ----
-
-local Violation = { __tostring = function(self) return self.violation end }
-
-local function wrong(...) error(setmetatable({ violation = (...):format(select(2, ...)) }, Violation), 0) end
-
-local function shown(value)
-  local text = type(value) == "table" and "a table" or tostring(value)
-  return #text > 60 and ("%s... (%d bytes)"):format(text:sub(1, 60), #text) or text
-end
-
--- ---- looking at what came of a call ----
-
----@class soak.Outcome
----@field values table results by index
----@field has? table indices for which there was a result; nil: all that did not fail
----@field failures table
----@field summary? table
----@field partial? boolean the rest may have been cut off
-
---- A failure that nothing in the plan explains: by chance a worker was killed from outside, or a task took longer than it should.
-local function is_allowed(plan, failed, kind)
-  if failed.kind == "crash" and plan.murders and failed.message:find("SIGKILL", 1, true) then return "killed" end
-  if failed.kind == "timeout" and plan.timeout and failed.seconds >= plan.timeout * 0.9 and kind ~= "timeout" then return "late" end
-  return nil
-end
-
-local function check_failure(plan, outcome, failed, tally)
-  local kind, tries = tasks.expected(plan, failed.index)
-  -- what is cut off is not tried again
-  if outcome.partial then kind = tasks.kinds[tasks.fate(plan, failed.index, failed.attempts)] end
-  if tostring(failed.message):find("SOAK:", 1, true) then wrong("%s", failed.message) end
-  if failed.kind == "cancelled" then
-    if not outcome.partial then wrong("task %d was cancelled: %s", failed.index, failed.message) end
-    return
-  end
-  local allowed = is_allowed(plan, failed, kind)
-  if allowed then
-    tally[allowed] = (tally[allowed] or 0) + 1
-  elseif failed.kind ~= kind then
-    wrong("task %d failed (%s: %s), but %s", failed.index, failed.kind, failed.message, kind and "should have failed as " .. kind or
-      "should have returned")
-  elseif not outcome.partial and not plan.murders and not plan.timeout and failed.attempts ~= tries then
-    wrong("task %d failed after %d tries, not %d", failed.index, failed.attempts, tries)
-  end
-  tally[failed.kind] = (tally[failed.kind] or 0) + 1
-end
-
---- Looks at each task once.
-local function check(plan, outcome, tally)
-  local failed_at, holes, cut = {}, 0, 0
-  for _, failed in ipairs(outcome.failures) do
-    if failed.index < 1 or failed.index > plan.n or failed.index % 1 ~= 0 then wrong("there is no task %s that failed", failed.index) end
-    if failed_at[failed.index] then wrong("task %d failed twice", failed.index) end
-    failed_at[failed.index] = true
-    if failed.kind == "cancelled" then cut = cut + 1 end
-    check_failure(plan, outcome, failed, tally)
-  end
-  for i = 1, plan.n do
-    local value = outcome.values[i]
-    local given = value ~= nil or (not outcome.partial and not failed_at[i])
-    if outcome.has then given = outcome.has[i] end
-    if given and failed_at[i] then wrong("task %d both returned and failed", i) end
-    if given then
-      local kind = tasks.expected(plan, i)
-      if kind then wrong("task %d returned %s, but should have failed as %s", i, shown(value), kind) end
-      if not tasks.same(value, tasks.value(plan, i)) then
-        wrong("task %d returned %s, not %s", i, shown(value), shown(tasks.value(plan, i)))
-      end
-    elseif not failed_at[i] then
-      holes = holes + 1
-    end
-  end
-  if holes > 0 and not outcome.partial then wrong("%d of %d tasks neither returned nor failed", holes, plan.n) end
-  local summary = outcome.summary
-  if summary then
-    local ended = plan.n - holes - cut
-    if outcome.has == nil and outcome.partial and plan.nils then ended = summary.tasks end
-    if not outcome.behind and summary.tasks ~= ended then wrong("the summary tells of %d tasks, but %d ended", summary.tasks, ended) end
-    if summary.failed ~= #outcome.failures - cut then
-      wrong("the summary tells of %d failures, but there are %d", summary.failed, #outcome.failures - cut)
-    end
-    if summary.returned ~= summary.tasks - summary.failed then wrong("the summary's numbers do not add up") end
-    if not is_unknown[plan.source] and summary.cancelled ~= plan.n - summary.tasks then
-      wrong("%d tasks were cancelled, but the summary says %d", plan.n - summary.tasks, summary.cancelled)
-    end
-    tally.cancelled = (tally.cancelled or 0) + summary.cancelled
-  end
-end
-
---- No task was begun more often than it was tried.
-local function check_counts(plan, outcome)
-  local counts, tries_of = tasks.counts(plan.counts), {}
-  if plan.may_repeat then return end
-  for _, failed in ipairs(outcome.failures) do
-    if failed.kind ~= "cancelled" then tries_of[failed.index] = failed.attempts end
-  end
-  for i = 1, plan.n do
-    local _, tries = tasks.expected(plan, i)
-    local most = tries_of[i] or tries
-    if plan.murders or plan.timeout then most = plan.retries + 1 end
-    local least = (outcome.partial or plan.murders or plan.timeout) and 0 or most
-    if counts[i] > most or counts[i] < least then wrong("task %d was begun %d times, not %d", i, counts[i], most) end
-  end
-end
 
 -- ---- the calls ----
 
@@ -365,7 +260,8 @@ end
 calls["pool, kept"] = function(plan, options, f, arguments)
   local pool = parlua.pool { engine = options.engine, workers = options.workers }
   pool:everywhere(function() soak_ready = (soak_ready or 0) + 1 end) -- luacheck: ignore 111 113
-  local max_tasks = options.engine ~= "serial" and plan.seed % 2 == 0 and 30 or nil
+  local has_workers = options.engine ~= "serial" and options.engine ~= "async"
+  local max_tasks = has_workers and plan.seed % 2 == 0 and 30 or nil
   local function look(turn)
     for _, ready in ipairs((pool:map(function() return soak_ready end, parlua.range(20), -- luacheck: ignore 113
       { progress = "none", max_tasks = max_tasks }))) do
@@ -424,6 +320,8 @@ calls["pool, submit"] = function(plan, options)
   return outcome
 end
 
+calls["pool, graph"] = graph.call
+
 local call_names = {}
 for name in pairs(calls) do call_names[#call_names + 1] = name end
 table.sort(call_names)
@@ -436,13 +334,14 @@ local can = {
   process = { "raise", "raise_table", "flaky", "slow", "unsendable", "hang", "flaky_hang", "segv", "exit", "abort", "kill", "flaky_exit" },
 }
 can.mpi = can.process
+can.async = { "raise", "raise_table", "flaky", "slow", "hang", "flaky_hang" } -- those that wait do it by cqueues
 
 -- One task in how many has a fate; those that cost time are rare.
 local rarity = { hang = 400, flaky_hang = 600, segv = 60, exit = 40, abort = 60, kill = 50, flaky_exit = 50, slow = 30, unsendable = 40,
                  raise = 12, raise_table = 20, flaky = 15 }
 
--- Calls whose results stay in the worker.
-local keeps_nothing = { each = true, find = true, ["reduce in the workers"] = true }
+-- Calls where what tasks of the plan return stays in the worker.
+local keeps_nothing = { each = true, find = true, ["reduce in the workers"] = true, ["pool, graph"] = true }
 
 local function draw_odds(draw, plan, engine, call)
   for _, fate in ipairs(can[engine]) do
@@ -473,7 +372,8 @@ function M.draw(seed, round, setting)
   local draw = generator(own)
   local engine = setting.engines[round % #setting.engines + 1]
   local plan = { seed = own, odds = {}, retries = draw(3) - 1, counts = setting.counts, coordinator = host.pid(), text = 60,
-                 big = 0, biggest = 0, text_bytes = 50, hang = engine == "threads" and 0.8 or 0 }
+                 big = 0, biggest = 0, text_bytes = 50, hang = engine == "threads" and 0.8 or 0,
+                 waits = engine == "async" }
   plan.n = ({ 1, 2, 9, 30, 100, 300, 1000, 3000 })[draw(8)] + draw(7) - 1
   plan.source = source_names[draw(#source_names)]
   if plan.source == "product" then plan.n = math.ceil(plan.n / 3) * 3 end
@@ -493,7 +393,7 @@ function M.draw(seed, round, setting)
   while count_fate(plan, "hang", "flaky_hang") > 4 or count_fate(plan, "segv", "exit", "abort", "kill", "flaky_exit") > 40 do
     for _, odds in ipairs(plan.odds) do odds[2] = odds[2] / 2 end
   end
-  local options = { engine = engine, workers = draw(4), retries = plan.retries, progress = "none" }
+  local options = { engine = engine, workers = draw(engine == "async" and 40 or 4), retries = plan.retries, progress = "none" }
   if draw(3) == 1 then options.chunk = draw(80) end
   if draw(4) == 1 then options.backoff = draw(10) / 1000 end
   if count_fate(plan, "hang", "flaky_hang") > 0 then
@@ -554,8 +454,8 @@ function M.make(drawn, setting, tally)
       end
     end
   end
-  check(plan, outcome, tally)
-  check_counts(plan, outcome)
+  check.check(plan, outcome, tally)
+  check.check_counts(plan, outcome)
 end
 
 --- Starts all workers that the engine will ever be asked for in rounds to come, so that what is held afterwards is what stays.

@@ -1,7 +1,7 @@
 -- soak: hours of use in minutes. Calls of all kinds, drawn at random, whose tasks crash, hang, raise, are cancelled; after each, every task
 -- must have ended exactly once, and all that was held must be given back. Run by `make soak`:
 --
---   SOAK_SECONDS=600   how long          SOAK_ENGINES="process"   only these
+--   SOAK_SECONDS=600   how long          SOAK_ENGINES="process"   only these (serial, threads, process, async, mpi)
 --   SOAK_SEED=...      the same again    SOAK_ROUND=17            only this round of it     SOAK_ROUNDS=50   so many, whatever they take
 --
 -- This file is run twice: without arguments it starts the parts (this machine's engines; mpi under mpirun) and tells what became of
@@ -44,6 +44,9 @@ local function read(path)
   return text
 end
 
+-- The engines of this machine; async needs a Lua module.
+local ENGINES_HERE = "serial threads process" .. (pcall(require, "cqueues") and " async" or "")
+
 local counted = { "runs", "tasks", "error", "crash", "timeout", "unsendable", "killed", "late", "cancelled" }
 local names = { error = "raises", crash = "crashes", timeout = "timeouts", cancelled = "cancellations", killed = "killed from outside",
                 late = "late by chance" }
@@ -59,7 +62,7 @@ end
 local function part(directory)
   local calls, resources = require "calls", require "resources"
   local engines = {}
-  local default = host.ranks() and "mpi" or "serial threads process"
+  local default = host.ranks() and "mpi" or ENGINES_HERE
   for name in (os.getenv("SOAK_ENGINES") or default):gmatch("%S+") do engines[#engines + 1] = name end
   local setting = { engines = engines, directory = directory, counts = directory .. "/counts" }
   local tally, began, last_told, series = {}, host.now(), host.now(), {}
@@ -172,8 +175,8 @@ local function main()
   local wanted = os.getenv("SOAK_ENGINES")
   local parts, ranks = {}, "mpirun -q --oversubscribe --mca btl self,vader -n 3"
   local has_mpi = os.execute("command -v mpirun > /dev/null") == 0 and io.open(own_path():match("^.*/") .. "parlua_mpi.so") ~= nil
-  local locals = (wanted or "serial threads process"):gsub("%f[%w]mpi%f[%W]", "")
-  if locals:find("%S") then parts[1] = { "serial, threads and process: " .. locals, "env SOAK_ENGINES=" .. quote(locals) } end
+  local locals = (wanted or ENGINES_HERE):gsub("%f[%w]mpi%f[%W]", "")
+  if locals:find("%S") then parts[1] = { "on this machine: " .. locals, "env SOAK_ENGINES=" .. quote(locals) } end
   if not wanted or wanted:find("mpi") then
     if not has_mpi then error("soak: without mpirun and parlua_mpi.so beside the program: use SOAK_ENGINES=\"serial threads process\"", 0) end
     local as_root = "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 SOAK_ENGINES=mpi "

@@ -151,6 +151,8 @@ local function spin(seconds)
 end
 
 local function sleep(seconds)
+  local cqueues = package.loaded.cqueues
+  if cqueues and cqueues.running() then return cqueues.sleep(seconds) end
   local stop = host.now() + seconds
   while host.now() < stop do host.sleep(math.max(stop - host.now(), 0)) end
 end
@@ -181,7 +183,9 @@ local acts = {
   abort = function() C.kill(host.pid(), 6) end,
   kill = function() C.kill(host.pid(), 9) end,
   hang = function(plan, i)
-    if plan.hang > 0 then
+    if plan.waits then
+      sleep(1e6)
+    elseif plan.hang > 0 then
       if i % 2 == 0 then spin(plan.hang) else sleep(plan.hang) end
     elseif i % 2 == 0 then
       while true do end

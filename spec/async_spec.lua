@@ -146,6 +146,28 @@ describe("the async engine", function()
     end)
   end)
 
+  it("gives back what a loop held that was left, once its stream is collected", function()
+    local function count_polls()
+      local n, pid = 0, host.pid()
+      for name in require("lfs").dir(("/proc/%d/fd"):format(pid)) do
+        local kind = require("lfs").symlinkattributes(("/proc/%d/fd/%s"):format(pid, name), "target")
+        n = n + (kind and kind:find "eventpoll" and 1 or 0)
+      end
+      return n
+    end
+    local function settle()
+      collectgarbage()
+      collectgarbage()
+      return count_polls()
+    end
+    local before = settle()
+    local function leave()
+      for _ in parlua.imap(function() cqueues.sleep(0.001) end, parlua.range(7), with { window = 2 }) do break end
+    end
+    leave()
+    assert.equal(before, settle())
+  end)
+
   it("stops where on_error, max_failures and stop say, and ends what waits", function()
     local began = host.now()
     local ok, failure = pcall(parlua.map, function(i)

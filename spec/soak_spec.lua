@@ -4,6 +4,7 @@ local helper = require "spec.helper"
 
 describe("a short soak", function()
   local engines = table.concat(helper.engines, " ")
+  if engines:find "process" and pcall(require, "cqueues") then engines = engines .. " async" end
 
   local function soak(environment)
     environment.SOAK_SEED = environment.SOAK_SEED or "5"

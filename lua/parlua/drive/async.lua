@@ -56,7 +56,8 @@ function M.open(job, given)
     begun = {}, begun_first = 1, begun_last = 0, runs = false, until_then = 0, -- tasks that have not run yet
     skips = {}, skips_at = 1, free = {}, slots = 0, batch = Base.new_batch(), cancelled = false, last_tick = host.now(),
     broken = false, args = false, args_of = 0, extra = {}, extra_first = 1, extra_last = 0,
-    outer_place = task.source_place or nil, on_end = false, tellers = {}, teller = false, current = false,
+    on_end = false, tellers = {}, teller = false, current = false,
+    outer_place = task.source_place or nil, outer_send = task.spawn_send, outer_refusal = task.spawn_refusal,
   }, Driver)
   self.wait_for_program = programs.waiter(cqueues, function() return self.current end)
   self.spawn_send = given.spawned and function(index, ...)

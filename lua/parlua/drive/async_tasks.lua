@@ -70,6 +70,7 @@ local create, resume, yield, status = coroutine.create, coroutine.resume, corout
 --- The task has yielded, or is over. Returns true and what it waits for; else it does not go on.
 local function pass(self, running, before, resumed, first, ...)
   self.cell[0], task.source_place, task.wait_for_program = before, self.outer_place, nil
+  task.spawn_send, task.spawn_refusal = self.outer_send, self.outer_refusal -- a run that is left is not held
   task.exchange(running.context)
   if status(running.inner) == "dead" then
     if not resumed then return finish(self, running, false, first) end
