@@ -70,6 +70,28 @@ describe("the async engine", function()
     assert.same({ "timeout", "the task took more than 0.02 s", "x" }, { late[1].kind, late[1].message, late[1].args[1] })
   end)
 
+  it("counts no time before a task's turn, and lets one that computes return", function()
+    local results, failures = parlua.map(function(i)
+      if i == 1 then
+        local last = host.now() + 0.4
+        while host.now() < last do end -- luacheck: ignore 542
+      elseif i == 2 then
+        cqueues.sleep(600)
+      end
+      return i
+    end, parlua.range(4), with { timeout = 0.2 })
+    assert.same({ 1, nil, 3, 4, n = 4 }, results)
+    assert.same({ 1, 2, "timeout" }, { #failures, failures[1].index, failures[1].kind })
+  end)
+
+  it("refuses limits that need workers of their own, and names the engines that have them", function()
+    assert.has_error(function() parlua.map(tostring, { 1 }, with { memory = "1G" }) end,
+      "option 'memory': the async engine cannot limit a worker's memory; use engine = \"process\"")
+    assert.has_error(function() parlua.map(tostring, { 1 }, with { max_tasks = 2 }) end,
+      "option 'max_tasks': the async engine has no workers that could be replaced; use engine = \"threads\" or "
+      .. "engine = \"process\"")
+  end)
+
   it("keeps failures with their tracebacks, arguments of their own and results of their own", function()
     local list, result = { { n = 1 }, { n = 2 } }, {}
     local function f(t)
@@ -162,7 +184,8 @@ describe("the async engine", function()
     end
     local before = settle()
     local function leave()
-      for _ in parlua.imap(function() cqueues.sleep(0.001) end, parlua.range(7), with { window = 2 }) do break end
+      local next_result = parlua.imap(function(i) cqueues.sleep(0.001) return i end, parlua.range(7), with { window = 2 })
+      assert.equal(1, (next_result()))
     end
     leave()
     assert.equal(before, settle())

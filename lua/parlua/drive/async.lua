@@ -214,10 +214,11 @@ local function tell_ready(self, receiver)
   return true
 end
 
---- Ends tasks that are over their time limit: they began in the order in which they are held.
+--- Ends tasks that are over their time limit: they begin in the order in which they are held. One whose turn has not
+--- come (without `inner`) has used up nothing of it.
 local function end_late(self, receiver, now)
   local found = false
-  while self.timeout and self.first and now - self.first.began > self.timeout do
+  while self.timeout and self.first and self.first.inner and now - self.first.began > self.timeout do
     local late = self.first
     tasks.give_up(self, late)
     late.record = { kind = "timeout", message = ("the task took more than %g s"):format(self.timeout),

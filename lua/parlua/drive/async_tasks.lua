@@ -119,7 +119,7 @@ local function make_arguments(self, index) return own.pack(self.make(index)) end
 
 --- Runs a task in a coroutine inside of the one of cqueues that calls this.
 local function attend(self, running)
-  running.inner = create(protected)
+  running.inner, running.began = create(protected), host.now() -- others may have computed while it waited for its turn
   own.enter(self.own)
   local args = running.args and own.own_all(running.args)
   if not args then
