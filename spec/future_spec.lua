@@ -332,6 +332,7 @@ describe("a program with submitted calls", function()
             parlua.pool({ warn = false }):submit(error, "quiet", 0)
             parlua.pool({ on_error = function() end }):submit(error, "taken care of", 0)
           end
+          parlua.submit(function() end):on_done(function() error("told", 0) end)
           parlua.submit(print, "fine")
         ]], directory)
         assert.equal(0, result.status, result.stderr)
@@ -339,6 +340,7 @@ describe("a program with submitted calls", function()
         for line in result.stderr:gmatch "[^\n]+" do lines[#lines + 1] = line end
         table.sort(lines)
         assert.same({
+          "parlua: on_done at script.lua:17: told",
           "parlua: submit at script.lua:10: the call failed (nil, nil): argument 1, the call submitted at script.lua:9, failed: one",
           "parlua: submit at script.lua:12: 3 more calls failed, and nobody has looked at them",
           "parlua: submit at script.lua:12: the call failed (1): bad 1",
@@ -380,15 +382,31 @@ describe("a program with submitted calls", function()
     end)
   end)
 
-  it("ends by a signal though they go on", function()
-    helper.with_directory(function(directory)
-      helper.write(directory .. "/script.lua", [[
-        local parlua = require "parlua"
-        parlua.submit(function() io.open("begun", "w"):close() while true do end end)
-      ]])
-      local result = helper.run(("%s script.lua & p=$!; while [ ! -e begun ]; do sleep 0.01; done; kill -TERM $p; wait $p"):format(
-        helper.command "process"), { directory = directory, seconds = 60 })
-      assert.equal(143, result.status, result.stderr)
-    end)
+  it("ends by a signal though they go on, and leaves no worker behind", function()
+    for signal, status in pairs { TERM = 128 + 15, KILL = 128 + 9 } do
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/script.lua", [[
+          local parlua = require "parlua"
+          parlua.submit(function()
+            local file = io.open("pid", "w")
+            file:write(require("parlua.host").pid(), "\n")
+            file:close()
+            io.open("begun", "w"):close()
+            while true do end
+          end)
+          require("parlua.host").sleep(600)
+        ]])
+        local result = helper.run(("%s script.lua & p=$!; while [ ! -e begun ]; do sleep 0.01; done; kill -%s $p; wait $p"):format(
+          helper.command "process", signal), { directory = directory, seconds = 60 })
+        assert.equal(status, result.status, result.stderr)
+        local pid = helper.read(directory .. "/pid"):match "%d+"
+        eventually(function()
+          local stat = io.open("/proc/" .. pid .. "/stat")
+          local state = stat and stat:read("*a"):match "%) (%a)"
+          if stat then stat:close() end
+          return not state or state == "Z" or state == "X"
+        end)
+      end)
+    end
   end)
 end)
