@@ -9,7 +9,7 @@
 
    Ctrl-C ends what runs by a hook, which LuaJIT calls in interpreted code only. Compiled code is left for the
    interpreter by way of LuaJIT's profiler: while one is set to look at lines, each trace tests a flag at every new
-   line, and goes back to the interpreter when it is set. SIGPROF sets it; here, nothing but Ctrl-C raises SIGPROF. */
+   line, and goes back to the interpreter when it is set. SIGPROF sets it; here, only Ctrl-C has SIGPROF raised. */
 #include "lua/terminal.h"
 
 #include <dlfcn.h>
@@ -25,6 +25,7 @@
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -32,6 +33,7 @@
 #include <luajit.h>
 
 #include "lua/input.h"
+#include "sys/clock.h"
 #include "sys/signals.h"
 
 /* --- Ctrl-C ----------------------------------------------------------------------------------------------------- */
@@ -43,6 +45,16 @@ static volatile sig_atomic_t interrupted, resized, ended;
 static bool starts_with(const char *text, const char *start)
 {
   return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* Sets what a signal does; returns what it did before. Calls of the system that wait are not begun again after it. */
+static struct sigaction on_signal(int number, void (*handler)(int))
+{
+  struct sigaction action = {.sa_handler = handler}, before;
+  sigemptyset(&action.sa_mask);
+  sigaction(number, &action, &before);
+  if (number == SIGINT) signals_changed();
+  return before;
 }
 
 /* The profiler asks for nothing: a timer of 23 days of processor time, lines, and a function that does nothing. */
@@ -66,13 +78,40 @@ static void leave_traces(void)
   if (has_profiler()) raise(SIGPROF);
 }
 
+static void on_moment(int signal)
+{
+  (void)signal;
+  leave_traces(); /* not SIGPROF itself: it would end the program where the profiler is gone by then */
+}
+
+/* The same in a moment: code that went back at the line where it begins would go back there for ever if it were asked
+   to at once. */
+static void leave_traces_soon(void)
+{
+  static const long moment = 1000000; /* nanoseconds */
+  static timer_t timer;
+  static bool is_made;
+  static double asked;
+  double now = clock_seconds();
+  if (now - asked < moment * 1e-9 || !has_profiler()) return;
+  if (!is_made) {
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGVTALRM};
+    event._sigev_un._tid = gettid();
+    on_signal(SIGVTALRM, on_moment);
+    is_made = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0;
+  }
+  const struct itimerspec once = {.it_value = {.tv_nsec = moment}};
+  if (!is_made || timer_settime(timer, 0, &once, NULL) < 0) raise(SIGPROF);
+  asked = now;
+}
+
 /* The hook that ends what runs, however often it catches the error: it stays until terminal.call returns, or until a
    run has taken the signal for itself (terminal.disarm). parlua's own code is left to go on, and what LuaJIT has in
    Lua: it has workers and files to give back. What that code calls may be compiled. */
 static void raise_interrupted(lua_State *L, lua_Debug *ar)
 {
   if (!lua_getinfo(L, "S", ar) || starts_with(ar->source, "=parlua") || starts_with(ar->short_src, "[builtin:")) {
-    leave_traces();
+    leave_traces_soon();
     return;
   }
   lua_pushliteral(L, "interrupted");
@@ -106,16 +145,6 @@ static void note_resize(int signal)
 static void note_end(int signal)
 {
   ended = signal;
-}
-
-/* Sets what a signal does; returns what it did before. Calls of the system that wait are not begun again after it. */
-static struct sigaction on_signal(int number, void (*handler)(int))
-{
-  struct sigaction action = {.sa_handler = handler}, before;
-  sigemptyset(&action.sa_mask);
-  sigaction(number, &action, &before);
-  if (number == SIGINT) signals_changed();
-  return before;
 }
 
 /* guard(on): while a prompt is open, Ctrl-C at any moment is noted, for the statement that runs or is about to. */
