@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "run/state.h"
+#include "system.h"
 #include "world.h"
 
 /* What a lane wants. One without a worker has nothing to do, and stays in its list when it has got a worker until it
@@ -49,6 +50,14 @@ static void check_depth(const struct lane *lane)
           (unsigned)lane->kind->wants(lane));
 }
 
+/* A lane that had nothing to give back is asked again after 16 ms at the latest (ending.c). */
+static void check_asked_again(const struct lane *lane)
+{
+  static const double longest = 0.02;
+  double waits = lane->ask_at - world.now - system_ahead();
+  if (waits > longest) fault("lane %u is not asked for work for %.3g s", (unsigned)lane->number, waits);
+}
+
 /* The lane that will be done last stands on top, and so on downward. */
 static void check_heap(const struct balance *balance)
 {
@@ -68,6 +77,7 @@ void inside_check(const struct dispatch *d)
     const struct lane *lane = dispatch_lane(d, w);
     if (is_known(lane)) wanting[wanting_of(lane)]++;
     if (lane->state == LANE_READY) check_depth(lane);
+    check_asked_again(lane);
     busy += dispatch_is_busy(lane);
     asked += lane->is_asked;
     closed += lane->state == LANE_CLOSED;
