@@ -197,7 +197,8 @@ void ledger_worker_dies(uint32_t job, double task, uint32_t attempt)
 {
   world_progress();
   if (job != ledger.job || !ledger.is_open) return;
-  if (task > 0) entry_of(task)->crashed = attempt;
+  struct entry *entry = task > 0 ? entry_of(task) : NULL;
+  if (entry && entry->crashed < attempt) entry->crashed = attempt; /* it may be through with an earlier try */
 }
 
 void ledger_chunk_is_orphaned(uint32_t job, double first, double last)

@@ -259,6 +259,13 @@ static void check_looks(void)
   balance_free(&w.d.balance);
 
   watch(&w);
+  w.work.aborted = 2;
+  expect_none("the task before one that was aborted", &w, 1);
+  seen.present.task = 2;
+  EXPECT_END("a task that was aborted", 1.1);
+  balance_free(&w.d.balance);
+
+  watch(&w);
   seen.blocked = BLOCKED_BY_RESULTS;
   expect_none("a worker that waits for room", &w, 1);
   expect_none("a worker that waits for room", &w, 15);
