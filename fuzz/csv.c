@@ -93,10 +93,10 @@ static void read_rows(int how, const char *bytes, size_t length)
              a->ends[r] - text == b->ends[r] - (copy + 32));
       expect(a->ends[r] > p && a->ends[r] <= stop);
       expect(parlua_csv_skip(p, stop, separator, quote) == a->ends[r]);
-      uint32_t cells = 0;
-      for (uint32_t k = 0; k < (columns ? columns : a->counts[r]); k++)
-        cells += !columns || types[k] != PARLUA_CSV_UNREAD;
-      for (uint32_t k = 0; k < cells && a->counts[r] >= columns; k++) {
+      /* Of a row whose quotes are not closed nobody reads cells. */
+      uint32_t fields = a->counts[r] == PARLUA_CSV_UNCLOSED ? 0 : (uint32_t)a->counts[r], cells = 0;
+      for (uint32_t k = 0; k < (columns ? columns : fields); k++) cells += !columns || types[k] != PARLUA_CSV_UNREAD;
+      for (uint32_t k = 0; k < cells && fields >= columns; k++) {
         check_cell(&a->cells[a->starts[r] + k], text, stop);
         same_cell(&a->cells[a->starts[r] + k], &b->cells[b->starts[r] + k], text, copy + 32);
       }
