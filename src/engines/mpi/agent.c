@@ -34,8 +34,6 @@ static const double gather_child = 5e-6, gather_least = 100e-6, gather_most = 20
 static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_most = 8 << 20;
 /* How often it is looked whether a shared message is still to be read. */
 static const double look_seconds = 0.05;
-/* How long is waited, after an interruption or when a rank is lost, for what was sent to be taken. */
-static const double leave_seconds_soon = 0.3;
 
 /* An engine of rank 0, in this rank. */
 struct team {
@@ -460,10 +458,9 @@ static void leave(struct nursery *nursery)
   nursery_close(nursery);
   mpi_leave(agent.is_interrupted);
   transport_send(mpi.transport, mpi.tree.parent, &(struct note){.kind = NOTE_BYE});
-  double since = clock_seconds();
+  double since = clock_seconds(), limit = agent.is_interrupted ? leave_seconds_soon : leave_seconds;
   while (!transport_settle(mpi.transport) || !share_settled(mpi.share)) {
-    if (agent.is_interrupted && clock_seconds() - since > leave_seconds_soon)
-      break; /* a rank that is lost takes nothing */
+    if (clock_seconds() - fmax(since, mpi.transport->moved) > limit) break; /* a rank that is lost takes nothing */
     share_progress(mpi.share);
     sched_yield();
   }

@@ -18,8 +18,8 @@
 /* A job up to so many bytes goes along when a run begins: less than a message of its own would cost. */
 enum { SMALL_JOB = 4096 };
 
-/* How long rank 0 waits for another to take leave; and when it was interrupted, or one is lost. */
-static const double leave_seconds = 30, leave_seconds_soon = 0.3;
+/* When nobody has taken leave for so long, those that have not are told of the end once more, and not to wait. */
+static const double remind_seconds = 5;
 /* How often it is looked whether a message is still to be read. */
 static const double look_seconds = 0.05;
 
@@ -321,13 +321,28 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
   return error ? error : tree_open(&mpi.tree, transport, &own, is_spawned);
 }
 
+/* Past the tree of shared messages: whoever would have passed it on may be lost. */
+static void tell_children(const struct note *note)
+{
+  for (int k = 0; k < mpi.tree.children_count; k++) {
+    const struct child *child = &mpi.tree.children[k];
+    if (!child->is_lost && !child->has_left) transport_send(mpi.transport, child->rank, note);
+  }
+}
+
+static void note_leave(const struct message *message)
+{
+  struct child *child = tree_heard(&mpi.tree, message->from);
+  if (message->note.kind != NOTE_BYE || !child) return;
+  child->has_left = true;
+  mpi.byes++;
+}
+
 void mpi_tell_end(int status)
 {
   struct note note = {.kind = NOTE_END, .status = status};
   share_pass(mpi.share, &note);
-  if (!status) return;
-  for (int k = 0; k < mpi.tree.children_count; k++) /* whoever would have passed it on may be lost */
-    if (!mpi.tree.children[k].is_lost) transport_send(mpi.transport, mpi.tree.children[k].rank, &note);
+  if (status) tell_children(&note);
 }
 
 bool mpi_leave(bool interrupted)
@@ -336,14 +351,21 @@ bool mpi_leave(bool interrupted)
   bool is_soon = interrupted || mpi.tree.any_lost;
   if (!mpi.is_agent) mpi_tell_end(is_soon); /* an agent has done so */
   double limit = is_soon ? leave_seconds_soon : leave_seconds, since = clock_seconds();
+  const struct note again = {.kind = NOTE_END, .status = 1};
+  bool is_reminded = is_soon;
   while (mpi.byes < mpi.tree.children_count || !transport_settle(t) ||
          !share_settled(mpi.share)) { /* what still comes is dropped */
     share_progress(mpi.share);
     for (struct message *message; (message = transport_receive(t)); free(message)) {
-      mpi.byes += message->note.kind == NOTE_BYE;
-      since = clock_seconds();
+      note_leave(message);
+      if (message->note.kind != NOTE_BEAT) since = clock_seconds();
     }
-    if (clock_seconds() - since > limit) break;
+    double silence = clock_seconds() - since;
+    if (silence > limit) break;
+    if (!is_reminded && silence > remind_seconds) {
+      tell_children(&again);
+      is_reminded = true;
+    }
     sched_yield();
   }
   return !mpi.tree.any_lost && mpi.byes >= mpi.tree.children_count;

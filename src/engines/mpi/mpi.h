@@ -53,6 +53,9 @@ double mpi_move(struct hub *hub, bool is_busy);
 struct family *mpi_family(uint32_t number);
 /* Is the message that stands for shared message `id` in the channel of some worker of this rank, unread? */
 bool mpi_is_unread(const struct family *family, uint32_t id);
+/* How long a rank waits for others to take leave, or to take what was sent; and after an interruption, or when one is
+ * lost. */
+static const double leave_seconds = 30, leave_seconds_soon = 0.3;
 /* Tells the ranks behind this one that the job ends; `status`: 1 after an interruption, or when a rank is lost. */
 void mpi_tell_end(int status);
 /* Waits until the ranks below have ended, which rank 0 tells all. Returns false when some don't. */
