@@ -478,7 +478,8 @@ describe("parlua -i script.lua", function()
 
   it("is interrupted by Ctrl-C, and then stays", function()
     helper.with_directory(function(directory)
-      local script = helper.write(directory .. "/script.lua", "local a = 7\nfor i = 1, math.huge do\n  a = i\n  if i == 100 then print('begun') end\nend\n")
+      local script = helper.write(directory .. "/script.lua",
+        "local a = 7\nfor i = 1, math.huge do\n  a = i\n  if i == 100 then print('begun') end\nend\n")
       terminal.with_prompt({ command = helper.quote(helper.parlua) .. " -i " .. script, is_busy = true }, function(t)
         t:wait("begun")
         t:press("C-c")
