@@ -26,9 +26,9 @@ struct text_part {
 struct text {
   struct text_part *parts;
   size_t part_count;
-  const char *bytes; /* mapped; NULL for a stream, and where there is no byte */
-  size_t length;     /* up to the end of the last part */
-  size_t reserved;   /* bytes of the address space */
+  const char *bytes;                        /* mapped; NULL for a stream, and where there is no byte */
+  size_t length;                            /* up to the end of the last part */
+  size_t reserved;                          /* bytes of the address space */
   size_t counted_from, counted_to, counted; /* line ends between two places: the last answer of method ends */
   bool is_stream;
   char version[128]; /* of mapped files: another one when one of them is another, or has been written to */
