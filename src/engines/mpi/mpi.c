@@ -197,15 +197,19 @@ static const struct block *mpi_share(struct engine *engine, const struct block *
 
 /* ---- messages ---- */
 
+static void note_leave(struct child *child, const struct message *message)
+{
+  if (message->note.kind != NOTE_BYE) return;
+  child->has_left = true;
+  mpi.byes++;
+}
+
 /* A message of a child, for the lane of a run. */
 static void take_from_child(struct child *child, struct message *message)
 {
   struct family *family = mpi_family(message->note.engine);
   struct rank_lane *lane = family ? family->lanes[child - mpi.tree.children] : NULL;
-  if (message->note.kind == NOTE_BYE) {
-    mpi.byes++;
-    child->has_left = true;
-  }
+  note_leave(child, message);
   if (lane && (message->note.kind == NOTE_REPORT || message->note.kind == NOTE_CLOSED))
     lane_rank_take(lane, message);
   else
@@ -330,14 +334,6 @@ static void tell_children(const struct note *note)
   }
 }
 
-static void note_leave(const struct message *message)
-{
-  struct child *child = tree_heard(&mpi.tree, message->from);
-  if (message->note.kind != NOTE_BYE || !child) return;
-  child->has_left = true;
-  mpi.byes++;
-}
-
 void mpi_tell_end(int status)
 {
   struct note note = {.kind = NOTE_END, .status = status};
@@ -357,7 +353,8 @@ bool mpi_leave(bool interrupted)
          !share_settled(mpi.share)) { /* what still comes is dropped */
     share_progress(mpi.share);
     for (struct message *message; (message = transport_receive(t)); free(message)) {
-      note_leave(message);
+      struct child *child = tree_heard(&mpi.tree, message->from);
+      if (child) note_leave(child, message);
       if (message->note.kind != NOTE_BEAT) since = clock_seconds();
     }
     double silence = clock_seconds() - since;
