@@ -31,14 +31,10 @@ return function()
     return measure.row { what = what, ours = n / got[engine].seconds / 1e6, unit = "M/s", more = true, at_least = 1,
                          rival = got["Pool.map"].note, theirs = n / got["Pool.map"].seconds / 1e6 }
   end
-  local function beside_loop(engine)
-    return measure.row { what = "the same", ours = n / got[engine].seconds / 1e6, unit = "M/s", more = true,
-                         rival = "one plain loop", theirs = n / got["plain loop"].seconds / 1e6 }
-  end
   return {
     row(("map over %s small tables giving tables, threads"):format(measure.count(n)), "threads"),
-    beside_loop "threads",
+    measure.beside_loop(got, "threads", n),
     row("the same, process engine, fork included", "process"),
-    beside_loop "process",
+    measure.beside_loop(got, "process", n),
   }
 end

@@ -342,6 +342,15 @@ function M.row(m)
   }
 end
 
+--- The row of a side beside that of M.plain_loop, both of n tasks.
+---@param got table what M.compare returned
+---@param name string the side's
+---@return bench.Row
+function M.beside_loop(got, name, n)
+  return M.row { what = "the same", unit = "M/s", more = true, ours = n / got[name].seconds / 1e6, rival = "one plain loop",
+                 theirs = n / got["plain loop"].seconds / 1e6 }
+end
+
 local columns = {
   { "measure", "what" }, { "parlua", "ours" }, { "beside", "rival" }, { "its figure", "theirs" }, { "ratio", "ratio" },
   { "to reach", "reach" }, { "reached", "verdict" },

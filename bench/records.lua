@@ -58,8 +58,7 @@ return function()
       rows[#rows + 1] = measure.row { what = ("%s %s returned, %s"):format(measure.count(n), one.what, engine), unit = "M/s", more = true,
                                       ours = n / got[engine].seconds / 1e6, at_least = one.reach, ratio_at_least = one.times,
                                       rival = got["Pool.map"].note, theirs = n / got["Pool.map"].seconds / 1e6 }
-      rows[#rows + 1] = measure.row { what = "the same", unit = "M/s", more = true, ours = n / got[engine].seconds / 1e6,
-                                      rival = "one plain loop", theirs = n / got["plain loop"].seconds / 1e6 }
+      rows[#rows + 1] = measure.beside_loop(got, engine, n)
     end
   end
   local sides = {}
