@@ -178,7 +178,8 @@ function M.without_handler(message) return message == "error in error handling" 
 function M.record(value)
   if getmetatable(value) == Record then return setmetatable(value, nil) end
   local message = type(value) == "string" and value or describe(value)
-  if M.without_handler(message) ~= message then message, value = "stack overflow", "stack overflow" end
+  local told = M.without_handler(message)
+  if told ~= message then message, value = told, told end
   return { kind = kind_of(message), message = message, value = value }
 end
 

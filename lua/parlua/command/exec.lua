@@ -277,10 +277,8 @@ function M.job(command, words, is_listed)
     manner = { adapt = function(options, map) return with_time_limit(plan, options, map) end } }
   if format then return job end
   local written = new_format(plan, command.tag ~= nil)
-  job.manner = {
-    format = written, adapt = job.manner.adapt,
-    status = function(status) return status == 1 and math.max(1, written.worst) or status end,
-  }
+  job.manner.format = written
+  function job.manner.status(status) return status == 1 and math.max(1, written.worst) or status end
   return job
 end
 

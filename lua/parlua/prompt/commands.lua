@@ -5,6 +5,7 @@ local show = require "parlua.prompt.show"
 local statement = require "parlua.prompt.statement"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
+local wrap = require("parlua.prompt.width").wrap
 
 local M = {}
 
@@ -37,7 +38,6 @@ local texts = {
 
 function commands.help(session)
   local columns = terminal.size()
-  local wrap = require("parlua.prompt.width").wrap
   local lines = {}
   for _, text in ipairs(texts) do
     local beside = columns >= 60 and #text[1] <= 15
@@ -368,7 +368,7 @@ commands["?"] = function(session, text)
   if text == "" then return help.print(nil) end
   for _, one in ipairs(text:find "^%%" and texts or {}) do
     if one[1]:match "^%%%a+" == text then
-      local lines = require("parlua.prompt.width").wrap(one[2], terminal.size() - 1, "")
+      local lines = wrap(one[2], terminal.size() - 1, "")
       return session:write(style.paint("name", one[1]) .. "\n" .. table.concat(lines, "\n") .. "\n")
     end
   end

@@ -95,7 +95,7 @@ end
 ---@param raised parlua.PromptError
 local function message_of(raised)
   local value = raised.value
-  if require("parlua.failure").is(value) then
+  if failure.is(value) then
     if raised.is_interrupt and value.kind == "cancelled" then return "interrupted" end -- on serial it ran here
     return require("parlua.prompt.show").failure_text(value)
   end
