@@ -141,7 +141,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   chunks_init(&d->chunks, options->is_pushed && !barrier_works() ? 1 : options->chunk, engine->all);
   d->look_interval = dispatch_look_interval(options->timeout);
   if (options->is_pushed) d->look_interval = fmin(d->look_interval, pushed_look_seconds);
-  d->last_tick = d->left_at = d->round_at = clock_seconds();
+  d->last_tick = d->left_at = d->round_at = d->opened_at = clock_seconds();
   if (!options->is_fed) signals_begin(engine->hub.bell_fd, options->timeout > 0);
   return d;
 }
