@@ -4,11 +4,11 @@
 #define PARLUA_CHUNKS_H
 
 struct chunks {
-  double fixed;    /* tasks a chunk, as the caller wants it; 0: measured */
-  double seconds;  /* that a chunk is to take */
-  double size;     /* tasks a chunk */
-  double per_task; /* seconds a task, as last measured; 0: nothing is known */
-  double ended;    /* tasks that have ended */
+  double fixed;        /* tasks a chunk, as the caller wants it; 0: measured */
+  double seconds;      /* that a chunk is to take */
+  double size;         /* tasks a chunk */
+  double per_task;     /* seconds a task, as last measured; 0: nothing is known */
+  double ended;        /* tasks that have ended */
   double tasks, spent; /* tasks that were measured, and what they took: those of some time ago count less */
 };
 
