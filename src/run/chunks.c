@@ -12,7 +12,8 @@ static const double chunk_cost = 4e-6, cost_share = 0.4;
 static const double most_growth = 16;
 /* A chunk is at most 1 / (share * workers) of what is left. */
 static const double share = 2;
-/* What was measured counts so much less with each measurement that follows; so many tasks a worker say what is usual. */
+/* What was measured counts so much less with each measurement that follows. So many tasks a worker say what is usual.
+ */
 static const double remembered = 0.98, many_each = 3;
 static const double least_per_task = 1e-12, largest_chunk = 1 << 30;
 
