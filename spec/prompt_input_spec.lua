@@ -503,6 +503,29 @@ describe("the prompt", function()
     end)
   end)
 
+  it("leaves nothing of its picture where the window gets narrower, and takes away nothing above it", function()
+    with_prompt(function(t)
+      t:run("for k = 1, 60 do print(k) end") -- a full screen: of one that is not, tmux scrolls the top away
+      local text = "local größe = '" .. ("日本"):rep(20) .. ("y"):rep(30) .. "'"
+      t:type("do\n" .. text .. "\nend")
+      t:wait(">> end")
+      local typed, tty = "", t:tmux("display-message -p -t main '#{pane_tty}'"):match "%S+"
+      for k, columns in ipairs { 33, 100, 25 } do
+        t:tmux(("resize-window -t main -x %d"):format(columns))
+        t:wait_for(function() return helper.run("stty size <" .. tty).stdout:find(" " .. columns .. "\n", 1, true) end)
+        t:type(tostring(k)) -- with which it is drawn for that width
+        typed = typed .. k
+        t:wait_for(function(screen)
+          local above, shown = screen:match "^(.-\n)(> do\n.*)$"
+          return shown and shown:gsub("%s", "") == ("> do>> " .. text .. ">> end" .. typed):gsub("%s", "")
+            and above:find "\n59\n60\n$"
+        end)
+      end
+      t:press("C-c")
+      t:wait_for_prompt()
+    end)
+  end)
+
   it("has libedit's keys: words, undo of kills, vi where ~/.editrc asks for it", function()
     with_prompt(function(t)
       t:type("alpha beta")
@@ -582,5 +605,13 @@ describe("the prompt", function()
     assert.equal(1, result.status)
     result = helper.run("echo 'os.exit(7)' | " .. parlua .. " -i")
     assert.equal(7, result.status)
+  end)
+
+  it("is no part of a program without it: nothing of it is loaded, nor the line editor", function()
+    local result = helper.run_parlua("-", { stdin = [[
+      require("parlua").map(math.sqrt, { 1 })
+      for name in pairs(package.loaded) do if name:find "prompt" or name:find "terminal" then print(name) end end
+      for line in io.lines "/proc/self/maps" do if line:find "libedit" then print(line) end end]] })
+    assert.same({ "", "", 0 }, { result.stdout, result.stderr, result.status })
   end)
 end)

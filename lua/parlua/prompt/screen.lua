@@ -1,5 +1,6 @@
 --- Draws the line that is edited: a statement of any number of lines, its prompts, a suggestion behind it, something
 --- below it.
+local host = require "parlua.host"
 local lexer = require "parlua.prompt.lexer"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
@@ -8,9 +9,23 @@ local width = require "parlua.prompt.width"
 local M = {}
 
 local REPLACEMENT = "\239\191\189"
+local REST = 0.03 -- seconds in which the window's size stays the same
 
--- rows on the terminal, the cursor's among them (from 0), and what was sent for them
-local drawn = { rows = 0, cursor = 0, text = nil }
+-- rows on the terminal, the cursor's among them (from 0) and its column, what was sent for them, for which width; and
+-- `list`: the rows themselves, from `first` on
+local drawn = { rows = 0, cursor = 0, column = 0, text = nil, columns = nil, list = nil, first = 1 }
+
+--- Does a row that is too long for a narrowed terminal go on in the next one there? Most have it so; these cut it off.
+local function find_whether_it_rewraps()
+  if os.getenv "TMUX" then return true end
+  local name = os.getenv "TERM" or ""
+  for _, start in ipairs { "linux", "screen", "rxvt", "vt", "cons" } do
+    if name:sub(1, #start) == start then return false end
+  end
+  return os.getenv "XTERM_VERSION" == nil
+end
+
+local rewraps = find_whether_it_rewraps()
 
 ---@class parlua.View
 ---@field prompt string
@@ -124,13 +139,58 @@ local function lay_out(view, columns)
   return rows.list, row, column
 end
 
+--- The row, from 0, on which a row's column stands where a terminal of so many columns has to wrap it; behind its text:
+--- that of its last character.
+local function row_of(text, column, columns)
+  local row, used, passed, at = 0, 0, 0, 1
+  text = text:gsub("\27%[[%d;]*m", "")
+  while at <= #text do
+    local c, length = width.decode(text, at)
+    local wide = width.of_character(c)
+    if used + wide > columns then row, used = row + 1, 0 end
+    at, used, passed = at + length, used + wide, passed + wide
+    if passed > column then break end
+  end
+  return row
+end
+
+--- In a terminal that was made narrower, the rows that were drawn are now more.
+local function follow_width(columns)
+  local before = drawn.columns
+  drawn.columns = columns
+  if not rewraps or not before or before <= columns or drawn.rows == 0 then return end
+  local rows, cursor = 0, nil
+  for k = 0, drawn.rows - 1 do
+    local row = drawn.list[drawn.first + k]
+    if k == drawn.cursor then cursor = rows + row_of(row.text, drawn.column, columns) end
+    rows = rows + 1 + row_of(row.text, row.used - 1, columns)
+  end
+  drawn.rows, drawn.cursor, drawn.text = rows, cursor, nil
+end
+
 --- Escape sequences that go from the cursor to the first drawn row.
-local function to_top() return "\r" .. (drawn.cursor > 0 and ("\27[%dA"):format(drawn.cursor) or "") end
+local function to_top()
+  follow_width((terminal.size()))
+  return "\r" .. (drawn.cursor > 0 and ("\27[%dA"):format(drawn.cursor) or "")
+end
+
+--- The size of the terminal. While somebody draws at its window with the mouse: once it rests, as it would be another
+--- by the time that the picture gets there.
+local function resting_size()
+  local columns, height = terminal.size()
+  while drawn.columns and columns ~= drawn.columns do
+    host.sleep(REST)
+    local later, later_height = terminal.size()
+    if later == columns and later_height == height then break end
+    columns, height = later, later_height
+  end
+  return columns, height
+end
 
 --- Draws a view over what is drawn.
 ---@param view parlua.View
 function M.draw(view)
-  local columns, height = terminal.size()
+  local columns, height = resting_size()
   local rows, row, column = lay_out(view, columns)
   local first = 1
   if #rows > height then first = math.max(1, math.min(row + 1 - math.floor(height / 2), #rows - height + 1)) end
@@ -142,9 +202,12 @@ function M.draw(view)
   if #rows == 1 and columns == 1 then up = 0 end
   text = text .. "\r" .. (up > 0 and ("\27[%dA"):format(up) or "") .. (column > 0 and ("\27[%dC"):format(column) or "")
   if text == drawn.text and columns == drawn.columns then return end
-  io.stdout:write("\27[?25l", to_top(), text, "\27[?25h")
+  -- rows that the terminal has wrapped are cleared first: it would join what is written over them when it gets wider
+  local clear = drawn.columns and columns ~= drawn.columns and "\27[J" or ""
+  io.stdout:write("\27[?25l", to_top(), clear, text, "\27[?25h")
   io.stdout:flush()
-  drawn.rows, drawn.cursor, drawn.text, drawn.columns = last - first + 1, cursor, text, columns
+  drawn.rows, drawn.cursor, drawn.column, drawn.text = last - first + 1, cursor, column, text
+  drawn.list, drawn.first, drawn.columns = rows, first, columns
 end
 
 --- Takes what is drawn off the terminal: text can be written there.
@@ -155,6 +218,7 @@ end
 
 --- Leaves what is drawn, and goes on below it.
 function M.leave()
+  follow_width((terminal.size()))
   local below = drawn.rows - 1 - drawn.cursor
   if drawn.rows > 0 then io.stdout:write(below > 0 and ("\27[%dB"):format(below) or "", "\r\n") end
   io.stdout:flush()
