@@ -345,6 +345,21 @@ describe("Ctrl-C at the prompt", function()
     end)
   end)
 
+  it("tells at last how to end a function of C that does not return", function()
+    terminal.with_prompt({ columns = 100 }, function(t)
+      t:wait_for(function(text)
+        if text:find("A function of C runs, which can't be interrupted.", 1, true) then return true end
+        if text:find("\n> *\n$") then -- also where Ctrl-C came before the function
+          t:type("('x'):rep(300):find(('.-'):rep(12) .. 'y')\n")
+        else
+          t:press("C-c")
+        end
+      end)
+      t:type("\28") -- Ctrl-\
+      t:wait("[status 131]")
+    end)
+  end)
+
   --- Lets SIGINT come the next time that a function of parlua's own is called. What stands in a text of this name counts
   --- as parlua's own code, which Ctrl-C does not stop.
   local raise_at = "raise_at = load([[local module, name = ... local f = module[name] module[name] = function(...) "

@@ -117,7 +117,7 @@ function M.open(command, options)
   for name, value in pairs(env) do words[#words + 1] = name .. "=" .. helper.quote(value) end
   -- the status is shown, and the terminal stays to be looked at
   local script = helper.write(self.directory .. "/.run",
-    ("cd %s\ntrap : INT\nenv %s %s\necho \"[status $?]\"\nexec sleep 1000\n"):format(
+    ("cd %s\ntrap : INT QUIT\nenv %s %s\necho \"[status $?]\"\nexec sleep 1000\n"):format(
     helper.quote(self.directory), table.concat(words, " "), command))
   local started = os.execute(("env -u TMUX tmux -u -L %s -f /dev/null new-session -d -x %d -y %d -s main 'exec sh %s'"):format(
     self.socket, options.columns or 80, options.rows or 40, script))

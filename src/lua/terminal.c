@@ -42,6 +42,13 @@
 static lua_State *volatile running; /* what Ctrl-C is to interrupt; NULL: nothing runs */
 static volatile sig_atomic_t interrupted, resized, ended;
 
+/* A function of C that runs (a pattern that is tried in too many ways, say) can't be interrupted. At so many Ctrl-C in
+   so many seconds that nothing has come of, the user is told so, once for a statement. */
+#define VAIN_PRESSES 3
+#define VAIN_SECONDS 1
+static volatile sig_atomic_t vain_presses; /* negative: it was told */
+static volatile double vain_since;
+
 static bool starts_with(const char *text, const char *start)
 {
   return strncmp(text, start, strlen(start)) == 0;
@@ -110,6 +117,7 @@ static void leave_traces_soon(void)
    Lua: it has workers and files to give back. What that code calls may be compiled. */
 static void raise_interrupted(lua_State *L, lua_Debug *ar)
 {
+  if (vain_presses > 0) vain_presses = 0;
   if (!lua_getinfo(L, "S", ar) || starts_with(ar->source, "=parlua") || starts_with(ar->short_src, "[builtin:")) {
     leave_traces_soon();
     return;
@@ -118,12 +126,29 @@ static void raise_interrupted(lua_State *L, lua_Debug *ar)
   lua_error(L);
 }
 
+/* Counts the presses; in a signal handler. */
+static void note_vain_press(void)
+{
+  static const char text[] = "\nA function of C runs, which can't be interrupted. It goes on until it returns; Ctrl-\\ "
+                             "ends the session.\n";
+  double now = clock_seconds();
+  if (vain_presses < 0) return;
+  if (vain_presses++ == 0) vain_since = now;
+  if (vain_presses < VAIN_PRESSES || now - vain_since < VAIN_SECONDS) return;
+  vain_presses = -1;
+  int error = errno;
+  ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+  (void)written; /* where it fails there is nobody to tell */
+  errno = error;
+}
+
 /* SIGINT while Lua runs, or a signal that is to end the session while a run is at work; in a signal handler. */
 static void arm(int signal)
 {
   if (signal != SIGINT && signal != SIGHUP && signal != SIGTERM) return;
   interrupted = 1;
   if (!running) return;
+  if (signal == SIGINT) note_vain_press();
   lua_sethook(running, raise_interrupted, LUA_MASKCOUNT, 1);
   leave_traces();
 }
@@ -164,6 +189,7 @@ static int terminal_guard(lua_State *L)
 /* disarm(): a run was cancelled by the signal, so what called it goes on. */
 static int terminal_disarm(lua_State *L)
 {
+  if (vain_presses > 0) vain_presses = 0;
   lua_sethook(L, NULL, 0, 0);
   interrupted = 0;
   return 0;
@@ -212,6 +238,7 @@ static int terminal_call(lua_State *L)
   lua_insert(L, 3); /* f, handler, f, ... */
   signals_observe(arm);
   running = L;
+  vain_presses = 0;
   struct sigaction before = on_signal(SIGINT, arm);
   if (interrupted) arm(SIGINT); /* typed after the statement, before it began */
   int status = lua_pcall(L, arguments, LUA_MULTRET, 2);
@@ -383,89 +410,6 @@ static int terminal_execute(lua_State *L)
   }
   lua_pushinteger(L, status);
   return 1;
-}
-
-/* The group that had the terminal before rank 0 took it. */
-static pid_t group_before;
-
-static void give_back(void)
-{
-  signal(SIGTTOU, SIG_IGN); /* it may not be ours any more */
-  if (group_before > 0) tcsetpgrp(STDIN_FILENO, group_before);
-  group_before = 0;
-}
-
-/* The parent of a process, and its name; 0 when there is none. */
-static pid_t parent_of(pid_t pid, char name[32])
-{
-  char path[64], line[512];
-  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-  FILE *file = fopen(path, "re");
-  int parent = 0;
-  if (!file) return 0;
-  if (fgets(line, sizeof line, file)) {
-    char *open = strchr(line, '('), *end = strrchr(line, ')');
-    if (open && end) {
-      snprintf(name, 32, "%.*s", (int)(end - open - 1), open + 1);
-      if (sscanf(end + 1, " %*c %d", &parent) != 1) parent = 0;
-    }
-  }
-  fclose(file);
-  return parent;
-}
-
-/* Whether a descriptor of a process is a terminal. */
-static bool has_terminal(pid_t pid, int fd)
-{
-  char path[64], target[64];
-  snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
-  ssize_t length = readlink(path, target, sizeof target - 1);
-  if (length < 0) return false;
-  target[length] = '\0';
-  return starts_with(target, "/dev/pts/") || starts_with(target, "/dev/tty");
-}
-
-/* The process above this one that starts MPI programs; 0: there is none. */
-static pid_t starter_of_ranks(void)
-{
-  static const char *const starters[] = {"mpirun", "mpiexec",       "orterun",      "prterun",
-                                         "prun",   "mpiexec.hydra", "mpiexec.mpich"};
-  char name[32] = "";
-  pid_t pid, parent = parent_of(getpid(), name);
-  for (int level = 0; parent > 1 && level < 6; level++) {
-    pid = parent;
-    parent = parent_of(pid, name);
-    for (size_t k = 0; k < sizeof starters / sizeof *starters; k++)
-      if (strcmp(name, starters[k]) == 0) return pid;
-  }
-  return 0;
-}
-
-bool terminal_take(void)
-{
-  if (isatty(STDIN_FILENO)) return true;
-  pid_t starter = starter_of_ranks();
-  bool is_used = starter && has_terminal(starter, STDIN_FILENO) && has_terminal(starter, STDOUT_FILENO);
-  int fd = is_used ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
-  if (fd < 0) return is_used; /* MPICH's are in a session of their own: lines come plainly, through it */
-  pid_t owner = tcgetpgrp(fd);
-  sigset_t output, before;
-  sigemptyset(&output);
-  sigaddset(&output, SIGTTOU); /* else a group in the background is stopped here */
-  sigprocmask(SIG_BLOCK, &output, &before);
-  bool ours = owner > 0 && (owner == getpgrp() || tcsetpgrp(fd, getpgrp()) == 0);
-  sigprocmask(SIG_SETMASK, &before, NULL);
-  if (ours) {
-    fflush(stdout);
-    for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++)
-      if (has_terminal(starter, standard)) dup2(fd, standard);
-    if (owner != getpgrp()) {
-      group_before = owner;
-      atexit(give_back);
-    }
-  }
-  close(fd);
-  return true;
 }
 
 /* --- the line, in libedit --------------------------------------------------------------------------------------- */
