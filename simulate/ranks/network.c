@@ -44,6 +44,11 @@ static struct packet *take(struct simulated_rank *rank, struct packet **link)
   return packet;
 }
 
+int network_first_from(const struct simulated_rank *rank)
+{
+  return rank->first->from;
+}
+
 void network_drop(struct simulated_rank *rank)
 {
   while (rank->first) memory_own_free(take(rank, &rank->first));
@@ -56,6 +61,7 @@ static void arrive(void *what, uint64_t which)
   (void)which;
   packet->next = NULL;
   if (rank->is_lost || rank->has_left) {
+    if (!rank->is_lost) rank_left_unread(rank, packet->from);
     memory_own_free(packet);
     return;
   }

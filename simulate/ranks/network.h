@@ -13,6 +13,8 @@ struct network {
 };
 extern struct network network;
 
+/* Who has sent the first message that has come for a rank. */
+int network_first_from(const struct simulated_rank *rank);
 /* Drops what has come for a rank and was not received. */
 void network_drop(struct simulated_rank *rank);
 

@@ -10,6 +10,7 @@
 
 #include "engines/mpi/home.h"
 #include "lanes.h"
+#include "ledger.h"
 #include "memory.h"
 #include "network.h"
 #include "schedule.h"
@@ -85,10 +86,18 @@ void rank_pay(void)
   while (rank->stalled_until > world.now) pass(rank->stalled_until - world.now);
 }
 
+void rank_left_unread(const struct simulated_rank *rank, int from)
+{
+  static const uint32_t excuses = (uint32_t)1 << TROUBLE_RANKS | (uint32_t)1 << TROUBLE_STALLS;
+  if (ledger_plan()->troubles & excuses) return;
+  fault("rank %d ended before it had received all that rank %d sent it", rank->number, from);
+}
+
 static void serve(void *what)
 {
   struct simulated_rank *rank = what;
   agent_serve(&rank->nursery);
+  if (rank->first) rank_left_unread(rank, network_first_from(rank));
   rank->has_left = true;
 }
 

@@ -58,6 +58,9 @@ struct spent {
   uint64_t rounds;
 };
 extern struct spent spent;
+/* The rank ended, and has not received a message: a fault, unless ranks are lost or stand still in this schedule. MPI
+ * may complain of it. */
+void rank_left_unread(const struct simulated_rank *rank, int from);
 /* Gives back what the ranks have. False: some have not given back all of theirs: they were lost, or were told that the
  * job ends before they were told that the engine is closed, which comes another way. */
 bool ranks_end(void);

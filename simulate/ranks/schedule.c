@@ -164,7 +164,9 @@ static double efficiency_of(const struct plan *plan, double seconds, const struc
   double work = (costs->look + costs->send + costs->receive + 4 * costs->round) * a_task * plan->tasks;
   double most = list * share + 2 * longest + begin + 4 * plan->reach + work;
   if (seconds > most) fault("the job took %.3g s without trouble; list scheduling needs %.3g s", seconds, list);
-  return plan->lengths >= LENGTHS_EXPONENTIAL && plan->length > 1e-3 && plan->tasks >= 4 * plan->workers ? list / seconds : 0;
+  return plan->lengths >= LENGTHS_EXPONENTIAL && plan->length > 1e-3 && plan->tasks >= 4 * plan->workers
+             ? list / seconds
+             : 0;
 }
 
 static void run_job(const struct plan *plan, struct outcome_of_run *outcome)

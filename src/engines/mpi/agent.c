@@ -435,8 +435,7 @@ static void beat(double now)
   for (const struct team *team = agent.teams; team; team = team->next) has_run |= team->run != NULL;
   const struct note note = {.kind = NOTE_BEAT};
   if (has_run) transport_send(mpi.transport, mpi.tree.parent, &note);
-  for (int k = 0; k < mpi.tree.children_count; k++)
-    if (!mpi.tree.children[k].is_lost) transport_send(mpi.transport, mpi.tree.children[k].rank, &note);
+  for (int k = 0; k < mpi.tree.children_count; k++) mpi_tell(&mpi.tree.children[k], &note);
   mpi.transport->moved = moved; /* it is no traffic: naps stay long */
 }
 
@@ -450,20 +449,6 @@ static double serve_all(void)
     mpi.is_at_ease &= team->run && dispatch_is_patient(team->run);
   }
   return until;
-}
-
-/* Takes leave of the parent, behind all ranks below. */
-static void leave(struct nursery *nursery)
-{
-  nursery_close(nursery);
-  mpi_leave(agent.is_interrupted);
-  transport_send(mpi.transport, mpi.tree.parent, &(struct note){.kind = NOTE_BYE});
-  double since = clock_seconds(), limit = agent.is_interrupted ? leave_seconds_soon : leave_seconds;
-  while (!transport_settle(mpi.transport) || !share_settled(mpi.share)) {
-    if (clock_seconds() - fmax(since, mpi.transport->moved) > limit) break; /* a rank that is lost takes nothing */
-    share_progress(mpi.share);
-    sched_yield();
-  }
 }
 
 bool agent_serve(struct nursery *nursery)
@@ -500,6 +485,8 @@ bool agent_serve(struct nursery *nursery)
     else
       hub_sleep(&agent.hub, seconds, ended, 1);
   }
-  leave(nursery);
+  nursery_close(nursery);
+  mpi_leave(agent.is_interrupted);
+  mpi_part(agent.is_interrupted);
   return agent.is_interrupted;
 }

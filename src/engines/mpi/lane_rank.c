@@ -58,7 +58,7 @@ static void send(const struct rank_lane *rank, struct note *note)
 {
   note->engine = rank->family->number;
   note->run = rank->run;
-  if (!child_of(rank)->is_lost) transport_send(mpi.transport, child_of(rank)->rank, note);
+  mpi_tell(child_of(rank), note);
 }
 
 /* So many seconds of work lie there, until a worker has nothing to do. */
@@ -165,7 +165,7 @@ static void rank_give(struct lane *lane, struct work *work)
   rank->outstanding += work->last - work->first + 1;
   rank->retries += work_is_retry(work);
   count_held(rank);
-  if (!child_of(rank)->is_lost) send_tasks(rank, work);
+  if (!child_of(rank)->is_lost && !child_of(rank)->has_left) send_tasks(rank, work);
 }
 
 static double rank_room(const struct lane *lane)

@@ -23,6 +23,10 @@ static const double remind_seconds = 5;
 /* How often it is looked whether a message is still to be read. */
 static const double look_seconds = 0.05;
 
+/* How long a rank waits for others to take leave, or to take what was sent; and after an interruption, or when one is
+ * lost. */
+static const double leave_seconds = 30, leave_seconds_soon = 0.3;
+
 struct mpi mpi;
 
 /* ---- engines ---- */
@@ -104,8 +108,7 @@ static void mpi_close(struct engine *engine)
   struct family *family = engine->context;
   struct note note = {.kind = NOTE_LEAVE, .engine = family->number};
   for (int k = 0; k < mpi.tree.children_count; k++)
-    if (family->is_open_there[k] && !mpi.tree.children[k].is_lost)
-      transport_send(mpi.transport, mpi.tree.children[k].rank, &note);
+    if (family->is_open_there[k]) mpi_tell(&mpi.tree.children[k], &note);
   for (uint32_t i = 0; i < family->old_count; i++) share_forget(mpi.share, family->old[i]);
   if (family->job && mpi.transport->rank == 0) share_forget(mpi.share, family->job);
   home_leave(engine);
@@ -197,11 +200,24 @@ static const struct block *mpi_share(struct engine *engine, const struct block *
 
 /* ---- messages ---- */
 
+void mpi_tell(const struct child *child, const struct note *note)
+{
+  if (!child->is_lost && !child->has_left) transport_send(mpi.transport, child->rank, note);
+}
+
 static void note_leave(struct child *child, const struct message *message)
 {
   if (message->note.kind != NOTE_BYE) return;
+  mpi_tell(child, &(struct note){.kind = NOTE_FAREWELL});
   child->has_left = true;
   mpi.byes++;
+}
+
+/* Nothing more comes from whoever has sent this. */
+static void note_last(const struct note *note)
+{
+  mpi.is_end_passed |= note->kind == NOTE_END && !note->id;
+  mpi.may_go |= note->kind == NOTE_FAREWELL;
 }
 
 /* A message of a child, for the lane of a run. */
@@ -220,6 +236,7 @@ static void take_message(struct message *message)
 {
   struct child *child = tree_heard(&mpi.tree, message->from);
   uint32_t kind = message->note.kind;
+  note_last(&message->note);
   if (kind >= NOTE_REPORT && kind <= NOTE_BYE) {
     if (child)
       take_from_child(child, message);
@@ -328,17 +345,29 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
 /* Past the tree of shared messages: whoever would have passed it on may be lost. */
 static void tell_children(const struct note *note)
 {
-  for (int k = 0; k < mpi.tree.children_count; k++) {
-    const struct child *child = &mpi.tree.children[k];
-    if (!child->is_lost && !child->has_left) transport_send(mpi.transport, child->rank, note);
-  }
+  for (int k = 0; k < mpi.tree.children_count; k++) mpi_tell(&mpi.tree.children[k], note);
 }
 
 void mpi_tell_end(int status)
 {
   struct note note = {.kind = NOTE_END, .status = status};
   share_pass(mpi.share, &note);
+  mpi.share->is_over = true;
+  note.id = 1;
   if (status) tell_children(&note);
+}
+
+/* What still comes is dropped. Returns true when somebody had something to say. */
+static bool drop_messages(void)
+{
+  bool is_any = false;
+  for (struct message *message; (message = transport_receive(mpi.transport)); free(message)) {
+    struct child *child = tree_heard(&mpi.tree, message->from);
+    if (child) note_leave(child, message);
+    note_last(&message->note);
+    is_any |= message->note.kind != NOTE_BEAT;
+  }
+  return is_any;
 }
 
 bool mpi_leave(bool interrupted)
@@ -347,16 +376,11 @@ bool mpi_leave(bool interrupted)
   bool is_soon = interrupted || mpi.tree.any_lost;
   if (!mpi.is_agent) mpi_tell_end(is_soon); /* an agent has done so */
   double limit = is_soon ? leave_seconds_soon : leave_seconds, since = clock_seconds();
-  const struct note again = {.kind = NOTE_END, .status = 1};
+  const struct note again = {.kind = NOTE_END, .status = 1, .id = 1};
   bool is_reminded = is_soon;
-  while (mpi.byes < mpi.tree.children_count || !transport_settle(t) ||
-         !share_settled(mpi.share)) { /* what still comes is dropped */
+  while (mpi.byes < mpi.tree.children_count || !transport_settle(t) || !share_settled(mpi.share)) {
     share_progress(mpi.share);
-    for (struct message *message; (message = transport_receive(t)); free(message)) {
-      struct child *child = tree_heard(&mpi.tree, message->from);
-      if (child) note_leave(child, message);
-      if (message->note.kind != NOTE_BEAT) since = clock_seconds();
-    }
+    if (drop_messages()) since = clock_seconds();
     double silence = clock_seconds() - since;
     if (silence > limit) break;
     if (!is_reminded && silence > remind_seconds) {
@@ -366,6 +390,20 @@ bool mpi_leave(bool interrupted)
     sched_yield();
   }
   return !mpi.tree.any_lost && mpi.byes >= mpi.tree.children_count;
+}
+
+void mpi_part(bool interrupted)
+{
+  struct transport *t = mpi.transport;
+  double since = clock_seconds(), limit = interrupted ? leave_seconds_soon : leave_seconds;
+  transport_send(t, mpi.tree.parent, &(struct note){.kind = NOTE_BYE});
+  while (!mpi.may_go || !mpi.is_end_passed || !transport_settle(t) || !share_settled(mpi.share)) {
+    share_progress(mpi.share);
+    drop_messages();
+    if (clock_seconds() - fmax(since, t->moved) > limit)
+      break; /* a rank that is lost takes nothing, and says nothing */
+    sched_yield();
+  }
 }
 
 const struct engine_kind engine_mpi = {

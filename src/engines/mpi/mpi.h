@@ -39,8 +39,10 @@ struct mpi {
   int byes;                     /* children that will not speak again */
   double looked, due;           /* when it was last looked for messages; when it is to be again */
   bool is_agent;
-  bool is_moving;  /* something is under way, as of the last look */
-  bool is_at_ease; /* agents: all workers have enough to do */
+  bool is_end_passed; /* agents: the job's end has come along the tree of shared messages, where nothing follows it */
+  bool may_go;        /* agents: the parent's last message has come */
+  bool is_moving;     /* something is under way, as of the last look */
+  bool is_at_ease;    /* agents: all workers have enough to do */
 };
 extern struct mpi mpi;
 
@@ -53,13 +55,15 @@ double mpi_move(struct hub *hub, bool is_busy);
 struct family *mpi_family(uint32_t number);
 /* Is the message that stands for shared message `id` in the channel of some worker of this rank, unread? */
 bool mpi_is_unread(const struct family *family, uint32_t id);
-/* How long a rank waits for others to take leave, or to take what was sent; and after an interruption, or when one is
- * lost. */
-static const double leave_seconds = 30, leave_seconds_soon = 0.3;
+/* Sends a note to a child, if it is still there. */
+void mpi_tell(const struct child *child, const struct note *note);
 /* Tells the ranks behind this one that the job ends; `status`: 1 after an interruption, or when a rank is lost. */
 void mpi_tell_end(int status);
 /* Waits until the ranks below have ended, which rank 0 tells all. Returns false when some don't. */
 bool mpi_leave(bool interrupted);
+/* Agents, behind that: takes leave of the parent, and waits until nothing is on its way here any more. MPI may complain
+ * at its end of what nobody has received. */
+void mpi_part(bool interrupted);
 /* Workers that all ranks have by default. */
 uint32_t mpi_cores(void);
 

@@ -182,7 +182,7 @@ void share_pass(struct share *share, const struct note *note)
 static void finish(struct share *share, const struct sheet *sheet)
 {
   struct note note = {.kind = NOTE_WHOLE, .id = sheet->id, .size = sheet->size, .pid = getpid(), .status = sheet->file};
-  tell_mates(share, &note);
+  if (!share->is_over) tell_mates(share, &note);
 }
 
 uint32_t share_send(struct share *share, const struct block *message)

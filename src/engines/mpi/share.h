@@ -24,6 +24,7 @@ struct share {
   size_t piece; /* bytes sent at once */
   struct sheet *sheets;
   uint32_t last_id;
+  bool is_over; /* the end of the job was passed on: nothing is told behind it */
 };
 
 /* Finds out who shares memory with whom. All ranks of `transport` call it together. Returns 0 or an errno. */

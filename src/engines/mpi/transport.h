@@ -7,7 +7,7 @@
 #include "slot/slot.h"
 
 enum note_kind {
-  /* To an agent, from its parent. All but the last four are of an engine, most of its run. */
+  /* To an agent, from its parent. All but the last five are of an engine, most of its run. */
   NOTE_OPEN = 1, /* a run begins: `workers` of the engine's `all`, job number `job`; behind it the job, or it is shared
                     message `id` */
   NOTE_GIVE,     /* tasks first..last, as try number `attempt`; behind it, what was supplied for them */
@@ -18,8 +18,9 @@ enum note_kind {
   NOTE_ROOM,     /* so many bytes of reports were used: `size` */
   NOTE_CLOSE,    /* the run ends; `status`: an answer is awaited */
   NOTE_LEAVE,    /* the engine is closed */
+  NOTE_FAREWELL, /* the answer to NOTE_BYE: the last that the parent sends */
   NOTE_END,    /* `status`: 1 after an interruption, or when a rank is lost; passed on along the tree, as the next three
-                  (share.h) */
+                  (share.h); `id`: 1 when it comes from the parent, past that tree */
   NOTE_SHARE,  /* message `id` of `size` bytes comes, in pieces */
   NOTE_WHOLE,  /* to the ranks of a node: message `id` of `size` bytes is file `status` of process `pid` */
   NOTE_FORGET, /* message `id` is not needed any more */

@@ -20,7 +20,7 @@ struct child {
   int rank, end;
   bool is_watched; /* its process can be seen from here: that it has ended is known at once */
   bool is_lost;
-  bool has_left; /* it has taken leave, and says nothing more */
+  bool has_left; /* it has taken leave: it says nothing more, and is told nothing more */
   double heard;  /* when it last said something, or was not expected to */
   double asked;  /* when it was last told to end what runs */
   int awaited;   /* runs of which something must be heard */
