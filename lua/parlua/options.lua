@@ -156,6 +156,9 @@ local function refuse(spec, value, origin)
   if spec.values and type(value) == "string" then
     local nearest, errors = names.nearest(value, spec.values)
     if errors <= 2 then message = message .. (" (did you mean %s?)"):format(nearest) end
+  elseif spec.type == "element" and type(value) == "string" then
+    local meant = require("parlua.array.kinds").of_other(value)
+    if meant then message = message .. (" (did you mean %q?)"):format(meant) end
   end
   error(message, 0)
 end

@@ -175,20 +175,32 @@ operators.concat = lacking("..", "tostring(a) is its text")
 
 -- ---- in place ----
 
-local function map_run(f)
+local function map_run(f, kind)
+  local is_integer = kind.class == "integer"
   return function(at, count, step)
-    for k = 0, count - 1 do at[k * step] = f(at[k * step]) end
+    for k = 0, count - 1 do
+      local value = f(at[k * step])
+      if is_integer or type(value) ~= "number" then
+        if not make.fits(kind, value) then
+          refuse("a:map_in_place: the function returned %s, where an element of an array of %s is to be put",
+            show(value), kind.name)
+        end
+        make.check_room("a:map_in_place", kind, value)
+      end
+      at[k * step] = value
+    end
   end
 end
 
---- Puts f(element) in the place of each element; returns the array.
+--- Puts f(element) in the place of each element; returns the array. Elements behind one for which f raises an error, or
+--- returns what can't be an element, stay as they were.
 ---@param f fun(value: number): number
 function methods.map_in_place(self, f)
   core.check(self, "map_in_place")
   core.check_writable(self)
   if type(f) ~= "function" then refuse("a:map_in_place: a function is expected, got %s", show(f)) end
   local held = self:transpose() -- keeps the elements, should f free the array
-  loops.each_row(held, map_run(f))
+  loops.each_row(held, map_run(f, core.kind_of(self)))
   held:free()
   return self
 end

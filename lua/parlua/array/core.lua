@@ -24,6 +24,7 @@ M.has, M.is, M.kind_of, M.shape, M.shape_text = has, facts.is, kind_of, facts.sh
 local refuse, show, check_live = refusals.refuse, refusals.show, refusals.check_live
 local check_whole, refuse_write, refuse_element = refusals.check_whole, refusals.refuse_write, refusals.refuse_element
 M.refuse, M.show, M.check_live, M.check_writable = refuse, show, check_live, refusals.check_writable
+M.dimensions, M.indices = refusals.dimensions, refusals.indices
 
 -- `_bound`: the largest i of a[i]; 0 where that is not for this array. Shapes and steps are doubles, which compiled
 -- code reads without making objects; steps count elements. The comment makes the types those of this module, also where
@@ -53,8 +54,15 @@ local function way_of_many(self, n, ...)
   return at
 end
 
+local function check_array(value, what)
+  if not facts.is(value) then
+    refuse("%s: called on %s, not on an array (a:%s(...) needs a colon)", what, show(value), what)
+  end
+end
+
 --- The element at these indices, one for each dimension, from 1.
 function methods.get(self, ...)
+  if type(self) ~= "cdata" then check_array(self, "get") end
   local n = select("#", ...)
   local i, j, k = ...
   if n == self._rank then
@@ -76,6 +84,7 @@ end
 
 --- Sets the element at these indices: `a:set(i, j, value)`.
 function methods.set(self, ...)
+  if type(self) ~= "cdata" then check_array(self, "set") end
   if has(self, READ_ONLY) then refuse_write(self) end
   local n = select("#", ...) - 1
   local i, j, k, l = ...
@@ -105,7 +114,10 @@ local function field(self, key)
   local method = methods[key]
   if method ~= nil then return method end
   local property = properties[key]
-  if property ~= nil then return property(self) end
+  if property ~= nil then
+    if has(self, FREED) and key ~= "freed" then refuse(refusals.freed_message) end
+    return property(self)
+  end
   refuse("an array has no field %s", show(key))
 end
 
@@ -175,7 +187,16 @@ local function set_index(self, key, value)
 end
 
 local function length(self)
-  return self._shape[0]
+  local size = self._shape[0]
+  if size == 0 then
+    check_live(self)
+    refuse("#a: the array has no dimensions; a:get() is its element")
+  end
+  return size
+end
+
+local function refuse_call()
+  refuse("an array can't be called: a[i] and a:get(i, j) are its elements, and ipairs(a) goes through them")
 end
 
 local function let_go(self)
@@ -210,7 +231,7 @@ local function type_of(kind, is_read_only)
   local operators = M.operators
   record.metatype(ctype, { -- it is no type of the script's, for workers to be told of
     __index = is_read_only and index_read_only or index, __len = length, __gc = let_go,
-    __newindex = is_read_only and refuse_write or set_index,
+    __newindex = is_read_only and refuse_write or set_index, __call = refuse_call,
     __tostring = operators.tostring, __add = operators.add, __sub = operators.sub, __mul = operators.mul,
     __div = operators.div, __unm = operators.unm, __eq = operators.eq,
     __pow = operators.pow, __mod = operators.mod, __lt = operators.lt, __le = operators.le, __concat = operators.concat,
@@ -220,12 +241,6 @@ local function type_of(kind, is_read_only)
   is_array[number] = true
   made[kind.number] = ctype
   return ctype
-end
-
-local function check_array(value, what)
-  if not facts.is(value) then
-    refuse("%s: called on %s, not on an array (a:%s(...) needs a colon)", what, show(value), what)
-  end
 end
 
 --- Raises an error where the value on which a method is called is no array: `a.sum()`.
@@ -313,10 +328,7 @@ end
 
 -- ---- what scripts ask for ----
 
-function properties.shape(self)
-  if has(self, FREED) then refuse(refusals.freed_message) end
-  return facts.shape(self)
-end
+properties.shape = facts.shape
 
 function properties.type(self) return kind_of(self).name end
 
@@ -333,6 +345,7 @@ function properties.contiguous(self) return has(self, CONTIGUOUS) end
 --- The typed pointer to the first element (pointer[0]); of a read-only array to constants. It is good as long as the
 --- array is held.
 function methods.data(self)
+  if type(self) ~= "cdata" then check_array(self, "data") end
   check_live(self)
   return self._at
 end

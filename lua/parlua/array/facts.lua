@@ -37,9 +37,10 @@ function M.shape(self)
   return shape
 end
 
---- "3 x 4", of an array or of a list of sizes.
+--- "3 x 4", of an array or of a list of sizes; "a single element" where there are no dimensions.
 function M.shape_text(shape)
   if type(shape) == "cdata" then shape = M.shape(shape) end
+  if #shape == 0 then return "a single element" end
   local parts = {}
   for k, size in ipairs(shape) do parts[k] = ("%.0f"):format(size) end
   return table.concat(parts, " x ")

@@ -30,7 +30,8 @@ end
 --- A file of plain elements.
 local function load_plain(path, shared, options)
   local kind = make.check_kind("parlua.load", options.type)
-  local offset = options.offset or 0
+  local offset = options.offset
+  if offset == nil then offset = 0 end
   if type(offset) ~= "number" or offset < 0 or offset % 1 ~= 0 then
     refuse("parlua.load: offset must be an integer of at least 0, got %s", show(offset))
   end
@@ -42,7 +43,7 @@ local function load_plain(path, shared, options)
     refuse("parlua.load: '%s' has %.0f bytes: behind the offset of %.0f there is no %s", path, tonumber(shared.size),
       offset, kind.name)
   end
-  shape = views.check_shape("parlua.load", nil, unpack(shape))
+  shape = views.check_shape("parlua.load", nil, shape, #shape)
   local count = 1
   for _, size in ipairs(shape) do count = count * size end
   if count > there then
@@ -149,10 +150,30 @@ savers.pgm, savers.ppm, savers.png = picture.write_pnm, picture.write_pnm, pictu
 
 local FORMATS = "npy, npz, pgm, ppm, png, raw or bin"
 
+--- Raises an error where options of pictures can't be, or are given for other files.
+local function check_picture_options(what, path, format, options)
+  local is_picture = savers[format] == picture.write_pnm or savers[format] == picture.write_png
+  for _, name in ipairs { "low", "high", "bits" } do
+    local value = options[name]
+    if value ~= nil then
+      if not is_picture then
+        refuse("%s: %s is an option of pictures (pgm, ppm, png), and '%s' is to be %s", what, name, path, format)
+      end
+      if name ~= "bits" and (type(value) ~= "number" or value - value ~= 0) then
+        refuse("%s: %s must be a finite number, got %s", what, name, show(value))
+      end
+    end
+  end
+  if options.low and options.high and options.low >= options.high then
+    refuse("%s: low must be less than high, got %s and %s", what, show(options.low), show(options.high))
+  end
+end
+
 --- Writes a file that gets its name when it is whole: who has the old one mapped keeps it. Devices and pipes are
 --- written to directly.
-local function write_file(path, body)
-  local function fail(why) refuse("a:save: cannot write '%s': %s", path, why) end
+---@param who string for errors
+local function write_file(who, path, body)
+  local function fail(why) refuse("%s: cannot write '%s': %s", who, path, why) end
   local file, _, reason = outfile.open(path)
   if not file then fail(reason) end
   local function check(done, code)
@@ -166,7 +187,44 @@ local function write_file(path, body)
   if ok and not closed then ok, trouble = false, { host.strerror(code) } end
   if ok then return end
   if type(trouble) == "table" then fail(trouble[1]) end
-  refuse("a:save: %s", trouble)
+  refuse("%s: %s", who, trouble)
+end
+
+--- Raises an error where it is no table of arrays by names.
+local function check_arrays(what)
+  for name, array in pairs(what) do
+    if type(name) ~= "string" or not core.is(array) then
+      refuse("parlua.save: a table of arrays by names is expected; at %s it has %s", show(name), show(array))
+    end
+    if name:find("\0", 1, true) or #name > zip.LONGEST_NAME then
+      refuse("parlua.save: a name in an .npz file has no NUL and at most %d bytes, got %s of %d bytes",
+        zip.LONGEST_NAME, show(name), #name)
+    end
+    core.check_live(array)
+  end
+end
+
+---@param who string for errors
+local function save(who, path, what, options)
+  options = given.options(who, options, SAVE)
+  check_path(who, path)
+  local format = options.format
+  if format == nil then format = (path:match "%.(%w+)$" or ""):lower() end
+  local saver = savers[format]
+  if not saver and options.format ~= nil then
+    refuse("%s: the option format is %s, got %s", who, FORMATS, show(format))
+  elseif not saver then
+    refuse("%s: '%s': the ending of the name, or the option format, says the form: %s", who, path, FORMATS)
+  end
+  check_picture_options(who, path, format, options)
+  if core.is(what) then
+    core.check_live(what)
+  elseif format ~= "npz" or type(what) ~= "table" or next(what) == nil then
+    refuse("parlua.save: an array is expected, or a table of arrays by names for .npz, got %s", show(what))
+  else
+    check_arrays(what)
+  end
+  write_file(who, path, function(write) saver(path, what, options, write) end)
 end
 
 --- Saves an array, in the form that the name's ending says: .npy, .npz, .pgm, .ppm, .png, or .raw and .bin (the
@@ -176,7 +234,7 @@ end
 ---@param options? { format: string, low: number, high: number, bits: integer }
 function core.methods.save(self, path, options)
   core.check(self, "save")
-  M.save(path, self, options)
+  save("a:save", path, self, options)
   return self
 end
 
@@ -184,27 +242,6 @@ end
 ---@param path string
 ---@param what parlua.Array|table<string, parlua.Array>
 ---@param options? table as for a:save
-function M.save(path, what, options)
-  options = given.options("a:save", options, SAVE)
-  check_path("a:save", path)
-  local format = options.format or (path:match "%.(%w+)$" or ""):lower()
-  local saver = savers[format]
-  if not saver then
-    refuse("a:save: '%s': the ending of the name, or the option format, says the form: %s", path, FORMATS)
-  end
-  if core.is(what) then
-    core.check_live(what)
-  elseif format ~= "npz" or type(what) ~= "table" or next(what) == nil then
-    refuse("parlua.save: an array is expected, or a table of arrays by names for .npz, got %s", show(what))
-  else
-    for name, array in pairs(what) do
-      if type(name) ~= "string" or not core.is(array) then
-        refuse("parlua.save: a table of arrays by names is expected; at %s it has %s", show(name), show(array))
-      end
-      core.check_live(array)
-    end
-  end
-  write_file(path, function(write) saver(path, what, options, write) end)
-end
+function M.save(path, what, options) save("parlua.save", path, what, options) end
 
 return M

@@ -83,6 +83,15 @@ function M.of_other(name)
   return by_name[plain] and plain or others[plain]
 end
 
+--- The kind that C calls so, or nil: "int", "unsigned char".
+---@param text string as tostring(ffi.typeof(...)) has it
+---@return parlua.ArrayKind?
+function M.of_ctype(text)
+  for _, kind in ipairs(list) do
+    if tostring(kind.ctype) == "ctype<" .. text .. ">" then return kind end
+  end
+end
+
 --- The kind of a name, or nil.
 ---@return parlua.ArrayKind?
 function M.of(name) return by_name[name] end

@@ -18,7 +18,11 @@ local function check_kind(what, name)
   local kind = kinds.of(name)
   if kind then return kind end
   if type(name) ~= "string" then
-    refuse("%s: the type of the elements stands first, as in parlua.array(\"double\", 1000), got %s", what, show(name))
+    if what == NAME then
+      refuse("%s: the type of the elements stands first, as in parlua.array(\"double\", 1000), got %s", what,
+        show(name))
+    end
+    refuse("%s: the type of the elements is a name, as \"double\" or \"int32\", got %s", what, show(name))
   end
   local meant = kinds.of_other(name)
   if meant then refuse("%s: there is no type %s; did you mean %s?", what, show(name), show(meant)) end
@@ -29,13 +33,13 @@ M.check_kind = check_kind
 -- ---- from a table ----
 
 --- The shape of nested tables, by their first items.
-local function shape_of_table(t)
+local function shape_of_table(what, t)
   local shape = {}
   while type(t) == "table" do
     local n = #t
-    if n == 0 then refuse("parlua.array: a table of the values is empty") end
+    if n == 0 then refuse("%s: a table of the values is empty", what) end
     shape[#shape + 1] = n
-    if #shape > core.MOST_RANK then refuse("parlua.array: tables in tables, more than %d deep", core.MOST_RANK) end
+    if #shape > core.MOST_RANK then refuse("%s: tables in tables, more than %d deep", what, core.MOST_RANK) end
     t = t[1]
   end
   return shape
@@ -56,23 +60,37 @@ local function check_room(what, kind, value)
   refuse("%s: %s is beyond what a %s holds (%s to %s)", what, show(value), kind.name, kinds.limits(kind))
 end
 
-local function fill_from(self, kind, t, shape, d, at, path)
+M.check_room = check_room
+
+--- Raises an error where a list of n values has one behind a gap.
+local function check_gaps(what, t, n, path)
+  local key = next(t, n)
+  while key ~= nil do
+    if type(key) == "number" and key > n and key % 1 == 0 then
+      refuse("%s: there is no value at %s, and one at %s", what, place_text(path) .. ("[%d]"):format(n + 1),
+        place_text(path) .. ("[%.0f]"):format(key))
+    end
+    key = next(t, key)
+  end
+end
+
+local function fill_from(what, self, kind, t, shape, d, at, path)
   local n, step = shape[d], self._step[d - 1]
   if type(t) ~= "table" or #t ~= n then
-    refuse("parlua.array: the tables are not of one shape: %s at %s, where there are %d values elsewhere",
+    refuse("%s: the tables are not of one shape: %s at %s, where there are %d values elsewhere", what,
       type(t) == "table" and #t .. " values" or show(t), place_text(path), n)
   end
+  check_gaps(what, t, n, path)
   for i = 1, n do
     path[d] = i
     if d < #shape then
-      fill_from(self, kind, t[i], shape, d + 1, at + (i - 1) * step, path)
+      fill_from(what, self, kind, t[i], shape, d + 1, at + (i - 1) * step, path)
     else
       local value = t[i]
       if not fits(kind, value) then
-        refuse("parlua.array: the value at %s is no number of the type %s: %s", place_text(path), kind.name,
-          show(value))
+        refuse("%s: the value at %s is no number of the type %s: %s", what, place_text(path), kind.name, show(value))
       end
-      check_room(NAME, kind, value)
+      check_room(what, kind, value)
       self._at[at + (i - 1) * step] = value
     end
     path[d + 1] = nil
@@ -80,23 +98,22 @@ local function fill_from(self, kind, t, shape, d, at, path)
   path[d] = nil
 end
 
-local function from_table(kind, t, ...)
-  local shape = shape_of_table(t)
+--- An array of the numbers in a table; `what` is who asks for it, for errors.
+local function from_table(what, kind, t)
+  local shape = shape_of_table(what, t)
   local self = core.new(kind, shape)
-  fill_from(self, kind, t, shape, 1, 0, {})
-  if select("#", ...) > 0 then return self:reshape(...) end
+  fill_from(what, self, kind, t, shape, 1, 0, {})
   return self
 end
+M.from_table = from_table
 
 -- ---- from bytes ----
 
-local function from_bytes(kind, bytes, length, what, ...)
+local function from_bytes(kind, bytes, length, what)
   if length == 0 or length % kind.size ~= 0 then
     refuse("parlua.array: %s of %.0f bytes is no multiple of the %d bytes of a %s", what, length, kind.size, kind.name)
   end
-  local shape = { length / kind.size }
-  if select("#", ...) > 0 then shape = views.check_shape(NAME, shape[1], ...) end
-  local self = core.new(kind, shape, true)
+  local self = core.new(kind, { length / kind.size }, true)
   ffi.copy(self._at, bytes, length)
   return nans.mend(self)
 end
@@ -106,14 +123,28 @@ local function is_pointer(value)
   return name:find("%*>$") ~= nil or name:find("%* const>$") ~= nil
 end
 
---- From C memory: a pointer to elements with their number (and perhaps a shape), or a C array, which has a length.
-local function from_memory(kind, memory, ...)
+--- Raises an error where C memory has other elements than the array is to have: their bytes would be other numbers.
+--- Bytes, structs and void may be anything.
+local function check_elements(kind, name)
+  local elements = name:match "^ctype<(.-) ?[%*%[]" or ""
+  local plain = elements:gsub("^const ", "")
+  local is_pointers = name:find "%*.*[%*%[]" or name:find "%(%*"
+  local other = not is_pointers and kinds.of_ctype(plain)
+  if not is_pointers and (not other or other == kind or other.size == 1) then return end
+  refuse("parlua.array: the memory is of %s, the elements are to be %s%s", is_pointers and "pointers" or plain,
+    kind.name, not other and ""
+      or ("; parlua.array(\"%s\", ...):copy(\"%s\") converts numbers"):format(other.name, kind.name))
+end
+
+--- From C memory: a pointer to elements with their number, or a C array, which has a length. Returns the array, and
+--- whether the number was used up (1, or 0).
+local function from_memory(kind, memory, count)
   local name = tostring(ffi.typeof(memory))
   if not (is_pointer(memory) or name:find "%]>$" or name:find "^ctype<struct" or name:find "^ctype<union") then
     refuse("parlua.array: a shape, or what the elements are made of, is expected, got %s (%s)", show(memory), name)
   end
+  check_elements(kind, name)
   if is_pointer(memory) then
-    local count = ...
     if type(count) ~= "number" or count < 1 or count % 1 ~= 0 then
       refuse("parlua.array: a pointer needs the number of its elements: parlua.array(\"%s\", pointer, 1000), got %s",
         kind.name, show(count))
@@ -121,12 +152,9 @@ local function from_memory(kind, memory, ...)
     if memory == nil then refuse("parlua.array: the pointer is NULL") end
     local self = core.new(kind, { count }, true)
     ffi.copy(self._at, memory, count * kind.size)
-    nans.mend(self)
-    if select("#", ...) > 1 then return self:reshape(select(2, ...)) end
-    return self
+    return nans.mend(self), 1
   end
-  local size = ffi.sizeof(memory)
-  return from_bytes(kind, memory, size, "C data", ...)
+  return from_bytes(kind, memory, ffi.sizeof(memory), "C data"), 0
 end
 
 -- ---- values into arrays ----
@@ -159,8 +187,20 @@ function M.overlap(to, from)
   return first < high and low < behind
 end
 
---- Copies the elements of an array of the same shape, which may be some of those that they are copied to.
-function M.copy_elements(to, from)
+--- Raises an error where an array has an element that a kind has no room for.
+local function check_room_of_all(what, kind, from)
+  local other = core.kind_of(from)
+  if kind.class ~= "integer" or kinds.common(kind, other) == kind then return end
+  if other.class == "complex" then from = from:copy "double" end
+  check_room(what, kind, from:min())
+  check_room(what, kind, from:max())
+end
+
+--- Copies the elements of an array of the same shape, which may be some of those that they are copied to. Integers take
+--- only what they have room for.
+---@param what string? who copies, for errors
+function M.copy_elements(to, from, what)
+  check_room_of_all(what or "a:assign", core.kind_of(to), from)
   if M.overlap(to, from) then from = from:copy() end
   local kind, other = core.kind_of(to), core.kind_of(from)
   if kind == other and core.has(to, core.CONTIGUOUS) and core.has(from, core.CONTIGUOUS) then
@@ -175,7 +215,7 @@ end
 function methods.copy(self, name)
   core.check(self, "copy")
   local made = core.new(name == nil and core.kind_of(self) or check_kind("a:copy", name), core.shape(self), true)
-  M.copy_elements(made, self)
+  M.copy_elements(made, self, "a:copy")
   return made
 end
 
@@ -193,7 +233,13 @@ function methods.fill(self, value)
   if not fits(kind, value) then
     refuse("a:fill: a number of the type %s is expected, got %s", kind.name, show(value))
   end
-  check_room("a:fill", kind, value)
+  return M.fill("a:fill", self, value)
+end
+
+--- The same for another caller, whom errors name.
+function M.fill(what, self, value)
+  local kind = core.kind_of(self)
+  check_room(what, kind, value)
   if value == 0 and core.has(self, core.CONTIGUOUS) then
     ffi.fill(self._at, self._count * kind.size)
   else
@@ -206,13 +252,19 @@ end
 function methods.assign(self, from)
   core.check(self, "assign")
   core.check_writable(self)
-  if type(from) == "table" then from = from_table(core.kind_of(self), from) end
-  if not core.is(from) then return methods.fill(self, from) end
+  local kind = core.kind_of(self)
+  if type(from) == "table" then from = from_table("a:assign", kind, from) end
+  if not core.is(from) then
+    if not fits(kind, from) then
+      refuse("a:assign: an array, a table or a number of the type %s is expected, got %s", kind.name, show(from))
+    end
+    return M.fill("a:assign", self, from)
+  end
   core.check_live(from)
   if not loops.same_shape(self, from) then
     refuse("a:assign: the shapes differ: %s into %s", core.shape_text(from), core.shape_text(self))
   end
-  M.copy_elements(self, from)
+  M.copy_elements(self, from, "a:assign")
   return self
 end
 
@@ -242,21 +294,26 @@ end
 ---@param name string type of the elements
 function M.array(name, ...)
   local kind = check_kind(NAME, name)
-  local from = ...
+  local from, count = ...
+  local n, used = select("#", ...), 1
+  local made
   if core.is(from) then
     core.check_live(from)
-    local made = core.new(kind, core.shape(from), true)
-    M.copy_elements(made, from)
-    if select("#", ...) > 1 then return made:reshape(select(2, ...)) end
-    return made
+    made = core.new(kind, core.shape(from), true)
+    M.copy_elements(made, from, NAME)
   elseif type(from) == "table" then
-    return from_table(kind, from, select(2, ...))
+    made = from_table(NAME, kind, from)
   elseif type(from) == "string" then
-    return from_bytes(kind, from, #from, "a string", select(2, ...))
+    made = from_bytes(kind, from, #from, "a string")
   elseif type(from) == "cdata" then
-    return from_memory(kind, from, select(2, ...))
+    local more
+    made, more = from_memory(kind, from, count)
+    used = used + more
+  else
+    return core.new(kind, views.check_shape(NAME, nil, { ... }, n))
   end
-  return core.new(kind, views.check_shape(NAME, nil, ...))
+  if n == used then return made end
+  return views.reshape(NAME, made, { select(used + 1, ...) }, n - used)
 end
 
 return M

@@ -51,6 +51,9 @@ end
 
 local function check_axis(self, what, axis)
   if type(axis) ~= "number" or axis % 1 ~= 0 or axis < 1 or axis > self._rank then
+    if self._rank == 0 then
+      refuse("a:%s: the array is a single element, without dimensions, got %s for one", what, show(axis))
+    end
     refuse("a:%s: the dimension must be an integer from 1 to %d (the array is %s), got %s", what, self._rank,
       core.shape_text(self), show(axis))
   end
@@ -105,25 +108,26 @@ local function refuse_complex(self, what)
   if core.kind_of(self).class == "complex" then refuse("a:%s: complex numbers have no order", what) end
 end
 
---- The sum of all elements, as a double (a complex number for complex ones); or, with the number of a dimension, an
---- array of the sums along it. It is the same to the bit however many threads add.
-function methods.sum(self, axis)
-  core.check(self, "sum")
+local function sum_of(self, axis, what)
+  core.check(self, what)
   local is_complex = core.kind_of(self).class == "complex"
   if axis == nil or self._rank == 1 and axis == 1 then
     if is_complex then return complex_sum(self) end
     measure(self, false)
     return moments.sum
   end
-  check_axis(self, "sum", axis)
-  if is_complex then refuse("a:sum: sums of complex numbers are of all elements, not along a dimension") end
+  check_axis(self, what, axis)
+  if is_complex then refuse("a:%s: of complex numbers it is of all elements, not along a dimension", what) end
   return fold(self, axis, kinds.of "double", add_row, false)
 end
 
+--- The sum of all elements, as a double (a complex number for complex ones); or, with the number of a dimension, an
+--- array of the sums along it. It is the same to the bit however many threads add.
+function methods.sum(self, axis) return sum_of(self, axis, "sum") end
+
 --- The mean of all elements, or an array of the means along a dimension.
 function methods.mean(self, axis)
-  core.check(self, "mean")
-  local sum = self:sum(axis)
+  local sum = sum_of(self, axis, "mean")
   if type(sum) == "number" then return sum / self._count end
   if not core.is(sum) then return ffi.new("complex", sum.re / self._count, sum.im / self._count) end
   local size = self._shape[axis - 1]
@@ -169,12 +173,18 @@ function methods.max(self, axis) return least_or_largest(self, "max", axis, "lar
 local CONVOLVE = { "axis", "edge", "into" }
 local edges = { reflect = 0, nearest = 1, zero = 2, wrap = 3 }
 
+--- What helps who has elements of another kind than float or double.
+local function made_so(kind) return kind.class == "integer" and "; a:copy(\"double\") makes them so" or "" end
+
 local function read_kernel(kernel)
-  if type(kernel) == "table" then kernel = make.array("double", kernel) end
+  if type(kernel) == "table" then kernel = make.from_table("a:convolve: the kernel", kinds.of "double", kernel) end
   if not core.is(kernel) then refuse("a:convolve: the kernel is a list of numbers, got %s", show(kernel)) end
   core.check_live(kernel)
   if kernel._rank ~= 1 or kernel._count % 2 == 0 then
     refuse("a:convolve: the kernel is a list of an odd number of values, got %s", core.shape_text(kernel))
+  end
+  if core.kind_of(kernel).class == "complex" then
+    refuse("a:convolve: the kernel is of real numbers, got %s", show(kernel))
   end
   return kernel:copy "double"
 end
@@ -214,14 +224,20 @@ end
 function methods.convolve(self, kernel, options)
   core.check(self, "convolve")
   options = given.options("a:convolve", options, CONVOLVE)
-  local kind, edge = core.kind_of(self), edges[options.edge or "reflect"]
+  local kind, edge = core.kind_of(self), options.edge
+  if edge == nil then edge = "reflect" end
+  edge = edges[edge]
   if kind.class ~= "float" then
-    refuse("a:convolve: elements are float or double, got %s; a:copy(\"double\") makes them so", kind.name)
+    refuse("a:convolve: elements are float or double, got %s%s", kind.name, made_so(kind))
   end
-  local axes = read_axes(self, options.axis or 1)
+  local axis = options.axis
+  if axis == nil then axis = 1 end
+  local axes = read_axes(self, axis)
   if not edge then refuse("a:convolve: edge is reflect, nearest, zero or wrap, got %s", show(options.edge)) end
   kernel = read_kernel(kernel)
-  local into = options.into or core.new(kind, core.shape(self), true)
+  local into = options.into
+  if into == nil then into = core.new(kind, core.shape(self), true) end
+  if core.is(into) then core.check_live(into) end
   if not core.is(into) or core.kind_of(into) ~= kind or core.shape_text(into) ~= core.shape_text(self) then
     refuse("a:convolve: into must be an array of the same type and shape (%s, %s), got %s", kind.name,
       core.shape_text(self), show(into))
@@ -258,8 +274,9 @@ function methods.nearest(self, centres)
   core.check_live(centres)
   local kind = core.kind_of(self)
   if kind.class ~= "float" or core.kind_of(centres) ~= kind then
-    refuse("a:nearest: points and centres are both float or both double, got %s and %s; a:copy(\"double\") makes "
-      .. "them so", kind.name, core.kind_of(centres).name)
+    local other = core.kind_of(centres)
+    refuse("a:nearest: points and centres are both float or both double, got %s and %s%s", kind.name, other.name,
+      (kind.class == "complex" or other.class == "complex") and "" or "; a:copy(\"double\") makes them so")
   end
   if self._rank ~= 2 or centres._rank ~= 2 or self._shape[1] ~= centres._shape[1] then
     refuse("a:nearest: points and centres are arrays of two dimensions with rows of the same length, got %s and %s",

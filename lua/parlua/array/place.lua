@@ -39,6 +39,7 @@ local function holds(kind, value)
   if type(value) == "number" and value % 1 ~= 0 then return false end
   return kinds.has_room(kind, value)
 end
+M.holds = holds
 
 local function check_value(kind, i, value)
   if not make.fits(kind, value) then

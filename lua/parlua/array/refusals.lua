@@ -10,12 +10,17 @@ local M = {}
 local has, is, kind_of, shape_text = facts.has, facts.is, facts.kind_of, facts.shape_text
 local FREED, READ_ONLY, OF_FILE = facts.FREED, facts.READ_ONLY, facts.OF_FILE
 
+local named = { table = "a table", ["function"] = "a function", thread = "a coroutine", userdata = "a userdata" }
+
 --- A value as an error names it.
 local function show(value)
   if type(value) == "string" then return ("%q"):format(#value > 40 and value:sub(1, 37) .. "..." or value) end
-  if is(value) then return "an array (" .. kind_of(value).name .. ", " .. shape_text(value) .. ")" end
+  if is(value) then
+    if has(value, FREED) then return "an array that was freed" end
+    return "an array (" .. kind_of(value).name .. ", " .. shape_text(value) .. ")"
+  end
   return value == nil and "nothing" or type(value) == "number" and ("%.17g"):format(value)
-    or type(value) == "table" and "a table" or tostring(value)
+    or named[type(value)] or tostring(value)
 end
 M.show = show
 
@@ -69,13 +74,17 @@ function M.check_writable(self)
   if has(self, READ_ONLY) then refuse_write(self) end
 end
 
+--- "1 dimension", "2 dimensions"; "1 index", "2 indices".
+local function dimensions(n) return n == 1 and "1 dimension" or ("%d dimensions"):format(n) end
+local function indices(n) return n == 1 and "1 index" or ("%d indices"):format(n) end
+M.dimensions, M.indices = dimensions, indices
+
 --- Raises the error of a[i].
 function M.refuse_element(self, i)
   check_live(self)
   if self._rank ~= 1 then
-    refuse("a[%s]: the array has %d dimensions (%s); take a:get(...) and a:set(...) for an element, a:slice(i) for a "
-      .. "part",
-      show(i), self._rank, shape_text(self))
+    refuse("a[%s]: the array has %s (%s); take a:get(...) and a:set(...) for an element%s", show(i),
+      dimensions(self._rank), shape_text(self), self._rank > 1 and ", a:slice(i) for a part" or "")
   end
   if i % 1 ~= 0 then refuse("index %s: an index is an integer", show(i)) end
   refuse("index %s is out of range: the array has the elements 1 to %.0f", show(i), self._bound)
@@ -87,7 +96,7 @@ function M.refuse_index(self, d, i)
   local dimension = self._rank > 1 and (" of dimension %d"):format(d + 1) or ""
   if type(i) ~= "number" then
     if i == nil then
-      refuse("an index%s is missing: the array has %d dimensions (%s)", dimension, self._rank, shape_text(self))
+      refuse("an index%s is missing: the array has %s (%s)", dimension, dimensions(self._rank), shape_text(self))
     end
     refuse("index %s%s: an index is an integer, got %s", show(i), dimension, type(i))
   end
@@ -105,7 +114,7 @@ end
 --- Raises the error of so many indices.
 function M.refuse_count(self, n)
   check_live(self)
-  refuse("%d %s for an array of %d dimensions (%s)", n, n == 1 and "index" or "indices", self._rank, shape_text(self))
+  refuse("%s for an array of %s (%s)", indices(n), dimensions(self._rank), shape_text(self))
 end
 
 return M

@@ -17,7 +17,7 @@ function methods.slice(self, ...)
   local n = select("#", ...)
   if n == 0 then refuse("a:slice: at which index of the first dimension?") end
   if n > self._rank then
-    refuse("a:slice: %d indices for an array of %d dimensions (%s)", n, self._rank, core.shape_text(self))
+    refuse("a:slice: %s for an array of %s (%s)", core.indices(n), core.dimensions(self._rank), core.shape_text(self))
   end
   local at = 0
   for d = 1, n do at = at + core.way(self, d - 1, (select(d, ...))) end
@@ -29,22 +29,26 @@ end
 
 local function is_index(value) return type(value) == "number" and value % 1 == 0 end
 
+local A_RANGE = "a range is { first, last } or { first, last, step }, of integers"
+
 --- A range { first, last, step } of dimension d: from which element on, how many, how far apart.
 local function read_range(self, d, range)
   local size = self._shape[d - 1]
   local first, last, step = range[1], range[2], range[3]
+  for key, value in pairs(range) do
+    if key ~= 1 and key ~= 2 and key ~= 3 then
+      refuse("a:view: %s; that of dimension %d has %s at %s", A_RANGE, d, show(value), show(key))
+    end
+  end
   if first == nil then first = 1 end
   if last == nil then last = size end
   if step == nil then step = 1 end
   if not (is_index(first) and is_index(last) and is_index(step)) or step < 1 then
-    refuse("a:view: a range is { first, last } or { first, last, step }, of integers; dimension %d got { %s, %s, %s }",
-      d, show(first),
-      show(last), show(step))
+    refuse("a:view: %s; dimension %d got { %s, %s, %s }", A_RANGE, d, show(first), show(last), show(step))
   end
   if first < 1 or last > size or last < first then
     refuse("a:view: the range { %.0f, %.0f } of dimension %d is not within 1 to %.0f, or is empty (the array is %s)",
-      first, last, d,
-      size, core.shape_text(self))
+      first, last, d, size, core.shape_text(self))
   end
   return first, math.floor((last - first) / step) + 1, step
 end
@@ -56,7 +60,8 @@ function methods.view(self, ...)
   core.check(self, "view")
   local n = select("#", ...)
   if n > self._rank then
-    refuse("a:view: %d ranges for an array of %d dimensions (%s)", n, self._rank, core.shape_text(self))
+    refuse("a:view: %d %s for an array of %s (%s)", n, n == 1 and "range" or "ranges", core.dimensions(self._rank),
+      core.shape_text(self))
   end
   local at, firsts, counts, steps = 0, {}, {}, {}
   for d = 1, self._rank do
@@ -83,20 +88,26 @@ function methods.view(self, ...)
   return core.settle(view)
 end
 
---- Checks a shape; one of its sizes may be -1 where `count` elements are to be there: it follows from the others.
+--- Checks a shape, n sizes or one list of them; one may be -1 where `count` elements are to be there: it follows from
+--- the others.
 ---@param what string for errors: "parlua.array" or "a:reshape"
+---@param count number?
+---@param sizes table
+---@param n integer
 ---@return number[]
-function M.check_shape(what, count, ...)
+function M.check_shape(what, count, sizes, n)
+  -- sizes come in a table: where varargs were passed on by a tail call, compiled code now and then mixed them up
+  if n == 1 and type(sizes[1]) == "table" then
+    sizes = sizes[1]
+    n = #sizes
+  end
   local shape, open, product = {}, nil, 1
-  local n = select("#", ...)
-  local first = ...
-  if n == 1 and type(first) == "table" then return M.check_shape(what, count, unpack(first)) end
   if n == 0 then refuse("%s: a shape is needed, a size for each dimension", what) end
   if n > core.MOST_RANK then
     refuse("%s: %d dimensions, more than the %d that an array may have", what, n, core.MOST_RANK)
   end
   for d = 1, n do
-    local size = (select(d, ...))
+    local size = sizes[d]
     if count and size == -1 and not open then
       open, shape[d] = d, 1
     elseif not is_index(size) or size < 1 or size > 2 ^ 53 then
@@ -119,7 +130,12 @@ end
 --- a new array: else `a:copy():reshape(...)`.
 function methods.reshape(self, ...)
   core.check(self, "reshape")
-  local shape = M.check_shape("a:reshape", self._count, ...)
+  return M.reshape("a:reshape", self, { ... }, select("#", ...))
+end
+
+--- The same for another caller, whom errors name.
+function M.reshape(what, self, sizes, n)
+  local shape = M.check_shape(what, self._count, sizes, n)
   if not core.has(self, core.CONTIGUOUS) then
     refuse("a:reshape: the elements of this view do not lie one behind the other; take a:copy():reshape(...)")
   end
@@ -136,7 +152,8 @@ function methods.transpose(self, ...)
   if n == 0 then
     for d = 1, rank do order[d] = rank + 1 - d end
   elseif n ~= rank then
-    refuse("a:transpose: %d numbers for an array of %d dimensions (%s)", n, rank, core.shape_text(self))
+    refuse("a:transpose: %d %s for an array of %s (%s)", n, n == 1 and "number" or "numbers", core.dimensions(rank),
+      core.shape_text(self))
   end
   local view = core.view(self, 0)
   view._rank = rank

@@ -212,6 +212,8 @@ local function bytes_of(value, length)
   return table.concat(parts)
 end
 
+M.LONGEST_NAME = 0xffff - #".npy" -- a field of two bytes says how long it is
+
 local LARGE = 0xffffffff
 local STORED_LARGE, DATE = bytes_of(45, 2) .. bytes_of(0x800, 2) .. bytes_of(0, 2), bytes_of(0, 2) .. bytes_of(0x21, 2)
 

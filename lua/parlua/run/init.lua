@@ -277,6 +277,9 @@ function M.open(f, arguments, call_options, sink, given)
   if (options.into ~= nil or options.as == "array") and not sink.takes_arrays then
     error(("%s: the options into and as are for parlua.map"):format(sink.name or "this call"), 0)
   end
+  if (options.type ~= nil or options.fill ~= nil) and options.as ~= "array" then
+    error(('%s: the options type and fill are for parlua.map with as = "array"'):format(sink.name or "this call"), 0)
+  end
   if not is_prepared and not task.is_inside() then
     is_prepared = true
     C.ask_prepare()

@@ -8,6 +8,7 @@ local core = require "parlua.array.core"
 local engines = require "parlua.run.engine"
 local ffi = require "ffi"
 local kinds = require "parlua.array.kinds"
+local make = require "parlua.array.make"
 local options_module = require "parlua.options"
 local place = require "parlua.array.place"
 local run_module = require "parlua.run"
@@ -254,9 +255,8 @@ end
 
 local function check_fill(kind, fill)
   if fill == nil then return end
-  local make = require "parlua.array.make"
-  if not make.fits(kind, fill) then
-    error(("wrong value for the option fill, from the call: %s; it takes a number of the type %s"):format(
+  if not make.fits(kind, fill) or not place.holds(kind, fill) then
+    error(("wrong value for the option fill, from the call: %s; it takes a number that is of the type %s"):format(
       core.show(fill), kind.name), 0)
   end
 end
