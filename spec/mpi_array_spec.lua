@@ -31,6 +31,11 @@ describe("arrays on the mpi engine", function()
     for _, failure in ipairs(f) do print("written", failure.index, failure.kind, failure.message) end
     print("not written", r[5], big[1], small[1])
 
+    local ffi, waves = require "ffi", parlua.array("complex", 4)
+    ffi.cdef 'void clear_waves(complex *at, size_t bytes) __asm__("bzero");'
+    r, f = parlua.map(function() ffi.C.clear_waves(waves:data(), 64) end, { 1 }, with)
+    print("written in C", f[1].kind, f[1].message)
+
     r, f = parlua.map(function(i) return parlua.array("float", 100, 1000):fill(i) end, parlua.range(3), with)
     print("results", #f, r[3].type, r[3]:sum(), r[1].read_only)
 
@@ -90,6 +95,8 @@ describe("arrays on the mpi engine", function()
       assert.truthy(message and message:find(why, 1, true), result.stdout .. result.stderr)
     end
     prints "not written | 5 | 2 | 3"
+    local message = result.stdout:match "written in C\terror\t([^\n]*)"
+    assert.truthy(message and message:find("cannot convert 'complex *' to 'complex *') (" .. why, 1, true), result.stdout .. result.stderr)
   end)
 
   it("are results", function() prints "results | 0 | float | 300000 | false" end)
