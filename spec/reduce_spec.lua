@@ -500,6 +500,8 @@ describe("what reduce is given", function()
         ("group: a reducer or a table of reducers is expected, got function, parlua.%s itself; it makes a reducer when it is "
         .. "called: parlua.%s%s"):format(name, name, example), 1, true))
     end
+    assert.truthy(select(2, pcall(parlua.group, "x", parlua.range(3))):find("got table: a source, as parlua.reduce takes "
+      .. "them: parlua.reduce(f, source, reducer)", 1, true))
   end)
 
   it("gives quantiles of more numbers than are kept, nearly, and the same everywhere", function()

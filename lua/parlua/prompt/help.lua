@@ -180,6 +180,21 @@ function M.summary(comment)
   return text:match("^(.-%.)%s") or text:match("^(.-)%s*$")
 end
 
+local taken = { param = true, ["return"] = true, field = true }
+
+--- What a tag of a comment says.
+local function tagged_text(tag, rest)
+  if tag == "return" then return "  gives " .. rest end
+  if tag == "field" then return "  ." .. rest end
+  local name, kind, what = rest:match("^(%S+)%s+(%b{}%S*)%s*(.*)$") -- { ... }, { ... }[], { ... }|string
+  for _, form in ipairs { "fun%b():%s*%S+", "fun%b()" } do
+    if not name then name, kind, what = rest:match("^(%S+)%s+(" .. form .. ")%s*(.*)$") end
+  end
+  if not name then name, kind, what = rest:match("^(%S+)%s+(%S-%b<>%S*)%s*(.*)$") end -- table<string, any>
+  if not name then name, kind, what = rest:match("^(%S+)%s+(%S+)%s*(.*)$") end
+  return ("  %s (%s) %s"):format((name or rest):gsub("%?$", ""), kind or "", what or "")
+end
+
 --- A documented thing as text for the terminal.
 ---@param documented parlua.Documented
 ---@param columns integer
@@ -190,29 +205,17 @@ function M.text(documented, columns)
   local function add(text, indent)
     for _, line in ipairs(wrap(text, columns - 1, indent or "")) do lines[#lines + 1] = line end
   end
-  local paragraph, tagged
+  local paragraph, tag, tagged
   local function flush()
     if paragraph then add(paragraph) end
-    if tagged then add(tagged, "      ") end
+    if tagged then add(tagged_text(tag, tagged), "      ") end
     paragraph, tagged = nil, nil
   end
   for line in documented.comment:gmatch("[^\n]+") do
-    local tag, rest = line:match("^%s*%-%-%-@(%w+)%s*(.*)$")
-    if tag then
+    local next_tag, rest = line:match("^%s*%-%-%-@(%w+)%s*(.*)$")
+    if next_tag then
       flush()
-      if tag == "param" then
-        local name, kind, what = rest:match("^(%S+)%s+(%b{})%s*(.*)$")
-        for _, form in ipairs { "fun%b():%s*%S+", "fun%b()" } do
-          if not name then name, kind, what = rest:match("^(%S+)%s+(" .. form .. ")%s*(.*)$") end
-        end
-        if not name then name, kind, what = rest:match("^(%S+)%s+(%S-%b<>%S*)%s*(.*)$") end -- table<string, any>
-        if not name then name, kind, what = rest:match("^(%S+)%s+(%S+)%s*(.*)$") end
-        tagged = ("  %s (%s) %s"):format((name or rest):gsub("%?$", ""), kind or "", what or "")
-      elseif tag == "return" then
-        tagged = "  gives " .. rest
-      elseif tag == "field" then
-        tagged = "  ." .. rest
-      end
+      tag, tagged = next_tag, taken[next_tag] and rest
     elseif tagged then -- goes on
       tagged = tagged .. " " .. line:gsub("^%s*%-%-+%s?", "")
     else

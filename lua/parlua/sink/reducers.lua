@@ -10,6 +10,7 @@
 -- becomes one of that: `parlua.mean "temperature"`.
 local fold = require "parlua.lazy" "parlua.worker.fold"
 local flat_groups = require "parlua.worker.groups"
+local kinds = require "parlua.source.kinds"
 local missing = require "parlua.lazy" "parlua.worker.missing"
 local quantiles = require "parlua.lazy" "parlua.sink.quantiles"
 local reducer_module = require "parlua.sink.reducer"
@@ -294,13 +295,19 @@ end
 
 local MOST_TOGETHER = 1000
 
+--- A hint for a source that stands in place of a reducer: it has come to the wrong function. Else "".
+local function misplaced(value)
+  if not kinds.is_source(value) then return "" end
+  return ": a source, as parlua.reduce takes them: parlua.reduce(f, source, reducer)"
+end
+
 --- A reducer, or a table of them by name, as one reducer.
 ---@return parlua.Reducer
 function M.of(value, where)
   if M.is(value) then return value end
-  if type(value) ~= "table" or next(value) == nil then
+  if type(value) ~= "table" or next(value) == nil or kinds.is_source(value) then
     error(("%s: a reducer or a table of reducers is expected, got %s"):format(
-      where, value == nil and "nothing" or type(value)) .. M.uncalled(value), 3)
+      where, value == nil and "nothing" or type(value)) .. M.uncalled(value) .. misplaced(value), 3)
   end
   local names = {}
   for name, reducer in pairs(value) do
