@@ -2,6 +2,9 @@
 local helper = require "spec.helper"
 local terminal = require "spec.terminal"
 
+--- Engines whose tasks run in the prompt's own state: while one computes there is no bar.
+local computes_here = { serial = true, async = true }
+
 --- Calls a function for each engine, also under mpirun.
 local function for_each_prompt(body)
   local engines = { unpack(helper.engines) }
@@ -62,12 +65,12 @@ describe("a call at the prompt", function()
     it("is ended by Ctrl-C, gives what is done, and the prompt goes on with its workers", function()
       prompt(function(t)
         t:run("pool = parlua.pool { workers = 2 }")
-        t:run("f = function(x) if x > 10 then io.open('begun', 'w'):close() while true do end end return x end")
+        local stuck = "f = function(x) if x > 10 then io.open('begun', 'w'):close() while true do end end return x end"
         for _, call in ipairs { "parlua.map(f, parlua.range(40), { chunk = 1 })", "pool:map(f, parlua.range(40), { chunk = 1 })" } do
-          t:run("results, failures = nil")
+          t:run(stuck .. " results, failures = nil")
           t:type(call)
           t:press("Enter")
-          if engine ~= "serial" then t:wait("10/40") end -- the bar
+          if not computes_here[engine] then t:wait("10/40") end -- the bar
           t:wait_for_file("begun")
           t:press("C-c")
           local text = t:wait("interrupted: 10 of 40 tasks done", false)
@@ -76,6 +79,10 @@ describe("a call at the prompt", function()
           assert.matches("\n{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}\n$", t:run("{ unpack(results, 1, 12) }"))
           assert.matches('\n"SIGINT"\n40\n$', t:run("summary.interrupted, results.n"))
           assert.matches('\n"cancelled"\n$', t:run("failures[1].kind"))
+          t:run("f = function(x) return x end")
+          local left = engine ~= "async" and "%d+ tasks never began: %%retry leaves them out\n$" or "" -- it may begin all
+          assert.matches("returned now, none failed again\n" .. left, t:run("%retry"))
+          assert.matches("\n11\n40\n0\n$", t:run("results[11], summary.tasks + summary.cancelled, summary.failed"))
         end
         assert.matches("\n{2, 4, 6}\n", t:run("(pool:map(function(x) return 2 * x end, parlua.range(3)))"))
         assert.matches("\n{2, 4, 6}\n", t:run("(parlua.map(function(x) return 2 * x end, parlua.range(3)))"))
@@ -89,9 +96,10 @@ describe("a call at the prompt", function()
         t:type("(parlua.map(f, parlua.range(1000), { chunk = 1 }))")
         t:press("Enter")
         t:wait_for_file("begun")
-        if engine ~= "serial" then t:wait(" 4/1000 ") end -- the others have ended
+        if not computes_here[engine] then t:wait(" 4/1000 ") end -- the others have ended
         t:press("C-c")
-        assert.matches("\n *4  +4\n.*cut off, 99%d not begun\n", t:wait_for_prompt())
+        local left = engine == "async" and "9%d%d" or "99%d" -- there tasks are begun ahead
+        assert.matches("\n *4  +4\n.*cut off, " .. left .. " not begun\n", t:wait_for_prompt())
       end)
     end)
 
@@ -101,7 +109,7 @@ describe("a call at the prompt", function()
         t:type("local r, f, s = parlua.map(stuck, parlua.range(9), { chunk = 1 })")
         t:press("Enter")
         t:wait_for_file("begun")
-        if engine ~= "serial" then t:wait(" 4/9 ") end
+        if not computes_here[engine] then t:wait(" 4/9 ") end
         t:press("C-c")
         t:wait("interrupted: 4 of 9")
         assert.matches('\n4\n"SIGINT"\n$', t:run("r[4], s.interrupted"))
@@ -152,6 +160,8 @@ describe("a call at the prompt", function()
         assert.matches("\n1 task returned now, none failed again\n$", t:run("%retry"))
         assert.matches("\n2.5\n0\n$", t:run("results[5], #failures"))
         assert.matches("no task of the last call failed\n$", t:run("%retry"))
+        t:run("limit = 4; parlua.map(half, parlua.range(5));")
+        assert.matches("\nno task returned, 1 failed again: see failures\n$", t:run("%retry"))
       end)
     end)
   end)
@@ -174,6 +184,14 @@ describe("a call at the prompt", function()
         t:run("%retry")
         assert.matches("\ntrue\n$", t:run("('drew %.17g'):format(results[4]) == drawn"))
       end)
+    end)
+  end)
+
+  it("whose result the call did not take is told so by %debug", function()
+    terminal.with_prompt({}, function(t)
+      t:run("local s, failed = parlua.reduce(function(x) return x == 2 and 'two' or x end, parlua.range(3), parlua.sum)")
+      assert.matches("\nthe task returned this time, run serially\nIt may be what the call does with its result that failed: [^\n]*\n?[^\n]*string",
+        t:run("%debug"))
     end)
   end)
 
@@ -398,7 +416,7 @@ describe("Ctrl-C at the prompt", function()
         t:wait(statement .. "\n")
         t:press("C-c")
         t:wait_for(function(text) -- the terminal itself writes the ^C, once it is the call's
-          return text:gsub("\n%^C\n", "\n"):find(statement .. "\ninterrupted\n>", 1, true)
+          return text:gsub("\n?%^C\n", "\n"):find(statement .. "\ninterrupted\n>", 1, true)
         end)
       end
     end)
@@ -438,7 +456,7 @@ describe("Ctrl-C at the prompt", function()
   end)
 
   for_each_prompt(function(engine, prompt)
-    if engine == "serial" then return end -- there they run when they are asked for
+    if computes_here[engine] then return end -- there they run when they are asked for, in the prompt's own state
     it("leaves alone the programs of calls in the background", function()
       prompt(function(t)
         t:run("wait = 'touch begun; until test -e go; do sleep 0.05; done'")
@@ -486,7 +504,27 @@ describe("parlua -i script.lua", function()
         "local factor = 10\nreturn { arguments = { 1, 2 }, map = function(x) return factor * x end }\n")
       terminal.with_prompt({ arguments = "-i " .. script, columns = 120 }, function(t)
         t:wait('"result":20')
-        assert.matches("\n10\n70\n$", t:run("factor, job.map(7)"))
+        assert.matches("\n10\n70\n{10, 20}\n0\n2\n$", t:run("factor, job.map(7), results, #failures, summary.tasks"))
+      end)
+    end)
+  end)
+
+  it("has what came of a job at hand, and tries its failed tasks again", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/job.lua", "limit = 2\nlocal job = { arguments = { 1, 2, 3 } }\n"
+        .. "function job.map(x) if x > limit then error('too large', 0) end return x end\n"
+        .. "if ... then job.reduce = require('parlua').sum end\nreturn job\n")
+      terminal.with_prompt({ arguments = "-i " .. script }, function(t)
+        assert.matches("\n{1, 2, <failed>}\n… 1 of 3 failed\n3\n$", t:run("results, failures[1].index"))
+        t:run("limit = 5")
+        assert.matches("\n1 task returned now, none failed again\n$", t:run("%retry"))
+        assert.matches("\n{1, 2, 3}\n$", t:run("results"))
+      end)
+      terminal.with_prompt({ arguments = "-i " .. script .. " sum" }, function(t)
+        assert.matches("\n3\n3\n$", t:run("results, failures[1].index"))
+        t:run("limit = 5")
+        assert.matches("The call gave no list of results: what these tasks gave is in _3\n$", t:run("%retry"))
+        assert.matches("\n{3}\n$", t:run("_3"))
       end)
     end)
   end)

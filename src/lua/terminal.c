@@ -39,7 +39,8 @@
 /* --- Ctrl-C ----------------------------------------------------------------------------------------------------- */
 
 /* Signal handlers are passed no context. */
-static lua_State *volatile running; /* what Ctrl-C is to interrupt; NULL: nothing runs */
+static lua_State *volatile running;   /* what Ctrl-C is to interrupt; NULL: nothing runs */
+static lua_State *volatile attending; /* in it, a run on async has cqueues wait for its tasks; NULL: none does */
 static volatile sig_atomic_t interrupted, resized, ended;
 
 /* A function of C that runs (a pattern that is tried in too many ways, say) can't be interrupted. At so many Ctrl-C in
@@ -112,13 +113,20 @@ static void leave_traces_soon(void)
   asked = now;
 }
 
+/* Code that Ctrl-C leaves to go on. */
+static bool is_left(lua_State *L, const lua_Debug *ar)
+{
+  if (starts_with(ar->source, "=parlua") || starts_with(ar->short_src, "[builtin:")) return true;
+  return L == attending && strstr(ar->source, "cqueues.lua");
+}
+
 /* The hook that ends what runs, however often it catches the error: it stays until terminal.call returns, or until a
    run has taken the signal for itself (terminal.disarm). parlua's own code is left to go on, and what LuaJIT has in
    Lua: it has workers and files to give back. What that code calls may be compiled. */
 static void raise_interrupted(lua_State *L, lua_Debug *ar)
 {
   if (vain_presses > 0) vain_presses = 0;
-  if (!lua_getinfo(L, "S", ar) || starts_with(ar->source, "=parlua") || starts_with(ar->short_src, "[builtin:")) {
+  if (!lua_getinfo(L, "S", ar) || is_left(L, ar)) {
     leave_traces_soon();
     return;
   }
@@ -192,6 +200,13 @@ static int terminal_disarm(lua_State *L)
   if (vain_presses > 0) vain_presses = 0;
   lua_sethook(L, NULL, 0, 0);
   interrupted = 0;
+  return 0;
+}
+
+/* attend(on): a run on async begins to wait for its tasks, or no longer does. */
+static int terminal_attend(lua_State *L)
+{
+  attending = lua_toboolean(L, 1) ? L : NULL;
   return 0;
 }
 
@@ -607,6 +622,7 @@ int luaopen_parlua_terminal(lua_State *L)
 {
   static const luaL_Reg functions[] = {
       {"apart", terminal_apart},
+      {"attend", terminal_attend},
       {"call", terminal_call},
       {"compiler", terminal_compiler},
       {"disarm", terminal_disarm},

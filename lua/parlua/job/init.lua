@@ -65,7 +65,8 @@ local function new_run(job, options, output, manner)
     with_traceback = options.debug,
     is_quiet = options.progress == "json",   -- standard error holds events, which tell the same
     manner = manner,
-    results = job.finish and not manner.forgets and {} or nil,
+    results = (job.finish and not manner.forgets or manner.keep) and {} or nil,
+    most_kept = job.finish and not manner.forgets and math.huge or manner.keeps,
     is_first = true,
     returned = 0,
     reached = 0,
@@ -102,7 +103,7 @@ local function take_outcome(run, index, args, result, failure, is_encoded)
     show_failure(run, failure)
   else
     run.returned = run.returned + 1
-    if run.results then run.results[index] = result end
+    if run.results and index <= run.most_kept then run.results[index] = result end
   end
   if stop and not failure and stop(result, index) then return false end
   -- where a signal came while nobody read the output, the run has to see it
@@ -183,6 +184,13 @@ local function take_halt(run, failure)
   elseif not run.is_quiet and not run.with_traceback then
     report.print("stderr", texts.traceback(failure))
   end
+end
+
+--- Hands the results on, in a manner that keeps them; `failures` and `summary` are nil when the run raised.
+local function hand_on(run, failures, summary)
+  if not run.manner.keep or run.is_part then return end
+  if not run.reduces then run.results.n = math.max(run.results.n or 0, run.reached) end
+  run.manner.keep(run.results, not run.reduces, failures, summary)
 end
 
 --- Calls the job's finish. Returns true, or nil and the error with its traceback.
@@ -336,6 +344,7 @@ local function run_job(job, manner, ...)
   else
     failures, outcome = run_tasks(run, source, options)
   end
+  hand_on(run, failures, failures and outcome)
   if not failures then return end_badly(run, outcome) end
   return end_well(run, failures, outcome)
 end
@@ -345,6 +354,7 @@ end
 ---@param manner? table of what is other than usual. format: writes results, as those in format.lua do, and may return
 --- what is to be written to standard error; adapt(options, map): other options and another map function for this run;
 --- status(status) makes the exit status; summary(summary) what is told;
+--- keep(results, is_list, failures, summary) gets the results of the first `keeps` tasks, or a reduction's value;
 --- rest(): a line before that; finish: what the job's `finish` is, in words (a line that needs no traceback); forgets:
 --- results are not kept for `finish`
 ---@param ... string the command line's words

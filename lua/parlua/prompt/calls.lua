@@ -16,7 +16,8 @@ local M = {}
 ---@field arguments any
 ---@field key? string of the call's random numbers
 ---@field options? table
----@field results? table of a map
+---@field results? table of a map or a job; of a job that reduces, the value
+---@field is_list? boolean the results are a list, to which %retry adds
 ---@field failures parlua.Failure[]
 ---@field summary parlua.Summary
 
@@ -37,6 +38,18 @@ local function compiled(f, ...)
     return ...
   end
   return after(pcall(f, ...))
+end
+
+--- Do its tasks run in this state?
+local function is_here(run) return run.engine_name == "serial" or run.engine_name == "async" end
+
+--- Has a run on async go on: what has its tasks wait, a module, is not to be interrupted, but they.
+local function attend(step, run, wait)
+  terminal.attend(true)
+  local ok, more = pcall(step, run, wait)
+  terminal.attend(false)
+  if not ok then error(more, 0) end
+  return more
 end
 
 --- Is it a run of single calls, which goes on from statement to statement?
@@ -74,9 +87,14 @@ local function surround(Run)
   end
   function Run.step(self, wait)
     if is_of_futures(self) and not task.is_inside() then return step_of_futures(self, wait) end
-    -- tasks on serial run in this state: they have to be stopped, too
     local more
-    if self.engine_name == "serial" then more = step(self, wait) else more = compiled(step, self, wait) end
+    if self.engine_name == "async" then
+      more = attend(step, self, wait)
+    elseif is_here(self) then
+      more = step(self, wait)
+    else
+      more = compiled(step, self, wait)
+    end
     if self.signal and not self.taken and not task.is_inside() then
       self.taken = true
       terminal.disarm() -- the call returns what is done; what made it goes on
@@ -85,8 +103,8 @@ local function surround(Run)
     return more
   end
   function Run.failed(self, index, record, attempt, worker)
-    -- on serial the task itself was interrupted
-    if self.engine_name == "serial" and type(record) == "table" and record.message == "interrupted"
+    -- what runs in this state was itself interrupted
+    if is_here(self) and type(record) == "table" and record.message == "interrupted"
       and terminal.interrupted() then
       record = { kind = "cancelled", message = "the run was cancelled", seconds = record.seconds }
     end
@@ -142,11 +160,22 @@ function M.install()
     if not task.is_inside() then
       show.know_results(results, failures, summary)
       M.last = { f = f, arguments = arguments, options = options, results = results, failures = failures,
-        summary = summary,
-                 key = M.last and M.last.key }
+        summary = summary, is_list = true, key = M.last and M.last.key }
     end
     return results, failures, summary
   end
+end
+
+--- What came of a job is that of the last call.
+---@param results any
+---@param is_list boolean they are a list
+---@param failures? parlua.Failure[] nil: the run was halted
+---@param summary? parlua.Summary
+function M.keep_results(results, is_list, failures, summary)
+  local last = M.last or {}
+  if is_list and failures then show.know_results(results, failures, summary) end
+  M.last = { f = last.f, options = last.options, key = last.key, results = results, is_list = is_list,
+    failures = failures or last.failures, summary = summary or last.summary }
 end
 
 function M.begin_statement() interrupted, failed_run = nil, nil end
@@ -270,7 +299,10 @@ end
 
 --- Runs the tasks of the last call that failed once more. Results go to their places, what fails again stays in the
 --- list of failures.
----@return integer returned, integer failed
+---@return integer returned
+---@return integer failed
+---@return integer not_begun tasks that are not run again, as they never ran
+---@return table? unplaced the results, where the call has no list to which they belong
 function M.retry()
   local last = M.last
   if not last then error("there was no call yet", 0) end
@@ -290,28 +322,34 @@ function M.retry()
   local results, failed_again = M.quietly(require("parlua.sink.list").map, run_again, source, options)
   local is_left = {}
   for _, failure in ipairs(failed_again) do is_left[failure.index] = failure end
-  local kept = {}
+  local kept, summary = {}, last.summary
+  local not_begun = summary.cancelled - show.count_cut_off(again)
   for k, failure in ipairs(again) do
     local new = is_left[k]
+    local has_ended = k <= results.n and not (new and new.kind == "cancelled")
+    if has_ended and failure.kind == "cancelled" then
+      summary.tasks, summary.cancelled = summary.tasks + 1, summary.cancelled - 1
+    end
     if new or k > results.n then
       if new then
         new.index, new.args = failure.index, failure.args
         new.attempts = (failure.attempts or 0) + (new.attempts or 1)
       end
       kept[#kept + 1] = new or failure
-    elseif last.results then
+    elseif last.is_list then
       last.results[failure.index] = results[k]
     end
   end
   for k = 1, #again do failures[k] = kept[k] end
-  local summary = last.summary
-  summary.failed, summary.returned = #kept, summary.tasks - #kept
+  summary.failed = #kept - show.count_cut_off(kept)
+  summary.returned = summary.tasks - summary.failed
   M.last = last
-  return #again - #kept, #kept
+  return #again - #kept, #kept, not_begun, not last.is_list and results or nil
 end
 
 --- Runs the first task of the last call that failed in this state, and opens the debugger where it fails.
 ---@return boolean failed
+---@return string? message else: how it had failed, where that may have been behind the task's own function
 function M.debug()
   local last = M.last
   local failure = last and last.failures[1]
@@ -341,7 +379,7 @@ function M.debug()
   failure_module.observer = observer
   M.last = last
   if not ok then error(message, 0) end
-  return opened
+  return opened, not last.is_list and failure.message or nil
 end
 
 return M

@@ -346,19 +346,32 @@ end
 
 function commands.retry(session)
   refuse_in_debugger(session, "retry")
-  local ok, returned, failed = session:call(calls.retry, errors.handler(calls.retry))
+  local ok, returned, failed, not_begun, unplaced = session:call(calls.retry, errors.handler(calls.retry))
   session:look_at_signals()
   if not ok then return session:tell_error(errors.text(returned)) end
-  session:write(("%s returned now, %s failed again\n"):format(show.plural(returned, "task"),
-    failed == 0 and "none" or tostring(failed)))
+  local outcome = returned > 0 and show.plural(returned, "task") .. " returned now" or "no task returned"
+  session:write(outcome .. (failed == 0 and ", none" or ", " .. failed) .. " failed again"
+    .. (returned == 0 and ": see failures\n" or "\n"))
+  if unplaced and returned > 0 then
+    session:keep_result(unplaced)
+    session:write(("The call gave no list of results: what these tasks gave is in _%d\n"):format(#session.results))
+  end
+  if not_begun > 0 then
+    local text = show.plural(not_begun, "task") .. " never began: %retry leaves them out"
+    session:write(style.paint("faint", text) .. "\n")
+  end
 end
 
 function commands.debug(session)
   refuse_in_debugger(session, "debug")
-  local ok, failed = session:call(calls.debug, errors.handler(calls.debug))
+  local ok, failed, message = session:call(calls.debug, errors.handler(calls.debug))
   session:look_at_signals()
   if not ok then return session:tell_error(errors.text(failed)) end
-  if not failed then session:write("the task returned this time, run serially\n") end
+  if failed then return end
+  session:write("the task returned this time, run serially\n")
+  if message then
+    session:write("It may be what the call does with its result that failed: " .. message .. "\n")
+  end
 end
 
 --- Explains a name, or what an expression gives.

@@ -1,9 +1,12 @@
 --- A script that is run at the prompt (`parlua -i script.lua`, %load): its locals stay, Ctrl-C interrupts it.
+local calls = require "parlua.prompt.calls"
 local errors = require "parlua.prompt.errors"
 local statement = require "parlua.prompt.statement"
 local style = require "parlua.prompt.style"
 
 local M = {}
+
+local MOST_KEPT = 1e6 -- results of a job, which may have more than there is memory for
 
 local EXIT_FAILED, EXIT_WRONG = 1, 2
 
@@ -33,7 +36,7 @@ function M.load(session, path, ...)
     return false, EXIT_WRONG
   end
   local function after(ok, ...)
-    require("parlua.prompt.calls").tell_failures(session)
+    calls.tell_failures(session)
     if not ok then return false, EXIT_FAILED end
     return true, ...
   end
@@ -55,7 +58,8 @@ function M.run(session, path, ...)
   if type(returned) ~= "table" or not (has(returned, "map") or has(returned, "arguments")) then return 0 end
   local job = require "parlua.job"
   local status = 0
-  local run = { run = function(...) status = job.run(returned, ...) end, quiet = true }
+  local manner = { keep = calls.keep_results, keeps = MOST_KEPT }
+  local run = { run = function(...) status = job.run_as(returned, manner, ...) end, quiet = true }
   _G.job = returned
   if not session:run(run, ...) then status = EXIT_FAILED end
   errors.keep_source(path, nil)
