@@ -301,7 +301,7 @@ TSAN = -fsanitize=thread -fexceptions
 # ended, keeps memory that only Lua values point to, where LeakSanitizer does not look.
 LEAK_SPECS = $(patsubst %,spec/%_spec.lua,codec each imap map sources text)
 # Other specs of what is written in C: all of the suite would take a quarter of an hour under ASan.
-ASAN_SPECS = $(patsubst %,spec/%_spec.lua,array array_engines array_files core csv damage exec failures files graphs halts output pool \
+ASAN_SPECS = $(patsubst %,spec/%_spec.lua,array array_engines array_files core csv damage exec failures files graphs halts lookout output pool \
   process property reduce rows threads)
 # Those that run tasks in threads, but for signals: TSan holds them back while LuaJIT's compiled code runs.
 THREADS_SPECS = $(patsubst %,spec/%_spec.lua,core each imap map output pool future reduce)

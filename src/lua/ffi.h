@@ -107,6 +107,13 @@ int journal_end(struct journal *journal);
 /* Lets go of the file; after journal_end. The caller's own use of the library must have ended. */
 void journal_close(struct journal *journal);
 
+/* For a journal's lookout; what each does: lua/lookout.h. */
+struct lookout;
+void lookout_note(struct lookout *lookout, double task, double hash, const char *json, uint32_t length);
+void lookout_forget(struct lookout *lookout, double task);
+int lookout_noted(struct lookout *lookout, double task, double *hash, const char **json, uint32_t *length);
+int lookout_is_wanted(struct lookout *lookout);
+
 /* Lines of a block of text, and what is written about them; all zero but for `next` and `stop` at first. See lines.c.
  */
 struct parlua_lines {

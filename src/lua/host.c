@@ -17,8 +17,10 @@
 #include "lua/host.h"
 #include "lua/input.h"
 #include "lua/key.h"
+#include "lua/lookout.h"
 #include "lua/output.h"
 #include "lua/place.h"
+#include "lua/stage.h"
 #include "lua/state.h"
 #include "lua/text.h"
 #include "lua/worker.h"
@@ -41,6 +43,7 @@ struct host_engine {
 struct host_run {
   struct dispatch *dispatch;
   struct attendant *attendant; /* NULL: nobody goes on with it while the script is away */
+  struct lookout *lookout;     /* NULL: nobody looks at it meanwhile */
   struct host_engine *engine;
   struct worker_heritage heritage; /* what forked workers go on with */
   struct event event;
@@ -194,6 +197,35 @@ static bool is_own(const struct host_run *run)
   return run->engine->engine.owner == own_pid;
 }
 
+/* A method of a run, upvalue 1, in which the run's lookout leaves the run to it. */
+static int visit(lua_State *L)
+{
+  lua_CFunction method = lua_tocfunction(L, lua_upvalueindex(1));
+  struct host_run *run = luaL_checkudata(L, 1, run_meta);
+  if (!run->lookout || !run->dispatch || !is_own(run)) return method(L);
+  lookout_enter(run->lookout);
+  int count = method(L); /* where it raises, the lookout waits for the next visit */
+  bool has_spawned = run->event.kind == EVENT_TEXT && run->event.stream == 0; /* see lua/parlua/worker/spawn.lua */
+  if (run->lookout) lookout_leave(run->lookout, has_spawned);
+  return count;
+}
+
+/* look_out(journal, what) -> lookout, to be kept as long as it is used; nil: there is none. See lookout.h. */
+static int run_look_out(lua_State *L)
+{
+  struct host_run *run = check_run(L);
+  struct journal *journal;
+  size_t length;
+  memcpy(&journal, lua_topointer(L, 2), sizeof journal); /* C data: a pointer */
+  const char *what = luaL_checklstring(L, 3, &length);
+  run->lookout = lookout_push(L, run->dispatch, journal, what, length);
+  lua_getfenv(L, 1);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, 2);
+  lua_pop(L, 1);
+  return 1;
+}
+
 /* close() -> was the run this process's to close? A forked copy is not. */
 static int run_close(lua_State *L)
 {
@@ -202,6 +234,8 @@ static int run_close(lua_State *L)
   uint32_t lacking = 0;
   int error = 0;
   if (own) {
+    if (run->lookout) lookout_stop(run->lookout);
+    run->lookout = NULL;
     if (run->attendant) attendant_close(run->attendant);
     run->attendant = NULL;
     lacking = dispatch_lacking(run->dispatch, &error);
@@ -407,6 +441,7 @@ static int host_run_open(lua_State *L)
       {"hand_out", run_hand_out},
       {"leave", run_leave},
       {"come_back", run_come_back},
+      {"look_out", run_look_out},
       {NULL, NULL},
   };
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
@@ -444,7 +479,11 @@ static int host_run_open(lua_State *L)
   struct host_run *run = lua_newuserdata(L, sizeof *run);
   memset(run, 0, sizeof *run);
   if (luaL_newmetatable(L, run_meta)) {
-    luaL_register(L, NULL, methods);
+    for (const luaL_Reg *method = methods; method->name; method++) {
+      lua_pushcfunction(L, method->func);
+      lua_pushcclosure(L, visit, 1);
+      lua_setfield(L, -2, method->name);
+    }
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
   }
@@ -467,51 +506,6 @@ static int host_run_open(lua_State *L)
   lua_pushlightuserdata(L, &run->event);
   lua_pushboolean(L, is_again);
   return 3;
-}
-
-/* place(block, words, k, tag, value...): encodes values into a staged block as word k, of which `words` are to fit; tag
- * TAG_STRING takes one string. Returns 0; or the bytes that a block for this value needs when it does not fit; or nil
- * and a message when it can't cross. */
-static int host_place(lua_State *L)
-{
-  struct block *block;
-  memcpy(&block, lua_topointer(L, 1), sizeof block);
-  uint64_t words = (uint64_t)lua_tonumber(L, 2), k = (uint64_t)lua_tonumber(L, 3), length;
-  int tag = (int)lua_tonumber(L, 4), count = lua_gettop(L) - 4;
-  struct buffer *buffer = lua_touserdata(L, lua_upvalueindex(1));
-  const char *bytes;
-  size_t size;
-  if (tag == TAG_STRING) {
-    bytes = lua_tolstring(L, 5, &size);
-  } else {
-    buffer->length = 0;
-    if (codec_encode(L, 5, count, "argument", CODEC_TO_WORKER, buffer)) {
-      lua_pushnil(L);
-      lua_insert(L, -2);
-      return 2;
-    }
-    bytes = (char *)buffer->bytes;
-    size = buffer->length;
-  }
-  length = size;
-  uint64_t need = value_bytes(length);
-  if (BLOCK_HEAD + 8 * words + need > block->floor) {
-    lua_pushnumber(L, (lua_Number)(BLOCK_HEAD + 8 * words + need));
-    return 1;
-  }
-  block->floor -= need;
-  memcpy((char *)block + block->floor, &length, 8);
-  memcpy((char *)block + block->floor + 8, bytes, length);
-  uint64_t word = (uint64_t)(uint32_t)tag << 32 | (uint32_t)(block->floor / 8);
-  memcpy(&block->word[k], &word, 8);
-  lua_pushnumber(L, 0);
-  return 1;
-}
-
-static int buffer_gc(lua_State *L)
-{
-  buffer_free(lua_touserdata(L, 1));
-  return 0;
 }
 
 /* ---- small services ---- */
@@ -674,13 +668,7 @@ int luaopen_parlua_host(lua_State *L)
   luaL_register(L, NULL, functions);
   lua_pushstring(L, embedded_declarations);
   lua_setfield(L, -2, "declarations");
-  struct buffer *buffer = lua_newuserdata(L, sizeof *buffer);
-  memset(buffer, 0, sizeof *buffer);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, buffer_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  lua_pushcclosure(L, host_place, 1);
+  stage_push(L);
   lua_setfield(L, -2, "place");
   place_push(L);
   lua_setfield(L, -2, "place_in_script");

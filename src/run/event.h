@@ -49,6 +49,15 @@ struct event {
   int32_t ended; /* as from wait(2) */
 };
 
+/* Results of one block that were not reported (peek.h): tasks first..last, which have ended. The block is the worker's:
+ * it is to be read before the script's next call of the run. */
+struct glimpse {
+  struct block *block;
+  double first, last;
+  uint32_t count; /* words, or pairs, that may be read */
+  uint32_t chunk, attempt, worker;
+};
+
 /* Where a script puts tasks of its own making (submitted calls) while it does not hold the dispatcher: it writes them
  * into a block, one behind the other, and says how many there are. Whoever holds the dispatcher copies them out. The
  * block is begun anew by dispatch_intake alone. */

@@ -269,9 +269,30 @@ struct block *slot_open_results(struct slot *slot)
   return slot_out_block(slot, head);
 }
 
+struct block *slot_look_at_results(struct slot *slot, uint32_t k, bool *is_open)
+{
+  uint32_t open = __atomic_load_n(&slot->out.open, __ATOMIC_ACQUIRE), filled = channel_filled(&slot->out);
+  *is_open = k == filled;
+  if (filled > CHANNEL_BLOCKS || k > filled) return NULL;
+  return k < filled || open == slot->out.head + filled + 1 ? slot_out_block(slot, slot->out.head + k) : NULL;
+}
+
 bool slot_has_text(const struct slot *slot)
 {
   return slot->text_head != __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST);
+}
+
+bool slot_has_text_of(struct slot *slot, int stream)
+{
+  uint32_t head = slot->text_head, tail = __atomic_load_n(&slot->text_tail, __ATOMIC_ACQUIRE), mark;
+  if (tail - head > TEXT_BYTES) return false; /* see slot_is_sound */
+  while (tail - head >= sizeof mark) {
+    get_text(slot, head, &mark, sizeof mark);
+    if ((int)(mark & 3) == stream) return true;
+    if ((mark >> 2) == 0 || (mark >> 2) > tail - head - sizeof mark) break; /* no such record */
+    head += (uint32_t)sizeof mark + (mark >> 2);
+  }
+  return false;
 }
 
 size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream)

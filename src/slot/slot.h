@@ -94,7 +94,12 @@ struct block *slot_results(struct slot *slot);
 void slot_release_results(struct slot *slot);
 /* The block that the worker is filling, if all before it were released; else NULL. */
 struct block *slot_open_results(struct slot *slot);
+/* The `k`th block of results, from 0, that was not released; *is_open: the worker is filling it. NULL: there is
+ * none. */
+struct block *slot_look_at_results(struct slot *slot, uint32_t k, bool *is_open);
 bool slot_has_text(const struct slot *slot);
+/* Is there text of this stream? */
+bool slot_has_text_of(struct slot *slot, int stream);
 /* Takes printed text up to where the stream changes, whole records of at most `most` bytes together (one is at most
  * TEXT_BYTES / 2); returns its length, 0: none. *stream: 1, 2 or 3. */
 size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream);

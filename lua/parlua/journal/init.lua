@@ -16,6 +16,7 @@ local hash = require "parlua.hash"
 local indexed = require "parlua.source.indexed"
 local files = require "parlua.journal.file"
 local identity_module = require "parlua.journal.identity"
+local lookout = require("parlua.lazy") "parlua.journal.lookout"
 local puller = require "parlua.journal.puller"
 local record = require "parlua.journal.record"
 local spawned = require("parlua.lazy") "parlua.journal.spawned"
@@ -34,6 +35,8 @@ local FIRST_SPAWNED = task.FIRST_SPAWNED
 ---@field run integer its number in the file
 ---@field done number[][] ranges of recorded tasks that are not to run: {first, last}, ascending
 ---@field has_spawned boolean tasks that were spawned are recorded
+---@field lookout? userdata what puts rows while the script is away; `notes` is the same, for calls by FFI
+---@field notes ffi.cdata*|false
 ---@field left_out? table<number, boolean> tasks that the file can't hold: they run again on resuming
 local Journal = {}
 Journal.__index = Journal
@@ -57,6 +60,7 @@ end
 function Journal:close(about)
   local file = self.file
   if not file then return end
+  self.notes = false
   if about and C.journal_failed(file.handle) == 0 then pcall(self.note, self, about) end
   self.file = nil
   file.users = file.users - 1
@@ -145,6 +149,10 @@ function Journal:load_done(retry_failed, force)
   self.done = done
 end
 
+--- Has rows written also while the script is away.
+---@param handle any of the driver
+function Journal:look_out(handle, source) lookout.open(self, handle, source) end
+
 --- What is recorded of tasks that were spawned, and records more of them.
 ---@return parlua.JournalSpawned
 function Journal:spawned() return spawned.open(self) end
@@ -196,7 +204,7 @@ function M.open(run, options)
   local file = files.open(path, options)
   file.ordinal = file.ordinal + 1
   local self = setmetatable({ file = file, run = file.ordinal, hashes = {}, texts = {}, at = 1, done = {},
-    total = run.source.n, f = run.f, has_spawned = false, retry_failed = options.retry_failed }, Journal)
+    total = run.source.n, f = run.f, has_spawned = false, notes = false, retry_failed = options.retry_failed }, Journal)
   local ok, message = pcall(function()
     if run.indexed then self.make = indexed.maker(run.source) end
     local script, captured = identity_module.script_of(run.f)

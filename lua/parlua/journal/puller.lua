@@ -40,8 +40,7 @@ function M.open(source, journal, force)
   end
   local function take(task)
     index = index + 1
-    journal.hashes[index] = task.hash or hash(unpack(task, from, task.n))
-    journal.texts[index] = record.json_list(task, task.n, from)
+    record.note(journal, index, task.hash or hash(unpack(task, from, task.n)), record.json_list(task, task.n, from))
   end
   function puller.fill(self, writer, want)
     local count, passed = 0, nil

@@ -4,9 +4,12 @@ local codec = require "parlua.codec"
 local hash = require "parlua.hash"
 local json = require "parlua.wire.json"
 local new_buffer = require("string.buffer").new
+local task = require "parlua.worker.task"
 local time = require "parlua.report.time"
 
 local M = {}
+
+M.LAST = task.FIRST_SPAWNED - 1 -- the last index that a task of the source can have
 
 local C = ffi.C
 local MOST_BYTES = 9e8 -- of a result: SQLite takes rows of up to 1e9 bytes
@@ -97,13 +100,25 @@ local function hash_made(...)
   return hash(...), json_list({ ... }, n)
 end
 
+--- A task was pulled: its row is to have this hash of its arguments, and this JSON (nil: none).
+function M.note(journal, index, sum, text)
+  journal.hashes[index], journal.texts[index] = sum, text
+  if journal.notes then C.lookout_note(journal.notes, index, sum, text, text and #text or 0) end
+end
+
+--- The row of a task that was pulled is put, or will not be: nothing is kept for it any more.
+local function forget(journal, index)
+  journal.hashes[index], journal.texts[index] = nil, nil
+  if journal.notes then C.lookout_forget(journal.notes, index) end
+end
+
 --- Puts the arguments of a task, as they were pulled or as the source makes them of the index, into the row: their
 --- hash, and as JSON. Returns what must be kept until the row was put.
 local function set_arguments(journal, row, index)
   local known, text = journal.hashes[index], journal.texts[index]
   if known then
     row.hash = known
-    journal.hashes[index], journal.texts[index] = nil, nil
+    forget(journal, index)
   else
     row.hash, text = hash_made(journal.make(index))
   end
@@ -114,7 +129,7 @@ end
 local function put(journal, index)
   local row = journal.file.row
   if journal.left_out and journal.left_out[index] then
-    journal.hashes[index], journal.texts[index] = nil, nil
+    forget(journal, index)
     return
   end
   row.run, row.task = journal.run, index
@@ -141,7 +156,7 @@ end
 --- Records a task that returned. One that returned what the file can't hold is left out: it runs again on resuming.
 local function put_value(journal, index, value, tuple)
   local anchor, text = set_result(journal.file.row, value, tuple)
-  if anchor then put(journal, index) else journal.hashes[index], journal.texts[index] = nil, nil end
+  if anchor then put(journal, index) else forget(journal, index) end
   return anchor, text
 end
 

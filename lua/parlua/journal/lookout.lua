@@ -1,0 +1,135 @@
+--- Rows of tasks that end while the script is away: a thread puts them (src/lua/lookout.h), in a Lua state of its own,
+--- by the same code as the script. It reads plain data only. What it can't read waits for the script: objects of
+--- classes, functions, arrays, results larger than a block, failures (the script decides whether they are tried again),
+--- and all rows of a run whose tasks spawn others.
+local ffi = require "ffi"
+local codec = require "parlua.codec"
+local block = require "parlua.wire.block"
+local host = require "parlua.host"
+local indexed = require "parlua.source.indexed"
+local record = require "parlua.journal.record"
+local shape = require "parlua.lazy" "parlua.wire.shape"
+
+local M = {}
+
+local C = ffi.C
+local cast = ffi.cast
+local LOWEST, STRING, NIL, TRUE, FALSE = C.TAG_LOWEST, C.TAG_STRING, C.TAG_NIL, C.TAG_TRUE, C.TAG_FALSE
+local ABSENT, RECORD, VALUE, TUPLE = C.TAG_ABSENT, C.TAG_RECORD, C.TAG_VALUE, C.TAG_TUPLE
+local NO_FUNCTIONS = { functions = false }
+local PLAIN = { ["nil"] = true, boolean = true, number = true, string = true, table = true }
+
+-- ---- in the script ----
+
+--- Has rows of a run written while the script is away, if its source can be made again in another state.
+---@param journal parlua.Journal
+---@param handle any of the driver; only one over workers can be looked at
+---@param source parlua.Source
+function M.open(journal, handle, source)
+  if type(handle) ~= "userdata" then return end
+  local what = codec.encode_data(journal.run, journal.make and source:plain() or false)
+  if not what then return end
+  journal.lookout = handle:look_out(journal.file.handle, what)
+  journal.notes = journal.lookout and cast("struct lookout *", journal.lookout) or false
+end
+
+-- ---- in the lookout's state ----
+
+--- Raises where one of the values is neither a table nor plain: an array.
+local function assert_plain(...)
+  for k = 1, select("#", ...) do assert(PLAIN[type((select(k, ...)))]) end
+  return ...
+end
+
+local function decode(out, place)
+  return assert_plain(codec.decode(block.string(out, tonumber(out.size), place), NO_FUNCTIONS))
+end
+
+--- Reads word `k`. Returns a value; or nil and a table with all that the task returned. Raises where it is not plain.
+local function read(out, half, k)
+  local tag, place = half[2 * k + 1], half[2 * k]
+  if tag >= 0 or tag < LOWEST then return out.word[k] end
+  if tag == NIL then return nil end
+  if tag == TRUE then return true end
+  if tag == FALSE then return false end
+  if tag == STRING then return (block.string(out, tonumber(out.size), place)) end
+  if tag == ABSENT then return nil, { n = 0 } end
+  if tag == VALUE then return (decode(out, place)) end
+  if tag == TUPLE then
+    local function keep(...) return { n = select("#", ...), ... } end
+    return nil, keep(decode(out, place))
+  end
+  assert(tag == RECORD)
+  if shape.head_of(out, tonumber(out.size), place) ~= 0 then return (shape.one(out, half, k)) end
+  return nil, shape.tuple(out, tonumber(out.size), place)
+end
+
+---@class parlua.Lookout
+---@field package lookout ffi.cdata* struct lookout *
+---@field make? function a task's arguments from its index; nil: the script has noted them
+local Lookout = {}
+Lookout.__index = Lookout
+
+local hash, json, length = ffi.new("double[1]"), ffi.new("const char *[1]"), ffi.new("uint32_t[1]")
+
+--- Are the arguments of a task known? Of one that was pulled, the script has noted them, unless it has recorded it.
+function Lookout:knows(index)
+  if self.make then return true end
+  if C.lookout_noted(self.lookout, index, hash, json, length) == 0 then return false end
+  self.hashes[index] = hash[0]
+  self.texts[index] = json[0] ~= nil and ffi.string(json[0], length[0]) or nil
+  return true
+end
+
+--- Puts the row of one task.
+function Lookout:put(index, value, several)
+  local batch = self.batch
+  batch.first, batch.values[0], batch.several = index, value, several and { [0] = several } or false
+  if several then batch.values[0] = several[1] end
+  record.take(self, batch, self)
+end
+
+--- Where the words of tasks are, by index, in a block of pairs.
+local function places(glimpse)
+  local words, at = glimpse.block.word, {}
+  for k = 0, glimpse.count - 1 do at[words[2 * k]] = 2 * k + 1 end
+  return at
+end
+
+--- Puts rows of what a glimpse shows. Returns the last task that it has come to: the script may want to come back.
+function Lookout:look(glimpse)
+  local out, batch = glimpse.block, self.batch
+  local half, first = cast(block.halves, out.word), out.first
+  local pairs_at = out.kind == C.BLOCK_SPARSE and places(glimpse)
+  batch.attempt, batch.worker = glimpse.attempt, glimpse.worker
+  for index = glimpse.first, math.min(glimpse.last, record.LAST) do
+    if C.lookout_is_wanted(self.lookout) ~= 0 then return index - 1 end
+    local k = pairs_at and pairs_at[index] or not pairs_at and index - first
+    local ok, value, several = true, nil, nil
+    if k then ok, value, several = pcall(read, out, half, k) end
+    if ok and self:knows(index) then self:put(index, value, several) end
+  end
+  return glimpse.last
+end
+
+--- The name of this host, where all workers are that are looked at.
+function Lookout:host_of() return self.host end
+
+--- Makes what reads glimpses.
+---@param lookout lightuserdata
+---@param journal lightuserdata
+---@param what string as `open` has made it
+---@return fun(glimpse: lightuserdata): number
+function M.begin(lookout, journal, what)
+  local number, source = codec.decode(what, NO_FUNCTIONS)
+  local self = setmetatable({
+    lookout = cast("struct lookout *", lookout), run = number, hashes = {}, texts = {}, host = host.hostname(),
+    make = source and indexed.maker(source) or nil,
+    file = { handle = cast("struct journal *", journal), row = ffi.new("struct journal_row"),
+      broken = function() return "the journal can't be written" end },
+    batch = { n = 1, numbers = false, values = {}, several = false, attempt = 1, worker = 0, seconds = 0 },
+  }, Lookout)
+  return function(glimpse) return self:look(cast("struct glimpse *", glimpse)) end
+end
+
+return M

@@ -1,0 +1,342 @@
+/* lookout.c - see lookout.h. */
+#include "lua/lookout.h"
+
+#include <lauxlib.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lua/state.h"
+#include "run/peek.h"
+#include "sys/buffer.h"
+
+/* The script counts as away when it has made no call of the run for so long, and at the most twice that. */
+static const long absence = 50000000; /* nanoseconds */
+
+/* The arguments of a task that was pulled, as its row is to have them. */
+struct note {
+  double hash;
+  char *json; /* NULL: the row has none */
+  uint32_t length;
+  bool is_there;
+};
+
+/* Notes of the tasks from `first` on: a ring. */
+struct notes {
+  pthread_mutex_t lock;
+  struct note *ring;
+  size_t room, begin, count;
+  double first;
+  struct buffer asked; /* what the lookout was told last */
+};
+
+struct lookout {
+  struct lookout *next; /* of those that run */
+  const struct dispatch *dispatch;
+  struct journal *journal;
+  pthread_t thread;
+  pthread_mutex_t lock; /* of the dispatcher, and of what follows */
+  pthread_cond_t end;
+  bool is_running, is_home, is_ending;
+  bool is_resting; /* rows wait for the script from now on */
+  bool is_wanted;  /* the script waits for the lock */
+  uint64_t visits;
+  struct peeked *peeked; /* by lane */
+  lua_State *L;
+  char *what;
+  size_t what_length;
+  struct notes notes;
+};
+
+static const char lookout_meta[] = "parlua.lookout";
+
+/* The script's thread's alone. Those of a program that leaves by exit() in the middle of a run end before the journal
+ * does. */
+static struct lookout *running;
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+
+/* ---- notes ---- */
+
+static struct note *note_of(struct notes *notes, double task)
+{
+  if (!(task >= notes->first && task < notes->first + (double)notes->count)) return NULL;
+  return &notes->ring[(notes->begin + (size_t)(task - notes->first)) % notes->room];
+}
+
+static bool grow(struct notes *notes)
+{
+  size_t room = notes->room ? 2 * notes->room : 64;
+  struct note *ring = malloc(room * sizeof *ring);
+  if (!ring) return false;
+  for (size_t k = 0; k < notes->count; k++) ring[k] = notes->ring[(notes->begin + k) % notes->room];
+  free(notes->ring);
+  notes->ring = ring;
+  notes->room = room;
+  notes->begin = 0;
+  return true;
+}
+
+void lookout_note(struct lookout *lookout, double task, double hash, const char *json, uint32_t length)
+{
+  struct notes *notes = &lookout->notes;
+  struct note note = {.hash = hash, .length = length, .is_there = true};
+  if (json && !(note.json = malloc(length + 1))) return; /* then its row waits */
+  if (json) memcpy(note.json, json, length);
+  pthread_mutex_lock(&notes->lock);
+  if (notes->count == 0) notes->first = task;
+  while (notes->first + (double)notes->count <= task) { /* those in between were recorded before */
+    if (notes->count == notes->room && !grow(notes)) break;
+    notes->ring[(notes->begin + notes->count++) % notes->room] = (struct note){0};
+  }
+  struct note *place = note_of(notes, task);
+  if (place && !place->is_there)
+    *place = note;
+  else
+    free(note.json);
+  pthread_mutex_unlock(&notes->lock);
+}
+
+void lookout_forget(struct lookout *lookout, double task)
+{
+  struct notes *notes = &lookout->notes;
+  pthread_mutex_lock(&notes->lock);
+  struct note *note = note_of(notes, task);
+  if (note) {
+    free(note->json);
+    *note = (struct note){0};
+  }
+  while (notes->count && !notes->ring[notes->begin].is_there) {
+    notes->begin = (notes->begin + 1) % notes->room;
+    notes->count--;
+    notes->first++;
+  }
+  pthread_mutex_unlock(&notes->lock);
+}
+
+int lookout_noted(struct lookout *lookout, double task, double *hash, const char **json, uint32_t *length)
+{
+  struct notes *notes = &lookout->notes;
+  pthread_mutex_lock(&notes->lock);
+  const struct note *note = note_of(notes, task);
+  bool is_there = note && note->is_there && buffer_reserve(&notes->asked, note->length + 1) == 0;
+  if (is_there) {
+    if (note->json) memcpy(notes->asked.bytes, note->json, note->length);
+    *hash = note->hash;
+    *json = note->json ? (const char *)notes->asked.bytes : NULL;
+    *length = note->length;
+  }
+  pthread_mutex_unlock(&notes->lock);
+  return is_there;
+}
+
+static void free_notes(struct notes *notes)
+{
+  for (size_t k = 0; k < notes->count; k++) free(notes->ring[(notes->begin + k) % notes->room].json);
+  free(notes->ring);
+  buffer_free(&notes->asked);
+  notes->ring = NULL;
+  notes->room = notes->count = 0;
+}
+
+/* ---- the thread ---- */
+
+int lookout_is_wanted(struct lookout *lookout)
+{
+  return __atomic_load_n(&lookout->is_wanted, __ATOMIC_SEQ_CST);
+}
+
+/* Makes the state and leaves in it the function that reads a glimpse; protected. */
+static int begin(lua_State *L)
+{
+  struct lookout *lookout = lua_touserdata(L, 1);
+  state_push_from_module(L, "parlua.journal.lookout", "begin");
+  lua_pushlightuserdata(L, lookout);
+  lua_pushlightuserdata(L, lookout->journal);
+  lua_pushlstring(L, lookout->what, lookout->what_length);
+  lua_call(L, 3, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, lookout_meta);
+  return 0;
+}
+
+static bool open_state(struct lookout *lookout)
+{
+  if (lookout->L) return true;
+  lookout->L = state_new();
+  if (!lookout->L || lua_cpcall(lookout->L, begin, lookout) != 0) return false;
+  free(lookout->what);
+  lookout->what = NULL;
+  return true;
+}
+
+/* Puts rows of what a glimpse shows; the Lua side answers with the last task that it has come to. */
+static bool read_glimpse(struct lookout *lookout, struct glimpse *glimpse, struct peeked *peeked)
+{
+  lua_State *L = lookout->L;
+  lua_settop(L, 0);
+  lua_getfield(L, LUA_REGISTRYINDEX, lookout_meta);
+  lua_pushlightuserdata(L, glimpse);
+  if (lua_pcall(L, 1, 1, 0) != 0) return false;
+  peeked->chunk = glimpse->chunk;
+  peeked->task = lua_tonumber(L, -1);
+  return true;
+}
+
+/* Reads what is new, until the script wants to come back. False: no rows can be put any more. The lock is held. */
+static bool look(struct lookout *lookout)
+{
+  struct glimpse glimpse;
+  for (uint32_t lane = 0; lane < dispatch_lanes(lookout->dispatch); lane++) {
+    struct peeked *peeked = &lookout->peeked[lane];
+    while (!lookout_is_wanted(lookout) && dispatch_peek(lookout->dispatch, lane, peeked, &glimpse))
+      if (!open_state(lookout) || !read_glimpse(lookout, &glimpse, peeked)) return false;
+  }
+  return true;
+}
+
+static void wait_for_absence(struct lookout *lookout)
+{
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_nsec += absence;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  pthread_cond_timedwait(&lookout->end, &lookout->lock, &until);
+}
+
+static void *run_thread(void *argument)
+{
+  struct lookout *lookout = argument;
+  pthread_mutex_lock(&lookout->lock);
+  while (!lookout->is_ending && !lookout->is_resting) {
+    uint64_t seen = lookout->visits;
+    wait_for_absence(lookout);
+    bool is_away = lookout->visits == seen && !lookout->is_ending && !lookout->is_resting;
+    if (is_away && !look(lookout)) lookout->is_resting = true;
+  }
+  pthread_mutex_unlock(&lookout->lock);
+  if (lookout->L) state_close(lookout->L);
+  lookout->L = NULL;
+  return NULL;
+}
+
+/* ---- the script's side ---- */
+
+void lookout_enter(struct lookout *lookout)
+{
+  if (lookout->is_home) return;
+  if (pthread_mutex_trylock(&lookout->lock) != 0) {
+    __atomic_store_n(&lookout->is_wanted, true, __ATOMIC_SEQ_CST);
+    pthread_mutex_lock(&lookout->lock);
+    __atomic_store_n(&lookout->is_wanted, false, __ATOMIC_SEQ_CST);
+  }
+  lookout->is_home = true;
+  lookout->visits++;
+}
+
+void lookout_leave(struct lookout *lookout, bool has_spawned)
+{
+  if (!lookout->is_home) return;
+  lookout->is_resting |= has_spawned;
+  lookout->is_home = false;
+  pthread_mutex_unlock(&lookout->lock);
+}
+
+void lookout_stop(struct lookout *lookout)
+{
+  if (!lookout->is_running) return;
+  lookout->is_running = false;
+  for (struct lookout **link = &running; *link; link = &(*link)->next) {
+    if (*link != lookout) continue;
+    *link = lookout->next;
+    break;
+  }
+  lookout_enter(lookout);
+  lookout->is_ending = true;
+  pthread_cond_signal(&lookout->end);
+  lookout_leave(lookout, false);
+  pthread_join(lookout->thread, NULL);
+}
+
+static void stop_all(void)
+{
+  while (running) lookout_stop(running);
+}
+
+/* A copy of this process has none of the threads. */
+static void in_child(void)
+{
+  for (struct lookout *lookout = running; lookout; lookout = lookout->next) lookout->is_running = false;
+  running = NULL;
+}
+
+static void prepare(void)
+{
+  pthread_atfork(NULL, NULL, in_child);
+  atexit(stop_all);
+}
+
+static int lookout_gc(lua_State *L)
+{
+  struct lookout *lookout = lua_touserdata(L, 1);
+  lookout_stop(lookout);
+  free_notes(&lookout->notes);
+  free(lookout->peeked);
+  free(lookout->what);
+  lookout->peeked = NULL;
+  lookout->what = NULL;
+  return 0;
+}
+
+/* Signals are the script's thread's. */
+static int start_thread(struct lookout *lookout)
+{
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&lookout->thread, NULL, run_thread, lookout);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!error) pthread_setname_np(lookout->thread, "parlua-lookout");
+  return error;
+}
+
+static void init_locks(struct lookout *lookout)
+{
+  pthread_condattr_t monotonic;
+  pthread_mutex_init(&lookout->lock, NULL);
+  pthread_mutex_init(&lookout->notes.lock, NULL);
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&lookout->end, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+}
+
+struct lookout *lookout_push(lua_State *L, const struct dispatch *d, struct journal *journal, const char *what,
+                             size_t length)
+{
+  struct lookout *lookout = lua_newuserdata(L, sizeof *lookout);
+  memset(lookout, 0, sizeof *lookout);
+  if (luaL_newmetatable(L, lookout_meta)) {
+    lua_pushcfunction(L, lookout_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  pthread_once(&prepared, prepare);
+  init_locks(lookout);
+  lookout->dispatch = d;
+  lookout->journal = journal;
+  lookout->peeked = calloc(dispatch_lanes(d) + 1, sizeof *lookout->peeked);
+  lookout->what = malloc(length + 1);
+  lookout->what_length = length;
+  if (lookout->what) memcpy(lookout->what, what, length);
+  if (lookout->peeked && lookout->what && start_thread(lookout) == 0) {
+    lookout->is_running = true;
+    lookout->next = running;
+    running = lookout;
+    return lookout;
+  }
+  lua_pop(L, 1);
+  lua_pushnil(L);
+  return NULL;
+}

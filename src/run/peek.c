@@ -1,0 +1,71 @@
+/* peek.c - see peek.h. */
+#include "run/peek.h"
+
+#include <math.h>
+
+#include "run/state.h"
+
+enum { SPAWNED_STREAM = 0 }; /* of the text that tells what tasks have spawned: lua/parlua/worker/spawn.lua */
+
+uint32_t dispatch_lanes(const struct dispatch *d)
+{
+  return d->lanes_count;
+}
+
+static const struct work *work_of_chunk(const struct lane *lane, uint32_t chunk)
+{
+  for (const struct link *link = lane->held.next; link != &lane->held; link = link->next) {
+    const struct work *work = LIST_OF(link, struct work, link);
+    if (work->number == chunk) return work;
+  }
+  return NULL;
+}
+
+/* How many words or pairs of a block may be read, of tasks up to `last`; -1: what stands there can't be. A closed block
+ * has its bounds checked, as in inbox.c; of an open one, what has its place there. */
+static int64_t readable(const struct lane *lane, const struct block *block, bool is_open, double last)
+{
+  static const double most_words = (BLOCK_BYTES - BLOCK_HEAD) / 8;
+  bool is_sparse = block->kind == BLOCK_SPARSE;
+  if (is_sparse != lane->crew->is_sparse || block->first < 1) return -1;
+  if (!is_open && (!block_is_sound(block) || (!is_sparse && block->count != last - block->first + 1))) return -1;
+  double count = is_sparse ? (double)__atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : last - block->first + 1;
+  return count >= 0 && count * (is_sparse ? 2 : 1) <= most_words ? (int64_t)count : -1;
+}
+
+/* What is new in one block. False: nothing, or nothing that can be shown. */
+static bool show(const struct lane *lane, struct block *block, bool is_open, const struct peeked *peeked,
+                 struct glimpse *glimpse)
+{
+  struct present present = slot_present(lane->crew->engine->slots[lane->number]);
+  uint32_t chunk = block->chunk;
+  const struct work *work = work_of_chunk(lane, chunk);
+  if (!work || (block->kind != BLOCK_DENSE && block->kind != BLOCK_SPARSE)) return false;
+  if (is_open && present.chunk != chunk) return false;
+  if (peeked->chunk && (int32_t)(chunk - peeked->chunk) < 0) return false; /* a lane's chunks have ascending numbers */
+  double last = is_open ? present.task - 1 : block->last;
+  double seen = fmax(work->reached, peeked->chunk == chunk ? peeked->task : 0);
+  if (!(last > seen && last <= work->bound) || last != floor(last) || block->first > seen + 1) return false;
+  int64_t count = readable(lane, block, is_open, last);
+  if (count < 0) return false;
+  *glimpse = (struct glimpse){.block = block, .first = seen + 1, .last = last, .count = (uint32_t)count};
+  glimpse->chunk = chunk;
+  glimpse->attempt = work->attempt;
+  glimpse->worker = lane->crew->base + lane->number + 1;
+  return true;
+}
+
+bool dispatch_peek(const struct dispatch *d, uint32_t number, const struct peeked *peeked, struct glimpse *glimpse)
+{
+  const struct lane *lane = dispatch_lane(d, number);
+  struct block *block;
+  bool is_open;
+  if (lane->kind != &lane_over_slot || lane->state == LANE_EMPTY || lane->state == LANE_CLOSED) return false;
+  struct slot *slot = d->engine->slots[lane->number];
+  if (!slot || lane->cause == LOST_DAMAGED || slot_has_text_of(slot, SPAWNED_STREAM)) return false;
+  for (uint32_t k = 0; (block = slot_look_at_results(slot, k, &is_open)); k++) {
+    if (block->kind == BLOCK_PIECE) return false; /* what lies behind waits, too */
+    if (show(lane, block, is_open, peeked, glimpse)) return true;
+  }
+  return false;
+}
