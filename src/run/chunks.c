@@ -37,6 +37,7 @@ void chunks_measure(struct chunks *chunks, double tasks, double seconds)
 {
   if (tasks < 1) return;
   remember(chunks, tasks, seconds);
+  chunks->shortest = chunks->shortest > 0 ? fmin(seconds, chunks->shortest / remembered) : seconds;
   chunks->per_task = seconds / tasks;
   if (chunks->fixed > 0) return;
   double ideal = chunks->seconds / fmax(chunks->per_task, least_per_task);

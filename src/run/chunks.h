@@ -10,6 +10,7 @@ struct chunks {
   double per_task;     /* seconds a task, as last measured; 0: nothing is known */
   double ended;        /* tasks that have ended */
   double tasks, spent; /* tasks that were measured, and what they took: those of some time ago count less */
+  double shortest;     /* seconds of the shortest of the last chunks, about */
 };
 
 /* Seconds that a chunk is to take, where there are so many workers on all hosts. */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "run/state.h"
 #include "sys/barrier.h"
@@ -245,8 +246,26 @@ static double next_time(const struct dispatch *d, double deadline)
   return at;
 }
 
+/* Where all chunks take long, and each worker has its next one, a result may wait for others for so long a time, which
+ * is a small share of a chunk's: each time that the coordinator is woken costs it more than ten results do, and takes
+ * the processor from some worker. */
+static double gathering_seconds(const struct dispatch *d)
+{
+  static const double share = 0.04, least = 0.5e-3, most = 2e-3;
+  bool is_waited_for = d->options.is_pushed || d->options.is_fed || d->is_away || d->options.timeout > 0;
+  if (is_waited_for || d->engine->kind->progress || has_idle(d)) return 0;
+  double seconds = fmin(share * d->chunks.shortest, most);
+  return seconds < least ? 0 : seconds;
+}
+
 static void rest(struct dispatch *d, double seconds)
 {
+  double gathering = fmin(gathering_seconds(d), seconds);
+  if (gathering > 0) {
+    const struct timespec time = {.tv_nsec = (long)(gathering * 1e9)};
+    nanosleep(&time, NULL); /* a signal ends it */
+    seconds -= gathering;
+  }
   /* who looks again takes the processor from a worker that computes, or leaves it to that one for a whole slice */
   if (d->chunks.per_task > spin_seconds) hub_expect_long(&d->engine->hub);
   uint32_t ended[MOST_ENDS];

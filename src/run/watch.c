@@ -18,6 +18,10 @@ enum { VISIT_EVERY = 8 }; /* of the looks at a worker that is still in the same 
 /* Where tasks have no time limit, so many lanes are looked at in a second, at the most. */
 static const double looks_a_second = 1e4;
 
+/* There, looks are put off to one of so many moments between two looks at a lane. Each time that the coordinator is
+ * woken for looks costs it as much as ten of them. */
+static const double moments = 8;
+
 static double look_delay(const struct dispatch *d, const struct lane *lane)
 {
   if (lane->kind->is_rank) return look_seconds;
@@ -26,7 +30,9 @@ static double look_delay(const struct dispatch *d, const struct lane *lane)
 
 void dispatch_look_later(struct dispatch *d, struct lane *lane, double now)
 {
+  double apart = d->look_interval / moments;
   lane->look_at = now + look_delay(d, lane);
+  if (d->options.timeout <= 0) lane->look_at = ceil(lane->look_at / apart) * apart;
   list_append(lane->kind->is_rank ? &d->looking_ranks : &d->looking, &lane->looking);
 }
 
