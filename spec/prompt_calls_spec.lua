@@ -445,6 +445,20 @@ describe("Ctrl-C at the prompt", function()
     end)
   end)
 
+  it("is not needed to go on where calls that never return were submitted on serial and async", function()
+    terminal.with_prompt({ columns = 120 }, function(t)
+      for _, engine in ipairs { "serial", "async" } do
+        t:run(("pool = parlua.pool { engine = '%s' }"):format(engine))
+        t:run("f = pool:submit(function() while true do end end)")
+        local shown = t:run("f")
+        assert.truthy(shown:find("waits to be asked for>", 1, true), shown)
+      end
+      t:press("C-d")
+      t:wait("2 calls in the background ended with the prompt")
+      t:wait("[status 0]")
+    end)
+  end)
+
   it("leaves alone calls that run in the background", function()
     terminal.with_prompt({}, function(t)
       local wait = "local f repeat f = io.open('" .. t.directory .. "/go') until f f:close()"

@@ -92,12 +92,14 @@ local function line_of(future)
   return style.paint("good", ("[%s returned]"):format(name)) .. (#parts > 0 and " " .. table.concat(parts, ", ") or "")
 end
 
---- Lets calls go on, without waiting. Returns the lines about those that have ended, and how many have not.
+--- Lets calls go on, without waiting. Returns the lines about those that have ended, and how many have not. Calls that
+--- run in this program, those on serial and async, wait until they are asked for: the prompt would wait for them.
 local function look()
   local lines, left, pools = {}, {}, {}
   for _, future in ipairs(watched) do
-    if not future.is_done and not pools[future.pool] then
-      pools[future.pool] = true
+    local pool = future.pool
+    if not future.is_done and not pools[pool] and not pool.is_serial then
+      pools[pool] = true
       pcall(future.wait, future, 0)
     end
   end

@@ -161,7 +161,9 @@ end
 
 local function future_line(future)
   local number = rawget(future, "number") or future.index
-  if not future.is_done then return ("<future %d: running>"):format(number) end
+  if not future.is_done then -- on serial and async it goes on while it is asked for
+    return ("<future %d: %s>"):format(number, future.pool.is_serial and "waits to be asked for" or "running")
+  end
   if future.failure then
     return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^%a+ %S+ ", ""))
   end
