@@ -132,6 +132,8 @@ return function()
     { name = "process, many", run = many("process", n) },
     { name = "process, share", run = share("process", lengths) },
     { name = "bare, share", run = bare_share(lengths) },
+    measure.c { name = "threads, bare", program = "awake", words = { with_pause, PAUSE * 1e3, 100 } },
+    measure.c { name = "process, bare", program = "awake", words = { with_pause, PAUSE * 1e3, 100, "process" } },
   }
   for _, pool in pairs(pools) do pool:close() end
   local rows = {}
@@ -141,7 +143,7 @@ return function()
     row { what = "submit to result, back to back, " .. engine, ours = got[engine].seconds * 1e6, unit = "us",
           at_most = case[2] }
     row { what = "the same, after a pause of 5 ms", ours = got[engine .. ", paused"].seconds * 1e6, unit = "us",
-          at_most = 40 }
+          at_most = 40, rival = "asked and answered in C, no more", theirs = got[engine .. ", bare"].seconds * 1e6 }
     row { what = ("%d calls submitted, then waited for"):format(n), ours = n / got[engine .. ", many"].seconds / 1e6,
           unit = "M/s", more = true, at_least = case[3] }
     row { what = ("as_completed over %d calls of random length, of the ideal"):format(lengths),

@@ -76,6 +76,11 @@ void hub_expect_long(struct hub *hub)
   hub->last_wait = 1;
 }
 
+void hub_expect_wake(struct hub *hub)
+{
+  hub->has_woken = true;
+}
+
 /* ---- signals: none is caught; one comes when the schedule says so ---- */
 
 void __wrap_signals_begin(int wake_fd, bool is_timed);

@@ -15,6 +15,7 @@
 #define hub_sleep       shipped_hub_sleep
 #define hub_ring        shipped_hub_ring
 #define hub_expect_long shipped_hub_expect_long
+#define hub_expect_wake shipped_hub_expect_wake
 #define epoll_pwait2    virtual_pwait2
 
 /* meet.c */

@@ -331,6 +331,7 @@ function Pool:submit(f, ...)
   if type(f) ~= "function" then f = common.as_function(f) end
   if self.outstanding >= self.window then wait_for_room(self) end
   if not self.run then open_run(self) end
+  if self.sent then self.sent:rouse() end
   local n, index, has_futures = select("#", ...), self.futures.submitted + 1, false
   local args = n > 0 and { n = n, ... }
   if n > 0 then has_futures = has_future(n, ...) end

@@ -290,13 +290,6 @@ static int run_skip(lua_State *L)
   return error ? luaL_error(L, "cannot skip tasks: %s", strerror(error)) : 0;
 }
 
-/* push(task): the staged block is what task `task` gets. */
-static int run_push(lua_State *L)
-{
-  int error = dispatch_push(check_run(L)->dispatch, luaL_checknumber(L, 2));
-  return error ? luaL_error(L, "cannot hand out the call: %s", strerror(error)) : 0;
-}
-
 /* push_range(first, count): the staged block is what tasks from `first` on get, which are none of the source's. */
 static int run_push_range(lua_State *L)
 {
@@ -344,6 +337,14 @@ static int run_hand_out(lua_State *L)
   run->engine->engine.inheritance = &run->heritage;
   dispatch_hand_out(run->dispatch);
   return run_leave(L);
+}
+
+/* rouse(): a call is about to be handed out. */
+static int run_rouse(lua_State *L)
+{
+  const struct host_run *run = check_run(L);
+  if (is_own(run)) attendant_rouse(run->attendant, run->dispatch);
+  return 0;
 }
 
 static int run_exhausted(lua_State *L)
@@ -435,10 +436,10 @@ static int host_run_open(lua_State *L)
       {"redo_staged", run_redo_staged},
       {"shorten", run_shorten},
       {"skip", run_skip},
-      {"push", run_push},
       {"intake", run_intake},
       {"push_range", run_push_range},
       {"hand_out", run_hand_out},
+      {"rouse", run_rouse},
       {"leave", run_leave},
       {"come_back", run_come_back},
       {"look_out", run_look_out},

@@ -216,6 +216,14 @@ void attendant_leave(struct attendant *attendant, double outstanding)
     sem_post(&attendant->call);
 }
 
+void attendant_rouse(struct attendant *attendant, struct dispatch *d)
+{
+  bool is_away = attendant && !attendant->is_home;
+  if (is_away && pthread_mutex_trylock(&attendant->lock) != 0) return;
+  dispatch_rouse(d);
+  if (is_away) pthread_mutex_unlock(&attendant->lock);
+}
+
 void attendant_come_back(struct attendant *attendant)
 {
   if (attendant->is_home) return;

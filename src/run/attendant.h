@@ -22,6 +22,9 @@ struct attendant;
 struct attendant *attendant_open(struct dispatch *d);
 /* The script goes away; `outstanding` tasks have not ended as far as it knows: of 0 there is nothing to attend to. */
 void attendant_leave(struct attendant *attendant, double outstanding);
+/* The script, away, is about to push a task: see dispatch_rouse. Does nothing while the attendant is at work; there may
+ * be none (NULL). */
+void attendant_rouse(struct attendant *attendant, struct dispatch *d);
 /* It is back, when this returns. Calls may be nested in no way; a second one does nothing. */
 void attendant_come_back(struct attendant *attendant);
 /* As dispatch_next, behind what was kept. The script is there. */

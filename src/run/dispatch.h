@@ -57,6 +57,8 @@ int dispatch_push_range(struct dispatch *d, double first, double count);
 /* Takes what is in the intake, and begins its block anew, at least `bytes` large, for tasks from `first` on: an index
  * that was not used, as are those behind it. NULL: out of memory. For the same runs. */
 struct intake *dispatch_intake(struct dispatch *d, double first, uint64_t bytes);
+/* A task will be handed out soon: the worker that is to get it is woken, if it sleeps. */
+void dispatch_rouse(struct dispatch *d);
 /* Hands out what can be handed out at once, and takes nothing. */
 void dispatch_hand_out(struct dispatch *d);
 /* The last task that was put into the intake; 0: none. */

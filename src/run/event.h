@@ -68,6 +68,7 @@ struct intake {
   uint32_t taken;                /* of these, copied out: the dispatcher's */
   uint32_t hungry;               /* a worker had nothing to do when the dispatcher was left: the dispatcher's */
   const volatile uint64_t *news; /* words that are not 0 while some worker has news */
+  double left_at;                /* by the clock, when the script or the attendant was last with the workers */
 };
 
 /* What the script is to do behind a task that it has put there. */

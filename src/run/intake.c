@@ -65,6 +65,18 @@ void dispatch_note_hunger(struct dispatch *d)
   __atomic_store_n(&d->intake.hungry, is_hungry, __ATOMIC_RELAXED);
 }
 
+void dispatch_rouse(struct dispatch *d)
+{
+  d->intake.left_at = clock_seconds();
+  if (list_is_empty(&d->idle)) return;
+  const struct lane *lane = LIST_OF(d->idle.next, const struct lane, place);
+  if (lane->kind->is_rank) return;
+  struct slot *slot = d->engine->slots[lane->number];
+  if (!slot_is_asleep(slot)) return;
+  hub_expect_wake(&d->engine->hub);
+  slot_wake(slot);
+}
+
 void dispatch_hand_out(struct dispatch *d)
 {
   struct event none;

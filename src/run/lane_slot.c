@@ -80,6 +80,7 @@ static void lane_give(struct lane *lane, struct work *work)
   work->sent = 0;
   work->is_complete = false;
   lane_hold(lane, work);
+  if (slot_is_asleep(slot_of(lane))) hub_expect_wake(&lane->crew->engine->hub);
   pump(lane);
 }
 

@@ -350,7 +350,7 @@ void dispatch_next(struct dispatch *d, struct event *event, double wait)
     if (found == FOUND_NOTHING) rest(d, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY));
   }
   if (d->options.is_pushed) dispatch_note_hunger(d);
-  d->left_at = clock_seconds();
+  d->left_at = d->intake.left_at = clock_seconds();
 }
 
 bool dispatch_poll(struct dispatch *d, struct event *event, double *until)

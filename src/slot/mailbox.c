@@ -73,25 +73,35 @@ static void pause_briefly(void)
 #endif
 }
 
-/* Waits until `ready`: by looking again for a while, then asleep. */
-static void wait_until(struct slot *slot, ready_function *ready)
+/* Looks again for a while. False: still not ready. */
+static bool look_again(const struct slot *slot, ready_function *ready)
 {
-  if (ready(slot)) return;
   double began = clock_seconds();
   do {
     for (int i = 0; i < 16; i++) {
-      if (ready(slot)) return;
+      if (ready(slot)) return true;
       pause_briefly();
     }
     sched_yield(); /* to the coordinator, where it has been put on the same processor */
   } while (clock_seconds() - began < awake_seconds);
-  for (;;) {
-    uint32_t bell = __atomic_load_n(&slot->bell, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&slot->asleep, 1, __ATOMIC_SEQ_CST);
-    if (ready(slot)) break;
-    syscall(SYS_futex, &slot->bell, FUTEX_WAIT, bell, NULL, NULL, 0);
-  }
+  return false;
+}
+
+/* Sleeps until it is woken, unless it is ready. */
+static void sleep_unless(struct slot *slot, ready_function *ready)
+{
+  uint32_t bell = __atomic_load_n(&slot->bell, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&slot->asleep, 1, __ATOMIC_SEQ_CST);
+  if (!ready(slot)) syscall(SYS_futex, &slot->bell, FUTEX_WAIT, bell, NULL, NULL, 0);
   __atomic_store_n(&slot->asleep, 0, __ATOMIC_SEQ_CST);
+}
+
+/* Waits until `ready`: by looking again for a while, then asleep. A coordinator that is about to send something wakes
+ * its worker before (dispatch_rouse): then it is looked for again. */
+static void wait_until(struct slot *slot, ready_function *ready)
+{
+  if (ready(slot)) return;
+  while (!look_again(slot, ready)) sleep_unless(slot, ready);
 }
 
 /* As wait_until, within a chunk: the coordinator is told why, and the time is not the tasks'. */

@@ -110,9 +110,14 @@ uint32_t channel_filled(const struct channel *channel)
   return __atomic_load_n(&channel->tail, __ATOMIC_SEQ_CST) - __atomic_load_n(&channel->head, __ATOMIC_SEQ_CST);
 }
 
+bool slot_is_asleep(const struct slot *slot)
+{
+  return __atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST) != 0;
+}
+
 void slot_wake(struct slot *slot)
 {
-  if (!__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST)) return;
+  if (!slot_is_asleep(slot)) return;
   __atomic_fetch_add(&slot->bell, 1, __ATOMIC_SEQ_CST);
   syscall(SYS_futex, &slot->bell, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
@@ -252,8 +257,7 @@ struct block *slot_results(struct slot *slot)
 /* Coordinator: wakes the worker if it sleeps until there is room, not if it has nothing to do. */
 static void wake_blocked(struct slot *slot)
 {
-  if (__atomic_load_n(&slot->asleep, __ATOMIC_SEQ_CST) && __atomic_load_n(&slot->blocked, __ATOMIC_SEQ_CST))
-    slot_wake(slot);
+  if (slot_is_asleep(slot) && __atomic_load_n(&slot->blocked, __ATOMIC_SEQ_CST)) slot_wake(slot);
 }
 
 void slot_release_results(struct slot *slot)

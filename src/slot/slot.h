@@ -60,6 +60,7 @@ double slot_cut(struct slot *slot, uint32_t chunk, uint32_t place, double first,
  * have room; for `in`, `claim` is one of enum claim and `last` the block's limit. */
 void slot_publish_in(struct slot *slot, uint32_t claim, double last);
 void slot_publish_out(struct slot *slot);
+bool slot_is_asleep(const struct slot *slot);
 /* Wakes the worker if it sleeps. */
 void slot_wake(struct slot *slot);
 

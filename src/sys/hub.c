@@ -2,6 +2,7 @@
 #include "sys/hub.h"
 
 #include <errno.h>
+#include <math.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -95,6 +96,12 @@ void hub_ring(const struct hub *hub)
 void hub_expect_long(struct hub *hub)
 {
   hub->last_wait = 1;
+  hub->has_woken = false;
+}
+
+void hub_expect_wake(struct hub *hub)
+{
+  hub->has_woken = true;
 }
 
 /* Waits to the nanosecond where the kernel can (Linux 5.11 and later; valgrind can't), else to the next millisecond. */
@@ -112,10 +119,16 @@ static int wait_for_events(int poll_fd, struct epoll_event *events, int most, do
   return epoll_wait(poll_fd, events, most, (int)(seconds * 1e3) + (seconds > 0));
 }
 
-/* Looks again for news for a while; true: there is some. */
-static bool look_again(const struct hub *hub, double began, double seconds)
+/* How long it pays to look again before sleeping. */
+static double patience(const struct hub *hub)
 {
-  double most = seconds < spin_seconds ? seconds : spin_seconds;
+  if (hub->has_woken) return wake_seconds;
+  return hub->last_wait < spin_seconds ? spin_seconds : 0;
+}
+
+/* Looks again for news for a while, until `most` seconds after `began`; true: there is some. */
+static bool look_again(const struct hub *hub, double began, double most)
+{
   for (double waited = 0; waited < most; waited = clock_seconds() - began) {
     for (int i = 0; i < LOOKS; i++)
       if (beacon_has_news(hub->beacon, &hub->reader)) return true;
@@ -130,7 +143,8 @@ int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
   double began = clock_seconds();
   int count = 0, n = 0;
   bool found = beacon_has_news(hub->beacon, &hub->reader);
-  if (!found && hub->last_wait < spin_seconds) found = look_again(hub, began, seconds);
+  if (!found) found = look_again(hub, began, fmin(patience(hub), seconds));
+  hub->has_woken = false;
   if (!found) {
     __atomic_store_n(&hub->beacon->asleep, 1, __ATOMIC_SEQ_CST);
     if (seconds > 0 && !beacon_has_news(hub->beacon, &hub->reader))

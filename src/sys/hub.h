@@ -7,6 +7,9 @@
  * with a worker, who needs it more. A round trip between two that look takes 0.3 us, between two that sleep 10 us
  * (measured). */
 static const double spin_seconds = 20e-6;
+/* A worker that sleeps on an idle processor takes some 40 us to wake, and a coordinator that sleeps meanwhile as long
+ * again (bench/awake.c): after a worker was woken, it looks again for this long. */
+static const double wake_seconds = 100e-6;
 
 struct hub {
   struct beacon *beacon;
@@ -15,6 +18,7 @@ struct hub {
   int poll_fd;      /* epoll over it and the ends of worker processes */
   size_t bytes;     /* of the beacon; 0: it is somebody else's, and so is the eventfd */
   double last_wait; /* seconds: decides whether looking again before sleeping pays */
+  bool has_woken;   /* a worker that slept was woken since the last sleep: see hub_expect_wake */
 };
 
 /* A hub for workers numbered below `numbers`. Returns 0, or an errno. */
@@ -41,5 +45,7 @@ int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most);
 void hub_ring(const struct hub *hub);
 /* The next sleep may be long: it is not worth looking again before it. */
 void hub_expect_long(struct hub *hub);
+/* A worker that slept has got something to do, and is expected to have done with it soon. */
+void hub_expect_wake(struct hub *hub);
 
 #endif

@@ -21,6 +21,7 @@ local C = ffi.C
 local NIL, FALSE, TRUE, ABSENT, STRING = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT, C.TAG_STRING
 local HEAD, HAND_OUT = C.BLOCK_HEAD, C.INTAKE_HAND_OUT
 local WORDS = 3       -- before the arguments: place of the head, number of the call, number of arguments
+local AWAKE = 50e-6   -- seconds that a worker with nothing to do stays awake: src/slot/mailbox.c
 local MOST_PLAIN = 20 -- arguments that have words of their own
 local intake_pointer, u64, bytes_pointer = ffi.typeof "struct intake *", ffi.typeof "uint64_t *", ffi.typeof "char *"
 
@@ -164,6 +165,13 @@ local function pack(self, head, args)
   chain.arrays, chain.head = arrays.sent, head
   arrays.sent = false
   return bytes or "", trouble, chain
+end
+
+--- A call is about to be put there: a worker that sleeps meanwhile is woken at once, so that it wakes while the call is
+--- written.
+function Sent:rouse()
+  local intake = self.intake
+  if intake and C.clock_seconds() - intake.left_at > AWAKE then self.handle:rouse() end
 end
 
 -- ---- writing ----
