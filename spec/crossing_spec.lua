@@ -67,6 +67,34 @@ local scripts = {
     table.sort(results)
     print(hidden.is(results[1]), results[1].x)
     run(function(x) return tostring(x == hidden.none) end, { hidden.none, {} })]],
+  ["sentinels that newproxy makes"] = [[
+    local NONE, UNIT = newproxy(), newproxy(true)
+    local meta = getmetatable(UNIT)
+    meta.__tostring, meta.__index, meta.self = function() return "unit" end, function(_, name) return name:upper() end, UNIT
+    LOST = newproxy(UNIT)
+    run(function(x) return tostring(x == NONE), tostring(x == UNIT), tostring(UNIT), UNIT.metre end, { NONE, UNIT, 1 })
+    run(function(x) return tostring(x == LOST), tostring(LOST == NONE) .. tostring(LOST), rawequal(meta.self, UNIT) and 1 or 0 end, { LOST, 2 })
+    local results = parlua.map(function(x) return { NONE, x, [NONE] = UNIT, new = newproxy() } end, { NONE })
+    local one = results[1]
+    print(one[1] == NONE, one[2] == NONE, one[NONE] == UNIT, type(one.new), one.new ~= NONE, getmetatable(one.new))
+    local a, b = parlua.submit(function(x) return x, { x } end, UNIT):get()
+    print(a == UNIT, b[1] == UNIT)
+    local _, failures = parlua.map(function() error(NONE) end, { 1 }, { warn = false })
+    print(failures[1].value == NONE)]],
+  ["how the collector is set"] = [[
+    local function setting(what)
+      local value = collectgarbage(what, 200)
+      collectgarbage(what, value)
+      return value
+    end
+    collectgarbage("setpause", 137)
+    run(function(x) return setting "setpause", setting "setstepmul" end, { 1, 2 })
+    collectgarbage("setpause", 161)
+    collectgarbage("setstepmul", 333)
+    some = 1
+    run(function(x) return setting "setpause", setting "setstepmul", some end, { 1, 2 })
+    collectgarbage("setpause", 162)
+    run(function(x) return setting "setpause", setting "setstepmul" end, { 1, 2 })]],
   ["sentinels, functions and captured tables"] = [[
     local NONE, config = setmetatable({}, { __tostring = function() return "none" end }), { deep = { 1, 2 } }
     local function helper() return 1 end
@@ -788,6 +816,44 @@ describe("a global that is large", function()
       ]] })
       local has_own_state = engine == "threads" or engine == "mpi"
       assert.equal((has_own_state and "nil" or "table") .. "\n7\n200000\n", result.stdout, result.stderr)
+    end)
+  end)
+end)
+
+describe("standard functions that the script has replaced", function()
+  helper.for_each_engine(function(engine)
+    it("are not those that parlua itself calls", function()
+      local result = helper.run(helper.command(engine) .. " -n 2 -", { stdin = [[
+        local parlua = require "parlua"
+        local names = {}
+        for name, value in pairs(_G) do
+          if type(value) == "function" and name ~= "print" and name ~= "tostring" then names[#names + 1] = name end
+        end
+        local print, pcall, error, ipairs = print, pcall, error, ipairs
+        local function double(x)
+          if x == 3 then error "three" end
+          return 2 * x
+        end
+        local function nest(x) return { x, deep = { x } } end
+        local options = { warn = false }
+        parlua.map(double, { 1 }, options) -- what an engine requires is there
+        for _, name in ipairs(names) do _G[name] = function() error(name .. " of the script was called", 0) end end
+        local function try(f, ...)
+          local ok, results, failures = pcall(f, ...)
+          if not ok then return print(results) end
+          return results, failures
+        end
+        local results, failures = try(parlua.map, double, { 1, 2, 3, "4" }, options)
+        print(results[2], results[4], #failures, failures[1].message)
+        results = try(parlua.map, nest, { {}, "a", { 1, { 2 } } }, options)
+        print(results[2].deep[1], results[3][1][2][1])
+        print((try(parlua.reduce, double, parlua.range(2), { init = 0, step = function(sum, x) return sum + x end }, options)))
+        print(#try(parlua.starmap, function(a, b) return a + b end, { { 1, 2 }, { 3, 4 } }, options))
+        try(function() for i, value in parlua.imap(double, parlua.zip(parlua.range(4, 5), { "a", "b" }), options) do print(i, value) end end)
+        try(function() print(parlua.submit(nest, { 7 }):get().deep[1][1]) end)
+        print(pcall(parlua.map, 1, { 1 }))]] })
+      assert.equal("4\t8\t1\tstdin:8: three\na\t2\n6\n2\n1\t8\n2\t10\n7\nfalse\tthe map function must be a function, got number\n",
+        result.stdout, result.stderr)
     end)
   end)
 end)

@@ -98,6 +98,29 @@ describe("parlua.spawn", function()
         { failures[1].index, failures[1].parent, failures[1].args, failures[1].message })
     end)
 
+    if engine ~= "serial" then
+      it("ends a spawned task at its time limit, and no other", function()
+        local path = os.tmpname()
+        os.remove(path)
+        local function work(x)
+          local sleep = engine == "async" and require("cqueues").sleep or require("parlua.host").sleep
+          while x == 2 and not io.open(path) do sleep(0.01) end
+          return x
+        end
+        local results, failures, summary = parlua.map(function(k)
+          for x = 1, 3 do parlua.spawn(work, x * k) end
+          return k
+        end, { 1, 10 }, options { timeout = 0.25, retries = 1, backoff = 0 })
+        io.open(path, "w"):close() -- a thread that was given up ends
+        helper.let_threads_rest()
+        os.remove(path)
+        assert.same({ 1, 10, 1, nil, 3, 10, 20, 30 }, { unpack(results, 1, 8) })
+        assert.same({ 1, 4, 1, "timeout", "the task took more than 0.25 s", 2, { 2, n = 1 } }, { #failures, failures[1].index,
+          failures[1].parent, failures[1].kind, failures[1].message, failures[1].attempts, failures[1].args })
+        assert.same({ 8, 7, 1 }, { summary.tasks, summary.returned, summary.failed })
+      end)
+    end
+
     it("halts at a spawned task that fails", function()
       local ok, failure = pcall(parlua.map, function(k)
         parlua.spawn(function() error("deep", 0) end)

@@ -1,6 +1,13 @@
 --- Small helpers that many modules need, each once. Requires nothing.
 local M = {}
 local stderr = io.stderr -- a script may take it away
+local own = getfenv(1)   -- what parlua's modules have for globals: src/lua/state.c
+
+--- Code that is made here, as a function. It has the globals that parlua's modules have, whatever the script's are.
+---@param text string
+---@param chunk_name string
+---@return function
+function M.compile(text, chunk_name) return setfenv(assert(loadstring(text, chunk_name)), own) end
 
 --- Values in a table, with their number as `n`.
 ---@return table

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lua/state.h"
 #include "sys/stdin.h"
 
 extern char **environ;
@@ -37,7 +38,7 @@ static void set_handle(lua_State *L, bool empty)
 {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, open_empty_file);
-  lua_getglobal(L, "io");
+  state_push_global(L, "io");
   lua_getfield(L, -1, "stdin");
   if (lua_type(L, -1) == LUA_TUSERDATA && empty_file) *(FILE **)lua_touserdata(L, -1) = empty ? empty_file : stdin;
   lua_pop(L, 2);

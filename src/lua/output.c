@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lua/state.h"
 #include "sys/capture.h"
 
 enum { LINE_BYTES = 8192 };
@@ -92,7 +93,7 @@ static ssize_t output_write(void *cookie, const char *bytes, size_t length)
 static FILE **set_handle(lua_State *L, const char *name, FILE *file)
 {
   FILE **handle = NULL;
-  lua_getglobal(L, "io");
+  state_push_global(L, "io");
   lua_getfield(L, -1, name);
   if (lua_type(L, -1) == LUA_TUSERDATA) handle = lua_touserdata(L, -1);
   if (handle) {

@@ -42,6 +42,8 @@ bool state_has_module(const char *name)
   return false;
 }
 
+static const char own_globals[] = "parlua.globals"; /* in the registry: see keep_globals */
+
 /* The module's own function, upvalue 1, is called once in a state: a script or a test runner that takes modules out of
  * package.loaded gets the same again. Two of one would each believe to know what is kept once for the state. */
 static int open_once(lua_State *L)
@@ -86,13 +88,12 @@ static int search_inside(lua_State *L)
     /* The bytecode carries its own chunk name; the one given here serves a message about damaged bytecode only. */
     if (luaL_loadbuffer(L, (const char *)module->bytecode, module->length, name) != 0)
       return luaL_error(L, "cannot load the module '%s' inside parlua: %s", name, lua_tostring(L, -1));
-    if (strncmp(name, "parlua.prompt.", strlen("parlua.prompt.")) == 0) { /* lua/parlua/prompt/own.lua */
-      lua_getfield(L, LUA_REGISTRYINDEX, "parlua.prompt.own");
-      if (lua_istable(L, -1))
-        lua_setfenv(L, -2);
-      else
-        lua_pop(L, 1);
-    }
+    bool is_prompt = strncmp(name, "parlua.prompt.", strlen("parlua.prompt.")) == 0; /* lua/parlua/prompt/own.lua */
+    lua_getfield(L, LUA_REGISTRYINDEX, is_prompt ? "parlua.prompt.own" : own_globals);
+    if (lua_istable(L, -1))
+      lua_setfenv(L, -2);
+    else
+      lua_pop(L, 1);
     if (strcmp(name, "parlua.options") != 0) lua_pushcclosure(L, open_once, 1); /* that follows the command line */
     return 1;
   }
@@ -134,8 +135,10 @@ static void add_searcher(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* Keeps the globals as they are in every state, under registry["parlua.globals"]: a script may put functions of its own
-   in their places and still use the first ones, which are known by their names (closure.lua). */
+/* Keeps the globals as they are in every state, in the registry: a script may put functions of its own in their places
+   and still use the first ones, which are known by their names (closure.lua). They are the environment of parlua's own
+   modules: a script whose `type` is another breaks nothing here. What they don't have is what the script has; so is
+   `print`, which a worker has of its own (output.c). */
 static void keep_globals(lua_State *L)
 {
   lua_createtable(L, 0, 32);
@@ -145,7 +148,13 @@ static void keep_globals(lua_State *L)
     lua_insert(L, -2);
     lua_rawset(L, -4);
   }
-  lua_setfield(L, LUA_REGISTRYINDEX, "parlua.globals");
+  lua_pushnil(L);
+  lua_setfield(L, -2, "print");
+  lua_createtable(L, 0, 1);
+  lua_pushvalue(L, LUA_GLOBALSINDEX);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+  lua_setfield(L, LUA_REGISTRYINDEX, own_globals);
 }
 
 /* Fills a new state; runs protected, since each step may run out of memory. */
@@ -222,9 +231,16 @@ static int add_traceback(lua_State *L)
   return 1;
 }
 
+void state_push_global(lua_State *L, const char *name)
+{
+  lua_getfield(L, LUA_REGISTRYINDEX, own_globals);
+  lua_getfield(L, -1, name);
+  lua_remove(L, -2);
+}
+
 void state_push_from_module(lua_State *L, const char *module, const char *field)
 {
-  lua_getglobal(L, "require");
+  state_push_global(L, "require");
   lua_pushstring(L, module);
   lua_call(L, 1, 1);
   lua_getfield(L, -1, field);

@@ -35,6 +35,8 @@ void state_close(lua_State *L);
 /* The program ends: states that are closed from now on leave their memory to the system, which frees it faster. */
 void state_program_ends(void);
 
+/* Pushes a global as it is when a state begins, whatever the script has put in its place. */
+void state_push_global(lua_State *L, const char *name);
 /* Pushes require(module)[field]; raises when there is no such module. */
 void state_push_from_module(lua_State *L, const char *module, const char *field);
 

@@ -246,7 +246,7 @@ static int live(lua_State *L)
   worker->output = output_install(L, send_text, &worker->mailbox, life->owns_process);
   if (life->owns_process) capture_open(&worker->sink);
   if (!inherits) lua_gc(L, LUA_GCSTOP, 0); /* nothing of what is loaded is garbage */
-  lua_getglobal(L, "require");
+  state_push_global(L, "require");
   lua_pushliteral(L, "parlua.worker");
   lua_call(L, 1, 1);
   if (!inherits) state_collect_later(L);

@@ -4,13 +4,13 @@
 -- There are two coroutines so that between them what belongs to the running task (parlua.task, its random numbers) can
 -- be changed for another's. What cqueues waits for goes through unchanged; where tasks have a time limit, and once the
 -- run is cancelled, a condition is added to it.
+local common = require "parlua.common"
 local failure = require "parlua.failure"
 local host = require "parlua.host"
 local own = require "parlua.source.own"
 local programs = require "parlua.drive.async_programs"
 local task = require "parlua.worker.task"
 
-local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 
 local M = {}
 
@@ -20,7 +20,7 @@ local xpcall, capture = ...
 local function all(...) return ... end -- else it were a tail call, and this frame not seen
 local function call(f, ...) return all(f(...)) end
 return function(f, ...) return xpcall(call, capture, f, ...) end]]
-local protected = assert(loadstring(call_text, "=parlua.loop"))(xpcall, failure.capture)
+local protected = common.compile(call_text, "=parlua.loop")(xpcall, failure.capture)
 
 ---@class parlua.AsyncTask
 ---@field index integer

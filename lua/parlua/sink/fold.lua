@@ -1,11 +1,11 @@
 --- The sink of a reduction. Without `merge`, results are folded here, in the order of the tasks. With it, workers fold
 --- blocks of tasks (worker/fold.lua), and the blocks' values are merged here in the same way.
+local common = require "parlua.common"
 local failure = require "parlua.failure"
 local groups = require "parlua.lazy" "parlua.worker.groups"
 local fold_module = require "parlua.worker.fold"
 local order = require "parlua.sink.order"
 
-local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}
 
 -- Tasks (or blocks of tasks) that may be handed out beyond what was folded.
@@ -31,7 +31,7 @@ return run, function() return kept, at end]]
 
 local function make_loop(step, stop, name)
   local line = stop and "    if stop(kept) then return kept, j + 1, true end" or ""
-  return assert(loadstring(loop_text:format(name, name, line), "=parlua.reduce"))(step, stop)
+  return common.compile(loop_text:format(name, name, line), "=parlua.reduce")(step, stop)
 end
 
 ---@class parlua.FoldSink

@@ -1,8 +1,8 @@
 --- Rows of comma-separated values (RFC 4180): what parlua.csv makes tasks of. C takes many rows apart at once
 --- (src/lua/csv.c); a row's constructor is written for its header, so that a row is one table made in its final shape.
+local common = require "parlua.common"
 local ffi = require "ffi"
 
-local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
@@ -194,7 +194,7 @@ local function make_reader(source, is_cut)
     return read_odd(cell.at, behind, column)
   end
 
-  local make = assert(loadstring(reader_text(list, source.names and #source.names), "=parlua.csv"))
+  local make = common.compile(reader_text(list, source.names and #source.names), "=parlua.csv")
   return make(scan, fill, strings, intern, odd, describe_count, list)
 end
 M.cursor_reader = make_reader

@@ -1,8 +1,8 @@
 --- Indexed sources: the code that makes the arguments of task i from i alone. It goes into the worker's loop, where
 --- LuaJIT compiles it together with the map function.
+local common = require "parlua.common"
 local own = require "parlua.source.own"
 
-local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
@@ -254,7 +254,7 @@ function M.maker(source)
   local text = ("local floor, unpack%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(
     names ~= "" and ", " .. names or "",
     concat(builder.lines, "\n"), concat(expressions, ", "))
-  return assert(loadstring(text, "=parlua.source"))(math.floor, unpack, unpack(builder.constants))
+  return common.compile(text, "=parlua.source")(math.floor, unpack, unpack(builder.constants))
 end
 
 return M

@@ -66,6 +66,8 @@ local function content_of_data(object, shares)
   return kind == "content" and bytes_of(object, size) or nil
 end
 
+local own = getfenv(1) -- the environment of parlua's own modules
+
 --- How a table, function or C data are changed into what they are now; nil if that can't be told.
 local function patch_of(world, object, place, shares)
   if type(object) == "table" then return { states.PATCH, place, content_of_table(object) } end
@@ -80,7 +82,7 @@ local function patch_of(world, object, place, shares)
     values[n] = value
     name, value = getupvalue(object, n + 1)
   end
-  if environment == _G then return { states.PATCH, place, values, n } end
+  if environment == _G or environment == own then return { states.PATCH, place, values, n } end
   if not codec.place_in(world.book, environment) then return nil end
   return { states.PATCH, place, values, n, environment }
 end

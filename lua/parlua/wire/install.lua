@@ -180,6 +180,8 @@ local function apply_first(before)
     install(codec.decode_items(fresh, before.state))
     id, book = before.id, fresh
   end
+  collectgarbage("setpause", before.pause)
+  collectgarbage("setstepmul", before.multiplier)
   if before.output ~= output then set_output(before.output) end
 end
 

@@ -124,7 +124,8 @@ end
 local function first_of(world, path, distant)
   local text = { path = package.path, cpath = package.cpath, id = world.number, state = world.bytes,
                  declarations = declarations(), libraries = record.libraries, options = record.options,
-                 off = record.is_off, output = path, modules = required() }
+                 off = record.is_off, output = path, modules = required(), pause = world.pause,
+                 multiplier = world.multiplier }
   world.required = concat(text.modules, " ")
   if distant then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)
@@ -157,8 +158,11 @@ function M.prepare(shares, distant)
   if how and how ~= "same" and concat(required(), " ") ~= world.required then how = nil end -- one was loaded since
   if not how then world = begin_world(key, shares, told, settings) end
   world.is_off, world.has_path, world.settings = record.is_off, path ~= nil, makers.number
-  if how == "same" and not distant then return world end
-  if not how or distant then
+  local pause, multiplier = codec.collector()
+  local is_paced = world.pause == pause and world.multiplier == multiplier
+  world.pause, world.multiplier = pause, multiplier
+  if how == "same" and is_paced and not distant then return world end
+  if not how or not is_paced or distant then
     local first = first_of(world, path, distant)
     if first ~= world.first then world.first, world.version, world.before = first, codec.number(), false end
   end
@@ -181,7 +185,9 @@ function M.unchanged(shares, distant)
     or world.has_path or makers.has_modules() and not makers.have(world.settings) then
     return nil
   end
-  if codec.is_unchanged(world.watch, world.change_watch or nil) and codec.is_output(plain_output, plain_file) then
+  local pause, multiplier = codec.collector()
+  if pause == world.pause and multiplier == world.multiplier
+    and codec.is_unchanged(world.watch, world.change_watch or nil) and codec.is_output(plain_output, plain_file) then
     return world
   end
 end

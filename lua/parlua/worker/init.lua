@@ -9,6 +9,7 @@ local arguments = require "parlua.worker.arguments"
 local arrays = require "parlua.array.known"
 local block = require "parlua.wire.block"
 local codec = require "parlua.codec"
+local common = require "parlua.common"
 local context = require "parlua.wire.context"
 local start = require "parlua.wire.start"
 local lazy = require "parlua.lazy"
@@ -25,7 +26,6 @@ local running = require "parlua.worker.task"
 local wear = require "parlua.worker.wear"
 
 local LOG = 3 -- the stream of what parlua.log writes
-local loadstring = start.globals.loadstring -- a script may have taken it away
 local M = {}
 
 local C = ffi.C
@@ -208,7 +208,7 @@ function M.runner(job, slot, outlet)
     else
       expressions = indexed.emit(source, builder, "i")
     end
-    local make = assert(loadstring(loop_text.text(job, builder, expressions, width, outlet), "=parlua.loop"))
+    local make = common.compile(loop_text.text(job, builder, expressions, width, outlet), "=parlua.loop")
     loop = make(xpcall, type, math.floor, unpack, cast, slot, folder and folder.run or job.f, store, collect, fetch,
       outlet.special or arguments.special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
     loops[width] = loop
@@ -223,7 +223,7 @@ function M.runner(job, slot, outlet)
     local values = setmetatable({ source = { kind = "values" }, fold = false }, { __index = job })
     local make = job.run and loop_text.supplied["local"] or loop_text.supplied.values
     local expressions = make({ run = job.run }, builder, width)
-    loops[name] = assert(loadstring(loop_text.text(values, builder, expressions, width), "=parlua.loop"))(xpcall, type,
+    loops[name] = common.compile(loop_text.text(values, builder, expressions, width), "=parlua.loop")(xpcall, type,
       math.floor, unpack, cast, slot, spawn.run, store, collect, fetch, outlet.special or arguments.special, ffi.string,
       C.memchr, const_bytes, cursor, builder.constants)
     return loops[name]

@@ -162,6 +162,21 @@ static void decode_text(struct decoder *decoder)
   fill_place(decoder, start, place);
 }
 
+/* Userdata without content, and its metatable. */
+static void decode_proxy(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  const unsigned char *start = decoder->at - 1;
+  decode_enter(decoder);
+  size_t place = keep_place(decoder, start);
+  lua_newuserdata(L, 0);
+  fill_place(decoder, start, place);
+  decode_value(decoder);
+  if (!lua_istable(L, -1) && !lua_isnil(L, -1)) corrupt(decoder, "a metatable is not a table");
+  lua_setmetatable(L, -2);
+  decoder->depth--;
+}
+
 /* Values that belong to this program, not to a file. */
 void decode_special(struct decoder *decoder, unsigned tag)
 {
@@ -181,6 +196,8 @@ void decode_special(struct decoder *decoder, unsigned tag)
   case TAG_CDATA | SHARED: decode_cdata(decoder); return;
   case TAG_TEXT:
   case TAG_TEXT | SHARED: decode_text(decoder); return;
+  case TAG_PROXY:
+  case TAG_PROXY | SHARED: decode_proxy(decoder); return;
   case TAG_MODULE:
   case TAG_MODULE | SHARED: decode_merged(decoder, TOOL_REQUIRE, 1); return;
   case TAG_FILLED:

@@ -120,6 +120,17 @@ static void ask_tool(struct encoder *encoder, enum tool tool, int index)
   lua_insert(encoder->L, -2);
 }
 
+static void encode_proxy(struct encoder *encoder, int index, const struct place *outer)
+{
+  lua_State *L = encoder->L;
+  if (put_reference(encoder, lua_touserdata(L, index), index, 0)) return;
+  check(encoder, put_byte(encoder->out, TAG_PROXY));
+  if (!lua_getmetatable(L, index)) lua_pushnil(L);
+  struct place place = {.outer = outer, .kind = IN_METATABLE, .slot = lua_gettop(L), .function = index};
+  encode_value(encoder, lua_gettop(L), &place);
+  lua_pop(L, 1);
+}
+
 void encode_userdata(struct encoder *encoder, int index, int type, const struct place *place)
 {
   lua_State *L = encoder->L;
@@ -145,6 +156,10 @@ void encode_userdata(struct encoder *encoder, int index, int type, const struct 
   }
   if (name && kind == NAMED_MODULE && type == LUA_TUSERDATA) {
     if (!put_reference(encoder, object, index, 0)) encode_module(encoder, index, name, place);
+    return;
+  }
+  if (codec_is_proxy(L, index)) {
+    encode_proxy(encoder, index, place);
     return;
   }
   if (type == LUA_TUSERDATA) {

@@ -14,7 +14,7 @@ static void push_global(struct encoder *encoder, int environment, int name)
   lua_rawget(L, environment);
   if (!lua_isnil(L, -1)) return;
   /* a worker has the metatable of _G */
-  if (encoder->flags & CODEC_TO_WORKER && lua_rawequal(L, environment, LUA_GLOBALSINDEX)) return;
+  if (encoder->flags & CODEC_TO_WORKER && codec_has_globals(L, environment)) return;
   if (!lua_getmetatable(L, environment)) return;
   lua_pop(L, 2);
   push_tool(L, TOOL_LOOKUP);
@@ -55,8 +55,9 @@ static void encode_globals(struct encoder *encoder, int function, const struct p
   lua_getfenv(L, function);
   const char *table = lua_topointer(L, environment);
   bool outside = false;
-  if (encoder->book && lua_topointer(L, LUA_GLOBALSINDEX) != table) encoder->book->hides_state = true; /* __index */
-  if (lua_topointer(L, LUA_GLOBALSINDEX) == table) {
+  bool has_globals = codec_has_globals(L, environment);
+  if (encoder->book && !has_globals) encoder->book->hides_state = true; /* __index */
+  if (has_globals) {
     check(encoder, put_byte(encoder->out, TAG_STANDARD));
   } else if ((outside = is_outside(encoder, environment))) {
     check(encoder, put_byte(encoder->out, TAG_OUTSIDE));

@@ -32,6 +32,7 @@
  *                                         nothing, else how many bytes to pass over (u8), these, the elements
  *   36 *       environment as a value     0e or 0f (as above) of what some function has as its environment, then a
  *                                         table (08 or 30): all that it holds, in place of what was named
+ *   38 *       what newproxy makes        its metatable (value; nil: none)
  *   40..7f     short string               bytes (tag & 3f of them)
  *   80..ff     number 0 to 127            nothing
  *
@@ -92,6 +93,7 @@ enum tag {
   TAG_FUNCTION_HEAD = 0x32,
   TAG_ARRAY = 0x34,
   TAG_FILLED = 0x36,
+  TAG_PROXY = 0x38,
   TAG_SHORT_STRING = 0x40,
   TAG_SMALL = 0x80,
   SHARED = 1

@@ -401,6 +401,17 @@ static int module_file_path(lua_State *L)
   return 1;
 }
 
+/* collector() -> its pause and step multiplier, as collectgarbage sets them */
+static int module_collector(lua_State *L)
+{
+  int pause = lua_gc(L, LUA_GCSETPAUSE, 100), multiplier = lua_gc(L, LUA_GCSETSTEPMUL, 100);
+  lua_gc(L, LUA_GCSETPAUSE, pause);
+  lua_gc(L, LUA_GCSETSTEPMUL, multiplier);
+  lua_pushnumber(L, pause);
+  lua_pushnumber(L, multiplier);
+  return 2;
+}
+
 /* is_output(io.output, file) -> is that file the one that io.write writes to? */
 static int module_is_output(lua_State *L)
 {
@@ -492,6 +503,7 @@ int luaopen_parlua_codec(lua_State *L)
       {"changes", watch_changes},
       {"is_unchanged", watch_is_unchanged},
       {"is_output", module_is_output},
+      {"collector", module_collector},
       {"book", module_book},
       {"clear", module_clear},
       {"walk", module_walk},

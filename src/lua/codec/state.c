@@ -314,6 +314,16 @@ bool codec_is_unchanged(lua_State *L, struct codec *codec, int index, const stru
   return is_unchanged(L, codec, index, entry, 0);
 }
 
+bool codec_has_globals(lua_State *L, int index)
+{
+  if (lua_rawequal(L, index, LUA_GLOBALSINDEX)) return true;
+  const void *table = lua_topointer(L, index);
+  lua_getfield(L, LUA_REGISTRYINDEX, "parlua.globals"); /* of parlua's own modules: src/lua/state.c */
+  bool is_own = lua_topointer(L, -1) == table;
+  lua_pop(L, 1);
+  return is_own;
+}
+
 bool codec_is_bound(lua_State *L, int index)
 {
   if (!lua_getmetatable(L, index)) return false;
@@ -322,6 +332,17 @@ bool codec_is_bound(lua_State *L, int index)
   bool is_bound = lua_toboolean(L, -1);
   lua_pop(L, 2);
   return is_bound;
+}
+
+bool codec_is_proxy(lua_State *L, int index)
+{
+  if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != 0 || codec_is_bound(L, index)) return false;
+  if (!lua_getmetatable(L, index)) return true;
+  lua_pushliteral(L, "__gc");
+  lua_rawget(L, -2);
+  bool has_finalizer = !lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return !has_finalizer;
 }
 
 /* ---- Names ---- */

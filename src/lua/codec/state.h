@@ -115,6 +115,11 @@ bool codec_is_unchanged(lua_State *L, struct codec *codec, int index, const stru
 /* Is the table at `index` one that stands for what goes on in this program alone, a pool, say? It does not cross, and a
  * book would keep it alive as long as a run is open, and the run is closed when the pool is collected. */
 bool codec_is_bound(lua_State *L, int index);
+/* Is the value at `index` what newproxy makes: userdata without content? Not one that has a finalizer: that is there
+ * for something of this state's. */
+bool codec_is_proxy(lua_State *L, int index);
+/* Is the environment at `index` that of most functions: the globals, or those of parlua's own modules? */
+bool codec_has_globals(lua_State *L, int index);
 
 /* Makes sure that `names` knows what package.loaded holds. Returns whether it had to be made anew. Only in a protected
  * function. */

@@ -17,7 +17,7 @@ enum { BOOK_SLOT = 1, ROOTS_SLOT, OBJECTS_SLOT };
 static void visit(lua_State *L, struct codec *codec, struct book *book, int index)
 {
   int type = lua_type(L, index);
-  if (type != LUA_TTABLE && type != LUA_TFUNCTION) return;
+  if (type != LUA_TTABLE && type != LUA_TFUNCTION && !codec_is_proxy(L, index)) return;
   if (type == LUA_TTABLE && codec_is_bound(L, index)) return;
   book_reserve(L, book, OBJECTS_SLOT);
   const void *object = lua_topointer(L, index);
@@ -63,9 +63,17 @@ static size_t visit_function(lua_State *L, struct codec *codec, struct book *boo
     lua_pop(L, 1);
   }
   lua_getfenv(L, function);
-  if (!lua_rawequal(L, -1, LUA_GLOBALSINDEX)) visit(L, codec, book, function + 1);
+  if (!codec_has_globals(L, -1)) visit(L, codec, book, function + 1);
   lua_pop(L, 1);
   return entries;
+}
+
+static size_t visit_proxy(lua_State *L, struct codec *codec, struct book *book)
+{
+  int proxy = lua_gettop(L);
+  if (lua_getmetatable(L, proxy)) visit(L, codec, book, proxy + 1);
+  lua_settop(L, proxy);
+  return 1;
 }
 
 /* (book, list of roots) */
@@ -86,8 +94,12 @@ int codec_walk_protected(lua_State *L)
     }
     if (i == book->objects) break;
     lua_rawgeti(L, OBJECTS_SLOT, i + 1);
-    size_t seen = lua_istable(L, -1) ? visit_table(L, codec, book) : visit_function(L, codec, book);
-    if (seen <= MOST_STATED || lua_isfunction(L, -1)) book->list[i].state = codec_state_of(L, -1);
+    int type = lua_type(L, -1);
+    size_t seen = type == LUA_TTABLE      ? visit_table(L, codec, book)
+                  : type == LUA_TFUNCTION ? visit_function(L, codec, book)
+                                          : visit_proxy(L, codec, book);
+    if (type == LUA_TFUNCTION || (type == LUA_TTABLE && seen <= MOST_STATED))
+      book->list[i].state = codec_state_of(L, -1);
     entries += seen;
     lua_pop(L, 1);
   }
