@@ -50,6 +50,20 @@ static struct work *take_due(struct queue *queue)
   return first;
 }
 
+/* Takes any of what waits out of a heap that is being taken apart: at the same cost however many there are, as nothing
+ * is put in order. */
+static struct work *take_any(struct work **heap)
+{
+  struct work *work = *heap;
+  for (struct work *child; (child = work->child); work = child) {
+    work->child = child->sibling;
+    child->sibling = work;
+  }
+  *heap = work->sibling;
+  work->sibling = NULL;
+  return work;
+}
+
 /* ---- the queue ---- */
 
 void queue_init(struct queue *queue, double total)
@@ -67,7 +81,7 @@ static void drop_all(struct queue *queue)
   for (struct link *link; (link = list_take(&queue->ranges));)
     work_free(&queue->store, LIST_OF(link, struct work, link));
   queue->ranged = 0;
-  while (queue->due) work_free(&queue->store, take_due(queue));
+  while (queue->due) work_free(&queue->store, take_any(&queue->due));
 }
 
 void queue_free(struct queue *queue)
@@ -137,7 +151,7 @@ void queue_shorten(struct queue *queue, double last)
   }
   struct work *kept = NULL;
   while (queue->due) {
-    struct work *work = take_due(queue);
+    struct work *work = take_any(&queue->due);
     if (!drop_behind_total(queue, work)) kept = heap_join(kept, work);
   }
   queue->due = kept;
