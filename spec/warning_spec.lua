@@ -22,6 +22,8 @@ describe("tasks that failed", function()
         parlua.map(function(i) return i end, { 1, 2 })
         print(parlua.reduce(function(i) error("no", 0) end, parlua.range(3), parlua.sum))
         parlua.find(function(i) error("none", 0) end, parlua.range(2))
+        parlua.starmap(function(a, b) error(b, 0) end, { { 1, "x" } })
+        parlua.starmap(error, coroutine.wrap(function() coroutine.yield({ "y", 0 }) end))
       ]]
       assert.equal(0, result.status, result.stderr)
       local lines = {}
@@ -33,6 +35,8 @@ describe("tasks that failed", function()
           .. "sweep.lua:5: attempt to index local 'i' (a number value)",
         "parlua: reduce at sweep.lua:7: 3 of 3 tasks failed; first, task 1 (1): no",
         "parlua: find at sweep.lua:8: 2 of 2 tasks failed; first, task 1 (1): none",
+        'parlua: starmap at sweep.lua:9: 1 of 1 task failed; first, task 1 (1, "x"): x',
+        'parlua: starmap at sweep.lua:10: 1 of 1 task failed; first, task 1 ("y", 0): y',
       }, lines)
     end)
 

@@ -89,7 +89,8 @@ function M.tell(run)
   end
   local parts = parts_of(run)
   if #parts == 0 then return end
-  report.print("stderr", ("parlua: %s at %s: %s\n"):format(run.sink.name, place, table.concat(parts, "; ")))
+  local call = run.source.of or run.sink.name
+  report.print("stderr", ("parlua: %s at %s: %s\n"):format(call, place, table.concat(parts, "; ")))
 end
 
 return M

@@ -104,13 +104,13 @@ function M.filter(arguments, f)
   }
 end
 
---- The items of a list (or source) of lists, each of them the arguments of a task.
+--- The items of a list (or source) of lists, each of them the arguments of a task. `of`: the call that makes it.
 ---@return parlua.Source
 function M.spread(arguments)
   local source = kinds.of(arguments)
-  if source.kind == "list" then return new { kind = "spread", items = source.items, n = source.n } end
+  if source.kind == "list" then return new { kind = "spread", items = source.items, n = source.n, of = "starmap" } end
   return new {
-    kind = "reader",
+    kind = "reader", of = "starmap",
     make = function(reader)
       local read, i = reader(source), 0
       local function spread(more, item)
