@@ -100,6 +100,109 @@ describe("a journal answers", function()
     assert.truthy(second:find("cut off: --resume goes on with it", 1, true), result.stdout)
   end)
 
+  -- A run that goes on until there is a file `go`, and C libraries as on other machines: one that says that files lie on
+  -- NFS; and one that gets no locks of the run's files, either, nor memory that it would share with it.
+  local function prepare_machines()
+    helper.write(directory .. "/long.lua", [[
+      local text = ("x"):rep(2000)
+      require("parlua").map(function(i)
+        os.execute("sleep 0.001")
+        return { i = i, text = text }
+      end, function(_, i) if not io.open("go") then return (i or 0) + 1 end end, { workers = 2, chunk = 1 })]])
+    helper.write(directory .. "/machine.c", [[
+      #define _GNU_SOURCE
+      #include <dlfcn.h>
+      #include <errno.h>
+      #include <fcntl.h>
+      #include <stdarg.h>
+      #include <stdio.h>
+      #include <string.h>
+      #include <sys/mman.h>
+      #include <sys/vfs.h>
+      #include <unistd.h>
+
+      int fstatfs(int file, struct statfs *found)
+      {
+        int (*real)(int, struct statfs *) = (int (*)(int, struct statfs *))dlsym(RTLD_NEXT, "fstatfs");
+        int status = real(file, found);
+        found->f_type = 0x6969;
+        return status;
+      }
+      #ifdef AWAY
+      static int is_of_run(int file)
+      {
+        char link[64], name[4096] = "";
+        snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+        return file >= 0 && readlink(link, name, sizeof name - 1) > 0 && strstr(name, "/run.db") != NULL;
+      }
+      int fcntl(int file, int what, ...)
+      {
+        int (*real)(int, int, void *) = (int (*)(int, int, void *))dlsym(RTLD_NEXT, "fcntl");
+        va_list list;
+        va_start(list, what);
+        void *argument = va_arg(list, void *);
+        va_end(list);
+        int is_lock = what == F_SETLK || what == F_SETLKW || what == F_GETLK || what == F_OFD_SETLK || what == F_OFD_GETLK;
+        if (!is_lock || !is_of_run(file)) return real(file, what, argument);
+        errno = ENOLCK;
+        return -1;
+      }
+      int fcntl64(int file, int what, ...) __attribute__((alias("fcntl")));
+      void *mmap(void *place, size_t length, int protection, int flags, int file, off_t at)
+      {
+        void *(*real)(void *, size_t, int, int, int, off_t) =
+          (void *(*)(void *, size_t, int, int, int, off_t))dlsym(RTLD_NEXT, "mmap");
+        if (!(flags & MAP_SHARED) || !is_of_run(file)) return real(place, length, protection, flags, file, at);
+        errno = EACCES;
+        return MAP_FAILED;
+      }
+      void *mmap64(void *, size_t, int, int, int, off_t) __attribute__((alias("mmap")));
+      #endif
+    ]])
+    local made = helper.run("cc -shared -fPIC -o nfs.so machine.c -ldl && cc -DAWAY -shared -fPIC -o away.so machine.c -ldl",
+      { directory = directory })
+    assert.equal(0, made.status, made.stderr)
+  end
+
+  local NFS = "env LD_PRELOAD=./nfs.so ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 "
+  local AWAY = NFS:gsub("nfs", "away")
+
+  it("from another machine while a run goes on, which is not disturbed", function()
+    prepare_machines()
+    for _, machine in ipairs { "", NFS } do
+      local result = helper.run(([[
+        rm -f go run.db*; mkdir -p copies; export TMPDIR=$PWD/copies
+        %s%s --journal run.db long.lua & one=$!
+        until test "$(sqlite3 run.db 'select count(*) > 20 from tasks' 2>&1)" = 1; do sleep 0.02; done
+        for k in 1 2 3 4 5 6; do %s%s journal run.db || echo failed; done
+        touch go; wait $one; echo "run: $?"; ls copies
+        sqlite3 run.db 'pragma integrity_check; select count(*) = max(task) from tasks']]):format(machine,
+        helper.quote(helper.parlua), AWAY, helper.quote(helper.parlua)), { directory = directory })
+      assert.equal("", result.stderr)
+      local counts = {}
+      for count in result.stdout:gmatch "  (%d+) tasks: %d+ returned, 0 failed" do counts[#counts + 1] = tonumber(count) end
+      assert.equal(6, #counts, result.stdout)
+      assert.is_true(counts[1] > 20 and counts[6] >= counts[1], result.stdout)
+      assert.equal("run: 0\nok\n1\n", result.stdout:match "run: %d.*$")
+    end
+  end)
+
+  it("to a reader that stands still, which does not keep the run from its end", function()
+    prepare_machines()
+    for _, machine in ipairs { "", NFS } do
+      local result = helper.run(([[
+        rm -f go run.db* held; mkfifo held
+        %s%s --journal run.db long.lua & one=$!
+        until test "$(sqlite3 run.db 'select count(*) > 100 from tasks' 2>&1)" = 1; do sleep 0.02; done
+        %s%s export run.db > held & two=$!
+        exec 3< held; head -c 2000 <&3 > /dev/null # now it is in the midst of it
+        touch go; timeout 50 tail --pid=$one -f /dev/null; wait $one; echo "run: $?"
+        kill -0 $two && cat <&3 > /dev/null; wait $two; echo "export: $?"]]):format(machine, helper.quote(helper.parlua),
+        machine, helper.quote(helper.parlua)), { directory = directory })
+      assert.equal("run: 0\nexport: 0\n", result.stdout, result.stderr)
+    end
+  end)
+
   it("by parlua export: lines of JSON, or comma-separated values", function()
     assert.equal(0, run("--engine serial --journal run.db script.lua").status)
     local lines = {}

@@ -95,6 +95,12 @@ struct journal;
 struct journal *journal_open(const char *path, int *error);
 int journal_is_in_use(const char *path);             /* does a run hold the file? */
 int journal_is_local(const struct journal *journal); /* is its file system known to be this machine's own? */
+int journal_lies_here(const char *path);             /* the same of a file that need not be open */
+int journal_has_log(const char *path);               /* does it have a write-ahead log? */
+/* Copies a journal that a run may be writing, on this machine or another, without a lock: into a new directory below
+ * TMPDIR. `copy` takes the path. Returns 0 or an errno; EAGAIN: it is written faster than it can be copied. */
+int journal_copy(const char *path, char *copy, size_t room);
+void journal_forget(const char *copy); /* removes the copy; who has it open goes on reading */
 /* Begins to write: from now on rows are taken. The texts insert a task that ended, and one that was spawned. Returns 0
  * or an errno. */
 int journal_begin(struct journal *journal, const char *insert, const char *insert_spawned);

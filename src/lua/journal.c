@@ -159,6 +159,16 @@ int journal_is_in_use(const char *path)
   return !is_free;
 }
 
+int journal_lies_here(const char *path)
+{
+  struct statfs found;
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  bool is_here = fstatfs(file, &found) == 0 && is_local_type(found.f_type);
+  close(file);
+  return is_here;
+}
+
 int journal_is_local(const struct journal *journal)
 {
   return journal->is_local;

@@ -157,7 +157,7 @@ end
 
 function File:connect(flags)
   local handle = ffi.new("void *[1]")
-  local code = sqlite.open_v2(self.path, handle, flags or OPEN_READWRITE, nil)
+  local code = sqlite.open_v2(self.copy or self.path, handle, flags or OPEN_READWRITE, nil)
   self.db = handle[0]
   if code ~= OK then self:fail("open") end
   sqlite.busy_timeout(self.db, busy_milliseconds)
@@ -283,14 +283,34 @@ function M.open(path, options)
   return file
 end
 
---- Opens a journal that another program may be writing, for reading.
+--- Can a file not be read in place: does its run, or this reader, perhaps stand on another machine? There, SQLite's
+--- locks and shared memory may not reach; and without a write-ahead log whoever reads keeps the run from writing.
+local function must_copy(path)
+  if C.journal_lies_here(path) == 0 then return true end
+  return C.journal_has_log(path) == 0 and C.journal_is_in_use(path) ~= 0
+end
+
+--- A copy of a file that must not be read in place: its path.
+local function copy_of(path)
+  local room = 4096
+  local copy = ffi.new("char [?]", room)
+  local code = C.journal_copy(path, copy, room)
+  if code == 0 then return ffi.string(copy) end
+  if code == EAGAIN then
+    error(("cannot read the journal '%s': it is written faster than it can be copied; on the machine of its "
+      .. "run, parlua reads it in place"):format(path), 0)
+  end
+  error(("cannot copy the journal '%s', to read it while its run goes on: %s"):format(path, host.strerror(code)), 0)
+end
+
+--- Opens a journal that another program may be writing, for reading. That one is neither kept waiting nor disturbed.
 ---@param path string
 ---@return parlua.JournalFile
 function M.read(path)
   library()
-  local file = setmetatable({ path = path }, File)
+  local file = setmetatable({ path = path, copy = must_copy(path) and copy_of(path) }, File)
   local ok, message = pcall(function()
-    file:connect(OPEN_READONLY)
+    file:connect(not file.copy and OPEN_READONLY or nil)
     file:inspect {}
     if file:value("SELECT count(*) FROM sqlite_master WHERE name = 'tasks'") == 0 then
       error(("'%s' is empty: no run has written into it yet"):format(path), 0)
@@ -301,6 +321,7 @@ function M.read(path)
         .. "ones"):format(path, tostring(format), FORMAT), 0)
     end
   end)
+  if file.copy then C.journal_forget(file.copy) end
   if ok then return file end
   file:close()
   error(message, 0)
