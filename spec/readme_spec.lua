@@ -140,7 +140,7 @@ describe("the documentation", function()
 
   it("begins with an introduction of about 200 lines", function()
     local _, lines = all[1]:gsub("\n", "")
-    assert.is_true(lines < 230, lines .. " lines")
+    assert.is_true(lines < 220, lines .. " lines")
   end)
 
   it("has a row for each option, with its spelling and default", function()
