@@ -28,4 +28,42 @@ describe("the bar on a terminal", function()
       end)
     end)
   end
+
+  it("is one line in a window of any width, and goes with its run", function()
+    local script = [[
+      local parlua = require "parlua"
+      for run = 1, 2 do
+        parlua.each(function(i)
+          while i >= 20 and not io.open("go" .. run) do os.execute "sleep 0.02" end
+        end, parlua.range(77), { workers = 1, chunk = 1 })
+        print("run " .. run)
+      end
+    ]]
+    terminal.with_prompt({ files = { ["runs.lua"] = script }, is_busy = true, command = helper.quote(helper.parlua) .. " runs.lua" },
+      function(t)
+        --- What is to be seen. (What a narrower window moved out of it at the top is tmux's business.)
+        local function screen()
+          return (t:tmux("capture-pane -p -t main"):gsub("[ ]+\n", "\n"):gsub("\n+$", "\n"))
+        end
+        --- Waits until the screen has these lines, the bar's last and within so many columns.
+        local function shows(before, columns)
+          t:wait_for(function()
+            local text = screen()
+            local rest = text:sub(1, #before) == before and text:sub(#before + 1):gsub("\n+$", "")
+            local bar = rest and rest:find("19/77", 1, true) and not rest:find "\n" and rest:gsub("[\128-\191]", "")
+            return bar and #bar <= columns and (columns < 60 or #bar > 40)
+          end)
+        end
+        shows("", 80)
+        t:tmux "resize-window -t main -x 40"
+        shows("", 40)
+        t:tmux "resize-window -t main -x 100"
+        shows("", 100)
+        helper.write(t.directory .. "/go1", "")
+        shows("run 1\n", 100)
+        helper.write(t.directory .. "/go2", "")
+        t:wait "[status"
+        assert.equal("run 1\nrun 2\n[status 0]\n", screen())
+      end)
+  end)
 end)

@@ -136,7 +136,7 @@ describe("the progress bar", function()
     stream:take()
     columns = 30
     narrow:progress { done = 60, failed = 0, tasks = 100, seconds = 2 }
-    assert.truthy(stream:take():find("^\r\27%[2A\27%[J"))
+    assert.truthy(stream:take():find("^\r\27%[K\27%[A\27%[K\27%[A[^\27]"))
     narrow:progress { done = 61, failed = 0, tasks = 100, seconds = 3 }
     assert.truthy(stream:take():find("^\r%s*%d"))
     narrow:finish()

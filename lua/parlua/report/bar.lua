@@ -82,7 +82,8 @@ return function(tools)
   --- Back to the bar's beginning: a terminal that has become narrower shows it in several lines.
   local function home(reporter)
     local rows = reporter.drawn and math.ceil(reporter.width / max(1, reporter.columns())) or 1
-    return rows > 1 and format("\r\27[%dA\27[J", rows - 1) or "\r"
+    -- line by line: of a whole screen that is cleared tmux keeps a copy, which would stand among what was scrolled out
+    return "\r" .. ("\27[K\27[A"):rep(rows - 1)
   end
 
   --- Draws the bar, over the old one.

@@ -166,7 +166,7 @@ local ZOOM = '<div class="zoom"><p class="buttons"><button data-by="0.5" title="
 
 --- What the timeline shows, in words.
 local function timeline_note(recorder)
-  if not recorder.pieces then return "The darker, the busier." end
+  if not recorder.pieces then return "The stronger the colour, the busier." end
   local note = recorder.chunks < recorder.tasks and "Each bar is a chunk: tasks that were handed out together."
     or "Each bar is a task."
   return note .. (recorder.failed_tasks and " Red ones failed." or "")
