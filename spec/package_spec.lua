@@ -51,9 +51,14 @@ describe("what is installed", function()
       try us
       try jour
       try -n 4 jour
+      try export run.db --format ""
+      try export run.db -
+      try journal us
+      try status --
     ]]
     helper.write(root .. "/complete.sh", script)
-    assert.equal("threads\n--max-tasks --max-failures\nusr\n--retry-on --retry-failed\nusr\njournal\n\n", (shell("bash complete.sh", root)
+    assert.equal("threads\n--max-tasks --max-failures\nusr\n--retry-on --retry-failed\nusr\njournal\n\n"
+      .. "csv jsonl tsv\n-o --output --format\nusr\n\n", (shell("bash complete.sh", root)
       :gsub("%-%-retries ", "")))
   end)
 
@@ -71,7 +76,9 @@ describe("what is installed", function()
     terminal.with_prompt(shown, function(t)
       for typed, completed in pairs {
         ["parlua --engine thr"] = "parlua --engine threads", ["parlua --max-t"] = "parlua --max-tasks",
-        ["parlua merg"] = "parlua merge", ["parlua -n 2 wo"] = "parlua -n 2 work.lua", ["parlua --journal w"] = "parlua --journal work.lua",
+        ["parlua merg"] = "parlua merge", ["parlua export x --form"] = "parlua export x --format",
+        ["parlua export x --format j"] = "parlua export x --format jsonl", ["parlua -n 2 wo"] = "parlua -n 2 work.lua",
+        ["parlua --journal w"] = "parlua --journal work.lua",
       } do
         t:wait_for_prompt()
         t:type(typed)
