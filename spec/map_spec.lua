@@ -88,6 +88,31 @@ describe("parlua.map", function()
       assert.same({ 7, 8, n = 2 }, results)
     end)
 
+    it("tells tasks that return nothing from those that return nil, however many lie side by side", function()
+      local function sometimes(what)
+        return function(i)
+          if i % 700 == 1 then return i end
+          if what == "nil" then return nil end
+        end
+      end
+      for _, chunk in ipairs { 0, 1, 40 } do
+        for _, what in ipairs { "nil", "nothing" } do
+          local function options() return with { chunk = chunk > 0 and chunk or nil } end
+          local results = parlua.map(sometimes(what), parlua.range(2000), options())
+          assert.same({ n = 2000, [1] = 1, [701] = 701, [1401] = 1401 }, results)
+          local counts = {}
+          local next_of, state, at = parlua.imap(sometimes(what), parlua.range(100), options())
+          for _ = 1, 100 do
+            local values = (function(...) return { n = select("#", ...), ... } end)(next_of(state, at))
+            at = values[1]
+            counts[values.n] = (counts[values.n] or 0) + 1
+          end
+          assert.same(what == "nil" and { [2] = 100 } or { 99, 1 }, counts)
+        end
+      end
+      assert.same({ n = 3000 }, (parlua.map(function() end, parlua.range(3000), with())))
+    end)
+
     it("passes several arguments, nil and false among them", function()
       local results = parlua.map(function(...) return { n = select("#", ...), ... } end,
         parlua.zip({ 1, 2 }, { "a", "b" }, { false, true }), with())

@@ -35,6 +35,7 @@ local new_table = require "table.new"
 ---@field several table|false several[j]: all that task j returned, with a field n, where that is not one value
 ---@field second table|false second[j]: the second of two values that task j returned, for receivers with `takes_pairs`
 ---@field lines parlua.Lines|false lines of a job's output in place of results. To be read during the call only
+---@field is_void? boolean none of its tasks returned anything but nil: `values` is empty
 ---@field bytes number memory that the results take, about
 ---@field tasks integer tasks that returned; n, except for blocks of tasks
 ---@field first_task? integer of blocks of tasks: the first task
@@ -57,6 +58,9 @@ local const_bytes = ffi.typeof("const char *")
 local FEW = 16    -- so many numbers in a row are worth a batch of their own
 local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
 local NOTHING = { n = 0 }
+-- Results of tasks in a row that returned nothing, or nil: nobody writes into these.
+local NO_VALUES = {}
+local ALL_NOTHING = setmetatable({}, { __index = function() return NOTHING end })
 local LATER = 0.01 -- seconds until a source that had nothing yet is asked again
 local PATIENCE = 10 -- milliseconds that it is waited for before: who writes steadily is not to find us asleep
 local SMALL = 16384 -- bytes of results of which the collector takes no notice
@@ -89,6 +93,14 @@ local function plain_until(half, k, last)
   for at = k, last do
     local tag = half[2 * at + 1]
     if tag < 0 and tag >= LOWEST then return at end
+  end
+  return last + 1
+end
+
+--- The first word from k on with another tag. 0.4 ns a word.
+local function tag_until(half, k, last, tag)
+  for at = k, last do
+    if half[2 * at + 1] ~= tag then return at end
   end
   return last + 1
 end
@@ -252,8 +264,18 @@ function Driver:dense(receiver, event)
       batch.lines = false
       k = stop
     else
-      stop = decode_mixed(self, batch, out, half, k, last, receiver.takes_pairs, first)
-      self:give(receiver, batch, first + k, stop - k, each * (stop - k))
+      stop = k
+      local tag = half[2 * k + 1]
+      if tag == ABSENT or tag == NIL then stop = tag_until(half, k, last, tag) end
+      if stop - k >= FEW then
+        batch.numbers, batch.values, batch.second, batch.is_void = false, NO_VALUES, false, true
+        batch.several = tag == ABSENT and ALL_NOTHING
+        self:give(receiver, batch, first + k, stop - k, each * (stop - k))
+        batch.is_void = false
+      else
+        stop = decode_mixed(self, batch, out, half, k, last, receiver.takes_pairs, first)
+        self:give(receiver, batch, first + k, stop - k, each * (stop - k))
+      end
       k = stop
     end
   end

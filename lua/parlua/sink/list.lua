@@ -47,6 +47,7 @@ local function copy_values(results, first, values, n)
 end
 
 function List:take(batch)
+  if batch.is_void then return end
   local results = results_of(self)
   if batch.numbers then
     copy_numbers(results, batch.first, batch.numbers, batch.n)
@@ -66,7 +67,7 @@ function M.map(f, arguments, options, given)
   local run = run_module.open(f, arguments, options, list, given)
   run:go()
   local failures, summary = run:outcome()
-  local results = results_of(list)
+  local results = list.results or {}
   for index = run.last + 1, run.reached do results[index] = nil end -- behind the end of a run that was ended early
   results.n = run:length()
   if run.spawned then results.parents = run.spawned.parents end
