@@ -318,13 +318,16 @@ describe("Slurm:", function()
       local number = assert(result.stdout:match "^%d+", result.stderr)
       local out = directory .. "/parlua-" .. number
       local function state() return run("scontrol show job " .. number).stdout end
+      local waits_since
       wait_until(function()
         -- Slurm lets a job that is put back wait for two minutes. It is not to begin before its host has done with the batch job before: the
-        -- end of that one would be taken for its own. Nor in the second in which it was put back: its host has revoked what was made up to
-        -- then for this job ("Job credential revoked"), and the job would fail.
+        -- end of that one would be taken for its own. Nor in the second in which its host has: it revokes then what was made up to then for
+        -- this job ("Job credential revoked"), and the job would fail. A host that is busy does so long after the job was put back.
         local now = state()
         local is_waiting = run("squeue --noheader --jobs=" .. number .. " '--format=%T %r'").stdout:find "^PENDING BeginTime"
-        if is_waiting and (now:match "SubmitTime=(%S+)" or "") < os.date("%Y-%m-%dT%H:%M:%S", os.time() - 1) then
+          and not run("sinfo --noheader --format=%T").stdout:find "completing"
+        waits_since = is_waiting and (waits_since or os.time()) or nil
+        if is_waiting and os.time() - waits_since >= 2 then
           run("scontrol update JobId=" .. number .. " StartTime=now")
         end
         if now:find "JobState=FAILED" then error(now .. helper.read(out .. ".err"), 0) end
