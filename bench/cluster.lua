@@ -4,6 +4,7 @@
 -- as parlua's rank 0 does. Both launch through mpirun each time; times begin when all ranks are up and have run a task.
 local lengths_of = require "lengths"
 local measure = require "measure"
+local parlua = require "parlua"
 
 local LARGE = 8000000 -- bytes
 local RIVAL = "mpi4py.futures"
@@ -31,6 +32,19 @@ local function theirs(name, call, words, chunks)
   return measure.python { name = name, call = call, words = words, chunks = chunks, launch = launch }
 end
 
+--- A side of two bare MPI ranks: bench/ping.c.
+local function bare(name, program, ...)
+  return { name = name, run = measure.command(under_mpirun(2, { program, ... })) }
+end
+
+--- Chunks of one task on two workers of this host, without MPI.
+local function single_here(n)
+  local options = { engine = "process", workers = 2, chunk = 1 }
+  return { name = "single here", run = measure.timed(function()
+    return parlua.map(function(x) return x end, parlua.range(n), options).n
+  end) }
+end
+
 --- What a chunk costs rank 0: chunks a second and microseconds of its processor time a chunk, at each number of ranks.
 local function coordinator_rows(got, counts)
   local rows = {}
@@ -51,7 +65,11 @@ return function()
   local path = lengths_of.write(measure.scratch .. "/lengths", lengths)
   local ideal = lengths_of.sum(lengths) / 2
 
+  local ping = measure.compile("ping", "mpicc")
   local sides = {
+    bare("bare", ping, "echo", large / 2, LARGE), -- the other half is rank 0's own
+    bare("bare, copied", ping, "echo", large / 2, LARGE, "copy"),
+    single_here(single),
     ours("empty", 2, "empty", empty),
     theirs("empty, mpi4py", "empty", { empty_rival }, measure.quick and { 10000 } or { 1000, 10000, 100000, 1000000 }),
     ours("single", 2, "single", single),
@@ -75,8 +93,14 @@ return function()
                   rival = got["empty, mpi4py"].note:gsub("^empty, mpi4py", RIVAL), theirs = rate("empty, mpi4py", empty_rival) / 1e6 },
     measure.row { what = "tasks in chunks of one, 2 ranks", unit = "k/s", more = true, ours = rate("single", single) / 1e3,
                   ratio_at_least = 10, rival = RIVAL .. ", chunksize 1", theirs = rate("single, mpi4py", single_rival) / 1e3 },
+    measure.row { what = "", ours = rate("single", single) / 1e3, unit = "k/s", more = true, rival = "process, 2 workers, no MPI",
+                  theirs = rate("single here", single) / 1e3 },
     measure.row { what = ("%d tasks, a string of 8 MB in and out, 2 ranks"):format(large), unit = "s", ours = got.large.seconds,
                   ratio_at_least = 2, rival = RIVAL, theirs = got["large, mpi4py"].seconds },
+    measure.row { what = "", ours = got.large.seconds, unit = "s", rival = "bare MPI, half of them there and back",
+                  theirs = got.bare.seconds },
+    measure.row { what = "", ours = got.large.seconds, unit = "s", rival = "the same, copied once at each end",
+                  theirs = got["bare, copied"].seconds },
     measure.row { what = "heavy-tailed tasks, random, 2 ranks, of the ideal", unit = "%", more = true,
                   ours = 100 * ideal / got.heavy.seconds, at_least = 96, rival = RIVAL .. ", chunksize 1",
                   theirs = 100 * ideal / got["heavy, mpi4py"].seconds },

@@ -3,7 +3,7 @@
 -- A task spins until its length has passed on the monotonic clock, so it needs a processor but no calibration. The
 -- ideal is half the sum of the lengths (two workers, no cost); the figure is the ideal in percent of the time of the
 -- whole call. Beside it: joblib with the better of its automatic batches and batches of one, workers warm; and, by
--- computation, handing out one task at a time at no cost at all.
+-- computation, handing out one task at a time at no cost at all; and the same in C (heavy_tail.c).
 local lengths_of = require "lengths"
 local measure = require "measure"
 local parlua = require "parlua"
@@ -35,6 +35,7 @@ return function()
         return #parlua.map(spin, list, { engine = engine, workers = measure.workers })
       end) }
     end
+    sides[#sides + 1] = measure.c { name = "C" .. order, program = "heavy_tail", words = { measure.workers, path } }
     sides[#sides + 1] = measure.python { name = "joblib" .. order, call = "heavy_tail", words = { path },
                                          chunks = { "auto", 1 } }
   end
@@ -52,6 +53,8 @@ return function()
     end
     rows[#rows + 1] = measure.row { what = "", ours = percent("threads"), unit = "%", more = true,
                                     rival = "one at a time at no cost", theirs = best }
+    rows[#rows + 1] = measure.row { what = "", ours = percent("process"), unit = "%", more = true,
+                                    rival = "one at a time in C", theirs = percent("C") }
   end
   return rows
 end

@@ -215,9 +215,10 @@ function M.python(side)
 end
 
 --- Compiles bench/NAME.c; returns the program's path.
-function M.compile(name)
+---@param compiler? string default "gcc"
+function M.compile(name, compiler)
   local program = M.scratch .. "/" .. name
-  M.shell(command_line { "gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-fopenmp", "-I" .. M.directory .. "/../src", "-o", program,
+  M.shell(command_line { compiler or "gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-fopenmp", "-I" .. M.directory .. "/../src", "-o", program,
                          M.directory .. "/" .. name .. ".c", "-lm" })
   return program
 end
