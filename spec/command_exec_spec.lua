@@ -129,7 +129,7 @@ describe("parlua --exec", function()
     assert.equal("the option --exec: | is for a shell: add --shell, or put it in quotes", refusal "PARLUA --exec 'ls {} | wc' x")
     assert.equal("the option --exec: a ' has no end", refusal [[PARLUA --exec "ls '" x]])
     assert.equal("the option --exec: it is empty", refusal "PARLUA --exec '' x")
-    assert.equal("the option --shell goes with --exec", refusal "PARLUA --shell x.lua")
+    assert.equal("the option --shell goes with --exec; options stand before all words", refusal "PARLUA --shell x.lua")
     assert.equal("the options --exec and --map can't go together", refusal "PARLUA --exec true --map x")
     assert.equal("the options --null and --csv can't go together: both say how arguments are read",
       refusal "PARLUA --csv -0 --exec 'echo {a}'")
@@ -147,6 +147,22 @@ describe("parlua --exec", function()
     end
     assert.equal("unknown option -1; parlua --help lists the options; where it is a word itself, put -- before the words",
       refusal "PARLUA --exec 'echo {}' -1")
+    for words, told in pairs {
+      ["--joblog x"] = "unknown option --joblog: it is of GNU parallel or xargs; here, --journal FILE records all tasks, `parlua export "
+        .. "FILE` shows them",
+      ["-P 4"] = "unknown option -P; parlua --help lists the options: it is of GNU parallel or xargs; here, -n N sets the number of workers",
+      ["--exec 'echo {%}' a"] = "the option --exec: unknown placeholder {%}: it is of GNU parallel; {{%}} stands for the text itself",
+      ["--exec 'echo {=s/a/b/=}' a"] = "the option --exec: unknown placeholder {=s/a/b/=}: it is of GNU parallel, code for each "
+        .. "word, as --map has it; {{=s/a/b/=}} stands for the text itself",
+      ["--shell --exec '{}' 'echo a'"] = "the option --exec: with --shell, what is put in is one word: lines that are commands are "
+        .. "run by --exec 'sh -c {}', without --shell",
+    } do
+      assert.equal(told, refusal("PARLUA " .. words))
+    end
+    assert.equal("a\nb\n", (run "printf 'echo a\\necho b\\n' | PARLUA --exec 'sh -c {}'"))
+    assert.truthy(select(3, run "PARLUA -j 4 --exec 'echo {}' a"):find("-n 4 sets the number of workers", 1, true))
+    local _, _, err = run("PARLUA --map x -l no_such")
+    assert.truthy(err:find("-l loads the Lua module 'no_such'; where it is a word itself, put -- before the words", 1, true))
     assert.truthy(refusal("PARLUA --map x -l"):find("where it is a word itself, put -- before the words", 1, true))
     assert.equal("a\n--x\n", (run "PARLUA --exec 'printf \"%s\\n\" {}' a -- --x"))
     assert.equal("--x\n", (run "PARLUA --map line -- --x"))
@@ -185,6 +201,8 @@ describe("parlua --exec", function()
     helper.with_directory(function(directory)
       run("{ seq 1000 | PARLUA --exec 'seq {} 1000'; echo $? >status; } | head -1", { directory = directory })
       assert.equal("141\n", helper.read(directory .. "/status"))
+      local _, _, err = run("{ seq 100000 | PARLUA --each 'print(x)'; echo $? >status; } | head -1", { directory = directory })
+      assert.same({ "", "141\n" }, { err, helper.read(directory .. "/status") })
     end)
   end)
 

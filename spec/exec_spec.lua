@@ -87,6 +87,7 @@ describe("parlua.exec", function()
     assert.equal("'sh' was killed by SIGTERM", tostring(select(2, pcall(exec, "sh", "-c", "kill $$"))))
     assert.equal("cannot start 'no-such-program': No such file or directory (it is looked for in PATH)",
       tostring(select(2, pcall(exec, "no-such-program"))))
+    assert.equal("cannot start 'echo': Argument list too long", tostring(select(2, pcall(exec, "echo", ("x"):rep(2e5)))))
     assert.equal("cannot start '/etc/passwd': Permission denied", tostring(select(2, pcall(exec, "/etc/passwd"))))
     assert.equal("cannot start 'true': No such file or directory: '/no/where'",
       tostring(select(2, pcall(exec, "true", { cwd = "/no/where" }))))

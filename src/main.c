@@ -37,6 +37,7 @@ enum exit_status {
   EXIT_WRONG = 2,    /* the command, or a job's script, is wrong: nothing was run */
   EXIT_HUNG_UP = 129,
   EXIT_INTERRUPTED = 130,
+  EXIT_UNREAD = 141, /* nobody reads a job's output any more */
   EXIT_TERMINATED = 143,
 };
 
@@ -111,12 +112,33 @@ static int call_with_word(lua_State *L, lua_CFunction function, const char *word
 static bool wrong_option(lua_State *L, const struct command *command, const char *format, const char *word)
 {
   lua_pushfstring(L, format, word);
-  if (command->own_options) {
+  state_push_from_module(L, "parlua.options.command", "advice");
+  lua_pushlstring(L, word, strlen(word) < 2 ? strlen(word) : 2);
+  lua_call(L, 1, 1);
+  bool is_others = lua_objlen(L, -1) > 0;
+  lua_concat(L, 2);
+  if (command->own_options && !is_others) {
     lua_pushliteral(L, "; where it is a word itself, put -- before the words");
     lua_concat(L, 2);
   }
   print_error(L);
   return false;
+}
+
+/* The module of -l is not there; behind --exec, --map, ... -l may be meant as a word. */
+static void tell_of_words(lua_State *L, const struct command *command, const char *module)
+{
+  if (!command->own_options) return;
+  lua_pushfstring(L, "-l loads the Lua module '%s'; where it is a word itself, put -- before the words", module);
+  print_error(L);
+}
+
+/* -j is LuaJIT's; in many programs it is the number of workers. */
+static void tell_of_workers(lua_State *L, const char *value)
+{
+  if (strspn(value, "0123456789") == 0) return;
+  lua_pushfstring(L, "-j %s is no mode of LuaJIT; -n %s sets the number of workers", value, value);
+  print_error(L);
 }
 
 /* Gives an option of parlua's own to read_word of parlua.options.command, which keeps it in
@@ -360,8 +382,14 @@ static int run_actions(lua_State *L, struct command *command)
     const char *value = command->actions[i].value;
     switch (command->actions[i].letter) {
     case 'e': status = run_code(L, command, value); break;
-    case 'l': status = require_module(L, value); break;
-    case 'j': status = call_with_word(L, jit_control, value); break;
+    case 'l':
+      status = require_module(L, value);
+      if (status != EXIT_RETURNED) tell_of_words(L, command, value);
+      break;
+    case 'j':
+      status = call_with_word(L, jit_control, value);
+      if (status != EXIT_RETURNED) tell_of_workers(L, value);
+      break;
     case 'O': status = call_with_word(L, jit_optimize, value); break;
     }
   }
@@ -623,7 +651,8 @@ static int run_protected(lua_State *L)
 static int check_output(int status)
 {
   errno = 0;
-  if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+  bool is_written = fflush(stdout) == 0 && !ferror(stdout);
+  if (is_written || status == EXIT_UNREAD) return status;
   fprintf(stderr, "parlua: cannot write standard output: %s\n", errno ? strerror(errno) : "an earlier write failed");
   return status == EXIT_RETURNED ? EXIT_FAILED : status;
 }

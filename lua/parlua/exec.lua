@@ -6,6 +6,7 @@ local task = require "parlua.worker.task"
 
 local M = {}
 
+local ENOENT = 2
 local SIGKILL, SIGTERM = 9, 15
 local GRACE = 1 -- seconds that a program has to end by itself when it is told to
 local OPTIONS = { "stdin", "stdout", "stderr", "timeout", "cwd", "env", "check" }
@@ -254,7 +255,7 @@ local function start(words, options, input, text, output, error_output, append)
   })
   if running then return running end
   local program = words[1]
-  if about == program and not program:find("/", 1, true) then
+  if about == program and not program:find("/", 1, true) and message == require("parlua.host").strerror(ENOENT) then
     message = message .. " (it is looked for in PATH)"
   elseif about and about ~= program then
     message = message .. ": " .. quote(about)

@@ -240,7 +240,13 @@ end
 function M.job(command, words, is_listed)
   local is_shell = command.shell ~= nil
   local template = parse(command.exec, "--exec", is_shell)
-  if is_shell then template_module.check_quotes(template) end
+  if is_shell then
+    template_module.check_quotes(template)
+    if template_module.is_placeholder(template) then
+      error("the option --exec: with --shell, what is put in is one word: lines that are commands are run by "
+        .. "--exec 'sh -c {}', without --shell", 0)
+    end
+  end
   local save = command.save and parse(command.save, "--save", true)
   if save and not save.has_placeholder then
     error("the option --save: there is no placeholder in it, so all would go to one file; parlua -o does that", 0)

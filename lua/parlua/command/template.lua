@@ -45,6 +45,10 @@ local function parse_word(word)
     else
       add(word:sub(from, at - 1))
       local placeholder = parse_placeholder(inside)
+      if inside:find "^%%$" or inside:find "^=.+=$" or inside:find "^%-%d+$" or inside:find "^%+.?$" then
+        error(("unknown placeholder {%s}: it is of GNU parallel%s; {{%s}} stands for the text itself"):format(inside,
+          inside:find "^=" and ", code for each word, as --map has it" or "", inside), 0)
+      end
       if placeholder then pieces[#pieces + 1] = placeholder else add(word:sub(at, last)) end
       from = last + 1
     end
@@ -170,6 +174,13 @@ function M.check_quotes(template)
       end
     end
   end
+end
+
+--- Is it all one placeholder?
+---@param template parlua.Template
+---@return boolean
+function M.is_placeholder(template)
+  return #template.words == 1 and #template.words[1] == 1 and type(template.words[1][1]) == "table"
 end
 
 --- Without a placeholder, all arguments stand at the end.

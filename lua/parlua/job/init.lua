@@ -28,6 +28,7 @@
 --   tsv     the same, separated by tabs
 --   none    nothing
 
+local bit = require "bit"
 local ffi = require "ffi"
 local common = require "parlua.common"
 local description = require "parlua.job.description"
@@ -40,7 +41,11 @@ local report = require "parlua.report"
 local shards = require "parlua.lazy" "parlua.job.shard"
 local texts = require "parlua.job.text"
 
-ffi.cdef "int ferror(void *stream);"
+ffi.cdef [[
+int ferror(void *stream);
+struct parlua_polled { int fd; short events, revents; };
+int parlua_poll(struct parlua_polled *polled, unsigned long count, int milliseconds) __asm__("poll");
+]]
 
 local C = ffi.C
 
@@ -51,6 +56,7 @@ local format = string.format
 local EXIT = { returned = 0, failed = 1, wrong = 2, SIGHUP = 129, SIGINT = 130, SIGPIPE = 141, SIGTERM = 143,
   later = 75 }
 local EINTR, EPIPE = 4, 32
+local POLLERR = 8 -- of a pipe: nobody reads it
 
 local SHOWN_FAILURES = 10 -- failures told one by one on standard error
 
@@ -206,7 +212,9 @@ end
 local function stdout_error()
   local flushed, _, code = io.stdout:flush()
   if not flushed then return code end
-  return C.ferror(io.stdout) ~= 0 and -1 or nil
+  if C.ferror(io.stdout) == 0 then return nil end
+  local polled = ffi.new("struct parlua_polled", 1)
+  return C.parlua_poll(polled, 1, 0) > 0 and bit.band(polled.revents, POLLERR) ~= 0 and EPIPE or -1
 end
 
 --- Tells of what could not be written and returns the exit status.

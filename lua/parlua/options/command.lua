@@ -3,6 +3,7 @@
 local names = require "parlua.options.names"
 local options = require "parlua.options"
 local programs = require "parlua.options.programs"
+local rivals = require("parlua.lazy") "parlua.options.rivals"
 
 local M = {}
 
@@ -50,7 +51,10 @@ end
 function M.read_word(word, next_word)
   local name, value = split_word(word)
   local spec = by_word[name]
-  if not spec then return nil, ("unknown option %s%s"):format(name, names.suggestion(name, spellings())) end
+  if not spec then
+    local advice = rivals.advice(name)
+    return nil, "unknown option " .. name .. (advice ~= "" and advice or names.suggestion(name, spellings()))
+  end
   local command = package.loaded["parlua.command"]
   for _, flag in ipairs(spec.flags or {}) do
     if flag[1] == name or spec.letter == name then
@@ -89,6 +93,8 @@ function M.check(variables)
   if not right then return message end
   return programs.complaint(package.loaded["parlua.command"])
 end
+
+M.advice = function(word) return rivals.advice(word) end
 
 --- Does the command line itself say what is to be done with each of its words (--exec, --map, ...)?
 M.is_own_job = programs.is_own_job

@@ -77,7 +77,8 @@ function M.complaint(command)
     if wanted and not has_one(command, wanted) then
       local spellings = {}
       for k, name in ipairs(wanted) do spellings[k] = spelling(name) end
-      return ("the option %s goes with %s"):format(spelling(spec.name), table.concat(spellings, ", "))
+      return ("the option %s goes with %s; options stand before all words"):format(spelling(spec.name),
+        table.concat(spellings, ", "))
     end
   end
   local kind = has_one(command, KINDS)
