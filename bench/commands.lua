@@ -15,15 +15,17 @@ local function run_rows(list)
     side("xargs", ("xargs -P 2 -n 1 true <'%s'"):format(list)),
     side("parallel", ("parallel --will-cite -j 2 true {} <'%s.few'"):format(list)),
     measure.c { name = "c", program = "spawn", words = { n, "/bin/true" } },
+    measure.c { name = "kept", program = "spawn", words = { n, "/bin/true", "kept" } },
   }
   local ours, bare = got.parlua.seconds / n * 1e6, got.c.seconds / n * 1e6
-  local parallel = got.parallel.seconds / few * 1e6
+  local kept, parallel = got.kept.seconds / n * 1e6, got.parallel.seconds / few * 1e6
   return {
     measure.row { what = ("--exec true over %d words, a program"):format(n), ours = ours, unit = "us",
       rival = ("GNU parallel, over %d"):format(few), theirs = parallel, ratio_at_least = 10 },
     measure.row { what = "", ours = ours, unit = "us", rival = "xargs -P 2 -n 1", theirs = got.xargs.seconds / n * 1e6,
       ratio_at_least = 1 },
     measure.row { what = "", ours = ours, unit = "us", rival = "C: vfork, exec, wait in two processes", theirs = bare },
+    measure.row { what = "", ours = ours, unit = "us", rival = "C: the same, its output kept by pipes", theirs = kept },
     -- nothing can be so many times faster than GNU parallel here
     measure.row { what = "(the C loop, which keeps no output)", ours = bare, unit = "us", rival = "GNU parallel",
       theirs = parallel },
