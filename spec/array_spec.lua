@@ -145,6 +145,21 @@ describe("an array's elements", function()
     assert.equal("array of double, freed", tostring(a))
     assert.equal(200, view:sum())
   end)
+
+  it("are given back in time, and leave a collector alone that the script has stopped", function()
+    local freed = 0
+    collectgarbage()
+    collectgarbage "stop"
+    for _ = 1, 40 do
+      local held = newproxy(true)
+      getmetatable(held).__gc = function() freed = freed + 1 end
+      parlua.array("double", 1e6)
+    end
+    local is_running = collectgarbage "isrunning"
+    collectgarbage "restart"
+    assert.is_true(freed > 0)
+    assert.is_false(is_running)
+  end)
 end)
 
 describe("a view", function()

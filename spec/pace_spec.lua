@@ -52,6 +52,7 @@ describe("the collector, while map keeps results:", function()
         local second, pause = collectgarbage "isrunning", collectgarbage("setpause", 150)
         call(returned)
         local own = collectgarbage("setpause", 200)
+        collectgarbage() -- LuaJIT goes on with a collection that is nearly done, though it is stopped then
         collectgarbage "stop"
         call(returned)
         print(not ok and first, first, second, pause, own, collectgarbage "isrunning")]]):gsub("\t", " "))

@@ -101,4 +101,11 @@ function M.when_collected(f)
   return value
 end
 
+--- Collects all garbage. A collector that the script has stopped stays so: LuaJIT's starts again with a collection.
+function M.collect()
+  local runs = collectgarbage "isrunning"
+  collectgarbage()
+  if not runs then collectgarbage "stop" end
+end
+
 return M

@@ -1,5 +1,6 @@
 --- Engines as a run sees them: what each can do, which one a call gets, how many workers it has, and the engines that
 --- are kept warm from call to call. All that the Lua side knows of engines stands here.
+local common = require "parlua.common"
 local arrays = require "parlua.array.known"
 local host = require "parlua.host"
 local codec = require "parlua.codec"
@@ -148,7 +149,7 @@ local bound = first_bound
 
 --- Closes the runs of streams that nobody holds any more.
 local function collect_streams()
-  collectgarbage()
+  common.collect()
   bound = math.max(first_bound, 2 * busy_workers)
 end
 

@@ -334,7 +334,7 @@ function M.runner(job, slot, outlet)
         if reader and not is_spawned and cursor.next == cursor.from then loop_text.skip(source, cursor, ranger) end
         k, why = task - base, PENDING
         -- no record: memory ran out before one was made; what the task held is let go, to have some for it
-        if type(reached) == "string" then collectgarbage() end
+        if type(reached) == "string" then common.collect() end
         if outlet.fail(none and entries or k, task, failure.record(reached)) >= 0 then
           k, entries, why = k + 1, entries + 1, AGAIN
         end
