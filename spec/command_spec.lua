@@ -223,9 +223,10 @@ describe("the command parlua", function()
     it("that is no string: shows it readably", function()
       transcript("-e 'error(setmetatable({}, {__tostring = function() return \"my error\" end}))'",
         { stderr = "^parlua: my error\nstack traceback:", status = 1 })
-      transcript("-e 'error{code = 5}'", { stderr = "^parlua: %(error value is a table%)\n", status = 1 })
+      transcript("-e 'error{code = 5}'", { stderr = "^parlua: {code = 5}\n", status = 1 })
+      transcript("-e 'error(print)'", { stderr = "^parlua: <function print>\n", status = 1 })
       transcript("-e 'error(setmetatable({}, {__tostring = function() error(1) end}))'",
-        { stderr = "^parlua: %(error value is a table%)\n", status = 1 })
+        { stderr = "^parlua: <table whose __tostring failed: %(command line%):1: 1>\n", status = 1 })
       transcript("-e 'error(42)'", { stderr = "^parlua: %(command line%):1: 42\n", status = 1 })
     end)
 

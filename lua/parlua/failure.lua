@@ -64,6 +64,7 @@ end
 
 --- A short readable form of a raised value that is no string.
 local function describe(raised) return value_module.format(raised, SHORT) end
+M.describe = describe -- also for what ends a program (src/lua/state.c)
 
 local function kind_of(message)
   if type(message) == "string" and message:find("not enough memory", 1, true) then return "memory" end

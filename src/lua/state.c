@@ -208,12 +208,26 @@ void state_close(lua_State *L)
   heap_close(L, atomic_load(&program_ends));
 }
 
+/* value -> a short text for people. Called protected. */
+static int show_value(lua_State *L)
+{
+  state_push_from_module(L, "parlua.failure", "describe");
+  lua_insert(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
 /* Replaces the error value at index 1, which is no string, by one that shows it. The __tostring is called protected:
    one that raises must not hide the error that it was to describe. */
 static void describe_error(lua_State *L)
 {
   bool described = false;
   if (luaL_getmetafield(L, 1, "__tostring")) {
+    lua_pushvalue(L, 1);
+    described = lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1);
+  }
+  if (!described) {
+    lua_pushcfunction(L, show_value);
     lua_pushvalue(L, 1);
     described = lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1);
   }
