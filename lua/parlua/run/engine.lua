@@ -245,7 +245,8 @@ function M.before(engine, job, source, lasts, is_kept)
     return chain, false, false
   end
   local shares = can(engine, "share_memory")
-  job.classes = classes(source)
+  local found = classes(source)
+  if found then job.classes = found end
   local is_distant = can(engine, "reach_hosts")
   local state = world.unchanged(shares, is_distant) or world.prepare(shares, is_distant)
   context.use(is_kept and { inherits = true, unpack(state.chain) } or state.chain, shares)

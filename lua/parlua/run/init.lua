@@ -99,7 +99,7 @@ end
 local function open_dispatch(run, job, given)
   local options, name = run.options, run.engine_name
   local state
-  job.is_sent = run.is_kept or nil
+  if run.is_kept then job.is_sent = true end
   given.chain, given.shares, state = engines.before(name, job, run.source, run.lasts, run.is_kept)
   run.chain = given.chain
   if not run.engine then
@@ -147,14 +147,14 @@ local function open_driver(run, job)
   local total = run.feeder and -1 or fold and fold:blocks(run.source.n) or run.source.n
   local given = {
     total = total, chunk = options.chunk or 0, timeout = options.timeout, workers = run.workers, key = run.key,
-    source = run.source, feeder = run.feeder or nil, log = options.log, is_pushed = run.is_pushed,
+    source = run.source, feeder = run.feeder or nil, is_pushed = run.is_pushed,
+    -- of workers; that the table need not grow
+    chain = false, shares = false, before = false, has_job = false, book = false, engine = false, is_sent = false,
   }
-  if name == "serial" then
-    return open_serial(run, job, given)
-  elseif name == "async" then
-    return open_async(run, job, given)
-  end
-  return open_dispatch(run, job, given)
+  if name ~= "serial" and name ~= "async" then return open_dispatch(run, job, given) end
+  given.log = options.log
+  if name == "serial" then return open_serial(run, job, given) end
+  return open_async(run, job, given)
 end
 
 --- What takes tasks that a journal has.
@@ -250,7 +250,7 @@ local function open_parts(run, sink, seed, given)
     }, options)
   end
   local is_here = run.engine_name == "serial" or run.engine_name == "async"
-  run.encodes = not is_here and not run.journal and not run.reaction and given.encodes or false
+  if given.encodes and not is_here and not run.journal and not run.reaction then run.encodes = given.encodes end
   local ok, message = pcall(open_sides, run, sink, given, is_supplied)
   if ok then return end
   if run.journal then pcall(run.journal.close, run.journal) end
@@ -293,12 +293,12 @@ function M.open(f, arguments, call_options, sink, given)
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, retries = options.retries or 0,
     workers = engines.count_workers(engine, options), engines = given.engines or engines.warm, failures = {},
     returned_tasks = 0, reached = 0, signals = 0, last = math.huge, ceiling = math.huge,
-    -- so that the table need not grow; what few runs have stands in their class (policy.lua)
+    -- so that the table need not grow beyond 32 fields; what few runs have stands in their class (policy.lua)
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
-    seconds = false, is_told = false, key = NO_KEY, is_nested = task.is_inside(), chain = false,
-    encodes = false, takes_pairs = false, spawned = false, is_kept = false, total = nil,
+    seconds = false, is_told = false, key = NO_KEY, is_nested = task.is_inside(), chain = false, total = nil,
+    pace = false,
   }, policy.Run)
-  run.is_kept = not given.is_pushed and engines.keeps(engine, run.engines)
+  if not given.is_pushed and engines.keeps(engine, run.engines) then run.is_kept = true end
   if given.everywhere then run.everywhere = given.everywhere end
   if given.tells_failures then run.tells_failures = true end
   if given.lasts then run.lasts = true end
@@ -320,7 +320,8 @@ function M.open(f, arguments, call_options, sink, given)
   if not given.unrecorded then run.key, seed, call = streams_of(options, call_options, given.base_seed) end
   if options.report then run.seed, run.number = seed, call end
   open_parts(run, sink, options.journal and seed and task.origin(seed, call), given)
-  run.takes_pairs = sink.takes_pairs and not run.journal or false -- a journal records all values of a task together
+  -- a journal records all values of a task together
+  if sink.takes_pairs and not run.journal then run.takes_pairs = true end
   run.signals = host.signals_count()
   if options.debug and engine == "serial" and report.is_terminal(0) and report.is_terminal(2) then
     package.loaded["parlua.debugger"]() -- the command's (src/main.c)

@@ -30,7 +30,7 @@ local Run = {
   -- what only some runs have of their own
   fold = false, failed_tasks = 0, cut_tasks = 0, cancelled = false, journal = false, reaction = false, lasts = false,
   is_pushed = false, is_of_futures = false, everywhere = false, pace = false, pace_count = false, is_paced = false,
-  paused = false,
+  paused = false, encodes = false, takes_pairs = false, spawned = false, is_kept = false,
   is_loop = 0, ticked_at = 0, limiter = false, deadline = false,
 }
 Run.__index = Run
