@@ -100,6 +100,21 @@ describe("the modules of the Lua side", function()
     for name in pairs(modules) do visit(name, "") end
   end)
 
+  it("know of no tag, block or event of the dispatcher, if they are sinks", function()
+    local sinks, wrong = 0, {}
+    for name, text in pairs(modules) do
+      if name:find "^parlua%.sink%." then
+        sinks = sinks + 1
+        for _, pattern in ipairs { "TAG_%u+", "EVENT_%u+", "BLOCK_%u+", "wire%.block", "wire%.shape", "[%.:]event%f[^%w_]" } do
+          local found = text:match(pattern)
+          if found then wrong[#wrong + 1] = name .. ": " .. found end
+        end
+      end
+    end
+    assert.is_true(sinks > 10)
+    assert.same({}, wrong)
+  end)
+
   it("are not much over 400 lines", function()
     for name, text in pairs(modules) do
       if name == "parlua.types" then text = "" end -- a list, for editors
