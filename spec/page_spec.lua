@@ -13,6 +13,7 @@ end, parlua.range(60), { chunk = 1 })
 local list = { { name = "long & winding", n = 1 }, { name = "b", n = 2 } }
 parlua.map(function(case) return case.n end, list, { seed = 3 })
 parlua.reduce(function(i) return i end, parlua.range(2e5), parlua.sum)
+parlua.reduce(function(word) return busy(#word * 1e4) end, ("pear & plum apple"):gmatch "%S+", parlua.sum)
 ]]
 
 --- Are all elements of a page closed in the order in which they were opened?
@@ -49,7 +50,7 @@ describe("the report of a run", function()
       local text = helper.read(directory .. "/run.html")
       check_nesting(text)
       assert.is_nil(text:find("https?://") or text:find("<link") or text:find(" src="))
-      for number = 1, 3 do assert.truthy(text:find(('<article id="run%d">'):format(number), 1, true)) end
+      for number = 1, 4 do assert.truthy(text:find(('<article id="run%d">'):format(number), 1, true)) end
       local first, second, third = text:match '(<article id="run1">.-</article>)(.-</article>)(.-</article>)'
       assert.truthy(first:find("<b>60</b><span>tasks</span>", 1, true))
       assert.truthy(first:find("<b>6</b><span>failed</span>", 1, true))
@@ -68,6 +69,8 @@ describe("the report of a run", function()
       local slow = third:match "<h3>Slowest</h3>(.-)</section>" -- of tasks in a row, the first one's arguments
       assert.truthy(slow:find "<td>(%d+) to %d+<td class=\"r\">[^<]*each<td>%d+<td><code>%1, %.%.%.</code>"
         or slow:find "<td>(%d+)<td class=\"r\">[^<]*<td>%d+<td><code>%1</code>", slow)
+      local fourth = text:match('<article id="run4">.-</article>') -- a fold over an iterator
+      assert.truthy(fourth:find "<h3>Slowest</h3>.-<code>[^<]*pear", fourth)
       assert.truthy(first:find "<span>speed%-up, of %d+</span>")
       assert.truthy(first:find("Each bar is a task. Red ones failed.", 1, true))
       for share in first:gmatch "<b>([%d.]+)%%</b>" do assert.is_true(tonumber(share) <= 100) end
@@ -85,7 +88,7 @@ describe("the report of a run", function()
           runs = runs + 1
         end
       end
-      assert.same({ 60 + 2 + 2e5, 6, 3 }, { tasks, failed, runs })
+      assert.same({ 60 + 2 + 2e5 + 4, 6, 4 }, { tasks, failed, runs })
     end)
   end)
 

@@ -197,6 +197,7 @@ local function tell_ready(self, receiver)
     local ended = self.ready[self.ready_first]
     self.ready[self.ready_first] = nil
     self.ready_first = self.ready_first + 1
+    self.args, self.args_of = ended.args, ended.index
     if self.on_end then self.on_end(ended.worker, ended.index, (ended.record or ended).seconds) end
     if ended.record then
       tell_failure(self, receiver, ended)
@@ -206,7 +207,6 @@ local function tell_ready(self, receiver)
       batch.values = self.job.keep ~= "none" and { [0] = results[1] } or false
       batch.several = results.n ~= 1 and { [0] = results } or false
       batch.attempt, batch.worker, batch.seconds = ended.attempt, ended.worker, ended.seconds
-      self.args, self.args_of = ended.args, ended.index
       receiver:take(batch)
       self.args = false
     end

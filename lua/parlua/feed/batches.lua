@@ -54,6 +54,7 @@ local function range_reader(puller)
   end
 end
 
+--- `watched`, of the puller: is told of each block whose arguments are sent, by number and batch.
 local function batch_puller(fold, read, text, sends)
   local next_block, held, raised = 1, nil, nil
   local puller = { text = text, tasks = 0, pulled = 0 }
@@ -72,7 +73,10 @@ local function batch_puller(fold, read, text, sends)
     end, failure.capture)
     if not ok then raised = message end
     if batch.n == 0 then return nil end
-    if sends then mark_bad(batch) end
+    if sends then
+      if puller.watched then puller.watched(next_block, batch) end
+      mark_bad(batch)
+    end
     next_block = next_block + 1
     puller.tasks = puller.tasks + batch.n
     return batch

@@ -1,6 +1,7 @@
 --- Watches a run for its report (the options report and trace): what its driver, its source and its sink do. It puts
 --- itself before methods of this one run, so a run without a report pays nothing.
 local about = require "parlua.run.about"
+local batches = require "parlua.feed.batches"
 local host = require "parlua.host"
 local pages = require "parlua.run.pages"
 local recorder_module = require "parlua.report.recorder"
@@ -37,14 +38,25 @@ local function memory()
   return resident "/proc/self/statm", children
 end
 
+--- Arguments in words.
+local function in_words(args)
+  local parts = {}
+  for k = 1, math.min(args.n or #args, ARGUMENTS.length) do parts[k] = value.format(args[k], ARGUMENTS) end
+  return table.concat(parts, ", ")
+end
+
 --- The arguments of a task in words, while the run is told of it.
 local function describe(driver, index)
-  local ok, text = pcall(function()
-    local args, parts = driver:arguments(index), {}
-    for k = 1, math.min(args.n or #args, ARGUMENTS.length) do parts[k] = value.format(args[k], ARGUMENTS) end
-    return table.concat(parts, ", ")
-  end)
+  local ok, text = pcall(function() return in_words(driver:arguments(index)) end)
   return ok and text or ""
+end
+
+--- Of a fold whose arguments are sent, workers keep only the value: the arguments of the first task of each block are
+--- kept here until the block is done, by the index of the task.
+local function keep_heads(feeder, fold)
+  local heads = {}
+  function feeder.puller.watched(block, batch) heads[fold:first(block)] = batches.arguments(batch, 1) end
+  return heads
 end
 
 --- Calls a method, and adds the time that it takes to what the coordinator spent on `what`.
@@ -71,12 +83,17 @@ local function watch_chunks(run, driver, recorder, trace)
   end
   local results, lost, fold = driver.results, driver.lost, driver.fold
   -- Of a fold, the driver knows only arguments that the source makes of the index.
-  local has_arguments = not fold or not run.feeder
-  local function describe_one(index) return describe(driver, index) end
+  local heads = fold and run.feeder and keep_heads(run.feeder, fold)
+  local function describe_one(index)
+    if not heads then return describe(driver, index) end
+    return heads[index] and in_words(heads[index])
+  end
   local function note(worker, first, last, seconds, at)
+    local first_block, last_block = first, last
     if fold then first, last = fold:first(first), math.min(fold:last(last), run.total or math.huge) end
-    recorder:chunk(worker, first, last, seconds, at, has_arguments and describe_one or nil)
+    recorder:chunk(worker, first, last, seconds, at, describe_one)
     if trace then trace:chunk(worker, run:host_of(worker), first, last, seconds, at) end
+    for block = heads and first_block or 1, heads and last_block or 0 do heads[fold:first(block)] = nil end
   end
   if driver.on_end ~= nil then -- of the async engine, which tells of tasks one by one
     function driver.on_end(worker, index, seconds)
