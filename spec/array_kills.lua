@@ -119,15 +119,19 @@ local function left(directory)
   return table.concat(list, ", ")
 end
 
---- What is wrong with the files that tasks have saved; nil: nothing.
+--- What is wrong with the files that tasks have saved; nil: nothing. Who is killed between the two calls that give a whole file the name
+--- of an old one leaves it under another: the next who saves there removes it.
 local function damaged(directory)
   for name in lfs.dir(directory .. "/saved") do
     if name ~= "." and name ~= ".." then
-      local number = tonumber(name:match "^(%d+)%.npy$")
+      local number, rest = name:match "^(%d+)%.npy(.*)$"
+      number = (rest == "" or tostring(rest):find "^%.%d+%.[^/]+%.tmp$") and tonumber(number)
       if not number then return "there is a file saved/" .. name end
       local ok, array = pcall(parlua.load, directory .. "/saved/" .. name)
       if not ok then return array end
       if array:min() ~= number or array:max() ~= number then return "elements of saved/" .. name .. " are wrong" end
+      if rest ~= "" then array:save(("%s/saved/%d.npy"):format(directory, number)) end
+      if rest ~= "" and lfs.attributes(directory .. "/saved/" .. name) then return "saved/" .. name .. " stays" end
     end
   end
 end
