@@ -176,18 +176,28 @@ operators.concat = lacking("..", "tostring(a) is its text")
 
 -- ---- in place ----
 
+local function check_mapped(kind, value)
+  if not make.fits(kind, value) then
+    refuse("a:map_in_place: the function returned %s, where an element of an array of %s is to be put", show(value),
+      kind.name)
+  end
+  make.check_room("a:map_in_place", kind, value)
+end
+
 local function map_run(f, kind)
-  local is_integer = kind.class == "integer"
+  -- numbers between these are elements; what is not is looked at
+  local low, high = -math.huge, math.huge
+  if kind.wide then
+    low, high = 0, 2 ^ 63
+  elseif kind.class == "integer" then
+    low, high = kind.low - 1, kind.high + 1
+  end
+  local takes_all = kind.class ~= "integer"
   return function(at, count, step)
     for k = 0, count - 1 do
       local value = f(at[k * step])
-      if is_integer or type(value) ~= "number" then
-        if not make.fits(kind, value) then
-          refuse("a:map_in_place: the function returned %s, where an element of an array of %s is to be put",
-            show(value), kind.name)
-        end
-        make.check_room("a:map_in_place", kind, value)
-      end
+      local is_element = type(value) == "number" and (takes_all or value > low and value < high)
+      if not is_element then check_mapped(kind, value) end
       at[k * step] = value
     end
   end

@@ -192,8 +192,9 @@ local function check_room_of_all(what, kind, from)
   local other = core.kind_of(from)
   if kind.class ~= "integer" or kinds.common(kind, other) == kind then return end
   if other.class == "complex" then from = from:copy "double" end
-  check_room(what, kind, from:min())
-  check_room(what, kind, from:max())
+  local least, largest = M.extremes(from)
+  check_room(what, kind, least)
+  check_room(what, kind, largest)
 end
 
 --- Copies the elements of an array of the same shape, which may be some of those that they are copied to. Integers take

@@ -161,6 +161,16 @@ local function least_or_largest(self, what, axis, field, row)
   return fold(self, axis, core.kind_of(self), row, true)
 end
 
+--- The least and the largest element, in one turn.
+function make.extremes(self)
+  measure(self, true)
+  local least, largest = moments.least, moments.largest
+  if core.kind_of(self).wide and math.max(math.abs(least), math.abs(largest)) >= EXACT then
+    return wide_extreme(self, false), wide_extreme(self, true)
+  end
+  return least, largest
+end
+
 --- The least element, or an array of the least along a dimension. NaN where an element is. Beyond 2^53 that of an
 --- array of 64-bit integers is such an integer.
 function methods.min(self, axis) return least_or_largest(self, "min", axis, "least", least_row) end
