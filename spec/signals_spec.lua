@@ -273,7 +273,7 @@ describe("a signal", function()
           local future = pool:submit(function(x) return x end, 5)
           touch "running"
           while pool and future do end
-        end, parlua.range(2), { chunk = 1 })
+        end, parlua.range(2), { chunk = 1, workers = 1 })
         print(results[1], summary.interrupted, summary.cancelled)
       ]])
       assert.equal("kept\tSIGINT\t1\n", result.stdout, result.stderr)
