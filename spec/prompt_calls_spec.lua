@@ -82,7 +82,8 @@ describe("a call at the prompt", function()
           t:run("f = function(x) return x end")
           local left = engine ~= "async" and "%d+ tasks never began: %%retry leaves them out\n$" or "" -- it may begin all
           assert.matches("returned now, none failed again\n" .. left, t:run("%retry"))
-          assert.matches("\n11\n40\n0\n$", t:run("results[11], summary.tasks + summary.cancelled, summary.failed"))
+          assert.matches("\n11\n40\n0\ntrue\n$", t:run("results[11], summary.tasks + summary.cancelled, summary.failed, "
+            .. "summary.tasks > 10 and summary.returned == summary.tasks"))
         end
         assert.matches("\n{2, 4, 6}\n", t:run("(pool:map(function(x) return 2 * x end, parlua.range(3)))"))
         assert.matches("\n{2, 4, 6}\n", t:run("(parlua.map(function(x) return 2 * x end, parlua.range(3)))"))

@@ -248,7 +248,8 @@ function M.end_statement(session)
   if not interrupted then return end
   local run, last = interrupted, M.last
   interrupted = nil
-  local summary = run:summary()
+  local is_last = last and last.failures == run.failures
+  local summary = is_last and last.summary or run:summary() -- the same table: %retry changes it
   if is_of_futures(run) then return session:tell_error(style.paint("error", "interrupted")) end
   local total = summary.tasks + summary.cancelled
   local cut = show.count_cut_off(run.failures)
@@ -258,7 +259,7 @@ function M.end_statement(session)
   if cut > 0 then parts[#parts + 1] = ("%.0f cut off"):format(cut) end
   if left > 0 then parts[#parts + 1] = ("%.0f not begun"):format(left) end
   local names = session.variables or _G
-  if last and last.results and last.failures == run.failures then
+  if is_last and last.results then
     rawset(names, "results", last.results)
     parts[#parts + 1] = "see results, failures, summary"
   else
