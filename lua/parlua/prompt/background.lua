@@ -61,7 +61,7 @@ function M.install()
           repeat
             local done = wait(awaited, math.min(look_seconds, math.max(0, last - host.now())))
             if calls.was_interrupted(awaited.pool) then
-              awaited.was_asked = nil -- its end is to be told
+              awaited.was_asked = awaited.is_done or nil -- of one that goes on, the end is to be told
               error("interrupted", 0)
             end
           until done or awaited.is_done or host.now() >= last
