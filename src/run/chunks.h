@@ -4,13 +4,11 @@
 #define PARLUA_CHUNKS_H
 
 struct chunks {
-  double fixed;        /* tasks a chunk, as the caller wants it; 0: measured */
-  double seconds;      /* that a chunk is to take */
-  double size;         /* tasks a chunk */
-  double per_task;     /* seconds a task, as last measured; 0: nothing is known */
-  double ended;        /* tasks that have ended */
-  double tasks, spent; /* tasks that were measured, and what they took: those of some time ago count less */
-  double shortest;     /* seconds of the shortest of the last chunks, about */
+  double fixed;    /* tasks a chunk, as the caller wants it; 0: measured */
+  double seconds;  /* that a chunk is to take */
+  double size;     /* tasks a chunk */
+  double per_task; /* seconds a task, as last measured; 0: nothing is known */
+  double shortest; /* seconds of the shortest of the last chunks, about */
 };
 
 /* Seconds that a chunk is to take, where there are so many workers on all hosts. */
@@ -19,11 +17,6 @@ double chunks_seconds(double workers);
 void chunks_init(struct chunks *chunks, double fixed, double workers);
 /* A chunk of so many tasks took so long. */
 void chunks_measure(struct chunks *chunks, double tasks, double seconds);
-/* Tasks have ended; where they are another dispatcher's, which measured it, each took so long (else 0). */
-void chunks_note(struct chunks *chunks, double tasks, double per_task);
-/* Seconds that a task takes on average, when `workers` have been at it for so long; 0: nothing is known. The first to
- * end are short ones: until many have, what those that still run have taken counts as well. */
-double chunks_usual(const struct chunks *chunks, double seconds, double workers);
 /* Tasks for the next chunk, where `left` are left (INFINITY: it is not known) for `workers`. */
 double chunks_size(const struct chunks *chunks, double left, double workers);
 /* Tasks of the next range for a lane with `width` of the `workers`, which wants at most `room`. */

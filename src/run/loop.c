@@ -142,7 +142,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   chunks_init(&d->chunks, options->is_pushed && !barrier_works() ? 1 : options->chunk, engine->all);
   d->look_interval = dispatch_look_interval(options->timeout);
   if (options->is_pushed) d->look_interval = fmin(d->look_interval, pushed_look_seconds);
-  d->last_tick = d->left_at = d->round_at = d->opened_at = clock_seconds();
+  d->last_tick = d->left_at = d->round_at = clock_seconds();
   if (!options->is_fed) signals_begin(engine->hub.bell_fd, options->timeout > 0);
   return d;
 }
@@ -246,21 +246,21 @@ static double next_time(const struct dispatch *d, double deadline)
   return at;
 }
 
-/* Where all chunks take long, and each worker has its next one, a result may wait for others for so long a time, which
- * is a small share of a chunk's: each time that the coordinator is woken costs it more than ten results do, and takes
- * the processor from some worker. */
-static double gathering_seconds(const struct dispatch *d)
+/* Where all chunks take long, and there is enough to do for each worker, a result may wait for others for so long a
+ * time, which is a small share of a chunk's: each time that the coordinator is woken costs it more than ten results do,
+ * and takes the processor from some worker. */
+static double gathering_seconds(const struct dispatch *d, double now, double nap)
 {
   static const double share = 0.04, least = 0.5e-3, most = 2e-3;
   bool is_waited_for = d->options.is_pushed || d->options.is_fed || d->is_away || d->options.timeout > 0;
-  if (is_waited_for || d->engine->kind->progress || has_idle(d)) return 0;
+  if (is_waited_for || nap < least || has_idle(d) || !queue_has_work(&d->queue, now)) return 0;
   double seconds = fmin(share * d->chunks.shortest, most);
   return seconds < least ? 0 : seconds;
 }
 
-static void rest(struct dispatch *d, double seconds)
+static void rest(struct dispatch *d, double now, double seconds, double nap)
 {
-  double gathering = fmin(gathering_seconds(d), seconds);
+  double gathering = fmin(gathering_seconds(d, now, nap), seconds);
   if (gathering > 0) {
     const struct timespec time = {.tv_nsec = (long)(gathering * 1e9)};
     nanosleep(&time, NULL); /* a signal ends it */
@@ -344,10 +344,11 @@ void dispatch_next(struct dispatch *d, struct event *event, double wait)
 {
   double now = come_back(d, event), deadline = wait < 1e9 ? now + wait : INFINITY;
   for (;;) {
-    engine_progress(d->engine);
+    double nap = engine_progress(d->engine);
     enum found found = look_round(d, event, deadline, &now);
     if (found == FOUND_EVENT) break;
-    if (found == FOUND_NOTHING) rest(d, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY));
+    if (found != FOUND_NOTHING) continue;
+    rest(d, now, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY), nap);
   }
   if (d->options.is_pushed) dispatch_note_hunger(d);
   d->left_at = d->intake.left_at = clock_seconds();

@@ -31,7 +31,7 @@ struct dispatch {
   uint32_t closed;
   uint32_t needed; /* works at lanes with tasks that count for the run's end */
   uint32_t wishes; /* lanes that were asked for work and have not answered */
-  double look_interval, last_tick, last_balance, opened_at, cancelled_at, continued_at, left_at, returned_at;
+  double look_interval, last_tick, last_balance, cancelled_at, continued_at, left_at, returned_at;
   double round_at;               /* when the last round of looks began */
   double slow_round, slow_until; /* the last that took longer than the time between two: when it began, and ended */
   bool is_cancelled, is_shortened, any_begun;
