@@ -647,11 +647,12 @@ static int run_protected(lua_State *L)
   return 0;
 }
 
-/* Standard output that couldn't be written, on a full disk say, must not pass for success. */
+/* Standard output that couldn't be written, on a full disk say, must not pass for success. But a terminal refuses a
+   write also when Ctrl-C comes while another process has it: what was lost so was to be seen, and not to be kept. */
 static int check_output(int status)
 {
   errno = 0;
-  bool is_written = fflush(stdout) == 0 && !ferror(stdout);
+  bool is_written = fflush(stdout) == 0 && (!ferror(stdout) || isatty(STDOUT_FILENO));
   if (is_written || status == EXIT_UNREAD) return status;
   fprintf(stderr, "parlua: cannot write standard output: %s\n", errno ? strerror(errno) : "an earlier write failed");
   return status == EXIT_RETURNED ? EXIT_FAILED : status;
