@@ -55,7 +55,7 @@ describe("--debug", function()
             t:type(line)
             t:press("Enter")
             t:wait_for(function(screen) -- the answer to this one, and a prompt behind it
-              return select(2, screen:gsub(shown_line, "")) > before and screen:find "\n> *\n$"
+              return select(2, screen:gsub(shown_line, "")) > before and screen:find "\ndebug> *\n$"
             end)
           end
           t:press("C-d")

@@ -204,9 +204,14 @@ function Terminal:paste_plainly(text)
   self:tmux("paste-buffer -t main")
 end
 
+--- Is an empty prompt all that there is?
+local function is_prompt(text) return text:find("^[debug]*> *\n$") end
+
+local function ends_with_prompt(text) return is_prompt(text) or text:find("\n[debug]*> *\n$") end
+
 --- Waits for an empty prompt at the end of the screen: the program waits for a statement.
 function Terminal:wait_for_prompt()
-  return select(2, self:wait_for(function(text) return text:find("\n> *\n$") or text:find("^> *\n$") end))
+  return select(2, self:wait_for(ends_with_prompt))
 end
 
 --- Types a statement, and waits until it has run. Returns what it showed.
@@ -216,12 +221,12 @@ function Terminal:run(text)
   self:press("C-l")
   self:wait_for(function()
     self:tmux("clear-history -t main") -- tmux keeps there what is cleared
-    return self:text():find("^> *\n$")
+    return is_prompt(self:text())
   end)
   self:type(text)
   self:press("Enter")
-  local screen = select(2, self:wait_for(function(shown) return not shown:find("^> *\n$") and shown:find("\n> *\n$") end))
-  return (screen:gsub("\n> *\n$", "\n"))
+  local screen = select(2, self:wait_for(function(shown) return not is_prompt(shown) and ends_with_prompt(shown) end))
+  return (screen:gsub("\n[debug]*> *\n$", "\n"))
 end
 
 --- Calls a function with a terminal in which a prompt waits.

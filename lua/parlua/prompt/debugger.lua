@@ -4,6 +4,7 @@ local common = require "parlua.common"
 local errors = require "parlua.prompt.errors"
 local failure = require "parlua.failure"
 local lazy = require "parlua.lazy"
+local statement = lazy "parlua.prompt.statement"
 local show = lazy "parlua.prompt.show"
 
 local M = {}
@@ -113,7 +114,7 @@ function M.open(record, level, index)
   -- in a coroutine: an error while an error is handled would be told as just that
   assert(coroutine.resume(coroutine.create(function()
     local prompt = M.prompt
-    prompt.run(prompt.open { variables = variables })
+    prompt.run(prompt.open { variables = variables, first_prompt = statement.DEBUG_PROMPT })
   end)))
 end
 

@@ -195,21 +195,21 @@ function Session:take(text)
 end
 
 --- The prompts: _PROMPT and _PROMPT2, if the user has set them, as in lua.
-local function prompts()
+local function prompts(session)
   local function text_of(name, default)
     local value = rawget(_G, name)
     if value == nil then return default end
     local ok, text = pcall(tostring, value)
     return ok and type(text) == "string" and text:gsub("[\r\n]", " ") or default
   end
-  return text_of("_PROMPT", "> "), text_of("_PROMPT2", ">> ")
+  return text_of("_PROMPT", session.first_prompt), text_of("_PROMPT2", ">> ")
 end
 
 --- Reads lines plainly up to a whole statement.
 function Session:read_plainly()
   local text
   while true do
-    local first, further = prompts()
+    local first, further = prompts(self)
     local line, is_interrupted = terminal.read_line(text and further or first)
     if not line and text and not is_interrupted then return text end -- to be told that it is not complete
     if not line then
@@ -223,7 +223,7 @@ end
 
 function Session:read()
   if not self.editor then return self:read_plainly() end
-  return self.editor:read(prompts())
+  return self.editor:read(prompts(self))
 end
 
 --- Opens the line editor, where there is a terminal.
@@ -273,12 +273,12 @@ function Session:loop()
   end
 end
 
----@param given? {variables: table}
+---@param given? {variables: table, first_prompt: string}
 ---@return parlua.Session
 function M.open(given)
   local outer = M.session
   local session = setmetatable({ locals = statement.locals(), number = 0, results = {}, statements = {},
-    compiles = true,
+    compiles = true, first_prompt = given and given.first_prompt or "> ",
     variables = given and given.variables, history = outer and outer.history, is_interactive = false }, Session)
   style.choose(terminal.is_terminal())
   require("parlua.prompt.calls").install()

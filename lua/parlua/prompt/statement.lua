@@ -46,11 +46,17 @@ end
 
 local is_incomplete = syntax.is_incomplete
 
---- The text without what starts its lines when it was copied from a prompt: "> " and ">> ". Lines without them, in
---- between, are what was printed there.
+--- What starts a line where a failed task is looked at: no statement of Lua begins so.
+M.DEBUG_PROMPT = "debug> "
+
+local function without_debug(text) return (("\n" .. text):gsub("\n[ \t]*debug>", "\n>"):sub(2)) end
+
+--- The text without what starts its lines when it was copied from a prompt: "> ", ">> " and "debug> ". Lines without
+--- them, in between, are what was printed there.
 ---@param text string
 ---@return string
 function M.without_prompts(text)
+  text = without_debug(text)
   if not text:find("^%s*>>? ") and not text:find("^%s*>>?\n") then return text end
   local lines = {}
   for line in (text .. "\n"):gmatch("(.-)\n") do
@@ -65,7 +71,7 @@ end
 ---@param text string
 ---@return string
 function M.without_prompt(text)
-  text = text:gsub("^%s*>>? ", ""):gsub("^%s*>$", "")
+  text = without_debug(text):gsub("^%s*>>? ", ""):gsub("^%s*>$", "")
   return (text:gsub("\n[ \t]*>> ?([^\n]*)$", "\n%1"))
 end
 
