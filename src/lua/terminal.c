@@ -386,16 +386,35 @@ static int terminal_wait(lua_State *L)
   return 1;
 }
 
-/* read_line(prompt) -> a line without its end, read plainly; nil at the end of input; nil and true after Ctrl-C. */
+/* Waits until there is a line on the terminal; returns false at Ctrl-C, which is blocked but for the wait. A terminal
+   gives whole lines, so nothing of the next one is in stdin's own buffer. */
+static bool await_line(const sigset_t *usual)
+{
+  struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+  if (!isatty(STDIN_FILENO)) return true;
+  while (!interrupted && ppoll(&input, 1, NULL, usual) < 0 && errno == EINTR) continue;
+  return !interrupted;
+}
+
+/* read_line(prompt) -> a line without its end, read plainly; nil at the end of input; nil and true after Ctrl-C, also
+   where it comes between the prompt and the wait. */
 static int terminal_read_line(lua_State *L)
 {
+  const char *prompt = luaL_checkstring(L, 1);
   char *line = NULL;
   size_t capacity = 0;
-  fputs(luaL_checkstring(L, 1), stdout);
-  fflush(stdout);
+  ssize_t length = -1;
+  sigset_t interrupt, usual;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
   interrupted = 0;
   struct sigaction before = on_signal(SIGINT, note_interrupt);
-  ssize_t length = getline(&line, &capacity, stdin);
+  pthread_sigmask(SIG_BLOCK, &interrupt, &usual);
+  fputs(prompt, stdout);
+  fflush(stdout);
+  bool is_there = await_line(&usual);
+  pthread_sigmask(SIG_SETMASK, &usual, NULL);
+  if (is_there) length = getline(&line, &capacity, stdin);
   sigaction(SIGINT, &before, NULL);
   signals_changed();
   if (length < 0) {
