@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 
 #include "lua/unpack.h"
 #include "sys/signals.h"
+#include "sys/thread.h"
 
 enum {
   RING = 16,              /* pieces ahead */
@@ -309,9 +309,6 @@ failed:
 void ahead_widen(struct ahead *ahead, size_t threads)
 {
   const char *message;
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the script's thread */
   pthread_mutex_lock(&ahead->lock);
   if (ahead->is_stream && threads > 1) threads = 1;
   pthread_mutex_unlock(&ahead->lock);
@@ -320,13 +317,12 @@ void ahead_widen(struct ahead *ahead, size_t threads)
     thread->ahead = ahead;
     thread->unpacker = unpack_open(ahead->magic, ahead->magic_length, &message);
     if (!thread->unpacker) break;
-    if (pthread_create(&thread->id, NULL, run, thread) != 0) {
+    if (thread_start(&thread->id, NULL, run, thread) != 0) {
       unpack_close(thread->unpacker);
       break;
     }
     ahead->thread_count++;
   }
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void ahead_close(struct ahead *ahead)

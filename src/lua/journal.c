@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "sys/buffer.h"
+#include "sys/thread.h"
 
 /* The oldest row waits about so long until it is written and committed. */
 static const double commit_seconds = 0.2;
@@ -380,7 +380,6 @@ static bool open_database(struct journal *journal, const char *insert_text, cons
 int journal_begin(struct journal *journal, const char *insert_text, const char *spawned_text)
 {
   pthread_condattr_t monotonic;
-  sigset_t all, before;
   pthread_mutex_init(&journal->lock, NULL);
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -388,10 +387,8 @@ int journal_begin(struct journal *journal, const char *insert_text, const char *
   pthread_cond_init(&journal->room, &monotonic);
   pthread_condattr_destroy(&monotonic);
   if (!open_database(journal, insert_text, spawned_text)) return -1;
-  sigfillset(&all); /* signals are for the coordinator; a file that may not grow is told by the write itself */
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&journal->thread, NULL, run_thread, journal);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  /* it takes no signals: a file that may not grow is told by the write itself */
+  int error = thread_start(&journal->thread, NULL, run_thread, journal);
   journal->running = error == 0;
   if (journal->running) pthread_setname_np(journal->thread, "parlua-journal");
   return error;

@@ -3,7 +3,6 @@
 
 #include <lauxlib.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +10,7 @@
 #include "lua/state.h"
 #include "run/peek.h"
 #include "sys/buffer.h"
+#include "sys/thread.h"
 
 /* The script counts as away when it has made no call of the run for so long, and at the most twice that. */
 static const long absence = 50000000; /* nanoseconds */
@@ -289,14 +289,9 @@ static int lookout_gc(lua_State *L)
   return 0;
 }
 
-/* Signals are the script's thread's. */
 static int start_thread(struct lookout *lookout)
 {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&lookout->thread, NULL, run_thread, lookout);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  int error = thread_start(&lookout->thread, NULL, run_thread, lookout);
   if (!error) pthread_setname_np(lookout->thread, "parlua-lookout");
   return error;
 }

@@ -5,13 +5,13 @@
 #include <math.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "run/state.h"
+#include "sys/thread.h"
 
 /* A script that was here so lately may be back at once: the attendant looks again later. While the script stays, it
  * looks ever less often: on a machine whose processors all compute, each look is time that a task could have. */
@@ -173,17 +173,6 @@ static void *run_thread(void *argument)
 
 /* ---- the script's side ---- */
 
-/* Signals are the script's thread's. */
-static int start_thread(struct attendant *attendant)
-{
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&attendant->thread, NULL, run_thread, attendant);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return error;
-}
-
 struct attendant *attendant_open(struct dispatch *d)
 {
   struct attendant *attendant = calloc(1, sizeof *attendant);
@@ -194,7 +183,7 @@ struct attendant *attendant_open(struct dispatch *d)
   sem_init(&attendant->call, 0, 0);
   pthread_mutex_lock(&attendant->lock);
   attendant->is_home = true;
-  int error = start_thread(attendant);
+  int error = thread_start(&attendant->thread, NULL, run_thread, attendant);
   if (!error) return attendant;
   pthread_mutex_unlock(&attendant->lock);
   free(attendant);

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/thread.h"
+
 enum {
   MOST_CHANNELS = 64,        /* programs beyond these write where the worker would */
   BUFFER_BYTES = 256 << 10,  /* the longest line that is surely whole */
@@ -254,22 +256,18 @@ static bool is_own(int stream)
          info.st_ino == own[stream].inode;
 }
 
-/* Starts the reader, once. It takes no signals. */
+/* Starts the reader, once. */
 static bool have_reader(void)
 {
   pthread_attr_t attributes;
   pthread_t thread;
-  sigset_t all, before;
   if (has_reader) return true;
   if (wake < 0) wake = fcntl(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), F_DUPFD_CLOEXEC, FIRST_FREE);
   if (wake < 0 || pthread_attr_init(&attributes) != 0) return false;
   pthread_attr_setstacksize(&attributes, STACK_BYTES);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   has_reader = true;
-  if (pthread_create(&thread, &attributes, read_pipes, NULL) != 0) has_reader = false;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (thread_start(&thread, &attributes, read_pipes, NULL) != 0) has_reader = false;
   pthread_attr_destroy(&attributes);
   return has_reader;
 }

@@ -14,8 +14,8 @@ local M = {}
 
 local C = ffi.C
 local cast = ffi.cast
-local LOWEST, STRING, NIL, TRUE, FALSE = C.TAG_LOWEST, C.TAG_STRING, C.TAG_NIL, C.TAG_TRUE, C.TAG_FALSE
-local ABSENT, RECORD, VALUE, TUPLE = C.TAG_ABSENT, C.TAG_RECORD, C.TAG_VALUE, C.TAG_TUPLE
+local SIMPLE = { [C.TAG_NIL] = true, [C.TAG_TRUE] = true, [C.TAG_FALSE] = true, [C.TAG_STRING] = true }
+local LOWEST, ABSENT, RECORD, VALUE, TUPLE = C.TAG_LOWEST, C.TAG_ABSENT, C.TAG_RECORD, C.TAG_VALUE, C.TAG_TUPLE
 local NO_FUNCTIONS = { functions = false }
 local PLAIN = { ["nil"] = true, boolean = true, number = true, string = true, table = true }
 
@@ -48,11 +48,7 @@ end
 --- Reads word `k`. Returns a value; or nil and a table with all that the task returned. Raises where it is not plain.
 local function read(out, half, k)
   local tag, place = half[2 * k + 1], half[2 * k]
-  if tag >= 0 or tag < LOWEST then return out.word[k] end
-  if tag == NIL then return nil end
-  if tag == TRUE then return true end
-  if tag == FALSE then return false end
-  if tag == STRING then return (block.string(out, tonumber(out.size), place)) end
+  if tag >= 0 or tag < LOWEST or SIMPLE[tag] then return (block.get(out, out.word, half, k)) end
   if tag == ABSENT then return nil, { n = 0 } end
   if tag == VALUE then return (decode(out, place)) end
   if tag == TUPLE then
