@@ -5,7 +5,7 @@ local ffi = require "ffi"
 local measure = require "measure"
 local block = require "parlua.wire.block"
 local sources = require "parlua.source"
-local worker = require "parlua.worker"
+local runner = require "parlua.worker.runner"
 
 local C = ffi.C
 
@@ -31,7 +31,7 @@ local function square(x) return x * x end
 return function()
   local n = measure.size(1e8, 1e6)
   local outlet = outlet_to_nowhere()
-  local run = worker.runner({ f = square, source = sources.range(n), keep = "first" }, ffi.new("struct slot"), outlet)
+  local run = runner.open({ f = square, source = sources.range(n), keep = "first" }, ffi.new("struct slot"), outlet)
   local chunk, limit = ffi.new("struct block", { first = 1, last = n, origin = 1 }), ffi.new("double[1]", n)
   local room = (C.BLOCK_BYTES - C.BLOCK_HEAD) / 8
   local words = ffi.new("double[?]", room)

@@ -7,7 +7,7 @@ local parlua = require "parlua"
 local ffi = require "ffi"
 require "parlua.wire.block" -- declares what is in shared.h
 
-local is_inside = require("parlua.worker.task").is_inside
+local is_inside = require("parlua.task").is_inside
 
 --- The slot of the worker that this runs in, and the block that it is filling. The cell with the task's index is the slot's first.
 local function own_slot()

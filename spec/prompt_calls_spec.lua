@@ -388,7 +388,7 @@ describe("Ctrl-C at the prompt", function()
   for what, statement in pairs {
     ["before a call on serial has begun"] = "raise_at(require 'parlua.run', 'open') " .. endless:format("serial"),
     ["before a call on process has begun"] = "raise_at(require 'parlua.run', 'open') " .. endless:format("process"),
-    ["as a call on serial begins"] = "raise_at(require 'parlua.worker', 'prepare') " .. endless:format("serial"),
+    ["as a call on serial begins"] = "raise_at(require 'parlua.worker.runner', 'prepare') " .. endless:format("serial"),
     ["as a call on threads begins"] = "raise_at(require 'parlua.host', 'run') " .. endless:format("threads"),
     ["as a submitted call is about to be waited for"] =
       "raise_at(require('parlua.run.policy').Run, 'resume') pool:submit(function() while true do end end):get()",

@@ -1,5 +1,6 @@
 local helper = require "spec.helper"
 local report = require "parlua.report"
+local units = require "parlua.report.units"
 
 local decode = require("cjson").decode
 
@@ -422,7 +423,7 @@ describe("a length of time", function()
       [0] = "0.0 s", [1.26] = "1.3 s", [9.96] = "10 s", [59.4] = "59 s", [59.6] = "1 min 0 s", [200] = "3 min 20 s",
       [7500] = "2 h 5 min", [86400 * 3 + 3600 * 4] = "3 d 4 h",
     } do
-      assert.equal(text, report.duration(seconds))
+      assert.equal(text, units.duration(seconds))
     end
   end)
 end)

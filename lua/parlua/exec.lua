@@ -2,7 +2,8 @@
 local checks = require("parlua.options.checks").checks
 local common = require "parlua.common"
 local names = require "parlua.options.names"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
+local library = require "parlua.worker.library"
 
 local M = {}
 
@@ -112,7 +113,7 @@ local function input_of(stdin)
   local takes = "a string, { file = \"name\" }, true or false"
   if stdin == nil then
     -- a worker's own process has an empty one where it is to have
-    if task.is_inside() and not task.owns_process and not task.shares_stdin then return false end
+    if task.is_inside() and not task.owns_process and not library.shares_stdin then return false end
     return nil
   elseif type(stdin) == "string" then
     return true, stdin

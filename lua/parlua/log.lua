@@ -1,7 +1,7 @@
 --- The log: lines for people, from the script and from tasks on any engine (parlua.log). Where they go, and from which
 --- level on, the options log and log_level say. What is needed for that stands in parlua.worker.log.
 local log = require "parlua.worker.log"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local M = {}
 

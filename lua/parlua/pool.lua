@@ -23,7 +23,7 @@ local search = require "parlua.sink.search"
 local sent = require("parlua.lazy") "parlua.calls.sent"
 local sources = require "parlua.source"
 local stream = require "parlua.sink.stream"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local ffi = require "ffi"
 
 local M = {}

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The output function of splitmix64: see lua/parlua/worker/task.lua, which has the same for keys of calls in tasks. */
+/* The output function of splitmix64: see lua/parlua/task.lua, which has the same for keys of calls in tasks. */
 static uint64_t mix(uint64_t z)
 {
   z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);

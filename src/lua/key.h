@@ -1,5 +1,5 @@
-/* key.h - keys of the random streams of calls. lua/parlua/worker/task.lua makes those of calls in tasks, in Lua; in C
- * no object is made of each step. */
+/* key.h - keys of the random streams of calls. lua/parlua/task.lua makes those of calls in tasks, in Lua; in C no
+ * object is made of each step. */
 #ifndef PARLUA_KEY_H
 #define PARLUA_KEY_H
 

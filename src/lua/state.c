@@ -165,8 +165,9 @@ static int open_state(lua_State *L)
   add_searcher(L);
   open_ffi(L);
   keep_globals(L);
-  /* Replaces math.random before any script can keep it in a local. */
-  static const char *const first[] = {"parlua.worker.task", "parlua.wire.record", "parlua.wire.start"};
+  /* Replace math.random, os.execute and others before any script can keep them in locals. */
+  static const char *const first[] = {"parlua.task", "parlua.worker.library", "parlua.wire.record",
+                                      "parlua.wire.start"};
   for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
     lua_getglobal(L, "require");
     lua_pushstring(L, first[i]);

@@ -63,7 +63,7 @@ struct block {
   uint64_t pid;      /* elsewhere: the process that has the message */
   uint64_t file;     /* elsewhere: its descriptor */
   uint64_t is_range; /* chunk: its words are of all of its tasks together, not `width` for each */
-  uint64_t key;      /* chunk: of the run's random numbers, see lua/parlua/worker/task.lua */
+  uint64_t key;      /* chunk: of the run's random numbers, see lua/parlua/task.lua */
   uint64_t reserved[1];
   double word[1];
 };

@@ -6,6 +6,7 @@ local given = require "parlua.array.given"
 local host = require "parlua.host"
 local kinds = require "parlua.array.kinds"
 local make = require "parlua.array.make"
+local task = require "parlua.task"
 
 local methods, refuse, show = core.methods, core.refuse, core.show
 
@@ -15,8 +16,7 @@ local WORTH_THREADS = 2 ^ 20 -- elements
 --- How many threads a loop in C takes: one in a task, which has a processor to itself.
 local function threads_for(count)
   if count < WORTH_THREADS then return 1 end
-  local task = package.loaded["parlua.worker.task"]
-  if task and task.is_inside() then return 1 end
+  if task.is_inside() then return 1 end
   return math.min(host.cores(), math.floor(count / (WORTH_THREADS / 4)))
 end
 

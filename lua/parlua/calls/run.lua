@@ -10,7 +10,7 @@ local context = require "parlua.wire.context"
 local everywhere = require("parlua.lazy") "parlua.worker.everywhere"
 local failure = require "parlua.failure"
 local install = require("parlua.lazy") "parlua.wire.install"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local M = {}
 

@@ -7,7 +7,7 @@ local failure_module = require "parlua.failure"
 local identity = require "parlua.journal.identity"
 local program_module = require "parlua.program"
 local sources = require "parlua.source"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local template_module = require "parlua.command.template"
 
 local M = {}

@@ -4,7 +4,7 @@ local common = require "parlua.common"
 local files = require "parlua.journal.file"
 local groups = require "parlua.report.groups"
 local read = require "parlua.journal.read"
-local report = require "parlua.report"
+local units = require "parlua.report.units"
 local time = require "parlua.report.time"
 local words_module = require "parlua.command.words"
 
@@ -48,7 +48,7 @@ local function tell_slowest(file, run)
     .. "ORDER BY seconds DESC LIMIT %d"):format(MOST_SLOW), function(statement)
     if is_first then put "  slowest:\n" end
     is_first = false
-    put("    %9s  task %.0f %s, worker %.0f on %s\n", report.short_duration(column(statement, 1)), column(statement, 0),
+    put("    %9s  task %.0f %s, worker %.0f on %s\n", units.short_duration(column(statement, 1)), column(statement, 0),
       read.shortened(column(statement, 2), MOST_ARGUMENTS), column(statement, 3), column(statement, 4) or "?")
   end, run.run)
 end
@@ -69,7 +69,7 @@ local function tell(file, run)
   local rate = read.rate(file, run)
   if rate then
     local left = run.is_open and total and (total - done) / rate
-    put("  %s%s\n", report.rate(rate), left and ", " .. report.duration(left) .. " left" or "")
+    put("  %s%s\n", units.rate(rate), left and ", " .. units.duration(left) .. " left" or "")
   end
   if run.failed > 0 then tell_failures(file, run) end
   tell_slowest(file, run)

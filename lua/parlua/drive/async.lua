@@ -10,9 +10,9 @@ local own = require "parlua.source.own"
 local programs = require "parlua.drive.async_programs"
 local skips = require "parlua.drive.skips"
 local spawn = require("parlua.lazy") "parlua.worker.spawn"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local tasks = require "parlua.drive.async_tasks"
-local worker = require "parlua.worker"
+local runner = require "parlua.worker.runner"
 local Base = require "parlua.drive.driver"
 
 local M = {}
@@ -72,7 +72,7 @@ function M.open(job, given)
     self.decode = not puller.shows_bytes and decode
   end
   self.own = own.look(job.f, job.setup, true)
-  worker.prepare(job)
+  runner.prepare(job)
   C.signals_serial(1)
   local pause = collectgarbage("setpause", LONG_PAUSE)
   if pause == COMMON_PAUSE then self.pause = pause else collectgarbage("setpause", pause) end

@@ -9,7 +9,7 @@ local failure = require "parlua.failure"
 local host = require "parlua.host"
 local own = require "parlua.source.own"
 local programs = require "parlua.drive.async_programs"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 
 local M = {}
@@ -26,7 +26,7 @@ local protected = common.compile(call_text, "=parlua.loop")(xpcall, failure.capt
 ---@field index integer
 ---@field args table|false with n; false: they are made of the index
 ---@field attempt integer
----@field context ffi.cdata* what belongs to the running task: see worker/task.lua
+---@field context ffi.cdata* what belongs to the running task: see task.lua
 ---@field condition any of cqueues, to wake it; false
 ---@field is_over boolean it was given up, or has ended
 ---@field teller function|false tells the path and line that its argument is from

@@ -3,12 +3,14 @@
 --- tells the place.
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
-local common = require "parlua.common"
 local host = require "parlua.host"
+local later = require "parlua.drive.later"
+local library = require "parlua.worker.library"
+local local_values = require "parlua.drive.local"
 local own = require "parlua.source.own"
+local runner = require "parlua.worker.runner"
 local skips = require "parlua.drive.skips"
-local task = require "parlua.worker.task"
-local worker = require "parlua.worker"
+local task = require "parlua.task"
 require "parlua.feed.supply" -- what a failure needs: a task of this state may lose the ways to find modules
 local Base = require "parlua.drive.driver"
 local blocks = require "parlua.lazy" "parlua.drive.blocks"
@@ -18,94 +20,13 @@ local M = {}
 
 local C = ffi.C
 local LOCAL, FAILURE = C.TAG_LOCAL, C.TAG_FAILURE
-local copy = own.copy_result
 
 local chunk_seconds = 1e-3 -- tasks run between two looks at signals and at the consumer
-local most_tasks = 32000   -- words of a block, some room left
 local tick_seconds = 0.1
 local MOST_SUPPLIED = 64   -- tasks that are taken from a source at once: a generator runs no further ahead
 
 local Run = {}
 Run.__index = Run
-
-local new_block = ffi.typeof("struct { char bytes[$]; }", C.BLOCK_BYTES)
-
---- Values in their own table in place of bytes in a block: a word tells the place.
-local function local_outlet(run)
-  local outlet = {}
-
-  function outlet.open(first, kind)
-    local memory = table.remove(run.free) or new_block()
-    local out = ffi.cast(block.pointer, memory)
-    out.first, out.size, out.floor, out.kind, out.count = first, C.BLOCK_BYTES, C.BLOCK_BYTES, kind, 0
-    outlet.block, outlet.memory = out, memory
-    outlet.half = ffi.cast(block.halves, out.word)
-    return out
-  end
-
-  function outlet.close(last, count)
-    local out = outlet.block
-    out.last, out.count = last, count
-    run.reached = last
-    run.ready[#run.ready + 1] = { block = out, memory = outlet.memory, from = 0, fresh = last - out.first + 1 }
-  end
-
-  local waiting -- the place of a value for which a sparse block had no room, and its tag
-
-  --- Every value fits a dense block; a sparse one may be full of failures: then the next waits for `flush`.
-  function outlet.put(k, i, tag, ...)
-    local values = run.values
-    local at = #values + 1
-    if run.job.fold then
-      if select("#", ...) == 1 then values[at] = (...) else values[at] = common.pack(...) end
-    elseif select("#", ...) == 1 then
-      values[at] = own.own_result((...))
-    else
-      values[at] = own.pack_results(...)
-    end
-    if outlet.block.kind == C.BLOCK_SPARSE then
-      if k >= most_tasks / 2 then
-        waiting = { at = at, tag = tag }
-        return -1
-      end
-      outlet.block.word[2 * k] = i
-      outlet.half[4 * k + 2], outlet.half[4 * k + 3] = at, tag
-      return most_tasks
-    end
-    outlet.half[2 * k], outlet.half[2 * k + 1] = at, tag
-    return most_tasks + 1
-  end
-
-  --- Puts the value that waits as the first of a new block, which stays open.
-  function outlet.flush(i, kind)
-    outlet.open(i, kind).word[0] = i
-    outlet.half[2], outlet.half[3] = waiting.at, waiting.tag
-    return true
-  end
-
-  --- One value of a dense block. A table is copied: the function may return the same one again and again.
-  function outlet.store(k, _, v)
-    if type(v) == "table" then v = copy(v) end
-    local values, half = run.values, outlet.half
-    local at = #values + 1
-    values[at] = v
-    half[2 * k], half[2 * k + 1] = at, LOCAL
-    return most_tasks + 1
-  end
-
-  function outlet.fail(k, i, record)
-    local now = host.now()
-    record.seconds = now - run.lap
-    run.lap = now
-    if run.halts and run.halts(record.kind, run.attempt) then
-      run.limit[0] = -1
-      run.is_halted = true
-    end
-    return outlet.put(k, i, FAILURE, record)
-  end
-
-  return outlet
-end
 
 --- The value of a tagged word of one of the run's blocks.
 function Run:special(out, half, k, tag)
@@ -130,9 +51,9 @@ local function open(job, options)
   end or nil
   if run.total < 0 then run.total = math.huge end
   run.unknown = options.total < 0
-  run.outlet = local_outlet(run)
+  run.outlet = local_values.outlet(run)
   run.job = job
-  run.index_cell = worker.index_cell(ffi.cast("struct slot *", slot), job)
+  run.index_cell = runner.index_cell(ffi.cast("struct slot *", slot), job)
   if job.tag then
     run.tags = host.tag(run.index_cell)
     function run.log_untagged(text) -- lines of the log name the task themselves
@@ -141,10 +62,10 @@ local function open(job, options)
       run.tags(true)
     end
   end
-  run.runner = worker.runner(job, ffi.cast("struct slot *", slot), run.outlet)
+  run.runner = runner.open(job, ffi.cast("struct slot *", slot), run.outlet)
   run.own = own.look(job.f, job.setup, not task.is_inside())
-  worker.prepare(job)
-  run.open_signals = worker.is_coordinator
+  runner.prepare(job)
+  run.open_signals = not task.is_worker -- one leaves the signals of the program alone: it may be a thread of it
   run.is_nested = task.is_inside()
   if run.open_signals then C.signals_serial(1) end
   return run
@@ -221,8 +142,8 @@ function Run:run_chunk(chunk, first, last, attempt)
   self.values, self.reached, self.is_halted, self.rest = {}, first - 1, false, nil
   local cell = self.open_signals and C.signals_watch(self.limit)
   local not_copied = own.enter(self.own)
-  local before, shared, level = task.enter(self.index_cell, 1), task.shares_stdin, task.log_level
-  task.shares_stdin, task.log_level = self.job.stdin, task.log_levels[self.job.log_level or "info"]
+  local before, shared, level = task.enter(self.index_cell, 1), library.shares_stdin, task.log_level
+  library.shares_stdin, task.log_level = self.job.stdin, task.log_levels[self.job.log_level or "info"]
   local send, tell = task.log_send, task.progress_send
   local spawn_send, refusal = task.spawn_send, task.spawn_refusal
   task.spawn_send, task.spawn_refusal = self.spawn_send, self.job.spawn_refusal or nil
@@ -238,7 +159,7 @@ function Run:run_chunk(chunk, first, last, attempt)
   task.spawn_send, task.spawn_refusal = spawn_send, refusal
   task.leave(before)
   own.enter(not_copied)
-  task.shares_stdin, task.log_level = shared, level
+  library.shares_stdin, task.log_level = shared, level
   if self.open_signals then C.signals_watch(cell) end
   if not ok then error(message, 0) end
   if self.is_halted and self.reached < last then
@@ -249,7 +170,7 @@ function Run:run_chunk(chunk, first, last, attempt)
   if self.options.chunk == 0 and n >= math.min(self.size, self.unknown and MOST_SUPPLIED or math.huge) then
     local each = math.max((now - asked) / n, 1e-15)
     self.size = math.max(1, math.min(math.floor(chunk_seconds / each), n * 8,
-      self.sparse and 2 ^ 30 or most_tasks))
+      self.sparse and 2 ^ 30 or local_values.MOST_TASKS))
   end
 end
 
@@ -278,36 +199,6 @@ Run.pass_skipped = skips.pass
 
 function Run:exhausted() self.total = self.next_task - 1 end
 
--- Tasks that wait for a further try are in a heap: the first is the one whose time comes first.
-
-local function push(heap, again)
-  local k = #heap + 1
-  while k > 1 do
-    local up = (k - k % 2) / 2
-    if heap[up].at <= again.at then break end
-    heap[k] = heap[up]
-    k = up
-  end
-  heap[k] = again
-end
-
-local function pop(heap)
-  local first, last, n = heap[1], heap[#heap], #heap - 1
-  heap[n + 1] = nil
-  if n == 0 then return first end
-  local k = 1
-  while true do
-    local child = 2 * k
-    if child > n then break end
-    if child < n and heap[child + 1].at < heap[child].at then child = child + 1 end
-    if heap[child].at >= last.at then break end
-    heap[k] = heap[child]
-    k = child
-  end
-  heap[k] = last
-  return first
-end
-
 function Run:redo(index, attempt, delay)
   local again = { task = index, attempt = attempt, at = host.now() + delay, payload = nil }
   if self.staged then -- it is used again: keep this task's arguments
@@ -315,7 +206,7 @@ function Run:redo(index, attempt, delay)
     ffi.copy(again.bytes, self.staged, self.staged_size)
   end
   again.arguments = self.arguments
-  push(self.again, again)
+  later.push(self.again, again)
 end
 
 function Run:redo_staged() error("a block of tasks is not lost in serial runs") end
@@ -330,7 +221,7 @@ function Run:shorten(last)
   end
   local kept = {}
   for _, again in ipairs(self.again) do
-    if again.task <= last then push(kept, again) end
+    if again.task <= last then later.push(kept, again) end
   end
   self.again = kept
 end
@@ -357,7 +248,7 @@ function Run:take_again(wait)
     host.sleep(math.min(pause, 0.02)) -- then signals are looked at again
     if pause > 0.02 then return nil end
   end
-  return pop(self.again)
+  return later.pop(self.again)
 end
 
 local function give_back(run)
@@ -431,30 +322,7 @@ function Run:next(wait)
   end
 end
 
---- A writer of supplied tasks that keeps values as they are.
-local LocalWriter = {}
-LocalWriter.__index = LocalWriter
-
-function LocalWriter:begin() self.run.arguments = {} end
-
-function LocalWriter:finish() end
-
-function LocalWriter:task(count, ...)
-  if self.run.job.fold then -- a batch, whose tasks copy what they get
-    self.run.arguments[count + 1] = { n = 1, (...) }
-  else
-    own.enter(self.run.own)
-    self.run.arguments[count + 1] = own.pack(...) -- a generator may give the same table again and again
-  end
-  return count < most_tasks
-end
-
-function LocalWriter:task_alone(values) self.run.arguments[1] = values end
-
---- No worker waits for what is pulled.
-function LocalWriter.hurry() end
-
 --- The writer for a source's puller: values stay as they are, byte ranges go into words.
-function Run:writer() return setmetatable({ run = self }, LocalWriter) end
+function Run:writer() return local_values.writer(self) end
 
 return M

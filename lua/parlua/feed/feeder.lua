@@ -2,7 +2,7 @@
 --- wanted.
 local ffi = require "ffi"
 local failure = require "parlua.failure"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local writer_module = require "parlua.feed.writer"
 
 ---@class parlua.Feeder

@@ -3,7 +3,7 @@
 local common = require "parlua.common"
 local content = require "parlua.future.content"
 local lazy = require "parlua.lazy"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local report = lazy "parlua.report"
 local warning = lazy "parlua.run.warning"
 

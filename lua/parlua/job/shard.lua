@@ -6,7 +6,7 @@ local indexed = require "parlua.source.indexed"
 local kinds = require "parlua.source.kinds"
 local sources = require "parlua.source"
 local supply = require "parlua.feed.supply"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local M = {}
 

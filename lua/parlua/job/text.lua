@@ -2,6 +2,7 @@
 local common = require "parlua.common"
 local json = require "parlua.wire.json"
 local report = require "parlua.report"
+local units = require "parlua.report.units"
 local new_buffer = require("string.buffer").new
 
 local format, count = string.format, common.count
@@ -77,7 +78,7 @@ function M.summary(summary)
   }
   if (summary.cancelled or 0) > 0 then parts[#parts + 1] = format("%.0f cancelled", summary.cancelled) end
   if (summary.resumed or 0) > 0 then parts[#parts + 1] = format("%.0f of them from the journal", summary.resumed) end
-  parts[#parts + 1] = summary.seconds < 60 and format("%.2f s", summary.seconds) or report.duration(summary.seconds)
+  parts[#parts + 1] = summary.seconds < 60 and format("%.2f s", summary.seconds) or units.duration(summary.seconds)
   if summary.engine then parts[#parts + 1] = summary.engine .. " engine" end
   if summary.workers then parts[#parts + 1] = workers_text(summary) end
   if summary.interrupted then parts[#parts + 1] = "interrupted by " .. summary.interrupted end

@@ -20,7 +20,7 @@ local lookout = require("parlua.lazy") "parlua.journal.lookout"
 local puller = require "parlua.journal.puller"
 local record = require "parlua.journal.record"
 local spawned = require("parlua.lazy") "parlua.journal.spawned"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local time = require "parlua.report.time"
 
 local M = {}

@@ -4,7 +4,7 @@ local codec = require "parlua.codec"
 local hash = require "parlua.hash"
 local json = require "parlua.wire.json"
 local new_buffer = require("string.buffer").new
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local time = require "parlua.report.time"
 
 local M = {}

@@ -6,7 +6,7 @@ local calls = require "parlua.journal.calls"
 local files = require "parlua.journal.file"
 local record = require "parlua.journal.record"
 local hash = require "parlua.hash"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local column = files.column
 local FIRST = task.FIRST_SPAWNED

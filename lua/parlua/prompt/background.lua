@@ -3,7 +3,7 @@ local calls = require "parlua.prompt.calls"
 local host = require "parlua.host"
 local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
-local task = require "parlua.worker.task"
+local library = require "parlua.worker.library"
 
 local M = {}
 
@@ -29,7 +29,7 @@ function M.install()
     return true
   end
   local pool_module = require "parlua.pool"
-  task.sets_calls_aside = true -- Ctrl-C is for what stands in the foreground, not for programs of calls behind it
+  library.sets_calls_aside = true -- Ctrl-C is for what stands in the foreground, not for programs of calls behind it
   local count = 0
   local watch = function(future)
     count = count + 1

@@ -4,7 +4,7 @@
 local ffi = require "ffi"
 local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local terminal = require "parlua.terminal"
 
 local M = {}

@@ -103,7 +103,7 @@ function M.open(record, level, index)
       holder[name] = value
     end,
   })
-  index = index or require("parlua.worker.task").running.index
+  index = index or require("parlua.task").running.index
   io.stderr:write(("parlua: %s failed: %s\n%s\n"):format(index and ("task %.17g"):format(index) or "a task",
     record.message,
     record.traceback or ""))

@@ -330,7 +330,7 @@ function M.start(compiles, path, ...)
   local session = M.open()
   session.compiles = compiles
   set_globals()
-  require("parlua.worker.task").execute_outside = terminal.execute
+  require("parlua.worker.library").execute_outside = terminal.execute
   require("parlua.prompt.commands").remember_globals()
   local status = 0
   if path then status = require("parlua.prompt.script").run(session, path, ...) end

@@ -5,6 +5,8 @@ local width = require "parlua.prompt.width"
 
 local M = {}
 
+M.MOST_INDENTED = 4096 -- a text of so many bytes that comes at once is not indented
+
 --- Another text. `cursor`: how many bytes stand before it; default: all.
 ---@param text string
 ---@param cursor? integer

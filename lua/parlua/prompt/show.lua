@@ -77,7 +77,7 @@ function M.seconds(seconds)
   if seconds < 1e-3 then return ("%.3g µs"):format(seconds * 1e6) end
   if seconds < 1 then return ("%.3g ms"):format(seconds * 1e3) end
   if seconds < 60 then return ("%.3g s"):format(seconds) end
-  return require("parlua.report").duration(seconds)
+  return require("parlua.report.units").duration(seconds)
 end
 
 -- ---- values in a line ----

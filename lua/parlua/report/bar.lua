@@ -1,8 +1,13 @@
 --- The progress bar: one line at the foot of the terminal.
+local common = require "parlua.common"
+local estimate = require "parlua.report.estimate"
+local units = require "parlua.report.units"
+
 local floor, format, max, min = math.floor, string.format, math.max, math.min
 
 local MAX_BAR = 40 -- cells; a longer bar says no more
 local MIN_BAR = 8  -- cells; a shorter one says nothing
+local FIRST_UPDATE = 0.2 -- seconds: shorter runs show no bar
 local EIGHTHS = { [0] = "", "▏", "▎", "▍", "▌", "▋", "▊", "▉" }
 local BLUE, RED, YELLOW, PLAIN = "\27[34m", "\27[31m", "\27[33m", "\27[0m"
 
@@ -35,7 +40,7 @@ local function drawing(share, cells, style)
 end
 
 --- The functions of the reporter.
----@param tools table of the reporters: what is known of a run in words, and how to write
+---@param tools { write: function, update_interval: number } how to write, and seconds between two drawings
 ---@return table<string, function>
 return function(tools)
   local bar = {}
@@ -43,18 +48,18 @@ return function(tools)
   --- The text of the bar, as much as fits (what matters least goes first), and how many columns it has.
   local function bar_text(state, columns, style)
     local room = columns - 3 -- behind it the terminal writes ^C; a full line would make some wrap
-    local rate, left = tools.rate_of(state), tools.seconds_left(state)
-    local done = state.tasks and format("%.0f/%.0f", state.done, state.tasks) or tools.count(state.done, "task")
+    local rate, left = estimate.rate(state), estimate.seconds_left(state)
+    local done = state.tasks and format("%.0f/%.0f", state.done, state.tasks) or common.count(state.done, "task")
     local share = state.tasks and (state.tasks > 0 and min(1, (state.done + (state.part or 0)) / state.tasks) or 1)
     local percent = share and format("%3.0f%% ", floor(share * 100))
     local failed, kinds = "", ""
     if state.failed > 0 then
-      failed, kinds = tools.failed_text(state)
+      failed, kinds = estimate.failed_text(state)
       failed = "  " .. failed
     end
-    local stall = tools.stall_text(state)
-    local speed = rate and "  " .. tools.rate(rate) or ""
-    local time = left and "  " .. tools.duration(left) .. " left" or "  " .. tools.duration(state.seconds)
+    local stall = estimate.stall_text(state)
+    local speed = rate and "  " .. units.rate(rate) or ""
+    local time = left and "  " .. units.duration(left) .. " left" or "  " .. units.duration(state.seconds)
 
     local text = (percent or "") .. done .. failed
     if #text + #time <= room then
@@ -102,7 +107,7 @@ return function(tools)
 
   function bar.on_start(reporter)
     reporter.style = reporter.style or terminal_style()
-    reporter.due = tools.first_update
+    reporter.due = FIRST_UPDATE
   end
 
   function bar.on_progress(reporter, data)

@@ -1,5 +1,5 @@
 --- Charts of a report as inline SVG. Colours are classes, which the page's style gives for light and dark.
-local report = require "parlua.report"
+local units = require "parlua.report.units"
 
 local M = {}
 
@@ -59,7 +59,7 @@ local function time_axis(parts, left, right, y, seconds)
   while k * step <= seconds * 1.0001 do
     local x = left + (right - left) * k * step / seconds
     parts[#parts + 1] = ('<line class="tick" x1="%s" y1="%s" x2="%s" y2="%s"/>'):format(at(x), at(y), at(x), at(y + 4))
-    local label = k == 0 and "0" or step < 1 and report.short_duration(k * step) or report.duration(k * step)
+    local label = k == 0 and "0" or step < 1 and units.short_duration(k * step) or units.duration(k * step)
       :gsub("%.0 s$", " s")
     if x < right - 20 then text(parts, x, y + 16, k == 0 and "start" or "middle", label) end
     k = k + 1
@@ -124,7 +124,7 @@ function M.timeline(recorder, seconds, label)
       local name = first == last and ("task %.0f"):format(first) or ("tasks %.0f to %.0f"):format(first, last)
       parts[#parts + 1] = ('<rect class="%s" x="%s" y="%s" width="%s" height="%s"><title>%s: %s, worker %.0f%s</title>'
         .. '</rect>'):format(failed and "bad" or "piece", at(LEFT + from * scale), at(recorder:row_of(worker) * height),
-        at(max(0.6, (to - from) * scale)), at(height - 1), name, report.short_duration(to - from), worker,
+        at(max(0.6, (to - from) * scale)), at(height - 1), name, units.short_duration(to - from), worker,
         failed and ", failed" or "")
     end
   else
@@ -143,8 +143,8 @@ function M.timeline(recorder, seconds, label)
           local right = min(RIGHT, LEFT + k * recorder.width * scale)
           parts[#parts + 1] = ('<rect class="piece l%d" x="%s" y="%s" width="%s" height="%s"><title>%s, %s to %s: %d%% '
             .. 'busy</title></rect>'):format(here, at(x), at(row * height), at(right - x), at(height - 1),
-            escape(label(row)), report.short_duration(from * recorder.width),
-            report.short_duration(k * recorder.width), here * 20)
+            escape(label(row)), units.short_duration(from * recorder.width),
+            units.short_duration(k * recorder.width), here * 20)
         end
       end
     end
@@ -225,13 +225,13 @@ function M.distribution(counts, least, n, marks)
       local from, to = 10 ^ ((least + k) / 10), 10 ^ ((least + k + 1) / 10)
       parts[#parts + 1] = ('<rect class="piece" x="%s" y="%s" width="%s" height="%s"><title>%s to %s: %.0f</title>'
         .. '</rect>'):format(at(LEFT + (k - first) * width + 0.5), at(bottom - height), at(max(1, width - 1)),
-        at(height), report.short_duration(from), report.short_duration(to), counts[k])
+        at(height), units.short_duration(from), units.short_duration(to), counts[k])
     end
   end
   local every = last - first > 40 and 10 or last - first > 12 and 5 or 2
   for k = first, last do
     if (least + k) % every == 0 then
-      text(parts, LEFT + (k - first) * width, bottom + 16, "middle", report.short_duration(10 ^ ((least + k) / 10)))
+      text(parts, LEFT + (k - first) * width, bottom + 16, "middle", units.short_duration(10 ^ ((least + k) / 10)))
     end
   end
   for _, mark in ipairs(marks) do

@@ -1,6 +1,6 @@
 --- What a recorded run amounts to: speed-up, where the time of its workers went, who was slow, what to advise.
 local recorder_module = require "parlua.report.recorder"
-local report = require "parlua.report"
+local units = require "parlua.report.units"
 
 local M = {}
 
@@ -8,7 +8,7 @@ local max, min = math.max, math.min
 
 local FEW = 5 -- tasks: the mean of fewer tells nothing of their worker
 
-local short = report.short_duration
+local short = units.short_duration
 
 --- The duration below which a share of the tasks lies, by the bins of the distribution.
 ---@param recorder parlua.Recorder

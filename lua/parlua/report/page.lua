@@ -3,7 +3,7 @@
 local chart = require "parlua.report.chart"
 local figures_module = require "parlua.report.figures"
 local recorder_module = require "parlua.report.recorder"
-local report = require "parlua.report"
+local units = require "parlua.report.units"
 local style = require "parlua.report.style"
 local time = require "parlua.report.time"
 
@@ -13,7 +13,7 @@ local MOST_WORKERS = 64  -- rows of the table of workers
 local MOST_GROUPS = 20   -- of failures
 local TASKS_A_POINT = 2  -- of the throughput: of fewer than that, it would only show when each ended
 
-local escape, short = chart.escape, report.short_duration
+local escape, short = chart.escape, units.short_duration
 local count_text = chart.count_text
 
 local function put(out, ...) out[#out + 1] = select("#", ...) > 1 and (...):format(select(2, ...)) or (...) end
@@ -193,7 +193,7 @@ function M.run(run, number)
     summary.cancelled))
   tile(out, ("%.2f"):format(figures.speedup), ("speed-up, of %.0f"):format(recorder.workers))
   tile(out, ("%.0f%%"):format(100 * figures.efficiency), "efficiency")
-  tile(out, (report.rate(recorder.tasks / wall):gsub(" tasks", "")), "throughput")
+  tile(out, (units.rate(recorder.tasks / wall):gsub(" tasks", "")), "throughput")
   put(out, "</div>")
   local advice = figures_module.advice(recorder, figures, stragglers)
   if #advice > 0 then

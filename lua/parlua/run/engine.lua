@@ -7,7 +7,7 @@ local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local lazy = require "parlua.lazy"
 local pace = require "parlua.run.pace"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local record = require "parlua.wire.record"
 local world = lazy "parlua.wire.world"

@@ -36,7 +36,8 @@ local pages = lazy "parlua.run.pages"
 local watch = lazy "parlua.run.watch"
 local log = lazy "parlua.worker.log"
 local report = lazy "parlua.report"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
+local library = require "parlua.worker.library"
 
 local M = {}
 
@@ -201,7 +202,7 @@ local function job_of(run, keep, into)
       source = described, encodes = run.encodes or nil, into = into or nil,
       spawn_refusal = refusal_of(run, keep, into), log_level = run.options.log_level, tag = run.options.tag or nil,
       max_tasks = run.options.max_tasks, limits_memory = run.options.memory and true or nil,
-      everywhere = run.everywhere or nil, is_aside = run.is_pushed and task.sets_calls_aside or nil,
+      everywhere = run.everywhere or nil, is_aside = run.is_pushed and library.sets_calls_aside or nil,
   }
 end
 

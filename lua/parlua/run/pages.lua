@@ -3,7 +3,7 @@
 local host = require "parlua.host"
 local page = require "parlua.report.page"
 local report = require "parlua.report"
-local task = require "parlua.worker.task"
+local library = require "parlua.worker.library"
 local trace_module = require "parlua.report.trace"
 
 local M = {}
@@ -64,7 +64,7 @@ local function write_at_end()
   if sentinel then return end
   sentinel = newproxy(true)
   getmetatable(sentinel).__gc = write_rest -- the state is closed at the end
-  task.before_exit = write_rest            -- os.exit closes none
+  library.before_exit = write_rest            -- os.exit closes none
 end
 
 --- Adds a run that has ended to a page.

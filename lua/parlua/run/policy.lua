@@ -15,7 +15,7 @@ local spawned_module = lazy "parlua.run.spawned"
 local status = lazy "parlua.run.status"
 local summary = require "parlua.run.summary"
 local trouble = lazy "parlua.run.trouble"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local M = {}
 

@@ -7,7 +7,7 @@ local ffi = require "ffi"
 local arrays = require "parlua.array.known"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local FIRST = task.FIRST_SPAWNED
 local MOST_BYTES = 2 ^ 40 -- of a call

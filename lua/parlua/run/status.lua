@@ -3,6 +3,7 @@ local common = require "parlua.common"
 local ffi = require "ffi"
 local host = require "parlua.host"
 local report = require "parlua.report"
+local units = require "parlua.report.units"
 local warning = require "parlua.run.warning"
 require "parlua.wire.block" -- declares what src/lua/ffi.h has
 
@@ -12,7 +13,7 @@ local M = {}
 local function failed_text(run)
   local counts = {}
   for _, failure in ipairs(run.failures) do counts[failure.kind] = (counts[failure.kind] or 0) + 1 end
-  local text, kinds = report.kinds_text(counts)
+  local text, kinds = units.kinds_text(counts)
   return ("%.0f failed%s"):format(run.failed_tasks, kinds > 0 and " (" .. text .. ")" or "")
 end
 
@@ -33,11 +34,11 @@ function M.text(run)
   local parts = { total and ("%.0f of %s (%d%%)"):format(done, common.count(total, "task"), total > 0
     and math.floor(100 * done / total) or 100) or common.count(done, "task") }
   if run.failed_tasks > 0 then parts[#parts + 1] = failed_text(run) end
-  parts[#parts + 1] = "running for " .. report.duration(seconds)
+  parts[#parts + 1] = "running for " .. units.duration(seconds)
   local own = done - (run.journal and run.driver.resumed or 0)
   if own > 0 then
-    parts[#parts + 1] = report.rate(own / seconds)
-    if total then parts[#parts + 1] = report.duration(left_of(run, done, own, seconds)) .. " left" end
+    parts[#parts + 1] = units.rate(own / seconds)
+    if total then parts[#parts + 1] = units.duration(left_of(run, done, own, seconds)) .. " left" end
   end
   parts[#parts + 1] = ("%s engine, %s"):format(run.engine_name, common.count(run.workers, "worker"))
   local text = ("parlua: process %d on %s, at %s: %s\n"):format(host.pid(), host.hostname(), warning.place(),
@@ -45,7 +46,7 @@ function M.text(run)
   local task, age, worker = run:longest()
   if task then
     text = text .. ("parlua: the longest-running task is %.0f, for %s, in worker %.0f\n"):format(task,
-      report.duration(age), worker)
+      units.duration(age), worker)
   end
   return text
 end

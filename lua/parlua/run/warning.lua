@@ -1,7 +1,7 @@
 --- The line on standard error about what a call's tasks did not do: a failure is never silent.
 local common = require "parlua.common"
 local report = require "parlua.report"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local value = require "parlua.value"
 
 local M = {}

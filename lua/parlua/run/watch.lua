@@ -5,7 +5,7 @@ local batches = require "parlua.feed.batches"
 local host = require "parlua.host"
 local pages = require "parlua.run.pages"
 local recorder_module = require "parlua.report.recorder"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local value = require "parlua.value"
 local warning = require "parlua.run.warning"
 

@@ -6,7 +6,7 @@ local options_module = require "parlua.options"
 local plans = require "parlua.sink.plan"
 local run_module = require "parlua.run"
 local missing = require "parlua.worker.missing"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local uses = require("parlua.lazy") "parlua.wire.captured_names"
 
 local M = {}

@@ -4,7 +4,7 @@ local common = require "parlua.common"
 local run_module = require "parlua.run"
 local context = require "parlua.wire.context"
 local order = require "parlua.sink.order"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local new_table = require "table.new"
 
 local M = {}

@@ -26,6 +26,7 @@ local ctypes = lazy "parlua.wire.ctypes"
 local makers = require "parlua.wire.makers"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
+local task = require "parlua.task"
 
 -- Nothing here runs often enough to be worth compiling, and where memory runs out (a worker at its
 -- limit) LuaJIT's trace compiler was seen to retry for ever.
@@ -160,10 +161,7 @@ function closure.names(globals)
     add(entry.value, "_G", entry.name, entry.name, EVERYWHERE)
   end
   add(globals, "_G", false, "_G", EVERYWHERE)
-  local task = package.loaded["parlua.worker.task"]
-  if task then
-    add(task.running, "parlua", "task", false, EVERYWHERE)
-  end
+  add(task.running, "parlua", "task", false, EVERYWHERE)
   for name, value in next, start.globals do
     if type(value) == "function" then
       add(value, "_G", name, name, EVERYWHERE)

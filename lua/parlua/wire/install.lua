@@ -5,6 +5,7 @@ local makers = require "parlua.wire.makers"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
 local states = require "parlua.wire.state"
+local task = require "parlua.task"
 
 require("jit").off(true, true)
 
@@ -275,7 +276,6 @@ function M.bring(number, newer)
   end
   if not first and not inherited then begin_inherited() end
   if newer or first then
-    local task = package.loaded["parlua.worker.task"]
     local kept = task.set_up or {} -- globals of the worker's own
     local values = task.globals(kept)
     apply(newer and codec.decode(newer) or first)

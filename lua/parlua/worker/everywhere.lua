@@ -3,7 +3,7 @@
 --- replaces another, has what the others have. Globals that they set stay the worker's, as those of a set-up do.
 local failure = require "parlua.failure"
 local host = require "parlua.host"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local M = {}
 

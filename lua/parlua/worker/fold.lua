@@ -10,7 +10,7 @@ local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
 local groups = require "parlua.lazy" "parlua.worker.groups"
 local missing = require "parlua.worker.missing"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local text_module = require "parlua.lazy" "parlua.worker.text"
 
 local C = ffi.C

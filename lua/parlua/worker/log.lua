@@ -5,7 +5,7 @@ local host = require "parlua.host"
 local lazy = require "parlua.lazy"
 local options = lazy "parlua.options"
 local report = lazy "parlua.report"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 local time = lazy "parlua.report.time"
 local values = lazy "parlua.value"
 

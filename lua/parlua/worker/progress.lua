@@ -1,7 +1,7 @@
 --- parlua.progress: a long task says how far it is. The coordinator gets it beside the lines of the log, at most some
 --- ten times a second.
 local host = require "parlua.host"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local M = {}
 

@@ -5,7 +5,7 @@ local ffi = require "ffi"
 local codec = require "parlua.codec"
 local common = require "parlua.common"
 local context = require "parlua.wire.context"
-local task = require "parlua.worker.task"
+local task = require "parlua.task"
 
 local C = ffi.C
 

@@ -20,7 +20,7 @@
  *   13         light userdata             8 bytes
  *   15         FFI namespace              name of the library (string value; nil: ffi.C)
  *   16         C function                 type, symbol, library (values), address (u64)
- *   17         ctype                      description (value), see lua/parlua/wire/ctypes.lua
+ *   17         ctype                      description (value), see lua/parlua/wire/declarations.lua
  *   18 *       cdata                      description (value), size (varint), bytes
  *   1a *       string.buffer              content (string value)
  *   1c *       module to be required      name (string value), then its parts: a value that is merged into the module
