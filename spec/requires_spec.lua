@@ -49,10 +49,18 @@ end
 --- The folder, or the name of a module beside the folders.
 local function part_of(name) return name == "parlua" and "init" or name:match("^parlua%.([%w_]+)") end
 
+--- All modules that a text asks for, at any time: at the head of a file, within a function, when a field is first used
+--- (parlua.lazy), by a table of names, or where it looks whether a module is loaded.
+local forms = {
+  'require%s*%(?%s*["\'](parlua[%w_.]*)["\']', 'lazy%s*%(?%s*["\'](parlua[%w_.]*)["\']',
+  '["\']parlua%.lazy["\']%s*%)?%s*%(?%s*["\'](parlua[%w_.]*)["\']', 'loaded%s*%[%s*["\'](parlua[%w_.]*)["\']',
+  'require%s*,%s*["\'](parlua[%w_.]*)["\']', '[%w_]+ = ["\'](parlua%.[%w_.]+)["\'],', '[{,]%s*["\'](parlua%.[%w_.]+)["\']',
+}
+
 local function requires_of(text, modules)
   local found = {}
-  for _, pattern in ipairs { '[%a_]+%s*%(?%s*"(parlua[%w_.]*)"', '"parlua%.lazy"%s*%(?%s*"(parlua[%w_.]*)"' } do
-    for name in text:gmatch(pattern) do
+  for _, form in ipairs(forms) do
+    for name in text:gmatch(form) do
       if modules[name] then found[name] = true end
     end
   end
@@ -67,6 +75,14 @@ describe("the modules of the Lua side", function()
   it("are found, and their requires", function()
     assert.is_true(requires["parlua.sink.list"]["parlua.run"])
     assert.is_true(requires["parlua.run"]["parlua.drive.serial"])
+  end)
+
+  it("are found to require others also at the time of use, in whatever form", function()
+    assert.is_true(requires["parlua.drive.async"]["parlua.worker.spawn"]) -- require("parlua.lazy") "..."
+    assert.is_true(requires["parlua.run"]["parlua.report"]) -- lazy "..."
+    assert.is_true(requires["parlua.prompt.calls"]["parlua.sink.list"]) -- in a function
+    assert.is_true(requires["parlua"]["parlua.plot"]) -- a field that is loaded on demand
+    assert.is_true(requires["parlua.prompt"]["parlua.run"]) -- package.loaded
   end)
 
   it("lie in folders that are known here", function()

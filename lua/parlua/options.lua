@@ -168,9 +168,11 @@ end
 local defaults = {}
 for _, spec in ipairs(specs) do defaults[spec.name] = spec.default end
 
+local changed_by -- what has changed the command line's options since: as messages call it
+
 --- How the command line spells an option: for messages.
 local function spelling(spec, value)
-  if package.loaded["parlua.prompt.commands"] then return "%options" end -- at the prompt
+  if changed_by then return changed_by end
   for _, flag in ipairs(spec.flags or {}) do
     if flag[2] == value then return flag[1] end
   end
@@ -331,8 +333,9 @@ end
 ---@return string[]
 function options.call_names() return option_names(true) end
 
---- Reads the command line and the environment anew: somebody has changed package.loaded["parlua.command"].
-function options.reread() given, base, last.resolved = nil, nil, false end
+--- Reads the command line and the environment anew: package.loaded["parlua.command"] has been changed.
+---@param by string what has changed it, for messages: "%options"
+function options.reread(by) changed_by, given, base, last.resolved = by, nil, nil, false end
 
 -- For jobs ---------------------------------------------------------------------------------------------------------
 

@@ -319,12 +319,12 @@ function commands.options(session, text)
     end
     if not is_asked then given[name] = value ~= "" and value or nil end
   end
-  options.reread()
+  options.reread "%options"
   local message = require("parlua.options.command").check {}
   if message then
     for name in pairs(given) do given[name] = nil end
     for name, value in pairs(before) do given[name] = value end
-    options.reread()
+    options.reread "%options"
     error(message, 0)
   end
   local lines = {}
