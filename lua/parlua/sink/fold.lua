@@ -1,9 +1,10 @@
 --- The sink of a reduction. Without `merge`, results are folded here, in the order of the tasks. With it, workers fold
---- blocks of tasks (worker/fold.lua), and the blocks' values are merged here in the same way.
+--- blocks of tasks (worker/fold.lua), and the blocks' values are merged here: as worker/merging.lua says; or one by
+--- one, as they come, where there is `stop`, which is asked behind each, or where order does not matter.
 local common = require "parlua.common"
 local failure = require "parlua.failure"
-local groups = require "parlua.lazy" "parlua.worker.groups"
 local fold_module = require "parlua.worker.fold"
+local merging = require "parlua.worker.merging"
 local order = require "parlua.sink.order"
 
 local M = {}
@@ -43,18 +44,11 @@ Fold.__index = Fold
 ---@param is_merged boolean outcomes are blocks of tasks
 ---@return parlua.FoldSink
 function M.open(plan, is_merged)
-  local combine = plan.step
-  if is_merged then
-    local merge = plan.merge
-    combine = function(a, b) return merge(a, b) end
-    if plan.groups then -- mostly as bytes
-      local merge_packed = groups.merger(plan.groups.flat, plan.groups.merge)
-      combine = function(a, b) return merge_packed(a, b) or merge(a, b) end
-    end
-  end
+  local combine, whole = plan.step, nil
+  if is_merged then combine, whole = merging.combiner(plan) end
   local self = setmetatable({
     plan = plan, is_merged = is_merged, keep = is_merged and "all" or "first", accumulator = NOTHING, folded = 0,
-      order = false, run = false,
+      order = false, run = false, whole = whole, merging = is_merged and not plan.stop and merging.open(combine),
   }, Fold)
   self.numbers_loop, self.numbers_state = make_loop(combine, plan.stop, "numbers")
   self.values_loop, self.values_state = make_loop(combine, plan.stop, "values")
@@ -65,7 +59,10 @@ end
 function Fold:begin(run)
   self.run = run
   self.is_unordered = run.options.ordered == false and not self.is_always_ordered
-  if run.options.ordered == false and not self.is_always_ordered then return end
+  if self.is_unordered then
+    self.merging = false
+    return
+  end
   self.order = order.open({ take = function(_, batch) self:fold(batch) end, fail = function() end }, run,
     self.is_merged and MOST_BLOCKS_AHEAD or MOST_AHEAD)
 end
@@ -97,13 +94,30 @@ function Fold:stop_at(index)
   end
 end
 
+--- A result that a ready reducer can't take: `raised`, of a task or block.
+function Fold:refuse(index, raised) self.run:refuse(index, failure.of_reducer(raised)) end
+
+--- Merges a batch.
+function Fold:merge(batch)
+  local list, first, tree = batch.numbers or batch.values, batch.first, self.merging
+  for j = 0, batch.n - 1 do
+    if self.plan.is_ready then
+      local ok, raised = pcall(tree.add, tree, first + j, 1, list[j])
+      if not ok then self:refuse(first + j, raised) end
+    else
+      tree:add(first + j, 1, list[j])
+    end
+  end
+end
+
 --- Folds a batch.
 function Fold:fold(batch)
   local numbers, values, first, k, last = batch.numbers, batch.values, batch.first, 0, batch.n - 1
   if not numbers and not values then return end
-  if self.accumulator == NOTHING and self.plan.groups then self.accumulator = {} end
+  if self.merging then return self:merge(batch) end
   if self.accumulator == NOTHING then
     if numbers then self.accumulator = numbers[0] else self.accumulator = values[0] end
+    if self.whole then self.accumulator = self.whole(self.accumulator) end
     k = 1
     self.folded = first
     if self.plan.stop and self.plan.stop(self.accumulator) then return self:stop_at(first) end
@@ -122,19 +136,20 @@ function Fold:fold(batch)
       self.folded = first + k - 1
       if stopped then return self:stop_at(self.folded) end
     else -- a result that a ready reducer can't take
-      local message = failure.of_reducer(accumulator)
       local kept, at = state()
       self.accumulator = kept
       k = at + 1
-      self.run:refuse(first + at, message)
+      self:refuse(first + at, accumulator)
     end
   end
 end
 
 --- The value, before `finish`.
 function Fold:value()
-  if self.accumulator == NOTHING then return fold_module.fresh(self.plan.init) end
-  return self.accumulator
+  local is_any, value = self.accumulator ~= NOTHING, self.accumulator
+  if self.merging then is_any, value = self.merging:value() end
+  if not is_any then return fold_module.fresh(self.plan.init) end
+  return self.whole and self.whole(value) or value
 end
 
 return M
