@@ -13,22 +13,51 @@
 #include "sys/capture.h"
 #include "sys/guard.h"
 
-/* The library's own function of that name, behind ours. */
-#define FIND(function, name)                               \
-  do {                                                     \
-    void *found = dlsym(RTLD_NEXT, name);                  \
-    memcpy((void *)&(function), &found, sizeof(function)); \
+typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+                           char *const[], char *const[]);
+
+/* The library's own functions, behind ours. Threads and handlers of signals call ours: all are found before there are
+ * any. */
+static struct {
+  int (*system)(const char *);
+  FILE *(*popen)(const char *, const char *);
+  int (*pclose)(FILE *);
+  pid_t (*waitpid)(pid_t, int *, int);
+  spawn_function *posix_spawn, *posix_spawnp;
+  ssize_t (*write)(int, const void *, size_t);
+} own;
+
+#define FIND(name)                                      \
+  do {                                                  \
+    void *found = dlsym(RTLD_NEXT, #name);              \
+    memcpy((void *)&own.name, &found, sizeof own.name); \
   } while (0)
+
+__attribute__((constructor)) static void find_own(void)
+{
+  FIND(system);
+  FIND(popen);
+  FIND(pclose);
+  FIND(waitpid);
+  FIND(posix_spawn);
+  FIND(posix_spawnp);
+  FIND(write);
+}
+
+/* Another library's constructor may come before ours. */
+static void need_own(void)
+{
+  if (!own.write) find_own();
+}
 
 int system(const char *command)
 {
-  static int (*own)(const char *);
-  if (!own) FIND(own, "system");
-  if (!command) return own(command);
+  need_own();
+  if (!command) return own.system(command);
   guard_program();
   capture_begin();
   capture_wait();
-  int status = own(command);
+  int status = own.system(command);
   capture_end();
   capture_settle();
   return status;
@@ -36,37 +65,31 @@ int system(const char *command)
 
 FILE *popen(const char *command, const char *mode)
 {
-  static FILE *(*own)(const char *, const char *);
-  if (!own) FIND(own, "popen");
+  need_own();
   guard_program();
   capture_begin();
-  FILE *file = own(command, mode);
+  FILE *file = own.popen(command, mode);
   capture_end();
   return file;
 }
 
 int pclose(FILE *file)
 {
-  static int (*own)(FILE *);
-  if (!own) FIND(own, "pclose");
+  need_own();
   capture_wait();
-  int status = own(file);
+  int status = own.pclose(file);
   capture_settle();
   return status;
 }
 
 pid_t waitpid(pid_t pid, int *status, int options)
 {
-  static pid_t (*own)(pid_t, int *, int);
-  if (!own) FIND(own, "waitpid");
+  need_own();
   capture_wait();
-  pid_t ended = own(pid, status, options);
+  pid_t ended = own.waitpid(pid, status, options);
   capture_settle();
   return ended;
 }
-
-typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
-                           char *const[], char *const[]);
 
 static int spawn_captured(spawn_function *spawn, pid_t *pid, const char *path,
                           const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
@@ -82,30 +105,20 @@ static int spawn_captured(spawn_function *spawn, pid_t *pid, const char *path,
 int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict actions,
                 const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const envp[restrict])
 {
-  static spawn_function *own;
-  if (!own) FIND(own, "posix_spawn");
-  return spawn_captured(own, pid, path, actions, attributes, argv, envp);
+  need_own();
+  return spawn_captured(own.posix_spawn, pid, path, actions, attributes, argv, envp);
 }
 
 int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict actions,
                  const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const envp[restrict])
 {
-  static spawn_function *own;
-  if (!own) FIND(own, "posix_spawnp");
-  return spawn_captured(own, pid, file, actions, attributes, argv, envp);
-}
-
-/* By the time that others may call it, it has been found: handlers of signals write, too. */
-static ssize_t (*own_write)(int, const void *, size_t);
-
-__attribute__((constructor)) static void find_write(void)
-{
-  FIND(own_write, "write");
+  need_own();
+  return spawn_captured(own.posix_spawnp, pid, file, actions, attributes, argv, envp);
 }
 
 ssize_t write(int fd, const void *bytes, size_t length)
 {
+  need_own();
   if ((fd == STDOUT_FILENO || fd == STDERR_FILENO) && capture_write(fd, bytes, length)) return (ssize_t)length;
-  if (!own_write) find_write();
-  return own_write(fd, bytes, length);
+  return own.write(fd, bytes, length);
 }
