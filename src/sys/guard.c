@@ -113,11 +113,12 @@ static void kill_family(const char *id, pid_t oldest, int still)
 static void end_family(void)
 {
   siginfo_t ignored;
-  if (!family || family->owner != getpid()) return;
-  __atomic_store_n(&family->is_ending, 1, __ATOMIC_SEQ_CST);
-  if (!__atomic_load_n(&family->has_programs, __ATOMIC_SEQ_CST)) return;
+  struct family *own = __atomic_load_n(&family, __ATOMIC_ACQUIRE); /* a thread of ours may have made it */
+  if (!own || own->owner != getpid()) return;
+  __atomic_store_n(&own->is_ending, 1, __ATOMIC_SEQ_CST);
+  if (!__atomic_load_n(&own->has_programs, __ATOMIC_SEQ_CST)) return;
   bool has_children = waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
-  if (has_children) kill_family(family->id, oldest_number(family->owner, &family->since), 1);
+  if (has_children) kill_family(own->id, oldest_number(own->owner, &own->since), 1);
 }
 
 void guard_open(void)
@@ -131,7 +132,7 @@ void guard_open(void)
   clock_gettime(CLOCK_MONOTONIC, &own->since);
   snprintf(own->id, sizeof own->id, "%d.%llx%08lx", (int)own->owner, (long long)now.tv_sec, now.tv_nsec);
   if (!family) atexit(end_family); /* a forked copy has it */
-  family = own;
+  __atomic_store_n(&family, own, __ATOMIC_RELEASE);
 }
 
 /* ---- a worker, or the script's process for a task of its own ---- */
@@ -202,7 +203,7 @@ static void have_guard(void)
 
 void guard_program(void)
 {
-  if (!family || !parent) return;
+  if (!parent || !family) return;
   int error = errno;
   while (__atomic_load_n(&family->is_ending, __ATOMIC_SEQ_CST) && getppid() == parent) pause();
   have_guard();

@@ -20,9 +20,9 @@ static const double same_event_seconds = 1;
  * back to the stream within this time has left it, or computes: then the signal does what it does in any program. */
 static const long grace_nanoseconds = 300000000;
 
-/* The one piece of global state: signals are delivered to the process. Of the runs that are open, those whose script
- * does something else meanwhile are away; those of a loop, to which the script comes back, are counted in signal_loops
- * too. */
+/* The one piece of global state: signals are delivered to the process. It is the main thread's; others only ask for the
+ * total. Of the runs that are open, those whose script does something else meanwhile are away; those of a loop, to
+ * which the script comes back, are counted in signal_loops too. */
 static volatile sig_atomic_t signal_number, signal_total, signal_depth, signal_away, signal_loops, signal_continued,
     signal_first;
 static double signal_time; /* of the first */
@@ -91,11 +91,11 @@ static void on_signal(int number, siginfo_t *info, void *context)
 {
   const uint64_t one = 1;
   int error = errno;
-  bool is_away = signal_depth == signal_away;
   (void)context;
   if (info->si_code == SI_TKILL && info->si_pid == getpid() && !is_main_thread())
     return; /* a task has raised it in itself */
   if (signals_pass_to_main(number)) return;
+  bool is_away = signal_depth == signal_away;
   if (info->si_code == SI_TIMER) {
     if (is_away && signal_number) pass_on(number);
     return;
@@ -111,7 +111,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
   }
   signal_number = number;
   if (signal_observer) signal_observer(number);
-  if (++signal_total > 1 &&
+  if (__atomic_add_fetch(&signal_total, 1, __ATOMIC_RELAXED) > 1 &&
       (!signal_observer || number != SIGINT)) { /* the second ends the program; its workers die with it */
     signal(number, SIG_DFL);
     raise(number);
@@ -189,7 +189,7 @@ void signals_begin(int wake_fd, bool is_timed)
   if (is_timed) watch_continue();
   if (signal_depth == 0) { /* before the run counts: what comes from then on is the run's */
     signal_fd = wake_fd;
-    signal_number = signal_total = 0;
+    signals_forget();
     signals_kept = false;
   }
   signal_depth++;
@@ -251,7 +251,7 @@ void signals_serial(int begin)
 
 int signals_count(void)
 {
-  return signal_total;
+  return __atomic_load_n(&signal_total, __ATOMIC_RELAXED);
 }
 
 void signals_observe(void (*observer)(int number))
@@ -261,7 +261,8 @@ void signals_observe(void (*observer)(int number))
 
 void signals_forget(void)
 {
-  signal_number = signal_total = 0;
+  signal_number = 0;
+  __atomic_store_n(&signal_total, 0, __ATOMIC_RELAXED);
 }
 
 bool signals_continue(void)
