@@ -13,7 +13,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lua/unpack.h"
@@ -289,7 +288,7 @@ struct ahead *ahead_open(int fd, const char **message)
   ahead->owner = getpid();
   pthread_mutex_init(&ahead->reading, NULL);
   pthread_mutex_init(&ahead->lock, NULL);
-  pthread_cond_init(&ahead->changed, NULL);
+  condition_init(&ahead->changed);
   if (!read_more(ahead, &error)) goto failed;
   struct unpacker *unpacker = unpack_open(ahead->in, ahead->in_have, message);
   if (!unpacker) goto failed;
@@ -348,12 +347,8 @@ void ahead_close(struct ahead *ahead)
 static bool wait_for(struct ahead *ahead, const struct piece *piece)
 {
   while (ahead->taken == ahead->begun || !piece->is_done) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += LOOK_MILLISECONDS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
-    if (pthread_cond_timedwait(&ahead->changed, &ahead->lock, &until) == ETIMEDOUT && signals_count() > 0) return false;
+    int error = condition_wait(&ahead->changed, &ahead->lock, LOOK_MILLISECONDS * 1000000L);
+    if (error == ETIMEDOUT && signals_count() > 0) return false;
   }
   return true;
 }

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "sys/buffer.h"
@@ -316,16 +315,10 @@ static bool wait_for_rows(struct journal *journal)
     double left = journal->rows.length ? journal->since + commit_seconds - clock_seconds() : 1;
     if (journal->rows.length && (journal->ending || left <= 0 || journal->rows.length >= ENOUGH_BYTES)) return true;
     if (journal->ending) return false;
-    if (journal->rows.length) {
-      struct timespec until;
-      clock_gettime(CLOCK_MONOTONIC, &until);
-      until.tv_nsec += (long)(left * 1e9);
-      until.tv_sec += until.tv_nsec / 1000000000;
-      until.tv_nsec %= 1000000000;
-      pthread_cond_timedwait(&journal->news, &journal->lock, &until);
-    } else {
+    if (journal->rows.length)
+      condition_wait(&journal->news, &journal->lock, (long)(left * 1e9));
+    else
       pthread_cond_wait(&journal->news, &journal->lock);
-    }
   }
 }
 
@@ -379,13 +372,9 @@ static bool open_database(struct journal *journal, const char *insert_text, cons
 
 int journal_begin(struct journal *journal, const char *insert_text, const char *spawned_text)
 {
-  pthread_condattr_t monotonic;
   pthread_mutex_init(&journal->lock, NULL);
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&journal->news, &monotonic);
-  pthread_cond_init(&journal->room, &monotonic);
-  pthread_condattr_destroy(&monotonic);
+  condition_init(&journal->news);
+  condition_init(&journal->room);
   if (!open_database(journal, insert_text, spawned_text)) return -1;
   /* it takes no signals: a file that may not grow is told by the write itself */
   int error = thread_start(&journal->thread, NULL, run_thread, journal);

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lua/state.h"
 #include "run/peek.h"
@@ -195,23 +194,13 @@ static bool look(struct lookout *lookout)
   return true;
 }
 
-static void wait_for_absence(struct lookout *lookout)
-{
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_nsec += absence;
-  until.tv_sec += until.tv_nsec / 1000000000;
-  until.tv_nsec %= 1000000000;
-  pthread_cond_timedwait(&lookout->end, &lookout->lock, &until);
-}
-
 static void *run_thread(void *argument)
 {
   struct lookout *lookout = argument;
   pthread_mutex_lock(&lookout->lock);
   while (!lookout->is_ending && !lookout->is_resting) {
     uint64_t seen = lookout->visits;
-    wait_for_absence(lookout);
+    condition_wait(&lookout->end, &lookout->lock, absence);
     bool is_away = lookout->visits == seen && !lookout->is_ending && !lookout->is_resting;
     if (is_away && !look(lookout)) lookout->is_resting = true;
   }
@@ -298,13 +287,9 @@ static int start_thread(struct lookout *lookout)
 
 static void init_locks(struct lookout *lookout)
 {
-  pthread_condattr_t monotonic;
   pthread_mutex_init(&lookout->lock, NULL);
   pthread_mutex_init(&lookout->notes.lock, NULL);
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&lookout->end, &monotonic);
-  pthread_condattr_destroy(&monotonic);
+  condition_init(&lookout->end);
 }
 
 struct lookout *lookout_push(lua_State *L, const struct dispatch *d, struct journal *journal, const char *what,

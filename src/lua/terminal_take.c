@@ -8,11 +8,6 @@
 
 #include "lua/terminal.h"
 
-static bool starts_with(const char *text, const char *start)
-{
-  return strncmp(text, start, strlen(start)) == 0;
-}
-
 /* The group that had the terminal before rank 0 took it. */
 static pid_t group_before;
 
@@ -50,7 +45,7 @@ static bool has_terminal(pid_t pid, int fd)
   ssize_t length = readlink(path, target, sizeof target - 1);
   if (length < 0) return false;
   target[length] = '\0';
-  return starts_with(target, "/dev/pts/") || starts_with(target, "/dev/tty");
+  return strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0;
 }
 
 /* The process above this one that starts MPI programs; 0: there is none. */
