@@ -164,9 +164,17 @@ static int set_job(lua_State *L, struct host_engine *engine, int index, int firs
 
 /* ---- runs ---- */
 
+/* The run that a method is called on. Its metatable is upvalue 2: luaL_checkudata looks that up by name. */
+static struct host_run *check_handle(lua_State *L)
+{
+  if (!lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(2))) return luaL_checkudata(L, 1, run_meta);
+  lua_pop(L, 1);
+  return lua_touserdata(L, 1);
+}
+
 static struct host_run *check_run(lua_State *L)
 {
-  struct host_run *run = luaL_checkudata(L, 1, run_meta);
+  struct host_run *run = check_handle(L);
   if (!run->dispatch) luaL_error(L, "the run is closed");
   return run;
 }
@@ -201,7 +209,7 @@ static bool is_own(const struct host_run *run)
 static int visit(lua_State *L)
 {
   lua_CFunction method = lua_tocfunction(L, lua_upvalueindex(1));
-  struct host_run *run = luaL_checkudata(L, 1, run_meta);
+  struct host_run *run = check_handle(L);
   if (!run->lookout || !run->dispatch || !is_own(run)) return method(L);
   lookout_enter(run->lookout);
   int count = method(L); /* where it raises, the lookout waits for the next visit */
@@ -229,7 +237,7 @@ static int run_look_out(lua_State *L)
 /* close() -> was the run this process's to close? A forked copy is not. */
 static int run_close(lua_State *L)
 {
-  struct host_run *run = luaL_checkudata(L, 1, run_meta);
+  struct host_run *run = check_handle(L);
   bool own = run->dispatch && is_own(run);
   uint32_t lacking = 0;
   int error = 0;
@@ -482,7 +490,8 @@ static int host_run_open(lua_State *L)
   if (luaL_newmetatable(L, run_meta)) {
     for (const luaL_Reg *method = methods; method->name; method++) {
       lua_pushcfunction(L, method->func);
-      lua_pushcclosure(L, visit, 1);
+      lua_pushvalue(L, -2);
+      lua_pushcclosure(L, visit, 2);
       lua_setfield(L, -2, method->name);
     }
     lua_pushvalue(L, -1);

@@ -9,6 +9,7 @@ enum { MOST_LOOKS = 16 };
 bool balance_init(struct balance *balance, uint32_t lanes)
 {
   balance->count = 0;
+  list_init(&balance->changed);
   balance->heap = calloc((size_t)lanes + 1, sizeof *balance->heap);
   return balance->heap != NULL;
 }
@@ -37,7 +38,7 @@ static void settle(struct balance *balance, uint32_t at, struct lane *lane)
   put_at(balance, at, lane);
 }
 
-void balance_remove(struct balance *balance, struct lane *lane)
+static void take_out(struct balance *balance, struct lane *lane)
 {
   uint32_t at = lane->heap_at;
   if (!at) return;
@@ -46,11 +47,23 @@ void balance_remove(struct balance *balance, struct lane *lane)
   if (last != lane) settle(balance, at, last);
 }
 
-void balance_update(struct balance *balance, struct lane *lane, double now)
+void balance_note(struct balance *balance, struct lane *lane)
+{
+  if (!link_is_linked(&lane->changed)) list_append(&balance->changed, &lane->changed);
+}
+
+void balance_remove(struct balance *balance, struct lane *lane)
+{
+  link_remove(&lane->changed);
+  take_out(balance, lane);
+}
+
+/* Gives the lane its place, or takes it out when it has nothing to give back. */
+static void update(struct balance *balance, struct lane *lane, double now)
 {
   double left = lane->is_asked || lane->ask_at > now ? 0 : lane->kind->left(lane, now);
   if (left <= 0) {
-    balance_remove(balance, lane);
+    take_out(balance, lane);
     return;
   }
   lane->ends_at = now + left;
@@ -60,9 +73,11 @@ void balance_update(struct balance *balance, struct lane *lane, double now)
 struct lane *balance_take(struct balance *balance, double now)
 {
   struct lane *lane = NULL;
+  for (struct link *link; (link = list_take(&balance->changed));)
+    update(balance, LIST_OF(link, struct lane, changed), now);
   for (int i = 0; i < MOST_LOOKS && balance->count > 0 && balance->heap[1] != lane; i++) {
     lane = balance->heap[1];
-    balance_update(balance, lane, now);
+    update(balance, lane, now);
   }
   lane = balance->count > 0 ? balance->heap[1] : NULL;
   if (lane) balance_remove(balance, lane);

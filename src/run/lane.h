@@ -167,6 +167,7 @@ struct lane {
   bool is_new;          /* it was seen there once */
   bool was_waiting;     /* for room for its results, when it was last looked at */
   uint32_t still_looks; /* at it in the same task */
+  struct link changed;  /* among lanes that are to be put into the heap anew */
   uint32_t heap_at;     /* its place in the heap of lanes with work to give back, from 1; 0: it is not there */
   double ends_at;       /* by what is known, it will have done what it has then */
   bool is_asked;        /* for work; it has not answered */

@@ -75,6 +75,11 @@ void slot_reset(struct slot *slot)
   slot->id = id;
 }
 
+void slot_prefetch(const struct slot *slot)
+{
+  for (size_t at = 0; at < sizeof *slot; at += LINE) __builtin_prefetch((const char *)slot + at);
+}
+
 struct block *slot_in_block(struct slot *slot, uint32_t place)
 {
   return (struct block *)((char *)slot + SLOT_HEAD + (size_t)(place % CHANNEL_BLOCKS) * BLOCK_BYTES);

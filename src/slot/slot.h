@@ -27,6 +27,8 @@ void slot_unmap(struct slot *slot);
 void slot_part(struct slot *slot);
 /* Makes the slot as new for a worker that replaces a dead one. */
 void slot_reset(struct slot *slot);
+/* Its cells are going to be read: the processor begins to fetch all of them. */
+void slot_prefetch(const struct slot *slot);
 
 /* The blocks of its channels, by place. */
 struct block *slot_in_block(struct slot *slot, uint32_t place);
