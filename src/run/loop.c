@@ -250,16 +250,17 @@ static double next_time(const struct dispatch *d, double deadline)
   return at;
 }
 
-/* Where all chunks take long, and there is enough to do for each worker, a result may wait for others for so long a
- * time, which is a small share of a chunk's: each time that the coordinator is woken costs it more than ten results do,
- * and takes the processor from some worker. */
+/* Where all chunks take long, and there is enough to do for each worker, a result waits for some others: each time that
+ * the coordinator is woken costs it as much as several results do, and takes the processor from some worker. It waits
+ * only where some are to come meanwhile. Workers have another chunk by then, so none waits for the coordinator. */
 static double gathering_seconds(const struct dispatch *d, double now, double nap)
 {
-  static const double share = 0.04, least = 0.5e-3, most = 2e-3;
+  static const double share = 0.4, least = 0.5e-3, most = 2e-3, share_of_long = 0.02, most_of_long = 10e-3, few = 2;
   bool is_waited_for = d->options.is_pushed || d->options.is_fed || d->is_away || d->options.timeout > 0;
   if (is_waited_for || nap < least || has_idle(d) || !queue_has_work(&d->queue, now)) return 0;
-  double seconds = fmin(share * d->chunks.shortest, most);
-  return seconds < least ? 0 : seconds;
+  double chunk = d->chunks.shortest;
+  double seconds = fmin(share * chunk, fmax(most, fmin(share_of_long * chunk, most_of_long)));
+  return seconds < least || d->busy * seconds < few * chunk ? 0 : seconds;
 }
 
 static void rest(struct dispatch *d, double now, double seconds, double nap)
