@@ -224,6 +224,7 @@ static bool balance(struct dispatch *d, double now)
 
 static bool is_finished(const struct dispatch *d)
 {
+  if (!list_is_empty(&d->aborted)) return false; /* news may have brought one that is not told yet */
   if (!queue_is_empty(&d->queue) || (d->options.is_fed && !d->is_cancelled)) return false;
   return d->is_shortened ? d->needed == 0 : d->busy == 0;
 }
@@ -328,8 +329,8 @@ static enum found look_round(struct dispatch *d, struct event *event, double dea
     return FOUND_EVENT;
   }
   if (balance(d, now)) return FOUND_MORE;
-  bool can_go_on =
-      !list_is_empty(&d->news) || (queue_has_work(&d->queue, now) && dispatch_next_lane(d, now) && !d->is_short);
+  bool can_go_on = !list_is_empty(&d->news) || !list_is_empty(&d->aborted) ||
+                   (queue_has_work(&d->queue, now) && dispatch_next_lane(d, now) && !d->is_short);
   return can_go_on ? FOUND_MORE : FOUND_NOTHING;
 }
 
