@@ -173,6 +173,20 @@ describe("parlua --map and --filter", function()
     end)
   end)
 
+  it("write lines of JSON as rows; a field without a column ends the run, which --resume goes on with", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/r.jsonl", '{"b":2,"a":1}\n{"a":5}\n{"b":3,"c":4}\n{"d":1}\n')
+      local function here(command)
+        return run("PARLUA --jsonl --map row --format csv --journal j.db " .. command .. " r.jsonl", { directory = directory })
+      end
+      local out, status, err = here ""
+      assert.same({ "a,b\n1,2\n5,\n", 2 }, { out, status }, err)
+      assert.equal(1, select(2, err:gsub("a row has the field 'c', for which there is no column", "")), err)
+      out, status, err = here "--resume --columns a,b,c,d"
+      assert.same({ "a,b,c,d\n1,2,,\n5,,,\n,3,4,\n,,,1\n", 0 }, { out, status }, err)
+    end)
+  end)
+
   it("answer who writes into a pipe line by line before the next line comes", function()
     helper.with_directory(function(directory)
       local kinds = { "--map 'x + 1'", "--chunk 1 --map 'x + 1'", "--engine serial --map 'x + 1'", "--engine threads --filter x",
@@ -215,6 +229,20 @@ describe("parlua --each, --reduce, --begin, --end, --with", function()
     assert.equal("6\n", output "seq 3 | PARLUA --reduce '{ init = 0, step = function(sum, x) return sum + x end }'")
     local text, status = run "PARLUA --map x --"
     assert.same({ "", 0 }, { text, status })
+  end)
+
+  it("point to the line of the code that raises, whatever stands at its end", function()
+    for _, code in ipairs { "x.y.z", "x.y.z -- what", "x.y.z --[[ what ]]", "local a = x.y.z", "return x.y.z", "x:y()", "x.y.z()" } do
+      for _, command in ipairs { "PARLUA --map ", "PARLUA --engine serial --filter ", "echo a | PARLUA --map " } do
+        local words = command:find "echo" and "" or " a"
+        local _, status, err = run(command .. helper.quote(code) .. words)
+        assert.equal(1, status)
+        assert.matches("failed: error: %-%-%l+:1: attempt to ", err)
+      end
+    end
+    local _, _, err = run("PARLUA --map 'local a = 1\n return x.y.z' a")
+    assert.matches("--map:2: attempt to index field 'y'", err, 1, true)
+    assert.equal("the code of --map is empty", refusal "PARLUA --map '-- nothing' 1")
   end)
 
   it("tell once what is wrong, in the user's own code", function()

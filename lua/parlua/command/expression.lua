@@ -10,6 +10,22 @@ local function refuse(spelling, text, message)
   error(("the code of %s: %s"):format(spelling, syntax.describe(text, message)), 0)
 end
 
+--- The last byte of the code, behind which only comments come; 0: there is none.
+local function last_byte(text)
+  local tokens = lexer.tokens(text)
+  for k = #tokens, 1, -1 do
+    if tokens[k].kind ~= "comment" then return tokens[k].to end
+  end
+  return 0
+end
+
+--- The code between two others, all on one line where that has one: LuaJIT places the last operation of an expression on
+--- the line of what follows.
+local function within(head, text, behind)
+  local line = head .. text:sub(1, last_byte(text)) .. behind
+  return loadstring(line) and line .. " " or head .. text .. "\n" .. behind .. "\n"
+end
+
 --- An expression's code gives its value; statements say themselves what they return. Returns the text of a function's
 --- body. Raises a syntax error.
 ---@param text string
@@ -17,16 +33,16 @@ end
 ---@return string body
 function M.body(text, spelling)
   local chunk_name = "=" .. spelling
-  if text:find "^%s*$" then error(("the code of %s is empty"):format(spelling), 0) end
+  if last_byte(text) == 0 then error(("the code of %s is empty"):format(spelling), 0) end
   local value, wrong = loadstring("return " .. text .. "\n", chunk_name)
   if value then -- in brackets: a call at the end of a function leaves nothing of that for an error to point to
-    local body = "return (" .. text .. "\n)\n"
+    local body = within("return (", text, ")")
     if loadstring(body) then return body end
     error(("the code of %s is several values, and one is wanted; join them, as in x .. \" \" .. x * x:\n  %s"):format(
       spelling, text), 0)
   end
   local compiled, message = loadstring(text .. "\n", chunk_name)
-  if compiled then return text .. "\n" end
+  if compiled then return within("", text, "") end
   if wrong:find "near '<eof>'" and not message:find "near '<eof>'" then
     error(("the code of %s is not complete:\n  %s"):format(spelling, text), 0)
   end
