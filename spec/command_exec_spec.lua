@@ -253,5 +253,66 @@ describe("parlua --exec", function()
         assert.same({ "third\n", 0 }, { out, status })
       end)
     end)
+
+    -- More than a pipe holds: what comes before it has been read once the program goes on.
+    local writes = [[echo begun {}; echo told {} >&2; printf %0200000d 0]]
+
+    --- Standard output has what both programs wrote, in order, standard error what they told.
+    local function assert_kept(out, err, words)
+      local expected = {}
+      for k, word in ipairs(words) do
+        expected[k] = "begun " .. word .. "\n" .. "0*"
+        assert.truthy(err:find("told " .. word .. "\n", 1, true), err)
+      end
+      assert.truthy(out:find("^" .. table.concat(expected) .. "$"), out:sub(1, 200))
+    end
+
+    it("keeps what programs wrote before Ctrl-C", function()
+      helper.with_directory(function(directory)
+        local words = engine == "serial" and { "1" } or { "1", "2" }
+        local result = helper.run(([[
+          { while [ ! -e has.%s ]; do sleep 0.02; done; kill -INT $(cat pid); } &
+          %s -n 2 --exec 'sh -c "%s; while [ {} = 2 -a ! -e has.1 ]; do sleep 0.02; done; echo >has.{}; exec sleep 100"' 1 2
+          echo $?
+        ]]):format(words[#words], helper.command(engine, "pid"), writes), { directory = directory })
+        local out, status = result.stdout:match "^(.*)\n?(130)\n$"
+        assert.equal("130", status, result.stderr)
+        assert_kept(out:gsub("\n$", ""), result.stderr, words)
+      end)
+    end)
+
+    if engine ~= "process" and engine ~= "mpi" then return end
+
+    it("keeps what a program wrote before its worker was killed, in a journal too", function()
+      helper.with_directory(function(directory)
+        local command = [[--journal j.db --exec 'sh -c "]] .. writes .. [[; kill -9 \$PPID; exec sleep 100"' a]]
+        for _, again in ipairs { "", "--resume " } do
+          local out, status, err = run_here(again .. command, { directory = directory })
+          assert.equal(1, status)
+          assert_kept(out, err, { "a" })
+          assert.truthy(err:find('task 1 ("a") failed: crash: the worker was killed by SIGKILL\n', 1, true), err)
+        end
+      end)
+    end)
+
+    it("keeps the end of what a program wrote where a worker has no memory for all of it", function()
+      local out, status, err = run_here([[--memory 60M --exec 'sh -c "yes {} | head -c 200000000"' ab]])
+      assert.same({ 1, 2 ^ 20, 6 }, { status, #out, #out:match "ab\nab\n" }, err)
+      assert.truthy(err:find("^parlua: task 1 had written more: the first %d+ bytes are lost\n"), err)
+      assert.truthy(err:find('failed: memory: not enough memory for what the program writes', 1, true), err)
+    end)
+
+    it("limits the memory of programs, and of what they start, by --memory", function()
+      local large = [["\"PARLUA\" -e \"print(#(\\\"x\\\"):rep(2e8))\"]]
+      large = (large:gsub("PARLUA", function() return helper.parlua end))
+      for _, ending in ipairs { '"', '; echo {}"' } do
+        local command = "--exec 'sh -c " .. large .. ending .. "' a"
+        local out, status, err = run_here("--memory 100M " .. command)
+        assert.same({ ending == '"' and "" or "a\n", ending == '"' and 1 or 0 }, { out, math.min(status, 1) }, err)
+        assert.truthy(err:find("not enough memory", 1, true), err)
+        out = run_here("--memory 1G " .. command)
+        assert.equal("200000000\n" .. (ending == '"' and "" or "a\n"), out)
+      end
+    end)
   end)
 end)

@@ -210,6 +210,21 @@ describe("parlua.exec", function()
       helper.let_threads_rest()
     end)
 
+    it("leaves with its task's failure what the program had written by the time limit", function()
+      if engine == "serial" then return end
+      local _, failures = parlua.map(function() return (exec("sh", "-c", "echo out; echo err >&2; exec sleep 100")) end, { 1 },
+        options { timeout = 1 })
+      local value = failures[1].value
+      assert.same({ "timeout", "ended", "out\n", "err\n" }, { failures[1].kind, value.reason, value.stdout, value.stderr })
+      assert.same({ "sh", "'sh' was ended with its task" }, { value.program, tostring(value) })
+      -- what was handed on, or written elsewhere, is not kept
+      _, failures = parlua.map(function()
+        return exec("sh", "-c", "echo out; echo err >&2; exec sleep 100", { stdout = function() end, stderr = false })
+      end, { 1 }, options { timeout = 0.5 })
+      assert.is_nil(failures[1].value)
+      helper.let_threads_rest()
+    end)
+
     it("ends at Ctrl-C, and so does what it has started; the call gives what is done", function()
       helper.with_directory(function(directory)
         helper.write(directory .. "/script.lua", [[

@@ -1,6 +1,8 @@
 --- parlua.exec: programs, without a shell.
+local ffi = require "ffi"
 local checks = require("parlua.options.checks").checks
 local common = require "parlua.common"
+local errors = require "parlua.failure.program"
 local names = require "parlua.options.names"
 local task = require "parlua.task"
 local library = require "parlua.worker.library"
@@ -10,39 +12,14 @@ local M = {}
 local ENOENT = 2
 local SIGKILL, SIGTERM = 9, 15
 local GRACE = 1 -- seconds that a program has to end by itself when it is told to
+local KEPT = ffi.C.KEPT_BYTES -- of what a program wrote that has no memory for all of it
 local OPTIONS = { "stdin", "stdout", "stderr", "timeout", "cwd", "env", "check" }
 local TIMEOUT = { min = 0 }
-
---- What is raised where a program can't be started, fails, or takes too long.
----@class parlua.ExecError
----@field program string
----@field reason "start"|"status"|"timeout"
----@field message string
----@field status? integer|string its exit status, or the name of the signal that ended it
----@field signal? integer that signal's number
----@field stdout? string what it had written, where that was collected
----@field stderr? string
-local ExecError = {}
-ExecError.__index = ExecError
-M.ExecError = ExecError
-
-function ExecError:__tostring() return self.message end
-
---- Is it such an error, or what a journal has kept of one?
-function M.is_error(value)
-  return type(value) == "table" and type(rawget(value, "program")) == "string" and rawget(value, "reason") ~= nil
-end
-
-local function fail(fields) error(setmetatable(fields, ExecError), 0) end
 
 --- The last line of a text that says something.
 local function last_line(text)
   local line = text and text:match("([^\n]*%S[^\n]*)%s*$")
   return line and (#line > 300 and line:sub(1, 300) .. "..." or line)
-end
-
-local function quote(word)
-  return "'" .. (#word > 100 and word:sub(1, 100) .. "..." or word) .. "'"
 end
 
 -- ---- what was asked for ----
@@ -85,7 +62,7 @@ local function split_arguments(first, ...)
 end
 
 local function wrong(name, value, takes)
-  error(("exec: option '%s' must be %s, got %s"):format(name, takes, type(value) == "string" and quote(value)
+  error(("exec: option '%s' must be %s, got %s"):format(name, takes, type(value) == "string" and errors.quote(value)
     or type(value) == "table" and "a table" or tostring(value)), 4)
 end
 
@@ -246,22 +223,49 @@ end
 local function message_of(program, status, stderr)
   local what = type(status) == "number" and ("exited with status %d"):format(status) or "was killed by " .. status
   local line = last_line(stderr)
-  return ("%s %s%s"):format(quote(program), what, line and ": " .. line or "")
+  return ("%s %s%s"):format(errors.quote(program), what, line and ": " .. line or "")
 end
 
-local function start(words, options, input, text, output, error_output, append)
+local function start(words, options, input, text, output, error_output, append, collects)
   local running, message, about = require("parlua.program").start(words, {
     input = input, text = text, output = output, error = error_output, append = append, directory = options.cwd,
-    environment = environment_of(options.env),
+    environment = environment_of(options.env), collects_output = collects[1], collects_error = collects[2],
   })
   if running then return running end
   local program = words[1]
   if about == program and not program:find("/", 1, true) and message == require("parlua.host").strerror(ENOENT) then
     message = message .. " (it is looked for in PATH)"
   elseif about and about ~= program then
-    message = message .. ": " .. quote(about)
+    message = message .. ": " .. errors.quote(about)
   end
-  fail { program = program, reason = "start", message = ("cannot start %s: %s"):format(quote(program), message) }
+  errors.fail { program = program, reason = "start",
+    message = ("cannot start %s: %s"):format(errors.quote(program), message) }
+end
+
+--- Ends the task as one of that kind.
+local function raise_as(kind, message, value)
+  error(require("parlua.failure").mark { kind = kind, message = message, value = value }, 0)
+end
+
+--- Attends the program, and hands on what it has written. Returns why it was ended, its output, its errors.
+local function run(running, timeout, sinks, collects)
+  local why = attend(running, timeout, sinks)
+  for stream = 1, 2 do
+    if sinks[stream] then sinks[stream](nil) end
+  end
+  return why, collects[1] and running:take(1) or nil, collects[2] and running:take(2) or nil
+end
+
+--- The run of the program raised: it ends. Where that is for want of memory, the end of what it wrote is kept.
+local function raise(running, why)
+  local is_memory = type(why) == "string" and why:find("not enough memory", 1, true)
+  if is_memory and task.is_inside() then
+    local ok, value = pcall(function() return errors.ended(running:remains(KEPT)) end)
+    running:close()
+    raise_as("memory", "not enough memory for what the program writes", ok and value or nil)
+  end
+  running:close()
+  error(why, 0)
 end
 
 --- See parlua.exec.
@@ -274,31 +278,24 @@ function M.exec(program, ...)
   local input, text = input_of(options.stdin)
   local output, appends, take_output = output_of("stdout", options.stdout)
   local error_output, error_appends, take_error = output_of("stderr", options.stderr)
-  local running = start(words, options, input, text, output, error_output, appends or error_appends)
-  local sinks = { take_output, take_error }
-  local ok, why = pcall(attend, running, timeout, sinks)
-  if not ok then
-    running:close()
-    error(why, 0)
-  end
-  for stream = 1, 2 do
-    if sinks[stream] then sinks[stream](nil) end
-  end
-  local stdout = output == true and not take_output and running:take(1) or nil
-  local stderr = error_output == true and not take_error and running:take(2) or nil
+  local sinks, collects = { take_output, take_error },
+    { output == true and not take_output, error_output == true and not take_error }
+  local running = start(words, options, input, text, output, error_output, appends or error_appends, collects)
+  local ok, why, stdout, stderr = pcall(run, running, timeout, sinks, collects)
+  if not ok then raise(running, why) end
   local status, signal = running:status()
   running:close()
   if signal then status = common.signal_name(signal) end
   if why == "interrupted" and task.is_inside() then
-    error(require("parlua.failure").mark { kind = "cancelled", message = "the run was cancelled" }, 0)
+    raise_as("cancelled", "the run was cancelled", errors.ended(words[1], stdout, stderr))
   elseif why == "interrupted" or why == "abandoned" then
     error(why == "interrupted" and "interrupted!" or "the task was given up", 0)
   elseif why == "late" then
-    fail { program = words[1], reason = "timeout", status = status, signal = signal, stdout = stdout, stderr = stderr,
-      message = ("%s took more than %g s"):format(quote(words[1]), timeout) }
+    errors.fail { program = words[1], reason = "timeout", status = status, signal = signal, stdout = stdout,
+      stderr = stderr, message = ("%s took more than %g s"):format(errors.quote(words[1]), timeout) }
   elseif status ~= 0 and options.check ~= false then
-    fail { program = words[1], reason = "status", status = status, signal = signal, stdout = stdout, stderr = stderr,
-      message = message_of(words[1], status, stderr) }
+    errors.fail { program = words[1], reason = "status", status = status, signal = signal, stdout = stdout,
+      stderr = stderr, message = message_of(words[1], status, stderr) }
   end
   return stdout, stderr, status
 end

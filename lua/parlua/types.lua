@@ -516,12 +516,13 @@ function Pool:close() end
 --- What is raised where a program can't be started, fails, or takes too long.
 ---@class parlua.ExecError
 ---@field program string
----@field reason "start"|"status"|"timeout"
+---@field reason "start"|"status"|"timeout"|"ended" ended: its task was, by a time limit, Ctrl-C, a crash
 ---@field message string
 ---@field status? integer|string its exit status, or the name of the signal that ended it
 ---@field signal? integer that signal's number
 ---@field stdout? string what it had written, where that was collected
 ---@field stderr? string
+---@field missing? integer so many bytes of the beginning of these are lost
 
 ---@class parlua.ExecOptions
 ---@field stdin? string|boolean|{file: string} text; true: parlua's own; false: nothing (as in tasks)

@@ -1,15 +1,25 @@
 /* program.c - the module parlua.program: a program that runs, what it reads and what it writes. lua/parlua/exec.lua
  * makes parlua.exec of it.
  *
- *   start(words, options) -> program; nil, message, what it is about
- *     options: directory; environment: a table of variables that are changed, by name, false: taken out; and `input`,
- * `output`, `error`: true (a pipe), false (nothing), nil (this process's own), the name of a file (`append`: output
- * goes on at its end); for `error` also "output"; `text`: what is written to the pipe program:wait(seconds) -> "data":
- * some was read, see take; "ended"; "late", the time is up (nil: there is none); "interrupted" by a signal;
- * "abandoned", the task was given up program:take(stream)
- * -> the bytes that were read from 1 or 2 since it was last asked program:kill(signal): all of its process group
- * program:status()
- * -> exit status, or nil and the signal; after "ended" program:close(): kills it if it has not ended
+ * start(words, options) -> program; nil, message, what it is about. Options: `directory`; `environment`, a table of
+ * variables that are changed, by name, false: taken out; `input`, `output`, `error`: true (a pipe), false (nothing),
+ * nil (this process's own), the name of a file (`append`: output goes on at its end), for `error` also a table (where
+ * output goes); `text`, what is written to its pipe; `collects_output`, `collects_error`: what comes is the task's to
+ * have.
+ *
+ * program:wait(seconds) -> "data", some was read, see take; "ended"; "late", the time is up (nil: there is none);
+ * "interrupted" by a signal; "abandoned", the task was given up.
+ *
+ * program:take(stream) -> the bytes that were read from 1 or 2 since it was last asked.
+ *
+ * program:remains([most]) -> the program's name; what was collected from 1 and 2, which takes no room any more, `most`:
+ * of each the last so many bytes alone; how many bytes it had been of each.
+ *
+ * program:kill(signal): all of its process group.
+ *
+ * program:status() -> exit status, or nil and the signal; after "ended".
+ *
+ * program:close(): kills it if it has not ended.
  *
  * A program whose object is collected, since an error went past it, is killed. */
 #include <errno.h>
@@ -53,7 +63,8 @@ struct program {
   bool ended; /* it waits to be waited for: until then its number, and its group's, are nobody else's */
   int status; /* exit status, or the signal */
   bool is_signal;
-  int hooks, count; /* what shows that a signal came: hooks of the state, signals of its runs */
+  bool collects[STREAMS]; /* what it writes is the task's to have at the end */
+  int hooks, count;       /* what shows that a signal came: hooks of the state, signals of its runs */
 };
 
 static struct program *check_program(lua_State *L)
@@ -148,7 +159,13 @@ static int start(lua_State *L)
   lua_getfield(L, 2, "text");
   program->text = lua_tolstring(L, -1, &program->length);
   lua_rawseti(L, -2, 1);
+  lua_pushstring(L, program->spawn.words[0]);
+  lua_rawseti(L, -2, 2);
   lua_setfenv(L, 3);
+  lua_getfield(L, 2, "collects_output");
+  program->collects[OUTPUT] = lua_toboolean(L, -1);
+  lua_getfield(L, 2, "collects_error");
+  program->collects[ERROR] = lua_toboolean(L, -1);
   program->hooks = lua_gethookmask(L);
   program->count = signals_count();
   int error = spawn_program(&program->spawn);
@@ -158,6 +175,7 @@ static int start(lua_State *L)
     lua_pushstring(L, program->spawn.wrong);
     return 3;
   }
+  if (program->collects[OUTPUT] || program->collects[ERROR]) worker_begin_program(program, program->spawn.words[0]);
   if (program->length == 0 && program->spawn.pipes[INPUT] >= 0) {
     close(program->spawn.pipes[INPUT]);
     program->spawn.pipes[INPUT] = -1;
@@ -201,6 +219,8 @@ static bool read_some(lua_State *L, struct program *program, int stream)
   struct buffer *buffer = &program->read[stream];
   if (buffer_reserve(buffer, READ_BYTES)) luaL_error(L, "not enough memory");
   ssize_t n = read(program->spawn.pipes[stream], buffer->bytes + buffer->length, READ_BYTES);
+  if (n > 0 && program->collects[stream])
+    worker_note_written(program, stream, buffer->bytes + buffer->length, (size_t)n);
   if (n > 0) buffer->length += (size_t)n;
   if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) close_pipe(program, stream);
   return n > 0;
@@ -309,6 +329,28 @@ static int take(lua_State *L)
   return 1;
 }
 
+static int remains(lua_State *L)
+{
+  struct program *program = check_program(L);
+  double most = luaL_optnumber(L, 2, HUGE_VAL);
+  lua_getfenv(L, 1);
+  lua_rawgeti(L, -1, 2);
+  double lengths[STREAMS];
+  for (int stream = OUTPUT; stream < STREAMS; stream++) lengths[stream] = (double)program->read[stream].length;
+  for (int stream = OUTPUT; stream < STREAMS; stream++)
+    if (lengths[stream] > most) buffer_keep_end(&program->read[stream], (size_t)most);
+  for (int stream = OUTPUT; stream < STREAMS; stream++) {
+    struct buffer *buffer = &program->read[stream];
+    if (program->collects[stream])
+      lua_pushlstring(L, buffer->length ? (const char *)buffer->bytes : "", buffer->length);
+    else
+      lua_pushnil(L);
+    buffer_free(buffer);
+  }
+  for (int stream = OUTPUT; stream < STREAMS; stream++) lua_pushnumber(L, lengths[stream]);
+  return 1 + 2 * (STREAMS - 1);
+}
+
 static int kill_group(lua_State *L)
 {
   struct program *program = check_program(L);
@@ -372,6 +414,7 @@ static int collect(lua_State *L)
   if (program->spawn.pid > 0 && !program->ended) kill(-program->spawn.pid, SIGKILL);
   while (program->spawn.pid > 0 && waitpid(program->spawn.pid, NULL, 0) < 0 && errno == EINTR) continue;
   program->spawn.pid = 0;
+  worker_end_program(program);
   for (int stream = INPUT; stream < STREAMS; stream++) {
     if (program->spawn.pipes[stream] >= 0) close_pipe(program, stream);
     buffer_free(&program->read[stream]);
@@ -384,8 +427,8 @@ static int collect(lua_State *L)
 int luaopen_parlua_program(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"wait", wait_for}, {"take", take},     {"kill", kill_group}, {"descriptors", descriptors},
-      {"status", status}, {"close", collect}, {NULL, NULL},
+      {"wait", wait_for},           {"take", take},     {"remains", remains}, {"kill", kill_group},
+      {"descriptors", descriptors}, {"status", status}, {"close", collect},   {NULL, NULL},
   };
   if (luaL_newmetatable(L, type_name)) {
     lua_pushcfunction(L, collect);

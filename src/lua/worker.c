@@ -33,6 +33,7 @@ struct lua_worker {
   int value_tag;          /* it waits for the next block */
   struct codec_rest rest; /* of the value; what it belongs to is in the registry, under rest_key */
   struct capture_sink sink;
+  const void *program; /* whose output the slot keeps; NULL: none's */
 };
 
 /* Registry: light userdata -> the job that a forked worker inherits. */
@@ -51,6 +52,25 @@ bool worker_is_thread(void)
 bool worker_is_given_up(void)
 {
   return own_worker && __atomic_load_n(&own_worker->mailbox.slot->abandoned, __ATOMIC_SEQ_CST) != 0;
+}
+
+void worker_begin_program(const void *program, const char *name)
+{
+  if (!own_worker || own_worker->program) return;
+  own_worker->program = program;
+  worker_keep_program(&own_worker->mailbox, name);
+}
+
+void worker_note_written(const void *program, int stream, const void *bytes, size_t length)
+{
+  if (own_worker && own_worker->program == program) worker_keep(&own_worker->mailbox, stream, bytes, length);
+}
+
+void worker_end_program(const void *program)
+{
+  if (!own_worker || own_worker->program != program) return;
+  own_worker->program = NULL;
+  worker_keep_program(&own_worker->mailbox, NULL);
 }
 
 /* Keeps the value on the top of the stack, or lets go of the one before where that is nil; pops it. */

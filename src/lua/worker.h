@@ -21,4 +21,10 @@ int worker_value(lua_State *L);
 bool worker_is_thread(void);
 bool worker_is_given_up(void);
 
+/* The task of the calling worker runs a program, at `program`, and collects its output: what that writes is kept for
+ * the case that the worker ends. Nothing outside of workers, nor while the task runs another one. */
+void worker_begin_program(const void *program, const char *name);
+void worker_note_written(const void *program, int stream, const void *bytes, size_t length);
+void worker_end_program(const void *program);
+
 #endif

@@ -11,11 +11,15 @@ enum event_kind {
   EVENT_RESULTS,  /* `block` has `count` results for tasks from `first` on, from word `from` on (sparse: pairs) */
   EVENT_SUPPLY,   /* about `want` tasks from the source are wanted: call supply or exhausted */
   EVENT_LOST,   /* worker ended: task `first` is its failure (0: no task was to blame), `status` and `cause` tell why */
-  EVENT_TEXT,   /* `bytes`, `length`: what tasks printed on `stream` (1 or 2; 3: the log), cut anywhere */
+  EVENT_TEXT,   /* `bytes`, `length`: what tasks printed on `stream` (1 or 2; 3: the log), cut anywhere; see below */
   EVENT_TICK,   /* a tenth of a second or more has passed since the last */
   EVENT_SIGNAL, /* `status`: SIGINT, SIGTERM, SIGHUP */
   EVENT_TROUBLE /* `status`: errno; no worker can be started. `ended`: how the last one ended that could not begin */
 };
+
+/* Streams of texts that come before the loss of a worker whose task was waiting for a program: which one, as
+ * slot_kept_program has it; what it had written to its output, its errors. */
+enum kept_stream { STREAM_PROGRAM = 4, STREAM_OUTPUT, STREAM_ERRORS };
 
 enum lost_cause {
   LOST_CRASH = 1,

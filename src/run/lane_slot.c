@@ -20,6 +20,9 @@ struct slot_lane {
   struct lane lane;
   struct inbox inbox;
   uint64_t job_sent; /* bytes of the job's message in the channel */
+  bool has_told;     /* of the program that the worker's task was waiting for: which one it is; */
+  uint32_t kept;     /* enum kept_part: what comes next */
+  uint64_t kept_at;  /* and from which byte on */
 };
 
 static struct slot_lane *own(struct lane *lane)
@@ -30,6 +33,14 @@ static struct slot_lane *own(struct lane *lane)
 static struct slot *slot_of(const struct lane *lane)
 {
   return lane->crew->engine->slots[lane->number];
+}
+
+/* Nothing of its program was told. */
+static void clear_kept(struct slot_lane *lane)
+{
+  lane->kept = KEPT_OUTPUT;
+  lane->kept_at = 0;
+  lane->has_told = false;
 }
 
 /* ---- giving ---- */
@@ -69,6 +80,7 @@ static int lane_start(struct lane *lane)
   if (error) return error;
   inbox_clear(&own(lane)->inbox);
   own(lane)->job_sent = 0;
+  clear_kept(own(lane));
   hub_expect_long(&lane->crew->engine->hub); /* it takes a while to come up: nothing to look for again and again */
   return 0;
 }
@@ -201,6 +213,28 @@ static bool lane_take_text(struct lane *lane, struct slot *slot, struct outcome 
   return outcome->length > 0;
 }
 
+/* What the program had written that the worker's task was waiting for, as the worker ends. */
+static bool lane_take_kept(struct lane *lane, struct slot *slot, struct outcome *outcome)
+{
+  struct crew *crew = lane->crew;
+  struct slot_lane *of = own(lane);
+  if (!slot->kept_program[0] || lane->cause == LOST_DAMAGED) return false;
+  if (!crew->text) crew->text = malloc(TEXT_BYTES);
+  if (!crew->text) return false;
+  *outcome = (struct outcome){.kind = OUTCOME_TEXT, .bytes = crew->text, .stream = STREAM_PROGRAM};
+  if (!of->has_told) {
+    outcome->length = slot_kept_program(slot, crew->text, TEXT_BYTES);
+    of->has_told = outcome->length > 0;
+    if (!of->has_told) return false; /* a thread that was given up is not waiting for it any more */
+  }
+  for (; outcome->length == 0 && of->kept < KEPT_PARTS; of->kept++, of->kept_at = 0) {
+    outcome->length = slot_kept(slot, (enum kept_part)of->kept, &of->kept_at, crew->text, TEXT_BYTES);
+    outcome->stream = of->kept == KEPT_OUTPUT ? STREAM_OUTPUT : STREAM_ERRORS;
+    if (outcome->length > 0) break;
+  }
+  return outcome->length > 0;
+}
+
 /* The work that the worker was in, by what its slot says; NULL: in none. */
 static struct work *work_of(const struct lane *lane, const struct present *present)
 {
@@ -284,6 +318,7 @@ static bool give_up(struct lane *lane, struct outcome *outcome)
   if (lane->count == 0 || (lane->cause == LOST_TIMEOUT && !is_same_task(&view.present, &lane->doomed))) {
     lane->cause = 0;
     lane->state = LANE_READY;
+    clear_kept(own(lane));
     return false;
   }
   engine->kind->end(engine, lane->number);
@@ -325,6 +360,8 @@ static bool lane_next(struct lane *lane, struct outcome *outcome, bool partial)
   if (lane->cause != LOST_DAMAGED && lane_take_text(lane, slot, outcome)) return true;
   if (partial && lane->state == LANE_READY && inbox_lacks_end(lane, slot)) lane_damaged(lane);
   if (take_results(lane, slot, outcome, partial || lane->state == LANE_ENDED)) return true;
+  bool is_last = lane->state == LANE_ENDED || (lane->state == LANE_ENDING && !can_kill);
+  if (is_last && lane_take_kept(lane, slot, outcome)) return true;
   if (lane->state == LANE_ENDED) {
     struct last_view view = view_last(lane, slot);
     bury(lane, &view, outcome);

@@ -15,7 +15,9 @@ enum {
   BLOCK_BYTES = 262144, /* one block in a slot: four of them fit the second-level cache of common processors */
   BLOCK_HEAD = 128,     /* header, words begin behind it */
   CHANNEL_BLOCKS = 4,   /* one running, one queued, one being filled, one spare */
-  TEXT_BYTES = 65536    /* ring for what tasks print */
+  TEXT_BYTES = 65536,   /* ring for what tasks print */
+  KEPT_BYTES = 1 << 20, /* of each of a program's two streams, so much of its end outlives the worker */
+  KEPT_NAME = 256       /* of the program's name, with a NUL behind */
 };
 
 /* Upper halves of tagged words (see above). All lie above the canonical NaN, 0xfff80000. */
@@ -99,6 +101,9 @@ struct slot {
   struct channel in, out;
   uint32_t text_tail, pad3[15]; /* bytes written by the worker */
   uint32_t text_head, pad4[15]; /* bytes taken by the coordinator */
+  /* the program that the task waits for and whose output it collects: the worker's */
+  volatile uint64_t kept[2];    /* bytes that it has written to its output, its errors */
+  char kept_program[KEPT_NAME]; /* empty: there is none */
 };
 
 #endif

@@ -418,6 +418,29 @@ size_t worker_text_room(const struct worker *worker)
   return TEXT_BYTES - (slot->text_tail - __atomic_load_n(&slot->text_head, __ATOMIC_SEQ_CST));
 }
 
+void worker_keep_program(struct worker *worker, const char *name)
+{
+  struct slot *slot = worker->slot;
+  slot->kept_program[0] = '\0';
+  slot->kept[0] = slot->kept[1] = 0;
+  if (name) snprintf(slot->kept_program, KEPT_NAME, "%s", name);
+}
+
+void worker_keep(struct worker *worker, int stream, const void *bytes, size_t length)
+{
+  enum kept_part part = stream == 1 ? KEPT_OUTPUT : KEPT_ERRORS;
+  volatile uint64_t *kept = &worker->slot->kept[part];
+  char *ring_bytes = slot_kept_ring(worker->slot, part);
+  const char *next = bytes;
+  while (length > 0) {
+    size_t to = (size_t)(*kept % KEPT_BYTES), n = length < KEPT_BYTES - to ? length : KEPT_BYTES - to;
+    memcpy(ring_bytes + to, next, n);
+    __atomic_store_n(kept, *kept + n, __ATOMIC_RELEASE);
+    next += n;
+    length -= n;
+  }
+}
+
 void worker_hold(struct worker *worker, bool is_held)
 {
   if (is_held) ring(worker);

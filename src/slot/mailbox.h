@@ -63,6 +63,11 @@ void worker_send_whole(struct worker *worker, struct buffer *value, const void *
 void worker_print(struct worker *worker, int stream, const char *bytes, size_t length);
 /* Bytes that are free in the ring of text. Each call of worker_print with up to half of the ring takes 4 more. */
 size_t worker_text_room(const struct worker *worker);
+/* The task waits for a program whose output it collects: what that writes from now on is kept for the case that the
+ * worker ends. NULL: it waits no more. */
+void worker_keep_program(struct worker *worker, const char *name);
+/* The program has written to stream 1 or 2. */
+void worker_keep(struct worker *worker, int stream, const void *bytes, size_t length);
 /* The task waits for something that waits for room in the ring of text; or does so no more. */
 void worker_hold(struct worker *worker, bool is_held);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -23,7 +24,8 @@ _Static_assert(offsetof(struct slot, text_tail) % LINE == 0 && offsetof(struct s
                "likewise");
 _Static_assert(offsetof(struct block, word) == BLOCK_HEAD, "words begin behind the header");
 
-static const size_t slot_bytes = SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES + TEXT_BYTES;
+enum { TEXT_AT = SLOT_HEAD + 2 * CHANNEL_BLOCKS * BLOCK_BYTES, KEPT_AT = TEXT_AT + TEXT_BYTES };
+static const size_t slot_bytes = KEPT_AT + 2 * (size_t)KEPT_BYTES;
 
 uint64_t value_bytes(uint64_t length)
 {
@@ -92,7 +94,7 @@ struct block *slot_out_block(struct slot *slot, uint32_t place)
 
 static char *text_ring(struct slot *slot)
 {
-  return (char *)slot + SLOT_HEAD + 2 * (size_t)CHANNEL_BLOCKS * BLOCK_BYTES;
+  return (char *)slot + TEXT_AT;
 }
 
 void slot_put_text(struct slot *slot, uint32_t at, const void *bytes, size_t length)
@@ -333,6 +335,32 @@ void slot_drop_text(struct slot *slot)
   if (!slot_has_text(slot)) return;
   __atomic_store_n(&slot->text_head, __atomic_load_n(&slot->text_tail, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
   wake_blocked(slot);
+}
+
+char *slot_kept_ring(struct slot *slot, enum kept_part part)
+{
+  return (char *)slot + KEPT_AT + (part == KEPT_ERRORS ? KEPT_BYTES : 0);
+}
+
+size_t slot_kept_program(const struct slot *slot, char *into, size_t most)
+{
+  size_t length = strnlen(slot->kept_program, KEPT_NAME - 1);
+  if (length == 0) return 0;
+  unsigned long long output = __atomic_load_n(&slot->kept[0], __ATOMIC_ACQUIRE),
+                     errors = __atomic_load_n(&slot->kept[1], __ATOMIC_ACQUIRE);
+  return (size_t)snprintf(into, most, "%llu %llu %.*s", output, errors, (int)length, slot->kept_program);
+}
+
+size_t slot_kept(struct slot *slot, enum kept_part part, uint64_t *at, char *into, size_t most)
+{
+  uint64_t end = __atomic_load_n(&slot->kept[part], __ATOMIC_ACQUIRE);
+  if (end > *at + KEPT_BYTES) *at = end - KEPT_BYTES;
+  if (*at >= end) return 0;
+  size_t n = end - *at < most ? (size_t)(end - *at) : most, from = (size_t)(*at % KEPT_BYTES);
+  if (n > KEPT_BYTES - from) n = KEPT_BYTES - from;
+  memcpy(into, slot_kept_ring(slot, part) + from, n);
+  *at += n;
+  return n;
 }
 
 bool slot_is_sound(const struct slot *slot)

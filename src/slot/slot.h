@@ -108,4 +108,14 @@ bool slot_has_text_of(struct slot *slot, int stream);
 size_t slot_take_text(struct slot *slot, char *into, size_t most, int *stream);
 void slot_drop_text(struct slot *slot);
 
+/* The program that the worker's task is waiting for, and how much it has written to its output and its errors, as text:
+ * "1048 20 name". Returns its length, less than `most`, which is KEPT_NAME + 64 or more; 0: there is none. */
+size_t slot_kept_program(const struct slot *slot, char *into, size_t most);
+enum kept_part { KEPT_OUTPUT, KEPT_ERRORS, KEPT_PARTS };
+/* Copies what it has written from byte *at on, or from the first that is still there; moves *at on. Returns how many
+ * bytes, at most `most`; 0: there are no more. */
+size_t slot_kept(struct slot *slot, enum kept_part part, uint64_t *at, char *into, size_t most);
+/* Where the bytes of a stream lie: a ring of KEPT_BYTES. */
+char *slot_kept_ring(struct slot *slot, enum kept_part part);
+
 #endif

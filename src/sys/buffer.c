@@ -38,6 +38,16 @@ void buffer_clear(struct buffer *buffer, size_t keep)
   buffer->length = 0;
 }
 
+void buffer_keep_end(struct buffer *buffer, size_t count)
+{
+  if (count == 0) buffer_free(buffer);
+  if (count >= buffer->length) return;
+  memmove(buffer->bytes, buffer->bytes + buffer->length - count, count);
+  unsigned char *bytes = realloc(buffer->bytes, count);
+  if (bytes) buffer->bytes = bytes;
+  buffer->length = buffer->capacity = count;
+}
+
 void buffer_free(struct buffer *buffer)
 {
   free(buffer->bytes);

@@ -19,6 +19,9 @@ int buffer_append(struct buffer *buffer, const void *bytes, size_t count);
 /* Gives the memory back if the capacity is above `keep` bytes; the buffer is empty afterwards in any case. */
 void buffer_clear(struct buffer *buffer, size_t keep);
 
+/* Keeps the last `count` bytes alone, and gives the memory of the others back. */
+void buffer_keep_end(struct buffer *buffer, size_t count);
+
 /* Gives the memory back; the buffer is empty and can be used again. */
 void buffer_free(struct buffer *buffer);
 

@@ -1,6 +1,7 @@
 --- parlua --exec: a program for each word, line or row.
 local arguments_module = require "parlua.command.arguments"
 local checks = require("parlua.options.checks").checks
+local errors = require "parlua.failure.program"
 local engines = require "parlua.run.engine"
 local exec = require "parlua.exec"
 local failure_module = require "parlua.failure"
@@ -67,7 +68,7 @@ local function arguments_of(plan, ...)
   local row = (...)
   if type(row) ~= "table" then error("the line is no object of JSON, whose fields could be named", 0) end
   for _, name in ipairs(plan.needs or {}) do
-    if row[name] == nil then error(("the line has no field '%s'"):format(name), 0) end
+    if row[name] == nil then error(("the line has no field '%s', or it is null"):format(name), 0) end
   end
   return row
 end
@@ -90,7 +91,7 @@ local function run_limited(words, options)
   local ok, stdout, stderr, status = pcall(exec.exec, words, options)
   if ok then return stdout, stderr, status end
   local raised = stdout
-  if options.timeout and exec.is_error(raised) and raised.reason == "timeout" then
+  if options.timeout and errors.is_error(raised) and raised.reason == "timeout" then
     raised = failure_module.mark { kind = "timeout", value = raised,
       message = ("the task took more than %g s"):format(options.timeout) }
   end
@@ -118,6 +119,9 @@ local function run_program(plan, limit, ...)
 end
 
 -- ---- what is written ----
+
+--- A text whose last line has an end.
+local function ended_line(text) return text:find "[^\n]$" and text .. "\n" or text end
 
 --- A text with something before each of its lines; its last line has an end.
 local function tagged(text, tag)
@@ -149,11 +153,15 @@ local function new_format(plan, is_tagged)
     local stdout, stderr = result, nil
     if failure then
       local value = failure.value
-      local is_exit = exec.is_error(value)
+      local is_exit = errors.is_error(value)
       stdout, stderr = is_exit and value.stdout or "", is_exit and value.stderr or ""
       local status = is_exit and value.reason == "status" and value.status
       if type(status) == "string" then status = SIGNALLED + (value.signal or 0) end
       format.worst = math.max(format.worst, status or 1)
+      if is_exit and value.missing then
+        stderr = ("%sparlua: task %.0f had written more: the first %.0f bytes are lost\n"):format(
+          ended_line(stderr or ""), index, value.missing)
+      end
     elseif type(result) == "table" then
       stdout, stderr = result[1], result[2]
     end

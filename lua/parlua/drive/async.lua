@@ -222,7 +222,7 @@ local function end_late(self, receiver, now)
     local late = self.first
     tasks.give_up(self, late)
     late.record = { kind = "timeout", message = ("the task took more than %g s"):format(self.timeout),
-      seconds = late.seconds }
+      seconds = late.seconds, value = late.written }
     tell_failure(self, receiver, late)
     found = true
   end
@@ -234,7 +234,8 @@ local function tell_cancelled(self, receiver)
   while self.first do
     local running = self.first
     tasks.give_up(self, running)
-    running.record = { kind = "cancelled", message = "the run was cancelled", seconds = running.seconds }
+    running.record = { kind = "cancelled", message = "the run was cancelled", seconds = running.seconds,
+      value = running.written }
     tell_failure(self, receiver, running)
   end
 end

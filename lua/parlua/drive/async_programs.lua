@@ -1,4 +1,5 @@
 --- Programs that tasks of the async engine run by parlua.exec: the task waits for them by cqueues, so others go on.
+local program_errors = require "parlua.lazy" "parlua.failure.program"
 local host = require "parlua.host"
 
 local M = {}
@@ -39,13 +40,16 @@ function M.waiter(cqueues, task_of)
   end
 end
 
---- The task is given up: its program ends, with what that has started.
+--- The task is given up: its program ends, with what that has started. Returns what that had written, as a value of the
+--- task's failure.
 function M.kill(cqueues, running)
   local program = running.program
+  local written = program_errors.ended(program:remains())
   running.program = false
   for _, each in ipairs((watched(program))) do cqueues.cancel(each.pollfd) end
   program:kill(SIGKILL)
   program:close()
+  return written
 end
 
 return M

@@ -154,7 +154,7 @@ function M.begin(self, index, args, attempt, f, teller)
     condition = self.timeout and self.condition.new() or false, has_waited = false,
     context = task.context(self.cell, number, attempt, self.key),
     f = f or false, teller = teller or false, inner = false, before = self.last, after = false, results = false,
-    record = false, seconds = 0, program = false }
+    record = false, seconds = 0, program = false, written = nil }
   if self.last then self.last.after = running else self.first = running end
   self.last = running
   self.running = self.running + 1
@@ -167,7 +167,7 @@ function M.give_up(self, running)
   running.is_over = true
   unlink(self, running)
   running.seconds = host.now() - running.began
-  if running.program then programs.kill(self.cqueues, running) end
+  if running.program then running.written = programs.kill(self.cqueues, running) end
   if running.condition then running.condition:signal() end
 end
 

@@ -18,12 +18,14 @@ local arrays = require "parlua.array.known"
 local failure = require "parlua.failure"
 local outcomes = require "parlua.drive.outcomes"
 local own = require "parlua.source.own"
+local program_errors = require "parlua.lazy" "parlua.failure.program"
 local supply = require "parlua.lazy" "parlua.feed.supply"
 local writer_module = require "parlua.lazy" "parlua.feed.writer"
 
 local C = ffi.C
 local SPARSE = C.BLOCK_SPARSE
 local RESULTS, SUPPLY, LOST, TEXT = C.EVENT_RESULTS, C.EVENT_SUPPLY, C.EVENT_LOST, C.EVENT_TEXT
+local STREAM_PROGRAM, STREAM_OUTPUT, STREAM_ERRORS = C.STREAM_PROGRAM, C.STREAM_OUTPUT, C.STREAM_ERRORS
 local TICK, SIGNAL, TROUBLE, DONE = C.EVENT_TICK, C.EVENT_SIGNAL, C.EVENT_TROUBLE, C.EVENT_DONE
 
 local FIRST_SPAWNED = 2 ^ 52 -- see worker/spawn.lua
@@ -73,6 +75,7 @@ function Driver:lose_results(receiver, event, message)
 end
 
 function Driver:results(receiver, event)
+  if self.written then self.written[event.worker] = nil end -- a thread that was to be given up has come back
   if event.count == 1 and event.want == 1 and receiver.is_of_futures and event.block.kind ~= SPARSE
     and outcomes.give_one(self, receiver, event) then
     return
@@ -87,6 +90,7 @@ function Driver:results(receiver, event)
   if pace then pace.hold(receiver) end
   if out.kind == SPARSE then self:sparse(receiver, event) else self:dense(receiver, event) end
   if pace then pace.release(receiver) end
+  if puller then puller.is_checked = nil end
   release(self, event.last - event.want + 1, event.last)
 end
 
@@ -111,7 +115,27 @@ function Driver:lost_record(event)
   else
     kind, message = "crash", "the worker has overwritten memory that it shares with the coordinator"
   end
-  return { kind = kind, message = message, seconds = event.seconds }
+  return { kind = kind, message = message, seconds = event.seconds, value = self:written_by(event.worker) }
+end
+
+--- Before a worker is lost whose task was waiting for a program, it is told what that had written.
+function Driver:note_written(worker, stream, text)
+  self.written = self.written or {}
+  if stream == STREAM_PROGRAM then
+    local output, errors, name = text:match "^(%d+) (%d+) (.*)$"
+    self.written[worker] = { [STREAM_OUTPUT] = {}, [STREAM_ERRORS] = {}, name = name, output = tonumber(output),
+      errors = tonumber(errors) }
+  else
+    table.insert(self.written[worker][stream], text)
+  end
+end
+
+--- The same as a value of the task's failure; nil: there is none.
+function Driver:written_by(worker)
+  local written = self.written and self.written[worker]
+  if not written then return nil end
+  return program_errors.ended(written.name, table.concat(written[STREAM_OUTPUT]), table.concat(written[STREAM_ERRORS]),
+    written.output, written.errors)
 end
 
 function Driver:lost(receiver, event)
@@ -152,8 +176,14 @@ function Driver:step(receiver, wait)
     self.feeder:supply(self, receiver, event.want, event)
   elseif kind == LOST then
     self:lost(receiver, event)
+    if self.written then self.written[event.worker] = nil end
   elseif kind == TEXT then
-    receiver:printed(event.worker, event.stream, ffi.string(event.bytes, event.length))
+    local text = ffi.string(event.bytes, event.length)
+    if event.stream >= STREAM_PROGRAM then
+      self:note_written(event.worker, event.stream, text)
+    else
+      receiver:printed(event.worker, event.stream, text)
+    end
   elseif kind == TICK then
     receiver:tick()
     return "idle"

@@ -6,7 +6,7 @@
 -- texts that workers have made of them (`is_encoded`), and `put_lines` appends tasks that workers have written as a
 -- whole.
 
-local exec = require "parlua.lazy" "parlua.exec"
+local errors = require "parlua.lazy" "parlua.failure.program"
 local json = require "parlua.wire.json"
 local line = require "parlua.lazy" "parlua.worker.line"
 local rows = require "parlua.feed.rows"
@@ -30,7 +30,7 @@ local function put_record(buffer, index, args, result, failure, is_encoded)
     json.put(buffer, tostring(failure.kind))
     buffer:put(',"message":')
     json.put(buffer, failure.message)
-    if exec.is_error(failure.value) then put_written(buffer, failure.value) end
+    if errors.is_error(failure.value) then put_written(buffer, failure.value) end
     buffer:put("}}")
   else
     buffer:put(',"result":')
