@@ -19,8 +19,8 @@ local function last_byte(text)
   return 0
 end
 
---- The code between two others, all on one line where that has one: LuaJIT places the last operation of an expression on
---- the line of what follows.
+--- The code between two others, which are on its first and its last line: LuaJIT places the last operation of an
+--- expression on the line of what follows.
 local function within(head, text, behind)
   local line = head .. text:sub(1, last_byte(text)) .. behind
   return loadstring(line) and line .. " " or head .. text .. "\n" .. behind .. "\n"

@@ -332,9 +332,11 @@ local function seek(source, puller, payload, k)
   end
 end
 
---- Are the bytes of a range no longer there?
+--- Are the bytes of a range no longer there? While an event is dealt with whose ranges were looked at (supply.is_cut),
+--- that look is enough: a task that fails would cost two more.
 local function is_lost(puller, range)
-  return type(range[1]) ~= "string" and puller.text:whole(range[1] + range[2]) < range[1] + range[2]
+  if puller.is_checked or type(range[1]) == "string" then return false end
+  return puller.text:whole(range[1] + range[2]) < range[1] + range[2]
 end
 
 --- The bytes of task number `k` (from 0) of a chunk; nil: they are no longer there, or too many for a string.

@@ -206,6 +206,7 @@ function M.is_cut(source, puller, event)
       local message = ranges.cut_message(text, source, payload.word[at] + payload.word[at + 1])
       if message then return message end
     end
+    puller.is_checked = true -- until the event is dealt with
     return nil
   end
   local reach = text:length()
