@@ -337,11 +337,12 @@ local scripts = {
     local ffi = require "ffi"
     ffi.cdef "typedef struct { int x, y; } spec_inner_t; typedef struct { spec_inner_t a, b[2]; } spec_outer_t;"
     local outer = ffi.new("spec_outer_t", { { 1, 2 }, { { 3, 4 }, { 5, 6 } } })
-    local part, row = outer.b[1], ffi.new("int[2][3]", { { 1, 2, 3 }, { 4, 5, 6 } })[1]
+    local rows = ffi.new("int[2][3]", { { 1, 2, 3 }, { 4, 5, 6 } }) -- must be held: a part does not hold the whole
+    local part, row = outer.b[1], rows[1]
     local results = parlua.map(function() return { outer.a, outer.b, part } end, { 1 })[1]
     print(results[1].y, results[2][1].x, results[3].y)
     run(function(inner, numbers) inner.x = inner.x + numbers[2] return inner.x end, parlua.zip({ outer.a, part }, { row, row }))
-    print(outer.a.x, part.x)
+    print(outer.a.x, part.x, rows[1][2])
     local pool = parlua.pool { workers = 1 }
     for k = 1, 2 do
       outer.b[1].x = 10 * k
@@ -854,6 +855,41 @@ describe("standard functions that the script has replaced", function()
         print(pcall(parlua.map, 1, { 1 }))]] })
       assert.equal("4\t8\t1\tstdin:8: three\na\t2\n6\n2\n1\t8\n2\t10\n7\nfalse\tthe map function must be a function, got number\n",
         result.stdout, result.stderr)
+    end)
+
+    it("are not those that parlua itself calls, in libraries and as methods of strings too", function()
+      local result = helper.run(helper.command(engine) .. " -n 2 -", { stdin = [[
+        local parlua = require "parlua"
+        local print, pcall, error, write, require = print, pcall, error, io.write, require
+        for _, library in ipairs { "string", "table", "math", "os", "io", "debug", "coroutine", "bit", "jit", "ffi" } do
+          local functions, names = require(library), {}
+          for name, value in pairs(functions) do
+            if type(value) == "function" then names[#names + 1] = name end
+          end
+          for _, name in ipairs(names) do
+            functions[name] = function() error(library .. "." .. name .. " of the script was called", 0) end
+          end
+        end
+        getmetatable("").__index = function(_, key) error("a string was asked for its " .. key, 0) end
+        local function double(x)
+          if x == 3 then error "three" end
+          return 2 * x
+        end
+        local function nest(x) return { x, deep = { x } } end
+        local options = { warn = false }
+        local results, failures = parlua.map(double, { 1, 2, 3, "4" }, options)
+        print(results[2], results[4], #failures, failures[1].message)
+        results = parlua.map(nest, { {}, "a", { 1, { 2 } } }, options)
+        print(results[2].deep[1], results[3][1][2][1])
+        print(parlua.reduce(double, parlua.range(2), { sum = parlua.sum, stats = parlua.stats }).stats.mean)
+        for i, value in parlua.imap(double, parlua.zip(parlua.range(4, 5), { "a", "b" }), options) do print(i, value) end
+        print(parlua.submit(nest, { 7 }):get().deep[1][1], (parlua.find(function(x) return x == 2 end, parlua.range(4))))
+        print(pcall(parlua.map, double, { 1 }, { timout = 1 }))
+        write(failures[1].kind, "\n")
+        print(select(2, pcall(parlua.map, function() return ("x"):upper() end, { 1 }, { on_error = "halt" })).message)]] })
+      assert.equal("4\t8\t1\tstdin:14: three\na\t2\n3\n1\t8\n2\t10\n7\t2\n" ..
+        "false\tunknown option timout in the call; did you mean timeout?\nerror\n" ..
+        "a string was asked for its upper\n", result.stdout, result.stderr)
     end)
   end)
 end)

@@ -1,4 +1,5 @@
 --- The modules of the Lua side require downwards only, and in no circle: job -> sink -> run -> drive -> feed -> source -> wire.
+local helper = require "spec.helper"
 local lfs = require "lfs"
 
 local root = "lua/parlua"
@@ -128,6 +129,18 @@ describe("the modules of the Lua side", function()
       end
     end
     assert.is_true(sinks > 10)
+    assert.same({}, wrong)
+  end)
+
+  it("call no method of their own that is named like one of strings, which would be taken for it (src/lua/methods.lua)", function()
+    local named, wrong = {}, {}
+    for name in helper.read("src/lua/methods.lua"):match('methods = set_of "([^"]+)"'):gmatch "%a+" do named[name] = true end
+    assert.is_true(named.find and named.format)
+    for module, text in pairs(modules) do
+      for class, name in text:gmatch "function ([%w_]+):([%w_]+)" do
+        if named[name] and class ~= "Pool" then wrong[#wrong + 1] = module .. ": " .. class .. ":" .. name end -- scripts call it
+      end
+    end
     assert.same({}, wrong)
   end)
 

@@ -35,10 +35,11 @@ local M = {}
 
 local lshift, rshift, rol, bxor = bit.lshift, bit.rshift, bit.rol, bit.bxor
 local floor, select, type, tonumber = math.floor, select, type, tonumber
+local copy, new, size_of, string_of = ffi.copy, ffi.new, ffi.sizeof, ffi.string -- a script may put its own there
 local native_random, native_randomseed = math.random, math.randomseed
 
-local context = ffi.new("struct parlua_task")
-local bits = ffi.new("union parlua_bits")
+local context = new("struct parlua_task")
+local bits = new("union parlua_bits")
 local outside = ffi.cast("double *", context) + ffi.offsetof("struct parlua_task", "none") / 8
 context.index = outside
 
@@ -209,7 +210,7 @@ M.running = setmetatable({}, {
 
 local function key_string(z)
   bits.bits = z
-  return ffi.string(bits, 8)
+  return string_of(bits, 8)
 end
 
 local require, host = require, nil -- a script may put its own in the place of the global
@@ -246,7 +247,7 @@ end
 
 --- The number that the bytes of a key are.
 function M.key_number(key)
-  ffi.copy(bits, key, 8)
+  copy(bits, key, 8)
   return bits.bits + 0
 end
 
@@ -330,32 +331,32 @@ function M.is_inside() return context.index ~= outside end
 ---@param worker integer
 ---@return ffi.cdata* before for `leave`
 function M.enter(cell, worker)
-  local before = ffi.new("struct parlua_task", context)
+  local before = new("struct parlua_task", context)
   context.index, context.worker, context.seeded, context.based, context.shown_for = cell, worker, 0, 0, -1
   return before
 end
 
 --- Goes back to what was before `enter`.
-function M.leave(before) ffi.copy(context, before, ffi.sizeof(context)) end
+function M.leave(before) copy(context, before, size_of(context)) end
 
 --- What belongs to a task that runs beside others of this state: its stream, and what `running` says of it.
 ---@param cell ffi.cdata* double *: will have its index while it runs
 ---@param key ffi.cdata* uint64_t
 ---@return ffi.cdata*
 function M.context(cell, worker, attempt, key)
-  local made = ffi.new("struct parlua_task")
+  local made = new("struct parlua_task")
   made.index, made.worker, made.attempt, made.key = cell, worker, attempt, key
   return made
 end
 
-local between = ffi.new("struct parlua_task")
+local between = new("struct parlua_task")
 
 --- The task begins, or goes on, to which `other` belongs; called again, what was before does.
 function M.exchange(other)
-  local bytes = ffi.sizeof(context)
-  ffi.copy(between, context, bytes)
-  ffi.copy(context, other, bytes)
-  ffi.copy(other, between, bytes)
+  local bytes = size_of(context)
+  copy(between, context, bytes)
+  copy(context, other, bytes)
+  copy(other, between, bytes)
 end
 
 --- A chunk of a call begins, or a task is tried again: no stream has begun.

@@ -1,8 +1,9 @@
 /* Build-time tool: writes a C file that holds the Lua library as bytecode, and the declarations of headers as a string.
 
-     embed OUTPUT.c LUA_ROOT HEADER.h... MODULE.lua...
+     embed OUTPUT.c METHODS.lua LUA_ROOT HEADER.h... MODULE.lua...
 
    The modules are compiled by the very libluajit that parlua is linked with: bytecode differs between versions.
+   METHODS.lua returns what is made of a module's text before: see methods.lua.
    One more module is made here: parlua.prompt.documentation, the documentation comments, which bytecode does not have.
    Debug information stays in, for messages and tracebacks. A module's chunk name is "=parlua/run/init.lua": it reads as
    a path in messages, and the "=" tells it apart from a file of the user with the same path. */
@@ -164,14 +165,19 @@ static void embed_text(lua_State *L, const char *file, const char *source, size_
   lua_pop(L, 1);
 }
 
-/* Embeds one module, and takes its documentation. */
+/* Embeds one module, and takes its documentation. What METHODS.lua returned is on top of the stack. */
 static void embed_module(lua_State *L, const char *file, const char *path, int number)
 {
   size_t length;
   char *source = read_file(file, &length);
   collect_documentation(source, path);
-  embed_text(L, file, source, length, path, number);
+  lua_pushvalue(L, -1);
+  lua_pushlstring(L, source, length);
   free(source);
+  if (lua_pcall(L, 1, 1, 0) != 0) fail(file, lua_tostring(L, -1));
+  const char *bound = lua_tolstring(L, -1, &length);
+  embed_text(L, file, bound, length, path, number);
+  lua_pop(L, 1);
 }
 
 /* Where the comment that begins at `text` ends. */
@@ -213,17 +219,18 @@ static bool is_header(const char *path)
 
 int main(int argc, char **argv)
 {
-  if (argc < 4) {
-    fprintf(stderr, "usage: embed OUTPUT.c LUA_ROOT HEADER.h... MODULE.lua...\n");
+  if (argc < 5) {
+    fprintf(stderr, "usage: embed OUTPUT.c METHODS.lua LUA_ROOT HEADER.h... MODULE.lua...\n");
     return EXIT_FAILURE;
   }
-  const char *root = argv[2];
-  int headers = 3, modules = headers;
+  const char *root = argv[3];
+  int headers = 4, modules = headers;
   while (modules < argc && is_header(argv[modules])) modules++;
   lua_State *L = luaL_newstate();
   output = fopen(argv[1], "w");
   if (!L || !output) fail(argv[1], strerror(errno));
   luaL_openlibs(L); /* the parser loads the FFI for 64-bit constants, and closing the state then needs the rest of it */
+  if (luaL_loadfile(L, argv[2]) != 0 || lua_pcall(L, 0, 1, 0) != 0) fail(argv[2], lua_tostring(L, -1));
   fprintf(output, "/* Written by embed.c when parlua was built. */\n#include \"lua/state.h\"\n\n");
 
   char *text;

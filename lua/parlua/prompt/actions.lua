@@ -25,7 +25,7 @@ local function browse(self, step)
     browsing = { at = #list + 1, typed = text, prefix = cursor == #text and text or "" }
   end
   local prefix, present = browsing.prefix, text
-  local at = self.history:find(browsing.at + step, step, function(former)
+  local at = self.history:nearest(browsing.at + step, step, function(former)
     return former ~= present and former:sub(1, #prefix) == prefix
   end)
   if at then

@@ -77,7 +77,7 @@ end
 function Editor:look(from)
   local search = self.search
   local at = search.text ~= ""
-    and self.history:find(from, -1, function(former) return former:find(search.text, 1, true) end)
+    and self.history:nearest(from, -1, function(former) return former:find(search.text, 1, true) end)
   search.failed = not at and search.text ~= ""
   if at then
     search.at = at

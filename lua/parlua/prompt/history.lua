@@ -138,7 +138,7 @@ end
 ---@param step integer
 ---@param fits fun(text: string): any
 ---@return integer?
-function History:find(from, step, fits)
+function History:nearest(from, step, fits)
   local k = from
   while self.list[k] do
     if fits(self.list[k]) then return k end
@@ -151,7 +151,7 @@ end
 ---@return string? rest
 function History:suggestion(text)
   if text:find("^%s*$") then return nil end
-  local k = self:find(#self.list, -1, function(line) return #line > #text and line:sub(1, #text) == text end)
+  local k = self:nearest(#self.list, -1, function(line) return #line > #text and line:sub(1, #text) == text end)
   return k and self.list[k]:sub(#text + 1)
 end
 

@@ -171,6 +171,7 @@ function closure.names(globals)
     local library = start.values[name]
     if type(library) == "table" then
       add(library, name, false, start.globals[name] == library and name, EVERYWHERE)
+      add(fields, name, false, start.globals[name] == library and name, EVERYWHERE) -- a global of parlua's modules
     elseif nameable[type(library)] then
       add(library, name, false, false, EVERYWHERE)
     end

@@ -20,10 +20,22 @@ local function copy(from)
 end
 
 -- Loaded by name only where it is used: their functions are the same in every state.
-local rest = { "string.buffer", "table.new", "table.clear", "jit.util", "jit.profile" }
+local rest = { "jit.util", "string.buffer", "table.new", "table.clear", "jit.profile" }
 
 local function add(name, value, fields)
   M.libraries[name], M.values[name] = copy(fields or value), value
+end
+
+--- What parlua's modules have for globals (src/lua/state.c). The libraries in it are copies, which no script changes.
+local own = debug.getregistry()["parlua.globals"]
+
+local first_require = require
+
+--- In parlua's modules: as `require`, but a library is the copy.
+function own.require(name)
+  local value = M.values[name]
+  if value == nil then return first_require(name) end
+  return type(value) == "table" and M.libraries[name] or value
 end
 
 --- Takes it all down; again in a worker, once its own `print` and the like are in place.
@@ -33,6 +45,9 @@ function M.take()
   for _, name in ipairs(libraries) do
     local value = package.loaded[name]
     if value ~= nil then M.libraries[name], M.values[name] = copy(value), value end
+  end
+  for name, fields in next, M.libraries do
+    if name ~= "package" and rawget(own, name) ~= nil then own[name] = fields end
   end
   M.preload, M.loaders = copy(package.preload), copy(package.loaders)
   M.string_meta = debug.getmetatable("")
@@ -50,7 +65,7 @@ function M.complete()
   for _, name in ipairs(rest) do
     if M.libraries[name] == nil then
       local ok, value = pcall(M.globals.require, name)
-      if ok then add(name, value) end
+      if ok and (type(value) ~= "function" or M.values["jit.util"].funcinfo(value).ffid) then add(name, value) end
     end
   end
   add("metatable of strings", M.string_meta, {})
@@ -60,7 +75,7 @@ function M.complete()
     add("metatable of buffers", meta)
     if type(meta.__index) == "table" and meta.__index ~= meta then add("methods of buffers", meta.__index) end
   end
-  local ffi = M.values.ffi
+  local ffi = M.libraries.ffi
   if ffi then
     add("metatable of C data", debug.getmetatable(ffi.typeof "int"))
     add("metatable of C libraries", debug.getmetatable(ffi.C))

@@ -71,7 +71,7 @@ local function add_libraries(state)
 end
 
 local basic = { ["nil"] = { n = 1 }, boolean = { true, n = 1 }, number = { 0, n = 1 }, string = { "", n = 1 },
-                ["function"] = { print, n = 1 }, thread = { coroutine.create(print), n = 1 } }
+                ["function"] = { next, n = 1 }, thread = { coroutine.create(next), n = 1 } }
 
 --- Do the fields of a table differ from those in a copy of it?
 local function differs(fields, copy)

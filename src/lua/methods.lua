@@ -1,0 +1,120 @@
+--- Build-time, called by embed.c for each of parlua's modules: methods of strings become calls of the functions in
+--- `string`, as `text:sub(2)` becomes `string.sub(text, 2)`. The modules have a `string` of their own, the first one
+--- (lua/parlua/wire/start.lua). Methods would be looked up in what a script has made of its `string` and of the
+--- metatable of strings. Lines stay where they are.
+
+local function set_of(words)
+  local set = {}
+  for word in words:gmatch "%a+" do set[word] = true end
+  return set
+end
+
+-- No object of parlua's own has methods with these names that parlua calls: spec/requires_spec.lua.
+local methods = set_of "byte find format gmatch gsub len lower match rep reverse sub upper"
+
+local keywords = set_of [[and break do else elseif end for function goto if in local not or repeat return then until
+  while]]
+
+local opening = { [")"] = "(", ["]"] = "[", ["}"] = "{" }
+
+--- The token at `at`: its kind (name, keyword, text, number, space, or what it is), and the place behind it.
+local function token(source, at)
+  local long = source:match("^%-%-%[(=*)%[", at) or source:match("^%[(=*)%[", at)
+  if long then
+    local kind = source:sub(at, at) == "-" and "space" or "text"
+    return kind, select(2, assert(source:find("]" .. long .. "]", at + 2, true))) + 1
+  end
+  local quote = source:match("^[\"']", at)
+  if quote then
+    local last = at + 1
+    while source:sub(last, last) ~= quote do last = last + (source:sub(last, last) == "\\" and 2 or 1) end
+    return "text", last + 1
+  end
+  local function found(pattern, kind)
+    local _, last = source:find("^" .. pattern, at)
+    if last then return kind, last + 1 end
+  end
+  local kind, behind = found("%-%-[^\n]*", "space")
+  if not kind then kind, behind = found("%s+", "space") end
+  if not kind then kind, behind = found("0[xX]%x+[%a]*", "number") end
+  if not kind then kind, behind = found("%.?%d[%d.]*[eE][+-]?%d+", "number") end
+  if not kind then kind, behind = found("%.?%d[%w.]*", "number") end
+  if not kind then kind, behind = found("[%a_][%w_]*", "name") end
+  if kind then
+    if keywords[source:sub(at, behind - 1)] then kind = "keyword" end
+    return kind, behind
+  end
+  local operator = source:match("^%.%.%.?", at) or source:match("^::", at) or source:sub(at, at)
+  return operator, at + #operator
+end
+
+--- All tokens but space and comments: { kind, first place, place behind }, and for a bracket its other one.
+local function tokens_of(source)
+  local tokens, open, at = {}, {}, 1
+  while at <= #source do
+    local kind, behind = token(source, at)
+    if kind ~= "space" then
+      tokens[#tokens + 1] = { kind, at, behind }
+      if kind == "(" or kind == "[" or kind == "{" then
+        open[#open + 1] = #tokens
+      elseif opening[kind] then
+        local other = table.remove(open)
+        tokens[#tokens].other, tokens[other].other = other, #tokens
+      end
+    end
+    at = behind
+  end
+  return tokens
+end
+
+--- Can a token end what is called or indexed?
+local function ends_value(one) return one and (one[1] == "name" or one[1] == ")" or one[1] == "]" or one[1] == "text") end
+
+--- The number of the token where the value begins whose last token is `last`: `a.b[1](x)` from its end.
+local function beginning(tokens, last)
+  while true do
+    local kind, before = tokens[last][1], tokens[last].other
+    if kind == "name" then
+      local link = tokens[last - 1]
+      if not link or link[1] ~= "." and link[1] ~= ":" then return last end
+      last = last - 2
+    elseif kind == "text" then
+      last = last - 1
+    elseif kind == ")" and not ends_value(tokens[before - 1]) then
+      return before
+    else
+      last = before - 1
+    end
+  end
+end
+
+--- An edit of the text: where, how many bytes are replaced, by what; then its order among those at the same place.
+local function edits_of(source)
+  local tokens, edits = tokens_of(source), {}
+  local function text_of(one) return source:sub(one[2], one[3] - 1) end
+  local function edit(first, behind, text, order) edits[#edits + 1] = { first, behind, text, order } end
+  for k = 2, #tokens - 2 do
+    local name, arguments = text_of(tokens[k + 1]), tokens[k + 2]
+    local is_defined = k > 2 and text_of(tokens[k - 2]) == "function"
+    if tokens[k][1] == ":" and methods[name] and not is_defined then
+      local in_brackets = arguments[1] == "("
+      edit(tokens[beginning(tokens, k - 1)][2], nil, "string." .. name .. "(", -k) -- the outermost first
+      edit(tokens[k][2], in_brackets and arguments[3] or tokens[k + 1][3], arguments.other == k + 3 and "" or ",", k)
+      if not in_brackets then edit(tokens[arguments.other or k + 2][3], nil, ")", k) end
+    end
+  end
+  table.sort(edits, function(one, other)
+    if one[1] ~= other[1] then return one[1] < other[1] end
+    return one[4] < other[4]
+  end)
+  return edits
+end
+
+return function(source)
+  local parts, at = {}, 1
+  for _, one in ipairs(edits_of(source)) do
+    parts[#parts + 1] = source:sub(at, one[1] - 1) .. one[3]
+    at = one[2] or one[1]
+  end
+  return table.concat(parts) .. source:sub(at)
+end
