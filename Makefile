@@ -474,6 +474,7 @@ deps-test: deps
 	$(DEPS_INSTALL)
 	@$(DEPS_FUNCTIONS) \
 	need zsh command -v zsh; \
+	need lua-http sh -c "ls /usr/share/lua/5.1/http/request.lua"; \
 	need lintian command -v lintian; \
 	( $(DEPS_INSTALL) ) || echo "The suite goes without$$missing."
 

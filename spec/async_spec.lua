@@ -70,6 +70,19 @@ describe("the async engine", function()
     assert.same({ "timeout", "the task took more than 0.02 s", "x" }, { late[1].kind, late[1].message, late[1].args[1] })
   end)
 
+  it("lets a task with a time limit go on that yields and waits for nothing", function()
+    local turns = {}
+    local results, failures = parlua.map(function(i)
+      for _ = 1, 3 do
+        turns[#turns + 1] = i
+        cqueues.poll()
+      end
+      return i
+    end, parlua.range(2), with { timeout = 60 })
+    assert.same({ { 1, 2, n = 2 }, 0, 6 }, { results, #failures, #turns })
+    assert.are_not.same({ 1, 1, 1, 2, 2, 2 }, turns)
+  end)
+
   it("counts no time before a task's turn, and lets one that computes return", function()
     local results, failures = parlua.map(function(i)
       if i == 1 then

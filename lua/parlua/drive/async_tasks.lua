@@ -11,7 +11,6 @@ local own = require "parlua.source.own"
 local programs = require "parlua.drive.async_programs"
 local task = require "parlua.task"
 
-
 local M = {}
 
 --- The task's call; named so that failures show no frames below the task's own.
@@ -104,7 +103,9 @@ local function wait(self, running, ...)
   local wake = running.condition
   if not wake then return yield(...) end
   local n = select("#", ...)
-  local what = { ... }
+  local what, waits = { ... }, false
+  for k = 2, n do waits = waits or what[k] ~= nil end -- the first says that cqueues is meant
+  if not waits then return yield(...) end -- it lets others have their turn, and goes on by itself
   what[n + 1] = wake
   return yield(unpack(what, 1, n + 1))
 end
