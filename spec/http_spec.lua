@@ -55,8 +55,8 @@ local function run(script)
     local server = helper.write(directory .. "/server.lua", server_text)
     local client = helper.write(directory .. "/client.lua", client_text .. script .. "\n  pcall(get, '/stop')\n")
     local port = directory .. "/port"
-    return helper.run(("%s %s %s & server=$!; %s --engine async %s %s; kill $server 2>/dev/null; wait"):format(helper.parlua, server, port, helper.parlua,
-      client, port))
+    return helper.run(("%s %s %s & server=$!; %s --engine async %s %s; kill $server 2>/dev/null; wait"):format(helper.parlua, server, port,
+      helper.parlua, client, port))
   end)
 end
 
