@@ -891,5 +891,41 @@ describe("standard functions that the script has replaced", function()
         "false\tunknown option timout in the call; did you mean timeout?\nerror\n" ..
         "a string was asked for its upper\n", result.stdout, result.stderr)
     end)
+
+    it("are seen by workers, and so is what was added to a library, also when it changes later", function()
+      local result = helper.run(helper.command(engine) .. " -n 2 -", { stdin = [[
+        local parlua = require "parlua"
+        local write, tostring_before, format, upper = io.write, tostring, string.format, string.upper
+        string.format = function(form, ...) return "<" .. format(form, ...) .. ">" end
+        string.upper = function(text) return "up " .. upper(text) end
+        string.trim = function(text) return (text:gsub("^%s+", "")) end
+        table.concat = function(list) return #list .. " items" end
+        table.sum = function(list) return list[1] + list[2] end
+        math.floor = function(x) return x - x % 10 end
+        math.tau = 6.25
+        os.time = function() return 42 end
+        io.open = function(name) return nil, name .. " is not there" end
+        bit.twice = function(x) return bit.lshift(x, 1) end
+        coroutine.isyieldable = function() return "no" end
+        tostring = function(x) return "string " .. tostring_before(x) end
+        local function look()
+          return { string.format("%d", 1), ("%d"):format(2), ("a"):upper(), (" b"):trim(), table.concat { 1, 2 }, table.sum { 1, 2 },
+            math.floor(19), math.tau, os.time(), (select(2, io.open "x")), bit.twice(4), coroutine.isyieldable(), tostring(5) }
+        end
+        local function show(list)
+          for _, value in ipairs(list) do write(value, "; ") end
+          write "\n"
+        end
+        show(look())
+        show(parlua.map(look, { 1 })[1])
+        show(parlua.submit(look):get())
+        string.format, math.floor, table.sum = function() return "later" end, nil, nil
+        local function again() return { ("%d"):format(1), type(math.floor), type(table.sum), os.time() } end
+        show(again())
+        show(parlua.map(again, { 1 })[1])
+        show(parlua.submit(again):get())]] })
+      local first = "<1>; <2>; up A; b; 2 items; 3; 10; 6.25; 42; x is not there; 8; no; string 5; \n"
+      assert.equal(first:rep(3) .. ("later; nil; nil; 42; \n"):rep(3), result.stdout, result.stderr)
+    end)
   end)
 end)
