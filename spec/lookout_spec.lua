@@ -50,6 +50,58 @@ else
 end
 ]==]
 
+-- The same with tasks that fail, and with tasks that tasks have made: $BODY is that of the map function.
+local other_script = [==[
+local parlua = require "parlua"
+local function note(name)
+  local file = io.open("ran", "a")
+  file:write(name, "\n")
+  file:close()
+end
+local function leaf(name)
+  note(name)
+  return name .. "!"
+end
+local bodies = {}
+function bodies.fail(i)
+  note(i)
+  if i % 3 == 0 then error("no " .. i, 0) end
+  if i % 3 == 1 then error { code = i, list = { 1, 2 } } end
+  return i
+end
+function bodies.retry(i)
+  note(i)
+  error("again " .. i, 0)
+end
+function bodies.spawn(i)
+  note(i)
+  if i <= 4 then
+    for k = 1, 5 do parlua.spawn(leaf, i .. "." .. k) end
+  end
+  return i
+end
+local body, n = os.getenv "BODY", tonumber(os.getenv "TASKS")
+local options = { chunk = 2, workers = 2, journal = "run.db", resume = os.getenv "RESUME" and true, warn = false,
+  retries = body == "retry" and 1 or nil, backoff = 0 }
+local count = 0
+-- away until nothing begins any more, and no row comes
+local function be_away()
+  os.execute [[
+    last=; while
+      now="$(wc -l <ran) $(sqlite3 run.db "select count(*) from tasks" 2>/dev/null)"
+      [ "$now" != "$last" ]
+    do last=$now; sleep 0.6; done
+    kill -9 $PPID]]
+end
+for i in parlua.imap(bodies[body], parlua.range(n), options) do
+  count = count + 1
+  local is_time = body == "spawn" and i > 4 or body ~= "spawn"
+  if os.getenv "KILL" and is_time then be_away() end
+end
+if body == "retry" and os.getenv "KILL" then be_away() end
+print(count)
+]==]
+
 describe("a journal", function()
   local directory
 
@@ -77,6 +129,36 @@ describe("a journal", function()
         for task in ended:gmatch "%d+" do assert.equal(1, select(2, ("\n" .. ran:gsub("\n", "\n\n")):gsub("\n" .. task .. "\n", ""))) end
       end)
     end
+  end, { "threads", "process" })
+
+  helper.for_each_engine(function(engine)
+    --- What ran before the kill and after it, each as a list; and the rows in between.
+    local function killed_and_resumed(env)
+      helper.write(directory .. "/other.lua", other_script)
+      env.KILL = "1"
+      assert.equal(137, run(engine, env, "other.lua").status)
+      local before, rows = helper.read(directory .. "/ran"), sql "select task, status, message from tasks order by task"
+      env.KILL, env.RESUME = nil, "1"
+      local result = run(engine, env, "other.lua")
+      return before, rows, helper.read(directory .. "/ran"):sub(#before + 1), result
+    end
+
+    it("has rows of tasks that have failed for good while the script is away", function()
+      local before, rows, again = killed_and_resumed { BODY = "fail", TASKS = "20" }
+      local _, ran = before:gsub("\n", "")
+      assert.equal(ran, select(2, rows:gsub("\n", ""))) -- each that began has ended, and has its row
+      assert.matches("3|failed|no 3\n", rows)
+      for name in again:gmatch "[^\n]+" do assert.is_nil(("\n" .. before):find("\n" .. name .. "\n", 1, true)) end
+    end)
+
+    it("has rows of tasks that were spawned, while the script is away", function()
+      local before, rows, again, result = killed_and_resumed { BODY = "spawn", TASKS = "60" }
+      local spawned = select(2, before:gsub("%.", ""))
+      assert.truthy(spawned > 0)
+      assert.equal(spawned, select(2, rows:gsub("450359962737%d+|returned", "")))
+      for name in again:gmatch "[^\n]+" do assert.is_nil(("\n" .. before):find("\n" .. name .. "\n", 1, true)) end
+      assert.equal("80\n", result.stdout, result.stderr)
+    end)
   end, { "threads", "process" })
 
   helper.for_each_engine(function(engine)

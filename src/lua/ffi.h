@@ -119,6 +119,10 @@ void lookout_note(struct lookout *lookout, double task, double hash, const char 
 void lookout_forget(struct lookout *lookout, double task);
 int lookout_noted(struct lookout *lookout, double task, double *hash, const char **json, uint32_t *length);
 int lookout_is_wanted(struct lookout *lookout);
+void lookout_hold(struct lookout *lookout, double task);
+void lookout_release(struct lookout *lookout, double task);
+int lookout_holds(struct lookout *lookout, double task);
+void lookout_go_on(struct lookout *lookout);
 
 /* Lines of a block of text, and what is written about them; all zero but for `next` and `stop` at first. See lines.c.
  */

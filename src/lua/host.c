@@ -213,8 +213,7 @@ static int visit(lua_State *L)
   if (!run->lookout || !run->dispatch || !is_own(run)) return method(L);
   lookout_enter(run->lookout);
   int count = method(L); /* where it raises, the lookout waits for the next visit */
-  bool has_spawned = run->event.kind == EVENT_TEXT && run->event.stream == 0; /* see lua/parlua/worker/spawn.lua */
-  if (run->lookout) lookout_leave(run->lookout, has_spawned);
+  if (run->lookout) lookout_leave(run->lookout);
   return count;
 }
 
@@ -272,6 +271,8 @@ static int run_next(lua_State *L)
     attendant_next(run->attendant, &run->event, wait);
   else
     dispatch_next(run->dispatch, &run->event, wait);
+  bool has_spawned = run->event.kind == EVENT_TEXT && run->event.stream == 0; /* see lua/parlua/worker/spawn.lua */
+  if (run->lookout && has_spawned) lookout_pause(run->lookout);
   lua_pushnumber(L, run->event.kind);
   return 1;
 }

@@ -6,30 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lua/notes.h"
 #include "lua/state.h"
 #include "run/peek.h"
-#include "sys/buffer.h"
 #include "sys/thread.h"
 
 /* The script counts as away when it has made no call of the run for so long, and at the most twice that. */
 static const long absence = 50000000; /* nanoseconds */
-
-/* The arguments of a task that was pulled, as its row is to have them. */
-struct note {
-  double hash;
-  char *json; /* NULL: the row has none */
-  uint32_t length;
-  bool is_there;
-};
-
-/* Notes of the tasks from `first` on: a ring. */
-struct notes {
-  pthread_mutex_t lock;
-  struct note *ring;
-  size_t room, begin, count;
-  double first;
-  struct buffer asked; /* what the lookout was told last */
-};
 
 struct lookout {
   struct lookout *next; /* of those that run */
@@ -41,6 +24,7 @@ struct lookout {
   bool is_running, is_home, is_ending;
   bool is_resting; /* rows wait for the script from now on */
   bool is_wanted;  /* the script waits for the lock */
+  bool is_told;    /* the script has said whose rows wait */
   uint64_t visits;
   struct peeked *peeked; /* by lane */
   lua_State *L;
@@ -56,87 +40,51 @@ static const char lookout_meta[] = "parlua.lookout";
 static struct lookout *running;
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;
 
-/* ---- notes ---- */
-
-static struct note *note_of(struct notes *notes, double task)
-{
-  if (!(task >= notes->first && task < notes->first + (double)notes->count)) return NULL;
-  return &notes->ring[(notes->begin + (size_t)(task - notes->first)) % notes->room];
-}
-
-static bool grow(struct notes *notes)
-{
-  size_t room = notes->room ? 2 * notes->room : 64;
-  struct note *ring = malloc(room * sizeof *ring);
-  if (!ring) return false;
-  for (size_t k = 0; k < notes->count; k++) ring[k] = notes->ring[(notes->begin + k) % notes->room];
-  free(notes->ring);
-  notes->ring = ring;
-  notes->room = room;
-  notes->begin = 0;
-  return true;
-}
+/* ---- what the script tells ---- */
 
 void lookout_note(struct lookout *lookout, double task, double hash, const char *json, uint32_t length)
 {
-  struct notes *notes = &lookout->notes;
-  struct note note = {.hash = hash, .length = length, .is_there = true};
-  if (json && !(note.json = malloc(length + 1))) return; /* then its row waits */
-  if (json) memcpy(note.json, json, length);
-  pthread_mutex_lock(&notes->lock);
-  if (notes->count == 0) notes->first = task;
-  while (notes->first + (double)notes->count <= task) { /* those in between were recorded before */
-    if (notes->count == notes->room && !grow(notes)) break;
-    notes->ring[(notes->begin + notes->count++) % notes->room] = (struct note){0};
-  }
-  struct note *place = note_of(notes, task);
-  if (place && !place->is_there)
-    *place = note;
-  else
-    free(note.json);
-  pthread_mutex_unlock(&notes->lock);
+  notes_add(&lookout->notes, task, hash, json, length);
 }
 
 void lookout_forget(struct lookout *lookout, double task)
 {
-  struct notes *notes = &lookout->notes;
-  pthread_mutex_lock(&notes->lock);
-  struct note *note = note_of(notes, task);
-  if (note) {
-    free(note->json);
-    *note = (struct note){0};
-  }
-  while (notes->count && !notes->ring[notes->begin].is_there) {
-    notes->begin = (notes->begin + 1) % notes->room;
-    notes->count--;
-    notes->first++;
-  }
-  pthread_mutex_unlock(&notes->lock);
+  notes_remove(&lookout->notes, task);
 }
 
 int lookout_noted(struct lookout *lookout, double task, double *hash, const char **json, uint32_t *length)
 {
-  struct notes *notes = &lookout->notes;
-  pthread_mutex_lock(&notes->lock);
-  const struct note *note = note_of(notes, task);
-  bool is_there = note && note->is_there && buffer_reserve(&notes->asked, note->length + 1) == 0;
-  if (is_there) {
-    if (note->json) memcpy(notes->asked.bytes, note->json, note->length);
-    *hash = note->hash;
-    *json = note->json ? (const char *)notes->asked.bytes : NULL;
-    *length = note->length;
-  }
-  pthread_mutex_unlock(&notes->lock);
-  return is_there;
+  return notes_find(&lookout->notes, task, hash, json, length);
 }
 
-static void free_notes(struct notes *notes)
+static void rest(struct lookout *lookout)
 {
-  for (size_t k = 0; k < notes->count; k++) free(notes->ring[(notes->begin + k) % notes->room].json);
-  free(notes->ring);
-  buffer_free(&notes->asked);
-  notes->ring = NULL;
-  notes->room = notes->count = 0;
+  __atomic_store_n(&lookout->is_resting, true, __ATOMIC_SEQ_CST);
+}
+
+static bool is_resting(struct lookout *lookout)
+{
+  return __atomic_load_n(&lookout->is_resting, __ATOMIC_SEQ_CST);
+}
+
+void lookout_hold(struct lookout *lookout, double task)
+{
+  if (!notes_hold(&lookout->notes, task)) rest(lookout);
+}
+
+void lookout_release(struct lookout *lookout, double task)
+{
+  notes_release(&lookout->notes, task);
+}
+
+int lookout_holds(struct lookout *lookout, double task)
+{
+  return notes_is_held(&lookout->notes, task);
+}
+
+void lookout_go_on(struct lookout *lookout)
+{
+  __atomic_store_n(&lookout->is_told, true, __ATOMIC_SEQ_CST);
 }
 
 /* ---- the thread ---- */
@@ -198,11 +146,12 @@ static void *run_thread(void *argument)
 {
   struct lookout *lookout = argument;
   pthread_mutex_lock(&lookout->lock);
-  while (!lookout->is_ending && !lookout->is_resting) {
+  while (!lookout->is_ending && !is_resting(lookout)) {
     uint64_t seen = lookout->visits;
     condition_wait(&lookout->end, &lookout->lock, absence);
-    bool is_away = lookout->visits == seen && !lookout->is_ending && !lookout->is_resting;
-    if (is_away && !look(lookout)) lookout->is_resting = true;
+    bool is_away = lookout->visits == seen && !lookout->is_ending && !is_resting(lookout);
+    bool is_told = __atomic_load_n(&lookout->is_told, __ATOMIC_SEQ_CST);
+    if (is_away && is_told && !look(lookout)) rest(lookout);
   }
   pthread_mutex_unlock(&lookout->lock);
   if (lookout->L) state_close(lookout->L);
@@ -224,10 +173,14 @@ void lookout_enter(struct lookout *lookout)
   lookout->visits++;
 }
 
-void lookout_leave(struct lookout *lookout, bool has_spawned)
+void lookout_pause(struct lookout *lookout)
+{
+  __atomic_store_n(&lookout->is_told, false, __ATOMIC_SEQ_CST);
+}
+
+void lookout_leave(struct lookout *lookout)
 {
   if (!lookout->is_home) return;
-  lookout->is_resting |= has_spawned;
   lookout->is_home = false;
   pthread_mutex_unlock(&lookout->lock);
 }
@@ -244,7 +197,7 @@ void lookout_stop(struct lookout *lookout)
   lookout_enter(lookout);
   lookout->is_ending = true;
   pthread_cond_signal(&lookout->end);
-  lookout_leave(lookout, false);
+  lookout_leave(lookout);
   pthread_join(lookout->thread, NULL);
 }
 
@@ -270,7 +223,7 @@ static int lookout_gc(lua_State *L)
 {
   struct lookout *lookout = lua_touserdata(L, 1);
   lookout_stop(lookout);
-  free_notes(&lookout->notes);
+  notes_free(&lookout->notes);
   free(lookout->peeked);
   free(lookout->what);
   lookout->peeked = NULL;
@@ -288,7 +241,6 @@ static int start_thread(struct lookout *lookout)
 static void init_locks(struct lookout *lookout)
 {
   pthread_mutex_init(&lookout->lock, NULL);
-  pthread_mutex_init(&lookout->notes.lock, NULL);
   condition_init(&lookout->end);
 }
 
@@ -304,6 +256,8 @@ struct lookout *lookout_push(lua_State *L, const struct dispatch *d, struct jour
   lua_setmetatable(L, -2);
   pthread_once(&prepared, prepare);
   init_locks(lookout);
+  notes_init(&lookout->notes);
+  lookout->is_told = true;
   lookout->dispatch = d;
   lookout->journal = journal;
   lookout->peeked = calloc(dispatch_lanes(d) + 1, sizeof *lookout->peeked);

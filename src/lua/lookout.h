@@ -11,7 +11,7 @@
  *
  * The Lua state is made when there is something to do for the first time. It decodes plain data only
  * (lua/parlua/journal/lookout.lua); what it can't read waits for the script. It makes the arguments of an indexed
- * source from the index. The hashes of arguments that were pulled are noted by the script as it pulls them.
+ * source from the index. The hashes of other arguments are noted by the script (notes.h), as it pulls them.
  *
  * Processes are forked inside of visits, hence while the lookout does nothing; a copy has no lookout. */
 #ifndef PARLUA_LOOKOUT_H
@@ -28,14 +28,18 @@ struct lookout *lookout_push(lua_State *L, const struct dispatch *d, struct jour
                              size_t length);
 /* The script is in a call of the run, and nobody else reads; after a second enter nothing happens. */
 void lookout_enter(struct lookout *lookout);
-/* It has left. `has_spawned`: it was told of what a task has spawned. From then on all rows wait for the script, which
- * records that before the task. */
-void lookout_leave(struct lookout *lookout, bool has_spawned);
+/* It has left. */
+void lookout_leave(struct lookout *lookout);
+/* It is given what tasks have spawned. No rows are put until it has held those of such tasks (lookout_hold) and says so
+ * (lookout_go_on). */
+void lookout_pause(struct lookout *lookout);
 /* Ends the thread. The run and the journal are not used any more. Done twice, it does nothing. */
 void lookout_stop(struct lookout *lookout);
 
-/* By FFI (ffi.h): the script notes the arguments of a task that it has pulled, and forgets them as it puts the row of
- * that task. `json` may be NULL. Tasks are noted in ascending order. The Lua side of the lookout asks for them (0: none
- * were noted; the bytes are valid until the next time), and whether the script is waiting to come back. */
+/* By FFI (ffi.h). The script notes the arguments of a task that it has pulled, or that was spawned, in ascending order,
+ * and forgets them as it puts the row of that task; `json` may be NULL. It holds a task that has spawned others, whose
+ * rows come before that of the task, until it has put these; and goes on when all are held of which it was given
+ * something. The Lua side of the lookout asks for the arguments (0: none were noted; the bytes are valid until the next
+ * time), whether a task is held, and whether the script is waiting to come back. */
 
 #endif

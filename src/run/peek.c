@@ -62,10 +62,11 @@ bool dispatch_peek(const struct dispatch *d, uint32_t number, const struct peeke
   bool is_open;
   if (lane->kind != &lane_over_slot || lane->state == LANE_EMPTY || lane->state == LANE_CLOSED) return false;
   struct slot *slot = d->engine->slots[lane->number];
-  if (!slot || lane->cause == LOST_DAMAGED || slot_has_text_of(slot, SPAWNED_STREAM)) return false;
+  if (!slot || lane->cause == LOST_DAMAGED) return false;
   for (uint32_t k = 0; (block = slot_look_at_results(slot, k, &is_open)); k++) {
     if (block->kind == BLOCK_PIECE) return false; /* what lies behind waits, too */
-    if (show(lane, block, is_open, peeked, glimpse)) return true;
+    /* what a task has spawned is there before its result */
+    if (show(lane, block, is_open, peeked, glimpse)) return !slot_has_text_of(slot, SPAWNED_STREAM);
   }
   return false;
 }

@@ -151,7 +151,8 @@ end
 
 --- Has rows written also while the script is away.
 ---@param handle any of the driver
-function Journal:look_out(handle, source) lookout.open(self, handle, source) end
+---@param run parlua.Run
+function Journal:look_out(handle, run) lookout.open(self, handle, run) end
 
 --- What is recorded of tasks that were spawned, and records more of them.
 ---@return parlua.JournalSpawned

@@ -1,14 +1,16 @@
 --- Rows of tasks that end while the script is away: a thread puts them (src/lua/lookout.h), in a Lua state of its own,
 --- by the same code as the script. It reads plain data only. What it can't read waits for the script: objects of
---- classes, functions, arrays, results larger than a block, failures (the script decides whether they are tried again),
---- and all rows of a run whose tasks spawn others.
+--- classes, functions, arrays, results larger than a block. So do tasks that have spawned others, whose rows come
+--- before their own, and failures that have tries left.
 local ffi = require "ffi"
 local codec = require "parlua.codec"
 local block = require "parlua.wire.block"
+local failure = require "parlua.failure"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
-local record = require "parlua.journal.record"
+local recorder = require "parlua.journal.record"
 local shape = require "parlua.lazy" "parlua.wire.shape"
+local task = require "parlua.task"
 
 local M = {}
 
@@ -16,6 +18,7 @@ local C = ffi.C
 local cast = ffi.cast
 local SIMPLE = { [C.TAG_NIL] = true, [C.TAG_TRUE] = true, [C.TAG_FALSE] = true, [C.TAG_STRING] = true }
 local LOWEST, ABSENT, RECORD, VALUE, TUPLE = C.TAG_LOWEST, C.TAG_ABSENT, C.TAG_RECORD, C.TAG_VALUE, C.TAG_TUPLE
+local FAILURE = C.TAG_FAILURE
 local NO_FUNCTIONS = { functions = false }
 local PLAIN = { ["nil"] = true, boolean = true, number = true, string = true, table = true }
 
@@ -24,10 +27,10 @@ local PLAIN = { ["nil"] = true, boolean = true, number = true, string = true, ta
 --- Has rows of a run written while the script is away, if its source can be made again in another state.
 ---@param journal parlua.Journal
 ---@param handle any of the driver; only one over workers can be looked at
----@param source parlua.Source
-function M.open(journal, handle, source)
+---@param run parlua.Run
+function M.open(journal, handle, run)
   if type(handle) ~= "userdata" then return end
-  local what = codec.encode_data(journal.run, journal.make and source:plain() or false)
+  local what = codec.encode_data(journal.run, journal.make and run.source:plain() or false, run.retry_on, run.retries)
   if not what then return end
   journal.lookout = handle:look_out(journal.file.handle, what)
   journal.notes = journal.lookout and cast("struct lookout *", journal.lookout) or false
@@ -70,7 +73,7 @@ local hash, json, length = ffi.new("double[1]"), ffi.new("const char *[1]"), ffi
 
 --- Are the arguments of a task known? Of one that was pulled, the script has noted them, unless it has recorded it.
 function Lookout:knows(index)
-  if self.make then return true end
+  if self.make and index < task.FIRST_SPAWNED then return true end
   if C.lookout_noted(self.lookout, index, hash, json, length) == 0 then return false end
   self.hashes[index] = hash[0]
   self.texts[index] = json[0] ~= nil and ffi.string(json[0], length[0]) or nil
@@ -82,7 +85,18 @@ function Lookout:put(index, value, several)
   local batch = self.batch
   batch.first, batch.values[0], batch.several = index, value, several and { [0] = several } or false
   if several then batch.values[0] = several[1] end
-  record.take(self, batch, self)
+  recorder.take(self, batch, self)
+end
+
+--- Puts the row of a task that failed, if that was its last try. What an interruption may have ended is not recorded;
+--- the script looks at that in the same way.
+function Lookout:fail(index, record, glimpse)
+  record = failure.sent(record)
+  local has_tries = self.retry_on[record.kind] and glimpse.attempt <= self.retries
+  if has_tries or host.signals_count() ~= self.signals or not self:knows(index) then return end
+  record.index, record.attempts, record.worker, record.host = index, glimpse.attempt, glimpse.worker, self.host
+  record.seconds = record.seconds or 0
+  recorder.fail(self, record)
 end
 
 --- Where the words of tasks are, by index, in a block of pairs.
@@ -98,12 +112,19 @@ function Lookout:look(glimpse)
   local half, first = cast(block.halves, out.word), out.first
   local pairs_at = out.kind == C.BLOCK_SPARSE and places(glimpse)
   batch.attempt, batch.worker = glimpse.attempt, glimpse.worker
-  for index = glimpse.first, math.min(glimpse.last, record.LAST) do
+  for index = glimpse.first, glimpse.last do
     if C.lookout_is_wanted(self.lookout) ~= 0 then return index - 1 end
-    local k = pairs_at and pairs_at[index] or not pairs_at and index - first
-    local ok, value, several = true, nil, nil
-    if k then ok, value, several = pcall(read, out, half, k) end
-    if ok and self:knows(index) then self:put(index, value, several) end
+    if C.lookout_holds(self.lookout, index) == 0 then
+      local k = pairs_at and pairs_at[index] or not pairs_at and index - first
+      local ok, value, several = true, nil, nil
+      if k and half[2 * k + 1] == FAILURE then
+        ok, value = pcall(decode, out, half[2 * k])
+        if ok then self:fail(index, value, glimpse) end
+      else
+        if k then ok, value, several = pcall(read, out, half, k) end
+        if ok and self:knows(index) then self:put(index, value, several) end
+      end
+    end
   end
   return glimpse.last
 end
@@ -117,10 +138,11 @@ function Lookout:host_of() return self.host end
 ---@param what string as `open` has made it
 ---@return fun(glimpse: lightuserdata): number
 function M.begin(lookout, journal, what)
-  local number, source = codec.decode(what, NO_FUNCTIONS)
+  local number, source, retry_on, retries = codec.decode(what, NO_FUNCTIONS)
   local self = setmetatable({
     lookout = cast("struct lookout *", lookout), run = number, hashes = {}, texts = {}, host = host.hostname(),
-    make = source and indexed.maker(source) or nil,
+    make = source and indexed.maker(source) or nil, retry_on = retry_on, retries = retries,
+    signals = host.signals_count(),
     file = { handle = cast("struct journal *", journal), row = ffi.new("struct journal_row"),
       broken = function() return "the journal can't be written" end },
     batch = { n = 1, numbers = false, values = {}, several = false, attempt = 1, worker = 0, seconds = 0 },

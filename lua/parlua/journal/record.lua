@@ -4,12 +4,9 @@ local codec = require "parlua.codec"
 local hash = require "parlua.hash"
 local json = require "parlua.wire.json"
 local new_buffer = require("string.buffer").new
-local task = require "parlua.task"
 local time = require "parlua.report.time"
 
 local M = {}
-
-M.LAST = task.FIRST_SPAWNED - 1 -- the last index that a task of the source can have
 
 local C = ffi.C
 local MOST_BYTES = 9e8 -- of a result: SQLite takes rows of up to 1e9 bytes
@@ -100,10 +97,11 @@ local function hash_made(...)
   return hash(...), json_list({ ... }, n)
 end
 
---- A task was pulled: its row is to have this hash of its arguments, and this JSON (nil: none).
-function M.note(journal, index, sum, text)
+--- A task was pulled, or spawned: its row is to have this hash of its arguments, and this JSON (nil: none).
+--- `is_left_out`: it will have no row.
+function M.note(journal, index, sum, text, is_left_out)
   journal.hashes[index], journal.texts[index] = sum, text
-  if journal.notes then C.lookout_note(journal.notes, index, sum, text, text and #text or 0) end
+  if journal.notes and not is_left_out then C.lookout_note(journal.notes, index, sum, text, text and #text or 0) end
 end
 
 --- The row of a task that was pulled is put, or will not be: nothing is kept for it any more.

@@ -2,12 +2,14 @@
 --- which is on the disk before that of the task which has spawned it: its number, its place among what that has
 --- spawned, and the call. On resuming, a recorded task has spawned what stands there; one that runs again spawns anew,
 --- and where it spawns the same as before, that keeps its number, and so what became of it.
+local ffi = require "ffi"
 local calls = require "parlua.journal.calls"
 local files = require "parlua.journal.file"
 local record = require "parlua.journal.record"
 local hash = require "parlua.hash"
 local task = require "parlua.task"
 
+local C = ffi.C
 local column = files.column
 local FIRST = task.FIRST_SPAWNED
 
@@ -33,13 +35,30 @@ local function open(journal)
       is_ended = status ~= nil }
     self.last = math.max(self.last, number - FIRST)
   end, journal.run)
+  for parent in pairs(self.old) do self:hold(parent) end
   return self
+end
+
+--- The row of a task that has spawned others comes behind those of these: until `put`, the lookout leaves it alone.
+function Spawned:hold(parent)
+  if self.journal.notes then C.lookout_hold(self.journal.notes, parent) end
+end
+
+--- It may put it, unless what the file has of such others is out of date.
+function Spawned:release(parent)
+  if self.journal.notes and not self.old[parent] then C.lookout_release(self.journal.notes, parent) end
+end
+
+--- All are held of which the script knows that they have spawned others.
+function Spawned:go_on()
+  if self.journal.notes then C.lookout_go_on(self.journal.notes) end
 end
 
 --- What a recorded task has spawned: { number, is_ended, ... } by their place. Asked once.
 function Spawned:take(parent)
   local old = self.old[parent]
   self.old[parent] = nil
+  self:release(parent)
   return old
 end
 
@@ -91,13 +110,14 @@ function Spawned:put(parent, list)
     if nth > #list then record.spawned(self.journal, known.number, parent, nth, 0, "") end -- it does not count any more
   end
   self.old[parent] = nil
+  self:release(parent)
 end
 
 --- Notes the arguments of a task that is to run.
 function Spawned:begin(number, call)
-  local journal, args = self.journal, { unpack(call, 5, call.n) }
-  journal.hashes[number] = hash(unpack(args, 1, call.n - 4))
-  journal.texts[number] = record.json_list(args, call.n - 4)
+  local args = { unpack(call, 5, call.n) }
+  record.note(self.journal, number, hash(unpack(args, 1, call.n - 4)), record.json_list(args, call.n - 4),
+    self.journal.left_out[number])
 end
 
 --- What became of one that has ended: status, values with n, or the fields of a failure (journal/init.lua).

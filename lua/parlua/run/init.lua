@@ -234,7 +234,7 @@ local function open_sides(run, sink, given, is_supplied)
   run.driver = given.driver or open_some_driver(run, sink)
   if run.feeder then run.feeder:attach(run.driver.handle, run.driver.chain, run.driver.shares) end
   if not run.journal then return end
-  run.journal:look_out(run.driver.handle, run.source)
+  run.journal:look_out(run.driver.handle, run)
   run.driver = replay.open(run.driver, run.journal, run.feeder or nil, sink.keep)
   if run.journal.has_spawned then run:all_spawned() end
 end

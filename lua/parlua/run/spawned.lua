@@ -39,6 +39,7 @@ function Spawned:tell(index, call)
   if not list then
     list = {}
     self.told[index] = list
+    if self.records then self.records:hold(index) end
   end
   list[#list + 1] = call
 end
@@ -63,13 +64,17 @@ function Spawned:receive(worker, text)
     bytes = bytes:sub(9 + size)
   end
   self.buffers[worker] = bytes
+  if self.records then self.records:go_on() end
 end
 
 --- A worker has ended: what it has told in part is forgotten.
 function Spawned:end_worker(worker) self.buffers[worker] = nil end
 
 --- A try of the task has failed: what it has spawned does not count.
-function Spawned:forget(index) self.told[index] = nil end
+function Spawned:forget(index)
+  self.told[index] = nil
+  if self.records then self.records:release(index) end
+end
 
 -- ---- numbers ----
 
@@ -131,13 +136,19 @@ end
 
 -- ---- handing out ----
 
---- What tasks first..last have spawned, by their number in order: the tasks, and their calls.
-local function take_told(self, first, last)
-  local indexes, lists = {}, {}
+--- Which of tasks first..last have spawned others, in order.
+local function tellers(self, first, last)
+  local indexes = {}
   for index in pairs(self.told) do
     if index >= first and index <= last then indexes[#indexes + 1] = index end
   end
   table.sort(indexes)
+  return indexes
+end
+
+--- What tasks first..last have spawned, by their number in order: the tasks, and their calls.
+local function take_told(self, first, last)
+  local indexes, lists = tellers(self, first, last), {}
   for k, index in ipairs(indexes) do
     lists[k] = self.told[index]
     self.told[index] = nil
@@ -256,9 +267,7 @@ end
 function Spawned:record(first, last)
   local records = self.records
   if not records then return end
-  for index, list in pairs(self.told) do
-    if index >= first and index <= last then records:put(index, list) end
-  end
+  for _, index in ipairs(tellers(self, first, last)) do records:put(index, self.told[index]) end
   records:each_parent(first, last, function(parent) records:put(parent, {}) end)
 end
 
