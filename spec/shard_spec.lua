@@ -104,6 +104,12 @@ describe("--shard", function()
       local _, status, message = run "--shard slurm --map x 1"
       assert.equal(2, status)
       assert.truthy(message:find('"slurm" in a job array', 1, true), message)
+      -- some of an array, once more: 3 of these is not the first half
+      variables = "SLURM_ARRAY_TASK_ID=3 SLURM_ARRAY_TASK_MIN=3 SLURM_ARRAY_TASK_MAX=7 SLURM_ARRAY_TASK_COUNT=2 "
+      local text
+      text, status, message = run("--shard slurm --map x 1 2 3", "env " .. variables .. parlua)
+      assert.same({ "", 2 }, { text, status })
+      assert.truthy(message:find("takes a job array without gaps, and this one has 2 of the numbers from 3 to 7", 1, true), message)
     end)
   end)
 

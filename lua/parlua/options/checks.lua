@@ -108,6 +108,20 @@ function checks.progress(spec, value)
   return (type(value) == "function" or is_one_of(value, spec.values)) and value or nil
 end
 
+--- The number of this job within its array, and how many there are; nil: it is in none. Raises where the array has
+--- gaps: there the numbers do not tell which part is whose.
+local function place_in_array()
+  local function variable(name) return tonumber(os.getenv("SLURM_ARRAY_TASK_" .. name)) end
+  local id, least, most, count = variable "ID", variable "MIN", variable "MAX", variable "COUNT"
+  if not (id and least and count) then return nil end
+  local step = math.max(variable "STEP" or 1, 1)
+  if most and (most - least) / step + 1 ~= count then
+    error(("the option shard: 'slurm' takes a job array without gaps, and this one has %d of the numbers from %d to "
+      .. "%d; name the part yourself, as in --shard $SLURM_ARRAY_TASK_ID/%d"):format(count, least, most, most), 0)
+  end
+  return (id - least) / step + 1, count
+end
+
 --- A part of a job: "3/10", "3/10:block"; "slurm": by the variables of a job array.
 function checks.shard(_, value)
   if type(value) == "table" then return type(value.number) == "number" and value or nil end
@@ -116,11 +130,7 @@ function checks.shard(_, value)
   if way ~= "" and way ~= ":block" then return nil end
   local number, count = (which or ""):match("^(%d+)/(%d+)$")
   number, count = tonumber(number), tonumber(count)
-  if which == "slurm" then
-    local id, least = tonumber(os.getenv("SLURM_ARRAY_TASK_ID")), tonumber(os.getenv("SLURM_ARRAY_TASK_MIN"))
-    count = tonumber(os.getenv("SLURM_ARRAY_TASK_COUNT"))
-    number = id and least and (id - least) / (tonumber(os.getenv("SLURM_ARRAY_TASK_STEP")) or 1) + 1
-  end
+  if which == "slurm" then number, count = place_in_array() end
   if not number or not count or number < 1 or number > count or number % 1 ~= 0 then return nil end
   return { number = number, count = count, is_block = way == ":block" }
 end
