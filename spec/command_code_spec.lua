@@ -131,6 +131,23 @@ describe("parlua --map and --filter", function()
     end)
   end)
 
+  it("need columns for names that stand for nothing else, before anything runs", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/c.csv", "city,n\nBern,1\n")
+      helper.write(directory .. "/h.lua", "function twice(x) return 2 * x end\n")
+      local options = { directory = directory }
+      for _, command in ipairs { "--map 'ctiy'", "--filter 'ctiy == 1'", "--each 'print(ctiy)'", "--map 'pcall(function() return ctiy end)'",
+        "--engine serial --map ctiy" } do
+        assert.equal("csv: 'c.csv' has no column 'ctiy'; it has city, n", refusal("PARLUA --csv " .. command .. " c.csv", options))
+      end
+      assert.equal("csv: standard input has no column 'ctiy'; it has city, n", refusal("PARLUA --csv --map ctiy <c.csv", options))
+      for _, code in ipairs { "twice(n)", "local m = n return 2 * m", "m = 2 * n return m", "row.m or 2 * n", "tonumber(line:match '%d') * 2",
+        "(function(m) return m * 2 end)(n)" } do
+        assert.equal("2\n", (run("PARLUA --csv --with h.lua --map " .. helper.quote(code) .. " c.csv", options)), code)
+      end
+    end)
+  end)
+
   it("write rows that a filter lets through as they stand in their file, under its header", function()
     helper.with_directory(function(directory)
       local text = 'city,b,a,zip\nBern,1.50,,007\n"São, ""P""",1e3,x y,\nOslo,"two\nlines",,\n'

@@ -184,6 +184,17 @@ local function is_unchanged(command)
   return not (command.map or command.reduce or command.each) and (command.format or kind) == kind
 end
 
+--- The columns that the code needs: names that stand for nothing else.
+local function columns_of(command)
+  local needed = {}
+  for _, name in ipairs { "filter", "map", "each" } do
+    for _, column in ipairs(command[name] and expression.unknown(command[name], "--" .. name) or {}) do
+      needed[#needed + 1] = column
+    end
+  end
+  return needed
+end
+
 --- The job whose tasks are these.
 local function tasks_job(command, source, is_row)
   local gives
@@ -193,6 +204,7 @@ local function tasks_job(command, source, is_row)
     gives = "text" -- a journal has the values themselves, so that numbers are numbers there
   end
   if is_row then
+    source.needed = columns_of(command)
     source.with_text = gives == "line" or uses_line(command)
   end
   local job = { arguments = source, map = map_function(command, is_row, gives), manner = { forgets = true },

@@ -1,5 +1,7 @@
 --- The code of --map, --filter, --each, --reduce: expressions or statements, which know `x` and, of rows, the columns'
 --- names.
+local bit = require "bit"
+local util = require "jit.util"
 local lexer = require "parlua.prompt.lexer"
 local syntax = require "parlua.prompt.syntax"
 
@@ -61,6 +63,37 @@ function M.names(text)
       seen[token.text] = true
     end
     if token.kind ~= "comment" then before = token.text end
+  end
+  return names
+end
+
+local GET = bit.band(util.funcbc(loadstring "return x", 1), 0xff) -- the instruction that reads a global
+
+--- Adds the globals that a function reads, and those of the functions in it. `function_` may be a prototype.
+local function add_globals(found, function_)
+  for pc = 1, math.huge do
+    local instruction = util.funcbc(function_, pc)
+    if not instruction then break end
+    if bit.band(instruction, 0xff) == GET then
+      found[#found + 1] = util.funck(function_, -bit.rshift(instruction, 16) - 1)
+    end
+  end
+  for k = 1, util.funcinfo(function_).gcconsts do
+    local constant = util.funck(function_, -k)
+    if type(constant) == "proto" then add_globals(found, constant) end
+  end
+end
+
+--- The names that code reads and that nobody knows: neither does the code assign to them, nor is there such a global.
+--- In the code of rows they are columns.
+---@param text string
+---@param spelling string
+---@return string[]
+function M.unknown(text, spelling)
+  local read, names = {}, {}
+  add_globals(read, loadstring("local x, line, row = ... " .. M.body(text, spelling)))
+  for _, name in ipairs(read) do
+    if _G[name] == nil and not text:find(name .. "%s*=[^=]") then names[#names + 1] = name end
   end
   return names
 end

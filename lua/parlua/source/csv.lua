@@ -274,7 +274,8 @@ function M.doubt(names, text, is_default)
   end
 end
 
---- Raises an error when `types` or `columns` name a column that is not there.
+--- Raises an error when `types` or `columns` name a column that is not there, or the code of a command line does
+--- (`needed`).
 ---@param source table
 ---@param names string[]
 ---@param whose string "'t.csv' has", for the message
@@ -284,8 +285,10 @@ function M.check_columns(source, names, whose)
   for column in pairs(source.types or {}) do
     if not known[column] then raise_unknown(names, column, whose) end
   end
-  for _, column in ipairs(source.columns or {}) do
-    if not known[column] then raise_unknown(names, column, whose) end
+  for _, list in ipairs { source.columns or {}, source.needed or {} } do
+    for _, column in ipairs(list) do
+      if not known[column] then raise_unknown(names, column, whose) end
+    end
   end
 end
 
