@@ -155,7 +155,7 @@ function M.begin(self, index, args, attempt, f, teller)
     condition = self.timeout and self.condition.new() or false, has_waited = false,
     context = task.context(self.cell, number, attempt, self.key),
     f = f or false, teller = teller or false, inner = false, before = self.last, after = false, results = false,
-    record = false, seconds = 0, program = false, written = nil }
+    record = false, seconds = 0, program = false }
   if self.last then self.last.after = running else self.first = running end
   self.last = running
   self.running = self.running + 1
