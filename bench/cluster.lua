@@ -56,6 +56,16 @@ local function coordinator_rows(got, counts)
   return rows
 end
 
+--- How many values the script merges of a reduction over 64 ranks, by the number of blocks that take as long in all.
+local function merge_rows(got, blocks)
+  local rows = {}
+  for _, n in ipairs(blocks) do
+    rows[#rows + 1] = measure.row { what = ("values that rank 0 merges of %s blocks, 64 ranks, 128 workers"):format(measure.count(n)),
+                                    ours = got["merges " .. n].seconds, unit = "" }
+  end
+  return rows
+end
+
 return function()
   local empty, empty_rival = measure.size(1e7, 1e6), measure.size(1e7, 1e5)
   local single, single_rival = measure.size(2e5, 1e4), measure.size(2e4, 1e3)
@@ -84,6 +94,8 @@ return function()
   for _, ranks in ipairs(counts) do
     sides[#sides + 1] = ours("coordinator " .. ranks, ranks, "coordinator", ranks * measure.size(500, 50), 1e-3)
   end
+  local blocks = { measure.size(32000, 3200), measure.size(128000, 12800) }
+  for k, n in ipairs(blocks) do sides[#sides + 1] = ours("merges " .. n, 64, "merges", n, k == 1 and 4e-3 or 1e-3, 128) end
   local got = measure.compare(sides)
   local function rate(name, n) return n / got[name].seconds end
 
@@ -109,5 +121,6 @@ return function()
     measure.row { what = "tasks in chunks of one, 64 ranks", unit = "k/s", more = true, ours = rate("crowd single", single_rival) / 1e3 },
   }
   for _, row in ipairs(coordinator_rows(got, counts)) do rows[#rows + 1] = row end
+  for _, row in ipairs(merge_rows(got, blocks)) do rows[#rows + 1] = row end
   return rows
 end

@@ -76,16 +76,39 @@ function calls.heavy_tail(path)
   return seconds
 end
 
---- What rank 0 pays for a chunk: chunks of one task that sleeps, so that workers need no processor. Prints the
---- processor time of rank 0 a chunk, in microseconds.
+--- A task that sleeps, so that it needs no processor.
+local function napping(seconds)
+  return function(i)
+    local C = require("ffi").C
+    if not pcall(function() return C.usleep end) then require("ffi").cdef "int usleep(unsigned int microseconds);" end
+    C.usleep(seconds * 1e6)
+    return 1 / i
+  end
+end
+
+--- How many values the script has to merge of a reduction whose blocks are single tasks that sleep.
+function calls.merges(n, sleep, workers)
+  local merges, options = 0, { workers = tonumber(workers) }
+  local reduction = {
+    init = 0, block = 1, step = function(sum, x) return sum + x end,
+    merge = function(a, b)
+      merges = merges + 1
+      return a + b
+    end,
+  }
+  warm(options)
+  local value = parlua.reduce(napping(tonumber(sleep)), parlua.range(tonumber(n)), reduction, options)
+  local there = merges
+  assert(value == parlua.reduce(function(i) return 1 / i end, parlua.range(tonumber(n)), reduction, { engine = "serial" }))
+  return there
+end
+
+--- What rank 0 pays for a chunk: chunks of one task that sleeps. Prints the processor time of rank 0 a chunk, in
+--- microseconds.
 function calls.coordinator(n, sleep)
   local options = { workers = 1, chunk = 1 }
   n, sleep = tonumber(n), tonumber(sleep)
-  local function nap()
-    local C = require("ffi").C
-    if not pcall(function() return C.usleep end) then require("ffi").cdef "int usleep(unsigned int microseconds);" end
-    C.usleep(sleep * 1e6)
-  end
+  local nap = napping(sleep)
   parlua.map(nap, parlua.range(2 * parlua.cores()), options)
   local used = read_clock(CLOCK_PROCESS)
   local results = parlua.map(nap, parlua.range(n), options)

@@ -307,7 +307,7 @@ describe("under mpirun", function()
         local result = helper.run("export PARLUA_MPI_COUNT=1 " .. variables .. ";" .. helper.mpirun(7) .. " "
           .. helper.quote(helper.parlua) .. " " .. path)
         assert.same({ 0, "" }, { result.status, result.stdout })
-        local bytes = tonumber(result.stderr:match("^parlua: rank 0 sent %d+ messages, (%d+) bytes\n$"))
+        local bytes = tonumber(result.stderr:match("^parlua: rank 0 sent %d+ messages, (%d+) bytes; received %d+ messages, %d+ bytes\n$"))
         assert.equal(copies, math.floor(bytes / (3 * 600000)), result.stderr)
       end)
     end

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "folds.h"
 #include "ideal.h"
 #include "inside.h"
 #include "lanes.h"
@@ -81,6 +82,7 @@ static void check_shorter(double (*run)(const struct plan *plan))
 void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)(void))
 {
   (void)efficiency;
+  folds_check();
   check_shorter(run);
 }
 

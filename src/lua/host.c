@@ -423,11 +423,11 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent) -> run, pointer to
- * its events, is the job's message that of the last one; or nil and a message: something of the job's table can't
- * cross. `job`: false if it is the last one (run/again.lua); `before`: codec bytes of what a worker needs before it
- * decodes the job; `book`: for the job's objects; `is_sent`: workers get the job as a message, though they are copies
- * of this process. */
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent, group) -> run,
+ * pointer to its events, is the job's message that of the last one; or nil and a message: something of the job's table
+ * can't cross. `job`: false if it is the last one (run/again.lua); `before`: codec bytes of what a worker needs before
+ * it decodes the job; `book`: for the job's objects; `is_sent`: workers get the job as a message, though they are
+ * copies of this process. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -469,6 +469,7 @@ static int host_run_open(lua_State *L)
   options.workers = (uint32_t)luaL_checknumber(L, 6);
   options.sparse = lua_toboolean(L, 7);
   options.is_pushed = lua_toboolean(L, 11);
+  options.group = (uint32_t)lua_tonumber(L, 13);
   size_t key_length;
   const char *key = luaL_checklstring(L, 9, &key_length);
   if (key_length == sizeof options.key) memcpy(&options.key, key, key_length);

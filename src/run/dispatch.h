@@ -19,16 +19,18 @@
 struct dispatch;
 
 struct dispatch_options {
-  double total;                /* tasks, when known; negative: arguments are supplied */
-  double chunk;                /* tasks a chunk; 0: measured */
-  double timeout;              /* seconds for one task; 0: none */
-  uint64_t key;                /* for chunks: see struct block */
-  uint32_t workers;            /* use the engine's first so many */
-  uint32_t base;               /* workers are numbered behind this */
-  bool sparse;                 /* results come as pairs: of most tasks none is kept */
-  bool is_pushed;              /* tasks come by dispatch_push and dispatch_intake alone; `total` is negative */
-  bool is_fed;                 /* tasks come by dispatch_offer, and somebody else looks after signals */
-  uint32_t job;                /* the job's number */
+  double total;     /* tasks, when known; negative: arguments are supplied */
+  double chunk;     /* tasks a chunk; 0: measured */
+  double timeout;   /* seconds for one task; 0: none */
+  uint64_t key;     /* for chunks: see struct block */
+  uint32_t workers; /* use the engine's first so many */
+  uint32_t base;    /* workers are numbered behind this */
+  bool sparse;      /* results come as pairs: of most tasks none is kept */
+  uint32_t group;   /* results of so many tasks side by side can be merged by a worker (engines/mpi/folding.h);
+                       0: they can't */
+  bool is_pushed;   /* tasks come by dispatch_push and dispatch_intake alone; `total` is negative */
+  bool is_fed;      /* tasks come by dispatch_offer, and somebody else looks after signals */
+  uint32_t job;     /* the job's number */
   const struct block *message; /* the job, sent to each worker first; NULL: workers inherit it. Kept by the caller */
 };
 

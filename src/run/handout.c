@@ -117,12 +117,20 @@ static bool ask_for_arguments(struct dispatch *d, struct lane *lane, double coun
   return true;
 }
 
+/* So many of the next `size` tasks that they end where a group does, if one does. */
+static double whole_groups(const struct dispatch *d, double size)
+{
+  double group = d->options.group, before = queue_first(&d->queue) - 1;
+  double count = group > 0 ? floor((before + size) / group) * group - before : 0;
+  return count >= 1 ? count : size;
+}
+
 /* How many tasks are to be handed out to the lane. */
 static double size_for(const struct dispatch *d, const struct lane *lane)
 {
   double left = d->options.is_pushed ? d->queue.ranged : queue_left(&d->queue);
   if (!lane->kind->is_rank) return chunks_size(&d->chunks, left, d->crew.workers);
-  return chunks_range(&d->chunks, left, d->crew.workers, lane->width, lane->kind->room(lane));
+  return whole_groups(d, chunks_range(&d->chunks, left, d->crew.workers, lane->width, lane->kind->room(lane)));
 }
 
 /* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for

@@ -162,6 +162,11 @@ bool queue_has_range(const struct queue *queue)
   return !list_is_empty(&queue->ranges);
 }
 
+double queue_first(const struct queue *queue)
+{
+  return queue_has_range(queue) ? LIST_OF(queue->ranges.next, const struct work, link)->first : queue->next;
+}
+
 static bool has_untouched(const struct queue *queue)
 {
   return !queue->is_closed && !queue->is_fed && queue->next <= queue->total && queue->next <= queue->ceiling;

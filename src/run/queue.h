@@ -47,6 +47,8 @@ double queue_next_due(const struct queue *queue);
 
 /* Tasks that were never handed out, or are in ranges; INFINITY where that is not known. */
 double queue_left(const struct queue *queue);
+/* The next task that was never handed out, or is in a range; there is one. */
+double queue_first(const struct queue *queue);
 /* Has the next new task's work its arguments already? */
 bool queue_has_range(const struct queue *queue);
 /* Adds a work whose tasks are to be handed out as new ones are, in chunks; what lies behind the total is dropped. */

@@ -43,7 +43,8 @@ enum block_kind {
   BLOCK_STOP,      /* the worker ends */
   BLOCK_ELSEWHERE, /* stands for a message that lies in a file of another process */
   BLOCK_DENSE,     /* results: word k belongs to task first + k */
-  BLOCK_SPARSE     /* results: pairs of words, an index and what belongs to it */
+  BLOCK_SPARSE,    /* results: pairs of words, an index and what belongs to it */
+  BLOCK_FOLDED     /* results: one word, a list of values, for all tasks from first to last (engines/mpi/folding.h) */
 };
 
 struct block {

@@ -10,6 +10,7 @@ local missing = require "parlua.worker.missing"
 local ranges = require "parlua.lazy" "parlua.feed.ranges"
 local supply = require "parlua.feed.supply"
 local Base = require "parlua.drive.driver"
+require "parlua.wire.shape" -- lists of values may come by their shape
 
 local M = {}
 
@@ -68,6 +69,18 @@ function Driver:give(receiver, batch, first, n, bytes)
   batch.first_task, batch.last_task = self.fold:first(first), last_of(self, last)
   batch.tasks = batch.last_task - batch.first_task + 1 - failed
   receiver:take(batch)
+end
+
+--- Values of whole groups of blocks.
+function Driver:dense(receiver, event)
+  local out, batch = event.block, self.batch
+  if out.kind ~= C.BLOCK_FOLDED then return Base.dense(self, receiver, event) end
+  local half = cast(block.halves, out.word)
+  batch.numbers, batch.several, batch.second = false, false, false
+  batch.values, batch.folded = self:special(out, half, 0, half[1], event.first), event.last
+  if type(batch.values) ~= "table" then error("cannot decode values of blocks: they are damaged", 0) end
+  self:give(receiver, batch, event.first, event.want, tonumber(out.size))
+  batch.folded = false
 end
 
 --- A block as a whole fails when `step` raises: that ends the reduction.

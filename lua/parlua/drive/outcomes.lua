@@ -18,6 +18,7 @@ local new_table = require "table.new"
 ---@field second table|false second[j]: the second of two values that task j returned, for receivers with `takes_pairs`
 ---@field lines parlua.Lines|false lines of a job's output in place of results. To be read during the call only
 ---@field is_void? boolean none of its tasks returned anything but nil: `values` is empty
+---@field folded? integer|false of blocks of tasks: the last; values[1], ... are those of groups (worker/merging.lua)
 ---@field bytes number memory that the results take, about
 ---@field tasks integer tasks that returned; n, except for blocks of tasks
 ---@field first_task? integer of blocks of tasks: the first task

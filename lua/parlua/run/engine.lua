@@ -49,6 +49,9 @@ function M.keeps(engine, engines)
   return engines.keeps and can(engine, "inherit") and not can(engine, "run_in_program") or false
 end
 
+--- May the engine's workers be on other hosts?
+function M.reaches_hosts(engine) return can(engine, "reach_hosts") end
+
 --- Do the engine's workers reach memory that this process shares?
 function M.reaches(engine)
   return can(engine, "inherit") or can(engine, "share_memory") or can(engine, "run_in_program")

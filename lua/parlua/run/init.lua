@@ -211,6 +211,11 @@ end
 local function open_driver_of(run, sink)
   local ok, driver = pcall(open_driver, run, job_of(run, sink.keep, sink.into))
   if ok then return driver end
+  if run.fold and run.fold.merge and type(driver) == "string" and driver:find("^cannot send ") then
+    run.fold.merge, run.fold.group = nil, nil -- it may be that: then the script alone merges, as on other engines
+    ok, driver = pcall(open_driver, run, job_of(run, sink.keep, sink.into))
+    if ok then return driver end
+  end
   if run.feeder or type(driver) ~= "string" or not driver:find("^cannot send %.source") then error(driver, 0) end
   run.feeder = open_feeder(run)
   return open_driver(run, job_of(run, sink.keep, sink.into))
@@ -309,6 +314,7 @@ function M.open(f, arguments, call_options, sink, given)
     run.fold = fold
     fold.n, fold.retries, fold.halt = run.source.n, run.retries, options.on_error == "halt"
     fold.retry_on, fold.backoff, fold.seed = run.retry_on, options.backoff, options.seed or 0
+    if not fold.merge or not engines.reaches_hosts(engine) then fold.merge, fold.group = nil, nil end
   end
   if options.log then log.open(options.log) end
   if options.report and not task.is_inside() then pages.check(options.report) end

@@ -97,16 +97,30 @@ end
 --- A result that a ready reducer can't take: `raised`, of a task or block.
 function Fold:refuse(index, raised) self.run:refuse(index, failure.of_reducer(raised)) end
 
+--- Merges the value of the `size` blocks that end with block `last`.
+function Fold:merge(last, size, value)
+  local tree = self.merging
+  if self.plan.is_ready then
+    local ok, raised = pcall(tree.add, tree, last, size, value)
+    if not ok then self:refuse(last, raised) end
+  else
+    tree:add(last, size, value)
+  end
+end
+
 --- Merges a batch.
-function Fold:merge(batch)
-  local list, first, tree = batch.numbers or batch.values, batch.first, self.merging
-  for j = 0, batch.n - 1 do
-    if self.plan.is_ready then
-      local ok, raised = pcall(tree.add, tree, first + j, 1, list[j])
-      if not ok then self:refuse(first + j, raised) end
-    else
-      tree:add(first + j, 1, list[j])
-    end
+function Fold:merge_batch(batch)
+  local first, last = batch.first, batch.first + batch.n - 1
+  if not batch.folded then
+    local list = batch.numbers or batch.values
+    for j = 0, last - first do self:merge(first + j, 1, list[j]) end
+    return
+  end
+  local k = 0
+  while first <= last do
+    local size = merging.part(first, batch.folded)
+    k, first = k + 1, first + size
+    self:merge(first - 1, size, batch.values[k])
   end
 end
 
@@ -114,7 +128,8 @@ end
 function Fold:fold(batch)
   local numbers, values, first, k, last = batch.numbers, batch.values, batch.first, 0, batch.n - 1
   if not numbers and not values then return end
-  if self.merging then return self:merge(batch) end
+  if self.merging then return self:merge_batch(batch) end
+  if batch.folded then k, last = 1, values.n end
   if self.accumulator == NOTHING then
     if numbers then self.accumulator = numbers[0] else self.accumulator = values[0] end
     if self.whole then self.accumulator = self.whole(self.accumulator) end

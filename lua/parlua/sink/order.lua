@@ -67,7 +67,7 @@ local function keep(self, batch)
   end
   self.waiting[batch.first] = { first = batch.first, n = n, numbers = not lines and numbers, values = batch.values,
     lines = lines or false, memory = numbers,
-    several = batch.several, second = batch.second,
+    several = batch.several, second = batch.second, folded = batch.folded,
                                 bytes = batch.bytes, arguments = arguments }
   self.held = self.held + batch.bytes
 end

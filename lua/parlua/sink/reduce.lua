@@ -2,6 +2,7 @@
 local fold_module = require "parlua.worker.fold"
 local engines = require "parlua.run.engine"
 local fold_sink = require "parlua.sink.fold"
+local merging = require "parlua.worker.merging"
 local options_module = require "parlua.options"
 local plans = require "parlua.sink.plan"
 local run_module = require "parlua.run"
@@ -26,7 +27,7 @@ function M.run_plan(f, arguments, plan, options, given)
     all.fold = fold_module.new {
       step = plan.step, init = plan.init, block = plan.block, is_ready = plan.is_ready,
       is_text = fold_module.is_text(arguments), fields = plan.fields,
-      groups = plan.groups,
+      groups = plan.groups, merge = not plan.stop and plan.merge or nil, group = merging.GROUP,
     }
   end
   local sink = fold_sink.open(plan, plan.merge ~= nil)

@@ -9,6 +9,7 @@ local failure = require "parlua.failure"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
 local groups = require "parlua.lazy" "parlua.worker.groups"
+local merging = require "parlua.lazy" "parlua.worker.merging"
 local missing = require "parlua.worker.missing"
 local task = require "parlua.task"
 local text_module = require "parlua.lazy" "parlua.worker.text"
@@ -34,6 +35,7 @@ local TEXT_BLOCKS, MOST_TEXT_LEVEL = 64, 16
 ---@field block? integer tasks in every block; nil: they grow
 ---@field groups? {flat: parlua.Flat, init: any, spare: parlua.Spare} values are groups, which go as bytes (groups.lua)
 ---@field is_ready? boolean `step` is that of ready reducers: what it raises is the failure of the task
+---@field merge? fun(a, b): any, group? integer where workers merge values of blocks, too (merging.lua)
 ---@field n? integer tasks in all, when known
 ---@field retries integer
 ---@field retry_on table<string, boolean> kinds of failures that are tried again
@@ -193,7 +195,7 @@ function M.folder(job, slot, cursor, reader, ranger)
     return loop
   end
 
-  local folder = {}
+  local folder = { merge = fold.merge and merging.merger(fold, pack) }
 
   --- Tasks whose worker was lost as it ran them, and what is next: another attempt; 0: they have failed for good. In
   --- the words of a chunk behind those of a text; or in the batch.

@@ -4,7 +4,15 @@
 -- 16 blocks side by side are a group, of which the first begins with block 1; 16 such groups are a larger group, and so
 -- on. A group's value is that of its first part, with which those behind it are merged in their order, one by one. What
 -- is left at the end and makes up no whole group is merged in the same way.
+--
+-- Over MPI, values of blocks that one rank has are merged there, by a worker (src/engines/mpi/folding.h): all whole
+-- groups among them.
+local block = require "parlua.wire.block"
+local ffi = require "ffi"
 local groups = require "parlua.lazy" "parlua.worker.groups"
+
+local C = ffi.C
+local cast = ffi.cast
 
 local M = {}
 
@@ -84,6 +92,72 @@ function Merging:value()
     end
   end
   return is_any, value
+end
+
+-- ---- in a worker ----
+
+--- Values of blocks side by side, of which whole groups are merged as soon as all of their parts are there.
+---@class parlua.Parts
+---@field n integer
+---@field values table
+---@field lasts integer[] the last block of each
+---@field sizes integer[] how many blocks each is of
+
+---@param parts parlua.Parts
+local function push(parts, combine, last, size, value)
+  local values, lasts, sizes, n, group = parts.values, parts.lasts, parts.sizes, parts.n + 1, size * GROUP
+  values[n], lasts[n], sizes[n] = value, last, size
+  while last % group == 0 and n >= GROUP do
+    local from = n - GROUP + 1
+    if sizes[from] ~= size or lasts[from] ~= last - group + size then break end
+    value = values[from]
+    for k = from + 1, n do value = combine(value, values[k]) end
+    n, size, group = from, group, group * GROUP
+    values[n], lasts[n], sizes[n] = value, last, size
+  end
+  parts.n = n
+end
+
+--- Calls take(last block, number of blocks, value) for each value of a block of results.
+---@param results ffi.cdata* struct block *
+local function each_value(results, take)
+  local words, halves, first = results.word, cast(block.halves, results.word), results.first
+  if results.kind ~= C.BLOCK_FOLDED then
+    for k = 0, results.count - 1 do take(first + k, 1, (block.get(results, words, halves, k))) end
+    return
+  end
+  local list, last, k = block.get(results, words, halves, 0), results.last, 0
+  if type(list) ~= "table" then error("cannot decode values of a reduction: they are damaged", 0) end
+  while first <= last do
+    local size = M.part(first, last)
+    k, first = k + 1, first + size
+    take(first - 1, size, list[k])
+  end
+end
+
+local UNIT = 16 -- blocks in a string begin at multiples of so many bytes
+
+--- The function that merges blocks of results, which stand in a string one behind the other, to a list of values.
+---@param fold parlua.Fold
+---@param pack? fun(groups: table): any makes bytes of groups
+function M.merger(fold, pack)
+  local combine = M.combiner(fold)
+  return function(bytes)
+    local parts, at = { n = 0, values = {}, lasts = {}, sizes = {} }, 0
+    local function take(last, size, value) push(parts, combine, last, size, value) end
+    while at < #bytes do
+      local results = cast(block.pointer, cast("const char *", bytes) + at)
+      each_value(results, take)
+      at = at + math.ceil(tonumber(results.size) / UNIT) * UNIT
+    end
+    local list = { n = parts.n }
+    for k = 1, parts.n do
+      local value = parts.values[k]
+      if pack and type(value) == "table" then value = pack(value) end
+      list[k] = value
+    end
+    return list
+  end
 end
 
 return M

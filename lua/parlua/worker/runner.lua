@@ -137,7 +137,8 @@ function M.open(job, slot, outlet)
     return loop
   end
 
-  --- The loop over tasks that were spawned: their function is among their arguments.
+  --- The loop over tasks that were spawned: their function is among their arguments. Those of a reduction merge values
+  --- of blocks.
   local function spawned_loop(width)
     local name = "spawned" .. width
     if loops[name] then return loops[name] end
@@ -146,8 +147,8 @@ function M.open(job, slot, outlet)
     local make = job.run and loop_text.supplied["local"] or loop_text.supplied.values
     local expressions = make({ run = job.run }, builder, width)
     loops[name] = common.compile(loop_text.text(values, builder, expressions, width), "=parlua.loop")(xpcall, type,
-      math.floor, unpack, cast, slot, spawn.run, store, collect, fetch, outlet.special or arguments.special, ffi.string,
-      C.memchr, const_bytes, cursor, builder.constants)
+      math.floor, unpack, cast, slot, folder and folder.merge or spawn.run, store, collect, fetch,
+      outlet.special or arguments.special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
     return loops[name]
   end
 
@@ -222,7 +223,7 @@ function M.open(job, slot, outlet)
     running.source_place = not is_spawned and source_place or nil
     arguments.begin()
     running.begin(chunk.attempt, chunk.key)
-    if folder then folder.begin(chunk, limit) end
+    if folder and not is_spawned then folder.begin(chunk, limit) end
     -- the open block holds what tasks base .. base + k - 1 returned (or, where nothing is kept, `entries` failures)
     local base, k, entries, why = chunk.first, 0, 0, AGAIN
     outlet.open(base, kind)

@@ -10,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engines/mpi/folding.h"
 #include "engines/mpi/home.h"
 #include "engines/mpi/mpi.h"
 #include "engines/mpi/report.h"
 #include "run/chunks.h"
 #include "run/dispatch.h"
+#include "run/queue.h"
 #include "sys/clock.h"
 
 /* Memory that an agent keeps for messages to come. */
@@ -32,6 +34,9 @@ static const double horizon_least = 5e-3, horizon_child = 40e-6, horizon_chunks 
 static const double gather_child = 5e-6, gather_least = 100e-6, gather_most = 20e-3;
 /* Bytes of reports that the parent has not used: of all its children together, and of each. */
 static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_most = 8 << 20;
+/* Results of a reduction wait so long for those beside them; or for so many chunks, if that is more. So much work is to
+ * lie ready then, that whole groups of blocks come at once. */
+static const double fold_seconds = 100e-3, fold_chunks = 4, fold_horizon = 20e-3;
 /* How often it is looked whether a shared message is still to be read. */
 static const double look_seconds = 0.05;
 
@@ -46,6 +51,7 @@ struct team {
   struct block refer;             /* stands for a large one */
   uint32_t shared;                /* its number; 0: it is small */
   struct report report;
+  struct folding folding;
   uint64_t used, most;    /* bytes of reports that the parent has used; that it may have unused */
   double received;        /* tasks that came, all in all */
   double ended, asked;    /* tasks that have ended; when the parent last asked for some */
@@ -71,24 +77,32 @@ static void forward_results(struct team *team, const struct event *event)
   uint32_t w = event->worker - 1 - family->base;
   uint64_t end = event->block->size, *kept = w < family->own ? &team->ends[w] : &end;
   if (event->from == 0) *kept = end;
-  team->ended += event->want;
-  report_results(&team->report, event, kept);
+  if (event->last < FIRST_EXTRA) team->ended += event->want;
+  if (!folding_take(&team->folding, event, kept, clock_seconds())) report_results(&team->report, event, kept);
 }
 
-static void forward(struct team *team, const struct event *event)
+static void forward_loss(struct team *team, struct event *event)
+{
+  if (folding_lose(&team->folding, event->first)) event->first = 0;
+  report_lost(&team->report, event);
+}
+
+/* The last that is told of a run. */
+static void forward_end(struct team *team, enum record_kind kind, int status, int ended)
+{
+  folding_flush(&team->folding);
+  report_status(&team->report, kind, status, ended);
+  team->is_done = true;
+}
+
+static void forward(struct team *team, struct event *event)
 {
   switch (event->kind) {
   case EVENT_RESULTS: forward_results(team, event); break;
-  case EVENT_LOST: report_lost(&team->report, event); break;
+  case EVENT_LOST: forward_loss(team, event); break;
   case EVENT_TEXT: report_text(&team->report, event); break;
-  case EVENT_DONE:
-    report_status(&team->report, RECORD_DONE, 0, 0);
-    team->is_done = true;
-    break;
-  case EVENT_TROUBLE:
-    report_status(&team->report, RECORD_TROUBLE, event->status, event->ended);
-    team->is_done = true;
-    break;
+  case EVENT_DONE: forward_end(team, RECORD_DONE, 0, 0); break;
+  case EVENT_TROUBLE: forward_end(team, RECORD_TROUBLE, event->status, event->ended); break;
   default: break;
   }
 }
@@ -126,6 +140,7 @@ static void give_back(struct team *team)
 {
   struct range ranges[MOST_RANGES];
   uint32_t count = dispatch_part(team->run, team->wish, ranges, MOST_RANGES);
+  count = folding_return(&team->folding, ranges, count);
   report_ranges(&team->report, ranges, count);
   team->wish = 0;
   team->asked = team->ended;
@@ -148,6 +163,7 @@ static double serve(struct team *team)
   double now = clock_seconds();
   bool is_news = !team->is_done && note_demand(team), is_due = now - team->reported >= team->gather;
   bool is_urgent = team->report.note.idle > 0 || team->is_done;
+  until = fmin(until, folding_serve(&team->folding, is_urgent, now));
   bool has_any = team->report.parcel || is_news;
   if (has_any && (is_due || is_urgent)) {
     report_send(&team->report, true);
@@ -203,6 +219,7 @@ static int open_engine(struct team *team, const struct note *note)
 
 static void end_run(struct team *team)
 {
+  folding_end(&team->folding);
   if (team->run) dispatch_close(team->run);
   if (team->report.parcel) free(team->report.parcel);
   free(team->opened);
@@ -227,6 +244,7 @@ static void open_run(struct team *team, struct message *message)
                                        .workers = note->workers,
                                        .base = family->base,
                                        .sparse = note->is_sparse,
+                                       .group = note->group,
                                        .is_fed = true,
                                        .job = note->job};
     options.message = (const struct block *)(const void *)message->bytes;
@@ -247,12 +265,17 @@ static void open_run(struct team *team, struct message *message)
   team->shared = note->id;
   team->report = (struct report){.transport = mpi.transport, .parent = mpi.tree.parent};
   team->report.note = (struct note){.kind = NOTE_REPORT, .engine = note->engine, .run = note->run};
+  team->folding = (struct folding){.group = note->group};
+  team->folding.patience = fmax(fold_seconds, fold_chunks * chunks_seconds(note->all));
+  folding_begin(&team->folding, team->run, &team->report, mpi.transport->rank);
   team->used = 0;
   team->most = (uint64_t)fmin(fmax(unused_bytes / fan, unused_least), unused_most);
+  team->folding.most = team->most;
   team->received = team->ended = 0;
   team->asked = -INFINITY;
   team->wish = 0;
   team->horizon = fmax(fmax(horizon_least, fan * horizon_child), horizon_chunks * chunks_seconds(note->all));
+  if (note->group) team->horizon = fmax(team->horizon, fold_horizon);
   team->gather = fmin(fmax(fan * gather_child, gather_least), gather_most);
   team->reported = 0;
   team->is_done = false;
@@ -265,10 +288,19 @@ static void take_tasks(struct team *team, const struct message *message)
   struct range range = {note->first, note->last};
   if (payload) memcpy(&payload->block, message->bytes, message->length);
   team->received += note->last - note->first + 1;
+  if (note->attempt == 1 && note->first < FIRST_EXTRA) folding_give(&team->folding, note->first, note->last);
   if (note->attempt > 1) team->report.note.allowed++; /* it comes beyond what was allowed */
   bool is_short = message->length && !payload;
   if (is_short || dispatch_offer(team->run, note->first, note->last, note->attempt, payload))
-    report_ranges(&team->report, &range, 1);
+    report_ranges(&team->report, &range, folding_return(&team->folding, &range, 1));
+}
+
+/* Tasks behind the new end are of no use: those that merge results lie behind it too. */
+static void lower_end(struct team *team, double last)
+{
+  folding_flush(&team->folding);
+  team->folding.group = 0;
+  dispatch_shorten(team->run, last);
 }
 
 static void close_run(struct team *team, const struct note *note)
@@ -297,7 +329,7 @@ static void obey_for_run(struct team *team, const struct message *message)
   switch (note->kind) {
   case NOTE_GIVE: take_tasks(team, message); break;
   case NOTE_ASK: team->wish = note->idle > 0 ? note->idle : 1; break;
-  case NOTE_LOWER: dispatch_shorten(team->run, note->last); break;
+  case NOTE_LOWER: lower_end(team, note->last); break;
   case NOTE_ABORT: dispatch_abort(team->run, note->first); break;
   case NOTE_CANCEL: dispatch_cancel(team->run); break;
   case NOTE_ROOM: team->used = note->size; break;

@@ -230,8 +230,9 @@ static void end(void)
   if (job.spawned == MPI_COMM_NULL) nursery_close(&job.nursery);
   if (!mpi_leave(interrupted)) hurry(); /* a rank that is lost takes no leave */
   if (getenv("PARLUA_MPI_COUNT"))       /* for measurements and tests */
-    fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes\n", (unsigned long long)job.transport.messages_sent,
-            (unsigned long long)job.transport.bytes_sent);
+    fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes; received %llu messages, %llu bytes\n",
+            (unsigned long long)job.transport.messages_sent, (unsigned long long)job.transport.bytes_sent,
+            (unsigned long long)job.transport.messages_received, (unsigned long long)job.transport.bytes_received);
   finalize();
 }
 

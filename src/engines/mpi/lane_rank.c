@@ -116,6 +116,7 @@ static int rank_start(struct lane *lane)
                       .workers = options->workers,
                       .job = options->job,
                       .is_sparse = options->sparse,
+                      .group = options->group,
                       .chunk = options->chunk,
                       .timeout = options->timeout,
                       .fan = mpi.tree.children_count,

@@ -1,6 +1,8 @@
 /* report.c - see report.h. */
 #include "engines/mpi/report.h"
 
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "run/pack.h"
@@ -39,28 +41,70 @@ char *report_add(struct report *report, struct record *record, size_t bytes)
   return at + sizeof *record;
 }
 
-void report_results(struct report *report, const struct event *event, uint64_t *end)
+/* Where in the block of an event that lies which is to be copied. */
+struct part {
+  uint64_t from, words, low, end; /* words, bytes of values */
+  uint64_t size;                  /* of a block with that alone */
+};
+
+static struct part part_of(const struct event *event, uint64_t *end, struct record *record)
 {
   const struct block *block = event->block;
-  uint64_t per_entry = block->kind == BLOCK_SPARSE ? 2 : 1, words = event->count * per_entry;
-  uint64_t from = event->from * per_entry;
-  bool is_whole = pack_has_record(block, from, words); /* all values go along then, however often */
-  if (is_whole) *end = block->size;
-  uint64_t low = pack_lowest(block, from, words, *end), values = *end - low;
-  uint64_t size = BLOCK_HEAD + words * 8 + values;
-  struct record record = {.kind = RECORD_RESULTS,
-                          .worker = event->worker,
-                          .last = event->last,
-                          .fresh = event->want,
-                          .seconds = event->seconds};
-  struct block *to = (struct block *)(void *)report_add(report, &record, size);
+  uint64_t per_entry = block->kind == BLOCK_SPARSE ? 2 : 1;
+  struct part part = {.from = event->from * per_entry, .words = event->count * per_entry};
+  bool is_whole = pack_has_record(block, part.from, part.words); /* all values go along then, however often */
+  part.end = is_whole ? block->size : *end;
+  part.low = pack_lowest(block, part.from, part.words, part.end);
+  part.size = BLOCK_HEAD + part.words * 8 + part.end - part.low;
+  *end = is_whole ? block->size : part.low;
+  *record = (struct record){.kind = RECORD_RESULTS,
+                            .worker = event->worker,
+                            .last = event->last,
+                            .fresh = event->want,
+                            .seconds = event->seconds};
+  return part;
+}
+
+static void copy_part(struct block *to, const struct event *event, const struct part *part)
+{
+  const struct block *block = event->block;
   memcpy(to, block, BLOCK_HEAD);
-  to->size = size;
-  to->floor = size - values;
+  to->size = part->size;
+  to->floor = part->size - (part->end - part->low);
   to->count = event->count;
   if (block->kind != BLOCK_SPARSE) to->first = block->first + event->from;
-  pack_copy(to, block, from, words, low, *end);
-  if (!is_whole) *end = low;
+  pack_copy(to, block, part->from, part->words, part->low, part->end);
+}
+
+void report_results(struct report *report, const struct event *event, uint64_t *end)
+{
+  struct record record;
+  struct part part = part_of(event, end, &record);
+  copy_part((struct block *)(void *)report_add(report, &record, part.size), event, &part);
+}
+
+struct kept *report_keep(const struct event *event, uint64_t *end)
+{
+  struct record record;
+  uint64_t before = *end;
+  struct part part = part_of(event, end, &record);
+  record.bytes = padded(part.size);
+  struct kept *kept = malloc(offsetof(struct kept, block) + record.bytes);
+  if (!kept) {
+    *end = before;
+    return NULL;
+  }
+  kept->next = NULL;
+  kept->first = event->last - event->want + 1;
+  kept->record = record;
+  copy_part(&kept->block, event, &part);
+  return kept;
+}
+
+void report_kept(struct report *report, const struct kept *kept)
+{
+  struct record record = kept->record;
+  memcpy(report_add(report, &record, record.bytes), &kept->block, kept->block.size);
 }
 
 void report_lost(struct report *report, const struct event *event)

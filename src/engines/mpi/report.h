@@ -27,6 +27,14 @@ struct record {
 };
 _Static_assert(sizeof(struct record) % 16 == 0, "what stands behind a record is aligned");
 
+/* Results that are not reported yet: their record, and behind it their block. */
+struct kept {
+  struct kept *next;
+  double first; /* their first task */
+  struct record record;
+  _Alignas(16) struct block block;
+};
+
 /* Reports of one run on their way to the parent. */
 struct report {
   struct transport *transport;
@@ -42,6 +50,10 @@ char *report_add(struct report *report, struct record *record, size_t bytes);
 /* Adds the results of an event; values from byte *end of the block on were sent before. Stores where those begin that
  * are now. */
 void report_results(struct report *report, const struct event *event, uint64_t *end);
+/* The same as a record that is kept, to be freed by free(). NULL: out of memory. */
+struct kept *report_keep(const struct event *event, uint64_t *end);
+/* Adds a record that was kept. */
+void report_kept(struct report *report, const struct kept *kept);
 void report_lost(struct report *report, const struct event *event);
 void report_text(struct report *report, const struct event *event);
 void report_ranges(struct report *report, const struct range *ranges, uint32_t count);

@@ -176,6 +176,7 @@ struct message *transport_receive(struct transport *t)
     MPI_Improbe(MPI_ANY_SOURCE, TAG, t->comm, &is_there, &there, &status);
     if (!is_there) return NULL;
     MPI_Get_count(&status, MPI_BYTE, &bytes);
+    t->bytes_received += (uint64_t)bytes;
     if (t->parts[status.MPI_SOURCE]) {
       struct message *whole = receive_piece(t, status.MPI_SOURCE, &there, (size_t)bytes);
       if (whole) return whole;
@@ -185,6 +186,7 @@ struct message *transport_receive(struct transport *t)
     struct message *message = malloc(sizeof *message + (size_t)bytes - sizeof(struct note));
     if (!message) lack_memory(t);
     MPI_Mrecv(&message->note, bytes, MPI_BYTE, &there, &status);
+    t->messages_received++;
     message->next = NULL;
     message->from = status.MPI_SOURCE;
     message->length = message->have = (size_t)bytes - sizeof(struct note);

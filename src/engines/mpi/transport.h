@@ -38,7 +38,7 @@ struct note {
   uint32_t all, workers, job, is_sparse;
   uint32_t attempt, idle, lacking;
   int32_t status, pid;
-  uint32_t pad;
+  uint32_t group; /* open: as of struct dispatch_options */
   double first, last;
   double chunk, timeout;
   double allowed, seen; /* report: tasks that may be given in all; that had come when this was found */
@@ -70,7 +70,7 @@ struct transport {
   struct parcel *first, **end; /* messages under way */
   struct message **parts;      /* by rank: a message of which pieces are to come */
   double moved;                /* when something last did */
-  uint64_t messages_sent, bytes_sent;
+  uint64_t messages_sent, bytes_sent, messages_received, bytes_received;
 };
 
 /* False: out of memory. */

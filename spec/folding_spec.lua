@@ -1,0 +1,107 @@
+-- Reductions with `merge` over MPI ranks: values of blocks are merged where they are made. All specs of reductions run over mpi too
+-- (spec/mpi_spec.lua); here is what concerns ranks alone.
+
+local lfs = require "lfs"
+
+local helper = require "spec.helper"
+
+local has_engine = os.execute("command -v mpirun > /dev/null") == 0
+  and lfs.attributes(helper.parlua:gsub("[^/]*$", "") .. "parlua_mpi.so", "mode") == "file"
+
+-- Prints whether the value is that of serial, the number of failures, and how many merges the script made itself. In a worker a merge begins
+-- with `what`. Values tell in which order they were merged.
+local text = [[
+  local parlua, host = require "parlua", require "parlua.host"
+  local function process() return io.open("/proc/self/stat"):read("*n") end
+  local script, merges = process(), 0
+  local function reduction(on_worker)
+    return {
+      init = "", block = 1, step = function(all, result) return all .. result end,
+      merge = function(a, b)
+        if process() ~= script then on_worker() end
+        merges = merges + 1
+        return "(" .. a .. b .. ")"
+      end,
+    }
+  end
+  local function f(i)
+    host.sleep(0.001)
+    return i .. ";"
+  end
+  local n = 3000
+  local expected = parlua.reduce(function(i) return i .. ";" end, parlua.range(n), reduction(), { engine = "serial" })
+  merges = 0
+  local value, failures = parlua.reduce(f, parlua.range(n), reduction(function() %s end), %s)
+  print(value == expected, #failures)
+  io.stderr:write(merges, " merges\n")
+]]
+
+--- Runs it on three ranks with four workers each, and returns what it printed, and how many merges the script made.
+---@param what? string
+---@param options? string
+---@param setup? fun(command: string): string changes the command
+local function run(what, options, setup)
+  local result, was_done
+  helper.with_directory(function(directory)
+    local script = helper.write(directory .. "/script.lua", text:format(what or "", options or "{ workers = 12 }"))
+    helper.write(directory .. "/whole", "")
+    local command = ("%s %s %s"):format(helper.mpirun(3), helper.quote(helper.parlua), script)
+    result = helper.run(setup and setup(command) or command, { directory = directory, seconds = 60 })
+    was_done = lfs.attributes(directory .. "/done") ~= nil
+  end)
+  return result, tonumber(result.stderr:match "(%d+) merges\n$"), was_done
+end
+
+describe("a reduction with merge over ranks", function()
+  if not has_engine then
+    it("needs mpirun, which is not here", function() end)
+    return
+  end
+
+  it("has most values merged by the workers of the ranks that have them, in the same shape", function()
+    local result, merges = run()
+    assert.equal("true\t0\n", result.stdout, result.stderr)
+    assert.is_true(merges < 2400, merges) -- of 2999: a third of the values are rank 0's own
+  end)
+
+  it("does so in a tree of ranks", function()
+    local result, merges = run(nil, nil, function(command) return "PARLUA_MPI_FAN=1 " .. command end)
+    assert.equal("true\t0\n", result.stdout, result.stderr)
+    assert.is_true(merges < 2400, merges)
+  end)
+
+  it("loses nothing when a worker ends as it merges", function()
+    local result, _, was_done = run 'if os.rename("whole", "done") then os.exit(3) end'
+    assert.equal("true\t0\n", result.stdout, result.stderr)
+    assert.is_true(was_done)
+  end)
+
+  it("is merged in the script where merge raises in workers, or does not end within the time limit of a task", function()
+    local result = run 'error("not here")'
+    assert.equal("true\t0\n", result.stdout, result.stderr)
+    local slow, _, was_done = run('if os.rename("whole", "done") then host.sleep(60) end', "{ workers = 12, timeout = 0.5 }")
+    assert.equal("true\t0\n", slow.stdout, slow.stderr)
+    assert.is_true(was_done)
+  end)
+
+  it("is merged in the script where merge can't be sent", function()
+    local result, merges = run("local _ = file", nil, function(command)
+      return "sed -i '1s/^/local file = io.open(\"whole\") /' script.lua && " .. command
+    end)
+    assert.equal("true\t0\n", result.stdout, result.stderr)
+    assert.equal(2999, merges)
+  end)
+
+  it("loses nothing when a rank is lost as it merges", function()
+    if helper.mpi == "mpich" then return end -- its mpiexec ends the job
+    local result, _, was_done = run([[
+      if os.rename("whole", "done") then
+        local starter = io.open("/proc/self/stat"):read("*a"):match("%) %a (%d+)")
+        os.execute("kill -9 " .. io.open("/proc/" .. starter .. "/stat"):read("*a"):match("%) %a (%d+)"))
+        host.sleep(60)
+      end]], nil, function(command) return (command:gsub("mpirun ", "mpirun --enable-recovery ")) end)
+    assert.equal("true\t0\n", result.stdout, result.stderr)
+    assert.is_true(was_done)
+    assert.truthy(result.stderr:find("is lost: its process has ended"), result.stderr)
+  end)
+end)

@@ -1,0 +1,416 @@
+/* folding.c - see folding.h. */
+#include "engines/mpi/folding.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/dispatch.h"
+#include "run/queue.h"
+
+/* A merge is a message to a worker and back. It is begun as soon as it saves `MANY` values, and later if it saves
+ * `FEW`. */
+enum { MANY = 64, FEW = 8 };
+
+/* Numbers of tasks that merge, in each rank: those of one are never another's, as such a task may be given to a rank
+ * below. */
+static const double numbers_each = 1 << 28;
+
+/* Results of tasks that stand side by side. */
+struct stretch {
+  struct stretch *next;
+  double first, last;
+  double since;    /* the oldest of them came */
+  uint32_t values; /* how many they are */
+  uint64_t bytes;
+  struct kept *kept, **end;
+};
+
+/* Tasks that the parent has given at once: it knows them as one work, and so results must not reach beyond. */
+struct lot {
+  struct lot *next;
+  double first, last;
+  double left; /* tasks that have not ended */
+  uint32_t merges;
+  struct stretch *stretches; /* in their order */
+};
+
+struct merge {
+  struct merge *next;
+  double task, begun;
+  struct lot *lot;
+  struct stretch *stretch;
+};
+
+/* Tasks of the largest whole group that begins with `first` and ends with `last` at most. */
+static double part(const struct folding *folding, double first, double last)
+{
+  double size = 1;
+  for (double next; next = size * folding->group, fmod(first - 1, next) == 0 && first + next - 1 <= last;) size = next;
+  return size;
+}
+
+/* How few values tasks first..last can be merged to. */
+static uint32_t parts(const struct folding *folding, double first, double last)
+{
+  uint32_t count = 0;
+  for (; first <= last; count++) first += part(folding, first, last);
+  return count;
+}
+
+/* ---- reporting ---- */
+
+static void free_kept(struct kept *kept)
+{
+  for (struct kept *next; kept; kept = next) {
+    next = kept->next;
+    free(kept);
+  }
+}
+
+static void free_stretch(struct folding *folding, struct stretch *stretch)
+{
+  folding->bytes -= stretch->bytes;
+  free_kept(stretch->kept);
+  free(stretch);
+}
+
+static void report_stretch(struct folding *folding, struct stretch *stretch)
+{
+  for (const struct kept *kept = stretch->kept; kept; kept = kept->next) report_kept(folding->report, kept);
+  free_stretch(folding, stretch);
+}
+
+/* Takes the merge that is task `task` out of those under way; NULL: there is none. */
+static struct merge *take_merge(struct folding *folding, double task)
+{
+  struct merge **link = &folding->merges, *merge;
+  while (*link && (*link)->task != task) link = &(*link)->next;
+  merge = *link;
+  if (!merge) return NULL;
+  *link = merge->next;
+  merge->lot->merges--;
+  folding->is_new = true;
+  return merge;
+}
+
+/* Nothing has come of a merge. */
+static void report_merge(struct folding *folding, struct merge *merge)
+{
+  if (!merge) return;
+  report_stretch(folding, merge->stretch);
+  free(merge);
+}
+
+static bool is_merge(const struct folding *folding, double task)
+{
+  return task >= folding->first_number && task < folding->first_number + numbers_each;
+}
+
+void folding_flush(struct folding *folding)
+{
+  while (folding->merges) report_merge(folding, take_merge(folding, folding->merges->task));
+  for (struct lot *lot = folding->lots; lot; lot = lot->next)
+    for (struct stretch *stretch; (stretch = lot->stretches);) {
+      lot->stretches = stretch->next;
+      report_stretch(folding, stretch);
+    }
+}
+
+/* ---- what waits ---- */
+
+void folding_begin(struct folding *folding, struct dispatch *run, struct report *report, int rank)
+{
+  folding->run = run;
+  folding->report = report;
+  folding->first_number = folding->next_number = FIRST_EXTRA + rank * numbers_each;
+}
+
+void folding_give(struct folding *folding, double first, double last)
+{
+  if (!folding->group) return;
+  struct lot *lot = calloc(1, sizeof *lot);
+  if (!lot) { /* from now on it is not known what belongs together */
+    folding_flush(folding);
+    folding->group = 0;
+    return;
+  }
+  lot->first = first;
+  lot->last = last;
+  lot->left = last - first + 1;
+  lot->next = folding->lots;
+  folding->lots = lot;
+}
+
+/* Whose task this is: the last to whom it was given. */
+static struct lot *lot_of(const struct folding *folding, double task)
+{
+  struct lot *lot = folding->lots;
+  while (lot && !(task >= lot->first && task <= lot->last)) lot = lot->next;
+  return lot;
+}
+
+static void count_ended(struct folding *folding, double first, double last)
+{
+  struct lot *lot = lot_of(folding, first);
+  if (!lot) return;
+  lot->left -= last - first + 1;
+  folding->is_new = true;
+}
+
+static void append(struct stretch *stretch, struct kept *kept, struct kept **end, double last)
+{
+  *stretch->end = kept;
+  stretch->end = end;
+  stretch->last = last;
+}
+
+static void count_in(struct stretch *stretch, double since, uint32_t values, uint64_t bytes)
+{
+  stretch->since = fmin(stretch->since, since);
+  stretch->values += values;
+  stretch->bytes += bytes;
+}
+
+static struct stretch *new_stretch(struct kept *kept)
+{
+  struct stretch *stretch = malloc(sizeof *stretch);
+  if (!stretch) return NULL;
+  *stretch = (struct stretch){.first = kept->first, .since = INFINITY};
+  stretch->end = &stretch->kept;
+  append(stretch, kept, &kept->next, kept->record.last);
+  return stretch;
+}
+
+/* Puts results that came at `since` to those that stand beside them. */
+static void put(struct folding *folding, struct lot *lot, struct kept *kept, double since)
+{
+  struct stretch **link = &lot->stretches, *at, *behind;
+  uint32_t values =
+      kept->block.kind == BLOCK_FOLDED ? parts(folding, kept->first, kept->record.last) : kept->block.count;
+  while (*link && (*link)->last + 1 < kept->first) link = &(*link)->next;
+  at = *link;
+  if (at && at->last + 1 == kept->first) {
+    append(at, kept, &kept->next, kept->record.last);
+  } else if (at && at->first == kept->record.last + 1) {
+    kept->next = at->kept;
+    at->kept = kept;
+    at->first = kept->first;
+  } else {
+    at = new_stretch(kept);
+    if (!at) {
+      report_kept(folding->report, kept);
+      free(kept);
+      return;
+    }
+    at->next = *link;
+    *link = at;
+  }
+  count_in(at, since, values, kept->record.bytes);
+  folding->bytes += kept->record.bytes;
+  folding->is_new = true;
+  behind = at->next;
+  if (!behind || behind->first != at->last + 1) return;
+  append(at, behind->kept, behind->end, behind->last);
+  count_in(at, behind->since, behind->values, behind->bytes);
+  at->next = behind->next;
+  free(behind);
+}
+
+/* ---- merging ---- */
+
+static int32_t tag_of(const struct block *block, uint32_t k)
+{
+  uint64_t word;
+  memcpy(&word, &block->word[k], sizeof word);
+  return (int32_t)(word >> 32);
+}
+
+/* Are they values of blocks in which no task has failed? Failures are told at once. */
+static bool are_values(const struct event *event)
+{
+  if (event->block->kind == BLOCK_FOLDED) return true;
+  if (event->block->kind != BLOCK_DENSE || event->count != event->want) return false;
+  for (uint32_t k = event->from; k < event->from + event->count; k++) {
+    int32_t tag = tag_of(event->block, k);
+    if (tag == TAG_FAILURE || tag == TAG_TUPLE) return false;
+  }
+  return true;
+}
+
+/* What a worker has made of the results of a merge: one word. Returns false when it is none that can stand for them. */
+static bool take_answer(struct folding *folding, const struct merge *merge, const struct event *event)
+{
+  const struct stretch *stretch = merge->stretch;
+  uint64_t end = event->block->size;
+  if (event->block->kind != BLOCK_DENSE || event->count != 1 || tag_of(event->block, event->from) == TAG_FAILURE)
+    return false;
+  struct kept *kept = report_keep(event, &end);
+  if (!kept) return false;
+  kept->first = kept->block.first = stretch->first;
+  kept->record.last = kept->block.last = stretch->last;
+  kept->record.fresh = stretch->last - stretch->first + 1;
+  kept->record.seconds = 0; /* of a merge: it says nothing of tasks */
+  kept->block.kind = BLOCK_FOLDED;
+  put(folding, merge->lot, kept, stretch->since);
+  return true;
+}
+
+static void end_merge(struct folding *folding, struct merge *merge, const struct event *event)
+{
+  if (!merge) return;
+  if (!take_answer(folding, merge, event)) {
+    report_merge(folding, merge);
+    return;
+  }
+  free_stretch(folding, merge->stretch);
+  free(merge);
+}
+
+bool folding_take(struct folding *folding, const struct event *event, uint64_t *end, double now)
+{
+  double first = event->last - event->want + 1;
+  if (is_merge(folding, event->last)) {
+    end_merge(folding, take_merge(folding, event->last), event);
+    return true;
+  }
+  if (!folding->group || event->attempt > 1 || event->want < 1 || event->last >= FIRST_EXTRA) return false;
+  struct lot *lot = lot_of(folding, first);
+  if (!lot) return false;
+  count_ended(folding, first, event->last);
+  if (event->seconds > folding->patience || !are_values(event)) return false;
+  struct kept *kept = report_keep(event, end);
+  if (kept) put(folding, lot, kept, now);
+  return kept != NULL;
+}
+
+/* A payload of one argument: the blocks of the results, one behind the other, as a string. */
+static struct payload *payload_for(const struct folding *folding, const struct stretch *stretch, double task)
+{
+  enum { VALUE_AT = BLOCK_HEAD + 8 };
+  uint64_t length = stretch->bytes, size = VALUE_AT + sizeof length + length;
+  uint64_t word = (uint64_t)(uint32_t)TAG_STRING << 32 | VALUE_AT / 8;
+  struct payload *payload = dispatch_payload(folding->run, size);
+  if (!payload) return NULL;
+  char *to = (char *)&payload->block + VALUE_AT + sizeof length;
+  memset(&payload->block, 0, BLOCK_HEAD);
+  payload->block.size = size;
+  payload->block.floor = VALUE_AT;
+  payload->block.origin = task;
+  payload->block.count = payload->block.width = 1;
+  memcpy(payload->block.word, &word, sizeof word);
+  memcpy((char *)&payload->block + VALUE_AT, &length, sizeof length);
+  for (const struct kept *kept = stretch->kept; kept; kept = kept->next) {
+    memcpy(to, &kept->block, kept->block.size);
+    memset(to + kept->block.size, 0, kept->record.bytes - kept->block.size);
+    to += kept->record.bytes;
+  }
+  return payload;
+}
+
+/* Has a worker merge a stretch, which is in no list. False: there is no memory. */
+static bool begin_merge(struct folding *folding, struct lot *lot, struct stretch *stretch, double now)
+{
+  double task = folding->next_number;
+  struct merge *merge = malloc(sizeof *merge);
+  struct payload *payload = merge ? payload_for(folding, stretch, task) : NULL;
+  /* as a task that is tried again: before all that was never handed out, and each by itself */
+  if (!payload || dispatch_offer(folding->run, task, task, 2, payload)) {
+    free(merge);
+    return false;
+  }
+  *merge = (struct merge){.next = folding->merges, .task = task, .begun = now, .lot = lot, .stretch = stretch};
+  folding->merges = merge;
+  folding->next_number++;
+  lot->merges++;
+  return true;
+}
+
+static void serve_lot(struct folding *folding, struct lot *lot, bool is_idle, double now)
+{
+  for (struct stretch **link = &lot->stretches, *stretch; (stretch = *link);) {
+    uint32_t saved = stretch->values - parts(folding, stretch->first, stretch->last);
+    bool is_ripe = is_idle || lot->left <= 0 || folding->bytes > folding->most;
+    is_ripe |= now - stretch->since >= folding->patience;
+    if (!is_ripe && saved < MANY) {
+      folding->due = fmin(folding->due, stretch->since + folding->patience);
+      link = &stretch->next;
+      continue;
+    }
+    *link = stretch->next;
+    if (saved < FEW || !begin_merge(folding, lot, stretch, now)) report_stretch(folding, stretch);
+  }
+}
+
+/* Merges behind long tasks are not waited for: those who fold in order wait for the values. */
+static void give_up_late(struct folding *folding, double now)
+{
+  for (struct merge *merge = folding->merges, *next; merge; merge = next) {
+    next = merge->next;
+    double until = merge->begun + folding->patience;
+    if (now >= until)
+      report_merge(folding, take_merge(folding, merge->task));
+    else
+      folding->due = fmin(folding->due, until);
+  }
+}
+
+double folding_serve(struct folding *folding, bool is_idle, double now)
+{
+  if (!folding->is_new && !is_idle && now < folding->due) return folding->lots ? folding->due : INFINITY;
+  folding->due = INFINITY;
+  give_up_late(folding, now);
+  folding->is_new = false;
+  for (struct lot **link = &folding->lots, *lot; (lot = *link);) {
+    serve_lot(folding, lot, is_idle, now);
+    if (lot->left <= 0 && lot->merges == 0) {
+      *link = lot->next;
+      free(lot);
+    } else {
+      link = &lot->next;
+    }
+  }
+  return folding->due;
+}
+
+/* ---- what does not come ---- */
+
+bool folding_lose(struct folding *folding, double task)
+{
+  if (is_merge(folding, task)) {
+    report_merge(folding, take_merge(folding, task));
+    return true;
+  }
+  if (task > 0) count_ended(folding, task, task);
+  return false;
+}
+
+uint32_t folding_return(struct folding *folding, struct range *ranges, uint32_t count)
+{
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (is_merge(folding, ranges[i].first)) {
+      report_merge(folding, take_merge(folding, ranges[i].first));
+      continue;
+    }
+    count_ended(folding, ranges[i].first, ranges[i].last);
+    ranges[kept++] = ranges[i];
+  }
+  return kept;
+}
+
+void folding_end(struct folding *folding)
+{
+  for (struct merge *merge; (merge = folding->merges); free(merge)) {
+    folding->merges = merge->next;
+    free_stretch(folding, merge->stretch);
+  }
+  for (struct lot *lot; (lot = folding->lots); free(lot)) {
+    folding->lots = lot->next;
+    for (struct stretch *stretch; (stretch = lot->stretches);) {
+      lot->stretches = stretch->next;
+      free_stretch(folding, stretch);
+    }
+  }
+  *folding = (struct folding){0};
+}
