@@ -2,17 +2,32 @@
 #include "lua/heap.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "sys/large.h"
+#include "sys/small.h"
 
 struct heap {
   lua_Alloc own; /* LuaJIT's allocator, and its context */
   void *context;
   lua_State *L;
+  struct small_heap small;
   size_t count; /* large objects */
   bool closes;
 };
+
+/* What LuaJIT has made before the heap was installed lies behind its allocator's context, in its first segment. */
+enum { FIRST_BYTES = 128 << 10 };
+
+/* Userdata and C data are known by where their content begins (lua_topointer). Where there is none, that is where the
+ * object ends: there is to be a gap, as the next object would be known by the same address. */
+enum { EMPTY_USERDATA = 48, EMPTY_CDATA = 16 };
+
+static size_t with_gap(size_t size)
+{
+  return size + (size == EMPTY_USERDATA || size == EMPTY_CDATA);
+}
 
 static size_t least(size_t one, size_t other)
 {
@@ -22,28 +37,51 @@ static size_t least(size_t one, size_t other)
 /* LuaJIT gives back all that its allocator has at the state's end, if that is in place then. */
 static void restore(struct heap *heap)
 {
-  if (heap->closes && heap->count == 0) lua_setallocf(heap->L, heap->own, heap->context);
+  if (heap->closes && heap->count == 0 && small_is_empty(&heap->small))
+    lua_setallocf(heap->L, heap->own, heap->context);
 }
 
-/* An object that was large, or is to be. */
-static void *resize_large(struct heap *heap, void *object, size_t old, size_t size)
+static bool is_first(const struct heap *heap, const void *object)
 {
-  void *fresh;
-  if (old >= LARGE_BYTES && size >= LARGE_BYTES) return large_resize(object, old, size);
-  if (size >= LARGE_BYTES)
-    fresh = large_new(size);
-  else
-    fresh = size ? heap->own(heap->context, NULL, 0, size) : NULL;
-  if (size && !fresh) return NULL;
-  if (object && size) memcpy(fresh, object, least(old, size));
-  if (size >= LARGE_BYTES) heap->count++;
-  if (old >= LARGE_BYTES) {
-    large_free(object, old);
+  return (uintptr_t)object - (uintptr_t)heap->context < FIRST_BYTES;
+}
+
+static void *make(struct heap *heap, size_t size)
+{
+  if (size <= SMALL_BYTES) return small_new(&heap->small, with_gap(size));
+  if (size < LARGE_BYTES) return heap->own(heap->context, NULL, 0, size);
+  void *object = large_new(size);
+  if (object) heap->count++;
+  return object;
+}
+
+static void discard(struct heap *heap, void *object, size_t size)
+{
+  if (size >= LARGE_BYTES) {
+    large_free(object, size);
     heap->count--;
-    restore(heap);
-  } else if (object) {
-    heap->own(heap->context, object, old, 0);
+  } else if (size <= SMALL_BYTES && !is_first(heap, object)) {
+    small_free(&heap->small, object);
+  } else {
+    heap->own(heap->context, object, size, 0);
+    return;
   }
+  if (heap->closes) restore(heap);
+}
+
+/* Makes an object of `old` bytes one of `size`, both more than none. */
+static void *resize(struct heap *heap, void *object, size_t old, size_t size)
+{
+  if (old >= LARGE_BYTES && size >= LARGE_BYTES) return large_resize(object, old, size);
+  if (old <= SMALL_BYTES && size <= SMALL_BYTES) {
+    if (small_is_same(with_gap(old), with_gap(size)) && !is_first(heap, object)) return object;
+  } else if (old > SMALL_BYTES && old < LARGE_BYTES && size > SMALL_BYTES && size < LARGE_BYTES) {
+    return heap->own(heap->context, object, old, size);
+  }
+  void *fresh = make(heap, size);
+  if (!fresh) return NULL;
+  memcpy(fresh, object, least(old, size));
+  discard(heap, object, old);
   return fresh;
 }
 
@@ -51,8 +89,10 @@ static void *resize_large(struct heap *heap, void *object, size_t old, size_t si
 static void *allocate(void *context, void *object, size_t old, size_t size)
 {
   struct heap *heap = context;
-  if (old < LARGE_BYTES && size < LARGE_BYTES) return heap->own(heap->context, object, old, size);
-  return resize_large(heap, object, old, size);
+  if (!object) return size ? make(heap, size) : NULL;
+  if (size) return resize(heap, object, old, size);
+  discard(heap, object, old);
+  return NULL;
 }
 
 /* The same at the program's end: frees nothing, and lets finalizers have what they ask for. */
@@ -68,6 +108,7 @@ void heap_install(lua_State *L)
   struct heap *heap = own(context, NULL, 0, sizeof *heap); /* goes with all else of the state's */
   if (!heap) return;
   *heap = (struct heap){.L = L, .own = own, .context = context};
+  small_prepare(&heap->small);
   lua_setallocf(L, allocate, heap);
 }
 

@@ -20,6 +20,7 @@
 #include "sys/buffer.h"
 #include "sys/capture.h"
 #include "sys/guard.h"
+#include "sys/large.h"
 #include "sys/oom.h"
 #include "sys/signals.h"
 #include "sys/stdin.h"
@@ -180,6 +181,7 @@ static uint64_t memory_limit; /* 0: none */
 static int has_grown(lua_State *L)
 {
   uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+  if (memory_limit) large_give_up();
   long pages = memory_limit ? pages_in_use() - first_pages : 0;
   lua_pushboolean(L, pages > 0 && (uint64_t)pages * page > memory_limit / 2);
   return 1;

@@ -12,13 +12,18 @@
 #include "sys/huge.h"
 
 enum {
-  MOST_KEPT = 8,         /* pieces of memory that were given back */
-  MOST_BYTES = 64 << 20, /* all together */
-  WASTE = 8              /* one is taken for another size if less than one part of so many is lost */
+  MOST_KEPT = 64,         /* pieces of memory that were given back */
+  MOST_BYTES = 128 << 20, /* all together */
+  OWN_BYTES = 64 << 20,   /* of these; the others are the system's for the taking */
+  WASTE = 8               /* one is taken for another size if less than one part of so many is lost */
 };
 
-/* What was given back; its length stands at its beginning. */
-static _Atomic(size_t *) kept[MOST_KEPT];
+/* What was given back. Who has put `busy` in the place of `memory` may read and write `length`. */
+static struct {
+  _Atomic(char *) memory;
+  size_t length;
+} kept[MOST_KEPT];
+static char busy[1];
 static atomic_size_t kept_bytes;
 
 /* Bytes that are mapped for memory of `size` bytes; 0: more than there can be. */
@@ -35,7 +40,7 @@ static size_t mapped(size_t size)
 /* In a forked process, which has none of it. */
 static void forget(void)
 {
-  for (int i = 0; i < MOST_KEPT; i++) atomic_store(&kept[i], NULL);
+  for (int i = 0; i < MOST_KEPT; i++) atomic_store(&kept[i].memory, NULL);
   atomic_store(&kept_bytes, 0);
 }
 
@@ -45,55 +50,64 @@ static void watch_forks(void)
 }
 
 /* Keeps memory of `length` bytes; false: there is enough. */
-static bool keep(size_t *memory, size_t length)
+static bool keep(char *memory, size_t length)
 {
   static pthread_once_t watched = PTHREAD_ONCE_INIT;
-  if (atomic_fetch_add(&kept_bytes, length) + length <= MOST_BYTES) {
+  size_t all = atomic_fetch_add(&kept_bytes, length) + length;
+  if (all <= MOST_BYTES) {
     pthread_once(&watched, watch_forks);
-    memory[0] = length;
-    if (madvise(memory, length, MADV_DONTFORK) == 0) {
-      for (int i = 0; i < MOST_KEPT; i++) {
-        size_t *nothing = NULL;
-        if (atomic_compare_exchange_strong(&kept[i], &nothing, memory)) return true;
-      }
+    for (int i = 0; i < MOST_KEPT; i++) {
+      char *nothing = NULL;
+      if (!atomic_compare_exchange_strong(&kept[i].memory, &nothing, busy)) continue;
+      bool is_kept = madvise(memory, length, MADV_DONTFORK) == 0;
+      if (is_kept && all > OWN_BYTES) madvise(memory, length, MADV_FREE);
+      kept[i].length = length;
+      atomic_store(&kept[i].memory, is_kept ? memory : NULL);
+      if (is_kept) return true;
+      break;
     }
   }
   atomic_fetch_sub(&kept_bytes, length);
   return false;
 }
 
-/* Takes one out of those that are kept. */
-static size_t *take_kept(int i)
+/* Takes one out of those that are kept, if its length is from `least` to `most`; NULL: it is not. */
+static char *take_kept(int i, size_t least, size_t most, size_t *length)
 {
-  size_t *memory = atomic_exchange(&kept[i], NULL);
-  if (memory) atomic_fetch_sub(&kept_bytes, memory[0]);
+  char *memory = atomic_load_explicit(&kept[i].memory, memory_order_relaxed);
+  if (!memory || memory == busy || !atomic_compare_exchange_strong(&kept[i].memory, &memory, busy)) return NULL;
+  *length = kept[i].length;
+  bool fits = *length >= least && *length <= most;
+  atomic_store(&kept[i].memory, fits ? NULL : memory);
+  if (!fits) return NULL;
+  atomic_fetch_sub(&kept_bytes, *length);
   return memory;
 }
 
 /* Memory of about `length` bytes out of what is kept; exactly so many are its own then. NULL: there is none. */
-static size_t *take_fitting(size_t length)
+static char *take_fitting(size_t length)
 {
   for (int i = 0; i < MOST_KEPT; i++) {
-    size_t *memory = take_kept(i);
+    size_t has;
+    char *memory = take_kept(i, length, length + length / WASTE, &has);
     if (!memory) continue;
-    size_t has = memory[0];
-    if (has >= length && has - length <= length / WASTE && madvise(memory, has, MADV_DOFORK) == 0) {
-      if (has > length) munmap((char *)memory + length, has - length);
+    if (madvise(memory, has, MADV_DOFORK) == 0) {
+      if (has > length) munmap(memory + length, has - length);
       return memory;
     }
-    if (!keep(memory, has)) munmap(memory, has);
+    munmap(memory, has);
   }
   return NULL;
 }
 
-/* There is no memory: what is kept is given to the system. Returns whether there was any. */
-static bool give_up_kept(void)
+bool large_give_up(void)
 {
   bool had = false;
   for (int i = 0; i < MOST_KEPT; i++) {
-    size_t *memory = take_kept(i);
+    size_t length;
+    char *memory = take_kept(i, 0, SIZE_MAX, &length);
     if (!memory) continue;
-    munmap(memory, memory[0]);
+    munmap(memory, length);
     had = true;
   }
   return had;
@@ -118,7 +132,7 @@ static char *map(size_t length)
 static char *map_new(size_t length)
 {
   char *memory = map(length);
-  return memory == MAP_FAILED && give_up_kept() ? map(length) : memory;
+  return memory == MAP_FAILED && large_give_up() ? map(length) : memory;
 }
 
 void *large_new(size_t size)

@@ -1,0 +1,61 @@
+-- Memory of a Lua state: for small objects in plain C (spec/c/small.c), and as a script sees it.
+
+local helper = require "spec.helper"
+
+local PARTS = "src/sys/small.c src/sys/large.c src/sys/huge.c"
+local FLAGS = "-std=c11 -D_GNU_SOURCE -Isrc -Wall -Wextra -Wshadow -Wpedantic -Werror -O1 -g -fsanitize=address,undefined"
+  .. " -fno-sanitize-recover=undefined"
+
+describe("memory for objects", function()
+  it("is each object's own, comes back when there is none in it, and is not shared with a forked process", function()
+    local compiler = os.getenv "CC" or "cc"
+    if helper.run("command -v " .. compiler).status ~= 0 then return pending("there is no C compiler") end
+    helper.with_directory(function(directory)
+      local program = directory .. "/small"
+      local built = helper.run(("%s %s -o %s spec/c/small.c %s -pthread"):format(compiler, FLAGS, program, PARTS))
+      assert.same({ "", 0 }, { built.stderr, built.status })
+      local result = helper.run(program)
+      assert.same({ "all holds\n", "", 0 }, { result.stdout, result.stderr, result.status })
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("does not grow when a script calls again and again and lets go of the results", function()
+      local result = helper.run_parlua("--engine " .. engine .. " -n 2 -", { stdin = [[
+        local parlua = require "parlua"
+        local function kilobytes()
+          for line in io.lines "/proc/self/status" do
+            local n = line:match "^VmSize:%s*(%d+)"
+            if n then return tonumber(n) end
+          end
+        end
+        local function call()
+          local list = parlua.map(function(i) return { a = i, b = "s" .. i, c = { i } } end, parlua.range(2e4))
+          assert(list[20000].a == 20000 and list[7].b == "s7" and list[7].c[1] == 7)
+        end
+        for _ = 1, 5 do call() end
+        local before = kilobytes()
+        for _ = 1, 15 do call() end
+        print(kilobytes() < before + 64 * 1024 or kilobytes() - before)]] })
+      assert.same({ "true\n", "", 0 }, { result.stdout, result.stderr, result.status })
+    end)
+  end, { "serial", "threads", "process", "mpi" })
+
+  it("goes back to the system when a script has let go of what it held", function()
+    local result = helper.run_parlua("-", { stdin = [[
+      local function kilobytes()
+        for line in io.lines "/proc/self/status" do
+          local n = line:match "^VmSize:%s*(%d+)"
+          if n then return tonumber(n) end
+        end
+      end
+      local list = {}
+      for i = 1, 4e6 do list[i] = { i } end
+      local most = kilobytes()
+      list = nil
+      collectgarbage()
+      collectgarbage()
+      print(kilobytes() < most - 100 * 1024 or most - kilobytes())]] })
+    assert.same({ "true\n", "", 0 }, { result.stdout, result.stderr, result.status })
+  end)
+end)

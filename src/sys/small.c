@@ -1,0 +1,253 @@
+/* small.c - see small.h. */
+#include "sys/small.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "sys/large.h"
+
+enum {
+  REGION_BYTES = LARGE_BYTES,
+  PAGE_BYTES = 64 << 10,
+  PAGES = REGION_BYTES / PAGE_BYTES,
+  HEAD_BYTES = 2048, /* of a region's first page: its struct region */
+  PLAIN_REGIONS = 2, /* the first ones that a process makes have small pages */
+  MOST_EMPTY = 1     /* regions without an object that are kept */
+};
+
+enum state { UNUSED, CURRENT, PARTIAL, FULL };
+
+struct small_page {
+  void *free;          /* objects that were given back; each leads to the next */
+  uint32_t fresh, end; /* bytes of the region: where objects begin that nobody has had, and where they end */
+  uint32_t used;       /* objects that are in use */
+  uint16_t size;       /* of its objects */
+  uint8_t kind, state;
+  struct small_page *next, *before; /* in the list of its kind's partial pages, or of unused ones */
+};
+
+struct region {
+  struct small_page pages[PAGES];
+  unsigned used; /* pages */
+  bool is_huge;
+};
+_Static_assert(sizeof(struct region) <= HEAD_BYTES, "the head of a region has its room");
+
+/* Steps of 8 bytes up to 64, of 16 up to 256, of 32 up to 512, of 64 up to 1024. */
+static uint8_t kinds[SMALL_STEPS]; /* by size / 8, rounded up */
+static uint16_t sizes[SMALL_KINDS];
+static atomic_uint forks; /* of which this process is the outcome */
+
+static void count_fork(void)
+{
+  atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+}
+
+static void prepare(void)
+{
+  unsigned kind = 0, size = 16;
+  for (unsigned step = 0; step < SMALL_STEPS; step++) {
+    if (8 * step > size) {
+      size += size < 64 ? 8 : size < 256 ? 16 : size < 512 ? 32 : 64;
+      kind++;
+    }
+    kinds[step] = (uint8_t)kind;
+    sizes[kind] = (uint16_t)size;
+  }
+  pthread_atfork(NULL, NULL, count_fork);
+}
+
+void small_prepare(struct small_heap *heap)
+{
+  static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+  pthread_once(&prepared, prepare);
+  *heap = (struct small_heap){.forks = atomic_load_explicit(&forks, memory_order_relaxed)};
+}
+
+static unsigned kind_of(size_t size)
+{
+  return kinds[(size + 7) / 8];
+}
+
+bool small_is_same(size_t size, size_t other)
+{
+  return kind_of(size) == kind_of(other);
+}
+
+bool small_is_empty(const struct small_heap *heap)
+{
+  return heap->regions == 0;
+}
+
+static struct region *region_of(const void *object)
+{
+  return (struct region *)((uintptr_t)object & ~(uintptr_t)(REGION_BYTES - 1));
+}
+
+/* ---- lists ---- */
+
+static void put_first(struct small_page **first, struct small_page *page)
+{
+  page->before = NULL;
+  page->next = *first;
+  if (*first) (*first)->before = page;
+  *first = page;
+}
+
+static void put_last(struct small_heap *heap, struct small_page *page)
+{
+  struct small_page **last = &heap->last[page->kind], **first = &heap->partial[page->kind];
+  if (!*first) *last = NULL;
+  page->next = NULL;
+  page->before = *last;
+  if (*last)
+    (*last)->next = page;
+  else
+    *first = page;
+  *last = page;
+}
+
+static void take_out(struct small_page **first, struct small_page *page)
+{
+  if (page->before)
+    page->before->next = page->next;
+  else
+    *first = page->next;
+  if (page->next) page->next->before = page->before;
+}
+
+static void take_partial(struct small_heap *heap, struct small_page *page)
+{
+  if (heap->last[page->kind] == page) heap->last[page->kind] = page->before;
+  take_out(&heap->partial[page->kind], page);
+}
+
+/* ---- regions ---- */
+
+/* Memory that begins at a multiple of its size; NULL: there is none. */
+static void *map_plain(void)
+{
+  int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+  char *place = mmap(NULL, 2 * REGION_BYTES, protection, flags, -1, 0);
+  if (place == MAP_FAILED) return NULL;
+  size_t before = -(uintptr_t)place & (REGION_BYTES - 1);
+  if (before) munmap(place, before);
+  munmap(place + before + REGION_BYTES, REGION_BYTES - before);
+  return place + before;
+}
+
+static bool add_region(struct small_heap *heap)
+{
+  unsigned present = atomic_load_explicit(&forks, memory_order_relaxed);
+  if (heap->forks != present) heap->forks = present, heap->fresh = 0;
+  bool is_huge = heap->fresh >= PLAIN_REGIONS;
+  struct region *region = is_huge ? large_new(REGION_BYTES) : map_plain();
+  if (region && (uintptr_t)region % REGION_BYTES != 0) { /* as a limit left no more */
+    large_free(region, REGION_BYTES);
+    region = NULL;
+  }
+  if (!region) return false;
+  heap->fresh++;
+  heap->regions++;
+  heap->empty++;
+  region->is_huge = is_huge;
+  region->used = 0;
+  for (unsigned i = PAGES; i-- > 0;) {
+    struct small_page *page = &region->pages[i];
+    page->state = UNUSED;
+    put_first(&heap->unused, page);
+  }
+  return true;
+}
+
+static void drop_region(struct small_heap *heap, struct region *region)
+{
+  for (unsigned i = 0; i < PAGES; i++) take_out(&heap->unused, &region->pages[i]);
+  heap->regions--;
+  heap->empty--;
+  if (region->is_huge)
+    large_free(region, REGION_BYTES);
+  else
+    munmap(region, REGION_BYTES);
+}
+
+/* ---- pages ---- */
+
+/* Gives objects of a kind another page; false: there is no memory. */
+static bool turn_page(struct small_heap *heap, unsigned kind)
+{
+  struct small_page *page = heap->current[kind];
+  if (page) page->state = FULL;
+  heap->current[kind] = NULL;
+  page = heap->partial[kind];
+  if (page) {
+    take_partial(heap, page);
+  } else {
+    if (!heap->unused && !add_region(heap)) return false;
+    page = heap->unused;
+    take_out(&heap->unused, page);
+    struct region *region = region_of(page);
+    if (region->used++ == 0) heap->empty--;
+    uint32_t number = (uint32_t)(page - region->pages), first = number * PAGE_BYTES;
+    page->free = NULL;
+    page->fresh = first ? first : HEAD_BYTES;
+    page->end = first + PAGE_BYTES - sizes[kind];
+    page->used = 0;
+    page->size = sizes[kind];
+    page->kind = (uint8_t)kind;
+  }
+  page->state = CURRENT;
+  heap->current[kind] = page;
+  return true;
+}
+
+/* A page has no object any more, or one again. */
+static void turn_free(struct small_heap *heap, struct small_page *page)
+{
+  if (page->used > 0) {
+    page->state = PARTIAL;
+    put_last(heap, page);
+    return;
+  }
+  if (page->state == PARTIAL) take_partial(heap, page);
+  if (page->state == CURRENT) heap->current[page->kind] = NULL;
+  page->state = UNUSED;
+  put_first(&heap->unused, page);
+  struct region *region = region_of(page);
+  if (--region->used == 0 && ++heap->empty > MOST_EMPTY) drop_region(heap, region);
+}
+
+/* ---- objects ---- */
+
+void *small_new(struct small_heap *heap, size_t size)
+{
+  unsigned kind = kind_of(size);
+  for (;;) {
+    struct small_page *page = heap->current[kind];
+    if (page) {
+      void *object = page->free;
+      if (object) {
+        page->free = *(void **)object;
+        page->used++;
+        return object;
+      }
+      if (page->fresh <= page->end) {
+        object = (char *)region_of(page) + page->fresh;
+        page->fresh += page->size;
+        page->used++;
+        return object;
+      }
+    }
+    if (!turn_page(heap, kind)) return NULL;
+  }
+}
+
+void small_free(struct small_heap *heap, void *object)
+{
+  struct region *region = region_of(object);
+  struct small_page *page = &region->pages[((uintptr_t)object & (REGION_BYTES - 1)) / PAGE_BYTES];
+  *(void **)object = page->free;
+  page->free = object;
+  if (--page->used == 0 || page->state == FULL) turn_free(heap, page);
+}
