@@ -95,6 +95,22 @@ local scripts = {
     run(function(x) return setting "setpause", setting "setstepmul", some end, { 1, 2 })
     collectgarbage("setpause", 162)
     run(function(x) return setting "setpause", setting "setstepmul" end, { 1, 2 })]],
+  ["room that a constructor makes for its fields"] = [[
+    local before, within
+    local function probe()
+      within = collectgarbage "count"
+      return 1
+    end
+    local function make(x)
+      before = collectgarbage "count"
+      return { a = probe(), b = x, c = { x, y = x }, d = x, "e", f = "f" }
+    end
+    run(function(x)
+      collectgarbage "stop"
+      local made = make(x)
+      collectgarbage "restart"
+      return (within - before) * 1024, made.a + made.b + made.c.y + made.d
+    end, { 1, 2 })]],
   ["sentinels, functions and captured tables"] = [[
     local NONE, config = setmetatable({}, { __tostring = function() return "none" end }), { deep = { 1, 2 } }
     local function helper() return 1 end

@@ -27,6 +27,7 @@ local makers = require "parlua.wire.makers"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
 local task = require "parlua.task"
+local template = require "parlua.wire.template"
 
 -- Nothing here runs often enough to be worth compiling, and where memory runs out (a worker at its
 -- limit) LuaJIT's trace compiler was seen to retry for ever.
@@ -66,6 +67,7 @@ local function add_names(proto, plan, seen)
   for at = 1, info.bytecodes - 1 do
     local instruction = util.funcbc(proto, at)
     local code = opcode(instruction)
+    if template.is_copy(instruction) then plan.has_templates = true end
     if code == READ_GLOBAL or code == WRITE_GLOBAL then
       local name = util.funck(proto, -1 - bit.rshift(instruction, 16))
       if not seen[name] then
@@ -93,7 +95,7 @@ closure.plans = setmetatable({}, weak)
 
 --- The plan of a Lua function: its dump, then the names of its globals. Made once for all closures of the same code.
 ---@param f function
----@return table plan `off`: jit.off was called for it
+---@return table plan `off`: jit.off was called for it; `has_templates`: see wire/template.lua
 function closure.plan(f)
   local proto = util.funcinfo(f).proto
   local plan = plan_of_proto[proto]
@@ -110,6 +112,9 @@ end
 local function index(environment, name)
   return environment[name]
 end
+
+--- Completes a function that came as a dump.
+function closure.complete(f) template.fill(f) end
 
 --- What a global is in a function's environment, as the function itself would see it; nil if its __index raises.
 function closure.lookup(environment, name)

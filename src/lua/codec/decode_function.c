@@ -22,6 +22,11 @@ static void decode_dump(struct decoder *decoder)
     luaL_error(L, "cannot decode a function: %s", lua_tostring(L, -1));
   lua_remove(L, -2);
   if (flags & FUNCTION_NOT_COMPILED) luaJIT_setmode(L, lua_gettop(L), LUAJIT_MODE_FUNC | LUAJIT_MODE_OFF);
+  if (flags & FUNCTION_HAS_TEMPLATES) {
+    push_tool(L, TOOL_COMPLETE);
+    lua_pushvalue(L, -2);
+    lua_call(L, 1, 0);
+  }
 }
 
 /* Pushes the environment for a function that does not have the standard one. */

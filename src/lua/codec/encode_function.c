@@ -159,7 +159,9 @@ void encode_lua_function(struct encoder *encoder, int function, const struct pla
   lua_rawgeti(L, -1, 1);
   lua_getfield(L, -2, "off");
   unsigned flags = lua_toboolean(L, -1) ? FUNCTION_NOT_COMPILED : 0;
-  lua_pop(L, 1);
+  lua_getfield(L, -3, "has_templates");
+  if (lua_toboolean(L, -1)) flags |= FUNCTION_HAS_TEMPLATES;
+  lua_pop(L, 2);
   size_t length;
   const char *dump = lua_tolstring(L, -1, &length);
   uint64_t sum = codec_checksum(dump, length);

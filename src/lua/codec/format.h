@@ -99,7 +99,10 @@ enum tag {
   SHARED = 1
 };
 
-enum function_flags { FUNCTION_NOT_COMPILED = 1 /* jit.off was called for it */ };
+enum function_flags {
+  FUNCTION_NOT_COMPILED = 1, /* jit.off was called for it */
+  FUNCTION_HAS_TEMPLATES = 2 /* it is to be completed: lua/parlua/wire/template.lua */
+};
 
 enum {
   LONGEST_SHORT_STRING = 0x3f,

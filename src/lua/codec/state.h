@@ -36,6 +36,7 @@ enum tool {
   TOOL_ARRAY,       /* array(array, has our memory, is plain) -> description, bytes of it to watch, size of the
                        elements, what holds them, pointer to them; or nil, reason. array(description, address of the
                        elements, size, is plain) -> array */
+  TOOL_COMPLETE,    /* complete(function), which came as a dump */
   TOOL_NAME_LIST,   /* the last result of names() */
   TOOL_NAME_VALUES, /* userdata, light or not -> its place in that list */
   TOOL_ANCHORS,     /* values that only the message under way refers to */
@@ -43,7 +44,7 @@ enum tool {
   TOOL_REQUIRED,    /* modules that can't cross by content: their value -> true; weak */
   TOOL_MAKERS,      /* objects that can't cross by content, but can be made: table -> true; weak */
   TOOL_PENDING,     /* encode: objects of the message under way whose bodies were put off */
-  TOOL_LAST = TOOL_ARRAY
+  TOOL_LAST = TOOL_COMPLETE
 };
 
 struct encoder;
