@@ -148,6 +148,34 @@ describe("a task's arguments", function()
       end, { object }, with())))
     end)
 
+    it("stay as they are in the script, whatever shapes they have", function()
+      local function list()
+        local made = {}
+        for i = 1, 300 do
+          local one = {}
+          for k = 1, i % 7 do one[("k%d"):format(i * k % 11)] = ({ i, "s" .. i, i % 2 == 0, i / 3 })[k % 4 + 1] end
+          if i % 5 == 0 then one[1], one[2] = i, "two" end
+          if i % 9 == 0 then one[3.5] = 1 end
+          if i % 13 == 0 then one.deep = { i } end
+          made[i] = one
+        end
+        return made
+      end
+      local given = list()
+      local results = parlua.map(function(one)
+        local was = {}
+        for key, value in pairs(one) do
+          was[key] = value
+          one[key] = nil
+        end
+        one.gone = true
+        return was
+      end, given, with {})
+      local expected = list()
+      assert.same(expected, given)
+      for i = 1, #expected do assert.same(expected[i], results[i]) end
+    end)
+
     it("of long chains are copied without end", function()
       local chain
       for k = 1, 20000 do chain = { k, chain } end

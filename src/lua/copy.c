@@ -271,7 +271,7 @@ static void add_fields(lua_State *L, int set)
 }
 
 /* refresh([set [, parts]]): looks at what modules there are now, with package's own tables; `set` is what the function
- * has captured: table -> its state, and `parts` the tables in it. */
+ * has captured: table -> its state, and `parts` the tables in it. Returns the set of the modules. */
 static int refresh(lua_State *L)
 {
   lua_settop(L, 2);
@@ -291,7 +291,8 @@ static int refresh(lua_State *L)
       lua_newtable(L);
     lua_rawseti(L, lua_upvalueindex(SETS), k == 1 ? CAPTURED : PARTS);
   }
-  return 0;
+  lua_rawgeti(L, lua_upvalueindex(SETS), MODULES);
+  return 1;
 }
 
 /* The stack of find_parts. */

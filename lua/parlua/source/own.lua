@@ -1,12 +1,13 @@
 --- Copies of arguments and results: each task has its own, so what it changes is seen by no other task, no later call
---- and no second try. Numbers, strings and all that can't be changed are not copied. 0.2 us for a small table
---- (src/lua/copy.c).
+--- and no second try. Numbers, strings and all that can't be changed are not copied. Flat tables are copied by
+--- wire/flat.lua, others by src/lua/copy.c.
 local captured = require "parlua.wire.captured"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local ctypes = require "parlua.lazy" "parlua.wire.ctypes"
 local world = require "parlua.lazy" "parlua.wire.world"
 local start = require "parlua.wire.start"
+local flat = require "parlua.wire.flat"
 local table_copy = require "parlua.copy"
 
 local concat = start.libraries.table.concat -- a script may have put its own in its place
@@ -14,6 +15,7 @@ local concat = start.libraries.table.concat -- a script may have put its own in 
 local M = {}
 
 local current -- tables that are not copied
+local modules, parts -- nor are these; parts of what is captured, where they are results
 local walked = setmetatable({}, { __mode = "v" }) -- a book of what there was when it was needed first
 
 --- A copy by way of bytes, as workers get and give it: functions that hold parts of the value (methods that are
@@ -41,7 +43,12 @@ end
 
 --- A function that copies by one of table_copy's, where that splits nothing.
 local function copier(copy_tables, is_result)
+  local copy_flat = flat()
   return function(value)
+    if type(value) == "table" and modules and not (modules[value] or current and current[value] or parts[value]) then
+      local made = copy_flat(value)
+      if made then return made end
+    end
     local made, splits = copy_tables(value)
     if splits then made = copy_with_functions(value, is_result) or made end
     return made
@@ -83,7 +90,8 @@ function M.enter(set)
   local before = current
   if set ~= current then
     current, walked.walk = set, nil
-    table_copy.refresh(set, set and parts_of[set])
+    parts = set and parts_of[set] or {}
+    modules = table_copy.refresh(set, parts)
   end
   return before
 end

@@ -75,6 +75,33 @@ end
 
 local function literal(key) return type(key) == "string" and ("%q"):format(key) or ("%d"):format(key) end
 
+--- Code that puts the fields of the table v into locals v1, v2, ..., and returns false where it has other keys, or in
+--- another order.
+local function fields_text(keys)
+  local lines, before = {}, ""
+  for k, key in ipairs(keys) do
+    lines[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %s then return false end"):format(k, k, before,
+      literal(key))
+    before = ", " .. literal(key)
+  end
+  lines[#lines + 1] = ("  if next(v%s) ~= nil then return false end"):format(before)
+  return "  local key\n" .. concat(lines, "\n")
+end
+
+--- The constructor of a table of the locals v1, v2, ...
+local function constructor(keys)
+  local items, listed = {}, 0
+  for k, key in ipairs(keys) do
+    local is_next = key == k and listed == k - 1 -- else it would be another item of the list
+    if is_next then listed = k end
+    items[k] = is_next and "v" .. k or ("[%s] = v%d"):format(literal(key), k)
+  end
+  return "{ " .. concat(items, ", ") .. " }"
+end
+
+M.MOST_MISSES, M.shape_of, M.keys_of, M.fields_text, M.constructor = MOST_MISSES, shape_of, keys_of, fields_text,
+  constructor
+
 -- ---- writing ----
 
 --- Puts the bytes of a string below `top`; returns the new top, or nil: there is no room.
@@ -94,9 +121,7 @@ local at_epoch, shape_place = -1, 0
 %s
 return function(block, half, k, v, epoch)
   if getmetatable(v) ~= class then return false end
-  local key
 %s
-  if next(v%s) ~= nil then return false end
   local top, lowest = tonumber(block.floor), HEAD + 8 * (k + 1)
   if epoch ~= at_epoch then
     top = place_shape(block, top, lowest, shape)
@@ -158,19 +183,15 @@ end
 --- each block. Returns how many words there is room for; nil: it does not fit the block; false: the shape is another.
 local function make_writer(shape, class)
   local keys = keys_of(shape)
-  local lasts, checks, resets, fields = {}, {}, {}, {}
-  local before = ""
-  for k, key in ipairs(keys) do
+  local lasts, resets, fields = {}, {}, {}
+  for k = 1, #keys do
     lasts[k] = ("local s%d, p%d = nil, 0"):format(k, k)
-    checks[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %s then return false end"):format(k, k, before,
-      literal(key))
-    before = ", " .. literal(key)
     resets[k] = ("    s%d = nil"):format(k)
     fields[k] = writer_field:gsub("#", tostring(k))
   end
   -- constants are put in before the keys, which may look like them
   local text = filled(writer_head, { BODY = 8 * (#keys + 1), FIELDS = #keys }):format(concat(lasts, "\n"),
-    concat(checks, "\n"), before, concat(resets, "\n"), filled(concat(fields, "\n")))
+    fields_text(keys), concat(resets, "\n"), filled(concat(fields, "\n")))
   return assert(loadstring(text, "=parlua.shape"))(next, type, put_bytes, place_shape, cast, doubles, halves, tonumber,
     shape, getmetatable, class)
 end
@@ -319,17 +340,14 @@ local reader_field = [[
 --- from 0 on, as long as they are records of this shape; returns the first word that it did not read.
 local function make_reader(shape)
   local keys, number, offset = keys_of(shape)
-  local lasts, fields, items, listed = {}, {}, {}, 0
-  for k, key in ipairs(keys) do
+  local lasts, fields = {}, {}
+  for k = 1, #keys do
     lasts[k] = ("  local s%d, p%d = nil, -1"):format(k, k)
     fields[k] = reader_field:gsub("#", tostring(k))
-    local is_next = key == k and listed == k - 1 -- else it would be another item of the list
-    if is_next then listed = k end
-    items[k] = is_next and "v" .. k or ("[%s] = v%d"):format(literal(key), k)
   end
   local text = filled(reader_head, { BODY = 8 * (#keys + 1), FIELDS = #keys, LEAST = HEAD / 8 }):format(
     concat(lasts, "\n"), filled(concat(fields, "\n")),
-    (number and "setmetatable({ %s }, class)" or "{ %s }"):format(concat(items, ", ")))
+    (number and "setmetatable(%s, class)" or "%s"):format(constructor(keys)))
   return { read = assert(loadstring(text, "=parlua.shape"))(cast, doubles, halves, block.string, field, outside,
     setmetatable), number = number, offset = offset }
 end
