@@ -259,4 +259,15 @@ describe("csv", function()
     local result = helper.run(("cat %s | %s %s"):format(helper.quote(file(text)), helper.parlua, script))
     assert.equal("1\tx\ny\tnil\n4\tnil\tnil\n", result.stdout)
   end)
+
+  it("reads fields of many megabytes from a pipe, closed or not", function()
+    local script = helper.write(directory .. "/long.lua", [[
+      local parlua = require "parlua"
+      local results, failures = parlua.map(function(row) return row.a + #row.b end, parlua.csv("-"), { warn = false })
+      print(results[1], results[2], #failures, failures[1].line, failures[1].message)]])
+    local program = [[printf 'a,b\n1,x\n2,"'; yes 'some text, of a field' | head -c 44000000; printf '"\n3,"'; ]]
+      .. "yes 'with, commas' | head -c 40000000"
+    local result = helper.run(("(%s) | %s %s"):format(program, helper.parlua, script))
+    assert.equal("2\t44000002\t1\t2000004\ta field is in quotes that are not closed before the file ends\n", result.stdout, result.stderr)
+  end)
 end)

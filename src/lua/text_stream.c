@@ -16,6 +16,9 @@
 #include "sys/stdin.h"
 
 enum { READ_BYTES = 1 << 16, PACKED_BYTES = 1 << 17, MOST_THREADS = 8 };
+/* What is read is looked at again for an end when it has grown by one part of LITTLE; signals count in what is longer
+ * than MUCH, which may take long to come. */
+enum { LITTLE = 8, MUCH = 16 << 20 };
 
 /* A script may have read the first lines of standard input itself: the rest begins with what stdio has read beyond
  * them. */
@@ -294,6 +297,17 @@ bool text_is_ready(const struct text *text, int milliseconds)
   return poll(&poll_fd, 1, milliseconds) > 0;
 }
 
+/* Is it worth while to look for an end again, where there was none in the first `tried` bytes? Not after each read: a
+ * line of gigabytes would be looked at again and again. */
+static bool is_due(const struct text *text, size_t there, size_t tried)
+{
+  struct pollfd poll_fd = {.fd = text->fd, .events = POLLIN};
+  if (there == 0 || text->ended) return there > 0;
+  if (there - tried >= tried / LITTLE) return there > tried;
+  bool has_more = text->unpacker || text->fd < 0 || poll(&poll_fd, 1, 0) > 0;
+  return there > tried && !has_more; /* who writes may wait for us */
+}
+
 ssize_t text_take(struct text *text, const struct text_cut *cut, const char **at, size_t *count)
 {
   size_t tried = 0;
@@ -304,11 +318,10 @@ ssize_t text_take(struct text *text, const struct text_cut *cut, const char **at
     size_t there = text->have - text->at, length = 0;
     const char *from = text->buffer ? text->buffer + text->at : NULL; /* nothing has been read */
     /* not known yet: it may be compressed. Nothing ends where there is no line end. */
-    if (text->is_known && there > tried && (text->ended || cut->record || memchr(from + tried, '\n', there - tried))) {
-      length = cut_some(text, cut, count);
+    if (text->is_known && is_due(text, there, tried)) {
+      bool may_end = text->ended || cut->record || memchr(from + tried, '\n', there - tried);
       tried = there;
-    } else if (text->is_known && text->ended && there > 0) {
-      length = cut_some(text, cut, count);
+      if (may_end) length = cut_some(text, cut, count);
     }
     if (length > 0 || (text->ended && text->is_known)) {
       *at = text->buffer ? text->buffer + text->at : NULL;
@@ -317,5 +330,9 @@ ssize_t text_take(struct text *text, const struct text_cut *cut, const char **at
       return (ssize_t)length;
     }
     if (!read_more(text)) return -1;
+    if (tried > MUCH && signals_count() > 0) {
+      errno = EINTR;
+      return -1;
+    }
   }
 }
