@@ -115,17 +115,44 @@ bool large_give_up(void)
 
 /* ---- new memory ---- */
 
-/* Maps `length` bytes that begin with a huge page; MAP_FAILED: there is no memory. */
-static char *map(size_t length)
+/* Maps `length` bytes where LuaJIT's values can point to: their addresses have 47 bits. On x86-64 all memory of a
+ * program is there. Elsewhere the system is asked for a place. */
+static char *map_low(size_t length)
 {
   int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-  char *place = mmap(NULL, length + LARGE_BYTES, protection, flags, -1, 0);
-  if (place == MAP_FAILED) return mmap(NULL, length, protection, flags, -1, 0); /* a limit leaves no more */
+#ifdef __x86_64__
+  return mmap(NULL, length, protection, flags, -1, 0);
+#else
+  enum { TRIES = 1000 };
+  static _Atomic uintptr_t next = (uintptr_t)1 << 40;
+  const uintptr_t step = (uintptr_t)1 << 30, end = (uintptr_t)1 << 47;
+  for (int i = 0; i < TRIES; i++) {
+    uintptr_t wish = atomic_fetch_add(&next, (length + LARGE_BYTES - 1) & ~(size_t)(LARGE_BYTES - 1));
+    char *place = mmap((void *)(wish % (end / 2)), length, protection, flags, -1, 0);
+    if (place == MAP_FAILED || ((uintptr_t)place < end && length <= end - (uintptr_t)place)) return place;
+    munmap(place, length);
+    atomic_fetch_add(&next, step);
+  }
+  return MAP_FAILED;
+#endif
+}
+
+char *large_map(size_t length)
+{
+  char *place = map_low(length + LARGE_BYTES);
+  if (place == MAP_FAILED) return map_low(length); /* a limit leaves no more */
   size_t before = -(uintptr_t)place & (LARGE_BYTES - 1);
   if (before) munmap(place, before);
   munmap(place + before + length, LARGE_BYTES - before);
-  madvise(place + before, length, MADV_HUGEPAGE);
   return place + before;
+}
+
+/* The same in huge pages. */
+static char *map(size_t length)
+{
+  char *place = large_map(length);
+  if (place != MAP_FAILED) madvise(place, length, MADV_HUGEPAGE);
+  return place;
 }
 
 /* The same; what is kept counts as none. */

@@ -20,6 +20,9 @@ void *large_new(size_t size);
 void *large_resize(void *memory, size_t old, size_t size);
 /* Gives back memory of `size` bytes. */
 void large_free(void *memory, size_t size);
+/* Maps new memory of `length` bytes, whole pages, that begins at a multiple of LARGE_BYTES, if a limit allows; in small
+ * pages. MAP_FAILED: there is none. */
+char *large_map(size_t length);
 /* Gives what is kept to the system. Returns whether there was any. */
 bool large_give_up(void);
 /* Memory of another allocator is about to be filled: what of it nobody has touched yet comes in huge pages. */

@@ -125,16 +125,13 @@ static void take_partial(struct small_heap *heap, struct small_page *page)
 
 /* ---- regions ---- */
 
-/* Memory that begins at a multiple of its size; NULL: there is none. */
-static void *map_plain(void)
+/* Memory of a region that begins at a multiple of its size; otherwise, as a limit left no more, it is given back. */
+static struct region *aligned(void *memory)
 {
-  int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-  char *place = mmap(NULL, 2 * REGION_BYTES, protection, flags, -1, 0);
-  if (place == MAP_FAILED) return NULL;
-  size_t before = -(uintptr_t)place & (REGION_BYTES - 1);
-  if (before) munmap(place, before);
-  munmap(place + before + REGION_BYTES, REGION_BYTES - before);
-  return place + before;
+  if (memory == MAP_FAILED || !memory) return NULL;
+  if ((uintptr_t)memory % REGION_BYTES == 0) return memory;
+  munmap(memory, REGION_BYTES);
+  return NULL;
 }
 
 static bool add_region(struct small_heap *heap)
@@ -142,10 +139,10 @@ static bool add_region(struct small_heap *heap)
   unsigned present = atomic_load_explicit(&forks, memory_order_relaxed);
   if (heap->forks != present) heap->forks = present, heap->fresh = 0;
   bool is_huge = heap->fresh >= PLAIN_REGIONS;
-  struct region *region = is_huge ? large_new(REGION_BYTES) : map_plain();
-  if (region && (uintptr_t)region % REGION_BYTES != 0) { /* as a limit left no more */
-    large_free(region, REGION_BYTES);
-    region = NULL;
+  struct region *region = is_huge ? aligned(large_new(REGION_BYTES)) : NULL;
+  if (!region) {
+    is_huge = false;
+    region = aligned(large_map(REGION_BYTES));
   }
   if (!region) return false;
   heap->fresh++;
