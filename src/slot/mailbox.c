@@ -306,9 +306,13 @@ void worker_close(struct worker *worker, double last, uint32_t count, int final)
   block->last = last;
   __atomic_store_n(&block->count, count, __ATOMIC_RELAXED); /* the coordinator may be looking at the open block */
   block->final = (uint32_t) final;
-  if (final) block->seconds = clock_seconds() - worker->slot->started - worker->waited;
-  publish(worker);
-  if (final) __atomic_store((double *)&worker->slot->current, &none, __ATOMIC_RELEASE);
+  if (!final) {
+    publish(worker);
+    return;
+  }
+  block->seconds = clock_seconds() - worker->slot->started - worker->waited;
+  slot_publish_out(worker->slot); /* the message is released next, with a ring that tells of both */
+  __atomic_store((double *)&worker->slot->current, &none, __ATOMIC_RELEASE);
 }
 
 double worker_lap(struct worker *worker)
