@@ -172,11 +172,6 @@ static bool has_untouched(const struct queue *queue)
   return !queue->is_closed && !queue->is_fed && queue->next <= queue->total && queue->next <= queue->ceiling;
 }
 
-bool queue_has_new(const struct queue *queue)
-{
-  return queue_has_range(queue) || has_untouched(queue);
-}
-
 double queue_left(const struct queue *queue)
 {
   return queue->ranged + (queue->is_closed || queue->is_fed ? 0 : queue->total - queue->next + 1);
@@ -255,7 +250,8 @@ struct work *queue_take_task(struct queue *queue, double task)
 
 bool queue_has_work(const struct queue *queue, double now)
 {
-  return !list_is_empty(&queue->again) || queue_has_new(queue) || (queue->due && queue->due->due <= now);
+  return !list_is_empty(&queue->again) || queue_has_range(queue) || has_untouched(queue) ||
+         (queue->due && queue->due->due <= now);
 }
 
 bool queue_is_empty(const struct queue *queue)

@@ -38,8 +38,6 @@ void queue_shorten(struct queue *queue, double last);
 
 /* Is there a task that may be handed out now? */
 bool queue_has_work(const struct queue *queue, double now);
-/* Is there a task that was never handed out, and may be? */
-bool queue_has_new(const struct queue *queue);
 /* Is there nothing left, now and later? */
 bool queue_is_empty(const struct queue *queue);
 /* When the first of those that wait is due; INFINITY: none waits. */

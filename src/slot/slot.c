@@ -143,10 +143,11 @@ static void store_limit(struct slot *slot, uint32_t place, double last)
   __atomic_store((double *)&slot->limit[place % CHANNEL_BLOCKS], &last, __ATOMIC_SEQ_CST);
 }
 
-void slot_publish_in(struct slot *slot, uint32_t claim, double last)
+/* Puts the next block, already filled in, into the channel; `last`: the last task that may be begun. */
+static void publish_in(struct slot *slot, double last)
 {
   uint32_t tail = slot->in.tail;
-  __atomic_store_n(&slot_in_block(slot, tail)->claim, claim, __ATOMIC_RELAXED);
+  __atomic_store_n(&slot_in_block(slot, tail)->claim, CLAIM_QUEUED, __ATOMIC_RELAXED);
   store_limit(slot, tail, last);
   __atomic_store_n(&slot->in.tail, tail + 1, __ATOMIC_SEQ_CST);
   slot_wake(slot);
@@ -176,7 +177,7 @@ bool slot_send(struct slot *slot, const struct block *message, uint64_t *sent, u
       *sent += n;
     }
     *place = tail;
-    slot_publish_in(slot, CLAIM_QUEUED, message->last);
+    publish_in(slot, message->last);
   }
   return true;
 }

@@ -58,10 +58,6 @@ void slot_set_limit(struct slot *slot, uint32_t place, double last);
  * beyond that, with the task that it is in. Returns the task with which it ends: `last` when it is too late. Needs
  * barrier_works. */
 double slot_cut(struct slot *slot, uint32_t chunk, uint32_t place, double first, double last, double keep);
-/* For slots that mirror each other on two hosts: puts the next block, already filled in, into a channel, which must
- * have room; for `in`, `claim` is one of enum claim and `last` the block's limit. */
-void slot_publish_in(struct slot *slot, uint32_t claim, double last);
-void slot_publish_out(struct slot *slot);
 bool slot_is_asleep(const struct slot *slot);
 /* Wakes the worker if it sleeps. */
 void slot_wake(struct slot *slot);
@@ -91,6 +87,8 @@ double slot_started(const struct slot *slot);
 
 /* ---- results and text from the worker ---- */
 
+/* The worker: puts the next block, already filled in, into the channel, which must have room. */
+void slot_publish_out(struct slot *slot);
 /* The oldest block of results that was closed; NULL: there is none. */
 struct block *slot_results(struct slot *slot);
 /* It is not needed any more. */
