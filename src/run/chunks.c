@@ -14,6 +14,11 @@ static const double most_growth = 16;
 static const double share = 2;
 /* The shortest of the last chunks counts so much more with each that follows. */
 static const double regained = 1.02;
+/* What was measured counts so much less with each measurement that follows. */
+static const double remembered = 0.98;
+/* The last chunk is believed as far as its tasks took this share of the average. By the average alone, a rank with
+ * heavy-tailed tasks often runs out of short ones. */
+static const double believed = 0.25;
 static const double least_per_task = 1e-12, largest_chunk = 1 << 30;
 
 double chunks_seconds(double workers)
@@ -26,11 +31,23 @@ void chunks_init(struct chunks *chunks, double fixed, double workers)
   *chunks = (struct chunks){.fixed = fixed, .size = fixed > 0 ? fixed : 1, .seconds = chunks_seconds(workers)};
 }
 
+void chunks_note(struct chunks *chunks, double tasks, double per_task)
+{
+  chunks->per_task = per_task;
+  chunks->tasks = chunks->tasks * remembered + tasks;
+  chunks->spent = chunks->spent * remembered + tasks * per_task;
+}
+
+double chunks_ahead(const struct chunks *chunks)
+{
+  return chunks->tasks > 0 ? fmax(chunks->per_task, believed * chunks->spent / chunks->tasks) : 0;
+}
+
 void chunks_measure(struct chunks *chunks, double tasks, double seconds)
 {
   if (tasks < 1) return;
+  chunks_note(chunks, tasks, seconds / tasks);
   chunks->shortest = chunks->shortest > 0 ? fmin(seconds, chunks->shortest * regained) : seconds;
-  chunks->per_task = seconds / tasks;
   if (chunks->fixed > 0) return;
   double ideal = chunks->seconds / fmax(chunks->per_task, least_per_task);
   if (ideal > chunks->size && tasks < chunks->size) return; /* a short chunk says nothing of longer ones */

@@ -4,11 +4,12 @@
 #define PARLUA_CHUNKS_H
 
 struct chunks {
-  double fixed;    /* tasks a chunk, as the caller wants it; 0: measured */
-  double seconds;  /* that a chunk is to take */
-  double size;     /* tasks a chunk */
-  double per_task; /* seconds a task, as last measured; 0: nothing is known */
-  double shortest; /* seconds of the shortest of the last chunks, about */
+  double fixed;        /* tasks a chunk, as the caller wants it; 0: measured */
+  double seconds;      /* that a chunk is to take */
+  double size;         /* tasks a chunk */
+  double per_task;     /* seconds a task, as last measured; 0: nothing is known */
+  double shortest;     /* seconds of the shortest of the last chunks, about */
+  double tasks, spent; /* tasks that were measured, and what they took: those of some time ago count less */
 };
 
 /* Seconds that a chunk is to take, where there are so many workers on all hosts. */
@@ -17,6 +18,11 @@ double chunks_seconds(double workers);
 void chunks_init(struct chunks *chunks, double fixed, double workers);
 /* A chunk of so many tasks took so long. */
 void chunks_measure(struct chunks *chunks, double tasks, double seconds);
+/* Tasks have ended that another dispatcher measured: each took so long. */
+void chunks_note(struct chunks *chunks, double tasks, double per_task);
+/* Seconds a task for what is asked for in advance: those of the last chunk, unless the last ones took far more on
+ * average, as one short task says little of many. 0: nothing is known. */
+double chunks_ahead(const struct chunks *chunks);
 /* Tasks for the next chunk, where `left` are left (INFINITY: it is not known) for `workers`. */
 double chunks_size(const struct chunks *chunks, double left, double workers);
 /* Tasks of the next range for a lane with `width` of the `workers`, which wants at most `room`. */

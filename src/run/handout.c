@@ -263,7 +263,7 @@ void dispatch_demand(const struct dispatch *d, double horizon, struct demand *de
 {
   static const double most_tasks = 1 << 30;
   uint32_t idle = 0, busy = 0;
-  double workers = d->crew.workers, per_task = d->chunks.per_task;
+  double workers = d->crew.workers, per_task = chunks_ahead(&d->chunks);
   demand->unassigned = d->queue.ranged;
   demand->per_task = per_task;
   demand->tasks = wanted_by(d, &d->idle, &idle) + wanted_by(d, &d->empty, &idle) + wanted_by(d, &d->hungry, &busy);

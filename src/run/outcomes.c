@@ -65,7 +65,8 @@ static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *
   event->worker = worker_of(d, lane, outcome);
   event->attempt = work->attempt;
   dispatch_count_apart(d, outcome);
-  if (outcome->per_task > 0) d->crew.per_task = d->chunks.per_task = outcome->per_task;
+  if (outcome->per_task > 0) chunks_note(&d->chunks, outcome->fresh, outcome->per_task);
+  d->crew.per_task = d->chunks.per_task;
   event->seconds = outcome->is_final && tasks > 0 && !lane->kind->is_rank ? outcome->seconds / tasks : d->crew.per_task;
   keep_payload(d, event, work->payload);
   d->reporting = lane;
