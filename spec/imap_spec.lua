@@ -145,6 +145,16 @@ describe("parlua.imap", function()
       assert.is_nil((step(stream)))
     end)
 
+    it("can be closed in its loop, which ends there though further results are ready", function()
+      local step, stream = parlua.imap(identity, parlua.range(50), with { chunk = 50 })
+      for i, x in step, stream do
+        assert.is_true(i <= 2)
+        assert.equal(i, x)
+        if i == 2 then stream:close() end
+      end
+      assert.equal(2, stream:summary().returned)
+    end)
+
     it("leaves errors of the loop's body to the caller", function()
       local ok, message = pcall(function()
         for i in parlua.imap(identity, parlua.range(1e6), with()) do

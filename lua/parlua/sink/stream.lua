@@ -136,10 +136,11 @@ local function check_owner(stream)
     .. "or open a stream in the task", 0)
 end
 
---- Ends the run, whatever its state; safe to call twice.
+--- Ends the run, whatever its state; safe to call twice. The loop ends too, also before results that are there.
 function Stream:close()
   check_owner(self)
   leave(self)
+  self.batch = false
 end
 
 --- The index of the task that has spawned task `index`; nil: it is one of the source's.
