@@ -108,4 +108,12 @@ function M.collect()
   if not runs then collectgarbage "stop" end
 end
 
+--- What a call is told whose engine can't be opened.
+---@param engine string
+---@param why string
+function M.unopened(engine, why)
+  local limit = why:match "Too many open files"
+  return ("cannot open the %s engine: %s"):format(engine, limit and limit .. ": see ulimit -n" or why)
+end
+
 return M

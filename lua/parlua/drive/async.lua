@@ -29,9 +29,22 @@ local COMMON_PAUSE, LONG_PAUSE = 200, 400
 local function load_cqueues()
   local ok, cqueues = pcall(require, "cqueues")
   if ok then return cqueues, require "cqueues.condition" end
+  local file, why = io.open "/dev/null" -- one descriptor at least, to look for a module
+  if not file then error(common.unopened("async", why), 0) end
+  file:close()
   if package.searchpath and package.searchpath("cqueues", package.path) then error(cqueues, 0) end
   error('engine "async": the Lua module cqueues is missing; install it (Debian: apt-get install lua-cqueues; else: '
     .. "luarocks install cqueues), or use engine = \"threads\"", 0)
+end
+
+--- Opens a queue of cqueues. Each has descriptors; forgotten streams may hold theirs.
+local function new_queue(cqueues)
+  local ok, queue = pcall(cqueues.new)
+  if ok then return queue end
+  common.collect()
+  ok, queue = pcall(cqueues.new)
+  if ok then return queue end
+  error(common.unopened("async", tostring(queue)), 0)
 end
 
 -- ---- the driver ----
@@ -46,7 +59,7 @@ Driver.__index = Driver
 function M.open(job, given)
   local cqueues, condition = load_cqueues()
   local self = setmetatable({
-    cqueues = cqueues, POLL = cqueues._POLL, condition = condition, pause = false, queue = cqueues.new(),
+    cqueues = cqueues, POLL = cqueues._POLL, condition = condition, pause = false, queue = new_queue(cqueues),
     call = job.f, job = job,
     feeder = given.feeder or false, make = not given.feeder and indexed.maker(given.source) or false,
     total = given.total >= 0 and given.total or math.huge, ceiling = math.huge, next_task = 1, most = given.workers,

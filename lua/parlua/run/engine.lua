@@ -156,6 +156,14 @@ local function collect_streams()
   bound = math.max(first_bound, 2 * busy_workers)
 end
 
+--- Ends workers that wait for a call of this kind or another: for want of descriptors or memory.
+local function end_idle()
+  for key, list in pairs(idle) do
+    idle[key] = nil
+    for _, engine in ipairs(list) do engine:close() end
+  end
+end
+
 local KEPT = "kept " -- begins the key of workers that are copies of this process and stay
 
 local function take_warm(engines, key)
@@ -191,7 +199,11 @@ function M.take(name, workers, memory, engines, is_kept)
     engine = take_warm(engines, key)
     if not engine then engine, message = host.engine(name, workers, memory or 0) end
   end
-  if not engine then error(("cannot open the %s engine: %s"):format(name, message), 0) end
+  if not engine and next(idle) then
+    end_idle()
+    engine, message = host.engine(name, workers, memory or 0)
+  end
+  if not engine then error(common.unopened(name, message), 0) end
   in_use[engine], busy_workers = workers, busy_workers + workers
   return engine, key
 end

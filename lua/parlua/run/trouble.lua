@@ -36,15 +36,13 @@ function M.no_workers(run, errno, ended)
   return ("the %s engine cannot start workers: %s"):format(engine, why)
 end
 
-local told = {} -- by message: what was said once is not said at every call
+local told = {} -- by engine, workers and reason: what was said once is not said at every call
 
 --- Some workers could not be started, and the run went on without them.
 function M.tell_lacking(run, lacking, errno)
-  local message = ("parlua: only %d of %d workers of the %s engine could be started: %s"):format(run.workers - lacking,
-    run.workers,
-    run.engine_name, reason(errno))
-  if not told[message] then report.print("stderr", message .. "\n") end
-  told[message] = true
+  local what = ("%d workers of the %s engine could be started: %s"):format(run.workers, run.engine_name, reason(errno))
+  if not told[what] then report.print("stderr", ("parlua: only %d of %s\n"):format(run.workers - lacking, what)) end
+  told[what] = true
 end
 
 return M
