@@ -569,6 +569,23 @@ describe("a job's output file", function()
 
   local function write_job() helper.write(directory .. "/job.lua", "return { arguments = { 1, 2 }, map = function(i) return i end }\n") end
 
+  it("is refused where it is the script, or what another option is to write", function()
+    write_job()
+    local text = helper.read(directory .. "/job.lua")
+    local result = run "-o ./job.lua job.lua"
+    assert.equal(2, result.status)
+    assert.matches("option 'output': ./job.lua is the script itself", result.stderr, 1, true)
+    assert.equal(text, helper.read(directory .. "/job.lua"))
+    for pair, told in pairs { ["-o out --report ./out"] = "'output' and 'report'", ["--report out --trace out"] = "'report' and 'trace'",
+                              ["-o out --log ./out"] = "'output' and 'log'", ["--journal out --trace out"] = "'journal' and 'trace'" } do
+      result = run(pair .. " job.lua")
+      assert.equal(2, result.status, pair)
+      assert.matches("options " .. told .. ": both name the file", result.stderr, 1, true)
+      assert.is_nil(io.open(directory .. "/out"), pair)
+    end
+    assert.equal(0, run("-o /dev/null --report /dev/null job.lua").status)
+  end)
+
   it("is refused where it is the journal by another path", function()
     write_job()
     helper.run("mkdir sub; touch there.db; ln there.db hard.db; ln -s there.db soft.db", { directory = directory })

@@ -37,6 +37,7 @@ local host = require "parlua.host"
 local json = require "parlua.wire.json"
 local options_module = require "parlua.options"
 local outputs = require "parlua.job.output"
+local pages = require "parlua.lazy" "parlua.run.pages"
 local report = require "parlua.report"
 local shards = require "parlua.lazy" "parlua.job.shard"
 local texts = require "parlua.job.text"
@@ -327,8 +328,10 @@ local function prepare(job, manner, ...)
   if manner.adapt then options, job.map = manner.adapt(options, job.map) end
   local plan = check(description.plan(job))
   local source = check(description.arguments(job, ...))
-  if options.output and options.journal and outputs.is_same(options.output, options.journal) then
-    error(format("options 'output' and 'journal': both name the file %s; each needs one of its own", options.output), 0)
+  if options.output then pages.check_apart(options) end
+  local script = rawget(_G, "arg") and arg[0]
+  if options.output and type(script) == "string" and outputs.is_same(options.output, script) then
+    error(format("option 'output': %s is the script itself; name another file", options.output), 0)
   end
   local output = check(outputs.open(options.output))
   output.resumes = options.resume

@@ -317,7 +317,10 @@ function M.open(f, arguments, call_options, sink, given)
     if not fold.merge or not engines.reaches_hosts(engine) then fold.merge, fold.group = nil, nil end
   end
   if options.log then log.open(options.log) end
-  if options.report and not task.is_inside() then pages.check(options.report) end
+  if (options.report or options.trace) and not task.is_inside() then
+    pages.check_apart(options)
+    if options.report then pages.check(options.report) end
+  end
   if options.on_error ~= "halt" and options.on_error ~= "skip" then run.reaction = options.on_error end
   if options.on_error == "halt" or options.max_failures then run.limiter = limit.open(options, run.fold) end
   if options.deadline and not given.unrecorded and not task.is_inside() then

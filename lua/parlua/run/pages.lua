@@ -1,6 +1,7 @@
 --- The files of reports and traces that this program writes. A script with several calls has them all on one page: it
 --- is written anew when a call has ended, but no more often than is cheap, and in any case when the program ends.
 local host = require "parlua.host"
+local outfile = require "parlua.outfile"
 local page = require "parlua.report.page"
 local report = require "parlua.report"
 local library = require "parlua.worker.library"
@@ -21,6 +22,23 @@ function M.check(path)
   local file, message = io.open(path, "a")
   if not file then error(("cannot write the report '%s': %s"):format(path, (message:gsub("^.*: ", ""))), 0) end
   file:close()
+end
+
+local file_options = { "output", "journal", "report", "trace", "log" } -- they name a file to write
+
+--- Raises where two options name the same file. Each would write over what the other has written.
+---@param options table
+function M.check_apart(options)
+  for k = 2, #file_options do
+    local path = options[file_options[k]]
+    for j = 1, path and k - 1 or 0 do
+      local other = options[file_options[j]]
+      if other and not path:find "^/dev/" and outfile.same(other, path) then
+        error(("options '%s' and '%s': both name the file %s; each needs one of its own"):format(file_options[j],
+          file_options[k], other), 0)
+      end
+    end
+  end
 end
 
 --- Writes a page in one step.
