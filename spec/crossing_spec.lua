@@ -365,6 +365,33 @@ local scripts = {
       print(pool:map(function() return part.x end, { 1 })[1])
     end
     pool:close()]],
+  ["what methods of a class have captured, which changes between submitted calls"] = [[
+    local Class, settings, count = {}, { v = 1 }, 1
+    Class.__index = Class
+    function Class:setting() return settings.v end
+    function Class:count() return count end
+    local function tell(object) return object:setting() .. " " .. object:count() .. " " .. Class.setting() end
+    local function ask(object) return object:setting() .. " " .. object:count() end
+    local pool = parlua.pool { workers = 1 }
+    local function show()
+      local object = setmetatable({}, Class)
+      print(pool:submit(ask, object):get(), pool:submit(tell, object):get(), pool:map(ask, { object })[1])
+    end
+    show()
+    settings.v, count = 2, 2
+    show()
+    settings = { v = 3 }
+    show()
+    function Class:setting() return "another" end
+    show()]],
+  ["functions that two tables share, of which one is a class"] = [[
+    local function name(self) return self.name end
+    local Named, Class = { name = name }, { name = name }
+    Class.__index = Class
+    local pool = parlua.pool { workers = 1 }
+    local function compare(object) return Named.name == Class.name, Named.name == object.name, getmetatable(object) == Class end
+    print(pool:submit(compare, setmetatable({}, Class)):get())
+    run(compare, { setmetatable({}, Class) })]],
   ["arguments of submitted calls that change later"] = [[
     local given, data = { v = 1, sub = { 1 } }, require("ffi").new("int[1]", 1)
     local function read(t, c) return t.v, t.sub[1], c[0] end

@@ -243,7 +243,10 @@ static int module_renew(lua_State *L)
   if (module_object_in(L) == 0) return 0;
   struct book *book = book_at(L, 1);
   size_t at = (size_t)(book_entry(book, (size_t)lua_tonumber(L, 2)) - book->list);
-  if (lua_istable(L, -1) || lua_isfunction(L, -1)) book->list[at].state = codec_state_of(L, lua_gettop(L));
+  if (lua_istable(L, -1) || lua_isfunction(L, -1)) {
+    book->list[at].state = codec_state_of(L, lua_gettop(L));
+    book->list[at].is_exact = false;
+  }
   return 0;
 }
 

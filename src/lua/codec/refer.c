@@ -322,8 +322,11 @@ static bool is_still_known(struct encoder *encoder, int index, const struct plac
   if ((encoder->flags & CODEC_TRUST) || lua_type(L, index) == LUA_TUSERDATA || lua_iscfunction(L, index)) return true;
   if (encoder->flags & CODEC_TO_WORKER) { /* the script goes on and may have changed it */
     if (in_chain >= encoder->codec->chain.fresh) return true;
-    if (lua_isfunction(L, index))
-      return !encoder->codec->chain.lasting && codec_is_unchanged(L, encoder->codec, index, entry);
+    if (lua_isfunction(L, index)) { /* what one changes that it has captured would stay in a worker that lasts */
+      bool is_closure = lua_getupvalue(L, index, 1) != NULL;
+      if (is_closure) lua_pop(L, 1);
+      return !(is_closure && encoder->codec->chain.lasting) && codec_is_unchanged(L, encoder->codec, index, entry);
+    }
     return lua_istable(L, index) &&
            (is_class(L, index) || (place && place->kind == IN_METATABLE) || is_captured(encoder, index)) &&
            is_known_unchanged(encoder, index, entry);

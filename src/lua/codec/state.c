@@ -234,15 +234,15 @@ static uint64_t word_of(lua_State *L, int index, int type)
   return mix(word + (uint64_t)type * UINT64_C(0x9E3779B97F4A7C15));
 }
 
-static uint64_t state_of_function(lua_State *L, int index)
+static uint64_t state_of_function(lua_State *L, int index, bool exact)
 {
   uint64_t sum = 0;
   bool any = false;
   for (int i = 1; lua_getupvalue(L, index, i); i++) {
     int type = lua_type(L, -1);
-    bool plain = type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TBOOLEAN;
-    if (plain) any = true;
-    sum = mix(sum + (plain ? word_of(L, -1, type) : (uint64_t)type));
+    bool counts = exact || type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TBOOLEAN;
+    if (counts) any = true;
+    sum = mix(sum + (counts ? word_of(L, -1, type) : (uint64_t)type));
     lua_pop(L, 1);
   }
   return any ? sum | 1 : 0;
@@ -251,7 +251,7 @@ static uint64_t state_of_function(lua_State *L, int index)
 uint64_t codec_state_of(lua_State *L, int index)
 {
   if (index < 0) index = lua_gettop(L) + 1 + index;
-  if (lua_type(L, index) == LUA_TFUNCTION) return lua_iscfunction(L, index) ? 0 : state_of_function(L, index);
+  if (lua_type(L, index) == LUA_TFUNCTION) return lua_iscfunction(L, index) ? 0 : state_of_function(L, index, false);
   uint64_t sum = UINT64_C(0x9E3779B97F4A7C15);
   if (lua_getmetatable(L, index)) {
     sum = word_of(L, -1, LUA_TTABLE);
@@ -269,6 +269,12 @@ uint64_t codec_state_of(lua_State *L, int index)
   return sum | 1;
 }
 
+uint64_t codec_exact_state_of(lua_State *L, int index)
+{
+  if (lua_type(L, index) != LUA_TFUNCTION || lua_iscfunction(L, index)) return codec_state_of(L, index);
+  return state_of_function(L, index < 0 ? lua_gettop(L) + 1 + index : index, true);
+}
+
 double codec_short_state(lua_State *L, int index)
 {
   return (double)(codec_state_of(L, index) >> 12);
@@ -276,10 +282,14 @@ double codec_short_state(lua_State *L, int index)
 
 static bool is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry, int depth);
 
-/* The same for a key or value in a table: only tables can have changed. */
+/* The same for a key or value in a table. Only tables can have changed; in a chain that lasts also what functions have
+ * captured, methods of a class, say. */
 static bool is_part_unchanged(lua_State *L, struct codec *codec, int index, int depth)
 {
-  if (lua_type(L, index) != LUA_TTABLE) return true;
+  int type = lua_type(L, index);
+  bool lasting = codec->chain.lasting;
+  if (lasting && type == TYPE_CDATA) return false; /* nobody can tell */
+  if (type != LUA_TTABLE && !(lasting && type == LUA_TFUNCTION && !lua_iscfunction(L, index))) return true;
   const void *object = lua_topointer(L, index);
   if (map_reserve(&codec->seen) != 0) return false;
   struct map_entry *seen = map_find(&codec->seen, object);
@@ -292,9 +302,23 @@ static bool is_part_unchanged(lua_State *L, struct codec *codec, int index, int 
   return entry ? is_unchanged(L, codec, index, entry, depth) : codec_place_of_name(L, codec, index) != 0;
 }
 
+static bool are_upvalues_unchanged(lua_State *L, struct codec *codec, int index, int depth)
+{
+  if (depth > MOST_NESTED || !lua_checkstack(L, 8)) return false;
+  bool unchanged = true;
+  for (int i = 1; unchanged && lua_getupvalue(L, index, i); i++) {
+    unchanged = is_part_unchanged(L, codec, lua_gettop(L), depth + 1);
+    lua_pop(L, 1);
+  }
+  return unchanged;
+}
+
 static bool is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry, int depth)
 {
-  if (lua_type(L, index) == LUA_TFUNCTION) return entry->state == codec_state_of(L, index);
+  if (lua_type(L, index) == LUA_TFUNCTION) {
+    uint64_t state = entry->is_exact ? codec_exact_state_of(L, index) : codec_state_of(L, index);
+    return entry->state == state && (!codec->chain.lasting || are_upvalues_unchanged(L, codec, index, depth));
+  }
   if (entry->state == 0 || depth > MOST_NESTED || !lua_checkstack(L, 8) || entry->state != codec_state_of(L, index))
     return false;
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {

@@ -107,6 +107,8 @@ void chain_push(lua_State *L, int in_chain, const struct shared *entry);
  * upvalues; objects in it count as themselves, not by what they hold. 0: not known (a very large table, one with cdata
  * in it, a function without plain upvalues). */
 uint64_t codec_state_of(lua_State *L, int index);
+/* The same, but of a function also which objects it has captured. */
+uint64_t codec_exact_state_of(lua_State *L, int index);
 /* The same, as a number that Lua can hold. */
 double codec_short_state(lua_State *L, int index);
 /* Does the object at `index`, a table or function whose entry in the chain is `entry`, hold what it held when the book

@@ -98,8 +98,10 @@ int codec_walk_protected(lua_State *L)
     size_t seen = type == LUA_TTABLE      ? visit_table(L, codec, book)
                   : type == LUA_TFUNCTION ? visit_function(L, codec, book)
                                           : visit_proxy(L, codec, book);
-    if (type == LUA_TFUNCTION || (type == LUA_TTABLE && seen <= MOST_STATED))
-      book->list[i].state = codec_state_of(L, -1);
+    if (type == LUA_TFUNCTION || (type == LUA_TTABLE && seen <= MOST_STATED)) {
+      book->list[i].state = codec_exact_state_of(L, -1);
+      book->list[i].is_exact = true;
+    }
     entries += seen;
     lua_pop(L, 1);
   }
