@@ -80,6 +80,10 @@ function bodies.spawn(i)
   end
   return i
 end
+function bodies.large(i)
+  note(i)
+  return i % 2 == 0 and ("x"):rep(300000 + i) or { ("y"):rep(400000), i }
+end
 local body, n = os.getenv "BODY", tonumber(os.getenv "TASKS")
 local options = { chunk = 2, workers = 2, journal = "run.db", resume = os.getenv "RESUME" and true, warn = false,
   retries = body == "retry" and 1 or nil, backoff = 0 }
@@ -149,6 +153,14 @@ describe("a journal", function()
       assert.equal(ran, select(2, rows:gsub("\n", ""))) -- each that began has ended, and has its row
       assert.matches("3|failed|no 3\n", rows)
       for name in again:gmatch "[^\n]+" do assert.is_nil(("\n" .. before):find("\n" .. name .. "\n", 1, true)) end
+    end)
+
+    it("has rows of results in several pieces while the script is away, as far as a worker has room for them", function()
+      local before, rows, again = killed_and_resumed { BODY = "large", TASKS = "20" }
+      local _, ran = before:gsub("\n", "")
+      local _, recorded = rows:gsub("|returned|", "")
+      assert.truthy(recorded >= 3 and ran - recorded <= 2, before .. rows) -- each worker may be about to put one
+      for task in rows:gmatch "(%d+)|returned" do assert.is_nil(("\n" .. again):find("\n" .. task .. "\n", 1, true)) end
     end)
 
     it("has rows of tasks that were spawned, while the script is away", function()

@@ -27,6 +27,7 @@ struct lookout {
   bool is_told;    /* the script has said whose rows wait */
   uint64_t visits;
   struct peeked *peeked; /* by lane */
+  struct buffer whole;   /* a large result that was looked at */
   lua_State *L;
   char *what;
   size_t what_length;
@@ -136,7 +137,7 @@ static bool look(struct lookout *lookout)
   struct glimpse glimpse;
   for (uint32_t lane = 0; lane < dispatch_lanes(lookout->dispatch); lane++) {
     struct peeked *peeked = &lookout->peeked[lane];
-    while (!lookout_is_wanted(lookout) && dispatch_peek(lookout->dispatch, lane, peeked, &glimpse))
+    while (!lookout_is_wanted(lookout) && dispatch_peek(lookout->dispatch, lane, peeked, &lookout->whole, &glimpse))
       if (!open_state(lookout) || !read_glimpse(lookout, &glimpse, peeked)) return false;
   }
   return true;
@@ -224,6 +225,7 @@ static int lookout_gc(lua_State *L)
   struct lookout *lookout = lua_touserdata(L, 1);
   lookout_stop(lookout);
   notes_free(&lookout->notes);
+  buffer_free(&lookout->whole);
   free(lookout->peeked);
   free(lookout->what);
   lookout->peeked = NULL;

@@ -2,6 +2,7 @@
 #include "run/peek.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "run/state.h"
 
@@ -33,9 +34,39 @@ static int64_t readable(const struct lane *lane, const struct block *block, bool
   return count >= 0 && count * (is_sparse ? 2 : 1) <= most_words ? (int64_t)count : -1;
 }
 
-/* What is new in one block. False: nothing, or nothing that can be shown. */
-static bool show(const struct lane *lane, struct block *block, bool is_open, const struct peeked *peeked,
-                 struct glimpse *glimpse)
+/* Is this a large block, of one result, as inbox.c takes it? */
+static bool is_sound_whole(const struct lane *lane, const struct block *block, uint64_t size)
+{
+  bool is_kind = lane->crew->is_sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first
+                                       : block->kind == BLOCK_DENSE;
+  return is_kind && block->size == size && block->count == 1 && block->first == block->last && block->first >= 1;
+}
+
+/* Puts a large block together whose pieces lie in the slot from the k-th block on. Returns how many pieces it has; 0:
+ * they are not all there, because there was no room for them or the script has taken some. */
+static uint32_t join_pieces(struct slot *slot, uint32_t k, struct buffer *whole)
+{
+  bool is_open;
+  const struct block *piece = slot_look_at_results(slot, k, &is_open);
+  uint64_t size = piece->whole;
+  uint32_t pieces = 0;
+  if (size <= BLOCK_HEAD + 8 || size > (uint64_t)CHANNEL_BLOCKS * BLOCK_BYTES) return 0;
+  whole->length = 0;
+  if (buffer_reserve(whole, size) != 0) return 0;
+  while (whole->length < size) {
+    piece = slot_look_at_results(slot, k + pieces, &is_open);
+    if (!piece || is_open || piece->kind != BLOCK_PIECE || !block_is_sound(piece)) return 0;
+    if ((pieces > 0 && piece->whole) || piece->count > size - whole->length) return 0;
+    memcpy(whole->bytes + whole->length, (const char *)piece + BLOCK_HEAD, piece->count);
+    whole->length += piece->count;
+    pieces++;
+  }
+  return pieces;
+}
+
+/* What is new in one block. `whole`: bytes of a large one; else 0. False: nothing, or nothing that can be shown. */
+static bool show(const struct lane *lane, struct block *block, bool is_open, uint64_t whole,
+                 const struct peeked *peeked, struct glimpse *glimpse)
 {
   struct present present = slot_present(lane->crew->engine->slots[lane->number]);
   uint32_t chunk = block->chunk;
@@ -46,7 +77,7 @@ static bool show(const struct lane *lane, struct block *block, bool is_open, con
   double last = is_open ? present.task - 1 : block->last;
   double seen = fmax(work->reached, peeked->chunk == chunk ? peeked->task : 0);
   if (!(last > seen && last <= work->bound) || last != floor(last) || block->first > seen + 1) return false;
-  int64_t count = readable(lane, block, is_open, last);
+  int64_t count = !whole ? readable(lane, block, is_open, last) : is_sound_whole(lane, block, whole) ? 1 : -1;
   if (count < 0) return false;
   *glimpse = (struct glimpse){.block = block, .first = seen + 1, .last = last, .count = (uint32_t)count};
   glimpse->chunk = chunk;
@@ -55,7 +86,8 @@ static bool show(const struct lane *lane, struct block *block, bool is_open, con
   return true;
 }
 
-bool dispatch_peek(const struct dispatch *d, uint32_t number, const struct peeked *peeked, struct glimpse *glimpse)
+bool dispatch_peek(const struct dispatch *d, uint32_t number, const struct peeked *peeked, struct buffer *whole,
+                   struct glimpse *glimpse)
 {
   const struct lane *lane = dispatch_lane(d, number);
   struct block *block;
@@ -64,9 +96,15 @@ bool dispatch_peek(const struct dispatch *d, uint32_t number, const struct peeke
   struct slot *slot = d->engine->slots[lane->number];
   if (!slot || lane->cause == LOST_DAMAGED) return false;
   for (uint32_t k = 0; (block = slot_look_at_results(slot, k, &is_open)); k++) {
-    if (block->kind == BLOCK_PIECE) return false; /* what lies behind waits, too */
+    uint32_t pieces = !is_open && block->kind == BLOCK_PIECE ? join_pieces(slot, k, whole) : 0;
+    if (pieces == 0 && block->kind == BLOCK_PIECE) return false; /* what lies behind waits, too */
+    if (pieces > 0) {
+      block = (struct block *)(void *)whole->bytes;
+      k += pieces - 1;
+    }
     /* what a task has spawned is there before its result */
-    if (show(lane, block, is_open, peeked, glimpse)) return !slot_has_text_of(slot, SPAWNED_STREAM);
+    if (show(lane, block, is_open, pieces > 0 ? whole->length : 0, peeked, glimpse))
+      return !slot_has_text_of(slot, SPAWNED_STREAM);
   }
   return false;
 }

@@ -6,6 +6,7 @@
 #ifndef PARLUA_PEEK_H
 #define PARLUA_PEEK_H
 #include "run/dispatch.h"
+#include "sys/buffer.h"
 
 /* What was seen of a lane: the last task, and its chunk. All zero at first. */
 struct peeked {
@@ -16,8 +17,10 @@ struct peeked {
 /* How many lanes the run has. */
 uint32_t dispatch_lanes(const struct dispatch *d);
 /* The next results of the lane, behind those that were seen. False: there are none that can be shown. Of other ranks
- * none can, nor any larger than a block, which come in pieces; nor results of a lane whose tasks have spawned others,
- * as long as these were not reported. The caller notes in *peeked how far it has come. */
-bool dispatch_peek(const struct dispatch *d, uint32_t lane, const struct peeked *peeked, struct glimpse *glimpse);
+ * none can, nor any larger than what fits a slot; nor results of a lane whose tasks have spawned others, as long as
+ * these were not reported. A result in several pieces is put together in `whole`, for which the glimpse is valid until
+ * the next call. The caller notes in *peeked how far it has come. */
+bool dispatch_peek(const struct dispatch *d, uint32_t lane, const struct peeked *peeked, struct buffer *whole,
+                   struct glimpse *glimpse);
 
 #endif

@@ -1,7 +1,7 @@
 --- Rows of tasks that end while the script is away: a thread puts them (src/lua/lookout.h), in a Lua state of its own,
 --- by the same code as the script. It reads plain data only. What it can't read waits for the script: objects of
---- classes, functions, arrays, results larger than a block. So do tasks that have spawned others, whose rows come
---- before their own, and failures that have tries left.
+--- classes, functions, arrays. So do tasks that have spawned others, whose rows come before their own, and failures
+--- that have tries left.
 local ffi = require "ffi"
 local codec = require "parlua.codec"
 local block = require "parlua.wire.block"
