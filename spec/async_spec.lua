@@ -137,9 +137,13 @@ describe("the async engine", function()
   end)
 
   it("ends where the arguments of a task can't be made, which is that task's failure", function()
-    local results, failures = parlua.starmap(function(...) return select("#", ...) end, { { 1 }, 2, { 3, 4 } }, with())
-    assert.same({ 1, 2, 1 }, { results[1], results[3], #failures })
-    assert.equal("starmap: item 2 is a number, not a list of arguments", failures[1].message)
+    local lists = { { 1 }, { 2 }, { 3, 4 } }
+    local results, failures = parlua.starmap(function(...)
+      lists[2] = 2
+      return select("#", ...)
+    end, lists, with { workers = 1 })
+    assert.same({ 1, 2, 1, 2 }, { results[1], results[3], #failures, failures[1].index })
+    assert.matches("a number value", failures[1].message)
   end)
 
   it("refuses to yield to nobody, and goes on", function()

@@ -23,6 +23,16 @@ helper.for_each_engine(function(engine)
     assert.same({ 7, n = 1 }, (parlua.map(tonumber, parlua.take({ 7 }, 10), with())))
   end)
 
+  it("starmap refuses a list with an item that is no list, before any task runs", function()
+    local pool = parlua.pool(with())
+    for _, starmap in ipairs { parlua.starmap, function(f, lists) return pool:starmap(f, lists) end } do
+      local ok, message = pcall(starmap, function() error "ran" end, { { 1 }, 2, { 3 } }, with())
+      assert.is_false(ok)
+      assert.matches("starmap: item 2 is a number, not a list of arguments$", message)
+    end
+    pool:close()
+  end)
+
   it("enumerate puts the number first", function()
     assert.same({ { n = 2, 1, "a" }, { n = 2, 2, "b" }, n = 2 }, (parlua.map(all, parlua.enumerate { "a", "b" }, with())))
     local taken = parlua.map(all, parlua.take(parlua.enumerate(letters()), 2), with())

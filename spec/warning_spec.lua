@@ -125,6 +125,28 @@ describe("tasks that failed", function()
       local ok, message = pcall(parlua.map, error, parlua.range(100), { engine = engine, on_error = function() error("enough", 0) end })
       assert.same({ false, "enough" }, { ok, message })
     end)
+
+    it("stop the run with the error about the first such task, whichever failed first, and count nothing behind it", function()
+      local function fail_from_4(n)
+        if n == 4 then
+          local until_then = os.clock() + 0.05
+          while os.clock() < until_then do end
+        end
+        if n >= 4 then error(n, 0) end
+        return n
+      end
+      local options = { engine = engine, workers = 2, chunk = 1, on_error = function(failure)
+        if failure.index % 2 == 0 then error("about " .. failure.index, 0) end
+        return -failure.index
+      end }
+      assert.same({ false, "about 4" }, { pcall(parlua.map, fail_from_4, parlua.range(40), options) })
+      assert.same({ false, "about 4" }, { pcall(parlua.reduce, fail_from_4, parlua.range(40), parlua.sum, options) })
+      local given = {}
+      local ok, message = pcall(function()
+        for i, value in parlua.imap(fail_from_4, parlua.range(40), options) do given[i] = value end
+      end)
+      assert.same({ false, "about 4", { 1, 2, 3 } }, { ok, message, given })
+    end)
   end)
 
   it("can be taken by a function or by a word, nothing else", function()

@@ -31,7 +31,7 @@ local Run = {
   fold = false, failed_tasks = 0, cut_tasks = 0, cancelled = false, journal = false, reaction = false, lasts = false,
   is_pushed = false, is_of_futures = false, everywhere = false, pace = false, pace_count = false, is_paced = false,
   paused = false, encodes = false, takes_pairs = false, spawned = false, is_kept = false,
-  is_loop = 0, ticked_at = 0, limiter = false, deadline = false,
+  is_loop = 0, ticked_at = 0, limiter = false, deadline = false, raised = false,
 }
 Run.__index = Run
 for name, method in pairs(summary) do Run[name] = method end
@@ -125,10 +125,26 @@ function Run:host_of(worker)
   return name
 end
 
+--- The script's `on_error` has raised: the call ends at that task and raises the same, as with on_error = "halt". Of
+--- several such errors that of the first task counts, whichever came first.
+function Run:react_with(index, raised)
+  if self.raised and self.raised.index <= index then return false end
+  self.raised = { index = index, value = raised }
+  if index >= FIRST_SPAWNED then
+    self:cancel()
+  else
+    self:end_at(self.fold and self.fold:last(self.fold:block_of(index)) or index)
+  end
+  return false
+end
+
 --- Asks the script's `on_error` for a result that stands in for a task that failed. Returns whether there is one.
 ---@param made parlua.Failure
 function Run:replace(made, recorded)
-  local results = common.pack(self.reaction(made))
+  local results = common.pack(pcall(self.reaction, made))
+  if not results[1] then return self:react_with(made.index, results[2]) end
+  table.remove(results, 1)
+  results.n = results.n - 1
   if type(results[1]) == "nil" then return false end
   if self.journal and not recorded then self.journal:fail(made) end
   self.returned_tasks, self.replaced = self.returned_tasks + 1, (self.replaced or 0) + 1
@@ -162,7 +178,8 @@ function Run:settle(index, record, attempts, worker, recorded)
   local made = failure.new(record)
   if self.parts then self.parts[index] = nil end
   if index > self.reached and not is_spawned then self.reached = index end
-  if self.reaction and made.kind ~= "cancelled" and self:replace(made, recorded) then return end
+  local counts = index <= self.last or is_spawned and self.last == math.huge
+  if self.reaction and counts and made.kind ~= "cancelled" and self:replace(made, recorded) then return end
   if made.kind == "cancelled" then
     self.cut_tasks = self.cut_tasks + 1
   else
@@ -414,6 +431,8 @@ function Run:outcome()
   if self.broken then error(self.broken, 0) end
   local failures, halted = self:sorted_failures(), self.limiter and self.limiter.halted
   if halted and halted.index <= self.last then error(halted, 0) end
+  local raised = self.raised
+  if raised and (raised.index <= self.last or raised.index >= FIRST_SPAWNED) then error(raised.value, 0) end
   if self.signal and task.is_inside() then error(M.interruption(), 0) end -- the task that it is in is cut off, not done
   self:tell()
   return failures, self:summary()

@@ -104,11 +104,19 @@ function M.filter(arguments, f)
   }
 end
 
---- The items of a list (or source) of lists, each of them the arguments of a task. `of`: the call that makes it.
+local function check_spread(index, item, level)
+  if type(item) == "table" then return end
+  error(("starmap: item %d is a %s, not a list of arguments"):format(index, type(item)), level)
+end
+
+--- The items of a list (or source) of lists, each of them the arguments of a task, for parlua.starmap.
 ---@return parlua.Source
 function M.spread(arguments)
   local source = kinds.of(arguments)
-  if source.kind == "list" then return new { kind = "spread", items = source.items, n = source.n, of = "starmap" } end
+  if source.kind == "list" then
+    for k = 1, source.n do check_spread(k, source.items[k], 4) end
+    return new { kind = "spread", items = source.items, n = source.n, of = "starmap" }
+  end
   return new {
     kind = "reader", of = "starmap",
     make = function(reader)
@@ -116,9 +124,7 @@ function M.spread(arguments)
       local function spread(more, item)
         if not more then return false end
         i = i + 1
-        if type(item) ~= "table" then
-          error(("starmap: item %d is a %s, not a list of arguments"):format(i, type(item)), 0)
-        end
+        check_spread(i, item, 0)
         return true, unpack(item, 1, item.n or #item)
       end
       return function() return spread(read()) end

@@ -181,15 +181,7 @@ end
 
 --- The items of a list of lists, each spread over several arguments.
 function makes.spread(source, builder, i)
-  local items = source.items
-  local function values(index)
-    local item = items[index]
-    if type(item) ~= "table" then
-      error(("starmap: item %d is a %s, not a list of arguments"):format(index, type(item)), 0)
-    end
-    return item
-  end
-  local list = add_item(builder, ("%s(%s)"):format(builder:constant(values), i))
+  local list = add_item(builder, ("%s[%s]"):format(builder:constant(source.items), i))
   return { ("unpack(%s, 1, %s.n or #%s)"):format(list, list, list) }
 end
 

@@ -111,13 +111,16 @@ local function field_names(parts, order)
   return { unpack(order) }
 end
 
---- Is the value a list of names: is what stands under `order` no part but the order of the others?
+--- Is the value a list of names, one of a part among them: is what stands under `order` no part but the order of the
+--- others?
 local function is_order(value, parts)
-  if type(value) ~= "table" or is_source(value) or #value == 0 then return false end
+  if type(value) ~= "table" or is_source(value) then return false end
+  local names_part = false
   for _, name in ipairs(value) do
-    if type(name) ~= "string" or name == "order" or parts[name] == nil then return false end
+    if type(name) ~= "string" then return false end
+    names_part = names_part or name ~= "order" and parts[name] ~= nil
   end
-  return true
+  return names_part
 end
 
 local function product_of(parts)
