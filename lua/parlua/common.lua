@@ -13,6 +13,14 @@ function M.compile(text, chunk_name) return setfenv(assert(loadstring(text, chun
 ---@return table
 function M.pack(...) return { n = select("#", ...), ... } end
 
+--- A text as one word of a shell's command.
+---@param text string
+---@return string
+function M.shell_word(text)
+  if text:find "^[%w_./:=@%%+,-]+$" then return text end
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
 --- Can the value be called: a function, or a table whose metatable says how?
 ---@return boolean
 function M.is_callable(value)

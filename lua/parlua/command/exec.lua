@@ -1,4 +1,5 @@
 --- parlua --exec: a program for each word, line or row.
+local common = require "parlua.common"
 local arguments_module = require "parlua.command.arguments"
 local checks = require("parlua.options.checks").checks
 local errors = require "parlua.failure.program"
@@ -63,7 +64,7 @@ end
 
 --- The arguments of a task as the templates take them.
 local function arguments_of(plan, ...)
-  if plan.shape == "words" then return { n = select("#", ...), ... } end
+  if plan.shape == "words" then return common.pack(...) end
   if plan.shape == "text" then return { n = 0 } end
   local row = (...)
   if type(row) ~= "table" then error("the line is no object of JSON, whose fields could be named", 0) end
@@ -213,7 +214,7 @@ local function show_all(plan, source)
       text = template_module.shown(template_module.words(plan.template, index, arguments))
     end
     if plan.save then
-      text = text .. " > " .. template_module.quote(template_module.text(plan.save, index, arguments))
+      text = text .. " > " .. common.shell_word(template_module.text(plan.save, index, arguments))
     end
     return (io.stdout:write(text, "\n"))
   end

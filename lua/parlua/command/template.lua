@@ -1,5 +1,6 @@
 --- Templates of --exec and --save: words in which placeholders stand for a task's arguments. A template is taken apart
 --- once; no shell sees what is put into it.
+local common = require "parlua.common"
 local names = require "parlua.options.names"
 
 local M = {}
@@ -228,12 +229,6 @@ local function text_of(value)
 end
 M.text_of = text_of
 
-local function quote(text)
-  if text:find "^[%w_./:=@%%+,-]+$" then return text end
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-M.quote = quote
-
 --- What a placeholder stands for: a text, or a list of them.
 local function values_of(piece, index, arguments)
   if piece.is_number then return ("%.0f"):format(index) end
@@ -291,7 +286,7 @@ end
 ---@param is_for_shell? boolean
 ---@return string
 function M.text(template, index, arguments, is_for_shell)
-  return put_pieces(template.words[1], index, arguments, is_for_shell and quote or as_it_is)
+  return put_pieces(template.words[1], index, arguments, is_for_shell and common.shell_word or as_it_is)
 end
 
 --- Words as one would type them.
@@ -299,7 +294,7 @@ end
 ---@return string
 function M.shown(words)
   local quoted = {}
-  for k, word in ipairs(words) do quoted[k] = quote(word) end
+  for k, word in ipairs(words) do quoted[k] = common.shell_word(word) end
   return table.concat(quoted, " ")
 end
 

@@ -5,6 +5,7 @@
 local ffi = require "ffi"
 local codec = require "parlua.codec"
 local block = require "parlua.wire.block"
+local common = require "parlua.common"
 local failure = require "parlua.failure"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
@@ -55,8 +56,7 @@ local function read(out, half, k)
   if tag == ABSENT then return nil, { n = 0 } end
   if tag == VALUE then return (decode(out, place)) end
   if tag == TUPLE then
-    local function keep(...) return { n = select("#", ...), ... } end
-    return nil, keep(decode(out, place))
+    return nil, common.pack(decode(out, place))
   end
   assert(tag == RECORD)
   if shape.head_of(out, tonumber(out.size), place) ~= 0 then return (shape.one(out, half, k)) end

@@ -1,4 +1,5 @@
 --- Commands of the prompt: %name, ?name, !command.
+local common = require "parlua.common"
 local calls = require "parlua.prompt.calls"
 local errors = require "parlua.prompt.errors"
 local show = require "parlua.prompt.show"
@@ -219,7 +220,7 @@ function commands.edit(session, path)
     file:write(session.statements[#session.statements] or "", "\n")
     file:close()
   end
-  local status = execute(editor .. " '" .. path:gsub("'", "'\\''") .. "'")
+  local status = execute(editor .. " " .. common.shell_word(path))
   local file = io.open(path, "rb")
   local text = file and file:read("*a")
   if file then file:close() end

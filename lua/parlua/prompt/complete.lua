@@ -3,7 +3,7 @@
 local array = require("parlua.lazy") "parlua.array.core"
 local arrays = require "parlua.array.known"
 local help = require "parlua.prompt.help"
-local is_own_source = require("parlua.common").is_own_source
+local common = require "parlua.common"
 local lexer = require "parlua.prompt.lexer"
 local show = require "parlua.prompt.show"
 
@@ -125,9 +125,9 @@ local function completion(from, set, suffixes)
   for word in pairs(set) do words[#words + 1] = word end
   if #words == 0 then return nil end
   table.sort(words)
-  local common, last = words[1], words[#words] -- what these have in common, all between them have
-  while last:sub(1, #common) ~= common do common = common:sub(1, -2) end
-  return { from = from, words = words, common = common,
+  local shared, last = words[1], words[#words] -- what these have in common, all between them have
+  while last:sub(1, #shared) ~= shared do shared = shared:sub(1, -2) end
+  return { from = from, words = words, common = shared,
     suffix = suffixes and #words == 1 and suffixes[words[1]] or nil }
 end
 
@@ -136,7 +136,7 @@ end
 --- Names in a directory that begin with a text.
 local function names_in(directory, prefix)
   local names = {}
-  local quoted = "'" .. directory:gsub("'", "'\\''") .. "'"
+  local quoted = common.shell_word(directory)
   local pipe = io.popen("ls -1ap -- " .. quoted .. " 2>/dev/null")
   if not pipe then return names end
   for name in pipe:lines() do
@@ -227,7 +227,7 @@ local function takes_options(f)
   if plot and (f == plot or f == plot.histogram) then return "plot" end
   local documented = type(f) == "function" and help.of_function(f)
   local takes = documented and documented.signature:find("options", 1, true)
-    and is_own_source(debug.getinfo(f, "S").source)
+    and common.is_own_source(debug.getinfo(f, "S").source)
   if not takes then return nil end
   local listed = documented.comment:match "@param options%?? (%b{})"
   if not listed then return "call" end

@@ -1,4 +1,5 @@
 --- What is told of a run to those who read of it later: in a journal, in a report.
+local common = require "parlua.common"
 local host = require "parlua.host"
 local options_module = require "parlua.options"
 local identity = require "parlua.journal.identity"
@@ -16,8 +17,7 @@ local function command_line()
   end
   for k = least, type(arg) == "table" and #arg or -1 do
     if arg[k] ~= nil then -- without a script nothing stands at 0
-      local word = tostring(arg[k])
-      words[#words + 1] = word:find "[^%w_@%%+=:,./-]" and "'" .. word:gsub("'", "'\\''") .. "'" or word
+      words[#words + 1] = common.shell_word(tostring(arg[k]))
     end
   end
   return table.concat(words, " ")
