@@ -221,6 +221,15 @@ describe("pool:everywhere", function()
       assert.has_error(function() pool:everywhere(print) end, "the pool is closed")
     end)
 
+    it("asks the workers that the command line sets", function()
+      if engine == "mpi" then return end -- a program of its own would spawn its ranks
+      local result = helper.run(helper.command(engine) .. " -n 3 -", { stdin = [[
+        local pool = require("parlua").pool()
+        print(pool:everywhere(function() connection = "open" end).n)
+        print(pool:submit(function() return connection end):get(), pool:map(function() return connection end, { 1 })[1])]] })
+      assert.equal((helper.in_script[engine] and 1 or 3) .. "\nopen\topen\n", result.stdout, result.stderr)
+    end)
+
     it("does not change the random numbers of later calls", function()
       math.randomseed(7)
       pool = parlua.pool { engine = engine, workers = 2 }

@@ -368,8 +368,9 @@ function Pool:everywhere(f)
   if not common.is_callable(f) then error(("everywhere: a function is expected, got %s"):format(type(f)), 2) end
   f = common.as_function(f)
   if task.is_inside() ~= self.is_inside then return { n = 1, (f()) } end
-  local all = self.everywhere_list
-  local ok, results = pcall(everywhere.call, all, f, merged(self))
+  local all, options, given = self.everywhere_list, merged(self)
+  options.engine, options.workers = self.resolved.engine, self.resolved.workers -- also where the command line says them
+  local ok, results = pcall(everywhere.call, all, f, options, given)
   if self.sent then self.sent:set_everywhere(all) end
   if not ok then error(results, 0) end
   return results
