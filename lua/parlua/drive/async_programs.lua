@@ -5,6 +5,7 @@ local host = require "parlua.host"
 local M = {}
 
 local SIGKILL = 9
+local MOST_READS = 16 -- of a pipe's content each
 local LOOK_SECONDS = 0.05 -- between two looks, where the system can't tell of a program's end
 
 --- What a program waits for: { pollfd, events }, as cqueues has it.
@@ -44,10 +45,14 @@ end
 --- task's failure.
 function M.kill(cqueues, running)
   local program = running.program
-  local written = program_errors.ended(program:remains())
   running.program = false
   for _, each in ipairs((watched(program))) do cqueues.cancel(each.pollfd) end
   program:kill(SIGKILL)
+  for _ = 1, MOST_READS do -- what has come since the task looked last
+    local ok, event = pcall(program.wait, program, 0)
+    if not ok or event == "ended" or event == "late" then break end
+  end
+  local written = program_errors.ended(program:remains())
   program:close()
   return written
 end
