@@ -61,19 +61,34 @@ function M.as_completed(list)
   return queue
 end
 
+--- Counts calls that end, and keeps them in the order in which they do.
 local Counter = {}
 Counter.__index = Counter
 
 function Counter:note(future)
-  self.missing = self.missing - 1
-  if self.missing <= 0 or (self.ends_at_failure and rawget(future, "record")) then self.is_done = true end
+  local ended = self.ended
+  if not ended then return end
+  local n = self.n + 1
+  self.n, ended[n] = n, future
+  if n >= self.wanted or (self.ends_at_failure and rawget(future, "record")) then self.is_done = true end
 end
 
+--- Waits, and returns those that have ended, and the others.
 local function wait_for(list, how, seconds)
-  local counter = setmetatable({ is_done = #list == 0, missing = how == "first" and 1 or #list,
+  local ended = {}
+  local counter = setmetatable({ is_done = #list == 0, wanted = how == "first" and 1 or #list, n = 0, ended = ended,
     ends_at_failure = how == "first_failure" }, Counter)
   for _, future in ipairs(list) do future_module.watch(future, counter) end
-  return future_module.advance(counter, seconds)
+  if counter.n > 1 then table.sort(ended, by_end) end -- they had ended before
+  future_module.advance(counter, seconds)
+  counter.ended = false -- futures that go on still know the counter
+  local open = {}
+  if counter.n < #list then
+    for _, future in ipairs(list) do
+      if not future.is_done then open[#open + 1] = future end
+    end
+  end
+  return ended, open
 end
 
 local manners = { first = true, all = true, first_failure = true }
@@ -92,11 +107,7 @@ function M.wait(list, how, seconds)
   if not manners[how] then
     error(('wait: "first", "all" or "first_failure" is expected, got %s'):format(tostring(how)), 2)
   end
-  wait_for(list, how, seconds)
-  local ended, open = {}, {}
-  for _, future in ipairs(list) do table.insert(future.is_done and ended or open, future) end
-  table.sort(ended, by_end)
-  return ended, open
+  return wait_for(list, how, seconds)
 end
 
 --- Waits for the first call that ends, cancels the others, and returns all that it returned; raises its failure when it
@@ -106,11 +117,7 @@ end
 function M.race(list)
   check_futures("race", list)
   if #list == 0 then error("race: there is no future in the list", 2) end
-  wait_for(list, "first")
-  local first
-  for _, future in ipairs(list) do
-    if future.is_done and (not first or future.is_done < first.is_done) then first = future end
-  end
+  local first = wait_for(list, "first")[1]
   for _, future in ipairs(list) do
     if future ~= first then
       future:cancel()
