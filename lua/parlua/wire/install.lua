@@ -202,12 +202,17 @@ local function patch(place, content, n, environment)
   codec.renew(book, place)
 end
 
+local plain = { number = true, string = true, boolean = true }
+local is_plain_change -- the differences are globals with plain values: no object has come with them
+
 --- Makes differences to the state that is in place.
 local function apply_change(bytes)
   local fresh = codec.book()
   context.use({ book }, false)
+  is_plain_change = true
   for _, entry in ipairs(codec.decode_items(fresh, bytes)) do
     local kind, name, value = entry[1], entry[2], entry[3]
+    if kind ~= states.GONE and (kind ~= GLOBAL or not plain[type(value)]) then is_plain_change = false end
     if kind == states.PATCH then
       patch(name, value, entry[4], entry[5])
     elseif kind == MODULE then
@@ -258,11 +263,13 @@ end
 
 --- Puts a worker's state in order for the job that follows; returns the books of what came with it.
 ---@param before table as `prepare` has encoded it
----@return userdata state, userdata change
+---@return userdata state
+---@return userdata change
+---@return boolean is_plain the second has no objects: what refers to the first alone needs no more to be done
 function M.apply(before)
   apply(before)
   first, present = before, nil
-  return book, change_book
+  return book, change_book, change_book == no_change or is_plain_change
 end
 
 --- The same for one call: the state of such a number. Returns whether another was in place.

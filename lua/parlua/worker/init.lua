@@ -22,13 +22,33 @@ local M = {}
 
 local C = ffi.C
 local cast = ffi.cast
+local bytes_pointer, length_pointer = ffi.typeof "const char *", ffi.typeof "const uint64_t *"
 local SPARSE, FAILURE = C.BLOCK_SPARSE, C.TAG_FAILURE
 
---- The job in a message, behind what is needed to decode it (src/lua/host.c).
+local MOST_COMPARED = 65536 -- bytes of a job
+
+--- The bytes of the job in a message; nil where there are many.
+local function bytes_of(message, half)
+  local at = cast(bytes_pointer, message) + 8 * half[2]
+  local length = tonumber(cast(length_pointer, at)[0])
+  return length <= MOST_COMPARED and ffi.string(at + 8, length) or nil
+end
+
+local kept = {} -- of the job that was decoded last: its bytes, the book of the state, its own book
+
+--- The job in a message, behind what is needed to decode it (src/lua/host.c). nil: it is the one that was decoded last,
+--- with all that it refers to; since then the script has changed globals with plain values alone.
 local function read_job(message, shares)
   local half = cast(block.halves, message.word)
   context.use(nil, false)
-  local state, change = install.apply(block.get(message, message.word, half, 0))
+  local state, change, is_plain = install.apply(block.get(message, message.word, half, 0))
+  local bytes = bytes_of(message, half)
+  if bytes and is_plain and kept.bytes == bytes and kept.state == state then
+    context.base = { state, change, kept.book }
+    context.use(context.base, shares)
+    return nil
+  end
+  kept = {}
   context.use({ state, change }, shares)
   local book = codec.book()
   arrays.is_captured = arrays.role == "distant"
@@ -39,6 +59,7 @@ local function read_job(message, shares)
   if not ok then error(job, 0) end
   context.base = { state, change, book }
   context.use(context.base, shares)
+  if not (job.setup or job.everywhere or arrays.begin_job) then kept = { bytes = bytes, state = state, book = book } end
   return job
 end
 
@@ -68,7 +89,7 @@ function M.main(worker, inherited)
       return runner_module.open(job, slot, outlet)
     end)
     present, has_everywhere = job, has_everywhere or job.everywhere ~= nil
-    if ok then runner, trouble = result, nil else runner, trouble = nil, result end
+    if ok then runner, trouble = result, nil else runner, trouble, kept = nil, result, {} end
   end
 
   function running.progress_send(index, share) -- beside the log, where no line begins with a zero byte
@@ -98,7 +119,11 @@ function M.main(worker, inherited)
       local globals = has_everywhere and everywhere.globals()
       local ok, job = pcall(read_job, message, not worker.owns_process)
       if globals then everywhere.restore(globals) end
-      if ok then load(job) else runner, trouble = nil, job end
+      if not ok then
+        runner, trouble = nil, job
+      elseif job then
+        load(job)
+      end
     elseif runner then
       runner(message, C.worker_limit(handle))
       if arrays.rest then arrays.rest() end
