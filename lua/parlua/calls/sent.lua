@@ -84,13 +84,12 @@ end
 --- The head of a function that needs nothing of the script's state; nil: it does. Once the script has changed what can
 --- be done with strings and other plain values, each does.
 function Sent:free_head(f, seed)
-  if self.everywhere then return nil end
+  local head = self.free[f]
+  if self.everywhere or head == false then return nil end
   if not self.plain_watch or codec.changes(self.plain_watch) ~= false then
     self.plain_watch = false
     return nil
   end
-  local head = self.free[f]
-  if head == false then return nil end
   if head and head.seed == seed and (not head.watch or is_unchanged(head)) then return head end
   self.free[f] = nil
   if not is_free(f, 1) then
@@ -128,8 +127,12 @@ end
 function Sent:bound_head(f, seed)
   local driver = self.driver
   local chain = driver.chain
-  local ok, state = pcall(world.prepare, driver.shares, chain.is_distant)
-  if not ok then return nil, state end
+  local state = world.unchanged(driver.shares, chain.is_distant)
+  if not state then
+    local ok, prepared = pcall(world.prepare, driver.shares, chain.is_distant)
+    if not ok then return nil, prepared end
+    state = prepared
+  end
   local head = self.bound[f]
   if head and head.seed == seed and head.state == state.id and is_unchanged(head) then return head end
   self.bound[f] = nil
