@@ -502,9 +502,6 @@ int luaopen_parlua_codec(lua_State *L)
       {"decode_items", module_decode_items},
       {"decode", module_decode},
       {"decode_book", module_decode_book},
-      {"watch", watch_new},
-      {"changes", watch_changes},
-      {"is_unchanged", watch_is_unchanged},
       {"is_output", module_is_output},
       {"collector", module_collector},
       {"book", module_book},
@@ -541,5 +538,6 @@ int luaopen_parlua_codec(lua_State *L)
     lua_pushcfunction(L, function->func);
     lua_setfield(L, -2, function->name);
   }
+  watch_register(L);
   return 1;
 }

@@ -27,6 +27,9 @@ enum {
 static const char watch_meta[] = "parlua.watch";
 
 enum { BASIC_TYPES = 6 };
+/* Upvalues of the functions that Lua calls: a value of each basic type, the metatable of watches. A call asks for them
+ * several times, and a function that is made each time is garbage. */
+enum { SAMPLES = 1, META = SAMPLES + BASIC_TYPES };
 
 struct region {
   const unsigned char *at;
@@ -183,21 +186,21 @@ static int watch_gc(lua_State *L)
 static void basic_metatables(lua_State *L, const void *metatables[BASIC_TYPES])
 {
   for (int i = 0; i < BASIC_TYPES; i++) {
-    switch (i) {
-    case 0: lua_pushnil(L); break;
-    case 1: lua_pushboolean(L, 1); break;
-    case 2: lua_pushnumber(L, 0); break;
-    case 3: lua_pushliteral(L, ""); break;
-    case 4: lua_pushcfunction(L, watch_changes); break;
-    default: lua_pushthread(L);
-    }
     metatables[i] = NULL;
-    if (lua_getmetatable(L, -1)) {
-      metatables[i] = lua_topointer(L, -1);
-      lua_pop(L, 1);
-    }
+    if (!lua_getmetatable(L, lua_upvalueindex(SAMPLES + i))) continue;
+    metatables[i] = lua_topointer(L, -1);
     lua_pop(L, 1);
   }
+}
+
+static struct watch *check_watch(lua_State *L, int index)
+{
+  bool is_watch = false;
+  if (lua_getmetatable(L, index)) {
+    is_watch = lua_rawequal(L, -1, lua_upvalueindex(META));
+    lua_pop(L, 1);
+  }
+  return is_watch ? lua_touserdata(L, index) : luaL_checkudata(L, index, watch_meta); /* which raises */
 }
 
 /* Watches the table or function on the top; pops it. Not a pool: nothing of it crosses, and each call changes it. */
@@ -224,7 +227,7 @@ static void add_data(lua_State *L, struct watch *watch, size_t size, int anchors
   anchor(L, anchors);
 }
 
-int watch_new(lua_State *L)
+static int new (lua_State *L)
 {
   enum { BOOK = 1, OTHERS, WATCH, ANCHORS, OBJECTS, OBJECT };
   struct book *book = book_at(L, BOOK);
@@ -236,10 +239,7 @@ int watch_new(lua_State *L)
   if (!is_known_layout(L)) return 0;
   struct watch *watch = lua_newuserdata(L, sizeof *watch);
   *watch = (struct watch){0};
-  if (luaL_newmetatable(L, watch_meta)) {
-    lua_pushcfunction(L, watch_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  lua_pushvalue(L, lua_upvalueindex(META));
   lua_setmetatable(L, WATCH);
   lua_newtable(L);
   lua_pushvalue(L, ANCHORS);
@@ -285,9 +285,9 @@ static size_t forget_owner(struct watch *watch, size_t i)
   return i;
 }
 
-int watch_changes(lua_State *L)
+static int changes(lua_State *L)
 {
-  struct watch *watch = luaL_checkudata(L, 1, watch_meta);
+  struct watch *watch = check_watch(L, 1);
   const void *metatables[BASIC_TYPES];
   int changed = 0;
   lua_settop(L, 1);
@@ -314,14 +314,14 @@ int watch_changes(lua_State *L)
   return 1;
 }
 
-int watch_is_unchanged(lua_State *L)
+static int is_unchanged(lua_State *L)
 {
   const void *metatables[BASIC_TYPES];
   int count = lua_isnoneornil(L, 2) ? 1 : 2;
   lua_settop(L, count);
   basic_metatables(L, metatables);
   for (int w = 1; w <= count; w++) {
-    const struct watch *watch = luaL_checkudata(L, w, watch_meta);
+    const struct watch *watch = check_watch(L, w);
     bool same = watch->copy && memcmp(metatables, watch->metatables, sizeof metatables) == 0;
     for (size_t i = 0; same && i < watch->count; i++) {
       const struct region *region = &watch->regions[i];
@@ -334,4 +334,24 @@ int watch_is_unchanged(lua_State *L)
   }
   lua_pushboolean(L, 1);
   return 1;
+}
+
+void watch_register(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+      {"watch", new}, {"changes", changes}, {"is_unchanged", is_unchanged}, {NULL, NULL}};
+  for (const luaL_Reg *function = functions; function->name; function++) {
+    lua_pushnil(L);
+    lua_pushboolean(L, 1);
+    lua_pushnumber(L, 0);
+    lua_pushliteral(L, "");
+    lua_pushcfunction(L, changes);
+    lua_newthread(L);
+    if (luaL_newmetatable(L, watch_meta)) {
+      lua_pushcfunction(L, watch_gc);
+      lua_setfield(L, -2, "__gc");
+    }
+    lua_pushcclosure(L, function->func, META);
+    lua_setfield(L, -2, function->name);
+  }
 }

@@ -9,14 +9,13 @@
 
 #include <lua.h>
 
-/* Lua: watch(book, list[, all]) -> a watch over the objects of the book and over the tables and functions in the list,
- * and C data, which have their size behind them; or nil: there can be none, as for a string.buffer in the book. With
- * `all`: none either where the book's message depends on more than the memory of its objects. */
-int watch_new(lua_State *L);
-/* Lua: changes(watch) -> false: all is as it was when the watch was made; or a list of the objects that have changed,
- * which are not watched any more; or nil: the metatable of a basic type is another. */
-int watch_changes(lua_State *L);
-/* Lua: is_unchanged(watch[, another]) -> is all as it was? What has changed is still watched. */
-int watch_is_unchanged(lua_State *L);
+/* Puts the functions that Lua calls into the table on the top:
+ * watch(book, list[, all]) -> a watch over the objects of the book and over the tables and functions in the list, and C
+ * data, which have their size behind them; or nil: there can be none, as for a string.buffer in the book. With `all`:
+ * none either where the book's message depends on more than the memory of its objects.
+ * changes(watch) -> false: all is as it was when the watch was made; or a list of the objects that have changed, which
+ * are not watched any more; or nil: the metatable of a basic type is another.
+ * is_unchanged(watch[, another]) -> is all as it was? What has changed is still watched. */
+void watch_register(lua_State *L);
 
 #endif
