@@ -384,6 +384,25 @@ local scripts = {
     show()
     function Class:setting() return "another" end
     show()]],
+  ["directory, environment and locale, which change between submitted calls"] = [[
+    local ffi = require "ffi"
+    ffi.cdef "int chdir(const char *); int setenv(const char *, const char *, int); int unsetenv(const char *);"
+    local pool = parlua.pool { workers = 1 }
+    local function look()
+      return table.concat({ io.popen "pwd":read(), tostring(os.getenv "SPEC_WORD"), io.popen "echo $SPEC_WORD":read(), os.setlocale(nil) }, " ")
+    end
+    local function show() print(pool:submit(look):get(), pool:map(look, { 1 })[1]) end
+    pool:submit(look):get()
+    ffi.C.chdir "/usr"
+    ffi.C.setenv("SPEC_WORD", "one", 1)
+    os.setlocale "C.UTF-8"
+    show()
+    ffi.C.chdir "/etc"
+    ffi.C.setenv("SPEC_WORD", "two", 1)
+    show()
+    ffi.C.unsetenv "SPEC_WORD"
+    os.setlocale "C"
+    show()]],
   ["functions that two tables share, of which one is a class"] = [[
     local function name(self) return self.name end
     local Named, Class = { name = name }, { name = name }

@@ -127,9 +127,9 @@ end
 function Sent:bound_head(f, seed)
   local driver = self.driver
   local chain = driver.chain
-  local state = world.unchanged(driver.shares, chain.is_distant)
+  local state = world.unchanged(driver.shares, chain.is_distant, chain.inherits)
   if not state then
-    local ok, prepared = pcall(world.prepare, driver.shares, chain.is_distant)
+    local ok, prepared = pcall(world.prepare, driver.shares, chain.is_distant, chain.inherits)
     if not ok then return nil, prepared end
     state = prepared
   end

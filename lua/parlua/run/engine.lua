@@ -263,7 +263,7 @@ function M.before(engine, job, source, lasts, is_kept)
   local found = classes(source)
   if found then job.classes = found end
   local is_distant = can(engine, "reach_hosts")
-  local state = world.unchanged(shares, is_distant) or world.prepare(shares, is_distant)
+  local state = world.unchanged(shares, is_distant, is_kept) or world.prepare(shares, is_distant, is_kept)
   context.use(is_kept and { inherits = true, unpack(state.chain) } or state.chain, shares)
   local chain = { state.chain[1], state.chain[2], false, own = {}, captured = captured, f = job.f, setup = job.setup,
     world = state.id, version = state.version, is_distant = is_distant, inherits = is_kept or nil }

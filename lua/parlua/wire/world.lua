@@ -121,13 +121,13 @@ local function required()
 end
 
 --- What every worker is to have first, as bytes: paths, declarations, the state as a whole.
-local function first_of(world, path, distant)
+local function first_of(world, path, has_own_surroundings)
   local text = { path = package.path, cpath = package.cpath, id = world.number, state = world.bytes,
                  declarations = declarations(), libraries = record.libraries, options = record.options,
                  off = record.is_off, output = path, modules = required(), pause = world.pause,
                  multiplier = world.multiplier }
   world.required = concat(text.modules, " ")
-  if distant then
+  if has_own_surroundings then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)
   end
   context.use(nil, false)
@@ -147,9 +147,10 @@ end
 --- What workers of a run are to have before they decode its job.
 ---@param shares boolean they have this process's memory
 ---@param distant boolean they are processes of their own, which were there before the script
+---@param lasts? boolean they are copies of this process that stay: directory, environment and locale may change since
 ---@return {before: string, id: number, version: number, book: userdata, chain: table} the same `id`: the same in all;
 --- the same `version`: the same but for differences (M.newer); chain: the books of the state
-function M.prepare(shares, distant)
+function M.prepare(shares, distant, lasts)
   start.complete()
   local key = shares and "shares" or distant and "distant" or "own"
   local world = worlds[key]
@@ -161,9 +162,12 @@ function M.prepare(shares, distant)
   local pause, multiplier = codec.collector()
   local is_paced = world.pause == pause and world.multiplier == multiplier
   world.pause, world.multiplier = pause, multiplier
-  if how == "same" and is_paced and not distant then return world end
-  if not how or not is_paced or distant then
-    local first = first_of(world, path, distant)
+  local surroundings = lasts and codec.surroundings() or world.surroundings
+  local is_there = world.surroundings == surroundings
+  world.surroundings = surroundings
+  if how == "same" and is_paced and is_there and not distant then return world end
+  if not how or not is_paced or not is_there or distant then
+    local first = first_of(world, path, distant or lasts)
     if first ~= world.first then world.first, world.version, world.before = first, codec.number(), false end
   end
   local change = world.change
@@ -178,13 +182,15 @@ end
 --- The state as it was prepared last, if it can be told at once that nothing of it has changed; else nil.
 ---@param shares boolean
 ---@param distant boolean
+---@param lasts? boolean
 ---@return table?
-function M.unchanged(shares, distant)
+function M.unchanged(shares, distant, lasts)
   local world = worlds[shares and "shares" or "own"]
   if distant or not world or not world.watch or world.change_watch == "none" or world.is_off ~= record.is_off
     or world.has_path or makers.has_modules() and not makers.have(world.settings) then
     return nil
   end
+  if lasts and world.surroundings ~= codec.surroundings() then return nil end
   local pause, multiplier = codec.collector()
   if pause == world.pause and multiplier == world.multiplier
     and codec.is_unchanged(world.watch, world.change_watch or nil) and codec.is_output(plain_output, plain_file) then

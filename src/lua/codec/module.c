@@ -1,7 +1,9 @@
 /* module.c - the Lua module `parlua.codec`, for the Lua side alone. */
 #include <dlfcn.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <link.h>
+#include <locale.h>
 #include <lualib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -441,6 +443,24 @@ static int module_set_directory(lua_State *L)
   return 1;
 }
 
+static uint64_t hash_text(uint64_t sum, const char *text)
+{
+  for (; *text; text++) sum = (sum ^ (unsigned char)*text) * UINT64_C(0x100000001B3); /* FNV-1a */
+  return sum * UINT64_C(0x100000001B3);
+}
+
+/* surroundings() -> a number for the directory, the environment and the locale; another where one of them is another */
+static int module_surroundings(lua_State *L)
+{
+  extern char **environ;
+  char path[PATH_MAX];
+  const char *locale = setlocale(LC_ALL, NULL);
+  uint64_t sum = hash_text(UINT64_C(0xCBF29CE484222325), getcwd(path, sizeof path) ? path : "");
+  for (char **entry = environ; entry && *entry; entry++) sum = hash_text(sum, *entry);
+  lua_pushnumber(L, (lua_Number)(hash_text(sum, locale ? locale : "") >> 12));
+  return 1;
+}
+
 /* environment() -> what differs in the environment from that with which the process began: name -> value, or false */
 static int module_environment(lua_State *L)
 {
@@ -530,6 +550,7 @@ int luaopen_parlua_codec(lua_State *L)
       {"directory", module_directory},
       {"set_directory", module_set_directory},
       {"environment", module_environment},
+      {"surroundings", module_surroundings},
       {"set_environment", module_set_environment},
       {NULL, NULL},
   };
