@@ -38,8 +38,24 @@ function M.declare(list)
   applied.declarations = math.max(applied.declarations, #list)
 end
 
+local set = {} -- what the script has changed in the environment, as it was put in place here last
+
+--- What a variable was when this process began; nil: nothing.
+local function first_value(name)
+  local file = io.open "/proc/self/environ"
+  local text = file and file:read "*a" or ""
+  if file then file:close() end
+  for variable, value in text:gmatch "([^%z=]+)=(%Z*)" do
+    if variable == name then return value end
+  end
+end
+
 local function set_environment(environment)
+  for name in next, set do
+    if environment[name] == nil then codec.set_environment(name, first_value(name)) end
+  end
   for name, value in next, environment do codec.set_environment(name, value or nil) end
+  set = environment
 end
 
 local output
@@ -252,7 +268,10 @@ local function begin_inherited()
   inherited = context.base
   in_place = inventory()
   local world = require("parlua.wire.world").of_fork()
-  if world then version, id, book = world.version, world.number, world.book end
+  if world then
+    version, id, book = world.version, world.number, world.book
+    set = world.environment or set
+  end
 end
 
 --- In a forked worker that stays: what the script had is in place, and no job's books are of use.

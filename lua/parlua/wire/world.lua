@@ -129,6 +129,7 @@ local function first_of(world, path, has_own_surroundings)
   world.required = concat(text.modules, " ")
   if has_own_surroundings then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)
+    world.environment = text.environment
   end
   context.use(nil, false)
   local first, problem = codec.encode_as("", text)
