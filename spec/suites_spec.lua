@@ -18,6 +18,9 @@ describe("specs of what all engines promise pass", function()
   local is_here = (os.getenv("SPEC_ENGINES") or "process"):find("process") and not os.getenv("SPEC_POOL")
   if not is_here then return end -- these are such specs
 
+  -- The whole takes minutes: SPEC_WHOLE=1 has it run too.
+  local is_whole = os.getenv "SPEC_WHOLE"
+
   if has_cqueues then
     for _, names in ipairs {
       { "nested", "own", "output", "sources", "wide", "random", "failures", "hostile", "exec", "warning", "ends", "page" },
@@ -30,11 +33,12 @@ describe("specs of what all engines promise pass", function()
     end
   end
 
-  -- The whole takes minutes: SPEC_WHOLE=1 has it run too.
   for _, names in ipairs {
     { "map", "nested", "sources", "wide", "records" },
-    os.getenv "SPEC_WHOLE" and { "own", "output", "random", "failures", "hostile", "exec", "warning", "ends", "rows", "text", "records_in",
+    is_whole and { "own", "output", "random", "failures", "hostile", "exec", "warning", "ends", "rows", "text", "records_in",
       "lines_written", "csv" },
+    is_whole and { "again", "array_engines", "array_results", "calls_faults", "capture", "core", "crossing", "differences", "each",
+      "odd_results", "packed" },
   } do
     it("over a pool on process whose workers stay: " .. table.concat(names, ", "), function()
       assert.is_true(run(names, { SPEC_ENGINES = "process", SPEC_POOL = "1" }) > 90)
