@@ -991,3 +991,18 @@ describe("standard functions that the script has replaced", function()
     end)
   end)
 end)
+
+describe("a callback that the script has made for functions of C", function()
+  it("is refused where workers have a state of their own, with what to do instead", function()
+    local result = helper.run_parlua("--engine threads -", { stdin = [[
+      local parlua, ffi = require "parlua", require "ffi"
+      local callback = ffi.cast("int (*)(int)", function(x) return x + 1 end)
+      print(pcall(parlua.map, function(x) return callback(x) end, { 1 }))
+      local made = parlua.map(function(x) return callback_of_worker(x) end, { 1 }, { setup = function()
+        callback_of_worker = require("ffi").cast("int (*)(int)", function(x) return x + 1 end)
+      end })
+      print(made[1])]] })
+    assert.equal("false\tcannot send upvalue 'callback' of function at stdin:3: a C function that no library has, "
+      .. "such as a callback of this state: make it in the task, or in `setup`\n2\n", result.stdout, result.stderr)
+  end)
+end)

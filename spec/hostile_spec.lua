@@ -239,3 +239,24 @@ describe("a task that", function()
     end
   end)
 end)
+
+describe("a task that changes the directory, the environment and the umask", function()
+  helper.for_each_engine(function(engine)
+    local is_shared = helper.in_script[engine] or engine == "threads"
+
+    it(is_shared and "changes those of the program" or "leaves those of the script alone", function()
+      local result = helper.run(helper.command(engine) .. " -n 2 -", { stdin = [[
+        local ffi, parlua = require "ffi", require "parlua"
+        ffi.cdef "int chdir(const char *); int setenv(const char *, const char *, int); unsigned umask(unsigned);"
+        ffi.C.chdir "/usr"
+        ffi.C.umask(0x12)
+        local failures = parlua.each(function()
+          ffi.C.chdir "/"
+          ffi.C.setenv("SPEC_CHANGED", "yes", 1)
+          ffi.C.umask(0x3f)
+        end, { 1 })
+        print(#failures, io.popen "pwd":read(), os.getenv "SPEC_CHANGED", ffi.C.umask(0))]] })
+      assert.equal(is_shared and "0\t/\tyes\t63\n" or "0\t/usr\tnil\t18\n", result.stdout, result.stderr)
+    end)
+  end)
+end)
