@@ -37,13 +37,23 @@ local function load_cqueues()
     .. "luarocks install cqueues), or use engine = \"threads\"", 0)
 end
 
---- Opens a queue of cqueues. Each has descriptors; forgotten streams may hold theirs.
+-- Queues that are open. Each has descriptors, which a loop over imap that was left holds until its stream is collected:
+-- all garbage is collected when there are so many, and then whenever there are twice as many as that left.
+local open_queues, FIRST_BOUND = 0, 16
+local bound = FIRST_BOUND
+
 local function new_queue(cqueues)
+  if open_queues >= bound then
+    common.collect()
+    bound = math.max(FIRST_BOUND, 2 * open_queues)
+  end
+  open_queues = open_queues + 1
   local ok, queue = pcall(cqueues.new)
   if ok then return queue end
   common.collect()
   ok, queue = pcall(cqueues.new)
   if ok then return queue end
+  open_queues = open_queues - 1
   error(common.unopened("async", tostring(queue)), 0)
 end
 
@@ -361,6 +371,7 @@ function Driver:close()
   self.is_open = false
   while self.first do tasks.give_up(self, self.first) end
   pcall(self.queue.close, self.queue)
+  open_queues = open_queues - 1
   C.signals_serial(0)
   if self.pause then collectgarbage("setpause", self.pause) end
   return true
