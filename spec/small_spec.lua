@@ -30,13 +30,13 @@ describe("memory for objects", function()
           end
         end
         local function call()
-          local list = parlua.map(function(i) return { a = i, b = "s" .. i, c = { i } } end, parlua.range(2e4))
-          assert(list[20000].a == 20000 and list[7].b == "s7" and list[7].c[1] == 7)
+          local list = parlua.map(function(i) return { a = i, b = "s" .. i } end, parlua.range(4e4))
+          assert(list[4e4].a == 4e4 and list[7].b == "s7")
         end
-        for _ = 1, 5 do call() end
+        for _ = 1, 3 do call() end
         local before = kilobytes()
-        for _ = 1, 15 do call() end
-        print(kilobytes() < before + 64 * 1024 or kilobytes() - before)]] })
+        for _ = 1, 10 do call() end
+        print(kilobytes() < before + 32 * 1024 or kilobytes() - before)]] })
       assert.same({ "true\n", "", 0 }, { result.stdout, result.stderr, result.status })
     end)
   end, { "serial", "threads", "process", "mpi" })
@@ -50,12 +50,12 @@ describe("memory for objects", function()
         end
       end
       local list = {}
-      for i = 1, 4e6 do list[i] = { i } end
+      for i = 1, 2e6 do list[i] = { i } end
       local most = kilobytes()
       list = nil
       collectgarbage()
       collectgarbage()
-      print(kilobytes() < most - 100 * 1024 or most - kilobytes())]] })
+      print(kilobytes() < most - 30 * 1024 or most - kilobytes())]] })
     assert.same({ "true\n", "", 0 }, { result.stdout, result.stderr, result.status })
   end)
 end)
