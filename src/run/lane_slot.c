@@ -218,7 +218,7 @@ static bool lane_take_kept(struct lane *lane, struct slot *slot, struct outcome 
 {
   struct crew *crew = lane->crew;
   struct slot_lane *of = own(lane);
-  if (!slot->kept_program[0] || lane->cause == LOST_DAMAGED) return false;
+  if (lane->cause == LOST_DAMAGED || !slot_has_kept(slot)) return false;
   if (!crew->text) crew->text = malloc(TEXT_BYTES);
   if (!crew->text) return false;
   *outcome = (struct outcome){.kind = OUTCOME_TEXT, .bytes = crew->text, .stream = STREAM_PROGRAM};

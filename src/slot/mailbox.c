@@ -425,9 +425,15 @@ size_t worker_text_room(const struct worker *worker)
 void worker_keep_program(struct worker *worker, const char *name)
 {
   struct slot *slot = worker->slot;
-  slot->kept_program[0] = '\0';
-  slot->kept[0] = slot->kept[1] = 0;
-  if (name) snprintf(slot->kept_program, KEPT_NAME, "%s", name);
+  size_t length = name ? strnlen(name, KEPT_NAME - 1) : 0;
+  __atomic_store_n(&slot->kept_program[0], '\0', __ATOMIC_RELEASE);
+  __atomic_store_n(&slot->kept[0], 0, __ATOMIC_RELEASE);
+  __atomic_store_n(&slot->kept[1], 0, __ATOMIC_RELEASE);
+  if (length == 0) return;
+  /* who reads it may have given this thread up meanwhile: byte by byte, and the first one last */
+  for (size_t i = 1; i < KEPT_NAME; i++)
+    __atomic_store_n(&slot->kept_program[i], i < length ? name[i] : '\0', __ATOMIC_RELAXED);
+  __atomic_store_n(&slot->kept_program[0], name[0], __ATOMIC_RELEASE);
 }
 
 void worker_keep(struct worker *worker, int stream, const void *bytes, size_t length)

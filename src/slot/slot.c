@@ -343,13 +343,21 @@ char *slot_kept_ring(struct slot *slot, enum kept_part part)
   return (char *)slot + KEPT_AT + (part == KEPT_ERRORS ? KEPT_BYTES : 0);
 }
 
+bool slot_has_kept(const struct slot *slot)
+{
+  return __atomic_load_n(&slot->kept_program[0], __ATOMIC_ACQUIRE) != '\0';
+}
+
 size_t slot_kept_program(const struct slot *slot, char *into, size_t most)
 {
-  size_t length = strnlen(slot->kept_program, KEPT_NAME - 1);
-  if (length == 0) return 0;
+  char name[KEPT_NAME];
+  name[0] = __atomic_load_n(&slot->kept_program[0], __ATOMIC_ACQUIRE);
+  if (!name[0]) return 0;
+  for (size_t i = 1; i < KEPT_NAME - 1; i++) name[i] = __atomic_load_n(&slot->kept_program[i], __ATOMIC_RELAXED);
+  name[KEPT_NAME - 1] = '\0';
   unsigned long long output = __atomic_load_n(&slot->kept[0], __ATOMIC_ACQUIRE),
                      errors = __atomic_load_n(&slot->kept[1], __ATOMIC_ACQUIRE);
-  return (size_t)snprintf(into, most, "%llu %llu %.*s", output, errors, (int)length, slot->kept_program);
+  return (size_t)snprintf(into, most, "%llu %llu %s", output, errors, name);
 }
 
 size_t slot_kept(struct slot *slot, enum kept_part part, uint64_t *at, char *into, size_t most)

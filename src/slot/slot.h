@@ -109,6 +109,7 @@ void slot_drop_text(struct slot *slot);
 /* The program that the worker's task is waiting for, and how much it has written to its output and its errors, as text:
  * "1048 20 name". Returns its length, less than `most`, which is KEPT_NAME + 64 or more; 0: there is none. */
 size_t slot_kept_program(const struct slot *slot, char *into, size_t most);
+bool slot_has_kept(const struct slot *slot);
 enum kept_part { KEPT_OUTPUT, KEPT_ERRORS, KEPT_PARTS };
 /* Copies what it has written from byte *at on, or from the first that is still there; moves *at on. Returns how many
  * bytes, at most `most`; 0: there are no more. */
