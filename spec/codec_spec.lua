@@ -482,6 +482,11 @@ describe("what cannot cross", function()
     local guard = newproxy(true)
     getmetatable(guard).__gc = function() end -- it is there for something of this state's
     assert.are.equal("cannot send result[1]: userdata: return what it holds", complaint("result", { guard }))
+    local buffer = require "string.buffer"
+    for _, options in ipairs { { dict = { "name" } }, { metatable = { {} } } } do -- which would be lost
+      assert.are.equal("cannot send result[1]: userdata: return what it holds", complaint("result", { buffer.new(options) }))
+    end
+    assert.truthy(codec.encode_as("result", { buffer.new(1000):put(("x"):rep(2000)), buffer.new() }))
   end)
 
   it("names the function whose upvalue or global it is", function()

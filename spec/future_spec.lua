@@ -274,10 +274,20 @@ describe("futures", function()
     helper.with_directory(function(directory)
       local pool = parlua.pool { engine = "process", workers = 1, timeout = 0.2 }
       local future = pool:submit(function(path)
-        io.open(path .. os.getenv("HOME"):gsub("/", "-"), "w"):close()
+        local file = assert(io.open(path, "w"))
+        file:write(io.open("/proc/self/stat"):read("*n"), " ")
+        file:close()
         while true do end
-      end, directory .. "/")
-      host.sleep(1)
+      end, directory .. "/pid")
+      local function pid()
+        local file = io.open(directory .. "/pid")
+        local text = file and file:read("*a"):match("^(%d+) ")
+        if file then file:close() end
+        return text
+      end
+      eventually(pid)
+      local path = "/proc/" .. pid() .. "/stat"
+      eventually(function() return not exists(path) end) -- the script asks for nothing meanwhile
       assert.equal("timeout", future.failure.kind)
       pool:close()
     end)

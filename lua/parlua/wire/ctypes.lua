@@ -258,9 +258,32 @@ local function is_of_buffers(meta)
   return known
 end
 
---- The content of a string.buffer; nil for other userdata.
+local BUFFER_WORDS = 8 -- a buffer is at least so long
+local option_words     -- where a buffer with options has something, one without has nothing
+
+--- Was it made with options (`dict`, `metatable`)? No function of Lua's tells.
+local function has_options(value)
+  local function words(buffer) -- a cast of the buffer itself leads to its content
+    return ffi.cast("const uintptr_t *", tonumber(("%p"):format(buffer)))
+  end
+  if not option_words then
+    local new = require("string.buffer").new
+    local plain, other = new(), new { dict = { "a" }, metatable = { {} } }
+    option_words = {}
+    for k = 0, BUFFER_WORDS - 1 do
+      if words(plain)[k] == 0 and words(other)[k] ~= 0 then option_words[#option_words + 1] = k end
+    end
+  end
+  local own = words(value)
+  for _, k in ipairs(option_words) do
+    if own[k] ~= 0 then return true end
+  end
+  return false
+end
+
+--- The content of a string.buffer without options; nil for other userdata.
 function M.text(value)
-  if not is_of_buffers(debug.getmetatable(value)) then return nil end
+  if not is_of_buffers(debug.getmetatable(value)) or has_options(value) then return nil end
   return value:tostring()
 end
 
