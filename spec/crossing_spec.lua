@@ -696,6 +696,10 @@ local scripts = {
     local sum, failures = parlua.reduce(function(a) if type(a) == "thread" then error("here", 0) end return a end,
       parlua.product(items, { 1 }), parlua.sum)
     print(sum, #failures)]],
+  ["what workers require after a failure of a ready reducer"] = [[
+    local function own() return tostring(require "table" == table) .. tostring(require "string" == string) end
+    print((parlua.reduce(function(x) return { x = x } end, { 1, "N/A" }, parlua.sum "x")))
+    run(own, { 1, 2, 3 })]],
   ["a metatype of a struct without a name"] = [[
     local ffi, V = require "ffi", nil
     V = ffi.metatype("struct { double x, y; }", {

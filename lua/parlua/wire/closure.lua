@@ -172,11 +172,12 @@ function closure.names(globals)
       add(value, "_G", name, name, EVERYWHERE)
     end
   end
+  add(start.require, "_G", "require", "require", EVERYWHERE) -- a global of parlua's modules
   for name, fields in next, start.libraries do
     local library = start.values[name]
     if type(library) == "table" then
       add(library, name, false, start.globals[name] == library and name, EVERYWHERE)
-      add(fields, name, false, start.globals[name] == library and name, EVERYWHERE) -- a global of parlua's modules
+      add(fields, name, false, start.globals[name] == library and name, EVERYWHERE) -- likewise
     elseif nameable[type(library)] then
       add(library, name, false, false, EVERYWHERE)
     end

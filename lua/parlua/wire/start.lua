@@ -37,6 +37,7 @@ function own.require(name)
   if value == nil then return first_require(name) end
   return type(value) == "table" and M.libraries[name] or value
 end
+M.require = own.require
 
 --- Takes it all down; again in a worker, once its own `print` and the like are in place.
 function M.take()
