@@ -357,7 +357,8 @@ void dispatch_next(struct dispatch *d, struct event *event, double wait)
     rest(d, now, fmin(next_time(d, deadline) - now, d->is_short ? memory_seconds : INFINITY), nap);
   }
   if (d->options.is_pushed) dispatch_note_hunger(d);
-  d->left_at = d->intake.left_at = clock_seconds();
+  d->left_at = clock_seconds();
+  intake_note_left(&d->intake, d->left_at);
 }
 
 bool dispatch_poll(struct dispatch *d, struct event *event, double *until)

@@ -63,7 +63,7 @@ function M.release(run)
   if not run.pace_count then return end
   kept = kept + collectgarbage "count" - run.pace_count
   run.pace_count = false
-  collectgarbage "restart"
+  collectgarbage("restart", -1)
 end
 
 return M
