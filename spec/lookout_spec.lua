@@ -157,10 +157,11 @@ describe("a journal", function()
     end)
 
     it("has rows of results in several pieces while the script is away, as far as a worker has room for them", function()
-      local before, rows, again = killed_and_resumed { BODY = "large", TASKS = "20", LEAST = "3" }
+      local before, rows, again = killed_and_resumed { BODY = "large", TASKS = "20", LEAST = "2" }
       local _, ran = before:gsub("\n", "")
       local _, recorded = rows:gsub("|returned|", "")
-      assert.truthy(recorded >= 3 and ran - recorded <= 2, before .. rows) -- each worker may be about to put one
+      -- The script has taken one at the most. Each worker has room for one, and may be about to put the next.
+      assert.truthy(recorded >= 2 and ran - recorded <= 2, before .. rows)
       for task in rows:gmatch "(%d+)|returned" do assert.is_nil(("\n" .. again):find("\n" .. task .. "\n", 1, true)) end
     end)
 
