@@ -90,6 +90,7 @@ void anchor(struct encoder *encoder)
 void complain(struct encoder *encoder, int index, const struct place *place, const char *reason)
 {
   lua_State *L = encoder->L;
+  check_names(encoder); /* what it is in may go by name */
   luaL_checkstack(L, 16, NULL);
   push_tool(L, TOOL_COMPLAINT);
   lua_pushstring(L, encoder->what);
