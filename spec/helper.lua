@@ -245,4 +245,22 @@ local function run(f, arguments, options)
 end
 ]]
 
+--- Builds a C program of spec/c with files of src and sanitizers, and runs it: it says "all holds", or what does not.
+---@param name string spec/c/NAME.c
+---@param parts string the files of src, and options for the linker
+---@return table|nil built what the compiler said, as helper.run; nil: there is no C compiler
+---@return table result of the program
+function helper.run_in_c(name, parts)
+  local compiler = os.getenv "CC" or "cc"
+  if helper.run("command -v " .. compiler).status ~= 0 then return nil end
+  local built, result
+  helper.with_directory(function(directory)
+    local program = directory .. "/" .. name
+    built = helper.run(("%s -std=c11 -D_GNU_SOURCE -Isrc -Wall -Wextra -Wshadow -Wpedantic -Werror -O1 -g"
+      .. " -fsanitize=address,undefined -fno-sanitize-recover=undefined -o %s spec/c/%s.c %s"):format(compiler, program, name, parts))
+    result = helper.run(program)
+  end)
+  return built, result
+end
+
 return helper

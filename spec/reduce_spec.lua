@@ -215,26 +215,6 @@ helper.for_each_engine(function(engine)
       end
     end)
 
-    it("merges 16 blocks side by side, then 16 such groups, whoever does it", function()
-      local function nested(a, b) return "(" .. a .. b .. ")" end
-      --- The value of blocks first..last: of whole groups of `size`, of each group's parts in their order.
-      local function value_of(first, last, size)
-        if first == last then return ("%d;"):format(first) end
-        local value
-        for from = first, last, size do
-          local part = value_of(from, math.min(from + size - 1, last), size / 16)
-          value = value and nested(value, part) or part
-        end
-        return value
-      end
-      for _, n in ipairs { 1, 15, 16, 17, 700 } do
-        local value = parlua.reduce(function(i) return ("%d;"):format(i) end, parlua.range(n), {
-          init = "", block = 1, step = function(text, result) return text .. result end, merge = nested,
-        }, with())
-        assert.equal(value_of(1, n, 256), value)
-      end
-    end)
-
     it("folds as results come when order does not matter", function()
       for _, reduction in ipairs { plain(), merged() } do
         assert.equal(5000 * 5001 / 2, (parlua.reduce(tonumber, parlua.range(5000), reduction, with { ordered = false })))

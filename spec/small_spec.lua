@@ -2,21 +2,12 @@
 
 local helper = require "spec.helper"
 
-local PARTS = "src/sys/small.c src/sys/large.c src/sys/huge.c"
-local FLAGS = "-std=c11 -D_GNU_SOURCE -Isrc -Wall -Wextra -Wshadow -Wpedantic -Werror -O1 -g -fsanitize=address,undefined"
-  .. " -fno-sanitize-recover=undefined"
-
 describe("memory for objects", function()
   it("is each object's own, comes back when there is none in it, and is not shared with a forked process", function()
-    local compiler = os.getenv "CC" or "cc"
-    if helper.run("command -v " .. compiler).status ~= 0 then return pending("there is no C compiler") end
-    helper.with_directory(function(directory)
-      local program = directory .. "/small"
-      local built = helper.run(("%s %s -o %s spec/c/small.c %s -pthread"):format(compiler, FLAGS, program, PARTS))
-      assert.same({ "", 0 }, { built.stderr, built.status })
-      local result = helper.run(program)
-      assert.same({ "all holds\n", "", 0 }, { result.stdout, result.stderr, result.status })
-    end)
+    local built, result = helper.run_in_c("small", "src/sys/small.c src/sys/large.c src/sys/huge.c -pthread")
+    if not built then return pending("there is no C compiler") end
+    assert.same({ "", 0 }, { built.stderr, built.status })
+    assert.same({ "all holds\n", "", 0 }, { result.stdout, result.stderr, result.status })
   end)
 
   helper.for_each_engine(function(engine)

@@ -5,26 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "run/pack.h"
 #include "run/pieces.h"
 #include "run/queue.h"
 
 enum { TASKS = 2000, ROUNDS = 20000 };
-
-static void fail(const char *what)
-{
-  fprintf(stderr, "%s\n", what);
-  exit(1);
-}
-
-static uint32_t below(uint32_t n)
-{
-  static uint64_t state = 88172645463325252u;
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return (uint32_t)(state >> 33) % n;
-}
 
 /* Works of some tasks each come and go; each task is found in the work that has it, others are not found. */
 static void check_pieces(void)

@@ -6,25 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "sys/large.h"
 #include "sys/small.h"
 
 enum { OBJECTS = 200000, ROUNDS = 3000000 };
-
-static void fail(const char *what)
-{
-  fprintf(stderr, "%s\n", what);
-  exit(1);
-}
-
-static uint32_t below(uint32_t n)
-{
-  static uint64_t state = 88172645463325252u;
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return (uint32_t)(state >> 33) % n;
-}
 
 static struct object {
   unsigned char *bytes;

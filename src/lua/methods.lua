@@ -68,7 +68,9 @@ local function tokens_of(source)
 end
 
 --- Can a token end what is called or indexed?
-local function ends_value(one) return one and (one[1] == "name" or one[1] == ")" or one[1] == "]" or one[1] == "text") end
+local ends = { name = true, [")"] = true, ["]"] = true, text = true }
+
+local function ends_value(one) return one and ends[one[1]] end
 
 --- The number of the token where the value begins whose last token is `last`: `a.b[1](x)` from its end.
 local function beginning(tokens, last)

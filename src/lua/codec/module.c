@@ -443,10 +443,9 @@ static int module_set_directory(lua_State *L)
   return 1;
 }
 
-static uint64_t hash_text(uint64_t sum, const char *text)
+static uint64_t add_checksum(uint64_t sum, const char *text)
 {
-  for (; *text; text++) sum = (sum ^ (unsigned char)*text) * UINT64_C(0x100000001B3); /* FNV-1a */
-  return sum * UINT64_C(0x100000001B3);
+  return sum * 31 + codec_checksum(text, strlen(text));
 }
 
 /* surroundings() -> a number for the directory, the environment and the locale; another where one of them is another */
@@ -455,9 +454,9 @@ static int module_surroundings(lua_State *L)
   extern char **environ;
   char path[PATH_MAX];
   const char *locale = setlocale(LC_ALL, NULL);
-  uint64_t sum = hash_text(UINT64_C(0xCBF29CE484222325), getcwd(path, sizeof path) ? path : "");
-  for (char **entry = environ; entry && *entry; entry++) sum = hash_text(sum, *entry);
-  lua_pushnumber(L, (lua_Number)(hash_text(sum, locale ? locale : "") >> 12));
+  uint64_t sum = add_checksum(0, getcwd(path, sizeof path) ? path : "");
+  for (char **entry = environ; entry && *entry; entry++) sum = add_checksum(sum, *entry);
+  lua_pushnumber(L, (lua_Number)(add_checksum(sum, locale ? locale : "") >> 12));
   return 1;
 }
 
