@@ -170,6 +170,26 @@ local function specs(engine)
     ]])
   end)
 
+  it("what is tried again finds its line gone: it fails for that, and nothing else does", function()
+    run(engine, [[
+      write_lines(3000)
+      local function cutting(text)
+        if text == line_of(1500) and require "parlua".task.attempt == 1 then
+          local ffi = require "ffi"
+          pcall(ffi.cdef, "int truncate(const char *path, long length);")
+          ffi.C.truncate("numbers.txt", 5000)
+          error("tried again")
+        end
+        return #text
+      end
+      local again = { chunk = 100, window = 200, retries = 1 }
+      try(function() check((parlua.each(cutting, parlua.lines(PATH), again))) end)
+      write_lines(3000)
+      try(function() check((select(2, parlua.map(cutting, parlua.lines(PATH), again)))) end)
+      print("right")
+    ]])
+  end)
+
   it("a journal keeps nothing of what was not read: with the file whole again, all is done", function()
     helper.with_directory(function(directory)
       helper.write(directory .. "/script.lua", prologue .. [[

@@ -160,6 +160,14 @@ function M.open(job, slot, outlet)
     for _ = from, first - 1 do loop_text.skip(source, cursor, ranger) end
   end
 
+  --- Sets the cursor on the first task of a chunk, which may begin in the middle of what was read; false: the text was
+  --- cut short, and that task is no longer there.
+  local function sought(chunk)
+    local ok, message = pcall(seek, chunk, chunk.first)
+    if not ok and message ~= loop_text.cut_message(source) then error(message, 0) end
+    return ok
+  end
+
   local function lacks(reach) return text:whole(reach) < reach end
 
   --- Is some of the text that a chunk needs no longer there?
@@ -218,7 +226,7 @@ function M.open(job, slot, outlet)
     local loop = is_spawned and spawned_loop(chunk.width) or loop_for(chunk.width)
     local last = wear.last(job, chunk.first, chunk.last)
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
-    if reader and not is_spawned then seek(chunk, chunk.first) end
+    local missed = reader and not is_spawned and not sought(chunk) and loop_text.cut_message(source)
     local place_before = running.source_place
     running.source_place = not is_spawned and source_place or nil
     arguments.begin()
@@ -227,6 +235,10 @@ function M.open(job, slot, outlet)
     -- the open block holds what tasks base .. base + k - 1 returned (or, where nothing is kept, `entries` failures)
     local base, k, entries, why = chunk.first, 0, 0, AGAIN
     outlet.open(base, kind)
+    if missed then
+      base, k, entries, last = fail_rest(base, entries, last, limit, missed)
+      why = DONE
+    end
     while why == AGAIN do
       local out = outlet.block
       local words = out.word
