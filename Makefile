@@ -304,7 +304,7 @@ LEAK_SPECS = $(patsubst %,spec/%_spec.lua,codec each imap map sources text)
 ASAN_SPECS = $(patsubst %,spec/%_spec.lua,array array_engines array_files core csv damage exec failures files graphs halts lookout output pool \
   process property reduce rows threads)
 # Those that run tasks in threads, but for signals: TSan holds them back while LuaJIT's compiled code runs.
-THREADS_SPECS = $(patsubst %,spec/%_spec.lua,core each imap map output pool future reduce)
+THREADS_SPECS = $(patsubst %,spec/%_spec.lua,core each exec imap map output pool future reduce)
 
 # TSan counts what lies in parlua's own C. Where one side of a race is LuaJIT's compiled code it can't restore the stack, nor see
 # what orders it; such reports are listed, and stay in build/tsan.

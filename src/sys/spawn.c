@@ -53,11 +53,60 @@ static const char *find_program(const char *name)
   return NULL;
 }
 
+/* What a child says that can't become its program. */
+struct told {
+  int error; /* an errno; 0: nothing */
+  const char *wrong;
+};
+
+/* How it is told: in memory that the child shares until it has become the program, or has ended, which is when vfork
+ * returns. TSan makes vfork a fork: there a pipe tells, and its end is awaited. */
+#ifdef __SANITIZE_THREAD__
+static _Thread_local int told_pipe[2];
+
+static int prepare_told(void)
+{
+  return pipe2(told_pipe, O_CLOEXEC) < 0 ? errno : 0;
+}
+
+static void tell(volatile struct told *told, int error, const char *wrong)
+{
+  (void)told;
+  struct told message = {error, wrong};
+  if (write(told_pipe[1], &message, sizeof message) < 0) abort();
+}
+
+static void await_told(volatile struct told *told)
+{
+  struct told message;
+  close(told_pipe[1]);
+  if (read(told_pipe[0], &message, sizeof message) == sizeof message) *told = message;
+  close(told_pipe[0]);
+}
+#else
+static int prepare_told(void)
+{
+  return 0;
+}
+
+static void tell(volatile struct told *told, int error, const char *wrong)
+{
+  told->error = error;
+  told->wrong = wrong;
+}
+
+static void await_told(volatile struct told *told)
+{
+  (void)told;
+}
+#endif
+
 /* In the child, which shares memory with its parent until it has become the program, or has ended. `theirs`: the
  * descriptors of its streams, all above 2; -1: it keeps this process's. `path`: where the program is, if that is known.
  */
 static __attribute__((noreturn, noinline)) void become_program(struct spawn *spawn, const char *path, const int *theirs,
-                                                               const sigset_t *mask, pid_t parent, volatile int *error)
+                                                               const sigset_t *mask, pid_t parent,
+                                                               volatile struct told *told)
 {
   forget_handlers();
   setpgid(0, 0);
@@ -67,15 +116,13 @@ static __attribute__((noreturn, noinline)) void become_program(struct spawn *spa
     if (theirs[stream] >= 0) dup2(theirs[stream], stream);
   if (spawn->streams[ERROR].kind == SPAWN_OUTPUT) dup2(OUTPUT, ERROR);
   if (spawn->directory && chdir(spawn->directory) < 0) {
-    *error = errno;
-    spawn->wrong = spawn->directory;
+    tell(told, errno, spawn->directory);
     _exit(127);
   }
   sigprocmask(SIG_SETMASK, mask, NULL);
   if (path) execve(path, spawn->words, spawn->environment);
   execvpe(spawn->words[0], spawn->words, spawn->environment);
-  *error = errno;
-  spawn->wrong = spawn->words[0];
+  tell(told, errno, spawn->words[0]);
   _exit(127);
 }
 
@@ -129,20 +176,24 @@ static int start(struct spawn *spawn, const int *theirs)
 {
   const char *path = find_program(spawn->words[0]);
   sigset_t all, before;
-  volatile int error = 0;
+  volatile struct told told = {0};
   pid_t parent = getpid();
+  int error = prepare_told();
+  if (error) return error;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_t pid = vfork();
-  if (pid == 0) become_program(spawn, path, theirs, &before, parent, &error);
-  if (pid < 0) error = errno;
+  if (pid == 0) become_program(spawn, path, theirs, &before, parent, &told);
+  if (pid < 0) told.error = errno;
+  await_told(&told);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (pid > 0 && error) {
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
-  } else {
+  if (!told.error) {
     spawn->pid = pid;
+    return 0;
   }
-  return error;
+  spawn->wrong = told.wrong;
+  while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+  return told.error;
 }
 
 int spawn_program(struct spawn *spawn)
