@@ -8,6 +8,7 @@
 #include "inside.h"
 #include "ledger.h"
 #include "memory.h"
+#include "peeks.h"
 #include "run/dispatch.h"
 #include "workers.h"
 #include "world.h"
@@ -207,19 +208,24 @@ static void check_value(const struct block *block, const double *word, double ta
     fault("the value of task %g was overwritten", task);
 }
 
+void check_result(const struct block *block, const double *word, double task, uint32_t attempt)
+{
+  const struct plan *plan = ledger_plan();
+  enum fate fate = plan_fate(plan, task, attempt);
+  bool is_large = plan_is_large(plan, task);
+  if (fate != FATE_ERROR && !is_large && *word != plan_value(plan, task, attempt))
+    fault("task %g has another's result", task);
+  if (fate == FATE_ERROR && !is_failure(*word)) fault("task %g has a result, though it failed", task);
+  if (fate == FATE_ERROR || is_large) check_value(block, word, task);
+}
+
 /* One result: its word, NULL: nothing is kept of it. */
 static void result(struct driver *driver, double task, const double *word)
 {
-  const struct plan *plan = driver->plan;
   uint32_t attempt = driver->event.attempt;
-  enum fate fate = plan_fate(plan, task, attempt);
-  bool is_value = fate == FATE_ERROR || plan_is_large(plan, task);
   ledger_result(task, attempt);
-  if (word && fate != FATE_ERROR && !plan_is_large(plan, task) && *word != plan_value(plan, task, attempt))
-    fault("task %g has another's result", task);
-  if (word && fate == FATE_ERROR && !is_failure(*word)) fault("task %g has a result, though it failed", task);
-  if (word && is_value) check_value(driver->event.block, word, task);
-  if (fate == FATE_ERROR) task_failed(driver, task, attempt);
+  if (word) check_result(driver->event.block, word, task, attempt);
+  if (plan_fate(driver->plan, task, attempt) == FATE_ERROR) task_failed(driver, task, attempt);
 }
 
 static void results(struct driver *driver)
@@ -320,8 +326,10 @@ static double task_to_abort(const struct driver *driver)
 /* What the script does of its own accord, between two events. */
 static void act(struct driver *driver)
 {
+  static const double peek_share = 0.2;
   const struct plan *plan = driver->plan;
   double seconds = world.now - driver->began;
+  if (plan->kind == PLAN_SLOTS && random_chance(peek_share)) peeks_look(driver->d);
   if (plan_has(plan, TROUBLE_SINK) && random_chance(plan->sink_rate))
     world_run_until(world.now + random_about(plan->sink_seconds));
   if (plan_has(plan, TROUBLE_CLOSE) && seconds > plan->close_at) driver->is_over = true;
@@ -468,6 +476,7 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
     ledger_close();
     return true;
   }
+  peeks_begin();
   begin(&driver);
   while (!driver.is_over) {
     next(&driver);
@@ -476,6 +485,7 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
     tell(&driver);
     if (!driver.is_over) act(&driver);
   }
+  peeks_end();
   ledger_closes();
   dispatch_close(driver.d);
   ledger_close();

@@ -278,6 +278,12 @@ void ledger_result(double task, uint32_t attempt)
   if (entry->finished != attempt) fault("a result of task %g was told that no worker has made", task);
 }
 
+void ledger_glimpse(double task, uint32_t attempt)
+{
+  const struct entry *entry = entry_of(task);
+  if (entry->finished != attempt) fault("a result of task %g is to be seen that no worker has made", task);
+}
+
 static bool is_due(const struct entry *entry, const struct event *event)
 {
   switch (event->cause) {

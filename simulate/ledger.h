@@ -48,6 +48,8 @@ void ledger_has_shortened(void);
 /* Memory was short: what follows from that is no fault. */
 void ledger_lacks_memory(void);
 void ledger_result(double task, uint32_t attempt);
+/* Its result lies ready, and was not told. */
+void ledger_glimpse(double task, uint32_t attempt);
 void ledger_lost(const struct event *event);
 /* It will be tried again when due. */
 void ledger_again(double task, uint32_t attempt, double due);

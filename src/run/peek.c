@@ -64,17 +64,17 @@ static uint32_t join_pieces(struct slot *slot, uint32_t k, struct buffer *whole)
   return pieces;
 }
 
-/* What is new in one block. `whole`: bytes of a large one; else 0. False: nothing, or nothing that can be shown. */
+/* What is new in one block. `whole`: bytes of a large one; else 0. `present`: what the worker was in before it was
+ * looked which block is open. False: nothing, or nothing that can be shown. */
 static bool show(const struct lane *lane, struct block *block, bool is_open, uint64_t whole,
-                 const struct peeked *peeked, struct glimpse *glimpse)
+                 const struct present *present, const struct peeked *peeked, struct glimpse *glimpse)
 {
-  struct present present = slot_present(lane->crew->engine->slots[lane->number]);
   uint32_t chunk = block->chunk;
   const struct work *work = work_of_chunk(lane, chunk);
   if (!work || (block->kind != BLOCK_DENSE && block->kind != BLOCK_SPARSE)) return false;
-  if (is_open && present.chunk != chunk) return false;
+  if (is_open && present->chunk != chunk) return false;
   if (peeked->chunk && (int32_t)(chunk - peeked->chunk) < 0) return false; /* a lane's chunks have ascending numbers */
-  double last = is_open ? present.task - 1 : block->last;
+  double last = is_open ? present->task - 1 : block->last;
   double seen = fmax(work->reached, peeked->chunk == chunk ? peeked->task : 0);
   if (!(last > seen && last <= work->bound) || last != floor(last) || block->first > seen + 1) return false;
   int64_t count = !whole ? readable(lane, block, is_open, last) : is_sound_whole(lane, block, whole) ? 1 : -1;
@@ -95,6 +95,7 @@ bool dispatch_peek(const struct dispatch *d, uint32_t number, const struct peeke
   if (lane->kind != &lane_over_slot || lane->state == LANE_EMPTY || lane->state == LANE_CLOSED) return false;
   struct slot *slot = d->engine->slots[lane->number];
   if (!slot || lane->cause == LOST_DAMAGED) return false;
+  struct present present = slot_present(slot); /* by then a later one may have its result in a later block */
   for (uint32_t k = 0; (block = slot_look_at_results(slot, k, &is_open)); k++) {
     uint32_t pieces = !is_open && block->kind == BLOCK_PIECE ? join_pieces(slot, k, whole) : 0;
     if (pieces == 0 && block->kind == BLOCK_PIECE) return false; /* what lies behind waits, too */
@@ -103,7 +104,7 @@ bool dispatch_peek(const struct dispatch *d, uint32_t number, const struct peeke
       k += pieces - 1;
     }
     /* what a task has spawned is there before its result */
-    if (show(lane, block, is_open, pieces > 0 ? whole->length : 0, peeked, glimpse))
+    if (show(lane, block, is_open, pieces > 0 ? whole->length : 0, &present, peeked, glimpse))
       return !slot_has_text_of(slot, SPAWNED_STREAM);
   }
   return false;
