@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attending.h"
 #include "inside.h"
 #include "ledger.h"
 #include "memory.h"
@@ -412,36 +413,14 @@ static void begin(struct driver *driver)
   }
 }
 
-/* Who waits in the place of whoever can start workers, and the flag by which that one says that it is back. */
-static struct {
-  struct dispatch *dispatch; /* NULL: nobody */
-  uint64_t number;
-  bool is_wanted;
-} absence;
-
-static void come_back(void *what, uint64_t number)
-{
-  (void)what;
-  if (!absence.dispatch || absence.number != number) return;
-  absence.is_wanted = true;
-  dispatch_wake(absence.dispatch);
-}
-
-/* The next event. Where tasks are pushed, it is now and then waited for by somebody who can start no worker. */
+/* The next event. Where tasks are pushed, the script is away now and then, and the attendant goes on. */
 static void next(struct driver *driver)
 {
   static const double share = 0.1, away_share = 0.3, wait = 0.01, away = 0.005;
   bool is_pushed = plan_has(driver->plan, TROUBLE_PUSH);
   double seconds = is_pushed || random_chance(share) ? random_about(wait) : INFINITY;
-  if (!is_pushed || !random_chance(away_share)) {
-    dispatch_next(driver->d, &driver->event, seconds);
-    return;
-  }
-  absence.dispatch = driver->d;
-  absence.is_wanted = false;
-  world_at(world.now + random_about(away), come_back, NULL, ++absence.number);
-  dispatch_attend(driver->d, &driver->event, seconds, &absence.is_wanted);
-  absence.dispatch = NULL;
+  if (is_pushed && random_chance(away_share)) attending_serve(random_about(away));
+  attending_next(&driver->event, seconds);
 }
 
 /* The job as workers that inherit nothing are sent it. */
@@ -477,6 +456,7 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
     return true;
   }
   peeks_begin();
+  attending_begin(driver.d);
   begin(&driver);
   while (!driver.is_over) {
     next(&driver);
@@ -486,6 +466,7 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
     if (!driver.is_over) act(&driver);
   }
   peeks_end();
+  attending_end();
   ledger_closes();
   dispatch_close(driver.d);
   ledger_close();

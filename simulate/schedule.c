@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "attending.h"
 #include "cost.h"
 #include "ideal.h"
 #include "lanes.h"
@@ -45,6 +46,7 @@ bool schedule_measure(int count, char **arguments)
 void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)(void))
 {
   meet_check();
+  attending_check();
   parts_check();
   cost_check(run);
   balance_check(run, efficiency);

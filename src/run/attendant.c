@@ -47,7 +47,8 @@ struct attendant {
   uint64_t visits;         /* how often the script was there */
   volatile bool is_wanted; /* by the script: the attendant is to let go */
   struct kept *first, **end, *taken;
-  struct event late; /* an event for which there was no memory: told first when the script is back */
+  struct event late; /* an event for which there was no memory: told behind those that were kept */
+  struct payload *late_payload;
   bool has_late;
   size_t bytes;
 };
@@ -122,16 +123,23 @@ static void serve(struct attendant *attendant)
     if (event.kind == EVENT_DONE) return; /* it comes again */
     if (!keep(attendant, &event)) {
       attendant->late = event;
+      attendant->late_payload = dispatch_keep_payload(attendant->dispatch);
       attendant->has_late = attendant->is_stuck = true;
     }
   }
+}
+
+/* Says whether it is to be called from its next rest. For a rest without end that is said before the lock is let go: so
+ * a script that leaves between the two calls it. */
+static void note_rest(struct attendant *attendant, double seconds)
+{
+  __atomic_store_n(&attendant->rests_long, seconds > short_absence, __ATOMIC_SEQ_CST);
 }
 
 /* Rests without the lock, until it is called or so many seconds are over. */
 static void rest(struct attendant *attendant, double seconds)
 {
   struct timespec until;
-  __atomic_store_n(&attendant->rests_long, seconds > short_absence, __ATOMIC_SEQ_CST);
   if (isinf(seconds)) {
     while (sem_wait(&attendant->call) != 0 && errno == EINTR) continue;
     return;
@@ -154,6 +162,7 @@ static void *run_thread(void *argument)
     if (__atomic_load_n(&attendant->is_ending, __ATOMIC_SEQ_CST)) return NULL;
     if (pthread_mutex_trylock(&attendant->lock) != 0) {
       pause = fmin(2 * pause, longest_pause); /* at the longest until it is called */
+      note_rest(attendant, pause);
       continue;
     }
     pause = short_absence;
@@ -167,6 +176,7 @@ static void *run_thread(void *argument)
         pause = INFINITY;
       }
     }
+    note_rest(attendant, pause);
     pthread_mutex_unlock(&attendant->lock);
   }
 }
@@ -248,6 +258,8 @@ void attendant_next(struct attendant *attendant, struct event *event, double wai
   if (attendant->has_late) {
     *event = attendant->late;
     attendant->has_late = false;
+    dispatch_report_again(attendant->dispatch, event, attendant->late_payload);
+    attendant->late_payload = NULL;
     return;
   }
   dispatch_next(attendant->dispatch, event, wait);
@@ -265,6 +277,7 @@ void attendant_close(struct attendant *attendant)
     free_kept(attendant, kept);
   }
   free_kept(attendant, attendant->taken);
+  payload_drop(&attendant->dispatch->queue.store, attendant->late_payload);
   sem_destroy(&attendant->call);
   pthread_mutex_destroy(&attendant->lock);
   free(attendant);

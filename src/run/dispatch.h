@@ -85,7 +85,8 @@ void dispatch_attend(struct dispatch *d, struct event *event, double wait, const
 void dispatch_wake(const struct dispatch *d);
 /* The caller's from here on: what was supplied for the tasks of the event just reported; NULL: nothing was. */
 struct payload *dispatch_keep_payload(struct dispatch *d);
-/* *event is one that was reported before, and counts as just reported; `payload` is given back. */
+/* *event is one that was reported before, and counts as just reported; `payload` is given back. What the last event of
+ * dispatch_next points to stays until the next. */
 void dispatch_report_again(struct dispatch *d, struct event *event, struct payload *payload);
 
 /* ---- of a run that is fed (by a parent) ---- */

@@ -394,7 +394,7 @@ struct payload *dispatch_keep_payload(struct dispatch *d)
 
 void dispatch_report_again(struct dispatch *d, struct event *event, struct payload *payload)
 {
-  dispatch_give_back(d);
+  payload_drop(&d->queue.store, d->reported);
   d->reported = payload;
   event->payload = payload ? &payload->block : NULL;
 }

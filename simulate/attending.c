@@ -1,0 +1,154 @@
+/* attending.c - see attending.h. src/run/attendant.c is part of this file, with names of its own: its lock, its rest
+ * and its look for work are followed by what the script does meanwhile. */
+#define attendant_open      attending_open
+#define attendant_leave     attending_leave
+#define attendant_rouse     attending_rouse
+#define attendant_come_back attending_come_back
+#define attendant_close     attending_close
+#define attendant_next      attending_take
+
+#include <math.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "run/dispatch.h"
+
+static int unlock(pthread_mutex_t *lock);
+static int wait_call(sem_t *call);
+static int wait_call_until(sem_t *call);
+static void attend(struct dispatch *d, struct event *event, double wait, const volatile bool *is_wanted);
+static void *calloc_now_and_then(size_t count, size_t size);
+#define calloc                          calloc_now_and_then
+#define pthread_mutex_unlock            unlock
+#define sem_wait                        wait_call
+#define sem_clockwait(call, clock, end) wait_call_until(call)
+#define dispatch_attend                 attend
+#include "../src/run/attendant.c"
+#undef calloc
+#undef pthread_mutex_unlock
+#undef sem_wait
+#undef dispatch_attend
+
+#include "attending.h"
+#include "world.h"
+
+static struct attendant attending;
+
+/* Now and then there is no memory to keep an event. */
+static void *calloc_now_and_then(size_t count, size_t size)
+{
+  static const double share = 0.1;
+  return random_chance(share) ? NULL : calloc(count, size);
+}
+
+/* ---- whenever the script comes and leaves ---- */
+
+static struct {
+  bool is_on, is_script;
+  uint32_t unlocked, visit_at; /* the script comes when the attendant has let the lock go so often */
+  jmp_buf served;
+} check;
+
+/* The script comes, leaves work, and goes. */
+static void visit(void)
+{
+  check.is_script = true;
+  attendant_come_back(&attending);
+  attendant_leave(&attending, 1);
+  check.is_script = false;
+}
+
+static int unlock(pthread_mutex_t *lock)
+{
+  int error = pthread_mutex_unlock(lock);
+  if (check.is_on && !check.is_script && ++check.unlocked == check.visit_at) visit();
+  return error;
+}
+
+static int wait_call_until(sem_t *call)
+{
+  sem_trywait(call);
+  return 0;
+}
+
+static int wait_call(sem_t *call)
+{
+  if (sem_trywait(call) != 0)
+    fault("the attendant rests without end, though the script has left work (after its look %u)",
+          (unsigned)check.visit_at);
+  return 0;
+}
+
+static void attend(struct dispatch *d, struct event *event, double wait, const volatile bool *is_wanted)
+{
+  if (check.is_on) longjmp(check.served, 1);
+  dispatch_attend(d, event, wait, is_wanted);
+}
+
+void attending_check(void)
+{
+  enum { MOST_LOOKS = 2 * QUIET_LOOKS };
+  static struct dispatch d; /* with nothing to do */
+  check.is_on = true;
+  for (check.visit_at = 1; check.visit_at <= QUIET_LOOKS + 1; check.visit_at++) {
+    attending_begin(&d);
+    attendant_leave(&attending, 0);
+    check.unlocked = 0;
+    if (!setjmp(check.served)) run_thread(&attending);
+    if (check.unlocked > MOST_LOOKS) fault("the attendant looks on and on");
+    sem_destroy(&attending.call);
+  }
+  check.is_on = false;
+}
+
+/* ---- a run ---- */
+
+/* While the attendant is at work. */
+static uint64_t absence;
+
+static void come_back(void *what, uint64_t number)
+{
+  (void)what;
+  if (number != absence || attending.is_home) return;
+  attending.is_wanted = true;
+  dispatch_wake(attending.dispatch);
+}
+
+void attending_begin(struct dispatch *d)
+{
+  attending = (struct attendant){.dispatch = d, .is_home = true};
+  attending.end = &attending.first;
+  pthread_mutex_init(&attending.lock, NULL);
+  pthread_mutex_lock(&attending.lock);
+  sem_init(&attending.call, 0, 0);
+}
+
+void attending_serve(double seconds)
+{
+  attendant_leave(&attending, INFINITY);
+  pthread_mutex_lock(&attending.lock);
+  world_at(world.now + seconds, come_back, NULL, ++absence);
+  serve(&attending);
+  pthread_mutex_unlock(&attending.lock);
+  attending.is_wanted = false;
+  attendant_come_back(&attending);
+}
+
+void attending_next(struct event *event, double wait)
+{
+  attendant_next(&attending, event, wait);
+}
+
+void attending_end(void)
+{
+  for (struct kept *kept = attending.first, *next; kept; kept = next) {
+    next = kept->next;
+    free_kept(&attending, kept);
+  }
+  free_kept(&attending, attending.taken);
+  payload_drop(&attending.dispatch->queue.store, attending.late_payload);
+  sem_destroy(&attending.call);
+}

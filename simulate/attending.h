@@ -1,0 +1,18 @@
+/* attending.h - the attendant (src/run/attendant.h) without its thread: it goes on with a run where the driver says so,
+ * until its script is back, and keeps what it is told. */
+#ifndef SIMULATE_ATTENDING_H
+#define SIMULATE_ATTENDING_H
+#include "run/dispatch.h"
+
+/* Checks that the attendant serves a script that leaves, whenever that does so. */
+void attending_check(void);
+
+void attending_begin(struct dispatch *d);
+/* The script is away for so many seconds. */
+void attending_serve(double seconds);
+/* The next event for the script, which is there. */
+void attending_next(struct event *event, double wait);
+/* What was kept is given back. Before the run is closed. */
+void attending_end(void);
+
+#endif
