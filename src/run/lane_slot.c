@@ -103,10 +103,10 @@ static uint32_t lane_wants(const struct lane *lane)
 
 /* ---- taking back ---- */
 
+/* A message whose rest never comes is forgotten by the worker as the next one begins. */
 static bool lane_take_back(struct lane *lane, struct work *work)
 {
-  bool taken = work->is_complete ? slot_revoke(slot_of(lane), work->place) : work->sent == 0;
-  if (!taken) return false;
+  if (work->is_complete && !slot_revoke(slot_of(lane), work->place)) return false;
   lane_let_go(lane, work);
   return true;
 }
