@@ -102,3 +102,29 @@ describe("the memory of large tables", function()
     end)
   end)
 end)
+
+describe("the memory of workers", function()
+  helper.for_each_engine(function(engine)
+    it("is given back when their pool is closed", function()
+      -- a state takes half a megabyte at least: forty of them more than the room that all else has here
+      local result = helper.run_parlua("--engine " .. engine .. " -", { stdin = [[
+        local parlua = require "parlua"
+        local function resident() return tonumber(io.open("/proc/self/status"):read("*a"):match("RssAnon:%s*(%d+)")) end
+        local function use_pools(count)
+          for _ = 1, count do
+            local pool = parlua.pool { workers = 2 }
+            pool:map(function(i) return { i, tostring(i) } end, parlua.range(3000))
+            pool:close()
+          end
+          collectgarbage()
+          collectgarbage()
+          return resident()
+        end
+        local before = use_pools(20)
+        local grown = use_pools(40) - before
+        print(grown < 20e3 or grown)
+      ]] })
+      assert.equal("true\n", result.stdout, result.stderr)
+    end)
+  end, { "threads", "process" })
+end)

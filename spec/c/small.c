@@ -60,6 +60,13 @@ static void check_objects(void)
   for (unsigned i = 0; i < OBJECTS; i++)
     if (objects[i].bytes) discard(&heap, &objects[i]);
   if (heap.regions > 1) fail("memory without an object was not given back");
+  make(&heap, &objects[0]);
+  make(&heap, &objects[1]);
+  discard(&heap, &objects[0]);
+  small_end(&heap);
+  if (small_is_empty(&heap)) fail("a heap with an object is empty at its end");
+  discard(&heap, &objects[1]);
+  if (!small_is_empty(&heap)) fail("the end of a heap leaves memory");
 }
 
 static void check_sizes(void)

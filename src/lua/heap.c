@@ -121,6 +121,7 @@ void heap_close(lua_State *L, bool leave)
     lua_setallocf(L, allocate_at_end, heap);
   } else if (heap) {
     heap->closes = true;
+    small_end(&heap->small);
     restore(heap);
   }
   lua_close(L);

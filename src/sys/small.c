@@ -13,7 +13,7 @@ enum {
   PAGES = REGION_BYTES / PAGE_BYTES,
   HEAD_BYTES = 2048, /* of a region's first page: its struct region */
   PLAIN_REGIONS = 2, /* the first ones that a process makes have small pages */
-  MOST_EMPTY = 1     /* regions without an object that are kept */
+  MOST_EMPTY = 1     /* regions without an object that are kept, until the heap's end */
 };
 
 enum state { UNUSED, CURRENT, PARTIAL, FULL };
@@ -62,7 +62,7 @@ void small_prepare(struct small_heap *heap)
 {
   static pthread_once_t prepared = PTHREAD_ONCE_INIT;
   pthread_once(&prepared, prepare);
-  *heap = (struct small_heap){.forks = atomic_load_explicit(&forks, memory_order_relaxed)};
+  *heap = (struct small_heap){.most_empty = MOST_EMPTY, .forks = atomic_load_explicit(&forks, memory_order_relaxed)};
 }
 
 static unsigned kind_of(size_t size)
@@ -169,6 +169,16 @@ static void drop_region(struct small_heap *heap, struct region *region)
     munmap(region, REGION_BYTES);
 }
 
+void small_end(struct small_heap *heap)
+{
+  heap->most_empty = 0;
+  for (struct small_page *page = heap->unused, *next; page; page = next) {
+    struct region *region = region_of(page);
+    for (next = page->next; next && region->used == 0 && region_of(next) == region;) next = next->next;
+    if (region->used == 0) drop_region(heap, region);
+  }
+}
+
 /* ---- pages ---- */
 
 /* Gives objects of a kind another page; false: there is no memory. */
@@ -212,7 +222,7 @@ static void turn_free(struct small_heap *heap, struct small_page *page)
   page->state = UNUSED;
   put_first(&heap->unused, page);
   struct region *region = region_of(page);
-  if (--region->used == 0 && ++heap->empty > MOST_EMPTY) drop_region(heap, region);
+  if (--region->used == 0 && ++heap->empty > heap->most_empty) drop_region(heap, region);
 }
 
 /* ---- objects ---- */

@@ -18,13 +18,14 @@ enum { SMALL_BYTES = 1024, SMALL_STEPS = SMALL_BYTES / 8 + 1, SMALL_KINDS = 36 }
 
 struct small_page;
 
-/* One heap; all zero at first, after small_prepare. */
+/* One heap, after small_prepare. */
 struct small_heap {
   struct small_page *current[SMALL_KINDS]; /* where objects of a kind of size come from now; NULL: none */
   struct small_page *partial[SMALL_KINDS]; /* other pages with room for some: the first */
   struct small_page *last[SMALL_KINDS];    /* the last */
   struct small_page *unused;               /* pages that are of no kind yet */
   size_t regions, empty;                   /* how many there are; those without an object */
+  size_t most_empty;                       /* as many regions without an object are kept */
   size_t fresh;                            /* made since the process was forked */
   unsigned forks;                          /* how often it had been forked then */
 };
@@ -37,6 +38,8 @@ void *small_new(struct small_heap *heap, size_t size);
 void small_free(struct small_heap *heap, void *object);
 /* Do objects of both sizes take the same memory? */
 bool small_is_same(size_t size, size_t other);
+/* From here on nothing is kept for objects to come: when the last object is given back, the heap is empty. */
+void small_end(struct small_heap *heap);
 /* Has the heap no memory of the system's? */
 bool small_is_empty(const struct small_heap *heap);
 #endif
