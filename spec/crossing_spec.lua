@@ -384,6 +384,33 @@ local scripts = {
     show()
     function Class:setting() return "another" end
     show()]],
+  ["large tables that methods have captured, which change between submitted calls"] = [[
+    step = 0
+    local function show(n)
+      local large, Class = {}, {}
+      Class.__index = Class
+      for k = 1, n do large["key " .. k] = k end
+      function Class:first() return large["key 1"] end
+      function Class:last() return large.last end
+      local function tell() return step, Class:first(), Class:last() end
+      local pool = parlua.pool { workers = 1 }
+      pool:submit(tell):get() -- by then the worker is there
+      large["key 1"] = "changed"
+      print(n, pool:submit(tell):get())
+      large.last = "added"
+      print(n, pool:submit(tell):get())
+      pool:close()
+    end
+    show(300)
+    show(3000)
+    show(100000)]],
+  ["functions whose captured table a task has replaced"] = [[
+    local held = { 1 }
+    local function get() return held[1] end
+    print(get(), parlua.map(function(k)
+      held = { k }
+      return get
+    end, { 5 }, { workers = 1 })[1]())]],
   ["directory, environment and locale, which change between submitted calls"] = [[
     local ffi = require "ffi"
     ffi.cdef "int chdir(const char *); int setenv(const char *, const char *, int); int unsetenv(const char *);"

@@ -152,6 +152,19 @@ describe("a pool", function()
     pool:close()
   end)
 
+  it("calls methods of what its processes have from the script, though it can't be sent", function()
+    local result = helper.run_parlua [[-e '
+      local parlua = require "parlua"
+      step = 1 -- the function below depends on the state of the script
+      local Class = { body = coroutine.create(function() end) }
+      Class.__index = Class
+      function Class:kind() return type(self.body) end
+      local pool = parlua.pool { engine = "process", workers = 1 }
+      for _ = 1, 2 do print(step, pool:submit(function() return step, Class:kind() end):get()) end']]
+    assert.equal("1\t1\tthread\n1\t1\tthread\n", result.stdout, result.stderr)
+    assert.equal(0, result.status)
+  end)
+
   it("of the program's own serves parlua.submit", function()
     local result = helper.run_parlua [[-e 'print(require("parlua").submit(math.max, 1, 3, 2):get())']]
     assert.equal("3\n", result.stdout, result.stderr)

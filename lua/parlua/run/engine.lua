@@ -186,7 +186,6 @@ end
 ---@param engines table where warm ones are kept
 ---@param is_kept? boolean its workers are copies of this process that stay
 function M.take(name, workers, memory, engines, is_kept)
-  record.one_thread()
   if can(name, "inherit") then load_worker() end
   local key = ("%s%s %d %.0f"):format(is_kept and KEPT or "", name, workers, memory or 0)
   local message
@@ -252,9 +251,11 @@ end
 ---@return boolean shares the workers have this process's memory
 ---@return table|false state see wire/world.lua
 function M.before(engine, job, source, lasts, is_kept)
+  record.one_thread() -- first: the environment is a part of what workers know
   if can(engine, "inherit") and not is_kept then
-    local known = lasts and world.prepare(false, false)
-    local chain = { codec.walk(world.roots(job)), captured = captured, f = job.f, setup = job.setup, inherits = true }
+    local known = lasts and world.prepare(false, false, true)
+    local walk = codec.walk(world.roots(job), lasts)
+    local chain = { walk, captured = captured, f = job.f, setup = job.setup, inherits = true }
     job.chain, chain.own = chain, { chain[1] }
     if known then chain.world, chain.version = known.id, known.version end
     return chain, false, false

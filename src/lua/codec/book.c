@@ -79,7 +79,7 @@ void book_add(lua_State *L, struct book *book, int table, int index, size_t offs
     book->capacity = capacity;
   }
   book->objects++;
-  book->list[book->count++] = (struct shared){offset, book->objects, upvalue, 0, false, false};
+  book->list[book->count++] = (struct shared){offset, book->objects, upvalue, 0, false};
   lua_pushvalue(L, index);
   lua_rawseti(L, table, book->objects);
 }

@@ -23,7 +23,6 @@ struct shared {
   uint64_t state;     /* what the object held when the book was made (see state.h); 0: not known */
   bool is_incomplete; /* encoder: it could not be sent, or a cell's value could not: the receiver has what it has there,
                          or nil */
-  bool is_exact;      /* the state of a function tells which objects it has captured, too */
 };
 
 /*

@@ -63,7 +63,7 @@ size_t note(struct decoder *decoder, const unsigned char *tag, int upvalue)
     lua_replace(L, SHARED_SLOT);
   }
   int index = (int)(codec->shared_count - decoder->shared_base) + 1;
-  codec->shared[codec->shared_count++] = (struct shared){offset, index, upvalue, 0, false, false};
+  codec->shared[codec->shared_count++] = (struct shared){offset, index, upvalue, 0, false};
   lua_pushvalue(L, -1);
   lua_rawseti(L, SHARED_SLOT, index);
   return (size_t)index - 1;

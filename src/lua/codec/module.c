@@ -149,14 +149,15 @@ static int module_book(lua_State *L)
   return 1;
 }
 
-/* walk(list) -> a book of what can be reached from the values in the list */
+/* walk(list[, lasting]) -> a book of what can be reached from the values in the list, for workers that are forked; do
+ * they live as long as a pool? */
 static int module_walk(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
-  book_new(L);
-  if (codec_walk(L, 2, 1) != 0) return lua_error(L);
   lua_settop(L, 2);
+  book_new(L);
+  if (codec_walk(L, 3, 1, lua_toboolean(L, 2)) != 0) return lua_error(L);
+  lua_settop(L, 3);
   return 1;
 }
 
@@ -245,10 +246,7 @@ static int module_renew(lua_State *L)
   if (module_object_in(L) == 0) return 0;
   struct book *book = book_at(L, 1);
   size_t at = (size_t)(book_entry(book, (size_t)lua_tonumber(L, 2)) - book->list);
-  if (lua_istable(L, -1) || lua_isfunction(L, -1)) {
-    book->list[at].state = codec_state_of(L, lua_gettop(L));
-    book->list[at].is_exact = false;
-  }
+  if (lua_istable(L, -1) || lua_isfunction(L, -1)) book->list[at].state = codec_state_of(L, lua_gettop(L));
   return 0;
 }
 

@@ -200,7 +200,7 @@ void chain_push(lua_State *L, int in_chain, const struct shared *entry)
 /* ---- What objects hold ---- */
 
 enum {
-  MOST_ENTRIES = 65536, /* of a table that is looked at */
+  MOST_ENTRIES = 65536, /* of a table that is looked at for a message */
   MOST_SEEN = 16384,    /* tables that are looked at for one */
   MOST_NESTED = 100
 };
@@ -234,24 +234,22 @@ static uint64_t word_of(lua_State *L, int index, int type)
   return mix(word + (uint64_t)type * UINT64_C(0x9E3779B97F4A7C15));
 }
 
-static uint64_t state_of_function(lua_State *L, int index, bool exact)
+static uint64_t state_of_function(lua_State *L, int index)
 {
   uint64_t sum = 0;
-  bool any = false;
+  if (lua_iscfunction(L, index)) return 0;
   for (int i = 1; lua_getupvalue(L, index, i); i++) {
-    int type = lua_type(L, -1);
-    bool counts = exact || type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TBOOLEAN;
-    if (counts) any = true;
-    sum = mix(sum + (counts ? word_of(L, -1, type) : (uint64_t)type));
+    sum = mix(sum + word_of(L, -1, lua_type(L, -1))) | 1;
     lua_pop(L, 1);
   }
-  return any ? sum | 1 : 0;
+  return sum;
 }
 
-uint64_t codec_state_of(lua_State *L, int index)
+/* Of a table with at most so many entries. */
+static uint64_t state_of(lua_State *L, int index, size_t most)
 {
   if (index < 0) index = lua_gettop(L) + 1 + index;
-  if (lua_type(L, index) == LUA_TFUNCTION) return lua_iscfunction(L, index) ? 0 : state_of_function(L, index, false);
+  if (lua_type(L, index) == LUA_TFUNCTION) return state_of_function(L, index);
   uint64_t sum = UINT64_C(0x9E3779B97F4A7C15);
   if (lua_getmetatable(L, index)) {
     sum = word_of(L, -1, LUA_TTABLE);
@@ -260,7 +258,7 @@ uint64_t codec_state_of(lua_State *L, int index)
   size_t entries = 0;
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     int key = lua_type(L, -2), value = lua_type(L, -1);
-    if (key == TYPE_CDATA || value == TYPE_CDATA || ++entries > MOST_ENTRIES) {
+    if (key == TYPE_CDATA || value == TYPE_CDATA || ++entries > most) {
       lua_pop(L, 2);
       return 0;
     }
@@ -269,10 +267,14 @@ uint64_t codec_state_of(lua_State *L, int index)
   return sum | 1;
 }
 
-uint64_t codec_exact_state_of(lua_State *L, int index)
+uint64_t codec_state_of(lua_State *L, int index)
 {
-  if (lua_type(L, index) != LUA_TFUNCTION || lua_iscfunction(L, index)) return codec_state_of(L, index);
-  return state_of_function(L, index < 0 ? lua_gettop(L) + 1 + index : index, true);
+  return state_of(L, index, MOST_ENTRIES);
+}
+
+uint64_t codec_whole_state_of(lua_State *L, int index)
+{
+  return state_of(L, index, SIZE_MAX);
 }
 
 double codec_short_state(lua_State *L, int index)
@@ -320,10 +322,11 @@ static bool are_upvalues_unchanged(lua_State *L, struct codec *codec, int index,
 static bool is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry, int depth)
 {
   if (lua_type(L, index) == LUA_TFUNCTION) {
-    uint64_t state = entry->is_exact ? codec_exact_state_of(L, index) : codec_state_of(L, index);
-    return entry->state == state && (!codec->chain.lasting || are_upvalues_unchanged(L, codec, index, depth));
+    return entry->state == codec_state_of(L, index) &&
+           (!codec->chain.lasting || are_upvalues_unchanged(L, codec, index, depth));
   }
-  if (entry->state == 0 || depth > MOST_NESTED || !lua_checkstack(L, 8) || entry->state != codec_state_of(L, index))
+  if (entry->state == 0 || depth > MOST_NESTED || !lua_checkstack(L, 8) ||
+      entry->state != codec_whole_state_of(L, index))
     return false;
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     int value = lua_gettop(L);

@@ -106,11 +106,11 @@ void chain_push(lua_State *L, int in_chain, const struct shared *entry);
 
 /* A number for what the table or function at `index` holds: a table's metatable, keys and values, a function's
  * upvalues; objects in it count as themselves, not by what they hold. 0: not known (a very large table, one with cdata
- * in it, a function without plain upvalues). */
+ * in it), or a function without upvalues. */
 uint64_t codec_state_of(lua_State *L, int index);
-/* The same, but of a function also which objects it has captured. */
-uint64_t codec_exact_state_of(lua_State *L, int index);
-/* The same, as a number that Lua can hold. */
+/* The same, however large the table is. */
+uint64_t codec_whole_state_of(lua_State *L, int index);
+/* The first, as a number that Lua can hold. */
 double codec_short_state(lua_State *L, int index);
 /* Does the object at `index`, a table or function whose entry in the chain is `entry`, hold what it held when the book
  * was made? Tables in it are looked at in the same way. */

@@ -8,10 +8,11 @@
 #include "lua/codec/walk.h"
 
 /* Every call on the process engine pays for the walk: 30,000 entries take about a millisecond. What lies further away
- * crosses by content. */
+ * crosses by content. For the same reason it is not noted what tables of more than MOST_STATED entries hold, but for
+ * workers that last, which are forked once: what methods have captured may change while they live. */
 enum { MOST_ENTRIES = 30000, MOST_ENTRIES_OF_ONE = 1024, MOST_STATED = 256 };
 
-enum { BOOK_SLOT = 1, ROOTS_SLOT, OBJECTS_SLOT };
+enum { BOOK_SLOT = 1, ROOTS_SLOT, LASTING_SLOT, OBJECTS_SLOT };
 
 /* Adds the value at `index` if it is an object that is not there yet and has no name in every state. */
 static void visit(lua_State *L, struct codec *codec, struct book *book, int index)
@@ -76,11 +77,12 @@ static size_t visit_proxy(lua_State *L, struct codec *codec, struct book *book)
   return 1;
 }
 
-/* (book, list of roots) */
+/* (book, list of roots, do the workers last) */
 int codec_walk_protected(lua_State *L)
 {
   struct codec *codec = lua_touserdata(L, lua_upvalueindex(CODEC_UPVALUE));
   struct book *book = book_at(L, BOOK_SLOT);
+  bool lasting = lua_toboolean(L, LASTING_SLOT);
   size_t entries = 0;
   codec_update_names(L, codec);
   lua_getfenv(L, BOOK_SLOT);
@@ -98,24 +100,21 @@ int codec_walk_protected(lua_State *L)
     size_t seen = type == LUA_TTABLE      ? visit_table(L, codec, book)
                   : type == LUA_TFUNCTION ? visit_function(L, codec, book)
                                           : visit_proxy(L, codec, book);
-    if (type == LUA_TFUNCTION || (type == LUA_TTABLE && seen <= MOST_STATED)) {
-      book->list[i].state = codec_exact_state_of(L, -1);
-      book->list[i].is_exact = true;
-    }
+    if (type == LUA_TFUNCTION || (type == LUA_TTABLE && (lasting || seen <= MOST_STATED)))
+      book->list[i].state = codec_whole_state_of(L, -1);
     entries += seen;
     lua_pop(L, 1);
   }
   return 0;
 }
 
-int codec_walk(lua_State *L, int book, int roots)
+int codec_walk(lua_State *L, int book, int roots, bool lasting)
 {
   struct codec *codec = codec_of(L);
   if (codec == NULL) return -1;
-  lua_pushvalue(L, roots);
-  lua_pushvalue(L, book < 0 ? book - 1 : book);
-  lua_insert(L, -2);
   lua_rawgeti(L, LUA_REGISTRYINDEX, codec->walk_reference);
-  lua_insert(L, -3);
-  return lua_pcall(L, 2, 0, 0) == 0 ? 0 : -1;
+  lua_pushvalue(L, book);
+  lua_pushvalue(L, roots);
+  lua_pushboolean(L, lasting);
+  return lua_pcall(L, 3, 0, 0) == 0 ? 0 : -1;
 }

@@ -3,9 +3,10 @@
 #define PARLUA_CODEC_WALK_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /* Fills the book at stack index `book` with what can be reached from the values in the list at `roots` (both absolute).
- * Returns 0, or -1 with the error message pushed. */
-int codec_walk(lua_State *L, int book, int roots);
+ * `lasting`: the workers are to live as long as a pool. Returns 0, or -1 with the error message pushed. */
+int codec_walk(lua_State *L, int book, int roots, bool lasting);
 
 #endif
