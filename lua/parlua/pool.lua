@@ -137,9 +137,15 @@ local function open_run(pool)
   run.is_of_futures = true
   pool.is_serial = is_serial
   pool.futures.is_serial = pool.is_serial
-  local waiting = pool.futures.waiting
-  run.driver.chain_of = function(index) return waiting[index] and waiting[index].content or run.chain end
-  run.driver.arguments = function(_, index) return waiting[index] and waiting[index].args or { n = 0 } end
+  local calls = pool.futures
+  run.driver.chain_of = function(index)
+    local future = calls:of(index)
+    return future and future.content or run.chain
+  end
+  run.driver.arguments = function(_, index)
+    local future = calls:of(index)
+    return future and future.args or { n = 0 }
+  end
   if not is_serial then
     pool.sent = sent.open(run.driver)
     pool.sent:set_everywhere(pool.everywhere_list)
@@ -167,10 +173,9 @@ local function close(pool, trouble)
   local run = pool.run
   pool.closed, pool.run = true, false
   if run then run:close() end
-  local open = {}
-  for _, future in pairs(pool.futures.waiting) do open[#open + 1] = future end
+  local open = pool.futures:remove_all()
   for future in pairs(pool.held) do open[#open + 1] = future end
-  pool.futures.waiting, pool.held, pool.waiting = {}, {}, {}
+  pool.held, pool.waiting = {}, {}
   table.sort(open, function(a, b) return a.index < b.index end)
   for _, future in ipairs(open) do future_module.settle_cancelled(future, trouble or "the pool was closed") end
   engines.close(pool.engines)
@@ -237,14 +242,16 @@ local function hand_out(pool, future, f, args, seed, number)
   local calls = pool.futures
   local index = calls.handed + 1
   if pool.is_serial then
-    calls.handed, calls.waiting[index], future.task = index, future, index
+    calls:add(index, future)
+    future.task = index
     args = pool.run.driver.handle:look_at(f, args) or { n = 0 }
     pool.waiting[index] = { n = args.n + 2, number, f, unpack(args, 1, args.n) }
     return true
   end
   local wish, chain = pool.sent:put(index, f, args, seed, number)
   if not wish then return nil, chain end
-  calls.handed, calls.waiting[index], future.task, future.content = index, future, index, chain
+  calls:add(index, future)
+  future.task, future.content = index, chain
   if wish ~= 0 then attend(pool, wish) end
   return true
 end
@@ -270,7 +277,7 @@ function verbs.abort(self, future)
   if self.is_serial then
     if not self.waiting[future.task] then return self.run.driver:abort(future.task) end
     self.waiting[future.task] = { n = 1, false }
-    calls.waiting[future.task] = nil
+    calls:remove(future.task)
     return true
   end
   enter(self, false)
@@ -336,7 +343,7 @@ function Pool:submit(f, ...)
   local args = n > 0 and { n = n, ... }
   if n > 0 then has_futures = has_future(n, ...) end
   local seed, number = streams_of(self)
-  local future = future_module.new(self, index, args, host.place_in_script())
+  local future = future_module.new(self, index, args, host.place_in_script(2))
   self.futures.submitted = index
   if has_futures then
     local ok, message = pcall(future_module.hold, future)
