@@ -364,7 +364,7 @@ SIMULATE_SECONDS ?= 60
 SIMULATE_REPLACED = main sys/clock sys/hub sys/barrier
 SIMULATE_OBJECTS = $(filter-out $(SIMULATE_REPLACED:%=$(BUILD)/%.o),$(OBJECTS)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard simulate/*.c)) \
   $(BUILD)/simulate/shipped_hub.o
-SIMULATE_WRAPPED = malloc calloc realloc free fstat write syscall sched_yield _exit slot_map slot_unmap slot_set_limit slot_present signals_begin \
+SIMULATE_WRAPPED = malloc calloc realloc free fstat write syscall sched_yield _exit slot_map slot_unmap slot_set_limit slot_cut slot_revoke slot_is_queued slot_present signals_begin \
   signals_end signals_pending engine_find engine_kinds nanosleep
 INTERLEAVED = $(filter $(BUILD)/run/%.o $(BUILD)/slot/%.o $(BUILD)/engines/%.o $(BUILD)/sys/bell.o,$(OBJECTS))
 

@@ -16,23 +16,27 @@
 
 #include "run/dispatch.h"
 
+static int lock_now(pthread_mutex_t *lock);
 static int unlock(pthread_mutex_t *lock);
 static int wait_call(sem_t *call);
 static int wait_call_until(sem_t *call);
 static void attend(struct dispatch *d, struct event *event, double wait, const volatile bool *is_wanted);
 static void *calloc_now_and_then(size_t count, size_t size);
 #define calloc                          calloc_now_and_then
+#define pthread_mutex_lock              lock_now
 #define pthread_mutex_unlock            unlock
 #define sem_wait                        wait_call
 #define sem_clockwait(call, clock, end) wait_call_until(call)
 #define dispatch_attend                 attend
 #include "../src/run/attendant.c"
 #undef calloc
+#undef pthread_mutex_lock
 #undef pthread_mutex_unlock
 #undef sem_wait
 #undef dispatch_attend
 
 #include "attending.h"
+#include "system.h"
 #include "world.h"
 
 static struct attendant attending;
@@ -106,15 +110,48 @@ void attending_check(void)
 
 /* ---- a run ---- */
 
-/* While the attendant is at work. */
-static uint64_t absence;
+/* While the attendant is at work, the script comes back, and is to wait for the lock. */
+static struct {
+  uint64_t number;
+  bool is_coming;
+  double came_at; /* INFINITY: it did not */
+  jmp_buf waits;
+} absence;
+
+static int lock_now(pthread_mutex_t *lock)
+{
+  if (absence.is_coming) longjmp(absence.waits, 1);
+  return pthread_mutex_lock(lock);
+}
 
 static void come_back(void *what, uint64_t number)
 {
   (void)what;
-  if (number != absence || attending.is_home) return;
-  attending.is_wanted = true;
-  dispatch_wake(attending.dispatch);
+  if (number != absence.number || attending.is_home) return;
+  absence.came_at = world.now;
+  absence.is_coming = true;
+  if (!setjmp(absence.waits)) attendant_come_back(&attending);
+  absence.is_coming = false;
+}
+
+/* Tasks that have ended by what is kept. */
+static double count_kept(void)
+{
+  double count = 0;
+  for (const struct kept *kept = attending.first; kept; kept = kept->next)
+    count += kept->event.kind == EVENT_RESULTS ? kept->event.want : kept->event.kind == EVENT_LOST && kept->event.first;
+  return count;
+}
+
+/* The attendant lets a script that is back go on at once, and rests only where nothing is left for it. */
+static void check_rest(double outstanding)
+{
+  static const double at_once = 10e-3, quick = 1e-4;
+  bool is_quick = system_faults.lost <= 0 && system_faults.slow <= quick && world.preempted <= 0;
+  double waits = world.now - absence.came_at;
+  if (is_quick && waits > at_once) fault("the script was kept waiting for %.3g s by the attendant", waits);
+  if (absence.came_at < INFINITY || attending.is_stuck || attending.bytes >= MOST_KEPT) return;
+  if (outstanding > 0) fault("the attendant rests, though %g tasks have not ended", outstanding);
 }
 
 void attending_begin(struct dispatch *d)
@@ -126,13 +163,17 @@ void attending_begin(struct dispatch *d)
   sem_init(&attending.call, 0, 0);
 }
 
-void attending_serve(double seconds)
+void attending_serve(double seconds, double outstanding)
 {
-  attendant_leave(&attending, INFINITY);
+  double kept = count_kept();
+  attendant_leave(&attending, outstanding - kept);
   pthread_mutex_lock(&attending.lock);
-  world_at(world.now + seconds, come_back, NULL, ++absence);
+  absence.came_at = INFINITY;
+  world_at(world.now + seconds, come_back, NULL, ++absence.number);
   serve(&attending);
+  check_rest(outstanding - count_kept());
   pthread_mutex_unlock(&attending.lock);
+  absence.number++;
   attending.is_wanted = false;
   attendant_come_back(&attending);
 }

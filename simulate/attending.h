@@ -8,8 +8,8 @@
 void attending_check(void);
 
 void attending_begin(struct dispatch *d);
-/* The script is away for so many seconds. */
-void attending_serve(double seconds);
+/* The script is away for so many seconds; so many tasks have not ended, as far as it was told. */
+void attending_serve(double seconds, double outstanding);
 /* The next event for the script, which is there. */
 void attending_next(struct event *event, double wait);
 /* What was kept is given back. Before the run is closed. */

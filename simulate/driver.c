@@ -106,12 +106,18 @@ static void skip(struct driver *driver, double first, double last)
   }
 }
 
-static struct block *stage(struct driver *driver, double first, double count)
+/* Bytes of a block with arguments of so many tasks. */
+static uint64_t block_bytes(const struct plan *plan, double first, double count)
 {
   uint64_t bytes = BLOCK_HEAD + 8 * (uint64_t)count;
-  for (double k = 0; k < count; k++)
-    bytes += string_bytes(driver->plan, first + k) > 0 ? value_bytes(string_bytes(driver->plan, first + k)) : 0;
-  struct block *block = dispatch_stage(driver->d, bytes);
+  for (double task = first; task < first + count; task++)
+    bytes += string_bytes(plan, task) > 0 ? value_bytes(string_bytes(plan, task)) : 0;
+  return bytes;
+}
+
+static struct block *stage(struct driver *driver, double first, double count)
+{
+  struct block *block = dispatch_stage(driver->d, block_bytes(driver->plan, first, count));
   if (!block) {
     ledger_lacks_memory();
     driver->is_over = true;
@@ -149,13 +155,34 @@ static void supply(struct driver *driver)
   }
 }
 
+/* Puts so many tasks into the intake, in two portions. Where there is no memory, they are put there later. */
+static void push_by_intake(struct driver *driver, double count)
+{
+  double first = driver->pushed + 1;
+  struct intake *intake = dispatch_intake(driver->d, first, block_bytes(driver->plan, first, count));
+  if (!intake) {
+    if (!plan_has(driver->plan, TROUBLE_MEMORY)) fault("the intake takes nothing");
+    return;
+  }
+  intake->block->width = 1;
+  for (double k = 0; k < count; k++) put_argument(driver->plan, intake->block, (uint64_t)k, first + k);
+  uint32_t part = random_below((uint32_t)count);
+  if (part > 0 && intake_publish(intake, part) != INTAKE_NOTHING) dispatch_hand_out(driver->d);
+  intake_publish(intake, (uint32_t)count);
+  driver->pushed += count;
+}
+
 /* Pushes some of the tasks that were not. */
 static void push(struct driver *driver)
 {
   const struct plan *plan = driver->plan;
-  static const double most = 20;
-  double left = plan->tasks - driver->pushed;
-  for (double n = fmin(1 + random_below((uint32_t)most), left); n > 0 && !driver->is_over; n--) {
+  static const double most = 20, intake_share = 0.5;
+  double left = plan->tasks - driver->pushed, n = fmin(1 + random_below((uint32_t)most), left);
+  if (random_chance(intake_share)) {
+    push_by_intake(driver, n);
+    return;
+  }
+  for (; n > 0 && !driver->is_over; n--) {
     double task = driver->pushed + 1;
     if (!stage(driver, task, 1)) return;
     if (dispatch_push(driver->d, task)) {
@@ -285,11 +312,22 @@ static void text(struct driver *driver)
 /* Workers that end before they can run a task are replaced: so many times, before their lane is closed. */
 enum { LEAST_STILLBORN = 3 };
 
-/* Was each lane given so many workers? Some may have been closed for another reason. */
+/* Runs that follow another may use the first of the engine's workers alone. */
+static uint32_t workers_of(const struct plan *plan, uint32_t job)
+{
+  uint64_t hash = hash_of(plan->seed + 20, job);
+  bool is_part = plan_has(plan, TROUBLE_RUNS) && plan->ranks == 0 && job > 1 && hash % 3 == 0;
+  return is_part ? 1 + (uint32_t)(hash >> 32) % plan->workers : plan->workers;
+}
+
+/* Was each lane given so many workers, and no more where none could ever run a task? Some may have been closed for
+ * another reason. */
 static bool has_tried(const struct plan *plan)
 {
   bool is_only_cause = plan->start_failure <= 0 && !plan_has(plan, TROUBLE_MEMORY) && !plan_has(plan, TROUBLE_LIMIT);
-  return ledger_starts() >= LEAST_STILLBORN * (is_only_cause ? plan->workers : 1);
+  uint32_t workers = workers_of(plan, ledger_job()), least = LEAST_STILLBORN * (is_only_cause ? workers : 1);
+  bool is_first = ledger_job() == 1 && !ledger_any_begun() && plan->kind == PLAN_SLOTS;
+  return ledger_starts() >= least && !(is_first && ledger_starts() > LEAST_STILLBORN * workers);
 }
 
 static bool trouble_is_due(const struct driver *driver, int error)
@@ -402,7 +440,6 @@ static void begin(struct driver *driver)
 {
   const struct plan *plan = driver->plan;
   if (plan_has(plan, TROUBLE_CEILING)) set_ceiling(driver, plan->window);
-  if (plan_has(plan, TROUBLE_PUSH)) dispatch_ceiling(driver->d, 0);
   if (plan_has(plan, TROUBLE_PUSH)) push(driver);
   if (plan_has(plan, TROUBLE_SUPPLY) || plan_has(plan, TROUBLE_PUSH)) return;
   for (double task = 1; task <= plan->tasks && !driver->is_over; task++) {
@@ -419,7 +456,8 @@ static void next(struct driver *driver)
   static const double share = 0.1, away_share = 0.3, wait = 0.01, away = 0.005;
   bool is_pushed = plan_has(driver->plan, TROUBLE_PUSH);
   double seconds = is_pushed || random_chance(share) ? random_about(wait) : INFINITY;
-  if (is_pushed && random_chance(away_share)) attending_serve(random_about(away));
+  if (is_pushed && random_chance(away_share))
+    attending_serve(random_about(away), driver->pushed - ledger_count_ended());
   attending_next(&driver->event, seconds);
 }
 
@@ -442,8 +480,9 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
   bool is_supplied = plan_has(plan, TROUBLE_SUPPLY) || plan_has(plan, TROUBLE_PUSH);
   struct dispatch_options options = {.total = is_supplied ? -1.0 : plan->tasks, .chunk = plan->chunk};
   options.timeout = plan_has(plan, TROUBLE_LIMIT) ? plan->limit : 0;
-  options.workers = plan->workers;
+  options.workers = workers_of(plan, job);
   options.sparse = plan_has(plan, TROUBLE_SPARSE);
+  options.is_pushed = plan_has(plan, TROUBLE_PUSH);
   options.job = job;
   if (!engine->kind->can.inherit) options.message = job_message(plan, job);
   if (options.message && engine->kind->share) options.message = engine->kind->share(engine, options.message);

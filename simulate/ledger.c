@@ -15,6 +15,7 @@ struct entry {
   uint32_t late;     /* a worker was ended in it, beyond the time limit */
   uint32_t begun;
   uint32_t decided;  /* its worker is being ended */
+  uint32_t remains;  /* its result lay ready when its worker ended */
   uint32_t orphaned; /* workers that died in no task, and had taken its chunk */
   double due;        /* a further try: when */
   double began_at;
@@ -37,6 +38,7 @@ static struct {
   double shortened_at; /* since then */
   double closed_at;    /* the run before this one, or this one */
   double reached, last_finish;
+  double told_at; /* when the end of a task was told that counts */
 } ledger;
 
 void ledger_begin(const struct plan *plan, uint32_t job)
@@ -56,7 +58,7 @@ void ledger_begin(const struct plan *plan, uint32_t job)
   ledger.is_cancelled = ledger.is_shortened = ledger.lacks_memory = false;
   ledger.last = ledger.ceiling = INFINITY;
   ledger.reached = 0;
-  ledger.last_finish = world.now;
+  ledger.last_finish = ledger.told_at = world.now;
 }
 
 void ledger_closes(void)
@@ -159,6 +161,7 @@ void ledger_task_begins(uint32_t job, double task, uint32_t attempt, double allo
   if (attempt != entry->attempt)
     fault("task %g was begun as try %u, expected was %u", task, (unsigned)attempt, (unsigned)entry->attempt);
   if (entry->has_ended) fault("task %g was run again, though its end was told", task);
+  if (entry->remains == attempt) fault("task %g was run again, though its dead worker had left its result", task);
   if (task > ledger.ceiling) fault("task %g was begun, though %g was the last to be handed out", task, ledger.ceiling);
   check_due(task, attempt, entry->due);
   check_shortened(task, allowed);
@@ -215,6 +218,13 @@ void ledger_end_is_decided(uint32_t job, double task, uint32_t attempt)
   entry->decided = attempt;
 }
 
+void ledger_results_remain(uint32_t job, double first, double last, uint32_t attempt)
+{
+  if (job != ledger.job || !ledger.is_open) return;
+  for (double task = first; task <= last; task++)
+    if (entry_of(task)->finished == attempt) entry_of(task)->remains = attempt;
+}
+
 void ledger_worker_is_ended(uint32_t job, double task, uint32_t attempt, double seconds)
 {
   world_progress();
@@ -269,6 +279,7 @@ static struct entry *end_task(double task, uint32_t attempt)
   if (attempt != entry->attempt)
     fault("task %g was told as try %u, expected was %u", task, (unsigned)attempt, (unsigned)entry->attempt);
   entry->has_ended = true;
+  if (task <= ledger.last) ledger.told_at = world.now;
   return entry;
 }
 
@@ -291,7 +302,7 @@ static bool is_due(const struct entry *entry, const struct event *event)
     return entry->crashed == event->attempt || entry->orphaned >= MOST_DEATHS || plan_has(ledger.plan, TROUBLE_RANKS);
   case LOST_TIMEOUT: /* or its worker has died in it, and the news came after the limit */
     return entry->late == event->attempt || (entry->crashed == event->attempt && plan_has(ledger.plan, TROUBLE_LIMIT));
-  case LOST_CANCELLED: return entry->is_aborted || ledger.is_cancelled || ledger.is_shortened;
+  case LOST_CANCELLED: return entry->is_aborted || ledger.is_cancelled || event->first > ledger.last;
   case LOST_MEMORY: return ledger.lacks_memory || plan_has(ledger.plan, TROUBLE_MEMORY);
   default: return false;
   }
@@ -318,9 +329,25 @@ void ledger_again(double task, uint32_t attempt, double due)
   ledger.reached = fmin(ledger.reached, task - 1);
 }
 
+/* A run that was shortened does not wait for tasks behind its new end, where nothing keeps it from hearing of others.
+ */
+static void check_end_of_shortened(void)
+{
+  static const uint32_t away = (uint32_t)1 << TROUBLE_SINK | (uint32_t)1 << TROUBLE_SUPPLY |
+                               (uint32_t)1 << TROUBLE_WAKES | (uint32_t)1 << TROUBLE_RANKS |
+                               (uint32_t)1 << TROUBLE_STALLS;
+  static const double soon = 0.15;
+  const struct plan *plan = ledger.plan;
+  if (!ledger.is_shortened || plan->troubles & away || plan->preempted > 0) return;
+  double waited = world.now - fmax(ledger.told_at, ledger.shortened_at) - 2 * plan->reach;
+  if (waited > soon)
+    fault("the run ended %.3g s after the last task up to %g, to which it was shortened", waited, ledger.last);
+}
+
 void ledger_done(double last)
 {
   if (ledger.is_cancelled) return;
+  check_end_of_shortened();
   last = fmin(last, ledger.last);
   for (uint32_t task = 1; task <= last; task++) {
     const struct entry *entry = &ledger.entries[task];
@@ -345,6 +372,13 @@ bool ledger_has_ended(double task)
   return entry->has_ended || entry->is_skipped;
 }
 
+double ledger_count_ended(void)
+{
+  double count = 0;
+  for (uint32_t task = 1; task <= ledger.plan->tasks; task++) count += ledger.entries[task].has_ended;
+  return count;
+}
+
 double ledger_reached(void)
 {
   while (ledger.reached < ledger.plan->tasks && ledger_has_ended(ledger.reached + 1)) ledger.reached++;
@@ -359,4 +393,11 @@ double ledger_last_finish(void)
 uint32_t ledger_starts(void)
 {
   return ledger.starts;
+}
+
+bool ledger_any_begun(void)
+{
+  for (uint32_t task = 1; task <= ledger.plan->tasks; task++)
+    if (ledger.entries[task].begun > 0) return true;
+  return false;
 }

@@ -29,6 +29,8 @@ void ledger_worker_starts(void);
 void ledger_worker_dies(uint32_t job, double task, uint32_t attempt);
 /* It has died in none, with a chunk of these tasks that it had taken. */
 void ledger_chunk_is_orphaned(uint32_t job, double first, double last);
+/* A worker has ended, and these tasks' results, of this try, lie ready in its slot. */
+void ledger_results_remain(uint32_t job, double first, double last, uint32_t attempt);
 /* A worker is ended from outside; it has been in the task for so long. */
 void ledger_worker_is_ended(uint32_t job, double task, uint32_t attempt, double seconds);
 
@@ -58,10 +60,13 @@ void ledger_done(double last);
 /* A task that was begun and has not ended, drawn at random; 0: none was found. */
 double ledger_some_task(void);
 bool ledger_has_ended(double task);
+double ledger_count_ended(void);
 /* Up to this task all have ended. */
 double ledger_reached(void);
 double ledger_last_finish(void);
 /* Workers that were started in this run. */
 uint32_t ledger_starts(void);
+/* Has any worker begun a task? */
+bool ledger_any_begun(void);
 
 #endif

@@ -191,7 +191,7 @@ void plan_draw(struct plan *plan, enum plan_kind kind, uint64_t seed)
   double whole = plan->length * plan->tasks / plan->workers + 1e-3; /* about what it takes */
   plan->death_rate = random_spread(0.1, 5) / whole;
   plan->step_death = random_spread(0.02, 0.8);
-  plan->start_death = random_spread(0.01, 0.5);
+  plan->start_death = random_chance(0.1) ? 1 : random_spread(0.01, 0.5);
   plan->start_failure = random_chance(0.3) ? random_spread(0.01, 0.5) : 0;
   plan->massacre_at = whole * 1.2 * random_unit();
   plan->cancel_at = whole * 1.2 * random_unit();

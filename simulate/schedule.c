@@ -6,6 +6,7 @@
 
 #include "attending.h"
 #include "cost.h"
+#include "edges.h"
 #include "ideal.h"
 #include "lanes.h"
 #include "meet.h"
@@ -48,6 +49,7 @@ void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)
   meet_check();
   attending_check();
   parts_check();
+  edges_check();
   cost_check(run);
   balance_check(run, efficiency);
 }

@@ -191,6 +191,31 @@ static void note_span(struct body *body, const struct block *chunk)
 void __wrap_slot_set_limit(struct slot *slot, uint32_t place, double last);
 void __real_slot_set_limit(struct slot *slot, uint32_t place, double last);
 
+/* What stands at a place, seen by nobody. */
+struct cells {
+  bool is_released;
+  double limit;
+  uint32_t claim;
+};
+
+static struct cells cells_of(struct slot *slot, uint32_t place)
+{
+  struct cells cells = {.is_released = (int32_t)(slot->in.head - place) > 0};
+  cells.limit = slot->limit[place % CHANNEL_BLOCKS];
+  cells.claim = slot_in_block(slot, place)->claim;
+  return cells;
+}
+
+/* A later message there may be claimed by its worker meanwhile, and not taken back. */
+static void check_cells(struct slot *slot, uint32_t place, const struct cells *before)
+{
+  struct cells now = cells_of(slot, place);
+  if (!before->is_released) return;
+  if (now.limit != before->limit) fault("the limit of a message was set that had been released");
+  if (now.claim != before->claim && now.claim == CLAIM_REVOKED)
+    fault("the claim of a message was changed that had been released");
+}
+
 /* A task that hangs comes back just when its worker is told to begin nothing more. */
 static void returns_now(const struct slot *slot)
 {
@@ -205,7 +230,43 @@ void __wrap_slot_set_limit(struct slot *slot, uint32_t place, double last)
   static const double share = 0.5;
   bool has_hung = plan_has(ledger_plan(), TROUBLE_HANGS) && last < 0 && world.slice > 0;
   if (has_hung && random_chance(share)) returns_now(slot);
+  struct cells before = cells_of(slot, place);
   __real_slot_set_limit(slot, place, last);
+  check_cells(slot, place, &before);
+}
+
+/* ---- cells of a place whose message the worker has released are another message's, or will be ---- */
+
+double __wrap_slot_cut(struct slot *slot, uint32_t chunk, uint32_t place, double first, double last, double keep);
+double __real_slot_cut(struct slot *slot, uint32_t chunk, uint32_t place, double first, double last, double keep);
+bool __wrap_slot_revoke(struct slot *slot, uint32_t place);
+bool __real_slot_revoke(struct slot *slot, uint32_t place);
+bool __wrap_slot_is_queued(struct slot *slot, uint32_t place);
+bool __real_slot_is_queued(struct slot *slot, uint32_t place);
+
+double __wrap_slot_cut(struct slot *slot, uint32_t chunk, uint32_t place, double first, double last, double keep)
+{
+  struct cells before = cells_of(slot, place);
+  double end = __real_slot_cut(slot, chunk, place, first, last, keep);
+  check_cells(slot, place, &before);
+  if (before.is_released && end != last) fault("chunk %u was cut, which had ended", (unsigned)chunk);
+  return end;
+}
+
+bool __wrap_slot_revoke(struct slot *slot, uint32_t place)
+{
+  struct cells before = cells_of(slot, place);
+  bool is_revoked = __real_slot_revoke(slot, place);
+  check_cells(slot, place, &before);
+  if (before.is_released && is_revoked) fault("a message was taken back that had been released");
+  return is_revoked;
+}
+
+bool __wrap_slot_is_queued(struct slot *slot, uint32_t place)
+{
+  bool was_released = cells_of(slot, place).is_released, is_queued = __real_slot_is_queued(slot, place);
+  if (was_released && is_queued) fault("a message is said to be queued that had been released");
+  return is_queued;
 }
 
 /* ---- ends ---- */
@@ -251,6 +312,10 @@ static void end_body(struct body *body, enum end how, int status)
   make_visible(body);
   body->is_alive = false;
   body->status = status;
+  if (!body->is_abandoned && body->in > 0) {
+    const struct span *span = &body->spans[(body->spans_count - 1) % CHUNKS_KEPT];
+    ledger_results_remain(body->worker.job, span->first, body->in - 1, body->attempt);
+  }
   if (how == END_OWN) {
     ledger_worker_dies(body->worker.job, body->in, body->attempt);
     if (body->in == 0 || body->has_finished) orphan_chunk(body);
@@ -378,6 +443,14 @@ static void linger(void)
   if (world.preempted > 0 && random_chance(share)) fiber_sleep(random_about(seconds));
 }
 
+/* A chunk ends with a task of its own, or the one before its first; -1: it is of no use any more. */
+static void check_limit(const struct loop *loop, double limit)
+{
+  if (limit >= 0 && limit < loop->chunk->first - 1)
+    fault("worker %u ends a chunk from task %g on at task %g, the limit of another", (unsigned)loop->body->number + 1,
+          loop->chunk->first, limit);
+}
+
 /* Runs tasks until the block is full, or the chunk is done. */
 static enum why run_tasks(struct loop *loop)
 {
@@ -392,7 +465,10 @@ static enum why run_tasks(struct loop *loop)
     body->has_finished = false;
     body->began = i == loop->chunk->first ? body->slot->started : world.now; /* see note_present in watch.c */
     interleave(0);
-    if (i > *loop->limit) return STOPPED;
+    if (i > *loop->limit) {
+      check_limit(loop, *loop->limit);
+      return STOPPED;
+    }
     body->allowed = world.now;
     if (!loop->is_sparse && loop->k >= room) return FULL;
     interleave(0);

@@ -187,12 +187,13 @@ enum inbox_state inbox_partial(struct inbox *inbox, struct lane *lane, struct sl
   if (!block || !work || present.chunk != work->number || block->chunk != work->number || slot_results(slot))
     return INBOX_EMPTY;
   double first = block->first, current = present.task;
-  if (!(current > first && current <= work->last) || current - 1 <= work->reached) return INBOX_EMPTY;
+  if (!(current > first && current <= work->bound) || current - 1 <= work->reached) return INBOX_EMPTY;
   if (!kind_fits(lane, block)) return INBOX_EMPTY;
   uint32_t count;
   if (block->kind == BLOCK_SPARSE) {
     count = __atomic_load_n(&block->count, __ATOMIC_ACQUIRE);
     if (count < inbox->from || count > (BLOCK_BYTES - BLOCK_HEAD) / 16) return INBOX_EMPTY;
+    if (count > inbox->from && block->word[2 * (count - 1)] == current) count--; /* it is not through with that task */
     if (!pairs_fit(work, block, inbox->from, count, current - 1)) return INBOX_EMPTY;
   } else {
     if (first + inbox->from != work->reached + 1 || current - first > (BLOCK_BYTES - BLOCK_HEAD) / 8)
