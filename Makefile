@@ -142,9 +142,10 @@ demo: all
 	  "  ./parlua --exec 'wc -l {}' *.md           a program for each file" \
 	  "  ./parlua --help; less README.md; make docs"
 
-# The suite waits for most of its time: for programs that are to end, terminals, ranks. So two of its files run side by side at any time,
+# The suite waits for most of its time: for programs that are to end, terminals, ranks. So some of its files run side by side at any time,
 # each in a program of its own; what a file prints comes at its end. Those that take long come early, in turn with others.
-LONG_SPECS = $(wildcard spec/mpi_spec.lua spec/prompt*_spec.lua spec/journal*_spec.lua spec/signals_spec.lua spec/readme_spec.lua \
+SIDE_BY_SIDE = 3
+LONG_SPECS = $(wildcard spec/mpi_spec.lua spec/ranks_spec.lua spec/prompt*_spec.lua spec/journal*_spec.lua spec/signals_spec.lua spec/readme_spec.lua \
   spec/failures_spec.lua spec/kept_spec.lua spec/spawn_spec.lua spec/suites_spec.lua)
 OTHER_SPECS = $(filter-out $(LONG_SPECS),$(wildcard spec/*_spec.lua))
 SPECS = $(subst :, ,$(join $(LONG_SPECS:%=%:),$(OTHER_SPECS)))
@@ -155,7 +156,7 @@ test: deps-test all
 .PHONY: suite
 suite:
 	@rm -rf $(BUILD)/test; mkdir -p $(BUILD)/test
-	@$(MAKE) --no-print-directory -k -j2 --output-sync=target $(SPECS:spec/%_spec.lua=test/%); status=$$?; \
+	@$(MAKE) --no-print-directory -k -j$(SIDE_BY_SIDE) --output-sync=target $(SPECS:spec/%_spec.lua=test/%); status=$$?; \
 	  awk -f spec/totals.awk $(BUILD)/test/*.log; exit $$status
 
 .PHONY: $(SPECS:spec/%_spec.lua=test/%)
@@ -168,7 +169,7 @@ $(SPECS:spec/%_spec.lua=test/%): test/%:
 test-mpich: deps-test deps-mpich
 	@$(MAKE) --no-print-directory binary BUILD=build/mpich BINARY=build/mpich/parlua MPICC=mpicc.mpich
 	@mkdir -p build/mpich/bin && ln -sf "$$(command -v mpiexec.mpich)" build/mpich/bin/mpiexec
-	PATH="$(CURDIR)/build/mpich/bin:$$PATH" SPEC_MPI=mpich $(BUSTED) --lua=build/mpich/parlua spec/mpi_spec.lua
+	PATH="$(CURDIR)/build/mpich/bin:$$PATH" SPEC_MPI=mpich $(BUSTED) --lua=build/mpich/parlua spec/mpi_spec.lua spec/ranks_spec.lua
 
 # OpenResty's LuaJIT can't be installed beside Debian's own, so its packages are only unpacked.
 LUAJIT2 = build/luajit2/root
@@ -311,7 +312,7 @@ THREADS_SPECS = $(patsubst %,spec/%_spec.lua,core each exec imap map output pool
 sanitize: sanitize-address sanitize-leaks sanitize-threads
 
 sanitize-address: deps-test asan
-	ASAN_OPTIONS=detect_leaks=0 $(BUSTED) --lua=build/asan/parlua $(ASAN_SPECS)
+	@ASAN_OPTIONS=detect_leaks=0 $(MAKE) --no-print-directory suite BUILD=build/asan BINARY=build/asan/parlua SPECS='$(ASAN_SPECS)' SIDE_BY_SIDE=2
 
 sanitize-leaks: deps-test asan
 	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua $(LEAK_SPECS)
@@ -323,8 +324,8 @@ asan:
 sanitize-threads: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/tsan BINARY=build/tsan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
 	rm -f build/tsan/report.*
-	TSAN_OPTIONS='suppressions=$(CURDIR)/tsan.supp exitcode=0 log_path=$(CURDIR)/build/tsan/report' SPEC_ENGINES=threads \
-	  $(BUSTED) --lua=build/tsan/parlua $(THREADS_SPECS)
+	@TSAN_OPTIONS='suppressions=$(CURDIR)/tsan.supp exitcode=0 log_path=$(CURDIR)/build/tsan/report' SPEC_ENGINES=threads \
+	  $(MAKE) --no-print-directory suite BUILD=build/tsan BINARY=build/tsan/parlua SPECS='$(THREADS_SPECS)' SIDE_BY_SIDE=2
 	@cat build/tsan/report.* 2> /dev/null | grep "SUMMARY: ThreadSanitizer" | sort | uniq -c; \
 	! cat build/tsan/report.* 2> /dev/null | grep -q "SUMMARY: ThreadSanitizer: .* src/"
 

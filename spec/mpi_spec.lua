@@ -1,4 +1,4 @@
--- The mpi engine: the same script under mpirun. What all engines promise is shown by the specs that the last test here runs on it.
+-- The mpi engine: the same script under mpirun. What all engines promise is shown by the specs that spec/ranks_spec.lua runs on it.
 
 local lfs = require "lfs"
 
@@ -623,13 +623,6 @@ describe("under mpirun", function()
     end
   end)
 
-  it("specs of tasks that misbehave pass on it, each started by mpirun", function()
-    local result = helper.run("busted -o plainTerminal --lua=" .. helper.quote(helper.parlua)
-      .. " spec/hostile_spec.lua spec/memory_spec.lua spec/exits_spec.lua spec/cut_text_spec.lua spec/guard_spec.lua",
-      { env = { SPEC_ENGINES = "mpi" } })
-    assert.truthy(result.stdout:find("%d+ successes / 0 failures / 0 errors / 0 pending"), result.stdout .. result.stderr)
-  end)
-
   it("rank 0 alone writes the journal, and the next run goes on from it, also when rank 0 was killed", function()
     helper.with_directory(function(directory)
       helper.write(directory .. "/script.lua", [[
@@ -804,24 +797,5 @@ describe("under mpirun", function()
       assert.truthy(result.stderr:find("of 140 workers of the mpi engine could be started: more files may not be open", 1, true),
         result.stderr)
     end)
-  end)
-
-  it("specs of what all engines promise pass on three ranks", function()
-    local specs = {}
-    for name in lfs.dir("spec") do
-      -- those of the prompt have an mpirun of their own, on a terminal
-      local is_other = name == "mpi_spec.lua" or name:find("^prompt")
-      local text = name:find("_spec%.lua$") and not is_other and helper.read("spec/" .. name) or ""
-      if text:find("helper%.for_each_engine") or text:find("helper%.engines") then specs[#specs + 1] = "spec/" .. name end
-    end
-    assert.is_true(#specs >= 19)
-    table.sort(specs)
-    -- The patterns: one in the name of each test that for_each_engine makes, one in those of tests that go over all engines themselves.
-    local result = helper.run(helper.mpirun(3) .. " busted -o plainTerminal --filter=engine.mpi: --filter=every.engine --lua="
-      .. helper.quote(helper.parlua) .. " " .. table.concat(specs, " "), { env = { SPEC_ENGINES = "mpi" }, seconds = 600 })
-    local count, pending = result.stdout:match("(%d+) successes / 0 failures / 0 errors / (%d+) pending")
-    assert.is_true(count and tonumber(count) > 300, result.stdout .. result.stderr)
-    -- only what needs a library of C that is not installed
-    assert.equal(select(2, result.stdout:gsub(": there is no lib%S+%.so", "")), tonumber(pending), result.stdout)
   end)
 end)
