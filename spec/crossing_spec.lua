@@ -404,6 +404,15 @@ local scripts = {
     show(300)
     show(3000)
     show(100000)]],
+  ["functions of string.buffer and jit.util that the script has replaced or taken away"] = [[
+    local buffer = require "string.buffer"
+    local text = buffer.new():put("text")
+    require("jit.util").funcinfo = function() return {} end
+    buffer.new = function() return "another" end
+    local function use(x) return tostring(text) .. x .. require("string.buffer").new() end
+    print(parlua.map(use, { 1, 2 })[2], tostring(parlua.map(function() return text end, { 1 })[1]))
+    buffer.new = nil
+    print(parlua.map(function() return tostring(text), type(require("string.buffer").new) end, { 1 })[1])]],
   ["functions whose captured table a task has replaced"] = [[
     local held = { 1 }
     local function get() return held[1] end

@@ -20,7 +20,10 @@ local function copy(from)
 end
 
 -- Loaded by name only where it is used: their functions are the same in every state.
-local rest = { "jit.util", "string.buffer", "table.new", "table.clear", "jit.profile" }
+local rest = { "table.new", "table.clear", "jit.profile" }
+
+-- Loaded as a state begins, though they are loaded by name: parlua calls their functions, which a script may replace.
+local needed = { "jit.util", "string.buffer" }
 
 local function add(name, value, fields)
   M.libraries[name], M.values[name] = copy(fields or value), value
@@ -41,6 +44,7 @@ M.require = own.require
 
 --- Takes it all down; again in a worker, once its own `print` and the like are in place.
 function M.take()
+  for _, name in ipairs(needed) do pcall(first_require, name) end
   M.globals = copy(_G)
   M.libraries, M.values = {}, {}
   for _, name in ipairs(libraries) do
@@ -66,11 +70,11 @@ function M.complete()
   for _, name in ipairs(rest) do
     if M.libraries[name] == nil then
       local ok, value = pcall(M.globals.require, name)
-      if ok and (type(value) ~= "function" or M.values["jit.util"].funcinfo(value).ffid) then add(name, value) end
+      if ok and (type(value) ~= "function" or M.libraries["jit.util"].funcinfo(value).ffid) then add(name, value) end
     end
   end
   add("metatable of strings", M.string_meta, {})
-  local buffer = M.values["string.buffer"]
+  local buffer = M.libraries["string.buffer"]
   if buffer then
     local meta = debug.getmetatable(buffer.new())
     add("metatable of buffers", meta)
@@ -91,7 +95,7 @@ end
 --- Are two functions the same function of LuaJIT? A library that is opened again has functions of its own.
 local function is_same_builtin(a, b)
   if type(a) ~= "function" or type(b) ~= "function" then return false end
-  local util = M.values["jit.util"]
+  local util = M.libraries["jit.util"]
   local number = util and util.funcinfo(a).ffid
   return number ~= nil and number == util.funcinfo(b).ffid
 end
@@ -119,7 +123,7 @@ M.is_same_builtin = is_same_builtin
 --- The library and the field of a function of LuaJIT's, by its number: also of one from a library that was opened
 --- again since.
 function M.builtin(f)
-  local util = M.values["jit.util"]
+  local util = M.libraries["jit.util"]
   local number = util and util.funcinfo(f).ffid
   if not number then return nil end
   if not builtins then

@@ -87,7 +87,7 @@ end
 
 --- Is there a function of C in a table, but none of LuaJIT's?
 local function has_c_function(module)
-  local util = start.values["jit.util"]
+  local util = start.libraries["jit.util"]
   for _, value in next, module do
     if type(value) == "function" then
       local info = util.funcinfo(value)
