@@ -98,8 +98,8 @@ $(BUILD)/%.o: src/%.c | $(BUILD)
 $(BUILD)/embedded.o: $(BUILD)/embedded.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# The declarations that the Lua side is given, in this order.
-FFI_HEADERS = src/slot/layout.h src/run/event.h src/lua/ffi.h src/lua/csv.h
+# The headers that the Lua side can declare.
+FFI_HEADERS = src/slot/layout.h src/run/event.h src/lua/ffi.h src/lua/ffi_script.h src/lua/csv.h
 
 $(BUILD)/embedded.c: $(BUILD)/embed src/lua/methods.lua $(FFI_HEADERS) $(BUILD)/modules.list $(MODULES)
 	$(BUILD)/embed $@ src/lua/methods.lua lua $(FFI_HEADERS) $(MODULES)

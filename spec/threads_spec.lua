@@ -360,4 +360,32 @@ describe("the threads engine", function()
     end, parlua.range(20), with())
     for i = 1, 20 do assert.is_true(results[i] < 64 * 1024, "KiB in use: " .. results[i]) end
   end)
+
+  it("loads into a worker only what its job has a use for, and the rest when another job has", function()
+    local result = run_script([[
+      local pool = parlua.pool { workers = 1 }
+      local function is_loaded(name) return package.loaded[name] ~= nil end
+      local spared = { "parlua", "parlua.run", "parlua.source.own", "parlua.wire.captured", "parlua.wire.names",
+        "parlua.wire.plan", "parlua.wire.shape", "parlua.value", "parlua.worker.fold" }
+      local function of_all(i)
+        local found = is_loaded "parlua.worker.runner" and {} or { "no runner" }
+        for _, name in ipairs(spared) do found[#found + 1] = is_loaded(name) and name or nil end
+        return i .. ": " .. table.concat(found, " ")
+      end
+      print(pool:map(of_all, parlua.range(1))[1])
+      local points = { { x = 1 }, { x = 2 } }
+      local function move(point)
+        point.x = point.x + 1
+        return { x = point.x }
+      end
+      for _ = 1, 2 do
+        local results = pool:map(move, parlua.product(points, { points[1] }))
+        print(results[1].x, results[2].x, points[1].x, points[2].x)
+      end
+      print(pool:map(function() return is_loaded "parlua.source.own" and is_loaded "parlua.wire.shape" end, { 1 })[1])
+      pool:close()
+    ]])
+    assert.equal("1: \n2\t3\t1\t2\n2\t3\t1\t2\ntrue\n", result.stdout, result.stderr)
+    assert.equal(0, result.status)
+  end)
 end)

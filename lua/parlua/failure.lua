@@ -1,7 +1,7 @@
 --- Failures: the record of a task that did not return.
 local arrays = require "parlua.array.known"
 local common = require "parlua.common"
-local value_module = require "parlua.value"
+local value_module = require "parlua.lazy" "parlua.value"
 
 -- asked of whatever is shown, also where a script has given the name to something else
 local getmetatable = getmetatable

@@ -25,6 +25,7 @@ local sources = require "parlua.source"
 local stream = require "parlua.sink.stream"
 local task = require "parlua.task"
 local ffi = require "ffi"
+require "parlua.wire.header" "run/event.h"
 
 local M = {}
 

@@ -1,4 +1,4 @@
-/* Build-time tool: writes a C file that holds the Lua library as bytecode, and the declarations of headers as a string.
+/* Build-time tool: writes a C file that holds the Lua library as bytecode, and the declarations of headers as strings.
 
      embed OUTPUT.c METHODS.lua LUA_ROOT HEADER.h... MODULE.lua...
 
@@ -187,8 +187,8 @@ static const char *behind_comment(const char *text)
   return end ? end + 2 : text + strlen(text);
 }
 
-/* Writes a header's bytes for ffi.cdef, which each new state parses: without the lines that are for the preprocessor,
- * without comments, without the space that only people need. */
+/* Writes a header's bytes for ffi.cdef, which each state parses that needs it: without the lines that are for the
+ * preprocessor, without comments, without the space that only people need. */
 static void embed_header(const char *path)
 {
   size_t length;
@@ -252,10 +252,15 @@ int main(int argc, char **argv)
   }
   fprintf(output, "  {\"parlua.prompt.documentation\", module_%d, sizeof module_%d},\n", argc, argc);
   fprintf(output, "  {NULL, NULL, 0},\n};\n\n");
-  fprintf(output, "const char embedded_declarations[] = {\n");
-  column = 0;
-  for (int i = headers; i < modules; i++) embed_header(argv[i]);
-  fprintf(output, "0};\n");
+  for (int i = headers; i < modules; i++) {
+    fprintf(output, "static const char header_%d[] = {\n", i);
+    column = 0;
+    embed_header(argv[i]);
+    fprintf(output, "0};\n\n");
+  }
+  fprintf(output, "const struct embedded_header embedded_headers[] = {\n");
+  for (int i = headers; i < modules; i++) fprintf(output, "  {\"%s\", header_%d},\n", below_root(argv[i], "src"), i);
+  fprintf(output, "  {NULL, NULL},\n};\n");
 
   lua_close(L);
   if (fclose(output) != 0) fail(argv[1], strerror(errno));

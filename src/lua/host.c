@@ -674,12 +674,11 @@ int luaopen_parlua_host(lua_State *L)
       {"is_file", glob_lua_is_file},
       {"signals_count", host_signals_count},
       {"tag", output_lua_tag},
+      {"header", state_lua_header},
       {NULL, NULL},
   };
   lua_createtable(L, 0, 24);
   luaL_register(L, NULL, functions);
-  lua_pushstring(L, embedded_declarations);
-  lua_setfield(L, -2, "declarations");
   stage_push(L);
   lua_setfield(L, -2, "place");
   place_push(L);

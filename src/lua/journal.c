@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "lua/ffi.h"
 #include "sys/buffer.h"
 #include "sys/thread.h"
 

@@ -6,6 +6,6 @@
  * forks: workers may use SQLite themselves. */
 #ifndef PARLUA_JOURNAL_H
 #define PARLUA_JOURNAL_H
-#include "lua/ffi.h"
+#include "lua/ffi_script.h"
 
 #endif

@@ -42,6 +42,17 @@ bool state_has_module(const char *name)
   return false;
 }
 
+int state_lua_header(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1);
+  for (const struct embedded_header *header = embedded_headers; header->name; header++) {
+    if (strcmp(header->name, name) != 0) continue;
+    lua_pushstring(L, header->text);
+    return 1;
+  }
+  return luaL_error(L, "there is no header '%s' inside parlua", name);
+}
+
 static const char own_globals[] = "parlua.globals"; /* in the registry: see keep_globals */
 
 /* The module's own function, upvalue 1, is called once in a state: a script or a test runner that takes modules out of

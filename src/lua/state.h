@@ -14,11 +14,18 @@ struct embedded_module {
   size_t length; /* bytes */
 };
 
-/* Both written by embed.c at build time. */
+/* This and embedded_headers are written by embed.c at build time. */
 extern const struct embedded_module embedded_modules[];
 /* Is there a module of this name in the binary, in Lua or in C? */
 bool state_has_module(const char *name);
-extern const char embedded_declarations[]; /* for ffi.cdef: layout.h, event.h and ffi.h, without preprocessor lines */
+/* The declarations of a header, for ffi.cdef: without preprocessor lines. The table ends as that of modules does. */
+struct embedded_header {
+  const char *name; /* below src: "run/event.h" */
+  const char *text;
+};
+extern const struct embedded_header embedded_headers[];
+/* Lua: header(name) -> its text. */
+int state_lua_header(lua_State *L);
 
 /* A new state with all standard libraries, in which `require` finds the modules inside the binary before any file:
    the embedded Lua modules, and the C modules parlua.host, parlua.codec and others.

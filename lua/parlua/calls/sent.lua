@@ -16,6 +16,7 @@ local context = require "parlua.wire.context"
 local reached = require "parlua.wire.reached"
 local states = require("parlua.lazy") "parlua.wire.state"
 local world = require("parlua.lazy") "parlua.wire.world"
+require "parlua.wire.header" "run/event.h"
 
 local C = ffi.C
 local NIL, FALSE, TRUE, ABSENT, STRING = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT, C.TAG_STRING

@@ -3,7 +3,7 @@ local ffi = require "ffi"
 local host = require "parlua.host"
 local texts = require "parlua.job.text"
 local words_module = require "parlua.command.words"
-require "parlua.wire.block" -- declares what src/lua/ffi.h has
+require "parlua.wire.header" "lua/ffi_script.h"
 
 local M = {}
 

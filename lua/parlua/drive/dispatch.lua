@@ -5,6 +5,7 @@ local host = require "parlua.host"
 local block = require "parlua.wire.block"
 local Driver = require "parlua.drive.driver"
 local blocks = require "parlua.lazy" "parlua.drive.blocks"
+require "parlua.wire.header" "run/event.h"
 
 local M = {}
 

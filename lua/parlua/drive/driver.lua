@@ -21,6 +21,7 @@ local own = require "parlua.source.own"
 local program_errors = require "parlua.lazy" "parlua.failure.program"
 local supply = require "parlua.lazy" "parlua.feed.supply"
 local writer_module = require "parlua.lazy" "parlua.feed.writer"
+require "parlua.wire.header" "run/event.h"
 
 local C = ffi.C
 local SPARSE = C.BLOCK_SPARSE

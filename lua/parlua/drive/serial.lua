@@ -15,6 +15,8 @@ require "parlua.feed.supply" -- what a failure needs: a task of this state may l
 local Base = require "parlua.drive.driver"
 local blocks = require "parlua.lazy" "parlua.drive.blocks"
 local log = require "parlua.lazy" "parlua.worker.log"
+require "parlua.wire.header" "run/event.h"
+require "parlua.wire.header" "lua/ffi_script.h"
 
 local M = {}
 

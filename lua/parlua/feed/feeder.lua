@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local failure = require "parlua.failure"
 local task = require "parlua.task"
 local writer_module = require "parlua.feed.writer"
+require "parlua.wire.header" "lua/ffi_script.h"
 
 ---@class parlua.Feeder
 ---@field puller table see feed/supply.lua

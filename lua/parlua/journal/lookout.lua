@@ -12,6 +12,8 @@ local indexed = require "parlua.source.indexed"
 local recorder = require "parlua.journal.record"
 local shape = require "parlua.lazy" "parlua.wire.shape"
 local task = require "parlua.task"
+require "parlua.wire.header" "run/event.h"
+require "parlua.wire.header" "lua/ffi_script.h"
 
 local M = {}
 

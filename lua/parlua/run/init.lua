@@ -44,7 +44,7 @@ local M = {}
 M.interrupted, M.forget_interrupt = policy.interrupted, policy.forget_interrupt
 
 local nothing_given = {}
-require "parlua.wire.block" -- declares what src/lua/ffi.h has
+require "parlua.wire.header" "lua/ffi_script.h"
 local C, is_prepared = ffi.C, false -- is_prepared: SIGUSR1 asks where a run is
 
 -- The kinds of failures that may well pass: memory and unsendable come again.

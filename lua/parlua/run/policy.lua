@@ -16,6 +16,7 @@ local status = lazy "parlua.run.status"
 local summary = require "parlua.run.summary"
 local trouble = lazy "parlua.run.trouble"
 local task = require "parlua.task"
+require "parlua.wire.header" "lua/ffi_script.h"
 
 local M = {}
 

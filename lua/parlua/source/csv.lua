@@ -6,7 +6,7 @@ local ffi = require "ffi"
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
-require "parlua.wire.block" -- declares what is used below
+require "parlua.wire.header" "lua/csv.h"
 
 local C = ffi.C
 local wire_text = require "parlua.wire.text"

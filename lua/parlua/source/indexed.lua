@@ -1,7 +1,7 @@
 --- Indexed sources: the code that makes the arguments of task i from i alone. It goes into the worker's loop, where
 --- LuaJIT compiles it together with the map function.
 local common = require "parlua.common"
-local own = require "parlua.source.own"
+local own = require "parlua.lazy" "parlua.source.own"
 
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
@@ -28,6 +28,18 @@ local function width(source)
 end
 M.width = width
 
+--- Do tasks of the source get copies of what it holds? Not where there are but numbers.
+---@param source table
+---@return boolean
+function M.has_copies(source)
+  if not makes[source.kind] or source.kind == "range" then return false end
+  if not source.parts then return true end
+  for _, part in ipairs(source.parts) do
+    if M.has_copies(part) then return true end
+  end
+  return false
+end
+
 --- Appends to `builder` what makes the arguments of task `i` (the name of a number from 1). Returns the expressions,
 --- the last of which may have several values.
 ---@param source parlua.Source
@@ -38,8 +50,10 @@ function M.emit(source, builder, i)
   local n = width(source)
   if n <= MOST_WRITTEN then
     local expressions = emit(source, builder, i)
-    own.emit(builder, builder.items)
-    builder.items = {}
+    if builder.items[1] then
+      own.emit(builder, builder.items)
+      builder.items = {}
+    end
     return expressions
   end
   local fill = M.filler(source)

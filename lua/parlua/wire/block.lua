@@ -1,9 +1,15 @@
 --- The words of a block (src/slot/layout.h): how single values are read from it.
 local bit = require "bit"
 local ffi = require "ffi"
+local header = require "parlua.wire.header"
 local host = require "parlua.host"
 
-ffi.cdef(host.declarations)
+header "slot/layout.h"
+header "lua/ffi.h"
+ffi.cdef [[
+void *calloc(size_t count, size_t size);
+void free(void *memory);
+]]
 
 local M = {}
 
@@ -29,7 +35,14 @@ local function outside() error("cannot decode: a value lies outside of its messa
 -- Short strings that were read last, by their bytes: to look there takes a third of the time that it takes LuaJIT to
 -- find out that it has the string. A string's place follows from its bytes.
 local CACHED, LONGEST_CACHED = 2 ^ 14, 16
-local cached_bytes, cached_lengths, cached = ffi.new("uint64_t[?]", 2 * CACHED), ffi.new("uint8_t[?]", CACHED), {}
+-- They lie outside of the collector's heap, whose size says how much garbage is kept; and pages that nobody uses take
+-- no memory.
+local function zeros(type, size)
+  local memory = C.calloc(CACHED, size)
+  if memory == nil then error("not enough memory", 0) end
+  return ffi.gc(ffi.cast(type, memory), C.free)
+end
+local cached_bytes, cached_lengths, cached = zeros("uint64_t *", 16), zeros("uint8_t *", 1), {}
 local masks = ffi.new("uint64_t[9]") -- the first k bytes of a word, as it stands in memory
 for k = 1, 8 do ffi.fill(masks + k, k, 255) end
 
@@ -75,7 +88,8 @@ local function read_string(block, size, place)
 end
 M.string = read_string
 
---- Reads the table of word `k`, a record: function(block, half, k). Set by wire/shape.lua, without which there is none.
+--- Reads the table of word `k`, a record: function(block, half, k). Set by wire/shape.lua and worker/arguments.lua,
+--- without which there is none.
 M.record = false
 
 --- The value of word `k`, which is no number (its upper half is `tag`).

@@ -4,7 +4,7 @@
 local ffi = require "ffi"
 local json = require "parlua.wire.json"
 
-require "parlua.wire.block" -- declares what is used below
+require "parlua.wire.header" "lua/ffi.h"
 
 local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}

@@ -1,6 +1,8 @@
 --- What a state has from its beginning, before any script: its libraries with what is in them. Objects among this are
 --- the same in every state and go by name (closure.lua); what a script has changed is found by comparing (world.lua).
 --- Loaded as a state begins.
+require("jit").off(true, true) -- runs once in a state
+
 local M = {}
 
 local libraries = {

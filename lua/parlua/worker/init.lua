@@ -7,10 +7,11 @@ local block = require "parlua.wire.block"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local everywhere = require "parlua.lazy" "parlua.worker.everywhere"
+local indexed = require "parlua.source.indexed"
 local install = require "parlua.lazy" "parlua.wire.install"
 local library = require "parlua.worker.library"
 local outlet_over = require "parlua.worker.outlet"
-local own = require "parlua.source.own"
+local own = require "parlua.lazy" "parlua.source.own"
 local runner_module = require "parlua.worker.runner"
 local running = require "parlua.task"
 local spawn = require "parlua.lazy" "parlua.worker.spawn"
@@ -63,6 +64,19 @@ local function read_job(message, shares)
   return job
 end
 
+local has_captured = false -- something is kept of what the last job had captured
+
+--- Notes what the job's functions have captured, where tasks get copies.
+local function look_at_captured(job)
+  if job.fold or indexed.has_copies(job.source) then
+    own.refresh(job.f, job.setup)
+    has_captured = true
+  elseif has_captured then
+    own.enter(nil)
+    has_captured = false
+  end
+end
+
 --- Receives jobs and chunks until told to stop. `worker` comes from src/lua/worker.c (its `owns_process`: it is no
 --- thread); `inherited` is the job of a forked worker.
 function M.main(worker, inherited)
@@ -82,7 +96,7 @@ function M.main(worker, inherited)
       running.log_level = running.log_levels[job.log_level or "info"]
       running.spawn_refusal = job.spawn_refusal or nil
       worker.tag(job.tag and cell or nil)
-      own.refresh(job.f, job.setup)
+      look_at_captured(job)
       outlet.put_record = false
       runner_module.prepare(job)
       if job.everywhere then everywhere.call(job.everywhere) end

@@ -39,8 +39,6 @@ return function(worker, handle)
     return open
   end
 
-  outlet.put_values = shape.put_values
-
   function outlet.put(k, i, tag, ...)
     local room, message = put(k, i, tag, ...)
     if room then return room end

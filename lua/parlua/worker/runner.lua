@@ -15,6 +15,7 @@ local fold = require "parlua.lazy" "parlua.worker.fold"
 local indexed = require "parlua.source.indexed"
 local loop_text = require "parlua.worker.text"
 local running = require "parlua.task"
+local shape = require "parlua.lazy" "parlua.wire.shape"
 local spawn = require "parlua.lazy" "parlua.worker.spawn"
 local wear = require "parlua.worker.wear"
 
@@ -72,6 +73,8 @@ function M.open(job, slot, outlet)
     source.text = text
   end
 
+  local put_values = job.keep == "all" and shape.put_values
+
   local function collect(k, i, words, half, room, ...)
     if select("#", ...) == 1 then
       local v = ...
@@ -89,8 +92,8 @@ function M.open(job, slot, outlet)
       half[2 * k + 1] = ABSENT
       return room
     end
-    if outlet.put_values and (n == 2 or n == 3) then
-      local more = outlet.put_values(outlet.block, half, k, n, ...)
+    if n == 2 or n == 3 then
+      local more = put_values(outlet.block, half, k, n, ...)
       if more then return more end
     end
     return outlet.put(k, i, TUPLE, ...)

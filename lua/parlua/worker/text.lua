@@ -6,7 +6,7 @@ local csv = lazy "parlua.source.csv"
 local json = lazy "parlua.wire.json_values"
 local lines = lazy "parlua.worker.line"
 local uses = lazy "parlua.source.uses"
-local own = require "parlua.source.own"
+local own = lazy "parlua.source.own"
 local wire_text = require "parlua.wire.text"
 local place = lazy "parlua.array.place"
 
