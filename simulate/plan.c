@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include <math.h>
+#include <stddef.h>
 
 #include "world.h"
 
@@ -156,11 +157,46 @@ static void draw_turnover(struct plan *plan)
   plan->close_at = plan->length * plan->chunk * random_spread(1, 30);
 }
 
+/* Memory fails while chunks of dead workers, and what was cut off from others, are handed out again. */
+static void draw_shortage(struct plan *plan)
+{
+  add(plan, TROUBLE_MEMORY);
+  plan->memory_rate = random_spread(0.02, 0.2);
+  plan->workers = 2 + random_below(6);
+  plan->tasks = 100 + random_below(400);
+  plan->lengths = random_chance(0.5) ? LENGTHS_HEAVY : LENGTHS_RARE;
+  plan->length = random_spread(1e-4, 3e-3);
+  plan->chunk = random_chance(0.5) ? 0 : 5 + random_below(20);
+  plan_drop(plan, TROUBLE_SHORTEN);
+  plan_drop(plan, TROUBLE_CLOSE);
+  plan_drop(plan, TROUBLE_CANCEL);
+  if (plan->engine == ENGINE_ABANDONED || random_chance(0.5)) return;
+  add(plan, TROUBLE_CRASHES);
+  plan->crash_share = random_spread(0.02, 0.2);
+}
+
+/* Runs of long tasks that are shortened in the midst of chunks: they wait for no task behind their new end. */
+static void draw_shortened(struct plan *plan)
+{
+  static const enum trouble none[] = {TROUBLE_SINK,  TROUBLE_SUPPLY, TROUBLE_PUSH,  TROUBLE_WAKES,
+                                      TROUBLE_LIMIT, TROUBLE_HANGS,  TROUBLE_CLOSE, TROUBLE_CANCEL};
+  for (size_t i = 0; i < sizeof none / sizeof *none; i++) plan_drop(plan, none[i]);
+  add(plan, TROUBLE_SHORTEN);
+  plan->preempted = 0;
+  plan->workers = 1 + random_below(4);
+  plan->chunk = 2 + random_below(14);
+  plan->tasks = (uint32_t)plan->chunk * plan->workers * (1 + random_below(3));
+  plan->lengths = random_chance(0.5) ? LENGTHS_SAME : LENGTHS_EXPONENTIAL;
+  plan->length = random_spread(0.1, 1);
+  plan->shorten_at = plan->length * plan->tasks / plan->workers * random_unit();
+}
+
 /* A third of the schedules over slots are of one of these kinds. */
 static void draw_profile(struct plan *plan)
 {
-  enum { PROFILES = 4, IN = 3 * PROFILES };
-  static void (*const profiles[PROFILES])(struct plan *) = {draw_absence, draw_pieces, draw_tail, draw_turnover};
+  enum { PROFILES = 6, IN = 3 * PROFILES };
+  static void (*const profiles[PROFILES])(struct plan *) = {draw_absence,  draw_pieces,   draw_tail,
+                                                            draw_turnover, draw_shortage, draw_shortened};
   uint32_t which = random_below(IN);
   if (plan->kind != PLAN_SLOTS || which >= PROFILES) return;
   profiles[which](plan);
