@@ -433,6 +433,28 @@ describe("a signal", function()
     assert.equal(143, result.status)
   end)
 
+  it("is a first one where an interactive program goes on after an interruption, also while a stream is left open", function()
+    local result = run_with_signals("threads", {}, [[
+      local ffi = require "ffi"
+      ffi.cdef "int kill(int, int); int getpid(void);"
+      local pid = ffi.C.getpid()
+      local step, stream = parlua.imap(function(i) return i end, parlua.range(100), { engine = "serial" })
+      step()
+      for round = 1, 3 do
+        local _, _, summary = parlua.map(function(i)
+          if i == 5 then ffi.C.kill(pid, 2) end
+          while i == 6 do require("parlua.host").sleep(0.01) end
+          return i
+        end, parlua.range(1000), { workers = 1, chunk = 10 })
+        io.stderr:write(round, " ", tostring(summary.interrupted), "\n")
+        require("parlua.run").forget_interrupt()
+      end
+      stream:close()
+    ]])
+    assert.equal("1 SIGINT\n2 SIGINT\n3 SIGINT\n", result.stderr, result.stdout)
+    assert.equal(0, result.status)
+  end)
+
   helper.for_each_engine(function(engine)
     for _, signal in ipairs { "INT", "TERM", "HUP" } do
       it("SIG" .. signal .. " after a run does what it did before: ends the program", function()

@@ -19,6 +19,7 @@ volatile double *signals_watch(volatile double *cell);
 int signals_pending(void);
 void signals_break(int is_on);
 void signals_again(int number);
+void signals_forget(void);
 void signals_pause(int is_loop);
 void signals_resume(int is_loop);
 

@@ -46,8 +46,11 @@ function M.interruption() return "the program was interrupted by " .. interrupte
 --- The signal by which a run was interrupted, or nil.
 function M.interrupted() return interrupted end
 
---- An interactive program goes on after an interruption.
-function M.forget_interrupt() interrupted = nil end
+--- An interactive program goes on after an interruption: the next signal is a first one, also where a stream was left open.
+function M.forget_interrupt()
+  interrupted = nil
+  C.signals_forget()
+end
 
 -- ---- outcomes: what a driver tells ----
 
