@@ -92,6 +92,24 @@ describe("the coordinator survives a worker that overwrites", function()
       for _, failure in ipairs(failures) do assert.truthy(failure.message:find("overwritten memory", 1, true), failure.message) end
     end)
 
+    it("the task of a pair, with one that has a pair already", function()
+      local failures = parlua.each(function(i)
+        if i == 3 or i == 4 then error("number " .. i, 0) end
+        if i ~= 6 then return end
+        local _, block = own_slot()
+        assert(block.count == 2 and block.word[0] == 3 and block.word[2] == 4)
+        block.word[2] = 3
+      end, parlua.range(10), { engine = engine, workers = 1, chunk = 10, retries = 0 })
+      local seen = {}
+      for _, failure in ipairs(failures) do
+        assert.is_nil(seen[failure.index], "task " .. tostring(failure.index) .. " has failed twice")
+        seen[failure.index] = failure
+      end
+      local is_noticed = false
+      for _, failure in pairs(seen) do is_noticed = is_noticed or failure.message:find("overwritten memory", 1, true) ~= nil end
+      assert.is_true(is_noticed)
+    end)
+
     it("the task that it is in, with one whose result is known", function()
       local _, failures, summary = parlua.map(function(i)
         local slot, block = own_slot()

@@ -5,14 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void fail(const char *what)
+static inline void fail(const char *what)
 {
   fprintf(stderr, "%s\n", what);
   exit(1);
 }
 
 /* A number below n, the same ones in each run. */
-static uint32_t below(uint32_t n)
+static inline uint32_t below(uint32_t n)
 {
   static uint64_t state = 88172645463325252u;
   state ^= state << 13;
