@@ -10,6 +10,7 @@
 --     return { measure.row { what = ..., ours = n / got.ours.seconds, ... } }
 --   end
 local ffi = require "ffi"
+local parlua = require "parlua"
 
 ffi.cdef [[
 struct bench_time { long seconds, nanoseconds; };
@@ -95,6 +96,8 @@ function M.timed(f)
     local began = M.now()
     local result, check = f()
     local seconds = M.now() - began
+    local signal = parlua.interrupted() -- a limit of time, say: what the call returned is not all
+    if signal then error("the measurement was interrupted by " .. signal, 0) end
     if type(check) == "function" then result = check(result) end
     return seconds, result
   end

@@ -40,6 +40,52 @@ describe("tasks that failed", function()
       }, lines)
     end)
 
+    --- A script that may end its own call, as a signal from outside does.
+    local function run_ended(text, words)
+      return run([[
+        local ffi = require "ffi"
+        ffi.cdef "int getpid(void); int kill(int pid, int signal);"
+        local pid = ffi.C.getpid()
+        local function terminate() ffi.C.kill(pid, 15) end
+      ]] .. text, words)
+    end
+
+    it("or were not done, as a signal ended the call, leave a line that says so", function()
+      local result = run_ended [[
+        parlua.each(function(i) if i == 5 then error("no") end end, parlua.range(1e12),
+          { on_error = function() terminate() return 0 end })
+      ]]
+      assert.matches("^parlua: each at sweep%.lua:%d: interrupted by SIGTERM: %d+ of 1000000000000 tasks are done\n$", result.stderr)
+      assert.equal(143, result.status)
+    end)
+
+    it("and tasks of which nobody knew how many there are, that a signal ended, leave one line together", function()
+      local result = run_ended [[
+        local n = 0
+        local function source()
+          n = n + 1
+          return n
+        end
+        for i in parlua.imap(function(i) if i == 1 then error("no", 0) end return i end, source) do
+          if i == 2 then terminate() end
+        end
+      ]]
+      assert.matches("^parlua: imap at sweep%.lua:%d+: 1 of %d+ tasks? failed.*; first, task 1 %(1%): no; "
+        .. "interrupted by SIGTERM: %d+ tasks? %a+ done\n$", result.stderr)
+      assert.equal(143, result.status)
+    end)
+
+    it("are not told of where a signal came when all was done, nor where the script does not want it", function()
+      local text = [[
+        local _, summary = parlua.each(function() error("no") end, parlua.range(%s),
+          { on_error = function() terminate() return 0 end })
+        print(summary.interrupted, summary.cancelled > 0)
+      ]]
+      local whole, unwanted = run_ended(text:format "1"), run_ended(text:format "1e12", "--no-warn")
+      assert.same({ "SIGTERM\tfalse\n", "", 143 }, { whole.stdout, whole.stderr, whole.status })
+      assert.same({ "SIGTERM\ttrue\n", "", 143 }, { unwanted.stdout, unwanted.stderr, unwanted.status })
+    end)
+
     it("leave a line also where a loop over imap was left, and where the source raised", function()
       local result = run [[
         local i = 0

@@ -27,7 +27,8 @@ local parlua = {}
 --- error
 ---@field on_error? "skip"|"halt"|fun(failure: parlua.Failure): any "halt": stop at the first failure and raise it; a
 --- function: what it returns stands in for the result
----@field warn? boolean false: failures that the script does not look at are not told on standard error
+---@field warn? boolean false: failures that the script does not look at, and a signal that ended the call, are not told
+--- on standard error
 ---@field max_failures? integer|string stop after so many, or at a share such as "5%"
 ---@field ordered? boolean imap: results in order (default), or as they come
 ---@field progress? "bar"|"plain"|"json"|"none"|fun(event: string, data: table) default: a bar on a terminal

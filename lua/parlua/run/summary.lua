@@ -87,11 +87,12 @@ end
 --- Keeps where in the script the call is, to be told later.
 function M.keep_place(self) self.place = warning.place() end
 
---- Leaves a line on standard error about tasks that failed, once.
+--- Leaves a line on standard error about tasks that failed, and about a run that was ended before all were done, once.
 function M.tell(self)
   if self.is_told or not self.sink.name or self.options.warn == false then return end
   self.is_told = true
-  if (self.failed_tasks > 0 or self.left_out) and not self.reaction then warning.tell(self) end
+  local has_failed = (self.failed_tasks > 0 or self.left_out) and not self.reaction
+  if has_failed or self.signal or self.stopped_engine then warning.tell(self) end
 end
 
 return M

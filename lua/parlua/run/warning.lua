@@ -1,4 +1,5 @@
---- The line on standard error about what a call's tasks did not do: a failure is never silent.
+--- The line on standard error about what a call's tasks did not do: a failure is never silent, nor is a call that a
+--- signal ended.
 local common = require "parlua.common"
 local report = require "parlua.report"
 local task = require "parlua.task"
@@ -55,11 +56,16 @@ local function parts_of(run)
   local parts, summary, first = {}, run:summary(), first_of(run)
   local tasks, failed = run.total or summary.tasks, summary.failed
   if run.source_error then tasks, failed = tasks - 1, failed - 1 end
-  if first and not run.tells_failures then
+  if first and not run.tells_failures and not run.reaction then
     local cut = summary.cancelled > 0 and (", %.0f cancelled"):format(summary.cancelled) or ""
     parts[1] = ("%.0f of %s failed%s; first, task %.0f (%s): %s%s"):format(failed, common.count(tasks, "task"), cut,
       first.index,
       M.arguments(first.args), first.kind ~= "error" and first.kind .. ": " or "", shortened(first.message))
+  end
+  if run.signal and not run.tells_failures and (summary.cancelled > 0 or not run.total) then
+    parts[#parts + 1] = ("interrupted by %s: %s done"):format(run.signal, run.total
+      and ("%.0f of %s are"):format(summary.tasks, common.count(run.total, "task"))
+      or common.count(summary.tasks, "task") .. (summary.tasks == 1 and " is" or " are"))
   end
   if run.stopped_engine then
     parts[#parts + 1] = ("the run was ended with %s not done: %s"):format(common.count(summary.cancelled, "task"),
