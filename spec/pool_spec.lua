@@ -117,6 +117,20 @@ describe("a pool", function()
       assert.has_error(function() pool:map(print, {}) end, "the pool is closed")
     end)
 
+    it("keeps no function alive that was submitted and has ended", function()
+      local alive, values = setmetatable({}, { __mode = "k" }), { 1 }
+      for k = 1, 50 do
+        local function free() return k end
+        local function bound() return values[1] + k end
+        alive[free], alive[bound] = true, true
+        assert.equal(2 * k + 1, pool:submit(free):get() + pool:submit(bound):get())
+      end
+      for _ = 1, 3 do collectgarbage() end
+      local count = 0
+      for _ in pairs(alive) do count = count + 1 end
+      assert.truthy(count <= 4, count .. " functions are alive") -- the last ones may be in use
+    end)
+
     it("refuses what is no function, and a wait that is no time", function()
       assert.has_error(function() pool:submit("f") end, "submit: a function is expected, got string")
       local future = pool:submit(function() end)
@@ -146,7 +160,7 @@ describe("a pool", function()
     local pool = parlua.pool { engine = "threads", workers = 1 }
     local file = io.tmpfile()
     assert.has_error(function() pool:submit(function() return file end) end,
-      "cannot send upvalue 'file' of function at spec/pool_spec.lua:148: userdata (FILE*)"
+      "cannot send upvalue 'file' of function at spec/pool_spec.lua:162: userdata (FILE*)"
       .. ": open it in the task, or in `setup`")
     file:close()
     pool:close()
@@ -163,6 +177,22 @@ describe("a pool", function()
       for _ = 1, 2 do print(step, pool:submit(function() return step, Class:kind() end):get()) end']]
     assert.equal("1\t1\tthread\n1\t1\tthread\n", result.stdout, result.stderr)
     assert.equal(0, result.status)
+  end)
+
+  it("sends what methods have captured as it is at each call, also before any is waited for", function()
+    local settings, Class = { value = 0 }, {}
+    Class.__index = Class
+    function Class:setting() return settings.value end
+    local function ask(object) return tostring(object:setting()) end
+    for _, engine in ipairs { "threads", "process" } do
+      local pool, futures = parlua.pool { engine = engine, workers = 1 }, {}
+      for k = 1, 4 do
+        settings.value = k
+        futures[k] = pool:submit(ask, setmetatable({}, Class))
+      end
+      for k = 1, 4 do assert.equal(tostring(k), futures[k]:get(), engine) end
+      pool:close()
+    end
   end)
 
   it("of the program's own serves parlua.submit", function()

@@ -1,7 +1,7 @@
 --- Submitted calls on their way to workers: each is written into the intake of its pool's run (src/run/event.h), words
 --- and bytes, while whoever holds the dispatcher may copy them out. Calls of one function share a head: the function
 --- as codec bytes, with the number of the script's state that it sees. It is made again when what the function holds,
---- or the state, has changed.
+--- or the state, has changed; and each time that the collector has come by, as a head keeps its function alive.
 --
 -- What a call costs in the script: 0.5 us where its function names no global and holds no table (nothing that it sees
 -- can change unnoticed); else the state is looked at too, 1 to 2 us; arguments that are no numbers, strings, booleans
@@ -10,6 +10,7 @@ local ffi = require "ffi"
 local arrays = require "parlua.array.known"
 local block = require "parlua.wire.block"
 local captured_by = require "parlua.wire.captured"
+local common = require "parlua.common"
 local closure = require "parlua.wire.closure"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
@@ -31,15 +32,35 @@ local no_walk = codec.book() -- stands where that of what was inherited is
 local Sent = {}
 Sent.__index = Sent
 
+local weak = { __mode = "k" }
+local all, is_guarded = setmetatable({}, weak), false -- those that are open
+
+--- Lets go of all heads. A weak table would not: each of its values would keep its own key alive.
+local function forget_heads(self) self.free, self.bound = {}, {} end
+
+local function forget_all()
+  is_guarded = false
+  for self in pairs(all) do forget_heads(self) end
+end
+
+--- Keeps a function's head until the collector has come by.
+local function keep(heads, f, head)
+  heads[f] = head
+  if is_guarded then return end
+  is_guarded = true
+  common.when_collected(forget_all) -- it is garbage at once
+end
+
 --- For the calls of a pool's run.
 ---@param driver parlua.Driver
 local function open(driver)
-  local weak = { __mode = "k" }
   local plain_watch = not states.has_changed_plain() and codec.watch(codec.book(), states.of_strings()) or false
-  return setmetatable({ driver = driver, handle = driver.handle, intake = false, block = false, words = false,
-    half = false, floor = 0, count = 0, width = 0, places = {}, free = setmetatable({}, weak),
-    bound = setmetatable({}, weak), again = setmetatable({}, weak), is_home = false,
-    plain_watch = plain_watch, everywhere = false }, Sent)
+  local self = setmetatable({ driver = driver, handle = driver.handle, intake = false, block = false, words = false,
+    half = false, floor = 0, count = 0, width = 0, places = {}, free = false, bound = false,
+    again = setmetatable({}, weak), is_home = false, plain_watch = plain_watch, everywhere = false }, Sent)
+  forget_heads(self)
+  all[self] = true
+  return self
 end
 
 --- Before the next call each worker is to call these functions, as far as it has not (worker/everywhere.lua): they go
@@ -47,7 +68,7 @@ end
 ---@param list table[]
 function Sent:set_everywhere(list)
   self.everywhere = list[1] and list or false
-  self.free, self.bound = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+  forget_heads(self)
 end
 
 -- ---- heads ----
@@ -94,7 +115,7 @@ function Sent:free_head(f, seed)
   if head and head.seed == seed and (not head.watch or is_unchanged(head)) then return head end
   self.free[f] = nil
   if not is_free(f, 1) then
-    self.free[f] = false
+    keep(self.free, f, false)
     return nil
   end
   local book = codec.book()
@@ -104,7 +125,7 @@ function Sent:free_head(f, seed)
   local watch = debug.getupvalue(f, 1) and codec.watch(book, {})
   if watch == nil and debug.getupvalue(f, 1) then return nil end
   head = head_of(seed, false, false, code, { book }, watch)
-  self.free[f] = head
+  keep(self.free, f, head)
   return head
 end
 
@@ -153,7 +174,7 @@ function Sent:bound_head(f, seed)
   local others = watched(self, f, is_old)
   head = head_of(seed, state.id, newer, code, longer, others and codec.watch(book, others))
   head.is_old, head.fresh = is_old, #base
-  self.bound[f] = head
+  keep(self.bound, f, head)
   return head
 end
 
@@ -163,6 +184,7 @@ local function pack(self, head, args)
   arrays.sent = false
   local book = codec.book()
   context.use(head.chain, self.driver.shares, head.fresh, head.is_old)
+  codec.moved() -- the chain may be that of the call before
   local bytes, trouble = codec.encode_book(book, "argument", unpack(args, 1, args.n))
   local chain = context.longer(head.chain, book)
   -- workers open arrays when they come to the call: till then they are kept

@@ -211,7 +211,16 @@ static uint64_t mix(uint64_t sum)
   return sum ^ sum >> 32;
 }
 
-/* A number for the value at `index` as it stands. Of a string: where it is, its length and its ends. */
+/* The whole of a short string, and the ends of a long one: another may get the address of one that was collected. */
+static uint64_t word_of_string(const char *bytes, size_t length)
+{
+  enum { SHORT = 64 };
+  uint64_t word = codec_checksum(bytes, length < SHORT ? length : SHORT);
+  if (length > SHORT) word += mix(length) + 3 * codec_checksum(bytes + length - SHORT, SHORT);
+  return word ^ (uint64_t)(uintptr_t)bytes;
+}
+
+/* A number for the value at `index` as it stands. */
 static uint64_t word_of(lua_State *L, int index, int type)
 {
   uint64_t word = 0;
@@ -226,8 +235,7 @@ static uint64_t word_of(lua_State *L, int index, int type)
   case LUA_TBOOLEAN: word = (uint64_t)lua_toboolean(L, index); break;
   case LUA_TSTRING:
     bytes = lua_tolstring(L, index, &length);
-    memcpy(&word, bytes, length < sizeof word ? length : sizeof word);
-    word = mix(word + length) ^ (uint64_t)(uintptr_t)bytes;
+    word = word_of_string(bytes, length);
     break;
   default: word = (uint64_t)(uintptr_t)lua_topointer(L, index);
   }
