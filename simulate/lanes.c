@@ -36,7 +36,6 @@ struct simulated {
   int status;
   uint32_t job;
   double task_began;
-  struct block block;
   /* The answer of a distant one: */
   bool has_answer;
   uint32_t answer_chunk; /* 0: nothing is given back */
@@ -417,6 +416,20 @@ static bool simulated_view(const struct lane *lane, struct lane_view *view)
   return true;
 }
 
+/* Results of tasks, all of them 0: of more than the block has room for, none. */
+static struct block *results_of(double first, double count)
+{
+  enum { MOST_WORDS = 1 << 16 };
+  static union {
+    struct block block;
+    char bytes[BLOCK_HEAD + 8 * MOST_WORDS];
+  } results;
+  uint32_t words = count <= MOST_WORDS ? (uint32_t)count : 0;
+  results.block = (struct block){.first = first, .kind = BLOCK_DENSE, .count = words};
+  results.block.size = results.block.floor = BLOCK_HEAD + 8 * (uint64_t)words;
+  return &results.block;
+}
+
 /* ---- outcomes ---- */
 
 static bool take_results(struct lane *lane, struct outcome *outcome, bool partial)
@@ -426,9 +439,10 @@ static bool take_results(struct lane *lane, struct outcome *outcome, bool partia
   struct chunk *chunk = work ? chunk_of(worker, work) : NULL;
   if (!chunk || chunk->is_gone) return false;
   if (!chunk->is_over && (!partial || chunk->done <= work->reached)) return false;
-  *outcome = (struct outcome){.kind = OUTCOME_RESULTS, .work = work, .block = &worker->block, .last = chunk->done};
-  worker->block = (struct block){.first = work->first, .size = BLOCK_HEAD, .floor = BLOCK_HEAD};
+  *outcome = (struct outcome){.kind = OUTCOME_RESULTS, .work = work, .last = chunk->done};
   outcome->fresh = chunk->done - work->reached;
+  outcome->block = results_of(work->reached + 1, outcome->fresh);
+  outcome->count = outcome->block->count;
   outcome->is_final = chunk->is_over;
   outcome->seconds = chunk->took;
   work->reached = chunk->done;

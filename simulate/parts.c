@@ -146,6 +146,16 @@ static void check_chunks(void)
   expect_number("at least one", chunks_size(&chunks, 1, 4), 1);
   expect_number("a range has as much for each worker", chunks_range(&chunks, 400, 8, 4, 1000), 100);
   expect_number("no more than there is room for", chunks_range(&chunks, 400, 8, 4, 30), 30);
+  chunks_init(&chunks, 0, 100);
+  chunks_pace(&chunks, 1e6, 100, 400);
+  expect_number("chunks take longer where too many are heard of (us)", round(chunks.seconds * 1e6), 2000);
+  chunks_pace(&chunks, 1e6, 100, 400);
+  chunks_pace(&chunks, 1e6, 100, 400);
+  expect_number("up to what all may cost (us)", round(chunks.seconds * 1e6), 4000);
+  chunks_pace(&chunks, 10e3, 100, 400);
+  expect_number("as long where that is about as many as may be (us)", round(chunks.seconds * 1e6), 4000);
+  for (int i = 0; i < 3; i++) chunks_pace(&chunks, 10, 100, 400);
+  expect_number("and as short as before where few are heard of (us)", round(chunks.seconds * 1e6), 1000);
   chunks_init(&chunks, 7, 4);
   expect_number("a chunk that was asked for", chunks_size(&chunks, 9, 4), 7);
   expect_number("a range is a multiple of it", chunks_range(&chunks, INFINITY, 8, 4, 30), 28);
@@ -379,6 +389,65 @@ static void check_retries(void)
   balance_free(&d.balance);
 }
 
+/* ---- a rank that wants more than its part ---- */
+
+static double in_reserve;
+
+static double reserve_of(const struct lane *lane)
+{
+  (void)lane;
+  return in_reserve;
+}
+
+static double has_much_room(const struct lane *lane)
+{
+  (void)lane;
+  return 1000;
+}
+
+static uint32_t wants_more(const struct lane *lane)
+{
+  return lane->count == 0;
+}
+
+static const struct lane_kind greedy_rank = {.bytes = sizeof(struct lane),
+                                             .is_rank = true,
+                                             .is_idle = is_never_idle,
+                                             .room = has_much_room,
+                                             .reserve = reserve_of,
+                                             .takes_retry = takes_one,
+                                             .wants = wants_more,
+                                             .give = hold,
+                                             .left = has_nothing_left};
+
+static void check_part(void)
+{
+  static bool unwatched[1];
+  struct engine_kind kind = {0};
+  struct engine engine = {.kind = &kind, .unwatched = unwatched};
+  struct dispatch d = {.engine = &engine, .crew.workers = 4, .crew.total = INFINITY};
+  struct lane rank = {.kind = &greedy_rank, .state = LANE_READY, .width = 1};
+  struct link *const lists[] = {&d.empty, &d.idle, &d.hungry, &d.full, &d.news, &d.looking, &d.looking_ranks};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
+  queue_init(&d.queue, 80);
+  if (!balance_init(&d.balance, 1)) fault("there is no memory");
+  list_init(&rank.held);
+  in_reserve = 21;
+  dispatch_place(&d, &rank, 0);
+  dispatch_feed(&d, &(struct event){0}, 0);
+  expect_number("a rank with more than its part in reserve gets nothing", rank.count, 0);
+  in_reserve = 20;
+  dispatch_place(&d, &rank, 0);
+  dispatch_feed(&d, &(struct event){0}, 0);
+  expect_number("until it has told that it has less", rank.count, 1);
+  expect_number("then it gets half of its part", lane_first(&rank)->last, 10);
+  struct work *work = lane_first(&rank);
+  lane_let_go(&rank, work);
+  work_free(&d.queue.store, work);
+  queue_free(&d.queue);
+  balance_free(&d.balance);
+}
+
 /* ---- the simulation itself ---- */
 
 static void go_on(void *what, uint64_t which)
@@ -418,6 +487,7 @@ void parts_check(void)
 {
   check_sleeps();
   check_retries();
+  check_part();
   check_looks();
   check_handing_out();
   check_giving_back();

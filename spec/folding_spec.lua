@@ -52,6 +52,54 @@ local function run(what, options, setup)
   return result, tonumber(result.stderr:match "(%d+) merges\n$"), was_done
 end
 
+describe("a map over ranks with many workers", function()
+  if not has_engine then
+    it("needs mpirun, which is not here", function() end)
+    return
+  end
+
+  it("gives each task's result, whatever stands beside it", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local n = 50000
+        local function f(i)
+          if i % 1000 == 7 then error("no", 0) end
+          if i % 97 == 0 then return tostring(i) end
+          if i % 7 == 0 then return nil end
+          if i % 11 == 0 then return i % 2 == 0 end
+          return 2 * i
+        end
+        local function check(get)
+          for i = 1, n do assert(get(i) == (i % 1000 ~= 7 and f(i) or nil) or i % 11 == 0 and get(i) == f(i), i) end
+        end
+        local options = { workers = 120 }
+        local results, failures = parlua.map(f, parlua.range(n), options)
+        check(function(i) return results[i] end)
+        io.write(results.n, " ", #failures, " ")
+        local last = 0
+        results, failures = parlua.map(f, function()
+          last = last + 1
+          if last <= n then return last end
+        end, options)
+        check(function(i) return results[i] end)
+        io.write(results.n, " ", #failures, " ")
+        local found, count = {}, 0
+        for i, value in parlua.imap(f, parlua.range(n), options) do
+          found[i], count = value, count + 1
+        end
+        check(function(i) return found[i] end)
+        print(count)
+      ]])
+      for _, fan in ipairs { "256", "1" } do
+        local result = helper.run(("%s %s %s"):format(helper.mpirun(3), helper.quote(helper.parlua), script),
+          { seconds = 60, env = { PARLUA_MPI_FAN = fan } })
+        assert.equal("50000 50 50000 50 49950\n", result.stdout, result.stderr)
+      end
+    end)
+  end)
+end)
+
 describe("a reduction with merge over ranks", function()
   if not has_engine then
     it("needs mpirun, which is not here", function() end)

@@ -1,5 +1,5 @@
-/* folds.c - see folds.h. The result of a task is its number. Whoever merges results adds them up, so what is reported
- * for several tasks is their sum. */
+/* folds.c - see folds.h. The result of a task is its number. In some scenes results are joined. In others they are
+ * merged: whoever does so adds them up, so what is reported for several tasks is their sum. */
 #include "folds.h"
 
 #include <math.h>
@@ -275,7 +275,9 @@ static void check_scene(void)
   queue_init(&scene.dispatch.queue, INFINITY);
   scene.dispatch.queue.is_fed = true;
   scene.report.transport = &scene.transport;
-  scene.folding = (struct folding){.group = GROUP, .patience = patience, .most = 1 << (8 + random_below(12))};
+  scene.folding = (struct folding){
+      .group = random_chance(0.3) ? GROUP_JOINED : GROUP, .patience = patience, .most = 1 << (8 + random_below(12))};
+  scene.folding.joined = 12 + random_below(100);
   folding_begin(&scene.folding, &scene.dispatch, &scene.report, 3);
   for (uint32_t n = 20 + random_below(2000); n > 0; n--) happen();
   while (is_any(STAGE_RUNS)) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "driver.h"
+#include "engines/mpi/report.h"
 #include "ideal.h"
 #include "lanes.h"
 #include "memory.h"
@@ -89,10 +90,25 @@ static void measure_row(const struct row *row)
          100 * ideal / outcome.seconds, share(rank_of(0), seconds), most_share(seconds),
          (double)network.messages / seconds, (double)network.bytes / 1e6, (double)memory.most_own / 1e6,
          1e6 * spent.seconds / (double)outcome.events);
+  printf("        reports %llu: records of results %llu, given back %llu; ranges %llu, asked %llu, room %llu\n",
+         (unsigned long long)network.notes[NOTE_REPORT], (unsigned long long)network.records[RECORD_RESULTS],
+         (unsigned long long)network.records[RECORD_GIVEN], (unsigned long long)network.notes[NOTE_GIVE],
+         (unsigned long long)network.notes[NOTE_ASK], (unsigned long long)network.notes[NOTE_ROOM]);
   engine_close(&engine);
   mpi_leave(false);
   ranks_end();
   fibers_clear();
+}
+
+/* A row of the command line: ranks, workers of each, tasks for each of these, their mean in ms. */
+static struct row row_of(char **arguments)
+{
+  uint32_t ranks = (uint32_t)atoi(arguments[0]);
+  return (struct row){.ranks = ranks,
+                      .workers = ranks * (uint32_t)atoi(arguments[1]),
+                      .tasks_each = (uint32_t)atoi(arguments[2]),
+                      .lengths = LENGTHS_EXPONENTIAL,
+                      .length = 1e-3 * atof(arguments[3])};
 }
 
 bool measure(int count, char **arguments)
@@ -102,6 +118,11 @@ bool measure(int count, char **arguments)
          "us an\n"
          "                                                            ideal   busy %%  busy %%  a second   rank 0 rank "
          "0\n");
+  if (count >= 5) {
+    struct row row = row_of(arguments + 1);
+    measure_row(&row);
+    return true;
+  }
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (count < 2 || (size_t)atoi(arguments[1]) == i + 1) measure_row(&rows[i]);
   return true;

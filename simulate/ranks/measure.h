@@ -3,7 +3,8 @@
 #define SIMULATE_MEASURE_H
 #include <stdbool.h>
 
-/* Measures what docs/MPI.md tells of, when the first argument is "measure". */
+/* Measures what docs/MPI.md tells of, when the first argument is "measure". Behind it may stand the number of a row; or
+ * a row: ranks, workers of each, tasks for each of these, their mean in ms. */
 bool measure(int count, char **arguments);
 
 #endif

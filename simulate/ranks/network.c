@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engines/mpi/report.h"
 #include "memory.h"
 #include "rank.h"
 #include "world.h"
@@ -79,11 +80,26 @@ static double *last_at(struct simulated_rank *rank, int to)
   return &rank->last_at[to];
 }
 
-static void count(int rank, size_t bytes)
+/* What a message says that begins here, unless it is a piece of one. */
+static void count_kinds(const char *content, size_t size)
+{
+  const struct note *note = (const struct note *)(const void *)content;
+  if (size < sizeof *note || note->kind > NOTE_BYE) return;
+  network.notes[note->kind]++;
+  if (note->kind != NOTE_REPORT || note->whole) return;
+  for (size_t at = sizeof *note; at < size;) {
+    const struct record *record = (const struct record *)(const void *)(content + at);
+    network.records[record->kind]++;
+    at += sizeof *record + record->bytes;
+  }
+}
+
+static void count(int rank, const char *content, size_t bytes)
 {
   if (rank != 0) return;
   network.messages++;
   network.bytes += bytes;
+  count_kinds(content, bytes);
 }
 
 int MPI_Isend(const void *bytes, int n, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request *request)
@@ -97,8 +113,8 @@ int MPI_Isend(const void *bytes, int n, MPI_Datatype type, int to, int tag, MPI_
   *last = fmax(*last, began + network.least + random_about(network.latency) + (double)size / network.bytes_per_second);
   world_at(*last, arrive, packet, 0);
   here->debt += ranks_costs()->send + ranks_costs()->byte * (double)size;
-  count(to, size);
-  count(here->number, size);
+  count(to, bytes, size);
+  count(here->number, bytes, size);
   *request = memory_own(NULL, sizeof **request);
   **request = (struct request){.done_at = *last};
   return 0;

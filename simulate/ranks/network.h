@@ -10,6 +10,8 @@ struct network {
   double least;             /* at least */
   double bytes_per_second;  /* of one message */
   uint64_t messages, bytes; /* to rank 0, from it */
+  uint64_t notes[32];       /* of them by kind; */
+  uint64_t records[8];      /* and records of reports by kind */
 };
 extern struct network network;
 

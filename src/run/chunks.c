@@ -31,6 +31,13 @@ void chunks_init(struct chunks *chunks, double fixed, double workers)
   *chunks = (struct chunks){.fixed = fixed, .size = fixed > 0 ? fixed : 1, .seconds = chunks_seconds(workers)};
 }
 
+void chunks_pace(struct chunks *chunks, double records, double workers, double all)
+{
+  double most = chunks_seconds(all), may = workers / most;
+  if (records > may) chunks->seconds = fmin(2 * chunks->seconds, most);
+  if (4 * records < may) chunks->seconds = fmax(chunks->seconds / 2, chunks_seconds(workers));
+}
+
 void chunks_note(struct chunks *chunks, double tasks, double per_task)
 {
   chunks->per_task = per_task;

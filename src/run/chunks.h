@@ -18,6 +18,9 @@ double chunks_seconds(double workers);
 void chunks_init(struct chunks *chunks, double fixed, double workers);
 /* A chunk of so many tasks took so long. */
 void chunks_measure(struct chunks *chunks, double tasks, double seconds);
+/* Of `workers`, a part of `all`, so many records a second are passed on to whoever hears of all. Chunks take longer
+ * where that is more than this part may cost, and less again where it is far less. */
+void chunks_pace(struct chunks *chunks, double records, double workers, double all);
 /* Tasks have ended that another dispatcher measured: each took so long. */
 void chunks_note(struct chunks *chunks, double tasks, double per_task);
 /* Seconds a task for what is asked for in advance: those of the last chunk, unless the last ones took far more on

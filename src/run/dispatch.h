@@ -18,6 +18,8 @@
 
 struct dispatch;
 
+enum { GROUP_JOINED = 1 };
+
 struct dispatch_options {
   double total;     /* tasks, when known; negative: arguments are supplied */
   double chunk;     /* tasks a chunk; 0: measured */
@@ -26,8 +28,9 @@ struct dispatch_options {
   uint32_t workers; /* use the engine's first so many */
   uint32_t base;    /* workers are numbered behind this */
   bool sparse;      /* results come as pairs: of most tasks none is kept */
-  uint32_t group;   /* results of so many tasks side by side can be merged by a worker (engines/mpi/folding.h);
-                       0: they can't */
+  uint32_t group;   /* may results of tasks side by side be put together (engines/mpi/folding.h)? GROUP_JOINED:
+                       plain ones, as if one worker had done them; more: a worker can merge those of so many;
+                       0: no */
   bool is_pushed;   /* tasks come by dispatch_push and dispatch_intake alone; `total` is negative */
   bool is_fed;      /* tasks come by dispatch_offer, and somebody else looks after signals */
   uint32_t job;     /* the job's number */
@@ -108,6 +111,10 @@ void dispatch_demand(const struct dispatch *d, double horizon, struct demand *de
 uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, uint32_t most);
 /* A payload for dispatch_offer, with room for a block of `bytes`. NULL: out of memory. */
 struct payload *dispatch_payload(struct dispatch *d, uint64_t bytes);
+/* Seconds that a chunk is to take. */
+double dispatch_chunk_seconds(const struct dispatch *d);
+/* So many records a second are passed on of what the run's workers do: see chunks_pace. */
+void dispatch_pace(struct dispatch *d, double records);
 /* Has every worker more to do than what it is in? */
 bool dispatch_is_patient(const struct dispatch *d);
 

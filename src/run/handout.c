@@ -125,12 +125,26 @@ static double whole_groups(const struct dispatch *d, double size)
   return count >= 1 ? count : size;
 }
 
+static double left_for(const struct dispatch *d)
+{
+  return d->options.is_pushed ? d->queue.ranged : queue_left(&d->queue);
+}
+
 /* How many tasks are to be handed out to the lane. */
 static double size_for(const struct dispatch *d, const struct lane *lane)
 {
-  double left = d->options.is_pushed ? d->queue.ranged : queue_left(&d->queue);
+  double left = left_for(d);
   if (!lane->kind->is_rank) return chunks_size(&d->chunks, left, d->crew.workers);
   return whole_groups(d, chunks_range(&d->chunks, left, d->crew.workers, lane->width, lane->kind->room(lane)));
+}
+
+/* Has a rank its part already of what was never handed out, which is next? It may want more: it does not know how
+ * little is left. */
+static bool has_its_part(const struct dispatch *d, const struct lane *lane, double now)
+{
+  if (!lane->kind->is_rank || lane_is_idle(lane)) return false;
+  if (!list_is_empty(&d->queue.again) || queue_next_due(&d->queue) <= now) return false;
+  return lane->kind->reserve(lane) > left_for(d) * lane->width / d->crew.workers;
 }
 
 /* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for
@@ -142,6 +156,10 @@ bool dispatch_feed(struct dispatch *d, struct event *event, double now)
   while (queue_has_work(queue, now)) {
     struct lane *lane = dispatch_next_lane(d, now);
     if (!lane) return false;
+    if (has_its_part(d, lane, now)) {
+      link_remove(&lane->place); /* until it has told something */
+      continue;
+    }
     /* A source may take its time. By the news it may turn out that some worker has nothing to do. */
     if (d->options.total < 0 && !lane_is_idle(lane) && !list_is_empty(&d->news)) return false;
     if (!has_worker(d, lane)) continue;
@@ -271,6 +289,16 @@ void dispatch_demand(const struct dispatch *d, double horizon, struct demand *de
   if (per_task > 0) /* no more than the chunks have grown to, so that one measurement does not decide it all */
     demand->tasks = fmax(demand->tasks, floor(fmin(horizon / per_task, d->chunks.size * most_ahead) * workers));
   demand->tasks = fmin(demand->tasks, most_tasks);
+}
+
+double dispatch_chunk_seconds(const struct dispatch *d)
+{
+  return d->chunks.seconds;
+}
+
+void dispatch_pace(struct dispatch *d, double records)
+{
+  chunks_pace(&d->chunks, records, d->crew.workers, d->engine->all);
 }
 
 bool dispatch_is_patient(const struct dispatch *d)

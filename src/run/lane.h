@@ -96,11 +96,13 @@ struct lane_kind {
    * deaths and balance there. It takes ranges, cuts them as it likes, and reports tasks in any order. Nothing is known
    * at once: take_back and view say so. */
   bool is_rank;
-  /* Of such a lane: has it nothing to hand out, and a worker with nothing to do? How many tasks it wants. May it be
-   * given a task that is tried again, although it wants none? The next of its workers that is free takes it. Ends one
-   * task; nothing more is handed out there, and what runs is ended. */
+  /* Of such a lane: has it nothing to hand out, and a worker with nothing to do? How many tasks it wants. How
+   * many it has not handed out, as far as is known. May it be given a task that is tried again, although it wants none?
+   * The next of its workers that is free takes it. Ends one task; nothing more is handed out there, and what runs is
+   * ended. */
   bool (*is_idle)(const struct lane *lane);
   double (*room)(const struct lane *lane);
+  double (*reserve)(const struct lane *lane);
   bool (*takes_retry)(const struct lane *lane);
   void (*abort)(struct lane *lane, double task);
   void (*cancel)(struct lane *lane);

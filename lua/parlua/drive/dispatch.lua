@@ -24,7 +24,7 @@ local event_pointer = ffi.typeof("struct event *")
 function M.open(job, given)
   local handle, event, is_again = host.run(given.engine, not given.has_job and job, given.total, given.chunk,
     given.timeout or 0, given.workers, block.is_sparse[job.keep] or false, given.before or false, given.key,
-    given.book, given.is_pushed or false, given.is_sent or false, job.fold and job.fold.group or 0)
+    given.book, given.is_pushed or false, given.is_sent or false, job.fold and job.fold.group or given.joins and 1 or 0)
   arrays.sent = false -- the job holds them
   if not handle then return nil, event end
   return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine,

@@ -149,6 +149,8 @@ local function open_driver(run, job)
   local given = {
     total = total, chunk = options.chunk or 0, timeout = options.timeout, workers = run.workers, key = run.key,
     source = run.source, feeder = run.feeder or nil, is_pushed = run.is_pushed,
+    -- may it be told that one worker did what several have? Not where each worker's work is shown
+    joins = not run.is_pushed and not fold and not (run.journal or options.report or options.trace),
     -- of workers; that the table need not grow
     chain = false, shares = false, before = false, has_job = false, book = false, engine = false, is_sent = false,
   }

@@ -31,12 +31,18 @@ enum {
  * what each costs it (docs/MPI.md) stays a small part of its time. */
 static const double horizon_least = 5e-3, horizon_child = 40e-6, horizon_chunks = 4;
 /* Reports are gathered for so long, unless somebody waits for an answer. */
-static const double gather_child = 5e-6, gather_least = 100e-6, gather_most = 20e-3;
+static const double gather_child = 10e-6, gather_least = 100e-6, gather_most = 20e-3;
 /* Bytes of reports that the parent has not used: of all its children together, and of each. */
 static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_most = 8 << 20;
+/* Plain results wait for those beside them where there are so many workers: until some chunks have ended, and longer
+ * where the parent has many children. So many are reported as one, at the most: rank 0 decodes them in one go. */
+enum { JOIN_WORKERS = 100, MOST_JOINED = 1 << 14 };
+static const double join_least = 10e-3, join_child = 80e-6, join_most = 50e-3;
 /* Results of a reduction wait so long for those beside them; or for so many chunks, if that is more. So much work is to
  * lie ready then, that whole groups of blocks come at once. */
 static const double fold_seconds = 100e-3, fold_chunks = 4, fold_horizon = 20e-3;
+/* How often it is looked how many records are reported. */
+static const double pace_seconds = 20e-3;
 /* How often it is looked whether a shared message is still to be read. */
 static const double look_seconds = 0.05;
 
@@ -53,10 +59,12 @@ struct team {
   struct report report;
   struct folding folding;
   uint64_t used, most;    /* bytes of reports that the parent has used; that it may have unused */
-  double received;        /* tasks that came, all in all */
+  double received, held;  /* tasks that came, all in all; of these, that are still here */
   double ended, asked;    /* tasks that have ended; when the parent last asked for some */
   double horizon, gather; /* seconds */
   double reported;        /* when */
+  double paced;           /* when it was last looked how many records were, */
+  uint64_t records;       /* and how many they were */
   uint32_t wish;          /* the parent asks for tasks, for so many workers elsewhere; 0: it does not */
   bool is_done;           /* nothing more will be told */
   uint64_t *ends;         /* by own worker: see report_results */
@@ -77,14 +85,26 @@ static void forward_results(struct team *team, const struct event *event)
   uint32_t w = event->worker - 1 - family->base;
   uint64_t end = event->block->size, *kept = w < family->own ? &team->ends[w] : &end;
   if (event->from == 0) *kept = end;
-  if (event->last < FIRST_EXTRA) team->ended += event->want;
+  if (!folding_is_merge(&team->folding, event->last)) {
+    team->ended += event->want;
+    team->held -= event->want;
+  }
   if (!folding_take(&team->folding, event, kept, clock_seconds())) report_results(&team->report, event, kept);
 }
 
 static void forward_loss(struct team *team, struct event *event)
 {
   if (folding_lose(&team->folding, event->first)) event->first = 0;
+  if (event->first > 0) team->held--;
   report_lost(&team->report, event);
+}
+
+/* Nothing will come of these tasks here. */
+static void return_ranges(struct team *team, struct range *ranges, uint32_t count)
+{
+  count = folding_return(&team->folding, ranges, count);
+  for (uint32_t i = 0; i < count; i++) team->held -= ranges[i].last - ranges[i].first + 1;
+  report_ranges(&team->report, ranges, count);
 }
 
 /* The last that is told of a run. */
@@ -107,31 +127,35 @@ static void forward(struct team *team, struct event *event)
   }
 }
 
-/* Fills in what is wanted; true: it is worth a message of its own. */
-static bool note_demand(struct team *team)
+enum worth { WORTH_NOTHING, WORTH_SENDING, WORTH_SENDING_NOW };
+
+/* Fills in what is wanted. Returns whether it is worth a message of its own, and when: at once, where a worker has
+ * nothing to do and the parent does not know that yet. */
+static enum worth note_demand(struct team *team)
 {
   struct note *note = &team->report.note;
   struct demand demand;
-  bool is_news = false;
+  enum worth worth = WORTH_NOTHING;
   int error;
-  dispatch_demand(team->run, team->horizon, &demand);
+  double horizon = fmax(team->horizon, horizon_chunks * dispatch_chunk_seconds(team->run));
+  dispatch_demand(team->run, horizon, &demand);
   if (demand.idle == 0)
     demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
   if (2 * demand.unassigned <= demand.tasks) {
     double allowed = team->received + demand.tasks - demand.unassigned;
-    is_news = allowed > note->allowed;
+    if (allowed > note->allowed) worth = WORTH_SENDING;
     note->allowed = allowed;
   }
-  is_news |= demand.idle > 0 && (note->idle == 0 || note->seen != team->received);
+  if (demand.idle > 0 && (note->idle == 0 || note->seen != team->received)) worth = WORTH_SENDING_NOW;
   note->idle = demand.idle;
   note->seen = team->received;
   note->per_task = demand.per_task;
   note->unassigned = demand.unassigned;
   uint32_t lacking = dispatch_lacking(team->run, &error);
-  is_news |= lacking != note->lacking;
+  if (lacking != note->lacking && worth == WORTH_NOTHING) worth = WORTH_SENDING;
   note->lacking = lacking;
   note->status = error;
-  return is_news;
+  return worth;
 }
 
 /* Answers the parent's wish. The own workers have been given theirs: else tasks could go to and fro between ranks for
@@ -140,12 +164,21 @@ static void give_back(struct team *team)
 {
   struct range ranges[MOST_RANGES];
   uint32_t count = dispatch_part(team->run, team->wish, ranges, MOST_RANGES);
-  count = folding_return(&team->folding, ranges, count);
-  report_ranges(&team->report, ranges, count);
+  return_ranges(team, ranges, count);
   team->wish = 0;
   team->asked = team->ended;
   note_demand(team);
   report_send(&team->report, true);
+}
+
+/* Where results are joined, chunks take as long as what can't be joined demands. */
+static void pace_chunks(struct team *team, double now)
+{
+  double seconds = now - team->paced;
+  if (team->folding.group != GROUP_JOINED || seconds < pace_seconds) return;
+  dispatch_pace(team->run, (double)(team->report.records - team->records) / seconds);
+  team->records = team->report.records;
+  team->paced = now;
 }
 
 /* Takes events of the team's run, and reports them. Returns when it is to be served again, by the clock; 0: at once. */
@@ -161,11 +194,12 @@ static double serve(struct team *team)
   }
   if (team->wish > 0 && !team->is_done) give_back(team);
   double now = clock_seconds();
-  bool is_news = !team->is_done && note_demand(team), is_due = now - team->reported >= team->gather;
-  bool is_urgent = team->report.note.idle > 0 || team->is_done;
-  until = fmin(until, folding_serve(&team->folding, is_urgent, now));
-  bool has_any = team->report.parcel || is_news;
-  if (has_any && (is_due || is_urgent)) {
+  enum worth worth = team->is_done ? WORTH_SENDING_NOW : note_demand(team);
+  pace_chunks(team, now);
+  bool is_over = team->held <= 0; /* nothing more comes that could go along */
+  until = fmin(until, folding_serve(&team->folding, team->report.note.idle > 0 || team->is_done, now));
+  bool has_any = team->report.parcel || worth;
+  if (has_any && (worth == WORTH_SENDING_NOW || is_over || now - team->reported >= team->gather)) {
     report_send(&team->report, true);
     team->reported = now;
     has_any = false;
@@ -229,6 +263,38 @@ static void end_run(struct team *team)
   team->shared = 0;
 }
 
+/* Results of a reduction wait to be merged; plain ones, where there are many workers, to be joined. */
+static void begin_folding(struct team *team, const struct note *note, double fan)
+{
+  bool is_merged = note->group > GROUP_JOINED;
+  double chunks = fold_chunks * dispatch_chunk_seconds(team->run);
+  team->folding = (struct folding){.most = team->most / 2, .joined = MOST_JOINED};
+  if (is_merged || note->all >= JOIN_WORKERS) team->folding.group = note->group;
+  team->folding.patience = is_merged ? fmax(fold_seconds, chunks) : fmin(fmax(join_least, fan * join_child), join_most);
+  folding_begin(&team->folding, team->run, &team->report, mpi.transport->rank);
+}
+
+/* Nothing was told of the run so far. */
+static void begin_reports(struct team *team, const struct note *note)
+{
+  double fan = fmax(note->fan, 1);
+  team->report = (struct report){.transport = mpi.transport, .parent = mpi.tree.parent};
+  team->report.note = (struct note){.kind = NOTE_REPORT, .engine = note->engine, .run = note->run};
+  team->used = 0;
+  team->most = (uint64_t)fmin(fmax(unused_bytes / fan, unused_least), unused_most);
+  begin_folding(team, note, fan);
+  team->received = team->held = team->ended = 0;
+  team->asked = -INFINITY;
+  team->wish = 0;
+  team->horizon = fmax(horizon_least, fan * horizon_child);
+  if (note->group > GROUP_JOINED) team->horizon = fmax(team->horizon, fold_horizon);
+  team->gather = fmin(fmax(fan * gather_child, gather_least), gather_most);
+  team->reported = 0;
+  team->paced = clock_seconds();
+  team->records = 0;
+  team->is_done = false;
+}
+
 static void open_run(struct team *team, struct message *message)
 {
   const struct note *note = &message->note;
@@ -260,25 +326,9 @@ static void open_run(struct team *team, struct message *message)
     free(message);
     return;
   }
-  double fan = fmax(note->fan, 1);
   team->opened = message;
   team->shared = note->id;
-  team->report = (struct report){.transport = mpi.transport, .parent = mpi.tree.parent};
-  team->report.note = (struct note){.kind = NOTE_REPORT, .engine = note->engine, .run = note->run};
-  team->folding = (struct folding){.group = note->group};
-  team->folding.patience = fmax(fold_seconds, fold_chunks * chunks_seconds(note->all));
-  folding_begin(&team->folding, team->run, &team->report, mpi.transport->rank);
-  team->used = 0;
-  team->most = (uint64_t)fmin(fmax(unused_bytes / fan, unused_least), unused_most);
-  team->folding.most = team->most;
-  team->received = team->ended = 0;
-  team->asked = -INFINITY;
-  team->wish = 0;
-  team->horizon = fmax(fmax(horizon_least, fan * horizon_child), horizon_chunks * chunks_seconds(note->all));
-  if (note->group) team->horizon = fmax(team->horizon, fold_horizon);
-  team->gather = fmin(fmax(fan * gather_child, gather_least), gather_most);
-  team->reported = 0;
-  team->is_done = false;
+  begin_reports(team, note);
 }
 
 static void take_tasks(struct team *team, const struct message *message)
@@ -288,11 +338,12 @@ static void take_tasks(struct team *team, const struct message *message)
   struct range range = {note->first, note->last};
   if (payload) memcpy(&payload->block, message->bytes, message->length);
   team->received += note->last - note->first + 1;
+  team->held += note->last - note->first + 1;
   if (note->attempt == 1 && note->first < FIRST_EXTRA) folding_give(&team->folding, note->first, note->last);
   if (note->attempt > 1) team->report.note.allowed++; /* it comes beyond what was allowed */
   bool is_short = message->length && !payload;
   if (is_short || dispatch_offer(team->run, note->first, note->last, note->attempt, payload))
-    report_ranges(&team->report, &range, folding_return(&team->folding, &range, 1));
+    return_ranges(team, &range, 1);
 }
 
 /* Tasks behind the new end are of no use: those that merge results lie behind it too. */

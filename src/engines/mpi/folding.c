@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "run/dispatch.h"
+#include "run/pack.h"
 #include "run/queue.h"
+#include "sys/list.h"
 
 /* A merge is a message to a worker and back. It is begun as soon as it saves `MANY` values, and later if it saves
  * `FEW`. */
@@ -18,7 +20,7 @@ static const double numbers_each = 1 << 28;
 
 /* Results of tasks that stand side by side. */
 struct stretch {
-  struct stretch *next;
+  struct link link;
   double first, last;
   double since;    /* the oldest of them came */
   uint32_t values; /* how many they are */
@@ -31,8 +33,11 @@ struct lot {
   struct lot *next;
   double first, last;
   double left; /* tasks that have not ended */
+  double due;  /* when the first of its results have waited long enough */
   uint32_t merges;
-  struct stretch *stretches; /* in their order */
+  bool is_new;            /* something has come since the last look */
+  struct link stretches;  /* in their order */
+  struct stretch *latest; /* to which results came last: the next ones stand near it; NULL: that is gone */
 };
 
 struct merge {
@@ -41,6 +46,12 @@ struct merge {
   struct lot *lot;
   struct stretch *stretch;
 };
+
+/* Are values merged? Else they are joined, or told at once. */
+static bool is_merged(const struct folding *folding)
+{
+  return folding->group > GROUP_JOINED;
+}
 
 /* Tasks of the largest whole group that begins with `first` and ends with `last` at most. */
 static double part(const struct folding *folding, double first, double last)
@@ -75,9 +86,32 @@ static void free_stretch(struct folding *folding, struct stretch *stretch)
   free(stretch);
 }
 
+/* The words of several blocks as one. */
+static void report_joined(struct folding *folding, const struct stretch *stretch)
+{
+  const struct kept *first = stretch->kept;
+  uint64_t size = BLOCK_HEAD + 8 * (uint64_t)stretch->values;
+  struct record record = first->record;
+  double seconds = 0;
+  for (const struct kept *kept = first; kept; kept = kept->next) seconds += kept->record.seconds * kept->record.fresh;
+  record.last = stretch->last;
+  record.fresh = stretch->values;
+  record.seconds = seconds / stretch->values;
+  struct block *to = (struct block *)(void *)report_add(folding->report, &record, size);
+  memcpy(to, &first->block, BLOCK_HEAD);
+  to->size = to->floor = size;
+  to->count = stretch->values;
+  double *word = to->word;
+  for (const struct kept *kept = first; kept; word += kept->block.count, kept = kept->next)
+    memcpy(word, kept->block.word, 8 * (size_t)kept->block.count);
+}
+
 static void report_stretch(struct folding *folding, struct stretch *stretch)
 {
-  for (const struct kept *kept = stretch->kept; kept; kept = kept->next) report_kept(folding->report, kept);
+  bool is_joined = !is_merged(folding) && stretch->kept->next;
+  if (is_joined) report_joined(folding, stretch);
+  for (const struct kept *kept = stretch->kept; kept && !is_joined; kept = kept->next)
+    report_kept(folding->report, kept);
   free_stretch(folding, stretch);
 }
 
@@ -90,7 +124,7 @@ static struct merge *take_merge(struct folding *folding, double task)
   if (!merge) return NULL;
   *link = merge->next;
   merge->lot->merges--;
-  folding->is_new = true;
+  merge->lot->is_new = folding->is_new = true;
   return merge;
 }
 
@@ -102,19 +136,24 @@ static void report_merge(struct folding *folding, struct merge *merge)
   free(merge);
 }
 
-static bool is_merge(const struct folding *folding, double task)
+bool folding_is_merge(const struct folding *folding, double task)
 {
   return task >= folding->first_number && task < folding->first_number + numbers_each;
+}
+
+/* Takes the first stretch of the lot out; NULL: there is none. */
+static struct stretch *take_stretch(struct lot *lot)
+{
+  struct link *link = list_take(&lot->stretches);
+  lot->latest = NULL;
+  return link ? LIST_OF(link, struct stretch, link) : NULL;
 }
 
 void folding_flush(struct folding *folding)
 {
   while (folding->merges) report_merge(folding, take_merge(folding, folding->merges->task));
   for (struct lot *lot = folding->lots; lot; lot = lot->next)
-    for (struct stretch *stretch; (stretch = lot->stretches);) {
-      lot->stretches = stretch->next;
-      report_stretch(folding, stretch);
-    }
+    for (struct stretch *stretch; (stretch = take_stretch(lot));) report_stretch(folding, stretch);
 }
 
 /* ---- what waits ---- */
@@ -138,6 +177,8 @@ void folding_give(struct folding *folding, double first, double last)
   lot->first = first;
   lot->last = last;
   lot->left = last - first + 1;
+  lot->due = INFINITY;
+  list_init(&lot->stretches);
   lot->next = folding->lots;
   folding->lots = lot;
 }
@@ -155,66 +196,75 @@ static void count_ended(struct folding *folding, double first, double last)
   struct lot *lot = lot_of(folding, first);
   if (!lot) return;
   lot->left -= last - first + 1;
-  folding->is_new = true;
+  lot->is_new = folding->is_new = true;
 }
 
-static void append(struct stretch *stretch, struct kept *kept, struct kept **end, double last)
+static struct stretch *new_stretch(const struct folding *folding, struct kept *kept, double since)
 {
-  *stretch->end = kept;
-  stretch->end = end;
-  stretch->last = last;
-}
-
-static void count_in(struct stretch *stretch, double since, uint32_t values, uint64_t bytes)
-{
-  stretch->since = fmin(stretch->since, since);
-  stretch->values += values;
-  stretch->bytes += bytes;
-}
-
-static struct stretch *new_stretch(struct kept *kept)
-{
+  const struct block *block = &kept->block;
+  double first = kept->first, last = kept->record.last;
   struct stretch *stretch = malloc(sizeof *stretch);
   if (!stretch) return NULL;
-  *stretch = (struct stretch){.first = kept->first, .since = INFINITY};
-  stretch->end = &stretch->kept;
-  append(stretch, kept, &kept->next, kept->record.last);
+  *stretch = (struct stretch){.first = first, .last = last, .since = since, .kept = kept, .end = &kept->next};
+  stretch->values = block->kind == BLOCK_FOLDED ? parts(folding, first, last) : block->count;
+  stretch->bytes = kept->record.bytes;
   return stretch;
+}
+
+/* The stretch at a place of the lot's list; NULL: that is its end. */
+static struct stretch *stretch_at(struct lot *lot, struct link *link)
+{
+  return link == &lot->stretches ? NULL : LIST_OF(link, struct stretch, link);
+}
+
+/* The place behind which results from `first` on belong. */
+static struct link *place_of(struct lot *lot, double first)
+{
+  struct link *place = lot->latest ? &lot->latest->link : lot->stretches.previous;
+  for (struct stretch *at; (at = stretch_at(lot, place)) && at->first > first;) place = place->previous;
+  for (struct stretch *at; (at = stretch_at(lot, place->next)) && at->first < first;) place = place->next;
+  return place;
+}
+
+/* Do two stretches stand side by side, and may they be one? */
+static bool fit_together(const struct folding *folding, const struct stretch *before, const struct stretch *behind)
+{
+  if (!before || !behind || before->last + 1 != behind->first) return false;
+  return is_merged(folding) || before->values + behind->values <= folding->joined;
+}
+
+/* Makes two stretches one. */
+static void join(struct lot *lot, struct stretch *before, struct stretch *behind)
+{
+  *before->end = behind->kept;
+  before->end = behind->end;
+  before->last = behind->last;
+  before->since = fmin(before->since, behind->since);
+  before->values += behind->values;
+  before->bytes += behind->bytes;
+  link_remove(&behind->link);
+  free(behind);
+  lot->latest = before;
 }
 
 /* Puts results that came at `since` to those that stand beside them. */
 static void put(struct folding *folding, struct lot *lot, struct kept *kept, double since)
 {
-  struct stretch **link = &lot->stretches, *at, *behind;
-  uint32_t values =
-      kept->block.kind == BLOCK_FOLDED ? parts(folding, kept->first, kept->record.last) : kept->block.count;
-  while (*link && (*link)->last + 1 < kept->first) link = &(*link)->next;
-  at = *link;
-  if (at && at->last + 1 == kept->first) {
-    append(at, kept, &kept->next, kept->record.last);
-  } else if (at && at->first == kept->record.last + 1) {
-    kept->next = at->kept;
-    at->kept = kept;
-    at->first = kept->first;
-  } else {
-    at = new_stretch(kept);
-    if (!at) {
-      report_kept(folding->report, kept);
-      free(kept);
-      return;
-    }
-    at->next = *link;
-    *link = at;
+  struct stretch *stretch = new_stretch(folding, kept, since);
+  if (!stretch) {
+    report_kept(folding->report, kept);
+    free(kept);
+    return;
   }
-  count_in(at, since, values, kept->record.bytes);
-  folding->bytes += kept->record.bytes;
-  folding->is_new = true;
-  behind = at->next;
-  if (!behind || behind->first != at->last + 1) return;
-  append(at, behind->kept, behind->end, behind->last);
-  count_in(at, behind->since, behind->values, behind->bytes);
-  at->next = behind->next;
-  free(behind);
+  struct link *place = place_of(lot, kept->first);
+  struct stretch *before = stretch_at(lot, place), *behind = stretch_at(lot, place->next);
+  list_insert(place->next, &stretch->link);
+  folding->bytes += stretch->bytes;
+  lot->latest = stretch;
+  lot->due = fmin(lot->due, since + folding->patience);
+  lot->is_new = folding->is_new = true;
+  if (fit_together(folding, stretch, behind)) join(lot, stretch, behind);
+  if (fit_together(folding, before, stretch)) join(lot, before, stretch);
 }
 
 /* ---- merging ---- */
@@ -224,6 +274,16 @@ static int32_t tag_of(const struct block *block, uint32_t k)
   uint64_t word;
   memcpy(&word, &block->word[k], sizeof word);
   return (int32_t)(word >> 32);
+}
+
+/* Are they plain words? */
+static bool are_plain(const struct event *event)
+{
+  uint64_t offset;
+  if (event->block->kind != BLOCK_DENSE || event->count != event->want) return false;
+  for (uint32_t k = event->from; k < event->from + event->count; k++)
+    if (pack_has_value(event->block, k, &offset)) return false;
+  return true;
 }
 
 /* Are they values of blocks in which no task has failed? Failures are told at once. */
@@ -270,7 +330,7 @@ static void end_merge(struct folding *folding, struct merge *merge, const struct
 bool folding_take(struct folding *folding, const struct event *event, uint64_t *end, double now)
 {
   double first = event->last - event->want + 1;
-  if (is_merge(folding, event->last)) {
+  if (folding_is_merge(folding, event->last)) {
     end_merge(folding, take_merge(folding, event->last), event);
     return true;
   }
@@ -278,7 +338,8 @@ bool folding_take(struct folding *folding, const struct event *event, uint64_t *
   struct lot *lot = lot_of(folding, first);
   if (!lot) return false;
   count_ended(folding, first, event->last);
-  if (event->seconds > folding->patience || !are_values(event)) return false;
+  if (event->seconds > folding->patience) return false;
+  if (is_merged(folding) ? !are_values(event) : !are_plain(event)) return false;
   struct kept *kept = report_keep(event, end);
   if (kept) put(folding, lot, kept, now);
   return kept != NULL;
@@ -328,18 +389,28 @@ static bool begin_merge(struct folding *folding, struct lot *lot, struct stretch
 
 static void serve_lot(struct folding *folding, struct lot *lot, bool is_idle, double now)
 {
-  for (struct stretch **link = &lot->stretches, *stretch; (stretch = *link);) {
-    uint32_t saved = stretch->values - parts(folding, stretch->first, stretch->last);
-    bool is_ripe = is_idle || lot->left <= 0 || folding->bytes > folding->most;
-    is_ripe |= now - stretch->since >= folding->patience;
-    if (!is_ripe && saved < MANY) {
-      folding->due = fmin(folding->due, stretch->since + folding->patience);
-      link = &stretch->next;
+  bool is_all = lot->left <= 0 || folding->bytes > folding->most || (is_idle && is_merged(folding));
+  lot->is_new = false;
+  lot->due = INFINITY;
+  for (struct link *link = lot->stretches.next, *next; link != &lot->stretches; link = next) {
+    struct stretch *stretch = LIST_OF(link, struct stretch, link);
+    next = link->next;
+    uint32_t saved = is_merged(folding) ? stretch->values - parts(folding, stretch->first, stretch->last) : 0;
+    if (!is_all && now - stretch->since < folding->patience && saved < MANY) {
+      lot->due = fmin(lot->due, stretch->since + folding->patience);
       continue;
     }
-    *link = stretch->next;
+    link_remove(link);
+    if (lot->latest == stretch) lot->latest = NULL;
     if (saved < FEW || !begin_merge(folding, lot, stretch, now)) report_stretch(folding, stretch);
   }
+}
+
+/* Can something of the lot be reported or merged? */
+static bool is_ripe(const struct folding *folding, const struct lot *lot, bool is_idle, double now)
+{
+  if (lot->left <= 0 || now >= lot->due || folding->bytes > folding->most) return true;
+  return is_merged(folding) && (is_idle || lot->is_new);
 }
 
 /* Merges behind long tasks are not waited for: those who fold in order wait for the values. */
@@ -362,7 +433,8 @@ double folding_serve(struct folding *folding, bool is_idle, double now)
   give_up_late(folding, now);
   folding->is_new = false;
   for (struct lot **link = &folding->lots, *lot; (lot = *link);) {
-    serve_lot(folding, lot, is_idle, now);
+    if (is_ripe(folding, lot, is_idle, now)) serve_lot(folding, lot, is_idle, now);
+    folding->due = fmin(folding->due, lot->due);
     if (lot->left <= 0 && lot->merges == 0) {
       *link = lot->next;
       free(lot);
@@ -377,7 +449,7 @@ double folding_serve(struct folding *folding, bool is_idle, double now)
 
 bool folding_lose(struct folding *folding, double task)
 {
-  if (is_merge(folding, task)) {
+  if (folding_is_merge(folding, task)) {
     report_merge(folding, take_merge(folding, task));
     return true;
   }
@@ -389,7 +461,7 @@ uint32_t folding_return(struct folding *folding, struct range *ranges, uint32_t 
 {
   uint32_t kept = 0;
   for (uint32_t i = 0; i < count; i++) {
-    if (is_merge(folding, ranges[i].first)) {
+    if (folding_is_merge(folding, ranges[i].first)) {
       report_merge(folding, take_merge(folding, ranges[i].first));
       continue;
     }
@@ -407,10 +479,7 @@ void folding_end(struct folding *folding)
   }
   for (struct lot *lot; (lot = folding->lots); free(lot)) {
     folding->lots = lot->next;
-    for (struct stretch *stretch; (stretch = lot->stretches);) {
-      lot->stretches = stretch->next;
-      free_stretch(folding, stretch);
-    }
+    for (struct stretch *stretch; (stretch = take_stretch(lot));) free_stretch(folding, stretch);
   }
   *folding = (struct folding){0};
 }

@@ -1,7 +1,11 @@
-/* folding.h - results of a reduction with `merge` on their way through an agent. Its tasks are blocks (lua/parlua/
- * worker/fold.lua). What comes of blocks that stand side by side waits here for a while. Then one of the workers merges
- * it to fewer values, as a task with a number of its own. If the worker is lost, raises, or takes too long, the values
- * are reported as they came. docs/PROTOCOL.md says more. */
+/* folding.h - results that wait in an agent for those beside them, so that rank 0 hears of fewer. docs/PROTOCOL.md says
+ * more.
+ *
+ * Of a reduction with `merge`, tasks are blocks (lua/parlua/worker/fold.lua). One of the workers merges what comes of
+ * blocks that stand side by side to fewer values, as a task with a number of its own. If the worker is lost, raises, or
+ * takes too long, the values are reported as they came.
+ *
+ * Of other runs with many workers, plain results of tasks that stand side by side are reported as one. */
 #ifndef PARLUA_MPI_FOLDING_H
 #define PARLUA_MPI_FOLDING_H
 #include "engines/mpi/report.h"
@@ -9,12 +13,13 @@
 struct dispatch;
 
 struct folding {
-  uint32_t group;      /* parts of a group, see lua/parlua/worker/merging.lua; 0: nothing is folded */
+  uint32_t group;      /* as of struct dispatch_options */
   double first_number; /* tasks that merge are numbered from here on */
   double next_number;
   double patience;      /* seconds that results wait, */
   double due;           /* and when the first of them have waited so long */
   uint64_t bytes, most; /* that wait, or are being merged; there may be, about */
+  uint32_t joined;      /* plain results that are reported as one, at the most */
   bool is_new;          /* something has come since the last look */
   struct dispatch *run;
   struct report *report;
@@ -22,8 +27,10 @@ struct folding {
   struct merge *merges; /* under way */
 };
 
-/* A run begins; all but the first four fields is 0. `rank`: this one. */
+/* A run begins; what is not set is 0. `rank`: this one. */
 void folding_begin(struct folding *folding, struct dispatch *run, struct report *report, int rank);
+/* Is this a task that merges results? */
+bool folding_is_merge(const struct folding *folding, double task);
 /* The parent has given tasks first..last: results of theirs are not reported together with those of others. */
 void folding_give(struct folding *folding, double first, double last);
 /* Takes results, as report_results does, or what has become of a merge. False: they are to be reported now. */

@@ -29,10 +29,10 @@ struct rank_lane {
   struct pieces pieces;
   struct message *first, **end; /* reports that came; of the first, what lies before `at` was taken */
   size_t at;
-  double given, allowed, seen; /* tasks: see NOTE_REPORT */
-  double outstanding;          /* tasks that have not ended */
-  uint32_t retries;            /* of them tried again */
-  double lowered;              /* the last total that it was told */
+  double given, allowed, seen, unassigned; /* tasks: see NOTE_REPORT */
+  double outstanding;                      /* tasks that have not ended */
+  uint32_t retries;                        /* of them tried again */
+  double lowered;                          /* the last total that it was told */
   double per_task;
   struct record given_back; /* its ranges that are still to be taken */
   uint32_t ranges_at;
@@ -173,6 +173,13 @@ static double rank_room(const struct lane *lane)
 {
   const struct rank_lane *rank = own(lane);
   return lane->state == LANE_EMPTY ? ALLOWED_FIRST * (double)lane->width : rank->allowed - rank->given;
+}
+
+/* Tasks that it has not handed out, as far as is known. */
+static double rank_reserve(const struct lane *lane)
+{
+  const struct rank_lane *rank = own(lane);
+  return rank->unassigned + rank->given - rank->seen;
 }
 
 /* One for each of its workers, so that those that take long can't pile up in one rank. */
@@ -464,6 +471,7 @@ void lane_rank_take(struct rank_lane *rank, struct message *message)
   }
   rank->allowed = note->allowed;
   rank->seen = note->seen;
+  rank->unassigned = note->unassigned;
   rank->idle = note->idle;
   rank->per_task = note->per_task;
   rank->lane.lacking = note->lacking;
@@ -537,6 +545,7 @@ const struct lane_kind lane_over_rank = {
     .is_rank = true,
     .is_idle = rank_is_idle,
     .room = rank_room,
+    .reserve = rank_reserve,
     .takes_retry = rank_takes_retry,
     .abort = rank_abort,
     .cancel = rank_cancel,

@@ -18,6 +18,9 @@
 /* A job up to so many bytes goes along when a run begins: less than a message of its own would cost. */
 enum { SMALL_JOB = 4096 };
 
+/* So many messages are received before what they say is done: from many ranks they may come as fast as that. */
+enum { MOST_MESSAGES = 64 };
+
 /* When nobody has taken leave for so long, those that have not are told of the end once more, and not to wait. */
 static const double remind_seconds = 5;
 /* How often it is looked whether a message is still to be read. */
@@ -282,7 +285,8 @@ double mpi_move(struct hub *hub, bool is_busy)
   double wait = next_look(is_busy) - clock_seconds();
   if (wait > 0) return wait;
   share_progress(mpi.share);
-  for (struct message *message; (message = transport_receive(t));) take_message(message);
+  struct message *message;
+  for (int n = 0; n < MOST_MESSAGES && (message = transport_receive(t)); n++) take_message(message);
   for (const struct child *child; mpi.tree.children_count > 0 && (child = tree_next_lost(&mpi.tree));) lose(child);
   mpi.is_moving = !transport_settle(t) || !share_settled(mpi.share);
   if (mpi.awaited == 0 && !mpi.is_moving && !mpi.is_agent) {

@@ -38,6 +38,7 @@ char *report_add(struct report *report, struct record *record, size_t bytes)
   record->bytes = padded(bytes);
   memcpy(at, record, sizeof *record);
   report->used += needed;
+  report->records++;
   return at + sizeof *record;
 }
 

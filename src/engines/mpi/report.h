@@ -43,6 +43,7 @@ struct report {
   struct parcel *parcel; /* being filled; NULL: none is */
   size_t used, room;
   uint64_t sent; /* bytes, all in all */
+  uint64_t records;
 };
 
 /* Adds a record, with room for `bytes` behind it, which are to be filled in; NULL only if there are none. */
