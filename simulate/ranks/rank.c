@@ -149,7 +149,7 @@ static void meet(const struct plan *plan)
   for (uint32_t r = 0; r < plan->ranks; r++) {
     struct rank *rank = &job.ranks[r];
     uint32_t host = r / plan->ranks_a_host;
-    *rank = (struct rank){.cores = workers_of(plan, r), .pid = FIRST_PID + (int32_t)r, .space = 1};
+    *rank = (struct rank){.cores = workers_of(plan, r), .pid = FIRST_PID + (int32_t)r, .space = 1, .crowd = 1};
     snprintf(rank->host, sizeof rank->host, "host%u", (unsigned)host);
     job.before[r + 1] = job.before[r] + rank->cores;
     job.leaders[r] = (int)(host * plan->ranks_a_host);

@@ -97,11 +97,29 @@ static void check_shorter(double (*run)(const struct plan *plan))
   for (plan.seed = 1; plan.seed <= SCHEDULES; plan.seed++) run(&plan);
 }
 
+/* Ranks that get no processor for a minute, and come back, are not lost where their processes can be seen. */
+static void check_stalled(double (*run)(const struct plan *plan))
+{
+  enum { SCHEDULES = 20 };
+  struct plan plan = {.engine = ENGINE_KEPT, .workers = 8, .tasks = 400, .runs = 1, .fan = 2};
+  plan.ranks = plan.ranks_a_host = 4;
+  plan.troubles = bit(TROUBLE_STALLS);
+  plan.lengths = LENGTHS_SAME;
+  plan.length = 1;
+  plan.stall_seconds = 40;
+  plan.stall_rate = 0.004;
+  plan.tick = 1e-7;
+  plan.latency = 1e-6;
+  plan.depth = 2;
+  for (plan.seed = 1; plan.seed <= SCHEDULES; plan.seed++) run(&plan);
+}
+
 void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)(void))
 {
   folds_check();
   check_chain(run, efficiency);
   check_shorter(run);
+  check_stalled(run);
 }
 
 bool schedule_measure(int count, char **arguments)

@@ -307,9 +307,9 @@ static double mpi_progress(struct engine *engine)
 /* ---- the job as a whole ---- */
 
 /* Processors for this rank's workers: those that it may run on, shared with the ranks of this host that may run on the
- * same ones.
+ * same ones. *crowd: how many ranks there are for each.
  */
-static uint32_t own_cores(MPI_Comm comm)
+static uint32_t own_cores(MPI_Comm comm, double *crowd)
 {
   uint32_t cores = (uint32_t)cores_available(), share = 0;
   int count;
@@ -325,13 +325,15 @@ static uint32_t own_cores(MPI_Comm comm)
   for (int i = 0; i < count; i++) share += CPU_EQUAL(&own, &all[i]) ? 1 : 0;
   free(all);
   MPI_Comm_free(&host);
+  *crowd = fmax((double)share / fmax(cores, 1), 1);
   if (!getenv("SLURM_CPUS_PER_TASK")) cores /= share > 0 ? share : 1; /* else the number is this rank's own already */
   return cores > 0 ? cores : 1;
 }
 
 int mpi_join(struct transport *transport, struct share *share, struct nursery *nursery, bool is_spawned)
 {
-  struct rank own = {.cores = own_cores(transport->comm), .pid = getpid()};
+  struct rank own = {.pid = getpid()};
+  own.cores = own_cores(transport->comm, &own.crowd);
   struct stat space;
   if (stat("/proc/self/ns/pid", &space) == 0) own.space = (uint64_t)space.st_ino;
   gethostname(own.host, sizeof own.host - 1);

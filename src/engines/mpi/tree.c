@@ -2,6 +2,7 @@
 #include "engines/mpi/tree.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,10 @@
  * tests. */
 enum { MOST_CHILDREN_DIRECT = 256 };
 
-/* A rank that was expected to say something, but did not for so long, is lost: killed, or cut off. Six beats; beyond
- * what a busy host or a network that loses packets makes one wait. */
-static const double silence_seconds = 30;
+/* A rank on another host that was expected to say something, but did not for so long, is lost: killed, or cut off. Six
+ * beats; beyond what a busy host or a network that loses packets makes one wait. Where several ranks share a processor,
+ * it is so many times as long, up to a limit. */
+static const double silence_seconds = 30, most_crowd = 10;
 /* The same after an interruption, for the answer to what it was told: mpirun leaves rank 0 a second to write out what
  * is done. */
 static const double last_silence_seconds = 0.3;
@@ -56,10 +58,31 @@ static bool is_seen(const struct tree *tree, int rank)
   return strcmp(other->host, own->host) == 0 && other->space == own->space && own->space && kill(other->pid, 0) == 0;
 }
 
-/* Has the process of such a rank ended? */
-static bool has_ended(const struct tree *tree, int rank)
+/* Is this a process that has ended, and that nobody has waited for? */
+static bool is_zombie(int pid)
 {
-  return kill(tree->ranks[rank].pid, 0) < 0 && errno == ESRCH;
+  char path[40], text[512] = "";
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  FILE *file = fopen(path, "re");
+  if (!file) return false;
+  size_t length = fread(text, 1, sizeof text - 1, file);
+  fclose(file);
+  text[length] = '\0';
+  const char *state = strrchr(text, ')'); /* behind the program's name */
+  return state && strncmp(state, ") Z", 3) == 0;
+}
+
+/* Has the process of such a rank ended? */
+static bool has_ended(const struct tree *tree, int rank, bool is_silent)
+{
+  int pid = tree->ranks[rank].pid;
+  return (kill(pid, 0) < 0 && errno == ESRCH) || (is_silent && is_zombie(pid));
+}
+
+/* For so long a rank may be silent. */
+static double patience_with(const struct tree *tree, int rank)
+{
+  return silence_seconds * fmin(tree->ranks[rank].crowd, most_crowd);
 }
 
 int tree_place(struct tree *tree)
@@ -130,10 +153,11 @@ struct child *tree_heard(struct tree *tree, int rank)
   return NULL;
 }
 
+/* `why`: NULL, it is not, but nobody waits for it any more. */
 static struct child *lose(struct tree *tree, struct child *child, const char *why)
 {
   child->is_lost = tree->any_lost = true;
-  fprintf(stderr, "parlua: rank %d on %s is lost: %s\n", child->rank, tree->ranks[child->rank].host, why);
+  if (why) fprintf(stderr, "parlua: rank %d on %s is lost: %s\n", child->rank, tree->ranks[child->rank].host, why);
   return child;
 }
 
@@ -145,16 +169,17 @@ struct child *tree_next_lost(struct tree *tree)
   for (int k = 0; k < tree->children_count; k++) {
     struct child *child = &tree->children[k];
     if (child->is_lost) continue;
-    if (child->is_watched && has_ended(tree, child->rank)) return lose(tree, child, "its process has ended");
     /* while this process was elsewhere, in the script, it could hear nobody */
     if (gap > beat_seconds || child->awaited == 0) child->heard = now;
     double silence = now - child->heard;
-    if (silence > silence_seconds) {
+    bool is_silent = silence > patience_with(tree, child->rank);
+    if (child->is_watched && has_ended(tree, child->rank, is_silent)) return lose(tree, child, "its process has ended");
+    if (is_silent && !child->is_watched) {
       snprintf(why, sizeof why, "it was killed, or is cut off (nothing heard for %.0f s)", silence);
       return lose(tree, child, why);
     }
     if (signals_count() > 0 && child->asked > child->heard && now - child->asked > last_silence_seconds)
-      return lose(tree, child, "it does not answer");
+      return lose(tree, child, child->is_watched ? NULL : "it does not answer");
   }
   tree->checked = now;
   return NULL;
@@ -166,8 +191,8 @@ bool tree_has_lost_parent(struct tree *tree, double now)
   if (tree->parent < 0 || gap < check_seconds) return false;
   tree->parent_checked = now;
   if (gap > beat_seconds) tree->parent_heard = now; /* this process was stopped, and could hear nobody */
-  bool is_silent = tree->parent > 0 && now - tree->parent_heard > silence_seconds;
-  if (!is_silent && !(tree->is_parent_watched && has_ended(tree, tree->parent))) return false;
+  bool is_silent = tree->parent > 0 && now - tree->parent_heard > patience_with(tree, tree->parent);
+  if (tree->is_parent_watched ? !has_ended(tree, tree->parent, is_silent) : !is_silent) return false;
   const struct rank *own = &tree->ranks[tree->transport->rank], *parent = &tree->ranks[tree->parent];
   fprintf(stderr, "parlua: rank %d on %s ends: rank %d on %s, from which it gets its tasks, is lost\n",
           tree->transport->rank, own->host, tree->parent, parent->host);

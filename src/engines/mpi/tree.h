@@ -12,6 +12,7 @@ struct rank {
   uint32_t cores; /* workers that it has by default; 0: it has none at all */
   int32_t pid;
   uint64_t space; /* where its process number counts; 0: not known */
+  double crowd;   /* ranks of its host for each processor that it may run on; at least 1 */
   char host[HOST_BYTES];
 };
 
@@ -51,8 +52,9 @@ uint32_t tree_before(const struct tree *tree, uint32_t all, int rank);
 int tree_rank_of(const struct tree *tree, uint32_t all, uint32_t w);
 /* Something came from a rank: returns the child that it is, or NULL. */
 struct child *tree_heard(struct tree *tree, int rank);
-/* Looks for children that are silent though they should not be, now and then; returns one that is lost, once, having
- * told so. */
+/* Looks for children that are lost, now and then; returns one, once, having told so. One whose process can be seen is
+ * lost when that has ended, however long it is silent: it may get no processor. Others are lost when they are silent
+ * though they should not be. After an interruption it is not waited long for either. */
 struct child *tree_next_lost(struct tree *tree);
 /* Is this rank's parent lost? Looks for it now and then, and tells so. Of rank 0 that is known on its own host alone:
  * it may be silent while the script does other things. */
