@@ -37,7 +37,7 @@ static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_m
 /* Plain results wait for those beside them where there are so many workers: until some chunks have ended, and longer
  * where the parent has many children. So many are reported as one, at the most: rank 0 decodes them in one go. */
 enum { JOIN_WORKERS = 100, MOST_JOINED = 1 << 14 };
-static const double join_least = 10e-3, join_child = 80e-6, join_most = 50e-3;
+static const double join_least = 10e-3, join_child = 160e-6, join_most = 50e-3;
 /* Results of a reduction wait so long for those beside them; or for so many chunks, if that is more. So much work is to
  * lie ready then, that whole groups of blocks come at once. */
 static const double fold_seconds = 100e-3, fold_chunks = 4, fold_horizon = 20e-3;
