@@ -187,7 +187,8 @@ enum inbox_state inbox_partial(struct inbox *inbox, struct lane *lane, struct sl
   if (!block || !work || present.chunk != work->number || block->chunk != work->number || slot_results(slot))
     return INBOX_EMPTY;
   double first = block->first, current = present.task;
-  if (!(current > first && current <= work->bound) || current - 1 <= work->reached) return INBOX_EMPTY;
+  /* it may have come to the task behind its end, which it does not begin */
+  if (!(current > first && current - 1 <= work->bound) || current - 1 <= work->reached) return INBOX_EMPTY;
   if (!kind_fits(lane, block)) return INBOX_EMPTY;
   uint32_t count;
   if (block->kind == BLOCK_SPARSE) {
