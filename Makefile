@@ -299,7 +299,8 @@ ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # Errors of Lua unwind C frames; with -fexceptions TSan is told, else its own stack of calls overflows.
 TSAN = -fsanitize=thread -fexceptions
 # Leaks are looked for in the specs that end all that they begin: a program that calls os.exit, or leaves a thread behind that can't be
-# ended, keeps memory that only Lua values point to, where LeakSanitizer does not look.
+# ended, keeps memory that only Lua values point to, where LeakSanitizer does not look. So does a thread that is still busy with a line of
+# 2 GB at the end, as on a slow machine: that test is not among them.
 LEAK_SPECS = $(patsubst %,spec/%_spec.lua,codec each imap map sources text)
 # Other specs of what is written in C: all of the suite would take a quarter of an hour under ASan.
 ASAN_SPECS = $(patsubst %,spec/%_spec.lua,array array_engines array_files core csv damage exec failures files graphs halts lookout output pool \
@@ -315,7 +316,8 @@ sanitize-address: deps-test asan
 	@ASAN_OPTIONS=detect_leaks=0 $(MAKE) --no-print-directory suite BUILD=build/asan BINARY=build/asan/parlua SPECS='$(ASAN_SPECS)' SIDE_BY_SIDE=2
 
 sanitize-leaks: deps-test asan
-	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua $(LEAK_SPECS)
+	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua \
+	  --filter-out=too.long.for.a.string $(LEAK_SPECS)
 
 .PHONY: asan
 asan:

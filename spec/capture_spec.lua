@@ -180,10 +180,10 @@ for _, engine in ipairs(engines) do
       it("has no time limit while nobody takes it", function()
         local result = run([[
           local taken = 0
-          for i, lines in parlua.imap(function() os.execute "seq 150000" return 150000 end, parlua.range(2), { timeout = 1, chunk = 1 }) do
+          for i, lines in parlua.imap(function() os.execute "seq 150000" return 150000 end, parlua.range(2), { timeout = 3, chunk = 1 }) do
             taken = taken + lines
             parlua.cores()
-            ffi.C.usleep(1150000)
+            ffi.C.usleep(3300000)
           end
           io.stderr:write(taken, "\n")
         ]])

@@ -46,7 +46,7 @@ function M.interruption() return "the program was interrupted by " .. interrupte
 --- The signal by which a run was interrupted, or nil.
 function M.interrupted() return interrupted end
 
---- An interactive program goes on after an interruption: the next signal is a first one, also where a stream was left open.
+--- An interactive program goes on after an interruption: the next signal is a first one, whatever is open.
 function M.forget_interrupt()
   interrupted = nil
   C.signals_forget()
