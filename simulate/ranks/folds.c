@@ -126,18 +126,20 @@ static void set_tag(uint32_t k, int32_t tag)
   memcpy(&results.block.word[k], &word, sizeof word);
 }
 
-/* Results of `count` tasks from `first` on. */
+/* Results of `count` tasks from `first` on, of a block of which others were told before. */
 static struct event results_of(double first, uint32_t count)
 {
+  uint32_t from = first < FIRST_EXTRA ? random_below((uint32_t)fmin(first, 4)) : 0, all = from + count;
   memset(&results.block, 0, BLOCK_HEAD);
   results.block.kind = BLOCK_DENSE;
-  results.block.first = first;
-  results.block.count = count;
-  results.block.size = results.block.floor = BLOCK_HEAD + 8 * (uint64_t)count;
-  for (uint32_t k = 0; k < count; k++) results.block.word[k] = first + k;
+  results.block.first = first - from;
+  results.block.count = all;
+  results.block.size = results.block.floor = BLOCK_HEAD + 8 * (uint64_t)all;
+  for (uint32_t k = 0; k < all; k++) results.block.word[k] = first - from + k;
   return (struct event){.kind = EVENT_RESULTS,
                         .block = &results.block,
-                        .first = first,
+                        .first = first - from,
+                        .from = from,
                         .last = first + count - 1,
                         .want = count,
                         .count = count,
@@ -150,7 +152,7 @@ static void end_tasks(void)
   uint32_t first, last = draw_tasks(STAGE_RUNS, 12, &first);
   if (!last) return;
   struct event event = results_of(first, last - first + 1);
-  if (random_chance(0.05)) set_tag(0, TAG_FAILURE);
+  if (random_chance(0.05)) set_tag(event.from, TAG_FAILURE);
   if (random_chance(0.02)) event.attempt = 2;
   uint64_t end = results.block.size;
   for (uint32_t i = first; i <= last; i++) scene.stages[i] = STAGE_ENDED;
@@ -269,29 +271,53 @@ static void finish(void)
   if (is_any(STAGE_ENDED)) fault("results are not reported at the end");
 }
 
-static void check_scene(void)
+static void begin_scene(uint32_t group, uint64_t most)
 {
   memset(&scene, 0, sizeof scene);
   queue_init(&scene.dispatch.queue, INFINITY);
   scene.dispatch.queue.is_fed = true;
   scene.report.transport = &scene.transport;
-  scene.folding = (struct folding){
-      .group = random_chance(0.3) ? GROUP_JOINED : GROUP, .patience = patience, .most = 1 << (8 + random_below(12))};
+  scene.folding = (struct folding){.group = group, .patience = patience, .most = most};
   scene.folding.joined = 12 + random_below(100);
   folding_begin(&scene.folding, &scene.dispatch, &scene.report, 3);
+}
+
+static void end_scene(void)
+{
+  folding_end(&scene.folding);
+  while (scene.merges_count > 0) work_free(&scene.dispatch.queue.store, scene.merges[--scene.merges_count]);
+  queue_free(&scene.dispatch.queue);
+}
+
+/* Whole groups, at the end of what is given, are merged as soon as that saves enough. */
+static void check_whole_groups(void)
+{
+  begin_scene(GROUP, 1 << 20);
+  give(1, 3 * GROUP);
+  struct event event = results_of(1, 3 * GROUP);
+  uint64_t end = results.block.size;
+  if (!folding_take(&scene.folding, &event, &end, scene.now)) fault("results of whole groups are not kept");
+  serve(false);
+  if (scene.merges_count != 1) fault("three whole groups are not merged");
+  collect();
+  end_scene();
+}
+
+static void check_scene(void)
+{
+  begin_scene(random_chance(0.3) ? GROUP_JOINED : GROUP, 1 << (8 + random_below(12)));
   for (uint32_t n = 20 + random_below(2000); n > 0; n--) happen();
   while (is_any(STAGE_RUNS)) {
     end_tasks();
     collect();
   }
   finish();
-  folding_end(&scene.folding);
-  while (scene.merges_count > 0) work_free(&scene.dispatch.queue.store, scene.merges[--scene.merges_count]);
-  queue_free(&scene.dispatch.queue);
+  end_scene();
 }
 
 void folds_check(void)
 {
   world_begin(1);
+  check_whole_groups();
   for (int n = 0; n < ROUNDS; n++) check_scene();
 }
