@@ -101,8 +101,8 @@ $(BUILD)/embedded.o: $(BUILD)/embedded.c
 # The headers that the Lua side can declare.
 FFI_HEADERS = src/slot/layout.h src/run/event.h src/lua/ffi.h src/lua/ffi_script.h src/lua/csv.h
 
-$(BUILD)/embedded.c: $(BUILD)/embed src/lua/methods.lua $(FFI_HEADERS) $(BUILD)/modules.list $(MODULES)
-	$(BUILD)/embed $@ src/lua/methods.lua lua $(FFI_HEADERS) $(MODULES)
+$(BUILD)/embedded.c: $(BUILD)/embed src/lua/rewrite.lua $(FFI_HEADERS) $(BUILD)/modules.list $(MODULES)
+	$(BUILD)/embed $@ src/lua/rewrite.lua lua $(FFI_HEADERS) $(MODULES)
 
 # Always built plain: under a sanitizer it would only be slower.
 $(BUILD)/embed: src/lua/embed.c | $(BUILD)

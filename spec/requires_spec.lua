@@ -132,9 +132,9 @@ describe("the modules of the Lua side", function()
     assert.same({}, wrong)
   end)
 
-  it("call no method of their own that is named like one of strings, which would be taken for it (src/lua/methods.lua)", function()
+  it("call no method of their own that is named like one of strings, which would be taken for it (src/lua/rewrite.lua)", function()
     local named, wrong = {}, {}
-    for name in helper.read("src/lua/methods.lua"):match('methods = set_of "([^"]+)"'):gmatch "%a+" do named[name] = true end
+    for name in helper.read("src/lua/rewrite.lua"):match('methods = set_of "([^"]+)"'):gmatch "%a+" do named[name] = true end
     assert.is_true(named.find and named.format)
     for module, text in pairs(modules) do
       for class, name in text:gmatch "function ([%w_]+):([%w_]+)" do

@@ -1,9 +1,9 @@
 /* Build-time tool: writes a C file that holds the Lua library as bytecode, and the declarations of headers as strings.
 
-     embed OUTPUT.c METHODS.lua LUA_ROOT HEADER.h... MODULE.lua...
+     embed OUTPUT.c REWRITE.lua LUA_ROOT HEADER.h... MODULE.lua...
 
    The modules are compiled by the very libluajit that parlua is linked with: bytecode differs between versions.
-   METHODS.lua returns what is made of a module's text before: see methods.lua.
+   REWRITE.lua returns what is made of a module's text before: see rewrite.lua.
    One more module is made here: parlua.prompt.documentation, the documentation comments, which bytecode does not have.
    Debug information stays in, for messages and tracebacks. A module's chunk name is "=parlua/run/init.lua": it reads as
    a path in messages, and the "=" tells it apart from a file of the user with the same path. */
@@ -165,7 +165,7 @@ static void embed_text(lua_State *L, const char *file, const char *source, size_
   lua_pop(L, 1);
 }
 
-/* Embeds one module, and takes its documentation. What METHODS.lua returned is on top of the stack. */
+/* Embeds one module, and takes its documentation. What REWRITE.lua returned is on top of the stack. */
 static void embed_module(lua_State *L, const char *file, const char *path, int number)
 {
   size_t length;
@@ -220,7 +220,7 @@ static bool is_header(const char *path)
 int main(int argc, char **argv)
 {
   if (argc < 5) {
-    fprintf(stderr, "usage: embed OUTPUT.c METHODS.lua LUA_ROOT HEADER.h... MODULE.lua...\n");
+    fprintf(stderr, "usage: embed OUTPUT.c REWRITE.lua LUA_ROOT HEADER.h... MODULE.lua...\n");
     return EXIT_FAILURE;
   }
   const char *root = argv[3];

@@ -1,7 +1,14 @@
---- Build-time, called by embed.c for each of parlua's modules: methods of strings become calls of the functions in
---- `string`, as `text:sub(2)` becomes `string.sub(text, 2)`. The modules have a `string` of their own, the first one
---- (lua/parlua/wire/start.lua). Methods would be looked up in what a script has made of its `string` and of the
---- metatable of strings. Lines stay where they are.
+--- Build-time, called by embed.c for each of parlua's modules, whose text it changes before it becomes bytecode. Lines
+--- stay where they are.
+--
+-- Methods of strings become calls of the functions in `string`, as `text:sub(2)` becomes `string.sub(text, 2)`. The
+-- modules have a `string` of their own, the first one (lua/parlua/wire/start.lua). Methods would be looked up in what a
+-- script has made of its `string` and of the metatable of strings.
+--
+-- Constructors keep the room for their fields: `{ x = a }` becomes `{ x = a,x=false }`. LuaJIT makes a table as a copy
+-- of a template, which has the fields whose values are constants, here false, and sets the others afterwards, here x to
+-- a. Its parser makes room in the template for those too, but bytecode loses that (see also lua/parlua/wire/template.lua):
+-- then each field that is set makes the table grow. A fifth of the time of a small call went there.
 
 local function set_of(words)
   local set = {}
@@ -90,6 +97,40 @@ local function beginning(tokens, last)
   end
 end
 
+-- Is it as said above in this LuaJIT: in the template x is false, in the table what it is set to?
+local keeps_room = assert(loadstring "local a = 1 local t = { x = a, x = false } return t.x == a")()
+
+local opens = { ["function"] = true, ["do"] = true, ["if"] = true, ["repeat"] = true }
+local closes = { ["end"] = true, ["until"] = true }
+local varies = { name = true, ["{"] = true, ["..."] = true }
+local constants = { ["true"] = true, ["false"] = true, ["nil"] = true }
+
+--- The last token of a field's value that begins with token `k`, in a constructor that ends with token `close`; whether
+--- the value may be no constant.
+local function value_end(tokens, k, close, text_of)
+  local depth, is_variable = 0, false
+  while k < close do
+    local kind = tokens[k][1]
+    local word = kind == "keyword" and text_of(tokens[k])
+    if depth == 0 and (kind == "," or kind == ";") then break end
+    if opens[word] then depth = depth + 1 elseif closes[word] then depth = depth - 1 end
+    is_variable = is_variable or varies[kind] and not constants[text_of(tokens[k])] or word == "function"
+    k = (kind == "(" or kind == "{" or kind == "[") and tokens[k].other + 1 or k + 1
+  end
+  return k - 1, is_variable
+end
+
+--- Calls edit(place, text) for the fields of the constructor that begins with token `open`.
+local function keep_room(tokens, open, text_of, edit)
+  local k, close = open + 1, tokens[open].other
+  while k < close do
+    local is_field = tokens[k][1] == "name" and tokens[k + 1][1] == "=" and tokens[k + 2][1] ~= "="
+    local last, is_variable = value_end(tokens, is_field and k + 2 or k, close, text_of)
+    if is_field and is_variable then edit(tokens[last][3], "," .. text_of(tokens[k]) .. "=false") end
+    k = last + 2 -- behind the separator
+  end
+end
+
 --- An edit of the text: where, how many bytes are replaced, by what; then its order among those at the same place.
 local function edits_of(source)
   local tokens, edits = tokens_of(source), {}
@@ -103,6 +144,11 @@ local function edits_of(source)
       edit(tokens[beginning(tokens, k - 1)][2], nil, "string." .. name .. "(", -k) -- the outermost first
       edit(tokens[k][2], in_brackets and arguments[3] or tokens[k + 1][3], arguments.other == k + 3 and "" or ",", k)
       if not in_brackets then edit(tokens[arguments.other or k + 2][3], nil, ")", k) end
+    end
+  end
+  for k = 1, #tokens do
+    if tokens[k][1] == "{" and keeps_room then
+      keep_room(tokens, k, text_of, function(at, text) edit(at, nil, text, #tokens + k) end)
     end
   end
   table.sort(edits, function(one, other)
