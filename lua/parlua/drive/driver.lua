@@ -65,7 +65,7 @@ end
 local function release(self, first, last)
   local writer = self.feeder and self.feeder.writer
   if writer and writer.held then writer:release(first, last, self.retried) end
-  self.retried = nil
+  if self.retried then self.retried = nil end
 end
 
 --- An event's tasks fail, whatever they gave.
@@ -91,7 +91,7 @@ function Driver:results(receiver, event)
   if pace then pace.hold(receiver) end
   if out.kind == SPARSE then self:sparse(receiver, event) else self:dense(receiver, event) end
   if pace then pace.release(receiver) end
-  if puller then puller.is_checked = nil end
+  if puller and puller.is_checked then puller.is_checked = nil end
   release(self, event.last - event.want + 1, event.last)
 end
 

@@ -8,7 +8,7 @@ require "parlua.wire.header" "lua/ffi_script.h"
 
 ---@class parlua.Feeder
 ---@field puller table see feed/supply.lua
----@field supplied? integer tasks (or blocks of tasks) so far; nil: none was asked for
+---@field supplied integer|false tasks (or blocks of tasks) so far; false: none was asked for
 local C = ffi.C
 
 local Feeder = {}
@@ -17,7 +17,7 @@ Feeder.__index = Feeder
 --- A feeder for what a puller gives. `attach` comes before the first task.
 ---@param passed? fun(receiver, first: integer, tasks: table[]) takes tasks that a journal has
 function Feeder.open(puller, passed)
-  return setmetatable({ puller = puller, writer = false, handle = false, passed = passed or false, supplied = nil },
+  return setmetatable({ puller = puller, writer = false, handle = false, passed = passed or false, supplied = false },
     Feeder)
 end
 
@@ -47,7 +47,7 @@ local function pull(self, receiver, want)
     return puller.pulled or 0
   end
   local record, count = failure.record(result), puller.pulled or 0
-  if self.supplied == nil and count == 0 and not puller.passed then
+  if not self.supplied and count == 0 and not puller.passed then
     local is_own = puller.text or puller.is_ranges -- no code of the script's has run
     local traceback = record.traceback and not is_own and "\n" .. record.traceback or ""
     error(("arguments: %s%s"):format(record.message, traceback), 0)
@@ -68,7 +68,7 @@ end
 function Feeder:supply(_, receiver, want, event)
   local puller, handle = self.puller, self.handle
   if event then self.writer:hurry(event) end
-  puller.passed = nil
+  if puller.passed then puller.passed = nil end -- a nil in a new field would take room, too
   local count = pull(self, receiver, want)
   if puller.refused then error(puller.refused, 0) end
   local passed = puller.passed

@@ -97,7 +97,7 @@ function Writer:finish(count)
   if self.news then note_pace(self) end
   self.block.width = self.width
   self.block.count = self.plain_words or count * self.width
-  self.plain_words = nil
+  if self.plain_words then self.plain_words = nil end
 end
 
 --- Puts a table of plain values as word k by its shape (wire/shape.lua), where a run has many. Returns as `put` does;
