@@ -36,7 +36,7 @@ local text = [[
   io.stderr:write(merges, " merges\n")
 ]]
 
---- Runs it on three ranks with four workers each, and returns what it printed, and how many merges the script made.
+--- Runs it on three ranks with twelve workers each, and returns what it printed, and how many merges the script made.
 ---@param what? string
 ---@param options? string
 ---@param setup? fun(command: string): string changes the command
@@ -73,7 +73,7 @@ describe("a map over ranks with many workers", function()
         local function check(get)
           for i = 1, n do assert(get(i) == (i % 1000 ~= 7 and f(i) or nil) or i % 11 == 0 and get(i) == f(i), i) end
         end
-        local options = { workers = 120 }
+        local options = { workers = 40 }
         local results, failures = parlua.map(f, parlua.range(n), options)
         check(function(i) return results[i] end)
         io.write(results.n, " ", #failures, " ")

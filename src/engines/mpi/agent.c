@@ -37,7 +37,7 @@ static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_m
 /* Plain results wait for those beside them where there are so many workers: until some chunks have ended, and longer
  * where the parent has many children. So many are reported as one, at the most: rank 0 decodes them in one go. */
 enum { JOIN_WORKERS = 100, MOST_JOINED = 1 << 14 };
-static const double join_least = 10e-3, join_child = 160e-6, join_most = 50e-3;
+static const double join_least = 10e-3, join_child = 160e-6, join_most = 50e-3, join_longest = 0.25;
 /* Results of a reduction wait so long for those beside them; or for so many chunks, if that is more. So much work is to
  * lie ready then, that whole groups of blocks come at once. */
 static const double fold_seconds = 100e-3, fold_chunks = 4, fold_horizon = 20e-3;
@@ -62,6 +62,7 @@ struct team {
   double received, held;  /* tasks that came, all in all; of these, that are still here */
   double ended, asked;    /* tasks that have ended; when the parent last asked for some */
   double horizon, gather; /* seconds */
+  double patience;        /* seconds that results wait, at least */
   double reported;        /* when */
   double paced;           /* when it was last looked how many records were, */
   uint64_t records;       /* and how many they were */
@@ -171,12 +172,14 @@ static void give_back(struct team *team)
   report_send(&team->report, true);
 }
 
-/* Where results are joined, chunks take as long as what can't be joined demands. */
+/* Where results are joined, chunks take as long as what can't be joined demands. Results wait for some chunks then. */
 static void pace_chunks(struct team *team, double now)
 {
   double seconds = now - team->paced;
   if (team->folding.group != GROUP_JOINED || seconds < pace_seconds) return;
   dispatch_pace(team->run, (double)(team->report.records - team->records) / seconds);
+  double chunks = fold_chunks * dispatch_chunk_seconds(team->run);
+  team->folding.patience = fmax(team->patience, fmin(chunks, join_longest));
   team->records = team->report.records;
   team->paced = now;
 }
@@ -271,6 +274,7 @@ static void begin_folding(struct team *team, const struct note *note, double fan
   team->folding = (struct folding){.most = team->most / 2, .joined = MOST_JOINED};
   if (is_merged || note->all >= JOIN_WORKERS) team->folding.group = note->group;
   team->folding.patience = is_merged ? fmax(fold_seconds, chunks) : fmin(fmax(join_least, fan * join_child), join_most);
+  team->patience = team->folding.patience;
   folding_begin(&team->folding, team->run, &team->report, mpi.transport->rank);
 }
 
