@@ -386,7 +386,8 @@ static void act(struct driver *driver)
     ledger_has_shortened();
   }
   if (plan_has(plan, TROUBLE_PUSH) && !driver->is_cancelled) {
-    if (driver->pushed < plan->tasks && random_chance(0.3)) push(driver);
+    for (uint32_t n = random_chance(0.3) ? 1 + random_below(3) : 0; n > 0 && !driver->is_over; n--)
+      if (driver->pushed < plan->tasks) push(driver);
     if (driver->pushed == plan->tasks && ledger_reached() == plan->tasks) driver->is_over = true;
   }
   if (plan_has(plan, TROUBLE_ABORTS) && !driver->is_over && random_chance(plan->abort_rate)) {

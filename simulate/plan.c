@@ -170,6 +170,7 @@ static void draw_shortage(struct plan *plan)
   plan_drop(plan, TROUBLE_SHORTEN);
   plan_drop(plan, TROUBLE_CLOSE);
   plan_drop(plan, TROUBLE_CANCEL);
+  if (random_chance(0.3)) add(plan, TROUBLE_PUSH);
   if (plan->engine == ENGINE_ABANDONED || random_chance(0.5)) return;
   add(plan, TROUBLE_CRASHES);
   plan->crash_share = random_spread(0.02, 0.2);
