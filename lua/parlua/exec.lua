@@ -6,6 +6,7 @@ local errors = require "parlua.failure.program"
 local names = require "parlua.options.names"
 local task = require "parlua.task"
 local library = require "parlua.worker.library"
+require "parlua.wire.block" -- declares what src/lua/ffi.h has
 
 local M = {}
 
