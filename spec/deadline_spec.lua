@@ -56,7 +56,7 @@ describe("the option deadline", function()
   end)
 
   it("ends what still runs when it comes", function()
-    local result = helper.run_parlua "--deadline 700ms --exec 'sleep {}' 0.01 100"
+    local result = helper.run_parlua "--deadline 3s --exec 'sleep {}' 0.01 100"
     assert.equal(75, result.status)
     assert.truthy(result.stderr:find("1 task, 1 returned, 0 failed, 1 cancelled", 1, true), result.stderr)
   end)

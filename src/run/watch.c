@@ -73,9 +73,9 @@ static double note_present(struct dispatch *d, struct lane *lane, const struct l
     if (lane->is_new && lane->since == d->slow_round) lane->since = d->slow_until;
     lane->is_new = false;
   }
-  double since = fmax(lane->since, d->continued_at);
-  if (view->blocked == BLOCKED_BY_TEXT) since = fmax(since, d->returned_at); /* nobody took its text before */
-  return now - since;
+  /* nobody took its text before; it may go on with the task for a while after that */
+  if (view->blocked == BLOCKED_BY_TEXT) lane->since = fmax(lane->since, d->returned_at);
+  return now - fmax(lane->since, d->continued_at);
 }
 
 bool dispatch_longest(struct dispatch *d, struct longest *found)
@@ -99,7 +99,7 @@ void dispatch_note_waiting(struct dispatch *d, struct lane *lane, double now)
 {
   struct lane_view view;
   if (d->options.timeout <= 0 || lane->state != LANE_READY || !lane->kind->view(lane, &view)) return;
-  if (view.blocked == BLOCKED_BY_RESULTS) note_present(d, lane, &view, now);
+  if (view.blocked) note_present(d, lane, &view, now);
 }
 
 static bool is_over(const struct dispatch *d, double seconds)
