@@ -30,13 +30,14 @@ enum {
 };
 
 /* What a worker is to do with a chunk; in the block's `job`, which nobody here uses for a job. */
-enum duty { DUTY_RESULTS = 1, DUTY_LOG, DUTY_LARGE, DUTY_PRINT, DUTY_SLEEP, DUTY_PAUSE };
+enum duty { DUTY_RESULTS = 1, DUTY_LOG, DUTY_LARGE, DUTY_PRINT, DUTY_SLEEP, DUTY_PAUSE, DUTY_HOLD };
 
 /* What the worker did, where the coordinator's own code does not look: to compare what the protocol says with what
  * happened. */
 struct diary {
   uint32_t began[MOST_CHUNKS];          /* by chunk: how often it was begun */
   unsigned char ran[ROUNDS][TASKS + 1]; /* by round: how often each task was begun */
+  uint32_t let_go;                      /* the last chunk of DUTY_HOLD whose tasks may begin */
 };
 
 static struct diary *diary;
@@ -128,6 +129,10 @@ static _Noreturn void run_worker(void)
     case DUTY_PAUSE: run_tasks(&worker, chunk); break;
     case DUTY_LARGE: send_large(&worker, chunk); break;
     case DUTY_PRINT: print_texts(&worker, chunk); break;
+    case DUTY_HOLD:
+      while (__atomic_load_n(&diary->let_go, __ATOMIC_SEQ_CST) < chunk->chunk) nap(20000);
+      run_tasks(&worker, chunk);
+      break;
     case DUTY_SLEEP:
       nap(200000);
       run_tasks(&worker, chunk);
@@ -279,6 +284,20 @@ static void check_cuts(void)
   printf("%u of %d chunks cut\n", (unsigned)cut, ROUNDS);
 }
 
+/* A chunk that the worker has claimed, but not begun a task of, is cut: at its second task, so that one runs. */
+static void check_early_cuts(void)
+{
+  for (int i = 0; i < 20; i++) {
+    if (i % 2) CHECK(take_results(send_chunk(1, 5, DUTY_RESULTS), 1) == 5);
+    uint32_t chunk = send_chunk(1, TASKS, DUTY_HOLD), place = last_place;
+    WAIT_UNTIL(slot_present(slot).chunk == chunk);
+    CHECK(slot_cut(slot, chunk, place, 1, TASKS, 1) == 1);
+    __atomic_store_n(&diary->let_go, chunk, __ATOMIC_SEQ_CST);
+    CHECK(take_results(chunk, 1) == 1);
+    WAIT_UNTIL(is_at_rest());
+  }
+}
+
 /* A chunk that has ended can't be cut, or taken back, through the cells of a later one, which has got its place. */
 static void check_places(void)
 {
@@ -407,7 +426,10 @@ int main(void)
   check_sleep_and_wake();
   check_rings();
   check_claims();
-  if (barrier_works()) check_cuts();
+  if (barrier_works()) {
+    check_cuts();
+    check_early_cuts();
+  }
   check_places();
   check_open_results();
   check_pieces();

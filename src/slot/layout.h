@@ -92,7 +92,8 @@ struct slot {
   uint32_t starved;        /* the worker ends, or was ended, because memory ran out */
   uint32_t begun;          /* the worker has begun a chunk of its job: it is able to */
   uint32_t parked;         /* the worker waits for a message, and is in nothing but its own code */
-  uint32_t pad1[4];
+  uint32_t done;           /* number of the chunk that it has ended last */
+  uint32_t pad1[3];
   /* the coordinator's line */
   volatile double limit[CHANNEL_BLOCKS]; /* last task that may still be begun, by place in the channel */
   uint32_t bell;                         /* futex: rung when `asleep` */

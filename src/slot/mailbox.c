@@ -311,6 +311,7 @@ void worker_close(struct worker *worker, double last, uint32_t count, int final)
     return;
   }
   block->seconds = clock_seconds() - worker->slot->started - worker->waited;
+  __atomic_store_n(&worker->slot->done, worker->chunk, __ATOMIC_RELAXED); /* before `current` says that it is in none */
   slot_publish_out(worker->slot); /* the message is released next, with a ring that tells of both */
   __atomic_store((double *)&worker->slot->current, &none, __ATOMIC_RELEASE);
 }

@@ -246,7 +246,9 @@ double slot_cut(struct slot *slot, uint32_t chunk, uint32_t place, double first,
   bool is_queued = slot_is_queued(slot, place);
   struct present present = slot_present(slot);
   if (!is_queued && (present.chunk != chunk || present.task < first || present.task > last)) {
-    if (present.chunk == chunk || slot_is_released(slot, place)) { /* it has just ended, perhaps all of it */
+    bool is_before = present.task == 0 && __atomic_load_n(&slot->done, __ATOMIC_ACQUIRE) != chunk;
+    bool may_be_through = present.chunk == chunk && !is_before;
+    if (may_be_through || slot_is_released(slot, place)) { /* it has just ended, perhaps all of it */
       slot_set_limit(slot, place, last);
       return last;
     }
