@@ -96,6 +96,12 @@ describe("a result", function()
       pool:close()
     end)
 
+    it("that is large arrives, also where there are more than a rank may have unread", function()
+      local results, failures = parlua.map(function(i) return ("x"):rep(4e5) .. i end, parlua.range(150), { engine = engine, workers = 3 })
+      assert.equal(0, #failures)
+      for i = 1, 150 do assert.equal(4e5 + #tostring(i), #results[i]) end
+    end)
+
     it("of a large argument behind many small ones comes once, and each task runs once", function()
       local big = ("x"):rep(3e6)
       for _ = 1, 5 do

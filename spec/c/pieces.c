@@ -12,6 +12,17 @@
 
 enum { TASKS = 2000, ROUNDS = 20000 };
 
+/* What was drawn for a work is no more than what was drawn for the one above it: this keeps the tree flat. */
+static void check_order(const struct work *work)
+{
+  for (; work; work = work->sibling) {
+    const struct work *below_it[] = {work->child, work->sibling};
+    for (int i = 0; i < 2; i++)
+      if (below_it[i] && below_it[i]->due > work->due) fail("the tree is not in the order of what was drawn");
+    check_order(work->child);
+  }
+}
+
 /* Works of some tasks each come and go; each task is found in the work that has it, others are not found. */
 static void check_pieces(void)
 {
@@ -19,6 +30,7 @@ static void check_pieces(void)
   struct pieces pieces = {0};
   for (int round = 0; round < ROUNDS; round++) {
     uint32_t task = below(TASKS);
+    if (round % 100 == 0) check_order(pieces.root);
     if (pieces_find(&pieces, task) != owner[task]) fail("a task is not where it should be");
     if (owner[task]) {
       struct work *work = owner[task];
@@ -94,6 +106,7 @@ static void check_pack(void)
   enum { WORDS = 300 };
   struct block *block = calloc(1, BLOCK_BYTES), *to = calloc(1, BLOCK_BYTES);
   char text[100];
+  bool is_first = true;
   block->size = block->floor = BLOCK_BYTES;
   for (uint64_t k = 0; k < WORDS; k++) {
     uint64_t length = (uint64_t)snprintf(text, sizeof text, "%u:%.*s", (unsigned)k, (int)below(60),
@@ -101,6 +114,8 @@ static void check_pack(void)
     uint64_t word = (uint64_t)(uint32_t)TAG_STRING << 32;
     block->word[k] = (double)k;
     if (below(3) == 0) continue;
+    if (is_first || below(10) == 0) length = 0; /* also the last bytes of a block may be an empty string's */
+    is_first = false;
     block->floor -= 8 + ((length + 7) & ~(uint64_t)7);
     memcpy((char *)block + block->floor, &length, 8);
     memcpy((char *)block + block->floor + 8, text, length);
