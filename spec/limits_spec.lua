@@ -78,6 +78,19 @@ describe("with too little", function()
       end
     end)
 
+    it("files for a descriptor each, the ends of workers without one are found", function()
+      if is_sanitized or engine ~= "process" then return end
+      local result = run(engine, 10, [[
+        limit(7, 24) -- RLIMIT_NOFILE
+        local results, failures = parlua.map(function(i)
+          if i % 4 == 0 then os.exit(9) end
+          return i
+        end, parlua.range(60), { chunk = 1 })
+        print(#failures, failures[1].kind, results[59])
+      ]], "timeout 60")
+      assert.equal("15\tcrash\t59\n", result.stdout, result.stderr)
+    end)
+
     it("processes for all workers, the run goes on with fewer, and says so", function()
       if is_sanitized then return end
       if ffi.C.geteuid() ~= 0 or os.execute("command -v setpriv >/dev/null && setpriv --reuid=65534 --clear-groups " ..
