@@ -5,6 +5,7 @@ local hash = require "parlua.hash"
 local json = require "parlua.wire.json"
 local new_buffer = require("string.buffer").new
 local time = require "parlua.report.time"
+require "parlua.wire.header" "lua/ffi_script.h"
 
 local M = {}
 
