@@ -68,15 +68,15 @@ describe("over a simulated driver", function()
   end)
 
   it("a loop whose order does not matter gets them as they come", function()
-    local driver = simulated.open { { 3, 30, 40 }, { 1, 10 } }
+    local driver = simulated.open { { 3, 30, 40 }, { 1, 10, 20 } }
     local got = {}
     for i in stream.imap(refuse, parlua.range(4), options { ordered = false }, { driver = driver }) do got[#got + 1] = i end
-    assert.same({ 3, 4, 1 }, got)
+    assert.same({ 3, 4, 1, 2 }, got)
   end)
 
   it("no more is handed out than a window beyond what the loop has taken", function()
     local driver = simulated.open { { 1, 1, 2 }, { 3, 3 } }
-    for _ in stream.imap(refuse, parlua.range(100), options { window = 10 }, { driver = driver }) do end -- luacheck: ignore 542
+    for _ in stream.imap(refuse, parlua.range(3), options { window = 10 }, { driver = driver }) do end -- luacheck: ignore 542
     assert.same({ "ceiling 10", "ceiling 12", "ceiling 13", "close" }, driver.calls)
   end)
 
@@ -120,5 +120,20 @@ describe("over a simulated driver", function()
     }, { driver = driver })
     assert.same({ nil, "two", n = 2 }, results)
     assert.same({ 1, 1, 1, 1 }, { #failures, summary.returned, summary.failed, summary.replaced })
+  end)
+
+  it("a run that ends though tasks have neither returned nor failed is an error, and no list with holes", function()
+    local outcomes = { { 1, "a", "b" }, { failed = 5, raised "five" } }
+    local message = "only 3 of 6 tasks have returned or failed, and the run is over. This is a fault of parlua"
+    for name, call in pairs {
+      map = function(given) list.map(refuse, parlua.range(6), options(), given) end,
+      each = function(given) list.each(refuse, parlua.range(6), options(), given) end,
+      imap = function(given)
+        for _ in stream.imap(refuse, parlua.range(6), options(), given) do end -- luacheck: ignore 542
+      end,
+    } do
+      local ok, raised_message = pcall(call, { driver = simulated.open(outcomes) })
+      assert.same({ false, true }, { ok, (tostring(raised_message):find(message, 1, true)) ~= nil }, name .. ": " .. tostring(raised_message))
+    end
   end)
 end)

@@ -365,6 +365,7 @@ function Run:step(wait)
   local more = driver:step(self, wait)
   if not more then
     if self.spawned then self.spawned:flush() end
+    self:check_whole()
     return false
   end
   if sink.limit < self.last then self:end_at(sink.limit) end

@@ -1,5 +1,6 @@
 --- What a run that has ended tells: its failures, how many tasks there were, the summary, and a line on standard error.
 --- Methods of a run; parlua.run.policy takes them over.
+local common = require "parlua.common"
 local host = require "parlua.host"
 local lazy = require "parlua.lazy"
 local warning = lazy "parlua.run.warning"
@@ -51,6 +52,15 @@ function M.tasks(self)
     return self.total and math.min(self.last, self.total) or self.last
   end
   return self:done()
+end
+
+--- The driver says that the run is over. Raises an error where a task has ended neither as a result nor as a failure,
+--- though nothing has ended the run early: such a result would be missing in silence.
+function M.check_whole(self)
+  local total, done = self.total, self:done()
+  if not total or done == total or self.cancelled or self.last < math.huge then return end
+  error(("%s: only %.0f of %s have returned or failed, and the run is over. This is a fault of parlua: its results are "
+    .. "not to be used. Please report it"):format(self.sink.name or "job", done, common.count(total, "task")), 0)
 end
 
 --- How many results a list of all would have.
