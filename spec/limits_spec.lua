@@ -88,7 +88,7 @@ describe("with too little", function()
         end, parlua.range(60), { chunk = 1 })
         print(#failures, failures[1].kind, results[59])
       ]], "timeout 60")
-      assert.equal("15\tcrash\t59\n", result.stdout, result.stderr)
+      assert.same({ "15\tcrash\t59\n", 0 }, { result.stdout, result.status }, result.stderr)
     end)
 
     it("processes for all workers, the run goes on with fewer, and says so", function()
