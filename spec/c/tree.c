@@ -34,7 +34,8 @@ enum { RANKS = 3 };
 /* Rank 1 has a parent and a child, which it can't see. */
 static struct tree chain(struct transport *transport)
 {
-  static const struct rank ranks[RANKS] = {{.host = "a"}, {.host = "b"}, {.host = "c"}};
+  static const struct rank ranks[RANKS] = {
+      {.host = "a", .crowd = 1}, {.host = "b", .crowd = 1}, {.host = "c", .crowd = 1}};
   static const uint64_t before[RANKS + 1] = {0, 1, 2, 3};
   struct tree tree = {.transport = transport, .ranks = ranks, .before = before};
   *transport = (struct transport){.rank = 1, .count = RANKS};
