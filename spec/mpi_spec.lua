@@ -486,6 +486,28 @@ describe("under mpirun", function()
     assert.equal("2\n2\n", output)
   end)
 
+  it("the job ends with the status of an interrupted script also where mpirun answers late, as on a busy machine", function()
+    if helper.mpi == "mpich" then return end -- a rank's parent is another program there, and it kills all at once
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua, ffi = require "parlua", require "ffi"
+        ffi.cdef "int getpid(void); int getppid(void); int kill(int, int);"
+        local pid, mpirun = ffi.C.getpid(), ffi.C.getppid()
+        local _, _, summary = parlua.map(function(i)
+          if i == 1 then io.popen("kill -INT " .. pid):close() end
+          return i
+        end, parlua.range(1e9))
+        print(summary.interrupted)
+        io.stdout:flush()
+        os.execute("{ sleep 1; kill -CONT " .. mpirun .. "; } > /dev/null 2>&1 &")
+        ffi.C.kill(mpirun, 19) -- SIGSTOP
+      ]])
+      local result = helper.run(helper.command "mpi" .. " " .. script)
+      assert.equal("SIGINT\n", result.stdout, result.stderr)
+      assert.equal(130, result.status, result.stderr)
+    end)
+  end)
+
   it("the job ends with the script's status, and says nothing", function()
     for script, status in pairs { ["return"] = 0, ["os.exit(3)"] = 3, ["os.exit(4, true)"] = 4 } do
       local result = run_ranks(2, "-e " .. helper.quote(script))

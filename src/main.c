@@ -693,6 +693,6 @@ int main(int argc, char **argv)
   state_program_ends();
   state_close(L);
   status = check_output(command.status);
-  cluster_end();
+  cluster_end(status);
   return status;
 }

@@ -99,12 +99,18 @@ void cluster_forget_launch(void)
   }
 }
 
+static void end_at_exit(int status, void *ignored)
+{
+  (void)ignored;
+  cluster_end(status);
+}
+
 /* Goes on as rank 0 of `found`. */
 static void coordinate(const struct cluster *found)
 {
   cluster = found;
   owner = getpid();
-  atexit(cluster_end);
+  on_exit(end_at_exit, NULL);
 }
 
 /* MPICH's mpiexec leaves its ranks the ends of pipes by which it sees that they have ended: programs that run on when
@@ -161,12 +167,12 @@ bool cluster_spawn(uint32_t count, char *message, size_t size)
   return true;
 }
 
-void cluster_end(void)
+void cluster_end(int status)
 {
   const struct cluster *leaving = cluster;
   if (!leaving || owner != getpid()) return;
   cluster = NULL;
-  leaving->end();
+  leaving->end(status);
 }
 
 const struct engine_kind *cluster_engine(void)

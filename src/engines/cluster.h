@@ -22,8 +22,9 @@ struct cluster {
   bool (*spawn)(uint32_t count, char *message, size_t size);
   /* Ranks other than 0: serves rank 0 until told to end. */
   void (*serve)(void);
-  /* Rank 0: tells the others to end and takes leave of MPI. */
-  void (*end)(void);
+  /* Rank 0: tells the others to end and takes leave of MPI. Where that takes too long, the process ends with `status`.
+   */
+  void (*end)(int status);
   int (*ranks)(void);
   /* Workers that all ranks have by default. */
   uint32_t (*cores)(void);
@@ -36,8 +37,9 @@ bool cluster_begin(int argc, char **argv, int *status);
 /* In a program that was not started by mpirun or srun: starts `count` other ranks, unless that was done before. On
  * failure returns false, with a message of what to do. */
 bool cluster_spawn(uint32_t count, char *message, size_t size);
-/* Takes leave of the other ranks, if there are any: they end. Called at the end of the program, however it ends. */
-void cluster_end(void);
+/* Takes leave of the other ranks, if there are any: they end. Called at the end of the program, however it ends,
+ * with the status that it ends with. */
+void cluster_end(int status);
 /* Programs that this process starts from here on are not ranks: what would make them believe so goes from the
  * environment. */
 void cluster_forget_launch(void);

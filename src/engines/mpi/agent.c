@@ -487,7 +487,7 @@ static void end_soon(int status)
   if (agent.is_ending) return;
   mpi_tell_end(status);
   agent.is_ending = true;
-  agent.is_interrupted = status != 0;
+  agent.status = status;
 }
 
 static void obey(struct message *message)
@@ -538,7 +538,7 @@ static double serve_all(void)
   return until;
 }
 
-bool agent_serve(struct nursery *nursery)
+int agent_serve(struct nursery *nursery)
 {
   uint32_t ended[1];
   int error = hub_open_on(&agent.hub, nursery->beacon, NURSERY_NUMBERS, nursery->bell_fd);
@@ -573,7 +573,7 @@ bool agent_serve(struct nursery *nursery)
       hub_sleep(&agent.hub, seconds, ended, 1);
   }
   nursery_close(nursery);
-  mpi_leave(agent.is_interrupted);
-  mpi_part(agent.is_interrupted);
-  return agent.is_interrupted;
+  mpi_leave(agent.status);
+  mpi_part(agent.status != 0);
+  return agent.status;
 }

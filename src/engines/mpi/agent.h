@@ -13,11 +13,12 @@ struct agent {
   struct team *teams;                   /* engines of rank 0, in this rank */
   uint32_t *forgotten, forgotten_count; /* shared messages that rank 0 has no use for, but some worker here may have */
   double looked, beaten;
-  bool is_ending, is_interrupted;
+  bool is_ending;
+  int status; /* at the end, as in mpi_tell_end */
 };
 extern struct agent agent;
 
-/* Serves the parent until told to end; then the helper is closed too, and the parent has been told. Returns whether the
- * job was interrupted, or a rank was lost. */
-bool agent_serve(struct nursery *nursery);
+/* Serves the parent until told to end; then the helper is closed too, and the parent has been told. Returns a
+ * status as in mpi_tell_end. */
+int agent_serve(struct nursery *nursery);
 #endif

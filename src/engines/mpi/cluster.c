@@ -194,18 +194,22 @@ static bool spawn(uint32_t count, char *message, size_t size)
   return true;
 }
 
+static int leaving_status;
+
 static void leave_at_once(int number)
 {
   (void)number;
-  _exit(1);
+  _exit(leaving_status);
 }
 
 /* After mpirun was told to end the job, it answers nobody any more and kills what is left a second later: then there is
- * no waiting for it, nor for a rank that is lost. */
-static void hurry(void)
+ * no waiting for it, nor for a rank that is lost. mpirun's status is that of the first rank that leaves with another
+ * than 0: so all leave with the script's. */
+static void hurry(int status)
 {
   const struct itimerval soon = {.it_value = {.tv_usec = 300000}};
   fflush(NULL);
+  leaving_status = status;
   signal(SIGALRM, leave_at_once);
   setitimer(ITIMER_REAL, &soon, NULL);
 }
@@ -219,17 +223,19 @@ static void finalize(void)
 
 static void serve(void)
 {
-  if (agent_serve(&job.nursery)) hurry();
+  int status = agent_serve(&job.nursery);
+  if (status) hurry(status);
   finalize();
 }
 
-static void end(void)
+static void end(int status)
 {
   bool interrupted = signals_count() > 0;
-  if (interrupted) hurry();
+  if (interrupted) hurry(status);
   if (job.spawned == MPI_COMM_NULL) nursery_close(&job.nursery);
-  if (!mpi_leave(interrupted)) hurry(); /* a rank that is lost takes no leave */
-  if (getenv("PARLUA_MPI_COUNT"))       /* for measurements and tests */
+  if (!mpi_leave(interrupted ? status ? status : 1 : 0))
+    hurry(status ? status : 1);   /* a rank that is lost takes no leave */
+  if (getenv("PARLUA_MPI_COUNT")) /* for measurements and tests */
     fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes; received %llu messages, %llu bytes\n",
             (unsigned long long)job.transport.messages_sent, (unsigned long long)job.transport.bytes_sent,
             (unsigned long long)job.transport.messages_received, (unsigned long long)job.transport.bytes_received);

@@ -376,11 +376,11 @@ static bool drop_messages(void)
   return is_any;
 }
 
-bool mpi_leave(bool interrupted)
+bool mpi_leave(int status)
 {
   struct transport *t = mpi.transport;
-  bool is_soon = interrupted || mpi.tree.any_lost;
-  if (!mpi.is_agent) mpi_tell_end(is_soon); /* an agent has done so */
+  bool is_soon = status || mpi.tree.any_lost;
+  if (!mpi.is_agent) mpi_tell_end(is_soon && !status ? 1 : status); /* an agent has done so */
   double limit = is_soon ? leave_seconds_soon : leave_seconds, since = clock_seconds();
   const struct note again = {.kind = NOTE_END, .status = 1, .id = 1};
   bool is_reminded = is_soon;

@@ -57,10 +57,11 @@ struct family *mpi_family(uint32_t number);
 bool mpi_is_unread(const struct family *family, uint32_t id);
 /* Sends a note to a child, if it is still there. */
 void mpi_tell(const struct child *child, const struct note *note);
-/* Tells the ranks behind this one that the job ends; `status`: 1 after an interruption, or when a rank is lost. */
+/* Tells the ranks behind this one that the job ends; `status`: that of the script (or 1) after an
+ * interruption, or when a rank is lost; otherwise 0. */
 void mpi_tell_end(int status);
-/* Waits until the ranks below have ended, which rank 0 tells all. Returns false when some don't. */
-bool mpi_leave(bool interrupted);
+/* Waits until the ranks below have ended, which rank 0 tells all. `status` as above. Returns false when some don't. */
+bool mpi_leave(int status);
 /* Agents, behind that: takes leave of the parent, and waits until nothing is on its way here any more. MPI may complain
  * at its end of what nobody has received. */
 void mpi_part(bool interrupted);

@@ -19,11 +19,11 @@ enum note_kind {
   NOTE_CLOSE,    /* the run ends; `status`: an answer is awaited */
   NOTE_LEAVE,    /* the engine is closed */
   NOTE_FAREWELL, /* the answer to NOTE_BYE: the last that the parent sends */
-  NOTE_END,    /* `status`: 1 after an interruption, or when a rank is lost; passed on along the tree, as the next three
-                  (share.h); `id`: 1 when it comes from the parent, past that tree */
-  NOTE_SHARE,  /* message `id` of `size` bytes comes, in pieces */
-  NOTE_WHOLE,  /* to the ranks of a node: message `id` of `size` bytes is file `status` of process `pid` */
-  NOTE_FORGET, /* message `id` is not needed any more */
+  NOTE_END,      /* `status`: as in mpi_tell_end; passed on along the tree, as the next three
+                    (share.h); `id`: 1 when it comes from the parent, past that tree */
+  NOTE_SHARE,    /* message `id` of `size` bytes comes, in pieces */
+  NOTE_WHOLE,    /* to the ranks of a node: message `id` of `size` bytes is file `status` of process `pid` */
+  NOTE_FORGET,   /* message `id` is not needed any more */
   /* To the parent. */
   NOTE_REPORT, /* what became of tasks: records (report.h); and what is wanted */
   NOTE_CLOSED, /* the run has ended here */
