@@ -324,6 +324,17 @@ describe("a program with submitted calls", function()
       end)
     end)
 
+    it("is told of them also where they are collected while a task runs", function()
+      helper.with_directory(function(directory)
+        local result = run(engine, [[
+          parlua.submit(error, "dropped", 0):wait()
+          parlua.map(function() collectgarbage() collectgarbage() end, parlua.range(2), { engine = "serial" })
+        ]], directory)
+        assert.equal(0, result.status, result.stderr)
+        assert.equal('parlua: submit at script.lua:2: the call failed ("dropped", 0): dropped\n', result.stderr)
+      end)
+    end)
+
     it("is told of failures that nobody has looked at, a line for each place", function()
       helper.with_directory(function(directory)
         local result = run(engine, [[

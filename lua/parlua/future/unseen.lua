@@ -51,7 +51,8 @@ function M.keep_watch(future)
   local note = { is_inside = future.pool.is_inside, place = place, index = future.index, text = text }
   unseen[note] = true
   future.note, future.guard = note, common.when_collected(function()
-    if unseen[note] then tell(note) end
+    -- collected while a task of the script's own state runs, or in a forked copy: it is told at the end, by the script
+    if unseen[note] and note.is_inside == task.is_inside() then tell(note) end
   end)
 end
 
