@@ -4,7 +4,8 @@
 #define SIMULATE_ATTENDING_H
 #include "run/dispatch.h"
 
-/* Checks that the attendant serves a script that leaves, whenever that does so. */
+/* Checks that the attendant serves a script that leaves, whenever that does so, and is not called for each of many
+ * short absences. */
 void attending_check(void);
 
 void attending_begin(struct dispatch *d);

@@ -136,19 +136,21 @@ static void note_rest(struct attendant *attendant, double seconds)
   __atomic_store_n(&attendant->rests_long, seconds > short_absence, __ATOMIC_SEQ_CST);
 }
 
-/* Rests without the lock, until it is called or so many seconds are over. */
-static void rest(struct attendant *attendant, double seconds)
+/* Rests without the lock, until it is called or so many seconds are over. Returns whether it was called. */
+static bool rest(struct attendant *attendant, double seconds)
 {
   struct timespec until;
+  int error;
   if (isinf(seconds)) {
-    while (sem_wait(&attendant->call) != 0 && errno == EINTR) continue;
-    return;
+    while ((error = sem_wait(&attendant->call)) != 0 && errno == EINTR) continue;
+    return error == 0;
   }
   clock_gettime(CLOCK_MONOTONIC, &until);
   until.tv_nsec += (long)(seconds * 1e9);
   until.tv_sec += until.tv_nsec / 1000000000;
   until.tv_nsec %= 1000000000;
-  while (sem_clockwait(&attendant->call, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR) continue;
+  while ((error = sem_clockwait(&attendant->call, CLOCK_MONOTONIC, &until)) != 0 && errno == EINTR) continue;
+  return error == 0;
 }
 
 static void *run_thread(void *argument)
@@ -158,10 +160,12 @@ static void *run_thread(void *argument)
   int quiet = 0;
   double pause = short_absence;
   for (;;) {
-    rest(attendant, pause);
+    bool was_called = rest(attendant, pause);
     if (__atomic_load_n(&attendant->is_ending, __ATOMIC_SEQ_CST)) return NULL;
     if (pthread_mutex_trylock(&attendant->lock) != 0) {
-      pause = fmin(2 * pause, longest_pause); /* at the longest until it is called */
+      /* Called for an absence that is over already: there may be many of those, and each call costs the script some
+       * 10 us. So it is not called again for a while, but looks itself. Else: at the longest until it is called. */
+      pause = was_called ? short_absence : fmin(2 * pause, longest_pause);
       note_rest(attendant, pause);
       continue;
     }
