@@ -62,6 +62,15 @@ bool schedule_is_apart(const struct plan *plan)
   return false;
 }
 
+/* Runs so many schedules of a plan, in which the script and the network are quick. */
+static void run_all(double (*run)(const struct plan *plan), struct plan plan, uint64_t schedules)
+{
+  plan.tick = 1e-7;
+  plan.latency = 1e-6;
+  plan.depth = 2;
+  for (plan.seed = 1; plan.seed <= schedules; plan.seed++) run(&plan);
+}
+
 /* Ranks in a chain, each of which hears of the one behind it alone: whatever a rank asks for beyond its share piles up
  * there, and has to come back all the way. */
 static void check_chain(double (*run)(const struct plan *plan), double (*efficiency)(void))
@@ -72,10 +81,7 @@ static void check_chain(double (*run)(const struct plan *plan), double (*efficie
   plan.ranks = plan.ranks_a_host = RANKS;
   plan.lengths = LENGTHS_EXPONENTIAL;
   plan.length = length;
-  plan.tick = 1e-7;
-  plan.latency = 1e-6;
-  plan.depth = 2;
-  for (plan.seed = 1; plan.seed <= SCHEDULES; plan.seed++) run(&plan);
+  run_all(run, plan, SCHEDULES);
   double share = efficiency();
   if (share < least) fault("tasks of different lengths take %.0f %% of the time of list scheduling", 100 / share);
 }
@@ -91,10 +97,7 @@ static void check_shorter(double (*run)(const struct plan *plan))
   plan.lengths = LENGTHS_SAME;
   plan.length = 0.02;
   plan.shorten_at = 0.01;
-  plan.tick = 1e-7;
-  plan.latency = 1e-6;
-  plan.depth = 2;
-  for (plan.seed = 1; plan.seed <= SCHEDULES; plan.seed++) run(&plan);
+  run_all(run, plan, SCHEDULES);
 }
 
 /* Ranks that get no processor for a minute, and come back, are not lost where their processes can be seen. */
@@ -108,10 +111,7 @@ static void check_stalled(double (*run)(const struct plan *plan))
   plan.length = 1;
   plan.stall_seconds = 40;
   plan.stall_rate = 0.004;
-  plan.tick = 1e-7;
-  plan.latency = 1e-6;
-  plan.depth = 2;
-  for (plan.seed = 1; plan.seed <= SCHEDULES; plan.seed++) run(&plan);
+  run_all(run, plan, SCHEDULES);
 }
 
 void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)(void))

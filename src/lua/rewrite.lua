@@ -7,8 +7,9 @@
 --
 -- Constructors keep the room for their fields: `{ x = a }` becomes `{ x = a,x=false }`. LuaJIT makes a table as a copy
 -- of a template, which has the fields whose values are constants, here false, and sets the others afterwards, here x to
--- a. Its parser makes room in the template for those too, but bytecode loses that (see also lua/parlua/wire/template.lua):
--- then each field that is set makes the table grow. A fifth of the time of a small call went there.
+-- a. Its parser makes room in the template for those too, but bytecode loses that (see also
+-- lua/parlua/wire/template.lua): then each field that is set makes the table grow. A fifth of the time of a small call
+-- went there.
 
 local function set_of(words)
   local set = {}

@@ -78,15 +78,12 @@ local function are_null(number, bytes, size)
 end
 
 local function symbol(number, value)
-  local info = typeinfo(number)
   local address = tonumber(ffi.cast("uintptr_t", value))
   local name, library = codec.symbol_of(address)
   if not name then
     return nil, "a C function that no library has, such as a callback of this state: make it in the task, or in `setup`"
   end
-  local description = describe(number)
-  if kind_of(info) ~= FUNCTION then return "symbol", description, name, library, address end
-  return "symbol", description, name, library, address
+  return "symbol", describe(number), name, library, address
 end
 
 local no_pointer = "a pointer (%s), which means nothing to a process of its own: send what it points to, or make it "

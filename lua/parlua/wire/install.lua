@@ -40,19 +40,13 @@ end
 
 local set = {} -- what the script has changed in the environment, as it was put in place here last
 
---- What a variable was when this process began; nil: nothing.
-local function first_value(name)
-  local file = io.open "/proc/self/environ"
-  local text = file and file:read "*a" or ""
-  if file then file:close() end
-  for variable, value in text:gmatch "([^%z=]+)=(%Z*)" do
-    if variable == name then return value end
-  end
-end
-
 local function set_environment(environment)
+  local first
   for name in next, set do
-    if environment[name] == nil then codec.set_environment(name, first_value(name)) end
+    if environment[name] == nil then
+      first = first or codec.first_environment()
+      codec.set_environment(name, first[name])
+    end
   end
   for name, value in next, environment do codec.set_environment(name, value or nil) end
   set = environment

@@ -45,6 +45,13 @@ function M.all(globals)
     end
   end
 
+  local function add_parts(name, module, kind)
+    if type(module) ~= "table" then return end
+    for field, value in next, module do
+      if type(field) == "string" and nameable[type(value)] then add(value, name, field, false, kind) end
+    end
+  end
+
   for _, entry in ipairs(declared) do
     add(entry.value, "_G", entry.name, entry.name, EVERYWHERE)
   end
@@ -88,8 +95,8 @@ function M.all(globals)
     if type(name) == "string" and is_object and not start.is_library(name) then
       if is_own(name) then
         add(module, name, false, false, EVERYWHERE)
-      else
-        if name:sub(1, 7) ~= "parlua." then modules[#modules + 1] = name end
+      elseif name:sub(1, 7) ~= "parlua." then
+        modules[#modules + 1] = name
       end
     end
   end
@@ -97,24 +104,10 @@ function M.all(globals)
   for _, name in ipairs(modules) do
     add(rawget(package.loaded, name), name, false, false, MODULE)
   end
-  for name, module in next, own do
-    if type(module) == "table" then
-      for field, value in next, module do
-        if type(field) == "string" and nameable[type(value)] then
-          add(value, name, field, false, EVERYWHERE)
-        end
-      end
-    end
-  end
+  for name, module in next, own do add_parts(name, module, EVERYWHERE) end
   for _, name in ipairs(modules) do
     local module = rawget(package.loaded, name)
-    if type(module) == "table" and module ~= globals then
-      for field, value in next, module do
-        if type(field) == "string" and nameable[type(value)] then
-          add(value, name, field, false, PART)
-        end
-      end
-    end
+    if module ~= globals then add_parts(name, module, PART) end
   end
   return list
 end

@@ -163,12 +163,13 @@ function M.open(job, slot, outlet)
     for _ = from, first - 1 do loop_text.skip(source, cursor, ranger) end
   end
 
-  --- Sets the cursor on the first task of a chunk, which may begin in the middle of what was read; false: the text was
-  --- cut short, and that task is no longer there.
-  local function sought(chunk)
+  --- Sets the cursor on the first task of a chunk, which may begin in the middle of what was read. Where the text was
+  --- cut short, and that task is no longer there: returns what its failure says.
+  local function seek_first(chunk)
     local ok, message = pcall(seek, chunk, chunk.first)
-    if not ok and message ~= loop_text.cut_message(source) then error(message, 0) end
-    return ok
+    if ok then return nil end
+    if message ~= loop_text.cut_message(source) then error(message, 0) end
+    return message
   end
 
   local function lacks(reach) return text:whole(reach) < reach end
@@ -229,7 +230,7 @@ function M.open(job, slot, outlet)
     local loop = is_spawned and spawned_loop(chunk.width) or loop_for(chunk.width)
     local last = wear.last(job, chunk.first, chunk.last)
     local awords, ahalf, origin = chunk.word, cast(block.halves, chunk.word), chunk.origin
-    local missed = reader and not is_spawned and not sought(chunk) and loop_text.cut_message(source)
+    local missed = reader and not is_spawned and seek_first(chunk)
     local place_before = running.source_place
     running.source_place = not is_spawned and source_place or nil
     arguments.begin()

@@ -458,42 +458,51 @@ static int module_surroundings(lua_State *L)
   return 1;
 }
 
+/* Puts "name=value" into the table on top of the stack. */
+static void put_variable(lua_State *L, const char *entry)
+{
+  const char *equal = strchr(entry, '=');
+  if (!equal) return;
+  lua_pushlstring(L, entry, (size_t)(equal - entry));
+  lua_pushstring(L, equal + 1);
+  lua_rawset(L, -3);
+}
+
+/* first_environment() -> the environment with which the process began: name -> value */
+static int module_first_environment(lua_State *L)
+{
+  FILE *file = fopen("/proc/self/environ", "r");
+  char *entry = NULL;
+  size_t size = 0;
+  lua_newtable(L);
+  while (file && getdelim(&entry, &size, 0, file) > 0) put_variable(L, entry);
+  free(entry);
+  if (file) fclose(file);
+  return 1;
+}
+
 /* environment() -> what differs in the environment from that with which the process began: name -> value, or false */
 static int module_environment(lua_State *L)
 {
   extern char **environ;
+  lua_settop(L, 0);
   lua_newtable(L);
-  for (char **entry = environ; entry && *entry; entry++) {
-    const char *equal = strchr(*entry, '=');
-    if (!equal) continue;
-    lua_pushlstring(L, *entry, (size_t)(equal - *entry));
-    lua_pushstring(L, equal + 1);
+  for (char **entry = environ; entry && *entry; entry++) put_variable(L, *entry);
+  module_first_environment(L);
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+    lua_pushvalue(L, -2);
+    lua_rawget(L, 1);
+    bool is_gone = lua_isnil(L, -1), is_same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 1);
+    if (!is_gone && !is_same) continue;
+    lua_pushvalue(L, -2);
+    if (is_gone)
+      lua_pushboolean(L, 0);
+    else
+      lua_pushnil(L);
     lua_rawset(L, 1);
   }
-  FILE *file = fopen("/proc/self/environ", "r");
-  char *line = NULL;
-  size_t size = 0;
-  while (file && getdelim(&line, &size, 0, file) > 0) {
-    const char *equal = strchr(line, '=');
-    if (!equal) continue;
-    lua_pushlstring(L, line, (size_t)(equal - line));
-    lua_pushvalue(L, -1);
-    lua_rawget(L, 1);
-    const char *now = lua_tostring(L, -1);
-    bool same = now && strcmp(now, equal + 1) == 0, gone = !now;
-    lua_pop(L, 1);
-    if (same) {
-      lua_pushnil(L);
-      lua_rawset(L, 1);
-    } else if (gone) {
-      lua_pushboolean(L, 0);
-      lua_rawset(L, 1);
-    } else {
-      lua_pop(L, 1);
-    }
-  }
-  free(line);
-  if (file) fclose(file);
+  lua_settop(L, 1);
   return 1;
 }
 
@@ -547,6 +556,7 @@ int luaopen_parlua_codec(lua_State *L)
       {"directory", module_directory},
       {"set_directory", module_set_directory},
       {"environment", module_environment},
+      {"first_environment", module_first_environment},
       {"surroundings", module_surroundings},
       {"set_environment", module_set_environment},
       {NULL, NULL},
