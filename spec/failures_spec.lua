@@ -609,6 +609,14 @@ describe("a failure", function()
       assert.equal("unsendable", failures[1].kind)
       assert.equal("cannot send argument[1]: userdata (FILE*): send its name, and open it in the task", failures[1].message)
     end)
+
+    it("stands as words among the failure's arguments, where it could not be sent", function()
+      local _, failures = parlua.map(function(x) return type(x) end, { { 7, io.tmpfile() }, coroutine.create(print) },
+        { engine = "threads", workers = 2 })
+      assert.matches("^{7, <file>}$", failures[1].args[1])
+      assert.matches("^<coroutine, suspended>$", failures[2].args[1])
+      assert.is_nil(failures[1].given)
+    end)
   end)
 end)
 

@@ -13,7 +13,9 @@ local place = host.place
 local arrays = require "parlua.array.known"
 local shape = require "parlua.lazy" "parlua.wire.shape"
 local moved = require("parlua.codec").moved
+local value = require "parlua.lazy" "parlua.value"
 
+local GIVEN = { length = 3, depth = 2, bytes = 40 } -- what is said of a value that could not be sent
 local FEW = 32 -- tables of a run that go by the codec: to get ready for shapes costs more
 
 local Writer = {}
@@ -137,7 +139,10 @@ function Writer:put(words, k, v)
   if not need then
     context.use(self.chain, self.shares)
     need, message = place(self.block, words, k, VALUE, v)
-    if not need then need = place(self.block, words, k, FAILURE, { kind = "unsendable", message = message }) end
+    if not need then
+      local record = { kind = "unsendable", message = message, given = value.format(v, GIVEN) }
+      need = place(self.block, words, k, FAILURE, record)
+    end
   end
   return need
 end

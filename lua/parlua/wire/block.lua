@@ -21,7 +21,7 @@ local bytes = ffi.typeof("char *")
 
 local NIL, FALSE, TRUE, ABSENT = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT
 local STRING, LOWEST = C.TAG_STRING, C.TAG_LOWEST
-local HEAD, TUPLE, RECORD = C.BLOCK_HEAD, C.TAG_TUPLE, C.TAG_RECORD
+local HEAD, TUPLE, RECORD, FAILURE = C.BLOCK_HEAD, C.TAG_TUPLE, C.TAG_RECORD, C.TAG_FAILURE
 local decode = host.value
 
 M.pointer = ffi.typeof("struct block *")
@@ -113,14 +113,18 @@ function M.get(block, words, half, k)
   return special(block, half, k, tag)
 end
 
---- The arguments of task `i`, from the block in which they were supplied.
+--- The arguments of task `i`, from the block in which they were supplied. In place of one that could not be sent
+--- stands a string that describes it.
 function M.arguments(block, i)
   local words, half, width = block.word, cast(M.halves, block.word), block.width
   local at, values = (i - block.origin) * width, { n = 0 }
   for j = 0, width - 1 do
-    if half[2 * (at + j) + 1] == ABSENT then break end
+    local tag = half[2 * (at + j) + 1]
+    if tag == ABSENT then break end
     values.n = j + 1
-    if half[2 * (at + j) + 1] == TUPLE then -- of all the arguments
+    if tag == FAILURE then -- it could not be sent
+      values[j + 1] = M.get(block, words, half, at + j).given
+    elseif tag == TUPLE then -- of all the arguments
       values[j + 1] = (select(j + 1, M.get(block, words, half, at + j)))
     else
       values[j + 1] = M.get(block, words, half, at + j)

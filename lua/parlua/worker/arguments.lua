@@ -54,7 +54,11 @@ end
 --- task.
 function M.special(chunk, half, k, tag)
   if tag == RECORD then return record_argument(chunk, half, k) end
-  if tag == FAILURE then error(failure.mark(block.special(chunk, half, k, tag)), 0) end
+  if tag == FAILURE then
+    local record = block.special(chunk, half, k, tag)
+    record.given = nil
+    error(failure.mark(record), 0)
+  end
   if tag == TUPLE then return shared_argument(chunk, half, k) end
   return block.special(chunk, half, k, tag)
 end
