@@ -107,10 +107,27 @@ static void attend(struct dispatch *d, struct event *event, double wait, const v
   dispatch_attend(d, event, wait, is_wanted);
 }
 
+/* Is the lock of an attendant whose script is away held while the process is copied, and free behind that? */
+static void check_fork(struct dispatch *d)
+{
+  attending_begin(d);
+  attendant_leave(&attending, 0);
+  before_fork();
+  bool is_out = pthread_mutex_trylock(&attending.lock) != 0;
+  if (!is_out) pthread_mutex_unlock(&attending.lock);
+  if (is_out) after_fork();
+  bool is_back = pthread_mutex_trylock(&attending.lock) == 0;
+  if (!is_out) fault("the attendant may be at work while the process is copied");
+  if (!is_back) fault("the attendant can't go on behind a copy of the process");
+  pthread_mutex_unlock(&attending.lock);
+  sem_destroy(&attending.call);
+}
+
 void attending_check(void)
 {
   enum { MOST_LOOKS = 2 * QUIET_LOOKS };
   static struct dispatch d; /* with nothing to do */
+  check_fork(&d);
   check.is_on = true;
   for (check.visit_at = 1; check.visit_at <= QUIET_LOOKS + 1; check.visit_at++) {
     attending_begin(&d);
@@ -131,10 +148,10 @@ void attending_check(void)
 
 /* ---- a run ---- */
 
-/* While the attendant is at work, the script comes back, and is to wait for the lock. */
+/* While the attendant is at work, the script comes back, or copies the process, and is to wait for the lock. */
 static struct {
   uint64_t number;
-  bool is_coming;
+  bool is_coming, is_copying;
   double came_at; /* INFINITY: it did not */
   jmp_buf waits;
 } absence;
@@ -151,7 +168,12 @@ static void come_back(void *what, uint64_t number)
   if (number != absence.number || attending.is_home) return;
   absence.came_at = world.now;
   absence.is_coming = true;
-  if (!setjmp(absence.waits)) attendant_come_back(&attending);
+  if (!setjmp(absence.waits)) {
+    if (absence.is_copying)
+      before_fork();
+    else
+      attendant_come_back(&attending);
+  }
   absence.is_coming = false;
 }
 
@@ -179,6 +201,9 @@ void attending_begin(struct dispatch *d)
 {
   attending = (struct attendant){.dispatch = d, .is_home = true};
   attending.end = &attending.first;
+  script = pthread_self();
+  list_init(&present);
+  list_append(&present, &attending.link);
   pthread_mutex_init(&attending.lock, NULL);
   pthread_mutex_lock(&attending.lock);
   sem_init(&attending.call, 0, 0);
@@ -186,10 +211,12 @@ void attending_begin(struct dispatch *d)
 
 void attending_serve(double seconds, double outstanding)
 {
+  static const double copies = 0.3;
   double kept = count_kept();
   attendant_leave(&attending, outstanding - kept);
   pthread_mutex_lock(&attending.lock);
   absence.came_at = INFINITY;
+  absence.is_copying = random_chance(copies);
   world_at(world.now + seconds, come_back, NULL, ++absence.number);
   serve(&attending);
   check_rest(outstanding - count_kept());

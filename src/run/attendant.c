@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "run/state.h"
+#include "sys/list.h"
 #include "sys/thread.h"
 
 /* A script that was here so lately may be back at once: the attendant looks again later. While the script stays, it
@@ -34,6 +35,7 @@ struct kept {
 };
 
 struct attendant {
+  struct link link; /* in `present` */
   struct dispatch *dispatch;
   pthread_t thread;
   pthread_mutex_t lock; /* of the dispatcher, and of what follows */
@@ -187,6 +189,52 @@ static void *run_thread(void *argument)
 
 /* ---- the script's side ---- */
 
+/* Has the attendant let go, and takes its lock. */
+static void take_lock(struct attendant *attendant)
+{
+  if (pthread_mutex_trylock(&attendant->lock) == 0) return;
+  __atomic_store_n(&attendant->is_wanted, true, __ATOMIC_SEQ_CST);
+  dispatch_wake(attendant->dispatch);
+  pthread_mutex_lock(&attendant->lock);
+  __atomic_store_n(&attendant->is_wanted, false, __ATOMIC_SEQ_CST);
+}
+
+/* All attendants of this process, and the thread of their script. A copy of the process has only the thread that made
+ * it: of what an attendant holds at that moment, such as a lock of the allocator, the copy would wait for ever. So they
+ * do nothing while the script's thread makes one. */
+static struct link present = {&present, &present};
+static pthread_t script;
+static pthread_once_t is_prepared = PTHREAD_ONCE_INIT;
+
+static void before_fork(void)
+{
+  if (!pthread_equal(pthread_self(), script)) return;
+  for (struct link *link = present.next; link != &present; link = link->next) {
+    struct attendant *attendant = LIST_OF(link, struct attendant, link);
+    if (!attendant->is_home) take_lock(attendant);
+  }
+}
+
+static void after_fork(void)
+{
+  if (!pthread_equal(pthread_self(), script)) return;
+  for (struct link *link = present.next; link != &present; link = link->next) {
+    struct attendant *attendant = LIST_OF(link, struct attendant, link);
+    if (!attendant->is_home) pthread_mutex_unlock(&attendant->lock);
+  }
+}
+
+static void in_copy(void)
+{
+  list_init(&present);
+}
+
+static void prepare(void)
+{
+  script = pthread_self();
+  pthread_atfork(before_fork, after_fork, in_copy);
+}
+
 struct attendant *attendant_open(struct dispatch *d)
 {
   struct attendant *attendant = calloc(1, sizeof *attendant);
@@ -197,8 +245,12 @@ struct attendant *attendant_open(struct dispatch *d)
   sem_init(&attendant->call, 0, 0);
   pthread_mutex_lock(&attendant->lock);
   attendant->is_home = true;
+  pthread_once(&is_prepared, prepare);
   int error = thread_start(&attendant->thread, NULL, run_thread, attendant);
-  if (!error) return attendant;
+  if (!error) {
+    list_append(&present, &attendant->link);
+    return attendant;
+  }
   pthread_mutex_unlock(&attendant->lock);
   free(attendant);
   errno = error;
@@ -230,12 +282,7 @@ void attendant_rouse(struct attendant *attendant, struct dispatch *d)
 void attendant_come_back(struct attendant *attendant)
 {
   if (attendant->is_home) return;
-  if (pthread_mutex_trylock(&attendant->lock) != 0) {
-    __atomic_store_n(&attendant->is_wanted, true, __ATOMIC_SEQ_CST);
-    dispatch_wake(attendant->dispatch);
-    pthread_mutex_lock(&attendant->lock);
-    __atomic_store_n(&attendant->is_wanted, false, __ATOMIC_SEQ_CST);
-  }
+  take_lock(attendant);
   attendant->is_home = true;
 }
 
@@ -272,6 +319,7 @@ void attendant_next(struct attendant *attendant, struct event *event, double wai
 void attendant_close(struct attendant *attendant)
 {
   attendant_come_back(attendant);
+  link_remove(&attendant->link);
   __atomic_store_n(&attendant->is_ending, true, __ATOMIC_SEQ_CST);
   sem_post(&attendant->call);
   pthread_mutex_unlock(&attendant->lock);

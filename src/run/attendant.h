@@ -10,6 +10,8 @@
  * not. A script that is away for less than a millisecond costs nothing but an uncontended lock: only then does the
  * attendant take over.
  *
+ * While the script's thread forks, it does nothing, whatever the script's other runs do: the copy finds no lock held.
+ *
  * What it leaves to the script: starting workers (a copy of the program can be made by the script's thread alone, and
  * other workers inherit the signals of the thread that starts them), trying failed tasks again, signals. */
 #ifndef PARLUA_ATTENDANT_H
