@@ -324,6 +324,22 @@ describe("a program with submitted calls", function()
       end)
     end)
 
+    if engine ~= "serial" and engine ~= "async" then -- there a call that waits holds up the script itself
+      it("says what it waits for when that takes long", function()
+        helper.with_directory(function(directory)
+          helper.write(directory .. "/script.lua", [[
+            local parlua = require "parlua"
+            for _ = 1, 2 do
+              parlua.submit(function() repeat require("parlua.host").sleep(0.01) until io.open "told" end)
+            end
+          ]])
+          local command = helper.command(engine) .. " script.lua 2>&1 | while read -r line; do echo \"$line\"; touch told; done"
+          local result = helper.run(command, { directory = directory })
+          assert.equal("parlua: the script is over; waiting for 2 submitted calls to end (Ctrl-C ends them)\n", result.stdout)
+        end)
+      end)
+    end
+
     it("is told of them also where they are collected while a task runs", function()
       helper.with_directory(function(directory)
         local result = run(engine, [[

@@ -348,9 +348,24 @@ local waits_at_end = true
 --- The program's end waits for no call: what still runs then ends with it.
 function M.end_with_program() waits_at_end = false end
 
+local silent_seconds = 5 -- that the program's end waits before it says what for
+
+local function tell_of_wait()
+  local calls = 0
+  for pool in pairs(active) do calls = calls + pool.outstanding end
+  report.print("stderr", ("parlua: the script is over; waiting for %d submitted %s to end (Ctrl-C ends %s)\n"):format(
+    calls, calls == 1 and "call" or "calls", calls == 1 and "it" or "them"))
+end
+
 --- The program ends: calls that nobody waits for run to their end.
 function M.finish()
-  if waits_at_end and not task.is_inside() then advance(Rest) end
+  if waits_at_end and not task.is_inside() then
+    advance(Rest, silent_seconds)
+    if next(active) then
+      tell_of_wait()
+      advance(Rest)
+    end
+  end
   unseen.tell_all()
 end
 
