@@ -14,7 +14,6 @@ local common = require "parlua.common"
 local closure = require "parlua.wire.closure"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
-local reached = require "parlua.wire.reached"
 local states = require("parlua.lazy") "parlua.wire.state"
 local world = require("parlua.lazy") "parlua.wire.world"
 require "parlua.wire.header" "run/event.h"
@@ -32,8 +31,7 @@ local no_walk = codec.book() -- stands where that of what was inherited is
 local Sent = {}
 Sent.__index = Sent
 
-local weak = { __mode = "k" }
-local all, is_guarded = setmetatable({}, weak), false -- those that are open
+local all, is_guarded = setmetatable({}, { __mode = "k" }), false -- those that are open
 
 --- Lets go of all heads. A weak table would not: each of its values would keep its own key alive.
 local function forget_heads(self) self.free, self.bound = {}, {} end
@@ -57,7 +55,7 @@ local function open(driver)
   local plain_watch = not states.has_changed_plain() and codec.watch(codec.book(), states.of_strings()) or false
   local self = setmetatable({ driver = driver, handle = driver.handle, intake = false, block = false, words = false,
     half = false, floor = 0, count = 0, width = 0, places = {}, free = false, bound = false,
-    again = setmetatable({}, weak), is_home = false, plain_watch = plain_watch, everywhere = false }, Sent)
+    is_home = false, plain_watch = plain_watch, everywhere = false }, Sent)
   forget_heads(self)
   all[self] = true
   return self
@@ -134,17 +132,23 @@ local function captured(f)
   return function() return captured_by({ f }, 1) end
 end
 
---- What is to be watched besides what the head's book has: where the function may refer to what workers have inherited,
---- which is in none of the books that were made now, all that it leads to. That is looked up when the function is
---- submitted again: a single call would not gain by it. False: the head is made anew for each call.
-local function watched(self, f, is_old)
-  if not is_old or next(captured_by({ f }, 1)) == nil then return {} end
-  if self.again[f] then return reached(f) or false end
-  self.again[f] = true
-  return false
+--- Encodes a function, which may refer to what is in the books of `base`, into a book of its own. Returns bytes, chain,
+--- book; or nil and a message.
+---@param is_old? boolean the first of them is what workers have inherited
+local function encode_bound(self, f, base, is_old)
+  arrays.sent = false
+  local book = codec.book()
+  context.use(context.longer(base), self.driver.shares, is_old and 1 or 0, is_old)
+  local code, message = codec.encode_book(book, "submitted function", f, self.everywhere or nil)
+  if not code then return nil, message end
+  local chain = context.longer(base, book)
+  chain.captured, chain.arrays = base.captured, arrays.sent
+  return code, chain, book
 end
 
 --- The head of a function as it sees the script's state now: where that has changed since the run began, it goes along.
+--- What the function has captured goes by content. Where that can't be, it may still be what forked workers have
+--- inherited, if it has not changed since: then the head is made anew for each call, as no watch looks at all of that.
 --- Returns nil and a message when it can't be sent.
 function Sent:bound_head(f, seed)
   local driver = self.driver
@@ -160,19 +164,18 @@ function Sent:bound_head(f, seed)
   self.bound[f] = nil
   local is_newer, newer = state.id ~= chain.world, false
   if is_newer or chain.inherits then newer = state.version == chain.version and world.newer(state) or state.before end
-  local is_old = chain.inherits and not is_newer -- what was inherited may have changed where nobody looks
-  local base = chain.inherits and { is_old and chain[1] or no_walk, state.chain[1], state.chain[2] }
+  local base = chain.inherits and { no_walk, state.chain[1], state.chain[2] }
     or { state.chain[1], state.chain[2], chain[3] }
   base.inherits, base.captured = chain.inherits, captured(f)
-  arrays.sent = false
-  local book = codec.book()
-  context.use(context.longer(base), driver.shares, is_old and 1 or 0, is_old)
-  local code, message = codec.encode_book(book, "submitted function", f, self.everywhere or nil)
-  if not code then return nil, message end
-  local longer = context.longer(base, book)
-  longer.captured, longer.arrays = base.captured, arrays.sent
-  local others = watched(self, f, is_old)
-  head = head_of(seed, state.id, newer, code, longer, others and codec.watch(book, others))
+  local is_old = false
+  local code, longer, book = encode_bound(self, f, base)
+  if not code and chain.inherits and not is_newer then
+    base[1], is_old = chain[1], true
+    local by_reference, longer_one = encode_bound(self, f, base, true)
+    if by_reference then code, longer = by_reference, longer_one end
+  end
+  if not code then return nil, longer end
+  head = head_of(seed, state.id, newer, code, longer, book and codec.watch(book, {}))
   head.is_old, head.fresh = is_old, #base
   keep(self.bound, f, head)
   return head

@@ -292,38 +292,33 @@ double codec_short_state(lua_State *L, int index)
 
 static bool is_unchanged(lua_State *L, struct codec *codec, int index, const struct shared *entry, int depth);
 
-/* The same for a key or value in a table. Only tables can have changed; in a chain that lasts also what functions have
- * captured, methods of a class, say. That may lead far, to all that a program has: where nobody can tell, as a table is
- * very large, it counts as unchanged there. */
+/* The same for a key or value in a table. Only tables can have changed; in a chain that lasts also C data and what
+ * functions have captured, methods of a class, say. What nobody can tell counts as changed there. */
 static bool is_part_unchanged(lua_State *L, struct codec *codec, int index, int depth)
 {
   int type = lua_type(L, index);
-  bool lasting = codec->chain.lasting, unknown = codec->in_captured;
-  if (lasting && type == TYPE_CDATA) return unknown; /* nobody can tell */
+  bool lasting = codec->chain.lasting;
+  if (lasting && type == TYPE_CDATA) return false;
   if (type != LUA_TTABLE && !(lasting && type == LUA_TFUNCTION && !lua_iscfunction(L, index))) return true;
   const void *object = lua_topointer(L, index);
   if (map_reserve(&codec->seen) != 0) return false;
   struct map_entry *seen = map_find(&codec->seen, object);
   if (seen->generation == codec->seen.generation) return true;
-  if (codec->seen.count > MOST_SEEN) return unknown;
+  if (codec->seen.count > MOST_SEEN) return false;
   map_put(&codec->seen, seen, object, 0);
   int in_chain;
   const struct shared *entry = chain_find(codec, object, &in_chain);
-  if (unknown && (!entry || entry->state == 0 || depth > MOST_NESTED)) return true;
   /* what has a name and is in no book was not sent, and is there anyway */
   return entry ? is_unchanged(L, codec, index, entry, depth) : codec_place_of_name(L, codec, index) != 0;
 }
 
 static bool are_upvalues_unchanged(lua_State *L, struct codec *codec, int index, int depth)
 {
-  bool before = codec->in_captured, unchanged = true;
-  if (depth > MOST_NESTED || !lua_checkstack(L, 8)) return before;
-  codec->in_captured = true;
+  bool unchanged = depth <= MOST_NESTED && lua_checkstack(L, 8);
   for (int i = 1; unchanged && lua_getupvalue(L, index, i); i++) {
     unchanged = is_part_unchanged(L, codec, lua_gettop(L), depth + 1);
     lua_pop(L, 1);
   }
-  codec->in_captured = before;
   return unchanged;
 }
 

@@ -56,7 +56,6 @@ struct codec {
   struct map objects;    /* encode: object -> offset of its tag in the message */
   bool encoding;         /* `objects` is in use */
   struct map seen;       /* tables that codec_is_unchanged has looked at */
-  bool in_captured;      /* it looks at what functions have captured */
   struct map names;      /* object -> its place in TOOL_NAME_LIST */
   uint64_t last_number;  /* that `number` has given */
   size_t names_stamp;    /* state of package.loaded when `names` was made; 0: not made yet */
