@@ -277,6 +277,13 @@ static int run_next(lua_State *L)
   return 1;
 }
 
+/* be_patient(whether): see dispatch_be_patient. The script is there. */
+static int run_be_patient(lua_State *L)
+{
+  dispatch_be_patient(check_run(L)->dispatch, lua_toboolean(L, 2));
+  return 0;
+}
+
 /* stage(bytes) -> the block to fill. */
 static int run_stage(lua_State *L)
 {
@@ -450,6 +457,7 @@ static int host_run_open(lua_State *L)
       {"hand_out", run_hand_out},
       {"rouse", run_rouse},
       {"leave", run_leave},
+      {"be_patient", run_be_patient},
       {"come_back", run_come_back},
       {"look_out", run_look_out},
       {NULL, NULL},

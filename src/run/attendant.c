@@ -160,17 +160,20 @@ static void *run_thread(void *argument)
   struct attendant *attendant = argument;
   uint64_t seen = 0;
   int quiet = 0;
+  bool was_in_vain = false;
   double pause = short_absence;
   for (;;) {
     bool was_called = rest(attendant, pause);
     if (__atomic_load_n(&attendant->is_ending, __ATOMIC_SEQ_CST)) return NULL;
     if (pthread_mutex_trylock(&attendant->lock) != 0) {
       /* Called for an absence that is over already: there may be many of those, and each call costs the script some
-       * 10 us. So it is not called again for a while, but looks itself. Else: at the longest until it is called. */
+       * 10 us. So it is not called again, but looks itself, until it finds the script away. */
+      was_in_vain = was_in_vain || was_called;
       pause = was_called ? short_absence : fmin(2 * pause, longest_pause);
-      note_rest(attendant, pause);
+      note_rest(attendant, was_in_vain ? 0 : pause);
       continue;
     }
+    was_in_vain = false;
     pause = short_absence;
     if (attendant->visits != seen) {
       seen = attendant->visits;

@@ -6,6 +6,9 @@
 /* A round trip of 10 to 50 us between sleeping sides is then at most some percent, and hidden by the queued chunk
  * anyway. */
 static const double chunk_seconds = 1e-3;
+/* Where nobody waits for one result: each time that a coordinator is woken, with what it finds cold in the cache, takes
+ * some 50 us from some worker. */
+static const double patient_seconds = 8e-3;
 /* What a chunk costs whoever hears of it in the end (docs/MPI.md), and the share of its time that all of them may. */
 static const double chunk_cost = 4e-6, cost_share = 0.4;
 /* A chunk is at most so many times as large as the last one that was measured. */
@@ -24,6 +27,11 @@ static const double least_per_task = 1e-12, largest_chunk = 1 << 30;
 double chunks_seconds(double workers)
 {
   return fmax(chunk_seconds, workers * chunk_cost / cost_share);
+}
+
+double chunks_patient_seconds(double workers)
+{
+  return fmax(chunks_seconds(workers), patient_seconds);
 }
 
 void chunks_init(struct chunks *chunks, double fixed, double workers)

@@ -39,6 +39,9 @@ struct dispatch_options {
 
 /* Begins a run on `engine`. NULL: out of memory. The engine must stay open until dispatch_close. */
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options);
+/* For runs whose tasks are pushed: does whoever asks for events wait for many results, and for none in particular? Then
+ * chunks take longer, and workers are looked at less often. A run begins without. */
+void dispatch_be_patient(struct dispatch *d, bool is_patient);
 /* Waits for the next event. What the last event pointed to is given back. Waits at most `wait` seconds: EVENT_TICK says
  * that there was nothing. */
 void dispatch_next(struct dispatch *d, struct event *event, double wait);
@@ -82,7 +85,8 @@ void dispatch_ceiling(struct dispatch *d, double last);
  * done). An EVENT_LOST follows, unless the task has ended meanwhile. False: it can't be ended, or has. */
 bool dispatch_abort(struct dispatch *d, double task);
 /* As dispatch_next, in a thread that goes on with the run while the script does other things (attendant.h): starts no
- * worker, leaves signals alone, and ends soon with EVENT_TICK when *is_wanted is set, and dispatch_wake was called. */
+ * worker, leaves signals alone, is patient, and ends soon with EVENT_TICK when *is_wanted is set, and dispatch_wake was
+ * called. */
 void dispatch_attend(struct dispatch *d, struct event *event, double wait, const volatile bool *is_wanted);
 /* Ends the sleep of dispatch_attend in another thread. */
 void dispatch_wake(const struct dispatch *d);

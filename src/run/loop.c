@@ -21,6 +21,8 @@ static const double away_seconds = 0.1;
 static const double balance_seconds = 1e-3;
 /* Somebody may wait for the result of one call, behind which another runs in the same chunk. */
 static const double pushed_look_seconds = 2e-3;
+/* Somebody waits for many results, of which each is to be there soon. */
+static const double patient_look_seconds = 20e-3;
 /* What waits for memory is tried again so often. */
 static const double memory_seconds = 1e-3;
 
@@ -147,6 +149,15 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->last_tick = d->left_at = d->round_at = clock_seconds();
   if (!options->is_fed) signals_begin(engine->hub.bell_fd, options->timeout > 0);
   return d;
+}
+
+void dispatch_be_patient(struct dispatch *d, bool is_patient)
+{
+  double interval = dispatch_look_interval(d->options.timeout);
+  if (!d->options.is_pushed || d->is_patient == is_patient) return;
+  d->is_patient = is_patient;
+  d->chunks.seconds = is_patient ? chunks_patient_seconds(d->engine->all) : chunks_seconds(d->engine->all);
+  dispatch_look_each(d, fmin(interval, is_patient ? patient_look_seconds : pushed_look_seconds), clock_seconds());
 }
 
 /* Gives back what the last event pointed to. */
@@ -375,9 +386,12 @@ bool dispatch_poll(struct dispatch *d, struct event *event, double *until)
 
 void dispatch_attend(struct dispatch *d, struct event *event, double wait, const volatile bool *is_wanted)
 {
+  bool was_patient = d->is_patient;
   d->is_away = true;
   d->is_wanted = is_wanted;
+  dispatch_be_patient(d, true);
   dispatch_next(d, event, wait);
+  dispatch_be_patient(d, was_patient);
   d->is_away = false;
   d->is_wanted = NULL;
 }

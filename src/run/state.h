@@ -35,6 +35,7 @@ struct dispatch {
   double round_at;               /* when the last round of looks began */
   double slow_round, slow_until; /* the last that took longer than the time between two: when it began, and ended */
   bool is_cancelled, is_shortened, any_begun;
+  bool is_patient;                /* see dispatch_be_patient */
   bool is_away;                   /* the script is: no worker is started, signals are left alone, */
   const volatile bool *is_wanted; /* and it says here that it is back */
   bool is_short;                  /* of memory: what could be handed out waits */
@@ -101,6 +102,8 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
 bool dispatch_take_news(struct dispatch *d, struct event *event, double now);
 /* Seconds between two looks at a worker, by the time limit of a task (0: none). */
 double dispatch_look_interval(double timeout);
+/* Workers are looked at so often from now on. */
+void dispatch_look_each(struct dispatch *d, double interval, double now);
 /* The lane is to be looked at when its time has come. */
 void dispatch_look_later(struct dispatch *d, struct lane *lane, double now);
 /* When the next look is due, by the clock; INFINITY: none is. */

@@ -54,6 +54,15 @@ double dispatch_look_interval(double timeout)
   return fmin(fmax(timeout * timeout_share, timeout_look_least), timeout_look_most);
 }
 
+void dispatch_look_each(struct dispatch *d, double interval, double now)
+{
+  d->look_interval = interval;
+  for (struct link *link = d->looking.next; link != &d->looking; link = link->next) {
+    struct lane *lane = LIST_OF(link, struct lane, looking);
+    lane->look_at = fmin(lane->look_at, now + interval);
+  }
+}
+
 /* Notes what the worker is in. Returns for how long it has been in it, as far as that counts against a time limit.
  * `now`, at which a round begins, may be long before the look, where this process was kept from going on meanwhile:
  * what was seen first in such a round is timed from its end. */

@@ -2,7 +2,9 @@
 --- them; parlua.pool hands the calls out.
 --
 -- Of a pool this needs: resolved (its options), is_inside, is_serial, outstanding (calls that have not ended), and
--- verbs: step(pool, target, seconds), drain(pool, future), begin(pool, future), abort(pool, future).
+-- verbs: step(pool, target, seconds), drain(pool, future), begin(pool, future), abort(pool, future). What is waited for
+-- (a target) has is_done; and is_patient where it is no call in particular: results may then come some milliseconds
+-- later, and cost less.
 -- Functions of the script (on_done) and calls whose arguments are there are never run amid a step of a run: they wait
 -- in `due` until it is over.
 local common = require "parlua.common"
@@ -20,7 +22,7 @@ local M = {}
 
 ---@class parlua.Future
 ---@field failure? parlua.Failure of a call that has ended without returning
-local Future = { __is_bound = true, is_future = true } -- see src/lua/codec/walk.c
+local Future = { __is_bound = true, is_future = true, is_patient = false } -- see src/lua/codec/walk.c
 M.Future = Future
 
 local active = {} -- pools with calls that have not ended: others may be collected
@@ -341,7 +343,7 @@ end
 
 -- ---- the program's end ----
 
-local Rest = { is_done = false }
+local Rest = { is_done = false, is_patient = true }
 
 local waits_at_end = true
 

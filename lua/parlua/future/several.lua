@@ -19,7 +19,7 @@ end
 
 local function by_end(a, b) return a.is_done < b.is_done end
 
-local Completed = {}
+local Completed = { is_patient = true }
 Completed.__index = Completed
 
 function Completed:note(future)
@@ -77,7 +77,7 @@ end
 local function wait_for(list, how, seconds)
   local ended = {}
   local counter = setmetatable({ is_done = #list == 0, wanted = how == "first" and 1 or #list, n = 0, ended = ended,
-    ends_at_failure = how == "first_failure" }, Counter)
+    is_patient = how == "all", ends_at_failure = how == "first_failure" }, Counter)
   for _, future in ipairs(list) do future_module.watch(future, counter) end
   if counter.n > 1 then table.sort(ended, by_end) end -- they had ended before
   future_module.advance(counter, seconds)
