@@ -52,7 +52,7 @@ function M.open(options)
   for name, value in pairs(options or {}) do given[name] = value end
   return setmetatable({ options = given, resolved = resolved, engines = { keeps = true }, waiting = {},
     futures = futures.open(future_module.settle, content.several),
-    run = false, closed = false, is_patient = false, outstanding = 0, aborted = 0, held = {},
+    run = false, closed = false, outstanding = 0, aborted = 0, held = {},
     window = resolved.window or math.huge, is_serial = false, sent = false, everywhere_list = {},
     verbs = verbs, guard = false,
     is_inside = task.is_inside() }, Pool)
@@ -161,13 +161,6 @@ local function enter(pool, waits)
   if not pool.is_serial then pool.run.driver.handle:come_back() end
 end
 
---- Whether the script waits for many calls, and for none in particular.
-local function be_patient(pool, is_patient)
-  if pool.is_patient == is_patient or pool.is_serial then return end
-  pool.is_patient = is_patient
-  pool.run.driver.handle:be_patient(is_patient)
-end
-
 --- It goes away: a thread goes on with the run.
 local function leave(pool)
   local run = pool.run
@@ -208,7 +201,7 @@ function verbs.step(self, target, seconds)
   local deadline = seconds and host.now() + seconds
   local goes_on
   enter(self, true)
-  be_patient(self, target.is_patient)
+  self.run.driver.is_patient = target.is_patient
   for _ = 1, math.huge do -- see future.lua: advance
     local left = deadline and math.max(0, deadline - host.now())
     goes_on = step_run(self, left) and true or false

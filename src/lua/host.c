@@ -259,7 +259,7 @@ static int run_close(lua_State *L)
   return 3;
 }
 
-/* next([seconds]) -> kind of the event; its fields are behind the pointer that host.run gave. */
+/* next([seconds[, is_patient]]) -> kind of the event; its fields are behind the pointer that host.run gave. */
 static int run_next(lua_State *L)
 {
   struct host_run *run = check_run(L);
@@ -267,6 +267,7 @@ static int run_next(lua_State *L)
   if (!is_own(run)) return luaL_error(L, "the run is of the process that this one is a copy of");
   run->heritage.L = L;
   run->engine->engine.inheritance = &run->heritage;
+  dispatch_be_patient(run->dispatch, lua_toboolean(L, 3));
   if (run->attendant)
     attendant_next(run->attendant, &run->event, wait);
   else
@@ -275,13 +276,6 @@ static int run_next(lua_State *L)
   if (run->lookout && has_spawned) lookout_pause(run->lookout);
   lua_pushnumber(L, run->event.kind);
   return 1;
-}
-
-/* be_patient(whether): see dispatch_be_patient. The script is there. */
-static int run_be_patient(lua_State *L)
-{
-  dispatch_be_patient(check_run(L)->dispatch, lua_toboolean(L, 2));
-  return 0;
 }
 
 /* stage(bytes) -> the block to fill. */
@@ -457,7 +451,6 @@ static int host_run_open(lua_State *L)
       {"hand_out", run_hand_out},
       {"rouse", run_rouse},
       {"leave", run_leave},
-      {"be_patient", run_be_patient},
       {"come_back", run_come_back},
       {"look_out", run_look_out},
       {NULL, NULL},

@@ -41,9 +41,9 @@ Driver.__index = Driver
 
 --- The fields of a driver.
 ---@param fields table handle: has next, stage, supply, ... (src/lua/host.c); event: struct event *; source; feeder;
---- timeout
+--- timeout. Then `is_patient` may be set: whoever asks waits for many outcomes, and for none in particular
 function Driver.new(fields, class)
-  fields.batch, fields.is_late, fields.ceiling = outcomes.new_batch(), false, math.huge
+  fields.batch, fields.is_late, fields.ceiling, fields.is_patient = outcomes.new_batch(), false, math.huge, false
   return setmetatable(fields, class or Driver)
 end
 
@@ -158,7 +158,7 @@ function Driver:step(receiver, wait)
   local handle, event = self.handle, self.event
   local is_late = self.is_late
   if is_late then wait = math.min(wait or LATER, LATER) end
-  local kind = handle:next(wait)
+  local kind = handle:next(wait, self.is_patient)
   if is_late then -- it is asked again
     self.is_late = false
     handle:raise_ceiling(self.ceiling)
