@@ -177,12 +177,139 @@ static enum came meet_sleeping_worker(struct order order)
   return came;
 }
 
+/* ---- a chunk is cut, or taken back, while its worker goes on ---- */
+
+/* Chunks of two tasks each, but the first: task 1 is in chunk 1. One more than there are places. */
+enum {
+  CHUNKS = CHANNEL_BLOCKS + 1,
+  FIRST_TASKS = 3,
+  OTHER_TASKS = 2,
+  TASKS = FIRST_TASKS + (CHUNKS - 1) * OTHER_TASKS
+};
+
+static uint32_t ran[TASKS + 1]; /* how often each task has begun */
+
+static double last_of(uint32_t chunk)
+{
+  return FIRST_TASKS + (chunk - 1) * OTHER_TASKS;
+}
+
+static double first_of(uint32_t chunk)
+{
+  return chunk == 1 ? 1 : last_of(chunk - 1) + 1;
+}
+
+/* The worker runs chunks as that of lua/parlua/worker does. */
+static void run_chunks(void *what)
+{
+  struct worker *worker = &meeting.worker;
+  (void)what;
+  worker->slot = slot;
+  for (;;) {
+    const struct block *chunk = worker_receive(worker);
+    const volatile double *limit = worker_limit(worker);
+    double task = chunk->first;
+    worker_open(worker, task, BLOCK_SPARSE);
+    for (; task <= chunk->last; task++) {
+      slot->current = task;
+      access_made();
+      if (task > *limit) break;
+      access_made();
+      ran[(int)task]++;
+    }
+    worker_close(worker, task - 1, 0, 1);
+  }
+}
+
+/* Puts a chunk into the channel, if there is room. */
+static bool send_chunk(uint32_t chunk, uint32_t *place)
+{
+  struct block message = {.first = first_of(chunk), .last = last_of(chunk), .size = BLOCK_HEAD, .floor = BLOCK_HEAD};
+  uint64_t sent = 0;
+  message.kind = BLOCK_CHUNK;
+  message.chunk = chunk;
+  return slot_send(slot, &message, &sent, place);
+}
+
+/* So many chunks lie there; the worker has made its first accesses. */
+static bool begin_chunks(struct order order, uint32_t chunks, uint32_t *place)
+{
+  uint32_t other;
+  slot_reset(slot);
+  memset(ran, 0, sizeof ran);
+  for (uint32_t chunk = 1; chunk <= chunks; chunk++) send_chunk(chunk, chunk == 1 ? place : &other);
+  return begin(order, run_chunks);
+}
+
+/* Of the first chunk no task behind `last` has run, of all others each has; each once. `may_end`: the first may have
+ * ended before, which its last block says. */
+static void end_chunks(double last, uint32_t chunks, bool may_end, const char *what)
+{
+  for (int k = 0; k < CHUNKS; k++) { /* it may wait for room */
+    let_worker(ALL);
+    while (slot_results(slot)) slot_release_results(slot);
+  }
+  let_worker(ALL);
+  end();
+  for (int task = 1; task <= last_of(chunks); task++) {
+    bool is_wanted = task <= last || task > FIRST_TASKS;
+    expect(ran[task] == is_wanted || (may_end && task <= FIRST_TASKS && ran[task] < is_wanted), what);
+  }
+}
+
+/* What is cut off is handed out again: so it must not run, and what is not must. */
+static enum came meet_cut(struct order order)
+{
+  enum { KEPT = 1, SENT = 2 };
+  uint32_t place;
+  bool goes_on = begin_chunks(order, SENT, &place);
+  double last = slot_cut(slot, 1, place, 1, FIRST_TASKS, KEPT);
+  enum came came = came_of(goes_on);
+  end_chunks(last, SENT, true, "a chunk that was cut has run beyond its new end");
+  return came;
+}
+
+static enum came meet_revoke(struct order order)
+{
+  enum { SENT = 2 };
+  uint32_t place;
+  bool goes_on = begin_chunks(order, SENT, &place);
+  bool is_revoked = slot_revoke(slot, place);
+  enum came came = came_of(goes_on);
+  end_chunks(is_revoked ? 0 : FIRST_TASKS, SENT, false, "a chunk was taken back and has run, or neither");
+  return came;
+}
+
+/* The first chunk's place is another's by now, if the worker has come so far: then nothing there is the first's. */
+static enum came meet_reused(struct order order)
+{
+  uint32_t place, other;
+  order.at = ALL; /* nobody is interrupted */
+  bool goes_on = begin_chunks(order, CHANNEL_BLOCKS, &place);
+  bool is_reused = send_chunk(CHUNKS, &other), has_begun = ran[1] > 0;
+  expect(!is_reused || other % CHANNEL_BLOCKS == place % CHANNEL_BLOCKS, "a chunk has a place of its own");
+  expect(!has_begun || !slot_is_queued(slot, place), "a chunk that has begun is said to be queued");
+  expect(!has_begun || !slot_revoke(slot, place), "a chunk that has begun was taken back");
+  if (is_reused) {
+    slot_set_limit(slot, place, -1);
+    double last = slot_cut(slot, 1, place, 1, FIRST_TASKS, 0);
+    expect(last == FIRST_TASKS, "a chunk that has ended was cut");
+    end_chunks(FIRST_TASKS, CHUNKS, false, "a chunk did not run as it was sent, whose place was another's before");
+  } else {
+    end();
+  }
+  return goes_on ? COORDINATOR_ENDS_BEFORE : WORKER_ENDS_BEFORE;
+}
+
 void meet_check(void)
 {
   for (workers_telling = 1; workers_telling <= WORKERS; workers_telling++) try_all(meet_sleeping_coordinator);
   slot = slot_map(0);
   if (!slot) fault("there is no memory");
   try_all(meet_sleeping_worker);
+  try_all(meet_cut);
+  try_all(meet_revoke);
+  try_all(meet_reused);
   slot_unmap(slot);
   world_begin(1);
 }

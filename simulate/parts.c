@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "memory.h"
 #include "run/chunks.h"
 #include "run/queue.h"
 #include "run/state.h"
@@ -448,6 +449,42 @@ static void check_part(void)
   balance_free(&d.balance);
 }
 
+/* ---- tasks that the script pushes ---- */
+
+static void begin_portion(struct dispatch *d, double first, uint32_t count)
+{
+  struct intake *intake = dispatch_intake(d, first, BLOCK_BYTES);
+  if (!intake) fault("there is no room for tasks of the script");
+  intake->block->width = 1;
+  for (uint32_t k = 0; k < count; k++) intake->block->word[k] = first + k;
+  intake_publish(intake, count);
+}
+
+/* Where there is no memory to take what the script has pushed, it stays, and nothing comes in its place. */
+static void check_intake(void)
+{
+  enum { PORTION = 600 }; /* more than share a payload */
+  struct engine_kind kind = {.can.reach_hosts = true};
+  struct engine engine = {.kind = &kind};
+  struct dispatch d = {.engine = &engine};
+  queue_init(&d.queue, INFINITY);
+  begin_portion(&d, 1, PORTION);
+  for (uint64_t at = 1; at <= 4; at++) {
+    memory.fail_at = memory.made + at;
+    struct intake *intake = dispatch_intake(&d, PORTION + 1, BLOCK_BYTES);
+    memory.fail_at = 0;
+    if (intake && d.queue.ranged < PORTION) fault("tasks of the script were lost, as there was no memory");
+    if (!intake && at == 1 && d.queue.ranged > 0) fault("tasks were taken for which there was no memory");
+    if (intake) break;
+  }
+  begin_portion(&d, PORTION + 1, 1);
+  dispatch_take_intake(&d);
+  expect_number("tasks of the script that were taken", d.queue.ranged, PORTION + 1);
+  expect_number("the last that the script has pushed", dispatch_last_pushed(&d), PORTION + 1);
+  payload_drop(&d.queue.store, d.intake_payload);
+  queue_free(&d.queue);
+}
+
 /* ---- the simulation itself ---- */
 
 static void go_on(void *what, uint64_t which)
@@ -488,6 +525,7 @@ void parts_check(void)
   check_sleeps();
   check_retries();
   check_part();
+  check_intake();
   check_looks();
   check_handing_out();
   check_giving_back();

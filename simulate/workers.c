@@ -228,7 +228,8 @@ static void returns_now(const struct slot *slot)
 void __wrap_slot_set_limit(struct slot *slot, uint32_t place, double last)
 {
   static const double share = 0.5;
-  bool has_hung = plan_has(ledger_plan(), TROUBLE_HANGS) && last < 0 && world.slice > 0;
+  const struct plan *plan = ledger_plan();
+  bool has_hung = plan && plan_has(plan, TROUBLE_HANGS) && last < 0 && world.slice > 0;
   if (has_hung && random_chance(share)) returns_now(slot);
   struct cells before = cells_of(slot, place);
   __real_slot_set_limit(slot, place, last);

@@ -1,0 +1,336 @@
+/* messages.c - run by spec/messages_spec.lua: messages between ranks (src/engines/mpi/transport.h) and large ones that
+ * each node gets once (share.h), over an MPI by hand, at a clock of its own. */
+#include "engines/mpi/share.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "sys/clock.h"
+
+enum { RANKS = 3, MOST_PACKETS = 64, MIB = 1 << 20 };
+
+static double now = 100;
+
+double clock_seconds(void)
+{
+  return now;
+}
+
+/* ---- MPI ---- */
+
+struct packet {
+  char *bytes;
+  size_t size;
+};
+
+/* Packets that were sent from here, by the rank that they go to; and those that come, all from rank 1. */
+static struct packet sent[RANKS][MOST_PACKETS], coming[MOST_PACKETS];
+static int sent_count[RANKS], coming_count, coming_at;
+
+/* A message that is sent. Its bytes are the sender's until it is done. */
+struct request {
+  const void *at;
+  const struct packet *packet;
+  int to;
+};
+static bool is_slow[RANKS]; /* what goes there is not done */
+static int requests;        /* that were begun and are not known to be done */
+
+static jmp_buf aborted;
+static bool may_abort;
+
+int MPI_Isend(const void *bytes, int n, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request *request)
+{
+  struct packet *packet = &sent[to][sent_count[to]++];
+  (void)type, (void)tag, (void)comm;
+  packet->size = (size_t)n;
+  packet->bytes = malloc(packet->size);
+  memcpy(packet->bytes, bytes, packet->size);
+  *request = malloc(sizeof **request);
+  **request = (struct request){bytes, packet, to};
+  requests++;
+  return 0;
+}
+
+int MPI_Test(MPI_Request *request, int *is_done, MPI_Status *status)
+{
+  const struct request *r = *request;
+  (void)status;
+  *is_done = !is_slow[r->to];
+  if (memcmp(r->packet->bytes, r->at, r->packet->size) != 0)
+    fail("the bytes of a message were changed before it was sent");
+  if (!*is_done) return 0;
+  free(*request);
+  *request = MPI_REQUEST_NULL;
+  requests--;
+  return 0;
+}
+
+int MPI_Improbe(int from, int tag, MPI_Comm comm, int *is_there, MPI_Message *message, MPI_Status *status)
+{
+  (void)from, (void)tag, (void)comm;
+  *is_there = coming_at < coming_count;
+  if (!*is_there) return 0;
+  *message = (MPI_Message)&coming[coming_at++];
+  *status = (MPI_Status){.MPI_SOURCE = 1, .bytes = (int)(*message)->size};
+  return 0;
+}
+
+int MPI_Get_count(const MPI_Status *status, MPI_Datatype type, int *count)
+{
+  (void)type;
+  *count = status->bytes;
+  return 0;
+}
+
+int MPI_Mrecv(void *bytes, int count, MPI_Datatype type, MPI_Message *message, MPI_Status *status)
+{
+  (void)type, (void)status;
+  if ((size_t)count != (*message)->size) fail("a message is received with another length than it has");
+  memcpy(bytes, (*message)->bytes, (*message)->size);
+  free((*message)->bytes);
+  return 0;
+}
+
+int MPI_Abort(MPI_Comm comm, int status)
+{
+  (void)comm, (void)status;
+  if (!may_abort) fail("the job was ended");
+  longjmp(aborted, 1);
+}
+
+int MPI_Comm_rank(MPI_Comm comm, int *rank)
+{
+  (void)comm;
+  return *rank = 0;
+}
+
+int MPI_Comm_size(MPI_Comm comm, int *size)
+{
+  (void)comm;
+  *size = RANKS;
+  return 0;
+}
+
+static int not_here(void)
+{
+  fail("ranks meet");
+  return 0;
+}
+
+int MPI_Irecv(void *bytes, int count, MPI_Datatype type, int from, int tag, MPI_Comm comm, MPI_Request *request)
+{
+  (void)bytes, (void)count, (void)type, (void)from, (void)tag, (void)comm, (void)request;
+  return not_here();
+}
+
+int MPI_Comm_split_type(MPI_Comm comm, int type, int key, MPI_Info info, MPI_Comm *part)
+{
+  (void)comm, (void)type, (void)key, (void)info, (void)part;
+  return not_here();
+}
+
+int MPI_Comm_free(MPI_Comm *comm)
+{
+  (void)comm;
+  return not_here();
+}
+
+int MPI_Bcast(void *bytes, int count, MPI_Datatype type, int root, MPI_Comm comm)
+{
+  (void)bytes, (void)count, (void)type, (void)root, (void)comm;
+  return not_here();
+}
+
+int MPI_Barrier(MPI_Comm comm)
+{
+  (void)comm;
+  return not_here();
+}
+
+int MPI_Allgather(const void *own, int own_count, MPI_Datatype own_type, void *all, int count, MPI_Datatype type,
+                  MPI_Comm comm)
+{
+  (void)own, (void)own_count, (void)own_type, (void)all, (void)count, (void)type, (void)comm;
+  return not_here();
+}
+
+/* ---- messages ---- */
+
+static void forget_sent(void)
+{
+  for (int r = 0; r < RANKS; r++)
+    while (sent_count[r] > 0) free(sent[r][--sent_count[r]].bytes);
+}
+
+/* What was sent to rank 1 comes from there. */
+static void turn_round(void)
+{
+  memcpy(coming, sent[1], sizeof coming);
+  coming_count = sent_count[1];
+  coming_at = sent_count[1] = 0;
+}
+
+static char byte_at(size_t k)
+{
+  return (char)(k * 7 % 251);
+}
+
+/* A message of any length arrives as it was, in few pieces none of which is large. */
+static void check_length(struct transport *t, size_t bytes)
+{
+  struct note note = {.kind = NOTE_GIVE, .first = (double)bytes};
+  struct parcel *parcel = transport_begin(t, &note, bytes);
+  for (size_t k = 0; k < bytes; k++) parcel_bytes(parcel)[k] = byte_at(k);
+  transport_send_off(t, 1, parcel, bytes);
+  size_t pieces = bytes <= MIB ? 1 : (bytes + MIB / 2 - 1) / (MIB / 2);
+  if (sent_count[1] != (int)pieces) fail("a message is sent in more pieces than it needs, or in fewer");
+  for (int i = 0; i < sent_count[1]; i++)
+    if (sent[1][i].size > MIB + sizeof note) fail("a piece of a message is too large to be moved at once");
+  is_slow[1] = true;
+  if (transport_settle(t)) fail("what is under way counts as sent");
+  is_slow[1] = false;
+  if (!transport_settle(t) || requests > 0) fail("what was sent is not given back");
+  turn_round();
+  struct message *message = transport_receive(t);
+  if (!message || message->length != bytes || message->note.first != (double)bytes || message->from != 1)
+    fail("a message did not arrive as it was");
+  for (size_t k = 0; k < bytes; k++)
+    if (message->bytes[k] != byte_at(k)) fail("the bytes of a message did not arrive as they were");
+  free(message);
+  if (coming_at != coming_count || transport_receive(t)) fail("more arrived than was sent");
+}
+
+static void come(const void *bytes, size_t size)
+{
+  coming[coming_count] = (struct packet){malloc(size), size};
+  memcpy(coming[coming_count++].bytes, bytes, size);
+}
+
+/* Is the job ended as this is received? */
+static bool is_refused(struct transport *t)
+{
+  may_abort = true;
+  struct message *volatile message = NULL;
+  bool is = setjmp(aborted);
+  if (!is) message = transport_receive(t);
+  may_abort = false;
+  free(message);
+  return is;
+}
+
+/* Pieces that do not fit their message, of ranks with another version, are not written anywhere. */
+static void check_other_versions(struct transport *t)
+{
+  enum { WHOLE = 100, FIRST = 60 };
+  char bytes[sizeof(struct note) + WHOLE] = {0};
+  struct note note = {.kind = NOTE_GIVE, .whole = WHOLE};
+  memcpy(bytes, &note, sizeof note);
+  for (size_t more = 0; more < 2; more++) {
+    coming_count = coming_at = 0;
+    come(bytes, sizeof note + FIRST);
+    come(bytes, WHOLE - FIRST + more);
+    if (is_refused(t) != (more > 0)) fail("a piece that is too long, by one byte, is not told from one that fits");
+    free(t->parts[1]);
+    t->parts[1] = NULL;
+    if (more > 0) free(coming[1].bytes);
+  }
+  for (size_t less = 0; less < 2; less++) {
+    coming_count = coming_at = 0;
+    note.whole = 0;
+    come(&note, sizeof note - less);
+    if (is_refused(t) != (less > 0)) fail("a message that is shorter than a note is not told from a note");
+    if (less > 0) free(coming[0].bytes);
+  }
+}
+
+static double nap_after(struct transport *t, double idle, enum pace pace)
+{
+  t->moved = now - idle;
+  return transport_nap(t, pace);
+}
+
+/* Who hears nothing sleeps ever longer, but never so long that somebody would have to wait; who moves a message does
+ * not. */
+static void check_naps(struct transport *t)
+{
+  static const double idle[] = {30e-6, 0.5e-3, 3e-3, 20e-3, 1};
+  double before = -1;
+  for (size_t i = 0; i < sizeof idle / sizeof *idle; i++) {
+    double nap = nap_after(t, idle[i], PACE_AWAITED);
+    if (nap <= before) fail("a longer silence is not followed by a longer nap");
+    before = nap;
+  }
+  if (nap_after(t, idle[0], PACE_AWAITED) != 0 || before > 5e-3) fail("a nap is too long, or too short");
+  if (nap_after(t, 4e-3, PACE_MOVING) != 0) fail("a message that moves is left alone");
+  double nap = nap_after(t, 6e-3, PACE_MOVING);
+  if (nap <= 0 || nap > 1e-3) fail("a message that does not move is looked at without end, or left alone");
+  if (nap_after(t, idle[0], PACE_PATIENT) <= 0) fail("there is no nap where nobody waits");
+  if (nap_after(t, 1, PACE_PATIENT) < before) fail("where nobody waits the nap is shorter");
+}
+
+/* ---- shared messages ---- */
+
+static struct block *message_of(size_t size)
+{
+  char *bytes = malloc(size);
+  for (size_t k = 0; k < size; k++) bytes[k] = byte_at(k);
+  struct block *block = (struct block *)(void *)bytes;
+  block->size = size;
+  return block;
+}
+
+/* How many bytes of the message, behind the note of it, were sent to a node. */
+static size_t moved_to(int rank)
+{
+  size_t bytes = 0;
+  for (int i = 1; i < sent_count[rank]; i++)
+    if (sent[rank][i].size != sizeof(struct note)) bytes += sent[rank][i].size;
+  return bytes;
+}
+
+/* A message that is not needed any more stays until each node has all of it, also where one is slower than others. */
+static void check_slow_node(struct transport *t, int slow)
+{
+  enum { SIZE = 5000, LOOKS = 20 };
+  static const int leaders[RANKS] = {0, 1, 2}; /* each rank is a node */
+  struct share share = {0};
+  struct block *message = message_of(SIZE);
+  setenv("PARLUA_MPI_PIECE", "1000", 1);
+  if (share_place(&share, t, leaders) || share.children_count != 2) fail("ranks have no place");
+  uint32_t id = share_send(&share, message);
+  if (id == 0 || share_file(&share, id) < 0) fail("a message could not be shared");
+  is_slow[slow] = true;
+  share_progress(&share);
+  share_forget(&share, id);
+  for (int n = 0; n < LOOKS; n++) share_progress(&share);
+  if (moved_to(3 - slow) != SIZE) fail("a node waits for a slower one");
+  if (!share.sheets || share_settled(&share)) fail("a message is let go of that a slow node has not got");
+  is_slow[slow] = false;
+  for (int n = 0; n < LOOKS; n++) share_progress(&share);
+  if (moved_to(slow) != SIZE) fail("a slow node did not get all of a message");
+  if (share.sheets || !share_settled(&share)) fail("a message is kept that all have and nobody needs");
+  transport_settle(t);
+  if (requests > 0) fail("what was sent was forgotten before it was done");
+  forget_sent();
+  free(message);
+  free(share.mates);
+}
+
+int main(void)
+{
+  static const size_t lengths[] = {0,           1,           1000,    MIB - 1,     MIB,        MIB + 1,
+                                   3 * MIB / 2, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB + 3};
+  struct transport t;
+  if (!transport_open(&t, 0)) fail("there is no memory");
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) check_length(&t, lengths[i]);
+  check_naps(&t);
+  check_slow_node(&t, 1);
+  check_slow_node(&t, 2);
+  check_other_versions(&t);
+  free(t.parts);
+  puts("all holds");
+  return 0;
+}

@@ -1,0 +1,15 @@
+-- Workers of a rank, which its helper forks, in plain C: spec/c/home.c.
+
+local helper = require "spec.helper"
+
+local PARTS = "src/engines/mpi/home.c src/engines/nursery.c src/engines/engine.c src/slot/slot.c src/sys/hub.c src/sys/bell.c"
+  .. " src/sys/clock.c src/sys/family.c src/sys/guard.c src/sys/oom.c src/sys/signals.c src/sys/barrier.c -lm"
+
+describe("the end of a rank's worker", function()
+  it("wakes who sleeps, and is not taken for that of the next worker in its seat, nor is an order to end it", function()
+    local built, result = helper.run_in_c("home", PARTS)
+    if not built then return pending("there is no C compiler") end
+    assert.same({ "", 0 }, { built.stderr, built.status })
+    assert.same({ "all holds\n", "", 0 }, { result.stdout, result.stderr, result.status })
+  end)
+end)
