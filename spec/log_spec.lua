@@ -4,6 +4,8 @@ local helper = require "spec.helper"
 local engines = {}
 for _, name in ipairs(helper.engines) do engines[#engines + 1] = name end
 if helper.has_mpi then engines[#engines + 1] = "mpi" end
+local has_cqueues = pcall(require, "cqueues")
+if has_cqueues and not table.concat(engines, " "):find "async" then engines[#engines + 1] = "async" end
 
 local LINE = "^%d%d%d%d%-%d%d%-%d%d %d%d:%d%d:%d%d%.%d%d%d (%l+) +(%S+) (.-): (.*)$"
 
@@ -79,6 +81,19 @@ describe("the log", function()
         assert.same({ "debug d", "warn w", "warn second line", "error e", "debug own" }, messages)
       end)
 
+      it("begins at the level of the pool whose call it is", function()
+        local result = run(engine, [[
+          local pool = parlua.pool { log_level = "error" }
+          pool:submit(function() parlua.log.warn("lost") parlua.log.error("call") end):get()
+          parlua.log.warn("own")
+          pool:map(function() parlua.log.warn("lost") parlua.log.error("map") end, { 1 }, { log_level = "error" })
+          pool:map(function() parlua.log.warn("map") end, { 1 }, { log_level = "warn" })
+          pool:close()]])
+        local messages = {}
+        for k, line in ipairs(read(result.stderr)) do messages[k] = line.level .. " " .. line.message end
+        assert.same({ "error call", "warn own", "error map", "warn map" }, messages)
+      end)
+
       it("fails the task that gives it a wrong value, and says where", function()
         local result = run(engine, [[
           local _, failures = parlua.map(function(i) parlua.log.info("%d", i) end, { 1, "x", 3 })
@@ -109,6 +124,39 @@ describe("the log", function()
         table.sort(errors)
         for i = 1, 9 do assert.equal(("%d\terror %d"):format(i, i), errors[i]) end
       end)
+    end)
+  end
+
+  if has_cqueues then
+    it("is beside each line of tasks that wait within lines of theirs, with --tag", function()
+      local result = run("async", [[
+        local cqueues = require "cqueues"
+        local long = ("x"):rep(9000)
+        parlua.each(function(i)
+          io.write("begin ", i)
+          cqueues.sleep(0.01 * (4 - i))
+          io.stderr:write("error ")
+          cqueues.sleep(0.01)
+          parlua.log.info("in %d", i)
+          print(" end ", i)
+          io.stderr:write(i)
+          io.write("rest")
+        end, { 1, 2, 3 })
+        local late = parlua.each(function(i) io.write("late ", i) cqueues.sleep(100) end, { 4, 5 }, { timeout = 0.02, on_error = "skip" })
+        parlua.each(function(i) io.write(long) cqueues.sleep(0) print("behind") end, { 6, 7 })
+        print("own", late[1].kind)]], "--tag")
+      local lines, errors, messages = {}, {}, {}
+      for line in result.stdout:gmatch "[^\n]+" do lines[#lines + 1] = line:gsub("x+", "x") end
+      for line in result.stderr:gmatch "[^\n]+" do
+        local message = select(4, line:match(LINE))
+        if message then messages[#messages + 1] = message else errors[#errors + 1] = line end
+      end
+      assert.equal("own\ttimeout", table.remove(lines))
+      for _, list in ipairs { lines, errors, messages } do table.sort(list) end
+      assert.same({ "1\tbegin 1 end \t1", "1\tbehind", "1\tlate 4", "1\trest", "1\tx", "2\tbegin 2 end \t2", "2\tbehind",
+        "2\tlate 5", "2\trest", "2\tx", "3\tbegin 3 end \t3", "3\trest" }, lines)
+      assert.same({ "1\terror 1", "2\terror 2", "3\terror 3" }, errors)
+      assert.same({ "in 1", "in 2", "in 3" }, messages)
     end)
   end
 

@@ -212,6 +212,31 @@ static void begin_tags(lua_State *L, struct tagged *tagged)
   if (tagged->outputs[0].file) stdout = tagged->outputs[0].file;
 }
 
+/* Gives the half line to Lua: pushes it, or nil. One that is too long to be held was written in part, and ends here. */
+static void push_half(lua_State *L, struct output *output)
+{
+  if (output->file) fflush(output->file);
+  if (!output->in_line || output->length == 0) {
+    if (output->in_line) put_plain(output, "\n", 1);
+    lua_pushnil(L);
+  } else {
+    lua_pushlstring(L, output->line, output->length);
+    output->length = 0;
+  }
+  output->in_line = false;
+}
+
+/* Goes on with a half line, if the argument is one. */
+static void take_half(lua_State *L, int argument, struct output *output)
+{
+  size_t length;
+  const char *half = lua_tolstring(L, argument, &length);
+  if (!half || length > LINE_BYTES) return;
+  memcpy(output->line, half, length);
+  output->length = length;
+  output->in_line = true;
+}
+
 static void end_tags(struct tagged *tagged)
 {
   output_flush(tagged->outputs);
@@ -226,14 +251,24 @@ static void end_tags(struct tagged *tagged)
   tagged->own_stdout = NULL;
 }
 
-/* tags(on): tasks run from here on, or no more. */
+/* tags(on[, ...]): tasks run from here on, or no more; see output_lua_tag. */
 static int switch_tags(lua_State *L)
 {
   struct tagged *tagged = lua_touserdata(L, lua_upvalueindex(1));
   bool on = lua_toboolean(L, 1);
+  const char *way = on ? NULL : lua_tostring(L, 2);
+  bool is_held = way && strcmp(way, "held") == 0, is_ended = way && strcmp(way, "ended") == 0;
+  lua_settop(L, 3);
   if (on && !tagged->own_stdout) begin_tags(L, tagged);
+  for (int i = 0; i < 2 && tagged->own_stdout; i++) {
+    struct output *output = &tagged->outputs[i];
+    if (on) take_half(L, 2 + i, output);
+    if (is_held) push_half(L, output);
+    if (is_ended && output->file) fflush(output->file);
+    if (is_ended && output->in_line) put_of_task(output, 0, "\n", 1);
+  }
   if (!on && tagged->own_stdout) end_tags(tagged);
-  return 0;
+  return is_held ? lua_gettop(L) - 3 : 0;
 }
 
 int output_lua_tag(lua_State *L)

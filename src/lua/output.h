@@ -29,8 +29,10 @@ size_t output_room(const struct output *outputs, size_t room);
 void output_forget(struct output *outputs);
 /* Puts the task's index, which stands at `index`, before each line; NULL: nothing. */
 void output_tag(struct output *outputs, const volatile double *index);
-/* Lua: tag(pointer to the index) -> a function that begins (true) and ends (false) the same for what the script's own
- * state prints. */
+/* Lua: tag(pointer to the index) -> tags(on[, ...]), which begins and ends the same for what the script's own state
+ * prints. tags(false): half lines are written as they are. tags(false, "held") -> half lines of standard output and of
+ * standard error, or nil: the task will go on, with tags(true, output, errors). tags(false, "ended"): a line end is
+ * put behind half lines. */
 int output_lua_tag(lua_State *L);
 /* Sends what stands in half lines; NULL: there are no streams. */
 void output_flush(struct output *outputs);

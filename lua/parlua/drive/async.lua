@@ -7,6 +7,7 @@ local common = require "parlua.common"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
+local log = require("parlua.lazy") "parlua.worker.log"
 local programs = require "parlua.drive.async_programs"
 local skips = require "parlua.drive.skips"
 local spawn = require("parlua.lazy") "parlua.worker.spawn"
@@ -22,7 +23,7 @@ local C = ffi.C
 local tick_seconds = 0.1
 local chunk_seconds = 1e-3 -- tasks that don't wait run between two looks at signals and at what has ended
 local MOST_SUPPLIED = 64 -- tasks that are taken from a source at once: a generator runs no further ahead
-local new_cell = ffi.typeof("double[1]")
+local new_cell, cell_pointer = ffi.typeof "double[1]", ffi.typeof "double *"
 -- Per cent of what is in use: then the collector begins again. What waits stays: it is looked at half as often, unless
 -- the script has settled the pace itself.
 local COMMON_PAUSE, LONG_PAUSE = 200, 400
@@ -82,12 +83,21 @@ function M.open(job, given)
     broken = false, args = false, args_of = 0, extra = {}, extra_first = 1, extra_last = 0,
     on_end = false, tellers = {}, teller = false, current = false,
     outer_place = task.source_place or nil, outer_send = task.spawn_send, outer_refusal = task.spawn_refusal,
+    log_level = task.log_levels[job.log_level or "info"], tags = false,
   }, Driver)
   self.wait_for_program = programs.waiter(cqueues, function() return self.current end)
   self.spawn_send = given.spawned and function(index, ...)
     own.enter(self.own)
     given.spawned(index, own.pack(...))
   end or nil
+  if job.tag then
+    self.tags = host.tag(ffi.cast(cell_pointer, self.cell))
+    function self.log_untagged(text) -- lines of the log name the task themselves
+      local output, errors = self.tags(false, "held")
+      log.write(text, given.log)
+      self.tags(true, output, errors)
+    end
+  end
   self.handle = self
   local puller = given.feeder and given.feeder.puller
   local decode = puller and puller.decode

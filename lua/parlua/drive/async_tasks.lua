@@ -66,12 +66,29 @@ local create, resume, yield, status = coroutine.create, coroutine.resume, corout
 
 -- No closures are made for a task: tens of thousands may wait, and the collector looks at all that they have.
 
+--- With the option tag: what the running task prints gets its index. Others print while it waits, so a half line of its
+--- own is held meanwhile.
+local function take_output(self, running)
+  self.tags(true, running.half_output, running.half_errors)
+  running.half_output, running.half_errors = nil, nil
+  running.log_before, task.log_send = task.log_send, task.log_send or self.log_untagged
+end
+
+local function leave_output(self, running, is_over)
+  task.log_send = running.log_before
+  if is_over then return self.tags(false, "ended") end
+  running.half_output, running.half_errors = self.tags(false, "held")
+end
+
 --- The task has yielded, or is over. Returns true and what it waits for; else it does not go on.
-local function pass(self, running, before, resumed, first, ...)
+local function pass(self, running, before, level, resumed, first, ...)
+  local is_over = status(running.inner) == "dead"
+  if self.tags then leave_output(self, running, is_over or first ~= self.POLL) end
   self.cell[0], task.source_place, task.wait_for_program = before, self.outer_place, nil
   task.spawn_send, task.spawn_refusal = self.outer_send, self.outer_refusal -- a run that is left is not held
+  task.log_level = level
   task.exchange(running.context)
-  if status(running.inner) == "dead" then
+  if is_over then
     if not resumed then return finish(self, running, false, first) end
     return finish(self, running, first, ...)
   end
@@ -88,7 +105,10 @@ local function go_on(self, running, ...)
   cell[0], task.source_place = running.index, running.teller or nil
   self.current, task.wait_for_program = running, self.wait_for_program
   task.spawn_send, task.spawn_refusal = self.spawn_send, self.job.spawn_refusal or nil
-  return pass(self, running, before, resume(running.inner, ...))
+  local level = task.log_level
+  task.log_level = self.log_level
+  if self.tags then take_output(self, running) end
+  return pass(self, running, before, level, resume(running.inner, ...))
 end
 
 --- Waits for what the task waits for.
@@ -168,6 +188,10 @@ function M.give_up(self, running)
   running.is_over = true
   unlink(self, running)
   running.seconds = host.now() - running.began
+  if running.half_output or running.half_errors then
+    take_output(self, running)
+    leave_output(self, running, true)
+  end
   if running.program then running.written = programs.kill(self.cqueues, running) end
   if running.condition then running.condition:signal() end
 end
