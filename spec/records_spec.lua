@@ -47,6 +47,61 @@ describe("results that are records:", function()
       same(300, function(i) return { ["field" .. i] = i } end) -- more shapes than are written for
     end)
 
+    it("tables of a constructor in the function, whatever else comes into them", function()
+      local function twice(i) return i, i * 2 end
+      local class = { name = "class" }
+      local last
+      same(200, function(i)
+        local t = { a = i }
+        if i > 100 then t.b = i elseif i % 2 == 0 then t[1] = "one" end
+        return t
+      end)
+      same(200, function(i) return { a = i > 100 and { i } or i, b = i % 3 > 0 and "b" or nil, c = 5 } end)
+      same(200, function(i) if i % 50 == 0 then return { a = i, b = 1 } end return { b = 2, a = "x" } end)
+      same(200, function(i)
+        local t = { a = i }
+        for k = 1, i % 4 do
+          if k == 3 then return t end
+          t.b = k
+        end
+        return t
+      end)
+      same(200, function(i)
+        local t = { a = i }
+        for k = 1, 3 do
+          if k > 1 then return t end
+          t = i % 2 == 0 and { z = i } or i
+        end
+        return t
+      end)
+      same(200, function(i) local t = { a = i } t["k" .. i % 3] = i return t end)
+      same(200, function(i) return { i, twice(i) } end)
+      same(200, function(i) return { a = 1, twice(i) } end)
+      same(200, function(i) local t = { a = 1 } local other = t other.b = i return t end)
+      same(200, function(i) local t = { a = 1 } rawset(t, "b" .. i % 2, i) return t end)
+      same(200, function(i) local t if i % 2 == 0 then t = { a = i } else t = { b = i } end return t end)
+      same(200, function(i) local t = { a = i } if i % 2 == 0 then t = { "other" } end return t end)
+      same(200, function(i) local t = { a = i } last = t return t end)
+      assert.is_true(last == nil or last.a >= 1)
+      local results = parlua.map(function(i) return setmetatable({ a = i }, class) end, parlua.range(40), with())
+      assert.equal(class, getmetatable(results[40]))
+      same(200, function(i) return { nan = 0 / 0 ~= i, huge = i / 0, tiny = -i * 2 ^ -1074, big = i + 2 ^ 53 } end)
+      same(200, function(i)
+        local t = { text = ("x"):rep(i * i) } -- more than a message holds
+        t.length = #t.text
+        return t
+      end)
+    end)
+
+    it("what a function without a return at its end gives, and what raises in a constructor", function()
+      same(200, function(i) if i % 2 == 0 then return { a = i } end end)
+      local results, failures = parlua.map(function(i)
+        return { a = i, b = i % 10 == 0 and error("ten") or 1 }
+      end, parlua.range(300), with())
+      assert.equal(30, #failures)
+      for i = 1, 300 do assert.same(i % 10 > 0 and { a = i, b = 1 } or nil, results[i]) end
+    end)
+
     it("tables with tables in them, and other results, among records", function()
       same(1000, function(i)
         local kind = i % 7
@@ -179,7 +234,7 @@ describe("results that are records:", function()
 
   it("what a damaged message says is refused, wherever it points", function()
     local ffi = require "ffi"
-    local shape, block = require "parlua.wire.shape", require "parlua.wire.block"
+    local shape, reading, block = require "parlua.wire.shape", require "parlua.wire.shape_read", require "parlua.wire.block"
     local C, size = ffi.C, 4096
     local memory = ffi.new("uint64_t[?]", size / 8)
     local to = ffi.cast(block.pointer, memory)
@@ -198,7 +253,7 @@ describe("results that are records:", function()
     end
     fill()
     local values = {}
-    assert.equal(10, shape.read(values, to, size, half, 0, 9))
+    assert.equal(10, reading.read(values, to, size, half, 0, 9))
     assert.same({ a = 9, b = "text9", c = false }, values[9])
     local refused = 0
     for _ = 1, 3000 do
@@ -211,9 +266,16 @@ describe("results that are records:", function()
       local k = draw(10)
       local ok, message = pcall(function()
         if half[2 * k + 1] ~= C.TAG_RECORD then return end
-        shape.tuple(to, size, half[2 * k])
-        shape.read_pairs({}, {}, to, size, half, k, 9)
-        shape.read({}, to, size, half, k, 9)
+        reading.tuple(to, size, half[2 * k])
+        reading.read_pairs({}, {}, to, size, half, k, 9)
+        reading.read({}, to, size, half, k, 9)
+        local reader, place = reading.reader_at(to, half, k)
+        if reader then
+          reader.begin()
+          for at = k, 9 do
+            if half[2 * at + 1] == C.TAG_RECORD then reader.one(to, size, half, at, place) end
+          end
+        end
       end)
       if not ok then
         refused = refused + 1

@@ -10,7 +10,7 @@ local missing = require "parlua.worker.missing"
 local ranges = require "parlua.lazy" "parlua.feed.ranges"
 local supply = require "parlua.feed.supply"
 local Base = require "parlua.drive.driver"
-require "parlua.wire.shape" -- lists of values may come by their shape
+require "parlua.wire.shape_read" -- lists of values may come by their shape
 
 local M = {}
 

@@ -5,7 +5,7 @@ local block = require "parlua.wire.block"
 local common = require "parlua.common"
 local context = require "parlua.wire.context"
 local line = require "parlua.lazy" "parlua.worker.line"
-local shape = require "parlua.lazy" "parlua.wire.shape"
+local shape = require "parlua.lazy" "parlua.wire.shape_read"
 local new_table = require "table.new"
 
 ---@class parlua.Batch

@@ -179,7 +179,7 @@ local function load_worker()
   if has_worker then return end
   has_worker = true
   require "parlua.worker"
-  require "parlua.wire.shape"
+  require "parlua.wire.shape_read"
 end
 
 --- Takes an engine that is warm, or opens one. Returns it, and the key to give it back with.

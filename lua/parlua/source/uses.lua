@@ -17,6 +17,19 @@ local DESTINATION, BASE, VARIABLE, RANGE = 1, 2, 3, 4
 local function opcode(text, n)
   return band(funcbc(loadstring("return function(r) " .. text .. " end")(), n or 1), 0xff)
 end
+M.opcode = opcode
+
+--- An instruction: its opcode, its operands (b: nil where there is none, and then c is what is called D), and what
+--- these are. nil: there is none.
+---@return integer? op, integer a, integer? b, integer c, integer mode_a, integer mode_b, integer mode_c
+function M.instruction(f, pc)
+  local word, mode = funcbc(f, pc)
+  if not word then return nil end
+  local mode_b, b, c = band(rshift(mode, 3), 15), nil, rshift(word, 16)
+  if mode_b ~= 0 then b, c = rshift(word, 24), band(c, 0xff) end
+  return band(word, 0xff), band(rshift(word, 8), 0xff), b, c, band(mode, 7), mode_b, band(rshift(mode, 7), 15)
+end
+local instruction = M.instruction
 
 local GET, SET, RETURN = opcode("return r.x"), opcode("r.x = nil", 2), opcode("return r")
 
@@ -27,12 +40,8 @@ local function add_uses(f, register, used)
   if not info.bytecodes or info.isvararg or info.children or info.params <= register then return false end
   local is_returned = false
   for pc = 1, info.bytecodes - 1 do
-    local word, mode = funcbc(f, pc)
-    if not word then break end
-    local op, a = band(word, 0xff), band(rshift(word, 8), 0xff)
-    local mode_a, mode_b, mode_c = band(mode, 7), band(rshift(mode, 3), 15), band(rshift(mode, 7), 15)
-    local c, b = rshift(word, 16), nil
-    if mode_b ~= 0 then b, c = rshift(word, 24), band(c, 0xff) end
+    local op, a, b, c, mode_a, mode_b, mode_c = instruction(f, pc)
+    if not op then break end
     if a == register and mode_a == DESTINATION then return false end
     if (mode_a == BASE or mode_a == RANGE) and a <= register and op ~= RETURN then return false end
     if a == register and mode_a == VARIABLE then return false end

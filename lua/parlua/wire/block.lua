@@ -88,8 +88,8 @@ local function read_string(block, size, place)
 end
 M.string = read_string
 
---- Reads the table of word `k`, a record: function(block, half, k). Set by wire/shape.lua and worker/arguments.lua,
---- without which there is none.
+--- Reads the table of word `k`, a record: function(block, half, k). Set by wire/shape_read.lua and by
+--- worker/arguments.lua, without which there is none.
 M.record = false
 
 --- The value of word `k`, which is no number (its upper half is `tag`).

@@ -9,16 +9,17 @@
 -- before them "c2:40;" for a class: the number of a book (wire/context.lua) and the place in it. A string that is the
 -- field's in the record before, too, is not written again.
 --
--- 55 ns to write a record of a number, a number and a short string, 60 ns to read it (bench/records.lua).
+-- 55 ns to write a record of a number, a number and a short string (bench/records.lua); a third of it where it is known
+-- which keys the tables have (worker/made.lua). They are read by wire/shape_read.lua.
 local codec = require "parlua.codec"
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local start = require "parlua.wire.start"
 
 -- a script may have taken them away
-local loadstring, setmetatable = start.globals.loadstring, start.globals.setmetatable
+local loadstring, rawequal = start.globals.loadstring, start.globals.rawequal
 local getmetatable = start.libraries.debug.getmetatable
-local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
+local concat = start.libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 local C = ffi.C
@@ -88,6 +89,13 @@ local function fields_text(keys)
   return "  local key\n" .. concat(lines, "\n")
 end
 
+--- The same of a table that has no other keys.
+local function reads_text(keys)
+  local lines = {}
+  for k, key in ipairs(keys) do lines[k] = ("  local v%d = v[%s]"):format(k, literal(key)) end
+  return concat(lines, "\n")
+end
+
 --- The constructor of a table of the locals v1, v2, ...
 local function constructor(keys)
   local items, listed = {}, 0
@@ -99,8 +107,8 @@ local function constructor(keys)
   return "{ " .. concat(items, ", ") .. " }"
 end
 
-M.MOST_MISSES, M.shape_of, M.keys_of, M.fields_text, M.constructor = MOST_MISSES, shape_of, keys_of, fields_text,
-  constructor
+M.MOST_MISSES, M.damaged = MOST_MISSES, damaged
+M.shape_of, M.keys_of, M.fields_text, M.constructor = shape_of, keys_of, fields_text, constructor
 
 -- ---- writing ----
 
@@ -116,11 +124,10 @@ local function put_bytes(base, top, lowest, v)
 end
 
 local writer_head = [[
-local next, type, put_bytes, place_shape, cast, doubles, halves, tonumber, shape, getmetatable, class = ...
+local next, type, rawequal, put_bytes, place_shape, cast, doubles, halves, tonumber, shape, getmetatable, class = ...
 local at_epoch, shape_place = -1, 0
 %s
 return function(block, half, k, v, epoch)
-  if getmetatable(v) ~= class then return false end
 %s
   local top, lowest = tonumber(block.floor), HEAD + 8 * (k + 1)
   if epoch ~= at_epoch then
@@ -172,6 +179,8 @@ local function filled(text, more)
   return (text:gsub("%f[%w_]%u+%f[^%w_]", function(name) return constants[name] or more and more[name] end))
 end
 
+M.filled = filled
+
 --- Puts a shape into the block; returns the new top or nil.
 local function place_shape(to, top, lowest, shape)
   top = put_bytes(to, top, lowest, shape)
@@ -181,7 +190,8 @@ end
 
 --- A writer of one shape: function(block, half, k, v, epoch) puts the table v as word k; `epoch` is another number for
 --- each block. Returns how many words there is room for; nil: it does not fit the block; false: the shape is another.
-local function make_writer(shape, class)
+---@param is_sure? boolean tables that come have no other keys, and no metatable: only their fields are looked at
+local function make_writer(shape, class, is_sure)
   local keys = keys_of(shape)
   local lasts, resets, fields = {}, {}, {}
   for k = 1, #keys do
@@ -191,9 +201,32 @@ local function make_writer(shape, class)
   end
   -- constants are put in before the keys, which may look like them
   local text = filled(writer_head, { BODY = 8 * (#keys + 1), FIELDS = #keys }):format(concat(lasts, "\n"),
-    fields_text(keys), concat(resets, "\n"), filled(concat(fields, "\n")))
-  return assert(loadstring(text, "=parlua.shape"))(next, type, put_bytes, place_shape, cast, doubles, halves, tonumber,
-    shape, getmetatable, class)
+    is_sure and reads_text(keys) or "  if getmetatable(v) ~= class then return false end\n" .. fields_text(keys),
+    concat(resets, "\n"), filled(concat(fields, "\n")))
+  return assert(loadstring(text, "=parlua.shape"))(next, type, rawequal, put_bytes, place_shape, cast, doubles, halves,
+    tonumber, shape, getmetatable, class)
+end
+
+--- The same for tables that have these keys and no others, as their making shows (worker/made.lua); nil: they have no
+--- shape. Where the writer, and what makes the tables, are compiled into one trace, no table is ever made.
+---@param keys table in the order of the constructor
+function M.sure_writer(keys)
+  local ones = {}
+  for k = 1, #keys do ones[k] = ("local v%d = 1"):format(k) end
+  local shape = #keys > 0 and #keys <= MOST_FIELDS
+    and shape_of(assert(loadstring(concat(ones, " ") .. " return " .. constructor(keys)))())
+  if not shape then return nil end
+  local write, misses = make_writer(shape, nil, true), 0
+  return function(to, half, k, v, epoch)
+    if misses == MOST_MISSES then return false end
+    local room = write(to, half, k, v, epoch)
+    if room then
+      if misses > 0 then misses = 0 end
+    elseif room == false then
+      misses = misses + 1
+    end
+    return room
+  end
 end
 
 --- The tables that the worker and the coordinator both have: these cross as references.
@@ -289,139 +322,6 @@ function M.put_values(to, half, k, n, a, b, c)
   to.floor = top
   half[2 * k], half[2 * k + 1] = place, RECORD
   return (top - HEAD) / 8
-end
-
--- ---- reading ----
-
-local function outside() error("cannot decode: a value lies outside of its message", 0) end
-
---- The value of a field: no number.
-local function field(from, size, tags, j, tag)
-  if tag == STRING then return (block.string(from, size, tags[2 * j])) end
-  if tag == TRUE then return true end
-  if tag == FALSE then return false end
-  if tag == NIL then return nil end
-  damaged()
-end
-
-local reader_head = [[
-local cast, doubles, halves, read_string, field, outside, setmetatable = ...
-return function(values, from, size, half, k, last, shape_place, class)
-%s
-  for at = k, last do
-    local place = half[2 * at]
-    if half[2 * at + 1] ~= RECORD then return at end
-    if place < LEAST or 8 * place + BODY > size then outside() end
-    local body = cast(doubles, from) + place
-    local tags = cast(halves, body)
-    if tags[0] ~= shape_place or tags[1] ~= FIELDS then return at end
-%s
-    values[at - k] = %s
-  end
-  return last + 1
-end]]
-
-local reader_field = [[
-    local v#
-    do
-      local tag = tags[2 * # + 1]
-      if tag >= 0 or tag < LOWEST then
-        v# = body[#]
-      elseif tag == STRING then
-        local p = tags[2 * #]
-        if p ~= p# then p#, s# = p, read_string(from, size, p) end
-        v# = s#
-      else
-        v# = field(from, size, tags, #, tag)
-      end
-    end]]
-
---- A reader of one shape: function(values, block, size, half, k, last, shape_place) reads words from k on into values
---- from 0 on, as long as they are records of this shape; returns the first word that it did not read.
-local function make_reader(shape)
-  local keys, number, offset = keys_of(shape)
-  local lasts, fields = {}, {}
-  for k = 1, #keys do
-    lasts[k] = ("  local s%d, p%d = nil, -1"):format(k, k)
-    fields[k] = reader_field:gsub("#", tostring(k))
-  end
-  local text = filled(reader_head, { BODY = 8 * (#keys + 1), FIELDS = #keys, LEAST = HEAD / 8 }):format(
-    concat(lasts, "\n"), filled(concat(fields, "\n")),
-    (number and "setmetatable(%s, class)" or "%s"):format(constructor(keys)))
-  return { read = assert(loadstring(text, "=parlua.shape"))(cast, doubles, halves, block.string, field, outside,
-    setmetatable), number = number, offset = offset }
-end
-
-local readers, reader_count = {}, 0
-local MOST_READERS = 1000
-
-local function reader_of(shape)
-  local reader = readers[shape]
-  if not reader then
-    if reader_count == MOST_READERS then readers, reader_count = {}, 0 end
-    reader = make_reader(shape)
-    readers[shape], reader_count = reader, reader_count + 1
-  end
-  return reader
-end
-
---- Where a record at `place` says that its shape is, and how many values it has.
-local function head_of(from, size, place)
-  if 8 * place < HEAD or 8 * place + 8 > size then outside() end
-  local tags = cast(halves, cast(doubles, from) + place)
-  return tags[0], tags[1]
-end
-M.head_of = head_of
-
---- Reads records from word k on, as far as they have one shape, into values[0], ...; returns the first word that was
---- not read. The books of the run are in use.
-function M.read(values, from, size, half, k, last)
-  local shape_place = head_of(from, size, half[2 * k])
-  local reader = reader_of(block.string(from, size, shape_place))
-  local class = reader.number and codec.object_at(reader.number, reader.offset)
-  local stop = reader.read(values, from, size, half, k, last, shape_place, class)
-  if stop == k then damaged() end
-  return stop
-end
-
---- Reads the record of word k alone. Raises where it is no table.
-function M.one(from, half, k)
-  local values = {}
-  M.read(values, from, tonumber(from.size), half, k, k)
-  return values[0]
-end
-block.record = M.one
-
---- One value of a record that is several.
-local function value_of(from, size, body, tags, j)
-  local tag = tags[2 * j + 1]
-  if tag >= 0 or tag < LOWEST then return body[j] end
-  return field(from, size, tags, j, tag)
-end
-
---- Reads words from k on, as far as each is two values, into firsts[0], ... and seconds[0], ...; returns the first word
---- that was not read.
-function M.read_pairs(firsts, seconds, from, size, half, k, last)
-  for at = k, last do
-    local place = half[2 * at]
-    if half[2 * at + 1] ~= RECORD then return at end
-    if 8 * place < HEAD or 8 * place + 24 > size then outside() end
-    local body = cast(doubles, from) + place
-    local tags = cast(halves, body)
-    if tags[0] ~= 0 or tags[1] ~= 2 then return at end
-    firsts[at - k], seconds[at - k] = value_of(from, size, body, tags, 1), value_of(from, size, body, tags, 2)
-  end
-  return last + 1
-end
-
---- The values of a record that is several, with n.
-function M.tuple(from, size, place)
-  local _, n = head_of(from, size, place)
-  if n < 0 or 8 * place + 8 * (n + 1) > size then outside() end
-  local body = cast(doubles, from) + place
-  local tags, values = cast(halves, body), { n = n }
-  for j = 1, n do values[j] = value_of(from, size, body, tags, j) end
-  return values
 end
 
 return M

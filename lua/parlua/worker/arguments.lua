@@ -3,8 +3,7 @@
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local failure = require "parlua.failure"
-local shape = require "parlua.lazy" "parlua.wire.shape"
-local new_table = require "table.new"
+local shape = require "parlua.lazy" "parlua.wire.shape_read"
 
 local M = {}
 
@@ -31,18 +30,22 @@ local function shared_argument(chunk, half, k)
   return value
 end
 
--- Records that were read ahead: reading many at once costs a third of reading each alone.
-local AHEAD = 256
-local ahead, ahead_from, ahead_stop = false, 0, 0
+-- The reader of the records that came last, and where their shape is in the chunk.
+local read_one, shape_place = false, -1
 
---- A table that came by its shape. Each is asked for once.
+--- The same where they have another shape, or none came before.
+local function other_record(chunk, half, k)
+  local reader, place = shape.reader_at(chunk, half, k)
+  if not reader then return shape.one(chunk, half, k) end
+  reader.begin()
+  read_one, shape_place = reader.one, place
+  return read_one(chunk, tonumber(chunk.size), half, k, place)
+end
+
+--- A table that came by its shape. Each is made when it is asked for: with the function into one trace, not at all.
 local function record_argument(chunk, half, k)
-  if k >= ahead_from and k < ahead_stop then return ahead[k - ahead_from] end
-  if chunk.width ~= 1 then return shape.one(chunk, half, k) end
-  local values, last = new_table(AHEAD, 0), math.min(k + AHEAD - 1, chunk.last - chunk.origin)
-  local stop = shape.read(values, chunk, tonumber(chunk.size), half, k, last)
-  ahead, ahead_from, ahead_stop = values, k, stop
-  return values[0]
+  local record = read_one and read_one(chunk, tonumber(chunk.size), half, k, shape_place)
+  return record or other_record(chunk, half, k)
 end
 
 -- A worker that no table comes to by its shape does without that module.
@@ -64,6 +67,6 @@ function M.special(chunk, half, k, tag)
 end
 
 --- A chunk begins. Tasks of the one before may have been cut off before they had all their arguments.
-function M.begin() several, ahead, ahead_stop = nil, false, 0 end
+function M.begin() several, shape_place = nil, -1 end
 
 return M

@@ -7,6 +7,7 @@ local block = require "parlua.wire.block"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local everywhere = require "parlua.lazy" "parlua.worker.everywhere"
+local garbage = require "parlua.worker.garbage"
 local indexed = require "parlua.source.indexed"
 local install = require "parlua.lazy" "parlua.wire.install"
 local library = require "parlua.worker.library"
@@ -126,6 +127,7 @@ function M.main(worker, inherited)
   else
     start.take()
   end
+  garbage.begin()
   while true do
     local message = C.worker_receive(handle)
     if message.kind == C.BLOCK_STOP then return end

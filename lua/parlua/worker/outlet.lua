@@ -16,7 +16,8 @@ return function(worker, handle)
   -- is_spent: memory ran out, and what the tasks have kept would make the next ones fail too; the process is to be
   -- replaced
   -- put_record: of the job that runs (wire/shape.lua)
-  local outlet = { block = nil, half = nil, is_spent = false, put_record = false, epoch = 0 }
+  -- has_blocks: results go into words of `block`; epoch: another number for each
+  local outlet = { block = nil, half = nil, is_spent = false, put_record = false, epoch = 0, has_blocks = true }
   local put = worker.put
 
   function outlet.open(first, kind)

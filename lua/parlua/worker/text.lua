@@ -5,6 +5,8 @@ local lazy = require "parlua.lazy"
 local csv = lazy "parlua.source.csv"
 local json = lazy "parlua.wire.json_values"
 local lines = lazy "parlua.worker.line"
+local made = lazy "parlua.worker.made"
+local shape = lazy "parlua.wire.shape"
 local uses = lazy "parlua.source.uses"
 local own = lazy "parlua.source.own"
 local wire_text = require "parlua.wire.text"
@@ -31,6 +33,8 @@ void *memchr(const void *, int, size_t);
 -- task k returned what is no number, where those are put into an array.
 local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND, KEPT = 0, 1, 2, 3, 4, 5, 6
 M.DONE, M.STOPPED, M.FULL, M.PENDING, M.AGAIN, M.FOUND, M.KEPT = DONE, STOPPED, FULL, PENDING, AGAIN, FOUND, KEPT
+
+local FEW = 256 -- tasks: LuaJIT compiles no trace for fewer, and it does not pay to look at their function
 
 local prologue = [[
 local xpcall, type, floor, unpack, cast, slot, f, store, collect, fetch, special, ffi_string, memchr, char_pointer,
@@ -260,6 +264,31 @@ local function put_directly(call, job, builder, other)
     else %s end]]):format(call, condition, builder:constant(at), index, other)
 end
 
+--- Code that puts v, a table whose keys are known beforehand, into the block: `room` is nil or false where that fails.
+--- nil: there is no such code.
+local function put_made(job, builder, outlet)
+  local n = job.source.n
+  if not (outlet and outlet.has_blocks) or n and n < FEW then return nil end
+  local keys = made.keys(job)
+  local write = keys and shape.sure_writer(keys)
+  if not write then return nil end
+  outlet = builder:constant(outlet)
+  return ("room = %s(%s.block, half, k, v, %s.epoch)"):format(builder:constant(write), outlet, outlet)
+end
+
+--- Code for one value of a task; `put`: see above.
+local function keep_value(call, put)
+  return ([[
+    local v = %s
+    if type(v) == "number" then words[k] = v
+    elseif type(v) == 'nil' then half[2 * k + 1] = %d
+    else
+      %s
+      room = room or store(k, i, v)
+      if room < 0 then return k, %d end
+    end]]):format(call, NIL, put or "room = false", PENDING)
+end
+
 --- What becomes of a task's result, by what is kept.
 local keeps = {
   none = function(call) return ("%s"):format(call) end,
@@ -272,19 +301,12 @@ local keeps = {
   packed = function(call, job, builder)
     return put_directly(call, job, builder, ("return k, %d, v"):format(KEPT))
   end,
-  all = function(call)
+  all = function(call, job, builder, outlet)
+    local put = put_made(job, builder, outlet)
+    if put then return keep_value(call, put) end
     return ("room = collect(k, i, words, half, room, %s)\nif room < 0 then return k, %d end"):format(call, PENDING)
   end,
-  first = function(call)
-    return ([[
-    local v = %s
-    if type(v) == "number" then words[k] = v
-    elseif type(v) == 'nil' then half[2 * k + 1] = %d
-    else
-      room = store(k, i, v)
-      if room < 0 then return k, %d end
-    end]]):format(call, NIL, PENDING)
-  end,
+  first = function(call, job, builder, outlet) return keep_value(call, put_made(job, builder, outlet)) end,
 }
 
 --- Code for a task of a job whose lines workers write. As JSON: the whole line, where its arguments are plain; else the
@@ -304,7 +326,8 @@ local function write_line(job, builder, expressions, outlet)
   local n, names = #expressions, {}
   encode = builder:constant(encode)
   if n > lines.MOST_ARGUMENTS or (expressions[n] or ""):find "^unpack" or (expressions[n] or ""):find "^fetch" then
-    return keeps.first(("%s((f(%s)))"):format(encode, concat(expressions, ", ")))
+    local call = ("%s((f(%s)))"):format(encode, concat(expressions, ", "))
+    return keeps.first(call, job, builder)
   end
   for j = 1, n do names[j] = "x" .. j end
   local list = concat(names, ", ")
@@ -318,7 +341,7 @@ local function write_line(job, builder, expressions, outlet)
     else
       %s
     end]]):format(n > 0 and ("local %s = %s"):format(list, concat(expressions, ", ")) or "", builder:constant(begin), n,
-    n > 0 and ", " .. list or "", list, builder:constant(finish), PENDING, keeps.first(encode .. "(v)"))
+    n > 0 and ", " .. list or "", list, builder:constant(finish), PENDING, keeps.first(encode .. "(v)", job, builder))
 end
 
 -- Kept as pairs of an index and a value.
@@ -330,7 +353,7 @@ function M.text(job, builder, expressions, width, outlet)
   if job.fold then expressions = { "i", unpack(expressions) } end
   local function kept(list)
     if job.encodes then return write_line(job, builder, list, outlet) end
-    return keeps[job.keep](("f(%s)"):format(concat(list, ", ")), job, builder)
+    return keeps[job.keep](("f(%s)"):format(concat(list, ", ")), job, builder, outlet)
   end
   local body = kept(expressions)
   if width and width > 0 and width <= MOST_WRITTEN and job.source.kind == "values" and not job.source.raw then
