@@ -1,6 +1,7 @@
 --- What scripts are made of is the same on every engine: classes and other objects that both sides have, data of the FFI, modules with the
 --- state that they have, what the script has changed in its state.
 local helper = require "spec.helper"
+local parlua = require "parlua"
 
 local has_mpi = os.execute("command -v mpirun > /dev/null") == 0
   and require("lfs").attributes(helper.parlua:gsub("[^/]*$", "") .. "parlua_mpi.so", "mode") == "file"
@@ -860,17 +861,17 @@ local function output_of(command)
 end
 
 describe("a script gives the same as on serial with", function()
-  local parlua = helper.quote(helper.parlua)
+  local program = helper.quote(helper.parlua)
   local expected = {}
   local function serial(name)
-    expected[name] = expected[name] or output_of { script = scripts[name], program = parlua .. " --engine serial" }
+    expected[name] = expected[name] or output_of { script = scripts[name], program = program .. " --engine serial" }
     return expected[name]
   end
 
   helper.for_each_engine(function(engine)
     for name, script in pairs(scripts) do
       it(name, function()
-        local told = output_of { script = script, program = parlua .. " --engine " .. engine }
+        local told = output_of { script = script, program = program .. " --engine " .. engine }
         assert.equal(serial(name), told)
         assert.truthy(#told > 0)
       end)
@@ -880,7 +881,7 @@ describe("a script gives the same as on serial with", function()
   if has_mpi then
     for name, script in pairs(scripts) do
       it(name .. " (mpi)", function()
-        assert.equal(serial(name), (output_of { script = script, program = helper.mpirun(2) .. " " .. parlua }))
+        assert.equal(serial(name), (output_of { script = script, program = helper.mpirun(2) .. " " .. program }))
       end)
     end
   end
@@ -903,6 +904,55 @@ describe("objects of a class", function()
       assert.equal("true\ttrue\ttrue\n", result.stdout, result.stderr)
     end
   end)
+end)
+
+describe("a global that can't be sent", function()
+  local why_file = "is not in this worker: it can't be sent there, as it is userdata (FILE*): open it in the task, or in `setup`"
+  local why_large = "is not in this worker: it takes more than 1 MB, and only goes along with functions that name it; give it "
+    .. "to the task as an argument, or let the function hold it in a local"
+
+  helper.for_each_engine(function(engine)
+    it("is told of when something in a worker reads it, and is no matter when nothing does", function()
+      local large = {}
+      for k = 1, 3e5 do large[k] = k end
+      rawset(_G, "spec_unsent", { deep = { file = io.tmpfile() } })
+      rawset(_G, "spec_large", large)
+      package.loaded.spec_reader = { read = setfenv(function(name) return type(_G[name]) end, _G) }
+      local reader = package.loaded.spec_reader
+      local pool = parlua.pool { engine = engine, workers = 1 }
+      local function told(name)
+        local ok, value = pcall(function() return pool:submit(reader.read, name):get() end)
+        return ok and value or value.message
+      end
+      local is_there = engine == "process" or helper.in_script[engine]
+      for _ = 1, 2 do
+        assert.equal("nil", told("spec_nothing"))
+        local of_file, of_large = told("spec_unsent"), told("spec_large")
+        if is_there then
+          assert.equal("table", of_file)
+        else
+          assert.truthy(of_file:find("global 'spec_unsent'.deep.file " .. why_file, 1, true), of_file)
+        end
+        if helper.in_script[engine] then
+          assert.equal("table", of_large)
+        else
+          assert.truthy(of_large:find("global 'spec_large' " .. why_large, 1, true), of_large)
+        end
+      end
+      rawget(_G, "spec_unsent").n = 1 -- nobody may see it as it was
+      if engine == "process" then assert.truthy(told("spec_unsent"):find(why_file, 1, true)) end
+      rawset(_G, "spec_unsent", nil)
+      assert.equal("nil", told("spec_unsent"))
+      if not helper.in_script[engine] then
+        assert.equal(3e5, pool:submit(function() return #spec_large end):get()) -- luacheck: globals spec_large
+      end
+      rawset(_G, "spec_large", nil)
+      assert.equal("nil", told("spec_large"))
+      assert.is_true(pool:submit(function() return getmetatable(_G) == nil end):get() == (getmetatable(_G) == nil))
+      pool:close()
+      package.loaded.spec_reader = nil
+    end)
+  end, { "threads", "process", "mpi", "serial", "async" })
 end)
 
 describe("a global that is large", function()

@@ -83,7 +83,11 @@ local function own_frames(traceback)
       kept[#kept] = nil
       break
     end
-    if not line:find("parlua/failure.lua:", 1, true) then kept[#kept + 1] = line end
+    if line:find("parlua/wire/install.lua:", 1, true) then -- a global that is not there was read
+      kept[#kept] = nil
+    elseif not line:find("parlua/failure.lua:", 1, true) then
+      kept[#kept + 1] = line
+    end
   end
   return table.concat(kept, "\n")
 end

@@ -96,8 +96,9 @@ end
 --- is let go.
 local function is_unchanged(head) return head.watch and codec.changes(head.watch) == false end
 
-local function head_of(seed, state, newer, code, chain, watch)
-  return { seed = seed, state = state, watch = watch or false, chain = chain,
+--- `chain`: by which arguments are written; `results`: by which results are read.
+local function head_of(seed, state, newer, code, chain, results, watch)
+  return { seed = seed, state = state, watch = watch or false, chain = chain, results = results,
     plain = codec.encode(true, seed, state, newer, code), packed = codec.encode(false, seed, state, newer, code) }
 end
 
@@ -122,7 +123,8 @@ function Sent:free_head(f, seed)
   if not code then return nil end
   local watch = debug.getupvalue(f, 1) and codec.watch(book, {})
   if watch == nil and debug.getupvalue(f, 1) then return nil end
-  head = head_of(seed, false, false, code, { book }, watch)
+  local own = { book }
+  head = head_of(seed, false, false, code, own, own, watch)
   keep(self.free, f, head)
   return head
 end
@@ -175,7 +177,12 @@ function Sent:bound_head(f, seed)
     if by_reference then code, longer = by_reference, longer_one end
   end
   if not code then return nil, longer end
-  head = head_of(seed, state.id, newer, code, longer, book and codec.watch(book, {}))
+  local results = longer
+  if chain.inherits and not is_old then -- workers may refer to what they have inherited
+    results = context.longer(longer)
+    results[1], results.captured, results.arrays = chain[1], longer.captured, longer.arrays
+  end
+  head = head_of(seed, state.id, newer, code, longer, results, book and codec.watch(book, {}))
   head.is_old, head.fresh = is_old, #base
   keep(self.bound, f, head)
   return head
@@ -189,7 +196,7 @@ local function pack(self, head, args)
   context.use(head.chain, self.driver.shares, head.fresh, head.is_old)
   codec.moved() -- the chain may be that of the call before
   local bytes, trouble = codec.encode_book(book, "argument", unpack(args, 1, args.n))
-  local chain = context.longer(head.chain, book)
+  local chain = context.longer(head.results, book)
   -- workers open arrays when they come to the call: till then they are kept
   chain.arrays, chain.head = arrays.sent, head
   arrays.sent = false
@@ -298,7 +305,7 @@ function Sent:put(index, f, args, seed, number)
     head, message = self:bound_head(f, seed)
     if not head then return nil, message end
   end
-  if texts then return write(self, index, head.plain, number, args and args.n or 0, texts, args), head.chain end
+  if texts then return write(self, index, head.plain, number, args and args.n or 0, texts, args), head.results end
   local bytes, trouble, chain = pack(self, head, args)
   return write(self, index, head.packed, number, trouble and 2 or 1, room_of(bytes) + room_of(trouble or ""), nil,
     bytes, trouble), chain

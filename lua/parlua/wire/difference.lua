@@ -24,8 +24,8 @@ local function copy(from)
   return to
 end
 
---- Notes what a world that was just encoded as a whole consists of.
-function M.begin(world)
+--- Notes what a world that was just encoded as a whole consists of. `watched`: what is looked at besides its book.
+function M.begin(world, watched)
   world.globals, world.modules, world.metatable = copy(_G), copy(package.loaded), getmetatable(_G) or false
   world.change, world.change_watch = false, false
   world.patched = {}        -- { object, place in the world's book }
@@ -33,7 +33,7 @@ function M.begin(world)
   world.new_modules = {}
   world.roots = {}          -- _G, package.loaded: those in which something has changed
   world.others = {}         -- tables that no difference is known for
-  for _, root in ipairs(states.watched()) do
+  for _, root in ipairs(watched) do
     if root ~= _G and root ~= package.loaded then world.others[root] = true end
   end
 end

@@ -143,6 +143,28 @@ local function install(state)
   codec.forget_names()
 end
 
+local unsent, own_meta = {}, {} -- global -> why the script could not send it
+
+function own_meta.__index(_, name)
+  local why = unsent[name]
+  if why then error(why, 2) end
+end
+
+--- Sees to it that an error is raised where a global is read that the script could not send, unless what reads it is
+--- the script's own (an __index of _G).
+local function tell_of_unsent(list)
+  unsent = {}
+  for _, pair in ipairs(list) do unsent[pair[1]] = pair[2] end
+  local meta = debug.getmetatable(_G)
+  if next(unsent) == nil then
+    if meta == own_meta then debug.setmetatable(_G, nil) end
+  elseif meta == nil then
+    debug.setmetatable(_G, own_meta)
+  elseif rawget(meta, "__index") == nil then
+    rawset(meta, "__index", own_meta.__index)
+  end
+end
+
 local compiles = true
 
 local first     -- what came with the job
@@ -161,6 +183,9 @@ local function inventory()
     elseif entry[1] == LIBRARY or entry[1] == REMOVED then
       table.insert(found.libraries, { entry[2], entry[3] })
     end
+  end
+  for name, value in next, _G do
+    if states.too_large[value] then found.globals[name] = true end
   end
   return found
 end
@@ -191,6 +216,7 @@ local function apply_first(before)
     install(codec.decode_items(fresh, before.state))
     id, book = before.id, fresh
   end
+  tell_of_unsent(before.unsent)
   collectgarbage("setpause", before.pause)
   collectgarbage("setstepmul", before.multiplier)
   if before.output ~= output then set_output(before.output) end
@@ -265,6 +291,8 @@ local function begin_inherited()
   if world then
     version, id, book = world.version, world.number, world.book
     set = world.environment or set
+    for _, pair in ipairs(world.not_inherited) do rawset(_G, pair[1], nil) end
+    tell_of_unsent(world.not_inherited)
   end
 end
 

@@ -24,6 +24,8 @@ local function is_before(one, other)
   return one < other
 end
 
+M.is_before = is_before
+
 --- Sorts names of globals.
 function M.sort_names(names) table.sort(names, is_before) end
 

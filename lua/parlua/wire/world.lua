@@ -4,12 +4,13 @@
 --- place in the worker before the job is decoded (install.lua). What changes afterwards is sent as differences from
 --- that (difference.lua).
 --
--- What of it can't cross (a global that is an open file) is left out: a function that names it says so when it is
--- sent itself.
+-- What of it can't cross (a global that is an open file) is left out. A function that names it says so when it is sent
+-- itself; any other that comes to it in a worker, as a module's, gets an error that says so (install.lua).
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local difference = require "parlua.wire.difference"
 local makers = require "parlua.wire.makers"
+local reached = require "parlua.wire.reached"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
 local states = require "parlua.wire.state"
@@ -57,31 +58,78 @@ local function others()
   return bytes, settings, path
 end
 
+--- What is said of a global that an entry of the state could not bring along.
+local function why_not_sent(name, problem)
+  if problem == "too large" then
+    return ("global '%s' is not in this worker: it takes more than 1 MB, and only goes along with functions that name "
+      .. "it; give it to the task as an argument, or let the function hold it in a local"):format(tostring(name))
+  end
+  return ("global '%s'%s"):format(tostring(name), (problem:gsub("^cannot send state %d+%[3%]", "")
+    :gsub("^(.-): ", "%1 is not in this worker: it can't be sent there, as it is ", 1)))
+end
+
+--- Globals that workers do not have, in an order of names: { name, message }.
+local function unsent_of(state, problems)
+  local list = {}
+  for i, problem in next, problems do
+    if state[i][1] == states.GLOBAL then
+      list[#list + 1] = { state[i][2], why_not_sent(state[i][2], problem) }
+    end
+  end
+  for name, value in next, _G do
+    if states.is_name(name) and states.too_large[value] and not rawequal(start.globals[name], value) then
+      list[#list + 1] = { name, why_not_sent(name, "too large") }
+    end
+  end
+  table.sort(list, function(one, other) return states.is_before(one[1], other[1]) end)
+  return list
+end
+
 --- The state, encoded.
+---@return string bytes, userdata book, table unsent see unsent_of
 local function encode_state(shares, settings)
   local state, book = states.collect(settings), codec.book()
   context.use(nil, shares)
   local bytes, problems = codec.encode_items(book, "state", state)
   if not bytes then error(problems, 0) end
+  local unsent = unsent_of(state, problems)
   for i, problem in next, problems do
     if problem == "too large" and type(state[i][3]) ~= "string" then states.too_large[state[i][3]] = true end
   end
-  return bytes, book
+  return bytes, book, unsent
 end
 
 local no_change = codec.book()
 
+--- Of globals that could not be sent, those that a copy of this process can't go on with, as nobody would see that they
+--- have changed since; the others lead to what is added to `watched`.
+local function not_inherited(unsent, watched)
+  local list = {}
+  for _, pair in ipairs(unsent) do
+    local value = rawget(_G, pair[1])
+    local objects = not states.too_large[value] and reached(value)
+    if objects then
+      for _, object in ipairs(objects) do watched[#watched + 1] = object end
+    else
+      list[#list + 1] = pair
+    end
+  end
+  return list
+end
+
 --- The whole state, anew.
 local function begin_world(key, shares, told, settings)
   local world = worlds[key]
-  local bytes, book = encode_state(shares, settings)
+  local bytes, book, unsent = encode_state(shares, settings)
   if not world or world.bytes ~= bytes or world.change then -- else workers that have it need nothing
     world = { bytes = bytes, number = codec.number() }
     worlds[key] = world
   end
-  world.book, world.chain, world.told = book, { book, no_change }, told
-  world.watch = codec.watch(book, states.watched())
-  difference.begin(world)
+  world.book, world.chain, world.told, world.unsent = book, { book, no_change }, told, unsent
+  local watched = states.watched()
+  world.not_inherited = key == "own" and not_inherited(unsent, watched) or unsent
+  world.watch = codec.watch(book, watched)
+  difference.begin(world, watched)
   return world
 end
 
@@ -125,7 +173,7 @@ local function first_of(world, path, has_own_surroundings)
   local text = { path = package.path, cpath = package.cpath, id = world.number, state = world.bytes,
                  declarations = declarations(), libraries = record.libraries, options = record.options,
                  off = record.is_off, output = path, modules = required(), pause = world.pause,
-                 multiplier = world.multiplier }
+                 multiplier = world.multiplier, unsent = world.unsent }
   world.required = concat(text.modules, " ")
   if has_own_surroundings then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)

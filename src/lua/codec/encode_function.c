@@ -71,7 +71,8 @@ static void encode_globals(struct encoder *encoder, int function, const struct p
     lua_rawgeti(L, plan, i);
     if (lua_isnil(L, name)) break;
     push_global(encoder, environment, name);
-    if (!lua_isnil(L, value) && !is_standard(encoder, name)) {
+    bool is_withheld = encoder->merging && encoder->codec->has_withheld && is_in_set(encoder, TOOL_WITHHELD, value);
+    if (!lua_isnil(L, value) && !is_withheld && !is_standard(encoder, name)) {
       encode_string(encoder, name);
       encode_value(encoder, value, &place);
     }

@@ -131,6 +131,22 @@ static void note_incomplete(struct encoder *encoder, const void *object)
   }
 }
 
+/* What can't be written is in a global that a function of a required module names: begins the message again, without
+ * that global. Requiring the module may make it, or the receiver does not have it. */
+static void withhold_global(struct encoder *encoder, const struct place *place)
+{
+  lua_State *L = encoder->L;
+  while (place && place->kind != IN_GLOBAL) place = place->outer;
+  if (!place) return;
+  int value = place->slot + 1; /* behind its name: see encode_globals */
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_WITHHELD);
+  lua_pushvalue(L, value);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -3);
+  encoder->codec->has_withheld = true;
+  restart(encoder);
+}
+
 /*
  * The value at `index` can't be written. Inside of a module that the receiver requires, what is there stays: says so,
  * and returns. Inside of a module that was to cross by content: begins the message again, with the module by name. Else
@@ -140,6 +156,7 @@ void refuse(struct encoder *encoder, int index, const struct place *place, const
 {
   lua_State *L = encoder->L;
   if (encoder->merging) {
+    withhold_global(encoder, place);
     if (place && place->kind == IN_UPVALUE) {
       note_incomplete(encoder, lua_upvalueid(L, place->function, place->slot));
       note_incomplete(encoder, lua_topointer(L, place->function));

@@ -80,6 +80,7 @@ static int codec_create(lua_State *L)
   lua_createtable(L, TOOL_PENDING, 0);
   add_weak_table(L, TOOL_REQUIRED);
   add_weak_table(L, TOOL_MAKERS);
+  add_weak_table(L, TOOL_WITHHELD);
   codec->encode_reference = protect(L, codec_encode_protected);
   codec->decode_reference = protect(L, codec_decode_protected);
   codec->walk_reference = protect(L, codec_walk_protected);

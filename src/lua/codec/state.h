@@ -43,6 +43,7 @@ enum tool {
   TOOL_CHAIN,       /* the list of books; its field `captured` is a set of tables: see codec_is_captured */
   TOOL_REQUIRED,    /* modules that can't cross by content: their value -> true; weak */
   TOOL_MAKERS,      /* objects that can't cross by content, but can be made: table -> true; weak */
+  TOOL_WITHHELD,    /* globals of functions of such modules, which can't cross: their value -> true; weak */
   TOOL_PENDING,     /* encode: objects of the message under way whose bodies were put off */
   TOOL_LAST = TOOL_COMPLETE
 };
@@ -64,7 +65,7 @@ struct codec {
   struct chain chain;
   struct map checked; /* encode: tables of the chain -> have they changed? Emptied whenever the script may have run */
   bool shares_memory; /* a worker: its pointers are valid in the coordinator */
-  bool has_required, has_makers;
+  bool has_required, has_makers, has_withheld;
   struct encoder *encoder; /* what the protected function is to do */
   struct decoder *decoder;
 };
