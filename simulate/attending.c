@@ -123,6 +123,20 @@ static void check_fork(struct dispatch *d)
   sem_destroy(&attending.call);
 }
 
+/* What the script has pushed since it left is work. */
+static void check_pushed(void)
+{
+  static struct payload payload;
+  static struct dispatch d;
+  d.intake = (struct intake){.block = &payload.block, .first = 1};
+  attending_begin(&d);
+  attendant_leave(&attending, 0);
+  if (has_work(&attending)) fault("the attendant has work, though nothing was pushed");
+  intake_publish(&d.intake, 1);
+  if (!has_work(&attending)) fault("the attendant does not see what the script has pushed since it left");
+  sem_destroy(&attending.call);
+}
+
 void attending_check(void)
 {
   enum { MOST_LOOKS = 2 * QUIET_LOOKS };
@@ -138,6 +152,7 @@ void attending_check(void)
     sem_destroy(&attending.call);
   }
   check.is_on = false;
+  check_pushed();
   restless.is_on = true;
   attending_begin(&d);
   if (!setjmp(restless.done)) run_thread(&attending);
@@ -229,6 +244,7 @@ void attending_serve(double seconds, double outstanding)
 void attending_next(struct event *event, double wait)
 {
   attendant_next(&attending, event, wait);
+  if (!attending.first && attending.bytes > 0) fault("%zu bytes count as kept, and nothing is", attending.bytes);
 }
 
 void attending_end(void)

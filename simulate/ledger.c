@@ -314,6 +314,8 @@ void ledger_lost(const struct event *event)
   if (event->cause == LOST_DAMAGED)
     fault("worker %u is said to have damaged its memory (task %g)", (unsigned)event->worker, event->first);
   if (event->first == 0) return;
+  if (event->cause != LOST_CANCELLED && event->first > ledger.last)
+    fault("a failure of task %g was told, though the run was shortened to %g", event->first, ledger.last);
   const struct entry *entry = end_task(event->first, event->attempt);
   if (!is_due(entry, event))
     fault("task %g was blamed for %s, and is innocent (%.3g s in it of %.3g)", event->first, causes[event->cause],

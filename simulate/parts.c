@@ -307,9 +307,84 @@ static void check_looks(void)
 
   watch(&w);
   w.lane.given_at = 1;
+  w.d.options.timeout = 2;
   seen = (struct lane_view){.has_begun = false};
-  EXPECT_END("a set-up beyond the limit", 5, 10.9, 11.1);
+  EXPECT_END("a set-up beyond what one may take", 5, 10.9, 11.1);
   balance_free(&w.d.balance);
+
+  watch(&w);
+  w.lane.given_at = 1;
+  w.d.options.timeout = 30;
+  seen = (struct lane_view){.has_begun = false};
+  EXPECT_END("a set-up beyond the limit of a task", 11.1, 30.9, 31.1);
+  balance_free(&w.d.balance);
+
+  watch(&w);
+  w.kind.can.kill = false;
+  w.d.is_cancelled = true;
+  w.d.cancelled_at = 1;
+  EXPECT_END("a thread in a task of a run that was cancelled", 1.1, 1.25, 1.35);
+  balance_free(&w.d.balance);
+}
+
+/* ---- tasks that are cancelled ---- */
+
+static struct work *to_give_back;
+
+static bool gives_back(struct lane *lane, struct outcome *outcome, bool partial)
+{
+  (void)lane, (void)partial;
+  if (!to_give_back) return false;
+  *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK, .work = to_give_back, .keep = to_give_back->first - 1};
+  to_give_back = NULL;
+  return true;
+}
+
+static const struct lane_kind lane_that_gives_back = {
+    .bytes = sizeof(struct lane), .wants = wants_nothing, .left = has_nothing_left, .next = gives_back};
+
+/* Tasks 3 to 5 of a chunk are left, of which 5 was cancelled: 3 and 4 are handed out. The chunk comes back when they
+ * have ended: 5 is told as cancelled, and the run has not ended before. */
+static void check_cancelled(void)
+{
+  static bool unwatched[1];
+  struct engine_kind kind = {0};
+  struct engine engine = {.kind = &kind, .unwatched = unwatched, .news.first = UINT32_MAX};
+  struct dispatch d = {.engine = &engine, .crew.total = INFINITY};
+  struct lane lane = {.kind = &lane_that_gives_back, .state = LANE_READY, .width = 1};
+  struct link *const lists[] = {&d.empty,   &d.idle,          &d.hungry,  &d.full,   &d.news,
+                                &d.looking, &d.looking_ranks, &d.aborted, &lane.held};
+  struct event event;
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
+  world_begin(1);
+  system_begin();
+  hub_open(&engine.hub, 1);
+  queue_init(&d.queue, 0);
+  if (!balance_init(&d.balance, 1)) fault("there is no memory");
+  d.look_interval = dispatch_look_interval(0);
+  d.last_tick = world.now;
+  struct work *work = work_new(&d.queue.store, FIRST_EXTRA + 1, FIRST_EXTRA + 5, NULL, ATTEMPT);
+  if (!work || !work_reserve(&d.queue.store)) fault("there is no memory");
+  work->reached = FIRST_EXTRA + 2;
+  work->aborted = work->last;
+  dispatch_hand_out_again(&d, work);
+  if (queue_take_again(&d.queue, 0) != work) fault("tasks before one that was cancelled are not handed out again");
+  expect_number("the first of them", work->first, FIRST_EXTRA + 3);
+  expect_number("the last, which was cancelled", work->last, FIRST_EXTRA + 5);
+
+  work->reached = work->last - 1;
+  to_give_back = work;
+  dispatch_place(&d, &lane, 0);
+  dispatch_note(&d, &lane);
+  dispatch_next(&d, &event, 1);
+  expect_number("a task that was cancelled is told before the run ends: the event", event.kind, EVENT_LOST);
+  expect_number("its cause", event.cause, LOST_CANCELLED);
+  expect_number("its task", event.first, FIRST_EXTRA + 5);
+  dispatch_next(&d, &event, 1);
+  expect_number("then the run ends: the event", event.kind, EVENT_DONE);
+  queue_free(&d.queue);
+  balance_free(&d.balance);
+  hub_close(&engine.hub);
 }
 
 /* ---- tasks that are tried again, where all lanes are ranks that have enough ---- */
@@ -527,6 +602,7 @@ void parts_check(void)
   check_part();
   check_intake();
   check_looks();
+  check_cancelled();
   check_handing_out();
   check_giving_back();
   check_single_tasks();

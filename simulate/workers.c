@@ -539,6 +539,8 @@ static void begin_chunk(struct body *body, const struct block *chunk)
   if (body->slot->current != 0)
     fault("worker %u begins a chunk, and its cell still names task %g", (unsigned)body->number + 1,
           (double)body->slot->current);
+  if (body->worker.waited != 0)
+    fault("worker %u begins a chunk, and has waited %.3g s in it", (unsigned)body->number + 1, body->worker.waited);
   if (chunk->first > chunk->last)
     fault("worker %u is given a chunk without tasks, behind task %g", (unsigned)body->number + 1, chunk->last);
   note_span(body, chunk);
