@@ -686,6 +686,117 @@ describe("under mpirun", function()
     end)
   end)
 
+  local function sql(directory, path, text)
+    return helper.run(("sqlite3 %s %s"):format(path, helper.quote(text)), { directory = directory }).stdout
+  end
+
+  it("the rows of a journal are those that another engine writes, also where results are joined on their way", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local made = {
+          numbers = function(i) return i / 7 end,
+          texts = function(i) return "s" .. i end,
+          records = function(i) return { x = i, y = "s" .. i } end,
+          several = function(i) return i, "s" .. i, nil end,
+          mixed = function(i) if i % 3 == 0 then return i elseif i % 3 == 1 then return true end end,
+          functions = function(i) return i % 2 == 0 and print or i end,
+        }
+        local f = made[os.getenv "RESULTS"]
+        local function g(i)
+          if i % 17 == 0 then error("no " .. i, 0) end
+          return f(i)
+        end
+        local list, n = {}, 0
+        for i = 1, 1000 do list[i] = i end
+        local sources = { range = parlua.range(1000), list = list, iterator = function()
+          n = n + 1
+          return n <= 1000 and n or nil
+        end }
+        local source = sources[os.getenv "SOURCE"]
+        if os.getenv "CALL" == "each" then parlua.each(g, source) else parlua.map(g, source) end
+      ]])
+      local columns = "select task, hash, arguments, status, result, length(value) > 0, kind, message, attempts, host, seconds > 0 "
+        .. "from tasks order by task"
+      for _, what in ipairs { "map range numbers", "map range records", "map range functions", "map list texts",
+        "map iterator several", "map iterator mixed", "each range numbers", "each iterator numbers" } do
+        local call, source, results = what:match("(%S+) (%S+) (%S+)")
+        local env = { CALL = call, SOURCE = source, RESULTS = results }
+        helper.run(helper.quote(helper.parlua) .. " --engine process --journal one.db script.lua", { directory = directory, env = env })
+        helper.run(helper.mpirun(2) .. " " .. helper.quote(helper.parlua) .. " --workers 110 --journal two.db script.lua",
+          { directory = directory, env = env })
+        local expected = sql(directory, "one.db", columns)
+        assert.truthy(expected:find("\n999|", 1, true), what)
+        assert.equal(expected, sql(directory, "two.db", columns), what)
+        assert.equal("1\n", sql(directory, "two.db", "select count(distinct worker) > 55 from tasks"), what)
+        os.remove(directory .. "/one.db")
+        os.remove(directory .. "/two.db")
+      end
+    end)
+  end)
+
+  it("a row of the journal says when the task ended, also where the script took its result later", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local function count()
+          local n = 0
+          for _ in io.lines "ran" do n = n + 1 end
+          return n
+        end
+        for i in parlua.imap(function(i)
+          local file = io.open("ran", "a")
+          file:write(i, "\n")
+          file:close()
+          return i
+        end, parlua.range(4), { chunk = 1 }) do
+          if i == 1 then
+            while count() < 4 do os.execute "sleep 0.02" end
+            os.execute "sleep 2; date +%s.%N > back"
+          end
+        end
+      ]])
+      -- the ranks are spawned: rank 0 has no workers
+      local result = helper.run(helper.quote(helper.parlua) .. " --engine mpi --workers 2 --journal run.db script.lua",
+        { directory = directory, env = { OMPI_ALLOW_RUN_AS_ROOT = "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = "1" } })
+      assert.equal("", result.stderr)
+      local back = helper.read(directory .. "/back"):match("%S+")
+      assert.equal("4|4\n", sql(directory, "run.db", ("select count(*), sum(ended < %s) from tasks"):format(back)))
+    end)
+  end)
+
+  it("goes on from the journal of many workers when rank 0 was killed at any moment", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local ffi = require "ffi"
+        ffi.cdef "int usleep(unsigned int);"
+        local results, _, summary = parlua.map(function(i)
+          if os.getenv "SLOW" then ffi.C.usleep(10000) end
+          return i / 3
+        end, parlua.range(20000))
+        for i = 1, 20000 do assert(results[i] == i / 3) end
+        print("all", summary.resumed)
+      ]])
+      local start = helper.mpirun(2) .. " " .. helper.quote(helper.parlua) .. " --workers 110 "
+      for _, least in ipairs { 1, 300, 1500 } do
+        os.remove(directory .. "/run.db")
+        local killed = helper.run(([[
+          SLOW=1 %s --journal run.db script.lua > out 2> err & pid=$!
+          until test "$(sqlite3 run.db 'select count(*) from tasks' 2> /dev/null)" -ge %d; do sleep 0.01; done
+          kill -KILL $(sqlite3 run.db "select value from meta where key = 'owner'" | sed 's/process \([0-9]*\) on .*/\1/'); wait $pid
+          test $? -gt 0 && echo "killed"]]):format(start, least), { directory = directory })
+        assert.equal("killed\n", killed.stdout, killed.stderr)
+        assert.equal("ok\n", sql(directory, "run.db", "pragma integrity_check"))
+        assert.equal("1|0\n", sql(directory, "run.db", ("select count(*) >= %d, sum(result != task / 3.0) from tasks"):format(least)))
+        local count = tonumber(sql(directory, "run.db", "select count(*) from tasks"))
+        local result = helper.run(start .. "--journal run.db --resume script.lua", { directory = directory })
+        assert.equal(("all\t%d\n"):format(count), result.stdout, result.stderr)
+        assert.equal("20000|20000\n", sql(directory, "run.db", "select count(*), sum(result = task / 3.0) from tasks"))
+      end
+    end)
+  end)
+
   it("64 ranks on this machine: every task once, every rank at work, an end", function()
     local output = output_of(64, [[
       -- Takes turns: no worker gets a second task before all have one, so that each rank is seen.

@@ -20,6 +20,7 @@
 
 #include "engines/cluster.h"
 #include "lua/jit_options.h"
+#include "lua/rows.h"
 #include "lua/state.h"
 #include "lua/terminal.h"
 #include "sys/guard.h"
@@ -670,7 +671,7 @@ int main(int argc, char **argv)
 {
   int status;
   if (guard_is_meant(argc, argv)) return guard_main(argv);
-  if (!cluster_begin(argc, argv, &status)) return status;
+  if (!cluster_begin(argc, argv, &lua_row_maker, &status)) return status;
   /* Blocks are asked for and freed with each run, large messages with each string: their memory stays, touched, instead
    * of going back to the kernel (64 strings of 8 MB to a second rank and back: 0.81 s with limits of 1 and 8 MB, 0.45 s
    * with these, which glibc's own rule would come to as well, but later). */

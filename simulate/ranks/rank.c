@@ -96,7 +96,7 @@ void rank_left_unread(const struct simulated_rank *rank, int from)
 static void serve(void *what)
 {
   struct simulated_rank *rank = what;
-  agent_serve(&rank->nursery);
+  agent_serve(&rank->nursery, NULL);
   if (rank->first) rank_left_unread(rank, network_first_from(rank));
   rank->has_left = true;
 }

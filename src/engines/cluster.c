@@ -120,7 +120,7 @@ static void keep_pipes(void)
   if (getenv("HYDI_CONTROL_FD")) syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
-bool cluster_begin(int argc, char **argv, int *status)
+bool cluster_begin(int argc, char **argv, const struct row_maker *maker, int *status)
 {
   char message[2 * PATH_MAX];
   bool is_spawned = argc == 2 && strcmp(argv[1], "--mpi-agent") == 0;
@@ -142,7 +142,7 @@ bool cluster_begin(int argc, char **argv, int *status)
   }
   cluster_forget_launch();
   if (rank > 0) {
-    found->serve();
+    found->serve(maker);
     return false;
   }
   is_launched = true;

@@ -11,6 +11,19 @@
     .kill = true, .limit_memory = true, .reach_hosts = true, \
   }
 
+struct event;
+struct rows;
+
+/* Prepares rows of a journal in the agents (lua/rows.h). */
+struct row_maker {
+  /* For one run: `what` is what the script says of it. NULL: no rows can be made. */
+  struct rows *(*begin)(const char *what, size_t length);
+  /* The rows of an event's results, valid until the next call; failures have none. False: there is a result that can't
+   * be read here. */
+  bool (*make)(struct rows *rows, const struct event *event, const char **bytes, uint64_t *length);
+  void (*end)(struct rows *rows); /* NULL: none were begun */
+};
+
 /* What the shared object offers: its symbol `parlua_cluster`. */
 struct cluster {
   const struct engine_kind *kind;
@@ -21,7 +34,7 @@ struct cluster {
    * false, with a message; then MPI can't be used any more. */
   bool (*spawn)(uint32_t count, char *message, size_t size);
   /* Ranks other than 0: serves rank 0 until told to end. */
-  void (*serve)(void);
+  void (*serve)(const struct row_maker *maker);
   /* Rank 0: tells the others to end and takes leave of MPI. Where that takes too long, the process ends with `status`.
    */
   void (*end)(int status);
@@ -30,10 +43,10 @@ struct cluster {
   uint32_t (*cores)(void);
 };
 
-/* To be called first of all by main, with its arguments. Under mpirun or srun it opens the shared object and joins the
- * other ranks. Returns true when the program goes on as usual (alone, or as rank 0), false when it is to end with
- * *status: as another rank it has served, or joining failed. */
-bool cluster_begin(int argc, char **argv, int *status);
+/* To be called first of all by main, with its arguments; `maker` is for a rank that serves. Under mpirun or srun it
+ * opens the shared object and joins the other ranks. Returns true when the program goes on as usual (alone, or as rank
+ * 0), false when it is to end with *status: as another rank it has served, or joining failed. */
+bool cluster_begin(int argc, char **argv, const struct row_maker *maker, int *status);
 /* In a program that was not started by mpirun or srun: starts `count` other ranks, unless that was done before. On
  * failure returns false, with a message of what to do. */
 bool cluster_spawn(uint32_t count, char *message, size_t size);

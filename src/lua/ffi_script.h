@@ -90,6 +90,13 @@ void journal_forget(const char *copy); /* removes the copy; who has it open goes
 int journal_begin(struct journal *journal, const char *insert, const char *insert_spawned);
 /* Takes a row; it is in the file soon after. Returns 0, or -1 when writing failed: then so does every further call. */
 int journal_put(struct journal *journal, const struct journal_row *row);
+/* Rows that another process has prepared (lua/rows.h), one behind the other. How many bytes the first takes; 0: it is
+ * none. */
+size_t journal_row_bytes(const char *rows, size_t length);
+/* Takes such rows as they are, or one that lacks the arguments; they return what journal_put does. */
+int journal_append(struct journal *journal, const char *rows, size_t length);
+int journal_complete(struct journal *journal, const struct journal_row *bare, double hash, const char *arguments,
+                     uint32_t length);
 int journal_failed(struct journal *journal);
 const char *journal_message(const struct journal *journal); /* why, once writing failed */
 /* Writes what is left and ends the thread. Returns 0 or -1, as journal_put. */

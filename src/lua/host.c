@@ -424,11 +424,11 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent, group) -> run,
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent, group, rows) -> run,
  * pointer to its events, is the job's message that of the last one; or nil and a message: something of the job's table
  * can't cross. `job`: false if it is the last one (run/again.lua); `before`: codec bytes of what a worker needs before
  * it decodes the job; `book`: for the job's objects; `is_sent`: workers get the job as a message, though they are
- * copies of this process. */
+ * copies of this process; `rows`: false, or what agents need to prepare rows of a journal. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -471,6 +471,7 @@ static int host_run_open(lua_State *L)
   options.sparse = lua_toboolean(L, 7);
   options.is_pushed = lua_toboolean(L, 11);
   options.group = (uint32_t)lua_tonumber(L, 13);
+  options.rows = lua_tolstring(L, 14, &options.rows_length);
   size_t key_length;
   const char *key = luaL_checklstring(L, 9, &key_length);
   if (key_length == sizeof options.key) memcpy(&options.key, key, key_length);
@@ -501,10 +502,12 @@ static int host_run_open(lua_State *L)
     lua_setfield(L, -2, "__index");
   }
   lua_setmetatable(L, -2);
-  lua_createtable(L, 1, 0);
+  lua_createtable(L, 3, 0); /* keeps these alive; and the lookout */
   lua_pushvalue(L, 1);
   lua_rawseti(L, -2, 1);
-  lua_setfenv(L, -2); /* keeps the engine alive */
+  lua_pushvalue(L, 14);
+  lua_rawseti(L, -2, 3);
+  lua_setfenv(L, -2);
   run->engine = engine;
   lua_pushvalue(L, 2);
   run->heritage.job = luaL_ref(L, LUA_REGISTRYINDEX);

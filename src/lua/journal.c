@@ -46,6 +46,7 @@ struct journal {
   void *database, *statement, *spawned; /* the statements insert a task that ended, and one that was spawned */
   pthread_t thread;
   bool running;
+  bool is_gathered;     /* it has no file: rows wait until whoever asked for them has taken them */
   pthread_mutex_t lock; /* of what follows */
   pthread_cond_t news;  /* for the thread: rows, or the end */
   pthread_cond_t room;  /* for those who put rows */
@@ -287,10 +288,16 @@ static bool insert_spawned(struct journal *journal, const struct journal_row *ro
   return code == SQLITE_DONE;
 }
 
+/* Of a row without its arguments and its call, whose strings stand last. */
+static size_t head_bytes(const struct journal_row *row)
+{
+  return sizeof *row + (size_t)row->result_bytes + row->kind_bytes + row->message_bytes + row->traceback_bytes +
+         row->host_bytes + row->json_bytes;
+}
+
 static size_t row_bytes(const struct journal_row *row)
 {
-  size_t bytes = sizeof *row + (size_t)row->result_bytes + row->kind_bytes + row->message_bytes + row->traceback_bytes +
-                 row->host_bytes + row->json_bytes + row->arguments_bytes + row->call_bytes;
+  size_t bytes = head_bytes(row) + row->arguments_bytes + row->call_bytes;
   return (bytes + 7) / 8 * 8;
 }
 
@@ -390,20 +397,36 @@ static unsigned char *add(unsigned char *to, const char *bytes, uint32_t length)
   return to + length;
 }
 
-int journal_put(struct journal *journal, const struct journal_row *row)
+/* Takes the lock and makes room for rows, for as many as end_rows then adds; NULL: writing has failed. */
+static unsigned char *begin_rows(struct journal *journal, size_t bytes)
 {
-  size_t bytes = row_bytes(row);
   pthread_mutex_lock(&journal->lock);
-  while (journal->rows.length > MOST_BYTES && !journal->failed) pthread_cond_wait(&journal->room, &journal->lock);
+  while (journal->rows.length > MOST_BYTES && !journal->failed && !journal->is_gathered)
+    pthread_cond_wait(&journal->room, &journal->lock);
   if (!journal->failed && buffer_reserve(&journal->rows, bytes) != 0) {
     snprintf(journal->message, sizeof journal->message, "%s", strerror(ENOMEM));
     journal->failed = true;
   }
-  if (journal->failed) {
-    pthread_mutex_unlock(&journal->lock);
-    return -1;
-  }
-  unsigned char *to = journal->rows.bytes + journal->rows.length;
+  if (!journal->failed) return journal->rows.bytes + journal->rows.length;
+  pthread_mutex_unlock(&journal->lock);
+  return NULL;
+}
+
+static void end_rows(struct journal *journal, size_t bytes)
+{
+  bool wake = journal->rows.length == 0 ||
+              (journal->rows.length < ENOUGH_BYTES && journal->rows.length + bytes >= ENOUGH_BYTES);
+  if (journal->rows.length == 0) journal->since = clock_seconds();
+  journal->rows.length += bytes;
+  if (wake) pthread_cond_signal(&journal->news);
+  pthread_mutex_unlock(&journal->lock);
+}
+
+int journal_put(struct journal *journal, const struct journal_row *row)
+{
+  size_t bytes = row_bytes(row);
+  unsigned char *to = begin_rows(journal, bytes);
+  if (!to) return -1;
   memcpy(to, row, sizeof *row);
   to = add(to + sizeof *row, row->result, row->result_bytes);
   to = add(to, row->kind, row->kind_bytes);
@@ -413,12 +436,57 @@ int journal_put(struct journal *journal, const struct journal_row *row)
   to = add(to, row->json, row->json_bytes);
   to = add(to, row->arguments, row->arguments_bytes);
   add(to, row->call, row->call_bytes);
-  bool wake = journal->rows.length == 0 ||
-              (journal->rows.length < ENOUGH_BYTES && journal->rows.length + bytes >= ENOUGH_BYTES);
-  if (journal->rows.length == 0) journal->since = clock_seconds();
-  journal->rows.length += bytes;
-  if (wake) pthread_cond_signal(&journal->news);
-  pthread_mutex_unlock(&journal->lock);
+  end_rows(journal, bytes);
+  return 0;
+}
+
+/* ---- rows that were prepared ---- */
+
+struct journal *journal_gather(struct buffer **rows)
+{
+  struct journal *journal = calloc(1, sizeof *journal);
+  if (!journal) return NULL;
+  pthread_mutex_init(&journal->lock, NULL);
+  condition_init(&journal->news);
+  condition_init(&journal->room);
+  journal->is_gathered = true;
+  journal->file = -1;
+  *rows = &journal->rows;
+  return journal;
+}
+
+size_t journal_row_bytes(const char *rows, size_t length)
+{
+  const struct journal_row *row = (const struct journal_row *)(const void *)rows;
+  if (length < sizeof *row) return 0;
+  size_t bytes = row_bytes(row);
+  return bytes <= length && row->parent == 0 && row->call_bytes == 0 ? bytes : 0;
+}
+
+int journal_append(struct journal *journal, const char *rows, size_t length)
+{
+  unsigned char *to = begin_rows(journal, length);
+  if (!to) return -1;
+  memcpy(to, rows, length);
+  end_rows(journal, length);
+  return 0;
+}
+
+int journal_complete(struct journal *journal, const struct journal_row *bare, double hash, const char *arguments,
+                     uint32_t length)
+{
+  struct journal_row row = *bare;
+  size_t head = head_bytes(bare);
+  row.hash = hash;
+  row.arguments = arguments;
+  row.arguments_bytes = length;
+  size_t bytes = row_bytes(&row);
+  unsigned char *to = begin_rows(journal, bytes);
+  if (!to) return -1;
+  memcpy(to, &row, sizeof row);
+  memcpy(to + sizeof row, bare + 1, head - sizeof row);
+  add(to + head, arguments, length);
+  end_rows(journal, bytes);
   return 0;
 }
 

@@ -7,5 +7,10 @@
 #ifndef PARLUA_JOURNAL_H
 #define PARLUA_JOURNAL_H
 #include "lua/ffi_script.h"
+#include "sys/buffer.h"
+
+/* A journal without a file, in another process than the one that writes: the rows that are put lie in *rows, until the
+ * caller empties it. To be closed with journal_close. NULL: there is no memory. */
+struct journal *journal_gather(struct buffer **rows);
 
 #endif

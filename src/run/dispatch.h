@@ -21,19 +21,21 @@ struct dispatch;
 enum { GROUP_JOINED = 1 };
 
 struct dispatch_options {
-  double total;     /* tasks, when known; negative: arguments are supplied */
-  double chunk;     /* tasks a chunk; 0: measured */
-  double timeout;   /* seconds for one task; 0: none */
-  uint64_t key;     /* for chunks: see struct block */
-  uint32_t workers; /* use the engine's first so many */
-  uint32_t base;    /* workers are numbered behind this */
-  bool sparse;      /* results come as pairs: of most tasks none is kept */
-  uint32_t group;   /* may results of tasks side by side be put together (engines/mpi/folding.h)? GROUP_JOINED:
-                       plain ones, as if one worker had done them; more: a worker can merge those of so many;
-                       0: no */
-  bool is_pushed;   /* tasks come by dispatch_push and dispatch_intake alone; `total` is negative */
-  bool is_fed;      /* tasks come by dispatch_offer, and somebody else looks after signals */
-  uint32_t job;     /* the job's number */
+  double total;       /* tasks, when known; negative: arguments are supplied */
+  double chunk;       /* tasks a chunk; 0: measured */
+  double timeout;     /* seconds for one task; 0: none */
+  uint64_t key;       /* for chunks: see struct block */
+  uint32_t workers;   /* use the engine's first so many */
+  uint32_t base;      /* workers are numbered behind this */
+  bool sparse;        /* results come as pairs: of most tasks none is kept */
+  uint32_t group;     /* may results of tasks side by side be put together (engines/mpi/folding.h)? GROUP_JOINED:
+                         plain ones, as if one worker had done them; more: a worker can merge those of so many;
+                         0: no */
+  bool is_pushed;     /* tasks come by dispatch_push and dispatch_intake alone; `total` is negative */
+  bool is_fed;        /* tasks come by dispatch_offer, and somebody else looks after signals */
+  uint32_t job;       /* the job's number */
+  const char *rows;   /* what agents need to prepare rows of a journal (engines/cluster.h); `rows_length` 0: */
+  size_t rows_length; /* they don't. Kept by the caller */
   const struct block *message; /* the job, sent to each worker first; NULL: workers inherit it. Kept by the caller */
 };
 

@@ -40,7 +40,7 @@ struct event {
   /* supply: a word that is not 0 while some worker has news; NULL: that is not known. `idle`: some worker has nothing
    * to do. Then what was pulled is to be handed out soon, however little it is. */
   const volatile uint64_t *news;
-  const char *bytes;
+  const char *bytes; /* text; results: rows of a journal that were prepared of them (journal_append) */
   uint64_t length;
   uint32_t kind;
   uint32_t from, count;

@@ -43,7 +43,7 @@ struct outcome {
   double last, fresh;
   bool is_final;  /* the work has ended with task `last`, */
   double seconds; /* in this time; 0: not known */
-  /* text: valid until the next outcome */
+  /* text: valid until the next outcome; results: rows of a journal, as in struct event */
   const char *bytes;
   uint64_t length;
   int stream;

@@ -62,6 +62,8 @@ static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *
   event->count = outcome->count;
   event->want = outcome->fresh;
   event->last = outcome->last;
+  event->bytes = outcome->bytes;
+  event->length = outcome->length;
   event->worker = worker_of(d, lane, outcome);
   event->attempt = work->attempt;
   dispatch_count_apart(d, outcome);

@@ -16,7 +16,8 @@ local event_pointer = ffi.typeof("struct event *")
 ---@param given table engine (of host.engine), total (tasks or blocks; -1: supplied), chunk (0: measured), timeout,
 --- workers, before (bytes
 --- that a worker needs before it decodes the job), book (empty, for the job's objects), chain, shares (see
---- wire/context.lua), key (of the random streams), source, feeder, is_sent (the job goes to the workers as a message,
+--- wire/context.lua), key (of the random streams), rows (what agents need for
+--- those of a journal), source, feeder, is_sent (the job goes to the workers as a message,
 --- though they are copies of this process), has_job (the workers have the job: run/again.lua)
 ---@return parlua.Driver?
 ---@return string? message
@@ -24,7 +25,8 @@ local event_pointer = ffi.typeof("struct event *")
 function M.open(job, given)
   local handle, event, is_again = host.run(given.engine, not given.has_job and job, given.total, given.chunk,
     given.timeout or 0, given.workers, block.is_sparse[job.keep] or false, given.before or false, given.key,
-    given.book, given.is_pushed or false, given.is_sent or false, job.fold and job.fold.group or given.joins and 1 or 0)
+    given.book, given.is_pushed or false, given.is_sent or false, job.fold and job.fold.group or given.joins and 1 or 0,
+    given.rows)
   arrays.sent = false -- the job holds them
   if not handle then return nil, event end
   return Driver.new({ handle = handle, event = ffi.cast(event_pointer, event), engine = given.engine,

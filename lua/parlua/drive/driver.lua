@@ -86,6 +86,7 @@ function Driver:results(receiver, event)
   if cut then return self:lose_results(receiver, event, cut) end
   local batch = self.batch
   batch.attempt, batch.worker, batch.seconds = event.attempt, event.worker, event.seconds
+  batch.rows = event.length > 0 and { at = event.bytes, stop = event.bytes + event.length }
   local pace, out = receiver.pace, event.block
   if pace and event.count <= outcomes.FEW and out.size - out.floor < SMALL then pace = nil end
   if pace then pace.hold(receiver) end

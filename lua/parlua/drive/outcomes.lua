@@ -27,6 +27,8 @@ local new_table = require "table.new"
 ---@field worker integer
 ---@field seconds number how long each task took; 0: not known
 ---@field recorded boolean it comes from a journal
+---@field rows? {at: ffi.cdata*, stop: ffi.cdata*}|false rows of a journal that were prepared; those of the batch
+--- stand at `at`. To be read during the call only
 
 local C = ffi.C
 local cast = ffi.cast
@@ -52,7 +54,7 @@ local FEW = M.FEW
 function M.new_batch()
   return { first = 0, n = 0, numbers = false, values = false, several = false, second = false, lines = false, bytes = 0,
     tasks = 0,    first_task = false, last_task = false,
-           attempt = 1, worker = 0, seconds = 0, recorded = false }
+           attempt = 1, worker = 0, seconds = 0, recorded = false, rows = false }
 end
 
 --- The first word from k on that is no number; last + 1: all are. 0.4 ns a word (bench/decode.lua).

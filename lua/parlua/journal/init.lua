@@ -37,6 +37,7 @@ local FIRST_SPAWNED = task.FIRST_SPAWNED
 ---@field has_spawned boolean tasks that were spawned are recorded
 ---@field lookout? userdata what puts rows while the script is away; `notes` is the same, for calls by FFI
 ---@field notes ffi.cdata*|false
+---@field completes boolean rows that other ranks have prepared lack the arguments
 ---@field left_out? table<number, boolean> tasks that the file can't hold: they run again on resuming
 local Journal = {}
 Journal.__index = Journal

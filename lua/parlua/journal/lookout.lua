@@ -5,12 +5,11 @@
 local ffi = require "ffi"
 local codec = require "parlua.codec"
 local block = require "parlua.wire.block"
-local common = require "parlua.common"
 local failure = require "parlua.failure"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
+local plain = require "parlua.journal.plain"
 local recorder = require "parlua.journal.record"
-local shape = require "parlua.lazy" "parlua.wire.shape_read"
 local task = require "parlua.task"
 require "parlua.wire.header" "run/event.h"
 require "parlua.wire.header" "lua/ffi_script.h"
@@ -19,11 +18,7 @@ local M = {}
 
 local C = ffi.C
 local cast = ffi.cast
-local SIMPLE = { [C.TAG_NIL] = true, [C.TAG_TRUE] = true, [C.TAG_FALSE] = true, [C.TAG_STRING] = true }
-local LOWEST, ABSENT, RECORD, VALUE, TUPLE = C.TAG_LOWEST, C.TAG_ABSENT, C.TAG_RECORD, C.TAG_VALUE, C.TAG_TUPLE
 local FAILURE = C.TAG_FAILURE
-local NO_FUNCTIONS = { functions = false }
-local PLAIN = { ["nil"] = true, boolean = true, number = true, string = true, table = true }
 
 -- ---- in the script ----
 
@@ -40,30 +35,6 @@ function M.open(journal, handle, run)
 end
 
 -- ---- in the lookout's state ----
-
---- Raises where one of the values is neither a table nor plain: an array.
-local function assert_plain(...)
-  for k = 1, select("#", ...) do assert(PLAIN[type((select(k, ...)))]) end
-  return ...
-end
-
-local function decode(out, place)
-  return assert_plain(codec.decode(block.string(out, tonumber(out.size), place), NO_FUNCTIONS))
-end
-
---- Reads word `k`. Returns a value; or nil and a table with all that the task returned. Raises where it is not plain.
-local function read(out, half, k)
-  local tag, place = half[2 * k + 1], half[2 * k]
-  if tag >= 0 or tag < LOWEST or SIMPLE[tag] then return (block.get(out, out.word, half, k)) end
-  if tag == ABSENT then return nil, { n = 0 } end
-  if tag == VALUE then return (decode(out, place)) end
-  if tag == TUPLE then
-    return nil, common.pack(decode(out, place))
-  end
-  assert(tag == RECORD)
-  if shape.head_of(out, tonumber(out.size), place) ~= 0 then return (shape.one(out, half, k)) end
-  return nil, shape.tuple(out, tonumber(out.size), place)
-end
 
 ---@class parlua.Lookout
 ---@field package lookout ffi.cdata* struct lookout *
@@ -120,10 +91,10 @@ function Lookout:look(glimpse)
       local k = pairs_at and pairs_at[index] or not pairs_at and index - first
       local ok, value, several = true, nil, nil
       if k and half[2 * k + 1] == FAILURE then
-        ok, value = pcall(decode, out, half[2 * k])
+        ok, value = pcall(plain.at, out, half[2 * k])
         if ok then self:fail(index, value, glimpse) end
       else
-        if k then ok, value, several = pcall(read, out, half, k) end
+        if k then ok, value, several = pcall(plain.read, out, half, k) end
         if ok and self:knows(index) then self:put(index, value, several) end
       end
     end
@@ -140,7 +111,7 @@ function Lookout:host_of() return self.host end
 ---@param what string as `open` has made it
 ---@return fun(glimpse: lightuserdata): number
 function M.begin(lookout, journal, what)
-  local number, source, retry_on, retries = codec.decode(what, NO_FUNCTIONS)
+  local number, source, retry_on, retries = plain.decode(what)
   local self = setmetatable({
     lookout = cast("struct lookout *", lookout), run = number, hashes = {}, texts = {}, host = host.hostname(),
     make = source and indexed.maker(source) or nil, retry_on = retry_on, retries = retries,

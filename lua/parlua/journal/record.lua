@@ -4,12 +4,16 @@ local codec = require "parlua.codec"
 local hash = require "parlua.hash"
 local json = require "parlua.wire.json"
 local new_buffer = require("string.buffer").new
+local task = require "parlua.task"
 local time = require "parlua.report.time"
 require "parlua.wire.header" "lua/ffi_script.h"
 
 local M = {}
 
 local C = ffi.C
+local cast = ffi.cast
+local row_pointer = ffi.typeof("const struct journal_row *")
+local FIRST_SPAWNED = task.FIRST_SPAWNED
 local MOST_BYTES = 9e8 -- of a result: SQLite takes rows of up to 1e9 bytes
 local no_values, one = {}, {}
 local MOST_TEXT = 1e6  -- bytes of a message or traceback
@@ -111,16 +115,22 @@ local function forget(journal, index)
   if journal.notes then C.lookout_forget(journal.notes, index) end
 end
 
---- Puts the arguments of a task, as they were pulled or as the source makes them of the index, into the row: their
---- hash, and as JSON. Returns what must be kept until the row was put.
-local function set_arguments(journal, row, index)
+--- The hash of a task's arguments, as they were pulled or as the source makes them of the index, and they as JSON. An
+--- agent may know neither: the script completes the row.
+local function arguments_of(journal, index)
   local known, text = journal.hashes[index], journal.texts[index]
   if known then
-    row.hash = known
     forget(journal, index)
-  else
-    row.hash, text = hash_made(journal.make(index))
+    return known, text
   end
+  if journal.make and index < FIRST_SPAWNED then return hash_made(journal.make(index)) end
+  return 0, nil
+end
+
+--- Puts the arguments of a task into the row. Returns what must be kept until the row was put.
+local function set_arguments(journal, row, index)
+  local text
+  row.hash, text = arguments_of(journal, index)
   row.arguments, row.arguments_bytes = text, text and #text or 0
   return text
 end
@@ -159,11 +169,41 @@ local function put_value(journal, index, value, tuple)
   return anchor, text
 end
 
+--- Takes one row that was prepared, of so many bytes.
+local function append_one(journal, at, bytes)
+  local row, handle = cast(row_pointer, at), journal.file.handle
+  local index = row.task
+  if journal.left_out and journal.left_out[index] then
+    forget(journal, index)
+    return 0
+  end
+  if not journal.completes and not journal.hashes[index] then return C.journal_append(handle, at, bytes) end
+  local sum, text = arguments_of(journal, index)
+  return C.journal_complete(handle, row, sum, text, text and #text or 0)
+end
+
+--- Records tasks whose rows were prepared (drive/rows.lua). Those of a batch stand in a row.
+local function append(journal, batch)
+  local rows, first, last = batch.rows, batch.first, batch.first + batch.n - 1
+  local is_as_it_is = not (journal.completes or journal.left_out) and next(journal.hashes) == nil
+  local from, code = rows.at, 0
+  while code == 0 do
+    local bytes = tonumber(C.journal_row_bytes(rows.at, rows.stop - rows.at))
+    local index = bytes > 0 and cast(row_pointer, rows.at).task
+    if not index or index < first or index > last then break end
+    if not is_as_it_is then code = append_one(journal, rows.at, bytes) end
+    rows.at = rows.at + bytes
+  end
+  if is_as_it_is then code = C.journal_append(journal.file.handle, from, rows.at - from) end
+  if code ~= 0 then error(journal.file:broken(), 0) end
+end
+
 --- Records tasks that returned.
 ---@param journal parlua.Journal
 ---@param batch parlua.Batch
 ---@param run parlua.Run
 function M.take(journal, batch, run)
+  if batch.rows then return append(journal, batch) end
   local first, n, row = batch.first, batch.n, journal.file.row
   set_common(row, batch.attempt, batch.seconds, batch.worker, run:host_of(batch.worker))
   if batch.numbers then

@@ -27,6 +27,7 @@ local serial = lazy "parlua.drive.serial"
 local async = lazy "parlua.drive.async"
 local dispatch = lazy "parlua.drive.dispatch"
 local replay = lazy "parlua.drive.replay"
+local rows = lazy "parlua.drive.rows"
 local journal = lazy "parlua.journal"
 local deadline = lazy "parlua.run.deadline"
 local limit = lazy "parlua.run.limit"
@@ -101,6 +102,8 @@ local function open_dispatch(run, job, given)
   local options, name = run.options, run.engine_name
   local state
   if run.is_kept then job.is_sent = true end
+  if run.journal and engines.reaches_hosts(name) then given.rows = rows.describe(run) end
+  if run.journal and not given.rows then given.joins = false end
   given.chain, given.shares, state = engines.before(name, job, run.source, run.lasts, run.is_kept)
   run.chain = given.chain
   if not run.engine then
@@ -150,9 +153,10 @@ local function open_driver(run, job)
     total = total, chunk = options.chunk or 0, timeout = options.timeout, workers = run.workers, key = run.key,
     source = run.source, feeder = run.feeder or nil, is_pushed = run.is_pushed,
     -- may it be told that one worker did what several have? Not where each worker's work is shown
-    joins = not run.is_pushed and not fold and not (run.journal or options.report or options.trace),
+    joins = not run.is_pushed and not fold and not (options.report or options.trace),
     -- of workers; that the table need not grow
-    chain = false, shares = false, before = false, has_job = false, book = false, engine = false, is_sent = false,
+    chain = false, shares = false, rows = false, before = false, has_job = false, book = false, engine = false,
+    is_sent = false,
   }
   if name ~= "serial" and name ~= "async" then return open_dispatch(run, job, given) end
   given.log = options.log

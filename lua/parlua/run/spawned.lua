@@ -303,7 +303,8 @@ function Spawned:returned(batch)
       made.batch = { first = 0, n = 1, tasks = 1, numbers = false, values = values and { [0] = values[j] } or false,
         several = batch.several and batch.several[j] and { [0] = batch.several[j] } or false,
         second = batch.second and { [0] = batch.second[j] } or false, bytes = 64, attempt = batch.attempt,
-        worker = batch.worker, seconds = batch.seconds, recorded = false, first_task = false, last_task = false }
+        worker = batch.worker, seconds = batch.seconds, recorded = false, rows = batch.rows,
+        first_task = false, last_task = false }
       if self.records and not batch.recorded then
         self:record(id, id)
         made.batch.first = id

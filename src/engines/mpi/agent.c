@@ -57,6 +57,7 @@ struct team {
   struct block refer;             /* stands for a large one */
   uint32_t shared;                /* its number; 0: it is small */
   struct report report;
+  struct rows *rows; /* prepares those of the run's journal; NULL: it has none, or rank 0 makes them */
   struct folding folding;
   uint64_t used, most;    /* bytes of reports that the parent has used; that it may have unused */
   double received, held;  /* tasks that came, all in all; of these, that are still here */
@@ -80,12 +81,20 @@ static bool has_room(const struct team *team)
   return team->report.sent + team->report.used - team->used < team->most;
 }
 
-static void forward_results(struct team *team, const struct event *event)
+/* Has rows of the journal prepared, where that was not done in a rank below; they go along. */
+static void add_rows(struct team *team, struct event *event)
+{
+  if (!team->rows || event->length > 0 || folding_is_merge(&team->folding, event->last)) return;
+  if (!agent.maker->make(team->rows, event, &event->bytes, &event->length)) event->length = 0;
+}
+
+static void forward_results(struct team *team, struct event *event)
 {
   const struct family *family = team->engine.context;
   uint32_t w = event->worker - 1 - family->base;
   uint64_t end = event->block->size, *kept = w < family->own ? &team->ends[w] : &end;
   if (event->from == 0) *kept = end;
+  add_rows(team, event);
   if (!folding_is_merge(&team->folding, event->last)) {
     team->ended += event->want;
     team->held -= event->want;
@@ -257,6 +266,8 @@ static int open_engine(struct team *team, const struct note *note)
 static void end_run(struct team *team)
 {
   folding_end(&team->folding);
+  if (team->rows) agent.maker->end(team->rows);
+  team->rows = NULL;
   if (team->run) dispatch_close(team->run);
   if (team->report.parcel) free(team->report.parcel);
   free(team->opened);
@@ -271,7 +282,7 @@ static void begin_folding(struct team *team, const struct note *note, double fan
 {
   bool is_merged = note->group > GROUP_JOINED;
   double chunks = fold_chunks * dispatch_chunk_seconds(team->run);
-  team->folding = (struct folding){.most = team->most / 2, .joined = MOST_JOINED};
+  team->folding = (struct folding){.most = team->most / 2, .joined = MOST_JOINED, .has_rows = note->rows > 0};
   if (is_merged || note->all >= JOIN_WORKERS) team->folding.group = note->group;
   team->folding.patience = is_merged ? fmax(fold_seconds, chunks) : fmin(fmax(join_least, fan * join_child), join_most);
   team->patience = team->folding.patience;
@@ -299,6 +310,12 @@ static void begin_reports(struct team *team, const struct note *note)
   team->is_done = false;
 }
 
+/* What is said of the rows of the run's journal, behind the job. */
+static const char *rows_of(const struct message *message)
+{
+  return message->bytes + message->length - message->note.rows;
+}
+
 static void open_run(struct team *team, struct message *message)
 {
   const struct note *note = &message->note;
@@ -318,6 +335,8 @@ static void open_run(struct team *team, struct message *message)
                                        .is_fed = true,
                                        .job = note->job};
     options.message = (const struct block *)(const void *)message->bytes;
+    options.rows = rows_of(message);
+    options.rows_length = note->rows;
     if (note->id) {
       share_refer(mpi.share, note->id, note->size, &team->refer);
       options.message = &team->refer;
@@ -332,6 +351,7 @@ static void open_run(struct team *team, struct message *message)
   }
   team->opened = message;
   team->shared = note->id;
+  if (note->rows > 0 && agent.maker) team->rows = agent.maker->begin(rows_of(message), note->rows);
   begin_reports(team, note);
 }
 
@@ -538,7 +558,7 @@ static double serve_all(void)
   return until;
 }
 
-int agent_serve(struct nursery *nursery)
+int agent_serve(struct nursery *nursery, const struct row_maker *maker)
 {
   uint32_t ended[1];
   int error = hub_open_on(&agent.hub, nursery->beacon, NURSERY_NUMBERS, nursery->bell_fd);
@@ -546,6 +566,7 @@ int agent_serve(struct nursery *nursery)
     fprintf(stderr, "parlua: rank %d cannot begin: %s\n", mpi.transport->rank, strerror(error));
     MPI_Abort(mpi.transport->comm, 1);
   }
+  agent.maker = maker;
   mallopt(M_MMAP_THRESHOLD, keep_bytes); /* large messages use the same memory again */
   mallopt(M_TRIM_THRESHOLD, keep_bytes);
   signal(SIGINT, SIG_IGN); /* rank 0 decides what follows */

@@ -2,6 +2,7 @@
  * below it in the tree: its parent gives it ranges of tasks, and hears what becomes of them. It runs no user code. */
 #ifndef PARLUA_MPI_AGENT_H
 #define PARLUA_MPI_AGENT_H
+#include "engines/cluster.h"
 #include "engines/nursery.h"
 #include "sys/hub.h"
 
@@ -13,6 +14,7 @@ struct agent {
   struct team *teams;                   /* engines of rank 0, in this rank */
   uint32_t *forgotten, forgotten_count; /* shared messages that rank 0 has no use for, but some worker here may have */
   double looked, beaten;
+  const struct row_maker *maker; /* NULL: rank 0 makes all rows of a journal */
   bool is_ending;
   int status; /* at the end, as in mpi_tell_end */
 };
@@ -20,5 +22,5 @@ extern struct agent agent;
 
 /* Serves the parent until told to end; then the helper is closed too, and the parent has been told. Returns a
  * status as in mpi_tell_end. */
-int agent_serve(struct nursery *nursery);
+int agent_serve(struct nursery *nursery, const struct row_maker *maker);
 #endif

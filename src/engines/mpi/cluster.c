@@ -221,9 +221,9 @@ static void finalize(void)
   MPI_Finalize();
 }
 
-static void serve(void)
+static void serve(const struct row_maker *maker)
 {
-  int status = agent_serve(&job.nursery);
+  int status = agent_serve(&job.nursery, maker);
   if (status) hurry(status);
   finalize();
 }

@@ -93,17 +93,26 @@ static void report_joined(struct folding *folding, const struct stretch *stretch
   uint64_t size = BLOCK_HEAD + 8 * (uint64_t)stretch->values;
   struct record record = first->record;
   double seconds = 0;
-  for (const struct kept *kept = first; kept; kept = kept->next) seconds += kept->record.seconds * kept->record.fresh;
+  record.length = 0;
+  for (const struct kept *kept = first; kept; kept = kept->next) {
+    seconds += kept->record.seconds * kept->record.fresh;
+    record.length += kept->record.length;
+  }
   record.last = stretch->last;
   record.fresh = stretch->values;
   record.seconds = seconds / stretch->values;
-  struct block *to = (struct block *)(void *)report_add(folding->report, &record, size);
+  struct block *to = (struct block *)(void *)report_add(folding->report, &record, report_bytes(&record, size));
   memcpy(to, &first->block, BLOCK_HEAD);
   to->size = to->floor = size;
   to->count = stretch->values;
   double *word = to->word;
-  for (const struct kept *kept = first; kept; word += kept->block.count, kept = kept->next)
+  char *rows = report_rows(to);
+  for (const struct kept *kept = first; kept; kept = kept->next) {
     memcpy(word, kept->block.word, 8 * (size_t)kept->block.count);
+    memcpy(rows, report_rows(&kept->block), kept->record.length);
+    word += kept->block.count;
+    rows += kept->record.length;
+  }
 }
 
 static void report_stretch(struct folding *folding, struct stretch *stretch)
@@ -338,7 +347,7 @@ bool folding_take(struct folding *folding, const struct event *event, uint64_t *
   struct lot *lot = lot_of(folding, first);
   if (!lot) return false;
   count_ended(folding, first, event->last);
-  if (event->seconds > folding->patience) return false;
+  if (event->seconds > folding->patience || (folding->has_rows && event->length == 0)) return false;
   if (is_merged(folding) ? !are_values(event) : !are_plain(event)) return false;
   struct kept *kept = report_keep(event, end);
   if (kept) put(folding, lot, kept, now);

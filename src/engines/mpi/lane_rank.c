@@ -122,11 +122,13 @@ static int rank_start(struct lane *lane)
                       .fan = mpi.tree.children_count,
                       .memory = crew->engine->memory,
                       .key = options->key,
-                      .size = is_shared ? job->whole : job->size};
+                      .size = is_shared ? job->whole : job->size,
+                      .rows = options->rows_length};
   size_t bytes = is_shared ? 0 : job->size;
-  struct parcel *parcel = transport_begin(mpi.transport, &note, bytes);
+  struct parcel *parcel = transport_begin(mpi.transport, &note, bytes + note.rows);
   memcpy(parcel_bytes(parcel), job, bytes);
-  transport_send_off(mpi.transport, child_of(rank)->rank, parcel, bytes);
+  if (note.rows > 0) memcpy(parcel_bytes(parcel) + bytes, options->rows, note.rows);
+  transport_send_off(mpi.transport, child_of(rank)->rank, parcel, bytes + note.rows);
   return 0;
 }
 
@@ -300,7 +302,9 @@ static enum taken take_results(struct rank_lane *rank, const struct record *reco
                               .last = record->last,
                               .fresh = record->fresh,
                               .worker = record->worker,
-                              .per_task = record->seconds};
+                              .per_task = record->seconds,
+                              .bytes = report_rows(block),
+                              .length = record->length};
   double first = record->last - record->fresh + 1;
   struct work *work = pieces_find(&rank->pieces, record->fresh > 0 ? first : record->last + 1);
   if (work && record->fresh > 0) work = isolate(rank, first, work->last, outcome, &is_short);

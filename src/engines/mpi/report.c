@@ -15,6 +15,16 @@ static size_t padded(size_t bytes)
   return (bytes + 15) & ~(size_t)15;
 }
 
+char *report_rows(const struct block *block)
+{
+  return (char *)(uintptr_t)block + padded(block->size);
+}
+
+size_t report_bytes(const struct record *record, size_t size)
+{
+  return padded(size) + record->length;
+}
+
 void report_send(struct report *report, bool always)
 {
   if (!report->parcel && !always) return;
@@ -62,7 +72,8 @@ static struct part part_of(const struct event *event, uint64_t *end, struct reco
                             .worker = event->worker,
                             .last = event->last,
                             .fresh = event->want,
-                            .seconds = event->seconds};
+                            .seconds = event->seconds,
+                            .length = event->length};
   return part;
 }
 
@@ -75,13 +86,15 @@ static void copy_part(struct block *to, const struct event *event, const struct 
   to->count = event->count;
   if (block->kind != BLOCK_SPARSE) to->first = block->first + event->from;
   pack_copy(to, block, part->from, part->words, part->low, part->end);
+  if (event->length > 0) memcpy(report_rows(to), event->bytes, event->length);
 }
 
 void report_results(struct report *report, const struct event *event, uint64_t *end)
 {
   struct record record;
   struct part part = part_of(event, end, &record);
-  copy_part((struct block *)(void *)report_add(report, &record, part.size), event, &part);
+  size_t bytes = report_bytes(&record, part.size);
+  copy_part((struct block *)(void *)report_add(report, &record, bytes), event, &part);
 }
 
 struct kept *report_keep(const struct event *event, uint64_t *end)
@@ -89,7 +102,7 @@ struct kept *report_keep(const struct event *event, uint64_t *end)
   struct record record;
   uint64_t before = *end;
   struct part part = part_of(event, end, &record);
-  record.bytes = padded(part.size);
+  record.bytes = padded(report_bytes(&record, part.size));
   struct kept *kept = malloc(offsetof(struct kept, block) + record.bytes);
   if (!kept) {
     *end = before;
@@ -105,7 +118,7 @@ struct kept *report_keep(const struct event *event, uint64_t *end)
 void report_kept(struct report *report, const struct kept *kept)
 {
   struct record record = kept->record;
-  memcpy(report_add(report, &record, record.bytes), &kept->block, kept->block.size);
+  memcpy(report_add(report, &record, record.bytes), &kept->block, report_bytes(&record, kept->block.size));
 }
 
 void report_lost(struct report *report, const struct event *event)

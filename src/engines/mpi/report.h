@@ -18,7 +18,7 @@ enum record_kind {
 struct record {
   uint32_t kind, worker;
   uint64_t bytes;     /* behind the record, to a multiple of 16 */
-  uint64_t length;    /* text: bytes of it */
+  uint64_t length;    /* text: bytes of it. Results: bytes of their rows, which stand last */
   double last, fresh; /* results: as `last` and `want` of EVENT_RESULTS */
   double task, inner, seconds;
   uint32_t cause, count;
@@ -27,7 +27,7 @@ struct record {
 };
 _Static_assert(sizeof(struct record) % 16 == 0, "what stands behind a record is aligned");
 
-/* Results that are not reported yet: their record, and behind it their block. */
+/* Results that are not reported yet: their record, and behind it their block, and rows of a journal. */
 struct kept {
   struct kept *next;
   double first; /* their first task */
@@ -46,6 +46,10 @@ struct report {
   uint64_t records;
 };
 
+/* Where the rows of results stand, behind their block; and how many bytes such a record has behind it, with a block of
+ * `size` bytes. */
+char *report_rows(const struct block *block);
+size_t report_bytes(const struct record *record, size_t size);
 /* Adds a record, with room for `bytes` behind it, which are to be filled in; NULL only if there are none. */
 char *report_add(struct report *report, struct record *record, size_t bytes);
 /* Adds the results of an event; values from byte *end of the block on were sent before. Stores where those begin that

@@ -9,7 +9,7 @@
 enum note_kind {
   /* To an agent, from its parent. All but the last five are of an engine, most of its run. */
   NOTE_OPEN = 1, /* a run begins: `workers` of the engine's `all`, job number `job`; behind it the job, or it is shared
-                    message `id` */
+                    message `id`; and then `rows` bytes for the rows of a journal (engines/cluster.h) */
   NOTE_GIVE,     /* tasks first..last, as try number `attempt`; behind it, what was supplied for them */
   NOTE_ASK,      /* for tasks that were not begun, for `idle` workers elsewhere */
   NOTE_LOWER,    /* tasks behind `last` are of no use */
@@ -46,6 +46,7 @@ struct note {
   double unassigned;    /* tasks that are not handed out there */
   double fan;           /* open: of how many ranks the parent hears */
   uint64_t memory, key, size;
+  uint64_t rows, unused;
   uint64_t whole; /* bytes behind the note, of which only some come with it; else 0 */
 };
 
