@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "attending.h"
+#include "contents.h"
 #include "inside.h"
 #include "ledger.h"
 #include "memory.h"
@@ -32,61 +33,6 @@ struct driver {
 
 /* ---- arguments ---- */
 
-/* Bytes of a task's argument, which is a string; 0: it is a number. Large ones travel in pieces. */
-static uint64_t string_bytes(const struct plan *plan, double task)
-{
-  enum { SHORT = 24, LARGE = BLOCK_BYTES / 2, SPREAD = 4 * BLOCK_BYTES };
-  uint64_t hash = hash_of(plan->seed + 8, (uint64_t)task);
-  if (plan_is_large(plan, task)) return LARGE + hash % SPREAD;
-  return hash % 4 == 0 ? SHORT : 0;
-}
-
-static unsigned char string_byte(double task)
-{
-  return (unsigned char)((uint64_t)task % 251);
-}
-
-static void put_argument(const struct plan *plan, struct block *block, uint64_t k, double task)
-{
-  uint64_t length = string_bytes(plan, task), bits;
-  if (length == 0) {
-    block->word[k] = task;
-    return;
-  }
-  block->floor -= value_bytes(length);
-  memcpy((char *)block + block->floor, &length, sizeof length);
-  memset((char *)block + block->floor + 8, string_byte(task), length);
-  bits = (uint64_t)(uint32_t)TAG_STRING << 32 | (uint32_t)(block->floor / 8);
-  memcpy(&block->word[k], &bits, sizeof bits);
-}
-
-bool argument_is_right(const struct block *chunk, double task)
-{
-  uint64_t k = (uint64_t)(task - chunk->origin), bits, length, expected = string_bytes(ledger_plan(), task);
-  if (chunk->width != 1 || task < chunk->origin || k >= chunk->count) return false;
-  if (expected == 0) return chunk->word[k] == task;
-  memcpy(&bits, &chunk->word[k], sizeof bits);
-  if ((int32_t)(bits >> 32) != TAG_STRING) return false;
-  const unsigned char *value = (const unsigned char *)chunk + (uint64_t)(uint32_t)bits * 8;
-  memcpy(&length, value, sizeof length);
-  return length == expected && value[8] == string_byte(task) && value[8 + length - 1] == string_byte(task);
-}
-
-double failed_word(double task)
-{
-  uint64_t bits = (uint64_t)(uint32_t)TAG_FAILURE << 32 | (uint32_t)task;
-  double word;
-  memcpy(&word, &bits, sizeof word);
-  return word;
-}
-
-static bool is_failure(double word)
-{
-  uint64_t bits;
-  memcpy(&bits, &word, sizeof bits);
-  return (int32_t)(bits >> 32) == TAG_FAILURE;
-}
-
 /* Task `task` and those behind it, up to the next that is to be run, are skipped? Returns the last of them; 0: none. */
 static double skip_from(const struct plan *plan, double task)
 {
@@ -106,18 +52,9 @@ static void skip(struct driver *driver, double first, double last)
   }
 }
 
-/* Bytes of a block with arguments of so many tasks. */
-static uint64_t block_bytes(const struct plan *plan, double first, double count)
-{
-  uint64_t bytes = BLOCK_HEAD + 8 * (uint64_t)count;
-  for (double task = first; task < first + count; task++)
-    bytes += string_bytes(plan, task) > 0 ? value_bytes(string_bytes(plan, task)) : 0;
-  return bytes;
-}
-
 static struct block *stage(struct driver *driver, double first, double count)
 {
-  struct block *block = dispatch_stage(driver->d, block_bytes(driver->plan, first, count));
+  struct block *block = dispatch_stage(driver->d, arguments_bytes(driver->plan, first, count));
   if (!block) {
     ledger_lacks_memory();
     driver->is_over = true;
@@ -159,7 +96,7 @@ static void supply(struct driver *driver)
 static void push_by_intake(struct driver *driver, double count)
 {
   double first = driver->pushed + 1;
-  struct intake *intake = dispatch_intake(driver->d, first, block_bytes(driver->plan, first, count));
+  struct intake *intake = dispatch_intake(driver->d, first, arguments_bytes(driver->plan, first, count));
   if (!intake) {
     if (!plan_has(driver->plan, TROUBLE_MEMORY)) fault("the intake takes nothing");
     return;
@@ -217,34 +154,6 @@ static void task_failed(struct driver *driver, double task, uint32_t attempt)
     return;
   }
   ledger_again(task, attempt + 1, world.now + delay);
-}
-
-/* The value that a word of the block stands for is all of its task's, and lies in the block. */
-static void check_value(const struct block *block, const double *word, double task)
-{
-  uint64_t bits, length;
-  memcpy(&bits, word, sizeof bits);
-  uint64_t at = (uint64_t)(uint32_t)bits * 8;
-  if (at < BLOCK_HEAD || at + sizeof length > block->size)
-    fault("the value of task %g lies outside of its block", task);
-  const char *value = (const char *)block + at;
-  memcpy(&length, value, sizeof length);
-  value += sizeof length;
-  if (length == 0 || length > block->size - at - sizeof length)
-    fault("the value of task %g is longer than its block", task);
-  if (value[0] != (char)task || memcmp(value, value + 1, length - 1) != 0)
-    fault("the value of task %g was overwritten", task);
-}
-
-void check_result(const struct block *block, const double *word, double task, uint32_t attempt)
-{
-  const struct plan *plan = ledger_plan();
-  enum fate fate = plan_fate(plan, task, attempt);
-  bool is_large = plan_is_large(plan, task);
-  if (fate != FATE_ERROR && !is_large && *word != plan_value(plan, task, attempt))
-    fault("task %g has another's result", task);
-  if (fate == FATE_ERROR && !is_failure(*word)) fault("task %g has a result, though it failed", task);
-  if (fate == FATE_ERROR || is_large) check_value(block, word, task);
 }
 
 /* One result: its word, NULL: nothing is kept of it. */
@@ -392,10 +301,7 @@ static void act(struct driver *driver)
   }
   if (plan_has(plan, TROUBLE_ABORTS) && !driver->is_over && random_chance(plan->abort_rate)) {
     double task = task_to_abort(driver);
-    if (task > 0) {
-      ledger_abort(task);
-      dispatch_abort(driver->d, task);
-    }
+    if (task > 0 && dispatch_abort(driver->d, task)) ledger_abort(task);
   }
   if (plan_has(plan, TROUBLE_CEILING)) {
     double ceiling = ledger_reached() + plan->window;

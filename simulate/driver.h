@@ -14,11 +14,5 @@ struct outcome_of_run {
 
 /* One run on an engine, as job number `job`. False: the engine can't go on. */
 bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct outcome_of_run *outcome);
-/* The supplied argument of a task, as it stands in a worker's chunk: is it the right one? */
-bool argument_is_right(const struct block *chunk, double task);
-/* A word of a block of results, and what it stands for, are what this try of the task gave. */
-void check_result(const struct block *block, const double *word, double task, uint32_t attempt);
-/* The word that stands for a failed task's result. */
-double failed_word(double task);
 
 #endif

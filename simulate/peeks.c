@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "driver.h"
+#include "contents.h"
 #include "ledger.h"
 #include "memory.h"
 #include "run/peek.h"

@@ -9,6 +9,7 @@
 #include "edges.h"
 #include "ideal.h"
 #include "lanes.h"
+#include "looks.h"
 #include "meet.h"
 #include "memory.h"
 #include "parts.h"
@@ -49,6 +50,7 @@ void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)
   meet_check();
   attending_check();
   parts_check();
+  looks_check();
   edges_check();
   cost_check(run);
   balance_check(run, efficiency);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "driver.h"
+#include "contents.h"
 #include "ledger.h"
 #include "memory.h"
 #include "slot/mailbox.h"

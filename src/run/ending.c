@@ -265,7 +265,8 @@ bool dispatch_abort(struct dispatch *d, double task)
   lane = lane_with(&d->looking, task, &work);
   if (lane) {
     if (abort_held(d, lane, work, task, now)) return true;
-    if (!d->engine->kind->can.kill) return false;
+    bool has_another = work->aborted > work->reached && work->aborted != task; /* which is still to be ended */
+    if (!d->engine->kind->can.kill || has_another) return false;
     work->aborted = task; /* its worker is ended when it is seen in it */
     if (lane->kind->view(lane, &view) && view.present.task == task && view.present.chunk == work->number)
       dispatch_end_worker(d, lane, LOST_CANCELLED, &view.present, now);

@@ -86,6 +86,10 @@ struct work *work_split(struct work_store *store, struct work *work, double firs
   store->reserved--;
   fill_in(rest, first, work->last, work->payload, work->attempt);
   rest->losses = work->losses;
+  if (work->aborted >= first) {
+    rest->aborted = work->aborted;
+    work->aborted = 0;
+  }
   work->last = work->bound = first - 1;
   return rest;
 }

@@ -26,7 +26,7 @@ struct work {
   uint32_t number;  /* of the chunk, in its message */
   uint32_t deaths;  /* workers that ended in it with no task to blame */
   uint32_t losses;  /* ranks that were lost while they had it */
-  double aborted;   /* task of it that is not to run, or to be ended when it does; 0: none */
+  double aborted;   /* task of it that is not to run, or to be ended when it does, one at most; 0: none */
   bool is_needed;   /* some of its tasks count for the end of the run, and have not ended */
   bool is_complete; /* all of its message is in the channel */
   uint32_t place;
