@@ -22,7 +22,7 @@ function M.new(fields) return setmetatable(fields, Source) end
 local new, is_source = M.new, M.is_source
 
 --- Is the source indexed: can a worker make its arguments from the index?
-function Source:is_indexed() return indexed.makes[self.kind] ~= nil end
+function Source:is_indexed() return indexed.is_indexed(self.kind) end
 
 --- Do workers make the arguments? Not those of a list that they have not inherited.
 ---@param inherits boolean they are copies of this process

@@ -5,6 +5,7 @@
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local ctypes = require "parlua.lazy" "parlua.wire.ctypes"
+local kinds = require "parlua.wire.entries"
 local start = require "parlua.wire.start"
 local states = require "parlua.wire.state"
 
@@ -70,10 +71,10 @@ local own = getfenv(1) -- the environment of parlua's own modules
 
 --- How a table, function or C data are changed into what they are now; nil if that can't be told.
 local function patch_of(world, object, place, shares)
-  if type(object) == "table" then return { states.PATCH, place, content_of_table(object) } end
+  if type(object) == "table" then return { kinds.PATCH, place, content_of_table(object) } end
   if type(object) == "cdata" then
     local content = content_of_data(object, shares)
-    return content and { states.PATCH, place, content }
+    return content and { kinds.PATCH, place, content }
   end
   local environment, values, n = getfenv(object), {}, 0
   local name, value = getupvalue(object, 1)
@@ -82,9 +83,9 @@ local function patch_of(world, object, place, shares)
     values[n] = value
     name, value = getupvalue(object, n + 1)
   end
-  if environment == _G or environment == own then return { states.PATCH, place, values, n } end
+  if environment == _G or environment == own then return { kinds.PATCH, place, values, n } end
   if not codec.place_in(world.book, environment) then return nil end
-  return { states.PATCH, place, values, n, environment }
+  return { kinds.PATCH, place, values, n, environment }
 end
 
 local function sorted(set)
@@ -122,9 +123,9 @@ local function add_globals(world, entries)
     if start.globals[name] ~= nil then return false end
     if holds(world.globals[name], value) then return false end
     if type(value) == "nil" then
-      entries[#entries + 1] = { states.GONE, name }
+      entries[#entries + 1] = { kinds.GONE, name }
     elseif states.is_global(name, value) then
-      entries[#entries + 1] = { states.GLOBAL, name, value }
+      entries[#entries + 1] = { kinds.GLOBAL, name, value }
     else
       return false
     end
@@ -138,7 +139,7 @@ local function add_modules(world, entries)
   for _, name in ipairs(sorted(world.new_modules)) do
     local value = rawget(package.loaded, name)
     if value == nil or world.modules[name] ~= nil then return false end
-    if states.is_module(name, value) then entries[#entries + 1] = { states.MODULE, name, value } end
+    if states.is_module(name, value) then entries[#entries + 1] = { kinds.MODULE, name, value } end
   end
   return true
 end

@@ -1,20 +1,21 @@
 --- Puts a worker's state in order: what world.lua has sent is put in place before a job, or a single call, is decoded.
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
+local kinds = require "parlua.wire.entries"
 local makers = require "parlua.wire.makers"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
-local states = require "parlua.wire.state"
+local states = require "parlua.lazy" "parlua.wire.state"
 local task = require "parlua.task"
 
 require("jit").off(true, true)
 
 local M = {}
 
-local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE = states.MODULE, states.PRELOAD, states.LOADERS, states.LIBRARY,
-  states.METATABLE
-local METATYPE, GLOBAL, REMOVED, SETTINGS = states.METATYPE, states.GLOBAL, states.REMOVED, states.SETTINGS
-local basic = states.basic
+local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE = kinds.MODULE, kinds.PRELOAD, kinds.LOADERS, kinds.LIBRARY,
+  kinds.METATABLE
+local METATYPE, GLOBAL, REMOVED, SETTINGS = kinds.METATYPE, kinds.GLOBAL, kinds.REMOVED, kinds.SETTINGS
+local basic = kinds.basic
 local ffi = start.libraries.ffi -- a script may have put functions of its own into it
 
 local in_place = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
@@ -174,10 +175,10 @@ local inherited -- in a forked worker: the books of its job
 --- What a forked worker has in place, as `install` notes it.
 local function inventory()
   local found = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
-  local kinds = { [MODULE] = found.modules, [PRELOAD] = found.preload, [GLOBAL] = found.globals,
+  local lists = { [MODULE] = found.modules, [PRELOAD] = found.preload, [GLOBAL] = found.globals,
                   [METATABLE] = found.metatables }
   for _, entry in ipairs(states.collect({})) do
-    local names = kinds[entry[1]]
+    local names = lists[entry[1]]
     if names then
       names[entry[2]] = true
     elseif entry[1] == LIBRARY or entry[1] == REMOVED then
@@ -248,15 +249,15 @@ local function apply_change(bytes)
   is_plain_change = true
   for _, entry in ipairs(codec.decode_items(fresh, bytes)) do
     local kind, name, value = entry[1], entry[2], entry[3]
-    if kind ~= states.GONE and (kind ~= GLOBAL or not plain[type(value)]) then is_plain_change = false end
-    if kind == states.PATCH then
+    if kind ~= kinds.GONE and (kind ~= GLOBAL or not plain[type(value)]) then is_plain_change = false end
+    if kind == kinds.PATCH then
       patch(name, value, entry[4], entry[5])
     elseif kind == MODULE then
       package.loaded[name], in_place.modules[name] = value, true
     elseif kind == GLOBAL then
       rawset(_G, name, value)
       in_place.globals[name] = true
-    elseif kind == states.GONE then
+    elseif kind == kinds.GONE then
       rawset(_G, name, nil)
     end
   end

@@ -1,5 +1,6 @@
 --- What of a script's state goes to workers that have one of their own, as a list of entries: what differs from what
 --- every state has at its beginning (start.lua). world.lua sends them; difference.lua and install.lua use it too.
+local kinds = require "parlua.wire.entries"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
 
@@ -7,12 +8,10 @@ require("jit").off(true, true)
 
 local M = {}
 
--- The state is a list of entries: { kind, name, value }, modules first: what belongs to a module is then found there.
-local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE, METATYPE, GLOBAL, REMOVED, SETTINGS = 1, 2, 3, 4, 5, 6, 7, 8, 9
-M.MODULE, M.PRELOAD, M.LOADERS, M.LIBRARY, M.METATABLE, M.METATYPE = 1, 2, 3, 4, 5, 6
-M.GLOBAL, M.REMOVED, M.SETTINGS = 7, 8, 9
--- Among differences only: an object that is there is given another content; a global is not there any more.
-M.PATCH, M.GONE = 10, 11
+local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE = kinds.MODULE, kinds.PRELOAD, kinds.LOADERS, kinds.LIBRARY,
+  kinds.METATABLE
+local METATYPE, GLOBAL, REMOVED, SETTINGS = kinds.METATYPE, kinds.GLOBAL, kinds.REMOVED, kinds.SETTINGS
+local basic = kinds.basic
 
 -- What globals may be called; only strings can be written as names.
 local name_types = { string = true, number = true, boolean = true }
@@ -72,9 +71,6 @@ local function add_libraries(state)
   end
 end
 
-local basic = { ["nil"] = { n = 1 }, boolean = { true, n = 1 }, number = { 0, n = 1 }, string = { "", n = 1 },
-                ["function"] = { next, n = 1 }, thread = { coroutine.create(next), n = 1 } }
-
 --- Do the fields of a table differ from those in a copy of it?
 local function differs(fields, copy)
   for key, value in next, fields do
@@ -115,7 +111,7 @@ local function is_global(name, value)
   return not rawequal(start.globals[name], value) and not too_large[value]
 end
 
-M.is_module, M.is_global, M.too_large, M.basic = is_module, is_global, too_large, basic
+M.is_module, M.is_global, M.too_large = is_module, is_global, too_large
 
 --- Tables that say what can be done with strings.
 function M.of_strings() return { start.values.string, start.string_meta } end

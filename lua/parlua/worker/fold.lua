@@ -12,7 +12,7 @@ local groups = require "parlua.lazy" "parlua.worker.groups"
 local merging = require "parlua.lazy" "parlua.worker.merging"
 local missing = require "parlua.worker.missing"
 local task = require "parlua.task"
-local text_module = require "parlua.lazy" "parlua.worker.text"
+local texts = require "parlua.lazy" "parlua.worker.texts"
 
 local C = ffi.C
 
@@ -228,7 +228,7 @@ function M.folder(job, slot, cursor, reader, ranger)
   local function run_stretch(run, i, stop, attempt, b, batch, origin)
     if attempt == 1 then return xpcall(run, handler, i, stop, b, batch, origin) end
     if attempt == 0 then
-      if reader then text_module.skip(source, cursor, ranger) end
+      if reader then texts.skip(source, cursor, ranger) end
       return true, true
     end
     task.begin(attempt)
@@ -248,7 +248,7 @@ function M.folder(job, slot, cursor, reader, ranger)
       record.in_step = nil
       error(failure.mark(record), 0)
     end
-    if reader and cursor.next == cursor.from then text_module.skip(source, cursor, ranger) end
+    if reader and cursor.next == cursor.from then texts.skip(source, cursor, ranger) end
     record.index, record.attempts = index, attempt
     return record
   end

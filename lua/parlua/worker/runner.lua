@@ -17,6 +17,7 @@ local loop_text = require "parlua.worker.text"
 local running = require "parlua.task"
 local shape = require "parlua.lazy" "parlua.wire.shape"
 local spawn = require "parlua.lazy" "parlua.worker.spawn"
+local texts = require "parlua.lazy" "parlua.worker.texts"
 local wear = require "parlua.worker.wear"
 
 local M = {}
@@ -112,8 +113,8 @@ function M.open(job, slot, outlet)
     return unpack(values, 1, n)
   end
 
-  local reader = loop_text.texts[source.kind]
-  local ranger = reader and loop_text.ranger(source, cursor)
+  local reader = loop_text.is_text[source.kind] and texts.kinds[source.kind]
+  local ranger = reader and texts.ranger(source, cursor)
   local folder = job.fold and fold.folder(job, slot, cursor, reader, ranger)
 
   local function loop_for(width)
@@ -160,7 +161,7 @@ function M.open(job, slot, outlet)
     ranger.begin(chunk)
     local from = chunk.origin
     if job.fold then from, first = job.fold:first(from), job.fold:first(first) end
-    for _ = from, first - 1 do loop_text.skip(source, cursor, ranger) end
+    for _ = from, first - 1 do texts.skip(source, cursor, ranger) end
   end
 
   --- Sets the cursor on the first task of a chunk, which may begin in the middle of what was read. Where the text was
@@ -188,7 +189,7 @@ function M.open(job, slot, outlet)
   end
 
   local guard = text and text:length() > 0 and ffi.new("struct mapping_loop") -- of whatever file is read
-  local source_place = source.path and function() return loop_text.place(source, cursor) end or nil
+  local source_place = source.path and function() return texts.place(source, cursor) end or nil
 
   --- The last task that may be begun, though the loop was stopped where the text ends.
   local function last_allowed(limit)
@@ -270,7 +271,7 @@ function M.open(job, slot, outlet)
       else
         local task = slot.current
         -- where it was the text that was wrong
-        if reader and not is_spawned and cursor.next == cursor.from then loop_text.skip(source, cursor, ranger) end
+        if reader and not is_spawned and cursor.next == cursor.from then texts.skip(source, cursor, ranger) end
         k, why = task - base, PENDING
         -- no record: memory ran out before one was made; what the task held is let go, to have some for it
         if type(reached) == "string" then common.collect() end
