@@ -480,6 +480,21 @@ function M.warm_up(engine, setting)
   pool:close()
 end
 
+--- Has the workers that M.warm_up has started on the engine, and that stay, collect their garbage.
+function M.collect(engine)
+  local function task(x)
+    collectgarbage()
+    collectgarbage()
+    return x
+  end
+  for workers = 1, 4 do
+    local options = { engine = engine, workers = workers, chunk = 1, progress = "none" }
+    local first, second = parlua.imap(task, parlua.range(workers), options), parlua.imap(task, parlua.range(workers), options)
+    for _ in first do second() end
+    for _ in second do end -- luacheck: ignore 542
+  end
+end
+
 --- On mpi the message of a large job is kept until its engine's next call: makes one, of a small job, on each engine that
 --- M.warm_up has started.
 function M.settle()

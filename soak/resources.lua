@@ -6,6 +6,7 @@ local M = {}
 
 pcall(ffi.cdef, [[
 int malloc_trim(size_t pad);
+bool large_give_up(void);
 int getppid(void);
 struct __dirstream;
 struct __dirstream *opendir(const char *name);
@@ -127,9 +128,10 @@ function M.more(before, now)
   return is_more and table.concat(parts, "; ") or nil
 end
 
---- Memory in KB, by name.
+--- Memory in KB, by name. What allocators keep for later, up to a bound, is given back before: it comes bit by bit.
 function M.memory()
   ffi.C.malloc_trim(0)
+  ffi.C.large_give_up()
   local held = { ["memory of Lua"] = collectgarbage("count"), ["resident memory"] = resident_kb(host.pid()) }
   for k, pid in ipairs(ranks) do held["resident memory of rank " .. k] = resident_kb(pid) end
   return held

@@ -97,6 +97,9 @@ local function part(directory)
     if not ok then fail(round, drawn, problem) end
     local more = settle()
     if more then fail(round, drawn, "something is left behind: " .. more) end
+    for _, engine in ipairs(engines) do -- whose workers are part of this process
+      if engine == "threads" then calls.collect(engine) end
+    end
     for name, kb in pairs(resources.memory()) do
       series[name] = series[name] or {}
       table.insert(series[name], kb)

@@ -298,6 +298,7 @@ static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool o
   static pthread_once_t watched = PTHREAD_ONCE_INIT;
   pthread_once(&watched, watch_forks);
   worker_open_mailbox(&worker.mailbox, slot, bell);
+  worker.mailbox.value = &worker.value;
   barrier_join();
   own_worker = &worker;
   int status = lua_cpcall(L, live, &life);

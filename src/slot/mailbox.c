@@ -211,6 +211,7 @@ static void begin_message(struct worker *worker, const struct block *message)
   worker->lap = clock_seconds();
   __atomic_store((double *)&slot->started, &worker->lap, __ATOMIC_RELAXED);
   if (message->kind == BLOCK_JOB && message != worker->whole) clear_whole(worker, KEEP_BETWEEN_JOBS);
+  if (message->kind == BLOCK_JOB && worker->value) buffer_clear(worker->value, KEEP_BETWEEN_JOBS);
   if (message->kind == BLOCK_JOB) __atomic_store_n(&slot->begun, 0, __ATOMIC_RELAXED);
   if (message->kind == BLOCK_CHUNK) {
     __atomic_store_n(&slot->begun, 1, __ATOMIC_RELAXED);

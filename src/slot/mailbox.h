@@ -15,6 +15,7 @@ struct worker {
   struct block *out;   /* block being filled */
   struct block *whole; /* a message that came in pieces */
   size_t whole_capacity;
+  struct buffer *value;    /* its owner's, in which results are made; NULL: there is none */
   struct block *elsewhere; /* a message that lies in a file, mapped */
   size_t elsewhere_bytes;
   bool holding;        /* the oldest block of the in channel is in use */
