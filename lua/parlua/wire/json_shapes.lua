@@ -3,6 +3,7 @@
 --- way.
 local ffi = require "ffi"
 local json = require "parlua.wire.json"
+local shape = require "parlua.wire.shape"
 
 require "parlua.wire.header" "lua/ffi.h"
 
@@ -26,14 +27,12 @@ local function put(buffer, v)
   end
 end
 
---- The writer of tables with these keys, in the order of `next`: false where a table is another.
+--- The writer of tables with these keys: false where a table is another.
 local function make_writer(keys)
-  local reads, checks, writes, sorted, before = {}, {}, {}, {}, ""
+  local checks, writes, sorted = {}, {}, {}
   for k, key in ipairs(keys) do
-    reads[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %q then return false end"):format(k, k, before,
-      key)
     checks[k] = ("  if not plain[type(v%d)] then return false end"):format(k)
-    before, sorted[k] = (", %q"):format(key), { key = key, k = k }
+    sorted[k] = { key = key, k = k }
   end
   table.sort(sorted, function(a, b) return a.key < b.key end)
   for k, field in ipairs(sorted) do
@@ -43,14 +42,12 @@ local function make_writer(keys)
   local text = ([[
 local next, type, plain, put = ...
 return function(buffer, v)
-  local key
 %s
-  if next(v%s) ~= nil then return false end
 %s
 %s
   buffer:put("}")
   return true
-end]]):format(table.concat(reads, "\n"), before, table.concat(checks, "\n"), table.concat(writes, "\n"))
+end]]):format(shape.fields_text(keys), table.concat(checks, "\n"), table.concat(writes, "\n"))
   return assert(loadstring(text, "=parlua.json"))(next, type, plain, put)
 end
 
@@ -74,10 +71,10 @@ function M.writer(prefix)
   local function other(buffer, v)
     misses = misses + 1
     if misses <= MOST_MISSES or misses % MOST_MISSES == 0 then
-      local keys, shape = shape_of(v)
-      if keys and (writers[shape] or count < MOST_SHAPES) then
-        if not writers[shape] then writers[shape], count = make_writer(keys), count + 1 end
-        write, misses = writers[shape], 0
+      local keys, text = shape_of(v)
+      if keys and (writers[text] or count < MOST_SHAPES) then
+        if not writers[text] then writers[text], count = make_writer(keys), count + 1 end
+        write, misses = writers[text], 0
         if write(buffer, v) then return end
       end
     end
