@@ -105,6 +105,30 @@ end)
 
 describe("the memory of workers", function()
   helper.for_each_engine(function(engine)
+    it("is collected at the pace that the script or a task has set", function()
+      local result = helper.run_parlua("--engine " .. engine .. " -n 2 -", { stdin = [[
+        local parlua = require "parlua"
+        local function pause_later()
+          for _ = 1, 3 do collectgarbage() end
+          local pause = collectgarbage("setpause", 200)
+          collectgarbage("setpause", pause)
+          return pause
+        end
+        local function set()
+          local before = collectgarbage("setpause", 150)
+          local pause = pause_later()
+          collectgarbage("setpause", before)
+          return pause
+        end
+        print(parlua.map(set, { 1 })[1])
+        collectgarbage("setpause", 300)
+        print(parlua.map(pause_later, { 1 })[1])
+        collectgarbage("setpause", 200)
+        print(parlua.map(pause_later, { 1 })[1] >= 200)
+      ]] })
+      assert.equal("150\n300\ntrue\n", result.stdout, result.stderr)
+    end)
+
     it("is given back when their pool is closed", function()
       -- a state takes half a megabyte at least: forty of them more than the room that all else has here
       local result = helper.run_parlua("--engine " .. engine .. " -", { stdin = [[

@@ -179,6 +179,7 @@ local function load_worker()
   if has_worker then return end
   has_worker = true
   require "parlua.worker"
+  require "parlua.worker.made"
   require "parlua.wire.shape_read"
 end
 
