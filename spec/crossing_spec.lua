@@ -421,20 +421,23 @@ local scripts = {
       held = { k }
       return get
     end, { 5 }, { workers = 1 })[1]())]],
-  ["directory, environment and locale, which change between submitted calls"] = [[
+  ["directory, environment, locale and umask, which change between submitted calls"] = [[
     local ffi = require "ffi"
-    ffi.cdef "int chdir(const char *); int setenv(const char *, const char *, int); int unsetenv(const char *);"
+    ffi.cdef "int chdir(const char *); int setenv(const char *, const char *, int); int unsetenv(const char *); unsigned umask(unsigned);"
     local pool = parlua.pool { workers = 1 }
     local function look()
-      return table.concat({ io.popen "pwd":read(), tostring(os.getenv "SPEC_WORD"), io.popen "echo $SPEC_WORD":read(), os.setlocale(nil) }, " ")
+      return table.concat({ io.popen "pwd":read(), tostring(os.getenv "SPEC_WORD"), io.popen "echo $SPEC_WORD":read(), os.setlocale(nil),
+        io.popen "umask":read() }, " ")
     end
     local function show() print(pool:submit(look):get(), pool:map(look, { 1 })[1]) end
     pool:submit(look):get()
     ffi.C.chdir "/usr"
     ffi.C.setenv("SPEC_WORD", "one", 1)
     os.setlocale "C.UTF-8"
+    ffi.C.umask(tonumber("037", 8))
     show()
     ffi.C.chdir "/etc"
+    ffi.C.umask(tonumber("072", 8))
     ffi.C.setenv("SPEC_WORD", "two", 1)
     show()
     ffi.C.unsetenv "SPEC_WORD"

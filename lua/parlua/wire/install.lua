@@ -198,6 +198,7 @@ local function apply_first(before)
   if before.environment then set_environment(before.environment) end
   if before.directory then codec.set_directory(before.directory) end
   if before.locale then os.setlocale(before.locale) end
+  if before.umask then codec.set_umask(before.umask) end
   for i = applied.libraries + 1, #before.libraries do pcall(start.libraries.ffi.load, before.libraries[i], true) end
   applied.libraries = #before.libraries
   M.declare(before.declarations)

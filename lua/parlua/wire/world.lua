@@ -177,6 +177,7 @@ local function first_of(world, path, has_own_surroundings)
   world.required = concat(text.modules, " ")
   if has_own_surroundings then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)
+    text.umask = codec.umask()
     world.environment = text.environment
   end
   context.use(nil, false)
@@ -196,7 +197,8 @@ end
 --- What workers of a run are to have before they decode its job.
 ---@param shares boolean they have this process's memory
 ---@param distant boolean they are processes of their own, which were there before the script
----@param lasts? boolean they are copies of this process that stay: directory, environment and locale may change since
+---@param lasts? boolean they are copies of this process that stay: directory, environment, locale and umask may
+--- change since
 ---@return {before: string, id: number, version: number, book: userdata, chain: table} the same `id`: the same in all;
 --- the same `version`: the same but for differences (M.newer); chain: the books of the state
 function M.prepare(shares, distant, lasts)

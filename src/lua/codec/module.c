@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lua/codec.h"
@@ -441,12 +442,36 @@ static int module_set_directory(lua_State *L)
   return 1;
 }
 
+/* Which permissions new files lack. It can be read by being set alone: what another thread makes meanwhile is for its
+ * owner. */
+static mode_t read_umask(void)
+{
+  mode_t mask = umask(S_IRWXG | S_IRWXO);
+  umask(mask);
+  return mask;
+}
+
+/* umask() -> the permissions that new files lack */
+static int module_umask(lua_State *L)
+{
+  lua_pushnumber(L, read_umask());
+  return 1;
+}
+
+/* set_umask(permissions) */
+static int module_set_umask(lua_State *L)
+{
+  umask((mode_t)luaL_checknumber(L, 1));
+  return 0;
+}
+
 static uint64_t add_checksum(uint64_t sum, const char *text)
 {
   return sum * 31 + codec_checksum(text, strlen(text));
 }
 
-/* surroundings() -> a number for the directory, the environment and the locale; another where one of them is another */
+/* surroundings() -> a number for the directory, the environment, the locale and the umask; another where one of them is
+ * another */
 static int module_surroundings(lua_State *L)
 {
   extern char **environ;
@@ -454,6 +479,7 @@ static int module_surroundings(lua_State *L)
   const char *locale = setlocale(LC_ALL, NULL);
   uint64_t sum = add_checksum(0, getcwd(path, sizeof path) ? path : "");
   for (char **entry = environ; entry && *entry; entry++) sum = add_checksum(sum, *entry);
+  sum = sum * 31 + read_umask();
   lua_pushnumber(L, (lua_Number)(add_checksum(sum, locale ? locale : "") >> 12));
   return 1;
 }
@@ -555,6 +581,8 @@ int luaopen_parlua_codec(lua_State *L)
       {"file_path", module_file_path},
       {"directory", module_directory},
       {"set_directory", module_set_directory},
+      {"umask", module_umask},
+      {"set_umask", module_set_umask},
       {"environment", module_environment},
       {"first_environment", module_first_environment},
       {"surroundings", module_surroundings},
