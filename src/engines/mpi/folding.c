@@ -10,8 +10,8 @@
 #include "run/queue.h"
 #include "sys/list.h"
 
-/* A merge is a message to a worker and back. It is begun as soon as it saves `MANY` values, and later if it saves
- * `FEW`. */
+/* A merge is a message to a worker and back. It is begun as soon as it saves `MANY` values, and later, or while a
+ * worker has nothing to do, if it saves `FEW`. */
 enum { MANY = 64, FEW = 8 };
 
 /* Numbers of tasks that merge, in each rank: those of one are never another's, as such a task may be given to a rank
@@ -51,6 +51,14 @@ struct merge {
 static bool is_merged(const struct folding *folding)
 {
   return folding->group > GROUP_JOINED;
+}
+
+/* Seconds that results wait for those beside them, and for a merge. A machine that is full may take several times as
+ * long to run a group of blocks, and values that are not merged are rank 0's to merge. */
+static double wait_of(const struct folding *folding)
+{
+  static const double merge_patience = 5;
+  return is_merged(folding) ? merge_patience * folding->patience : folding->patience;
 }
 
 /* Tasks of the largest whole group that begins with `first` and ends with `last` at most. */
@@ -270,7 +278,7 @@ static void put(struct folding *folding, struct lot *lot, struct kept *kept, dou
   list_insert(place->next, &stretch->link);
   folding->bytes += stretch->bytes;
   lot->latest = stretch;
-  lot->due = fmin(lot->due, since + folding->patience);
+  lot->due = fmin(lot->due, since + wait_of(folding));
   lot->is_new = folding->is_new = true;
   if (fit_together(folding, stretch, behind)) join(lot, stretch, behind);
   if (fit_together(folding, before, stretch)) join(lot, before, stretch);
@@ -398,15 +406,16 @@ static bool begin_merge(struct folding *folding, struct lot *lot, struct stretch
 
 static void serve_lot(struct folding *folding, struct lot *lot, bool is_idle, double now)
 {
-  bool is_all = lot->left <= 0 || folding->bytes > folding->most || (is_idle && is_merged(folding));
+  bool is_all = lot->left <= 0 || folding->bytes > folding->most;
   lot->is_new = false;
   lot->due = INFINITY;
   for (struct link *link = lot->stretches.next, *next; link != &lot->stretches; link = next) {
     struct stretch *stretch = LIST_OF(link, struct stretch, link);
     next = link->next;
     uint32_t saved = is_merged(folding) ? stretch->values - parts(folding, stretch->first, stretch->last) : 0;
-    if (!is_all && now - stretch->since < folding->patience && saved < MANY) {
-      lot->due = fmin(lot->due, stretch->since + folding->patience);
+    bool is_due = is_all || now - stretch->since >= wait_of(folding);
+    if (!is_due && saved < (is_idle ? FEW : MANY)) {
+      lot->due = fmin(lot->due, stretch->since + wait_of(folding));
       continue;
     }
     link_remove(link);
@@ -427,7 +436,7 @@ static void give_up_late(struct folding *folding, double now)
 {
   for (struct merge *merge = folding->merges, *next; merge; merge = next) {
     next = merge->next;
-    double until = merge->begun + folding->patience;
+    double until = merge->begun + wait_of(folding);
     if (now >= until)
       report_merge(folding, take_merge(folding, merge->task));
     else

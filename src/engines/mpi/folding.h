@@ -16,8 +16,8 @@ struct folding {
   uint32_t group;      /* as of struct dispatch_options */
   double first_number; /* tasks that merge are numbered from here on */
   double next_number;
-  double patience;      /* seconds that results wait, */
-  double due;           /* and when the first of them have waited so long */
+  double patience;      /* seconds that results wait; where they are merged, some times as long */
+  double due;           /* when the first of them have waited so long */
   uint64_t bytes, most; /* that wait, or are being merged; there may be, about */
   uint32_t joined;      /* plain results that are reported as one, at the most */
   bool has_rows;        /* there is a journal: plain results without rows are told at once */
