@@ -107,6 +107,30 @@ static void check_shortening(void)
   end("what was shortened", &queue);
 }
 
+/* Ranges that stand side by side become one, unless ranks were lost in one of them alone: its tasks go out one at a
+ * time. */
+static void check_joining(void)
+{
+  struct queue queue;
+  begin(&queue, 11, 20);
+  queue.is_fed = false; /* where ranges come from a parent, which knows them apart, none are joined */
+  struct work *beside = work_new(&queue.store, 21, 25, NULL, ATTEMPT),
+              *lost = work_new(&queue.store, 26, 30, NULL, ATTEMPT);
+  if (!beside || !lost) fault("there is no memory");
+  lost->losses = LOSSES;
+  queue_add_range(&queue, beside);
+  queue_add_range(&queue, lost);
+  expect_number("tasks of three ranges", queue.ranged, 20);
+  reserve(&queue, 2);
+  expect("a range in which a rank was lost", &queue, queue_take_back(&queue, 10, 1), 26, 30);
+  struct work *work = queue_take_back(&queue, 10, 1);
+  expect_number("ranks lost in the range beside it", work->losses, 0);
+  expect_number("the first of that", work->first, 21);
+  work_free(&queue.store, work);
+  expect("the first range", &queue, queue_take_new(&queue, 10, NULL), 11, 20);
+  end("ranges side by side", &queue);
+}
+
 /* Ranges of a source: skipped tasks, ceilings, joined ranges. */
 static void check_new_tasks(void)
 {
@@ -442,6 +466,7 @@ void parts_check(void)
   check_giving_back();
   check_single_tasks();
   check_shortening();
+  check_joining();
   check_new_tasks();
   check_chunks();
 }
