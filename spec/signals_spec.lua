@@ -50,6 +50,18 @@ describe("a signal", function()
   local exit = { INT = 130, TERM = 143, HUP = 129 }
 
   helper.for_each_engine(function(engine)
+    it("SIGINT that ends a script ends the calls that nobody waits for", function()
+      local result = run_with_signals(engine, { { "running", "INT" } }, [[
+        local host = require "parlua.host"
+        local function wait_for_ever() while true do host.sleep(0.01) end end
+        for _ = 1, 100 do parlua.submit(wait_for_ever) end
+        touch("running")
+        while true do host.sleep(0.01) end
+      ]])
+      assert.truthy(result.stderr:find("interrupted!", 1, true), result.stderr)
+      assert.equal(1, result.status)
+    end)
+
     for _, signal in ipairs { "INT", "TERM", "HUP" } do
       it("SIG" .. signal .. " ends a call, which returns what is done; the program goes on and ends with " ..
         exit[signal], function()

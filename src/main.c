@@ -615,14 +615,18 @@ static int interrupted_status(lua_State *L, int status)
                                          : EXIT_INTERRUPTED;
 }
 
-/* The program ends: calls that were submitted, and that nobody waits for, run to their end, and failures that nobody
- * has looked at are told. */
+/* The program ends: calls that were submitted, and that nobody waits for, run to their end, unless Ctrl-C has ended the
+ * script; and failures that nobody has looked at are told. */
 static void finish_futures(lua_State *L)
 {
   int top = lua_gettop(L);
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_getfield(L, -1, "parlua.future");
   if (lua_istable(L, -1)) {
+    if (state_was_interrupted()) {
+      lua_getfield(L, -1, "end_with_program");
+      state_call(L, 0, 0);
+    }
     lua_getfield(L, -1, "finish");
     if (state_call_interruptible(L, 0, 0) != 0) print_error(L);
   }

@@ -284,6 +284,7 @@ int state_call(lua_State *L, int nargs, int nresults)
 }
 
 static lua_State *interruptible; /* whose call Ctrl-C interrupts */
+static bool is_raised, was_interrupted;
 
 /* The hook that ends what runs. */
 static void raise_interrupted(lua_State *L, lua_Debug *ar)
@@ -291,6 +292,7 @@ static void raise_interrupted(lua_State *L, lua_Debug *ar)
   (void)ar;
   lua_sethook(L, NULL, 0, 0);
   signals_grace(SIGINT, false);
+  is_raised = true;
   luaL_error(L, "interrupted!");
 }
 
@@ -301,6 +303,11 @@ static void on_interrupt(int number)
   signal(number, SIG_DFL);
   lua_sethook(interruptible, raise_interrupted, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
   signals_grace(number, true);
+}
+
+bool state_was_interrupted(void)
+{
+  return was_interrupted;
 }
 
 int state_call_interruptible(lua_State *L, int nargs, int nresults)
@@ -314,7 +321,9 @@ int state_call_interruptible(lua_State *L, int nargs, int nresults)
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, NULL);
   signals_changed();
+  is_raised = false;
   int status = state_call(L, nargs, nresults);
+  was_interrupted = was_interrupted || (is_raised && status != 0);
   sigaction(SIGINT, &before, NULL);
   signals_changed();
   signals_grace(SIGINT, false);

@@ -55,5 +55,7 @@ int state_call(lua_State *L, int nargs, int nresults);
 /* As state_call, but Ctrl-C raises the error "interrupted!" in what is called, as in luajit; a second one ends the
  * program, and so does the first where it goes unanswered: compiled loops and functions in C don't look. */
 int state_call_interruptible(lua_State *L, int nargs, int nresults);
+/* Has such an error ended a call? */
+bool state_was_interrupted(void);
 
 #endif
