@@ -316,7 +316,7 @@ sanitize-address: deps-test asan
 	@ASAN_OPTIONS=detect_leaks=0 $(MAKE) --no-print-directory suite BUILD=build/asan BINARY=build/asan/parlua SPECS='$(ASAN_SPECS)' SIDE_BY_SIDE=2
 
 sanitize-leaks: deps-test asan
-	LSAN_OPTIONS=suppressions=$(CURDIR)/lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua \
+	LSAN_OPTIONS=suppressions=$(CURDIR)/.lsan.supp:print_suppressions=0 $(BUSTED) --lua=build/asan/parlua \
 	  --filter-out=too.long.for.a.string $(LEAK_SPECS)
 
 .PHONY: asan
@@ -326,7 +326,7 @@ asan:
 sanitize-threads: deps-test
 	@$(MAKE) --no-print-directory $(JOBS) binary BUILD=build/tsan BINARY=build/tsan/parlua MPICC= CFLAGS='-O1 -g -fno-omit-frame-pointer $(TSAN)'
 	rm -f build/tsan/report.*
-	@TSAN_OPTIONS='suppressions=$(CURDIR)/tsan.supp exitcode=0 log_path=$(CURDIR)/build/tsan/report' SPEC_ENGINES=threads \
+	@TSAN_OPTIONS='suppressions=$(CURDIR)/.tsan.supp exitcode=0 log_path=$(CURDIR)/build/tsan/report' SPEC_ENGINES=threads \
 	  $(MAKE) --no-print-directory suite BUILD=build/tsan BINARY=build/tsan/parlua SPECS='$(THREADS_SPECS)' SIDE_BY_SIDE=2
 	@cat build/tsan/report.* 2> /dev/null | grep "SUMMARY: ThreadSanitizer" | sort | uniq -c; \
 	! cat build/tsan/report.* 2> /dev/null | grep -q "SUMMARY: ThreadSanitizer: .* src/"

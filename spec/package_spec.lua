@@ -120,6 +120,19 @@ describe("make dist", function()
   end)
 end)
 
+describe("the top level of the tree", function()
+  it("holds no more than it should: what a run leaves there is not taken along", function()
+    local allowed = { Makefile = true, ["README.md"] = true, ["CHANGELOG.md"] = true, LICENSE = true, src = true, lua = true, examples = true,
+      spec = true, ["spec-cluster"] = true, bench = true, docs = true, fuzz = true, soak = true, simulate = true }
+    local others = {}
+    for path in shell("git ls-files"):gmatch "[^\n]+" do
+      local top = path:match "^[^/]+"
+      if not allowed[top] and top:sub(1, 1) ~= "." then others[#others + 1] = path end
+    end
+    assert.same({}, others)
+  end)
+end)
+
 describe("the package for Debian", function()
   it("installs, runs, and leaves nothing behind when it is purged", function()
     helper.with_directory(function(directory)
