@@ -623,12 +623,9 @@ static void finish_futures(lua_State *L)
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_getfield(L, -1, "parlua.future");
   if (lua_istable(L, -1)) {
-    if (state_was_interrupted()) {
-      lua_getfield(L, -1, "end_with_program");
-      state_call(L, 0, 0);
-    }
     lua_getfield(L, -1, "finish");
-    if (state_call_interruptible(L, 0, 0) != 0) print_error(L);
+    lua_pushboolean(L, state_was_interrupted());
+    if (state_call_interruptible(L, 1, 0) != 0) print_error(L);
   }
   lua_settop(L, top);
 }

@@ -359,9 +359,9 @@ local function tell_of_wait()
     calls, calls == 1 and "call" or "calls", calls == 1 and "it" or "them"))
 end
 
---- The program ends: calls that nobody waits for run to their end.
-function M.finish()
-  if waits_at_end and not task.is_inside() then
+--- The program ends: calls that nobody waits for run to their end, unless Ctrl-C has ended the script.
+function M.finish(is_interrupted)
+  if waits_at_end and not is_interrupted and not task.is_inside() then
     advance(Rest, silent_seconds)
     if next(active) then
       tell_of_wait()
