@@ -170,6 +170,10 @@ static void check_chunks(void)
   expect_number("what is shorter says nothing of longer ones", chunks_size(&chunks, INFINITY, 4), 100);
   expect_number("a half of a worker's share at the most", chunks_size(&chunks, 400, 4), 50);
   expect_number("at least one", chunks_size(&chunks, 1, 4), 1);
+  chunks_init(&chunks, 0, 4);
+  for (int n = 0; n < 100; n++) chunks_measure(&chunks, 1, 1e-3);
+  chunks_measure(&chunks, 1, 1e-5);
+  expect_number("one short task says little of many", chunks_size(&chunks, INFINITY, 4), 4);
   expect_number("a range has as much for each worker", chunks_range(&chunks, 400, 8, 4, 1000), 100);
   expect_number("no more than there is room for", chunks_range(&chunks, 400, 8, 4, 30), 30);
   chunks_init(&chunks, 0, 100);

@@ -64,7 +64,7 @@ void chunks_measure(struct chunks *chunks, double tasks, double seconds)
   chunks_note(chunks, tasks, seconds / tasks);
   chunks->shortest = chunks->shortest > 0 ? fmin(seconds, chunks->shortest * regained) : seconds;
   if (chunks->fixed > 0) return;
-  double ideal = chunks->seconds / fmax(chunks->per_task, least_per_task);
+  double ideal = chunks->seconds / fmax(chunks_ahead(chunks), least_per_task);
   if (ideal > chunks->size && tasks < chunks->size) return; /* a short chunk says nothing of longer ones */
   chunks->size = fmax(floor(fmin(ideal, tasks * most_growth)), 1);
 }

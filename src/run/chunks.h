@@ -26,8 +26,8 @@ void chunks_measure(struct chunks *chunks, double tasks, double seconds);
 void chunks_pace(struct chunks *chunks, double records, double workers, double all);
 /* Tasks have ended that another dispatcher measured: each took so long. */
 void chunks_note(struct chunks *chunks, double tasks, double per_task);
-/* Seconds a task for what is asked for in advance: those of the last chunk, unless the last ones took far more on
- * average, as one short task says little of many. 0: nothing is known. */
+/* Seconds a task for the next chunk, and what is asked for in advance: those of the last chunk, unless the last ones
+ * took far more on average, as one short task says little of many. 0: nothing is known. */
 double chunks_ahead(const struct chunks *chunks);
 /* Tasks for the next chunk, where `left` are left (INFINITY: it is not known) for `workers`. */
 double chunks_size(const struct chunks *chunks, double left, double workers);
