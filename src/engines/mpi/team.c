@@ -1,0 +1,362 @@
+/* team.c - see team.h. */
+#include "engines/mpi/team.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engines/mpi/mpi.h"
+#include "run/chunks.h"
+#include "run/dispatch.h"
+#include "run/queue.h"
+#include "sys/clock.h"
+
+enum {
+  MOST_EVENTS = 512, /* of one run, before others have their turn */
+  MOST_RANGES = 256  /* given back at once */
+};
+
+/* So many seconds of work are to lie ready: some round trips to the parent; more where it has many children, so that
+ * what each costs it (docs/MPI.md) stays a small part of its time. */
+static const double horizon_least = 5e-3, horizon_child = 40e-6, horizon_chunks = 4;
+/* Reports are gathered for so long, unless somebody waits for an answer. */
+static const double gather_child = 10e-6, gather_least = 100e-6, gather_most = 20e-3;
+/* Bytes of reports that the parent has not used: of all its children together, and of each. */
+static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_most = 8 << 20;
+/* Plain results wait for those beside them where there are so many workers: until some chunks have ended, and longer
+ * where the parent has many children. So many are reported as one, at the most: rank 0 decodes them in one go. */
+enum { JOIN_WORKERS = 100, MOST_JOINED = 1 << 14 };
+static const double join_least = 10e-3, join_child = 160e-6, join_most = 50e-3, join_longest = 0.25;
+/* Results of a reduction wait so long for those beside them; or for so many chunks, if that is more. So much work is to
+ * lie ready then, that whole groups of blocks come at once. */
+static const double fold_seconds = 100e-3, fold_chunks = 4, fold_horizon = 20e-3;
+/* How often it is looked how many records are reported. */
+static const double pace_seconds = 20e-3;
+
+/* ---- reports ---- */
+
+static bool has_room(const struct team *team)
+{
+  return team->report.sent + team->report.used - team->used < team->most;
+}
+
+/* Has rows of the journal prepared, where that was not done in a rank below; they go along. */
+static void add_rows(struct team *team, struct event *event)
+{
+  if (!team->rows || event->length > 0 || folding_is_merge(&team->folding, event->last)) return;
+  if (!team->maker->make(team->rows, event, &event->bytes, &event->length)) event->length = 0;
+}
+
+static void forward_results(struct team *team, struct event *event)
+{
+  const struct family *family = team->engine.context;
+  uint32_t w = event->worker - 1 - family->base;
+  uint64_t end = event->block->size, *kept = w < family->own ? &team->ends[w] : &end;
+  if (event->from == 0) *kept = end;
+  add_rows(team, event);
+  if (!folding_is_merge(&team->folding, event->last)) {
+    team->ended += event->want;
+    team->held -= event->want;
+  }
+  if (!folding_take(&team->folding, event, kept, clock_seconds())) report_results(&team->report, event, kept);
+}
+
+static void forward_loss(struct team *team, struct event *event)
+{
+  if (folding_lose(&team->folding, event->first)) event->first = 0;
+  if (event->first > 0) team->held--;
+  report_lost(&team->report, event);
+}
+
+/* Nothing will come of these tasks here. */
+static void return_ranges(struct team *team, struct range *ranges, uint32_t count)
+{
+  count = folding_return(&team->folding, ranges, count);
+  for (uint32_t i = 0; i < count; i++) team->held -= ranges[i].last - ranges[i].first + 1;
+  report_ranges(&team->report, ranges, count);
+}
+
+/* The last that is told of a run. */
+static void forward_end(struct team *team, enum record_kind kind, int status, int ended)
+{
+  folding_flush(&team->folding);
+  report_status(&team->report, kind, status, ended);
+  team->is_done = true;
+}
+
+static void forward(struct team *team, struct event *event)
+{
+  switch (event->kind) {
+  case EVENT_RESULTS: forward_results(team, event); break;
+  case EVENT_LOST: forward_loss(team, event); break;
+  case EVENT_TEXT: report_text(&team->report, event); break;
+  case EVENT_DONE: forward_end(team, RECORD_DONE, 0, 0); break;
+  case EVENT_TROUBLE: forward_end(team, RECORD_TROUBLE, event->status, event->ended); break;
+  default: break;
+  }
+}
+
+enum worth { WORTH_NOTHING, WORTH_SENDING, WORTH_SENDING_NOW };
+
+/* Fills in what is wanted. Returns whether it is worth a message of its own, and when: at once, where a worker has
+ * nothing to do and the parent does not know that yet. */
+static enum worth note_demand(struct team *team)
+{
+  struct note *note = &team->report.note;
+  struct demand demand;
+  enum worth worth = WORTH_NOTHING;
+  int error;
+  double horizon = fmax(team->horizon, horizon_chunks * dispatch_chunk_seconds(team->run));
+  dispatch_demand(team->run, horizon, &demand);
+  if (demand.idle == 0)
+    demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
+  if (2 * demand.unassigned <= demand.tasks) {
+    double allowed = team->received + demand.tasks - demand.unassigned;
+    if (allowed > note->allowed) worth = WORTH_SENDING;
+    note->allowed = allowed;
+  }
+  if (demand.idle > 0 && (note->idle == 0 || note->seen != team->received)) worth = WORTH_SENDING_NOW;
+  note->idle = demand.idle;
+  note->seen = team->received;
+  note->per_task = demand.per_task;
+  note->unassigned = demand.unassigned;
+  uint32_t lacking = dispatch_lacking(team->run, &error);
+  if (lacking != note->lacking && worth == WORTH_NOTHING) worth = WORTH_SENDING;
+  note->lacking = lacking;
+  note->status = error;
+  return worth;
+}
+
+/* Answers the parent's wish. The own workers have been given theirs: else tasks could go to and fro between ranks for
+ * ever, each of which asks for them before they were handed out. */
+static void give_back(struct team *team)
+{
+  struct range ranges[MOST_RANGES];
+  uint32_t count = dispatch_part(team->run, team->wish, ranges, MOST_RANGES);
+  return_ranges(team, ranges, count);
+  team->wish = 0;
+  team->asked = team->ended;
+  note_demand(team);
+  report_send(&team->report, true);
+}
+
+/* Where results are joined, chunks take as long as what can't be joined demands. Results wait for some chunks then. */
+static void pace_chunks(struct team *team, double now)
+{
+  double seconds = now - team->paced;
+  if (team->folding.group != GROUP_JOINED || seconds < pace_seconds) return;
+  dispatch_pace(team->run, (double)(team->report.records - team->records) / seconds);
+  double chunks = fold_chunks * dispatch_chunk_seconds(team->run);
+  team->folding.patience = fmax(team->patience, fmin(chunks, join_longest));
+  team->records = team->report.records;
+  team->paced = now;
+}
+
+double team_serve(struct team *team)
+{
+  struct event event;
+  double until = INFINITY;
+  bool is_more = true;
+  if (!team->run || team->is_done) return INFINITY;
+  for (int n = 0; is_more && n < MOST_EVENTS && !team->is_done && has_room(team); n++) {
+    is_more = dispatch_poll(team->run, &event, &until);
+    if (is_more) forward(team, &event);
+  }
+  if (team->wish > 0 && !team->is_done) give_back(team);
+  double now = clock_seconds();
+  enum worth worth = team->is_done ? WORTH_SENDING_NOW : note_demand(team);
+  pace_chunks(team, now);
+  bool is_over = team->held <= 0; /* nothing more comes that could go along */
+  until = fmin(until, folding_serve(&team->folding, team->report.note.idle > 0 || team->is_done, now));
+  bool has_any = team->report.parcel || worth;
+  if (has_any && (worth == WORTH_SENDING_NOW || is_over || now - team->reported >= team->gather)) {
+    report_send(&team->report, true);
+    team->reported = now;
+    has_any = false;
+  }
+  if (team->is_done) return INFINITY;
+  if (is_more && has_room(team)) return 0;
+  return has_any ? fmin(until, team->reported + team->gather) : has_room(team) ? until : INFINITY;
+}
+
+/* ---- what the parent says ---- */
+
+void team_refuse(const struct message *message, int error)
+{
+  struct report report = {.transport = mpi.transport, .parent = mpi.tree.parent};
+  report.note = (struct note){.kind = NOTE_REPORT, .engine = message->note.engine, .run = message->note.run};
+  report_status(&report, RECORD_TROUBLE, error, 0);
+  report_send(&report, true);
+}
+
+/* Opens the team's engine, if it is not open. Returns 0 or an errno. */
+static int open_engine(struct team *team, const struct note *note)
+{
+  if (team->engine.kind) return 0;
+  mpi.opening = note->engine;
+  int error = engine_open(&team->engine, &engine_mpi, note->all);
+  if (error) return error;
+  const struct family *family = team->engine.context;
+  team->engine.memory = note->memory;
+  team->ends = calloc((size_t)family->own + 1, sizeof *team->ends);
+  return team->ends ? 0 : ENOMEM;
+}
+
+static void end_run(struct team *team)
+{
+  folding_end(&team->folding);
+  if (team->rows) team->maker->end(team->rows);
+  team->rows = NULL;
+  if (team->run) dispatch_close(team->run);
+  if (team->report.parcel) free(team->report.parcel);
+  free(team->opened);
+  team->run = NULL;
+  team->opened = NULL;
+  team->report.parcel = NULL;
+  team->shared = 0;
+}
+
+/* Results of a reduction wait to be merged; plain ones, where there are many workers, to be joined. */
+static void begin_folding(struct team *team, const struct note *note, double fan)
+{
+  bool is_merged = note->group > GROUP_JOINED;
+  double chunks = fold_chunks * dispatch_chunk_seconds(team->run);
+  team->folding = (struct folding){.most = team->most / 2, .joined = MOST_JOINED, .has_rows = note->rows > 0};
+  if (is_merged || note->all >= JOIN_WORKERS) team->folding.group = note->group;
+  team->folding.patience = is_merged ? fmax(fold_seconds, chunks) : fmin(fmax(join_least, fan * join_child), join_most);
+  team->patience = team->folding.patience;
+  folding_begin(&team->folding, team->run, &team->report, mpi.transport->rank);
+}
+
+/* Nothing was told of the run so far. */
+static void begin_reports(struct team *team, const struct note *note)
+{
+  double fan = fmax(note->fan, 1);
+  team->report = (struct report){.transport = mpi.transport, .parent = mpi.tree.parent};
+  team->report.note = (struct note){.kind = NOTE_REPORT, .engine = note->engine, .run = note->run};
+  team->used = 0;
+  team->most = (uint64_t)fmin(fmax(unused_bytes / fan, unused_least), unused_most);
+  begin_folding(team, note, fan);
+  team->received = team->held = team->ended = 0;
+  team->asked = -INFINITY;
+  team->wish = 0;
+  team->horizon = fmax(horizon_least, fan * horizon_child);
+  if (note->group > GROUP_JOINED) team->horizon = fmax(team->horizon, fold_horizon);
+  team->gather = fmin(fmax(fan * gather_child, gather_least), gather_most);
+  team->reported = 0;
+  team->paced = clock_seconds();
+  team->records = 0;
+  team->is_done = false;
+}
+
+/* What is said of the rows of the run's journal, behind the job. */
+static const char *rows_of(const struct message *message)
+{
+  return message->bytes + message->length - message->note.rows;
+}
+
+static void open_run(struct team *team, struct message *message)
+{
+  const struct note *note = &message->note;
+  end_run(team);
+  int error = note->id ? share_error(mpi.share, note->id) : 0;
+  if (!error) error = open_engine(team, note);
+  if (!error) {
+    const struct family *family = team->engine.context;
+    struct dispatch_options options = {.total = INFINITY,
+                                       .chunk = note->chunk,
+                                       .timeout = note->timeout,
+                                       .key = note->key,
+                                       .workers = note->workers,
+                                       .base = family->base,
+                                       .sparse = note->is_sparse,
+                                       .group = note->group,
+                                       .is_fed = true,
+                                       .job = note->job};
+    options.message = (const struct block *)(const void *)message->bytes;
+    options.rows = rows_of(message);
+    options.rows_length = note->rows;
+    if (note->id) {
+      share_refer(mpi.share, note->id, note->size, &team->refer);
+      options.message = &team->refer;
+    }
+    team->run = dispatch_open(&team->engine, &options);
+    if (!team->run) error = ENOMEM;
+  }
+  if (error) {
+    team_refuse(message, error);
+    free(message);
+    return;
+  }
+  team->opened = message;
+  team->shared = note->id;
+  if (note->rows > 0 && team->maker) team->rows = team->maker->begin(rows_of(message), note->rows);
+  begin_reports(team, note);
+}
+
+static void take_tasks(struct team *team, const struct message *message)
+{
+  const struct note *note = &message->note;
+  struct payload *payload = message->length ? dispatch_payload(team->run, message->length) : NULL;
+  struct range range = {note->first, note->last};
+  if (payload) memcpy(&payload->block, message->bytes, message->length);
+  team->received += note->last - note->first + 1;
+  team->held += note->last - note->first + 1;
+  if (note->attempt == 1 && note->first < FIRST_EXTRA) folding_give(&team->folding, note->first, note->last);
+  if (note->attempt > 1) team->report.note.allowed++; /* it comes beyond what was allowed */
+  bool is_short = message->length && !payload;
+  if (is_short || dispatch_offer(team->run, note->first, note->last, note->attempt, payload))
+    return_ranges(team, &range, 1);
+}
+
+/* Tasks behind the new end are of no use: those that merge results lie behind it too. */
+static void lower_end(struct team *team, double last)
+{
+  folding_flush(&team->folding);
+  team->folding.group = 0;
+  dispatch_shorten(team->run, last);
+}
+
+static void close_run(struct team *team, const struct note *note)
+{
+  struct note closed = {.kind = NOTE_CLOSED, .engine = note->engine, .run = note->run};
+  end_run(team);
+  if (note->status) transport_send(mpi.transport, mpi.tree.parent, &closed);
+}
+
+void team_close(struct team *team)
+{
+  end_run(team);
+  if (team->engine.kind) engine_close(&team->engine);
+  free(team->ends);
+}
+
+/* Takes in a message that is for a run which is open. */
+static void obey_for_run(struct team *team, const struct message *message)
+{
+  const struct note *note = &message->note;
+  if (!team->run || team->report.note.run != note->run) return;
+  switch (note->kind) {
+  case NOTE_GIVE: take_tasks(team, message); break;
+  case NOTE_ASK: team->wish = note->idle > 0 ? note->idle : 1; break;
+  case NOTE_LOWER: lower_end(team, note->last); break;
+  case NOTE_ABORT: dispatch_abort(team->run, note->first); break;
+  case NOTE_CANCEL: dispatch_cancel(team->run); break;
+  case NOTE_ROOM: team->used = note->size; break;
+  default: break;
+  }
+}
+
+void team_obey(struct team *team, struct message *message)
+{
+  if (message->note.kind == NOTE_OPEN) {
+    open_run(team, message);
+    return;
+  }
+  if (message->note.kind == NOTE_CLOSE)
+    close_run(team, &message->note);
+  else
+    obey_for_run(team, message);
+  free(message);
+}
