@@ -303,7 +303,9 @@ end
 
 --- What a worker needs of the source: sent with the job.
 function M.describe(source, puller, inherits)
-  if not puller.text and not puller.is_ranges then return { kind = "values", raw = source.raw } end
+  if not puller.text and not puller.is_ranges then
+    return { kind = "values", raw = source.raw, is_few = indexed.is_few(source) or nil }
+  end
   local text = puller.text
   local kind = not text and source.kind == "blocks" and "pieces" or source.kind
   return { kind = kind, path = source.path, paths = source.paths, raw = source.raw, keep_cr = source.keep_cr,

@@ -29,7 +29,7 @@ local function forget_all() kept, is_guarded = {}, false end
 --- Are the descriptions of two sources the same, without tables that may have changed?
 local function is_same_source(one, other)
   if one.kind ~= other.kind then return false end
-  if one.kind == "values" then return one.raw == other.raw end
+  if one.kind == "values" then return one.raw == other.raw and one.is_few == other.is_few end
   if one.kind == "range" then
     return one.n == other.n and one.first == other.first and one.step == other.step
       and one.is_endless == other.is_endless

@@ -44,6 +44,12 @@ local function width(source)
 end
 M.width = width
 
+local FEW = 256 -- tasks: LuaJIT compiles no trace for fewer, and it does not pay to look at their function
+
+--- Is the source, or its description as workers get it, known to have so few tasks?
+---@return boolean
+function M.is_few(source) return source.is_few or source.n ~= nil and source.n < FEW end
+
 --- Do tasks of the source get copies of what it holds? Not where there are but numbers.
 ---@param source table
 ---@return boolean

@@ -1,6 +1,7 @@
 --- The text of a worker's loop, written for each job: how a task's arguments are read, and what becomes of its result.
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
+local indexed = require "parlua.source.indexed"
 local lazy = require "parlua.lazy"
 local lines = lazy "parlua.worker.line"
 local made = lazy "parlua.worker.made"
@@ -29,8 +30,6 @@ void *memchr(const void *, int, size_t);
 -- task k returned what is no number, where those are put into an array.
 local DONE, STOPPED, FULL, PENDING, AGAIN, FOUND, KEPT = 0, 1, 2, 3, 4, 5, 6
 M.DONE, M.STOPPED, M.FULL, M.PENDING, M.AGAIN, M.FOUND, M.KEPT = DONE, STOPPED, FULL, PENDING, AGAIN, FOUND, KEPT
-
-local FEW = 256 -- tasks: LuaJIT compiles no trace for fewer, and it does not pay to look at their function
 
 local prologue = [[
 local xpcall, type, floor, unpack, cast, slot, f, store, collect, fetch, special, ffi_string, memchr, char_pointer,
@@ -116,8 +115,8 @@ end
 --- Code that puts v, a table whose keys are known beforehand, into the block: `room` is nil or false where that fails.
 --- nil: there is no such code.
 local function put_made(job, builder, outlet)
-  local n = job.source.n
-  if not (outlet and outlet.has_blocks) or n and n < FEW then return nil end
+  local source = job.source
+  if not (outlet and outlet.has_blocks) or indexed.is_few(source) or source.kind == "calls" then return nil end
   local keys = made.keys(job)
   local write = keys and shape.sure_writer(keys)
   if not write then return nil end
