@@ -1,7 +1,7 @@
 --- Submitted calls: from submit to result, back to back and after pauses; many at once; how close to the ideal calls of
---- random length come. And tasks that wait, on the async engine.
+--- random length come, each in a program of its own. And tasks that wait, on the async engine.
 local ffi = require "ffi"
-local host = require "parlua.host"
+local lengths = require "futures_lengths"
 local measure = require "measure"
 local parlua = require "parlua"
 
@@ -13,74 +13,19 @@ int waitpid(int pid, int *status, int options);
 
 local PAUSE = 5e-3        -- seconds
 local WAIT = 0.1          -- of a task that waits
-local MEAN_LENGTH = 200e-6 -- of calls of random length, with an exponential distribution
 
-local function nothing() end
-
---- Pools stay for all repetitions, as they do in a program.
-local pools = {}
-
-local function pool_of(engine)
-  pools[engine] = pools[engine] or parlua.pool { engine = engine, workers = measure.workers }
-  return pools[engine]
+--- A side in a program of its own (futures_side.lua).
+local function side(name, call, engine, n, pause)
+  local words = { measure.parlua, measure.directory .. "/futures_side.lua", call, engine, n, pause }
+  return { name = name, run = measure.command(words) }
 end
 
---- The run function of a side: the median of the seconds that a call takes.
-local function round_trip(engine, calls, pause)
-  return function()
-    local pool, all = pool_of(engine), {}
-    pool:submit(nothing):get()
-    for k = 1, calls do
-      if pause then measure.pause(pause) end
-      local began = measure.now()
-      pool:submit(nothing):get()
-      all[k] = measure.now() - began
-    end
-    return measure.median(all)
-  end
-end
-
-local function many(engine, n)
-  return measure.timed(function()
-    local pool, futures = pool_of(engine), {}
-    for k = 1, n do futures[k] = pool:submit(nothing) end
-    parlua.wait(futures)
-  end)
-end
-
-local function spin(seconds)
-  local last = host.now() + seconds
-  while host.now() < last do end
-end
-
---- Lengths of n calls, and their sum.
-local function draw_lengths(n)
-  local lengths, sum = {}, 0
-  math.randomseed(1)
-  for k = 1, n do
-    lengths[k] = -math.log(1 - math.random()) * MEAN_LENGTH
-    sum = sum + lengths[k]
-  end
-  return lengths, sum
-end
-
---- The share of the workers' time that calls of random length had.
-local function share(engine, n)
-  return function()
-    local pool, futures = pool_of(engine), {}
-    local lengths, sum = draw_lengths(n)
-    local began = measure.now()
-    for k = 1, n do futures[k] = pool:submit(spin, lengths[k]) end
-    for future in parlua.as_completed(futures) do future:get() end
-    return sum / measure.workers / (measure.now() - began)
-  end
-end
-
---- The same where nobody hands anything out: processes that are forked here, each with its part of the lengths. What
---- they lack to the whole is what the machine gave to others (a virtual one: what its host took) and the forks.
+--- The share of the workers' time where nobody hands anything out: processes that are forked here, each with its part
+--- of the lengths. What they lack to the whole is what the machine gave to others (a virtual one: what its host took) and
+--- the forks.
 local function bare_share(n)
   return function()
-    local lengths, sum = draw_lengths(n)
+    local each, sum = lengths.draw(n)
     local status, children = ffi.new "int[1]", {}
     local began = measure.now()
     for w = 1, measure.workers do
@@ -88,10 +33,10 @@ local function bare_share(n)
       if children[w] == 0 then
         local left = sum / measure.workers
         for k = w, n, measure.workers do
-          spin(math.min(lengths[k], left)) -- all have as much to do
-          left = left - math.min(lengths[k], left)
+          lengths.spin(math.min(each[k], left)) -- all have as much to do
+          left = left - math.min(each[k], left)
         end
-        spin(left)
+        lengths.spin(left)
         ffi.C._exit(0)
       end
     end
@@ -116,26 +61,25 @@ local function peak()
 end
 
 return function()
-  local calls, with_pause = measure.size(5000, 200), measure.size(200, 10)
-  local n, lengths, tasks = measure.size(1e5, 1000), measure.size(1e4, 100), measure.size(10000, 100)
+  local calls, with_pause = measure.size(5000, 200), measure.size(100, 10)
+  local n, random, tasks = measure.size(1e5, 1000), measure.size(1e4, 100), measure.size(10000, 100)
   local has_cqueues = pcall(require, "cqueues")
   local before = peak()
   local async = has_cqueues and measure.compare { { name = "waiting", run = waiting(tasks) } }
   local grown = peak() - before
   local got = measure.compare {
-    { name = "threads", warm = true, run = round_trip("threads", calls) },
-    { name = "threads, paused", run = round_trip("threads", with_pause, PAUSE) },
-    { name = "threads, many", run = many("threads", n) },
-    { name = "threads, share", run = share("threads", lengths) },
-    { name = "process", warm = true, run = round_trip("process", calls) },
-    { name = "process, paused", run = round_trip("process", with_pause, PAUSE) },
-    { name = "process, many", run = many("process", n) },
-    { name = "process, share", run = share("process", lengths) },
-    { name = "bare, share", run = bare_share(lengths) },
+    side("threads", "round_trip", "threads", calls),
+    side("threads, paused", "round_trip", "threads", with_pause, PAUSE),
+    side("threads, many", "many", "threads", n),
+    side("threads, share", "share", "threads", random),
+    side("process", "round_trip", "process", calls),
+    side("process, paused", "round_trip", "process", with_pause, PAUSE),
+    side("process, many", "many", "process", n),
+    side("process, share", "share", "process", random),
+    { name = "bare, share", run = bare_share(random) },
     measure.c { name = "threads, bare", program = "awake", words = { with_pause, PAUSE * 1e3, 100 } },
     measure.c { name = "process, bare", program = "awake", words = { with_pause, PAUSE * 1e3, 100, "process" } },
   }
-  for _, pool in pairs(pools) do pool:close() end
   local rows = {}
   local function row(fields) rows[#rows + 1] = measure.row(fields) end
   for _, case in ipairs { { "threads", 3, 1 }, { "process", 4, 0.7 } } do
@@ -146,7 +90,7 @@ return function()
           at_most = 40, rival = "asked and answered in C, no more", theirs = got[engine .. ", bare"].seconds * 1e6 }
     row { what = ("%d calls submitted, then waited for"):format(n), ours = n / got[engine .. ", many"].seconds / 1e6,
           unit = "M/s", more = true, at_least = case[3] }
-    row { what = ("as_completed over %d calls of random length, of the ideal"):format(lengths),
+    row { what = ("as_completed over %d calls of random length, of the ideal"):format(random),
           ours = got[engine .. ", share"].seconds * 100, unit = "%", more = true, at_least = 98,
           rival = "bare forks, shared out before", theirs = got["bare, share"].seconds * 100 }
   end
