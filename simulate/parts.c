@@ -251,6 +251,78 @@ static void check_cancelled(void)
   hub_close(&engine.hub);
 }
 
+static bool keeps_work(struct lane *lane, struct work *work)
+{
+  (void)lane, (void)work;
+  return false;
+}
+
+static double ends_as_asked(struct lane *lane, struct work *work, double last)
+{
+  (void)lane, (void)work;
+  return last;
+}
+
+static bool is_not_seen(const struct lane *lane, struct lane_view *view)
+{
+  (void)lane, (void)view;
+  return false;
+}
+
+static bool gives_nothing(struct lane *lane, struct outcome *outcome)
+{
+  (void)lane;
+  *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
+  return true;
+}
+
+static const struct lane_kind lane_that_is_cut = {.bytes = sizeof(struct lane),
+                                                  .view = is_not_seen,
+                                                  .ask_back = gives_nothing,
+                                                  .wants = wants_nothing,
+                                                  .left = has_nothing_left,
+                                                  .take_back = keeps_work,
+                                                  .shorten = ends_as_asked};
+
+/* The worker is in task 1 of 1 to 4, as a later one is cancelled: that is told at once and does not run, those behind
+ * it are handed out again. */
+static void check_cut_off(double task)
+{
+  enum { LAST = 4, RESERVES = 1 };
+  static bool unwatched[1];
+  struct engine_kind kind = {.can = {.kill = true}};
+  struct engine engine = {.kind = &kind, .unwatched = unwatched};
+  struct dispatch d = {.engine = &engine, .crew.total = INFINITY, .crew.may_cut = true};
+  struct lane lane = {.kind = &lane_that_is_cut, .state = LANE_READY, .width = 1};
+  struct link *const lists[] = {&d.empty,   &d.idle,          &d.hungry,  &d.full,   &d.news,
+                                &d.looking, &d.looking_ranks, &d.aborted, &lane.held};
+  struct event event = {0};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
+  queue_init(&d.queue, LAST);
+  if (!balance_init(&d.balance, 1)) fault("there is no memory");
+  d.look_interval = dispatch_look_interval(0);
+  struct work *work = work_new(&d.queue.store, 1, LAST, NULL, ATTEMPT);
+  reserve(&d.queue, RESERVES); /* the lane's */
+  lane_hold(&lane, work);
+  dispatch_place(&d, &lane, 0);
+  if (!dispatch_abort(&d, task)) fault("task %g, which has not begun, could not be cancelled", task);
+  expect_number("the chunk ends before the task that was cancelled", work->last, task - 1);
+  if (!dispatch_tell_aborted(&d, &event)) fault("task %g was cancelled, and is not told", task);
+  expect_number("the task that was cancelled", event.first, task);
+  struct work *rest = queue_take_again(&d.queue, 0);
+  if ((rest != NULL) != (task < LAST)) fault("what lies behind task %g is lost, or was made up", task);
+  if (rest) {
+    expect_number("the first behind it", rest->first, task + 1);
+    work_free(&d.queue.store, rest);
+  }
+  expect_number("reserves that are left", d.queue.store.reserved, RESERVES);
+  lane_let_go(&lane, work);
+  work_free(&d.queue.store, work);
+  dispatch_give_back(&d);
+  queue_free(&d.queue);
+  balance_free(&d.balance);
+}
+
 /* ---- tasks that are tried again, where all lanes are ranks that have enough ---- */
 
 static bool is_never_idle(const struct lane *lane)
@@ -466,6 +538,7 @@ void parts_check(void)
   check_part();
   check_intake();
   check_cancelled();
+  for (double task = 2; task <= 4; task++) check_cut_off(task);
   check_handing_out();
   check_giving_back();
   check_single_tasks();
