@@ -256,6 +256,11 @@ describe("the command parlua", function()
     it("of the disk that standard output goes to: says so, exit status 1", function()
       transcript("-e 'print(1)' >/dev/full",
         { stderr = "^parlua: cannot write standard output: No space left on device\n$", status = 1 })
+      for _, words in ipairs { "-e 'for k = 1, 20000 do print(k) end'", "--help",
+        "--engine process -e 'parlua.each(print, { 1, 2, 3 })'", "--engine threads -e 'parlua.each(print, { 1, 2, 3 })'" } do
+        transcript(words .. " >/dev/full",
+          { stderr = "^parlua: cannot write standard output: No space left on device\n$", status = 1 })
+      end
     end)
 
     it("of a standard output that is closed: nothing else gets what is meant for it", function()

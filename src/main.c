@@ -24,6 +24,7 @@
 #include "lua/state.h"
 #include "lua/terminal.h"
 #include "sys/guard.h"
+#include "sys/streams.h"
 
 #define PARLUA_VERSION "0.1.0"
 #ifndef PARLUA_COMMIT
@@ -653,10 +654,10 @@ static int run_protected(lua_State *L)
    write also when Ctrl-C comes while another process has it: what was lost so was to be seen, and not to be kept. */
 static int check_output(int status)
 {
-  errno = 0;
-  bool is_written = fflush(stdout) == 0 && (!ferror(stdout) || isatty(STDOUT_FILENO));
-  if (is_written || status == EXIT_UNREAD) return status;
-  fprintf(stderr, "parlua: cannot write standard output: %s\n", errno ? strerror(errno) : "an earlier write failed");
+  int error = fflush(stdout) == 0 ? 0 : errno;
+  if (status == EXIT_UNREAD || (!error && (!ferror(stdout) || isatty(STDOUT_FILENO)))) return status;
+  if (!error) error = streams_why_unwritable(STDOUT_FILENO);
+  fprintf(stderr, "parlua: cannot write standard output: %s\n", error ? strerror(error) : "an earlier write failed");
   return status == EXIT_RETURNED ? EXIT_FAILED : status;
 }
 

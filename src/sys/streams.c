@@ -1,12 +1,24 @@
 /* streams.c - see streams.h. */
 #include "sys/streams.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static void (*flush_own)(void); /* set once, at the beginning of a process */
+
+int streams_why_unwritable(int fd)
+{
+  struct pollfd poll_fd = {.fd = fd};
+  struct statvfs system;
+  if (write(fd, "", 0) < 0) return errno; /* devices answer */
+  if (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLERR)) return EPIPE;
+  return fstatvfs(fd, &system) == 0 && system.f_blocks > 0 && system.f_bavail == 0 ? ENOSPC : 0;
+}
 
 #ifdef __GLIBC__
 /* All open streams, linked by `_chain`: glibc has no other way to go over them. Weak: a later one may keep it to
