@@ -100,9 +100,21 @@ describe("parlua --map and --filter", function()
       for _, command in ipairs { "seq 10 | PARLUA -n 2 --chunk 1 --halt --map CODE", "PARLUA -n 2 --halt --map CODE 1 2 3 4 5 6 7 8" } do
         local stdout, status, stderr = run((command:gsub("CODE", "'x == 4 and error(\"no\") or x'")))
         assert.same({ "1\n2\n3\n", 1 }, { stdout, status })
-        assert.truthy(stderr:find('%("4"%) failed: error: %-%-map:1: no\nparlua: 4 tasks, 3 returned, 1 failed, [%d.]+ s, halted\n$'), stderr)
+        assert.truthy(stderr:find('%("4"%) failed: error: %-%-map:1: no\nparlua: 4 tasks, 3 returned, 1 failed, '
+          .. '[%d%l ,.]+ s, process engine, 2 workers, halted\n$'), stderr)
       end
     end
+  end)
+
+  helper.for_each_engine(function(engine)
+    it("count a halted run's tasks alike with and without a reduction, and say what is known of it", function()
+      for _, words in ipairs { "", "--reduce sum " } do
+        local _, status, stderr = run(helper.command(engine) .. " --halt " .. words .. "--map 'x + 1' 1 2 boom 4 5")
+        assert.equal(1, status)
+        assert.truthy(stderr:find(("\nparlua: 3 tasks, 2 returned, 1 failed, 2 cancelled, [%%d.]+ s, %s engine, [%%l%%d ]+, halted\n$")
+          :format(engine)), stderr)
+      end
+    end)
   end)
 
   it("go over more than one block, in order, on files and pipes", function()

@@ -64,6 +64,16 @@ describe("a job", function()
       assert.equal(1, result.status)
     end)
 
+    it("that reduces and is halted shows the traceback of the task alone", function()
+      local result = run([[
+        local function fail(x) error("no " .. x) end
+        return { map = function(w) if w == "c" then fail(w) end return 1 end, reduce = require("parlua").sum }
+      ]], on .. "--halt job.lua a b c d")
+      assert.equal(1, result.status, shown(result))
+      assert.truthy(result.stderr:find("\n  \tjob.lua:1: in function 'fail'\n", 1, true), shown(result))
+      assert.is_nil(result.stderr:find("parlua/", 1, true), shown(result))
+    end)
+
     it("that reduces writes the one value", function()
       local sum = "return { map = tonumber, reduce = require('parlua').sum }"
       assert.equal("6\n", run(sum, on .. "job.lua 1 2 3").stdout)
@@ -475,6 +485,23 @@ describe("a job", function()
         local result = run(SQUARES, "--max-failures 1000000 " .. words)
         assert.equal(2, result.status, shown(result))
         assert.truthy(result.stderr:find("cannot write the results to .*: No space left on device"), shown(result))
+      end
+    end)
+
+    it("as the file can't grow leaves whole results under another name, and says so", function()
+      for format, line in pairs { jsonl = '^{"index":%d+,"args":%[%d+%],"result":%d+}$', csv = "^%d+,square$" } do
+        helper.write(directory .. "/job.lua", "return { map = function(x) local square = x * x " .. (format == "csv"
+          and "return { square, 'square' }" or "return square") .. " end, arguments = require('parlua').range(20000) }")
+        local result = helper.run(("trap '' XFSZ; ulimit -f 300; %s --format %s -o out job.lua"):format(
+          helper.quote(helper.parlua), format), { directory = directory })
+        assert.equal(2, result.status, shown(result))
+        assert.truthy(result.stderr:find("cannot write the results to 'out': File too large; what was written is in 'out.partial'", 1,
+          true), shown(result))
+        local text = helper.read(directory .. "/out.partial")
+        assert.truthy(#text > 30000)
+        assert.equal("\n", text:sub(-1))
+        for each in text:gmatch "[^\n]+" do assert.truthy(each:find(line), each) end
+        assert.same({ "job.lua", "out.partial" }, names())
       end
     end)
 

@@ -85,7 +85,8 @@ local function own_frames(traceback)
     end
     if line:find("parlua/wire/install.lua:", 1, true) then -- a global that is not there was read
       kept[#kept] = nil
-    elseif not line:find("parlua/failure.lua:", 1, true) then
+    -- the message handlers of loops over tasks
+    elseif not (line:find("parlua/failure.lua:", 1, true) or line:find("parlua/worker/fold.lua:", 1, true)) then
       kept[#kept + 1] = line
     end
   end

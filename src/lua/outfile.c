@@ -204,20 +204,17 @@ static int wait_for_room(const struct outfile *file)
   return 0;
 }
 
-/* Writes all bytes. Into a pipe no more at once than has room after poll(2): the process must not sleep in write(2),
- * from which a signal would not wake it. Returns 0 or an errno. */
-static int write_all(const struct outfile *file, const char *bytes, size_t length)
+/* Writes all bytes; `done` says how many have been. Into a pipe no more at once than has room after poll(2): the
+ * process must not sleep in write(2), from which a signal would not wake it. Returns 0 or an errno. */
+static int write_all(const struct outfile *file, const char *bytes, size_t length, size_t *done)
 {
-  while (length > 0) {
-    size_t piece = file->is_pipe && length > PIPE_BUF ? PIPE_BUF : length;
+  while (*done < length) {
+    size_t rest = length - *done, piece = file->is_pipe && rest > PIPE_BUF ? PIPE_BUF : rest;
     int error = file->is_pipe ? wait_for_room(file) : 0;
     if (error) return error;
-    ssize_t written = write(file->fd, bytes, piece);
+    ssize_t written = write(file->fd, bytes + *done, piece);
     if (written < 0 && errno != EINTR && errno != EAGAIN) return errno;
-    if (written > 0) {
-      bytes += written;
-      length -= (size_t)written;
-    }
+    if (written > 0) *done += (size_t)written;
   }
   return 0;
 }
@@ -231,7 +228,21 @@ static int outfile_write(lua_State *L)
     bytes = lua_tostring(L, 2);
   else
     memcpy(&bytes, lua_topointer(L, 2), sizeof bytes); /* a pointer of the FFI */
-  return answer(L, write_all(file, bytes, length));
+  size_t done = 0;
+  int error = write_all(file, bytes, length, &done);
+  if (error == 0) return answer(L, 0);
+  lua_pushnil(L);
+  lua_pushnumber(L, error);
+  lua_pushnumber(L, (lua_Number)done);
+  return 3;
+}
+
+/* cut(bytes): takes the last ones away again. */
+static int outfile_cut(lua_State *L)
+{
+  struct outfile *file = check_file(L);
+  off_t end = lseek(file->fd, -(off_t)luaL_checknumber(L, 2), SEEK_END);
+  return answer(L, end < 0 || ftruncate(file->fd, end) != 0 ? errno : 0);
 }
 
 /* ---- the end ---- */
@@ -260,7 +271,11 @@ static int outfile_publish(lua_State *L)
   const char *target = lua_pushfstring(L, "%s%s", file->target, luaL_optstring(L, 2, ""));
   bool is_lazy = lua_toboolean(L, 3);
   if (!is_lazy && fdatasync(file->fd) != 0 && errno != EINVAL && errno != EROFS) return answer(L, errno);
-  return answer(L, name_file(file, target));
+  int error = name_file(file, target);
+  if (error) return answer(L, error);
+  lua_pushboolean(L, 1);
+  lua_pushstring(L, target);
+  return 2;
 }
 
 /* discard(ending): removes what an earlier run left under the name with the ending. */
@@ -287,9 +302,13 @@ static int outfile_close(lua_State *L)
 
 int luaopen_parlua_outfile(lua_State *L)
 {
-  static const luaL_Reg methods[] = {{"write", outfile_write},     {"publish", outfile_publish},
-                                     {"discard", outfile_discard}, {"close", outfile_close},
-                                     {"__gc", outfile_close},      {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"write", outfile_write},
+                                     {"cut", outfile_cut},
+                                     {"publish", outfile_publish},
+                                     {"discard", outfile_discard},
+                                     {"close", outfile_close},
+                                     {"__gc", outfile_close},
+                                     {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"open", outfile_open}, {"stdout", outfile_stdout}, {"same", outfile_same}, {NULL, NULL}};
   luaL_newmetatable(L, outfile_meta);

@@ -5,10 +5,11 @@
  * written to directly. stdout() -> the same for standard output. same(path, path) -> do both name one file, whether or
  * not it exists?
  *
- * file:write(bytes, length) -> true, or nil and an errno. EINTR: a signal asks the run to end while nobody reads.
- * file:publish(ending, is_lazy) -> true, or nil and an errno: what was written is on the disk, and has the path's name
- * and the ending. Lazy: the system may write it to the disk later. file:close() -> true, or nil and an errno. What was
- * not published is gone. */
+ * file:write(bytes, length) -> true, or nil, an errno and how many bytes were written. EINTR: a signal asks the run to
+ * end while nobody reads. file:cut(bytes) -> true, or nil and an errno: takes the last bytes away again.
+ * file:publish(ending, is_lazy) -> true and the name, or nil and an errno: what was written is on the disk, and has the
+ * path's name and the ending. Devices and pipes get none. Lazy: the system may write it to the disk later.
+ * file:close() -> true, or nil and an errno. What was not published is gone. */
 #ifndef PARLUA_OUTFILE_H
 #define PARLUA_OUTFILE_H
 #include <lua.h>

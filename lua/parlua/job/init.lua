@@ -79,7 +79,6 @@ local function new_run(job, options, output, manner)
     reached = 0,
     failed = 0,
     shown = {},
-    started = host.now(),
   }
 end
 
@@ -125,10 +124,16 @@ local function take_lines(run, first, n, lines)
   return run.output:settle() or run.output.code == EINTR
 end
 
+--- Keeps the summary of a run that is about to raise, to be told.
+local function take_summary(run, summary)
+  summary.halted = true
+  run.summary = summary
+end
+
 --- Runs the tasks of a job that reduces. Returns failures and summary; or nil and the error.
 local function run_reduction(run, source, options, plan)
   local ran, value, failures, summary = xpcall(function()
-    local given = { options = options, tells_failures = true }
+    local given = { options = options, tells_failures = true, on_raise = function(...) take_summary(run, ...) end }
     return require("parlua.sink.reduce").run_plan(run.job.map, source, plan, nil, given)
   end, function(raised)
     return type(raised) == "string" and options.debug and debug.traceback(raised, 2) or raised
@@ -167,19 +172,12 @@ local function run_tasks(run, source, options)
     end, {
       options = options, encodes = encodes and (run.format.encodes or true), without_arguments = not needs_arguments,
       visit_lines = function(...) return take_lines(run, ...) end,
+      on_raise = function(...) take_summary(run, ...) end,
     })
   end, handle)
   unsubscribe()
   if ran then return failures, summary end
   return nil, failures
-end
-
---- What is known of a run that raised.
-local function own_summary(run)
-  return {
-    tasks = run.returned + run.failed, returned = run.returned, failed = run.failed,
-    seconds = host.now() - run.started, halted = true,
-  }
 end
 
 --- The failure for which the run was halted: tells of it and writes it, if that has not been done.
@@ -219,10 +217,11 @@ local function stdout_error()
 end
 
 --- Tells of what could not be written and returns the exit status.
-local function unwritable(name, code)
+local function unwritable(name, code, partial)
   if code == EPIPE then return EXIT.SIGPIPE end
   if code == EINTR then return nil end -- a signal ends the run, and nobody read the output
-  texts.say("cannot write the results to %s: %s", name, code > 0 and host.strerror(code) or "writing failed")
+  texts.say("cannot write the results to %s: %s%s", name, code > 0 and host.strerror(code) or "writing failed",
+    partial and ("; what was written is in '%s'"):format(partial) or "")
   return EXIT.wrong
 end
 
@@ -231,7 +230,7 @@ local function close_output(run, outcome)
   local output = run.output
   if run.format.close and outcome ~= "discard" then run.format.close(output.buffer, run.is_first) end
   local partial = output:close(outcome)
-  if output.code then return unwritable(output.name, output.code) end
+  if output.code then return unwritable(output.name, output.code, partial) end
   if partial then texts.say("what was done is in '%s'", partial) end
   return nil
 end
@@ -244,11 +243,10 @@ local function end_badly(run, raised)
   else
     texts.say("%s", texts.error_text(raised))
   end
-  local written_any = run.returned + run.failed > 0
-  local status = close_output(run, written_any and "partial" or "discard")
-  if written_any and not run.is_quiet then
-    report.print("stderr", texts.summary(is_failure and raised.summary or own_summary(run)))
-  end
+  local summary = run.summary
+  if summary and run.manner.summary then summary = run.manner.summary(summary) end
+  local status = close_output(run, not (run.is_first or run.reduces) and "partial" or "discard")
+  if summary and summary.tasks > 0 and not run.is_quiet then report.print("stderr", texts.summary(summary)) end
   return status or (is_failure and EXIT.failed or EXIT.wrong)
 end
 
@@ -334,7 +332,7 @@ local function prepare(job, manner, ...)
     error(format("option 'output': %s is the script itself; name another file", options.output), 0)
   end
   local output = check(outputs.open(options.output))
-  output.resumes = options.resume
+  output.resumes, output.is_by_line = options.resume, options.format == "jsonl"
   local shard = options.shard and check_shard(options, plan)
   return options, not shard and plan or nil, source, output
 end

@@ -15,7 +15,8 @@ local FLUSH_SECONDS = 0.2 -- a finished task's line waits no longer than about t
 ---@class parlua.Output
 ---@field name string for messages
 ---@field code integer|nil the error number of the write that failed; nothing is written after it
----@field buffer table string.buffer: what is to be written is put into it
+---@field buffer table string.buffer: what is to be written is put into it. At each flush it ends with a whole result
+---@field is_by_line? boolean each result is one line
 local Output = {}
 Output.__index = Output
 
@@ -43,6 +44,12 @@ end
 --- Is this the file by another path?
 M.is_same = outfile.same
 
+--- A write failed in the midst of what was collected: takes away what was written of a result that is not whole.
+local function keep_whole(self, written)
+  local whole = self.is_by_line and self.buffer:tostring():sub(1, written):match ".*()\n" or 0
+  self.file:cut(written - whole)
+end
+
 --- Writes out what was collected. Returns false after an error, which `code` keeps.
 function Output:flush()
   self.flushed = host.now()
@@ -59,7 +66,9 @@ function Output:flush()
   if self.is_terminal then
     written, _, code = report.print("stdout", self.buffer:tostring())
   else
-    written, code = self.file:write(self.buffer:ref())
+    local bytes
+    written, code, bytes = self.file:write(self.buffer:ref())
+    if bytes and bytes > 0 then keep_whole(self, bytes) end
   end
   self.buffer:reset()
   if not written then self.code = code or -1 end
@@ -73,21 +82,23 @@ function Output:settle()
 end
 
 --- Writes what is left and closes. `outcome` says what becomes of a file: "complete" gives it its name, "partial" the
---- name with `.partial`, "discard" removes it. Returns the path of a partial file.
+--- name with `.partial`, "discard" removes it. What could be written before the disk was full is partial, too. Returns
+--- the path of a partial file.
 function Output:close(outcome)
   self:flush()
   if self.is_stdout then return nil end
   local partial
-  if not self.code and outcome ~= "discard" then
-    partial = outcome == "partial" and self.path .. ".partial" or nil
-    local published, code = self.file:publish(partial and ".partial" or "")
-    if not published then self.code = code end
+  if outcome ~= "discard" then
+    local is_partial = outcome == "partial" or self.code ~= nil
+    local published, name = self.file:publish(is_partial and ".partial" or "", self.code ~= nil)
+    if not published then self.code = self.code or name end
+    if published and name and is_partial then partial = self.path .. ".partial" end
     -- on resuming, what an interrupted run left is part of the whole
-    if published and not partial and self.resumes then self.file:discard(".partial") end
+    if published and not is_partial and self.resumes then self.file:discard(".partial") end
   end
   local closed, code = self.file:close()
   if not closed and not self.code then self.code = code end
-  return not self.code and partial or nil
+  return partial
 end
 
 return M

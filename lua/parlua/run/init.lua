@@ -276,8 +276,8 @@ end
 ---@param sink table see the head of this file
 ---@param given? table options (resolved), base_seed (of a pool), engines (where warm ones are kept), fold, unrecorded
 --- (no journal can record it), is_pushed (tasks are submitted calls, calls/sent.lua), lasts (the script goes on while
---- its tasks are handed out), tells_failures (the caller does), everywhere (worker/everywhere.lua),
---- after_interrupt, driver (for specs: drive/simulated.lua)
+--- its tasks are handed out), tells_failures (the caller does), on_raise (is given the summary of a run that raises),
+--- everywhere (worker/everywhere.lua), after_interrupt, driver (for specs: drive/simulated.lua)
 ---@return parlua.Run
 function M.open(f, arguments, call_options, sink, given)
   given = given or nothing_given
@@ -314,6 +314,7 @@ function M.open(f, arguments, call_options, sink, given)
   if given.everywhere then run.everywhere = given.everywhere end
   if given.tells_failures then run.tells_failures = true end
   if given.lasts then run.lasts = true end
+  if given.on_raise then run.on_raise = given.on_raise end
   if given.is_pushed then run.is_pushed = true end
   local fold = given.fold
   if fold then

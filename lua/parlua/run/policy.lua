@@ -33,6 +33,7 @@ local Run = {
   is_pushed = false, is_of_futures = false, everywhere = false, pace = false, pace_count = false, is_paced = false,
   paused = false, encodes = false, takes_pairs = false, spawned = false, is_kept = false,
   is_loop = 0, ticked_at = 0, limiter = false, deadline = false, raised = false,
+  on_raise = false,
 }
 Run.__index = Run
 for name, method in pairs(summary) do Run[name] = method end
@@ -427,17 +428,17 @@ function Run:go()
   if self.pace then self.pace.release(self) end
   if ok and self.sink.limit < self.last then self.last = self.sink.limit end
   self:close()
-  if not ok then error(message, 0) end
+  if not ok then self:raise(message) end
 end
 
 --- What a finished run raises or returns.
 ---@return parlua.Failure[] failures, parlua.Summary summary
 function Run:outcome()
-  if self.broken then error(self.broken, 0) end
+  if self.broken then self:raise(self.broken) end
   local failures, halted = self:sorted_failures(), self.limiter and self.limiter.halted
-  if halted and halted.index <= self.last then error(halted, 0) end
+  if halted and halted.index <= self.last then self:raise(halted) end
   local raised = self.raised
-  if raised and (raised.index <= self.last or raised.index >= FIRST_SPAWNED) then error(raised.value, 0) end
+  if raised and (raised.index <= self.last or raised.index >= FIRST_SPAWNED) then self:raise(raised.value) end
   if self.signal and task.is_inside() then error(M.interruption(), 0) end -- the task that it is in is cut off, not done
   self:tell()
   return failures, self:summary()

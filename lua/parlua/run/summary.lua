@@ -94,6 +94,12 @@ function M.summary(self)
            resumed = self.journal and self.driver.resumed or nil }
 end
 
+--- The call ends with an error. A job gets the summary before.
+function M.raise(self, value)
+  if self.on_raise then self.on_raise(self:summary()) end
+  error(value, 0)
+end
+
 --- Keeps where in the script the call is, to be told later.
 function M.keep_place(self) self.place = warning.place() end
 
