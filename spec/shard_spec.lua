@@ -136,6 +136,22 @@ describe("--shard", function()
   end)
 end)
 
+describe("parlua merge and parlua export", function()
+  it("end silently with status 141 where nobody reads what they write", function()
+    in_directory(function(directory, run)
+      for _, ending in ipairs { "db", "jsonl" } do
+        run((ending == "db" and "--journal" or "-o") .. " all." .. ending .. " --map 'x' $(seq 3000)")
+      end
+      run "--format jsonl -o all.jsonl --map x $(seq 30000)"
+      for _, words in ipairs { "export all.db", "export all.db --format csv", "merge all.db", "merge all.jsonl" } do
+        local text, _, stderr = run(("{ %s %s; echo $? >status; } | head -n 1"):format(parlua, words), "")
+        assert.truthy(#text > 5, words)
+        assert.same({ "", "141\n" }, { stderr, helper.read(directory .. "/status") }, words)
+      end
+    end)
+  end)
+end)
+
 describe("parlua merge", function()
   it("writes lines of JSON, and tells of gaps", function()
     in_directory(function(_, run)

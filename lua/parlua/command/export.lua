@@ -88,12 +88,12 @@ function M.run(words)
     local put = formats[format](output.buffer)
     local written, why = pcall(file.once, file, SELECT, function(statement)
       put(statement)
-      if not output:settle() then error("", 0) end
+      words_module.settle(output)
     end)
     file:close()
-    output:close(written and "complete" or "discard")
-    if output.code then error(("cannot write %s: %s"):format(output.name, host.strerror(output.code)), 0) end
-    if not written then error(why, 0) end
+    if written then return words_module.finish(output) end
+    output:close "discard"
+    error(why, 0)
   end)
 end
 

@@ -192,15 +192,8 @@ local function write_lines(parts, output)
         buffer:put "}}\n"
       end
     end, own)
-    output:settle()
+    words_module.settle(output)
   end)
-end
-
-local function finish(output)
-  output:close "complete"
-  if output.code then
-    error(("cannot write %s: %s"):format(output.name, require("parlua.host").strerror(output.code)), 0)
-  end
 end
 
 local function open_output(path)
@@ -230,7 +223,7 @@ local function merge_journals(paths, target)
     else
       local output = open_output(target)
       write_lines(parts, output)
-      finish(output)
+      words_module.finish(output)
     end
     local total = tonumber(parts[1].place.whole:match "(%d+) tasks%)?$")
     texts.say("%s from %s", common.count(count, "task"), common.count(#parts, "journal"))
@@ -313,12 +306,12 @@ local function merge_outputs(paths, target)
       count = count + 1
       if least.line:find(',"error":{"kind":', 1, true) then failed = failed + 1 end
       output.buffer:put(least.line, "\n")
-      output:settle()
+      words_module.settle(output)
     end
     last = { index = least.index, line = least.line, path = least.path }
     least.index, least.line = least.read()
   end
-  finish(output)
+  words_module.finish(output)
   texts.say("%s from %s", common.count(count, "task"), common.count(#paths, "output"))
   local status = tell(gaps, nil, failed)
   return lacks and LACKING or status

@@ -1,22 +1,47 @@
 --- The words behind a subcommand: parlua journal FILE, parlua export FILE --format csv.
+local host = require "parlua.host"
 local names = require "parlua.options.names"
 local texts = require "parlua.job.text"
 
 local M = {}
 
-local WRONG = 2 -- exit status
-M.HELP = {} -- is raised where help was asked for, and given
+local WRONG, UNREAD = 2, 141 -- exit statuses
+local EPIPE = 32
+local HELP, NOBODY_READS = { status = 0 }, { status = UNREAD } -- are raised to end a subcommand without a message
 
 --- Runs a subcommand: what its body raises is said.
 ---@param body fun(...): integer?
 ---@param ... any what the body is given
----@return integer status of exit: what the body returns, or 0; 2 where it raised
+---@return integer status of exit: what the body returns, or 0; 2 where it raised; 141: nobody reads the output
 function M.run(body, ...)
   local ok, status = pcall(body, ...)
   if ok then return status or 0 end
-  if status == M.HELP then return 0 end
+  if status == HELP or status == NOBODY_READS then return status.status end
   texts.say("%s", texts.error_text(status))
   return WRONG
+end
+
+--- Ends the subcommand where its output could not be written.
+---@param output parlua.Output
+local function check_written(output)
+  if output.code == EPIPE then error(NOBODY_READS, 0) end
+  if output.code then error(("cannot write %s: %s"):format(output.name, host.strerror(output.code)), 0) end
+end
+
+--- Writes out what has been collected, when it is enough.
+---@param output parlua.Output
+function M.settle(output)
+  if not output:settle() then
+    output:close "discard"
+    check_written(output)
+  end
+end
+
+--- The output is complete.
+---@param output parlua.Output
+function M.finish(output)
+  output:close "complete"
+  check_written(output)
 end
 
 --- Reads them.
@@ -36,7 +61,7 @@ function M.read(name, words, known, usage)
     spelling = spelling or word
     if word == "--help" or word == "-h" then
       io.write("usage: ", usage:match "parlua %l+ .*$" or usage, "\n")
-      error(M.HELP, 0)
+      error(HELP, 0)
     elseif known[spelling] then
       if not value then
         k = k + 1
