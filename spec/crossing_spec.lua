@@ -848,6 +848,52 @@ local scripts = {
       end
     end
     print(right)]],
+  ["methods that are made when they are first called, caches, tables of functions"] = [[
+    local Class = {}
+    Class.__index = function(_, name)
+      local method = rawget(Class, name) or function(self) return name .. self.id end
+      rawset(Class, name, method)
+      return method
+    end
+    local lengths = setmetatable({}, { __mode = "k", __index = function(t, key)
+      rawset(t, key, #key.name)
+      return rawget(t, key)
+    end })
+    local key, marks = { name = "abc" }, setmetatable({}, { __index = function(_, word) return "<" .. word .. ">" end })
+    local operators = { ["+"] = function(a, b) return a + b end }
+    setmetatable(operators, { __index = function(_, name) return function() return "no " .. name end end })
+    run(function(i) return setmetatable({ id = i }, Class):first() .. lengths[key] end, { 1, 2 })
+    run(function(text) return (text:gsub("%w+", marks)) .. operators[text](3, 4) end, { "a b", "+" })
+    operators["-"] = function(a, b) return a - b end
+    print(parlua.submit(function(o) return operators["-"](3, 4), o:second(), lengths[key] end, setmetatable({ id = 3 }, Class)):get())]],
+  ["objects as accumulators and as errors"] = [[
+    local ffi = require "ffi"
+    ffi.cdef "typedef struct { double x, y; } spec_sum_t;"
+    local sum_of
+    sum_of = ffi.metatype("spec_sum_t", { __add = function(a, b) return sum_of(a.x + b.x, a.y + b.y) end,
+      __tostring = function(a) return a.x .. ", " .. a.y end })
+    print((parlua.reduce(function(i) return sum_of(i, 1) end, parlua.range(5), { init = sum_of(0, 0),
+      step = function(sum, v) return sum + v end, merge = function(a, b) return a + b end })))
+    local Bag = {}
+    Bag.__index = Bag
+    function Bag.new() return setmetatable({ n = 0, list = {} }, Bag) end
+    function Bag:add(x)
+      self.n, self.list[#self.list + 1] = self.n + x, x
+      return self
+    end
+    function Bag:join(other)
+      for _, x in ipairs(other.list) do self:add(x) end
+      return self
+    end
+    local bag = parlua.reduce(function(i) return i end, parlua.range(50), { init = Bag.new,
+      step = function(a, x) return a:add(x) end, merge = function(a, b) return a:join(b) end })
+    print(bag.n, #bag.list, bag.list[17], getmetatable(bag) == Bag)
+    local Problem = {}
+    Problem.__index = Problem
+    local _, failures = parlua.map(function(i) error(setmetatable({ code = i }, Problem)) end, { 4, 5 }, { warn = false })
+    print(#failures, getmetatable(failures[1].value) == Problem, failures[2].value.code)
+    local ok, failure = pcall(function() parlua.submit(function() error(setmetatable({ code = 9 }, Problem)) end):get() end)
+    print(ok, failure.kind, getmetatable(failure.value) == Problem, failure.value.code)]],
   ["the words of the command line"] = [[
     run(function() return type(arg) .. tostring(arg[0] ~= nil) end, { 1 })]],
 }

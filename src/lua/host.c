@@ -16,6 +16,7 @@
 #include "lua/glob.h"
 #include "lua/host.h"
 #include "lua/input.h"
+#include "lua/job.h"
 #include "lua/key.h"
 #include "lua/lookout.h"
 #include "lua/output.h"
@@ -99,53 +100,24 @@ static int host_engine_open(lua_State *L)
   return 1;
 }
 
-/* A job's message has two words: what the worker needs before it decodes the job, and the job. The first's value begins
- * here. */
-enum { BEFORE_OFFSET = BLOCK_HEAD + 16, KEEP_JOB_BYTES = 1 << 20 };
+enum { KEEP_JOB_BYTES = 1 << 20 };
 
-/* Fills in word `k` of the message, whose value begins at byte `at` and has `length` bytes. */
-static void set_word(struct buffer *job, int k, uint64_t at, uint64_t length)
-{
-  struct block *message = (struct block *)(void *)job->bytes;
-  uint64_t word = (uint64_t)(uint32_t)TAG_VALUE << 32 | (uint32_t)(at / 8);
-  memcpy(&message->word[k], &word, 8);
-  memcpy(job->bytes + at, &length, 8);
-}
-
-/* Fills in all of the block around the codec message that `job` holds from byte `at` + 8 on. Returns 0 or an errno. */
-static int wrap_job(struct buffer *job, const char *before, size_t before_length, uint64_t at, uint32_t number)
-{
-  uint64_t length = job->length - at - 8, size = at + value_bytes(length);
-  if (buffer_reserve(job, size - job->length)) return ENOMEM;
-  memset(job->bytes + job->length, 0, size - job->length);
-  job->length = size;
-  struct block *message = (struct block *)(void *)job->bytes;
-  memset(message, 0, at);
-  message->kind = BLOCK_JOB;
-  message->chunk = message->job = number;
-  message->size = size;
-  message->floor = BEFORE_OFFSET;
-  message->count = 2;
-  set_word(job, 0, BEFORE_OFFSET, before_length);
-  memcpy(job->bytes + BEFORE_OFFSET + 8, before, before_length);
-  set_word(job, 1, at, length);
-  return 0;
-}
-
-/* Makes the message of the job at `index`, and of the string at `first` with what the worker needs before it decodes
- * the job; one of the same bytes as the last keeps its number, so that warm workers go on with what they have compiled:
- * then `is_again` is set. Returns 0 or an errno; -1: it can't cross, a message is on the stack. */
-static int set_job(lua_State *L, struct host_engine *engine, int index, int first, int book, bool *is_again)
+/* Makes the message of the job at `index`, and of the strings at `before`, what the worker needs before it decodes the
+ * job, and `whole`, the script's state; one of the same bytes as the last keeps its number, so that warm workers go on
+ * with what they have compiled: then `is_again` is set. Returns 0 or an errno; -1: it can't cross, a message is on the
+ * stack. */
+static int set_job(lua_State *L, struct host_engine *engine, int index, int before, int whole, int book, bool *is_again)
 {
   struct buffer *job = &engine->job, *fresh = &engine->fresh;
-  size_t before_length;
-  const char *before = luaL_checklstring(L, first, &before_length);
-  uint64_t at = BEFORE_OFFSET + value_bytes(before_length);
+  struct job_part head, tail;
+  head.bytes = luaL_checklstring(L, before, &head.length);
+  tail.bytes = luaL_checklstring(L, whole, &tail.length);
+  uint64_t at = job_place(head.length);
   fresh->length = 0;
   if (buffer_reserve(fresh, at + 8)) return ENOMEM;
   fresh->length = at + 8;
   if (codec_encode_book(L, index, 1, "", CODEC_PLAIN_BY_VALUE | CODEC_TO_WORKER | CODEC_TRUST, book, fresh)) return -1;
-  int error = wrap_job(fresh, before, before_length, at, engine->engine.jobs + 1);
+  int error = job_wrap(fresh, head, tail, at, engine->engine.jobs + 1);
   if (error) return error;
   bool is_same = engine->sent && job->length == fresh->length &&
                  memcmp(job->bytes + BLOCK_HEAD, fresh->bytes + BLOCK_HEAD, job->length - BLOCK_HEAD) == 0;
@@ -424,11 +396,12 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent, group, rows) -> run,
- * pointer to its events, is the job's message that of the last one; or nil and a message: something of the job's table
- * can't cross. `job`: false if it is the last one (run/again.lua); `before`: codec bytes of what a worker needs before
- * it decodes the job; `book`: for the job's objects; `is_sent`: workers get the job as a message, though they are
- * copies of this process; `rows`: false, or what agents need to prepare rows of a journal. */
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent, group, rows, whole)
+ * -> run, pointer to its events, is the job's message that of the last one; or nil and a message: something of the
+ * job's table can't cross. `job`: false if it is the last one (run/again.lua); `before`: codec bytes of what a worker
+ * needs before it decodes the job, `whole`: of the script's state; `book`: for the job's objects; `is_sent`: workers
+ * get the job as a message, though they are copies of this process; `rows`: false, or what agents need to prepare rows
+ * of a journal. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -479,7 +452,7 @@ static int host_run_open(lua_State *L)
   if (!engine->engine.kind->can.inherit || lua_toboolean(L, 12)) {
     bool has_job = !lua_toboolean(L, 2);
     if (has_job && !engine->sent) return luaL_error(L, "the engine has no job");
-    int error = has_job ? 0 : set_job(L, engine, 2, 8, 10, &is_again);
+    int error = has_job ? 0 : set_job(L, engine, 2, 8, 15, 10, &is_again);
     if (error < 0) {
       lua_pushnil(L);
       lua_insert(L, -2);

@@ -38,7 +38,7 @@ enum {
 
 enum block_kind {
   BLOCK_CHUNK = 1, /* tasks first..last to run; with `width`, their arguments */
-  BLOCK_JOB,       /* two codec messages: what is needed to decode the second; what to run */
+  BLOCK_JOB,       /* codec messages: what is needed to decode the second; what to run; the script's state */
   BLOCK_PIECE,     /* part of a larger block */
   BLOCK_STOP,      /* the worker ends */
   BLOCK_ELSEWHERE, /* stands for a message that lies in a file of another process */

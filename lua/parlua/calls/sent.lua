@@ -165,7 +165,9 @@ function Sent:bound_head(f, seed)
   if head and head.seed == seed and head.state == state.id and is_unchanged(head) then return head end
   self.bound[f] = nil
   local is_newer, newer = state.id ~= chain.world, false
-  if is_newer or chain.inherits then newer = state.version == chain.version and world.newer(state) or state.before end
+  if is_newer or chain.inherits then
+    newer = state.version == chain.version and state.before or world.complete(state)
+  end
   local base = chain.inherits and { no_walk, state.chain[1], state.chain[2] }
     or { state.chain[1], state.chain[2], chain[3] }
   base.inherits, base.captured = chain.inherits, captured(f)

@@ -49,12 +49,24 @@ local M = {}
 M.FEW = 16 -- so many numbers in a row are worth a batch of their own
 local FEW = M.FEW
 
+local spare = false -- a batch that is not in use
+
+--- A batch that no driver fills any more.
+---@param batch parlua.Batch
+function M.give_batch(batch)
+  batch.numbers, batch.values, batch.several, batch.second, batch.lines = false, false, false, false, false
+  batch.rows = false
+  spare = batch
+end
+
 --- An empty batch. A driver fills the same one again and again.
 ---@return parlua.Batch
 function M.new_batch()
-  return { first = 0, n = 0, numbers = false, values = false, several = false, second = false, lines = false, bytes = 0,
-    tasks = 0,    first_task = false, last_task = false,
-           attempt = 1, worker = 0, seconds = 0, recorded = false, rows = false }
+  local batch = spare
+  spare = false
+  return batch or { first = 0, n = 0, numbers = false, values = false, several = false, second = false, lines = false,
+    bytes = 0, tasks = 0, first_task = false, last_task = false, attempt = 1, worker = 0, seconds = 0,
+    recorded = false, rows = false }
 end
 
 --- The first word from k on that is no number; last + 1: all are. 0.4 ns a word (bench/decode.lua).

@@ -21,13 +21,31 @@ local FEW = 32 -- tables of a run that go by the codec: to get ready for shapes 
 local Writer = {}
 Writer.__index = Writer
 
+local spare = false -- a writer that is not in use
+
 --- A writer into the blocks that `driver:stage(bytes)` gives.
 ---@param chain? table what values may refer to (wire/context.lua)
 ---@param shares? boolean workers have this process's memory
 local function open(driver, chain, shares)
-  return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false,
-    news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares, held = false,
-    is_alone = false, by_shape = false, put_record = false, tables = 0, epoch = 0 }, Writer)
+  local writer = spare
+  if not writer then
+    return setmetatable({ driver = driver, block = false, words = false, half = false, width = 0, is_idle = false,
+      news = false, began = 0, most = math.huge, quick = 0, chain = chain, shares = shares, held = false,
+      is_alone = false, by_shape = false, put_record = false, tables = 0, epoch = 0 }, Writer)
+  end
+  spare = false
+  writer.driver, writer.chain, writer.shares = driver, chain, shares
+  return writer
+end
+
+--- A writer that is not used any more: as it was at first.
+local function give(writer)
+  writer.driver, writer.block, writer.words, writer.half, writer.width = false, false, false, false, 0
+  writer.is_idle, writer.news, writer.began, writer.most, writer.quick = false, false, 0, math.huge, 0
+  writer.chain, writer.shares, writer.held, writer.is_alone, writer.by_shape = nil, nil, false, false, false
+  writer.put_record, writer.tables, writer.epoch = false, 0, 0
+  if writer.plain_words then writer.plain_words = nil end
+  spare = writer
 end
 
 -- A source may turn slow at any task, and a task that was pulled must not wait for those that were not. Asking the
@@ -257,4 +275,4 @@ function Writer:ranges(tasks, list, again)
   self.plain_words = words
 end
 
-return { open = open }
+return { open = open, give = give }

@@ -22,9 +22,10 @@ local M = {}
 ---@field watch userdata
 
 local kept = {} ---@type table<userdata, parlua.Kept> by engine (of host.engine)
+local latest = false ---@type parlua.Job|false the job that was kept last
 local is_guarded = false
 
-local function forget_all() kept, is_guarded = {}, false end
+local function forget_all() kept, latest, is_guarded = {}, false, false end
 
 --- Are the descriptions of two sources the same, without tables that may have changed?
 local function is_same_source(one, other)
@@ -46,6 +47,34 @@ end
 local function is_plain(job)
   return not (job.fold or job.encodes or job.into or job.classes or job.is_sent or job.everywhere
     or job.source.kind == "calls")
+end
+
+local MOST_ITEMS = 16
+
+--- Is a source a short list of values that bring no class along?
+local function is_short_list(source)
+  if source.kind ~= "list" or source.n > MOST_ITEMS then return false end
+  local items = source.items
+  for k = 1, source.n do
+    if type(items[k]) == "table" then return false end
+  end
+  return true
+end
+
+--- The job that was kept last, if a run's would be made of the same: then it need not be made.
+---@param run parlua.Run whose tasks are supplied
+---@param keep string
+---@param spawn_refusal? string
+---@return parlua.Job?
+function M.job_of(run, keep, spawn_refusal)
+  local had, options = latest, run.options
+  if had and had.f == run.f and had.keep == keep and had.setup == options.setup and had.stdin == options.stdin
+    and had.spawn_refusal == spawn_refusal and had.log_level == options.log_level and had.tag == (options.tag or nil)
+    and had.max_tasks == options.max_tasks and had.limits_memory == (options.memory and true or nil)
+    and not (run.fold or run.encodes or run.is_pushed or run.everywhere)
+    and had.source.kind == "values" and had.source.raw == run.source.raw and is_short_list(run.source) then
+    return had
+  end
 end
 
 --- The book of a job that the workers have; nil: it is to be sent.
@@ -77,6 +106,7 @@ function M.note(engine, job, state, book, is_again)
   if not watch then return false end
   kept[engine] = { job = job, before = state.before, first = state.chain[1], second = state.chain[2], book = book,
     watch = watch }
+  latest = job
   if not is_guarded then
     is_guarded = true
     common.when_collected(forget_all) -- it is garbage at once

@@ -19,6 +19,8 @@ local common = require "parlua.common"
 local engines = require "parlua.run.engine"
 local policy = require "parlua.run.policy"
 local options_module = require "parlua.options"
+local outcomes = require "parlua.drive.outcomes"
+local writer_module = lazy "parlua.feed.writer"
 local sources = require "parlua.source"
 local supply = lazy "parlua.feed.supply"
 local batches = lazy "parlua.feed.batches"
@@ -81,7 +83,7 @@ end
 local function send_job(given, job, state)
   if not state then return dispatch.open(job, given) end
   local chain, book = given.chain, again.find(given.engine, job, state)
-  given.before, given.has_job = state.before, book ~= nil
+  given.state, given.has_job = state, book ~= nil
   if not book then
     book = context.book()
     chain.own[1] = book
@@ -155,13 +157,24 @@ local function open_driver(run, job)
     -- may it be told that one worker did what several have? Not where each worker's work is shown
     joins = not run.is_pushed and not fold and not (options.report or options.trace),
     -- of workers; that the table need not grow
-    chain = false, shares = false, rows = false, before = false, has_job = false, book = false, engine = false,
-    is_sent = false,
+    chain = false, shares = false, state = false, has_job = false, book = false, engine = false, is_sent = false,
   }
   if name ~= "serial" and name ~= "async" then return open_dispatch(run, job, given) end
   given.log = options.log
   if name == "serial" then return open_serial(run, job, given) end
   return open_async(run, job, given)
+end
+
+--- A run of workers is over, and nobody else holds it: tables that it was made of serve the next one.
+---@param run parlua.Run
+function M.recycle(run)
+  if not run.engine or run.journal or run.fold then return end
+  if run.feeder and run.feeder.writer then
+    writer_module.give(run.feeder.writer)
+    run.feeder.writer = false
+  end
+  outcomes.give_batch(run.driver.batch)
+  run.driver.batch = false
 end
 
 --- What takes tasks that a journal has.
@@ -197,6 +210,10 @@ end
 
 --- The job that workers get.
 local function job_of(run, keep, into)
+  local refusal = refusal_of(run, keep, into)
+  local same = run.feeder and not into and run.engine_name ~= "serial" and run.engine_name ~= "async"
+    and again.job_of(run, keep, refusal)
+  if same then return same end
   local source, puller = run.source, run.feeder and run.feeder.puller
   local described = puller and supply.describe(source, puller, run:inherits()) or source:plain()
   if run.is_pushed then described = { kind = "calls" } end
@@ -206,7 +223,7 @@ local function job_of(run, keep, into)
   return {
     f = run.f, keep = keep, setup = run.options.setup, stdin = run.options.stdin, fold = run.fold or nil,
       source = described, encodes = run.encodes or nil, into = into or nil,
-      spawn_refusal = refusal_of(run, keep, into), log_level = run.options.log_level, tag = run.options.tag or nil,
+      spawn_refusal = refusal, log_level = run.options.log_level, tag = run.options.tag or nil,
       max_tasks = run.options.max_tasks, limits_memory = run.options.memory and true or nil,
       everywhere = run.everywhere or nil, is_aside = run.is_pushed and library.sets_calls_aside or nil,
   }

@@ -72,6 +72,7 @@ function M.map(f, arguments, options, given)
   results.n = run:length()
   if run.spawned then results.parents = run.spawned.parents end
   list.results = false -- a compiled trace may hold the run for long
+  run_module.recycle(run)
   return results, failures, summary
 end
 

@@ -190,6 +190,15 @@ local function encode(world, shares)
   return true
 end
 
+--- Do a world's differences go beyond globals: may modules have changed, or been loaded?
+function M.has_objects(world)
+  if world.patched[1] then return true end
+  for _, root in ipairs(world.roots) do
+    if root ~= _G then return true end
+  end
+  return false
+end
+
 --- Has a world changed since it was looked at? Then its `change` is what it is now.
 ---@return "same"|"changed"|false how false: it must be sent as a whole
 function M.look(world, shares)

@@ -305,12 +305,15 @@ function M.inherit()
 end
 
 --- Puts a worker's state in order for the job that follows; returns the books of what came with it.
----@param before table as `prepare` has encoded it
+---@param before table as `prepare` has encoded it, without the whole
+---@param read_whole fun(): string
 ---@return userdata state
 ---@return userdata change
 ---@return boolean is_plain the second has no objects: what refers to the first alone needs no more to be done
-function M.apply(before)
+function M.apply(before, read_whole)
+  before.first = version == before.version and whole or read_whole()
   apply(before)
+  whole = before.first
   first, present = before, nil
   return book, change_book, change_book == no_change or is_plain_change
 end

@@ -186,7 +186,8 @@ local function first_of(world, path, has_own_surroundings)
   return first
 end
 
---- The message of a state: as a whole, or (for workers that have had `first`) its differences alone.
+--- The message of a state: which it is, and its differences from the whole. With `first` it is complete; else workers
+--- have had that, or it comes beside the message.
 local function message_of(world, first)
   local change = world.change
   context.use(nil, false)
@@ -200,14 +201,16 @@ end
 ---@param lasts? boolean they are copies of this process that stay: directory, environment, locale and umask may
 --- change since
 ---@return {before: string, id: number, version: number, book: userdata, chain: table} the same `id`: the same in all;
---- the same `version`: the same but for differences (M.newer); chain: the books of the state
+--- the same `version`: the same but for differences (M.complete has all); chain: the books of the state
 function M.prepare(shares, distant, lasts)
   start.complete()
   local key = shares and "shares" or distant and "distant" or "own"
   local world = worlds[key]
   local told, settings, path = others()
   local how = world and world.watch and world.told == told and difference.look(world, shares)
-  if how and how ~= "same" and concat(required(), " ") ~= world.required then how = nil end -- one was loaded since
+  if how and how ~= "same" and difference.has_objects(world) and concat(required(), " ") ~= world.required then
+    how = nil -- one was loaded since
+  end
   if not how then world = begin_world(key, shares, told, settings) end
   world.is_off, world.has_path, world.settings = record.is_off, path ~= nil, makers.number
   local pause, multiplier = codec.collector()
@@ -223,7 +226,7 @@ function M.prepare(shares, distant, lasts)
   end
   local change = world.change
   if not world.before or world.told_change ~= (change and change.number) then
-    world.before, world.id, world.newer = message_of(world, world.first), codec.number(), false
+    world.before, world.id, world.complete = message_of(world, nil), codec.number(), false
     world.told_change = change and change.number
   end
   world.chain[2] = change and change.book or no_change
@@ -244,16 +247,17 @@ function M.unchanged(shares, distant, lasts)
   if lasts and world.surroundings ~= codec.surroundings() then return nil end
   local pause, multiplier = codec.collector()
   if pause == world.pause and multiplier == world.multiplier
-    and codec.is_unchanged(world.watch, world.change_watch or nil) and codec.is_output(plain_output, plain_file) then
+    and (not world.change_watch or codec.is_unchanged(world.change_watch)) and codec.is_unchanged(world.watch)
+    and codec.is_output(plain_output, plain_file) then
     return world
   end
 end
 jit.on(M.unchanged)
 
---- The message for workers that have had another state of the same `version`.
-function M.newer(world)
-  world.newer = world.newer or message_of(world, nil)
-  return world.newer
+--- The message for workers that may have had none of the state's `version`.
+function M.complete(world)
+  world.complete = world.complete or message_of(world, world.first)
+  return world.complete
 end
 
 --- In a worker that was forked: the state as it was prepared last before that.

@@ -36,6 +36,12 @@ local function bytes_of(message, half)
   return length <= MOST_COMPARED and ffi.string(at + 8, length) or nil
 end
 
+--- The script's state as a whole: what a message ends with.
+local function whole_of(message, half)
+  local at = cast(bytes_pointer, message) + 8 * half[4]
+  return ffi.string(at + 8, tonumber(cast(length_pointer, at)[0]))
+end
+
 local kept = {} -- of the job that was decoded last: its bytes, the book of the state, its own book
 
 --- The job in a message, behind what is needed to decode it (src/lua/host.c). nil: it is the one that was decoded last,
@@ -43,7 +49,8 @@ local kept = {} -- of the job that was decoded last: its bytes, the book of the 
 local function read_job(message, shares)
   local half = cast(block.halves, message.word)
   context.use(nil, false)
-  local state, change, is_plain = install.apply(block.get(message, message.word, half, 0))
+  local state, change, is_plain = install.apply(block.get(message, message.word, half, 0),
+    function() return whole_of(message, half) end)
   local bytes = bytes_of(message, half)
   if bytes and is_plain and kept.bytes == bytes and kept.state == state then
     context.base = { state, change, kept.book }

@@ -70,7 +70,7 @@ static uint64_t bits_of(double number)
 }
 
 /* Does LuaJIT keep its objects as expected? Looked at on some of known content. */
-static bool is_known_layout(lua_State *L)
+static bool look_at_layout(lua_State *L)
 {
   int top = lua_gettop(L);
   bool known = false;
@@ -103,6 +103,19 @@ static bool is_known_layout(lua_State *L)
   }
   lua_settop(L, top);
   return known;
+}
+
+/* The same, looked at once in a program. */
+static bool is_known_layout(lua_State *L)
+{
+  enum { NOT_LOOKED_AT, KNOWN, OTHER };
+  static int found = NOT_LOOKED_AT;
+  int layout = __atomic_load_n(&found, __ATOMIC_RELAXED);
+  if (layout == NOT_LOOKED_AT) {
+    layout = look_at_layout(L) ? KNOWN : OTHER;
+    __atomic_store_n(&found, layout, __ATOMIC_RELAXED);
+  }
+  return layout == KNOWN;
 }
 
 static void add_region(lua_State *L, struct watch *watch, const void *at, size_t length)
@@ -245,6 +258,18 @@ static int new (lua_State *L)
   lua_pushvalue(L, ANCHORS);
   lua_setfenv(L, WATCH);
   lua_getfenv(L, BOOK);
+  /* The globals are among the others: what changes most often is looked at first. */
+  for (int i = 1; i <= (int)lua_objlen(L, OTHERS); i++) {
+    lua_rawgeti(L, OTHERS, i);
+    if (lua_type(L, OBJECT) == TYPE_CDATA) {
+      lua_rawgeti(L, OTHERS, ++i);
+      size_t size = (size_t)lua_tonumber(L, -1);
+      lua_pop(L, 1);
+      add_data(L, watch, size, ANCHORS);
+    } else {
+      add_object(L, watch, ANCHORS);
+    }
+  }
   for (size_t i = 0; i < book->count; i++) {
     const struct shared *entry = &book->list[i];
     if (entry->upvalue) continue; /* a cell: it is the function's */
@@ -256,17 +281,6 @@ static int new (lua_State *L)
       add_data(L, watch, entry->state, ANCHORS);
     else
       add_object(L, watch, ANCHORS);
-  }
-  for (int i = 1; i <= (int)lua_objlen(L, OTHERS); i++) {
-    lua_rawgeti(L, OTHERS, i);
-    if (lua_type(L, OBJECT) == TYPE_CDATA) {
-      lua_rawgeti(L, OTHERS, ++i);
-      size_t size = (size_t)lua_tonumber(L, -1);
-      lua_pop(L, 1);
-      add_data(L, watch, size, ANCHORS);
-    } else {
-      add_object(L, watch, ANCHORS);
-    }
   }
   basic_metatables(L, watch->metatables);
   watch->copy = malloc(watch->length ? watch->length : 1);
