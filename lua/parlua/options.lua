@@ -7,7 +7,7 @@ local checks_module = require "parlua.options.checks"
 local host = require "parlua.host"
 local names = require "parlua.options.names"
 local new_table = require "table.new"
-local values = require "parlua.value"
+local values = require "parlua.lazy" "parlua.value"
 
 local options = {}
 local checks, LARGEST_INTEGER = checks_module.checks, checks_module.LARGEST_INTEGER

@@ -3,7 +3,7 @@
 local common = require "parlua.common"
 local report = require "parlua.report"
 local task = require "parlua.task"
-local value = require "parlua.value"
+local value = require "parlua.lazy" "parlua.value"
 
 local M = {}
 

@@ -6,7 +6,7 @@ local host = require "parlua.host"
 local pages = require "parlua.run.pages"
 local recorder_module = require "parlua.report.recorder"
 local task = require "parlua.task"
-local value = require "parlua.value"
+local value = require "parlua.lazy" "parlua.value"
 local warning = require "parlua.run.warning"
 
 local M = {}
