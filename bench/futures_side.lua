@@ -1,7 +1,6 @@
 --- A side of the measures of bench/futures.lua in a program of its own: futures_side.lua CALL ENGINE N [PAUSE] prints
---- the seconds. What one measure leaves behind (compiled traces above all, which fit what it does) is not there for the
---- next: submitting after 20,000 round trips costs the script 0.75 instead of 0.55 us a call. Each measure is run once
---- before it counts.
+--- the seconds, or the share. So what one measure leaves behind (its heap, compiled traces that fit what it does) is not
+--- there for the next. Each measure is run once before it counts.
 package.path = arg[0]:match "^(.*/)" .. "?.lua;" .. package.path
 local measure = require "measure"
 local parlua = require "parlua"
