@@ -7,8 +7,8 @@
  * anyway. */
 static const double chunk_seconds = 1e-3;
 /* Where nobody waits for one result: each time that a coordinator is woken takes the processor from some worker, with
- * what it finds cold in the cache. 10,000 calls of 0.2 ms had 91 to 94 % of two processors with chunks of 1 ms, and 95 to
- * 97 % with these (bench/futures.lua). */
+ * what it finds cold in the cache. 10,000 calls of 0.2 ms had 91 to 94 % of two processors with chunks of 1 ms, and 95
+ * to 97 % with these (bench/futures.lua). */
 static const double patient_seconds = 8e-3;
 /* What a chunk costs whoever hears of it in the end (docs/MPI.md), and the share of its time that all of them may. */
 static const double chunk_cost = 4e-6, cost_share = 0.4;
