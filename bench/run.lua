@@ -29,7 +29,7 @@ local OUTPUT = "build/bench.md"
 local parts = {
   { title = "Speed and memory", "worker_loop", "decode", "map_range", "map_list", "map_tables", "round_trip", "futures",
     "requests", "crossing", "start",
-    "heavy_tail", "dispatch", "primes", "memory", "words", "lines", "records", "csv", "commands" },
+    "heavy_tail", "dispatch", "primes", "memory", "words", "lines", "records", "record_cost", "csv", "commands" },
   { title = "Reduction, search, random numbers", "reduction", "pi", "stop_flag" },
   { title = "Arrays", "arrays" },
   { title = "The mpi engine", "cluster" },
