@@ -9,6 +9,7 @@
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local difference = require "parlua.wire.difference"
+local kinds = require "parlua.wire.entries"
 local makers = require "parlua.wire.makers"
 local reached = require "parlua.wire.reached"
 local record = require "parlua.wire.record"
@@ -72,7 +73,7 @@ end
 local function unsent_of(state, problems)
   local list = {}
   for i, problem in next, problems do
-    if state[i][1] == states.GLOBAL then
+    if state[i][1] == kinds.GLOBAL then
       list[#list + 1] = { state[i][2], why_not_sent(state[i][2], problem) }
     end
   end
