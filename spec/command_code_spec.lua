@@ -236,6 +236,9 @@ describe("parlua --map and --filter", function()
 
   it("are told what is wrong with the code before anything runs", function()
     assert.truthy(refusal "PARLUA --map x ::: a ::: b":find("a task has 2 words, one of each list behind :::", 1, true))
+    assert.equal("the option --lines: no file matches 'nosuch*.txt'", refusal "PARLUA --lines --map x 'nosuch*.txt'")
+    assert.equal("the option --reduce: a reducer is expected, got function, quantiles itself; it makes a reducer when it is "
+      .. "called: quantiles(0.25, 0.5, 0.75)", refusal "PARLUA --reduce quantiles 1 2")
     assert.equal("the code of --map is not complete:\n  x +", refusal "PARLUA --map 'x +' 1")
     assert.equal("the code of --map: syntax error: '=' expected near ')'\n  x ) y\n    ^", refusal "PARLUA --map 'x ) y' 1")
     assert.equal("the code of --filter is empty", refusal "PARLUA --filter '' 1")

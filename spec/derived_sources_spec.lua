@@ -15,6 +15,14 @@ helper.for_each_engine(function(engine)
     end
   end
 
+  it("a source that raises is told of with the frames of the script alone, alike on each engine", function()
+    local _, message = pcall(parlua.starmap, math.max, parlua.range(3), with())
+    assert.equal("arguments: starmap: item 1 is a number, not a list of arguments", message)
+    _, message = pcall(parlua.map, tostring, parlua.filter(function() error "bad filter" end, parlua.range(3)), with())
+    assert.truthy(message:find("^arguments: [^\n]*derived_sources_spec.lua:%d+: bad filter\nstack traceback:\n[^\n]*'error'\n"
+      .. "[^\n]*derived_sources_spec.lua:%d+: in function [^\n]+$"), message)
+  end)
+
   it("take gives the first tasks of any source", function()
     assert.same({ 1, 2, 3, n = 3 }, (parlua.map(tonumber, parlua.take(parlua.range(1e9), 3), with())))
     assert.same({ "a", "b", n = 2 }, (parlua.map(tostring, parlua.take({ "a", "b", "c" }, 2), with())))

@@ -289,7 +289,10 @@ describe("a job", function()
 
     it("a map that is no function", function() refused("`map`", "return { map = 1, arguments = { 1 } }") end)
 
-    it("no map", function() refused("`map`", "return { arguments = { 1 } }") end)
+    it("no map", function()
+      refused("`map`", "return { arguments = { 1 } }")
+      refused("the job has no function `map`, but one of the name `mapp`", "return { arguments = { 1 }, mapp = print }")
+    end)
 
     it("a misspelt field", function()
       refused("unknown field `arguements` in the job: did you mean `arguments`%?",

@@ -302,4 +302,20 @@ describe("a pool with large arguments", function()
       assert.same({ 0, "400000\t3000000\n" }, { result.status, result.stdout })
     end)
   end)
+
+  helper.for_each_engine(function(engine)
+    it("says what is wrong when a method is called with a dot", function()
+      local pool = parlua.pool { engine = engine, workers = 1 }
+      for _, name in ipairs { "map", "starmap", "each", "imap", "reduce", "find", "any", "all", "submit", "everywhere", "close" } do
+        local _, message = pcall(pool[name], tostring, { 1 })
+        assert.equal(("%s: a pool is expected, got function; it is called with a colon, pool:%s()"):format(name, name), message)
+      end
+      local loop = pool:imap(tostring, { 1 })
+      for _, name in ipairs { "close", "summary", "parent" } do
+        local _, message = pcall(loop[name])
+        assert.equal(("%s: a stream is expected, got nil; it is called with a colon, stream:%s()"):format(name, name), message)
+      end
+      pool:close()
+    end)
+  end)
 end)

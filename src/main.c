@@ -600,8 +600,7 @@ static void set_modules(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* The exit status of a program in which a run was interrupted, and not by a prompt's user who went on: 129, 130
- * or 143. */
+/* The exit status of a program in which a run was interrupted, and not at a prompt that went on: 129, 130 or 143. */
 static int interrupted_status(lua_State *L, int status)
 {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");

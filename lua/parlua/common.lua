@@ -13,6 +13,16 @@ function M.compile(text, chunk_name) return setfenv(assert(loadstring(text, chun
 ---@return table
 function M.pack(...) return { n = select("#", ...), ... } end
 
+--- Raises for a method that was called with a dot, or on something else.
+---@param what string the method
+---@param kind string what it is a method of
+---@param self any
+---@param level integer of the method's caller, as seen from who calls this
+function M.refuse_self(what, kind, self, level)
+  error(("%s: a %s is expected, got %s; it is called with a colon, %s:%s()"):format(what, kind, type(self), kind, what),
+    level + 1)
+end
+
 --- A text as one word of a shell's command.
 ---@param text string
 ---@return string

@@ -93,6 +93,17 @@ local function own_frames(traceback)
   return table.concat(kept, "\n")
 end
 
+--- The frames of a script's code that was called from here, of a traceback: those above the first of ours. nil: none.
+function M.script_frames(traceback)
+  local kept, has_own = {}, false
+  for line in traceback:gmatch "[^\n]+" do
+    if line:find "^%s*parlua/" then break end
+    kept[#kept + 1] = line
+    has_own = has_own or #kept > 1 and not line:find "^%s*%[C%]"
+  end
+  return has_own and table.concat(kept, "\n") or nil
+end
+
 local last_traceback, last_frames -- where many tasks fail, most do so in the same place
 
 --- The same, of a whole traceback.

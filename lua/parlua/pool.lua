@@ -60,7 +60,8 @@ end
 
 --- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not
 --- the call's own.
-local function merged(pool, options)
+local function merged(pool, options, what)
+  if getmetatable(pool) ~= Pool then common.refuse_self(what, "pool", pool, 3) end
   if pool.closed then error("the pool is closed", 3) end
   local given = { engines = pool.engines, base_seed = pool.options.seed or nil,
     everywhere = pool.everywhere_list[1] and pool.everywhere_list or nil }
@@ -75,30 +76,33 @@ local function merged(pool, options)
 end
 
 --- As parlua.map, on the pool's workers.
-function Pool:map(f, arguments, options) return list.map(f, arguments, merged(self, options)) end
+function Pool:map(f, arguments, options) return list.map(f, arguments, merged(self, options, "map")) end
 
 --- As parlua.starmap, on the pool's workers.
-function Pool:starmap(f, lists, options) return list.map(f, sources.spread(lists), merged(self, options)) end
+function Pool:starmap(f, lists, options)
+  local all, given = merged(self, options, "starmap")
+  return list.map(f, sources.spread(lists), all, given)
+end
 
 --- As parlua.each, on the pool's workers.
-function Pool:each(f, arguments, options) return list.each(f, arguments, merged(self, options)) end
+function Pool:each(f, arguments, options) return list.each(f, arguments, merged(self, options, "each")) end
 
 --- As parlua.imap, on the pool's workers. Streams that are open at the same time have workers of their own.
-function Pool:imap(f, arguments, options) return stream.imap(f, arguments, merged(self, options)) end
+function Pool:imap(f, arguments, options) return stream.imap(f, arguments, merged(self, options, "imap")) end
 
 --- As parlua.reduce, on the pool's workers.
 function Pool:reduce(f, arguments, reduction, options)
-  return reduce.reduce(f, arguments, reduction, merged(self, options))
+  return reduce.reduce(f, arguments, reduction, merged(self, options, "reduce"))
 end
 
 --- As parlua.find, on the pool's workers.
-function Pool:find(f, arguments, options) return search.find(f, arguments, merged(self, options)) end
+function Pool:find(f, arguments, options) return search.find(f, arguments, merged(self, options, "find")) end
 
 --- As parlua.any, on the pool's workers.
-function Pool:any(f, arguments, options) return search.any(f, arguments, merged(self, options)) end
+function Pool:any(f, arguments, options) return search.any(f, arguments, merged(self, options, "any")) end
 
 --- As parlua.all, on the pool's workers.
-function Pool:all(f, arguments, options) return search.all(f, arguments, merged(self, options)) end
+function Pool:all(f, arguments, options) return search.all(f, arguments, merged(self, options, "all")) end
 
 -- ---- the run of the futures ----
 
@@ -341,6 +345,7 @@ end
 ---@param f function
 ---@return parlua.Future
 function Pool:submit(f, ...)
+  if getmetatable(self) ~= Pool then common.refuse_self("submit", "pool", self, 2) end
   if self.closed then error("the pool is closed", 2) end
   if task.is_inside() ~= self.is_inside then return submit_here(self, f, ...) end
   if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
@@ -380,11 +385,12 @@ end
 ---@param f function
 ---@return any[] results with n
 function Pool:everywhere(f)
+  if getmetatable(self) ~= Pool then common.refuse_self("everywhere", "pool", self, 2) end
   if self.closed then error("the pool is closed", 2) end
   if not common.is_callable(f) then error(("everywhere: a function is expected, got %s"):format(type(f)), 2) end
   f = common.as_function(f)
   if task.is_inside() ~= self.is_inside then return { n = 1, (f()) } end
-  local all, options, given = self.everywhere_list, merged(self)
+  local all, options, given = self.everywhere_list, merged(self, nil, "everywhere")
   options.engine, options.workers = self.resolved.engine, self.resolved.workers -- also where the command line says them
   local ok, results = pcall(everywhere.call, all, f, options, given)
   if self.sent then self.sent:set_everywhere(all) end
@@ -394,6 +400,7 @@ end
 
 --- Ends the pool: calls that have not ended are cancelled, workers are stopped. Safe to call twice.
 function Pool:close()
+  if getmetatable(self) ~= Pool then common.refuse_self("close", "pool", self, 2) end
   if self.closed then return end
   if task.is_inside() ~= self.is_inside then
     error("close: this belongs to the script that opened the pool, and a task cannot close it", 2)

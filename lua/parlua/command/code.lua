@@ -159,6 +159,8 @@ local function reducer_of(text)
   end })
   local ok, reducer = pcall(setfenv(compiled, known))
   if not ok then error(("the code of --reduce: %s"):format(tostring(reducer)), 0) end
+  local hint = require("parlua.sink.reducers").uncalled(reducer):gsub("parlua%.", "")
+  if hint ~= "" then error("the option --reduce: a reducer is expected, got function" .. hint, 0) end
   if reducer == nil then
     local names = require("parlua.options.names")
     local list = { "sum", "count", "mean", "stats", "min", "max", "argmin", "argmax", "quantiles", "histogram", "top",

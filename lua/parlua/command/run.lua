@@ -23,6 +23,14 @@ local function only_words(words, is_listed)
   return words
 end
 
+--- The message of a source about files, as one about the option that has opened it.
+local function of_option(command, message)
+  return (message:gsub("^parlua/command/%l+%.lua:%d+: ", ""):gsub("^(%l+): ", function(source)
+    local option = command.tsv and "tsv" or source == "blocks" and "lines" or source
+    if command[option] then return ("the option --%s: "):format(option) end
+  end))
+end
+
 --- Runs what the command line says.
 ---@param words string[] those behind the options
 ---@param is_listed boolean "--" stands before them: there may be none
@@ -35,7 +43,7 @@ function M.run(words, is_listed)
     return require(maker).job(command, only_words(words, is_listed), is_listed)
   end)
   if not made then
-    texts.say("%s", texts.error_text(job))
+    texts.say("%s", of_option(command, texts.error_text(job)))
     return WRONG
   end
   if job.status then return job.status end -- there is nothing more to do

@@ -47,6 +47,7 @@ local function pull(self, receiver, want)
     return puller.pulled or 0
   end
   local record, count = failure.record(result), puller.pulled or 0
+  record.traceback = record.traceback and failure.script_frames(record.traceback)
   if not self.supplied and count == 0 and not puller.passed then
     local is_own = puller.text or puller.is_ranges -- no code of the script's has run
     local traceback = record.traceback and not is_own and "\n" .. record.traceback or ""

@@ -240,7 +240,7 @@ end
 
 local function check_self(self, what)
   if getmetatable(self) == Future then return end
-  error(("%s: a future is expected, got %s; it is called with a colon, future:%s()"):format(what, type(self), what), 3)
+  common.refuse_self(what, "future", self, 3)
 end
 
 --- What it is and what has become of it, for people: whoever reads it has seen its failure.

@@ -1,6 +1,7 @@
 --- What a job's table says: its fields are checked, its source and its reduction are made.
 local common = require "parlua.common"
 local options_module = require "parlua.options"
+local reducers = require "parlua.lazy" "parlua.sink.reducers"
 local rows = require "parlua.lazy" "parlua.feed.rows"
 local texts = require "parlua.job.text"
 
@@ -22,6 +23,17 @@ local function meant_field(name)
   return errors <= math.floor(#field / 4) and field or nil
 end
 
+--- A function of another name that may be what was to be `map`.
+local function mistaken_map(job, names)
+  for _, name in ipairs(names) do
+    local _, errors = options_module.nearest(name, { "map" })
+    if type(job[name]) == "function" and errors <= 1 then
+      return format(", but one of the name `%s`", name)
+    end
+  end
+  return ""
+end
+
 --- Says what is wrong with a job's table, or nil.
 function M.complaint(job)
   if type(job) ~= "table" then return format("a job is a table with a function `map`, not a %s", type(job)) end
@@ -39,7 +51,7 @@ function M.complaint(job)
     end
   end
   if type(job.map) ~= "function" then
-    return job.map == nil and "the job has no function `map`"
+    return job.map == nil and "the job has no function `map`" .. mistaken_map(job, names)
       or format("the job's `map` must be a function, it is a %s", type(job.map))
   end
   if job.finish ~= nil and type(job.finish) ~= "function" then
@@ -62,7 +74,7 @@ end
 function M.plan(job)
   local reduction = job.reduce
   if reduction == nil then return nil end
-  if type(reduction) == "function" then reduction = { step = reduction } end
+  if type(reduction) == "function" and reducers.uncalled(reduction) == "" then reduction = { step = reduction } end
   local right, plan, rest = pcall(require("parlua.sink.plan").of, reduction, { stop = job.stop })
   if not right then return nil, format("the job's `reduce`: %s", (tostring(plan):gsub("^reduce: ", ""))) end
   local name = next(rest)

@@ -136,8 +136,13 @@ local function check_owner(stream)
     .. "or open a stream in the task", 0)
 end
 
+local function check_self(self, what)
+  if getmetatable(self) ~= Stream then common.refuse_self(what, "stream", self, 3) end
+end
+
 --- Ends the run, whatever its state; safe to call twice. The loop ends too, also before results that are there.
 function Stream:close()
+  check_self(self, "close")
   check_owner(self)
   leave(self)
   self.batch = false
@@ -145,10 +150,16 @@ end
 
 --- The index of the task that has spawned task `index`; nil: it is one of the source's.
 ---@return integer?
-function Stream:parent(index) return self.run.spawned and self.run.spawned.parents[index] or nil end
+function Stream:parent(index)
+  check_self(self, "parent")
+  return self.run.spawned and self.run.spawned.parents[index] or nil
+end
 
 ---@return parlua.Summary
-function Stream:summary() return self.run:summary() end
+function Stream:summary()
+  check_self(self, "summary")
+  return self.run:summary()
+end
 
 --- Closes a stream that came to its end; raises what the run raises.
 local function finish(stream)
