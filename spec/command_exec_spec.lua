@@ -90,6 +90,7 @@ describe("parlua --exec", function()
 
   it("writes the word before each line by --tag, and to files by --save", function()
     assert.equal("a b\tx\na b\ty\nc\tx\nc\ty\n", (run [[PARLUA --tag --exec 'printf "x\ny%.0s" {}' 'a b' c]]))
+    assert.equal("a b\ta\na b\tb\n", (run "PARLUA --tag --exec 'echo {}' 'a\nb'")) -- a tag is one line
     helper.with_directory(function(directory)
       helper.write(directory .. "/a.txt", "b\na\n")
       local text, status = run("PARLUA --save 'out/{/.}.sorted' --exec 'sort {}' a.txt; ls out",

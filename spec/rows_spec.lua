@@ -122,6 +122,23 @@ describe("rows that are written", function()
       end)
     end)
 
+    it("of a run that was ended early stand under another name, and a line says so", function()
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/old.csv", "old")
+        local result = helper.run_parlua("--engine " .. engine .. " " .. helper.write(directory .. "/script.lua", [[
+          local parlua = require "parlua"
+          print(parlua.write_csv("old.csv", parlua.imap(function(i)
+            if i == 3 then error("no") end
+            return { n = i }
+          end, parlua.range(9), { max_failures = 1 })))]]), { directory = directory })
+        assert.equal("2\n", result.stdout, result.stderr)
+        assert.truthy(result.stderr:find("write_csv: the run was stopped: 1 task failed (max_failures = 1); "
+          .. "what was done is in 'old.csv.partial'\n", 1, true), result.stderr)
+        assert.same({ "old", "n\n1\n2\n" }, { helper.read(directory .. "/old.csv"),
+          helper.read(directory .. "/old.csv.partial") })
+      end)
+    end)
+
     it("of JSON are the tasks of parlua.jsonl; what is none fails its task", function()
       helper.with_directory(function(directory)
         local path = helper.write(directory .. "/t.jsonl", '\239\187\191{"a":1}\n\n{"a":{"$number":"inf"}}\r\n[1,2]\n{bad\n"end"')

@@ -175,7 +175,7 @@ function parlua.lines(path, options) end
 
 --- A text file in pieces of whole lines; with `raw` a task gets a pointer (const char *) and a length.
 ---@param path string|string[]|parlua.Source
----@param options? {size: integer, raw: boolean, start: string, record: integer}
+---@param options? {size: integer|string, raw: boolean, start: string, record: integer}
 ---@return parlua.Source
 function parlua.blocks(path, options) end
 

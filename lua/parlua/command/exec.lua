@@ -132,19 +132,22 @@ local function tagged(text, tag)
 end
 
 --- The words of a task, for --tag; of a piece of standard input its number.
-local function tag_of(plan, index, args)
+local function tag_words(plan, index, args)
   local first = args[1]
-  if plan.shape == "text" then return ("%.0f\t"):format(index) end
+  if plan.shape == "text" then return ("%.0f"):format(index) end
   if plan.shape == "rows" or plan.shape == "batch" then
     local parts = {}
     for k, value in ipairs(plan.shape == "batch" and first or {}) do parts[k] = template_module.text_of(value) end
     for _, name in ipairs(plan.template.names) do parts[#parts + 1] = template_module.text_of(first[name]) end
-    return table.concat(parts, " ") .. "\t"
+    return table.concat(parts, " ")
   end
   local parts = {}
   for k = 1, args.n do parts[k] = template_module.text_of(args[k]) end
-  return table.concat(parts, " ") .. "\t"
+  return table.concat(parts, " ")
 end
+
+--- The same before each line of what it wrote: in one line.
+local function tag_of(...) return common.one_line(tag_words(...)) .. "\t" end
 
 --- The format of a command's output: what each program wrote, whole. Notes the worst status.
 local function new_format(plan, is_tagged)

@@ -4,6 +4,8 @@ local host = require "parlua.host"
 local json = require "parlua.wire.json"
 local kinds = require "parlua.source.kinds"
 local loops = require "parlua.feed.loops"
+local report = require "parlua.lazy" "parlua.report"
+local option_names = require "parlua.lazy" "parlua.options.names"
 local outfile = require "parlua.lazy" "parlua.outfile"
 local new_buffer = require("string.buffer").new
 
@@ -231,9 +233,16 @@ local function stepper(rows)
   end
 end
 
+--- What ended a run before all its tasks were done, or nil.
+local function cut_short(summary)
+  return summary.interrupted and "interrupted by " .. summary.interrupted or summary.stopped
+    and "stopped: " .. summary.stopped or nil
+end
+
 local OPTIONS = { columns = true, separator = true }
 
---- Writes rows to a file of comma-separated values, which appears when it is complete. Rows are tables: with names,
+--- Writes rows to a file of comma-separated values, which appears when it is complete; rows of an imap that
+--- was interrupted are left in `path.partial`. Rows are tables: with names,
 --- then the first line names the columns (those of the first row, sorted, or the option `columns`), or lists.
 --- parlua.csv reads numbers and strings back as they were. Example: `parlua.write_csv("t.csv", { { a = 1, b = "x" } })`
 ---@param path string "-": standard output; devices and pipes are written to as they are
@@ -248,7 +257,7 @@ function M.write_csv(path, rows, options)
   options = options or {}
   if type(options) ~= "table" then error("write_csv: options must be a table, got " .. type(options), 2) end
   for name in pairs(options) do
-    if not OPTIONS[name] then error(("write_csv: unknown option '%s'"):format(tostring(name)), 2) end
+    if not OPTIONS[name] then error("write_csv: " .. option_names.unknown(name, OPTIONS), 2) end
   end
   local packed = path:match "%.gz$" or path:match "%.zst$" or path:match "%.xz$" or path:match "%.bz2$"
   if packed then
@@ -285,7 +294,13 @@ function M.write_csv(path, rows, options)
     end
     if writer.is_first and writer.columns then put_line(writer, buffer, writer.columns, #writer.columns) end
     check(file:write(buffer:ref()))
-    check(file:publish())
+    local cut = type(rows) == "table" and rows.is_stream and n > 0 and cut_short(rows:summary())
+    local published, name = file:publish(cut and ".partial" or "")
+    check(published, name)
+    if cut and name then
+      report.print("stderr", ("parlua: write_csv: the run was %s; what was done is in '%s.partial'\n"):format(cut,
+        path))
+    end
   end)
   local closed, code = file:close()
   if ok and not closed then ok, raised = pcall(check, false, code) end

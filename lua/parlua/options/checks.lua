@@ -13,7 +13,7 @@ local SIZE_UNITS = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
 local TIME_UNITS = { [""] = 1, ms = 1e-3, s = 1, sec = 1, m = 60, min = 60, h = 3600, d = 86400 }
 
 --- "512M" -> 536870912; nil when it is no size.
-local function parse_size(text)
+function M.parse_size(text)
   local number, unit = text:upper():match("^%s*([%d.]+)%s*([KMGT]?)I?B?%s*$")
   number = tonumber(number)
   return number and math.floor(number * SIZE_UNITS[unit])
@@ -86,7 +86,7 @@ function checks.kinds(spec, value)
 end
 
 function checks.size(spec, value)
-  if type(value) == "string" then value = parse_size(value) end
+  if type(value) == "string" then value = M.parse_size(value) end
   local right = type(value) == "number" and value >= spec.min and value <= M.LARGEST_INTEGER
   return right and math.floor(value) or nil
 end

@@ -46,4 +46,16 @@ function M.suggestion(word, list)
   return "; there are: " .. table.concat(list, ", ")
 end
 
+--- A message about an option that a function doesn't have.
+---@param name any
+---@param known table<string, any> by their names
+---@return string
+function M.unknown(name, known)
+  local list = {}
+  for each in pairs(known) do list[#list + 1] = each end
+  table.sort(list)
+  return ("unknown option '%s'%s"):format(tostring(name), list[1] and M.suggestion(tostring(name), list)
+    or ": it has none")
+end
+
 return M

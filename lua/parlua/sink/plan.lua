@@ -58,12 +58,15 @@ local function check_block(block)
   end
 end
 
---- A name that is nearly one of a reduction's explains a missing step.
+--- A name that is no option, and is nearly one of a reduction's fields.
 local function check_names(rest)
   for name in pairs(rest) do
-    if type(name) == "string" then
+    if type(name) == "string" and not options_module.spec(name) then
       local nearest, errors = options_module.nearest(name, own_fields)
-      if errors <= 2 then error(("unknown option %s in the call; did you mean %s?"):format(name, nearest), 0) end
+      local _, others = options_module.nearest(name, options_module.call_names())
+      if errors <= 2 and errors <= others then
+        error(("unknown option %s in the call; did you mean %s?"):format(name, nearest), 0)
+      end
     end
   end
 end
@@ -92,9 +95,8 @@ function M.of(reduction, options)
     plan.init, plan.merge = nil, nil
     use_reducer(plan, reducers.of(named, "reduce"))
     plan.finish = finish or plan.finish
-  elseif plan.step == nil then
-    check_names(rest)
   end
+  check_names(rest)
   check_function(plan, "step", rest)
   for _, name in ipairs { "merge", "stop", "finish" } do check_function(plan, name) end
   check_block(plan.block)

@@ -3,6 +3,8 @@
 local csv = require "parlua.lazy" "parlua.source.csv"
 local host = require "parlua.host"
 local kinds = require "parlua.source.kinds"
+local option_checks = require "parlua.lazy" "parlua.options.checks"
+local option_names = require "parlua.lazy" "parlua.options.names"
 
 local new = kinds.new
 
@@ -33,7 +35,7 @@ end
 
 local text_options = {
   lines = { keep_cr = "boolean" },
-  blocks = { raw = "boolean", size = "number", start = "string", record = "number" },
+  blocks = { raw = "boolean", size = { "number", "string" }, start = "string", record = "number" },
   jsonl = {},
   csv = { header = { "boolean", "table" }, separator = "string", quote = "string", types = "table",
           columns = "table", skip = "number" },
@@ -91,7 +93,7 @@ local function text_source(kind, path, options)
   }
   for name, value in pairs(options or {}) do
     local expected = text_options[kind][name]
-    if not expected then error(("%s: unknown option '%s'"):format(kind, tostring(name)), 3) end
+    if not expected then error(kind .. ": " .. option_names.unknown(name, text_options[kind]), 3) end
     if not is_of_type(value, expected) then
       local wanted = name == "columns" and "list of names" or type(expected) == "table" and concat(expected, " or a ")
         or expected
@@ -113,15 +115,24 @@ function M.lines(path, options)
   return new(text_source("lines", path, options))
 end
 
+--- The size of blocks in bytes.
+local function size_of(size)
+  if type(size) ~= "string" then return size or 2 ^ 20 end
+  local bytes = option_checks.parse_size(size)
+  if bytes then return bytes end
+  error(('blocks: size must be a number of bytes, or one such as "64K" or "1M", got %q'):format(size), 3)
+end
+
 --- A text file in pieces of whole lines; a task a piece. Files, patterns, compressed files: as for parlua.lines.
 ---@param path string|string[]|parlua.Source
----@param options? {size: integer, raw: boolean, start: string, record: integer} size: bytes, about (default 1 MiB);
---- raw: the task gets a pointer (const char *) and a length instead of a string, valid during the task; start: a piece
+---@param options? {size: integer|string, raw: boolean, start: string, record: integer} size:
+--- bytes, about, or "64K" (default 1 MiB); raw: the task gets a pointer (const char *) and a length
+--- instead of a string, valid during the task; start: a piece
 --- begins with a line that begins so (">" for FASTA); record: pieces are whole records of so many bytes
 ---@return parlua.Source
 function M.blocks(path, options)
   local source = text_source("blocks", path, options)
-  source.size = source.size or 2 ^ 20
+  source.size = size_of(source.size)
   if source.size < 1 or source.size ~= source.size then
     error(("blocks: size must be at least 1 byte, got %g"):format(source.size), 2)
   end
