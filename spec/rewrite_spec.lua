@@ -46,6 +46,12 @@ describe("the rewriting of modules", function()
     assert.same({ { x = false, y = 1, z = false } }, templates_of(rewrite(text)))
   end)
 
+  it("leaves a text that is no Lua alone, for the compiler to say what is wrong", function()
+    for _, text in ipairs { "return 'open\n", "return { x = a", "local t = x)", "return [[", "f(" } do
+      assert.equal(text, rewrite(text))
+    end
+  end)
+
   it("leaves the constants of all modules as they are, and each line where it is", function()
     local fields = 0
     for path in io.popen "find lua -name '*.lua'":lines() do

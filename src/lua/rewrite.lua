@@ -160,6 +160,7 @@ local function edits_of(source)
 end
 
 return function(source)
+  if not loadstring(source) then return source end -- it is no Lua: whoever compiles it says where
   local parts, at = {}, 1
   for _, one in ipairs(edits_of(source)) do
     parts[#parts + 1] = source:sub(at, one[1] - 1) .. one[3]
