@@ -104,7 +104,7 @@ local function constructor(keys)
 end
 
 M.MOST_MISSES, M.damaged = MOST_MISSES, damaged
-M.shape_of, M.keys_of, M.fields_text, M.constructor = shape_of, keys_of, fields_text, constructor
+M.literal, M.shape_of, M.keys_of, M.fields_text, M.constructor = literal, shape_of, keys_of, fields_text, constructor
 
 -- ---- writing ----
 
