@@ -1,8 +1,10 @@
-/* tree.c - which ranks count as lost (src/engines/mpi/tree.h), by a clock of its own, and where workers are. */
+/* tree.c - which ranks count as lost (src/engines/mpi/tree.h), by a clock of its own; who hears of whom; where workers
+ * are. */
 #include "engines/mpi/tree.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "sys/clock.h"
@@ -134,8 +136,41 @@ static void check_places(void)
       }
 }
 
+/* Each rank but the first is the child of one rank, which it knows as its parent, and heads those that follow it. */
+static void check_shape(void)
+{
+  enum { MOST = 30 };
+  static const struct rank ranks[MOST];
+  for (int fan = 1; fan <= 6; fan++)
+    for (int count = 1; count <= MOST; count++) {
+      int parents[MOST], found[MOST] = {0};
+      char text[12];
+      snprintf(text, sizeof text, "%d", fan);
+      setenv("PARLUA_MPI_FAN", text, 1);
+      for (int pass = 0; pass < 2; pass++) /* who its parent is, then by whom it is found */
+        for (int rank = 0; rank < count; rank++) {
+          struct transport transport = {.rank = rank, .count = count};
+          struct tree tree = {.transport = &transport, .ranks = ranks};
+          if (tree_place(&tree)) fail("there is no memory");
+          if (pass == 0) parents[rank] = tree.parent;
+          if (tree.parent >= rank) fail("a rank is headed by one behind it");
+          if (tree.children_count > fan) fail("a rank has too many children");
+          for (int k = 0, at = rank + 1; pass == 1 && k < tree.children_count; at = tree.children[k++].end) {
+            if (tree.children[k].rank != at || tree.children[k].end <= at) fail("a rank is headed by none, or by two");
+            if (parents[at] != rank) fail("a rank has a child that takes another for its parent");
+            found[at]++;
+          }
+          free(tree.children);
+        }
+      for (int rank = 0; rank < count; rank++)
+        if (found[rank] != (rank > 0)) fail("a rank is the child of none, or of two");
+    }
+}
+
 int main(void)
 {
+  alarm(60); /* a rank that is never placed */
+  check_shape();
   check_child();
   check_parent();
   check_places();

@@ -1,0 +1,15 @@
+-- What a lane makes of what stands in its worker's slot, in plain C: spec/c/lane.c.
+
+local helper = require "spec.helper"
+
+local PARTS = "src/run/lane_slot.c src/run/inbox.c src/run/work.c src/run/pack.c src/engines/engine.c src/slot/slot.c"
+  .. " src/sys/hub.c src/sys/bell.c src/sys/clock.c src/sys/barrier.c src/sys/large.c src/sys/huge.c -lm"
+
+describe("a lane over a slot", function()
+  it("blames a task for the third death, keeps a worker that has come back, and tells what is through", function()
+    local built, result = helper.run_in_c("lane", PARTS)
+    if not built then return pending("there is no C compiler") end
+    assert.same({ "", 0 }, { built.stderr, built.status })
+    assert.same({ "all holds\n", 0 }, { result.stdout, result.status }, result.stderr)
+  end)
+end)
