@@ -21,27 +21,13 @@ end]]
 
 local check = "(type(v%d) ~= 'number' and type(v%d) ~= 'string' and type(v%d) ~= 'boolean')"
 
---- Code that puts the fields of the table v into locals v1, v2, ..., and returns false where it has other keys, or in
---- another order. It has no loop, unlike shape.fields_text: on serial the function of the script and this are one trace
---- of the loop over its tasks, and a loop within would end that trace. Then each call whose function is new would leave
---- traces of its own behind, some 0.3 MB.
-local function fields_text(keys)
-  local lines, before = {}, ""
-  for k, key in ipairs(keys) do
-    local literal = shape.literal(key)
-    lines[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %s then return false end"):format(k, k, before,
-      literal)
-    before = ", " .. literal
-  end
-  lines[#lines + 1] = ("  if next(v%s) ~= nil then return false end"):format(before)
-  return "  local key\n" .. concat(lines, "\n")
-end
-
---- A copier of one shape: function(v) returns a copy, or false where the table has another shape.
+--- A copier of one shape: function(v) returns a copy, or false where the table has another shape. It has no loop: on
+--- serial it is compiled with the script's function and the loop over the tasks, and a loop within would end that trace.
+--- Then each call whose function is new would leave some 0.3 MB of compiled code behind.
 local function make(keys)
   local checks = {}
   for k = 1, #keys do checks[k] = check:format(k, k, k) end
-  return assert(loadstring(text:format(fields_text(keys), concat(checks, " or "), shape.constructor(keys)),
+  return assert(loadstring(text:format(shape.steps_text(keys), concat(checks, " or "), shape.constructor(keys)),
     "=parlua.flat"))(next, type, getmetatable)
 end
 

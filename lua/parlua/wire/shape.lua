@@ -74,6 +74,8 @@ local function keys_of(shape)
   return keys, tonumber(number), tonumber(offset)
 end
 
+local FEW = 3 -- keys: to step through them costs less than the end of a trace at a loop
+
 local function literal(key) return type(key) == "string" and ("%q"):format(key) or ("%d"):format(key) end
 
 --- Code that puts the fields of the table v into locals v1, v2, ...; it has no other keys.
@@ -83,8 +85,22 @@ local function reads_text(keys)
   return concat(lines, "\n")
 end
 
---- The same of a table that may have others: then it returns false.
+--- The same of a table that may have others, or these in another order: then it returns false. It steps from key to
+--- key, and has no loop.
+local function steps_text(keys)
+  local lines, before = {}, ""
+  for k, key in ipairs(keys) do
+    lines[k] = ("  local v%d\n  key, v%d = next(v%s)\n  if key ~= %s then return false end"):format(k, k, before,
+      literal(key))
+    before = ", " .. literal(key)
+  end
+  lines[#lines + 1] = ("  if next(v%s) ~= nil then return false end"):format(before)
+  return "  local key\n" .. concat(lines, "\n")
+end
+
+--- The same, faster for many keys: a step has to find the key before.
 local function fields_text(keys)
+  if #keys <= FEW then return steps_text(keys) end
   return ([[
   local count = 0
   for _ in next, v do count = count + 1 end
@@ -104,7 +120,7 @@ local function constructor(keys)
 end
 
 M.MOST_MISSES, M.damaged = MOST_MISSES, damaged
-M.literal, M.shape_of, M.keys_of, M.fields_text, M.constructor = literal, shape_of, keys_of, fields_text, constructor
+M.shape_of, M.keys_of, M.steps_text, M.fields_text, M.constructor = shape_of, keys_of, steps_text, fields_text, constructor
 
 -- ---- writing ----
 
