@@ -27,8 +27,8 @@ local check = "(type(v%d) ~= 'number' and type(v%d) ~= 'string' and type(v%d) ~=
 local function make(keys)
   local checks = {}
   for k = 1, #keys do checks[k] = check:format(k, k, k) end
-  return assert(loadstring(text:format(shape.steps_text(keys), concat(checks, " or "), shape.constructor(keys)),
-    "=parlua.flat"))(next, type, getmetatable)
+  local code = text:format(shape.steps_text(keys), concat(checks, " or "), shape.constructor(keys))
+  return assert(loadstring(code, "=parlua.flat"))(next, type, getmetatable)
 end
 
 --- A function(v) that returns a copy of a table, or false: it is not flat, or looked at too rarely.

@@ -120,7 +120,8 @@ local function constructor(keys)
 end
 
 M.MOST_MISSES, M.damaged = MOST_MISSES, damaged
-M.shape_of, M.keys_of, M.steps_text, M.fields_text, M.constructor = shape_of, keys_of, steps_text, fields_text, constructor
+M.shape_of, M.keys_of, M.constructor = shape_of, keys_of, constructor
+M.steps_text, M.fields_text = steps_text, fields_text
 
 -- ---- writing ----
 
