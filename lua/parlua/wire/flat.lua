@@ -22,8 +22,8 @@ end]]
 local check = "(type(v%d) ~= 'number' and type(v%d) ~= 'string' and type(v%d) ~= 'boolean')"
 
 --- A copier of one shape: function(v) returns a copy, or false where the table has another shape. It has no loop: on
---- serial it is compiled with the script's function and the loop over the tasks, and a loop within would end that trace.
---- Then each call whose function is new would leave some 0.3 MB of compiled code behind.
+--- serial it is compiled with the script's function and the loop over the tasks, and a loop within would end that
+--- trace. Then each call whose function is new would leave some 0.3 MB of compiled code behind.
 local function make(keys)
   local checks = {}
   for k = 1, #keys do checks[k] = check:format(k, k, k) end
