@@ -387,8 +387,8 @@ static void lane_check_end(struct lane *lane)
 
 /* ---- the end of a run ---- */
 
-/* Lets the worker begin nothing more: takes back what it has not begun; what is half sent stays. Where it can be
- * killed, it is, if it is in anything that nobody waits for: a task, or its set-up. */
+/* Lets the worker begin nothing more: takes back what it has not begun, also what is half sent. Where it can be killed,
+ * it is, if it is in anything that nobody waits for: a task, or its set-up. */
 static void lane_quiet(struct lane *lane, bool is_cancelled)
 {
   const struct engine_can *can = &lane->crew->engine->kind->can;
@@ -441,8 +441,6 @@ static void lane_close(struct lane *lane, double deadline)
 {
   struct engine *engine = lane->crew->engine;
   bool can_kill = engine->kind->can.kill;
-  const struct work *last = lane_last(lane);
-  bool is_half_sent = last && !last->is_complete && last->sent > 0;
   if (lane->state == LANE_ENDED)
     engine->alive[lane->number] = false; /* it was not yet buried */
   else if (can_kill && lane->state == LANE_ENDING)
@@ -450,7 +448,7 @@ static void lane_close(struct lane *lane, double deadline)
   else if (can_kill && lane->state == LANE_READY)
     drain(lane);
   else if (lane->state == LANE_READY || lane->state == LANE_ENDING)
-    if (is_half_sent || !wait_for_rest(lane, deadline)) engine->kind->end(engine, lane->number);
+    if (!wait_for_rest(lane, deadline)) engine->kind->end(engine, lane->number);
   for (struct link *link; (link = list_take(&lane->held));)
     work_free(lane->crew->store, LIST_OF(link, struct work, link));
   lane->count = 0;
