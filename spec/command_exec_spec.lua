@@ -125,7 +125,7 @@ describe("parlua --exec", function()
     assert.equal("the option --exec: there is no argument 2 for {2}: a task has 1", refusal "PARLUA --exec 'echo {2}' x")
     assert.equal("the option --exec: unknown placeholder {0}: arguments are counted from 1, as {1}; {{0}} stands for the text "
       .. "itself", refusal "PARLUA --exec 'echo {0}' x")
-    assert.equal("arguments: cannot read standard input: Bad file descriptor", refusal "PARLUA --exec 'echo {}' <&-")
+    assert.equal("cannot read standard input: Bad file descriptor", refusal "PARLUA --exec 'echo {}' <&-")
     assert.truthy(refusal("PARLUA --map x </tmp"):find("cannot read standard input: it is a directory", 1, true))
     assert.equal("the option --exec: | is for a shell: add --shell, or put it in quotes", refusal "PARLUA --exec 'ls {} | wc' x")
     assert.equal("the option --exec: a ' has no end", refusal [[PARLUA --exec "ls '" x]])

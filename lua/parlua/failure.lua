@@ -119,6 +119,9 @@ local Record = {} -- marks records that `capture` made: what a task raises can b
 --- Marks a record that was made elsewhere, to be raised.
 function M.mark(record) return setmetatable(record, Record) end
 
+--- Raises a record.
+function M.raise(record) error(M.mark(record), 0) end
+
 local Cut = setmetatable({}, Record)
 
 --- Raised in the middle of a block of tasks that is not to be gone on with.

@@ -132,6 +132,13 @@ function Writer:task(_, ...)
   return true
 end
 
+--- A task that is to fail with this record.
+function Writer:unread(count, record)
+  self:task(count)
+  self.driver.supplied[self.driver.supplied_last].unread = record
+  return 1
+end
+
 function Driver:writer() return setmetatable({ driver = self }, Writer) end
 
 function Driver:supply() end
@@ -329,7 +336,7 @@ function Driver:arguments(index)
   if self.args and self.args_of == index then
     own.enter(self.own)
     local args = own.own_all(self.args)
-    if not self.decode then return args end
+    if not self.decode or args.n == 0 then return args end
     local values = common.pack(pcall(self.decode, unpack(args, 1, args.n)))
     if not values[1] then return args end
     return { n = values.n - 1, unpack(values, 2, values.n) }

@@ -142,7 +142,9 @@ local function make_arguments(self, index) return own.pack(self.make(index)) end
 local function attend(self, running)
   running.inner, running.began = create(protected), host.now() -- others may have computed while it waited for its turn
   own.enter(self.own)
-  local args = running.args and own.own_all(running.args)
+  local given = running.args
+  if given and given.unread then return finish(self, running, false, failure.mark(given.unread)) end
+  local args = given and own.own_all(given)
   if not args then
     local ok, made = pcall(make_arguments, self, running.index)
     if not ok then return finish(self, running, false, made) end

@@ -112,6 +112,12 @@ function Writer:task(count, ...)
   return count < most_tasks
 end
 
+--- A task that is to fail with this record.
+function Writer:unread(count, record)
+  self.run.arguments[count + 1] = { n = 0, unread = record }
+  return 1
+end
+
 function Writer:task_alone(values) self.run.arguments[1] = values end
 
 --- No worker waits for what is pulled.

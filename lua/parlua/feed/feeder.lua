@@ -48,10 +48,11 @@ local function pull(self, receiver, want)
   end
   local record, count = failure.record(result), puller.pulled or 0
   record.traceback = record.traceback and failure.script_frames(record.traceback)
+  local is_own = puller.text or puller.is_ranges -- no code of the script's has run
+  if not is_own then record.message = "arguments: " .. record.message end
   if not self.supplied and count == 0 and not puller.passed then
-    local is_own = puller.text or puller.is_ranges -- no code of the script's has run
     local traceback = record.traceback and not is_own and "\n" .. record.traceback or ""
-    error(("arguments: %s%s"):format(record.message, traceback), 0)
+    error(record.message .. traceback, 0)
   end
   self.raised = record
   return count
@@ -92,7 +93,6 @@ function Feeder:supply(_, receiver, want, event)
   self.supplied = self.supplied or 0
   receiver:counted(puller.tasks or self.supplied)
   if self.raised then
-    self.raised.message = "arguments: " .. self.raised.message
     receiver:source_failed(self.raised)
   end
 end

@@ -4,6 +4,8 @@
 --
 -- The words of such a chunk: the number of its tasks, the number of ranges, and for each of these where it begins (a
 -- number: in the mapped text; a string value: the bytes), its length, the number of the file, and of a stream the line.
+-- Where a file of a stream can't be read on, a range stands for one task that fails: its bytes are the message, and its
+-- length is below 0. So the files behind it are read, and the failure has its place among the tasks.
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local csv = require "parlua.lazy" "parlua.source.csv"
@@ -74,23 +76,27 @@ end
 
 -- ---- what stands before the tasks of a file ----
 
---- Raises where a text begins as one in UTF-16 does: its lines would be cut in the middle of characters.
-local function refuse_wide(source, name, bytes)
+--- A message where a text begins as one in UTF-16 does: its lines would be cut in the middle of characters.
+local function wide_message(source, name, bytes)
   local first, second = bytes:byte(1, 2)
   if second and first + second == 0xFF + 0xFE and first >= 0xFE then
-    error(("%s: '%s' is a text in UTF-16; iconv -f UTF-16 -t UTF-8 makes one of it that can be read"):format(
-      source.kind, name), 0)
+    return ("%s: '%s' is a text in UTF-16; iconv -f UTF-16 -t UTF-8 makes one of it that can be read"):format(
+      source.kind, name)
   end
 end
 
---- Takes a header's names; those of all files must be the same.
+local function raise(message)
+  if message then error(message, 0) end
+end
+
+--- Takes a header's names; those of all files must be the same. Returns a message where something is wrong with it.
 local function take_header(puller, path, line)
   local source, name = puller.source, path == "-" and "standard input" or "'" .. path .. "'"
-  if not line or line == "" then error(("csv: %s is empty: it has no header"):format(name), 0) end
+  if not line or line == "" then return ("csv: %s is empty: it has no header"):format(name) end
   local text = csv.without_mark(line)
   local names, message = csv.header(text, source.separator, source.quote)
   message = message or csv.doubt(names, text, source.is_default_separator)
-  if message then error(("csv: %s: %s"):format(name, message), 0) end
+  if message then return ("csv: %s: %s"):format(name, message) end
   local first = source.found_names
   if not first then
     csv.check_columns(source, names, name .. " has")
@@ -98,8 +104,8 @@ local function take_header(puller, path, line)
     return
   end
   if concat(names, "\0") ~= concat(first, "\0") then
-    error(("csv: %s has the columns %s, but %s has %s"):format(name, concat(names, ", "), puller.named_by,
-      concat(first, ", ")), 0)
+    return ("csv: %s has the columns %s, but %s has %s"):format(name, concat(names, ", "), puller.named_by,
+      concat(first, ", "))
   end
 end
 
@@ -110,7 +116,7 @@ local function begin_mapped(puller, k)
   local text, source = puller.text, puller.source
   local name, from, stop = text:part(k)
   local p = from < stop and ffi.cast(const_bytes, text:pointer()) + from
-  if p then refuse_wide(source, name, ffi.string(p, math.min(stop - from, 2))) end
+  if p then raise(wide_message(source, name, ffi.string(p, math.min(stop - from, 2)))) end
   local has_mark = source.kind ~= "lines" and stop - from >= 3 and ffi.string(p, 3) == csv.MARK
   if has_mark then from, p = from + 3, p + 3 end
   if source.skip and p then
@@ -121,27 +127,48 @@ local function begin_mapped(puller, k)
     local length = p and select(2, text:cut_rows(from, 1, source.quote, source.separator)) or 0
     local line = p and ffi.string(p, length)
     if length > 0 then M.check_whole(text, source, from + length) end
-    take_header(puller, name, line)
+    raise(take_header(puller, name, line))
     return from + length
   end
   return from
 end
 
---- The same of the part that a stream begins.
+local INTERRUPTED = ": " .. host.strerror(4) -- EINTR
+
+--- What reading a stream returns; where it raises: false and the message, unless a signal came.
+local function read(f, ...)
+  local ok, n, at, length, line = pcall(f, ...)
+  if ok then return n, at, length, line end
+  if type(n) ~= "string" or n:sub(-#INTERRUPTED) == INTERRUPTED then error(n, 0) end
+  return false, n
+end
+
+--- Notes what was taken, to know the line that follows.
+local function note(puller, bytes, line) puller.last_bytes, puller.last_line = bytes, line end
+
+--- The line that comes next.
+local function next_line(puller) return puller.last_line + select(2, puller.last_bytes:gsub("\n", "")) end
+
+--- The same of the part that a stream begins. Returns a message where it can't be read, or is not what is wanted.
 local function begin_stream(puller)
   local source, left = puller.source, puller.source.skip or 0
   puller.is_at_begin = left == 0 and source.kind ~= "blocks"
+  note(puller, "", 1 + left)
   while left > 0 do
-    local n = puller.stream:take_lines(left, 0)
+    local n, message = read(puller.stream.take_lines, puller.stream, left, 0)
+    if n == false then return message end
     if not n then break end
     left = left - n
   end
   if has_header(source) then
-    local n, at, length = puller.stream:take_rows(1, 0, source.quote, source.separator)
-    local name, line = puller.stream:part(puller.part), n and ffi.string(at, length)
-    if puller.is_at_begin and line then refuse_wide(source, name, line) end
-    take_header(puller, name, line)
+    local stream = puller.stream
+    local n, at, length, number = read(stream.take_rows, stream, 1, 0, source.quote, source.separator)
+    if n == false then return at end
+    local name, line = stream:part(puller.part), n and ffi.string(at, length)
+    if n then note(puller, line, number) end
+    local message = puller.is_at_begin and line and wide_message(source, name, line)
     puller.is_at_begin = false
+    return message or take_header(puller, name, line)
   end
 end
 
@@ -172,35 +199,84 @@ local function fill_mapped(puller, writer, want)
   return count
 end
 
---- The bytes of a stream that were taken; of a single task's, too many for a string, it is told which one's.
+--- The bytes of a stream that were taken. Nil and a message: one task's are too many for a string, or no text.
 local function string_of(puller, at, length, line)
+  local source, name = puller.source, puller.stream:part(puller.part)
   if length > texts.MOST then
-    local source, name = puller.source, puller.stream:part(puller.part)
-    error(("%s: '%s', line %.0f: %.0f bytes do not fit into a string, which has at most %.0f"):format(source.kind, name,
-      line, length, texts.MOST), 0)
+    return nil, ("%s: '%s', line %.0f: %.0f bytes do not fit into a string, which has at most %.0f"):format(source.kind,
+      name, line, length, texts.MOST)
   end
-  return ffi.string(at, length)
+  local bytes = ffi.string(at, length)
+  if not puller.is_at_begin then return bytes end
+  puller.is_at_begin = false
+  local message = wide_message(source, name, bytes)
+  if message then
+    puller.is_left = true
+    return nil, message
+  end
+  return passes_over_ends[source.kind] and csv.without_mark(bytes) or bytes
+end
+
+--- A range that stands for what can't be read: see the head of this file.
+---@param line integer 0: not known
+local function trouble(puller, message, line) return 1, { message, -#message, puller.part, line } end
+
+--- Where a stream broke off: what is whole of the block that it had read of. Nil: nothing.
+local function rest_of_block(puller, message)
+  local stream, source = puller.stream, puller.source
+  if source.kind ~= "blocks" or message:find(": it is compressed by ", 1, true) then return nil end
+  if source.record then
+    local list, first = {}, nil
+    repeat
+      local n, at, length, line = read(stream.take_records, stream, source.record, source.record)
+      if n then list[#list + 1], first = ffi.string(at, length), first or line end
+    until not n
+    return first and concat(list), first
+  end
+  local n, at, length, line = read(stream.take_lines, stream, 2 ^ 52, 2 ^ 52)
+  if not n or length > texts.MOST then return nil end
+  local bytes = ffi.string(at, length)
+  if not source.start then return bytes, line end
+  local last, place = 0, bytes:find("\n" .. source.start, 1, true)
+  while place do -- of the last one that begins so nobody knows whether it is whole
+    last, place = place, bytes:find("\n" .. source.start, place + 1, true)
+  end
+  if last > 0 then return bytes:sub(1, last), line end
 end
 
 local function take(puller, want)
   while true do
-    local n, at, length, line = cuts[puller.source.kind].stream(puller.stream, puller.source, want)
-    if n then
-      local bytes = string_of(puller, at, length, line)
-      if puller.is_at_begin then
-        puller.is_at_begin = false
-        refuse_wide(puller.source, puller.stream:part(puller.part), bytes)
-        if passes_over_ends[puller.source.kind] then bytes = csv.without_mark(bytes) end
+    if not puller.is_left then
+      local n, at, length, line = false, puller.broken, nil, nil
+      if not at then n, at, length, line = read(cuts[puller.source.kind].stream, puller.stream, puller.source, want) end
+      if n == false then
+        puller.broken = at
+        local bytes, first = rest_of_block(puller, at)
+        if bytes then
+          note(puller, bytes, first)
+          return 1, { bytes, #bytes, puller.part, first }
+        end
+        puller.is_left, puller.broken = true, nil
+        return trouble(puller, at, next_line(puller))
       end
-      return n, { bytes, #bytes, puller.part, line }
+      if n then
+        local bytes, message = string_of(puller, at, length, line)
+        if message then return trouble(puller, message, line) end
+        note(puller, bytes, line)
+        return n, { bytes, #bytes, puller.part, line }
+      end
     end
-    puller.part = puller.stream:next_part()
+    local part, message = read(puller.stream.next_part, puller.stream)
+    puller.part = part == false and puller.part + 1 or part
     if not puller.part then return 0 end
-    begin_stream(puller)
+    message = message or begin_stream(puller)
+    puller.is_left = message ~= nil
+    if message then return trouble(puller, message, 0) end
   end
 end
 
---- The same of a stream. What was read before an error is handed out before it is raised.
+--- The same of a stream. What was read before an error (a signal's) is handed out before it is raised. One file of
+--- which nothing can be read at all makes no task.
 local function fill_stream(puller, writer, want)
   local list, count, bytes = {}, 0, 0
   if puller.raised then error(puller.raised, 0) end
@@ -213,7 +289,9 @@ local function fill_stream(puller, writer, want)
       break
     end
     if n == 0 then break end
-    list[#list + 1], count, bytes = range, count + n, bytes + range[2]
+    if range[2] < 0 and not puller.has_given and #puller.source.paths == 1 then error(range[1], 0) end
+    puller.has_given = true
+    list[#list + 1], count, bytes = range, count + n, bytes + #range[1]
     if not puller.is_exact and not puller.is_of_files then break end -- who waits for a pipe gets what there is
   end
   if count > 0 then writer:ranges(count, list) end
@@ -226,9 +304,9 @@ local function close_stream(puller) puller.stream:close() end
 function M.open(source, text)
   if text:is_stream() then
     local puller = { stream = text, is_ranges = true, source = source, part = 1, pulled = 0, fill = fill_stream,
-                     close = close_stream, is_of_files = source.kind == "blocks" }
+                     close = close_stream, is_of_files = source.kind == "blocks", has_given = false, is_left = false }
     for _, path in ipairs(source.paths) do puller.is_of_files = puller.is_of_files and host.is_file(path) end
-    begin_stream(puller)
+    raise(begin_stream(puller))
     return puller
   end
   local puller = { text = text, is_ranges = true, source = source, part = 0, parts = text:parts(), begins = {},
@@ -247,7 +325,7 @@ function M.list_of(payload)
   for r = 0, words[1] - 1 do
     local at = M.HEAD + M.WIDTH * r
     local bytes = half[2 * at + 1] == STRING and block.string(payload, tonumber(payload.size), half[2 * at])
-    list[r + 1] = { bytes or words[at], bytes and #bytes or words[at + 1], words[at + 2], words[at + 3] }
+    list[r + 1] = { bytes or words[at], words[at + 1], words[at + 2], words[at + 3] }
   end
   return list
 end
@@ -323,10 +401,11 @@ local function seek(source, puller, payload, k)
       local is_inline = type(range[1]) == "string"
       last.from = is_inline and ffi.cast(const_bytes, range[1])
         or ffi.cast(const_bytes, puller.text:pointer()) + range[1]
-      last.at, last.stop = 0, range[2]
+      last.at, last.stop = 0, math.abs(range[2])
     end
     local p = last.from + last.at
-    local behind = skip(source, p, last.from + last.stop)
+    local stop = last.from + last.stop
+    local behind = last.list[last.r][2] < 0 and stop or skip(source, p, stop)
     if last.k == k then return last.list[last.r], last.from, p, behind end
     last.k, last.at = last.k + 1, texts.distance(behind, last.from)
   end
@@ -339,11 +418,18 @@ local function is_lost(puller, range)
   return puller.text:whole(range[1] + range[2]) < range[1] + range[2]
 end
 
---- The bytes of task number `k` (from 0) of a chunk; nil: they are no longer there, or too many for a string.
+--- The path and the line of a range that stands for what can't be read.
+local function trouble_place(puller, range)
+  return (puller.stream:part(range[3])), range[4] > 0 and range[4] or nil
+end
+
+--- The bytes of task number `k` (from 0) of a chunk; nil: they are no longer there, were never read, or are too many
+--- for a string.
 function M.find(source, puller, payload, k)
   local range, _, p, behind = seek(source, puller, payload, k)
   local length = range and texts.distance(behind, p) or 0
-  if range and length <= texts.MOST and not is_lost(puller, range) then return ffi.string(p, length) end
+  if not range or range[2] < 0 or length > texts.MOST or is_lost(puller, range) then return nil end
+  return ffi.string(p, length)
 end
 
 --- Line ends of a range before `at`: goes on from the last count, since places are asked for one after the other.
@@ -359,6 +445,7 @@ end
 function M.place_of(source, puller, payload, k)
   local range, from, at, behind = seek(source, puller, payload, k)
   if not range or is_lost(puller, range) then return nil end
+  if range[2] < 0 then return trouble_place(puller, range) end
   while passes_over_ends[source.kind] and at < behind and (at[0] == NEWLINE or at[0] == 13) do at = at + 1 end
   local name, begin = (puller.text or puller.stream):part(range[3])
   if type(range[1]) == "string" then return name, range[4] + count_on(puller.last_asked, range, from, at) end
@@ -371,6 +458,7 @@ function M.teller(source, puller, range)
   local name, line
   return function()
     if name then return name, line end
+    if range[2] < 0 then return trouble_place(puller, range) end
     if is_lost(puller, range) then return nil end
     local text, inline = puller.text or puller.stream, type(range[1]) == "string"
     local from = inline and ffi.cast(const_bytes, range[1]) or ffi.cast(const_bytes, text:pointer()) + range[1]

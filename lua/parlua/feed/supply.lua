@@ -85,6 +85,7 @@ function pullers.reader(source)
       ended = true
       return 0
     end
+    if more == M.UNREAD then return writer:unread(count, ...) end
     if select("#", ...) > MOST_ARGUMENTS then refuse_width(select("#", ...)) end
     if writer:task(count, ...) then return 1 end
     held = remember({}, ...)
@@ -285,7 +286,7 @@ function M.in_script(source)
   local decode = (inner.is_ranges or source.raw) and decoders[source.kind]
   local puller
   local function note(teller) puller.teller = teller end
-  puller = pullers.reader { make = function() return M.reader(source, inner, decode ~= nil, note) end }
+  puller = pullers.reader { make = function() return M.reader(source, inner, decode ~= nil, note, true) end }
   if decode then
     local argument = decode(source)
     function puller.decode(a, b)
@@ -317,13 +318,17 @@ function M.describe(source, puller, inherits)
            version = text and text:version() }
 end
 
+M.UNREAD = "unread"
+
 --- Reads a source in the coordinator, one task after the other: a function that returns true and a task's arguments, or
 --- nothing at the end.
 ---@param puller? table of the source, when it is open
 ---@param is_raw? boolean the bytes as they stand in the file
 ---@param note? fun(teller: function) is told before each task of a text what tells its path and line
-function M.reader(source, puller, is_raw, note)
-  local i = 0
+---@param goes_on? boolean for a task in whose place a file can't be read, the function returns UNREAD and a record;
+--- else it raises, and is at its end
+function M.reader(source, puller, is_raw, note, goes_on)
+  local i, unread = 0, nil
   if source:is_indexed() then
     local make, n = indexed.maker(source), source.n
     return function()
@@ -342,6 +347,15 @@ function M.reader(source, puller, is_raw, note)
   function writer.ranges(_, _, list)
     local range = list[1]
     local bytes = range[1]
+    if note then note(ranges.teller(source, puller, range)) end
+    if range[2] < 0 then
+      unread = { kind = "error", message = bytes, is_unread = true }
+      unread.path, unread.line = ranges.teller(source, puller, range)()
+      if goes_on then return end
+      local left = #source.paths - range[3]
+      error(left == 0 and bytes or ("%s; nor were the %d files behind it read: what is made of a source here (by "
+        .. "filter, zip, batch, shard, a loop) needs all of its tasks"):format(bytes, left), 0)
+    end
     if type(bytes) ~= "string" then
       bytes = texts.string(ffi.cast("const char *", puller.text:pointer()) + range[1], range[2])
       -- where it is no longer there stand zeros, which are rare in texts
@@ -352,11 +366,15 @@ function M.reader(source, puller, is_raw, note)
     else
       held = task_of(source, i, bytes)
     end
-    if note then note(ranges.teller(source, puller, range)) end
   end
   return function()
     i = i + 1
     if puller:fill(writer, 1) == 0 then return end
+    if unread then
+      local record = unread
+      unread = nil
+      return M.UNREAD, record
+    end
     if puller.text and not puller.is_ranges then
       held = as_task(source, i, texts.string(ffi.cast("const char *", puller.text:pointer()) + offset, length))
       if note then

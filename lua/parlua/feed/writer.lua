@@ -208,6 +208,17 @@ function Writer:task(count, ...)
   return true
 end
 
+--- Adds a task that is to fail with this record, since its argument can't be read. Returns how many that are: 0 where
+--- it does not fit.
+function Writer:unread(count, record)
+  if count == 0 then self.width = 1 end
+  local at, words = count * self.width, (count + 1) * self.width
+  local fits = HEAD + 8 * words <= tonumber(self.block.floor)
+  if not fits or place(self.block, words, at, FAILURE, record) ~= 0 then return 0 end
+  for j = 1, self.width - 1 do self.half[2 * (at + j) + 1] = ABSENT end
+  return 1
+end
+
 --- A chunk of this one task, however large. `values` has a field n.
 function Writer:task_alone(values)
   local missing, bytes = 0, 0

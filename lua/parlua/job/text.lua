@@ -57,9 +57,10 @@ end
 
 --- A failure in a line, with its traceback below if it is wanted.
 function M.failure(failure, with_traceback)
-  local place = failure.path and format(" of %s:%.0f", failure.path, failure.line) or ""
-  local text = format("parlua: task %.0f%s (%s) failed: %s: %s\n", failure.index or 0, place,
-    arguments_text(failure.args), tostring(failure.kind), common.one_line(failure.message))
+  local place = failure.path and " of " .. failure.path .. (failure.line and format(":%.0f", failure.line) or "") or ""
+  local arguments = arguments_text(failure.args)
+  local text = format("parlua: task %.0f%s%s failed: %s: %s\n", failure.index or 0, place,
+    arguments ~= "" and " (" .. arguments .. ")" or "", tostring(failure.kind), common.one_line(failure.message))
   return with_traceback and text .. M.traceback(failure) or text
 end
 

@@ -15,11 +15,12 @@ local MOST_PASSED = 1000 -- recorded tasks that are passed over at once
 ---@param force boolean tasks whose arguments differ run again
 function M.open(source, journal, force)
   local inner = not source:is_indexed() and supply.open(source) or nil
-  local read = supply.reader(source, inner)
+  local read = supply.reader(source, inner, nil, nil, true)
   local from = source.is_numbered and 2 or 1 -- of a shard, the number in the whole comes first: it is no argument
   local index, held, ended = 0, nil, false
   local function pack(more, ...)
     if not more then return nil end
+    if more == supply.UNREAD then return { n = 0, unread = (...) } end
     return common.pack(...)
   end
   local function next_task()
@@ -31,6 +32,7 @@ function M.open(source, journal, force)
   local puller = { pulled = 0, waits_for = inner and inner.stream }
   --- Is this the recorded task of that number?
   local function is_recorded(task)
+    if task.unread then return false end -- nothing is recorded of it: the file may be whole the next time
     if not journal:is_done(index + 1) then return false end
     task.hash = task.hash or hash(unpack(task, from, task.n))
     local recorded = journal:recorded_hash(index + 1)
@@ -40,6 +42,7 @@ function M.open(source, journal, force)
   end
   local function take(task)
     index = index + 1
+    if task.unread then return end
     record.note(journal, index, task.hash or hash(unpack(task, from, task.n)), record.json_list(task, task.n, from))
   end
   function puller.fill(self, writer, want)
@@ -59,7 +62,8 @@ function M.open(source, journal, force)
       elseif recorded or passed then
         held = task
         break
-      elseif writer:task(count, unpack(task, 1, task.n)) then
+      elseif task.unread and writer:unread(count, task.unread) == 1
+        or not task.unread and writer:task(count, unpack(task, 1, task.n)) then
         take(task)
         count = count + 1
         self.pulled = count

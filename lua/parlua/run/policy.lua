@@ -178,7 +178,8 @@ function Run:settle(index, record, attempts, worker, recorded)
   record.seconds = record.seconds or 0
   if self.deadline and not recorded then self.deadline:note(record.seconds) end
   if self.source.path and self.driver.place_of and not is_spawned then
-    record.path, record.line = self.driver:place_of(index)
+    local path, line = self.driver:place_of(index)
+    if path then record.path, record.line = path, line end
   end
   local made = failure.new(record)
   if self.parts then self.parts[index] = nil end
@@ -191,7 +192,7 @@ function Run:settle(index, record, attempts, worker, recorded)
     self.failed_tasks = self.failed_tasks + 1
   end
   self.failures[#self.failures + 1] = made
-  if self.journal and not recorded and made.kind ~= "cancelled" then self.journal:fail(made) end
+  if self.journal and not recorded and not made.is_unread and made.kind ~= "cancelled" then self.journal:fail(made) end
   local is_limited = self.limiter and made.kind ~= "cancelled" and not self.cancelled
   if is_spawned then
     self.spawned:failed(index, made)
@@ -216,7 +217,7 @@ function Run:failed(index, record, attempt, worker)
     record.message = "the run was interrupted: " .. record.message
     record.kind, is_cut = "cancelled", true
   end
-  if not is_cut and self:may_retry(record.kind, attempt) then
+  if not is_cut and not record.is_unread and self:may_retry(record.kind, attempt) then
     return failure.delay(self.options.backoff, self.options.seed or 0, index, attempt)
   end
   self:settle(index, record, attempt, worker)

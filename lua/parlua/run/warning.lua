@@ -58,9 +58,10 @@ local function parts_of(run)
   if run.source_error then tasks, failed = tasks - 1, failed - 1 end
   if first and not run.tells_failures and not run.reaction then
     local cut = summary.cancelled > 0 and (", %.0f cancelled"):format(summary.cancelled) or ""
-    parts[1] = ("%.0f of %s failed%s; first, task %.0f (%s): %s%s"):format(failed, common.count(tasks, "task"), cut,
-      first.index,
-      M.arguments(first.args), first.kind ~= "error" and first.kind .. ": " or "", shortened(first.message))
+    local arguments = M.arguments(first.args)
+    parts[1] = ("%.0f of %s failed%s; first, task %.0f%s: %s%s"):format(failed, common.count(tasks, "task"), cut,
+      first.index, arguments ~= "" and " (" .. arguments .. ")" or "",
+      first.kind ~= "error" and first.kind .. ": " or "", shortened(first.message))
   end
   if run.signal and not run.tells_failures and (summary.cancelled > 0 or not run.total) then
     parts[#parts + 1] = ("interrupted by %s: %s done"):format(run.signal, run.total

@@ -287,7 +287,7 @@ function M.folder(job, slot, cursor, reader, ranger)
       else
         if slot.inner ~= i then i, attempt = slot.inner, 1 end
         local record = record_of(answer, i, attempt)
-        if fold.retry_on[record.kind] and attempt <= fold.retries then
+        if fold.retry_on[record.kind] and not record.is_unread and attempt <= fold.retries then
           pause(failure.delay(fold.backoff, fold.seed, i, attempt), b)
           attempt = attempt + 1
           if reader then cursor.next = cursor.from end

@@ -1,6 +1,7 @@
 --- The text of a worker's loop, written for each job: how a task's arguments are read, and what becomes of its result.
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
+local failure = require "parlua.failure"
 local indexed = require "parlua.source.indexed"
 local lazy = require "parlua.lazy"
 local lines = lazy "parlua.worker.line"
@@ -77,8 +78,11 @@ end
 --- Serial: the arguments as they were pulled, in the run's own table.
 supplied["local"] = function(source, builder)
   local run = builder:constant(source.run)
-  local line = "local held = %s.arguments\nlocal values = held[i - held.origin + 1]"
-  builder.lines[#builder.lines + 1] = line:format(run)
+  local line = [[
+    local held = %s.arguments
+    local values = held[i - held.origin + 1]
+    if values.unread then %s(values.unread) end]]
+  builder.lines[#builder.lines + 1] = line:format(run, builder:constant(failure.raise))
   return { ("unpack(%s(values), 1, values.n)"):format(builder:constant(own.own_all)) }
 end
 

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local lazy = require "parlua.lazy"
 local csv = lazy "parlua.source.csv"
+local failure = require "parlua.failure"
 local cut_message = require("parlua.worker.text").cut_message
 local json = lazy "parlua.wire.json_values"
 local uses = lazy "parlua.source.uses"
@@ -28,19 +29,28 @@ M.kinds = kinds
 local RANGES_HEAD, RANGE_WIDTH = 2, 4 -- words: see feed/ranges.lua
 local u64 = ffi.typeof("uint64_t *")
 
---- What sets a cursor on the ranges of chunks: `begin(chunk)` on the first, `advance()` on the next one; that raises an
---- error where there is none.
+--- What sets a cursor on the ranges of chunks: `begin(chunk)` before the first, `advance()` on the next one; that
+--- raises an error where there is none, and the failure of one that stands for what can't be read. `pass()` goes on to
+--- the next one, too; it returns true where that is such a one.
 function M.ranger(source, cursor)
   local text = not source.is_stream and source.text or nil
   local base = text and cast(const_bytes, text:pointer())
   local chunk, words, half
-  local function enter(r)
+  --- Goes to the next range. Returns a message where that can't be read: it is passed over, as its task is.
+  local function enter()
+    local r = cursor.range + 1
+    if r >= words[1] then error(cut_message(source), 0) end
     local at = RANGES_HEAD + RANGE_WIDTH * r
     local from, length
     if half[2 * at + 1] == C.TAG_STRING then
       from = cast(const_bytes, chunk) + 8 * half[2 * at]
       length = tonumber(cast(u64, from)[0])
       from = from + 8
+      if words[at + 1] < 0 then
+        cursor.next, cursor.stop, cursor.from, cursor.begin, cursor.range = from + length, from + length, from, from, r
+        cursor.part, cursor.line = words[at + 2], words[at + 3]
+        return ffi.string(from, length)
+      end
     else
       from, length = base + words[at], words[at + 1]
     end
@@ -50,13 +60,13 @@ function M.ranger(source, cursor)
   local ranger = {}
   function ranger.begin(next_chunk)
     chunk, words, half = next_chunk, next_chunk.word, cast(block.halves, next_chunk.word)
-    enter(0)
+    cursor.next, cursor.stop, cursor.range = nil, nil, -1
   end
   function ranger.advance()
-    local r = cursor.range + 1
-    if r >= words[1] then error(cut_message(source), 0) end
-    enter(r)
+    local message = enter()
+    if message then failure.raise { kind = "error", message = message, is_unread = true } end
   end
+  function ranger.pass() return enter() ~= nil end
   return ranger
 end
 
@@ -139,7 +149,7 @@ function kinds.pieces.skip(_, cursor) cursor.next = cursor.stop end
 
 --- Passes over the task at the cursor.
 function M.skip(source, cursor, ranger)
-  if cursor.next >= cursor.stop then ranger.advance() end
+  if cursor.next >= cursor.stop and ranger.pass() then return end
   kinds[source.kind].skip(source, cursor)
 end
 
