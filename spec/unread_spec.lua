@@ -168,7 +168,7 @@ describe("files that can't be read to their end:", function()
         print(results.n, #failures, summary.resumed, results[results.n], failures[1] and failures[1].path:match "[^/]*$")
       ]]):format(file, engine, journal))
       local function go(last)
-        local result = helper.run_parlua(("%s %s"):format(q(path "go.lua"), q(last)))
+        local result = helper.run(("%s %s %s"):format(helper.command(engine), q(path "go.lua"), q(last)))
         return result.stdout ~= "" and result.stdout or result.stderr
       end
       local n = tonumber(go(GOOD):match "^(%d+)\t1\t0\t3\tlater.gz\n$")

@@ -186,7 +186,8 @@ end
 
 local function has_new(self) return self.next_task <= self.total and self.next_task <= self.ceiling end
 
---- Begins tasks, as many as may run at once. The source's are asked for as they are needed.
+--- Begins tasks, as many as may run at once. The source's are asked for as they are needed. Returns true where it only
+--- passed over tasks that a journal has: there may be more to begin at once.
 local function begin_tasks(self, receiver)
   while self.running < self.most and self.begun_last - self.begun_first < MOST_SUPPLIED do
     local again = next_again(self, host.now())
@@ -203,7 +204,7 @@ local function begin_tasks(self, receiver)
       if self.feeder and self.supplied_first > self.supplied_last then
         self.feeder:supply(self, receiver, math.min(MOST_SUPPLIED, self.most - self.running,
           self.ceiling - self.next_task + 1))
-        if self.supplied_first > self.supplied_last then return end
+        if self.supplied_first > self.supplied_last then return has_new(self) end
       end
       local index, args, teller = self.next_task, false, nil -- an index makes them as the task begins
       if self.feeder then
@@ -317,13 +318,13 @@ function Driver:step(receiver, seconds)
       receiver:tick()
       return true
     end
-    begin_tasks(self, receiver)
+    local has_passed = begin_tasks(self, receiver)
     local has_extra = self.extra[self.extra_first] ~= nil
     if self.running == 0 and #self.again == 0 and not has_extra and not has_new(self) then return false end
     local left = math.min(self.last_tick + tick_seconds, deadline) - host.now()
     if self.timeout and self.first then left = math.min(left, self.first.began + self.timeout - host.now()) end
     if #self.again > 0 and self.running < self.most then left = math.min(left, first_due(self) - host.now()) end
-    wait_for_tasks(self, math.max(left, 0))
+    wait_for_tasks(self, has_passed and 0 or math.max(left, 0))
     if host.now() >= deadline and self.ready_first > self.ready_last then
       receiver:tick()
       return "idle"

@@ -7,7 +7,7 @@ local batches = require "parlua.feed.batches"
 local block = require "parlua.wire.block"
 local failure = require "parlua.failure"
 local missing = require "parlua.worker.missing"
-local ranges = require "parlua.lazy" "parlua.feed.ranges"
+local range_tasks = require "parlua.lazy" "parlua.feed.range_tasks"
 local supply = require "parlua.feed.supply"
 local Base = require "parlua.drive.driver"
 require "parlua.wire.shape_read" -- lists of values may come by their shape
@@ -146,7 +146,8 @@ function Driver:stage_again(b, again, payload)
     return
   end
   if puller then
-    local writer, list, tasks, origin = self.feeder.writer, ranges.list_of(payload), payload.word[0], payload.origin
+    local writer, list = self.feeder.writer, range_tasks.list_of(payload)
+    local tasks, origin = payload.word[0], payload.origin
     writer:begin(0)
     writer:ranges(tasks, list, again)
     writer:finish(1)

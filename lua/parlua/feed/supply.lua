@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local host = require "parlua.host"
 local block = require "parlua.wire.block"
 local indexed = require "parlua.source.indexed"
+local range_tasks = require "parlua.lazy" "parlua.feed.range_tasks"
 local ranges = require "parlua.lazy" "parlua.feed.ranges"
 local csv = require "parlua.lazy" "parlua.source.csv"
 local json_values = require "parlua.lazy" "parlua.wire.json_values"
@@ -181,8 +182,8 @@ end
 
 --- The same of a task's bytes. `with_text`: the task gets its text behind it.
 local function task_of(source, i, bytes)
-  if not source.with_text then return as_task(source, i, ranges.argument(source, bytes)) end
-  return { n = 2, ranges.argument(source, bytes), csv.text_of(bytes) }
+  if not source.with_text then return as_task(source, i, range_tasks.argument(source, bytes)) end
+  return { n = 2, range_tasks.argument(source, bytes), csv.text_of(bytes) }
 end
 
 --- Of a text that was cut short, or that fits into no string, nothing can be told.
@@ -223,7 +224,7 @@ end
 function M.place_of(source, puller, payload, i, origin)
   if not puller or payload == nil then return nil end
   if puller.is_ranges then
-    return ranges.place_of(source, puller, payload, i - (origin or payload.origin))
+    return range_tasks.place_of(source, puller, payload, i - (origin or payload.origin))
   elseif puller.text and payload.width == 2 then
     local text, offset = puller.text, payload.word[2 * (i - payload.origin)]
     local whole, part = text:whole(offset + 1)
@@ -241,9 +242,9 @@ function M.arguments_of(source, puller, payload, i, origin)
     return remember({}, source.make(i))
   end
   if puller.is_ranges then
-    local bytes = ranges.find(source, puller, payload, i - (origin or payload.origin))
+    local bytes = range_tasks.find(source, puller, payload, i - (origin or payload.origin))
     if bytes and source.with_text then return { n = 1, csv.text_of(bytes) } end
-    return bytes and as_task(source, i, ranges.argument(source, bytes)) or lost
+    return bytes and as_task(source, i, range_tasks.argument(source, bytes)) or lost
   end
   if not puller.text then return block.arguments(payload, i) end
   local range = block.arguments(payload, i)
@@ -269,7 +270,7 @@ function M.open(source) return limit(source, (pullers[source.kind] or one_by_one
 --- What makes the argument of a task from its bytes, where that is the task's own work: function(source) -> a function.
 local decoders = {}
 
-function decoders.csv(source) return ranges.row_reader(source) end
+function decoders.csv(source) return range_tasks.row_reader(source) end
 
 function decoders.jsonl() return function(text) return json_values.decode_line(text) end end
 
@@ -347,10 +348,10 @@ function M.reader(source, puller, is_raw, note, goes_on)
   function writer.ranges(_, _, list)
     local range = list[1]
     local bytes = range[1]
-    if note then note(ranges.teller(source, puller, range)) end
+    if note then note(range_tasks.teller(source, puller, range)) end
     if range[2] < 0 then
       unread = { kind = "error", message = bytes, is_unread = true }
-      unread.path, unread.line = ranges.teller(source, puller, range)()
+      unread.path, unread.line = range_tasks.teller(source, puller, range)()
       if goes_on then return end
       local left = #source.paths - range[3]
       error(left == 0 and bytes or ("%s; nor were the %d files behind it read: what is made of a source here (by "
@@ -362,7 +363,7 @@ function M.reader(source, puller, is_raw, note, goes_on)
       if bytes:find("\0", 1, true) then ranges.check_whole(puller.text, source, range[1] + range[2]) end
     end
     if is_raw then
-      held = as_task(source, i, source.with_text and csv.text_of(bytes) or ranges.bytes_of(source, bytes))
+      held = as_task(source, i, source.with_text and csv.text_of(bytes) or range_tasks.bytes_of(source, bytes))
     else
       held = task_of(source, i, bytes)
     end
@@ -379,7 +380,7 @@ function M.reader(source, puller, is_raw, note, goes_on)
       held = as_task(source, i, texts.string(ffi.cast("const char *", puller.text:pointer()) + offset, length))
       if note then
         local part = select(2, puller.text:whole(offset + 1))
-        note(ranges.teller(source, puller, { offset, length, part, 0 }))
+        note(range_tasks.teller(source, puller, { offset, length, part, 0 }))
       end
     end
     return true, unpack(held, 1, held.n)
