@@ -1,0 +1,335 @@
+/* team.c - run by spec/team_spec.lua: what an agent tells its parent of a run, and when (engines/mpi/team.h). The
+ * dispatcher, the results that wait and the reports are made here; the clock stands still. */
+#include "engines/mpi/team.h"
+
+#include <math.h>
+
+#include "check.h"
+#include "engines/mpi/mpi.h"
+#include "run/dispatch.h"
+#include "run/queue.h"
+
+struct mpi mpi;
+const struct engine_kind engine_mpi = {.name = "mpi"};
+
+static struct transport transport;
+static struct family family = {.own = 1};
+static struct team team;
+static uint64_t run[1];           /* stands for the dispatcher */
+static struct demand demand;      /* of the run */
+static struct event coming;       /* the run's next event */
+static bool is_coming;            /* there is one */
+static double lost;               /* the task of the last loss that was reported; -1: none was */
+static int sent, held_back;       /* messages; records that go along with the next */
+static double merging = INFINITY; /* tasks from here on merge results */
+
+double clock_seconds(void)
+{
+  return 100;
+}
+
+/* ---- the engine and its messages ---- */
+
+int engine_open(struct engine *engine, const struct engine_kind *kind, uint32_t workers)
+{
+  *engine = (struct engine){.kind = kind, .all = workers, .context = &family};
+  return 0;
+}
+
+void engine_close(struct engine *engine)
+{
+  engine->kind = NULL;
+}
+
+int share_error(const struct share *share, uint32_t id)
+{
+  (void)share, (void)id;
+  return 0;
+}
+
+void share_refer(const struct share *share, uint32_t id, uint64_t bytes, struct block *block)
+{
+  (void)share, (void)id, (void)bytes, (void)block;
+}
+
+void transport_send(struct transport *t, int rank, const struct note *note)
+{
+  (void)t, (void)rank, (void)note;
+}
+
+/* ---- the dispatcher ---- */
+
+struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
+{
+  (void)engine, (void)options;
+  return (struct dispatch *)(void *)run;
+}
+
+void dispatch_close(struct dispatch *d)
+{
+  (void)d;
+}
+
+bool dispatch_poll(struct dispatch *d, struct event *event, double *until)
+{
+  (void)d;
+  bool is_any = is_coming;
+  *until = INFINITY;
+  if (is_any) *event = coming;
+  is_coming = false;
+  return is_any;
+}
+
+void dispatch_demand(const struct dispatch *d, double horizon, struct demand *found)
+{
+  (void)d, (void)horizon;
+  *found = demand;
+}
+
+uint32_t dispatch_lacking(const struct dispatch *d, int *error)
+{
+  (void)d;
+  *error = 0;
+  return 0;
+}
+
+double dispatch_chunk_seconds(const struct dispatch *d)
+{
+  (void)d;
+  return 1e-3;
+}
+
+void dispatch_pace(struct dispatch *d, double records)
+{
+  (void)d, (void)records;
+}
+
+uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, uint32_t most)
+{
+  (void)d, (void)idle, (void)ranges, (void)most;
+  return 0;
+}
+
+struct payload *dispatch_payload(struct dispatch *d, uint64_t bytes)
+{
+  (void)d, (void)bytes;
+  return NULL;
+}
+
+int dispatch_offer(struct dispatch *d, double first, double last, uint32_t attempt, struct payload *payload)
+{
+  (void)d, (void)first, (void)last, (void)attempt, (void)payload;
+  return 0;
+}
+
+void dispatch_shorten(struct dispatch *d, double last)
+{
+  (void)d, (void)last;
+}
+
+bool dispatch_abort(struct dispatch *d, double task)
+{
+  (void)d, (void)task;
+  return false;
+}
+
+void dispatch_cancel(struct dispatch *d)
+{
+  (void)d;
+}
+
+/* ---- results that wait ---- */
+
+void folding_begin(struct folding *folding, struct dispatch *d, struct report *report, int rank)
+{
+  (void)folding, (void)d, (void)report, (void)rank;
+}
+
+bool folding_is_merge(const struct folding *folding, double task)
+{
+  (void)folding;
+  return task >= merging;
+}
+
+void folding_give(struct folding *folding, double first, double last)
+{
+  (void)folding, (void)first, (void)last;
+}
+
+bool folding_take(struct folding *folding, const struct event *event, uint64_t *end, double now)
+{
+  (void)folding, (void)event, (void)end, (void)now;
+  return false;
+}
+
+bool folding_lose(struct folding *folding, double task)
+{
+  return folding_is_merge(folding, task);
+}
+
+uint32_t folding_return(struct folding *folding, struct range *ranges, uint32_t count)
+{
+  (void)folding, (void)ranges;
+  return count;
+}
+
+double folding_serve(struct folding *folding, bool is_idle, double now)
+{
+  (void)folding, (void)is_idle, (void)now;
+  return INFINITY;
+}
+
+void folding_flush(struct folding *folding)
+{
+  (void)folding;
+}
+
+void folding_end(struct folding *folding)
+{
+  (void)folding;
+}
+
+/* ---- reports ---- */
+
+/* A record goes along with the next message. */
+static void add(struct report *report)
+{
+  if (!report->parcel) report->parcel = malloc(1);
+  if (!report->parcel) fail("there is no memory");
+  held_back++;
+}
+
+void report_results(struct report *report, const struct event *event, uint64_t *end)
+{
+  (void)event, (void)end;
+  add(report);
+}
+
+void report_lost(struct report *report, const struct event *event)
+{
+  lost = event->first;
+  add(report);
+}
+
+void report_text(struct report *report, const struct event *event)
+{
+  (void)event;
+  add(report);
+}
+
+void report_ranges(struct report *report, const struct range *ranges, uint32_t count)
+{
+  (void)ranges, (void)count;
+  add(report);
+}
+
+void report_status(struct report *report, enum record_kind of, int status, int ended)
+{
+  (void)of, (void)status, (void)ended;
+  add(report);
+}
+
+void report_send(struct report *report, bool always)
+{
+  (void)always;
+  sent++;
+  held_back = 0;
+  free(report->parcel);
+  report->parcel = NULL;
+}
+
+/* ---- what is checked ---- */
+
+static void obey(struct note note)
+{
+  struct message *message = calloc(1, sizeof *message);
+  if (!message) fail("there is no memory");
+  message->note = note;
+  team_obey(&team, message);
+}
+
+/* A run to which the parent has given 10 tasks. Nothing was told of it. */
+static void begin(void)
+{
+  mpi.transport = &transport;
+  team = (struct team){.number = 1};
+  demand = (struct demand){0};
+  lost = -1;
+  obey((struct note){.kind = NOTE_OPEN, .engine = 1, .run = 1, .all = 2, .workers = 2, .fan = 1});
+  obey((struct note){.kind = NOTE_GIVE, .engine = 1, .run = 1, .first = 1, .last = 10, .attempt = 1});
+  sent = 0;
+}
+
+/* How many messages are sent when this has happened. */
+static int serve(struct event event)
+{
+  coming = event;
+  is_coming = true;
+  sent = 0;
+  team_serve(&team);
+  return sent;
+}
+
+/* Tasks are asked for when no more than half of what is wanted lies there. */
+static void check_demand(void)
+{
+  for (int unassigned = 5; unassigned <= 6; unassigned++) {
+    begin();
+    demand = (struct demand){.tasks = 10, .unassigned = unassigned};
+    team_serve(&team);
+    if (unassigned == 5 && sent != 1) fail("no tasks are asked for, though only half of what is wanted lies there");
+    if (unassigned == 5 && team.report.note.allowed != 15) fail("not as many tasks are asked for as are wanted");
+    if (unassigned == 6 && sent != 0) fail("tasks are asked for while more than half of what is wanted lies there");
+    team_close(&team);
+  }
+}
+
+/* A run that has just reported something. */
+static void begin_reported(void)
+{
+  begin();
+  demand = (struct demand){.tasks = 10, .unassigned = 5};
+  team_serve(&team);
+  if (sent != 1) fail("nothing is reported");
+  demand = (struct demand){.unassigned = 1}; /* nothing is wanted */
+}
+
+/* When all that was given has ended, its last report goes at once, also where no result is kept. */
+static void check_last_report(void)
+{
+  static struct block block = {.size = sizeof block};
+  for (int ended = 9; ended <= 10; ended++) {
+    begin_reported();
+    int messages = serve((struct event){
+        .kind = EVENT_RESULTS, .first = 1, .last = ended, .want = ended, .count = 0, .worker = 1, .block = &block});
+    if (team.held != 10 - ended) fail("it is not known how many tasks are left");
+    if (ended == 9 && (messages != 0 || held_back != 1)) fail("a report does not wait for those that are to come");
+    if (ended == 10 && messages != 1) fail("the last report waits, though nothing is to come");
+    team_close(&team);
+    held_back = 0;
+  }
+}
+
+/* A worker that is lost in a merge is told without a task: none of the parent's has failed. */
+static void check_lost_merge(void)
+{
+  merging = FIRST_EXTRA;
+  for (int is_merge = 0; is_merge < 2; is_merge++) {
+    begin_reported();
+    serve((struct event){.kind = EVENT_LOST, .first = is_merge ? FIRST_EXTRA : 3, .cause = LOST_CRASH, .worker = 1});
+    if (is_merge && lost != 0) fail("a task that merges results is told as failed");
+    if (is_merge && team.held != 10) fail("a merge that is lost counts as one of the parent's tasks");
+    if (!is_merge && lost != 3) fail("a task that is lost is not told");
+    if (!is_merge && team.held != 9) fail("a task that is lost counts as one that is still here");
+    team_close(&team);
+  }
+}
+
+int main(void)
+{
+  check_demand();
+  check_last_report();
+  check_lost_merge();
+  puts("all holds");
+  return 0;
+}

@@ -1,0 +1,15 @@
+-- How many tasks a rank is given to try again, in plain C: spec/c/lane_rank.c.
+
+local helper = require "spec.helper"
+
+local PARTS = "src/engines/mpi/lane_rank.c src/run/pieces.c src/run/work.c src/run/pack.c src/sys/large.c src/sys/huge.c"
+  .. " -Isimulate/ranks -lm"
+
+describe("a rank", function()
+  it("is given one task to try again for each of its workers, and no more until one of them has ended", function()
+    local built, result = helper.run_in_c("lane_rank", PARTS)
+    if not built then return pending("there is no C compiler") end
+    assert.same({ "", 0 }, { built.stderr, built.status })
+    assert.same({ "all holds\n", "", 0 }, { result.stdout, result.stderr, result.status })
+  end)
+end)
