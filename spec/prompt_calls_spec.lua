@@ -248,8 +248,8 @@ describe("a call at the prompt", function()
 
   it("on threads that is interrupted leaves threads behind, and says so", function()
     terminal.with_prompt({}, function(t)
-      t:type("parlua.map(function() local ends = os.time() + 3 while os.time() < ends do end end, { 1 }, { engine = "
-        .. "'threads', setup = function() io.open('begun', 'w'):close() end })\n")
+      t:type("parlua.map(function() io.open('begun', 'w'):close() local ends = os.time() + 3 while os.time() < ends do end "
+        .. "end, { 1 }, { engine = 'threads' })\n")
       t:wait_for_file("begun")
       t:press("C-c")
       t:wait("one task runs on until it ends by itself")

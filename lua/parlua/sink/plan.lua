@@ -58,13 +58,14 @@ local function check_block(block)
   end
 end
 
---- A name that is no option, and is nearly one of a reduction's fields.
-local function check_names(rest)
+--- A name that is nearly one of a reduction's fields, and no option, or nearer to the field: or any that is nearly one,
+--- where it explains a missing step.
+local function check_names(rest, has_step)
   for name in pairs(rest) do
-    if type(name) == "string" and not options_module.spec(name) then
+    if type(name) == "string" and not (has_step and options_module.spec(name)) then
       local nearest, errors = options_module.nearest(name, own_fields)
       local _, others = options_module.nearest(name, options_module.call_names())
-      if errors <= 2 and errors <= others then
+      if errors <= 2 and (errors <= others or not has_step) then
         error(("unknown option %s in the call; did you mean %s?"):format(name, nearest), 0)
       end
     end
@@ -96,7 +97,7 @@ function M.of(reduction, options)
     use_reducer(plan, reducers.of(named, "reduce"))
     plan.finish = finish or plan.finish
   end
-  check_names(rest)
+  check_names(rest, plan.step ~= nil)
   check_function(plan, "step", rest)
   for _, name in ipairs { "merge", "stop", "finish" } do check_function(plan, name) end
   check_block(plan.block)
