@@ -177,6 +177,17 @@ helper.for_each_engine(function(engine)
       assert.same({ { 3000 }, 9e6 }, { a.shape, a[3000] })
     end)
 
+    it("keeps a number that comes after the first result, which came after a wider one", function()
+      local seconds = { 0.03, 0, 0, 0.1 }
+      local a, failures = parlua.map(function(i)
+        local first = os.clock()
+        while os.clock() - first < seconds[i] do end
+        return i % 3 == 1 and 7 or { 1, 2, 3 }
+      end, parlua.range(4), with { as = "array", chunk = 1, workers = 2 })
+      assert.equal(2, #failures)
+      assert.same({ 7, 7 }, { a[1], a[4] })
+    end)
+
     it("takes as wide as the first result is, whichever comes first", function()
       for _, case in ipairs {
         { 1, { 1, 2, 3 }, { 1, 1 }, 7, failed = "2 3", shape = { 4 } },

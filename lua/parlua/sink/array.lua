@@ -115,7 +115,8 @@ local function decide(self)
   if value ~= nil then
     local others = self.returned
     local width, were = place.width(value), self.width
-    self.out, self.width, self.into, self.returned = false, false, false, {}
+    self.out, self.width, self.returned = false, false, {}
+    self.into = width == 1 and self.into -- workers go on to put numbers there
     make_room(self, index, width)
     for _, range in ipairs(others) do
       for other = range[1], range[2] do
