@@ -6,17 +6,6 @@ local parlua = require "parlua"
 
 local PROGRAMS = tonumber(os.getenv("PROPERTY_PROGRAMS")) or 25
 
---- A generator of small numbers of its own: math.random is one of the things under test.
-local function generator(seed)
-  local state = seed * 7919 + 12345
-  local function draw(n)
-    state = (state * 1103515245 + 12345) % 2147483648
-    return math.floor(state / 65536) % n + 1
-  end
-  for _ = 1, 5 do draw(2) end
-  return draw
-end
-
 local function number_of(value) return type(value) == "table" and value.x or tonumber(value) or 0 end
 
 --- Kinds of calls: what is called, and what call k returns; false: it fails.
@@ -142,7 +131,7 @@ local function check(program)
 end
 
 local function run(engine, seed)
-  local draw = generator(seed)
+  local draw = helper.generator(seed)
   local program = new_program(engine, draw)
   for k = 1, draw(40) do
     submit(program, k)

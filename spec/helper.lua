@@ -4,6 +4,7 @@
 
 local ffi = require "ffi"
 local lfs = require "lfs"
+local luassert = require "luassert"
 
 ffi.cdef [[
 long readlink(const char *path, char *target, size_t size);
@@ -245,22 +246,23 @@ local function run(f, arguments, options)
 end
 ]]
 
---- Builds a C program of spec/c with files of src and sanitizers, and runs it: it says "all holds", or what does not.
+--- Builds a C program of spec/c with files of src and sanitizers, and runs it: it says "all holds", and nothing else.
+--- To be called by a test itself, which is pending where there is no C compiler.
 ---@param name string spec/c/NAME.c
 ---@param parts string the files of src, and options for the linker
----@return table|nil built what the compiler said, as helper.run; nil: there is no C compiler
----@return table result of the program
-function helper.run_in_c(name, parts)
+---@param warns? boolean the files of src also write to standard error
+function helper.assert_holds_in_c(name, parts, warns)
   local compiler = os.getenv "CC" or "cc"
-  if helper.run("command -v " .. compiler).status ~= 0 then return nil end
-  local built, result
+  if helper.run("command -v " .. compiler).status ~= 0 then getfenv(2).pending "there is no C compiler" end
   helper.with_directory(function(directory)
     local program = directory .. "/" .. name
-    built = helper.run(("%s -std=c11 -D_GNU_SOURCE -Isrc -Wall -Wextra -Wshadow -Wpedantic -Werror -O1 -g"
+    local built = helper.run(("%s -std=c11 -D_GNU_SOURCE -Isrc -Wall -Wextra -Wshadow -Wpedantic -Werror -O1 -g"
       .. " -fsanitize=address,undefined -fno-sanitize-recover=undefined -o %s spec/c/%s.c %s"):format(compiler, program, name, parts))
-    result = helper.run(program)
+    luassert.same({ "", 0 }, { built.stderr, built.status })
+    local result = helper.run(program)
+    luassert.same({ "all holds\n", 0 }, { result.stdout, result.status }, result.stderr)
+    if not warns then luassert.equal("", result.stderr) end
   end)
-  return built, result
 end
 
 return helper

@@ -6,17 +6,6 @@ local parlua = require "parlua"
 
 local JOBS = tonumber(os.getenv("PROPERTY_JOBS")) or 40
 
---- A generator of small numbers of its own: math.random is one of the things under test.
-local function generator(seed)
-  local state = seed * 7919 + 12345
-  local function draw(n)
-    state = (state * 1103515245 + 12345) % 2147483648
-    return math.floor(state / 65536) % n + 1
-  end
-  for _ = 1, 5 do draw(2) end
-  return draw
-end
-
 local functions = {
   { "square", function(x) return (tonumber(x) or 0) ^ 2 end },
   { "inverse", function(x) return 1 / ((tonumber(x) or 0) + 0.5) end },
@@ -139,7 +128,7 @@ local function shape(value, failures, summary)
 end
 
 local function draw_job(seed)
-  local draw = generator(seed)
+  local draw = helper.generator(seed)
   local job = {
     f = functions[draw(#functions)], source = sources[draw(#sources)], call = calls[draw(#calls)],
     n = ({ 0, 1, 2, 7, 50, 300, 1500, 4000 })[draw(8)], options = { seed = draw(5), retries = draw(3) - 1 },

@@ -11,7 +11,6 @@
 
 #include "memory.h"
 #include "rank.h"
-#include "sys/barrier.h"
 #include "sys/clock.h"
 #include "sys/hub.h"
 #include "world.h"
@@ -112,23 +111,6 @@ static void wake(void *what, uint64_t which)
   (void)which;
   rank->is_rung = true;
   if (rank->fiber && !rank->is_lost) fiber_wake_one(rank->fiber, rank);
-}
-
-/* ---- the barrier: workers are no threads of ours ---- */
-
-bool barrier_join(void)
-{
-  return true;
-}
-
-bool barrier_works(void)
-{
-  return true;
-}
-
-bool barrier_all(void)
-{
-  return true;
 }
 
 /* ---- signals ---- */

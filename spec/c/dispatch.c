@@ -6,7 +6,6 @@
 
 #include "check.h"
 #include "run/state.h"
-#include "sys/barrier.h"
 #include "sys/clock.h"
 #include "sys/signals.h"
 
@@ -15,21 +14,6 @@ static double now = 100;
 double clock_seconds(void)
 {
   return now += 1e-6;
-}
-
-bool barrier_join(void)
-{
-  return true;
-}
-
-bool barrier_works(void)
-{
-  return true;
-}
-
-bool barrier_all(void)
-{
-  return true;
 }
 
 /* ---- lanes ---- */
