@@ -220,6 +220,12 @@ describe("the command parlua", function()
       transcript("-e 'error(\"boo\", 0)'", { stderr = "^parlua: boo\nstack traceback:", status = 1 })
     end)
 
+    it("that parlua has raised: shows the script's frames, none of parlua's own", function()
+      script("wrong.lua", "local parlua = require 'parlua'\nlocal function f() parlua.map(3) end\nf()")
+      transcript("wrong.lua", { status = 1, stderr = "^parlua: the map function must be a function, got number\n"
+        .. "stack traceback:\n\twrong.lua:2: in function 'f'\n\twrong.lua:3: in main chunk\n\t%[C%]: at 0x%x+\n$" }, run_in)
+    end)
+
     it("that is no string: shows it readably", function()
       transcript("-e 'error(setmetatable({}, {__tostring = function() return \"my error\" end}))'",
         { stderr = "^parlua: my error\nstack traceback:", status = 1 })

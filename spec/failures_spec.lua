@@ -252,6 +252,32 @@ describe("a failure", function()
       end
     end)
 
+    it("tells arguments, path and line also where a reduction or an array refuses the result", function()
+      local path = helper.write(helper.new_directory() .. "/refused.csv", "1\n2\n3\n")
+      local function text(value) return (type(value) == "table" and value.k or value) == "2" and "text" or 1 end
+      local function row_text(row) return row.k == 2 and "text" or 1 end
+      local into = parlua.array("double", 3)
+      for name, case in pairs {
+        list = { text, { "1", "2", "3" }, "2" }, iterator = { text, function() return ("1 2 3"):gmatch "%d" end, "2" },
+        lines = { text, function() return parlua.lines(path) end, "2", 2 },
+        csv = { row_text, function() return parlua.csv(path, { header = { "k" } }) end, { k = 2 }, 2 },
+      } do
+        local function arguments() return type(case[2]) == "function" and case[2]() or case[2] end
+        for how, failures in pairs {
+          sum = select(2, parlua.reduce(case[1], arguments(), parlua.sum, with { warn = false })),
+          array = select(2, parlua.map(case[1], arguments(), with { as = "array", warn = false })),
+          into = select(2, parlua.map(case[1], arguments(), with { into = into, warn = false })),
+        } do
+          local what = name .. ", " .. how
+          assert.equal(1, #failures, what)
+          assert.same({ what, 2, { case[3], n = 1 } }, { what, failures[1].index, failures[1].args })
+          assert.same({ what, case[4] and path, case[4] }, { what, failures[1].path, failures[1].line })
+        end
+      end
+      into:free()
+      helper.remove((path:gsub("/[^/]+$", "")))
+    end)
+
     it("measures how long the task took", function()
       local _, failures = parlua.map(function()
         local now = require("parlua.host").now -- os.clock counts what all threads do

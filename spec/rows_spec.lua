@@ -103,6 +103,12 @@ describe("rows that are written", function()
         local path = directory .. "/t.csv"
         assert.equal(2, parlua.write_csv(path, { { 1, "a" }, { 2, nil, "c", n = 3 } }, { separator = ";" }))
         assert.equal("1;a\n2;;c\n", helper.read(path))
+        local _, raised = pcall(parlua.write_csv, path .. ".none", coroutine.wrap(function()
+          coroutine.yield { 1 }
+          error "the source broke"
+        end))
+        assert.matches("^[^:]*rows_spec%.lua:%d+: the source broke$", raised)
+        assert.is_nil(io.open(path .. ".none"))
         assert.equal(1, parlua.write_csv(path, { { b = 1, c = 2 } }, { columns = { "b", "a" } }))
         assert.equal("b,a\n1,\n", helper.read(path))
         local results = parlua.map(function(i) return i ~= 2 and { i = i } or nil end, parlua.range(3), with())

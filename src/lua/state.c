@@ -248,12 +248,42 @@ static void describe_error(lua_State *L)
   lua_settop(L, 1);
 }
 
+static bool begins_with(const char *text, const char *with)
+{
+  return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* Pushes the traceback without the frames of parlua's own modules: these tell a user nothing about a mistake of the
+ * script's. Of a message that names a place in one of them, a fault of parlua's own, all frames are told. */
+static void push_traceback(lua_State *L, const char *message)
+{
+  luaL_traceback(L, L, NULL, 1);
+  if (begins_with(message, "parlua/")) return;
+  luaL_Buffer kept;
+  luaL_buffinit(L, &kept);
+  const char *line = lua_tostring(L, -1), *raising = NULL; /* `error` itself, which is of whom has called it */
+  while (*line != '\0') {
+    size_t length = strcspn(line, "\n");
+    length += line[length] == '\n';
+    bool is_own = begins_with(line, "\tparlua/");
+    if (raising && !is_own) luaL_addlstring(&kept, raising, (size_t)(line - raising));
+    raising = begins_with(line, "\t[C]: in function 'error'") ? line : NULL;
+    if (!raising && !is_own) luaL_addlstring(&kept, line, length);
+    line += length;
+  }
+  luaL_pushresult(&kept);
+  lua_replace(L, -2);
+}
+
 /* The message handler of state_call: turns any error value into a string with a traceback. */
 static int add_traceback(lua_State *L)
 {
   if (lua_isnil(L, 1)) return 1;
   if (!lua_isstring(L, 1)) describe_error(L);
-  luaL_traceback(L, L, lua_tostring(L, 1), 1);
+  lua_pushvalue(L, 1);
+  lua_pushliteral(L, "\n");
+  push_traceback(L, lua_tostring(L, 1));
+  lua_concat(L, 3);
   return 1;
 }
 

@@ -239,7 +239,7 @@ local function tell_ready(self, receiver)
     local ended = self.ready[self.ready_first]
     self.ready[self.ready_first] = nil
     self.ready_first = self.ready_first + 1
-    self.args, self.args_of = ended.args, ended.index
+    self.args, self.args_of, self.teller = ended.args, ended.index, ended.teller
     if self.on_end then self.on_end(ended.worker, ended.index, (ended.record or ended).seconds) end
     if ended.record then
       tell_failure(self, receiver, ended)
@@ -248,7 +248,7 @@ local function tell_ready(self, receiver)
       batch.first, batch.n, batch.tasks, batch.bytes, batch.numbers = ended.index, 1, 1, 64, false
       batch.values = self.job.keep ~= "none" and { [0] = results[1] } or false
       batch.several = results.n ~= 1 and { [0] = results } or false
-      batch.attempt, batch.worker, batch.seconds = ended.attempt, ended.worker, ended.seconds
+      batch.attempt, batch.worker, batch.seconds, batch.ended = ended.attempt, ended.worker, ended.seconds, ended
       receiver:take(batch)
       self.args = false
     end
@@ -351,6 +351,17 @@ end
 --- Where its argument comes from: the path of a file, and the line; nil: that is not known.
 function Driver:place_of(index)
   if self.args and self.args_of == index and self.teller then return self.teller() end
+end
+
+--- What a failure of a task is to say of its arguments, where its result has waited: as of Run:about.
+---@param ended parlua.AsyncTask
+function Driver:about(ended)
+  local args, index, teller = self.args, self.args_of, self.teller
+  self.args, self.args_of, self.teller = ended.args, ended.index, ended.teller
+  local about = { args = self:arguments(ended.index) }
+  about.path, about.line = self:place_of(ended.index)
+  self.args, self.args_of, self.teller = args, index, teller
+  return about
 end
 
 function Driver:host() end -- luacheck: ignore 212

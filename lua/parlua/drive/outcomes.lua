@@ -27,6 +27,7 @@ local new_table = require "table.new"
 ---@field worker integer
 ---@field seconds number how long each task took; 0: not known
 ---@field recorded boolean it comes from a journal
+---@field ended parlua.AsyncTask|false the task, where a driver tells of its arguments by it (Driver:about)
 ---@field rows? {at: ffi.cdata*, stop: ffi.cdata*}|false rows of a journal that were prepared; those of the batch
 --- stand at `at`. To be read during the call only
 
@@ -55,7 +56,7 @@ local spare = false -- a batch that is not in use
 ---@param batch parlua.Batch
 function M.give_batch(batch)
   batch.numbers, batch.values, batch.several, batch.second, batch.lines = false, false, false, false, false
-  batch.rows = false
+  batch.rows, batch.ended = false, false
   spare = batch
 end
 
@@ -66,7 +67,7 @@ function M.new_batch()
   spare = false
   return batch or { first = 0, n = 0, numbers = false, values = false, several = false, second = false, lines = false,
     bytes = 0, tasks = 0, first_task = false, last_task = false, attempt = 1, worker = 0, seconds = 0,
-    recorded = false, rows = false }
+    recorded = false, rows = false, ended = false }
 end
 
 --- The first word from k on that is no number; last + 1: all are. 0.4 ns a word (bench/decode.lua).

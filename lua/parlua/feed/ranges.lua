@@ -99,8 +99,8 @@ local function take_header(puller, path, line)
     return
   end
   if concat(names, "\0") ~= concat(first, "\0") then
-    return ("csv: %s has the columns %s, but %s has %s"):format(name, concat(names, ", "), puller.named_by,
-      concat(first, ", "))
+    return ("csv: %s has the columns %s, but %s has %s; read it in a call of its own"):format(name,
+      concat(names, ", "), puller.named_by, concat(first, ", "))
   end
 end
 

@@ -283,8 +283,13 @@ function M.write_csv(path, rows, options)
   local function check(done, code)
     if not done then error(("write_csv: cannot write '%s': %s"):format(path, host.strerror(code)), 0) end
   end
+  local is_theirs = false -- does the iterator of the rows run?
   local ok, raised = pcall(function()
-    for row in step do
+    while true do
+      is_theirs = true
+      local row = step()
+      is_theirs = false
+      if row == nil then break end
       writer:put(buffer, row)
       n = n + 1
       if #buffer >= BATCH_BYTES then
@@ -304,8 +309,10 @@ function M.write_csv(path, rows, options)
   end)
   local closed, code = file:close()
   if ok and not closed then ok, raised = pcall(check, false, code) end
-  if not ok then error(raised, 2) end
-  return n
+  if ok then return n end
+  if not is_theirs then error(raised, 2) end
+  if type(raised) == "string" then raised = raised:gsub("^parlua/[%w_/]+%.lua:%d+: ", "") end
+  error(raised, 0) -- it names its own place
 end
 
 return M

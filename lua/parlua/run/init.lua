@@ -321,7 +321,7 @@ function M.open(f, arguments, call_options, sink, given)
     f = f, source = sources.of(arguments), options = options, engine_name = engine, sink = sink, began = host.now(),
     retry_on = options.retry_on and set_of(options.retry_on) or default_retry_on, retries = options.retries or 0,
     workers = engines.count_workers(engine, options), engines = given.engines or engines.warm, failures = {},
-    returned_tasks = 0, reached = 0, signals = 0, last = math.huge, ceiling = math.huge,
+    returned_tasks = 0, reached = 0, told_first = 0, told_last = 0, signals = 0, last = math.huge, ceiling = math.huge,
     -- so that the table need not grow beyond 32 fields; what few runs have stands in their class (policy.lua)
     driver = false, feeder = false, closed = false, engine = false, engine_key = false, owns_engine = false,
     seconds = false, is_told = false, key = NO_KEY, is_nested = task.is_inside(), chain = false, total = nil,

@@ -84,7 +84,9 @@ function Run:take(batch)
     if first > self.last then return end
     if not batch.first_task then batch.n = self.last - first + 1 end
   end
+  self.told_first, self.told_last = first, last
   self.sink:take(batch)
+  self.told_last = 0
   if self.spawned then self.spawned:source_returned(first, last, batch.tasks, batch.recorded) end
 end
 
@@ -173,11 +175,12 @@ end
 function Run:settle(index, record, attempts, worker, recorded)
   record.index, record.attempts, record.worker = index, attempts, worker
   local is_spawned = index >= FIRST_SPAWNED
-  record.args = record.args or is_spawned and self.spawned:arguments(index) or self.driver:arguments(index)
+  local is_known = record.args
+  record.args = is_known or is_spawned and self.spawned:arguments(index) or self.driver:arguments(index)
   record.host = record.host or self:host_of(worker)
   record.seconds = record.seconds or 0
   if self.deadline and not recorded then self.deadline:note(record.seconds) end
-  if self.source.path and self.driver.place_of and not is_spawned then
+  if self.source.path and self.driver.place_of and not is_spawned and not is_known then
     local path, line = self.driver:place_of(index)
     if path then record.path, record.line = path, line end
   end
@@ -223,11 +226,24 @@ function Run:failed(index, record, attempt, worker)
   self:settle(index, record, attempt, worker)
 end
 
+--- What a failure of a task is to say of its arguments. To be asked while the sink takes the task's result.
+---@return {args: table, path: string?, line: integer?}
+function Run:about(index)
+  local told = { args = self.driver:arguments(index) }
+  if self.source.path and self.driver.place_of then told.path, told.line = self.driver:place_of(index) end
+  return told
+end
+
 --- A task returned what the sink can't take: that is its failure.
-function Run:refuse(index, message)
+---@param told? table as of Run:about, where the result has waited
+function Run:refuse(index, message, told)
   self.returned_tasks = self.returned_tasks - 1
-  self:settle(index, { kind = "error", message = tostring(message), args = self.feeder and { n = 0 } or nil }, 1, 0,
-    true)
+  if not told then
+    local is_told = index >= self.told_first and index <= self.told_last and not self.fold
+    told = (is_told or not self.feeder) and self:about(index) or { args = { n = 0 } }
+  end
+  self:settle(index, { kind = "error", message = tostring(message), args = told.args, path = told.path,
+    line = told.line }, 1, 0, true)
 end
 
 --- The source is at its end.

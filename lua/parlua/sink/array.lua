@@ -23,6 +23,7 @@ local M = {}
 ---@field width integer? numbers a task
 ---@field returned integer[][] ranges of tasks whose results stand in the array, ascending
 ---@field held table<integer, any>|false results of another width, by task, until `candidate` is known to be the first
+---@field about table<integer, table> what failures of these are to say of their arguments: as of Run:about
 ---@field candidate integer the first task that has returned numbers, as far as is known
 ---@field failed table<integer, true>|false tasks from `head` on that have failed
 local Sink = { name = "map", takes_arrays = true, limit = math.huge, is_enough = false }
@@ -102,7 +103,7 @@ local function put(self, index, value)
     if not self.is_into then make_room(self, index, width_of(index, value)) end
     place.put(self.out, index, value)
   end)
-  if ok then note_returned(self, index, index) else self.run:refuse(index, message) end
+  if ok then note_returned(self, index, index) else self.run:refuse(index, message, self.about[index]) end
 end
 
 -- ---- whose width it is: the first task's that returned numbers, whichever came first ----
@@ -121,7 +122,7 @@ local function decide(self)
     for _, range in ipairs(others) do
       for other = range[1], range[2] do
         self.run:refuse(other, ("the results are not alike: %s, and such of %s before"):format(numbers(were),
-          numbers(width)))
+          numbers(width)), self.about[other])
       end
     end
   end
@@ -152,7 +153,7 @@ local function put_first(self, index, value)
   if not self.held then return put(self, index, value) end
   local ok, width = pcall(width_of, index, value)
   if ok and self.width and width ~= self.width then
-    self.held[index] = value
+    self.held[index], self.about[index] = value, self.run:about(index)
   else
     put(self, index, value)
     if not ok then return end
@@ -169,7 +170,9 @@ local function take_in_place(self, first, n)
     return note_first(self, first)
   end
   if self.held then
-    for index = first, first + n - 1 do self.held[index] = tonumber(self.into:get(index)) end
+    for index = first, first + n - 1 do
+      self.held[index], self.about[index] = tonumber(self.into:get(index)), self.run:about(index)
+    end
     return note_first(self, first)
   end
   for index = first, first + n - 1 do self.run:refuse(index, message) end
@@ -287,7 +290,7 @@ function M.map(f, arguments, options, given)
   local reaches = engines.reaches(engines.choose(resolved)) and not resolved.journal
   local sink = setmetatable({ kind = kind, is_into = into ~= nil, out = into or false, n = n, returned = {},
                               keep = "first", run = false, into = false, held = into == nil and {}, failed = {},
-                              head = 1, candidate = math.huge }, Sink)
+                              head = 1, candidate = math.huge, about = {} }, Sink)
   if reaches and into ~= nil then
     sink.keep, sink.into = "into", into
   elseif reaches and n and n > 0 and kind.class ~= "complex" and not kind.wide then

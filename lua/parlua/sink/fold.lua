@@ -95,7 +95,10 @@ function Fold:stop_at(index)
 end
 
 --- A result that a ready reducer can't take: `raised`, of a task or block.
-function Fold:refuse(index, raised) self.run:refuse(index, failure.of_reducer(raised)) end
+---@param ended? parlua.AsyncTask the task, where the driver can't tell of it any more
+function Fold:refuse(index, raised, ended)
+  self.run:refuse(index, failure.of_reducer(raised), ended and self.run.driver:about(ended))
+end
 
 --- Merges the value of the `size` blocks that end with block `last`.
 function Fold:merge(last, size, value)
@@ -154,7 +157,7 @@ function Fold:fold(batch)
       local kept, at = state()
       self.accumulator = kept
       k = at + 1
-      self:refuse(first + at, accumulator)
+      self:refuse(first + at, accumulator, batch.ended)
     end
   end
 end

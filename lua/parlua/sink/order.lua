@@ -67,8 +67,8 @@ local function keep(self, batch)
   end
   self.waiting[batch.first] = { first = batch.first, n = n, numbers = not lines and numbers, values = batch.values,
     lines = lines or false, memory = numbers,
-    several = batch.several, second = batch.second, folded = batch.folded,
-                                bytes = batch.bytes, arguments = arguments }
+    several = batch.several, second = batch.second, folded = batch.folded, bytes = batch.bytes, arguments = arguments,
+    ended = batch.ended or false }
   self.held = self.held + batch.bytes
 end
 
