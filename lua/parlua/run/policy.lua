@@ -10,6 +10,7 @@ local failure = require "parlua.failure"
 local about = lazy "parlua.run.about"
 local log = lazy "parlua.worker.log"
 local output = lazy "parlua.report.output"
+local reaction = lazy "parlua.run.reaction"
 local report = lazy "parlua.report"
 local spawned_module = lazy "parlua.run.spawned"
 local status = lazy "parlua.run.status"
@@ -132,43 +133,6 @@ function Run:host_of(worker)
   return name
 end
 
---- The script's `on_error` has raised: the call ends at that task and raises the same, as with on_error = "halt". Of
---- several such errors that of the first task counts, whichever came first.
-function Run:react_with(index, raised)
-  if self.raised and self.raised.index <= index then return false end
-  self.raised = { index = index, value = raised }
-  if index >= FIRST_SPAWNED then
-    self:cancel()
-  else
-    self:end_at(self.fold and self.fold:last(self.fold:block_of(index)) or index)
-  end
-  return false
-end
-
---- Asks the script's `on_error` for a result that stands in for a task that failed. Returns whether there is one.
----@param made parlua.Failure
-function Run:replace(made, recorded)
-  local results = common.pack(pcall(self.reaction, made))
-  if not results[1] then return self:react_with(made.index, results[2]) end
-  table.remove(results, 1)
-  results.n = results.n - 1
-  if type(results[1]) == "nil" then return false end
-  if self.journal and not recorded then self.journal:fail(made) end
-  self.returned_tasks, self.replaced = self.returned_tasks + 1, (self.replaced or 0) + 1
-  if made.index >= FIRST_SPAWNED then
-    self.spawned:returned { first = made.index, n = 1, tasks = 1, values = { [0] = results[1] }, several = results.n > 1
-      and { [0] = results }, attempt = made.attempts, worker = made.worker, seconds = made.seconds, recorded = true }
-    return true
-  end
-  if self.limiter then self:end_at(self.limiter:ended(made.index, made.index)) end
-  self.sink:take { first = made.index, n = 1, numbers = false, values = { [0] = results[1] }, several = results.n > 1
-    and { [0] = results },
-                   bytes = 64, tasks = 1, attempt = made.attempts, worker = made.worker, seconds = made.seconds,
-                     recorded = true }
-  if self.spawned then self.spawned:source_returned(made.index, made.index, 1) end
-  return true
-end
-
 --- A task failed for good. `recorded`: so says a journal; or it is no task of the source, and a journal has no place
 --- for it.
 ---@param record table kind, message, ...; args: else the driver tells
@@ -188,7 +152,7 @@ function Run:settle(index, record, attempts, worker, recorded)
   if self.parts then self.parts[index] = nil end
   if index > self.reached and not is_spawned then self.reached = index end
   local counts = index <= self.last or is_spawned and self.last == math.huge
-  if self.reaction and counts and made.kind ~= "cancelled" and self:replace(made, recorded) then return end
+  if self.reaction and counts and made.kind ~= "cancelled" and reaction.replaces(self, made, recorded) then return end
   if made.kind == "cancelled" then
     self.cut_tasks = self.cut_tasks + 1
   else
