@@ -204,10 +204,11 @@ bool ranks_end(void)
     struct simulated_rank *rank = &job.all[r];
     turn_to(rank);
     is_whole = is_whole && !rank->is_lost && !agent.teams && !rank->share.sheets;
-    for (struct message *message; (message = mpi.first); free(message)) mpi.first = message->next;
+    for (struct message *message; (message = mpi.first); message_free(message)) mpi.first = message->next;
     free(mpi.tree.children);
     free(rank->share.mates);
     free(rank->transport.parts);
+    free(rank->transport.scrap);
     free(agent.forgotten);
     network_drop(rank);
     memory_own_free(rank->nursery.beacon);

@@ -3,6 +3,7 @@
 #include "engines/mpi/share.h"
 
 #include <setjmp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,28 @@ double clock_seconds(void)
 static char byte_at(size_t k)
 {
   return (char)(k * 7 % 251);
+}
+
+/* ---- the memory of large messages ---- */
+
+static bool is_short; /* there is none */
+static int bodies;    /* that are not given back */
+
+struct payload *payload_of(uint64_t bytes)
+{
+  struct payload *payload = is_short ? NULL : malloc(offsetof(struct payload, block) + bytes);
+  if (!payload) return NULL;
+  payload->users = 1;
+  bodies++;
+  return payload;
+}
+
+void payload_drop(struct work_store *store, struct payload *payload)
+{
+  (void)store;
+  if (!payload || --payload->users > 0) return;
+  bodies--;
+  free(payload);
 }
 
 /* ---- MPI ---- */
@@ -209,8 +232,64 @@ static void check_length(struct transport *t, size_t bytes)
     fail("a message did not arrive as it was");
   for (size_t k = 0; k < bytes; k++)
     if (message->bytes[k] != byte_at(k)) fail("the bytes of a message did not arrive as they were");
-  free(message);
+  message_free(message);
   if (coming_at != coming_count || transport_receive(t)) fail("more arrived than was sent");
+}
+
+/* Sends `bytes` bytes, and `more` that lie elsewhere, until all of it is there to be received. */
+static void send_on(struct transport *t, size_t bytes, size_t more)
+{
+  struct note note = {.kind = NOTE_REPORT, .first = (double)bytes};
+  struct parcel *parcel = transport_begin(t, &note, bytes);
+  struct payload *body = payload_of(more);
+  char *at = (char *)&body->block;
+  for (size_t k = 0; k < bytes; k++) parcel_bytes(parcel)[k] = byte_at(k);
+  for (size_t k = 0; k < more; k++) at[k] = byte_at(bytes + k);
+  body->users++;
+  is_slow[1] = true;
+  transport_send_on(t, 1, parcel, bytes, body, at, more);
+  transport_settle(t);
+  if (body->users != 2) fail("what is being sent from where it lies is given back too early");
+  is_slow[1] = false;
+  transport_settle(t);
+  if (body->users != 1 || requests > 0) fail("what was sent from where it lies is not given back");
+  payload_drop(NULL, body);
+  turn_round();
+}
+
+/* What lies elsewhere is sent from there, and arrives behind the rest. */
+static void check_elsewhere(struct transport *t, size_t bytes, size_t more)
+{
+  send_on(t, bytes, more);
+  struct message *message = transport_receive(t);
+  if (!message || message->is_cut || message->length != bytes + more) fail("a message of two parts did not arrive");
+  for (size_t k = 0; k < bytes + more; k++)
+    if (message->bytes[k] != byte_at(k)) fail("the bytes of a message of two parts did not arrive as they were");
+  if (!message->body || message->bytes != (char *)&message->body->block)
+    fail("a large message is not memory of its own");
+  message_free(message);
+  if (bodies > 0) fail("the memory of a large message is not given back");
+}
+
+/* Where there is no memory for a large message, its beginning arrives, and all that comes behind it does. */
+static void check_no_memory(struct transport *t)
+{
+  enum { BYTES = 48, MORE = 3 * MIB + 5 };
+  send_on(t, BYTES, MORE);
+  struct packet next = {malloc(sizeof(struct note)), sizeof(struct note)};
+  memcpy(next.bytes, &(struct note){.kind = NOTE_ROOM}, sizeof(struct note));
+  coming[coming_count++] = next;
+  is_short = true;
+  struct message *message = transport_receive(t);
+  is_short = false;
+  if (!message || !message->is_cut || message->length != BYTES)
+    fail("a message for which there is no memory is not cut");
+  for (size_t k = 0; k < BYTES; k++)
+    if (message->bytes[k] != byte_at(k)) fail("what came of a message that was cut is not as it was");
+  message_free(message);
+  message = transport_receive(t);
+  if (!message || message->note.kind != NOTE_ROOM || message->is_cut) fail("what comes behind a cut message is lost");
+  message_free(message);
 }
 
 static void come(const void *bytes, size_t size)
@@ -227,7 +306,7 @@ static bool is_refused(struct transport *t)
   bool is = setjmp(aborted);
   if (!is) message = transport_receive(t);
   may_abort = false;
-  free(message);
+  message_free(message);
   return is;
 }
 
@@ -243,7 +322,7 @@ static void check_other_versions(struct transport *t)
     come(bytes, sizeof note + FIRST);
     come(bytes, WHOLE - FIRST + more);
     if (is_refused(t) != (more > 0)) fail("a piece that is too long, by one byte, is not told from one that fits");
-    free(t->parts[1]);
+    message_free(t->parts[1]);
     t->parts[1] = NULL;
     if (more > 0) free(coming[1].bytes);
   }
@@ -369,11 +448,15 @@ int main(void)
   struct transport t;
   if (!transport_open(&t, 0)) fail("there is no memory");
   for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) check_length(&t, lengths[i]);
+  check_elsewhere(&t, 0, MIB + 1);
+  check_elsewhere(&t, 112, 3 * MIB);
+  check_no_memory(&t);
   check_naps(&t);
   check_slow_node(&t, 1);
   check_slow_node(&t, 2);
   check_relay(&t);
   check_other_versions(&t);
+  free(t.scrap);
   free(t.parts);
   puts("all holds");
   return 0;

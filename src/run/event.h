@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 struct block;
+struct payload;
 
 enum event_kind {
   EVENT_DONE = 0, /* every task has ended, or the run was cancelled and nothing is left running */
@@ -37,6 +38,7 @@ struct event {
   double inner; /* lost: `inner` of the worker's slot */
   struct block *block;
   struct block *payload; /* what was supplied for these tasks, or NULL: valid until the next event */
+  struct payload *whole; /* results: `block` is this one's, and all of it; NULL: it is part of other memory */
   /* supply: a word that is not 0 while some worker has news; NULL: that is not known. `idle`: some worker has nothing
    * to do. Then what was pulled is to be handed out soon, however little it is. */
   const volatile uint64_t *news;

@@ -2,10 +2,7 @@
 #include "run/inbox.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "sys/large.h"
 
 double plausible_seconds(double seconds)
 {
@@ -13,18 +10,9 @@ double plausible_seconds(double seconds)
   return seconds >= 0 && seconds < most ? seconds : 0;
 }
 
-/* Large results are new memory each time: what a forked worker has inherited would be copied as it is written. */
-static struct block *new_whole(uint64_t size)
-{
-  return size < LARGE_BYTES ? malloc(size) : large_new(size);
-}
-
 static void free_whole(struct inbox *inbox)
 {
-  if (inbox->whole && inbox->whole_size >= LARGE_BYTES)
-    large_free(inbox->whole, inbox->whole_size);
-  else
-    free(inbox->whole);
+  payload_drop(NULL, inbox->whole);
   inbox->whole = NULL;
 }
 
@@ -87,7 +75,7 @@ static bool block_fits(const struct inbox *inbox, const struct lane *lane, const
 /* Is the large block what can follow? One result, that of the next task. */
 static bool whole_fits(const struct inbox *inbox, const struct lane *lane)
 {
-  const struct block *block = inbox->whole;
+  const struct block *block = &inbox->whole->block;
   const struct work *work = lane_first(lane);
   bool is_kind = lane->crew->is_sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first
                                        : block->kind == BLOCK_DENSE;
@@ -120,13 +108,13 @@ static enum inbox_state join_piece(struct inbox *inbox, const struct block *piec
   if (size) {
     if (size <= BLOCK_HEAD + 8) return INBOX_DAMAGED;
     free_whole(inbox);
-    inbox->whole = new_whole(size);
+    inbox->whole = payload_of(size);
     inbox->is_dropped = !inbox->whole;
     inbox->whole_have = 0;
     inbox->whole_size = size;
   }
   if ((!inbox->whole && !inbox->is_dropped) || count > inbox->whole_size - inbox->whole_have) return INBOX_DAMAGED;
-  if (inbox->whole) memcpy((char *)inbox->whole + inbox->whole_have, (const char *)piece + BLOCK_HEAD, count);
+  if (inbox->whole) memcpy((char *)&inbox->whole->block + inbox->whole_have, (const char *)piece + BLOCK_HEAD, count);
   inbox->whole_have += count;
   return inbox->whole_have == inbox->whole_size ? INBOX_OUTCOME : INBOX_EMPTY;
 }
@@ -147,7 +135,8 @@ static enum inbox_state take_piece(struct inbox *inbox, struct lane *lane, struc
     return INBOX_OUTCOME;
   }
   if (!whole_fits(inbox, lane)) return INBOX_DAMAGED;
-  report(inbox, work, outcome, inbox->whole, 1, inbox->whole->last);
+  report(inbox, work, outcome, &inbox->whole->block, 1, inbox->whole->block.last);
+  outcome->whole = inbox->whole;
   inbox->given = GIVEN_WHOLE;
   return INBOX_OUTCOME;
 }

@@ -6,8 +6,8 @@
 
 /* What an inbox keeps between blocks. */
 struct inbox {
-  uint32_t from;       /* words or pairs of the oldest block that were reported */
-  struct block *whole; /* results that come in pieces */
+  uint32_t from;         /* words or pairs of the oldest block that were reported */
+  struct payload *whole; /* results that come in pieces */
   uint64_t whole_have, whole_size;
   bool is_dropped;                                         /* there was no memory for them */
   enum { GIVEN_NOTHING, GIVEN_CLOSED, GIVEN_WHOLE } given; /* what `release` gives back */

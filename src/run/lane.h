@@ -39,6 +39,7 @@ struct outcome {
   /* results: `fresh` tasks up to `last` have ended since the last outcome of the work; `count` words or pairs of the
    * block, from `from` on, are new. The block is valid until `release`. */
   struct block *block;
+  struct payload *whole; /* results: as in struct event */
   uint32_t from, count;
   double last, fresh;
   bool is_final;  /* the work has ended with task `last`, */

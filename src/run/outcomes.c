@@ -57,6 +57,7 @@ static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *
   double tasks = outcome->last - work->first + 1;
   event->kind = EVENT_RESULTS;
   event->block = outcome->block;
+  event->whole = outcome->whole;
   event->first = outcome->block->first;
   event->from = outcome->from;
   event->count = outcome->count;

@@ -2,6 +2,7 @@
 #include "run/work.h"
 
 #include "run/pack.h"
+#include "sys/large.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -96,6 +97,25 @@ struct work *work_split(struct work_store *store, struct work *work, double firs
 
 /* ---- payloads ---- */
 
+struct payload *payload_of(uint64_t bytes)
+{
+  uint64_t all = offsetof(struct payload, block) + bytes;
+  struct payload *payload = all < LARGE_BYTES ? malloc(all) : large_new(all);
+  if (!payload) return NULL;
+  payload->users = 1;
+  payload->capacity = bytes;
+  return payload;
+}
+
+static void free_payload(struct payload *payload)
+{
+  uint64_t all = offsetof(struct payload, block) + payload->capacity;
+  if (all < LARGE_BYTES)
+    free(payload);
+  else
+    large_free(payload, all);
+}
+
 struct payload *payload_new(struct work_store *store, uint64_t bytes)
 {
   struct payload *payload = NULL;
@@ -104,42 +124,30 @@ struct payload *payload_new(struct work_store *store, uint64_t bytes)
     payload = store->large;
     store->large = NULL;
   }
-  if (!payload) payload = malloc(offsetof(struct payload, block) + bytes);
+  if (!payload) payload = payload_of(bytes);
   if (!payload) return NULL;
   memset(&payload->block, 0, BLOCK_HEAD);
   payload->users = 1;
-  payload->capacity = bytes;
   payload->block.size = payload->block.floor = bytes;
-  return payload;
-}
-
-struct payload *payload_of(uint64_t bytes)
-{
-  struct payload *payload = malloc(offsetof(struct payload, block) + bytes);
-  if (!payload) return NULL;
-  payload->users = 1;
-  payload->capacity = bytes;
   return payload;
 }
 
 void payload_drop(struct work_store *store, struct payload *payload)
 {
   if (!payload || --payload->users > 0) return;
-  if (!store->large && payload->capacity == BLOCK_BYTES)
+  if (store && !store->large && payload->capacity == BLOCK_BYTES)
     store->large = payload;
   else
-    free(payload);
+    free_payload(payload);
 }
 
 /* A payload of exactly `words` words and `values` bytes of values, with the header of `like`; NULL: out of memory. */
 static struct payload *exact_payload(const struct block *like, uint64_t words, uint64_t values)
 {
   uint64_t size = BLOCK_HEAD + words * 8 + values;
-  struct payload *payload = malloc(offsetof(struct payload, block) + size);
+  struct payload *payload = payload_of(size);
   if (!payload) return NULL;
   memcpy(&payload->block, like, BLOCK_HEAD);
-  payload->users = 1;
-  payload->capacity = size;
   payload->block.size = size;
   payload->block.floor = size - values;
   payload->block.count = (uint32_t)words;

@@ -8,7 +8,7 @@
 #include "slot/layout.h"
 #include "sys/list.h"
 
-/* What was supplied for some tasks; shared by the works cut from it. */
+/* What was supplied for some tasks, shared by the works cut from it; or a large result. */
 struct payload {
   uint32_t users;
   uint64_t capacity;
@@ -71,7 +71,7 @@ struct work *work_split(struct work_store *store, struct work *work, double firs
 struct payload *payload_new(struct work_store *store, uint64_t bytes);
 /* One of exactly `bytes`, whose block is to be filled in whole; one user. NULL: out of memory. */
 struct payload *payload_of(uint64_t bytes);
-/* One user less. Accepts NULL. */
+/* One user less. Accepts NULL; `store` may be NULL. */
 void payload_drop(struct work_store *store, struct payload *payload);
 /* A payload of what `payload` has in fewer bytes where that saves much: as it was filled in. Takes over the caller's
  * use. */

@@ -66,7 +66,7 @@ static void obey_for_team(struct team *team, struct message *message)
     return;
   }
   close_team(team);
-  free(message);
+  message_free(message);
 }
 
 /* Lets messages wait in their order while the job of a run is not here; what closes the run drops them. */
@@ -77,7 +77,7 @@ static bool has_to_wait(struct team *team, struct message *message)
   if (message->note.kind == NOTE_CLOSE || message->note.kind == NOTE_LEAVE) {
     for (struct message *next; team->waiting; team->waiting = next) {
       next = team->waiting->next;
-      free(team->waiting);
+      message_free(team->waiting);
     }
     team->end = &team->waiting;
     return false;
@@ -169,7 +169,7 @@ static void obey(struct message *message)
     if (!has_to_wait(team, message)) obey_for_team(team, message);
     return;
   }
-  free(message);
+  message_free(message);
 }
 
 /* Tells the parent that this agent is there, from time to time while it has a run; and those that it heads, always. */

@@ -16,7 +16,8 @@
 
 enum {
   ALLOWED_FIRST = 2, /* tasks for each worker, before the rank has said anything */
-  MOST_LOSSES = 2    /* ranks that may be lost in a task; then it fails */
+  MOST_LOSSES = 2,   /* ranks that may be lost in a task; then it fails */
+  MOST_GAP = 8       /* a part of so many of a block may be neither words nor values, if it is sent as it is */
 };
 
 /* How long is waited for a rank to end a run, when something runs there; and after an interruption. */
@@ -139,12 +140,17 @@ static void send_tasks(const struct rank_lane *rank, const struct work *work)
   const struct block *block = payload ? &payload->block : NULL;
   uint64_t words = block ? block->count : 0, values = block ? block->size - block->floor : 0;
   uint64_t size = block ? BLOCK_HEAD + words * 8 + values : 0;
+  int to_rank = child_of(rank)->rank;
   struct note note = {.kind = NOTE_GIVE,
                       .engine = rank->family->number,
                       .run = rank->run,
                       .first = work->first,
                       .last = work->last,
                       .attempt = work->attempt};
+  if (size > LARGE_MESSAGE && block->size - size < block->size / MOST_GAP) {
+    transport_send_on(mpi.transport, to_rank, transport_begin(mpi.transport, &note, 0), 0, payload, block, block->size);
+    return;
+  }
   struct parcel *parcel = transport_begin(mpi.transport, &note, size);
   if (block) {
     struct block *to = (struct block *)(void *)parcel_bytes(parcel);
@@ -154,7 +160,7 @@ static void send_tasks(const struct rank_lane *rank, const struct work *work)
     pack_copy(to, block, 0, words, block->floor, block->size);
   }
   payload_drop(rank->lane.crew->store, payload);
-  transport_send_off(mpi.transport, child_of(rank)->rank, parcel, size);
+  transport_send_off(mpi.transport, to_rank, parcel, size);
 }
 
 static void rank_give(struct lane *lane, struct work *work)
@@ -337,6 +343,13 @@ static enum taken take_lost(struct rank_lane *rank, const struct record *record,
   return TAKEN;
 }
 
+/* There was no memory for a result. One that large stands alone. */
+static enum taken take_unheld(struct rank_lane *rank, const struct record *record, struct outcome *outcome)
+{
+  const struct record lost = {.worker = record->worker, .task = record->last, .cause = LOST_MEMORY};
+  return take_lost(rank, &lost, outcome);
+}
+
 /* The next range that was given back. */
 static enum taken take_given(struct rank_lane *rank, const struct record *record, const char *bytes,
                              struct outcome *outcome)
@@ -405,7 +418,7 @@ static void finish_report(struct rank_lane *rank)
   if (!rank->first) rank->end = &rank->first;
   rank->at = 0;
   rank->family->unread--;
-  free(message);
+  message_free(message);
   if (rank->used - rank->used_told < told_bytes) return;
   rank->used_told = rank->used;
   send(rank, &(struct note){.kind = NOTE_ROOM, .size = rank->used});
@@ -445,7 +458,9 @@ static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
       continue;
     }
     struct record *record = (struct record *)(void *)(message->bytes + rank->at);
-    enum taken taken = take_record(rank, record, (char *)(record + 1), outcome);
+    bool is_held = !message->is_cut || rank->at + sizeof *record + record->bytes <= message->length;
+    enum taken taken =
+        is_held ? take_record(rank, record, (char *)(record + 1), outcome) : take_unheld(rank, record, outcome);
     if (taken == TAKEN_LATER) return false;
     bool is_more = taken == TAKEN && record->kind == RECORD_GIVEN && rank->ranges_at < record->count;
     if (!is_more) {
@@ -465,12 +480,12 @@ void lane_rank_take(struct rank_lane *rank, struct message *message)
 {
   const struct note *note = &message->note;
   if (note->run != rank->run) {
-    free(message);
+    message_free(message);
     return;
   }
   if (note->kind == NOTE_CLOSED) {
     rank->is_closed_there = true;
-    free(message);
+    message_free(message);
     return;
   }
   rank->allowed = note->allowed;
@@ -539,7 +554,7 @@ static void rank_close(struct lane *lane, double deadline)
   for (struct message *message = rank->first, *next; message; message = next) {
     next = message->next;
     rank->family->unread--;
-    free(message);
+    message_free(message);
   }
   rank->family->lanes[rank->child] = NULL;
 }

@@ -232,7 +232,7 @@ static void take_from_child(struct child *child, struct message *message)
   if (lane && (message->note.kind == NOTE_REPORT || message->note.kind == NOTE_CLOSED))
     lane_rank_take(lane, message);
   else
-    free(message);
+    message_free(message);
 }
 
 static void take_message(struct message *message)
@@ -244,7 +244,7 @@ static void take_message(struct message *message)
     if (child)
       take_from_child(child, message);
     else
-      free(message);
+      message_free(message);
     return;
   }
   *mpi.end = message;
@@ -367,7 +367,7 @@ void mpi_tell_end(int status)
 static bool drop_messages(void)
 {
   bool is_any = false;
-  for (struct message *message; (message = transport_receive(mpi.transport)); free(message)) {
+  for (struct message *message; (message = transport_receive(mpi.transport)); message_free(message)) {
     struct child *child = tree_heard(&mpi.tree, message->from);
     if (child) note_leave(child, message);
     note_last(&message->note);

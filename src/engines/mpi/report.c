@@ -25,20 +25,33 @@ size_t report_bytes(const struct record *record, size_t size)
   return padded(size) + record->length;
 }
 
-void report_send(struct report *report, bool always)
+/* The parcel, which is sent next. */
+static struct parcel *take_parcel(struct report *report)
 {
-  if (!report->parcel && !always) return;
-  if (!report->parcel) report->parcel = transport_begin(report->transport, &report->note, 0);
-  memcpy(parcel_note(report->parcel), &report->note, sizeof report->note);
-  transport_send_off(report->transport, report->parent, report->parcel, report->used);
-  report->sent += report->used;
+  struct parcel *parcel = report->parcel;
+  if (!parcel) return transport_begin(report->transport, &report->note, 0);
+  memcpy(parcel_note(parcel), &report->note, sizeof report->note);
   report->parcel = NULL;
+  return parcel;
+}
+
+static void begin_anew(struct report *report, size_t sent)
+{
+  report->sent += sent;
   report->used = report->room = 0;
 }
 
-char *report_add(struct report *report, struct record *record, size_t bytes)
+void report_send(struct report *report, bool always)
 {
-  size_t needed = sizeof *record + padded(bytes);
+  if (!report->parcel && !always) return;
+  transport_send_off(report->transport, report->parent, take_parcel(report), report->used);
+  begin_anew(report, report->used);
+}
+
+/* Adds a record, with room for `here` of the bytes behind it. */
+static char *add(struct report *report, struct record *record, size_t bytes, size_t here)
+{
+  size_t needed = sizeof *record + padded(here);
   if (report->parcel && report->room - report->used < needed) report_send(report, false);
   if (!report->parcel) {
     report->room = needed > GATHERED_BYTES ? needed : GATHERED_BYTES;
@@ -50,6 +63,11 @@ char *report_add(struct report *report, struct record *record, size_t bytes)
   report->used += needed;
   report->records++;
   return at + sizeof *record;
+}
+
+char *report_add(struct report *report, struct record *record, size_t bytes)
+{
+  return add(report, record, bytes, bytes);
 }
 
 /* Where in the block of an event that lies which is to be copied. */
@@ -89,11 +107,26 @@ static void copy_part(struct block *to, const struct event *event, const struct 
   if (event->length > 0) memcpy(report_rows(to), event->bytes, event->length);
 }
 
+/* Sends a large result from where it lies. */
+static void send_whole(struct report *report, struct record *record, const struct event *event)
+{
+  uint64_t size = event->block->size;
+  add(report, record, size, 0);
+  event->whole->users++;
+  transport_send_on(report->transport, report->parent, take_parcel(report), report->used, event->whole, event->block,
+                    size);
+  begin_anew(report, report->used + size);
+}
+
 void report_results(struct report *report, const struct event *event, uint64_t *end)
 {
   struct record record;
   struct part part = part_of(event, end, &record);
   size_t bytes = report_bytes(&record, part.size);
+  if (event->whole && bytes > LARGE_MESSAGE && bytes == padded(event->block->size)) {
+    send_whole(report, &record, event);
+    return;
+  }
   copy_part((struct block *)(void *)report_add(report, &record, bytes), event, &part);
 }
 

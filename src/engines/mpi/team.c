@@ -210,7 +210,7 @@ static void end_run(struct team *team)
   team->rows = NULL;
   if (team->run) dispatch_close(team->run);
   if (team->report.parcel) free(team->report.parcel);
-  free(team->opened);
+  message_free(team->opened);
   team->run = NULL;
   team->opened = NULL;
   team->report.parcel = NULL;
@@ -260,7 +260,7 @@ static void open_run(struct team *team, struct message *message)
 {
   const struct note *note = &message->note;
   end_run(team);
-  int error = note->id ? share_error(mpi.share, note->id) : 0;
+  int error = message->is_cut ? ENOMEM : note->id ? share_error(mpi.share, note->id) : 0;
   if (!error) error = open_engine(team, note);
   if (!error) {
     const struct family *family = team->engine.context;
@@ -286,7 +286,7 @@ static void open_run(struct team *team, struct message *message)
   }
   if (error) {
     team_refuse(message, error);
-    free(message);
+    message_free(message);
     return;
   }
   team->opened = message;
@@ -295,16 +295,40 @@ static void open_run(struct team *team, struct message *message)
   begin_reports(team, note);
 }
 
-static void take_tasks(struct team *team, const struct message *message)
+/* There was no memory for what was supplied for tasks. */
+static void lose_tasks(struct team *team, const struct note *note)
+{
+  const struct family *family = team->engine.context;
+  for (double task = note->first; task <= note->last; task++) {
+    struct event event = {.kind = EVENT_LOST, .worker = family->base + 1, .first = task, .cause = LOST_MEMORY};
+    forward_loss(team, &event);
+  }
+}
+
+/* What was supplied for tasks; NULL: nothing was, or there is no memory. */
+static struct payload *take_payload(struct team *team, struct message *message)
+{
+  struct payload *payload = message->body;
+  message->body = NULL;
+  if (payload || message->length == 0) return payload;
+  payload = dispatch_payload(team->run, message->length);
+  if (payload) memcpy(&payload->block, message->bytes, message->length);
+  return payload;
+}
+
+static void take_tasks(struct team *team, struct message *message)
 {
   const struct note *note = &message->note;
-  struct payload *payload = message->length ? dispatch_payload(team->run, message->length) : NULL;
   struct range range = {note->first, note->last};
-  if (payload) memcpy(&payload->block, message->bytes, message->length);
   team->received += note->last - note->first + 1;
   team->held += note->last - note->first + 1;
   if (note->attempt == 1 && note->first < FIRST_EXTRA) folding_give(&team->folding, note->first, note->last);
   if (note->attempt > 1) team->report.note.allowed++; /* it comes beyond what was allowed */
+  if (message->is_cut) {
+    lose_tasks(team, note);
+    return;
+  }
+  struct payload *payload = take_payload(team, message);
   bool is_short = message->length && !payload;
   if (is_short || dispatch_offer(team->run, note->first, note->last, note->attempt, payload))
     return_ranges(team, &range, 1);
@@ -333,7 +357,7 @@ void team_close(struct team *team)
 }
 
 /* Takes in a message that is for a run which is open. */
-static void obey_for_run(struct team *team, const struct message *message)
+static void obey_for_run(struct team *team, struct message *message)
 {
   const struct note *note = &message->note;
   if (!team->run || team->report.note.run != note->run) return;
@@ -358,5 +382,5 @@ void team_obey(struct team *team, struct message *message)
     close_run(team, &message->note);
   else
     obey_for_run(team, message);
-  free(message);
+  message_free(message);
 }

@@ -8,12 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  TAG = 1,
-  WHOLE_BYTES =
-      1 << 20, /* messages up to this go as one; larger ones in pieces, so that each is moved in some 100 us */
-  PIECE_BYTES = 1 << 19
-};
+enum { TAG = 1, PIECE_BYTES = 1 << 19 /* is moved in some 100 us */ };
 
 /* Naps between two looks, by how long nothing has moved: a look costs up to 16 us with Open MPI (measured), so that the
  * longest costs less than 1% of a core, while what comes in quick succession is not kept waiting. */
@@ -35,6 +30,7 @@ struct parcel {
   MPI_Request request;
   uint32_t users;            /* itself, and pieces of it that are under way */
   struct parcel *whole;      /* NULL: it is no piece */
+  struct payload *body;      /* where the last of its bytes lie; NULL: here */
   _Alignas(16) char bytes[]; /* the note, and what stands behind it */
 };
 
@@ -45,6 +41,7 @@ bool transport_open(struct transport *t, MPI_Comm comm)
   MPI_Comm_size(comm, &t->count);
   t->first = NULL;
   t->end = &t->first;
+  t->scrap = NULL;
   t->moved = clock_seconds();
   t->parts = calloc((size_t)t->count, sizeof(struct message *));
   return t->parts != NULL;
@@ -65,6 +62,7 @@ struct parcel *transport_begin(const struct transport *t, const struct note *not
   parcel->next = NULL;
   parcel->users = 1;
   parcel->whole = NULL;
+  parcel->body = NULL;
   return parcel;
 }
 
@@ -94,19 +92,26 @@ static void post(struct transport *t, int rank, struct parcel *parcel, const cha
   t->moved = clock_seconds();
 }
 
-void transport_send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes)
+void transport_send_on(struct transport *t, int rank, struct parcel *parcel, size_t bytes, struct payload *body,
+                       const void *at, size_t more)
 {
-  size_t first = bytes <= WHOLE_BYTES ? bytes : PIECE_BYTES, at = first;
-  parcel_note(parcel)->whole = first < bytes ? bytes : 0;
-  parcel->users = 1;
-  post(t, rank, parcel, parcel->bytes, sizeof(struct note) + first);
-  for (size_t n; at < bytes; at += n) { /* the rest as it is: the receiver knows that it comes */
-    n = bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES;
+  const char *next = at;
+  parcel_note(parcel)->whole = more > 0 ? bytes + more : 0;
+  parcel->body = body;
+  post(t, rank, parcel, parcel->bytes, sizeof(struct note) + bytes);
+  for (size_t n; more > 0; more -= n, next += n) { /* the rest as it is: the receiver knows that it comes */
+    n = more < PIECE_BYTES ? more : PIECE_BYTES;
     struct parcel *piece = transport_begin(t, parcel_note(parcel), 0);
     piece->whole = parcel;
     parcel->users++;
-    post(t, rank, piece, parcel_bytes(parcel) + at, n);
+    post(t, rank, piece, next, n);
   }
+}
+
+void transport_send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes)
+{
+  size_t first = bytes <= LARGE_MESSAGE ? bytes : PIECE_BYTES;
+  transport_send_on(t, rank, parcel, first, NULL, parcel_bytes(parcel) + first, bytes - first);
 }
 
 void transport_send(struct transport *t, int rank, const struct note *note)
@@ -117,7 +122,10 @@ void transport_send(struct transport *t, int rank, const struct note *note)
 static void leave_parcel(struct parcel *parcel)
 {
   struct parcel *whole = parcel->whole;
-  if (--parcel->users == 0) free(parcel);
+  if (--parcel->users == 0) {
+    payload_drop(NULL, parcel->body);
+    free(parcel);
+  }
   if (whole) leave_parcel(whole);
 }
 
@@ -148,23 +156,37 @@ static _Noreturn void refuse(const struct transport *t, int from, size_t bytes)
 static struct message *receive_piece(struct transport *t, int from, MPI_Message *there, size_t bytes)
 {
   struct message *message = t->parts[from];
-  if (bytes > message->length - message->have) refuse(t, from, bytes);
-  MPI_Mrecv(message->bytes + message->have, (int)bytes, MPI_BYTE, there, MPI_STATUS_IGNORE);
+  uint64_t whole = message->note.whole;
+  if (bytes > whole - message->have || bytes > PIECE_BYTES) refuse(t, from, bytes);
+  char *to = message->is_cut ? t->scrap : message->bytes + message->have;
+  MPI_Mrecv(to, (int)bytes, MPI_BYTE, there, MPI_STATUS_IGNORE);
   message->have += bytes;
   t->moved = clock_seconds();
-  if (message->have < message->length) return NULL;
+  if (message->have < whole) return NULL;
   t->parts[from] = NULL;
   return message;
 }
 
 /* The first piece of a message: makes room for all of it. */
-static void await_rest(struct transport *t, struct message *first)
+static void await_rest(struct transport *t, struct message *message)
 {
-  uint64_t whole = first->note.whole;
-  struct message *message = whole > first->length ? realloc(first, sizeof *message + whole) : NULL;
-  if (!message) lack_memory(t);
-  message->length = whole;
+  uint64_t whole = message->note.whole;
+  if (!t->scrap) t->scrap = malloc(PIECE_BYTES); /* before memory is short */
+  if (!t->scrap) lack_memory(t);
+  message->body = payload_of(whole);
+  message->is_cut = !message->body;
+  if (message->body) {
+    message->bytes = (char *)&message->body->block;
+    memcpy(message->bytes, message->own, message->length);
+    message->length = whole;
+  }
   t->parts[message->from] = message;
+}
+
+void message_free(struct message *message)
+{
+  if (message) payload_drop(NULL, message->body);
+  free(message);
 }
 
 struct message *transport_receive(struct transport *t)
@@ -189,7 +211,10 @@ struct message *transport_receive(struct transport *t)
     t->messages_received++;
     message->next = NULL;
     message->from = status.MPI_SOURCE;
+    message->is_cut = false;
     message->length = message->have = (size_t)bytes - sizeof(struct note);
+    message->bytes = message->own;
+    message->body = NULL;
     if (message->note.kind != NOTE_BEAT) t->moved = clock_seconds();
     if (message->note.whole <= message->length) return message;
     await_rest(t, message);

@@ -4,7 +4,7 @@
 #define PARLUA_MPI_TRANSPORT_H
 #include <mpi.h>
 
-#include "slot/slot.h"
+#include "run/work.h"
 
 enum note_kind {
   /* To an agent, from its parent. All but the last five are of an engine, most of its run. */
@@ -54,9 +54,12 @@ struct note {
 struct message {
   struct message *next;
   int from;
-  size_t length, have; /* bytes behind the note */
+  bool is_cut;          /* there was no memory for it: only what has come with the note is here */
+  size_t length, have;  /* bytes behind the note; of them, received */
+  char *bytes;          /* they lie in `own` or, in a large message, are the block of `body` */
+  struct payload *body; /* NULL: it is not large. Who takes it puts NULL in its place */
   _Alignas(16) struct note note;
-  char bytes[];
+  char own[];
 };
 _Static_assert(sizeof(struct note) % 16 == 0, "what stands behind a note is aligned");
 
@@ -65,11 +68,15 @@ static const double beat_seconds = 5;
 
 struct parcel;
 
+/* Messages from so many bytes on go in pieces. */
+enum { LARGE_MESSAGE = 1 << 20 };
+
 struct transport {
   MPI_Comm comm; /* all ranks; rank 0 coordinates */
   int rank, count;
   struct parcel *first, **end; /* messages under way */
   struct message **parts;      /* by rank: a message of which pieces are to come */
+  char *scrap;                 /* where pieces go for which there is no memory; NULL: none has come yet */
   double moved;                /* when something last did */
   uint64_t messages_sent, bytes_sent, messages_received, bytes_received;
 };
@@ -82,11 +89,16 @@ struct note *parcel_note(struct parcel *parcel);
 char *parcel_bytes(struct parcel *parcel);
 /* Sends it, with so many bytes. */
 void transport_send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes);
+/* The same, and behind them `more` bytes at `at`, which lie in `body` and are sent from there: a use of it becomes the
+ * transport's. */
+void transport_send_on(struct transport *t, int rank, struct parcel *parcel, size_t bytes, struct payload *body,
+                       const void *at, size_t more);
 void transport_send(struct transport *t, int rank, const struct note *note);
 /* Counts a message that was sent without this module. */
 void transport_count(struct transport *t, size_t bytes);
-/* Receives the next message; NULL: there is none. To be freed by the caller. */
+/* Receives the next message; NULL: there is none. The caller's, for message_free. */
 struct message *transport_receive(struct transport *t);
+void message_free(struct message *message);
 /* Frees what has arrived at its end. Returns true when nothing is under way. */
 bool transport_settle(struct transport *t);
 /* What a nap may cost: a large message is under way; somebody may wait for a message; nobody does, as all have enough
