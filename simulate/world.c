@@ -302,6 +302,14 @@ void world_progress(void)
   world.idle = 0;
 }
 
+void world_look(void)
+{
+  enum { MOST_IDLE = 30000000 };
+  double seconds = world.now - fmax(world.progress_at, world.held_until);
+  if (++world.idle > MOST_IDLE) fault("the run goes round without anything going on");
+  if (seconds > world.patience) fault("nothing has gone on for %.0f seconds: the run hangs", seconds);
+}
+
 static bool run_timer(double limit)
 {
   if (timers_count == 0 || timers[0].at > limit) return false;

@@ -13,7 +13,8 @@ struct world {
   uint64_t events;    /* timers that came due, and turns of fibers, in this schedule */
   uint64_t idle;      /* looks at the clock since something last went on */
   double progress_at; /* when that was, */
-  double patience;    /* and for how long nothing may go on, seconds */
+  double patience;    /* and for how long nothing may go on, seconds, */
+  double held_until;  /* beginning from here: somebody for whom others wait is held up until then */
   double preempted; /* probability that the coordinator is kept from going on for a while when others have had a turn */
   double drains;    /* that what a worker has stored becomes visible by itself at its next access */
   void (*turn)(void *what); /* called with a fiber's `what` before its turn, and with NULL after it; NULL: nobody is */
@@ -25,6 +26,8 @@ extern struct world world;
 void world_begin(uint64_t seed);
 /* Something goes on: a task began or ended, a worker started or ended, an event was told. */
 void world_progress(void);
+/* The coordinator looks at the clock: a fault, where nothing has gone on for too long. */
+void world_look(void);
 
 /* Chance. */
 uint64_t random_word(void);

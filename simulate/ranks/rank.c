@@ -123,7 +123,9 @@ void rank_kill(struct simulated_rank *rank)
 
 void rank_stall(struct simulated_rank *rank, double seconds)
 {
+  static const double long_stall = 20; /* shorter ones may follow one another without end */
   rank->stalled_until = fmax(rank->stalled_until, world.now + seconds);
+  if (seconds > long_stall) world.held_until = fmax(world.held_until, rank->stalled_until);
 }
 
 /* ---- the beginning and the end ---- */

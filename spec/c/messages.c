@@ -345,7 +345,7 @@ static double nap_after(struct transport *t, double idle, enum pace pace)
  * not. */
 static void check_naps(struct transport *t)
 {
-  static const double idle[] = {30e-6, 0.5e-3, 3e-3, 20e-3, 1};
+  static const double idle[] = {4e-6, 30e-6, 0.5e-3, 3e-3, 20e-3, 1};
   double before = -1;
   for (size_t i = 0; i < sizeof idle / sizeof *idle; i++) {
     double nap = nap_after(t, idle[i], PACE_AWAITED);
