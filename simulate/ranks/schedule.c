@@ -224,7 +224,7 @@ void schedule_run(const struct plan *given, struct outcome_of_run *outcome)
   run_job(plan, outcome);
   do {
     world_run_until(fmax(world.now, world.held_until) + all_end_within);
-  } while (world.held_until > world.now);
+  } while (world.held_until + all_end_within > world.now);
   for (int r = 1; r < ranks_count(); r++)
     if (!rank_of(r)->has_left && !rank_of(r)->is_lost) fault("rank %d has not ended", r);
   if (ranks_end() && memory.live != live) fault("%ld allocations were not given back", (long)(memory.live - live));
