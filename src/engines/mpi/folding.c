@@ -21,6 +21,8 @@ static const double numbers_each = 1 << 28;
 /* Results of tasks that stand side by side. */
 struct stretch {
   struct link link;
+  struct lot *lot;
+  struct stretch *next[2]; /* in the buckets of its first task, and of its last */
   double first, last;
   double since;    /* the oldest of them came */
   uint32_t values; /* how many they are */
@@ -35,9 +37,8 @@ struct lot {
   double left; /* tasks that have not ended */
   double due;  /* when the first of its results have waited long enough */
   uint32_t merges;
-  bool is_new;            /* something has come since the last look */
-  struct link stretches;  /* in their order */
-  struct stretch *latest; /* to which results came last: the next ones stand near it; NULL: that is gone */
+  bool is_new; /* something has come since the last look */
+  struct link stretches;
 };
 
 struct merge {
@@ -75,6 +76,81 @@ static uint32_t parts(const struct folding *folding, double first, double last)
   uint32_t count = 0;
   for (; first <= last; count++) first += part(folding, first, last);
   return count;
+}
+
+/* ---- what stands beside what ---- */
+
+/* Stretches are found by their first task and by their last: a rank that heads others has thousands of them. */
+enum edge { EDGE_FIRST, EDGE_LAST };
+
+enum { LEAST_BUCKETS = 64 };
+
+static double task_at(const struct stretch *stretch, enum edge edge)
+{
+  return edge == EDGE_FIRST ? stretch->first : stretch->last;
+}
+
+static struct stretch **bucket_of(const struct folding *folding, enum edge edge, double task)
+{
+  uint64_t hash = (uint64_t)task * 0x9e3779b97f4a7c15u >> 32; /* Fibonacci hashing (Knuth) */
+  return &folding->buckets[edge * folding->buckets_count + (hash & (folding->buckets_count - 1))];
+}
+
+static void note_edge(const struct folding *folding, struct stretch *stretch, enum edge edge)
+{
+  struct stretch **bucket = bucket_of(folding, edge, task_at(stretch, edge));
+  stretch->next[edge] = *bucket;
+  *bucket = stretch;
+}
+
+static void forget_edge(const struct folding *folding, const struct stretch *stretch, enum edge edge)
+{
+  struct stretch **link = bucket_of(folding, edge, task_at(stretch, edge));
+  while (*link != stretch) link = &(*link)->next[edge];
+  *link = stretch->next[edge];
+}
+
+/* The stretch of the lot that begins or ends with a task; NULL: there is none. */
+static struct stretch *find(const struct folding *folding, const struct lot *lot, enum edge edge, double task)
+{
+  struct stretch *stretch = *bucket_of(folding, edge, task);
+  while (stretch && !(stretch->lot == lot && task_at(stretch, edge) == task)) stretch = stretch->next[edge];
+  return stretch;
+}
+
+/* Makes room for one more; without memory there are fewer buckets than would be good. False: there are none. */
+static bool has_buckets(struct folding *folding)
+{
+  uint32_t count = folding->buckets_count ? 2 * folding->buckets_count : LEAST_BUCKETS;
+  if (folding->stretches < folding->buckets_count) return true;
+  struct stretch **buckets = calloc(2 * (size_t)count, sizeof(struct stretch *));
+  if (!buckets) return folding->buckets != NULL;
+  free(folding->buckets);
+  folding->buckets = buckets;
+  folding->buckets_count = count;
+  for (struct lot *lot = folding->lots; lot; lot = lot->next)
+    for (struct link *link = lot->stretches.next; link != &lot->stretches; link = link->next) {
+      note_edge(folding, LIST_OF(link, struct stretch, link), EDGE_FIRST);
+      note_edge(folding, LIST_OF(link, struct stretch, link), EDGE_LAST);
+    }
+  return true;
+}
+
+static void put_in(struct folding *folding, struct lot *lot, struct stretch *stretch)
+{
+  stretch->lot = lot;
+  list_append(&lot->stretches, &stretch->link);
+  note_edge(folding, stretch, EDGE_FIRST);
+  note_edge(folding, stretch, EDGE_LAST);
+  folding->stretches++;
+}
+
+static void take_out(struct folding *folding, struct stretch *stretch)
+{
+  link_remove(&stretch->link);
+  forget_edge(folding, stretch, EDGE_FIRST);
+  forget_edge(folding, stretch, EDGE_LAST);
+  folding->stretches--;
 }
 
 /* ---- reporting ---- */
@@ -159,18 +235,19 @@ bool folding_is_merge(const struct folding *folding, double task)
 }
 
 /* Takes the first stretch of the lot out; NULL: there is none. */
-static struct stretch *take_stretch(struct lot *lot)
+static struct stretch *take_stretch(struct folding *folding, struct lot *lot)
 {
-  struct link *link = list_take(&lot->stretches);
-  lot->latest = NULL;
-  return link ? LIST_OF(link, struct stretch, link) : NULL;
+  if (list_is_empty(&lot->stretches)) return NULL;
+  struct stretch *stretch = LIST_OF(lot->stretches.next, struct stretch, link);
+  take_out(folding, stretch);
+  return stretch;
 }
 
 void folding_flush(struct folding *folding)
 {
   while (folding->merges) report_merge(folding, take_merge(folding, folding->merges->task));
   for (struct lot *lot = folding->lots; lot; lot = lot->next)
-    for (struct stretch *stretch; (stretch = take_stretch(lot));) report_stretch(folding, stretch);
+    for (struct stretch *stretch; (stretch = take_stretch(folding, lot));) report_stretch(folding, stretch);
 }
 
 /* ---- what waits ---- */
@@ -228,60 +305,45 @@ static struct stretch *new_stretch(const struct folding *folding, struct kept *k
   return stretch;
 }
 
-/* The stretch at a place of the lot's list; NULL: that is its end. */
-static struct stretch *stretch_at(struct lot *lot, struct link *link)
-{
-  return link == &lot->stretches ? NULL : LIST_OF(link, struct stretch, link);
-}
-
-/* The place behind which results from `first` on belong. */
-static struct link *place_of(struct lot *lot, double first)
-{
-  struct link *place = lot->latest ? &lot->latest->link : lot->stretches.previous;
-  for (struct stretch *at; (at = stretch_at(lot, place)) && at->first > first;) place = place->previous;
-  for (struct stretch *at; (at = stretch_at(lot, place->next)) && at->first < first;) place = place->next;
-  return place;
-}
-
-/* Do two stretches stand side by side, and may they be one? */
+/* Do two stretches of a lot stand side by side, and may they be one? */
 static bool fit_together(const struct folding *folding, const struct stretch *before, const struct stretch *behind)
 {
-  if (!before || !behind || before->last + 1 != behind->first) return false;
+  if (!before || !behind) return false;
   return is_merged(folding) || before->values + behind->values <= folding->joined;
 }
 
-/* Makes two stretches one. */
-static void join(struct lot *lot, struct stretch *before, struct stretch *behind)
+/* Makes two stretches one, which is the first of them. */
+static void join(struct folding *folding, struct stretch *before, struct stretch *behind)
 {
+  take_out(folding, behind);
+  forget_edge(folding, before, EDGE_LAST);
   *before->end = behind->kept;
   before->end = behind->end;
   before->last = behind->last;
   before->since = fmin(before->since, behind->since);
   before->values += behind->values;
   before->bytes += behind->bytes;
-  link_remove(&behind->link);
+  note_edge(folding, before, EDGE_LAST);
   free(behind);
-  lot->latest = before;
 }
 
 /* Puts results that came at `since` to those that stand beside them. */
 static void put(struct folding *folding, struct lot *lot, struct kept *kept, double since)
 {
-  struct stretch *stretch = new_stretch(folding, kept, since);
+  struct stretch *stretch = has_buckets(folding) ? new_stretch(folding, kept, since) : NULL;
   if (!stretch) {
     report_kept(folding->report, kept);
     free(kept);
     return;
   }
-  struct link *place = place_of(lot, kept->first);
-  struct stretch *before = stretch_at(lot, place), *behind = stretch_at(lot, place->next);
-  list_insert(place->next, &stretch->link);
+  struct stretch *before = find(folding, lot, EDGE_LAST, stretch->first - 1),
+                 *behind = find(folding, lot, EDGE_FIRST, stretch->last + 1);
+  put_in(folding, lot, stretch);
   folding->bytes += stretch->bytes;
-  lot->latest = stretch;
   lot->due = fmin(lot->due, since + wait_of(folding));
   lot->is_new = folding->is_new = true;
-  if (fit_together(folding, stretch, behind)) join(lot, stretch, behind);
-  if (fit_together(folding, before, stretch)) join(lot, before, stretch);
+  if (fit_together(folding, stretch, behind)) join(folding, stretch, behind);
+  if (fit_together(folding, before, stretch)) join(folding, before, stretch);
 }
 
 /* ---- merging ---- */
@@ -418,8 +480,7 @@ static void serve_lot(struct folding *folding, struct lot *lot, bool is_idle, do
       lot->due = fmin(lot->due, stretch->since + wait_of(folding));
       continue;
     }
-    link_remove(link);
-    if (lot->latest == stretch) lot->latest = NULL;
+    take_out(folding, stretch);
     if (saved < FEW || !begin_merge(folding, lot, stretch, now)) report_stretch(folding, stretch);
   }
 }
@@ -497,7 +558,8 @@ void folding_end(struct folding *folding)
   }
   for (struct lot *lot; (lot = folding->lots); free(lot)) {
     folding->lots = lot->next;
-    for (struct stretch *stretch; (stretch = take_stretch(lot));) free_stretch(folding, stretch);
+    for (struct stretch *stretch; (stretch = take_stretch(folding, lot));) free_stretch(folding, stretch);
   }
+  free(folding->buckets);
   *folding = (struct folding){0};
 }
