@@ -19,6 +19,8 @@ static uint64_t run[1];           /* stands for the dispatcher */
 static struct demand demand;      /* of the run */
 static struct event coming;       /* the run's next event */
 static bool is_coming;            /* there is one */
+static int looks;                 /* for events */
+static double due = INFINITY;     /* when to look again, as the dispatcher says */
 static double lost;               /* the task of the last loss that was reported; -1: none was */
 static int sent, held_back;       /* messages; records that go along with the next */
 static double merging = INFINITY; /* tasks from here on merge results */
@@ -39,6 +41,12 @@ int engine_open(struct engine *engine, const struct engine_kind *kind, uint32_t 
 void engine_close(struct engine *engine)
 {
   engine->kind = NULL;
+}
+
+bool engine_has_news(const struct engine *engine)
+{
+  (void)engine;
+  return is_coming;
 }
 
 int share_error(const struct share *share, uint32_t id)
@@ -79,7 +87,8 @@ bool dispatch_poll(struct dispatch *d, struct event *event, double *until)
 {
   (void)d;
   bool is_any = is_coming;
-  *until = INFINITY;
+  *until = due;
+  looks++;
   if (is_any) *event = coming;
   is_coming = false;
   return is_any;
@@ -330,11 +339,32 @@ static void check_lost_merge(void)
   }
 }
 
+/* A run is looked at when its workers have news, when the parent has said something, and when it is due. */
+static void check_rest(void)
+{
+  static const struct event text = {.kind = EVENT_TEXT, .worker = 1};
+  begin_reported();
+  looks = 0;
+  if (team_serve(&team) != due || looks != 0) fail("a run is looked at though nothing has come");
+  serve(text);
+  if (looks == 0) fail("a run is not looked at though a worker has news");
+  looks = 0;
+  obey((struct note){.kind = NOTE_ROOM, .engine = 1, .run = 1});
+  due = clock_seconds();
+  if (team_serve(&team) != due || looks == 0) fail("a run is not looked at when the parent has said something");
+  looks = 0;
+  due = INFINITY;
+  team_serve(&team);
+  if (looks == 0) fail("a run is not looked at when it is due");
+  team_close(&team);
+}
+
 int main(void)
 {
   check_demand();
   check_last_report();
   check_lost_merge();
+  check_rest();
   puts("all holds");
   return 0;
 }

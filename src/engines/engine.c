@@ -142,6 +142,11 @@ void engine_note(struct engine *engine, uint32_t w)
   news->last = w;
 }
 
+bool engine_has_news(const struct engine *engine)
+{
+  return engine->news.first != not_noted;
+}
+
 bool engine_next_news(struct engine *engine, uint32_t *w)
 {
   struct news *news = &engine->news;
@@ -160,18 +165,13 @@ double engine_progress(struct engine *engine)
   return INFINITY;
 }
 
-static bool has_news(const struct engine *engine)
-{
-  return engine->news.first != not_noted;
-}
-
 int engine_sleep(struct engine *engine, double seconds, uint32_t *ended, int most)
 {
   if (!engine->kind->progress) return hub_sleep(&engine->hub, seconds, ended, most);
   double began = clock_seconds(), nap, waited = 0;
   do {
     nap = engine_progress(engine);
-    if (has_news(engine)) {
+    if (engine_has_news(engine)) {
       engine->hub.last_wait = waited;
       return 0;
     }

@@ -144,6 +144,7 @@ int engine_refuses(struct engine *engine, const char **why);
 void engine_note(struct engine *engine, uint32_t w);
 /* Takes what has come; returns how long the coordinator may sleep before the next time, in seconds. */
 double engine_progress(struct engine *engine);
+bool engine_has_news(const struct engine *engine);
 /* The next worker with news; false: none has. */
 bool engine_next_news(struct engine *engine, uint32_t *w);
 /* Sleeps until there is news, a signal comes, or `seconds` are over; see hub_sleep. */

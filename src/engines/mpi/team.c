@@ -153,12 +153,12 @@ static void pace_chunks(struct team *team, double now)
   team->paced = now;
 }
 
-double team_serve(struct team *team)
+/* As of team_serve. */
+static double serve(struct team *team)
 {
   struct event event;
   double until = INFINITY;
   bool is_more = true;
-  if (!team->run || team->is_done) return INFINITY;
   for (int n = 0; is_more && n < MOST_EVENTS && !team->is_done && has_room(team); n++) {
     is_more = dispatch_poll(team->run, &event, &until);
     if (is_more) forward(team, &event);
@@ -178,6 +178,14 @@ double team_serve(struct team *team)
   if (team->is_done) return INFINITY;
   if (is_more && has_room(team)) return 0;
   return has_any ? fmin(until, team->reported + team->gather) : has_room(team) ? until : INFINITY;
+}
+
+double team_serve(struct team *team)
+{
+  if (!team->run || team->is_done) return INFINITY;
+  if (!team->is_told && !engine_has_news(&team->engine) && clock_seconds() < team->until) return team->until;
+  team->is_told = false;
+  return team->until = serve(team);
 }
 
 /* ---- what the parent says ---- */
@@ -374,6 +382,7 @@ static void obey_for_run(struct team *team, struct message *message)
 
 void team_obey(struct team *team, struct message *message)
 {
+  team->is_told = true;
   if (message->note.kind == NOTE_OPEN) {
     open_run(team, message);
     return;

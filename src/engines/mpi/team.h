@@ -28,13 +28,16 @@ struct team {
   double paced;           /* when it was last looked how many records were, */
   uint64_t records;       /* and how many they were */
   uint32_t wish;          /* the parent asks for tasks, for so many workers elsewhere; 0: it does not */
+  double until;           /* when it is to be served again, unless something has come */
+  bool is_told;           /* the parent has said something since it was served */
   bool is_done;           /* nothing more will be told */
   uint64_t *ends;         /* by own worker: see report_results */
 };
 
 /* Takes in a message of the parent for the team, whose job is here; it is the team's from then on. Not NOTE_LEAVE. */
 void team_obey(struct team *team, struct message *message);
-/* Takes events of the team's run, and reports them. Returns when it is to be served again, by the clock; 0: at once. */
+/* Takes events of the team's run, and reports them, if something has come or is due. Returns when it is to be served
+ * again, by the clock; 0: at once. */
 double team_serve(struct team *team);
 /* Ends its run, and closes its engine. */
 void team_close(struct team *team);
