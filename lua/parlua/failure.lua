@@ -83,7 +83,8 @@ local function own_frames(traceback)
       kept[#kept] = nil
       break
     end
-    if line:find("parlua/wire/install.lua:", 1, true) then -- a global that is not there was read
+    if line:find("parlua/wire/install.lua:", 1, true) or line:find("parlua/wire/absent.lua:", 1, true) then
+      -- something that is not there was used
       kept[#kept] = nil
     -- the message handlers of loops over tasks
     elseif not (line:find("parlua/failure.lua:", 1, true) or line:find("parlua/worker/fold.lua:", 1, true)) then

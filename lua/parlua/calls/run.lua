@@ -42,7 +42,8 @@ local function head_at(chunk, place)
   if not head then
     if kept >= MOST_KEPT then forget() end
     local is_plain, seed, state, newer, code = codec.decode(bytes)
-    head = { is_plain = is_plain, seed = seed, state = state, newer = newer, code = code, f = false, chain = false }
+    head = { is_plain = is_plain, seed = seed, state = state, newer = newer, code = code, f = false, chain = false,
+             globals = false }
     heads[bytes], kept = head, kept + 1
   end
   last_chunk, last_place, last_head = chunk.chunk, place, head
@@ -54,7 +55,11 @@ local function open(head, shares)
   local base = head.state and context.base or nil
   local book = codec.book()
   context.use(base, shares)
-  head.f = decode(book, head.code)
+  if base then
+    head.globals, head.f = install.bring_along(decode, book, head.code)
+  else
+    head.f = decode(book, head.code)
+  end
   head.chain = base and context.longer(base, book) or { book }
 end
 
@@ -63,6 +68,14 @@ local function bring(chunk, place, head)
   if not install.bring(head.state, head.newer) then return head end
   forget()
   return head_at(chunk, place)
+end
+
+local has_large = false -- globals that a function has brought along are there
+
+--- Such globals are there for the functions that name them alone.
+local function exchange(globals)
+  install.exchange(globals)
+  has_large = globals
 end
 
 --- A call whose arguments came as bytes. What they hold is known to both sides while the call runs: results refer to
@@ -88,6 +101,7 @@ function M.run(chunk, place, number, n, a, b, c, ...)
   if place ~= last_place or chunk.chunk ~= last_chunk then head = head_at(chunk, place) end
   if head.state then head = bring(chunk, place, head) end
   if not head.f then open(head, shares) end
+  if head.globals or has_large then exchange(head.globals) end
   task.set_call(head.seed, number)
   if not head.is_plain then return run_packed(head, shares, a, b) end
   context.use(head.chain, shares)

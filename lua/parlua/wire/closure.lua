@@ -17,8 +17,10 @@
 
 local lazy = require "parlua.lazy"
 local arrays = lazy "parlua.array.wire"
+local absent = lazy "parlua.wire.absent"
 local complaint = lazy "parlua.wire.complaint"
 local ctypes = lazy "parlua.wire.ctypes"
+local lazily = lazy "parlua.wire.lazily"
 local makers = require "parlua.wire.makers"
 local names = lazy "parlua.wire.names"
 local plans = lazy "parlua.wire.plan"
@@ -84,7 +86,7 @@ function closure.names(globals) return names.all(globals) end
 
 --- The module that a name stands for in this state. Raises when it can't be loaded.
 local function loaded(module)
-  local value = package.loaded[module]
+  local value = rawget(package.loaded, module)
   if value == nil then
     local ok, result = pcall(start.globals.require, module)
     if not ok then
@@ -174,10 +176,36 @@ function closure.library(value) return ctypes.library(value) end
 function closure.text(value) return ctypes.text(value) end
 function closure.buffer(content) return ctypes.buffer(content) end
 
--- ---- Errors ----
+-- ---- Errors, and what is not there ----
 
 function closure.complaint(what, number, count, steps, value, reason)
   return complaint.complaint(what, number, count, steps, value, reason)
+end
+
+local of_module = setmetatable({}, { __mode = "k" }) -- what wire/lazily.lua has found in modules
+
+--- What a worker is to be told where it uses `value`, which can't be sent, in a module that it requires, if requiring
+--- the module does not make it there; nil: it is nil there then, as functions of the module make it when they need it.
+--- `kind`, `key`, `holder`: an upvalue of a function, or a field of a table.
+function closure.keep(message, module, kind, key, holder, value)
+  if type(module) ~= "table" then return nil end
+  local found = of_module[module]
+  if not found then
+    found = lazily.of_module(module)
+    of_module[module] = found
+  end
+  if kind == "upvalue" then
+    if found.upvalues[debug.upvalueid(holder, key)] then return nil end
+  elseif kind ~= "field" or type(key) ~= "string" or found.fields[key] or holder ~= module and not found.read[key] then
+    return nil
+  end
+  return type(value) .. " " .. absent.why(nil, message)
+end
+
+--- What stands for a value that is not there: see `keep`.
+function closure.absent(text)
+  local kind, why = text:match "^(%l+) (.*)$"
+  return absent.of(kind or "userdata", why or text)
 end
 
 return closure

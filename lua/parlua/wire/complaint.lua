@@ -103,6 +103,8 @@ function M.complaint(what, number, count, steps, value, reason)
       path, suffix = ("global '%s'"):format(key), " named by function at " .. where_defined(f)
     elseif kind == "metatable" then
       path = ("getmetatable(%s)"):format(path)
+    elseif kind == "module" and type(key) == "string" then
+      path, suffix = ("module '%s'"):format(key), ""
     elseif kind == "key" then
       path = ("the key %s of %s"):format(subscript(key), path)
     elseif total <= LONGEST_PATH or step <= LONGEST_PATH / 2 or step > total - LONGEST_PATH / 2 then

@@ -1,7 +1,9 @@
 --- Puts a worker's state in order: what world.lua has sent is put in place before a job, or a single call, is decoded.
+local absent = require "parlua.lazy" "parlua.wire.absent"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local kinds = require "parlua.wire.entries"
+local lazily = require "parlua.lazy" "parlua.wire.lazily"
 local makers = require "parlua.wire.makers"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
@@ -95,7 +97,7 @@ end
 
 local function install(state)
   local now = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
-  local loaders = start.loaders
+  local loaders
   restore_libraries()
   for _, entry in next, state do -- one that could not cross is not there
     local kind, name, value = entry[1], entry[2], entry[3]
@@ -104,7 +106,8 @@ local function install(state)
     elseif kind == PRELOAD then
       package.preload[name], now.preload[name] = value, true
     elseif kind == LOADERS then
-      loaders = value
+      loaders = loaders or {}
+      loaders[name] = value
     elseif kind == LIBRARY then
       rawset(library_of(name), value, entry[4])
       table.insert(now.libraries, { name, value })
@@ -123,6 +126,7 @@ local function install(state)
   take_back(package.loaded, in_place.modules, now.modules, start.values)
   take_back(package.preload, in_place.preload, now.preload, start.preload)
   take_back(_G, in_place.globals, now.globals, start.globals)
+  loaders = loaders or start.loaders
   for i = 1, math.max(#package.loaders, #loaders) do package.loaders[i] = loaders[i] end
   for _, entry in next, state do -- at the end: from here on they have their say
     if entry[1] == METATABLE then
@@ -144,26 +148,99 @@ local function install(state)
   codec.forget_names()
 end
 
-local unsent, own_meta = {}, {} -- global -> why the script could not send it
+-- ---- What the script could not send ----
 
-function own_meta.__index(_, name)
+local unsent = {}                            -- global -> why the script could not send it
+local own_meta, of_script = {}, nil          -- the metatable of _G where it had none; the __index that it had
+local brought = false                        -- unsent globals that functions brought along: name -> value
+local unsent_modules, module_meta = {}, {}   -- module -> why; the metatable of package.loaded
+local is_loading = {}
+
+--- An error is raised where a global is read that the script could not send; but a function that also sets the global
+--- makes its own.
+local function read_global(globals, name)
   local why = unsent[name]
-  if why then error(why, 2) end
+  if why and not lazily.fills_global(debug.getinfo(2, "f").func, name) then error(why, 2) end
+  if type(of_script) == "function" then return of_script(globals, name) end
+  return of_script and of_script[name]
 end
 
---- Sees to it that an error is raised where a global is read that the script could not send, unless what reads it is
---- the script's own (an __index of _G).
-local function tell_of_unsent(list)
-  unsent = {}
-  for _, pair in ipairs(list) do unsent[pair[1]] = pair[2] end
+own_meta.__index = read_global
+
+--- Sees to it that read_global is asked.
+local function ask_read_global()
   local meta = debug.getmetatable(_G)
   if next(unsent) == nil then
     if meta == own_meta then debug.setmetatable(_G, nil) end
+    if meta and rawget(meta, "__index") == read_global then rawset(meta, "__index", of_script) end
+    of_script = nil
   elseif meta == nil then
     debug.setmetatable(_G, own_meta)
-  elseif rawget(meta, "__index") == nil then
-    rawset(meta, "__index", own_meta.__index)
+  elseif rawget(meta, "__index") ~= read_global then
+    of_script = rawget(meta, "__index")
+    rawset(meta, "__index", read_global)
   end
+end
+
+local function tell_of_unsent(list)
+  unsent = {}
+  for _, pair in ipairs(list) do unsent[pair[1]] = pair[2] end
+  ask_read_global()
+end
+
+--- A module that could not be sent is loaded where it is asked for; else why it was not sent is told.
+function module_meta.__index(_, name)
+  local why = unsent_modules[name]
+  if not why or is_loading[name] then return nil end
+  is_loading[name] = true
+  local ok, value = pcall(start.globals.require, name)
+  is_loading[name] = nil
+  if ok then return value end
+  error(("%s; nor can it be loaded here: %s"):format(why, tostring(value)), 2)
+end
+
+local function tell_of_modules(list)
+  unsent_modules = {}
+  for _, pair in ipairs(list) do unsent_modules[pair[1]] = pair[2] end
+  local meta = debug.getmetatable(package.loaded)
+  if meta == nil and list[1] then
+    debug.setmetatable(package.loaded, module_meta)
+  elseif meta == module_meta and not list[1] then
+    debug.setmetatable(package.loaded, nil)
+  end
+end
+
+--- Puts others in the place of the large globals that functions have brought along: each is there only for those that
+--- name it.
+---@param globals table|false
+function M.exchange(globals)
+  if globals == brought then return end
+  for name, value in next, brought or {} do
+    if rawequal(rawget(_G, name), value) then rawset(_G, name, nil) end
+  end
+  for name, value in next, globals or {} do rawset(_G, name, value) end
+  brought = globals
+end
+
+--- The unsent globals that decode(...) brings along are there from then on.
+---@return table|false globals for `exchange`
+---@return any result of decode
+function M.bring_along(decode, ...)
+  M.exchange(false)
+  if next(unsent) == nil then return false, decode(...) end
+  local before = {}
+  for name in next, unsent do before[name] = rawget(_G, name) end
+  local result = decode(...)
+  local globals = false
+  for name in next, unsent do
+    local value = rawget(_G, name)
+    if value ~= nil and not rawequal(value, before[name]) then
+      globals = globals or {}
+      globals[name] = value
+    end
+  end
+  brought = globals
+  return globals, result
 end
 
 local compiles = true
@@ -210,15 +287,20 @@ local function apply_first(before)
     compiles = not before.off
     if compiles then jit.on() else jit.off() end
   end
+  M.exchange(false)
   if id ~= before.id then
     id, change, change_book = nil, nil, no_change
     for _, name in ipairs(before.modules) do pcall(start.globals.require, name) end
     local fresh = codec.book()
     context.use(nil, false)
-    install(codec.decode_items(fresh, before.state))
+    local state, left_out = codec.decode_items(fresh, before.state), before.left_out
+    if left_out.parts[1] then absent.complete(state, left_out.parts) end
+    install(state)
+    of_script = nil
+    tell_of_modules(left_out.modules)
     id, book = before.id, fresh
   end
-  tell_of_unsent(before.unsent)
+  tell_of_unsent(before.left_out.globals)
   collectgarbage("setpause", before.pause)
   collectgarbage("setstepmul", before.multiplier)
   if before.output ~= output then set_output(before.output) end
@@ -263,6 +345,7 @@ local function apply_change(bytes)
     end
   end
   change_book = fresh
+  ask_read_global() -- what has changed may be the metatable of _G
   codec.forget_names()
 end
 

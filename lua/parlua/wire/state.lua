@@ -131,9 +131,7 @@ function M.collect(settings)
   add(state, MODULE, package.loaded, is_module)
   add(state, PRELOAD, package.preload, function(name, value) return start.preload[name] ~= value end)
   if differs(package.loaders, start.loaders) then
-    local loaders = {}
-    for i, loader in ipairs(package.loaders) do loaders[i] = loader end
-    state[#state + 1] = { LOADERS, "loaders", loaders }
+    for i, loader in ipairs(package.loaders) do state[#state + 1] = { LOADERS, i, loader } end
   end
   add_libraries(state)
   add_package(state)

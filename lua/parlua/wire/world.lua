@@ -5,7 +5,8 @@
 --- that (difference.lua).
 --
 -- What of it can't cross (a global that is an open file) is left out. A function that names it says so when it is sent
--- itself; any other that comes to it in a worker, as a module's, gets an error that says so (install.lua).
+-- itself; any other that comes to it in a worker, as a module's, gets an error that says so (install.lua, absent.lua).
+local absent = require "parlua.lazy" "parlua.wire.absent"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local difference = require "parlua.wire.difference"
@@ -65,8 +66,7 @@ local function why_not_sent(name, problem)
     return ("global '%s' is not in this worker: it takes more than 1 MB, and only goes along with functions that name "
       .. "it; give it to the task as an argument, or let the function hold it in a local"):format(tostring(name))
   end
-  return ("global '%s'%s"):format(tostring(name), (problem:gsub("^cannot send state %d+%[3%]", "")
-    :gsub("^(.-): ", "%1 is not in this worker: it can't be sent there, as it is ", 1)))
+  return absent.why(("global '%s'"):format(tostring(name)), problem)
 end
 
 --- Globals that workers do not have, in an order of names: { name, message }.
@@ -86,18 +86,56 @@ local function unsent_of(state, problems)
   return list
 end
 
---- The state, encoded.
----@return string bytes, userdata book, table unsent see unsent_of
-local function encode_state(shares, settings)
-  local state, book = states.collect(settings), codec.book()
-  context.use(nil, shares)
-  local bytes, problems = codec.encode_items(book, "state", state)
-  if not bytes then error(problems, 0) end
-  local unsent = unsent_of(state, problems)
+--- The same for modules, which a worker may still load by itself.
+local function unsent_modules(state, problems)
+  local list = {}
   for i, problem in next, problems do
-    if problem == "too large" and type(state[i][3]) ~= "string" then states.too_large[state[i][3]] = true end
+    if state[i][1] == kinds.MODULE then
+      list[#list + 1] = { state[i][2], absent.why(absent.title_of(state[i]), problem) }
+    end
   end
-  return bytes, book, unsent
+  for name, value in next, package.loaded do
+    if type(name) == "string" and states.too_large[value] and not rawequal(value, _G) then
+      list[#list + 1] = { name, absent.why(("module '%s'"):format(name), "too large") }
+    end
+  end
+  table.sort(list, function(one, other) return one[1] < other[1] end)
+  return list
+end
+
+--- Leaves out of the entries for libraries, metatables and the like what can't be sent. Returns whether there was any.
+local function reduce(state, problems, missing)
+  local is_reduced = false
+  for i, problem in next, problems do
+    local kind = state[i][1]
+    if kind ~= kinds.GLOBAL and kind ~= kinds.MODULE then
+      state[i] = absent.reduce(state[i], problem, i, missing)
+      is_reduced = true
+    end
+  end
+  return is_reduced
+end
+
+--- The state, encoded.
+---@return string bytes, userdata book
+---@return table left_out what is not in it: `globals`, `modules` (see unsent_of), and parts (absent.lua)
+local function encode_state(shares, settings)
+  local state, missing = states.collect(settings), {}
+  local bytes, problems, book
+  repeat
+    book = codec.book()
+    context.use(nil, shares)
+    bytes, problems = codec.encode_items(book, "state", state)
+    if not bytes then error(problems, 0) end
+    for i, problem in next, problems do
+      local kind, value = state[i][1], state[i][3]
+      if problem == "too large" and (kind == kinds.GLOBAL or kind == kinds.MODULE) and type(value) ~= "string" then
+        states.too_large[value] = true
+      end
+    end
+  until next(problems) == nil or not reduce(state, problems, missing)
+  return bytes, book, { globals = unsent_of(state, problems), modules = unsent_modules(state, problems),
+                        parts = missing }
 end
 
 local no_change = codec.book()
@@ -121,14 +159,14 @@ end
 --- The whole state, anew.
 local function begin_world(key, shares, told, settings)
   local world = worlds[key]
-  local bytes, book, unsent = encode_state(shares, settings)
+  local bytes, book, left_out = encode_state(shares, settings)
   if not world or world.bytes ~= bytes or world.change then -- else workers that have it need nothing
     world = { bytes = bytes, number = codec.number() }
     worlds[key] = world
   end
-  world.book, world.chain, world.told, world.unsent = book, { book, no_change }, told, unsent
+  world.book, world.chain, world.told, world.left_out = book, { book, no_change }, told, left_out
   local watched = states.watched()
-  world.not_inherited = key == "own" and not_inherited(unsent, watched) or unsent
+  world.not_inherited = key == "own" and not_inherited(left_out.globals, watched) or left_out.globals
   world.watch = codec.watch(book, watched)
   difference.begin(world, watched)
   return world
@@ -174,7 +212,7 @@ local function first_of(world, path, has_own_surroundings)
   local text = { path = package.path, cpath = package.cpath, id = world.number, state = world.bytes,
                  declarations = declarations(), libraries = record.libraries, options = record.options,
                  off = record.is_off, output = path, modules = required(), pause = world.pause,
-                 multiplier = world.multiplier, unsent = world.unsent }
+                 multiplier = world.multiplier, left_out = world.left_out }
   world.required = concat(text.modules, " ")
   if has_own_surroundings then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)

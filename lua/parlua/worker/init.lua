@@ -53,6 +53,7 @@ local function read_job(message, shares)
     function() return whole_of(message, half) end)
   local bytes = bytes_of(message, half)
   if bytes and is_plain and kept.bytes == bytes and kept.state == state then
+    install.exchange(kept.globals)
     context.base = { state, change, kept.book }
     context.use(context.base, shares)
     return nil
@@ -63,12 +64,14 @@ local function read_job(message, shares)
   arrays.is_captured = arrays.role == "distant"
   arrays.files = false -- those of jobs before may not be collected yet
   if arrays.begin_job then arrays.begin_job() end
-  local ok, job = pcall(host.value, message, half[2], book)
+  local ok, globals, job = pcall(install.bring_along, host.value, message, half[2], book)
   arrays.is_captured = false
-  if not ok then error(job, 0) end
+  if not ok then error(globals, 0) end
   context.base = { state, change, book }
   context.use(context.base, shares)
-  if not (job.setup or job.everywhere or arrays.begin_job) then kept = { bytes = bytes, state = state, book = book } end
+  if not (job.setup or job.everywhere or arrays.begin_job) then
+    kept = { bytes = bytes, state = state, book = book, globals = globals }
+  end
   return job
 end
 

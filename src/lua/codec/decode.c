@@ -426,14 +426,30 @@ bool decode_take(struct decoder *decoder, int index)
   return true;
 }
 
+/* What could not be sent: the value on the top stays; in the place of nil comes what says why it is missing. */
+static void decode_kept(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  const unsigned char *start = decoder->at++;
+  decode_value(decoder);
+  if (lua_type(L, -1) == LUA_TSTRING && lua_isnil(L, -2)) {
+    push_tool(L, TOOL_ABSENT);
+    lua_insert(L, -2);
+    lua_call(L, 1, 1);
+    lua_replace(L, -2);
+  } else {
+    lua_pop(L, 1);
+  }
+  note(decoder, start, 0);
+}
+
 /* Reads one value that takes the place of the one on the top, or is merged into it. */
 void decode_onto(struct decoder *decoder)
 {
   lua_State *L = decoder->L;
   unsigned tag = peek(decoder) & ~(unsigned)SHARED;
   if (tag == TAG_KEEP) {
-    decoder->at++;
-    note(decoder, decoder->at - 1, 0);
+    decode_kept(decoder);
     return;
   }
   bool table = tag == TAG_TABLE || tag == TAG_TABLE_HEAD;

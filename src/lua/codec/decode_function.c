@@ -65,6 +65,10 @@ static void decode_globals(struct decoder *decoder, int function, bool merging)
     decode_environment(decoder, tag, function, merging);
     lua_pushvalue(L, -1);
     lua_setfenv(L, function);
+    if (tag == TAG_OUTSIDE) { /* it came as a whole: what else is named is a global */
+      lua_pushvalue(L, LUA_GLOBALSINDEX);
+      lua_replace(L, -2);
+    }
   } else {
     corrupt(decoder, "a function has no environment");
   }

@@ -205,7 +205,7 @@ void encode_module(struct encoder *encoder, int index, int name, const struct pl
   else if (lua_isfunction(L, index) && !lua_iscfunction(L, index))
     encode_lua_function(encoder, index, &place);
   else if (encoder->merging)
-    check(encoder, put_byte(encoder->out, TAG_KEEP));
+    put_kept(encoder);
   else
     refuse(encoder, index, &place, NULL);
   encoder->merging = merging;
@@ -440,10 +440,6 @@ static void take_back(struct encoder *encoder, size_t length, size_t count, int 
   encoder->book->objects = objects;
   encoder->pending_count = 0;
 }
-
-/* An item of a list that takes more bytes is left out: what a script has in its modules and globals is sent without
- * being asked for, and a script that keeps its data there would send them all with every call. */
-enum { MOST_ITEM_BYTES = 1 << 20 };
 
 /* Encodes the items of the list at `list`: as nil those that can't cross or are too large, whose messages go into the
  * table at `problems`. Returns as encode_all. */

@@ -38,7 +38,7 @@ static void encode_array(struct encoder *encoder, int index, const struct place 
   if (lua_isnil(L, top + 1)) {
     if (!encoder->merging) refuse(encoder, index, place, lua_tostring(L, top + 2));
     if (encoder->book) encoder->book->list[entry].is_incomplete = true; /* what the receiver has there stays */
-    check(encoder, put_byte(out, TAG_KEEP));
+    put_kept(encoder);
     lua_settop(L, top);
     return;
   }
@@ -131,6 +131,18 @@ static void encode_proxy(struct encoder *encoder, int index, const struct place 
   lua_pop(L, 1);
 }
 
+/* Is a value in the midst of the module that `name`, of the value, names? It can't be found there by that name. */
+static bool is_in_own_module(struct encoder *encoder, int name, const struct place *place)
+{
+  lua_State *L = encoder->L;
+  if (!(encoder->flags & CODEC_TO_WORKER)) return false;
+  push_module(encoder, name);
+  bool found = false;
+  for (; place && !found; place = place->outer) found = place->owner && lua_rawequal(L, place->owner, -1);
+  lua_pop(L, 1);
+  return found;
+}
+
 void encode_userdata(struct encoder *encoder, int index, int type, const struct place *place)
 {
   lua_State *L = encoder->L;
@@ -149,6 +161,10 @@ void encode_userdata(struct encoder *encoder, int index, int type, const struct 
   luaL_checkstack(L, SLOTS_PER_LEVEL, NULL);
   check_names(encoder);
   int name = name_of(encoder, index, &kind);
+  if (name && kind == NAMED_PART && !encoder->merging && is_in_own_module(encoder, name, place)) {
+    refuse(encoder, index, place, NULL);
+    return;
+  }
   if (name && !(encoder->merging && kind == NAMED_PART) &&
       !(kind == NAMED_MODULE && encoder->flags & CODEC_TO_WORKER)) {
     encode_by_name(encoder, index, name, place);

@@ -47,6 +47,28 @@ static bool is_outside(struct encoder *encoder, int index)
          chain_find(encoder->codec, table, &in_chain) || is_closed(encoder->L, index);
 }
 
+/* Pushes what _G has under the name at `name`, if a function whose environment crosses as a whole finds it there and
+ * the receiver may not have it: what takes too much room to be sent with every call. Else nil. */
+static void push_left_out(struct encoder *encoder, int environment, int name)
+{
+  lua_State *L = encoder->L;
+  enum name_kind kind;
+  int in_chain;
+  lua_pushvalue(L, name);
+  lua_rawget(L, environment);
+  bool has_own = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  lua_pushvalue(L, name);
+  lua_rawget(L, LUA_GLOBALSINDEX);
+  int value = lua_gettop(L), type = lua_type(L, value);
+  bool is_large = type == LUA_TSTRING  ? lua_objlen(L, value) > MOST_ITEM_BYTES
+                  : type == LUA_TTABLE ? !chain_find(encoder->codec, lua_topointer(L, value), &in_chain)
+                                       : false;
+  if (!has_own && is_large && !name_of(encoder, value, &kind)) return;
+  lua_pop(L, 1);
+  lua_pushnil(L);
+}
+
 /* Writes a function's environment and the values of the globals that it names. Its plan is on the top, and stays. */
 static void encode_globals(struct encoder *encoder, int function, const struct place *outer)
 {
@@ -67,10 +89,14 @@ static void encode_globals(struct encoder *encoder, int function, const struct p
   }
 
   struct place place = {.outer = outer, .kind = IN_GLOBAL, .slot = name, .function = function};
-  for (int i = 2; !outside; i++) {
+  bool is_function_alone = encoder->flags & CODEC_TO_WORKER && encoder->most == 0; /* of a job, not of the state */
+  for (int i = 2; !outside || is_function_alone; i++) {
     lua_rawgeti(L, plan, i);
     if (lua_isnil(L, name)) break;
-    push_global(encoder, environment, name);
+    if (outside)
+      push_left_out(encoder, environment, name);
+    else
+      push_global(encoder, environment, name);
     bool is_withheld = encoder->merging && encoder->codec->has_withheld && is_in_set(encoder, TOOL_WITHHELD, value);
     if (!lua_isnil(L, value) && !is_withheld && !is_standard(encoder, name)) {
       encode_string(encoder, name);

@@ -27,6 +27,10 @@ struct pending {
   bool merging;
 };
 
+/* An item of a list that takes more bytes is left out: what a script has in its modules and globals is sent without
+ * being asked for, and a script that keeps its data there would send them all with every call. */
+enum { MOST_ITEM_BYTES = 1 << 20 };
+
 struct encoder {
   lua_State *L;
   struct codec *codec;
@@ -106,6 +110,8 @@ void put_in_book(struct encoder *encoder, int in_chain, const struct shared *ent
 /* The entry of an object (or a cell) that a worker has as it is here: in a book of which nothing can have changed since
  * it was made, and whole. NULL: there is none. */
 const struct shared *find_fresh(struct encoder *encoder, const void *object, int *in_chain);
+/* Writes that what the receiver has is to stay, whatever it is. */
+void put_kept(struct encoder *encoder);
 /* Raises `cannot send <path>: <what it is>`, or with the reason given instead of what it is. */
 void complain(struct encoder *encoder, int index, const struct place *place, const char *reason);
 /*

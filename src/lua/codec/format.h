@@ -25,7 +25,7 @@
  *   1a *       string.buffer              content (string value)
  *   1c *       module to be required      name (string value), then its parts: a value that is merged into the module
  *   1e *       object to be made          module, function, settings (values), then its parts, merged in the same way
- *   2c *       what is there already      nothing; only while merging
+ *   2c *       what is there already      what to say if nothing is (string value or nil); only while merging
  *   30 *       table, its body put off    array hint, hash hint
  *   32 *       function, body put off     as a function's head
  *   34 *       array                      description (value), see lua/parlua/array/wire.lua, size (varint); of size 0

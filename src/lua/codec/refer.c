@@ -86,8 +86,8 @@ void anchor(struct encoder *encoder)
   encoder->anchored = true;
 }
 
-/* Raises `cannot send <path>: <what it is>`, or with the reason given instead of what it is. */
-void complain(struct encoder *encoder, int index, const struct place *place, const char *reason)
+/* Pushes `cannot send <path>: <what it is>`, or with the reason given instead of what it is. */
+static void push_complaint(struct encoder *encoder, int index, const struct place *place, const char *reason)
 {
   lua_State *L = encoder->L;
   check_names(encoder); /* what it is in may go by name */
@@ -117,7 +117,57 @@ void complain(struct encoder *encoder, int index, const struct place *place, con
   lua_pushvalue(L, index);
   lua_pushstring(L, reason);
   lua_call(L, 6, 1);
-  lua_error(L);
+}
+
+void complain(struct encoder *encoder, int index, const struct place *place, const char *reason)
+{
+  push_complaint(encoder, index, place, reason);
+  lua_error(encoder->L);
+}
+
+void put_kept(struct encoder *encoder)
+{
+  check(encoder, put_byte(encoder->out, TAG_KEEP));
+  check(encoder, put_byte(encoder->out, TAG_NIL));
+}
+
+/* Where the program's code lies: the linker's. */
+extern const char __executable_start[], etext[];
+
+/* Is the value at `index` a function that a module of C has brought along? Not one that the program or LuaJIT has made,
+ * as an iterator over lines. */
+static bool is_of_module(lua_State *L, int index)
+{
+  uintptr_t code = (uintptr_t)lua_tocfunction(L, index);
+  return code && (code < (uintptr_t)__executable_start || code >= (uintptr_t)etext);
+}
+
+/* The same for the value at `index`, which can't be written; and what is to be said where the receiver uses it, if it
+ * has none there. */
+static void put_missing(struct encoder *encoder, int index, const struct place *place, const char *reason)
+{
+  lua_State *L = encoder->L;
+  const struct place *module = place;
+  int top = lua_gettop(L);
+  while (module && module->owner == 0) module = module->outer;
+  if (!module || is_of_module(L, index) || (place->kind != IN_UPVALUE && place->kind != IN_FIELD)) {
+    put_kept(encoder);
+    return;
+  }
+  push_tool(L, TOOL_KEEP);
+  push_complaint(encoder, index, place, reason);
+  lua_pushvalue(L, module->owner);
+  lua_pushstring(L, place_names[place->kind]);
+  if (place->kind == IN_UPVALUE)
+    lua_pushinteger(L, place->slot);
+  else
+    lua_pushvalue(L, place->slot);
+  lua_pushvalue(L, place->function);
+  lua_pushvalue(L, index);
+  lua_call(L, 6, 1);
+  check(encoder, put_byte(encoder->out, TAG_KEEP));
+  check(encoder, lua_isstring(L, -1) ? put_scalar(encoder->out, L, -1, LUA_TSTRING) : put_byte(encoder->out, TAG_NIL));
+  lua_settop(L, top);
 }
 
 /* What can't be written belongs to an object that was noted: what is sent later does not go by that. */
@@ -164,7 +214,7 @@ void refuse(struct encoder *encoder, int index, const struct place *place, const
     const void *object = lua_topointer(L, index);
     if (object != NULL && put_reference(encoder, object, index, 0)) return;
     if (object != NULL && encoder->book) encoder->book->list[encoder->book->count - 1].is_incomplete = true;
-    check(encoder, put_byte(encoder->out, TAG_KEEP));
+    put_missing(encoder, index, place, reason);
     return;
   }
   for (const struct place *at = place; at && (encoder->flags & CODEC_TO_WORKER); at = at->outer) {

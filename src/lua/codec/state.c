@@ -9,7 +9,7 @@
 static const char *const tool_names[TOOL_LAST + 1] = {
     NULL,    "plans", "plan",   "names",   "resolve",   "lookup",   "complaint", "by_name",
     "cdata", "make",  "ctype",  "symbol",  "namespace", "library",  "text",      "buffer",
-    "load",  "maker", "remake", "builtin", "array",     "complete",
+    "load",  "maker", "remake", "builtin", "array",     "complete", "keep",      "absent",
 };
 
 /* Its address is the key of the codec in the registry. */

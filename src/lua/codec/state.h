@@ -37,6 +37,8 @@ enum tool {
                        elements, what holds them, pointer to them; or nil, reason. array(description, address of the
                        elements, size, is plain) -> array */
   TOOL_COMPLETE,    /* complete(function), which came as a dump */
+  TOOL_KEEP,        /* keep(complaint, module, kind of place, name or number, holder, value) -> text or nil */
+  TOOL_ABSENT,      /* absent(text) -> what stands for the value */
   TOOL_NAME_LIST,   /* the last result of names() */
   TOOL_NAME_VALUES, /* userdata, light or not -> its place in that list */
   TOOL_ANCHORS,     /* values that only the message under way refers to */
@@ -45,7 +47,7 @@ enum tool {
   TOOL_MAKERS,      /* objects that can't cross by content, but can be made: table -> true; weak */
   TOOL_WITHHELD,    /* globals of functions of such modules, which can't cross: their value -> true; weak */
   TOOL_PENDING,     /* encode: objects of the message under way whose bodies were put off */
-  TOOL_LAST = TOOL_COMPLETE
+  TOOL_LAST = TOOL_ABSENT
 };
 
 struct encoder;
