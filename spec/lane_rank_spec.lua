@@ -2,7 +2,7 @@
 
 local helper = require "spec.helper"
 
-local PARTS = "src/engines/mpi/lane_rank.c src/run/pieces.c src/run/work.c src/run/pack.c src/sys/large.c src/sys/huge.c"
+local PARTS = "src/engines/mpi/lane_rank.c src/run/pieces.c src/run/work.c src/run/pack.c src/sys/large.c src/sys/huge.c src/sys/lent.c"
   .. " -Isimulate/ranks -lm"
 
 describe("a rank", function()

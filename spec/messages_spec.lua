@@ -4,6 +4,7 @@ local helper = require "spec.helper"
 
 describe("a message between ranks", function()
   it("arrives as it was whatever its length or the memory, is kept until each node has it, and is refused where it can't be one", function()
-    helper.assert_holds_in_c("messages", "src/engines/mpi/transport.c src/engines/mpi/share.c -Isimulate/ranks -lm", true)
+    helper.assert_holds_in_c("messages", "src/engines/mpi/transport.c src/engines/mpi/share.c src/sys/lent.c src/sys/huge.c"
+      .. " -Isimulate/ranks -lm", true)
   end)
 end)

@@ -914,6 +914,56 @@ describe("under mpirun", function()
     end)
   end)
 
+  it("large strings go and come back as they were, also those of tasks that are tried again, or in which a worker dies", function()
+    local output = output_of(3, [[
+      local strings = {}
+      for k = 1, 24 do strings[k] = k .. (string.char(96 + k)):rep(k % 6 == 0 and 10 or 2.5e6 + k) .. k end
+      local function back(s)
+        local task = parlua.task
+        if task.index % 4 == 0 and task.attempt == 1 then error("once", 0) end
+        if task.index % 7 == 0 and task.attempt == 1 then require("ffi").cast("int *", 0)[0] = 1 end
+        return s
+      end
+      for _, chunk in ipairs { 1, 3, 8 } do
+        local results, failures = parlua.map(back, strings, { chunk = chunk, retries = 1 })
+        local whole = 0
+        for k = 1, 24 do whole = whole + (results[k] == strings[k] and 1 or 0) end
+        print(whole, #failures)
+      end
+    ]])
+    assert.equal(("24\t0\n"):rep(3), output)
+  end)
+
+  it("a rank that has no memory for a large string loses that task alone", function()
+    helper.with_directory(function(directory)
+      local script = helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local body, strings, kinds = ("x"):rep(200e6), {}, {}
+        for k = 1, 20 do strings[k] = k % 4 == 1 and k .. body or tostring(k) end
+        body = nil
+        local function length(s)
+          local is_own = parlua.task.worker <= parlua.cores() / 2
+          for _ = 1, is_own and #s > 10 and 1000 or 0 do -- until the other rank has lost one
+            if io.open(arg[1]) then break end
+            os.execute("sleep 0.01")
+          end
+          return #s
+        end
+        local results = parlua.map(length, strings, { workers = 2, chunk = 1, on_error = function(failure)
+          io.open(arg[1], "w"):close()
+          kinds[failure.kind] = true
+          return #failure.args[1]
+        end })
+        for k = 1, 20 do assert(results[k] == #strings[k], k) end
+        for kind in pairs(kinds) do print(kind) end
+      ]])
+      local command = ("%s %s %s"):format(helper.quote(helper.parlua), script, directory .. "/given")
+      local limited = "sh -c 'ulimit -v 250000; exec " .. command .. "'"
+      local result = helper.run(("%s %s : -n 1 %s"):format(helper.mpirun(1), command, limited))
+      assert.same({ "memory\n", "" }, { result.stdout, result.stderr })
+    end)
+  end)
+
   it("a rank that may open few files has fewer workers, in one call after the other", function()
     helper.with_directory(function(directory)
       local script = helper.write(directory .. "/script.lua", [[

@@ -39,6 +39,11 @@ struct payload *payload_of(uint64_t bytes)
   return payload;
 }
 
+struct payload *payload_lent(uint64_t bytes)
+{
+  return payload_of(bytes);
+}
+
 void payload_drop(struct work_store *store, struct payload *payload)
 {
   (void)store;

@@ -6,9 +6,9 @@
 #include "engines/engine.h"
 
 /* What the mpi engine can do: known also where its shared object is not opened. */
-#define MPI_CAN                                              \
-  {                                                          \
-    .kill = true, .limit_memory = true, .reach_hosts = true, \
+#define MPI_CAN                                                           \
+  {                                                                       \
+    .kill = true, .map = true, .limit_memory = true, .reach_hosts = true, \
   }
 
 struct event;

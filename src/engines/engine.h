@@ -31,6 +31,7 @@ struct engine_can {
   bool kill;           /* a worker can be ended at any moment, without harm to others */
   bool abandon;        /* a worker that does not answer can be left alone and replaced */
   bool inherit;        /* workers see the coordinator's Lua state: the job crosses without being encoded */
+  bool map;            /* workers can map memory of the coordinator by its descriptor */
   bool share_memory;   /* pointers are valid in workers */
   bool limit_memory;   /* the memory of each worker can be limited */
   bool reach_hosts;    /* workers may be on other hosts */

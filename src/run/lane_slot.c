@@ -3,10 +3,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "run/inbox.h"
 #include "sys/barrier.h"
 #include "sys/clock.h"
+#include "sys/lent.h"
 
 enum {
   DEPTH = 2,      /* works that a lane wants */
@@ -45,6 +47,28 @@ static void clear_kept(struct slot_lane *lane)
 
 /* ---- giving ---- */
 
+/* What is sent to the worker: the message, or, where the worker can map it, a block that stands for it. Others may
+ * share what lies there: so what concerns this work alone stands in the block. */
+static const struct block *message_for(const struct lane *lane, const struct work *work, struct block *own)
+{
+  const struct crew *crew = lane->crew;
+  struct payload *payload = work->payload;
+  bool is_mapped = payload && payload->is_lent;
+  struct block *message = payload && !is_mapped ? &payload->block : own;
+  message->kind = is_mapped ? BLOCK_LENT : BLOCK_CHUNK;
+  message->first = work->first;
+  message->last = work->last;
+  message->chunk = work->number;
+  message->job = crew->job;
+  message->attempt = work->attempt;
+  message->key = crew->key;
+  if (!is_mapped) return message;
+  message->whole = payload->block.size;
+  message->pid = (uint64_t)getpid();
+  message->file = (uint64_t)lent_file(&payload->block);
+  return message;
+}
+
 /* Moves what is on its way to the worker into its channel, as far as there is room. */
 static void pump(struct lane *lane)
 {
@@ -61,15 +85,7 @@ static void pump(struct lane *lane)
     struct work *work = LIST_OF(link, struct work, link);
     if (work->is_complete) continue;
     struct block plain = {.size = BLOCK_HEAD, .floor = BLOCK_HEAD};
-    struct block *message = work->payload ? &work->payload->block : &plain;
-    message->kind = BLOCK_CHUNK;
-    message->first = work->first;
-    message->last = work->last;
-    message->chunk = work->number;
-    message->job = crew->job;
-    message->attempt = work->attempt;
-    message->key = crew->key;
-    work->is_complete = slot_send(slot, message, &work->sent, &work->place);
+    work->is_complete = slot_send(slot, message_for(lane, work, &plain), &work->sent, &work->place);
     if (!work->is_complete) return;
   }
 }

@@ -126,6 +126,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   list_init(&d->aborted);
   queue_init(&d->queue, options->total >= 0 ? options->total : INFINITY);
   d->queue.is_fed = options->is_fed;
+  d->queue.store.lends = engine->kind->can.map && engine->kind->can.kill;
   if (options->is_pushed) d->queue.ceiling = 0; /* its source gives nothing */
   d->crew = (struct crew){.engine = engine, .store = &d->queue.store, .message = options->message, .job = options->job};
   d->crew.is_sparse = options->sparse;

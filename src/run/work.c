@@ -3,6 +3,7 @@
 
 #include "run/pack.h"
 #include "sys/large.h"
+#include "sys/lent.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -103,6 +104,20 @@ struct payload *payload_of(uint64_t bytes)
   struct payload *payload = all < LARGE_BYTES ? malloc(all) : large_new(all);
   if (!payload) return NULL;
   payload->users = 1;
+  payload->is_lent = false;
+  payload->capacity = bytes;
+  return payload;
+}
+
+_Static_assert(offsetof(struct payload, block) <= LENT_HEAD, "a payload's head stands in front of its block");
+
+struct payload *payload_lent(uint64_t bytes)
+{
+  char *memory = bytes < LARGE_BYTES ? NULL : lent_new(bytes);
+  if (!memory) return payload_of(bytes);
+  struct payload *payload = (struct payload *)(void *)(memory - offsetof(struct payload, block));
+  payload->users = 1;
+  payload->is_lent = true;
   payload->capacity = bytes;
   return payload;
 }
@@ -110,7 +125,9 @@ struct payload *payload_of(uint64_t bytes)
 static void free_payload(struct payload *payload)
 {
   uint64_t all = offsetof(struct payload, block) + payload->capacity;
-  if (all < LARGE_BYTES)
+  if (payload->is_lent)
+    lent_free(&payload->block);
+  else if (all < LARGE_BYTES)
     free(payload);
   else
     large_free(payload, all);
@@ -124,7 +141,7 @@ struct payload *payload_new(struct work_store *store, uint64_t bytes)
     payload = store->large;
     store->large = NULL;
   }
-  if (!payload) payload = payload_of(bytes);
+  if (!payload) payload = store->lends ? payload_lent(bytes) : payload_of(bytes);
   if (!payload) return NULL;
   memset(&payload->block, 0, BLOCK_HEAD);
   payload->users = 1;

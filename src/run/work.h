@@ -10,7 +10,7 @@
 
 /* What was supplied for some tasks, shared by the works cut from it; or a large result. */
 struct payload {
-  uint32_t users;
+  uint32_t users, is_lent; /* the latter: the block begins a page of memory that workers can map (sys/lent.h) */
   uint64_t capacity;
   struct block block;
 };
@@ -53,6 +53,7 @@ struct work_store {
   uint32_t spare;   /* how many */
   uint32_t reserved;
   struct payload *large; /* a payload of BLOCK_BYTES, kept warm */
+  bool lends;            /* workers can map large payloads, and are ended before these are given back */
 };
 
 void work_store_init(struct work_store *store);
@@ -71,6 +72,8 @@ struct work *work_split(struct work_store *store, struct work *work, double firs
 struct payload *payload_new(struct work_store *store, uint64_t bytes);
 /* One of exactly `bytes`, whose block is to be filled in whole; one user. NULL: out of memory. */
 struct payload *payload_of(uint64_t bytes);
+/* The same, where it is large in memory that workers can map, if there is such. */
+struct payload *payload_lent(uint64_t bytes);
 /* One user less. Accepts NULL; `store` may be NULL. */
 void payload_drop(struct work_store *store, struct payload *payload);
 /* A payload of what `payload` has in fewer bytes where that saves much: as it was filled in. Takes over the caller's

@@ -44,6 +44,7 @@ enum block_kind {
   BLOCK_ELSEWHERE, /* stands for a message that lies in a file of another process */
   BLOCK_DENSE,     /* results: word k belongs to task first + k */
   BLOCK_SPARSE,    /* results: pairs of words, an index and what belongs to it */
+  BLOCK_LENT,      /* stands for a chunk that lies in such a file, but for what concerns this chunk alone */
   BLOCK_FOLDED     /* results: one word, a list of values, for all tasks from first to last (engines/mpi/folding.h) */
 };
 
@@ -62,9 +63,9 @@ struct block {
   uint32_t final;    /* results: the chunk ends with this block */
   uint32_t claim;    /* chunk: see slot.h */
   uint32_t attempt;  /* chunk: which try of its tasks this is, from 1 */
-  uint64_t whole;    /* piece: size of the block that it is part of, 0 in all but the first. elsewhere: likewise */
-  uint64_t pid;      /* elsewhere: the process that has the message */
-  uint64_t file;     /* elsewhere: its descriptor */
+  uint64_t whole;    /* piece: size of the block that it is part of, in the first; else 0. elsewhere, lent: likewise */
+  uint64_t pid;      /* elsewhere, lent: the process that has the message */
+  uint64_t file;     /* elsewhere, lent: its descriptor */
   uint64_t is_range; /* chunk: its words are of all of its tasks together, not `width` for each */
   uint64_t key;      /* chunk: of the run's random numbers, see lua/parlua/task.lua */
   uint64_t reserved[1];

@@ -2,7 +2,6 @@
 #include "slot/mailbox.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 
 #include "sys/clock.h"
 #include "sys/large.h"
+#include "sys/lent.h"
 #include "sys/shared.h"
 #include "sys/streams.h"
 
@@ -168,19 +168,27 @@ static struct block *join_pieces(struct worker *worker, const struct block *piec
 /* Maps the message that `block` stands for. */
 static struct block *map_elsewhere(struct worker *worker, const struct block *block)
 {
-  char path[64], message[128];
-  snprintf(path, sizeof path, "/proc/%u/fd/%u", (unsigned)block->pid, (unsigned)block->file);
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  void *bytes = file < 0 ? MAP_FAILED : mmap(NULL, block->whole, PROT_READ, MAP_SHARED, file, 0);
-  if (bytes == MAP_FAILED) {
-    snprintf(message, sizeof message, "cannot map the job, %.0f bytes: %s", (double)block->whole, strerror(errno));
+  char message[128];
+  bool is_lent = block->kind == BLOCK_LENT;
+  struct block *whole = lent_map((int)block->pid, (int)block->file, block->whole, is_lent);
+  if (whole == MAP_FAILED) {
+    snprintf(message, sizeof message, "cannot map a message of %.0f bytes: %s", (double)block->whole, strerror(errno));
     die(worker, message);
   }
-  close(file);
-  worker->elsewhere = bytes;
+  worker->elsewhere = whole;
   worker->elsewhere_bytes = block->whole;
-  shared_note_message(bytes, block->whole);
-  return bytes;
+  if (!is_lent) {
+    shared_note_message(whole, block->whole);
+    return whole;
+  }
+  whole->kind = BLOCK_CHUNK;
+  whole->first = block->first;
+  whole->last = block->last;
+  whole->chunk = block->chunk;
+  whole->job = block->job;
+  whole->attempt = block->attempt;
+  whole->key = block->key;
+  return whole;
 }
 
 static void clear_whole(struct worker *worker, size_t keep)
@@ -253,7 +261,7 @@ struct block *worker_receive(struct worker *worker)
     if (!block) return &stop;
     if (block->kind == BLOCK_PIECE) block = join_pieces(worker, block, &have);
     if (!block) continue;
-    if (block->kind == BLOCK_ELSEWHERE) block = map_elsewhere(worker, block);
+    if (block->kind == BLOCK_ELSEWHERE || block->kind == BLOCK_LENT) block = map_elsewhere(worker, block);
     begin_message(worker, block);
     return block;
   }

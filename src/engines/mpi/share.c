@@ -2,9 +2,9 @@
 #include "engines/mpi/share.h"
 
 #include "sys/clock.h"
+#include "sys/lent.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,14 +37,6 @@ struct sheet {
   int error; /* why its file could not be opened; 0: it could */
 };
 
-/* Opens a file of another process of this host; -1 with errno set. */
-static int open_file_of(int pid, int file)
-{
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, file);
-  return open(path, O_RDONLY | O_CLOEXEC);
-}
-
 /* Can this rank open what the first rank of `host` has in memory? All of `host` call it together. */
 static bool can_open(MPI_Comm host)
 {
@@ -65,7 +57,7 @@ static bool can_open(MPI_Comm host)
     }
   }
   MPI_Bcast(&first, sizeof first, MPI_BYTE, 0, host);
-  if (rank > 0 && first.file >= 0) file = open_file_of(first.pid, first.file);
+  if (rank > 0 && first.file >= 0) file = lent_open(first.pid, first.file);
   bool can = rank == 0 ||
              (file >= 0 && fstat(file, &found) == 0 && found.st_dev == first.device && found.st_ino == first.inode);
   if (file >= 0) close(file);
@@ -231,7 +223,7 @@ void share_obey(struct share *share, const struct note *note)
   case NOTE_WHOLE: /* one that can't be opened is forgotten already: this is told next */
     sheet = new_sheet(share, note->id, note->size);
     if (!sheet) give_up(share, note->size, ENOMEM);
-    sheet->file = open_file_of(note->pid, note->status);
+    sheet->file = lent_open(note->pid, note->status);
     if (sheet->file < 0) sheet->error = errno;
     sheet->have = sheet->in.begun = sheet->size;
     break;

@@ -176,7 +176,7 @@ static void await_rest(struct transport *t, struct message *message)
   uint64_t whole = message->note.whole;
   if (!t->scrap) t->scrap = malloc(PIECE_BYTES); /* before memory is short */
   if (!t->scrap) lack_memory(t);
-  message->body = payload_of(whole);
+  message->body = message->note.kind == NOTE_GIVE ? payload_lent(whole) : payload_of(whole);
   message->is_cut = !message->body;
   if (message->body) {
     message->bytes = (char *)&message->body->block;
