@@ -316,6 +316,20 @@ describe("a process as worker", function()
       if engine == "process" then assert.same({}, children_of(ffi.C.getpid())) end
     end)
 
+    it("gives up with the reason when a worker fails before its first task, each time", function()
+      local function breaks_library() require("parlua.worker.wear").last = function() error("no such field", 0) end end
+      for _, call in ipairs { "map", "submit" } do
+        local pool = parlua.pool(with { setup = breaks_library })
+        local ok, message = pcall(function()
+          if call == "map" then return pool:map(function(x) return x end, parlua.range(1e6)) end
+          return pool:submit(function(x) return x end, 1):get()
+        end)
+        assert.is_false(ok)
+        assert.equal("parlua itself failed in a worker: no such field", call == "map" and message or message.message)
+        pool:close()
+      end
+    end)
+
     it("lets tasks run programs and read what they say", function()
       local results = parlua.map(function(i)
         local pipe = io.popen("echo " .. i)

@@ -287,6 +287,26 @@ static int live(lua_State *L)
   return 0;
 }
 
+/* Has the worker claimed its first chunk, and begun no task? What fails later may be a task's doing, and another worker
+ * goes on. */
+static bool is_before_first(const struct slot *slot)
+{
+  return slot->begun && slot->current == 0 && slot->done == 0;
+}
+
+/* The worker's own code has failed: tells the run why; called protected, with the reason. */
+static int give_up(lua_State *L)
+{
+  const char *why = lua_touserdata(L, 1);
+  state_push_global(L, "require");
+  lua_pushliteral(L, "parlua.worker");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "give_up");
+  lua_pushstring(L, why);
+  lua_call(L, 1, 0);
+  return 0;
+}
+
 /* The life of a worker. Whatever a task did to its state, nothing is raised here: in a forked worker an error would go
  * on to the script's own protected calls, and a copy of the script would run on. Returns false when the worker's own
  * code failed. */
@@ -302,12 +322,13 @@ static bool run(lua_State *L, struct slot *slot, const struct bell *bell, bool o
   barrier_join();
   own_worker = &worker;
   int status = lua_cpcall(L, live, &life);
-  own_worker = NULL;
+  bool is_text = status && lua_type(L, -1) == LUA_TSTRING;
+  const char *why = is_text ? lua_tostring(L, -1) : "its own code raised a value that is no string";
   if (status == LUA_ERRMEM && slot->current > 0)
     slot->starved = 1; /* the task's failure says it */
-  else if (status)
-    fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)slot->id,
-            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "its own code raised a value that is no string");
+  else if (status && !(is_before_first(slot) && lua_cpcall(L, give_up, (void *)why) == 0))
+    fprintf(stderr, "parlua: worker %u: %s\n", (unsigned)slot->id, why);
+  own_worker = NULL;
   if (owns_process) capture_close();
   output_close(worker.output);
   worker_close_mailbox(&worker.mailbox);

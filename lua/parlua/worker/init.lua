@@ -88,13 +88,18 @@ local function look_at_captured(job)
   end
 end
 
+--- Called when what follows has raised an error of parlua's own within a chunk whose first task was not begun: the run
+--- ends with that. Else each of its tasks would cost some workers.
+---@type fun(why: string)?
+M.give_up = nil
+
 --- Receives jobs and chunks until told to stop. `worker` comes from src/lua/worker.c (its `owns_process`: it is no
 --- thread); `inherited` is the job of a forked worker.
 function M.main(worker, inherited)
   local handle = cast("struct worker *", worker.pointer)
   local slot = C.worker_slot(handle)
   local outlet = outlet_over(worker, handle)
-  local runner, trouble, present, has_everywhere
+  local runner, trouble, present, has_everywhere, message
   running.is_worker = true
   arrays.role = inherited and "forked" or worker.owns_process and "distant" or "thread"
 
@@ -126,6 +131,14 @@ function M.main(worker, inherited)
     running.spawn_send = spawn.sender(handle, not worker.owns_process)
     return running.spawn_send(...)
   end
+  --- Says instead of a result why the job can't be done; task 0 stands for the job.
+  local function refuse(why)
+    outlet.open(0, SPARSE)
+    outlet.put(0, 0, FAILURE, { kind = "error", message = why })
+    outlet.close(message.first - 1, 1, 1)
+  end
+  function M.give_up(why) refuse("parlua itself failed in a worker: " .. why) end
+
   running.owns_process = worker.owns_process
   running.is_thread = not worker.owns_process
   if inherited and inherited.is_sent then -- later ones come as this one does
@@ -139,7 +152,7 @@ function M.main(worker, inherited)
   end
   garbage.begin()
   while true do
-    local message = C.worker_receive(handle)
+    message = C.worker_receive(handle)
     if message.kind == C.BLOCK_STOP then return end
     if message.kind == C.BLOCK_JOB then
       local globals = has_everywhere and everywhere.globals()
@@ -154,10 +167,8 @@ function M.main(worker, inherited)
       runner(message, C.worker_limit(handle))
       if arrays.rest then arrays.rest() end
       if outlet.is_spent or wear.is_over(worker, present) then return end
-    else -- task 0 stands for the job
-      outlet.open(0, SPARSE)
-      outlet.put(0, 0, FAILURE, { kind = "error", message = tostring(trouble) })
-      outlet.close(message.first - 1, 1, 1)
+    else
+      refuse(tostring(trouble))
     end
   end
 end
