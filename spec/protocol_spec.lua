@@ -6,7 +6,7 @@ local helper = require "spec.helper"
 
 local PARTS = {
   "src/slot/slot.c", "src/slot/mailbox.c", "src/sys/barrier.c", "src/sys/bell.c", "src/sys/buffer.c", "src/sys/clock.c", "src/sys/hub.c",
-  "src/sys/huge.c", "src/sys/large.c", "src/sys/mapping.c", "src/sys/offers.c", "src/sys/pieces.c", "src/sys/streams.c",
+  "src/sys/huge.c", "src/sys/large.c", "src/sys/lent.c", "src/sys/mapping.c", "src/sys/offers.c", "src/sys/pieces.c", "src/sys/streams.c",
 }
 local FLAGS = "-std=c11 -D_GNU_SOURCE -Isrc -Wall -Wextra -Wshadow -Wpedantic -Werror -O2 -pthread"
 
