@@ -391,7 +391,7 @@ RANKS = build/ranks
 RANKS_WRAPPED = malloc calloc realloc free fstat write sched_yield _exit nanosleep kill signal signals_begin signals_end signals_pending signals_count \
   dispatch_next
 RANKS_OBJECTS = $(patsubst %.c,$(RANKS)/%.o,$(wildcard src/run/*.c) src/engines/engine.c \
-  $(addprefix src/engines/mpi/,agent.c folding.c lane_rank.c mpi.c report.c share.c team.c transport.c tree.c) src/slot/slot.c $(addprefix src/sys/,bell.c buffer.c cores.c huge.c large.c signals.c) \
+  $(addprefix src/engines/mpi/,agent.c folding.c lane_rank.c mpi.c report.c share.c team.c transport.c tree.c) src/slot/slot.c $(addprefix src/sys/,bell.c buffer.c cores.c huge.c large.c lent.c signals.c) \
   $(addprefix simulate/,attending.c contents.c driver.c hub.c ideal.c inside.c lanes.c ledger.c main.c memory.c peeks.c plan.c switch.c world.c) $(wildcard simulate/ranks/*.c))
 
 build/ranks/simulation: $(RANKS_OBJECTS)
