@@ -285,3 +285,69 @@ describe("results that are records:", function()
     assert(refused > 100)
   end)
 end)
+
+describe("objects that a task makes by setmetatable as it returns them", function()
+  helper.for_each_engine(function(engine)
+    it("have their class and fields, whatever else the function does", function()
+      local result = helper.run(helper.command(engine) .. " -n 2 -", { stdin = [[
+        local parlua = require "parlua"
+        local set = setmetatable
+        local One, Other = { name = "one" }, { name = "other" }
+        One.__index, Other.__index = One, Other
+        local function try(f)
+          local results, names, sum = parlua.map(f, parlua.range(3000)), {}, 0
+          for i, object in ipairs(results) do
+            local name = object.name or "none"
+            names[name] = (names[name] or 0) + 1
+            local fields = 0
+            for _ in next, object do fields = fields + 1 end
+            sum = sum + fields * i + object.x
+          end
+          print(names.one, names.other, names.none, sum, type(results[2999].y))
+        end
+        try(function(i) return setmetatable({ x = i, y = 2 * i }, One) end)
+        try(function(i) return set({ x = i, y = 2 * i }, One) end)
+        try(function(i) return setmetatable({ x = i, y = "y" }, i % 2 == 0 and One or Other) end)
+        try(function(i) return setmetatable({ x = i, y = i % 3 > 0 and { i } or true }, One) end)
+        try(function(i) return setmetatable({ x = i, y = i > 2000 and i or nil }, One) end)
+        try(function(i)
+          if i % 2 == 0 then return setmetatable({ x = i, y = 2 }, One) end
+          return setmetatable({ x = i, y = 1 }, One)
+        end)
+        try(function(i)
+          if i % 2 == 0 then return setmetatable({ x = i }, One) end
+          return { x = i, y = 1 }
+        end)
+        try(function(i) return setmetatable({ x = i, y = 1 }, nil) end)
+        try(function(i) return setmetatable({ x = i, y = 1 }, { __index = { name = "other" } }) end)
+        try(function(i)
+          local object = { x = i, y = 1 }
+          if i % 2 == 0 then object.z = i end
+          return setmetatable(object, Other)
+        end)
+        try(function(i)
+          if i % 100 == 0 then
+            setmetatable = function(t, class)
+              t.z = i
+              return set(t, class)
+            end
+          end
+          local object = setmetatable
+          setmetatable = i % 100 == 1 and set or object
+          return setmetatable({ x = i, y = 1 }, One)
+        end)
+      ]] })
+      local lines = {}
+      for line in result.stdout:gmatch "[^\n]+" do lines[#lines + 1] = line end
+      assert.equal(11, #lines, result.stderr)
+      local expected = {
+        "3000\tnil\tnil\t13504500\tnumber", "3000\tnil\tnil\t13504500\tnumber", "1500\t1500\tnil\t13504500\tstring",
+        "3000\tnil\tnil\t13504500\ttable", "3000\tnil\tnil\t11503500\tnumber", "3000\tnil\tnil\t13504500\tnumber",
+        "1500\tnil\t1500\t11253000\tnumber", "nil\tnil\t3000\t13504500\tnumber", "nil\t3000\tnil\t13504500\tnumber",
+        "nil\t3000\tnil\t15756000\tnumber",
+      }
+      for k, line in ipairs(expected) do assert.equal(line, lines[k]) end
+      assert.truthy(lines[11]:find "^3000\tnil\tnil\t%d+\tnumber$")
+    end)
+  end, { "threads", "process", "mpi", "serial", "async" })
+end)

@@ -14,10 +14,11 @@
 local codec = require "parlua.codec"
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
+local context = require "parlua.wire.context"
 local start = require "parlua.wire.start"
 
 -- a script may have taken them away
-local loadstring, rawequal = start.globals.loadstring, start.globals.rawequal
+local loadstring, rawequal, setmetatable = start.globals.loadstring, start.globals.rawequal, start.globals.setmetatable
 local getmetatable = start.libraries.debug.getmetatable
 local concat = start.libraries.table.concat -- a script may have put its own in its place
 local M = {}
@@ -203,7 +204,8 @@ end
 
 --- A writer of one shape: function(block, half, k, v, epoch) puts the table v as word k; `epoch` is another number for
 --- each block. Returns how many words there is room for; nil: it does not fit the block; false: the shape is another.
----@param is_sure? boolean tables that come have no other keys, and no metatable: only their fields are looked at
+---@param is_sure? boolean tables that come have no other keys, and without a class no metatable: only their fields, and
+--- their class, are looked at
 local function make_writer(shape, class, is_sure)
   local keys = keys_of(shape)
   local lasts, resets, fields = {}, {}, {}
@@ -214,23 +216,32 @@ local function make_writer(shape, class, is_sure)
   end
   -- constants are put in before the keys, which may look like them
   local text = filled(writer_head, { BODY = 8 * (#keys + 1), FIELDS = #keys }):format(concat(lasts, "\n"),
-    is_sure and reads_text(keys) or "  if getmetatable(v) ~= class then return false end\n" .. fields_text(keys),
+    (is_sure and not class and "" or "  if getmetatable(v) ~= class then return false end\n")
+      .. (is_sure and reads_text(keys) or fields_text(keys)),
     concat(resets, "\n"), filled(concat(fields, "\n")))
   return assert(loadstring(text, "=parlua.shape"))(next, type, rawequal, put_bytes, place_shape, cast, doubles, halves,
     tonumber, shape, getmetatable, class)
 end
 
+--- How the shape of an object begins: where its class is; nil: the coordinator does not have it.
+local function prefix_of(class)
+  if class == nil then return "" end
+  local number, offset = codec.place_of(class)
+  return number and ("c%d:%d;"):format(number, offset) or nil
+end
+
 --- The same for tables that have these keys and no others, as their making shows (worker/made.lua); nil: they have no
 --- shape. Where the writer, and what makes the tables, are compiled into one trace, no table is ever made.
 ---@param keys table in the order of the constructor
-function M.sure_writer(keys)
+---@param environment? table|false objects: of the function that makes them by setmetatable
+function M.sure_writer(keys, environment)
   local ones = {}
   for k = 1, #keys do ones[k] = ("local v%d = 1"):format(k) end
   local shape = #keys > 0 and #keys <= MOST_FIELDS
     and shape_of(assert(loadstring(concat(ones, " ") .. " return " .. constructor(keys)))())
   if not shape then return nil end
-  local write, misses = make_writer(shape, nil, true), 0
-  return function(to, half, k, v, epoch)
+  local write, misses = not environment and make_writer(shape, nil, true), 0
+  local function put(to, half, k, v, epoch)
     if misses == MOST_MISSES then return false end
     local room = write(to, half, k, v, epoch)
     if room then
@@ -239,6 +250,18 @@ function M.sure_writer(keys)
       misses = misses + 1
     end
     return room
+  end
+  if not environment then return put end
+  return function(to, half, k, v, epoch)
+    if rawget(environment, "setmetatable") ~= setmetatable then return false end -- a task may have put its own there
+    if write then return put(to, half, k, v, epoch) end
+    if misses == MOST_MISSES or context.current ~= context.base then return false end
+    misses = misses + 1
+    local class = getmetatable(v)
+    local prefix = type(class) == "table" and prefix_of(class)
+    if not prefix then return false end
+    write, misses = make_writer(prefix .. shape, class, true), 0
+    return put(to, half, k, v, epoch)
   end
 end
 
@@ -265,13 +288,10 @@ function M.writer(chain, is_plain)
   local writers, count, known, misses, write = {}, 0, nil, 0, nil
   local prefixes = {} -- class -> how it begins a shape; false: the coordinator does not have it
 
-  local function prefix_of(class)
+  local function known_prefix(class)
     if class == nil then return "" end
     if is_plain then return false end
-    if prefixes[class] == nil then
-      local number, offset = codec.place_of(class)
-      prefixes[class] = number and ("c%d:%d;"):format(number, offset) or false
-    end
+    if prefixes[class] == nil then prefixes[class] = prefix_of(class) or false end
     return prefixes[class]
   end
 
@@ -279,7 +299,7 @@ function M.writer(chain, is_plain)
     misses = misses + 1
     if misses > MOST_MISSES and misses % MOST_MISSES ~= 0 then return nil end
     local class = getmetatable(v)
-    local shape, prefix = shape_of(v), prefix_of(class)
+    local shape, prefix = shape_of(v), known_prefix(class)
     if not shape or not prefix then return nil end
     shape = prefix .. shape
     if not writers[shape] then

@@ -121,8 +121,8 @@ end
 local function put_made(job, builder, outlet)
   local source = job.source
   if not (outlet and outlet.has_blocks) or indexed.is_few(source) or source.kind == "calls" then return nil end
-  local keys = made.keys(job)
-  local write = keys and shape.sure_writer(keys)
+  local keys, is_object = made.keys(job)
+  local write = keys and shape.sure_writer(keys, is_object and getfenv(job.f))
   if not write then return nil end
   outlet = builder:constant(outlet)
   return ("room = %s(%s.block, half, k, v, %s.epoch)"):format(builder:constant(write), outlet, outlet)
