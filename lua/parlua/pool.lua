@@ -1,11 +1,14 @@
 --- Pools: an engine's workers kept open over several calls, and single calls whose results are asked for later
 --- (futures).
 --
--- All of a pool's futures are tasks of one run. They are written where whoever holds its dispatcher finds them
--- (calls/sent.lua): the script, or a thread that goes on with the run while the script does other things
+-- Futures that are under way at the same time are tasks of one run. They are written where whoever holds its dispatcher
+-- finds them (calls/sent.lua): the script, or a thread that goes on with the run while the script does other things
 -- (src/run/attendant.h). On serial and async they are supplied when the script asks for one. The function travels with
 -- them, as codec bytes: workers outlive the calls. A worker that gets the same bytes again goes on with the function
 -- that it has, compiled as it is.
+--
+-- A pool has one set of workers. The run of the futures holds it while calls are under way; before a map, say, it is
+-- closed if none is, and opened again at the next submit. What is open at the same time has workers of its own.
 local calls_here = require "parlua.calls.run"
 local common = require "parlua.common"
 local content = require "parlua.future.content"
@@ -18,6 +21,7 @@ local host = require "parlua.host"
 local list = require "parlua.sink.list"
 local options_module = require "parlua.options"
 local reduce = require "parlua.sink.reduce"
+local room = require("parlua.lazy") "parlua.future.room"
 local run_module = require "parlua.run"
 local search = require "parlua.sink.search"
 local sent = require("parlua.lazy") "parlua.calls.sent"
@@ -45,23 +49,27 @@ local verbs = {}
 --- Opens a pool. Workers are started when they are first needed. Example: `local pool = parlua.pool { engine =
 --- "threads", workers = 4 }`
 ---@param options? table defaults for the pool's calls
+---@param inherits? boolean workers of its submitted calls, on process, have what the script had as they were forked
 ---@return parlua.Pool
-function M.open(options)
+function M.open(options, inherits)
   local resolved = options_module.resolve(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
-  return setmetatable({ options = given, resolved = resolved, engines = { keeps = true }, waiting = {},
+  return setmetatable({ options = given, resolved = resolved, engines = { keeps = not inherits }, waiting = {},
     futures = futures.open(future_module.settle, content.several),
     run = false, closed = false, outstanding = 0, aborted = 0, held = {},
     window = resolved.window or math.huge, is_serial = false, sent = false, everywhere_list = {},
-    verbs = verbs, guard = false,
+    verbs = verbs, guard = false, guarded = { run = false }, heirs = false,
     is_inside = task.is_inside() }, Pool)
 end
+
+local lend
 
 --- The pool's options with those of one call over them, and what else the call's run is told. The pool's seed is not
 --- the call's own.
 local function merged(pool, options, what)
   if getmetatable(pool) ~= Pool then common.refuse_self(what, "pool", pool, 3) end
+  if pool.run then lend(pool) end
   if pool.closed then error("the pool is closed", 3) end
   local given = { engines = pool.engines, base_seed = pool.options.seed or nil,
     everywhere = pool.everywhere_list[1] and pool.everywhere_list or nil }
@@ -110,10 +118,10 @@ function Pool:all(f, arguments, options) return search.all(f, arguments, merged(
 
 --- What closes a pool's run when the pool is collected: nobody holds it, nor any of its futures, and its calls have
 --- ended.
-local function guard_of(run, kept)
+local function guard_of(guarded, kept)
   return common.when_collected(function()
     context.aside(function()
-      run:close()
+      if guarded.run then guarded.run:close() end
       engines.close(kept)
     end)
   end)
@@ -152,10 +160,11 @@ local function open_run(pool)
     return future and future.args or { n = 0 }
   end
   if not is_serial then
-    pool.sent = sent.open(run.driver)
+    pool.sent = sent.open(run.driver, run:inherits())
     pool.sent:set_everywhere(pool.everywhere_list)
   end
-  pool.run, pool.guard = run, guard_of(run, pool.engines)
+  pool.run, pool.guarded.run = run, run
+  pool.guard = pool.guard or guard_of(pool.guarded, pool.engines)
   run:pause() -- the script does other work
 end
 
@@ -176,8 +185,9 @@ end
 --- Ends a pool. `trouble`: why its workers can't go on, where that is so.
 local function close(pool, trouble)
   local run = pool.run
-  pool.closed, pool.run = true, false
+  pool.closed, pool.run, pool.guarded.run = true, false, false
   if run then run:close() end
+  if pool.heirs then pool.heirs:close() end
   local open = pool.futures:remove_all()
   for future in pairs(pool.held) do open[#open + 1] = future end
   pool.held, pool.waiting = {}, {}
@@ -229,6 +239,25 @@ function verbs.drain(self, future)
   leave(self)
 end
 
+--- Are submitted calls under way? Those that wait for their arguments are not.
+local function is_under_way(pool)
+  local calls = pool.outstanding
+  for _ in pairs(pool.held) do calls = calls - 1 end
+  return calls > 0
+end
+
+--- The pool's workers serve its other calls too: if no submitted call is under way, the run of those gives them back.
+function lend(pool)
+  if pool.is_serial or pool.is_inside ~= task.is_inside() then return end
+  if is_under_way(pool) then verbs.drain(pool) end
+  local run = pool.run
+  if not run or is_under_way(pool) then return end
+  pool.run, pool.guarded.run, pool.sent, pool.aborted = false, false, false, 0
+  run:close()
+end
+require("jit").off(lend) -- it has a loop over pairs, as engines.close
+require("jit").off(is_under_way)
+
 --- Gives the run what was put there, or takes what has come: `wish` says which.
 local function attend(pool, wish)
   if wish == C.INTAKE_HAND_OUT then
@@ -240,9 +269,20 @@ local function attend(pool, wish)
   end
 end
 
+local hand_out
+
+--- A function can't be sent to workers that stay. Workers that are forked now may have it all the same: the call goes
+--- to a pool of such workers. As hand_out.
+local function leave_to_heirs(pool, future, f, args, seed, number)
+  pool.heirs = pool.heirs or M.open(pool.options, true)
+  pool.heirs.everywhere_list = pool.everywhere_list
+  future_module.move(future, pool.heirs)
+  return hand_out(pool.heirs, future, f, args, seed, number)
+end
+
 --- Hands the call out: f(...), with these numbers of its random numbers. Returns nil and a message when it can't be
 --- sent; raises when there is no run for it.
-local function hand_out(pool, future, f, args, seed, number)
+function hand_out(pool, future, f, args, seed, number)
   if pool.closed then return true, future_module.settle_cancelled(future, "the pool was closed") end
   if not pool.run then open_run(pool) end
   local calls = pool.futures
@@ -255,6 +295,7 @@ local function hand_out(pool, future, f, args, seed, number)
     return true
   end
   local wish, chain = pool.sent:put(index, f, args, seed, number)
+  if not wish and pool.run.is_kept then return leave_to_heirs(pool, future, f, args, seed, number) end
   if not wish then return nil, chain end
   calls:add(index, future)
   future.task, future.content = index, chain
@@ -306,23 +347,6 @@ local function submit_here(pool, f, ...)
   return future
 end
 
---- What is done as soon as a pool has fewer calls that have not ended than its option `window` says.
-local Room = { is_patient = false }
-
-function Room.__index(room, name)
-  if name == "is_done" then return room.pool.outstanding < room.pool.window end
-  return Room[name]
-end
-
---- Waits for that.
-local function wait_for_room(pool)
-  local room = setmetatable({ pool = pool }, Room)
-  while not room.is_done and not pool.closed do
-    if not verbs.step(pool, room, 0.05) and not future_module.has_due() then break end
-    future_module.run_due()
-  end
-end
-
 --- What the random numbers of the call that is submitted now follow from: the seed and the call's number in the
 --- program; where nothing is sent, its key.
 local function streams_of(pool)
@@ -350,7 +374,7 @@ function Pool:submit(f, ...)
   if task.is_inside() ~= self.is_inside then return submit_here(self, f, ...) end
   if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
   if type(f) ~= "function" then f = common.as_function(f) end
-  if self.outstanding >= self.window then wait_for_room(self) end
+  if self.window < math.huge then room.wait(self) end
   if not self.run then open_run(self) end
   if self.sent then self.sent:rouse() end
   local n, index, has_futures = select("#", ...), self.futures.submitted + 1, false
@@ -394,6 +418,7 @@ function Pool:everywhere(f)
   options.engine, options.workers = self.resolved.engine, self.resolved.workers -- also where the command line says them
   local ok, results = pcall(everywhere.call, all, f, options, given)
   if self.sent then self.sent:set_everywhere(all) end
+  if self.heirs and self.heirs.sent then self.heirs.sent:set_everywhere(all) end
   if not ok then error(results, 0) end
   return results
 end

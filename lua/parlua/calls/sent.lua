@@ -51,10 +51,11 @@ end
 
 --- For the calls of a pool's run.
 ---@param driver parlua.Driver
-local function open(driver)
+---@param inherits boolean its workers have what the script had as the run began
+local function open(driver, inherits)
   local plain_watch = not states.has_changed_plain() and codec.watch(codec.book(), states.of_strings()) or false
-  local self = setmetatable({ driver = driver, handle = driver.handle, intake = false, block = false, words = false,
-    half = false, floor = 0, count = 0, width = 0, places = {}, free = false, bound = false,
+  local self = setmetatable({ driver = driver, handle = driver.handle, inherits = inherits, intake = false,
+    block = false, words = false, half = false, floor = 0, count = 0, width = 0, places = {}, free = false, bound = false,
     is_home = false, plain_watch = plain_watch, everywhere = false }, Sent)
   forget_heads(self)
   all[self] = true
@@ -165,22 +166,22 @@ function Sent:bound_head(f, seed)
   if head and head.seed == seed and head.state == state.id and is_unchanged(head) then return head end
   self.bound[f] = nil
   local is_newer, newer = state.id ~= chain.world, false
-  if is_newer or chain.inherits then
+  if is_newer or self.inherits then
     newer = state.version == chain.version and state.before or world.complete(state)
   end
-  local base = chain.inherits and { no_walk, state.chain[1], state.chain[2] }
+  local base = self.inherits and { no_walk, state.chain[1], state.chain[2] }
     or { state.chain[1], state.chain[2], chain[3] }
   base.inherits, base.captured = chain.inherits, captured(f)
   local is_old = false
   local code, longer, book = encode_bound(self, f, base)
-  if not code and chain.inherits and not is_newer then
+  if not code and self.inherits and not is_newer then
     base[1], is_old = chain[1], true
     local by_reference, longer_one = encode_bound(self, f, base, true)
     if by_reference then code, longer = by_reference, longer_one end
   end
   if not code then return nil, longer end
   local results = longer
-  if chain.inherits and not is_old then -- workers may refer to what they have inherited
+  if self.inherits and not is_old then -- workers may refer to what they have inherited
     results = context.longer(longer)
     results[1], results.captured, results.arrays = chain[1], longer.captured, longer.arrays
   end

@@ -67,6 +67,15 @@ function M.new(pool, index, args, place)
     content = nil, watchers = false }, Future)
 end
 
+--- The call goes to another pool.
+function M.move(self, pool)
+  local from = self.pool
+  from.outstanding = from.outstanding - 1
+  if from.outstanding == 0 then active[from] = nil end
+  pool.outstanding, self.pool = pool.outstanding + 1, pool
+  active[pool] = true
+end
+
 --- The call has ended. `content`: what it returned, see M.several; or `record`: its failure.
 function M.settle(self, content, record)
   if self.is_done then return end

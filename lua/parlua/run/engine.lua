@@ -241,6 +241,8 @@ function M.close(engines)
   end
   engines.closed = true
 end
+-- LuaJIT 2.1.0-beta3 was seen to go from a trace of this loop to the next, and back, for ever
+require("jit").off(M.close)
 
 --- What goes before a job: the books that the run's messages go by (wire/context.lua), of which the job's own, the
 --- third, is still to come; and for workers with a state of their own the script's state, which they need before they

@@ -327,7 +327,7 @@ function M.open(f, arguments, call_options, sink, given)
     seconds = false, is_told = false, key = NO_KEY, is_nested = task.is_inside(), chain = false, total = nil,
     pace = false,
   }, policy.Run)
-  if not given.is_pushed and engines.keeps(engine, run.engines) then run.is_kept = true end
+  if engines.keeps(engine, run.engines) then run.is_kept = true end
   if given.everywhere then run.everywhere = given.everywhere end
   if given.tells_failures then run.tells_failures = true end
   if given.lasts then run.lasts = true end

@@ -401,14 +401,14 @@ function M.apply(before, read_whole)
   return book, change_book, change_book == no_change or is_plain_change
 end
 
---- The same for one call: the state of such a number. Returns whether another was in place.
+--- The same for one call: the state of such a number. Returns whether another was in place, or another job has come.
 ---@param number number
 ---@param newer string|false what `prepare` has encoded; false: what came with the job, or was inherited
 function M.bring(number, newer)
   if present == number then return false end
   if not newer and first and not present then
     present = number
-    return false
+    return true
   end
   if not first and not inherited then begin_inherited() end
   if newer or first then
