@@ -55,8 +55,8 @@ end
 local function open(driver, inherits)
   local plain_watch = not states.has_changed_plain() and codec.watch(codec.book(), states.of_strings()) or false
   local self = setmetatable({ driver = driver, handle = driver.handle, inherits = inherits, intake = false,
-    block = false, words = false, half = false, floor = 0, count = 0, width = 0, places = {}, free = false, bound = false,
-    is_home = false, plain_watch = plain_watch, everywhere = false }, Sent)
+    block = false, words = false, half = false, floor = 0, count = 0, width = 0, places = {}, free = false,
+    bound = false, is_home = false, plain_watch = plain_watch, everywhere = false }, Sent)
   forget_heads(self)
   all[self] = true
   return self
