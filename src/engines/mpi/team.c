@@ -30,7 +30,9 @@ enum { JOIN_WORKERS = 100, MOST_JOINED = 1 << 14 };
 static const double join_least = 10e-3, join_child = 160e-6, join_most = 50e-3, join_longest = 0.25;
 /* Results of a reduction wait so long for those beside them; or for so many chunks, if that is more. So much work is to
  * lie ready then, that whole groups of blocks come at once. */
-static const double fold_seconds = 100e-3, fold_chunks = 4, fold_horizon = 20e-3;
+static const double fold_seconds = 100e-3, fold_chunks = 4, fold_horizon = 200e-3;
+/* But no more than so many tasks, or so many times what would lie ready otherwise: what is measured may change. */
+static const double fold_least = 256, fold_times = 4;
 /* How often it is looked how many records are reported. */
 static const double pace_seconds = 20e-3;
 
@@ -97,6 +99,18 @@ static void forward(struct team *team, struct event *event)
   }
 }
 
+/* Tasks of a reduction that are to lie ready, where `tasks` would be without merges: whole groups, so that what is sent
+ * to the parent goes by time, and not by tasks. */
+static double fold_demand(const struct team *team, const struct demand *demand)
+{
+  uint32_t group = team->folding.group;
+  if (group <= GROUP_JOINED || demand->per_task <= 0) return demand->tasks;
+  const struct family *family = team->engine.context;
+  double tasks = fold_horizon / demand->per_task * family->own;
+  tasks = fmin(tasks, fmax(fold_least, fold_times * demand->tasks));
+  return fmax(demand->tasks, floor(tasks / group) * group);
+}
+
 enum worth { WORTH_NOTHING, WORTH_SENDING, WORTH_SENDING_NOW };
 
 /* Fills in what is wanted. Returns whether it is worth a message of its own, and when: at once, where a worker has
@@ -109,6 +123,7 @@ static enum worth note_demand(struct team *team)
   int error;
   double horizon = fmax(team->horizon, horizon_chunks * dispatch_chunk_seconds(team->run));
   dispatch_demand(team->run, horizon, &demand);
+  demand.tasks = fold_demand(team, &demand);
   if (demand.idle == 0)
     demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
   if (2 * demand.unassigned <= demand.tasks) {
@@ -250,7 +265,6 @@ static void begin_reports(struct team *team, const struct note *note)
   team->asked = -INFINITY;
   team->wish = 0;
   team->horizon = fmax(horizon_least, fan * horizon_child);
-  if (note->group > GROUP_JOINED) team->horizon = fmax(team->horizon, fold_horizon);
   team->gather = fmin(fmax(fan * gather_child, gather_least), gather_most);
   team->reported = 0;
   team->paced = clock_seconds();
