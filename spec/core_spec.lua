@@ -34,6 +34,21 @@ describe("what is decided about a task", function()
       end
     end)
 
+    it("at its time limit does not count what a worker does before the first task of a chunk", function()
+      local function begins_late()
+        local wear = require "parlua.worker.wear"
+        local last = wear.last
+        wear.last = function(...)
+          require("parlua.host").sleep(0.3)
+          return last(...)
+        end
+      end
+      local pool = parlua.pool { engine = engine, workers = 2, timeout = 0.25, setup = begins_late }
+      local _, failures = pool:map(function() require("parlua.host").sleep(0.01) end, parlua.range(6))
+      assert.same({}, failures)
+      pool:close()
+    end)
+
     it("as it is cancelled does not hit the next call", function()
       local pool = parlua.pool { engine = engine, workers = 1 }
       local cancelled = 0

@@ -67,7 +67,7 @@ struct outcome {
 struct lane_view {
   struct present present;
   enum blocked blocked;
-  double started; /* when the chunk that runs began; 0: not known */
+  double started; /* when the first task of the chunk that runs began; 0: not known */
   bool has_begun; /* it has begun a chunk of its job */
 };
 

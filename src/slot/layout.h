@@ -85,7 +85,7 @@ struct slot {
   /* the worker's line */
   volatile double
       current; /* task that the worker is in; 0: none. All chunk's tasks before it have their results in place */
-  volatile double started; /* monotonic seconds when the running chunk began */
+  volatile double started; /* monotonic seconds when the running chunk's first task began */
   volatile double inner;   /* where a task of dispatch is a block of tasks: the one that the worker is in; else 0 */
   uint32_t chunk;          /* number of the chunk that `current` belongs to */
   uint32_t blocked;        /* the worker waits for room to put results: not its task's fault */

@@ -119,9 +119,14 @@ static void wait_for_room(struct worker *worker, ready_function *ready, enum blo
     worker->waited += waited;
     return;
   }
-  double started =
-      slot->started + waited; /* no task has begun: the first is timed from here, see note_present in watch.c */
-  __atomic_store((double *)&slot->started, &started, __ATOMIC_RELAXED);
+  worker->began += waited;
+}
+
+/* The first task of a chunk is timed from here, see note_present in watch.c. */
+static void note_started(struct slot *slot)
+{
+  double now = clock_seconds();
+  __atomic_store((double *)&slot->started, &now, __ATOMIC_RELAXED);
 }
 
 /* ---- messages ---- */
@@ -216,8 +221,7 @@ static void begin_message(struct worker *worker, const struct block *message)
   worker->chunk = message->chunk;
   worker->job = message->job;
   worker->waited = 0;
-  worker->lap = clock_seconds();
-  __atomic_store((double *)&slot->started, &worker->lap, __ATOMIC_RELAXED);
+  worker->lap = worker->began = clock_seconds();
   if (message->kind == BLOCK_JOB && message != worker->whole) clear_whole(worker, KEEP_BETWEEN_JOBS);
   if (message->kind == BLOCK_JOB && worker->value) buffer_clear(worker->value, KEEP_BETWEEN_JOBS);
   if (message->kind == BLOCK_JOB) __atomic_store_n(&slot->begun, 0, __ATOMIC_RELAXED);
@@ -299,6 +303,7 @@ struct block *worker_open(struct worker *worker, double first, int kind)
   block->job = worker->job;
   worker->out = block;
   __atomic_store_n(&out->open, out->tail + 1, __ATOMIC_RELEASE);
+  if (worker->slot->current == 0) note_started(worker->slot); /* what precedes the loop may take a while */
   return block;
 }
 
@@ -319,7 +324,7 @@ void worker_close(struct worker *worker, double last, uint32_t count, int final)
     publish(worker);
     return;
   }
-  block->seconds = clock_seconds() - worker->slot->started - worker->waited;
+  block->seconds = clock_seconds() - worker->began - worker->waited;
   __atomic_store_n(&worker->slot->done, worker->chunk, __ATOMIC_RELAXED); /* before `current` says that it is in none */
   slot_publish_out(worker->slot); /* the message is released next, with a ring that tells of both */
   __atomic_store((double *)&worker->slot->current, &none, __ATOMIC_RELEASE);

@@ -21,6 +21,7 @@ struct worker {
   bool holding;        /* the oldest block of the in channel is in use */
   uint32_t chunk, job; /* numbers of what runs */
   double lap;
+  double began;     /* when the running chunk was claimed */
   double waited;    /* seconds of the running chunk in which it waited for the coordinator */
   bool is_copy;     /* a task has forked, and this is the child */
   bool is_process;  /* no thread: it may end */
