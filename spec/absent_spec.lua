@@ -266,3 +266,60 @@ describe("a global that is large", function()
     end)
   end, { "threads", "process", "mpi", "serial", "async" })
 end)
+
+describe("a pool's forked workers", function()
+  helper.for_each_engine(function(engine)
+    it("do not go on with what a global that can't be sent was, once the script has changed it", function()
+      local lines = run(engine, [[
+        log = { file = io.tmpfile() }
+        local pool = parlua.pool { workers = 1 }
+        local function ask() print(select(2, pcall(function() return pool:submit(function() return _G["l" .. "og"].n end):get() end))) end
+        ask() ask()
+        log.n = 1
+        ask()
+        pool:close()
+      ]])
+      assert.equal("nil", lines[1])
+      assert.equal("nil", lines[2])
+      assert.truthy(lines[3]:find("global 'log'.file is not in this worker: it can't be sent there, " .. FILE, 1, true), lines[3])
+    end)
+  end, { "process" })
+end)
+
+describe("a global with a plain value that changes from call to call", function()
+  helper.for_each_engine(function(engine)
+    it("is what the script has set it to, with whatever else changes", function()
+      local lines = run(engine, [[
+        counter, word, flag, gone = 0, "a", false, 1
+        local module = { n = 0 }
+        package.loaded.counted = module
+        local pool = parlua.pool { workers = 1 }
+        local function ask()
+          local function f() return table.concat({ counter, word, tostring(flag), tostring(gone), tostring(made), require "counted".n }, " ") end
+          print(pool:map(f, { 1 })[1])
+          print(pool:submit(f):get())
+        end
+        ask()
+        counter = 1 ask()
+        counter, flag = 2, true ask()
+        gone = nil ask()
+        word = "b" counter = 3 ask()
+        module.n, counter = 4, 4 ask()
+        counter = 5 ask()
+        made = 6 ask()
+        made, gone = 7, 8 ask()
+        package.loaded.another = { n = 1 }
+        counter = 9 ask()
+        gone, made = nil, nil ask()
+        pool:close()
+      ]])
+      local expected = { "0 a false 1 nil 0", "1 a false 1 nil 0", "2 a true 1 nil 0", "2 a true nil nil 0", "3 b true nil nil 0",
+        "4 b true nil nil 4", "5 b true nil nil 4", "5 b true nil 6 4", "5 b true 8 7 4", "9 b true 8 7 4", "9 b true nil nil 4" }
+      for k, line in ipairs(expected) do
+        assert.equal(line, lines[2 * k - 1])
+        assert.equal(line, lines[2 * k])
+      end
+      assert.equal(2 * #expected, #lines)
+    end)
+  end, { "threads", "process", "mpi", "serial", "async" })
+end)

@@ -13,6 +13,9 @@ require("jit").off(true, true)
 
 local M = {}
 
+local no_change = codec.book()
+M.no_change = no_change
+
 local bytes_of, size_of = start.libraries.ffi.string, start.libraries.ffi.sizeof
 local getmetatable, getupvalue, setmetatable = debug.getmetatable, debug.getupvalue, debug.setmetatable
 
@@ -32,24 +35,23 @@ function M.begin(world, watched)
   world.patched = {}        -- { object, place in the world's book }
   world.new_names = {}      -- globals that have another value, or none
   world.new_modules = {}
-  world.roots = {}          -- _G, package.loaded: those in which something has changed
+  world.has_names, world.has_modules = false, false -- has something changed in _G, in package.loaded?
   world.others = {}         -- tables that no difference is known for
-  for _, root in ipairs(watched) do
-    if root ~= _G and root ~= package.loaded then world.others[root] = true end
-  end
+  for _, root in ipairs(watched) do world.others[root] = true end
+  world.globals_watch = codec.watch_fields(_G) or false
+  world.modules_watch = codec.watch(no_change, { package.loaded }) or false
 end
 
 --- Adds objects that have changed. Returns false if there is no difference for one of them.
 local function add(world, changed)
+  for _, object in ipairs(changed) do -- what forked workers have inherited and can't be sent is not what it was
+    if world.inherited[object] then world.is_stale = true end
+  end
   for _, object in ipairs(changed) do
     if world.others[object] then return false end
-    if object == _G or object == package.loaded then
-      world.roots[#world.roots + 1] = object
-    else
-      local place = codec.place_in(world.book, object)
-      if not place then return false end
-      world.patched[#world.patched + 1] = { object, place }
-    end
+    local place = codec.place_in(world.book, object)
+    if not place then return false end
+    world.patched[#world.patched + 1] = { object, place }
   end
   return true
 end
@@ -146,23 +148,19 @@ end
 
 local function entries_of(world, shares)
   local entries = {}
-  for _, root in ipairs(world.roots) do
-    if root == package.loaded and not add_modules(world, entries) then return nil end
-  end
+  if world.has_modules and not add_modules(world, entries) then return nil end
   for _, pair in ipairs(world.patched) do
     local patch = patch_of(world, pair[1], pair[2], shares)
     if not patch then return nil end
     entries[#entries + 1] = patch
   end
-  for _, root in ipairs(world.roots) do
-    if root == _G and not add_globals(world, entries) then return nil end
-  end
+  if world.has_names and not add_globals(world, entries) then return nil end
   return entries
 end
 
 --- Objects that have changed already, for a watch; C data with their size behind them.
 local function list_of_changed(world)
-  local list = { unpack(world.roots) }
+  local list = {}
   for _, pair in ipairs(world.patched) do
     list[#list + 1] = pair[1]
     if type(pair[1]) == "cdata" then list[#list + 1] = size_of(pair[1]) end
@@ -191,12 +189,54 @@ local function encode(world, shares)
 end
 
 --- Do a world's differences go beyond globals: may modules have changed, or been loaded?
-function M.has_objects(world)
-  if world.patched[1] then return true end
-  for _, root in ipairs(world.roots) do
-    if root ~= _G then return true end
+function M.has_objects(world) return world.patched[1] ~= nil or world.has_modules end
+
+local plain = { number = true, boolean = true, ["nil"] = true }
+
+--- The differences, where they are nothing but globals with plain values. `names`: those that have changed just now.
+--- Nil: there are others.
+---@return table? plain with n: a name, its value, the next name, ...
+local function plain_change(world, names)
+  if world.patched[1] or world.has_modules or world.change and not world.change.plain then return nil end
+  for _, name in ipairs(names) do
+    if not states.is_name(name) or start.globals[name] ~= nil or holds(world.globals[name], rawget(_G, name)) then
+      return nil
+    end
   end
-  return false
+  local list, n = {}, 0
+  for _, name in ipairs(names) do world.new_names[name] = true end
+  for _, name in ipairs(sorted(world.new_names)) do
+    local value = rawget(_G, name)
+    if not plain[type(value)] then return nil end
+    list[n + 1], list[n + 2] = name, value
+    n = n + 2
+  end
+  list.n = n
+  return list
+end
+
+--- Looks at the globals. Returns "same", the plain differences (see above), or nil.
+local function look_at_globals(world)
+  local names = codec.changed_fields(world.globals_watch, _G)
+  if names == false then return "same" end
+  world.has_names = true
+  local list = names and plain_change(world, names)
+  if not names then world.globals_watch = codec.watch_fields(_G) or false end
+  return list
+end
+
+--- Looks at the modules; returns whether some have changed. Those of parlua itself are loaded when they are needed.
+local function look_at_modules(world)
+  if codec.changes(world.modules_watch) == false then return false end
+  world.modules_watch = codec.watch(no_change, { package.loaded })
+  local is_changed = false
+  for name, value in next, package.loaded do
+    is_changed = is_changed or type(name) == "string" and not rawequal(world.modules[name], value)
+      and states.is_module(name, value)
+  end
+  for name in next, world.modules do is_changed = is_changed or rawget(package.loaded, name) == nil end
+  world.has_modules = world.has_modules or is_changed
+  return is_changed
 end
 
 --- Has a world changed since it was looked at? Then its `change` is what it is now.
@@ -208,8 +248,15 @@ function M.look(world, shares)
   elseif world.change_watch then
     again = codec.changes(world.change_watch)
   end
-  if changed == nil or again == nil then return false end
-  if not changed and not again then return "same" end
+  if changed == nil or again == nil or not world.globals_watch then return false end
+  local has_changed, globals = look_at_modules(world), look_at_globals(world)
+  if not changed and not again and not has_changed then
+    if globals == "same" then return "same" end
+    if globals then
+      world.change = { plain = globals, number = codec.number(), book = no_change }
+      return "changed"
+    end
+  end
   if changed and not add(world, changed) then return false end
   return encode(world, shares) and "changed"
 end

@@ -349,6 +349,16 @@ local function apply_change(bytes)
   codec.forget_names()
 end
 
+--- The same for differences that are nothing but globals with plain values.
+local function apply_plain(list)
+  for at = 1, list.n, 2 do
+    local name, value = list[at], list[at + 1]
+    rawset(_G, name, value)
+    in_place.globals[name] = value ~= nil or in_place.globals[name]
+  end
+  change_book, is_plain_change = no_change, true
+end
+
 --- Puts a worker's state in order.
 local function apply(before)
   if version ~= before.version then
@@ -361,9 +371,9 @@ local function apply(before)
     id = nil
     apply_first(codec.decode(whole))
   end
-  if before.change and change ~= before.number then
+  if (before.change or before.plain) and change ~= before.number then
     change = nil
-    apply_change(before.change)
+    if before.plain then apply_plain(before.plain) else apply_change(before.change) end
     change = before.number
   end
 end

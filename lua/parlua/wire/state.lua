@@ -142,12 +142,12 @@ function M.collect(settings)
   return state
 end
 
---- Tables that are no object of a book, and whose change is a change of the state.
+--- Tables that are no object of a book, and whose change is a change of the state: besides the globals and the modules.
 function M.watched()
-  local list = { _G, package, package.loaded, package.preload, package.loaders, start.string_meta, record.declarations,
+  local list = { package, package.preload, package.loaders, start.string_meta, record.declarations,
                  record.metatypes, record.libraries, record.options }
-  for name, library in next, start.values do
-    if type(library) == "table" and name ~= "_G" then list[#list + 1] = library end
+  for _, library in next, start.values do
+    if type(library) == "table" and library ~= _G then list[#list + 1] = library end
   end
   return list
 end

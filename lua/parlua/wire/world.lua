@@ -138,17 +138,17 @@ local function encode_state(shares, settings)
                         parts = missing }
 end
 
-local no_change = codec.book()
+local no_change = difference.no_change
 
 --- Of globals that could not be sent, those that a copy of this process can't go on with, as nobody would see that they
---- have changed since; the others lead to what is added to `watched`.
-local function not_inherited(unsent, watched)
+--- have changed since; the others lead to what is added to `watched`, and is a key in `inherited`.
+local function not_inherited(unsent, watched, inherited)
   local list = {}
   for _, pair in ipairs(unsent) do
     local value = rawget(_G, pair[1])
     local objects = not states.too_large[value] and reached(value)
     if objects then
-      for _, object in ipairs(objects) do watched[#watched + 1] = object end
+      for _, object in ipairs(objects) do watched[#watched + 1], inherited[object] = object, true end
     else
       list[#list + 1] = pair
     end
@@ -160,13 +160,15 @@ end
 local function begin_world(key, shares, told, settings)
   local world = worlds[key]
   local bytes, book, left_out = encode_state(shares, settings)
-  if not world or world.bytes ~= bytes or world.change then -- else workers that have it need nothing
+  -- else workers that have it need nothing, unless they have inherited what could not be sent and may have changed
+  if not world or world.bytes ~= bytes or world.change or world.is_stale then
     world = { bytes = bytes, number = codec.number() }
     worlds[key] = world
   end
   world.book, world.chain, world.told, world.left_out = book, { book, no_change }, told, left_out
   local watched = states.watched()
-  world.not_inherited = key == "own" and not_inherited(left_out.globals, watched) or left_out.globals
+  world.inherited, world.is_stale = {}, false
+  world.not_inherited = key == "own" and not_inherited(left_out.globals, watched, world.inherited) or left_out.globals
   world.watch = codec.watch(book, watched)
   difference.begin(world, watched)
   return world
@@ -231,7 +233,7 @@ local function message_of(world, first)
   local change = world.change
   context.use(nil, false)
   return (assert(codec.encode_as("", { version = world.version, first = first, change = change and change.bytes,
-                                       number = change and change.number })))
+                                       plain = change and change.plain, number = change and change.number })))
 end
 
 --- What workers of a run are to have before they decode its job.
@@ -286,7 +288,8 @@ function M.unchanged(shares, distant, lasts)
   if lasts and world.surroundings ~= codec.surroundings() then return nil end
   local pause, multiplier = codec.collector()
   if pause == world.pause and multiplier == world.multiplier
-    and (not world.change_watch or codec.is_unchanged(world.change_watch)) and codec.is_unchanged(world.watch)
+    and (not world.change_watch or codec.is_unchanged(world.change_watch)) and world.globals_watch
+    and codec.is_unchanged(world.globals_watch, world.modules_watch, world.watch)
     and codec.is_output(plain_output, plain_file) then
     return world
   end

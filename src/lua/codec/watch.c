@@ -23,6 +23,7 @@ enum {
   FUNCTION_CELLS = 40,
   CELL_VALUE = 32 /* in a cell: the address of its value */
 };
+#define NIL_WORD UINT64_MAX /* nil, as a value stands in memory */
 
 static const char watch_meta[] = "parlua.watch";
 
@@ -46,6 +47,7 @@ struct watch {
   unsigned char *copy;
   size_t length;
   const void *metatables[BASIC_TYPES];
+  bool of_fields; /* of one table: its environment has the key of each node of the hash part, by the node's number */
 };
 
 static uint64_t read_word(const void *object, size_t offset)
@@ -92,7 +94,7 @@ static bool look_at_layout(lua_State *L)
     bool found = false;
     for (uint32_t i = 0; i <= read_half(hash, TABLE_SIZES + 4); i++)
       found |= read_word(nodes, i * NODE_BYTES) == bits_of(1.5);
-    known = found && read_word(slots, SLOT_BYTES) == bits_of(2.5);
+    known = found && read_word(slots, SLOT_BYTES) == bits_of(2.5) && read_word(slots, 2 * SLOT_BYTES) == NIL_WORD;
   }
   if (known && luaL_loadstring(L, "local u = 3.5; return function() return u end") == 0) {
     lua_call(L, 0, 1);
@@ -240,6 +242,12 @@ static void add_data(lua_State *L, struct watch *watch, size_t size, int anchors
   anchor(L, anchors);
 }
 
+static void copy_regions(struct watch *watch)
+{
+  for (size_t i = 0; i < watch->count; i++)
+    memcpy(watch->copy + watch->regions[i].copied, watch->regions[i].at, watch->regions[i].length);
+}
+
 static int new (lua_State *L)
 {
   enum { BOOK = 1, OTHERS, WATCH, ANCHORS, OBJECTS, OBJECT };
@@ -285,8 +293,7 @@ static int new (lua_State *L)
   basic_metatables(L, watch->metatables);
   watch->copy = malloc(watch->length ? watch->length : 1);
   if (!watch->copy) return luaL_error(L, "not enough memory to watch the script's state");
-  for (size_t i = 0; i < watch->count; i++)
-    memcpy(watch->copy + watch->regions[i].copied, watch->regions[i].at, watch->regions[i].length);
+  copy_regions(watch);
   lua_settop(L, WATCH);
   return 1;
 }
@@ -328,11 +335,86 @@ static int changes(lua_State *L)
   return 1;
 }
 
+/* Watches the fields of the table at `index` alone, for changed_fields. Needs a known layout. */
+static int watch_fields(lua_State *L)
+{
+  enum { TABLE = 1, WATCH, ANCHORS, KEY };
+  luaL_checktype(L, TABLE, LUA_TTABLE);
+  lua_settop(L, TABLE);
+  if (!is_known_layout(L)) return 0;
+  const char *table = lua_topointer(L, TABLE);
+  if (read_half(table, TABLE_SIZES) != 0) return 0; /* it has an array part */
+  struct watch *watch = lua_newuserdata(L, sizeof *watch);
+  *watch = (struct watch){.of_fields = true};
+  lua_pushvalue(L, lua_upvalueindex(META));
+  lua_setmetatable(L, WATCH);
+  lua_newtable(L);
+  lua_pushvalue(L, ANCHORS);
+  lua_setfenv(L, WATCH);
+  const char *nodes = (const char *)(uintptr_t)read_word(table, TABLE_NODE);
+  size_t count = (size_t)read_half(table, TABLE_SIZES + 4) + 1, at = 0;
+  add_region(L, watch, table + TABLE_METATABLE, TABLE_END - TABLE_METATABLE);
+  add_region(L, watch, nodes, count * NODE_BYTES);
+  for (lua_pushnil(L); lua_next(L, TABLE);) { /* goes from node to node */
+    while (at < count && read_word(nodes, at * NODE_BYTES) == NIL_WORD) at++;
+    lua_pushvalue(L, KEY);
+    lua_rawseti(L, ANCHORS, (int)++at);
+    anchor(L, ANCHORS);
+  }
+  basic_metatables(L, watch->metatables);
+  watch->copy = malloc(watch->length);
+  if (!watch->copy) return luaL_error(L, "not enough memory to watch the script's state");
+  copy_regions(watch);
+  lua_settop(L, WATCH);
+  return 1;
+}
+
+/* Has the node at `now` still the key that it has in the copy at `then`? */
+static bool is_same_key(const unsigned char *now, const unsigned char *then)
+{
+  return memcmp(now + SLOT_BYTES, then + SLOT_BYTES, NODE_BYTES - SLOT_BYTES) == 0;
+}
+
+/* (watch of fields, its table) -> the keys of the fields that have got another number, boolean or nil, in a list: they
+ * are watched as they are now; false: there are none; nil: it has changed otherwise. */
+static int changed_fields(lua_State *L)
+{
+  enum { WATCH = 1, TABLE, LIST, KEYS, KEY, VALUE };
+  struct watch *watch = check_watch(L, WATCH);
+  luaL_argcheck(L, watch->of_fields && watch->copy && lua_istable(L, TABLE), WATCH, "a watch of fields expected");
+  lua_settop(L, TABLE);
+  const struct region *head = &watch->regions[0], *nodes = &watch->regions[1];
+  const unsigned char *copy = watch->copy + nodes->copied;
+  if (memcmp(watch->copy + head->copied, head->at, head->length) != 0) return 0;
+  if (memcmp(copy, nodes->at, nodes->length) == 0) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  lua_newtable(L);
+  lua_getfenv(L, WATCH);
+  int changed = 0;
+  for (size_t at = 0; at < nodes->length; at += NODE_BYTES) {
+    const unsigned char *now = nodes->at + at, *then = copy + at;
+    if (memcmp(now, then, NODE_BYTES) == 0) continue;
+    lua_rawgeti(L, KEYS, (int)(at / NODE_BYTES) + 1);
+    if (lua_isnil(L, KEY) || !is_same_key(now, then)) return 0;
+    lua_pushvalue(L, KEY);
+    lua_rawget(L, TABLE);
+    int type = lua_type(L, VALUE);
+    if (type != LUA_TNUMBER && type != LUA_TBOOLEAN && type != LUA_TNIL) return 0;
+    lua_pop(L, 1);
+    lua_rawseti(L, LIST, ++changed);
+    memcpy(watch->copy + nodes->copied + at, now, NODE_BYTES);
+  }
+  lua_settop(L, LIST);
+  return 1;
+}
+
 static int is_unchanged(lua_State *L)
 {
   const void *metatables[BASIC_TYPES];
-  int count = lua_isnoneornil(L, 2) ? 1 : 2;
-  lua_settop(L, count);
+  int count = lua_gettop(L);
+  luaL_checkstack(L, 4, NULL);
   basic_metatables(L, metatables);
   for (int w = 1; w <= count; w++) {
     const struct watch *watch = check_watch(L, w);
@@ -352,8 +434,12 @@ static int is_unchanged(lua_State *L)
 
 void watch_register(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-      {"watch", new}, {"changes", changes}, {"is_unchanged", is_unchanged}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"watch", new},
+                                       {"changes", changes},
+                                       {"is_unchanged", is_unchanged},
+                                       {"watch_fields", watch_fields},
+                                       {"changed_fields", changed_fields},
+                                       {NULL, NULL}};
   for (const luaL_Reg *function = functions; function->name; function++) {
     lua_pushnil(L);
     lua_pushboolean(L, 1);
