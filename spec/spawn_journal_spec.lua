@@ -77,7 +77,11 @@ describe("a journal of a run whose tasks make tasks:", function()
       path = helper.write(directory .. "/tree.lua", tree)
       local expected = run "--force"
       local found, visited = run("--force", { KILL = 43, ROWS = 6 })
-      assert.equal("", found.stdout)
+      if helper.mpi == "mpich" and engine == "mpi" then -- its mpiexec writes there that rank 0 was killed
+        assert.is_nil(found.stdout:find "%d\t")
+      else
+        assert.equal("", found.stdout)
+      end
       local before = {}
       for row in sql("select json_extract(arguments, '$[0]') from tasks"):gmatch "%S+" do before[row] = true end
       assert.is_true(#visited < 26)
