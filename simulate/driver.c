@@ -15,8 +15,9 @@
 #include "workers.h"
 #include "world.h"
 
-/* With more lanes than this only some events are followed by a look at all of them. */
-enum { MOST_EACH = 64 };
+/* With more lanes than this only some events are followed by a look at all of them; the fewer, the more there are, as
+ * each of these looks takes longer. */
+enum { MOST_EACH = 64, SHARE = 16 };
 
 struct driver {
   const struct plan *plan;
@@ -405,10 +406,11 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
   peeks_begin();
   attending_begin(driver.d);
   begin(&driver);
+  uint64_t every = plan->workers <= MOST_EACH ? 1 : (uint64_t)fmax(MOST_EACH, plan->workers / SHARE);
   while (!driver.is_over) {
     next(&driver);
     if (driver.event.kind != EVENT_TICK) world_progress();
-    if (plan->workers <= MOST_EACH || driver.events % MOST_EACH == 0) inside_check(driver.d);
+    if (driver.events % every == 0) inside_check(driver.d);
     tell(&driver);
     if (!driver.is_over) act(&driver);
   }

@@ -282,7 +282,7 @@ double plan_length(const struct plan *plan, double task, uint32_t attempt)
     double share = 2 * unit_of(hash_of(plan->seed + 10 + attempt, (uint64_t)task));
     return share < 1 ? plan->limit * (1 + late * share) : 2 * plan->limit + 1;
   }
-  static const double rare = 0.03, rare_times = 30;
+  static const double rare = 0.03, rare_times = 30, broad_times = 1000;
   double x = unit_of(hash_of(plan->seed + 4 + attempt, (uint64_t)task)),
          most = plan_has(plan, TROUBLE_LIMIT) ? plan->limit / 2 : 5;
   switch (plan->lengths) {
@@ -291,6 +291,7 @@ double plan_length(const struct plan *plan, double task, uint32_t attempt)
   case LENGTHS_EXPONENTIAL: return fmin(-log(1 - x) * plan->length, most);
   case LENGTHS_RARE: return fmin(x < rare ? plan->length * rare_times : plan->length / rare_times, most);
   case LENGTHS_HEAVY: return fmin(plan->length / 3 * (pow(1 - x, -1 / 1.5) - 1) * 1.5, fmin(most, 1000 * plan->length));
+  case LENGTHS_BROAD: return plan->length / (1 - x * (1 - 1 / broad_times));
   case LENGTHS_KINDS: break;
   }
   return 0;

@@ -7,7 +7,15 @@
 
 enum plan_kind { PLAN_LANES, PLAN_SLOTS, PLAN_STACK, PLAN_KINDS };
 enum plan_engine { ENGINE_FORKED, ENGINE_KEPT, ENGINE_ABANDONED };
-enum lengths { LENGTHS_ZERO, LENGTHS_SAME, LENGTHS_EXPONENTIAL, LENGTHS_HEAVY, LENGTHS_RARE, LENGTHS_KINDS };
+enum lengths {
+  LENGTHS_ZERO,
+  LENGTHS_SAME,
+  LENGTHS_EXPONENTIAL,
+  LENGTHS_HEAVY,
+  LENGTHS_RARE,
+  LENGTHS_KINDS, /* that are drawn; only measured: */
+  LENGTHS_BROAD  /* from `length` to 1,000 times that: of twice the length there are half as many (Pareto) */
+};
 
 /* What may be left out to make a failing schedule simpler. */
 enum trouble {

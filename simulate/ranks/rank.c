@@ -193,7 +193,8 @@ void ranks_begin(const struct plan *plan, const struct costs *costs)
   for (int r = job.count - 1; r >= 0; r--) {
     struct simulated_rank *rank = &job.all[r];
     rank->number = r;
-    join(rank);
+    if (r == 0) memory.own = memory.most_own = (int64_t)(plan->ranks * (sizeof *job.ranks + sizeof *job.before));
+    join(rank); /* before it, others have joined, whose memory is theirs */
     if (r > 0) rank->fiber = fiber_start(serve, rank);
   }
   world.turn = turn;
