@@ -671,7 +671,8 @@ describe("under mpirun", function()
       local killed = helper.run(([[
         %s --journal run.db script.lua > out 2> err & pid=$!
         until test "$(sqlite3 run.db 'select count(*) from tasks' 2> /dev/null)" -ge 149; do sleep 0.05; done
-        kill -KILL $(sqlite3 -cmd '.timeout 20000' run.db "select value from meta where key = 'owner'" | sed 's/process \([0-9]*\) on .*/\1/'); wait $pid
+        kill -KILL $(sqlite3 -cmd '.timeout 20000' run.db "select value from meta where key = 'owner'" | sed 's/process \([0-9]*\) on .*/\1/')
+        wait $pid
         test $? -gt 0 && echo "killed"]]):format(start), { directory = directory })
       assert.equal("killed\n", killed.stdout, killed.stderr)
       assert.equal("ok\n", sql("pragma integrity_check"))
@@ -785,7 +786,8 @@ describe("under mpirun", function()
         local killed = helper.run(([[
           SLOW=1 %s --journal run.db script.lua > out 2> err & pid=$!
           until test "$(sqlite3 run.db 'select count(*) from tasks' 2> /dev/null)" -ge %d; do sleep 0.01; done
-          kill -KILL $(sqlite3 -cmd '.timeout 20000' run.db "select value from meta where key = 'owner'" | sed 's/process \([0-9]*\) on .*/\1/'); wait $pid
+          kill -KILL $(sqlite3 -cmd '.timeout 20000' run.db "select value from meta where key = 'owner'" | sed 's/process \([0-9]*\) on .*/\1/')
+          wait $pid
           test $? -gt 0 && echo "killed"]]):format(start, least), { directory = directory })
         assert.equal("killed\n", killed.stdout, killed.stderr)
         assert.equal("ok\n", sql(directory, "run.db", "pragma integrity_check"))
