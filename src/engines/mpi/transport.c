@@ -114,7 +114,8 @@ void transport_send_on(struct transport *t, int rank, struct parcel *parcel, siz
 void transport_send_off(struct transport *t, int rank, struct parcel *parcel, size_t bytes)
 {
   size_t first = bytes <= LARGE_MESSAGE ? bytes : PIECE_BYTES;
-  transport_send_on(t, rank, parcel, first, NULL, parcel_bytes(parcel) + first, bytes - first);
+  const char *more = bytes > first ? parcel_bytes(parcel) + first : NULL;
+  transport_send_on(t, rank, parcel, first, NULL, more, bytes - first);
 }
 
 void transport_send(struct transport *t, int rank, const struct note *note)
