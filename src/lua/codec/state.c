@@ -160,19 +160,24 @@ void codec_set_chain(lua_State *L, struct codec *codec, int index, int fresh, bo
   codec->chain = chain;
 }
 
+/* One word more of a checksum. */
+static uint64_t mix_word(uint64_t sum, uint64_t word)
+{
+  sum = (sum ^ word) * UINT64_C(0xD6E8FEB86659FD93);
+  return sum ^ sum >> 32;
+}
+
 uint64_t codec_checksum(const char *bytes, size_t length)
 {
-  uint64_t sum = length * UINT64_C(0x9E3779B97F4A7C15) + 1;
-  while (length > 0) {
-    uint64_t word = 0;
-    size_t part = length < sizeof word ? length : sizeof word;
-    memcpy(&word, bytes, part);
-    sum = (sum ^ word) * UINT64_C(0xD6E8FEB86659FD93);
-    sum ^= sum >> 32;
-    bytes += part;
-    length -= part;
+  uint64_t sum = length * UINT64_C(0x9E3779B97F4A7C15) + 1, word;
+  for (; length >= sizeof word; bytes += sizeof word, length -= sizeof word) {
+    memcpy(&word, bytes, sizeof word);
+    sum = mix_word(sum, word);
   }
-  return sum;
+  if (length == 0) return sum;
+  word = 0;
+  memcpy(&word, bytes, length);
+  return mix_word(sum, word);
 }
 
 const struct shared *chain_find(const struct codec *codec, const void *object, int *in_chain)
