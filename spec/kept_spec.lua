@@ -4,7 +4,7 @@ local ffi = require "ffi"
 local helper = require "spec.helper"
 local parlua = require "parlua"
 
-ffi.cdef "int getpid(void);"
+ffi.cdef "int getpid(void); int kill(int pid, int signal);"
 
 local forked = { "process" }
 local with_workers = { "threads", "process", "mpi" }
@@ -380,6 +380,21 @@ describe("submitted calls of a pool", function()
         print(children())
       ]]):format(engine) })
       assert.equal("2\ttrue\n\n", result.stdout, result.stderr)
+    end)
+
+    it("find the workers replaced that were killed between two calls, whichever these are", function()
+      pool = parlua.pool { engine = engine, workers = 2 }
+      local function number() return ffi.C.getpid() end
+      local calls = {
+        function() return pool:submit(number):get() end,
+        function() return pool:map(number, { 1 })[1] end,
+      }
+      for turn = 0, 7 do
+        local before, after = calls[turn % 2 + 1], calls[math.floor(turn / 2) % 2 + 1]
+        local killed = before()
+        ffi.C.kill(killed, 9)
+        for _ = 1, 3 do assert.are_not.equal(killed, after()) end
+      end
     end)
 
     it("go to workers of their own where the function can't be sent, but is there as these are forked", function()
