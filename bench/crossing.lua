@@ -74,6 +74,46 @@ local function submitted(now, n, change)
   end
 end
 
+--- Seconds of a call on warm threads, as a program of its own that another parlua can run too: of one and of four tasks,
+--- by `map` and by a pool's.
+local warm_text = [[
+  local parlua, ffi, n = require "parlua", require "ffi", %d
+  ffi.cdef "typedef struct { long s, n; } bench_time; int clock_gettime(int, bench_time *);"
+  local time = ffi.new "bench_time"
+  local function now()
+    ffi.C.clock_gettime(1, time)
+    return tonumber(time.s) + tonumber(time.n) * 1e-9
+  end
+  local options = { engine = "threads", workers = 2 }
+  local pool = parlua.pool(options)
+  local function nothing(x) return x end
+  local function by_map(items) parlua.map(nothing, items, options) end
+  local function by_pool(items) pool:map(nothing, items) end
+  local call, items = %s, %s
+  local all = {}
+  for k = 1, n + 200 do
+    local began = now()
+    call(items)
+    all[math.max(1, k - 200)] = now() - began
+  end
+  table.sort(all)
+  print(all[math.ceil(n / 2)])]]
+
+--- The sides of it, for this parlua and the one that PARLUA_BEFORE names.
+local function warm_sides()
+  local sides, before = {}, os.getenv "PARLUA_BEFORE"
+  for _, which in ipairs { { "map of 1", "by_map", "{ 1 }" }, { "map of 4", "by_map", "{ 1, 2, 3, 4 }" },
+                           { "pool of 1", "by_pool", "{ 1 }" }, { "pool of 4", "by_pool", "{ 1, 2, 3, 4 }" } } do
+    local script = ("%s/warm_%s.lua"):format(measure.scratch, which[1]:gsub(" ", "_"))
+    local file = assert(io.open(script, "w"))
+    file:write(warm_text:format(measure.size(3000, 50), which[2], which[3]))
+    file:close()
+    sides[#sides + 1] = { name = which[1], run = measure.command { measure.parlua, script } }
+    if before then sides[#sides + 1] = { name = which[1] .. " before", run = measure.command { before, script } } end
+  end
+  return sides, before
+end
+
 --- Seconds of the first call of a program on threads, behind `setup`.
 local function first_call(setup)
   local script = measure.scratch .. "/first_call.lua"
@@ -121,6 +161,8 @@ return function()
   if has_penlight then
     sides[#sides + 1] = { name = "first", run = first_call 'require "pl"\npackage.loaded.settings = { level = 3 }' }
   end
+  local of_warm, before = warm_sides()
+  for _, side in ipairs(of_warm) do sides[#sides + 1] = side end
   local got = measure.compare(sides)
   pool:close()
   pool, _G.bench_counter = nil, nil
@@ -134,6 +176,11 @@ return function()
     row { what = "their memory", ours = (megabytes(engine, n)), unit = "MB", below = 40 }
   end
   row { what = "a call on warm threads, nothing captured", ours = micro "call", unit = "us", at_most = 4.1 }
+  for _, name in ipairs { "map of 1", "map of 4", "pool of 1", "pool of 4" } do
+    row { what = name .. ", in a program of its own", ours = micro(name), unit = "us",
+          rival = before and "the parlua that PARLUA_BEFORE names" or nil, theirs = before and micro(name .. " before"),
+          within = before and 1 or nil }
+  end
   row { what = "20 captured values and a module of state", ours = micro "captured", unit = "us", below = 10 }
   row { what = "a call while a global changes before each", ours = micro "call, changed", unit = "us" }
   row { what = "a call while a C struct of a module changes", ours = micro "call, struct", unit = "us" }

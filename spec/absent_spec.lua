@@ -179,6 +179,31 @@ describe("what can't be sent of a script's state", function()
   })
 end)
 
+describe("a module with an object of a C module in it", function()
+  helper.for_each_engine(function(engine)
+    it("is made again by its function in package.preload; else a C function that is given the object tells", function()
+      assert_writes(engine, [[
+        local lpeg = require "lpeg"
+        package.preload.grammar = function()
+          local lpeg = require "lpeg"
+          local M = { number = lpeg.C(lpeg.R "09" ^ 1) / tonumber }
+          function M.parse(text) return lpeg.match(M.number, text) end
+          return M
+        end
+        local grammar = require "grammar"
+        try(function() return grammar.parse "42" end)
+        local inline = { number = lpeg.P "1" }
+        function inline.parse(text) return require "lpeg".match(inline.number, text) end
+        package.loaded.inline = inline
+        try(function() return require "inline".parse "1" end)
+      ]], {
+        { "42" },
+        { "2", "lpeg-pattern expected, got userdata); module 'inline'.number is not in this worker: it can't be sent there, as it is userdata" },
+      })
+    end)
+  end, { "threads", "process", "mpi", "serial", "async" })
+end)
+
 describe("a module that connects when it is first asked", function()
   helper.for_each_engine(function(engine)
     it("does so in each worker, wherever it keeps its connection", function()

@@ -151,8 +151,15 @@ end
 -- What LuaJIT says of a write through a pointer to constants, and of such a pointer given for another.
 local constant_errors = { "attempt to write to constant location", "cannot convert 'const " }
 
---- A message with the reason why an array's elements are constants, where it is about that.
+--- In a worker where something stands for objects that could not be sent there: which these are (wire/absent.lua).
+---@type (fun(): string)?
+M.what_is_missing = nil
+
+--- A message with the reason why an array's elements are constants, or an object is none, where it is about that.
 local function explain(message)
+  if M.what_is_missing and message:find(" expected, got userdata)", 1, true) then
+    return ("%s; %s"):format(message, M.what_is_missing())
+  end
   if not arrays.why_read_only then return message end
   for _, text in ipairs(constant_errors) do
     if message:find(text, 1, true) then return message .. " (" .. arrays.why_read_only .. ")" end

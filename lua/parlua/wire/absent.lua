@@ -2,6 +2,7 @@
 --- is used, with the way to what is missing and what to do instead. So nothing of a script's state is left out in
 --- silence. (Of a global that can't be sent, a worker is told when it reads the global: install.lua.)
 local codec = require "parlua.codec"
+local failure = require "parlua.failure"
 local kinds = require "parlua.wire.entries"
 
 require("jit").off(true, true)
@@ -13,6 +14,22 @@ local EVENTS = {
   "__lt", "__le",
 }
 
+local made, MOST_NAMED = {}, 3 -- why each object is missing
+
+local function what_is_missing()
+  local more = #made > MOST_NAMED and ("; so are %d others"):format(#made - MOST_NAMED) or ""
+  return table.concat(made, "; ", 1, math.min(#made, MOST_NAMED)) .. more
+end
+
+--- A function of C that is given what stands for an object of its own tells what it got: the failure tells what that is.
+local function note(why)
+  if not made[why] then made[#made + 1], made[why] = why, true end
+  failure.what_is_missing = what_is_missing
+end
+
+--- A state is put in place anew.
+function M.forget() made, failure.what_is_missing = {}, nil end
+
 --- Such a value.
 ---@param kind string what the script has: a function or a thread is stood for by one, all else by userdata
 ---@param why string
@@ -21,6 +38,7 @@ function M.of(kind, why)
   if kind == "function" then return tell end
   if kind == "thread" then return coroutine.create(function() error(why, 0) end) end
   if kind == "searcher" then return function() return "\n\t" .. why end end -- as `require` lists what was tried
+  note(why)
   local stand_in = newproxy(true)
   local meta = getmetatable(stand_in)
   for _, event in ipairs(EVENTS) do meta[event] = tell end

@@ -290,6 +290,9 @@ local function apply_first(before)
   M.exchange(false)
   if id ~= before.id then
     id, change, change_book = nil, nil, no_change
+    absent.forget()
+    -- those of required modules are needed before the state, in which they are with all that they share
+    for name, bytes in next, before.preload do package.preload[name] = codec.decode(bytes) end
     for _, name in ipairs(before.modules) do pcall(start.globals.require, name) end
     local fresh = codec.book()
     context.use(nil, false)

@@ -209,6 +209,16 @@ local function required()
   return names
 end
 
+--- The functions in package.preload, as bytes, that make modules of these names.
+local function preload_of(names)
+  local list = {}
+  for _, name in ipairs(names) do
+    local f = rawget(package.preload, name)
+    if type(f) == "function" and start.preload[name] ~= f then list[name] = codec.encode_as("preload", f) or nil end
+  end
+  return list
+end
+
 --- What every worker is to have first, as bytes: paths, declarations, the state as a whole.
 local function first_of(world, path, has_own_surroundings)
   local text = { path = package.path, cpath = package.cpath, id = world.number, state = world.bytes,
@@ -216,12 +226,13 @@ local function first_of(world, path, has_own_surroundings)
                  off = record.is_off, output = path, modules = required(), pause = world.pause,
                  multiplier = world.multiplier, left_out = world.left_out }
   world.required = concat(text.modules, " ")
+  context.use(nil, false)
+  text.preload = preload_of(text.modules)
   if has_own_surroundings then
     text.directory, text.environment, text.locale = codec.directory(), codec.environment(), os.setlocale(nil)
     text.umask = codec.umask()
     world.environment = text.environment
   end
-  context.use(nil, false)
   local first, problem = codec.encode_as("", text)
   if not first then error(problem, 0) end
   return first
