@@ -548,9 +548,10 @@ describe("under mpirun", function()
           kill -%s $pid; wait $pid; echo "ended"
         ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua), signal), { directory = directory })
         assert.equal("ended\n", result.stdout)
-        assert.truthy(helper.read(directory .. "/out"):find('"kind":"cancelled"', 1, true))
-        assert.truthy(helper.read(directory .. "/err"):find(
-          "1 task, 1 returned, 0 failed, 3 cancelled, [%d.]+ s, mpi engine, 2 ranks x 2 workers, interrupted"))
+        local out, err = helper.read(directory .. "/out"), helper.read(directory .. "/err")
+        assert.truthy(out:find('"kind":"cancelled"', 1, true), out .. err)
+        assert.truthy(err:find(
+          "1 task, 1 returned, 0 failed, 3 cancelled, [%d.]+ s, mpi engine, 2 ranks x 2 workers, interrupted"), err)
         assert.same({}, processes_left(mark))
       end)
     end)
