@@ -124,9 +124,9 @@ uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, 
   return 0;
 }
 
-struct payload *dispatch_payload(struct dispatch *d, uint64_t bytes)
+struct payload *payload_of(uint64_t bytes)
 {
-  (void)d, (void)bytes;
+  (void)bytes;
   return NULL;
 }
 

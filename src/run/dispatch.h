@@ -115,8 +115,6 @@ int dispatch_offer(struct dispatch *d, double first, double last, uint32_t attem
 void dispatch_demand(const struct dispatch *d, double horizon, struct demand *demand);
 /* Gives tasks up that were not begun, for `idle` workers elsewhere: stores what they are; returns how many ranges. */
 uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, uint32_t most);
-/* A payload for dispatch_offer, with room for a block of `bytes`. NULL: out of memory. */
-struct payload *dispatch_payload(struct dispatch *d, uint64_t bytes);
 /* Seconds that a chunk is to take. */
 double dispatch_chunk_seconds(const struct dispatch *d);
 /* So many records a second are passed on of what the run's workers do: see chunks_pace. */

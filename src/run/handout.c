@@ -259,12 +259,6 @@ int dispatch_offer(struct dispatch *d, double first, double last, uint32_t attem
   return 0;
 }
 
-struct payload *dispatch_payload(struct dispatch *d, uint64_t bytes)
-{
-  (void)d;
-  return payload_of(bytes);
-}
-
 /* Tasks that the lanes of a list could be given at once. */
 static double wanted_by(const struct dispatch *d, const struct link *lanes, uint32_t *idle)
 {

@@ -155,7 +155,7 @@ static void obey(struct message *message)
   const struct note *note = &message->note;
   struct team *team;
   switch (note->kind) {
-  case NOTE_SHARE: share_obey(mpi.share, note); break;
+  case NOTE_SHARE:
   case NOTE_WHOLE: share_obey(mpi.share, note); break;
   case NOTE_FORGET: note_forgotten(note); break;
   case NOTE_END: end_soon(note->status); break;

@@ -233,9 +233,8 @@ static void end(int status)
   bool interrupted = signals_count() > 0;
   if (interrupted) hurry(status);
   if (job.spawned == MPI_COMM_NULL) nursery_close(&job.nursery);
-  if (!mpi_leave(interrupted ? status ? status : 1 : 0))
-    hurry(status ? status : 1);   /* a rank that is lost takes no leave */
-  if (getenv("PARLUA_MPI_COUNT")) /* for measurements and tests */
+  if (!mpi_leave(interrupted ? status ? status : 1 : 0)) hurry(status); /* a rank that is lost takes no leave */
+  if (getenv("PARLUA_MPI_COUNT"))                                       /* for measurements and tests */
     fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes; received %llu messages, %llu bytes\n",
             (unsigned long long)job.transport.messages_sent, (unsigned long long)job.transport.bytes_sent,
             (unsigned long long)job.transport.messages_received, (unsigned long long)job.transport.bytes_received);

@@ -430,7 +430,7 @@ static struct payload *payload_for(const struct folding *folding, const struct s
   enum { VALUE_AT = BLOCK_HEAD + 8 };
   uint64_t length = stretch->bytes, size = VALUE_AT + sizeof length + length;
   uint64_t word = (uint64_t)(uint32_t)TAG_STRING << 32 | VALUE_AT / 8;
-  struct payload *payload = dispatch_payload(folding->run, size);
+  struct payload *payload = payload_of(size);
   if (!payload) return NULL;
   char *to = (char *)&payload->block + VALUE_AT + sizeof length;
   memset(&payload->block, 0, BLOCK_HEAD);

@@ -253,21 +253,20 @@ static int piece_at(const struct share *share, const struct sheet *sheet, uint64
   return (int)(left < share->piece ? left : share->piece);
 }
 
-/* Receives on; true when the message has become whole. */
-static bool receive_on(struct share *share, struct sheet *sheet)
+/* Receives on. */
+static void receive_on(struct share *share, struct sheet *sheet)
 {
   struct stream *in = &sheet->in;
-  if (sheet->have == sheet->size || is_moving(in, share->transport)) return false;
+  if (sheet->have == sheet->size || is_moving(in, share->transport)) return;
   sheet->have = in->begun;
   if (in->begun < sheet->size) {
     int n = piece_at(share, sheet, in->begun);
     MPI_Irecv(sheet->bytes + in->begun, n, MPI_BYTE, MPI_ANY_SOURCE, tag_of(sheet), share->transport->comm,
               &in->request);
     in->begun += (uint64_t)n;
-    return false;
+  } else {
+    finish(share, sheet);
   }
-  finish(share, sheet);
-  return true;
 }
 
 /* Sends what is here on to child `c`; false when all of it has been sent. */
@@ -285,9 +284,8 @@ static bool send_on(struct share *share, struct sheet *sheet, int c)
   return true;
 }
 
-bool share_progress(struct share *share)
+void share_progress(struct share *share)
 {
-  bool whole = false;
   for (struct sheet *sheet = share->sheets, *next; sheet; sheet = next) {
     bool busy = false;
     next = sheet->next;
@@ -295,11 +293,10 @@ bool share_progress(struct share *share)
       if (sheet->is_forgotten) free_sheet(share, sheet);
       continue;
     }
-    whole |= receive_on(share, sheet);
+    receive_on(share, sheet);
     for (int c = 0; c < share->children_count; c++) busy |= send_on(share, sheet, c);
     if (!busy && sheet->have == sheet->size && sheet->is_forgotten) free_sheet(share, sheet);
   }
-  return whole;
 }
 
 void share_forget(struct share *share, uint32_t id)

@@ -41,8 +41,8 @@ void share_drop(struct share *share, uint32_t id);
 void share_pass(struct share *share, const struct note *note);
 /* Takes in a note that a shared message comes (NOTE_SHARE, NOTE_WHOLE), which was just received. */
 void share_obey(struct share *share, const struct note *note);
-/* Moves pieces. Returns true when a message has become whole. */
-bool share_progress(struct share *share);
+/* Moves pieces. */
+void share_progress(struct share *share);
 /* Is no piece under way, nor still to come? */
 bool share_settled(const struct share *share);
 /* The file of message `id` in this process; -1: it is not whole yet. */

@@ -328,12 +328,12 @@ static void lose_tasks(struct team *team, const struct note *note)
 }
 
 /* What was supplied for tasks; NULL: nothing was, or there is no memory. */
-static struct payload *take_payload(struct team *team, struct message *message)
+static struct payload *take_payload(struct message *message)
 {
   struct payload *payload = message->body;
   message->body = NULL;
   if (payload || message->length == 0) return payload;
-  payload = dispatch_payload(team->run, message->length);
+  payload = payload_of(message->length);
   if (payload) memcpy(&payload->block, message->bytes, message->length);
   return payload;
 }
@@ -350,7 +350,7 @@ static void take_tasks(struct team *team, struct message *message)
     lose_tasks(team, note);
     return;
   }
-  struct payload *payload = take_payload(team, message);
+  struct payload *payload = take_payload(message);
   bool is_short = message->length && !payload;
   if (is_short || dispatch_offer(team->run, note->first, note->last, note->attempt, payload))
     return_ranges(team, &range, 1);
