@@ -425,7 +425,7 @@ bool folding_take(struct folding *folding, const struct event *event, uint64_t *
 }
 
 /* A payload of one argument: the blocks of the results, one behind the other, as a string. */
-static struct payload *payload_for(const struct folding *folding, const struct stretch *stretch, double task)
+static struct payload *payload_for(const struct stretch *stretch, double task)
 {
   enum { VALUE_AT = BLOCK_HEAD + 8 };
   uint64_t length = stretch->bytes, size = VALUE_AT + sizeof length + length;
@@ -453,7 +453,7 @@ static bool begin_merge(struct folding *folding, struct lot *lot, struct stretch
 {
   double task = folding->next_number;
   struct merge *merge = malloc(sizeof *merge);
-  struct payload *payload = merge ? payload_for(folding, stretch, task) : NULL;
+  struct payload *payload = merge ? payload_for(stretch, task) : NULL;
   /* as a task that is tried again: before all that was never handed out, and each by itself */
   if (!payload || dispatch_offer(folding->run, task, task, 2, payload)) {
     free(merge);
