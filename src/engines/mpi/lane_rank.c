@@ -35,8 +35,7 @@ struct rank_lane {
   uint32_t retries;                        /* of them tried again */
   double lowered;                          /* the last total that it was told */
   double per_task;
-  struct record given_back; /* its ranges that are still to be taken */
-  uint32_t ranges_at;
+  uint32_t ranges_at; /* of the ranges that the record at `at` gives back, those that were taken */
   uint32_t idle;
   uint64_t used, used_told; /* bytes of reports */
   int ended;                /* of that: how workers ended that could not begin */
