@@ -99,9 +99,9 @@ local warm_text = [[
   table.sort(all)
   print(all[math.ceil(n / 2)])]]
 
---- The sides of it, for this parlua and the one that PARLUA_BEFORE names.
+--- The sides of it, for this parlua and the one that BENCH_BEFORE names.
 local function warm_sides()
-  local sides, before = {}, os.getenv "PARLUA_BEFORE"
+  local sides, before = {}, os.getenv "BENCH_BEFORE"
   for _, which in ipairs { { "map of 1", "by_map", "{ 1 }" }, { "map of 4", "by_map", "{ 1, 2, 3, 4 }" },
                            { "pool of 1", "by_pool", "{ 1 }" }, { "pool of 4", "by_pool", "{ 1, 2, 3, 4 }" } } do
     local script = ("%s/warm_%s.lua"):format(measure.scratch, which[1]:gsub(" ", "_"))
@@ -178,7 +178,7 @@ return function()
   row { what = "a call on warm threads, nothing captured", ours = micro "call", unit = "us", at_most = 4.1 }
   for _, name in ipairs { "map of 1", "map of 4", "pool of 1", "pool of 4" } do
     row { what = name .. ", in a program of its own", ours = micro(name), unit = "us",
-          rival = before and "the parlua that PARLUA_BEFORE names" or nil, theirs = before and micro(name .. " before"),
+          rival = before and "the parlua that BENCH_BEFORE names" or nil, theirs = before and micro(name .. " before"),
           within = before and 1 or nil }
   end
   row { what = "20 captured values and a module of state", ours = micro "captured", unit = "us", below = 10 }

@@ -21,7 +21,7 @@ local function what_is_missing()
   return table.concat(made, "; ", 1, math.min(#made, MOST_NAMED)) .. more
 end
 
---- A function of C that is given what stands for an object of its own tells what it got: the failure tells what that is.
+--- A function of C that is given what stands for an object of its own tells only what it got: the failure says more.
 local function note(why)
   if not made[why] then made[#made + 1], made[why] = why, true end
   failure.what_is_missing = what_is_missing
