@@ -19,6 +19,9 @@ local MODULES = {
     function M.global() store_conn = store_conn or connect() return io.type(store_conn) end
     function M.table(name) by_name[name] = by_name[name] or connect() return io.type(by_name[name]) end
     function M.global_alone() return io.type(store_conn) end
+    local target
+    function M.open(to) if target then target:close() end target = to end
+    function M.write(text) return target:write(text) end
     return M]],
 }
 
@@ -223,6 +226,18 @@ describe("a module that connects when it is first asked", function()
         { "file", "global 'store_conn' is not in this worker: it can't be sent there, " .. FILE },
         { "file" }, { "file" }, { "file" }, { "file" }, { "file" }, { "file" }, { "file" }, { "file" }, { "file" },
       })
+    end)
+  end, { "threads", "process", "mpi", "serial", "async" })
+end)
+
+describe("a variable that a function sets whether or not it is set", function()
+  helper.for_each_engine(function(engine)
+    it("is told of where it can't be sent: no function fills it", function()
+      assert_writes(engine, [[
+        local store = require "store"
+        store.open(io.tmpfile())
+        try(function() return store.write "x" end)
+      ]], { { "true", "upvalue 'target' of function at " } })
     end)
   end, { "threads", "process", "mpi", "serial", "async" })
 end)
