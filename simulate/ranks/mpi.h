@@ -26,7 +26,7 @@ int MPI_Irecv(void *bytes, int count, MPI_Datatype type, int from, int tag, MPI_
 int MPI_Test(MPI_Request *request, int *is_done, MPI_Status *status);
 int MPI_Improbe(int from, int tag, MPI_Comm comm, int *is_there, MPI_Message *message, MPI_Status *status);
 int MPI_Get_count(const MPI_Status *status, MPI_Datatype type, int *count);
-int MPI_Mrecv(void *bytes, int count, MPI_Datatype type, MPI_Message *message, MPI_Status *status);
+int MPI_Imrecv(void *bytes, int count, MPI_Datatype type, MPI_Message *message, MPI_Request *request);
 int MPI_Abort(MPI_Comm comm, int status);
 /* How ranks meet is not simulated: whoever calls one of these has lost his way. */
 int MPI_Comm_split_type(MPI_Comm comm, int type, int key, MPI_Info info, MPI_Comm *part);

@@ -212,6 +212,7 @@ bool ranks_end(void)
     free(rank->share.mates);
     free(rank->transport.parts);
     free(rank->transport.scrap);
+    free(rank->transport.gone);
     free(agent.forgotten);
     network_drop(rank);
     memory_own_free(rank->nursery.beacon);

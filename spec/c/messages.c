@@ -95,6 +95,8 @@ int MPI_Test(MPI_Request *request, int *is_done, MPI_Status *status)
 {
   const struct request *r = *request;
   (void)status;
+  *is_done = 1;
+  if (!r) return 0;
   *is_done = r->packet ? !is_slow[r->to] : pieces > 0;
   if (!r->packet) {
     for (size_t k = 0; *is_done && k < r->room; k++) r->at[k] = byte_at(come_bytes++);
@@ -125,9 +127,10 @@ int MPI_Get_count(const MPI_Status *status, MPI_Datatype type, int *count)
   return 0;
 }
 
-int MPI_Mrecv(void *bytes, int count, MPI_Datatype type, MPI_Message *message, MPI_Status *status)
+int MPI_Imrecv(void *bytes, int count, MPI_Datatype type, MPI_Message *message, MPI_Request *request)
 {
-  (void)type, (void)status;
+  (void)type;
+  *request = MPI_REQUEST_NULL;
   if ((size_t)count != (*message)->size) fail("a message is received with another length than it has");
   memcpy(bytes, (*message)->bytes, (*message)->size);
   free((*message)->bytes);
@@ -462,6 +465,7 @@ int main(void)
   check_relay(&t);
   check_other_versions(&t);
   free(t.scrap);
+  free(t.gone);
   free(t.parts);
   puts("all holds");
   return 0;

@@ -330,6 +330,11 @@ static uint32_t own_cores(MPI_Comm comm, double *crowd)
   return cores > 0 ? cores : 1;
 }
 
+static bool has_gone(int rank)
+{
+  return tree_has_gone(&mpi.tree, rank);
+}
+
 int mpi_join(struct transport *transport, struct share *share, struct nursery *nursery, bool is_spawned)
 {
   struct rank own = {.pid = getpid()};
@@ -345,7 +350,9 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
   mpi.is_agent = transport->rank > 0;
   home_open(has_workers ? nursery : NULL, transport->rank);
   int error = share_open(share, transport);
-  return error ? error : tree_open(&mpi.tree, transport, &own, is_spawned);
+  if (!error) error = tree_open(&mpi.tree, transport, &own, is_spawned);
+  transport->is_gone = has_gone;
+  return error;
 }
 
 /* Past the tree of shared messages: whoever would have passed it on may be lost. */

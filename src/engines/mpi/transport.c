@@ -4,6 +4,7 @@
 #include "sys/clock.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,9 +46,11 @@ bool transport_open(struct transport *t, MPI_Comm comm)
   t->first = NULL;
   t->end = &t->first;
   t->scrap = NULL;
+  t->is_gone = NULL;
   t->moved = clock_seconds();
   t->parts = calloc((size_t)t->count, sizeof(struct message *));
-  return t->parts != NULL;
+  t->gone = calloc((size_t)t->count, sizeof *t->gone);
+  return t->parts && t->gone;
 }
 
 static _Noreturn void lack_memory(const struct transport *t)
@@ -156,6 +159,30 @@ static _Noreturn void refuse(const struct transport *t, int from, size_t bytes)
   abort();
 }
 
+/* Receives what was found. The sender has a hand in what is large: false when it has died before it was through. MPI
+ * may write there for ever then. */
+static bool receive(struct transport *t, int from, void *to, size_t bytes, MPI_Message *there)
+{
+  static const double check_seconds = 0.05;
+  MPI_Request request;
+  int done = 0;
+  MPI_Imrecv(to, (int)bytes, MPI_BYTE, there, &request);
+  MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+  for (double checked = done ? 0 : clock_seconds(); !done;) {
+    double now = clock_seconds();
+    if (now - checked >= check_seconds) {
+      if (t->is_gone && t->is_gone(from)) {
+        t->gone[from] = true;
+        return false;
+      }
+      checked = now;
+    }
+    sched_yield();
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+  }
+  return true;
+}
+
 /* Receives a piece of a message into its place; NULL: more are to come. */
 static struct message *receive_piece(struct transport *t, int from, MPI_Message *there, size_t bytes)
 {
@@ -163,7 +190,7 @@ static struct message *receive_piece(struct transport *t, int from, MPI_Message 
   uint64_t whole = message->note.whole;
   if (bytes > whole - message->have || bytes > PIECE_BYTES) refuse(t, from, bytes);
   char *to = message->is_cut ? t->scrap : message->bytes + message->have;
-  MPI_Mrecv(to, (int)bytes, MPI_BYTE, there, MPI_STATUS_IGNORE);
+  if (!receive(t, from, to, bytes, there)) return NULL;
   message->have += bytes;
   t->moved = clock_seconds();
   if (message->have < whole) return NULL;
@@ -201,6 +228,7 @@ struct message *transport_receive(struct transport *t)
   for (;;) {
     MPI_Improbe(MPI_ANY_SOURCE, TAG, t->comm, &is_there, &there, &status);
     if (!is_there) return NULL;
+    if (t->gone[status.MPI_SOURCE]) continue;
     MPI_Get_count(&status, MPI_BYTE, &bytes);
     t->bytes_received += (uint64_t)bytes;
     if (t->parts[status.MPI_SOURCE]) {
@@ -211,7 +239,7 @@ struct message *transport_receive(struct transport *t)
     if ((size_t)bytes < sizeof(struct note)) refuse(t, status.MPI_SOURCE, (size_t)bytes);
     struct message *message = malloc(sizeof *message + (size_t)bytes - sizeof(struct note));
     if (!message) lack_memory(t);
-    MPI_Mrecv(&message->note, bytes, MPI_BYTE, &there, &status);
+    if (!receive(t, status.MPI_SOURCE, &message->note, (size_t)bytes, &there)) continue;
     t->messages_received++;
     message->next = NULL;
     message->from = status.MPI_SOURCE;

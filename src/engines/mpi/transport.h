@@ -76,6 +76,8 @@ struct transport {
   int rank, count;
   struct parcel *first, **end; /* messages under way */
   struct message **parts;      /* by rank: a message of which pieces are to come */
+  bool (*is_gone)(int rank);   /* has its process ended, as far as can be known? NULL: nobody knows */
+  bool *gone;                  /* by rank: it died in the midst of a message, and nothing more is received from it */
   char *scrap;                 /* where pieces go for which there is no memory; NULL: none has come yet */
   double moved;                /* when something last did */
   uint64_t messages_sent, bytes_sent, messages_received, bytes_received;

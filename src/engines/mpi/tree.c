@@ -79,6 +79,13 @@ static bool has_ended(const struct tree *tree, int rank, bool is_silent)
   return (kill(pid, 0) < 0 && errno == ESRCH) || (is_silent && is_zombie(pid));
 }
 
+bool tree_has_gone(const struct tree *tree, int rank)
+{
+  const struct rank *own = &tree->ranks[tree->transport->rank], *other = &tree->ranks[rank];
+  bool is_here = strcmp(other->host, own->host) == 0 && other->space == own->space && own->space;
+  return is_here && has_ended(tree, rank, true);
+}
+
 /* For so long a rank may be silent. */
 static double patience_with(const struct tree *tree, int rank)
 {

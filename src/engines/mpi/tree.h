@@ -46,6 +46,8 @@ struct tree {
 int tree_open(struct tree *tree, struct transport *transport, const struct rank *own, bool is_spawned);
 /* Finds this rank's parent and children, the ranks being known. Returns 0 or an errno. */
 int tree_place(struct tree *tree);
+/* Has the process of a rank ended? False also where it can't be seen. */
+bool tree_has_gone(const struct tree *tree, int rank);
 /* How many of an engine's workers, numbered rank by rank, are in ranks before `rank`, when it has `all`. */
 uint32_t tree_before(const struct tree *tree, uint32_t all, int rank);
 /* The rank of worker `w` of an engine that has `all`. */
