@@ -27,6 +27,8 @@ static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_m
 /* Plain results wait for those beside them where there are so many workers: until some chunks have ended, and longer
  * where the parent has many children. So many are reported as one, at the most: rank 0 decodes them in one go. */
 enum { JOIN_WORKERS = 100, MOST_JOINED = 1 << 14 };
+/* Those that wait to be joined become far fewer bytes: a rank that heads others keeps megabytes. */
+static const uint64_t joined_bytes = 16 << 20;
 static const double join_least = 10e-3, join_child = 160e-6, join_most = 50e-3, join_longest = 0.25;
 /* Results of a reduction wait so long for those beside them; or for so many chunks, if that is more. So much work is to
  * lie ready then, that whole groups of blocks come at once. */
@@ -245,7 +247,8 @@ static void begin_folding(struct team *team, const struct note *note, double fan
 {
   bool is_merged = note->group > GROUP_JOINED;
   double chunks = fold_chunks * dispatch_chunk_seconds(team->run);
-  team->folding = (struct folding){.most = team->most / 2, .joined = MOST_JOINED, .has_rows = note->rows > 0};
+  uint64_t most = is_merged ? team->most / 2 : joined_bytes;
+  team->folding = (struct folding){.most = most, .joined = MOST_JOINED, .has_rows = note->rows > 0};
   if (is_merged || note->all >= JOIN_WORKERS) team->folding.group = note->group;
   team->folding.patience = is_merged ? fmax(fold_seconds, chunks) : fmin(fmax(join_least, fan * join_child), join_most);
   team->patience = team->folding.patience;
