@@ -234,7 +234,8 @@ static uint32_t workers_of(const struct plan *plan, uint32_t job)
  * another reason. */
 static bool has_tried(const struct plan *plan)
 {
-  bool is_only_cause = plan->start_failure <= 0 && !plan_has(plan, TROUBLE_MEMORY) && !plan_has(plan, TROUBLE_LIMIT);
+  bool is_only_cause = plan->start_failure <= 0 && !plan_has(plan, TROUBLE_MEMORY) && !plan_has(plan, TROUBLE_LIMIT) &&
+                       !plan_has(plan, TROUBLE_RANKS);
   uint32_t workers = workers_of(plan, ledger_job()), least = LEAST_STILLBORN * (is_only_cause ? workers : 1);
   bool is_first = ledger_job() == 1 && !ledger_any_begun() && plan->kind == PLAN_SLOTS;
   return ledger_starts() >= least && !(is_first && ledger_starts() > LEAST_STILLBORN * workers);
