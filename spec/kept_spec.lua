@@ -291,13 +291,13 @@ describe("submitted calls of a pool", function()
   local function name_workers()
     local names = {}
     for _, name in ipairs(pool:everywhere(function()
-      worker_name = ffi.C.getpid() .. tostring({}) -- luacheck: ignore 111
-      return worker_name -- luacheck: ignore 113
+      _G.worker_name = ffi.C.getpid() .. tostring({})
+      return _G.worker_name
     end)) do names[name] = true end
     return names
   end
 
-  local function name() return worker_name end -- luacheck: ignore 113
+  local function name() return _G.worker_name end
 
   helper.for_each_engine(function(engine)
     before_each(function() pool = parlua.pool { engine = engine, workers = 2 } end)
