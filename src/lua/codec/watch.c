@@ -248,6 +248,30 @@ static void copy_regions(struct watch *watch)
     memcpy(watch->copy + watch->regions[i].copied, watch->regions[i].at, watch->regions[i].length);
 }
 
+/* Pushes an empty watch, and the table of what it keeps alive. */
+static struct watch *begin_watch(lua_State *L)
+{
+  struct watch *watch = lua_newuserdata(L, sizeof *watch);
+  *watch = (struct watch){0};
+  lua_pushvalue(L, lua_upvalueindex(META));
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_setfenv(L, -3);
+  return watch;
+}
+
+/* Copies what is watched as it is now, and leaves the watch at `index` on top. */
+static int finish_watch(lua_State *L, struct watch *watch, int index)
+{
+  basic_metatables(L, watch->metatables);
+  watch->copy = malloc(watch->length ? watch->length : 1);
+  if (!watch->copy) return luaL_error(L, "not enough memory to watch the script's state");
+  copy_regions(watch);
+  lua_settop(L, index);
+  return 1;
+}
+
 static int new (lua_State *L)
 {
   enum { BOOK = 1, OTHERS, WATCH, ANCHORS, OBJECTS, OBJECT };
@@ -258,15 +282,8 @@ static int new (lua_State *L)
   lua_settop(L, OTHERS);
   if (is_strict && book->hides_state) return 0;
   if (!is_known_layout(L)) return 0;
-  struct watch *watch = lua_newuserdata(L, sizeof *watch);
-  *watch = (struct watch){0};
-  lua_pushvalue(L, lua_upvalueindex(META));
-  lua_setmetatable(L, WATCH);
-  lua_newtable(L);
-  lua_pushvalue(L, ANCHORS);
-  lua_setfenv(L, WATCH);
+  struct watch *watch = begin_watch(L);
   lua_getfenv(L, BOOK);
-  /* The globals are among the others: what changes most often is looked at first. */
   for (int i = 1; i <= (int)lua_objlen(L, OTHERS); i++) {
     lua_rawgeti(L, OTHERS, i);
     if (lua_type(L, OBJECT) == TYPE_CDATA) {
@@ -290,12 +307,7 @@ static int new (lua_State *L)
     else
       add_object(L, watch, ANCHORS);
   }
-  basic_metatables(L, watch->metatables);
-  watch->copy = malloc(watch->length ? watch->length : 1);
-  if (!watch->copy) return luaL_error(L, "not enough memory to watch the script's state");
-  copy_regions(watch);
-  lua_settop(L, WATCH);
-  return 1;
+  return finish_watch(L, watch, WATCH);
 }
 
 /* Stops to watch the owner of region `i`, which has changed; returns the first region behind its own. */
@@ -344,13 +356,8 @@ static int watch_fields(lua_State *L)
   if (!is_known_layout(L)) return 0;
   const char *table = lua_topointer(L, TABLE);
   if (read_half(table, TABLE_SIZES) != 0) return 0; /* it has an array part */
-  struct watch *watch = lua_newuserdata(L, sizeof *watch);
-  *watch = (struct watch){.of_fields = true};
-  lua_pushvalue(L, lua_upvalueindex(META));
-  lua_setmetatable(L, WATCH);
-  lua_newtable(L);
-  lua_pushvalue(L, ANCHORS);
-  lua_setfenv(L, WATCH);
+  struct watch *watch = begin_watch(L);
+  watch->of_fields = true;
   const char *nodes = (const char *)(uintptr_t)read_word(table, TABLE_NODE);
   size_t count = (size_t)read_half(table, TABLE_SIZES + 4) + 1, at = 0;
   add_region(L, watch, table + TABLE_METATABLE, TABLE_END - TABLE_METATABLE);
@@ -361,12 +368,7 @@ static int watch_fields(lua_State *L)
     lua_rawseti(L, ANCHORS, (int)++at);
     anchor(L, ANCHORS);
   }
-  basic_metatables(L, watch->metatables);
-  watch->copy = malloc(watch->length);
-  if (!watch->copy) return luaL_error(L, "not enough memory to watch the script's state");
-  copy_regions(watch);
-  lua_settop(L, WATCH);
-  return 1;
+  return finish_watch(L, watch, WATCH);
 }
 
 /* Has the node at `now` still the key that it has in the copy at `then`? */
