@@ -405,6 +405,15 @@ local scripts = {
     show(300)
     show(3000)
     show(100000)]],
+  ["buffers that a submitted call is given, changes and returns, by themselves and in tables"] = [[
+    local buffer = require("string.buffer").new()
+    buffer:put("hello")
+    local function add(b) b:put(" there") return b end
+    local function add_within(t) t[1]:put(" there") return t end
+    print(tostring(parlua.submit(add, buffer):get()), tostring(parlua.submit(add_within, { buffer }):get()[1]))
+    print(tostring(parlua.map(add, { buffer })[1]), tostring(parlua.map(add_within, { { buffer } })[1][1]), tostring(buffer))
+    buffer:put("!")
+    print(tostring(parlua.submit(add, buffer):get()))]],
   ["functions of string.buffer and jit.util that the script has replaced or taken away"] = [[
     local buffer = require "string.buffer"
     local text = buffer.new():put("text")

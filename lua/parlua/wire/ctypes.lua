@@ -204,8 +204,8 @@ function M.copy(value)
   local description = describe(number)
   if not description then return value end
   local made = M.make(description, size)
-  ffi.copy(made, value, size)
-  return made
+  -- volatile data can't be copied: others write there, and it stays what it is
+  return pcall(ffi.copy, made, value, size) and made or value
 end
 
 --- A function of C.

@@ -160,6 +160,7 @@ static void decode_text(struct decoder *decoder)
   size_t place = keep_place(decoder, start);
   decode_by_tool(decoder, TOOL_BUFFER, 1, false);
   fill_place(decoder, start, place);
+  if (decoder->book) decoder->book->list[place].state = 1; /* nobody can tell whether its content has changed */
 }
 
 /* Userdata without content, and its metatable. */

@@ -387,7 +387,9 @@ static bool is_still_known(struct encoder *encoder, int index, const struct plac
 {
   lua_State *L = encoder->L;
   enum name_kind kind = NAMED_PART;
-  if ((encoder->flags & CODEC_TRUST) || lua_type(L, index) == LUA_TUSERDATA || lua_iscfunction(L, index)) return true;
+  if ((encoder->flags & CODEC_TRUST) || lua_iscfunction(L, index)) return true;
+  if (lua_type(L, index) == LUA_TUSERDATA) /* a buffer has a state */
+    return entry->state == 0 || ((encoder->flags & CODEC_TO_WORKER) && in_chain >= encoder->codec->chain.fresh);
   if (encoder->flags & CODEC_TO_WORKER) { /* the script goes on and may have changed it */
     if (in_chain >= encoder->codec->chain.fresh) return true;
     if (lua_isfunction(L, index)) { /* what one changes that it has captured would stay in a worker that lasts */

@@ -305,6 +305,11 @@ static bool is_part_unchanged(lua_State *L, struct codec *codec, int index, int 
   int type = lua_type(L, index);
   bool lasting = codec->chain.lasting;
   if (lasting && type == TYPE_CDATA) return false;
+  if (type == LUA_TUSERDATA) {
+    int at;
+    const struct shared *buffer = chain_find(codec, lua_topointer(L, index), &at);
+    return !buffer || buffer->state == 0;
+  }
   if (type != LUA_TTABLE && !(lasting && type == LUA_TFUNCTION && !lua_iscfunction(L, index))) return true;
   const void *object = lua_topointer(L, index);
   if (map_reserve(&codec->seen) != 0) return false;
