@@ -41,11 +41,15 @@ static uint32_t members(const struct link *list, enum wanting wanting)
   return count;
 }
 
-/* A worker with a slot has one chunk that runs and one behind it, so that it need not wait for the next. */
+/* A worker with a slot has one chunk that runs and one behind it, so that it need not wait for the next; where the
+ * script has made chunks very short, more. */
 static void check_depth(const struct lane *lane)
 {
   enum { DEPTH = 2 };
-  if (lane->kind == &lane_over_slot && (lane->kind->wants(lane) > 0) != (lane->count < DEPTH))
+  if (lane->kind != &lane_over_slot) return;
+  uint32_t most = lane->crew->chunk > 0 ? CHANNEL_BLOCKS : DEPTH;
+  bool wants_more = lane->kind->wants(lane) > 0;
+  if ((lane->count < DEPTH && !wants_more) || (lane->count >= most && wants_more))
     fault("lane %u holds %u chunks and wants %u more", (unsigned)lane->number, (unsigned)lane->count,
           (unsigned)lane->kind->wants(lane));
 }

@@ -6,7 +6,7 @@ local PARTS = "src/run/lane_slot.c src/run/inbox.c src/run/work.c src/run/pack.c
   .. " src/sys/hub.c src/sys/bell.c src/sys/clock.c src/sys/barrier.c src/sys/large.c src/sys/huge.c src/sys/lent.c -lm"
 
 describe("a lane over a slot", function()
-  it("blames a task for the third death, keeps a worker that has come back, and tells what is through", function()
+  it("has more short chunks lie ready, blames a task for the third death, keeps a worker that has come back, tells what is through", function()
     helper.assert_holds_in_c("lane", PARTS)
   end)
 end)

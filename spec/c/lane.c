@@ -119,6 +119,23 @@ static void check_deaths(void)
   finish();
 }
 
+/* The worker has done the chunk at its lane's head, in so many seconds. */
+static void end_chunk(double seconds)
+{
+  struct outcome outcome;
+  struct work *work = lane_first(lane);
+  struct block *block = results(work, BLOCK_DENSE);
+  block->last = work->last;
+  block->count = block->final = 1;
+  block->seconds = seconds;
+  slot_publish_out(slot);
+  slot->in.head++;
+  if (!lane_over_slot.next(lane, &outcome, false) || !outcome.is_final) fail("results of a worker are not told");
+  lane_let_go(lane, work);
+  work_free(&store, work);
+  lane_over_slot.release(lane);
+}
+
 /* A worker that is to be given up, and has done all that it had meanwhile, stays. */
 static void check_come_back(void)
 {
@@ -129,16 +146,7 @@ static void check_come_back(void)
     give(work);
     lane->cause = LOST_CANCELLED;
     lane_over_slot.end(lane);
-    if (done) {
-      struct block *block = results(work, BLOCK_DENSE);
-      block->last = block->count = block->final = 1;
-      slot_publish_out(slot);
-      slot->in.head++;
-      if (!lane_over_slot.next(lane, &outcome, false) || !outcome.is_final) fail("results of a worker are not told");
-      lane_let_go(lane, work);
-      work_free(&store, work);
-      lane_over_slot.release(lane);
-    }
+    if (done) end_chunk(1e-3);
     bool is_told = lane_over_slot.next(lane, &outcome, false);
     if (done && (is_told || given_up || lane->state != LANE_READY)) fail("a worker is given up that has done all");
     if (!done && (!is_told || given_up != 1)) fail("a worker is not given up");
@@ -169,8 +177,31 @@ static void check_open_pairs(void)
   finish();
 }
 
+/* Of chunks that are over before the coordinator could hand out the next, more lie ready. */
+static void check_depth(void)
+{
+  struct depth {
+    double chunk, seconds;
+    uint32_t works;
+  };
+  static const struct depth depths[] = {{1, 1e-6, CHANNEL_BLOCKS}, {1, 1e-3, 2}, {1, 0, 2}, {0, 1e-6, 2}};
+  double task = 1;
+  for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+    begin(&killed, false);
+    crew.chunk = depths[i].chunk;
+    for (; lane_over_slot.wants(lane) > 0; task++) lane_over_slot.give(lane, tasks(task, task));
+    if (lane->count != 2) fail("a worker has not one chunk and another behind it");
+    end_chunk(depths[i].seconds);
+    for (; lane_over_slot.wants(lane) > 0; task++) lane_over_slot.give(lane, tasks(task, task));
+    if (lane->count != depths[i].works || slot->in.tail - slot->in.head != depths[i].works)
+      fail("more chunks lie ready than should, or fewer");
+    finish();
+  }
+}
+
 int main(void)
 {
+  check_depth();
   check_deaths();
   check_come_back();
   check_open_pairs();

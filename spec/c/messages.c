@@ -346,7 +346,7 @@ static void check_other_versions(struct transport *t)
 static double nap_after(struct transport *t, double idle, enum pace pace)
 {
   t->moved = now - idle;
-  return transport_nap(t, pace);
+  return transport_nap(t, pace, 1);
 }
 
 /* Who hears nothing sleeps ever longer, but never so long that somebody would have to wait; who moves a message does
@@ -366,6 +366,9 @@ static void check_naps(struct transport *t)
   if (nap <= 0 || nap > 1e-3) fail("a message that does not move is looked at without end, or left alone");
   if (nap_after(t, idle[0], PACE_PATIENT) <= 0) fail("there is no nap where nobody waits");
   if (nap_after(t, 1, PACE_PATIENT) < before) fail("where nobody waits the nap is shorter");
+  double alone = nap_after(t, 0.5e-3, PACE_AWAITED), crowded = transport_nap(t, PACE_AWAITED, 8);
+  if (crowded < 4 * alone || transport_nap(t, PACE_AWAITED, 1e6) > before)
+    fail("ranks that share a processor take it from one another, or sleep too long");
 }
 
 /* ---- shared messages ---- */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -176,6 +177,7 @@ int engine_sleep(struct engine *engine, double seconds, uint32_t *ended, int mos
       return 0;
     }
     waited = clock_seconds() - began;
+    if (waited > yield_seconds) sched_yield();
   } while (engine->hub.last_wait < spin_seconds && waited < spin_seconds);
   return hub_sleep(&engine->hub, fmin(seconds, nap), ended, most);
 }

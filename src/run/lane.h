@@ -81,6 +81,7 @@ struct crew {
   bool is_sparse;              /* results come as pairs */
   bool may_cut;                /* running chunks may be cut */
   double per_task;             /* seconds, measured */
+  double chunk;                /* tasks of each chunk; 0: they are sized by what is measured */
   double total;                /* tasks behind it are of no use */
   uint32_t base;               /* workers are numbered from here on: lane 0's has the next number */
   uint32_t workers;            /* behind all lanes together */

@@ -131,6 +131,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->crew = (struct crew){.engine = engine, .store = &d->queue.store, .message = options->message, .job = options->job};
   d->crew.is_sparse = options->sparse;
   d->crew.key = options->key;
+  d->crew.chunk = options->chunk;
   d->crew.may_cut = options->chunk <= 0 && barrier_works();
   d->crew.total = INFINITY;
   d->crew.base = options->base;

@@ -14,11 +14,6 @@
 
 static const uint32_t bell_mark = 0xffffffff; /* in place of a worker's number */
 
-/* After this, the processor is offered to others: the worker that is to answer may wait for it. The kernel often puts
- * the two on one processor, as one wakes the other; there a call with its answer took 12 us with 4 us here, and takes
- * 6 us (bench/futures.lua). */
-static const double yield_seconds = 0.5e-6;
-
 enum { LOOKS = 16, MOST_EVENTS = 64 };
 
 static int watch_bell(struct hub *hub)

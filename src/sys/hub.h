@@ -10,6 +10,10 @@ static const double spin_seconds = 20e-6;
 /* A worker that sleeps on an idle processor takes some 40 us to wake, and a coordinator that sleeps meanwhile as long
  * again (bench/awake.c): after a worker was woken, it looks again for this long. */
 static const double wake_seconds = 100e-6;
+/* Who looks again offers the processor to others after this: the worker that is to answer may wait for it. The kernel
+ * often puts the two on one processor, as one wakes the other; there a call with its answer took 12 us with 4 us here,
+ * and takes 6 us (bench/futures.lua). */
+static const double yield_seconds = 0.5e-6;
 
 struct hub {
   struct beacon *beacon;

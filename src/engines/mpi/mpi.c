@@ -294,7 +294,8 @@ double mpi_move(struct hub *hub, bool is_busy)
     return INFINITY;
   }
   bool is_patient = mpi.patient == mpi.awaited && (!mpi.is_agent || mpi.is_at_ease);
-  return look_in(transport_nap(t, mpi.is_moving ? PACE_MOVING : is_patient ? PACE_PATIENT : PACE_AWAITED));
+  enum pace pace = mpi.is_moving ? PACE_MOVING : is_patient ? PACE_PATIENT : PACE_AWAITED;
+  return look_in(transport_nap(t, pace, tree_crowd(&mpi.tree)));
 }
 
 static double mpi_progress(struct engine *engine)

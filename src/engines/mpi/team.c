@@ -20,7 +20,7 @@ enum {
 /* So many seconds of work are to lie ready: some round trips to the parent; more where it has many children, so that
  * what each costs it (docs/MPI.md) stays a small part of its time. */
 static const double horizon_least = 5e-3, horizon_child = 40e-6, horizon_chunks = 4;
-/* Reports are gathered for so long, unless somebody waits for an answer. */
+/* Reports are gathered for so long, unless somebody waits for an answer; longer where ranks share a processor. */
 static const double gather_child = 10e-6, gather_least = 100e-6, gather_most = 20e-3;
 /* Bytes of reports that the parent has not used: of all its children together, and of each. */
 static const double unused_bytes = 256 << 20, unused_least = 512 << 10, unused_most = 8 << 20;
@@ -268,7 +268,8 @@ static void begin_reports(struct team *team, const struct note *note)
   team->asked = -INFINITY;
   team->wish = 0;
   team->horizon = fmax(horizon_least, fan * horizon_child);
-  team->gather = fmin(fmax(fan * gather_child, gather_least), gather_most);
+  double gather = fmax(fan * gather_child, tree_crowd(&mpi.tree) * gather_least);
+  team->gather = fmin(gather, gather_most);
   team->reported = 0;
   team->paced = clock_seconds();
   team->records = 0;

@@ -14,12 +14,14 @@ enum { TAG = 1, PIECE_BYTES = 1 << 19 /* is moved in some 100 us */ };
 /* Naps between two looks, by how long nothing has moved: a look costs up to 16 us with Open MPI (measured), so that the
  * longest costs less than 1% of a core, while what comes in quick succession is not kept waiting. The shortest leaves
  * the processor to a worker of this machine, whose answer is what is waited for: it halves the time of a short call
- * where ranks and workers are more than processors. */
+ * where ranks and workers are more than processors. Where several ranks share a processor, each look takes it from
+ * another rank, which then takes longer to have something to say: naps are so many times as long. */
 struct nap {
   double idle, seconds;
 };
+static const double longest_nap = 2.5e-3;
 static const struct nap naps[] = {{5e-6, 0},      {40e-6, 10e-6}, {1e-3, 50e-6},
-                                  {5e-3, 200e-6}, {30e-3, 1e-3},  {INFINITY, 2.5e-3}};
+                                  {5e-3, 200e-6}, {30e-3, 1e-3},  {INFINITY, longest_nap}};
 
 /* A large message is moved by MPI in many small steps, each at a look at either side: while one is under way, no nap as
  * long as something moves now and then, and short ones after that. */
@@ -253,11 +255,12 @@ struct message *transport_receive(struct transport *t)
   }
 }
 
-double transport_nap(const struct transport *t, enum pace pace)
+double transport_nap(const struct transport *t, enum pace pace, double crowd)
 {
   double idle = clock_seconds() - t->moved;
   int i = 0;
   if (pace == PACE_MOVING) return idle < under_way.idle ? 0 : under_way.seconds;
   while (idle > naps[i].idle) i++;
-  return pace == PACE_PATIENT ? fmax(naps[i].seconds, patient_nap) : naps[i].seconds;
+  double seconds = fmin(naps[i].seconds * crowd, longest_nap);
+  return pace == PACE_PATIENT ? fmax(seconds, patient_nap) : seconds;
 }

@@ -107,6 +107,6 @@ bool transport_settle(struct transport *t);
  * to do. */
 enum pace { PACE_MOVING, PACE_AWAITED, PACE_PATIENT };
 
-/* Seconds to nap before the next look: the longer nothing has moved, the longer. */
-double transport_nap(const struct transport *t, enum pace pace);
+/* Seconds to nap before the next look: the longer nothing has moved, the longer. `crowd`: ranks for each processor. */
+double transport_nap(const struct transport *t, enum pace pace, double crowd);
 #endif

@@ -51,6 +51,11 @@ int tree_open(struct tree *tree, struct transport *transport, const struct rank 
   return tree_place(tree);
 }
 
+double tree_crowd(const struct tree *tree)
+{
+  return tree->ranks[tree->transport->rank].crowd;
+}
+
 /* Can the process of a rank be seen from here? */
 static bool is_seen(const struct tree *tree, int rank)
 {

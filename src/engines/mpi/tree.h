@@ -46,6 +46,8 @@ struct tree {
 int tree_open(struct tree *tree, struct transport *transport, const struct rank *own, bool is_spawned);
 /* Finds this rank's parent and children, the ranks being known. Returns 0 or an errno. */
 int tree_place(struct tree *tree);
+/* Ranks of this host for each processor that this one may run on; at least 1. */
+double tree_crowd(const struct tree *tree);
 /* Has the process of a rank ended? False also where it can't be seen. */
 bool tree_has_gone(const struct tree *tree, int rank);
 /* How many of an engine's workers, numbered rank by rank, are in ranks before `rank`, when it has `all`. */
