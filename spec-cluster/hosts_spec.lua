@@ -34,6 +34,26 @@ describe("three hosts:", function()
     assert.equal("true\ttrue\ttrue\n", output)
   end)
 
+  it("a file that is on one host alone is read there, and the others are named", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local file = io.open("/run/own/words.txt", "w")
+        for i = 1, 1000 do file:write("word ", i, "\n") end
+        file:close()
+        local lines, failures, summary = parlua.map(function(line) return line end, parlua.lines "/run/own/words.txt", { chunk = 1 })
+        for i = 1, 1000 do assert(lines[i] == "word " .. i) end
+        print(lines.n, #failures, summary.workers)
+      ]])
+      local result = helper.run(cluster.mpirun() .. parlua .. " --workers 2 " .. directory .. "/script.lua")
+      assert.equal("1000\t0\t2\n", result.stdout, result.stderr)
+      for rank = 1, 2 do
+        assert.truthy(result.stderr:find(("parlua: rank %d on node%d leaves its tasks to others: cannot read '/run/own/words.txt': ")
+          :format(rank, rank + 1), 1, true), result.stderr)
+      end
+    end)
+  end)
+
   it("results are those of a serial run, to the byte", function()
     local arguments = "examples/primes.lua 1 20000"
     local serial = helper.run(parlua .. " --engine serial " .. arguments)

@@ -60,13 +60,16 @@ function helper.for_each_engine(body, only)
   end
 end
 
---- A function that completes the options of a call: on this engine, with two workers where the call names no number.
+--- Workers of a call that names no number, on mpi in each rank; SPEC_WORKERS=4 sets another one.
+helper.workers = tonumber(os.getenv "SPEC_WORKERS") or 2
+
+--- A function that completes the options of a call: on this engine, with that many workers where the call names no number.
 ---@param engine string
 ---@return fun(options?: table): table
 function helper.options(engine)
   return function(options)
     options = options or {}
-    options.engine, options.workers = engine, options.workers or 2
+    options.engine, options.workers = engine, options.workers or helper.workers
     return options
   end
 end

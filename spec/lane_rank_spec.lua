@@ -1,4 +1,4 @@
--- How many tasks a rank is given to try again, in plain C: spec/c/lane_rank.c.
+-- What a rank is given to try again, and what a report that tells of no end does, in plain C: spec/c/lane_rank.c.
 
 local helper = require "spec.helper"
 
@@ -6,7 +6,7 @@ local PARTS = "src/engines/mpi/lane_rank.c src/run/pieces.c src/run/work.c src/r
   .. " -Isimulate/ranks -lm"
 
 describe("a rank", function()
-  it("is given one task to try again for each of its workers, and no more until one of them has ended", function()
+  it("is given one task to try again for each of its workers, and no more until one has ended; only tasks that have ended count as such", function()
     helper.assert_holds_in_c("lane_rank", PARTS)
   end)
 end)

@@ -842,6 +842,54 @@ describe("under mpirun", function()
     end)
   end)
 
+  it("a rank that lacks a file of the source, or whose set-up raises, leaves its tasks to others; its host and the reason are told", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/words.txt", ("word\n"):rep(1000))
+      -- the file is there by a descriptor that only rank 0 and its workers have
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        local function try(map, source, options)
+          local lengths, failures, summary = parlua.map(map, source, options)
+          local all = true
+          for i = 1, 1000 do all = all and lengths[i] == 4 end
+          print(lengths.n, #failures, all, summary.workers)
+        end
+        local function has_file()
+          local file = io.open "/dev/fd/9"
+          if file then return file:close() end
+          error("there is no file", 0)
+        end
+        try(function(line) return #line end, parlua.lines "/dev/fd/9", { chunk = 1 })
+        try(function() return 4 end, parlua.range(1000), { setup = has_file, chunk = 10 })
+        print(select(2, pcall(parlua.map, function() return 4 end, parlua.range(1000), { setup = error })))
+        try(function() return 4 end, parlua.range(1000), {})
+      ]])
+      local parlua = helper.quote(helper.parlua) .. " --workers 2 script.lua"
+      local result = helper.run(("%s sh -c %s : -n 2 %s"):format(helper.mpirun(1), helper.quote("exec " .. parlua .. " 9< words.txt"),
+        parlua), { directory = directory })
+      local part = "1000\t0\ttrue\t2\n"
+      assert.equal(part:rep(2) .. "setup failed: nil\n1000\t0\ttrue\t6\n", (result.stdout:gsub("\nstack traceback:\n.-\n1000", "\n1000")))
+      local host = helper.run("uname -n").stdout:match "%S+"
+      for rank = 1, 2 do
+        local place = ("parlua: rank %d on %s leaves its tasks to others: "):format(rank, host)
+        assert.truthy(result.stderr:find(place .. "cannot read '/dev/fd/9': ", 1, true), result.stderr)
+        assert.truthy(result.stderr:find(place .. "setup failed: there is no file", 1, true), result.stderr)
+      end
+    end)
+  end)
+
+  it("a call for which every rank lacks something raises, and names one of them", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        print(select(2, pcall(parlua.map, function() end, parlua.range(1000), { setup = function() error("no licence", 0) end })))
+        print(parlua.map(function() return 1 end, parlua.range(10)).n)
+      ]])
+      local result = helper.run(helper.quote(helper.parlua) .. " --engine mpi --workers 2 script.lua", { directory = directory })
+      assert.truthy(result.stdout:find("^setup failed: no licence.*%(on rank [12], host %S+%)\n10\n$"), result.stdout .. result.stderr)
+    end)
+  end)
+
   --- Runs a map of 100 tasks on four ranks, under a launcher that lets the job go on without a lost one. The task for which `condition`
   --- holds first kills its rank. Prints what `shown` says; the file `lost` is there when some task did so.
   local function run_losing(directory, condition, options, shown, environment)

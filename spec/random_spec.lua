@@ -114,7 +114,7 @@ describe("math.random", function()
     end)
 
     it("stands beside parlua.task, which tells index, attempt and worker", function()
-      local task, workers = parlua.task, 2 * (require("parlua.host").ranks() or 1)
+      local task, workers = parlua.task, helper.workers * (require("parlua.host").ranks() or 1)
       local told = parlua.map(function()
         if task.index == 3 and task.attempt == 1 then error("again") end
         return { parlua.task.index, task.attempt, task.worker >= 1 and task.worker <= workers }

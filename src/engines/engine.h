@@ -77,8 +77,8 @@ struct engine_kind {
    * to the next call: the message itself when it is small; NULL with errno set. The message before it is not sent to
    * any worker any more. */
   const struct block *(*share)(struct engine *engine, const struct block *message);
-  /* Name of the host of the engine's worker `w`, of all, from 0. */
-  const char *(*host)(struct engine *engine, uint32_t w);
+  /* Name of the host of the engine's worker `w`, of all, from 0, and its rank. */
+  const char *(*host)(struct engine *engine, uint32_t w, int *rank);
 };
 
 /* What workers that were given up, and have not ended, share with their engine; it may outlive the engine. */

@@ -62,15 +62,17 @@ static int engine_gc(lua_State *L)
   return 0;
 }
 
-/* host(worker) -> name of the host that it is on. */
+/* host(worker) -> name of the host that it is on, rank. */
 static int method_host(lua_State *L)
 {
   struct host_engine *engine = luaL_checkudata(L, 1, engine_meta);
   const struct engine_kind *kind = engine->engine.kind;
   uint32_t w = (uint32_t)luaL_checknumber(L, 2) - 1;
   if (!kind || !kind->host || w >= engine->engine.all) return 0;
-  lua_pushstring(L, kind->host(&engine->engine, w));
-  return 1;
+  int rank;
+  lua_pushstring(L, kind->host(&engine->engine, w, &rank));
+  lua_pushinteger(L, rank);
+  return 2;
 }
 
 /* engine(name, workers, memory in bytes or 0) -> engine, or nil and a message. */

@@ -11,7 +11,7 @@
 --   settle(index, record, attempts, worker)  the same where nothing is left to decide
 --   counted(n)                               the source is at its end: there are n tasks
 --   source_failed(record)                    the source raised where it was to give the next task
---   broke(message)                           the whole run is to end with this error
+--   broke(message[, worker])                 the whole run is to end with this error, which comes from a worker
 --   printed(worker, stream, text)  ended_worker(worker)  tick()  signalled(number)  troubled(errno, ended)
 local ffi = require "ffi"
 local arrays = require "parlua.array.known"
@@ -50,7 +50,7 @@ end
 --- A task raised: tries it again if the receiver says so.
 function Driver:failure(receiver, index, record, attempt, worker)
   record = failure.sent(record)
-  if index == 0 then return receiver:broke(record.message) end -- it stands for the job
+  if index == 0 then return receiver:broke(record.message, worker) end -- it stands for the job
   local pace = receiver.pace_count and receiver.pace -- the script's own function may be asked: then the collector runs
   if pace then pace.release(receiver) end
   local delay = receiver:failed(index, record, attempt, worker)
@@ -220,9 +220,9 @@ function Driver:longest()
   if self.handle.longest then return self.handle:longest() end
 end
 
---- The name of the host that a worker is on; nil: this one.
+--- The name of the host that a worker is on, and its rank; nil: this one.
 function Driver:host(worker)
-  return self.engine and self.engine:host(worker)
+  if self.engine then return self.engine:host(worker) end
 end
 
 --- Hands out calls that tasks have spawned, as tasks from `first` on.

@@ -224,8 +224,9 @@ function Run:source_failed(record)
   self:settle(self.total, record, 1, 0, true)
 end
 
---- The run is to end with an error.
-function Run:broke(message)
+--- The run is to end with an error. `worker`: the one that can't do the job; workers of other ranks may be able to.
+function Run:broke(message, worker)
+  if worker and self.engine_name == "mpi" and trouble.is_refused(self, worker, message) then return end
   self.broken = message
   self:cancel()
 end

@@ -20,13 +20,26 @@ local limits = {
   [112] = "the ranks that had workers are lost", -- EHOSTDOWN
 }
 
-local ECHILD, EBUSY = 10, 16
+local ENOEXEC, ECHILD, EBUSY = 8, 10, 16 -- the first: see is_refused
 
 local function reason(errno) return limits[errno] or host.strerror(errno) end
+
+--- Notes that a worker can't do the job, for want of a file, say. Its rank takes no part in the run then, and others do
+--- its tasks. False: the run is to end. So it does where rank 0, which has the script, lacks something, and where each
+--- worker is to call a function.
+function M.is_refused(run, worker, message)
+  local where, rank = run.driver:host(worker)
+  if rank == 0 or run.everywhere then return false end
+  run.refusals = run.refusals or {}
+  table.insert(run.refusals, { rank = rank, host = where, message = message })
+  return true
+end
 
 --- The error of a run that has no worker at all. `ended`: how the last one ended that could not begin.
 function M.no_workers(run, errno, ended)
   local engine, why = run.engine_name, reason(errno)
+  local refusal = run.refusals and run.refusals[1]
+  if refusal then return ("%s (on rank %d, host %s)"):format(refusal.message, refusal.rank, refusal.host) end
   if errno == ECHILD then
     why = ("%s (%s)%s"):format(why, failure.status_text(ended), run.options.setup and ": see the option setup" or "")
   end
@@ -40,6 +53,12 @@ local told = {} -- by engine, workers and reason: what was said once is not said
 
 --- Some workers could not be started, and the run went on without them.
 function M.tell_lacking(run, lacking, errno)
+  for _, refusal in ipairs(not run.broken and run.refusals or {}) do
+    local what = ("rank %d on %s leaves its tasks to others: %s\n"):format(refusal.rank, refusal.host, refusal.message)
+    if not told[what] then report.print("stderr", "parlua: " .. what) end
+    told[what] = true
+  end
+  if errno == ENOEXEC then return end
   local what = ("%d workers of the %s engine could be started: %s"):format(run.workers, run.engine_name, reason(errno))
   if not told[what] then report.print("stderr", ("parlua: only %d of %s\n"):format(run.workers - lacking, what)) end
   told[what] = true

@@ -68,7 +68,7 @@ function M.open(job, slot, outlet)
   if source.path and not text and not source.is_stream then
     local message, k
     text, message, k = host.map_text(source.paths)
-    if not text then error(("cannot read '%s': %s"):format(source.paths[k], message)) end
+    if not text then error(("cannot read '%s': %s"):format(source.paths[k], message), 0) end
     -- since the coordinator has opened it
     if text:length() < source.length then error(loop_text.cut_message(source), 0) end
     source.text = text

@@ -316,8 +316,9 @@ static enum taken take_results(struct rank_lane *rank, const struct record *reco
   if (is_short) return TAKEN_LATER;
   if (!work) return TAKEN_NOTHING; /* of tasks that are of no use any more */
   outcome->work = work;
+  if (record->fresh == 0) return TAKEN; /* no task has ended: it tells of one that has not, or of none */
   rank->outstanding -= record->fresh;
-  work->reached = fmax(work->reached, record->last);
+  work->reached = record->last;
   outcome->is_final = work->reached >= work->last;
   if (outcome->is_final)
     let_go(rank, work);

@@ -147,9 +147,10 @@ static struct slot *mpi_map(struct engine *engine, uint32_t w)
   return home_map(engine, w, family->base + w + 1);
 }
 
-static const char *mpi_host(struct engine *engine, uint32_t w)
+static const char *mpi_host(struct engine *engine, uint32_t w, int *rank)
 {
-  return mpi.tree.ranks[tree_rank_of(&mpi.tree, engine->all, w)].host;
+  *rank = tree_rank_of(&mpi.tree, engine->all, w);
+  return mpi.tree.ranks[*rank].host;
 }
 
 /* ---- jobs ---- */

@@ -52,27 +52,6 @@ static void add_rows(struct team *team, struct event *event)
   if (!team->maker->make(team->rows, event, &event->bytes, &event->length)) event->length = 0;
 }
 
-static void forward_results(struct team *team, struct event *event)
-{
-  const struct family *family = team->engine.context;
-  uint32_t w = event->worker - 1 - family->base;
-  uint64_t end = event->block->size, *kept = w < family->own ? &team->ends[w] : &end;
-  if (event->from == 0) *kept = end;
-  add_rows(team, event);
-  if (!folding_is_merge(&team->folding, event->last)) {
-    team->ended += event->want;
-    team->held -= event->want;
-  }
-  if (!folding_take(&team->folding, event, kept, clock_seconds())) report_results(&team->report, event, kept);
-}
-
-static void forward_loss(struct team *team, struct event *event)
-{
-  if (folding_lose(&team->folding, event->first)) event->first = 0;
-  if (event->first > 0) team->held--;
-  report_lost(&team->report, event);
-}
-
 /* Nothing will come of these tasks here. */
 static void return_ranges(struct team *team, struct range *ranges, uint32_t count)
 {
@@ -87,6 +66,39 @@ static void forward_end(struct team *team, enum record_kind kind, int status, in
   folding_flush(&team->folding);
   report_status(&team->report, kind, status, ended);
   team->is_done = true;
+}
+
+/* Does a worker say instead of results that it can't do the job (lua/parlua/worker/init.lua)? */
+static bool is_refusal(const struct event *event)
+{
+  return event->want == 0 && event->count == 1 && event->block->kind == BLOCK_SPARSE &&
+         event->block->word[2 * event->from] == 0;
+}
+
+static void forward_results(struct team *team, struct event *event)
+{
+  const struct family *family = team->engine.context;
+  uint32_t w = event->worker - 1 - family->base;
+  uint64_t end = event->block->size, *kept = w < family->own ? &team->ends[w] : &end;
+  if (event->from == 0) *kept = end;
+  if (is_refusal(event) && w < family->own) { /* a file or module is missing on this host, say: others do its tasks */
+    report_results(&team->report, event, kept);
+    forward_end(team, RECORD_TROUBLE, ENOEXEC, 0);
+    return;
+  }
+  add_rows(team, event);
+  if (!folding_is_merge(&team->folding, event->last)) {
+    team->ended += event->want;
+    team->held -= event->want;
+  }
+  if (!folding_take(&team->folding, event, kept, clock_seconds())) report_results(&team->report, event, kept);
+}
+
+static void forward_loss(struct team *team, struct event *event)
+{
+  if (folding_lose(&team->folding, event->first)) event->first = 0;
+  if (event->first > 0) team->held--;
+  report_lost(&team->report, event);
 }
 
 static void forward(struct team *team, struct event *event)
