@@ -330,7 +330,7 @@ static double simulated_left(const struct lane *lane, double now)
 /* What the worker gives back when it is asked now; NULL: nothing. */
 static struct chunk *give_back(struct simulated *worker, double *keep)
 {
-  static const double least = 2;
+  static const double least = 1; /* the task behind the one that it is in may be handed out elsewhere */
   for (uint32_t i = worker->count; i-- > 0;) {
     struct chunk *chunk = &worker->chunks[i];
     double left = chunk->limit - chunk->in;

@@ -165,6 +165,7 @@ int MPI_Improbe(int from, int tag, MPI_Comm comm, int *is_there, MPI_Message *me
     return 0;
   }
   *message = take(here, link);
+  here->yield = 0;
   *status = (MPI_Status){.MPI_SOURCE = (*message)->from, .bytes = (int)(*message)->bytes};
   return 0;
 }

@@ -283,6 +283,7 @@ bool home_progress(struct hub *hub)
   bool has_news = false;
   for (uint32_t w; hub_next_ready(hub, &w); has_news = true)
     if (here->engine) engine_note(here->engine, w);
+  if (has_news) here->yield = 0;
   return has_news;
 }
 

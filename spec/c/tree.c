@@ -88,6 +88,9 @@ static void check_child(void)
   tree.children[0].asked = now + 0.01;
   if (look(&tree, 1) < INFINITY) fail("a rank is lost that was asked something, without an interruption");
   signals = 1;
+  tree.children[0].asked = now;
+  now += 3; /* the script has done something else */
+  if (look(&tree, 0.2) < INFINITY) fail("a rank is lost that could not be heard after an interruption");
   if (!(look(&tree, 1) < INFINITY)) fail("a rank does not answer after an interruption, and is not lost");
   free(tree.children);
 }

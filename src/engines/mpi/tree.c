@@ -183,6 +183,8 @@ struct child *tree_next_lost(struct tree *tree)
     if (child->is_lost) continue;
     /* while this process was elsewhere, in the script, it could hear nobody */
     if (gap > beat_seconds || child->awaited == 0) child->heard = now;
+    bool is_answer_due = child->asked > child->heard;
+    if (is_answer_due && gap > 2 * check_seconds) child->asked += gap; /* likewise: it may be still to be received */
     double silence = now - child->heard;
     bool is_silent = silence > patience_with(tree, child->rank);
     if (child->is_watched && has_ended(tree, child->rank, is_silent)) return lose(tree, child, "its process has ended");
@@ -190,7 +192,7 @@ struct child *tree_next_lost(struct tree *tree)
       snprintf(why, sizeof why, "it was killed, or is cut off (nothing heard for %.0f s)", silence);
       return lose(tree, child, why);
     }
-    if (signals_count() > 0 && child->asked > child->heard && now - child->asked > last_silence_seconds)
+    if (signals_count() > 0 && is_answer_due && now - child->asked > last_silence_seconds)
       return lose(tree, child, child->is_watched ? NULL : "it does not answer");
   }
   tree->checked = now;
