@@ -276,7 +276,7 @@ static double gathering_seconds(const struct dispatch *d, double now, double nap
   if (is_waited_for || nap < least || has_idle(d) || !queue_has_work(&d->queue, now)) return 0;
   double chunk = d->chunks.shortest;
   double seconds = fmin(share * chunk, fmax(most, fmin(share_of_long * chunk, most_of_long)));
-  return seconds < least || d->busy * seconds < few * chunk ? 0 : seconds;
+  return seconds < least || d->crew.workers * seconds < few * chunk ? 0 : seconds;
 }
 
 static void rest(struct dispatch *d, double now, double seconds, double nap)
