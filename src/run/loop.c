@@ -271,7 +271,7 @@ static double next_time(const struct dispatch *d, double deadline)
  * only where some are to come meanwhile. Workers have another chunk by then, so none waits for the coordinator. */
 static double gathering_seconds(const struct dispatch *d, double now, double nap)
 {
-  static const double share = 0.4, least = 0.5e-3, most = 2e-3, share_of_long = 0.02, most_of_long = 10e-3, few = 2;
+  static const double share = 0.4, least = 0.5e-3, most = 2e-3, share_of_long = 0.1, most_of_long = 10e-3, few = 2;
   bool is_waited_for = d->options.is_pushed || d->options.is_fed || d->is_away || d->options.timeout > 0;
   if (is_waited_for || nap < least || has_idle(d) || !queue_has_work(&d->queue, now)) return 0;
   double chunk = d->chunks.shortest;
