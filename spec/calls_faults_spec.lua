@@ -83,28 +83,61 @@ describe("submitted calls that are handed out together", function()
       pool:close()
     end)
   end, { "threads", "process" })
+end)
 
-  helper.for_each_engine(function(engine)
-    it("end at Ctrl-C, while the script waits for them", function()
-      helper.with_directory(function(directory)
-        local script = helper.write(directory .. "/script.lua", ([[
-          local parlua = require "parlua"
-          local pool, futures = parlua.pool { engine = %q, workers = 2 }, {}
-          for k = 1, 500 do futures[k] = pool:submit(function(path)
-            io.open(path, "w"):close()
-            require("parlua.host").sleep(20)
-          end, arg[1]) end
-          local kill = "sleep 0.3; kill -INT " .. require("parlua.host").pid()
-          os.execute("( until [ -e " .. arg[1] .. " -a -e " .. arg[1] .. ".waits ]; do sleep 0.01; done; " .. kill .. " ) &")
-          io.open(arg[1] .. ".waits", "w"):close() -- not sooner: os.execute is deaf to SIGINT
-          parlua.wait(futures)
-          local kinds = {}
-          for _, future in ipairs(futures) do kinds[future.failure.kind] = (kinds[future.failure.kind] or 0) + 1 end
-          print(kinds.cancelled)
-        ]]):format(engine))
-        local result = helper.run_parlua(script .. " " .. directory .. "/begun")
-        assert.same({ "500\n", 130 }, { result.stdout, result.status }, result.stderr)
-      end)
+--- A script whose second of four calls has Ctrl-C come, while the script waits in one of several ways.
+local interrupted = [[
+  local parlua = require "parlua"
+  local pool, futures = parlua.pool { engine = %q, workers = 1 }, {}
+  local pid, path, is_serial = require("parlua.host").pid(), arg[1], %q == "serial"
+  local function wait()
+    local ok, cqueues = pcall(require, "cqueues")
+    if ok and cqueues.running() then return cqueues.sleep(20) end
+    local host = require "parlua.host"
+    if not is_serial then return host.sleep(20) end
+    repeat host.sleep(0.01) until host.signals_count() > 0
+  end
+  for k = 1, 4 do
+    futures[k] = pool:submit(function()
+      if k ~= 2 then return k end
+      os.execute(("( until [ -e %%s ]; do sleep 0.01; done; sleep 0.3; kill -INT %%d ) &"):format(path, pid))
+      wait()
     end)
-  end, { "threads", "process" })
+  end
+  io.open(path, "w"):close()
+  local function finish(...)
+    print(...)
+    local cancelled = 0
+    for k = 3, 4 do
+      local failure = futures[k].failure
+      if failure and failure.kind == "cancelled" and failure.message == "the program was interrupted by SIGINT" then cancelled = cancelled + 1 end
+    end
+    print(cancelled, futures[1]:get(), select(2, pcall(pool.submit, pool, print)), select(2, pcall(parlua.map, print, { 1 })))
+  end
+  ]]
+
+local ways = {
+  get = "finish(pcall(futures[3].get, futures[3]) == false)",
+  wait = "finish(futures[3]:wait())",
+  ["wait for all"] = "finish(#parlua.wait(futures) == 4)",
+  race = "finish(pcall(parlua.race, { futures[3], futures[4] }) == false)",
+  as_completed = "local n = 0 for _ in parlua.as_completed(futures) do n = n + 1 end finish(n == 4)",
+}
+
+describe("Ctrl-C while the script waits for submitted calls", function()
+  helper.for_each_engine(function(engine)
+    for name, text in pairs(ways) do
+      it("ends them, says how many, and lets the script go on: " .. name, function()
+        helper.with_directory(function(directory)
+          local script = helper.write(directory .. "/script.lua", interrupted:format(engine, engine) .. text)
+          local result = helper.run_parlua(script .. " " .. directory .. "/waits", { env = { PARLUA_WARN = "" } })
+          local why = "the program was interrupted by SIGINT"
+          assert.same({ ("true\n2\t1\t%s\t%s\n"):format(why, why), 130 }, { result.stdout, result.status }, result.stderr)
+          -- on serial the call that runs ends by itself
+          assert.equal(("parlua: interrupted by SIGINT: %d submitted calls are cancelled\n"):format(engine == "serial" and 2 or 3),
+            result.stderr)
+        end)
+      end)
+    end
+  end)
 end)

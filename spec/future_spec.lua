@@ -115,6 +115,15 @@ describe("futures", function()
         .. "argument 1, the call submitted at .-future_spec.lua:%d+, failed: no data$"), third.failure.message)
     end)
 
+    it("are cancelled where an argument was cancelled, and say so", function()
+      local waits = pool:submit(tostring, pool:submit(function() nap(0.01) end))
+      local second = pool:submit(tostring, waits)
+      assert.is_true(waits:cancel())
+      assert.is_true(second:wait())
+      assert.equal("cancelled", second.failure.kind)
+      assert.matches("^argument 1, the call submitted at %S-future_spec%.lua:%d+, was cancelled: the call was cancelled$", second.failure.message)
+    end)
+
     it("that wait for an argument can be cancelled, and end with their pool", function()
       helper.with_directory(function(directory)
         local slow = pool:submit(function(path)
@@ -195,6 +204,48 @@ describe("futures", function()
       local kind = parlua.pool { engine = engine, workers = 1, on_error = function(failure) return "instead of " .. failure.message end }
       assert.equal("instead of nothing", kind:submit(function() error("nothing", 0) end):get())
       kind:close()
+    end)
+
+    it("raise what the pool's on_error has raised for them, and the others go on", function()
+      local raised = {}
+      local strict = parlua.pool { engine = engine, workers = 2, on_error = function(failure)
+        if failure.message ~= "ignored" then error(raised) end
+      end }
+      local calls = {}
+      for k = 1, 6 do
+        calls[k] = strict:submit(function(n) error(n == 3 and "wrong" or "ignored", 0) end, k)
+      end
+      local behind = strict:submit(function(x) return x end, calls[3])
+      for k = 1, 6 do
+        local ok, problem = pcall(calls[k].get, calls[k])
+        assert.is_false(ok)
+        if k == 3 then assert.equal(raised, problem) else assert.equal("ignored", problem.message) end
+      end
+      assert.is_true(behind:wait())
+      assert.matches("^argument 1, the call submitted at .*: wrong$", behind.failure.message)
+      assert.equal(raised, select(2, pcall(behind.get, behind)))
+      assert.equal(7, strict:submit(function() return 7 end):get())
+      strict:close()
+    end)
+
+    it("are replaced by what on_error returns also where an argument has failed", function()
+      local asked = {}
+      local lenient = parlua.pool { engine = engine, workers = 2, on_error = function(failure)
+        asked[#asked + 1] = failure.message:match "[^:]*$"
+        if failure.args.n > 0 then return "instead", 2 end
+      end }
+      local first = lenient:submit(function() error("no data", 0) end)
+      assert.same({ "instead", 2 }, { lenient:submit(function(x) return x end, first):get() })
+      assert.same({ "no data", " no data" }, asked)
+      lenient:close()
+    end)
+
+    it("name in their failures the place where they were submitted", function()
+      local line = debug.getinfo(1, "l").currentline + 1
+      local call = pool:submit(function() error("wrong", 0) end)
+      call:wait()
+      assert.matches("future_spec%.lua:" .. line .. "$", call.failure.place)
+      assert.matches("^the call submitted at %S-future_spec%.lua:" .. line .. " failed %(error%): wrong\n", tostring(call.failure) .. "\n")
     end)
 
     it("say what is wrong with what they are asked", function()
@@ -321,6 +372,21 @@ describe("a program with submitted calls", function()
         ]], directory)
         assert.same({ "script ends\n", "", 0 }, { result.stdout, result.stderr, result.status })
         for i = 1, 6 do assert.is_true(exists(directory .. "/done" .. i), i) end
+      end)
+    end)
+
+    it("is told of what on_error has raised, where nobody has got it, and has failed", function()
+      helper.with_directory(function(directory)
+        local text = [[
+          local pool = parlua.pool { warn = false, on_error = function(failure) error("on_error is wrong", 0) end }
+          local first, second = pool:submit(error, "one"), pool:submit(error, "two")
+          print(first:wait(), pcall(first.get, first))
+          print(second:wait(), second.failure.message) ]]
+        local result = run(engine, text, directory)
+        assert.same({ "true\tfalse\ton_error is wrong\ntrue\ttwo\n", 1 }, { result.stdout, result.status }, result.stderr)
+        assert.equal('parlua: submit at script.lua:3: the call failed ("two"), and on_error has raised an error: on_error is wrong\n', result.stderr)
+        result = run(engine, text .. " pcall(second.get, second)", directory)
+        assert.same({ "", 0 }, { result.stderr, result.status })
       end)
     end)
 

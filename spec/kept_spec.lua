@@ -210,6 +210,7 @@ describe("pool:everywhere", function()
       assert.is_false(ok)
       assert.truthy(tostring(problem):find("no licence", 1, true), tostring(problem))
       assert.is_nil(tostring(problem):find("parlua/", 1, true), tostring(problem)) -- the runner's own lines
+      assert.matches("^everywhere at %S-kept_spec%.lua:%d+ failed: no licence\nstack traceback:\n", problem)
       assert.same({ 2, n = 1 }, (pool:map(function(x) return x + 1 end, { 1 })))
       assert.equal(3, pool:submit(function() return 3 end):get())
     end)

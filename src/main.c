@@ -616,8 +616,9 @@ static int interrupted_status(lua_State *L, int status)
 }
 
 /* The program ends: calls that were submitted, and that nobody waits for, run to their end, unless Ctrl-C has ended the
- * script; and failures that nobody has looked at are told. */
-static void finish_futures(lua_State *L)
+ * script; and failures that nobody has looked at are told. Returns the exit status: an error that an `on_error` has
+ * raised, and that nobody has got, is a failure of the program. */
+static int finish_futures(lua_State *L, int status)
 {
   int top = lua_gettop(L);
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
@@ -625,9 +626,13 @@ static void finish_futures(lua_State *L)
   if (lua_istable(L, -1)) {
     lua_getfield(L, -1, "finish");
     lua_pushboolean(L, state_was_interrupted());
-    if (state_call_interruptible(L, 1, 0) != 0) print_error(L);
+    if (state_call_interruptible(L, 1, 1) != 0)
+      print_error(L);
+    else if (lua_toboolean(L, -1) && status == EXIT_RETURNED)
+      status = EXIT_FAILED;
   }
   lua_settop(L, top);
+  return status;
 }
 
 /* All of the command, called protected. */
@@ -643,8 +648,7 @@ static int run_protected(lua_State *L)
   }
   if (command->ignore_environment) reset_paths(L);
   set_arg(L, command);
-  int status = run_command(L, command);
-  finish_futures(L);
+  int status = finish_futures(L, run_command(L, command));
   command->status = interrupted_status(L, status);
   return 0;
 }

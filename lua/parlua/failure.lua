@@ -14,6 +14,7 @@ local SHORT = { depth = 1, length = 6, bytes = 200, limit = 1000 }
 ---@field index integer the task
 ---@field parent? integer the task that has spawned it
 ---@field args table its arguments, with `n`
+---@field place? string of a submitted call: where it was submitted
 ---@field path? string of lines, rows and blocks: the file that its argument comes from
 ---@field line? integer and the line
 ---@field kind "error"|"timeout"|"crash"|"memory"|"unsendable"|"cancelled"
@@ -29,7 +30,9 @@ local Failure = {}
 Failure.__index = Failure
 
 function Failure:__tostring()
-  local text = ("task %s failed (%s): %s"):format(tostring(self.index), self.kind, self.message)
+  local place = rawget(self, "place")
+  local what = place and "the call submitted at " .. place or "task " .. tostring(self.index)
+  local text = ("%s failed (%s): %s"):format(what, self.kind, self.message)
   return self.traceback and text .. "\n" .. self.traceback or text
 end
 
@@ -180,10 +183,8 @@ function M.capture(value)
       -- coroutine.wrap puts the place of its caller before
       value = value:gsub("^parlua/[%w_/]+%.lua:%d+: ([^\n]-:%d+: )", "%1")
     end
-    -- compiled code that found the stack full does not know the line: the function's first one it does
-    if value:find ":0: stack overflow$" then
-      value = value:gsub(":0: (stack overflow)$", (":%d: %%1"):format(debug.getinfo(2, "S").linedefined))
-    end
+    -- whether there is a place depends on what of it was compiled; the traceback has the place
+    if value:find ": stack overflow$" then value = "stack overflow" end
   end
   local record = { message = type(value) == "string" and explain(value) or describe(value), kind = kind_of(value) }
   if type(value) ~= "nil" then record.value = value end

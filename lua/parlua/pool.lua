@@ -21,6 +21,7 @@ local host = require "parlua.host"
 local list = require "parlua.sink.list"
 local options_module = require "parlua.options"
 local reduce = require "parlua.sink.reduce"
+local report = require("parlua.lazy") "parlua.report"
 local room = require("parlua.lazy") "parlua.future.room"
 local run_module = require "parlua.run"
 local search = require "parlua.sink.search"
@@ -182,9 +183,21 @@ local function leave(pool)
   if not pool.is_serial then run.driver.handle:leave(pool.outstanding + pool.aborted) end
 end
 
+--- A signal has ended the pool's run: says so, with how many calls that has cut off.
+local function tell_interrupted(pool, run)
+  local calls = pool.outstanding + (pool.heirs and pool.heirs.outstanding or 0) + run.cut_tasks
+  if pool.resolved.warn == false or calls == 0 then return end
+  report.print("stderr", ("parlua: interrupted by %s: %s cancelled\n"):format(run.signal, calls == 1
+    and "a submitted call is" or ("%d submitted calls are"):format(calls)))
+end
+
 --- Ends a pool. `trouble`: why its workers can't go on, where that is so.
 local function close(pool, trouble)
   local run = pool.run
+  if run and run.signal then
+    tell_interrupted(pool, run)
+    trouble = trouble or run.interruption()
+  end
   pool.closed, pool.run, pool.guarded.run = true, false, false
   if run then run:close() end
   if pool.heirs then pool.heirs:close() end
@@ -209,6 +222,18 @@ local function step_run(pool, seconds)
   return false
 end
 
+--- A signal has come, perhaps together with what was asked for: then it is the pool's too. Returns whether its calls
+--- go on: the signal was that of another run.
+local function end_interrupted(pool)
+  while pool.run and not pool.run.cancelled do
+    local more = step_run(pool, 0)
+    if not more or more == "idle" then break end
+  end
+  if pool.run and not pool.run.cancelled then return true end
+  while pool.run and step_run(pool) do end -- what runs ends
+  return false
+end
+
 --- Lets the pool's calls go on until target.is_done, at most for `seconds`. Returns false when they can't.
 function verbs.step(self, target, seconds)
   if not self.run or self.is_inside ~= task.is_inside() then return false end -- a worker's copy of it goes nowhere
@@ -221,6 +246,7 @@ function verbs.step(self, target, seconds)
     goes_on = step_run(self, left) and true or false
     if target.is_done or not goes_on or left == 0 or self.outstanding == 0 or future_module.has_due() then break end
   end
+  if self.run and C.signals_count() ~= self.run.signals and not end_interrupted(self) then goes_on = false end
   leave(self)
   return goes_on
 end
@@ -370,8 +396,9 @@ end
 ---@return parlua.Future
 function Pool:submit(f, ...)
   if getmetatable(self) ~= Pool then common.refuse_self("submit", "pool", self, 2) end
-  if self.closed then error("the pool is closed", 2) end
   if task.is_inside() ~= self.is_inside then return submit_here(self, f, ...) end
+  if run_module.interrupted() then error(run_module.interruption(), 2) end
+  if self.closed then error("the pool is closed", 2) end
   if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
   if type(f) ~= "function" then f = common.as_function(f) end
   if self.window < math.huge then room.wait(self) end

@@ -17,6 +17,7 @@ int ask_wait(int asked, double seconds, char *answer, size_t room);
 void signals_serial(int begin);
 volatile double *signals_watch(volatile double *cell);
 int signals_pending(void);
+int signals_count(void);
 void signals_break(int is_on);
 void signals_again(int number);
 void signals_forget(void);

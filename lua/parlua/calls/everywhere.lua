@@ -3,6 +3,7 @@
 --- once, and its results come back, tasks ask for them as long as a worker has not answered.
 local codec = require "parlua.codec"
 local engines = require "parlua.run.engine"
+local failure = require "parlua.failure"
 local list = require "parlua.sink.list"
 local warning = require "parlua.run.warning"
 local worker = require "parlua.worker.everywhere"
@@ -22,7 +23,13 @@ local function asking(options)
   return asks
 end
 
-local function first_call(f) return f() end
+--- In the script's own state there is one worker: the script.
+local function call_here(f, options, given)
+  local place = warning.place()
+  local ok, results = pcall(list.map, function() return worker.call_one(f, place) end, { 1 }, options, given)
+  if ok then return { n = 1, results[1] } end
+  error(failure.is(results) and results.message or results, 0)
+end
 
 --- Asks workers until each has answered.
 local function ask_all(id, options, given)
@@ -52,9 +59,7 @@ end
 ---@return any[] results with n
 function M.call(all, f, options, given)
   options, given.unrecorded = asking(options), true
-  if engines.runs_in_program(engines.choose(options)) then
-    return { n = 1, (list.map(first_call, { f }, options, given))[1] }
-  end
+  if engines.runs_in_program(engines.choose(options)) then return call_here(f, options, given) end
   local id = codec.number()
   all[#all + 1] = { id, f, warning.place() }
   given.everywhere = all

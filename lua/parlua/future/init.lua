@@ -14,6 +14,7 @@ local content_module = require "parlua.future.content"
 local lazy = require "parlua.lazy"
 local task = require "parlua.task"
 local unseen = require "parlua.future.unseen"
+local reaction = lazy "parlua.run.reaction"
 local report = lazy "parlua.report"
 local value_module = lazy "parlua.value"
 local warning = lazy "parlua.run.warning"
@@ -76,8 +77,9 @@ function M.move(self, pool)
   active[pool] = true
 end
 
---- The call has ended. `content`: what it returned, see M.several; or `record`: its failure.
-function M.settle(self, content, record)
+--- The call has ended. `content`: what it returned, see M.several; or `record`: its failure, and `raised`: what the
+--- pool's on_error has raised for it, as { value }.
+function M.settle(self, content, record, raised)
   if self.is_done then return end
   sequence = sequence + 1
   self.is_done, self.content = sequence, content
@@ -85,7 +87,7 @@ function M.settle(self, content, record)
   pool.outstanding = pool.outstanding - 1
   if pool.outstanding == 0 then active[pool] = nil end
   if record then
-    self.record = record
+    self.record, self.raised = record, raised
     unseen.keep_watch(self)
   end
   if not watchers then return end
@@ -109,12 +111,18 @@ end
 
 local function new_failure(future, kind, message)
   return failure.new { index = future.index, args = future.args or { n = 0 }, kind = kind, message = message,
-    attempts = 0, worker = 0, host = host.hostname(), seconds = 0 }
+    place = future.place, attempts = 0, worker = 0, host = host.hostname(), seconds = 0 }
 end
 
 --- The call has ended without having run.
 ---@param kind string of the failure
-function M.fail(self, kind, message) M.settle(self, nil, new_failure(self, kind, message)) end
+function M.fail(self, kind, message)
+  local made, on_error = new_failure(self, kind, message), self.pool.resolved.on_error
+  if kind == "cancelled" or type(on_error) ~= "function" then return M.settle(self, nil, made) end
+  local results, raised = reaction.ask(on_error, made)
+  if results then return M.settle(self, content_module.several(results)) end
+  M.settle(self, nil, made, raised)
+end
 
 --- It could not be submitted: nothing is told of it.
 function M.withdraw(self)
@@ -125,7 +133,7 @@ function M.withdraw(self)
 end
 
 --- The call is cancelled: so says its failure.
-function M.settle_cancelled(future, message) M.fail(future, "cancelled", message) end
+function M.settle_cancelled(future, message) M.settle(future, nil, new_failure(future, "cancelled", message)) end
 
 -- ---- futures as arguments ----
 
@@ -133,22 +141,26 @@ function M.settle_cancelled(future, message) M.fail(future, "cancelled", message
 local function begin_held(future)
   if future.is_done then return end
   local args = future.args
-  local given, trouble = { n = args.n }, nil
+  local given, trouble, kind = { n = args.n }, nil, "error"
   for k = 1, args.n do
     local value = args[k]
     if not M.is(value) then
       given[k] = value
     elseif rawget(value, "record") then
       unseen.see(value) -- this call tells of it
-      trouble = trouble or ("argument %d, the call submitted at %s, failed: %s"):format(k, value.place,
-        value.record.message)
+      if not trouble then
+        local is_cancelled = value.record.kind == "cancelled"
+        kind = is_cancelled and "cancelled" or "error"
+        trouble = ("argument %d, the call submitted at %s, %s: %s"):format(k, value.place,
+          is_cancelled and "was cancelled" or "failed", value.record.message)
+      end
     else
       given[k] = content_module.first_of(value)
     end
   end
   if trouble then
     future.pool.held[future] = nil
-    return M.fail(future, "error", trouble)
+    return M.fail(future, kind, trouble)
   end
   future.pool.verbs.begin(future.pool, future, given)
 end
@@ -289,7 +301,8 @@ function Future:done()
   return look(self)
 end
 
---- Waits for the call and returns all that it returned; raises its failure (a table, see failures) when it failed.
+--- Waits for the call and returns all that it returned; raises its failure (a table, see failures) when it failed, or
+--- what the pool's on_error has raised for it.
 --- Raises an error when it has not ended within `seconds`; the call goes on.
 ---@param seconds? number default: as long as it takes
 ---@return any ...
@@ -302,7 +315,9 @@ function Future:get(seconds)
   end
   local record = rawget(self, "record")
   if record then
-    unseen.see(self)
+    local raised = self.raised
+    unseen.see(self, true)
+    if raised then error(raised.value, 0) end
     error(record, 0)
   end
   local content = self.content
@@ -368,7 +383,9 @@ local function tell_of_wait()
     calls, calls == 1 and "call" or "calls", calls == 1 and "it" or "them"))
 end
 
---- The program ends: calls that nobody waits for run to their end, unless Ctrl-C has ended the script.
+--- The program ends: calls that nobody waits for run to their end, unless Ctrl-C has ended the script. Returns whether
+--- an on_error has raised what nobody has got.
+---@return boolean has_raised
 function M.finish(is_interrupted)
   if waits_at_end and not is_interrupted and not task.is_inside() then
     advance(Rest, silent_seconds)
@@ -378,6 +395,7 @@ function M.finish(is_interrupted)
     end
   end
   unseen.tell_all()
+  return unseen.has_raised()
 end
 
 M.watch, M.advance, M.check_owner, M.check_seconds = watch, advance, check_owner, check_seconds

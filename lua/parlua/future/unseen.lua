@@ -5,6 +5,7 @@ local content = require "parlua.future.content"
 local lazy = require "parlua.lazy"
 local task = require "parlua.task"
 local report = lazy "parlua.report"
+local value_module = lazy "parlua.value"
 local warning = lazy "parlua.run.warning"
 
 local M = {}
@@ -13,10 +14,13 @@ local unseen = {} -- notes about failures that nobody has looked at
 
 local told = {} -- by place: how many lines were left out
 
+local has_raised = false -- what an on_error has raised was told
+
 --- A line on standard error about a failure that nobody has looked at: one for each place; others there are counted.
 local function tell(note)
   unseen[note] = nil
   if note.is_inside ~= task.is_inside() then return end -- a forked worker has a copy of the script's
+  has_raised = has_raised or note.is_raised
   if told[note.place] then
     told[note.place] = told[note.place] + 1
     return
@@ -42,13 +46,22 @@ end
 --- What is told if nobody asks: when the future is collected, or the program ends.
 function M.keep_watch(future)
   local options = future.pool.resolved
-  if rawget(future, "is_seen") or options.warn == false or type(options.on_error) == "function" then return end
-  local record, place = rawget(future, "record"), future.place
-  if record.kind == "cancelled" then return end
-  local kind = record.kind ~= "error" and record.kind .. ": " or ""
-  local text = ("parlua: submit at %s: the call failed%s: %s%s\n"):format(place, shown(future.args), kind,
-    warning.shortened(record.message))
-  local note = { is_inside = future.pool.is_inside, place = place, index = future.index, text = text }
+  local record, place, raised = rawget(future, "record"), future.place, rawget(future, "raised")
+  local text
+  if raised then
+    local message = type(raised.value) == "string" and raised.value or value_module.format(raised.value)
+    text = ("parlua: submit at %s: the call failed%s, and on_error has raised an error: %s\n"):format(place,
+      shown(future.args), warning.shortened(message))
+  elseif rawget(future, "is_seen") or options.warn == false or type(options.on_error) == "function"
+    or record.kind == "cancelled" then
+    return
+  else
+    local kind = record.kind ~= "error" and record.kind .. ": " or ""
+    text = ("parlua: submit at %s: the call failed%s: %s%s\n"):format(place, shown(future.args), kind,
+      warning.shortened(record.message))
+  end
+  local note = { is_inside = future.pool.is_inside, place = place, index = future.index, text = text,
+    is_raised = raised ~= nil }
   unseen[note] = true
   future.note, future.guard = note, common.when_collected(function()
     -- collected while a task of the script's own state runs, or in a forked copy: it is told at the end, by the script
@@ -56,15 +69,21 @@ function M.keep_watch(future)
   end)
 end
 
---- Somebody has looked at what became of the call: nothing is told of it.
-function M.see(future)
+--- Somebody has looked at what became of the call: nothing is told of it. What on_error has raised for it is told all
+--- the same, unless `knows_raised`: it was raised.
+---@param knows_raised? boolean
+function M.see(future, knows_raised)
   future.is_seen = true
   local note = rawget(future, "note")
-  if note then
+  if note and (knows_raised or not note.is_raised) then
     unseen[note] = nil
     future.note = false
   end
 end
+
+--- Was an error of an on_error told? Then nobody has got it.
+---@return boolean
+function M.has_raised() return has_raised end
 
 --- The program ends: tells of failures that nobody has looked at.
 function M.tell_all()

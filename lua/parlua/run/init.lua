@@ -44,7 +44,7 @@ local library = require "parlua.worker.library"
 
 local M = {}
 
-M.interrupted, M.forget_interrupt = policy.interrupted, policy.forget_interrupt
+M.interrupted, M.forget_interrupt, M.interruption = policy.interrupted, policy.forget_interrupt, policy.interruption
 
 local nothing_given = {}
 require "parlua.wire.header" "lua/ffi_script.h"

@@ -44,6 +44,7 @@ M.Run = Run
 local interrupted -- the signal that ended a run of this program
 
 function M.interruption() return "the program was interrupted by " .. interrupted end
+Run.interruption = M.interruption
 
 --- The signal by which a run was interrupted, or nil.
 function M.interrupted() return interrupted end

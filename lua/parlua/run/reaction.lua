@@ -18,19 +18,32 @@ local function end_with(run, index, raised)
   end
 end
 
---- Asks it for a result. Returns whether there is one, which the run has taken then.
+--- Asks it for a result. Returns the results, with n; nil: there is none; or nil and, in a table, what it has raised.
+---@param f fun(made: parlua.Failure): any
+---@param made parlua.Failure
+---@return table? results
+---@return {value: any}? raised
+function M.ask(f, made)
+  local results = common.pack(pcall(f, made))
+  if not results[1] then return nil, { value = results[2] } end
+  table.remove(results, 1)
+  results.n = results.n - 1
+  if type(results[1]) == "nil" then return nil end
+  return results
+end
+
+--- The same of a run's own. Returns whether there is a result, which the run has taken then.
 ---@param run parlua.Run
 ---@param made parlua.Failure
 ---@param recorded boolean? so says a journal
 function M.replaces(run, made, recorded)
-  local results = common.pack(pcall(run.reaction, made))
-  if not results[1] then
-    end_with(run, made.index, results[2])
-    return false
+  local results, raised = M.ask(run.reaction, made)
+  if raised and run.is_of_futures then
+    run.sink:note_raised(raised) -- it is the future's, and the other calls go on
+  elseif raised then
+    end_with(run, made.index, raised.value)
   end
-  table.remove(results, 1)
-  results.n = results.n - 1
-  if type(results[1]) == "nil" then return false end
+  if not results then return false end
   if run.journal and not recorded then run.journal:fail(made) end
   run.returned_tasks, run.replaced = run.returned_tasks + 1, (run.replaced or 0) + 1
   local batch = { first = made.index, n = 1, tasks = 1, numbers = false, values = { [0] = results[1] },

@@ -14,12 +14,12 @@ Futures.__index = Futures
 ---@field pages table<integer, table> by their first task
 ---@field submitted integer calls
 ---@field handed integer tasks of the run
----@param settle fun(future: parlua.Future, content: any, failure?: parlua.Failure) content: one value, or
---- several(list with n)
+---@param settle fun(future: parlua.Future, content: any, failure?: parlua.Failure, raised?: {value: any}) content: one
+--- value, or several(list with n); raised: by the pool's on_error
 ---@param several fun(values: table): table
 local function open(settle, several)
   return setmetatable({ settle = settle, several = several, pages = {}, submitted = 0, handed = 0,
-    is_serial = false, run = false, page = false, page_first = -1, spare = false }, Futures)
+    is_serial = false, run = false, raised = nil, page = false, page_first = -1, spare = false }, Futures)
 end
 
 function Futures:begin(run) self.run = run end
@@ -102,12 +102,16 @@ function Futures:take_one(index, value, is_nothing)
   self.settle(future, value)
 end
 
+--- The pool's on_error has raised this for the task whose failure is told next.
+function Futures:note_raised(raised) self.raised = raised end
+
 function Futures:fail(failure)
-  local future, failures = self:remove(failure.index), self.run.failures
-  failures[#failures] = nil -- it is the future's
+  local future, failures, raised = self:remove(failure.index), self.run.failures, self.raised
+  failures[#failures], self.raised = nil, nil -- they are the future's
   if not future then return end
-  failure.index, failure.args = future.index, future.args or { n = 0 }
-  self.settle(future, nil, failure)
+  failure.index, failure.args, failure.place = future.index, future.args or { n = 0 }, future.place
+  if failure.kind == "cancelled" and self.run.signal then failure.message = self.run.interruption() end
+  self.settle(future, nil, failure, raised)
 end
 
 return { open = open }

@@ -27,20 +27,21 @@ function M.noting_globals(names, f)
   return unpack(results, 1, table.maxn(results))
 end
 
+--- Calls one function, of this place in the script. Returns its first result. Raises, with the place, what it raises.
+function M.call_one(f, place)
+  local ok, result = M.noting_globals(set, f)
+  if ok then return result end
+  local record = failure.record(result)
+  error(("everywhere at %s failed: %s"):format(place, record.message .. (record.traceback and "\n"
+    .. record.traceback or "")), 0)
+end
+
 --- Calls the functions of a list that were not called here.
 ---@param list? table[]
 function M.call(list)
   for _, entry in ipairs(list or {}) do
-    local id, f, place = entry[1], entry[2], entry[3]
-    if not called[id] then
-      local ok, result = M.noting_globals(set, f)
-      if not ok then
-        local record = failure.record(result)
-        error(("everywhere at %s failed: %s"):format(place, record.message .. (record.traceback and "\n"
-          .. record.traceback or "")), 0)
-      end
-      called[id] = { result = result, is_told = false }
-    end
+    local id = entry[1]
+    if not called[id] then called[id] = { result = M.call_one(entry[2], entry[3]), is_told = false } end
   end
   for _, name in ipairs(set) do task.set_up[#task.set_up + 1] = name end
 end
