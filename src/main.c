@@ -615,9 +615,8 @@ static int interrupted_status(lua_State *L, int status)
                                          : EXIT_INTERRUPTED;
 }
 
-/* The program ends: calls that were submitted, and that nobody waits for, run to their end, unless Ctrl-C has ended the
- * script; and failures that nobody has looked at are told. Returns the exit status: an error that an `on_error` has
- * raised, and that nobody has got, is a failure of the program. */
+/* The program ends: submitted calls run to their end, unless Ctrl-C has ended the script, and failures that nobody has
+ * looked at are told. Returns the exit status: one is what an on_error has raised. */
 static int finish_futures(lua_State *L, int status)
 {
   int top = lua_gettop(L);
@@ -626,10 +625,8 @@ static int finish_futures(lua_State *L, int status)
   if (lua_istable(L, -1)) {
     lua_getfield(L, -1, "finish");
     lua_pushboolean(L, state_was_interrupted());
-    if (state_call_interruptible(L, 1, 1) != 0)
-      print_error(L);
-    else if (lua_toboolean(L, -1) && status == EXIT_RETURNED)
-      status = EXIT_FAILED;
+    if (state_call_interruptible(L, 1, 1) != 0) print_error(L);
+    if (lua_isboolean(L, -1) && lua_toboolean(L, -1) && status == EXIT_RETURNED) status = EXIT_FAILED;
   }
   lua_settop(L, top);
   return status;

@@ -19,9 +19,9 @@ local future_module = require "parlua.future"
 local futures = require "parlua.sink.futures"
 local host = require "parlua.host"
 local list = require "parlua.sink.list"
+local nested = require("parlua.lazy") "parlua.calls.nested"
 local options_module = require "parlua.options"
 local reduce = require "parlua.sink.reduce"
-local report = require("parlua.lazy") "parlua.report"
 local room = require("parlua.lazy") "parlua.future.room"
 local run_module = require "parlua.run"
 local search = require "parlua.sink.search"
@@ -29,15 +29,13 @@ local sent = require("parlua.lazy") "parlua.calls.sent"
 local sources = require "parlua.source"
 local stream = require "parlua.sink.stream"
 local task = require "parlua.task"
+local unseen = require "parlua.future.unseen"
 local ffi = require "ffi"
 require "parlua.wire.header" "run/event.h"
 
 local M = {}
 
 local C = ffi.C
-
--- Options of a pool that a call in a task does not have: its task's limits hold.
-local outer_options = { engine = true, timeout = true, memory = true, workers = true, max_tasks = true }
 
 -- ---- pools ----
 
@@ -183,19 +181,11 @@ local function leave(pool)
   if not pool.is_serial then run.driver.handle:leave(pool.outstanding + pool.aborted) end
 end
 
---- A signal has ended the pool's run: says so, with how many calls that has cut off.
-local function tell_interrupted(pool, run)
-  local calls = pool.outstanding + (pool.heirs and pool.heirs.outstanding or 0) + run.cut_tasks
-  if pool.resolved.warn == false or calls == 0 then return end
-  report.print("stderr", ("parlua: interrupted by %s: %s cancelled\n"):format(run.signal, calls == 1
-    and "a submitted call is" or ("%d submitted calls are"):format(calls)))
-end
-
 --- Ends a pool. `trouble`: why its workers can't go on, where that is so.
 local function close(pool, trouble)
   local run = pool.run
   if run and run.signal then
-    tell_interrupted(pool, run)
+    unseen.tell_interrupted(pool, run)
     trouble = trouble or run.interruption()
   end
   pool.closed, pool.run, pool.guarded.run = true, false, false
@@ -360,19 +350,6 @@ function verbs.abort(self, future)
   return can
 end
 
---- Inside a task, a call submitted to a pool of the script runs in the task, at once.
-local function submit_here(pool, f, ...)
-  local options = {}
-  for name, value in pairs(pool.options) do
-    if not outer_options[name] then options[name] = value end
-  end
-  local nested = M.open(options)
-  local future = nested:submit(f, ...)
-  future:wait()
-  nested:close()
-  return future
-end
-
 --- What the random numbers of the call that is submitted now follow from: the seed and the call's number in the
 --- program; where nothing is sent, its key.
 local function streams_of(pool)
@@ -381,22 +358,13 @@ local function streams_of(pool)
   return seed, (task.call_key(nil, seed))
 end
 
---- Is a future among the arguments?
-local function has_future(n, a, b, c, ...)
-  if type(a) == "table" and future_module.is(a) or type(b) == "table" and future_module.is(b)
-    or type(c) == "table" and future_module.is(c) then
-    return true
-  end
-  return n > 3 and has_future(n - 3, ...)
-end
-
 --- Calls f(...) in one of the pool's workers. Returns at once. An argument that is a future stands for what its call
 --- returns: this one begins when that has ended, and fails when it has failed.
 ---@param f function
 ---@return parlua.Future
 function Pool:submit(f, ...)
   if getmetatable(self) ~= Pool then common.refuse_self("submit", "pool", self, 2) end
-  if task.is_inside() ~= self.is_inside then return submit_here(self, f, ...) end
+  if task.is_inside() ~= self.is_inside then return nested.submit(M.open, self, f, ...) end
   if run_module.interrupted() then error(run_module.interruption(), 2) end
   if self.closed then error("the pool is closed", 2) end
   if not common.is_callable(f) then error(("submit: a function is expected, got %s"):format(type(f)), 2) end
@@ -406,7 +374,7 @@ function Pool:submit(f, ...)
   if self.sent then self.sent:rouse() end
   local n, index, has_futures = select("#", ...), self.futures.submitted + 1, false
   local args = n > 0 and { n = n, ... }
-  if n > 0 then has_futures = has_future(n, ...) end
+  if n > 0 then has_futures = future_module.is_among(n, ...) end
   local seed, number = streams_of(self)
   local future = future_module.new(self, index, args, host.place_in_script(2))
   self.futures.submitted = index

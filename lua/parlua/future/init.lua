@@ -190,8 +190,17 @@ function M.hold(future)
   end
 end
 
----@return boolean
-M.is = common.is_future
+local is = common.is_future
+M.is = is
+
+--- Is a future among these n values?
+function M.is_among(n, a, b, c, ...)
+  if type(a) == "table" and is(a) or type(b) == "table" and is(b)
+    or type(c) == "table" and is(c) then
+    return true
+  end
+  return n > 3 and M.is_among(n - 3, ...)
+end
 
 -- ---- waiting ----
 

@@ -81,6 +81,14 @@ function M.see(future, knows_raised)
   end
 end
 
+--- A signal has ended the pool's run: says so, with how many calls that has cut off.
+function M.tell_interrupted(pool, run)
+  local calls = pool.outstanding + (pool.heirs and pool.heirs.outstanding or 0) + run.cut_tasks
+  if pool.resolved.warn == false or calls == 0 then return end
+  report.print("stderr", ("parlua: interrupted by %s: %s cancelled\n"):format(run.signal, calls == 1
+    and "a submitted call is" or ("%d submitted calls are"):format(calls)))
+end
+
 --- Was an error of an on_error told? Then nobody has got it.
 ---@return boolean
 function M.has_raised() return has_raised end
