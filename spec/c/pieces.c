@@ -146,8 +146,43 @@ static void check_pack(void)
   free(to);
 }
 
+/* Arguments that are one value stay one, in what is sent of some tasks alone; and each task has its own. */
+static void check_shared(void)
+{
+  enum { SHARED = 40, WIDTH = 3, BYTES = 16 };
+  struct payload *payload = payload_of(BLOCK_BYTES);
+  if (!payload) fail("there is no memory");
+  struct block *block = &payload->block;
+  *block = (struct block){.size = BLOCK_BYTES, .floor = BLOCK_BYTES, .origin = 1, .width = WIDTH};
+  block->count = SHARED * WIDTH;
+  for (uint64_t task = 0; task < SHARED; task++) {
+    uint64_t length = BYTES - 8, word = (uint64_t)(uint32_t)TAG_TUPLE << 32;
+    block->floor -= BYTES;
+    memcpy((char *)block + block->floor, &length, 8);
+    memset((char *)block + block->floor + 8, (int)task, length);
+    word |= block->floor / 8;
+    memcpy(&block->word[task * WIDTH], &word, 8);
+    memcpy(&block->word[task * WIDTH + 2], &word, 8);
+    block->word[task * WIDTH + 1] = (double)task;
+  }
+  for (int is_part = 0; is_part < 2; is_part++) {
+    struct payload *some = is_part ? payload_of_tasks(payload, 11, 15) : payload_copy_tasks(payload, 11, 5);
+    if (!some || some == payload) fail("tasks that are sent alone come with the values of all");
+    const struct block *to = &some->block;
+    if (to->size - to->floor != 5 * BYTES) fail("a value of several arguments is sent several times");
+    for (uint64_t k = 0, one, other; k < 5; k++) {
+      bool are = pack_has_value(to, k * WIDTH, &one) && pack_has_value(to, k * WIDTH + 2, &other) && one == other;
+      if (!are || ((const char *)to)[one + 8] != (char)(10 + k))
+        fail("arguments that were one value are two, or another");
+    }
+    payload_drop(NULL, some);
+  }
+  payload_drop(NULL, payload);
+}
+
 int main(void)
 {
+  check_shared();
   check_pieces();
   check_ranges();
   check_pack();

@@ -209,16 +209,22 @@ static uint64_t bytes_at(const struct block *block, uint64_t offset)
   return length <= block->size - offset - 8 ? bytes : 0;
 }
 
-/* Bytes of the values of `words` words from word `from` on. One that is also that of the word `width` words before it
- * (the head of calls) is counted once. */
-static uint64_t bytes_of_values(const struct block *block, uint64_t from, uint64_t words, uint32_t width)
+/* How many words before word `k`, but not before `from`, the same value is that of one: tables that were sent together
+ * are several arguments of a task, and the head of calls is that of the task before. 0: of none. */
+static uint64_t same_before(const struct block *block, uint64_t from, uint64_t k, uint64_t offset)
 {
-  uint64_t offset, before, bytes = 0;
-  for (uint64_t k = from; k < from + words; k++) {
-    if (!pack_has_value(block, k, &offset)) continue;
-    if (k >= from + width && pack_has_value(block, k - width, &before) && before == offset) continue;
-    bytes += bytes_at(block, offset);
-  }
+  uint64_t before;
+  for (uint64_t back = 1; back <= block->width && back <= k - from; back++)
+    if (pack_has_value(block, k - back, &before) && before == offset) return back;
+  return 0;
+}
+
+/* Bytes of the values of `words` words from word `from` on. */
+static uint64_t bytes_of_values(const struct block *block, uint64_t from, uint64_t words)
+{
+  uint64_t offset, bytes = 0;
+  for (uint64_t k = from; k < from + words; k++)
+    if (pack_has_value(block, k, &offset) && !same_before(block, from, k, offset)) bytes += bytes_at(block, offset);
   return bytes;
 }
 
@@ -232,21 +238,20 @@ static struct payload *copy_with_values(const struct block *block, double first,
   return made;
 }
 
-struct payload *payload_copy_tasks(const struct payload *payload, double first, uint32_t count)
+/* The same words with their values alone, which are so many bytes. */
+static struct payload *copy_words(const struct block *block, double first, uint64_t from, uint64_t words,
+                                  uint64_t values)
 {
-  const struct block *block = &payload->block;
-  uint32_t width = block->width;
-  uint64_t from = (uint64_t)(first - block->origin) * width, words = (uint64_t)count * width, offset, before;
-  if (pack_has_record(block, from, words)) return copy_with_values(block, first, from, words);
-  struct payload *made = exact_payload(block, words, bytes_of_values(block, from, words, width));
+  struct payload *made = exact_payload(block, words, values);
+  uint64_t offset, back;
   if (!made) return NULL;
   struct block *to = &made->block;
   to->origin = first;
   memcpy(to->word, block->word + from, words * 8);
   for (uint64_t k = 0, floor = to->floor; k < words; k++) {
     if (!pack_has_value(block, from + k, &offset)) continue;
-    if (k >= width && pack_has_value(block, from + k - width, &before) && before == offset) {
-      to->word[k] = to->word[k - width];
+    if ((back = same_before(block, from, from + k, offset))) {
+      to->word[k] = to->word[k - back];
       continue;
     }
     uint64_t bytes = bytes_at(block, offset);
@@ -257,30 +262,27 @@ struct payload *payload_copy_tasks(const struct payload *payload, double first, 
   return made;
 }
 
+struct payload *payload_copy_tasks(const struct payload *payload, double first, uint32_t count)
+{
+  const struct block *block = &payload->block;
+  uint64_t from = (uint64_t)(first - block->origin) * block->width, words = (uint64_t)count * block->width;
+  if (pack_has_record(block, from, words)) return copy_with_values(block, first, from, words);
+  return copy_words(block, first, from, words, bytes_of_values(block, from, words));
+}
+
 struct payload *payload_of_tasks(struct payload *payload, double first, double last)
 {
   struct block *block = &payload->block;
-  uint64_t width = block->width, at = (uint64_t)(first - block->origin) * width, values = 0, offset,
+  uint64_t width = block->width, at = (uint64_t)(first - block->origin) * width,
            words = (uint64_t)(last - first + 1) * width;
   payload->users++;
   if (width == 0 || block->is_range || at + words > block->count) return payload;
   if ((BLOCK_HEAD + words * 8) * SAVING > payload->capacity) return payload;
   if (pack_has_record(block, at, words)) return payload;
-  for (uint64_t k = at; k < at + words; k++)
-    if (pack_has_value(block, k, &offset)) values += bytes_at(block, offset);
+  uint64_t values = bytes_of_values(block, at, words);
   if ((BLOCK_HEAD + words * 8 + values) * SAVING > payload->capacity) return payload;
-  struct payload *alone = exact_payload(block, words, values);
+  struct payload *alone = copy_words(block, first, at, words, values);
   if (!alone) return payload;
-  struct block *to = &alone->block;
-  to->origin = first;
-  memcpy(to->word, block->word + at, words * 8);
-  for (uint64_t k = 0, floor = to->floor; k < words; k++) {
-    if (!pack_has_value(block, at + k, &offset)) continue;
-    uint64_t bytes = bytes_at(block, offset);
-    memcpy((char *)to + floor, (char *)block + offset, bytes);
-    pack_set_offset(to, k, floor);
-    floor += bytes;
-  }
   payload->users--;
   return alone;
 }
