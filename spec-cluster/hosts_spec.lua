@@ -87,6 +87,43 @@ describe("parlua.pbs", function()
   end)
 end)
 
+describe("a rank that dies in the midst of a large result, where the launcher lets the job go on,", function()
+  it("is named in a minute, its tasks are done by others, and the program ends with its own status on all other ranks", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/script.lua", [=[
+        local parlua = require "parlua"
+        local results, failures = parlua.map(function(i)
+          local function parent_of(process) return io.open("/proc/" .. process .. "/stat"):read("*a"):match("%) %a (%d+)") end
+          if io.open("/proc/sys/kernel/hostname"):read() == "node3" and not io.open "/run/own/killer" then
+            local killer = io.open("/run/own/killer", "w")
+            killer:write([[
+              sent() { awk '/eth0/ { print $10 }' /proc/self/net/dev; }
+              before=$(sent)
+              while [ $(sent) -lt $((before + 20000000)) ]; do :; done
+              kill -KILL ]] .. parent_of(parent_of("self")))
+            killer:close()
+            os.execute "setsid sh /run/own/killer > /dev/null 2>&1 &"
+            return ("x"):rep(900e6)
+          end
+          os.execute "sleep 0.1"
+          return i
+        end, parlua.range(60), { chunk = 1 })
+        for i = 1, 60 do assert(results[i] == i) end
+        print(results.n, #failures)
+      ]=])
+      local result = helper.run(cluster.mpirun "--enable-recovery" .. "sh -c '" .. parlua .. " --workers 1 " .. directory
+        .. "/script.lua; echo rank $OMPI_COMM_WORLD_RANK: $?'", { seconds = 100 })
+      os.remove "/run/hosts/node3/own/killer"
+      assert.truthy(result.stdout:find("60\t0\n", 1, true), result.stdout .. result.stderr)
+      assert.truthy(result.stderr:find("parlua: rank 2 on node3 is lost: it was killed", 1, true), result.stderr)
+      for _, told in ipairs { "rank 0: 0\n", "rank 1: 0\n", "rank 2: 137\n" } do
+        assert.truthy(result.stdout:find(told, 1, true), result.stdout)
+      end
+      for _, host in ipairs(cluster.hosts) do cluster.wait_until_idle(host) end
+    end)
+  end)
+end)
+
 describe("a host that is lost in mid-run:", function()
   --- Starts a job on three hosts that would take an hour, cuts node3 off once all have worked, and waits for the end of mpirun.
   local function run_and_cut(launcher)

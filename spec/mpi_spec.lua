@@ -847,7 +847,7 @@ describe("under mpirun", function()
       helper.write(directory .. "/words.txt", ("word\n"):rep(1000))
       -- the file is there by a descriptor that only rank 0 and its workers have
       helper.write(directory .. "/script.lua", [[
-        local parlua = require "parlua"
+        local parlua, parlua_host = require "parlua", require "parlua.host"
         local function try(map, source, options)
           local lengths, failures, summary = parlua.map(map, source, options)
           local all = true
@@ -855,30 +855,41 @@ describe("under mpirun", function()
           print(lengths.n, #failures, all, summary.workers)
         end
         local function has_file()
-          local file = io.open "/dev/fd/9"
+          local file = io.open "/dev/fd/99"
           if file then return file:close() end
           error("there is no file", 0)
         end
-        try(function(line) return #line end, parlua.lines "/dev/fd/9", { chunk = 1 })
-        try(function() return 4 end, parlua.range(1000), { setup = has_file, chunk = 10 })
-        print(select(2, pcall(parlua.map, function() return 4 end, parlua.range(1000), { setup = error })))
-        try(function() return 4 end, parlua.range(1000), {})
+        parlua.map(function(i) -- all workers are there
+          io.open("there" .. i, "w"):close()
+          for k = 1, 6 do
+            while not io.open("there" .. k) do parlua_host.sleep(0.001) end
+          end
+        end, parlua.range(6), { chunk = 1 })
+        local function four()
+          parlua_host.sleep(0.001)
+          return 4
+        end
+        try(function(line) return line and four() end, parlua.lines "/dev/fd/99", { chunk = 1 })
+        try(four, parlua.range(1000), { setup = has_file, chunk = 1 })
+        print(select(2, pcall(parlua.map, four, parlua.range(1000), { setup = error })))
+        try(four, parlua.range(1000), {})
       ]])
       local parlua = helper.quote(helper.parlua) .. " --workers 2 script.lua"
-      local result = helper.run(("%s sh -c %s : -n 2 %s"):format(helper.mpirun(1), helper.quote("exec " .. parlua .. " 9< words.txt"),
+      local result = helper.run(("%s bash -c %s : -n 2 %s"):format(helper.mpirun(1), helper.quote("exec " .. parlua .. " 99< words.txt"),
         parlua), { directory = directory })
       local part = "1000\t0\ttrue\t2\n"
       assert.equal(part:rep(2) .. "setup failed: nil\n1000\t0\ttrue\t6\n", (result.stdout:gsub("\nstack traceback:\n.-\n1000", "\n1000")))
       local host = helper.run("uname -n").stdout:match "%S+"
       for rank = 1, 2 do
         local place = ("parlua: rank %d on %s leaves its tasks to others: "):format(rank, host)
-        assert.truthy(result.stderr:find(place .. "cannot read '/dev/fd/9': ", 1, true), result.stderr)
+        assert.truthy(result.stderr:find(place .. "cannot read '/dev/fd/99': ", 1, true), result.stderr)
         assert.truthy(result.stderr:find(place .. "setup failed: there is no file", 1, true), result.stderr)
       end
     end)
   end)
 
   it("a call for which every rank lacks something raises, and names one of them", function()
+    if helper.mpi == "mpich" then return end -- Debian's can't spawn ranks
     helper.with_directory(function(directory)
       helper.write(directory .. "/script.lua", [[
         local parlua = require "parlua"

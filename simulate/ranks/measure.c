@@ -95,7 +95,7 @@ static void measure_row(const struct row *row)
          (unsigned long long)network.records[RECORD_GIVEN], (unsigned long long)network.notes[NOTE_GIVE],
          (unsigned long long)network.notes[NOTE_ASK], (unsigned long long)network.notes[NOTE_ROOM]);
   engine_close(&engine);
-  mpi_leave(false);
+  mpi_leave(0, false);
   ranks_end();
   fibers_clear();
 }

@@ -96,7 +96,8 @@ void rank_left_unread(const struct simulated_rank *rank, int from)
 static void serve(void *what)
 {
   struct simulated_rank *rank = what;
-  agent_serve(&rank->nursery, NULL);
+  bool is_soon;
+  agent_serve(&rank->nursery, NULL, &is_soon);
   if (rank->first) rank_left_unread(rank, network_first_from(rank));
   rank->has_left = true;
 }
@@ -210,9 +211,8 @@ bool ranks_end(void)
     for (struct message *message; (message = mpi.first); message_free(message)) mpi.first = message->next;
     free(mpi.tree.children);
     free(rank->share.mates);
-    free(rank->transport.parts);
     free(rank->transport.scrap);
-    free(rank->transport.gone);
+    free(rank->transport.peers);
     free(agent.forgotten);
     network_drop(rank);
     memory_own_free(rank->nursery.beacon);

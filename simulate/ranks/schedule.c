@@ -199,7 +199,7 @@ static void run_job(const struct plan *plan, struct outcome_of_run *outcome)
     if (!drive(plan, &engine, run, outcome)) break;
   engine_close(&engine);
   double began = world.now; /* it is not waited for one that is held up for longer than that */
-  if (!mpi_leave(false) && !plan_has(plan, TROUBLE_RANKS) && world.held_until < began)
+  if (!mpi_leave(0, false) && !plan_has(plan, TROUBLE_RANKS) && world.held_until < began)
     fault("not all ranks have taken leave");
 }
 

@@ -1,5 +1,7 @@
 /* messages.c - run by spec/messages_spec.lua: messages between ranks (src/engines/mpi/transport.h) and large ones that
- * each node gets once (share.h), over an MPI by hand, at a clock of its own. */
+ * each node gets once (share.h), over an MPI by hand, at a clock of its own; and reports (report.h) for which there is
+ * no memory. */
+#include "engines/mpi/report.h"
 #include "engines/mpi/share.h"
 
 #include <setjmp.h>
@@ -17,6 +19,16 @@ static double now = 100;
 double clock_seconds(void)
 {
   return now;
+}
+
+/* There is no memory for more bytes at once. */
+static size_t most_memory = SIZE_MAX;
+
+void *__real_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes)
+{
+  return bytes > most_memory ? NULL : __real_malloc(bytes);
 }
 
 /* Of each message, at each place. */
@@ -57,19 +69,21 @@ void payload_drop(struct work_store *store, struct payload *payload)
 struct packet {
   char *bytes;
   size_t size;
+  int from; /* 0: rank 1 */
 };
 
-/* Packets that were sent from here, by the rank that they go to; and those that come, all from rank 1. */
+/* Packets that were sent from here, by the rank that they go to; and those that come. */
 static struct packet sent[RANKS][MOST_PACKETS], coming[MOST_PACKETS];
 static int sent_count[RANKS], coming_count, coming_at;
 
 /* A message that is sent, whose bytes are the sender's until it is done; or one to be received (`packet` is NULL). */
 struct request {
   char *at;
-  const struct packet *packet;
+  const struct packet *packet, *found; /* sent; or found, and being received */
   int to;
   size_t room;
 };
+static bool is_stuck;       /* what comes from rank 1 is not through */
 static bool is_slow[RANKS]; /* what goes there is not done */
 static int requests;        /* that were begun and are not known to be done */
 static int pieces;          /* that have come, and were not received */
@@ -97,6 +111,15 @@ int MPI_Test(MPI_Request *request, int *is_done, MPI_Status *status)
   (void)status;
   *is_done = 1;
   if (!r) return 0;
+  if (r->found) {
+    *is_done = !is_stuck;
+    if (!*is_done) return 0;
+    memcpy(r->at, r->found->bytes, r->found->size);
+    free(r->found->bytes);
+    free(*request);
+    *request = MPI_REQUEST_NULL;
+    return 0;
+  }
   *is_done = r->packet ? !is_slow[r->to] : pieces > 0;
   if (!r->packet) {
     for (size_t k = 0; *is_done && k < r->room; k++) r->at[k] = byte_at(come_bytes++);
@@ -116,7 +139,7 @@ int MPI_Improbe(int from, int tag, MPI_Comm comm, int *is_there, MPI_Message *me
   *is_there = coming_at < coming_count;
   if (!*is_there) return 0;
   *message = (MPI_Message)&coming[coming_at++];
-  *status = (MPI_Status){.MPI_SOURCE = 1, .bytes = (int)(*message)->size};
+  *status = (MPI_Status){.MPI_SOURCE = (*message)->from ? (*message)->from : 1, .bytes = (int)(*message)->size};
   return 0;
 }
 
@@ -132,6 +155,11 @@ int MPI_Imrecv(void *bytes, int count, MPI_Datatype type, MPI_Message *message, 
   (void)type;
   *request = MPI_REQUEST_NULL;
   if ((size_t)count != (*message)->size) fail("a message is received with another length than it has");
+  if (is_stuck && !(*message)->from) {
+    *request = malloc(sizeof **request);
+    **request = (struct request){.at = bytes, .found = *message};
+    return 0;
+  }
   memcpy(bytes, (*message)->bytes, (*message)->size);
   free((*message)->bytes);
   return 0;
@@ -284,7 +312,7 @@ static void check_no_memory(struct transport *t)
 {
   enum { BYTES = 48, MORE = 3 * MIB + 5 };
   send_on(t, BYTES, MORE);
-  struct packet next = {malloc(sizeof(struct note)), sizeof(struct note)};
+  struct packet next = {malloc(sizeof(struct note)), sizeof(struct note), 0};
   memcpy(next.bytes, &(struct note){.kind = NOTE_ROOM}, sizeof(struct note));
   coming[coming_count++] = next;
   is_short = true;
@@ -302,8 +330,80 @@ static void check_no_memory(struct transport *t)
 
 static void come(const void *bytes, size_t size)
 {
-  coming[coming_count] = (struct packet){malloc(size), size};
+  coming[coming_count] = (struct packet){malloc(size), size, 0};
   memcpy(coming[coming_count++].bytes, bytes, size);
+}
+
+static void check_next(struct transport *t, int from, double first)
+{
+  struct message *message = transport_receive(t);
+  if (!message || message->from != from || message->note.first != first)
+    fail("messages do not come in the order in which their ranks have sent them");
+  message_free(message);
+}
+
+/* A message that is not through keeps back what its rank sends behind it, and nothing else; for ever, if the rank is
+ * lost. */
+static void check_stuck(struct transport *t)
+{
+  for (int is_lost = 0; is_lost < 2; is_lost++) {
+    send_on(t, 48, MIB + 5);
+    is_stuck = true;
+    come(&(struct note){.kind = NOTE_ROOM, .first = 2}, sizeof(struct note));
+    come(&(struct note){.kind = NOTE_ROOM, .first = 3}, sizeof(struct note));
+    coming[coming_count - 1].from = 2;
+    double heard = t->peers[1].heard;
+    now++;
+    check_next(t, 2, 3);
+    if (transport_receive(t) || transport_settle(t)) fail("a message counts as received that is not through");
+    if (t->peers[1].heard > heard || t->peers[2].heard < now) fail("it is not noted of whom something came");
+    if (is_lost) transport_lose(t, 1);
+    if (is_lost && !transport_settle(t)) fail("what a lost rank has sent is waited for");
+    is_stuck = false;
+    if (!is_lost) {
+      check_next(t, 1, 48);
+      if (t->peers[1].heard < now) fail("it is not noted when something came");
+      check_next(t, 1, 2);
+    }
+    if (transport_receive(t)) fail("something comes from a rank that is lost, or twice");
+  }
+}
+
+/* Without memory for a copy of results, their tasks are lost, each for that reason; so is nothing else. */
+static void check_no_copy(struct transport *t)
+{
+  enum { TASKS = 2500, FIRST = 101, LAST = FIRST + TASKS - 1 };
+  struct note note = {.kind = NOTE_REPORT};
+  struct report report = {.transport = t, .parent = 1, .note = note};
+  struct block *block = calloc(1, BLOCK_HEAD + TASKS * 8);
+  uint64_t end = block->size = block->floor = BLOCK_HEAD + TASKS * 8;
+  block->count = TASKS;
+  block->first = FIRST;
+  struct event event = {.block = block, .count = TASKS, .want = TASKS, .last = LAST, .worker = 1};
+  char *text = calloc(1, TASKS * 8);
+  const struct event printed = {.bytes = text, .length = TASKS * 8, .worker = 1};
+  double task = FIRST;
+  size_t length = 0;
+  most_memory = sizeof note + SMALL_ROOM + 64;
+  if (transport_begin(t, &note, TASKS * 8)) fail("there is memory where there is none");
+  report_results(&report, &event, &end);
+  report_text(&report, &printed);
+  report_send(&report, false);
+  most_memory = SIZE_MAX;
+  transport_settle(t);
+  turn_round();
+  for (struct message *message; (message = transport_receive(t)); message_free(message))
+    for (size_t at = 0; at < message->length;) {
+      const struct record *record = (const struct record *)(void *)(message->bytes + at);
+      bool is_loss = record->kind == RECORD_LOST && record->cause == LOST_MEMORY && record->task == task;
+      if (!is_loss && record->kind != RECORD_TEXT) fail("a task is not told as lost for want of memory");
+      task += is_loss;
+      length += record->length;
+      at += sizeof *record + record->bytes;
+    }
+  if (task != LAST + 1 || length != TASKS * 8) fail("some tasks are not told as lost, or some text is lost");
+  free(text);
+  free(block);
 }
 
 /* Is the job ended as this is received? */
@@ -330,8 +430,8 @@ static void check_other_versions(struct transport *t)
     come(bytes, sizeof note + FIRST);
     come(bytes, WHOLE - FIRST + more);
     if (is_refused(t) != (more > 0)) fail("a piece that is too long, by one byte, is not told from one that fits");
-    message_free(t->parts[1]);
-    t->parts[1] = NULL;
+    message_free(t->peers[1].part);
+    t->peers[1].part = NULL;
     if (more > 0) free(coming[1].bytes);
   }
   for (size_t less = 0; less < 2; less++) {
@@ -456,20 +556,20 @@ int main(void)
 {
   static const size_t lengths[] = {0,           1,           1000,    MIB - 1,     MIB,        MIB + 1,
                                    3 * MIB / 2, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB + 3};
-  struct transport t;
+  static struct transport t;
   if (!transport_open(&t, 0)) fail("there is no memory");
   for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) check_length(&t, lengths[i]);
   check_elsewhere(&t, 0, MIB + 1);
   check_elsewhere(&t, 112, 3 * MIB);
   check_no_memory(&t);
+  check_no_copy(&t);
   check_naps(&t);
   check_slow_node(&t, 1);
   check_slow_node(&t, 2);
   check_relay(&t);
   check_other_versions(&t);
+  check_stuck(&t);
   free(t.scrap);
-  free(t.gone);
-  free(t.parts);
   puts("all holds");
   return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -33,6 +34,8 @@ int MPI_Allgather(const void *own, int own_count, MPI_Datatype own_type, void *a
 
 enum { RANKS = 3 };
 
+static struct peer peers[RANKS];
+
 /* Rank 1 has a parent and a child, which it can't see. */
 static struct tree chain(struct transport *transport)
 {
@@ -40,7 +43,8 @@ static struct tree chain(struct transport *transport)
       {.host = "a", .crowd = 1}, {.host = "b", .crowd = 1}, {.host = "c", .crowd = 1}};
   static const uint64_t before[RANKS + 1] = {0, 1, 2, 3};
   struct tree tree = {.transport = transport, .ranks = ranks, .before = before};
-  *transport = (struct transport){.rank = 1, .count = RANKS};
+  *transport = (struct transport){.rank = 1, .count = RANKS, .peers = peers};
+  memset(peers, 0, sizeof peers);
   now = 1000;
   signals = 0;
   setenv("PARLUA_MPI_FAN", "1", 1);
@@ -67,7 +71,7 @@ static void check_child(void)
   struct tree tree = chain(&transport);
   tree.children[0].awaited = 1;
   if (look(&tree, 29) < INFINITY) fail("a rank is lost that was silent for less than 30 seconds");
-  tree_heard(&tree, 2);
+  peers[2].heard = now;
   if (look(&tree, 29) < INFINITY) fail("a rank is lost that has just said something");
   now += 100; /* this process did something else */
   if (look(&tree, 29) < INFINITY) fail("a rank is lost that could not be heard");
@@ -109,7 +113,7 @@ static void check_parent(void)
   struct tree tree = chain(&transport);
   if (look_up(&tree, 100) < INFINITY) fail("rank 0 is lost, though it may be silent");
   tree.parent = 2; /* as if it were one that beats */
-  tree_heard(&tree, 2);
+  peers[2].heard = now;
   if (look_up(&tree, 29) < INFINITY) fail("a parent is lost that was silent for less than 30 seconds");
   now += 100;
   if (look_up(&tree, 29) < INFINITY) fail("a parent is lost that could not be heard");

@@ -142,11 +142,12 @@ static void note_forgotten(const struct note *note)
 
 /* ---- the loop ---- */
 
-static void end_soon(int status)
+static void end(int status, bool is_soon)
 {
   if (agent.is_ending) return;
-  mpi_tell_end(status);
+  mpi_tell_end(status, is_soon);
   agent.is_ending = true;
+  agent.is_soon = is_soon;
   agent.status = status;
 }
 
@@ -158,7 +159,7 @@ static void obey(struct message *message)
   case NOTE_SHARE:
   case NOTE_WHOLE: share_obey(mpi.share, note); break;
   case NOTE_FORGET: note_forgotten(note); break;
-  case NOTE_END: end_soon(note->status); break;
+  case NOTE_END: end(note->status, note->is_soon); break;
   default:
     team = find_team(note->engine);
     if (!team && note->kind == NOTE_OPEN) {
@@ -198,7 +199,7 @@ static double serve_all(void)
   return until;
 }
 
-int agent_serve(struct nursery *nursery, const struct row_maker *maker)
+int agent_serve(struct nursery *nursery, const struct row_maker *maker, bool *is_soon)
 {
   uint32_t ended[1];
   int error = hub_open_on(&agent.hub, nursery->beacon, NURSERY_NUMBERS, nursery->bell_fd);
@@ -222,7 +223,8 @@ int agent_serve(struct nursery *nursery, const struct row_maker *maker)
     obey_waiting();
     double until = serve_all(), now = clock_seconds();
     beat(now);
-    if (tree_has_lost_parent(&mpi.tree, now)) end_soon(1);
+    /* the script's status is not known; it goes on, unless its own rank is lost */
+    if (tree_has_lost_parent(&mpi.tree, now)) end(mpi.tree.parent == 0, true);
     if (now - agent.looked >= look_seconds) {
       agent.looked = now;
       forget();
@@ -234,7 +236,8 @@ int agent_serve(struct nursery *nursery, const struct row_maker *maker)
       hub_sleep(&agent.hub, seconds, ended, 1);
   }
   nursery_close(nursery);
-  mpi_leave(agent.status);
-  mpi_part(agent.status != 0);
+  mpi_leave(agent.status, agent.is_soon);
+  mpi_part(agent.is_soon);
+  *is_soon = agent.is_soon;
   return agent.status;
 }

@@ -15,12 +15,12 @@ struct agent {
   uint32_t *forgotten, forgotten_count; /* shared messages that rank 0 has no use for, but some worker here may have */
   double looked, beaten;
   const struct row_maker *maker; /* NULL: rank 0 makes all rows of a journal */
-  bool is_ending;
-  int status; /* at the end, as in mpi_tell_end */
+  bool is_ending, is_soon;
+  int status; /* both at the end, as in mpi_tell_end */
 };
 extern struct agent agent;
 
-/* Serves the parent until told to end; then the helper is closed too, and the parent has been told. Returns a
- * status as in mpi_tell_end. */
-int agent_serve(struct nursery *nursery, const struct row_maker *maker);
+/* Serves the parent until told to end; then the helper is closed too, and the parent has been told. Returns the status
+ * with which to end, and stores whether soon. */
+int agent_serve(struct nursery *nursery, const struct row_maker *maker, bool *is_soon);
 #endif

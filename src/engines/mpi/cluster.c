@@ -223,8 +223,9 @@ static void finalize(void)
 
 static void serve(const struct row_maker *maker)
 {
-  int status = agent_serve(&job.nursery, maker);
-  if (status) hurry(status);
+  bool is_soon;
+  int status = agent_serve(&job.nursery, maker, &is_soon);
+  if (is_soon) hurry(status);
   finalize();
 }
 
@@ -233,8 +234,8 @@ static void end(int status)
   bool interrupted = signals_count() > 0;
   if (interrupted) hurry(status);
   if (job.spawned == MPI_COMM_NULL) nursery_close(&job.nursery);
-  if (!mpi_leave(interrupted ? status ? status : 1 : 0)) hurry(status); /* a rank that is lost takes no leave */
-  if (getenv("PARLUA_MPI_COUNT"))                                       /* for measurements and tests */
+  if (!mpi_leave(status, interrupted)) hurry(status); /* a rank that is lost takes no leave */
+  if (getenv("PARLUA_MPI_COUNT"))                     /* for measurements and tests */
     fprintf(stderr, "parlua: rank 0 sent %llu messages, %llu bytes; received %llu messages, %llu bytes\n",
             (unsigned long long)job.transport.messages_sent, (unsigned long long)job.transport.bytes_sent,
             (unsigned long long)job.transport.messages_received, (unsigned long long)job.transport.bytes_received);

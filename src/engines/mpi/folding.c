@@ -170,8 +170,8 @@ static void free_stretch(struct folding *folding, struct stretch *stretch)
   free(stretch);
 }
 
-/* The words of several blocks as one. */
-static void report_joined(struct folding *folding, const struct stretch *stretch)
+/* The words of several blocks as one. False: there is no memory. */
+static bool report_joined(struct folding *folding, const struct stretch *stretch)
 {
   const struct kept *first = stretch->kept;
   uint64_t size = BLOCK_HEAD + 8 * (uint64_t)stretch->values;
@@ -186,6 +186,7 @@ static void report_joined(struct folding *folding, const struct stretch *stretch
   record.fresh = stretch->values;
   record.seconds = seconds / stretch->values;
   struct block *to = (struct block *)(void *)report_add(folding->report, &record, report_bytes(&record, size));
+  if (!to) return false;
   memcpy(to, &first->block, BLOCK_HEAD);
   to->size = to->floor = size;
   to->count = stretch->values;
@@ -197,12 +198,12 @@ static void report_joined(struct folding *folding, const struct stretch *stretch
     word += kept->block.count;
     rows += kept->record.length;
   }
+  return true;
 }
 
 static void report_stretch(struct folding *folding, struct stretch *stretch)
 {
-  bool is_joined = !is_merged(folding) && stretch->kept->next;
-  if (is_joined) report_joined(folding, stretch);
+  bool is_joined = !is_merged(folding) && stretch->kept->next && report_joined(folding, stretch);
   for (const struct kept *kept = stretch->kept; kept && !is_joined; kept = kept->next)
     report_kept(folding->report, kept);
   free_stretch(folding, stretch);

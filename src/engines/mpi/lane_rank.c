@@ -126,6 +126,7 @@ static int rank_start(struct lane *lane)
                       .rows = options->rows_length};
   size_t bytes = is_shared ? 0 : job->size;
   struct parcel *parcel = transport_begin(mpi.transport, &note, bytes + note.rows);
+  if (!parcel) return ENOMEM;
   memcpy(parcel_bytes(parcel), job, bytes);
   if (note.rows > 0) memcpy(parcel_bytes(parcel) + bytes, options->rows, note.rows);
   transport_send_off(mpi.transport, child_of(rank)->rank, parcel, bytes + note.rows);
@@ -146,11 +147,13 @@ static void send_tasks(const struct rank_lane *rank, const struct work *work)
                       .first = work->first,
                       .last = work->last,
                       .attempt = work->attempt};
-  if (size > LARGE_MESSAGE && block->size - size < block->size / MOST_GAP) {
-    transport_send_on(mpi.transport, to_rank, transport_begin(mpi.transport, &note, 0), 0, payload, block, block->size);
+  bool is_packed = size <= LARGE_MESSAGE || block->size - size >= block->size / MOST_GAP;
+  struct parcel *parcel = is_packed ? transport_begin(mpi.transport, &note, size) : NULL;
+  if (!parcel) { /* it is large, or there is no memory for a copy */
+    parcel = transport_begin(mpi.transport, &note, 0);
+    transport_send_on(mpi.transport, to_rank, parcel, 0, payload, block, block->size);
     return;
   }
-  struct parcel *parcel = transport_begin(mpi.transport, &note, size);
   if (block) {
     struct block *to = (struct block *)(void *)parcel_bytes(parcel);
     memcpy(to, block, BLOCK_HEAD);

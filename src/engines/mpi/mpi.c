@@ -238,7 +238,7 @@ static void take_from_child(struct child *child, struct message *message)
 
 static void take_message(struct message *message)
 {
-  struct child *child = tree_heard(&mpi.tree, message->from);
+  struct child *child = tree_child(&mpi.tree, message->from);
   uint32_t kind = message->note.kind;
   note_last(&message->note);
   if (kind >= NOTE_REPORT && kind <= NOTE_BYE) {
@@ -256,6 +256,7 @@ static void take_message(struct message *message)
 static void lose(const struct child *child)
 {
   mpi.byes++;
+  transport_lose(mpi.transport, child->rank);
   for (struct family *family = mpi.families; family; family = family->next)
     if (family->lanes[child - mpi.tree.children])
       engine_note(family->engine, family->own + (uint32_t)(child - mpi.tree.children));
@@ -332,11 +333,6 @@ static uint32_t own_cores(MPI_Comm comm, double *crowd)
   return cores > 0 ? cores : 1;
 }
 
-static bool has_gone(int rank)
-{
-  return tree_has_gone(&mpi.tree, rank);
-}
-
 int mpi_join(struct transport *transport, struct share *share, struct nursery *nursery, bool is_spawned)
 {
   struct rank own = {.pid = getpid()};
@@ -353,7 +349,6 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
   home_open(has_workers ? nursery : NULL, transport->rank);
   int error = share_open(share, transport);
   if (!error) error = tree_open(&mpi.tree, transport, &own, is_spawned);
-  transport->is_gone = has_gone;
   return error;
 }
 
@@ -363,13 +358,13 @@ static void tell_children(const struct note *note)
   for (int k = 0; k < mpi.tree.children_count; k++) mpi_tell(&mpi.tree.children[k], note);
 }
 
-void mpi_tell_end(int status)
+void mpi_tell_end(int status, bool is_soon)
 {
-  struct note note = {.kind = NOTE_END, .status = status};
+  struct note note = {.kind = NOTE_END, .status = status, .is_soon = is_soon};
   share_pass(mpi.share, &note);
   mpi.share->is_over = true;
   note.id = 1;
-  if (status) tell_children(&note);
+  if (is_soon) tell_children(&note);
 }
 
 /* What still comes is dropped. Returns true when somebody had something to say. */
@@ -377,7 +372,7 @@ static bool drop_messages(void)
 {
   bool is_any = false;
   for (struct message *message; (message = transport_receive(mpi.transport)); message_free(message)) {
-    struct child *child = tree_heard(&mpi.tree, message->from);
+    struct child *child = tree_child(&mpi.tree, message->from);
     if (child) note_leave(child, message);
     note_last(&message->note);
     is_any |= message->note.kind != NOTE_BEAT;
@@ -385,13 +380,13 @@ static bool drop_messages(void)
   return is_any;
 }
 
-bool mpi_leave(int status)
+bool mpi_leave(int status, bool is_soon)
 {
   struct transport *t = mpi.transport;
-  bool is_soon = status || mpi.tree.any_lost;
-  if (!mpi.is_agent) mpi_tell_end(is_soon && !status ? 1 : status); /* an agent has done so */
+  is_soon |= mpi.tree.any_lost;
+  if (!mpi.is_agent) mpi_tell_end(status, is_soon); /* an agent has done so */
   double limit = is_soon ? leave_seconds_soon : leave_seconds, since = clock_seconds();
-  const struct note again = {.kind = NOTE_END, .status = 1, .id = 1};
+  const struct note again = {.kind = NOTE_END, .status = status, .is_soon = true, .id = 1};
   bool is_reminded = is_soon;
   while (mpi.byes < mpi.tree.children_count || !transport_settle(t) || !share_settled(mpi.share)) {
     share_progress(mpi.share);
@@ -407,10 +402,10 @@ bool mpi_leave(int status)
   return !mpi.tree.any_lost && mpi.byes >= mpi.tree.children_count;
 }
 
-void mpi_part(bool interrupted)
+void mpi_part(bool is_soon)
 {
   struct transport *t = mpi.transport;
-  double since = clock_seconds(), limit = interrupted ? leave_seconds_soon : leave_seconds;
+  double since = clock_seconds(), limit = is_soon ? leave_seconds_soon : leave_seconds;
   transport_send(t, mpi.tree.parent, &(struct note){.kind = NOTE_BYE});
   while (!mpi.may_go || !mpi.is_end_passed || !transport_settle(t) || !share_settled(mpi.share)) {
     share_progress(mpi.share);

@@ -57,14 +57,14 @@ struct family *mpi_family(uint32_t number);
 bool mpi_is_unread(const struct family *family, uint32_t id);
 /* Sends a note to a child, if it is still there. */
 void mpi_tell(const struct child *child, const struct note *note);
-/* Tells the ranks behind this one that the job ends; `status`: that of the script (or 1) after an
- * interruption, or when a rank is lost; otherwise 0. */
-void mpi_tell_end(int status);
-/* Waits until the ranks below have ended, which rank 0 tells all. `status` as above. Returns false when some don't. */
-bool mpi_leave(int status);
+/* Tells the ranks behind this one that the job ends. `is_soon`: after an interruption, or when a rank is lost, nobody
+ * waits long; then all end with `status`, the script's. */
+void mpi_tell_end(int status, bool is_soon);
+/* Waits until the ranks below have ended, which rank 0 tells all, as above. Returns false when some don't. */
+bool mpi_leave(int status, bool is_soon);
 /* Agents, behind that: takes leave of the parent, and waits until nothing is on its way here any more. MPI may complain
  * at its end of what nobody has received. */
-void mpi_part(bool interrupted);
+void mpi_part(bool is_soon);
 /* Workers that all ranks have by default. */
 uint32_t mpi_cores(void);
 

@@ -57,6 +57,11 @@ static char *add(struct report *report, struct record *record, size_t bytes, siz
     report->room = needed > GATHERED_BYTES ? needed : GATHERED_BYTES;
     report->parcel = transport_begin(report->transport, &report->note, report->room);
   }
+  if (!report->parcel) {
+    report->room = needed > SMALL_ROOM ? needed : SMALL_ROOM;
+    report->parcel = transport_begin(report->transport, &report->note, report->room);
+  }
+  if (!report->parcel) return NULL;
   char *at = parcel_bytes(report->parcel) + report->used;
   record->bytes = padded(bytes);
   memcpy(at, record, sizeof *record);
@@ -118,6 +123,14 @@ static void send_whole(struct report *report, struct record *record, const struc
   begin_anew(report, report->used + size);
 }
 
+/* There is no memory to tell what has come of these tasks. */
+static void lose_results(struct report *report, const struct record *results)
+{
+  struct record lost = {.kind = RECORD_LOST, .worker = results->worker, .cause = LOST_MEMORY};
+  for (lost.task = results->last - results->fresh + 1; lost.task <= results->last; lost.task++)
+    report_add(report, &lost, 0);
+}
+
 void report_results(struct report *report, const struct event *event, uint64_t *end)
 {
   struct record record;
@@ -127,7 +140,11 @@ void report_results(struct report *report, const struct event *event, uint64_t *
     send_whole(report, &record, event);
     return;
   }
-  copy_part((struct block *)(void *)report_add(report, &record, bytes), event, &part);
+  char *to = report_add(report, &record, bytes);
+  if (to)
+    copy_part((struct block *)(void *)to, event, &part);
+  else
+    lose_results(report, &record);
 }
 
 struct kept *report_keep(const struct event *event, uint64_t *end)
@@ -151,7 +168,11 @@ struct kept *report_keep(const struct event *event, uint64_t *end)
 void report_kept(struct report *report, const struct kept *kept)
 {
   struct record record = kept->record;
-  memcpy(report_add(report, &record, record.bytes), &kept->block, report_bytes(&record, kept->block.size));
+  char *to = report_add(report, &record, record.bytes);
+  if (to)
+    memcpy(to, &kept->block, report_bytes(&record, kept->block.size));
+  else
+    lose_results(report, &record);
 }
 
 void report_lost(struct report *report, const struct event *event)
@@ -168,9 +189,16 @@ void report_lost(struct report *report, const struct event *event)
 
 void report_text(struct report *report, const struct event *event)
 {
-  struct record record = {
-      .kind = RECORD_TEXT, .worker = event->worker, .length = event->length, .stream = event->stream};
-  memcpy(report_add(report, &record, event->length), event->bytes, event->length);
+  for (uint64_t at = 0, n; at < event->length; at += n) {
+    struct record record = {.kind = RECORD_TEXT, .worker = event->worker, .stream = event->stream};
+    record.length = n = event->length - at;
+    char *to = report_add(report, &record, n);
+    if (!to) {
+      record.length = n = SMALL_ROOM / 2; /* for so little there is memory */
+      to = report_add(report, &record, n);
+    }
+    memcpy(to, event->bytes + at, n);
+  }
 }
 
 void report_ranges(struct report *report, const struct range *ranges, uint32_t count)

@@ -50,14 +50,15 @@ struct report {
  * `size` bytes. */
 char *report_rows(const struct block *block);
 size_t report_bytes(const struct record *record, size_t size);
-/* Adds a record, with room for `bytes` behind it, which are to be filled in; NULL only if there are none. */
+/* Adds a record, with room for `bytes` behind it, which are to be filled in. NULL: out of memory, where these are many.
+ */
 char *report_add(struct report *report, struct record *record, size_t bytes);
 /* Adds the results of an event; values from byte *end of the block on were sent before. Stores where those begin that
- * are now. */
+ * are now. Without memory for them their tasks are lost, for that reason. */
 void report_results(struct report *report, const struct event *event, uint64_t *end);
 /* The same as a record that is kept, to be freed by free(). NULL: out of memory. */
 struct kept *report_keep(const struct event *event, uint64_t *end);
-/* Adds a record that was kept. */
+/* Adds a record that was kept; without memory, as report_results. */
 void report_kept(struct report *report, const struct kept *kept);
 void report_lost(struct report *report, const struct event *event);
 void report_text(struct report *report, const struct event *event);

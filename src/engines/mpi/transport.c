@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TAG = 1, PIECE_BYTES = 1 << 19 /* is moved in some 100 us */ };
 
@@ -30,42 +31,62 @@ static const struct nap under_way = {5e-3, 50e-6};
 /* While every worker has its next chunk queued, nobody waits for a message: so long a nap is hidden by the queue. */
 static const double patient_nap = 500e-6;
 
+/* How long a rank waits for memory that it can't do without: what is under way may have to arrive first. */
+static const double patience_seconds = 10;
+
 /* A message under way. */
 struct parcel {
   struct parcel *next;
   MPI_Request request;
+  int to;
   uint32_t users;            /* itself, and pieces of it that are under way */
   struct parcel *whole;      /* NULL: it is no piece */
   struct payload *body;      /* where the last of its bytes lie; NULL: here */
   _Alignas(16) char bytes[]; /* the note, and what stands behind it */
 };
 
+/* Something that MPI has found here and that has not come in full: a message, or a piece of one. */
+struct arrival {
+  struct arrival *next;
+  int from;
+  size_t bytes;
+  MPI_Message there;       /* to be received, or */
+  struct message *message; /* being received as this message, or as a piece of it; else NULL */
+  MPI_Request request;
+};
+
 bool transport_open(struct transport *t, MPI_Comm comm)
 {
-  t->comm = comm;
+  *t = (struct transport){.comm = comm, .moved = clock_seconds()};
   MPI_Comm_rank(comm, &t->rank);
   MPI_Comm_size(comm, &t->count);
-  t->first = NULL;
   t->end = &t->first;
-  t->scrap = NULL;
-  t->is_gone = NULL;
-  t->moved = clock_seconds();
-  t->parts = calloc((size_t)t->count, sizeof(struct message *));
-  t->gone = calloc((size_t)t->count, sizeof *t->gone);
-  return t->parts && t->gone;
+  t->arrivals_end = &t->arrivals;
+  t->peers = calloc((size_t)t->count, sizeof *t->peers);
+  return t->peers;
 }
 
-static _Noreturn void lack_memory(const struct transport *t)
+/* Memory for what a rank can't do without. Where there is none for long, the rank ends, and others do its tasks; rank 0
+ * ends the job, which is its script's. */
+static void *allocate(struct transport *t, size_t bytes)
 {
-  fprintf(stderr, "parlua: rank %d: not enough memory for a message of another rank\n", t->rank);
+  double since = clock_seconds();
+  for (void *memory;; sched_yield()) {
+    if ((memory = malloc(bytes))) return memory;
+    transport_settle(t);
+    if (clock_seconds() - since > patience_seconds) break;
+  }
+  fprintf(stderr, "parlua: rank %d ends: it has no memory for messages\n", t->rank);
+  if (t->rank > 0) _exit(1);
   MPI_Abort(t->comm, 1);
   abort();
 }
 
-struct parcel *transport_begin(const struct transport *t, const struct note *note, size_t room)
+struct parcel *transport_begin(struct transport *t, const struct note *note, size_t room)
 {
-  struct parcel *parcel = malloc(sizeof *parcel + sizeof *note + room);
-  if (!parcel) lack_memory(t);
+  size_t bytes = sizeof(struct parcel) + sizeof *note + room;
+  struct parcel *parcel = room > SMALL_ROOM ? malloc(bytes) : allocate(t, bytes);
+  if (!parcel) return NULL;
   memcpy(parcel->bytes, note, sizeof *note);
   parcel->next = NULL;
   parcel->users = 1;
@@ -94,6 +115,7 @@ void transport_count(struct transport *t, size_t bytes)
 static void post(struct transport *t, int rank, struct parcel *parcel, const char *at, size_t bytes)
 {
   MPI_Isend(at, (int)bytes, MPI_BYTE, rank, TAG, t->comm, &parcel->request);
+  parcel->to = rank;
   transport_count(t, bytes);
   *t->end = parcel;
   t->end = &parcel->next;
@@ -140,10 +162,13 @@ static void leave_parcel(struct parcel *parcel)
 
 bool transport_settle(struct transport *t)
 {
+  bool is_settled = t->waiting == 0;
   for (struct parcel **link = &t->first, *parcel; (parcel = *link);) {
-    int done;
-    MPI_Test(&parcel->request, &done, MPI_STATUS_IGNORE);
+    int done = 0;
+    bool is_lost = t->peers[parcel->to].is_lost;
+    if (!is_lost) MPI_Test(&parcel->request, &done, MPI_STATUS_IGNORE);
     if (!done) {
+      is_settled &= is_lost;
       link = &parcel->next;
       continue;
     }
@@ -151,7 +176,7 @@ bool transport_settle(struct transport *t)
     if (t->end == &parcel->next) t->end = link;
     leave_parcel(parcel);
   }
-  return t->first == NULL;
+  return is_settled;
 }
 
 static _Noreturn void refuse(const struct transport *t, int from, size_t bytes)
@@ -161,51 +186,38 @@ static _Noreturn void refuse(const struct transport *t, int from, size_t bytes)
   abort();
 }
 
-/* Receives what was found. The sender has a hand in what is large: false when it has died before it was through. MPI
- * may write there for ever then. */
-static bool receive(struct transport *t, int from, void *to, size_t bytes, MPI_Message *there)
+/* Begins to receive what was found: where its message has room for it, or as a message of its own. */
+static void begin_receiving(struct transport *t, struct arrival *arrival)
 {
-  static const double check_seconds = 0.05;
-  MPI_Request request;
-  int done = 0;
-  MPI_Imrecv(to, (int)bytes, MPI_BYTE, there, &request);
-  MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-  for (double checked = done ? 0 : clock_seconds(); !done;) {
-    double now = clock_seconds();
-    if (now - checked >= check_seconds) {
-      if (t->is_gone && t->is_gone(from)) {
-        t->gone[from] = true;
-        return false;
-      }
-      checked = now;
-    }
-    sched_yield();
-    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+  struct message *message = t->peers[arrival->from].part;
+  size_t bytes = arrival->bytes;
+  char *to;
+  if (message) {
+    if (bytes > message->note.whole - message->have || bytes > PIECE_BYTES) refuse(t, arrival->from, bytes);
+    to = message->is_cut ? t->scrap : message->bytes + message->have;
+  } else {
+    if (bytes < sizeof(struct note)) refuse(t, arrival->from, bytes);
+    message = allocate(t, sizeof *message + bytes - sizeof(struct note));
+    *message = (struct message){.from = arrival->from, .bytes = message->own};
+    to = (char *)&message->note;
   }
-  return true;
+  arrival->message = message;
+  MPI_Imrecv(to, (int)bytes, MPI_BYTE, &arrival->there, &arrival->request);
 }
 
-/* Receives a piece of a message into its place; NULL: more are to come. */
-static struct message *receive_piece(struct transport *t, int from, MPI_Message *there, size_t bytes)
+static bool has_come(struct transport *t, struct arrival *arrival)
 {
-  struct message *message = t->parts[from];
-  uint64_t whole = message->note.whole;
-  if (bytes > whole - message->have || bytes > PIECE_BYTES) refuse(t, from, bytes);
-  char *to = message->is_cut ? t->scrap : message->bytes + message->have;
-  if (!receive(t, from, to, bytes, there)) return NULL;
-  message->have += bytes;
-  t->moved = clock_seconds();
-  if (message->have < whole) return NULL;
-  t->parts[from] = NULL;
-  return message;
+  int done;
+  if (!arrival->message) begin_receiving(t, arrival);
+  MPI_Test(&arrival->request, &done, MPI_STATUS_IGNORE);
+  return done;
 }
 
 /* The first piece of a message: makes room for all of it. */
 static void await_rest(struct transport *t, struct message *message)
 {
   uint64_t whole = message->note.whole;
-  if (!t->scrap) t->scrap = malloc(PIECE_BYTES); /* before memory is short */
-  if (!t->scrap) lack_memory(t);
+  if (!t->scrap) t->scrap = allocate(t, PIECE_BYTES); /* before memory is short */
   message->body = message->note.kind == NOTE_GIVE ? payload_lent(whole) : payload_of(whole);
   message->is_cut = !message->body;
   if (message->body) {
@@ -213,7 +225,7 @@ static void await_rest(struct transport *t, struct message *message)
     memcpy(message->bytes, message->own, message->length);
     message->length = whole;
   }
-  t->parts[message->from] = message;
+  t->peers[message->from].part = message;
 }
 
 void message_free(struct message *message)
@@ -222,37 +234,87 @@ void message_free(struct message *message)
   free(message);
 }
 
-struct message *transport_receive(struct transport *t)
+/* Takes what has come in full; NULL: more is to come of its message. */
+static struct message *take(struct transport *t, const struct arrival *arrival)
 {
-  MPI_Message there;
-  MPI_Status status;
-  int is_there, bytes;
-  for (;;) {
-    MPI_Improbe(MPI_ANY_SOURCE, TAG, t->comm, &is_there, &there, &status);
-    if (!is_there) return NULL;
-    if (t->gone[status.MPI_SOURCE]) continue;
-    MPI_Get_count(&status, MPI_BYTE, &bytes);
-    t->bytes_received += (uint64_t)bytes;
-    if (t->parts[status.MPI_SOURCE]) {
-      struct message *whole = receive_piece(t, status.MPI_SOURCE, &there, (size_t)bytes);
-      if (whole) return whole;
+  struct message *message = arrival->message;
+  struct peer *peer = &t->peers[arrival->from];
+  double now = clock_seconds();
+  peer->heard = now;
+  if (peer->part) {
+    t->moved = now;
+    message->have += arrival->bytes;
+    if (message->have < message->note.whole) return NULL;
+    peer->part = NULL;
+    return message;
+  }
+  t->messages_received++;
+  message->length = message->have = arrival->bytes - sizeof(struct note);
+  if (message->note.kind != NOTE_BEAT) t->moved = now;
+  if (message->note.whole <= message->length) return message;
+  await_rest(t, message);
+  return NULL;
+}
+
+/* Looks whether some of what MPI has found has come in full; what comes from one rank is taken in its order. */
+static struct message *receive_on(struct transport *t)
+{
+  t->rounds++;
+  for (struct arrival **link = &t->arrivals, *arrival; (arrival = *link);) {
+    struct peer *peer = &t->peers[arrival->from];
+    bool is_next = peer->round != t->rounds;
+    peer->round = t->rounds;
+    if (!is_next || peer->is_lost || !has_come(t, arrival)) {
+      link = &arrival->next;
       continue;
     }
-    if ((size_t)bytes < sizeof(struct note)) refuse(t, status.MPI_SOURCE, (size_t)bytes);
-    struct message *message = malloc(sizeof *message + (size_t)bytes - sizeof(struct note));
-    if (!message) lack_memory(t);
-    if (!receive(t, status.MPI_SOURCE, &message->note, (size_t)bytes, &there)) continue;
-    t->messages_received++;
-    message->next = NULL;
-    message->from = status.MPI_SOURCE;
-    message->is_cut = false;
-    message->length = message->have = (size_t)bytes - sizeof(struct note);
-    message->bytes = message->own;
-    message->body = NULL;
-    if (message->note.kind != NOTE_BEAT) t->moved = clock_seconds();
-    if (message->note.whole <= message->length) return message;
-    await_rest(t, message);
+    peer->round = 0; /* the next from there has its turn */
+    peer->arrivals--;
+    t->waiting--;
+    *link = arrival->next;
+    if (t->arrivals_end == &arrival->next) t->arrivals_end = link;
+    struct message *message = take(t, arrival);
+    free(arrival);
+    if (message) return message;
   }
+  return NULL;
+}
+
+static void keep_arrival(struct transport *t, const struct arrival *found)
+{
+  struct arrival *arrival = allocate(t, sizeof *arrival);
+  *arrival = *found;
+  t->peers[arrival->from].arrivals++;
+  t->waiting++;
+  *t->arrivals_end = arrival;
+  t->arrivals_end = &arrival->next;
+}
+
+struct message *transport_receive(struct transport *t)
+{
+  MPI_Status status;
+  int is_there, bytes;
+  struct message *message = t->arrivals ? receive_on(t) : NULL;
+  while (!message) {
+    struct arrival found = {0};
+    MPI_Improbe(MPI_ANY_SOURCE, TAG, t->comm, &is_there, &found.there, &status);
+    if (!is_there) return NULL;
+    found.from = status.MPI_SOURCE;
+    if (t->peers[found.from].is_lost) continue;
+    MPI_Get_count(&status, MPI_BYTE, &bytes);
+    t->bytes_received += found.bytes = (size_t)bytes;
+    if (t->peers[found.from].arrivals > 0 || !has_come(t, &found))
+      keep_arrival(t, &found);
+    else
+      message = take(t, &found);
+  }
+  return message;
+}
+
+void transport_lose(struct transport *t, int rank)
+{
+  t->peers[rank].is_lost = true;
+  t->waiting -= t->peers[rank].arrivals;
 }
 
 double transport_nap(const struct transport *t, enum pace pace, double crowd)

@@ -19,7 +19,7 @@ enum note_kind {
   NOTE_CLOSE,    /* the run ends; `status`: an answer is awaited */
   NOTE_LEAVE,    /* the engine is closed */
   NOTE_FAREWELL, /* the answer to NOTE_BYE: the last that the parent sends */
-  NOTE_END,      /* `status`: as in mpi_tell_end; passed on along the tree, as the next three
+  NOTE_END,      /* `status`, `is_soon`: as in mpi_tell_end; passed on along the tree, as the next three
                     (share.h); `id`: 1 when it comes from the parent, past that tree */
   NOTE_SHARE,    /* message `id` of `size` bytes comes, in pieces */
   NOTE_WHOLE,    /* to the ranks of a node: message `id` of `size` bytes is file `status` of process `pid` */
@@ -46,7 +46,8 @@ struct note {
   double unassigned;    /* tasks that are not handed out there */
   double fan;           /* open: of how many ranks the parent hears */
   uint64_t memory, key, size;
-  uint64_t rows, unused;
+  uint64_t rows;
+  uint32_t is_soon, unused;
   uint64_t whole; /* bytes behind the note, of which only some come with it; else 0 */
 };
 
@@ -68,25 +69,38 @@ static const double beat_seconds = 5;
 
 struct parcel;
 
-/* Messages from so many bytes on go in pieces. */
-enum { LARGE_MESSAGE = 1 << 20 };
+enum {
+  LARGE_MESSAGE = 1 << 20, /* messages from so many bytes on go in pieces */
+  SMALL_ROOM = 8192        /* bytes behind a note that a rank can't do without */
+};
+
+/* Another rank. */
+struct peer {
+  struct message *part; /* of which pieces are to come; NULL: none are */
+  uint32_t arrivals;    /* that wait */
+  bool is_lost;
+  uint64_t round; /* in which it had its turn */
+  double heard;   /* when something last came in full, if only a piece of a message */
+};
 
 struct transport {
   MPI_Comm comm; /* all ranks; rank 0 coordinates */
   int rank, count;
-  struct parcel *first, **end; /* messages under way */
-  struct message **parts;      /* by rank: a message of which pieces are to come */
-  bool (*is_gone)(int rank);   /* has its process ended, as far as can be known? NULL: nobody knows */
-  bool *gone;                  /* by rank: it died in the midst of a message, and nothing more is received from it */
-  char *scrap;                 /* where pieces go for which there is no memory; NULL: none has come yet */
-  double moved;                /* when something last did */
+  struct parcel *first, **end;              /* messages under way */
+  struct arrival *arrivals, **arrivals_end; /* what MPI has found here, and has not come in full */
+  struct peer *peers;                       /* by rank */
+  uint32_t waiting;                         /* arrivals from ranks that are not lost */
+  uint64_t rounds;                          /* looks at arrivals */
+  char *scrap;                              /* where pieces go for which there is no memory; NULL: none has come yet */
+  double moved;                             /* when something last did */
   uint64_t messages_sent, bytes_sent, messages_received, bytes_received;
 };
 
 /* False: out of memory. */
 bool transport_open(struct transport *t, MPI_Comm comm);
-/* A message to be filled in, of a note and at most `room` bytes behind it. Out of memory ends the job. */
-struct parcel *transport_begin(const struct transport *t, const struct note *note, size_t room);
+/* A message to be filled in, of a note and at most `room` bytes behind it. NULL: out of memory, where that is more than
+ * SMALL_ROOM; less is waited for. */
+struct parcel *transport_begin(struct transport *t, const struct note *note, size_t room);
 struct note *parcel_note(struct parcel *parcel);
 char *parcel_bytes(struct parcel *parcel);
 /* Sends it, with so many bytes. */
@@ -101,8 +115,11 @@ void transport_count(struct transport *t, size_t bytes);
 /* Receives the next message; NULL: there is none. The caller's, for message_free. */
 struct message *transport_receive(struct transport *t);
 void message_free(struct message *message);
-/* Frees what has arrived at its end. Returns true when nothing is under way. */
+/* Frees what has arrived at its end. Returns true when nothing is under way, to other ranks or from them. */
 bool transport_settle(struct transport *t);
+/* The rank is lost: nothing more is received from it, nor waited for. MPI may still read what was under way to it, and
+ * write to where something came from it: that stays. */
+void transport_lose(struct transport *t, int rank);
 /* What a nap may cost: a large message is under way; somebody may wait for a message; nobody does, as all have enough
  * to do. */
 enum pace { PACE_MOVING, PACE_AWAITED, PACE_PATIENT };

@@ -84,13 +84,6 @@ static bool has_ended(const struct tree *tree, int rank, bool is_silent)
   return (kill(pid, 0) < 0 && errno == ESRCH) || (is_silent && is_zombie(pid));
 }
 
-bool tree_has_gone(const struct tree *tree, int rank)
-{
-  const struct rank *own = &tree->ranks[tree->transport->rank], *other = &tree->ranks[rank];
-  bool is_here = strcmp(other->host, own->host) == 0 && other->space == own->space && own->space;
-  return is_here && has_ended(tree, rank, true);
-}
-
 /* For so long a rank may be silent. */
 static double patience_with(const struct tree *tree, int rank)
 {
@@ -146,23 +139,24 @@ int tree_rank_of(const struct tree *tree, uint32_t all, uint32_t w)
   return low;
 }
 
-struct child *tree_heard(struct tree *tree, int rank)
+struct child *tree_child(const struct tree *tree, int rank)
 {
   int low = 0, high = tree->children_count - 1;
-  if (rank == tree->parent) tree->parent_heard = clock_seconds();
   while (low <= high) {
     int middle = (low + high) / 2;
     struct child *child = &tree->children[middle];
-    if (child->rank == rank) {
-      child->heard = clock_seconds();
-      return child;
-    }
+    if (child->rank == rank) return child;
     if (child->rank < rank)
       low = middle + 1;
     else
       high = middle - 1;
   }
   return NULL;
+}
+
+static double heard_of(const struct tree *tree, int rank)
+{
+  return tree->transport->peers[rank].heard;
 }
 
 /* `why`: NULL, it is not, but nobody waits for it any more. */
@@ -182,7 +176,7 @@ struct child *tree_next_lost(struct tree *tree)
     struct child *child = &tree->children[k];
     if (child->is_lost) continue;
     /* while this process was elsewhere, in the script, it could hear nobody */
-    if (gap > beat_seconds || child->awaited == 0) child->heard = now;
+    child->heard = gap > beat_seconds || child->awaited == 0 ? now : fmax(child->heard, heard_of(tree, child->rank));
     bool is_answer_due = child->asked > child->heard;
     if (is_answer_due && gap > 2 * check_seconds) child->asked += gap; /* likewise: it may be still to be received */
     double silence = now - child->heard;
@@ -204,7 +198,8 @@ bool tree_has_lost_parent(struct tree *tree, double now)
   double gap = now - tree->parent_checked;
   if (tree->parent < 0 || gap < check_seconds) return false;
   tree->parent_checked = now;
-  if (gap > beat_seconds) tree->parent_heard = now; /* this process was stopped, and could hear nobody */
+  /* after a longer gap this process was stopped, and could hear nobody */
+  tree->parent_heard = gap > beat_seconds ? now : fmax(tree->parent_heard, heard_of(tree, tree->parent));
   bool is_silent = tree->parent > 0 && now - tree->parent_heard > patience_with(tree, tree->parent);
   if (tree->is_parent_watched ? !has_ended(tree, tree->parent, is_silent) : !is_silent) return false;
   const struct rank *own = &tree->ranks[tree->transport->rank], *parent = &tree->ranks[tree->parent];

@@ -48,14 +48,12 @@ int tree_open(struct tree *tree, struct transport *transport, const struct rank 
 int tree_place(struct tree *tree);
 /* Ranks of this host for each processor that this one may run on; at least 1. */
 double tree_crowd(const struct tree *tree);
-/* Has the process of a rank ended? False also where it can't be seen. */
-bool tree_has_gone(const struct tree *tree, int rank);
 /* How many of an engine's workers, numbered rank by rank, are in ranks before `rank`, when it has `all`. */
 uint32_t tree_before(const struct tree *tree, uint32_t all, int rank);
 /* The rank of worker `w` of an engine that has `all`. */
 int tree_rank_of(const struct tree *tree, uint32_t all, uint32_t w);
-/* Something came from a rank: returns the child that it is, or NULL. */
-struct child *tree_heard(struct tree *tree, int rank);
+/* The child that a rank is; NULL: it is none. */
+struct child *tree_child(const struct tree *tree, int rank);
 /* Looks for children that are lost, now and then; returns one, once, having told so. One whose process can be seen is
  * lost when that has ended, however long it is silent: it may get no processor. Others are lost when they are silent
  * though they should not be. After an interruption it is not waited long for either. */
