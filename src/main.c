@@ -619,7 +619,6 @@ static int interrupted_status(lua_State *L, int status)
  * looked at are told. Returns the exit status: one is what an on_error has raised. */
 static int finish_futures(lua_State *L, int status)
 {
-  int top = lua_gettop(L);
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_getfield(L, -1, "parlua.future");
   if (lua_istable(L, -1)) {
@@ -628,7 +627,6 @@ static int finish_futures(lua_State *L, int status)
     if (state_call_interruptible(L, 1, 1) != 0) print_error(L);
     if (lua_isboolean(L, -1) && lua_toboolean(L, -1) && status == EXIT_RETURNED) status = EXIT_FAILED;
   }
-  lua_settop(L, top);
   return status;
 }
 

@@ -9,13 +9,14 @@ local SHARE_FROM = 20 -- a share of the tasks means something from so many on
 ---@class parlua.Limiter
 ---@field halted? parlua.Failure the failure that halted the run
 ---@field stopped? string why the run was ended
+---@field is_over boolean it was ended by failures whose order is not known
 local Limiter = {}
 Limiter.__index = Limiter
 
 local function open(options, fold)
   local most = options.max_failures
   local self = setmetatable({ halts = options.on_error == "halt", most = most, fold = fold, largest = {},
-    failed_at = {}, count = 0 }, Limiter)
+    failed_at = {}, count = 0, is_over = false }, Limiter)
   if type(most) == "string" then
     self.share = tonumber((most:gsub("%%$", ""))) / 100
     self.prefix = prefix.open()
@@ -107,17 +108,27 @@ function Limiter:failed(index, made)
   return stop(self, largest[1], self.most)
 end
 
---- A task that was spawned has failed, one of `failed`. Is the run to end?
+--- A task has failed, one of `failed`, and which others are before it is not known. Is the run to end? Failures that
+--- come later don't count.
 ---@param made parlua.Failure
-function Limiter:failed_later(made, failed)
+function Limiter:failed_as_they_come(made, failed)
+  if self.is_over then return false end
   if self.halts then
-    self.halted = self.halted or made
-    return true
+    self.halted = made
+  elseif self.share or failed < self.most then
+    return false
+  else
+    stop(self, 0, failed)
   end
-  local most = self.share and math.huge or self.most
-  if failed < most or self.stopped then return false end
-  self.stopped = ("%s failed (max_failures = %s)"):format(common.count(failed, "task"), tostring(self.most))
+  self.is_over = true
   return true
+end
+
+--- Of how many failures the last one ends the run; nil: that is a share.
+---@return integer?
+function Limiter:most_failures()
+  if self.halts then return 1 end
+  return not self.share and self.most or nil
 end
 
 return { open = open }

@@ -71,7 +71,7 @@ function Run:take(batch)
   self.returned_tasks = self.returned_tasks + batch.tasks
   if last >= FIRST_SPAWNED then
     if self.deadline and not batch.recorded then self.deadline:note(batch.seconds) end
-    if self.last == math.huge then self.spawned:returned(batch) end
+    if self.spawned:counts() then self.spawned:returned(batch) end
     return
   end
   if last > self.reached then self.reached = last end
@@ -151,27 +151,43 @@ function Run:settle(index, record, attempts, worker, recorded)
   end
   local made = failure.new(record)
   if self.parts then self.parts[index] = nil end
-  if index > self.reached and not is_spawned then self.reached = index end
-  local counts = index <= self.last or is_spawned and self.last == math.huge
-  if self.reaction and counts and made.kind ~= "cancelled" and reaction.replaces(self, made, recorded) then return end
-  if made.kind == "cancelled" then
-    self.cut_tasks = self.cut_tasks + 1
-  else
-    self.failed_tasks = self.failed_tasks + 1
+  if not is_spawned then
+    if index > self.reached then self.reached = index end
+    return self:conclude(made, recorded)
   end
+  if self.journal and not recorded and made.kind ~= "cancelled" then self.journal:fail(made) end
+  if self.spawned:counts() then self.spawned:failed(index, made) end
+end
+
+--- Is the run to end after so many failures, as they come? So it is where no order of them is known.
+local function limits_as_they_come(run) return run.spawned and not run.spawned.is_ordered end
+
+--- A task has failed, and has its index: what follows from that.
+---@param made parlua.Failure
+---@param recorded? boolean as of Run:settle
+---@param is_spawned? boolean
+function Run:conclude(made, recorded, is_spawned)
+  local index, is_cut = made.index, made.kind == "cancelled"
+  if self.limiter and self.limiter.is_over then return end
+  if self.reaction and index <= self.last and not is_cut and reaction.replaces(self, made, recorded, is_spawned) then
+    return
+  end
+  if is_cut then self.cut_tasks = self.cut_tasks + 1 else self.failed_tasks = self.failed_tasks + 1 end
   self.failures[#self.failures + 1] = made
-  if self.journal and not recorded and not made.is_unread and made.kind ~= "cancelled" then self.journal:fail(made) end
-  local is_limited = self.limiter and made.kind ~= "cancelled" and not self.cancelled
-  if is_spawned then
-    self.spawned:failed(index, made)
-  else
-    -- the sink hands on what waits for this task's turn: it has to know the end before
-    if is_limited then self:end_at(self.limiter:failed(index, made)) end
-    if index <= self.last then self.sink:fail(made) end
-    if self.spawned then self.spawned:source_failed() end
+  if self.journal and not recorded and not is_spawned and not made.is_unread and not is_cut then
+    self.journal:fail(made)
   end
+  -- the sink hands on what waits for this task's turn: it has to know the end before
+  if self.limiter and not is_cut and not self.cancelled then
+    if limits_as_they_come(self) then
+      if self.limiter:failed_as_they_come(made, self.failed_tasks) then self:cancel() end
+    else
+      self:end_at(self.limiter:failed(index, made))
+    end
+  end
+  if index <= self.last then self.sink:fail(made) end
+  if self.spawned and not is_spawned then self.spawned:source_failed() end
   if self.report then self.report:failure(made) end
-  if is_spawned and is_limited and self.limiter:failed_later(made, self.failed_tasks) then self:cancel() end
 end
 
 --- A task did not return. Answers with the seconds until its next try; nil: it has failed.
@@ -334,6 +350,7 @@ end
 function Run:end_at(last)
   if not last or last >= self.last or self.cancelled then return end
   self.last = last
+  if self.spawned and self.spawned:counts() then return self.spawned:end_at(last) end
   self.driver:shorten(last)
 end
 
@@ -421,7 +438,7 @@ function Run:outcome()
   local failures, halted = self:sorted_failures(), self.limiter and self.limiter.halted
   if halted and halted.index <= self.last then self:raise(halted) end
   local raised = self.raised
-  if raised and (raised.index <= self.last or raised.index >= FIRST_SPAWNED) then self:raise(raised.value) end
+  if raised and raised.index <= self.last then self:raise(raised.value) end
   if self.signal and task.is_inside() then error(M.interruption(), 0) end -- the task that it is in is cut off, not done
   self:tell()
   return failures, self:summary()

@@ -7,6 +7,7 @@ local ffi = require "ffi"
 local arrays = require "parlua.array.known"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
+local prefix = require "parlua.run.prefix"
 local task = require "parlua.task"
 
 local FIRST = task.FIRST_SPAWNED
@@ -24,8 +25,8 @@ Spawned.__index = Spawned
 local function open(run)
   return setmetatable({ run = run, told = {}, open = {}, count = 0, generations = {}, parents = {}, numbered = 0,
     source_ended = run:done(), source_total = run.total, buffers = {}, is_ordered = run.sink.is_unordered ~= true,
-    records = run.journal and run.journal:spawned() or false, recorded = { first = 1, last = 0, is_given = false } },
-    Spawned)
+    records = run.journal and run.journal:spawned() or false, recorded = { first = 1, last = 0, is_given = false },
+    prefix = prefix.open(), deepest = math.huge }, Spawned)
 end
 
 --- The driver of the tasks themselves, behind what a journal knows.
@@ -81,21 +82,29 @@ end
 local function generation_of(self, depth)
   local generation = self.generations[depth]
   if not generation then
-    generation = { open = 0 }
+    generation = { open = 0, failed = 0 }
     self.generations[depth] = generation
   end
   return generation
 end
 
---- Passes on what has become of a task whose index is known.
+--- Passes on what has become of a task whose index is known. Behind the run's end it does not count.
 local function pass_on(self, made)
-  local sink = self.run.sink
-  if made.failure then
-    made.failure.index, made.failure.parent = made.index, self.parents[made.index]
-    return sink:fail(made.failure)
+  local run, index = self.run, made.index
+  if index <= run.last then
+    if self.is_ordered and index > run.reached then run.reached = index end
+    if made.failure then
+      made.failure.index, made.failure.parent = index, self.parents[index]
+      run:conclude(made.failure, nil, true)
+    else
+      made.batch.first = index
+      if run.limiter and self.is_ordered then run:end_at(run.limiter:ended(index, index)) end
+      if index <= run.last then run.sink:take(made.batch) end
+    end
   end
-  made.batch.first = made.index
-  sink:take(made.batch)
+  if not self.is_ordered then return end
+  self.prefix:add(index, index)
+  if self.prefix.last >= run.last and not run.cancelled then run:cancel() end -- what else runs is behind the end
 end
 
 --- Gives a task the index by which the script knows it.
@@ -103,7 +112,6 @@ local function give_index(self, made)
   self.numbered = self.numbered + 1
   made.index = self.source_total and self.source_total + self.numbered or FIRST + self.numbered
   self.parents[made.index] = made.parent and made.parent.index or made.root
-  if made.is_ended then pass_on(self, made) end
 end
 
 local function by_birth(a, b)
@@ -126,10 +134,12 @@ local function number_generations(self, is_over)
     end
     if not is_known then return end
     self.last_numbered = depth
+    self.prefix.last = math.max(self.prefix.last, self.source_total or 0)
     table.sort(generation, by_birth)
+    for _, made in ipairs(generation) do give_index(self, made) end
     for k, made in ipairs(generation) do
       generation[k] = false
-      give_index(self, made)
+      if made.is_ended then pass_on(self, made) end
     end
   end
 end
@@ -235,10 +245,12 @@ local function add_spawned(self, list, parent, items, recorded)
   end
 end
 
---- Tasks first..last have returned: what they have spawned is handed out.
+--- Tasks first..last, of a generation, have returned: what they have spawned is handed out, unless it would be behind
+--- the run's end.
 ---@param recorded boolean a journal has them
-local function hand_out(self, first, last, recorded)
+local function hand_out(self, first, last, recorded, depth)
   if recorded and not self.records or not recorded and next(self.told) == nil then return end
+  if depth >= self.deepest then return take_told(self, first, last) end
   local list = {}
   if recorded then
     self.records:each_parent(first, last, function(parent)
@@ -249,6 +261,22 @@ local function hand_out(self, first, last, recorded)
     for k, index in ipairs(indexes) do add_spawned(self, list, index, lists[k], false) end
   end
   begin(self, list)
+end
+
+--- A task of a generation has failed. The run may end at it: what later generations spawn is behind.
+local function note_failed(self, depth)
+  local run = self.run
+  local most = run.limiter and not run.reaction and self.is_ordered and run.limiter:most_failures()
+  if not most then return end
+  generation_of(self, depth).failed = generation_of(self, depth).failed + 1
+  local failed = 0
+  for each = 0, math.min(depth, self.deepest) do
+    failed = failed + generation_of(self, each).failed
+    if failed >= most then
+      self.deepest = each
+      return
+    end
+  end
 end
 
 --- A task that was spawned has ended.
@@ -275,13 +303,14 @@ end
 ---@param recorded boolean a journal has them
 function Spawned:source_returned(first, last, count, recorded)
   self.source_ended = self.source_ended + count
-  hand_out(self, first, last, recorded)
+  hand_out(self, first, last, recorded, 0)
   number_generations(self)
 end
 
 --- One of them has failed.
 function Spawned:source_failed()
   self.source_ended = self.source_ended + 1
+  note_failed(self, 0)
   number_generations(self)
 end
 
@@ -310,7 +339,7 @@ function Spawned:returned(batch)
         made.batch.first = id
         self.run.journal:take(made.batch, self.run)
       end
-      hand_out(self, id, id, batch.recorded)
+      hand_out(self, id, id, batch.recorded, made.depth)
       ended(self, id, made)
     end
   end
@@ -320,9 +349,29 @@ end
 function Spawned:failed(id, failure)
   local made = self.open[id]
   if not made then return end
-  failure.parent = made.parent and made.parent.index or made.root
   made.failure = failure
+  if failure.kind ~= "cancelled" then note_failed(self, made.depth) end
   ended(self, id, made)
+end
+
+--- Do spawned tasks count? Not where the run ends at one of the source's.
+function Spawned:counts()
+  local last = self.run.last
+  return last == math.huge or self.source_total ~= nil and last > self.source_total
+end
+
+--- The run ends at this task, one that was spawned: no other is begun.
+function Spawned:end_at(last)
+  self.deepest, self.run.total = -1, last
+end
+
+--- By the index of a spawned task that counts: that of the task which has spawned it.
+---@return table<integer, integer>
+function Spawned:parents_of()
+  for index in pairs(self.parents) do
+    if index > self.run.last then self.parents[index] = nil end
+  end
+  return self.parents
 end
 
 --- The arguments of such a task, with n.

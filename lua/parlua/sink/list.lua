@@ -70,7 +70,7 @@ function M.map(f, arguments, options, given)
   local results = list.results or {}
   for index = run.last + 1, run.reached do results[index] = nil end -- behind the end of a run that was ended early
   results.n = run:length()
-  if run.spawned then results.parents = run.spawned.parents end
+  if run.spawned then results.parents = run.spawned:parents_of() end
   list.results = false -- a compiled trace may hold the run for long
   run_module.recycle(run)
   return results, failures, summary
