@@ -224,7 +224,8 @@ static void begin_merges(void)
 
 static void serve(bool is_idle)
 {
-  double due = folding_serve(&scene.folding, is_idle, scene.now);
+  double number = scene.folding.next_number, due = folding_serve(&scene.folding, is_idle, scene.now);
+  if (scene.folding.next_number > number && due > scene.now) fault("a merge is not handed out until there is news");
   if (due < scene.now) fault("it is to be served %g s ago", scene.now - due);
   begin_merges();
 }

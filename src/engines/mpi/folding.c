@@ -463,6 +463,7 @@ static bool begin_merge(struct folding *folding, struct lot *lot, struct stretch
   *merge = (struct merge){.next = folding->merges, .task = task, .begun = now, .lot = lot, .stretch = stretch};
   folding->merges = merge;
   folding->next_number++;
+  folding->due = now; /* it is to be handed out, though no worker has news */
   lot->merges++;
   return true;
 }
