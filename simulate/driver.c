@@ -393,6 +393,7 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
   options.group = GROUP_JOINED;
   options.sparse = plan_has(plan, TROUBLE_SPARSE);
   options.is_pushed = plan_has(plan, TROUBLE_PUSH);
+  options.is_gathered = !options.is_pushed && fmod(plan->tasks, 2) == 0;
   options.job = job;
   if (!engine->kind->can.inherit) options.message = job_message(plan, job);
   if (options.message && engine->kind->share) options.message = engine->kind->share(engine, options.message);

@@ -398,7 +398,8 @@ static int host_call(lua_State *L)
   return lua_gettop(L);
 }
 
-/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent, group, rows, whole)
+/* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent, group, rows, whole,
+ * is_gathered)
  * -> run, pointer to its events, is the job's message that of the last one; or nil and a message: something of the
  * job's table can't cross. `job`: false if it is the last one (run/again.lua); `before`: codec bytes of what a worker
  * needs before it decodes the job, `whole`: of the script's state; `book`: for the job's objects; `is_sent`: workers
@@ -445,6 +446,7 @@ static int host_run_open(lua_State *L)
   options.workers = (uint32_t)luaL_checknumber(L, 6);
   options.sparse = lua_toboolean(L, 7);
   options.is_pushed = lua_toboolean(L, 11);
+  options.is_gathered = lua_toboolean(L, 16);
   options.group = (uint32_t)lua_tonumber(L, 13);
   options.rows = lua_tolstring(L, 14, &options.rows_length);
   size_t key_length;

@@ -14,8 +14,8 @@ struct chunks {
 
 /* Seconds that a chunk is to take, where there are so many workers on all hosts. */
 double chunks_seconds(double workers);
-/* The same where nobody waits for one result in particular (dispatch_be_patient): results may come later, and what a
- * chunk's end costs is spent on more of them. */
+/* The same where nobody waits for one result in particular (dispatch_be_patient, is_gathered): results may come later,
+ * and what a chunk's end costs is spent on more of them. */
 double chunks_patient_seconds(double workers);
 /* `fixed`: see there. */
 void chunks_init(struct chunks *chunks, double fixed, double workers);

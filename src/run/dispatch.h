@@ -31,6 +31,7 @@ struct dispatch_options {
   uint32_t group;     /* may results of tasks side by side be put together (engines/mpi/folding.h)? GROUP_JOINED:
                          plain ones, as if one worker had done them; more: a worker can merge those of so many;
                          0: no */
+  bool is_gathered;   /* nobody sees a result before all have come: chunks take longer (chunks_patient_seconds) */
   bool is_pushed;     /* tasks come by dispatch_push and dispatch_intake alone; `total` is negative */
   bool is_fed;        /* tasks come by dispatch_offer, and somebody else looks after signals */
   uint32_t job;       /* the job's number */

@@ -146,6 +146,7 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   bool is_joined = options->is_fed && options->group == GROUP_JOINED;
   chunks_init(&d->chunks, options->is_pushed && !barrier_works() ? 1 : options->chunk,
               is_joined ? d->crew.workers : engine->all);
+  if (options->is_gathered) d->chunks.seconds = chunks_patient_seconds(engine->all);
   d->look_interval = dispatch_look_interval(options->timeout);
   if (options->is_pushed) d->look_interval = fmin(d->look_interval, pushed_look_seconds);
   d->last_tick = d->left_at = d->round_at = clock_seconds();

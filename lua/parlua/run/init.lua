@@ -154,6 +154,7 @@ local function open_driver(run, job)
   local given = {
     total = total, chunk = options.chunk or 0, timeout = options.timeout, workers = run.workers, key = run.key,
     source = run.source, feeder = run.feeder or nil, is_pushed = run.is_pushed,
+    is_gathered = run.sink.is_gathered and not run.limiter,
     -- may it be told that one worker did what several have? Not where each worker's work is shown
     joins = not run.is_pushed and not fold and not (options.report or options.trace),
     -- of workers; that the table need not grow

@@ -26,7 +26,7 @@ local M = {}
 ---@field about table<integer, table> what failures of these are to say of their arguments: as of Run:about
 ---@field candidate integer the first task that has returned numbers, as far as is known
 ---@field failed table<integer, true>|false tasks from `head` on that have failed
-local Sink = { name = "map", takes_arrays = true, limit = math.huge, is_enough = false }
+local Sink = { name = "map", takes_arrays = true, is_gathered = true, limit = math.huge, is_enough = false }
 Sink.__index = Sink
 
 function Sink.ahead() return math.huge end

@@ -48,7 +48,8 @@ function M.open(plan, is_merged)
   if is_merged then combine, whole = merging.combiner(plan) end
   local self = setmetatable({
     plan = plan, is_merged = is_merged, keep = is_merged and "all" or "first", accumulator = NOTHING, folded = 0,
-      order = false, run = false, whole = whole, merging = is_merged and not plan.stop and merging.open(combine),
+      is_gathered = not plan.stop, order = false, run = false, whole = whole,
+      merging = is_merged and not plan.stop and merging.open(combine),
   }, Fold)
   self.numbers_loop, self.numbers_state = make_loop(combine, plan.stop, "numbers")
   self.values_loop, self.values_state = make_loop(combine, plan.stop, "values")
