@@ -218,6 +218,16 @@ function helper.command(engine, pid_file)
   return start .. helper.quote(helper.parlua) .. " --engine " .. engine
 end
 
+--- Does a status say that a signal has ended the program? MPICH's mpiexec ends with the signal's number, and adds bit by bit those of other
+--- ranks, which it kills then: 11 is SIGINT and SIGKILL (so for any program that is no shell's: `sh -c 'kill -INT $$'`).
+---@param engine string
+---@param number integer
+---@param status integer
+function helper.is_ended_by(engine, number, status)
+  if engine ~= "mpi" or helper.mpi ~= "mpich" then return status == 128 + number end
+  return status == number or status == require("bit").bor(number, 9)
+end
+
 --- Runs the parlua under test with arguments written as in a shell.
 ---@param arguments string  with "--engine mpi": it runs on two ranks
 ---@param options? table  as for helper.run

@@ -98,7 +98,7 @@ describe("a process as worker", function()
         assert.truthy(failure.message:find("SIGSEGV", 1, true) or failure.message:find("exited with status 1", 1, true),
           failure.message)
         assert.equal(1, failure.attempts)
-        assert.is_true(failure.worker >= 1 and failure.worker <= (engine == "mpi" and 6 or 2))
+        assert.is_true(failure.worker >= 1 and failure.worker <= helper.workers * (engine == "mpi" and 3 or 1))
       end)
 
       it("exits with a status", function()

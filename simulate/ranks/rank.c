@@ -213,7 +213,6 @@ bool ranks_end(void)
     free(rank->share.mates);
     free(rank->transport.scrap);
     free(rank->transport.peers);
-    free(agent.forgotten);
     network_drop(rank);
     memory_own_free(rank->nursery.beacon);
   }

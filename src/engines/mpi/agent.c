@@ -18,8 +18,6 @@
 
 /* Memory that an agent keeps for messages to come. */
 static const int keep_bytes = 32 << 20;
-/* How often it is looked whether a shared message is still to be read. */
-static const double look_seconds = 0.05;
 
 struct agent agent;
 
@@ -108,36 +106,9 @@ static void obey_waiting(void)
 
 static bool is_needed(uint32_t id)
 {
-  for (const struct team *team = agent.teams; team; team = team->next) {
+  for (const struct team *team = agent.teams; team; team = team->next)
     if (team->shared == id || (team->waiting && team->waiting->note.id == id)) return true;
-    if (team->engine.kind && mpi_is_unread(team->engine.context, id)) return true;
-  }
-  return false;
-}
-
-/* Forgets messages that nobody here needs any more. */
-static void forget(void)
-{
-  uint32_t kept = 0;
-  for (uint32_t i = 0; i < agent.forgotten_count; i++)
-    if (is_needed(agent.forgotten[i]))
-      agent.forgotten[kept++] = agent.forgotten[i];
-    else
-      share_drop(mpi.share, agent.forgotten[i]);
-  agent.forgotten_count = kept;
-}
-
-static void note_forgotten(const struct note *note)
-{
-  uint32_t *more = realloc(agent.forgotten, (agent.forgotten_count + 1) * sizeof *more);
-  share_pass(mpi.share, note);
-  if (!more) {
-    share_drop(mpi.share, note->id);
-    return;
-  }
-  agent.forgotten = more;
-  agent.forgotten[agent.forgotten_count++] = note->id;
-  forget();
+  return mpi_is_unread(id);
 }
 
 /* ---- the loop ---- */
@@ -158,7 +129,10 @@ static void obey(struct message *message)
   switch (note->kind) {
   case NOTE_SHARE:
   case NOTE_WHOLE: share_obey(mpi.share, note); break;
-  case NOTE_FORGET: note_forgotten(note); break;
+  case NOTE_FORGET:
+    share_pass(mpi.share, note);
+    share_retire(mpi.share, note->id);
+    break;
   case NOTE_END: end(note->status, note->is_soon); break;
   default:
     team = find_team(note->engine);
@@ -225,10 +199,7 @@ int agent_serve(struct nursery *nursery, const struct row_maker *maker, bool *is
     beat(now);
     /* the script's status is not known; it goes on, unless its own rank is lost */
     if (tree_has_lost_parent(&mpi.tree, now)) end(mpi.tree.parent == 0, true);
-    if (now - agent.looked >= look_seconds) {
-      agent.looked = now;
-      forget();
-    }
+    share_tidy(mpi.share, is_needed, false);
     double seconds = fmin(nap, until - now);
     if (seconds <= 0)
       sched_yield();

@@ -10,10 +10,9 @@ struct team;
 
 /* A process has one. */
 struct agent {
-  struct hub hub;                       /* where it naps */
-  struct team *teams;                   /* engines of rank 0, in this rank */
-  uint32_t *forgotten, forgotten_count; /* shared messages that rank 0 has no use for, but some worker here may have */
-  double looked, beaten;
+  struct hub hub;     /* where it naps */
+  struct team *teams; /* engines of rank 0, in this rank */
+  double beaten;
   const struct row_maker *maker; /* NULL: rank 0 makes all rows of a journal */
   bool is_ending, is_soon;
   int status; /* both at the end, as in mpi_tell_end */

@@ -23,8 +23,6 @@ enum { MOST_MESSAGES = 64 };
 
 /* When nobody has taken leave for so long, those that have not are told of the end once more, and not to wait. */
 static const double remind_seconds = 5;
-/* How often it is looked whether a message is still to be read. */
-static const double look_seconds = 0.05;
 
 /* How long a rank waits for others to take leave, or to take what was sent; and after an interruption, or when one is
  * lost. */
@@ -84,7 +82,6 @@ static void free_family(struct family *family)
   if (*link) *link = family->next;
   free(family->lanes);
   free(family->is_open_there);
-  free(family->old);
   free(family);
 }
 
@@ -112,11 +109,11 @@ static void mpi_close(struct engine *engine)
   struct note note = {.kind = NOTE_LEAVE, .engine = family->number};
   for (int k = 0; k < mpi.tree.children_count; k++)
     if (family->is_open_there[k]) mpi_tell(&mpi.tree.children[k], &note);
-  for (uint32_t i = 0; i < family->old_count; i++) share_forget(mpi.share, family->old[i]);
-  if (family->job && mpi.transport->rank == 0) share_forget(mpi.share, family->job);
+  if (family->job) share_retire(mpi.share, family->job);
   home_leave(engine);
   free_family(family);
   engine->context = NULL;
+  if (!mpi.is_agent) share_tidy(mpi.share, mpi_is_unread, true);
 }
 
 static int mpi_open(struct engine *engine)
@@ -155,7 +152,7 @@ static const char *mpi_host(struct engine *engine, uint32_t w, int *rank)
 
 /* ---- jobs ---- */
 
-bool mpi_is_unread(const struct family *family, uint32_t id)
+static bool has_unread(const struct family *family, uint32_t id)
 {
   const struct engine *engine = family->engine;
   for (uint32_t w = 0; w < family->own; w++) {
@@ -170,30 +167,18 @@ bool mpi_is_unread(const struct family *family, uint32_t id)
   return false;
 }
 
-static void forget_old(struct family *family)
+bool mpi_is_unread(uint32_t id)
 {
-  uint32_t kept = 0;
-  double now = clock_seconds();
-  if (now - family->looked < look_seconds) return;
-  family->looked = now;
-  for (uint32_t i = 0; i < family->old_count; i++)
-    if (mpi_is_unread(family, family->old[i]))
-      family->old[kept++] = family->old[i];
-    else
-      share_forget(mpi.share, family->old[i]);
-  family->old_count = kept;
+  const struct family *family = mpi.families;
+  while (family && !has_unread(family, id)) family = family->next;
+  return family;
 }
 
 static const struct block *mpi_share(struct engine *engine, const struct block *message)
 {
   struct family *family = engine->context;
-  if (family->job) {
-    uint32_t *old = realloc(family->old, (family->old_count + 1) * sizeof *old);
-    if (!old) return NULL;
-    old[family->old_count++] = family->job;
-    family->old = old;
-    family->job = 0;
-  }
+  if (family->job) share_retire(mpi.share, family->job);
+  family->job = 0;
   if (message->size <= SMALL_JOB || mpi.tree.any_lost) /* where a rank is lost, what others have through it is too */
     return message;
   family->job = share_send(mpi.share, message);
@@ -303,7 +288,7 @@ double mpi_move(struct hub *hub, bool is_busy)
 static double mpi_progress(struct engine *engine)
 {
   struct family *family = engine->context;
-  if (family->old_count > 0) forget_old(family);
+  if (!mpi.is_agent) share_tidy(mpi.share, mpi_is_unread, false);
   return mpi_move(&engine->hub, family->unread > 0);
 }
 

@@ -21,8 +21,6 @@ struct family {
   bool *is_open_there;      /* by child: it has heard of this engine */
   uint32_t job;             /* number of the shared message that holds the job; 0: none, as it is small */
   struct block refer;       /* what workers are sent for it */
-  uint32_t *old, old_count; /* messages before it that some worker may still have to read */
-  double looked;            /* when it was last looked whether they were read */
 };
 
 /* There is one MPI job in a process, so there is one of this. */
@@ -53,8 +51,8 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
 double mpi_move(struct hub *hub, bool is_busy);
 /* The family of engine number `number`, or NULL. */
 struct family *mpi_family(uint32_t number);
-/* Is the message that stands for shared message `id` in the channel of some worker of this rank, unread? */
-bool mpi_is_unread(const struct family *family, uint32_t id);
+/* Is what stands for shared message `id` in the channel of some worker of this rank, unread? */
+bool mpi_is_unread(uint32_t id);
 /* Sends a note to a child, if it is still there. */
 void mpi_tell(const struct child *child, const struct note *note);
 /* Tells the ranks behind this one that the job ends. `is_soon`: after an interruption, or when a rank is lost, nobody

@@ -20,6 +20,9 @@ enum {
   PIECE_BYTES = 1 << 20
 };
 
+/* How often it is looked whether a message is still to be read. */
+static const double tidy_seconds = 0.05;
+
 /* A direction in which a message goes. */
 struct stream {
   MPI_Request request; /* MPI_REQUEST_NULL: no piece is under way */
@@ -33,7 +36,7 @@ struct sheet {
   char *bytes; /* leaders: the file's memory */
   uint64_t size, have;
   struct stream in, out[MOST_CHILDREN];
-  bool is_forgotten;
+  bool is_retired, is_forgotten;
   int error; /* why its file could not be opened; 0: it could */
 };
 
@@ -195,10 +198,12 @@ uint32_t share_send(struct share *share, const struct block *message)
   return sheet->id;
 }
 
-void share_drop(struct share *share, uint32_t id)
+void share_retire(struct share *share, uint32_t id)
 {
   struct sheet *sheet = find(share, id);
-  if (sheet) sheet->is_forgotten = true;
+  if (!sheet || sheet->is_retired) return;
+  sheet->is_retired = true;
+  share->retired++;
 }
 
 static _Noreturn void give_up(const struct share *share, uint64_t size, int error)
@@ -299,11 +304,19 @@ void share_progress(struct share *share)
   }
 }
 
-void share_forget(struct share *share, uint32_t id)
+void share_tidy(struct share *share, bool (*is_needed)(uint32_t id), bool always)
 {
-  struct note note = {.kind = NOTE_FORGET, .id = id};
-  share_drop(share, id);
-  share_pass(share, &note);
+  if (share->retired == 0) return;
+  double now = clock_seconds();
+  if (!always && now - share->tidied < tidy_seconds) return;
+  share->tidied = now;
+  for (struct sheet *sheet = share->sheets; sheet; sheet = sheet->next) {
+    if (!sheet->is_retired || sheet->is_forgotten || is_needed(sheet->id)) continue;
+    sheet->is_forgotten = true;
+    share->retired--;
+    const struct note note = {.kind = NOTE_FORGET, .id = sheet->id};
+    if (share->transport->rank == 0) share_pass(share, &note);
+  }
   share_progress(share); /* rank 0 may not look for messages for long: what is not under way goes now */
 }
 

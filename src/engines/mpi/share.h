@@ -24,7 +24,9 @@ struct share {
   size_t piece; /* bytes sent at once */
   struct sheet *sheets;
   uint32_t last_id;
-  bool is_over; /* the end of the job was passed on: nothing is told behind it */
+  uint32_t retired; /* how many */
+  double tidied;    /* when */
+  bool is_over;     /* the end of the job was passed on: nothing is told behind it */
 };
 
 /* Finds out who shares memory with whom. All ranks of `transport` call it together. Returns 0 or an errno. */
@@ -33,10 +35,11 @@ int share_open(struct share *share, struct transport *transport);
 int share_place(struct share *share, struct transport *transport, const int *leader_of);
 /* Rank 0: begins to send a copy of `message` to all nodes. Returns its number, or 0 with errno set. */
 uint32_t share_send(struct share *share, const struct block *message);
-/* Rank 0: the message is not needed any more, by any worker. */
-void share_forget(struct share *share, uint32_t id);
-/* The message is not needed any more in this rank; who else needs it is told otherwise (share_pass). */
-void share_drop(struct share *share, uint32_t id);
+/* The message is needed no more, but by workers that have yet to read it. */
+void share_retire(struct share *share, uint32_t id);
+/* Forgets retired messages that are not needed here, now and then or `always`; rank 0 tells the others to retire them.
+ */
+void share_tidy(struct share *share, bool (*is_needed)(uint32_t id), bool always);
 /* Passes a note on to all ranks behind this one. */
 void share_pass(struct share *share, const struct note *note);
 /* Takes in a note that a shared message comes (NOTE_SHARE, NOTE_WHOLE), which was just received. */
