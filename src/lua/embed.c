@@ -217,6 +217,38 @@ static bool is_header(const char *path)
   return length > 2 && strcmp(path + length - 2, ".h") == 0;
 }
 
+/* A module's name, and the number of the array that holds it. */
+struct entry {
+  char name[NAME_SIZE];
+  int number;
+};
+
+static int compare_entries(const void *a, const void *b)
+{
+  return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+}
+
+/* Writes the table of the modules, sorted by name. The first of the `count` paths is that of array `first`; the one
+ * behind the last is the documentation. */
+static void embed_table(char **paths, int count, int first, const char *root)
+{
+  struct entry *entries = calloc((size_t)count + 1, sizeof *entries);
+  if (!entries) fail("the table of modules", "no memory for it");
+  for (int i = 0; i <= count; i++) {
+    if (i < count)
+      module_name(below_root(paths[i], root), entries[i].name);
+    else
+      strcpy(entries[i].name, "parlua.prompt.documentation");
+    entries[i].number = first + i;
+  }
+  qsort(entries, (size_t)count + 1, sizeof *entries, compare_entries);
+  fprintf(output, "const struct embedded_module embedded_modules[] = {\n");
+  for (struct entry *e = entries; e <= entries + count; e++)
+    fprintf(output, "  {\"%s\", module_%d, sizeof module_%d},\n", e->name, e->number, e->number);
+  fprintf(output, "};\n\nconst size_t embedded_modules_count = %d;\n\n", count + 1);
+  free(entries);
+}
+
 int main(int argc, char **argv)
 {
   if (argc < 5) {
@@ -244,14 +276,7 @@ int main(int argc, char **argv)
   embed_text(L, "the documentation", text, length, "parlua/prompt/documentation.lua", argc);
   free(text);
 
-  fprintf(output, "const struct embedded_module embedded_modules[] = {\n");
-  for (int i = modules; i < argc; i++) {
-    char name[NAME_SIZE];
-    module_name(below_root(argv[i], root), name);
-    fprintf(output, "  {\"%s\", module_%d, sizeof module_%d},\n", name, i, i);
-  }
-  fprintf(output, "  {\"parlua.prompt.documentation\", module_%d, sizeof module_%d},\n", argc, argc);
-  fprintf(output, "  {NULL, NULL, 0},\n};\n\n");
+  embed_table(argv + modules, argc - modules, modules, root);
   for (int i = headers; i < modules; i++) {
     fprintf(output, "static const char header_%d[] = {\n", i);
     column = 0;

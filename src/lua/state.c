@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -33,13 +34,22 @@ static const luaL_Reg c_modules[] = {
     {NULL, NULL},
 };
 
+static int compare_module(const void *name, const void *module)
+{
+  return strcmp(name, ((const struct embedded_module *)module)->name);
+}
+
+/* The embedded module of this name; NULL: there is none. */
+static const struct embedded_module *find_module(const char *name)
+{
+  return bsearch(name, embedded_modules, embedded_modules_count, sizeof *embedded_modules, compare_module);
+}
+
 bool state_has_module(const char *name)
 {
   for (const luaL_Reg *module = c_modules; module->name; module++)
     if (strcmp(module->name, name) == 0) return true;
-  for (const struct embedded_module *module = embedded_modules; module->name; module++)
-    if (strcmp(module->name, name) == 0) return true;
-  return false;
+  return find_module(name) != NULL;
 }
 
 int state_lua_header(lua_State *L)
@@ -94,8 +104,8 @@ static int search_inside(lua_State *L)
     lua_pushcclosure(L, open_once, 1);
     return 1;
   }
-  for (const struct embedded_module *module = embedded_modules; module->name; module++) {
-    if (strcmp(module->name, name) != 0) continue;
+  const struct embedded_module *module = find_module(name);
+  if (module) {
     /* The bytecode carries its own chunk name; the one given here serves a message about damaged bytecode only. */
     if (luaL_loadbuffer(L, (const char *)module->bytecode, module->length, name) != 0)
       return luaL_error(L, "cannot load the module '%s' inside parlua: %s", name, lua_tostring(L, -1));

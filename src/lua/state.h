@@ -7,18 +7,20 @@
 
 #include <lua.h>
 
-/* A Lua module compiled to bytecode when parlua was built. The table ends with an entry whose name is NULL. */
+/* A Lua module compiled to bytecode when parlua was built. The table is sorted by name. */
 struct embedded_module {
   const char *name; /* as given to require: "parlua", "parlua.run" */
   const unsigned char *bytecode;
   size_t length; /* bytes */
 };
 
-/* This and embedded_headers are written by embed.c at build time. */
+/* This, its length, and embedded_headers are written by embed.c at build time. */
 extern const struct embedded_module embedded_modules[];
+extern const size_t embedded_modules_count;
 /* Is there a module of this name in the binary, in Lua or in C? */
 bool state_has_module(const char *name);
-/* The declarations of a header, for ffi.cdef: without preprocessor lines. The table ends as that of modules does. */
+/* The declarations of a header, for ffi.cdef: without preprocessor lines. The table ends with an entry
+ * whose name is NULL. */
 struct embedded_header {
   const char *name; /* below src: "run/event.h" */
   const char *text;

@@ -7,8 +7,8 @@ local host = require "parlua.host"
 header "slot/layout.h"
 header "lua/ffi.h"
 ffi.cdef [[
-void *calloc(size_t count, size_t size);
-void free(void *memory);
+void *mmap(void *place, size_t size, int protection, int flags, int file, intptr_t offset);
+int munmap(void *memory, size_t size);
 ]]
 
 local M = {}
@@ -35,14 +35,18 @@ local function outside() error("cannot decode: a value lies outside of its messa
 -- Short strings that were read last, by their bytes: to look there takes a third of the time that it takes LuaJIT to
 -- find out that it has the string. A string's place follows from its bytes.
 local CACHED, LONGEST_CACHED = 2 ^ 14, 16
--- They lie outside of the collector's heap, whose size says how much garbage is kept; and pages that nobody uses take
--- no memory.
-local function zeros(type, size)
-  local memory = C.calloc(CACHED, size)
-  if memory == nil then error("not enough memory", 0) end
-  return ffi.gc(ffi.cast(type, memory), C.free)
+-- They lie outside of the collector's heap, whose size says how much garbage is kept, in a mapping of their own: pages
+-- that nobody uses take no memory, and nobody clears them.
+local READ_WRITE, PRIVATE_ANONYMOUS = 3, 0x22 -- as sys/mman.h has them
+local function zeros(size)
+  local memory = C.mmap(nil, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+  if ffi.cast("intptr_t", memory) == -1 then error("not enough memory", 0) end
+  return ffi.gc(memory, function(kept) C.munmap(kept, size) end)
 end
-local cached_bytes, cached_lengths, cached = zeros("uint64_t *", 16), zeros("uint8_t *", 1), {}
+local cached, memory = {}, zeros(CACHED * 17)
+local cached_bytes = ffi.cast("uint64_t *", memory)
+local cached_lengths = ffi.cast("uint8_t *", memory) + CACHED * 16
+M.cache = memory -- it is there as long as what reads it
 local masks = ffi.new("uint64_t[9]") -- the first k bytes of a word, as it stands in memory
 for k = 1, 8 do ffi.fill(masks + k, k, 255) end
 
