@@ -3,6 +3,7 @@
 #   make            install what is missing, build ./parlua
 #   make demo       the same, then analyse real files of this machine on all cores
 #   make test       the same, then run the whole suite
+#   make test-ranks what all engines promise on three ranks of four workers (make test: of two)
 #   make test-mpich the mpi engine against MPICH, beside the Open MPI that is the default
 #   make test-luajit2  the suite with OpenResty's LuaJIT, beside Debian's own that is the default
 #   make lint       luacheck, compiler warnings as errors (for aarch64 too), clang-format; `make format` lays out the C code
@@ -65,7 +66,7 @@ MODULES := $(filter-out lua/parlua/types.lua,$(sort $(shell find lua -name '*.lu
 LUA_DIRECTORIES := $(wildcard lua spec spec-cluster examples bench fuzz simulate soak)
 C_SOURCES := $(shell find src fuzz simulate spec -name "*.[ch]")
 
-.PHONY: all binary mpi demo docs test test-mpich test-luajit2 cluster-test lint sanitize sanitize-address sanitize-leaks sanitize-threads valgrind fuzz simulate simulate-ranks soak kill-test bench install uninstall deb package-test dist clean
+.PHONY: all binary mpi demo docs test test-ranks test-mpich test-luajit2 cluster-test lint sanitize sanitize-address sanitize-leaks sanitize-threads valgrind fuzz simulate simulate-ranks soak kill-test bench install uninstall deb package-test dist clean
 .PHONY: lint-lua lint-format lint-c lint-aarch64 without-aarch64 format deps deps-test deps-aarch64 deps-mpich deps-cluster
 .PHONY: deps-valgrind deps-package deps-docs deps-lint deps-fuzz deps-bench FORCE
 .DELETE_ON_ERROR:
@@ -163,6 +164,9 @@ suite:
 $(SPECS:spec/%_spec.lua=test/%): test/%:
 	@echo "$(BUSTED) --lua=./$(BINARY) spec/$*_spec.lua"
 	@$(BUSTED) --lua=./$(BINARY) spec/$*_spec.lua > $(BUILD)/test/$*.log 2>&1; status=$$?; cat $(BUILD)/test/$*.log; exit $$status
+
+test-ranks: deps-test all
+	SPEC_WORKERS=4 $(BUSTED) --lua=./$(BINARY) --filter=three.ranks spec/ranks_spec.lua
 
 # An MPI engine belongs to the MPI that it was built with, mpiexec included. The programs' names in Debian; the specs of ranks that are
 # spawned need one called mpiexec.
