@@ -93,7 +93,7 @@ static void measure_row(const struct row *row)
   printf("        reports %llu: records of results %llu, given back %llu; ranges %llu, asked %llu, room %llu\n",
          (unsigned long long)network.notes[NOTE_REPORT], (unsigned long long)network.records[RECORD_RESULTS],
          (unsigned long long)network.records[RECORD_GIVEN], (unsigned long long)network.notes[NOTE_GIVE],
-         (unsigned long long)network.notes[NOTE_ASK], (unsigned long long)network.notes[NOTE_ROOM]);
+         (unsigned long long)network.notes[NOTE_ASK], (unsigned long long)network.notes[NOTE_USED]);
   engine_close(&engine);
   mpi_leave(0, false);
   ranks_end();

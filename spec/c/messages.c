@@ -313,7 +313,7 @@ static void check_no_memory(struct transport *t)
   enum { BYTES = 48, MORE = 3 * MIB + 5 };
   send_on(t, BYTES, MORE);
   struct packet next = {malloc(sizeof(struct note)), sizeof(struct note), 0};
-  memcpy(next.bytes, &(struct note){.kind = NOTE_ROOM}, sizeof(struct note));
+  memcpy(next.bytes, &(struct note){.kind = NOTE_USED}, sizeof(struct note));
   coming[coming_count++] = next;
   is_short = true;
   struct message *message = transport_receive(t);
@@ -324,7 +324,7 @@ static void check_no_memory(struct transport *t)
     if (message->bytes[k] != byte_at(k)) fail("what came of a message that was cut is not as it was");
   message_free(message);
   message = transport_receive(t);
-  if (!message || message->note.kind != NOTE_ROOM || message->is_cut) fail("what comes behind a cut message is lost");
+  if (!message || message->note.kind != NOTE_USED || message->is_cut) fail("what comes behind a cut message is lost");
   message_free(message);
 }
 
@@ -349,8 +349,8 @@ static void check_stuck(struct transport *t)
   for (int is_lost = 0; is_lost < 2; is_lost++) {
     send_on(t, 48, MIB + 5);
     is_stuck = true;
-    come(&(struct note){.kind = NOTE_ROOM, .first = 2}, sizeof(struct note));
-    come(&(struct note){.kind = NOTE_ROOM, .first = 3}, sizeof(struct note));
+    come(&(struct note){.kind = NOTE_USED, .first = 2}, sizeof(struct note));
+    come(&(struct note){.kind = NOTE_USED, .first = 3}, sizeof(struct note));
     coming[coming_count - 1].from = 2;
     double heard = t->peers[1].heard;
     now++;

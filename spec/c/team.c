@@ -275,7 +275,7 @@ static void begin(void)
   team = (struct team){.number = 1};
   demand = (struct demand){0};
   lost = -1;
-  obey((struct note){.kind = NOTE_OPEN, .engine = 1, .run = 1, .all = 2, .workers = 2, .fan = 1});
+  obey((struct note){.kind = NOTE_BEGIN, .engine = 1, .run = 1, .all = 2, .workers = 2, .fan = 1});
   obey((struct note){.kind = NOTE_GIVE, .engine = 1, .run = 1, .first = 1, .last = 10, .attempt = 1});
   sent = 0;
 }
@@ -355,7 +355,7 @@ static void check_rest(void)
   serve(text);
   if (looks == 0) fail("a run is not looked at though a worker has news");
   looks = 0;
-  obey((struct note){.kind = NOTE_ROOM, .engine = 1, .run = 1});
+  obey((struct note){.kind = NOTE_USED, .engine = 1, .run = 1});
   due = clock_seconds();
   if (team_serve(&team) != due || looks == 0) fail("a run is not looked at when the parent has said something");
   looks = 0;

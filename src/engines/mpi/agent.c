@@ -70,7 +70,7 @@ static void obey_for_team(struct team *team, struct message *message)
 /* Lets messages wait in their order while the job of a run is not here; what closes the run drops them. */
 static bool has_to_wait(struct team *team, struct message *message)
 {
-  bool is_opening = message->note.kind == NOTE_OPEN && !is_here(&message->note);
+  bool is_opening = message->note.kind == NOTE_BEGIN && !is_here(&message->note);
   if (!team->waiting && !is_opening) return false;
   if (message->note.kind == NOTE_CLOSE || message->note.kind == NOTE_LEAVE) {
     for (struct message *next; team->waiting; team->waiting = next) {
@@ -136,7 +136,7 @@ static void obey(struct message *message)
   case NOTE_END: end(note->status, note->is_soon); break;
   default:
     team = find_team(note->engine);
-    if (!team && note->kind == NOTE_OPEN) {
+    if (!team && note->kind == NOTE_BEGIN) {
       team = new_team(note->engine);
       if (!team) team_refuse(message, ENOMEM);
     }

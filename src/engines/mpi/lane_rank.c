@@ -108,7 +108,7 @@ static int rank_start(struct lane *lane)
   rank->family->is_open_there[rank->child] = true;
   const struct block *job = options->message;
   bool is_shared = job->kind == BLOCK_ELSEWHERE;
-  struct note note = {.kind = NOTE_OPEN,
+  struct note note = {.kind = NOTE_BEGIN,
                       .engine = rank->family->number,
                       .run = rank->run,
                       .id = is_shared ? job->chunk : 0,
@@ -424,7 +424,7 @@ static void finish_report(struct rank_lane *rank)
   message_free(message);
   if (rank->used - rank->used_told < told_bytes) return;
   rank->used_told = rank->used;
-  send(rank, &(struct note){.kind = NOTE_ROOM, .size = rank->used});
+  send(rank, &(struct note){.kind = NOTE_USED, .size = rank->used});
 }
 
 static enum taken take_record(struct rank_lane *rank, struct record *record, char *bytes, struct outcome *outcome)

@@ -405,7 +405,7 @@ static void obey_for_run(struct team *team, struct message *message)
   case NOTE_LOWER: lower_end(team, note->last); break;
   case NOTE_ABORT: dispatch_abort(team->run, note->first); break;
   case NOTE_CANCEL: dispatch_cancel(team->run); break;
-  case NOTE_ROOM: team->used = note->size; break;
+  case NOTE_USED: team->used = note->size; break;
   default: break;
   }
 }
@@ -413,7 +413,7 @@ static void obey_for_run(struct team *team, struct message *message)
 void team_obey(struct team *team, struct message *message)
 {
   team->is_told = true;
-  if (message->note.kind == NOTE_OPEN) {
+  if (message->note.kind == NOTE_BEGIN) {
     open_run(team, message);
     return;
   }

@@ -8,22 +8,22 @@
 
 enum note_kind {
   /* To an agent, from its parent. All but the last five are of an engine, most of its run. */
-  NOTE_OPEN = 1, /* a run begins: `workers` of the engine's `all`, job number `job`; behind it the job, or it is shared
+  NOTE_BEGIN = 1, /* a run begins: `workers` of the engine's `all`, job number `job`; behind it the job, or it is shared
                     message `id`; and then `rows` bytes for the rows of a journal (engines/cluster.h) */
-  NOTE_GIVE,     /* tasks first..last, as try number `attempt`; behind it, what was supplied for them */
-  NOTE_ASK,      /* for tasks that were not begun, for `idle` workers elsewhere */
-  NOTE_LOWER,    /* tasks behind `last` are of no use */
-  NOTE_ABORT,    /* end task `first` */
-  NOTE_CANCEL,   /* end all */
-  NOTE_ROOM,     /* so many bytes of reports were used: `size` */
-  NOTE_CLOSE,    /* the run ends; `status`: an answer is awaited */
-  NOTE_LEAVE,    /* the engine is closed */
-  NOTE_FAREWELL, /* the answer to NOTE_BYE: the last that the parent sends */
-  NOTE_END,      /* `status`, `is_soon`: as in mpi_tell_end; passed on along the tree, as the next three
-                    (share.h); `id`: 1 when it comes from the parent, past that tree */
-  NOTE_SHARE,    /* message `id` of `size` bytes comes, in pieces */
-  NOTE_WHOLE,    /* to the ranks of a node: message `id` of `size` bytes is file `status` of process `pid` */
-  NOTE_FORGET,   /* message `id` is not needed any more */
+  NOTE_GIVE,      /* tasks first..last, as try number `attempt`; behind it, what was supplied for them */
+  NOTE_ASK,       /* for tasks that were not begun, for `idle` workers elsewhere */
+  NOTE_LOWER,     /* tasks behind `last` are of no use */
+  NOTE_ABORT,     /* end task `first` */
+  NOTE_CANCEL,    /* end all */
+  NOTE_USED,      /* so many bytes of reports were used: `size` */
+  NOTE_CLOSE,     /* the run ends; `status`: an answer is awaited */
+  NOTE_LEAVE,     /* the engine is closed */
+  NOTE_FAREWELL,  /* the answer to NOTE_BYE: the last that the parent sends */
+  NOTE_END,       /* `status`, `is_soon`: as in mpi_tell_end; passed on along the tree, as the next three
+                     (share.h); `id`: 1 when it comes from the parent, past that tree */
+  NOTE_SHARE,     /* message `id` of `size` bytes comes, in pieces */
+  NOTE_WHOLE,     /* to the ranks of a node: message `id` of `size` bytes is file `status` of process `pid` */
+  NOTE_FORGET,    /* message `id` is not needed any more */
   /* To the parent. */
   NOTE_REPORT, /* what became of tasks: records (report.h); and what is wanted */
   NOTE_CLOSED, /* the run has ended here */
