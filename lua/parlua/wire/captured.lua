@@ -20,11 +20,11 @@ local function add_field(set, value, is_any)
 end
 
 --- Adds a table, and tables in it: all that are keys, all that are fields of it if it is a module, else those that are
---- empty and have a name.
+--- empty and have a name. `modules`: gives these.
 local function add_table(set, value, modules)
   if set[value] then return end
   set[value] = codec.state(value)
-  local is_module, looked = modules[value], 0
+  local is_module, looked = modules()[value], 0
   for key, field in next, value do
     looked = looked + 1
     if looked > MOST_FIELDS and not is_module then return end
@@ -33,14 +33,24 @@ local function add_table(set, value, modules)
   end
 end
 
+--- The modules that are not part of the libraries, as keys.
+local function modules_now()
+  local modules = {}
+  for name, module in next, package.loaded do
+    if type(module) == "table" and not start.is_library(name) and module ~= _G then modules[module] = true end
+  end
+  return modules
+end
+
 --- The set: table -> a number that tells what it holds now (0: not known).
 ---@param list table functions and other values
 ---@param n integer how many
 return function(list, n)
   local set, seen, queue, count = {}, {}, {}, 0
-  local modules = {}
-  for name, module in next, package.loaded do
-    if type(module) == "table" and not start.is_library(name) and module ~= _G then modules[module] = true end
+  local known
+  local function modules() -- where there is no table, as with most submitted calls, nobody looks at all of them
+    known = known or modules_now()
+    return known
   end
   local function visit(value)
     local kind = type(value)
