@@ -240,6 +240,17 @@ describe("futures", function()
       lenient:close()
     end)
 
+    it("are refused within a table that is an argument, however deep", function()
+      local inner = pool:submit(function() return 3 end)
+      for _, value in ipairs { { deep = inner }, { { { inner } } }, { [inner] = true } } do
+        local call = pool:submit(function(t) return t end, value)
+        assert.is_true(call:wait())
+        assert.equal("unsendable", call.failure.kind)
+        assert.matches("^cannot send .*argument.*: it is a future, ", call.failure.message)
+      end
+      assert.equal(3, inner:get())
+    end)
+
     it("name in their failures the place where they were submitted", function()
       local line = debug.getinfo(1, "l").currentline + 1
       local call = pool:submit(function() error("wrong", 0) end)

@@ -10,6 +10,7 @@
 -- A pool has one set of workers. The run of the futures holds it while calls are under way; before a map, say, it is
 -- closed if none is, and opened again at the next submit. What is open at the same time has workers of its own.
 local calls_here = require "parlua.calls.run"
+local codec = require "parlua.codec"
 local common = require "parlua.common"
 local content = require "parlua.future.content"
 local context = require "parlua.wire.context"
@@ -304,6 +305,9 @@ function hand_out(pool, future, f, args, seed, number)
   local calls = pool.futures
   local index = calls.handed + 1
   if pool.is_serial then
+    local holds = args and future_module.is_within(args)
+    local trouble = holds and select(2, codec.encode_as("argument", unpack(args, 1, args.n)))
+    if trouble then return true, future_module.fail(future, "unsendable", trouble) end
     calls:add(index, future)
     future.task = index
     args = pool.run.driver.handle:look_at(f, args) or { n = 0 }
