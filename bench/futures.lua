@@ -13,6 +13,7 @@ int waitpid(int pid, int *status, int options);
 
 local PAUSE = 5e-3        -- seconds
 local WAIT = 0.1          -- of a task that waits
+local LINES = 400         -- cache lines that a call may well touch
 
 --- A side in a program of its own (futures_side.lua).
 local function side(name, call, engine, n, pause)
@@ -79,6 +80,8 @@ return function()
     { name = "bare, share", run = bare_share(random) },
     measure.c { name = "threads, bare", program = "awake", words = { with_pause, PAUSE * 1e3, 100 } },
     measure.c { name = "process, bare", program = "awake", words = { with_pause, PAUSE * 1e3, 100, "process" } },
+    measure.c { name = "warm", program = "cold", words = { LINES, 0, with_pause } },
+    measure.c { name = "cold", program = "cold", words = { LINES, PAUSE * 1e3, with_pause } },
   }
   local rows = {}
   local function row(fields) rows[#rows + 1] = measure.row(fields) end
@@ -94,6 +97,8 @@ return function()
           ours = got[engine .. ", share"].seconds * 100, unit = "%", more = true, at_least = 98,
           rival = "bare forks, shared out before", theirs = got["bare, share"].seconds * 100 }
   end
+  row { what = ("%d cache lines after that pause, C"):format(LINES), ours = got.cold.seconds * 1e6, unit = "us",
+        rival = "the same without a pause", theirs = got.warm.seconds * 1e6 }
   if async then
     row { what = ("%d tasks that wait for 0.1 s at once, async"):format(tasks), ours = async.waiting.seconds, unit = "s",
           below = 0.3 }
