@@ -29,10 +29,16 @@ local SHORT = { depth = 1, length = 6, bytes = 200, limit = 1000 }
 local Failure = {}
 Failure.__index = Failure
 
+--- What has failed: "task 3", or the call, by the place where it was submitted.
+---@param failure parlua.Failure
+---@return string
+function M.name_of(failure)
+  local place = rawget(failure, "place")
+  return place and "the call submitted at " .. place or "task " .. tostring(failure.index)
+end
+
 function Failure:__tostring()
-  local place = rawget(self, "place")
-  local what = place and "the call submitted at " .. place or "task " .. tostring(self.index)
-  local text = ("%s failed (%s): %s"):format(what, self.kind, self.message)
+  local text = ("%s failed (%s): %s"):format(M.name_of(self), self.kind, self.message)
   return self.traceback and text .. "\n" .. self.traceback or text
 end
 

@@ -2,6 +2,7 @@
 --- analysis is about: lists of records, lists of numbers, results, failures, futures, pools, sources, arrays of the
 --- FFI.
 local common = require "parlua.common"
+local name_of = require("parlua.failure").name_of
 local records = require "parlua.prompt.records"
 local style = require "parlua.prompt.style"
 local terminal = require "parlua.terminal"
@@ -126,24 +127,26 @@ local numbers_of_calls = setmetatable({}, { __mode = "k" }) -- by their futures
 --- A submitted call has this number at the prompt.
 function M.know_call(future, number) numbers_of_calls[future] = number end
 
---- "task 3", or "call 3" where it was submitted.
+--- "call 3", the number that the prompt has given it; else as everywhere.
 local function failed_name(failure)
   for future, number in next, numbers_of_calls do
     if rawget(future, "record") == failure then return "call " .. number end
   end
-  return "task " .. tostring(failure.index)
+  return name_of(failure)
 end
 
 --- A failure as a text, under the name that the prompt has for its task.
 ---@param failure parlua.Failure
 ---@return string
 function M.failure_text(failure)
-  return (tostring(failure):gsub("^task %S+", failed_name(failure)))
+  return failed_name(failure) .. tostring(failure):sub(#name_of(failure) + 1)
 end
 
-local function failure_line(failure)
-  return ("%s failed (%s): %s"):format(failed_name(failure), failure.kind, M.first_line(failure.message))
+local function reason_line(failure)
+  return ("failed (%s): %s"):format(failure.kind, M.first_line(failure.message))
 end
+
+local function name_and_reason(failure) return failed_name(failure) .. " " .. reason_line(failure) end
 
 local function summary_line(summary)
   local parts = { ("%s in %s on %s (%s)"):format(plural(summary.tasks, "task"), M.seconds(summary.seconds),
@@ -165,7 +168,7 @@ local function future_line(future)
     return ("<future %d: %s>"):format(number, future.pool.is_serial and "waits to be asked for" or "running")
   end
   if future.failure then
-    return ("<future %d: %s>"):format(number, failure_line(future.failure):gsub("^%a+ %S+ ", ""))
+    return ("<future %d: %s>"):format(number, reason_line(future.failure))
   end
   local values = {}
   local results = require("parlua.future.content").results(future) or { n = 0 }
@@ -209,7 +212,7 @@ local function describe(value)
   elseif kind ~= "table" then
     return nil
   end
-  if is_failure(value) then return "<" .. failure_line(value) .. ">" end
+  if is_failure(value) then return "<" .. name_and_reason(value) .. ">" end
   if is_summary(value) then return "<" .. summary_line(value) .. ">" end
   if common.is_future(value) then return future_line(value) end
   if has_methods(value, "submit", "close", "map") then return pool_line(value) end
@@ -374,7 +377,7 @@ function M.show(value, columns, everything)
     if text and value == package.loaded.parlua then text = nil end
     if text then
       if is_failure(value) then
-        return style.paint("failed", failure_line(value)) .. (value.traceback and "\n" .. value.traceback or "")
+        return style.paint("failed", name_and_reason(value)) .. (value.traceback and "\n" .. value.traceback or "")
       end
       return (text:gsub("^<(.*)>$", is_summary(value) and "%1" or "%0"))
     end
