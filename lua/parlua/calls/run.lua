@@ -78,14 +78,14 @@ local function exchange(globals)
   has_large = globals
 end
 
---- A call whose arguments came as bytes. What they hold is known to both sides while the call runs: results refer to
---- it.
+--- A call whose arguments came as bytes. Classes in them are known to both sides while the call runs: results refer to
+--- these.
 local function run_packed(head, shares, arguments, trouble)
   if trouble then error(failure.mark { kind = "unsendable", message = trouble }, 0) end
   context.use(head.chain, shares)
   local book = codec.book()
   local values = common.pack(codec.decode_book(book, arguments))
-  context.use(context.longer(head.chain, book), shares)
+  context.use(context.longer(head.chain, book), shares, #head.chain)
   return head.f(unpack(values, 1, values.n))
 end
 

@@ -404,7 +404,8 @@ static bool is_still_known(struct encoder *encoder, int index, const struct plac
   if (lua_isfunction(L, index)) return codec_is_unchanged(L, encoder->codec, index, entry);
   if ((place && place->kind == IN_METATABLE) || is_class(L, index)) return true;
   if (name_of(encoder, index, &kind) && kind == NAMED_MODULE) return true;
-  return codec_is_unchanged(L, encoder->codec, index, entry);
+  /* a call's arguments are its own: what they hold comes back as a copy */
+  return in_chain < encoder->codec->chain.fresh && codec_is_unchanged(L, encoder->codec, index, entry);
 }
 
 /*
