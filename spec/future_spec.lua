@@ -240,6 +240,41 @@ describe("futures", function()
       lenient:close()
     end)
 
+    it("use what their function held, and their arguments were, when they were submitted", function()
+      local one = parlua.pool { engine = engine, workers = 1 }
+      local calls, list, none = {}, { 1 }, {}
+      local x
+      local function add(k)
+        list[k] = k
+        return #list
+      end
+      for k = 1, 4 do
+        x = k
+        calls[k] = one:submit(function() return x end)
+      end
+      for k = 1, 4 do assert.equal(k, calls[k]:get()) end
+      local first = one:submit(add, 2)
+      local given = { 1 }
+      local returned = one:submit(function(t) return t, none end, given)
+      given[1], list[2], list[3] = 7, 5, 6
+      assert.equal(2, first:get())
+      assert.same({ 1, 5, 6 }, list)
+      local copy, same = returned:get()
+      assert.same({ 1 }, copy)
+      assert.equal(none, same)
+      local ok, message = pcall(function()
+        local held = coroutine.create(print)
+        one:submit(function() return held end)
+      end)
+      assert.is_false(ok)
+      assert.matches("cannot send upvalue 'held' of .*: a coroutine: make it in the task$", message)
+      local made = one:submit(function() return coroutine.create(print) end)
+      made:wait()
+      assert.equal("unsendable", made.failure.kind)
+      assert.matches("^cannot send result: a coroutine: return what it yields", made.failure.message)
+      one:close()
+    end)
+
     it("are refused within a table that is an argument, however deep", function()
       local inner = pool:submit(function() return 3 end)
       for _, value in ipairs { { deep = inner }, { { { inner } } }, { [inner] = true } } do

@@ -84,7 +84,8 @@ end
 local function own_frames(traceback)
   local kept = {}
   for line in traceback:gmatch("[^\n]+") do
-    if line:find("parlua.loop:", 1, true) then -- which calls the function by a name of its own
+    if line:find("parlua.loop:", 1, true) or line:find("parlua/future/here.lua:", 1, true) then
+      -- which calls the function by a name of its own
       if kept[1] then kept[#kept] = kept[#kept]:gsub("in function 'f'$", "in the task's function") end
       break
     end
@@ -185,7 +186,7 @@ function M.capture(value)
   -- where the map function is `error` itself, its caller is no line of the user's
   if type(value) == "string" then
     if value:sub(1, 6) == "parlua" then
-      value = value:gsub("^parlua%.loop:%d+: ", "")
+      value = value:gsub("^parlua%.loop:%d+: ", ""):gsub("^parlua/future/here%.lua:%d+: ", "")
       -- coroutine.wrap puts the place of its caller before
       value = value:gsub("^parlua/[%w_/]+%.lua:%d+: ([^\n]-:%d+: )", "%1")
     end

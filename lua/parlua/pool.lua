@@ -10,7 +10,6 @@
 -- A pool has one set of workers. The run of the futures holds it while calls are under way; before a map, say, it is
 -- closed if none is, and opened again at the next submit. What is open at the same time has workers of its own.
 local calls_here = require "parlua.calls.run"
-local codec = require "parlua.codec"
 local common = require "parlua.common"
 local content = require "parlua.future.content"
 local context = require "parlua.wire.context"
@@ -18,6 +17,7 @@ local engines = require "parlua.run.engine"
 local everywhere = require("parlua.lazy") "parlua.calls.everywhere"
 local future_module = require "parlua.future"
 local futures = require "parlua.sink.futures"
+local here = require("parlua.lazy") "parlua.future.here"
 local host = require "parlua.host"
 local list = require "parlua.sink.list"
 local nested = require("parlua.lazy") "parlua.calls.nested"
@@ -56,7 +56,7 @@ function M.open(options, inherits)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
   return setmetatable({ options = given, resolved = resolved, engines = { keeps = not inherits }, waiting = {},
-    futures = futures.open(future_module.settle, content.several),
+    futures = futures.open(future_module.settle, content.several, here),
     run = false, closed = false, outstanding = 0, aborted = 0, held = {},
     window = resolved.window or math.huge, is_serial = false, sent = false, everywhere_list = {},
     verbs = verbs, guard = false, guarded = { run = false }, heirs = false,
@@ -305,13 +305,11 @@ function hand_out(pool, future, f, args, seed, number)
   local calls = pool.futures
   local index = calls.handed + 1
   if pool.is_serial then
-    local holds = args and future_module.is_within(args)
-    local trouble = holds and select(2, codec.encode_as("argument", unpack(args, 1, args.n)))
-    if trouble then return true, future_module.fail(future, "unsendable", trouble) end
+    local job, call = here.job(pool.run, f, args)
+    if not job then return nil, call end
     calls:add(index, future)
-    future.task = index
-    args = pool.run.driver.handle:look_at(f, args) or { n = 0 }
-    pool.waiting[index] = { n = args.n + 2, number, f, unpack(args, 1, args.n) }
+    future.task, future.call = index, call
+    pool.waiting[index] = { n = 2, number, job }
     return true
   end
   local wish, chain = pool.sent:put(index, f, args, seed, number)

@@ -113,12 +113,13 @@ function M.run(chunk, place, number, n, a, b, c, ...)
   return run_many(f, n, a, b, c, ...)
 end
 
---- The same where tasks run in the script's own state, and nothing is sent.
+--- The same where tasks run in the script's own state: see future/here.lua.
 ---@param key string of the call's random numbers; false: it was cancelled
-function M.run_here(_, key, f, ...)
+---@param job function
+function M.run_here(_, key, job)
   if not key then return end
   task.set_key(key)
-  return f(...)
+  return job()
 end
 
 return M

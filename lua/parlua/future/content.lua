@@ -12,6 +12,12 @@ function M.several(values)
   return setmetatable(values, Several)
 end
 
+--- The same, whether it is one value or not.
+function M.of(values)
+  if values.n == 1 then return (values[1]) end
+  return M.several(values)
+end
+
 function M.is_several(content) return type(content) == "table" and getmetatable(content) == Several end
 
 --- The first value that the call has returned.

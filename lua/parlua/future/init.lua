@@ -193,25 +193,6 @@ end
 local is = common.is_future
 M.is = is
 
---- Is a future within tables of this list (with n), however deep?
-function M.is_within(list)
-  local queue, seen, last = { list }, { [list] = true }, 1
-  local function look(value)
-    if type(value) ~= "table" or seen[value] then return false end
-    if is(value) then return true end
-    seen[value], last = true, last + 1
-    queue[last] = value
-  end
-  local k = 1
-  while queue[k] do
-    for key, value in next, queue[k] do
-      if look(key) or look(value) then return true end
-    end
-    k = k + 1
-  end
-  return false
-end
-
 --- Is a future among these n values?
 function M.is_among(n, a, b, c, ...)
   if type(a) == "table" and is(a) or type(b) == "table" and is(b)

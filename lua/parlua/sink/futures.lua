@@ -17,8 +17,9 @@ Futures.__index = Futures
 ---@param settle fun(future: parlua.Future, content: any, failure?: parlua.Failure, raised?: {value: any}) content: one
 --- value, or several(list with n); raised: by the pool's on_error
 ---@param several fun(values: table): table
-local function open(settle, several)
-  return setmetatable({ settle = settle, several = several, pages = {}, submitted = 0, handed = 0,
+---@param here table of calls in the script's own state: future/here.lua
+local function open(settle, several, here)
+  return setmetatable({ settle = settle, several = several, here = here, pages = {}, submitted = 0, handed = 0,
     is_serial = false, run = false, raised = nil, page = false, page_first = -1, spare = false }, Futures)
 end
 
@@ -89,7 +90,9 @@ function Futures:take(batch)
     local future = self:remove(batch.first + j)
     if future then
       local list = lists and lists[j]
-      if list then settle(future, self.several(list)) else settle(future, values[j]) end
+      if self.is_serial then
+        self.here.settle(future, list or { n = 1, values[j] })
+      elseif list then settle(future, self.several(list)) else settle(future, values[j]) end
     end
   end
 end
@@ -98,6 +101,7 @@ end
 function Futures:take_one(index, value, is_nothing)
   local future = self:remove(index)
   if not future then return end
+  if self.is_serial then return self.here.settle(future, is_nothing and { n = 0 } or { n = 1, value }) end
   if is_nothing then value = self.several(NOTHING) end
   self.settle(future, value)
 end
@@ -110,6 +114,7 @@ function Futures:fail(failure)
   failures[#failures], self.raised = nil, nil -- they are the future's
   if not future then return end
   failure.index, failure.args, failure.place = future.index, future.args or { n = 0 }, future.place
+  if self.is_serial then failure.value = self.here.raised(future, failure.value) end
   if failure.kind == "cancelled" and self.run.signal then failure.message = self.run.interruption() end
   self.settle(future, nil, failure, raised)
 end

@@ -49,6 +49,12 @@ static int module_encode_as(lua_State *L)
   return encode_from(L, 2, luaL_checkstring(L, 1), CODEC_TO_WORKER, 0);
 }
 
+/* encode_result(...) -> string | nil, message: what a task returns, as a worker writes it */
+static int module_encode_result(lua_State *L)
+{
+  return encode_from(L, 1, "result", 0, 0);
+}
+
 /* encode_data(...) -> string | nil, message: for bytes that go to a file, without functions */
 static int module_encode_data(lua_State *L)
 {
@@ -548,6 +554,7 @@ int luaopen_parlua_codec(lua_State *L)
   static const luaL_Reg functions[] = {
       {"encode", module_encode},
       {"encode_as", module_encode_as},
+      {"encode_result", module_encode_result},
       {"encode_data", module_encode_data},
       {"encode_book", module_encode_book},
       {"encode_items", module_encode_items},
