@@ -268,6 +268,27 @@ static void check_shortened(void)
     }
 }
 
+/* Nor is a result there for which there was no memory. */
+static void check_unheld(void)
+{
+  for (int is_behind = 0; is_behind < 2; is_behind++) {
+    begin(&worker_lane, 1, 1, (struct dispatch_options){.total = 20, .chunk = 10});
+    wait_for(0.01);
+    struct lane *lane = dispatch_lane(run, 0);
+    struct work *work = lane_first(lane);
+    if (!work || work->last < 8) fail("tasks were not handed out");
+    work->reached = 7;
+    dispatch_shorten(run, is_behind ? 4 : 9);
+    coming[0] = (struct outcome){.kind = OUTCOME_UNHELD, .work = work, .task = 7};
+    dispatch_note(run, lane);
+    struct event event = wait_for(0.01);
+    if (is_behind && event.kind == EVENT_LOST) fail("a result of no use is told as lost for want of memory");
+    if (!is_behind && (event.kind != EVENT_LOST || event.first != 7 || event.cause != LOST_MEMORY))
+      fail("nobody hears of a result for which there was no memory");
+    finish();
+  }
+}
+
 /* A rank that has its part of what is left is given no more of it, but a task whose next try is due. */
 static void check_part(void)
 {
@@ -314,6 +335,7 @@ int main(void)
   check_unwatched();
   check_last_task();
   check_shortened();
+  check_unheld();
   check_part();
   check_news();
   puts("all holds");

@@ -87,16 +87,24 @@ static bool take_results(struct dispatch *d, struct lane *lane, struct outcome *
   return false;
 }
 
-/* There was no memory for the result of a task. */
-static void take_unheld(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event)
+/* Is nothing told of this task any more? */
+static bool is_cut_off(const struct dispatch *d, double task)
 {
+  return d->is_shortened && task > d->crew.total;
+}
+
+/* There was no memory for the result of a task. Returns whether that is told. */
+static bool take_unheld(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event)
+{
+  dispatch_update_needed(d, outcome->work);
+  if (is_cut_off(d, outcome->task)) return false;
   event->kind = EVENT_LOST;
   event->worker = worker_of(d, lane, outcome);
   event->cause = LOST_MEMORY;
   event->first = outcome->task;
   event->attempt = outcome->work->attempt;
   keep_payload(d, event, outcome->work->payload);
-  dispatch_update_needed(d, outcome->work);
+  return true;
 }
 
 /* A worker of a rank has ended. */
@@ -113,7 +121,7 @@ static void take_loss(struct dispatch *d, struct lane *lane, const struct outcom
   d->any_begun = true;
   if (!work) return;
   dispatch_count_apart(d, outcome);
-  event->first = d->is_shortened && outcome->task > d->crew.total ? 0 : outcome->task;
+  event->first = is_cut_off(d, outcome->task) ? 0 : outcome->task;
   event->attempt = work->attempt;
   keep_payload(d, event, work->payload);
   lane_let_go(lane, work);
@@ -178,7 +186,7 @@ static void take_end(struct dispatch *d, struct lane *lane, const struct outcome
   event->cause = outcome->cause;
   event->inner = outcome->inner;
   event->seconds = outcome->task_seconds;
-  event->first = d->is_shortened && task > d->crew.total ? 0 : task;
+  event->first = is_cut_off(d, task) ? 0 : task;
   if (outcome->work) {
     event->attempt = outcome->work->attempt;
     keep_payload(d, event, outcome->work->payload);
@@ -223,7 +231,9 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
       if (take_results(d, lane, &outcome, event, now)) return true;
       memset(event, 0, sizeof *event);
       break;
-    case OUTCOME_UNHELD: take_unheld(d, lane, &outcome, event); return true;
+    case OUTCOME_UNHELD:
+      if (take_unheld(d, lane, &outcome, event)) return true;
+      break;
     case OUTCOME_TEXT: take_text(d, lane, &outcome, event); return true;
     case OUTCOME_GIVEN_BACK: dispatch_take_given(d, lane, &outcome, now); break;
     case OUTCOME_ENDED: take_end(d, lane, &outcome, event, now); return true;
