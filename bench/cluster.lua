@@ -95,7 +95,7 @@ return function()
     sides[#sides + 1] = ours("coordinator " .. ranks, ranks, "coordinator", ranks * measure.size(500, 50), 1e-3)
   end
   local blocks = { measure.size(32000, 3200), measure.size(128000, 12800) }
-  for k, n in ipairs(blocks) do sides[#sides + 1] = ours("merges " .. n, 64, "merges", n, k == 1 and 4e-3 or 1e-3, 128) end
+  for k, n in ipairs(blocks) do sides[#sides + 1] = ours("merges " .. n, 64, "merges", n, k == 1 and 4e-3 or 1e-3, 2) end
   local got = measure.compare(sides)
   local function rate(name, n) return n / got[name].seconds end
 

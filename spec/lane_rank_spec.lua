@@ -1,4 +1,4 @@
--- What a rank is given to try again, and what a report that tells of no end does, in plain C: spec/c/lane_rank.c.
+-- What a rank is given to try again, what a report that tells of no end does, when blocks of a reduction are wanted, in plain C: spec/c/lane_rank.c.
 
 local helper = require "spec.helper"
 

@@ -3,7 +3,7 @@
 local helper = require "spec.helper"
 
 describe("an agent", function()
-  it("asks for tasks when half of them are handed out, sends its last report at once, tells no task for a lost merge, rests until news", function()
+  it("asks for tasks when half are handed out, for whole groups of blocks, tells its last at once, tells no task for a lost merge, rests", function()
     helper.assert_holds_in_c("team", "src/engines/mpi/team.c -Isimulate/ranks -lm")
   end)
 end)

@@ -1,6 +1,6 @@
 /* lane_rank.c - run by spec/lane_rank_spec.lua: how many tasks that are tried again a rank's lane
  * (engines/mpi/lane_rank.c) takes, its rank being lost, so that nothing is sent; and what it makes of a report that
- * tells of no task's end. */
+ * tells of no task's end; and when it wants blocks of a reduction. */
 #include "check.h"
 #include "engines/mpi/mpi.h"
 #include "engines/mpi/report.h"
@@ -140,10 +140,44 @@ static void report_no_end(void)
   free(lane);
 }
 
+static void hear(struct note note)
+{
+  struct message *message = calloc(1, sizeof *message);
+  if (!message) fail("there is no memory");
+  message->note = note;
+  message->note.kind = NOTE_REPORT;
+  message->note.run = mpi.runs;
+  lane_rank_take(lanes[0], message);
+}
+
+/* Blocks of a reduction that are less than a group are wanted where nothing else is to be handed out. */
+static void want_groups(void)
+{
+  enum { GROUP = 16, FEW = 4 };
+  for (uint32_t group = 0; group <= GROUP; group += GROUP) {
+    options.group = group;
+    struct lane *lane = new_lane(false);
+    struct work *work = work_new(&store, 1, GROUP, NULL, 1);
+    if (!work) fail("there is no memory");
+    lane->state = LANE_READY;
+    hear((struct note){.allowed = GROUP + FEW});
+    if (!lane_over_rank.wants(lane)) fail("a rank wants no tasks that it asked for");
+    lane_over_rank.give(lane, work);
+    if (lane_over_rank.wants(lane) != (group == 0)) fail("parts of a group are wanted where others wait, or else not");
+    hear((struct note){.allowed = GROUP + FEW, .seen = GROUP});
+    if (!lane_over_rank.wants(lane)) fail("a rank that has handed out all wants no part of a group");
+    child.is_lost = true;
+    lane_over_rank.close(lane, 0);
+    free(lane);
+  }
+  options.group = 0;
+}
+
 int main(void)
 {
   work_store_init(&store);
   report_no_end();
+  want_groups();
   struct lane *lane = new_lane(true);
   for (uint32_t task = 1; task <= 1 + WIDTH; task++) {
     if (!lane_over_rank.takes_retry(lane)) fail("a task that is tried again waits, though a worker has none");

@@ -304,6 +304,26 @@ static void check_demand(void)
   }
 }
 
+/* Of a reduction's blocks a whole group is asked for, whatever would lie ready otherwise, unless blocks take so long
+ * that each is told at once. */
+static void check_groups(void)
+{
+  enum { GROUP = 16 };
+  static const struct {
+    double per_task, unassigned, allowed;
+  } cases[] = {{0.03, 0, 10 + GROUP}, {0.03, GROUP / 2 - 3, 10 + GROUP}, {0.2, 0, 10 + 2}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    begin();
+    obey((struct note){.kind = NOTE_BEGIN, .engine = 1, .run = 1, .all = 2, .workers = 2, .fan = 1, .group = GROUP});
+    obey((struct note){.kind = NOTE_GIVE, .engine = 1, .run = 1, .first = 1, .last = 10, .attempt = 1});
+    demand = (struct demand){.tasks = 2, .unassigned = cases[i].unassigned, .per_task = cases[i].per_task};
+    team_serve(&team);
+    if (team.report.note.allowed != cases[i].allowed)
+      fail("not as many blocks of a reduction are asked for as are wanted");
+    team_close(&team);
+  }
+}
+
 /* A run that has just reported something. */
 static void begin_reported(void)
 {
@@ -368,6 +388,7 @@ static void check_rest(void)
 int main(void)
 {
   check_demand();
+  check_groups();
   check_last_report();
   check_lost_merge();
   check_rest();

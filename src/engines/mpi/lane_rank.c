@@ -198,9 +198,13 @@ static bool rank_takes_retry(const struct lane *lane)
   return own(lane)->retries < lane->width;
 }
 
+/* As long as it has something to hand out, it waits for whole groups, where there are groups: parts of them that come
+ * to several ranks can't be merged there. */
 static uint32_t rank_wants(const struct lane *lane)
 {
-  return rank_room(lane) >= 1;
+  const struct dispatch_options *options = lane->crew->options;
+  double least = rank_reserve(lane) > 0 ? fmax(options->group, 1) : 1;
+  return rank_room(lane) >= least;
 }
 
 static bool rank_is_idle(const struct lane *lane)

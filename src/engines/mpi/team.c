@@ -31,7 +31,7 @@ enum { JOIN_WORKERS = 100, MOST_JOINED = 1 << 14 };
 static const uint64_t joined_bytes = 16 << 20;
 static const double join_least = 10e-3, join_child = 160e-6, join_most = 50e-3, join_longest = 0.25;
 /* Results of a reduction wait so long for those beside them; or for so many chunks, if that is more. So much work is to
- * lie ready then, that whole groups of blocks come at once. */
+ * lie ready then, and one group of blocks at the least: whole groups come at once. */
 static const double fold_seconds = 100e-3, fold_chunks = 4, fold_horizon = 200e-3;
 /* But no more than so many tasks, or so many times what would lie ready otherwise: what is measured may change. */
 static const double fold_least = 256, fold_times = 4;
@@ -114,15 +114,24 @@ static void forward(struct team *team, struct event *event)
 }
 
 /* Tasks of a reduction that are to lie ready, where `tasks` would be without merges: whole groups, so that what is sent
- * to the parent goes by time, and not by tasks. */
+ * to the parent goes by time, and not by tasks. Results of long tasks are told at once. */
 static double fold_demand(const struct team *team, const struct demand *demand)
 {
   uint32_t group = team->folding.group;
-  if (group <= GROUP_JOINED || demand->per_task <= 0) return demand->tasks;
+  bool is_kept = demand->per_task > 0 && demand->per_task <= team->folding.patience;
+  if (group <= GROUP_JOINED || !is_kept) return demand->tasks;
   const struct family *family = team->engine.context;
   double tasks = fold_horizon / demand->per_task * family->own;
   tasks = fmin(tasks, fmax(fold_least, fold_times * demand->tasks));
-  return fmax(demand->tasks, floor(tasks / group) * group);
+  return fmax(demand->tasks, fmax(floor(tasks / group), 1) * group);
+}
+
+/* How many more tasks the parent may give: whole groups, where one is to lie ready. */
+static double wanted(const struct team *team, const struct demand *demand)
+{
+  uint32_t group = team->folding.group;
+  double more = demand->tasks - demand->unassigned;
+  return group > GROUP_JOINED && demand->tasks >= group ? ceil(more / group) * group : more;
 }
 
 enum worth { WORTH_NOTHING, WORTH_SENDING, WORTH_SENDING_NOW };
@@ -141,7 +150,7 @@ static enum worth note_demand(struct team *team)
   if (demand.idle == 0)
     demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
   if (2 * demand.unassigned <= demand.tasks) {
-    double allowed = team->received + demand.tasks - demand.unassigned;
+    double allowed = team->received + wanted(team, &demand);
     if (allowed > note->allowed) worth = WORTH_SENDING;
     note->allowed = allowed;
   }
