@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lua/ffi.h"
@@ -120,9 +121,25 @@ static bool is_local_type(long type)
   return false;
 }
 
+/* Asks for the lock, or who has it (`command`). Returns an errno; EAGAIN: another program has it. A program that was
+ * being started when its run's process was killed has the lock until it begins: so another is asked for a while. */
+static int ask_lock(int file, int command)
+{
+  static const struct timespec pause_between = {.tv_nsec = 10000000};
+  enum { MOST_TRIES = 6 };
+  for (int attempt = 1;; attempt++) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_place, .l_len = 1};
+    int error = fcntl(file, command, &lock) != 0 ? errno : 0;
+    bool is_taken =
+        error == EAGAIN || error == EACCES || (error == 0 && command == F_OFD_GETLK && lock.l_type != F_UNLCK);
+    if (!is_taken) return error;
+    if (attempt == MOST_TRIES) return EAGAIN;
+    nanosleep(&pause_between, NULL);
+  }
+}
+
 struct journal *journal_open(const char *path, int *error)
 {
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_place, .l_len = 1};
   struct statfs found;
   struct journal *journal = calloc(1, sizeof *journal);
   *error = ENOMEM;
@@ -131,10 +148,8 @@ struct journal *journal_open(const char *path, int *error)
   journal->file = journal->path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
   if (journal->path) *error = errno;
   if (journal->file < 0) goto failed;
-  if (fcntl(journal->file, F_OFD_SETLK, &lock) != 0) {
-    *error = errno == EACCES ? EAGAIN : errno;
-    goto failed;
-  }
+  *error = ask_lock(journal->file, F_OFD_SETLK);
+  if (*error) goto failed;
   journal->is_local = fstatfs(journal->file, &found) == 0 && is_local_type(found.f_type);
   journal->owner = getpid();
   pthread_once(&prepared, prepare);
@@ -152,12 +167,11 @@ failed:
 
 int journal_is_in_use(const char *path)
 {
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock_place, .l_len = 1};
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return 0;
-  bool is_free = fcntl(file, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK;
+  bool is_taken = ask_lock(file, F_OFD_GETLK) == EAGAIN;
   close(file);
-  return !is_free;
+  return is_taken;
 }
 
 int journal_lies_here(const char *path)
