@@ -29,6 +29,8 @@ local function tell(note)
   report.print("stderr", note.text)
 end
 
+local FAILED = setmetatable({}, { __tostring = function() return "a failed call" end })
+
 --- A call's arguments for people, in brackets: what futures among them have given.
 local function shown(args)
   if not args or args.n == 0 then return "" end
@@ -36,7 +38,11 @@ local function shown(args)
   for k = 1, args.n do
     local value = args[k]
     if common.is_future(value) then
-      value = value.is_done and not rawget(value, "record") and content.first_of(value) or nil
+      if rawget(value, "record") then
+        value = FAILED
+      else
+        value = value.is_done and content.first_of(value) or nil
+      end
     end
     values[k] = value
   end
