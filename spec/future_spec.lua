@@ -490,7 +490,8 @@ describe("a program with submitted calls", function()
         table.sort(lines)
         assert.same({
           "parlua: on_done at script.lua:17: told",
-          "parlua: submit at script.lua:10: the call failed (a failed call, a failed call): argument 1, the call submitted at script.lua:9, failed: one",
+          "parlua: submit at script.lua:10: the call failed (a failed call, a failed call): argument 1, "
+            .. "the call submitted at script.lua:9, failed: one",
           "parlua: submit at script.lua:12: 3 more calls failed, and nobody has looked at them",
           "parlua: submit at script.lua:12: the call failed (1): bad 1",
           'parlua: submit at script.lua:2: the call failed ("luck", 2): no luck',
