@@ -1,7 +1,8 @@
 --- Submitted calls in the script's own state (serial, async). They are sent all the same, to a worker that this state
 --- plays too: function and arguments become bytes when the call is submitted, and are made again when it runs. So a
 --- call sees what its function held, and its arguments were, when it was submitted; what it changes in them is its own.
---- Modules, and what globals lead to, stay what they are: there is one of each here.
+--- Modules, and what globals lead to, stay what they are: there is one of each here. On async, where tasks work with
+--- sockets of the script, what can't be sent is used as it is.
 --
 -- A function that is submitted again, and holds what it held, is not made again: a worker keeps it as well.
 local arrays = require "parlua.array.known"
@@ -121,6 +122,7 @@ end
 ---@field bytes string|false others
 ---@field chain table by which the script reads its results
 ---@field got table by which they are written
+---@field is_lenient boolean results that can't be sent are given as they are
 
 --- Sends a call. Returns it; or nil and a message: its function can't be sent; `trouble` in it: an argument can't.
 ---@return parlua.CallHere?
@@ -129,7 +131,8 @@ local function send(f, args)
   arrays.sent = false
   local head, message = head_of(f)
   if not head then return nil, message end
-  local call = { head = head, args = args, bytes = false, chain = head.sent, got = false, trouble = false }
+  local call = { head = head, args = args, bytes = false, chain = head.sent, got = false, trouble = false,
+    is_lenient = false }
   for k = 1, args.n do
     if not plain[type(args[k])] then
       local book = codec.book()
@@ -207,9 +210,12 @@ local function run(call, shares_globals)
   return take_back(head.globals, swap(head.globals), xpcall(call_it, failure.capture, head.f, args))
 end
 
+--- May what is told of be used in this program alone?
+local function is_bound(message) return message:find("belongs to this program", 1, true) end
+
 --- Why a function is not to run as it is, though it can't be sent: it is not to be used by a call on any engine.
 local function is_refused(message)
-  return message:find(": a coroutine: ", 1, true) or message:find("belongs to this program", 1, true)
+  return message:find(": a coroutine: ", 1, true) or is_bound(message)
 end
 
 --- Sends the call f(...). Returns what runs it, and the call, for M.settle; or nil and a message. A function that can't
@@ -220,12 +226,13 @@ end
 ---@return function?
 ---@return parlua.CallHere|false|string
 function M.job(engine_run, f, args)
+  local is_async = engine_run.engine_name == "async"
   local call, message = aside(send, f, args or { n = 0 })
-  if call then
-    local shares_globals = engine_run.engine_name == "async" -- others run while it waits
-    return function() return run(call, shares_globals) end, call
+  if call and not (is_async and call.trouble and not is_bound(call.trouble)) then
+    call.is_lenient = is_async
+    return function() return run(call, is_async) end, call -- there others run while it waits, with the same globals
   end
-  if is_refused(message) then return nil, message end
+  if not is_async and is_refused(message) then return nil, message end
   local handle = engine_run.driver.handle
   local given = handle:look_at(f, args or nil) or { n = 0 }
   return function()
@@ -250,7 +257,10 @@ function M.settle(future, values)
   if results ~= values then
     local trouble
     results, trouble = aside(cross, call, unpack(results, 1, results.n))
-    if not results then return future_module.fail(future, "unsendable", trouble) end
+    if not results and (not call.is_lenient or is_bound(trouble)) then
+      return future_module.fail(future, "unsendable", trouble)
+    end
+    results = results or boxes[values[1]] or values
   end
   future_module.settle(future, content.of(results))
 end
@@ -260,7 +270,8 @@ function M.raised(future, value)
   local call = future.call
   if plain[type(value)] or not call or not call.got then return value end
   local results = aside(cross, call, value)
-  return results and results[1]
+  if results then return results[1] end
+  if call.is_lenient then return value end
 end
 
 return M
