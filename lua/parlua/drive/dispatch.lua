@@ -17,8 +17,8 @@ local event_pointer = ffi.typeof("struct event *")
 --- workers, state (of the script, see wire/world.lua, which a worker needs before it decodes the job; false: it has
 --- it), book (empty, for the job's objects), chain, shares (see wire/context.lua), key (of the random streams), rows
 --- (what agents need for those of a journal), source, feeder, is_sent (the job goes to the workers as a message, though
---- they are copies of this process),
---- is_gathered (nobody sees a result before all have come), has_job (the workers have the job: run/again.lua)
+--- they are copies of this process), is_gathered (nobody sees a result before all have come), has_job (the workers have
+--- the job: run/again.lua)
 ---@return parlua.Driver?
 ---@return string? message
 ---@return boolean? is_again the job's message is that of the engine's last one

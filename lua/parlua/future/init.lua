@@ -133,7 +133,7 @@ function M.withdraw(self)
 end
 
 --- The call is cancelled: so says its failure.
-function M.settle_cancelled(future, message) M.settle(future, nil, new_failure(future, "cancelled", message)) end
+function M.settle_cancelled(future, message) M.fail(future, "cancelled", message) end
 
 -- ---- futures as arguments ----
 

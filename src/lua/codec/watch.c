@@ -284,6 +284,7 @@ static int new (lua_State *L)
   if (!is_known_layout(L)) return 0;
   struct watch *watch = begin_watch(L);
   lua_getfenv(L, BOOK);
+  /* The globals are among the others: what changes most often is looked at first. */
   for (int i = 1; i <= (int)lua_objlen(L, OTHERS); i++) {
     lua_rawgeti(L, OTHERS, i);
     if (lua_type(L, OBJECT) == TYPE_CDATA) {
