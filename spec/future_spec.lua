@@ -115,6 +115,14 @@ describe("futures", function()
         .. "argument 1, the call submitted at .-future_spec.lua:%d+, failed: no data$"), third.failure.message)
     end)
 
+    it("tell of a long chain by its first and its last calls", function()
+      local behind = pool:submit(function() error("no data", 0) end)
+      for _ = 1, 200 do behind = pool:submit(function(x) return x end, behind) end
+      assert.is_true(behind:wait())
+      assert.matches("^argument 1, the call submitted at %S-future_spec%.lua:%d+, failed: 199 calls before it, "
+        .. "the call submitted at %S-future_spec%.lua:%d+, failed: no data$", behind.failure.message)
+    end)
+
     it("are cancelled where an argument was cancelled, and say so", function()
       local waits = pool:submit(tostring, pool:submit(function() nap(0.01) end))
       local second = pool:submit(tostring, waits)

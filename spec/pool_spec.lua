@@ -202,6 +202,20 @@ describe("a pool", function()
   end)
 end)
 
+describe("a pool of an engine that can't do what an option asks", function()
+  local asked = { serial = { timeout = 1 }, async = { max_tasks = 3 }, threads = { memory = "1 GB" } }
+
+  for engine, options in pairs(asked) do
+    local name = next(options)
+
+    it(("is not opened (%s, %s)"):format(engine, name), function()
+      local ok, message = pcall(parlua.pool, { engine = engine, [name] = options[name] })
+      assert.is_false(ok)
+      assert.truthy(message:find(("option '%s': the %s engine"):format(name, engine), 1, true), message)
+    end)
+  end
+end)
+
 describe("a pool that nobody holds any more", function()
   local script = [[
     local parlua, host = require "parlua", require "parlua.host"

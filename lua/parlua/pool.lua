@@ -53,6 +53,7 @@ local verbs = {}
 ---@return parlua.Pool
 function M.open(options, inherits)
   local resolved = options_module.resolve(options)
+  engines.check(engines.choose(resolved), resolved)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
   return setmetatable({ options = given, resolved = resolved, engines = { keeps = not inherits }, waiting = {},

@@ -137,11 +137,31 @@ function M.settle_cancelled(future, message) M.fail(future, "cancelled", message
 
 -- ---- futures as arguments ----
 
+--- Of a chain of calls that failed, each by its argument, a message names the first two and the last.
+local MOST_NAMED = 2
+
+--- Why a call can't begin whose argument `k` has failed. `cause`, of the call: where the chain began, and how many
+--- calls ago.
+---@return string message
+---@return {calls: integer, text: string} cause
+local function trouble_of(k, argument)
+  local record, before = argument.record, rawget(argument, "cause")
+  local name = ("the call submitted at %s, %s: "):format(argument.place,
+    record.kind == "cancelled" and "was cancelled" or "failed")
+  local cause = before and { calls = before.calls + 1, text = before.text }
+    or { calls = 1, text = name .. record.message }
+  local why = record.message
+  if cause.calls > MOST_NAMED then
+    why = ("%d calls before it, %s"):format(cause.calls - 1, cause.text)
+  end
+  return ("argument %d, %s%s"):format(k, name, why), cause
+end
+
 --- All futures among the arguments have ended: the call begins with what they returned.
 local function begin_held(future)
   if future.is_done then return end
   local args = future.args
-  local given, trouble, kind = { n = args.n }, nil, "error"
+  local given, trouble, kind, cause = { n = args.n }, nil, "error", nil
   for k = 1, args.n do
     local value = args[k]
     if not M.is(value) then
@@ -149,10 +169,8 @@ local function begin_held(future)
     elseif rawget(value, "record") then
       unseen.see(value) -- this call tells of it
       if not trouble then
-        local is_cancelled = value.record.kind == "cancelled"
-        kind = is_cancelled and "cancelled" or "error"
-        trouble = ("argument %d, the call submitted at %s, %s: %s"):format(k, value.place,
-          is_cancelled and "was cancelled" or "failed", value.record.message)
+        kind = value.record.kind == "cancelled" and "cancelled" or "error"
+        trouble, cause = trouble_of(k, value)
       end
     else
       given[k] = content_module.first_of(value)
@@ -160,6 +178,7 @@ local function begin_held(future)
   end
   if trouble then
     future.pool.held[future] = nil
+    future.cause = cause
     return M.fail(future, kind, trouble)
   end
   future.pool.verbs.begin(future.pool, future, given)
