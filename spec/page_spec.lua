@@ -159,6 +159,19 @@ describe("what a report advises", function()
     assert.truthy(math.abs(sum - 18) < 1e-6)
   end)
 
+  it("counts the time of workers whose rank gave up in the midst of the run: no share is above 100 %", function()
+    local recorder = recorder_module.new(0, 6)
+    for worker = 1, 6 do recorder:chunk(worker, worker, worker, 0.1, 0.1) end
+    recorder.workers = 2 -- those of the summary
+    local _, found = advice_of(recorder, 1)
+    local sum = 0
+    for _, part in ipairs(found.parts) do
+      assert.is_true(part.seconds <= found.capacity, part.name)
+      sum = sum + part.seconds
+    end
+    assert.truthy(math.abs(sum - 6) < 1e-6 and math.abs(found.capacity - 6) < 1e-6)
+  end)
+
   it("tells of a source that is slower than the workers, and of a slow script", function()
     local sentences = { source = "Workers waited for arguments", script = "for the script to take results" }
     for what, sentence in pairs(sentences) do

@@ -27,13 +27,14 @@ struct row {
   uint32_t ranks, workers, tasks_each;
   enum lengths lengths;
   double length; /* seconds, on average; the least of broad ones */
+  uint64_t seed;
 };
 
 static const struct row rows[] = {
-    {1, 64, 400, LENGTHS_EXPONENTIAL, 1e-3},       {10, 640, 400, LENGTHS_EXPONENTIAL, 1e-3},
-    {100, 6400, 1000, LENGTHS_EXPONENTIAL, 1e-3},  {1000, 64000, 400, LENGTHS_EXPONENTIAL, 1e-3},
-    {1000, 64000, 100, LENGTHS_EXPONENTIAL, 1e-2}, {10000, 640000, 4, LENGTHS_EXPONENTIAL, 1e-2},
-    {1000, 64000, 50, LENGTHS_BROAD, 0.1},
+    {1, 64, 400, LENGTHS_EXPONENTIAL, 1e-3, 1},       {10, 640, 400, LENGTHS_EXPONENTIAL, 1e-3, 1},
+    {100, 6400, 1000, LENGTHS_EXPONENTIAL, 1e-3, 1},  {1000, 64000, 400, LENGTHS_EXPONENTIAL, 1e-3, 1},
+    {1000, 64000, 100, LENGTHS_EXPONENTIAL, 1e-2, 1}, {10000, 640000, 4, LENGTHS_EXPONENTIAL, 1e-2, 1},
+    {1000, 64000, 50, LENGTHS_BROAD, 0.1, 1},
 };
 
 /* Seconds that rank 0 worked, of a run of so many. */
@@ -63,7 +64,7 @@ void __wrap_dispatch_next(struct dispatch *d, struct event *event, double wait)
 static void measure_row(const struct row *row)
 {
   static const char *const lengths[] = {"none", "same", "exponential", "heavy-tailed", "rarely long", "", "1 to 1,000"};
-  struct plan plan = {.kind = PLAN_LANES, .seed = 1, .engine = ENGINE_KEPT, .workers = row->workers, .runs = 1};
+  struct plan plan = {.kind = PLAN_LANES, .seed = row->seed, .engine = ENGINE_KEPT, .workers = row->workers, .runs = 1};
   struct outcome_of_run outcome = {0};
   struct engine engine;
   plan.tasks = row->workers * row->tasks_each;
@@ -74,7 +75,7 @@ static void measure_row(const struct row *row)
   plan.ranks_a_host = 1;
   plan.fan = 256;
   plan.latency = cluster.latency;
-  world_begin(1);
+  world_begin(row->seed);
   world.patience = 1e9;
   system_begin();
   lanes_begin();
@@ -101,7 +102,7 @@ static void measure_row(const struct row *row)
 }
 
 /* A row of the command line: ranks, workers of each, tasks for each of these, their mean in ms; or, before "broad", the
- * length of the shortest. */
+ * length of the shortest. Behind it, or behind "exponential", the seed: a short job depends on it by some percent. */
 static struct row row_of(int count, char **arguments)
 {
   uint32_t ranks = (uint32_t)atoi(arguments[0]);
@@ -109,7 +110,8 @@ static struct row row_of(int count, char **arguments)
                       .workers = ranks * (uint32_t)atoi(arguments[1]),
                       .tasks_each = (uint32_t)atoi(arguments[2]),
                       .lengths = count > 4 && strcmp(arguments[4], "broad") == 0 ? LENGTHS_BROAD : LENGTHS_EXPONENTIAL,
-                      .length = 1e-3 * atof(arguments[3])};
+                      .length = 1e-3 * atof(arguments[3]),
+                      .seed = count > 5 ? strtoull(arguments[5], NULL, 10) : 1};
 }
 
 bool measure(int count, char **arguments)

@@ -30,16 +30,25 @@ function M.quantile(recorder, share)
   return 0
 end
 
---- Of the workers' time in which they had no task: before their first, between tasks, after their last.
+--- The run's workers. Those of a rank that gave up in the midst of it do not count in the summary, but had time and
+--- tasks too.
+local function count_workers(recorder)
+  local seen = 0
+  for _ in pairs(recorder.by_worker) do seen = seen + 1 end
+  return max(recorder.workers, seen), seen
+end
+
+--- Of the workers' time in which they had no task: before their first, between tasks, after their last, and of those
+--- that never had one.
 local function idle_times(recorder, ended)
-  local start, finish, between, seen = 0, 0, 0, 0
+  local start, finish, between = 0, 0, 0
   for _, own in pairs(recorder.by_worker) do
-    seen = seen + 1
     start = start + max(0, own.first - recorder.began)
     finish = finish + max(0, ended - own.last)
     between = between + max(0, own.last - own.first - own.busy)
   end
-  local unused = max(0, recorder.workers - seen) * (ended - recorder.began)
+  local workers, seen = count_workers(recorder)
+  local unused = (workers - seen) * (ended - recorder.began)
   return start, between, finish, unused
 end
 
@@ -56,7 +65,7 @@ end
 ---@return parlua.Figures
 function M.of(recorder, ended)
   local wall = max(ended - recorder.began, 1e-9)
-  local capacity = wall * recorder.workers
+  local capacity = wall * count_workers(recorder)
   local start, between, finish, unused = idle_times(recorder, ended)
   -- Between tasks workers wait for the coordinator; what it did meanwhile says for what.
   local spent = recorder.spent
