@@ -7,8 +7,8 @@
 
 #include "run/dispatch.h"
 #include "run/pack.h"
+#include "run/pieces.h"
 #include "run/queue.h"
-#include "sys/list.h"
 
 /* A merge is a message to a worker and back. It is begun as soon as it saves `MANY` values, and later, or while a
  * worker has nothing to do, if it saves `FEW`. */
@@ -20,12 +20,9 @@ static const double numbers_each = 1 << 28;
 
 /* Results of tasks that stand side by side. */
 struct stretch {
-  struct link link;
-  struct lot *lot;
-  struct stretch *next[2]; /* in the buckets of its first task, and of its last */
-  double first, last;
-  double since;    /* the oldest of them came */
-  uint32_t values; /* how many they are */
+  struct work tasks; /* whose results they are: in the lists and sets of works */
+  double since;      /* the oldest of them came */
+  uint32_t values;   /* how many they are */
   uint64_t bytes;
   struct kept *kept, **end;
 };
@@ -39,6 +36,7 @@ struct lot {
   uint32_t merges;
   bool is_new; /* something has come since the last look */
   struct link stretches;
+  struct pieces pieces; /* the same, found by a task: a rank that heads others has thousands of them */
 };
 
 struct merge {
@@ -80,77 +78,21 @@ static uint32_t parts(const struct folding *folding, double first, double last)
 
 /* ---- what stands beside what ---- */
 
-/* Stretches are found by their first task and by their last: a rank that heads others has thousands of them. */
-enum edge { EDGE_FIRST, EDGE_LAST };
-
-enum { LEAST_BUCKETS = 64 };
-
-static double task_at(const struct stretch *stretch, enum edge edge)
+static struct stretch *stretch_of(struct work *tasks)
 {
-  return edge == EDGE_FIRST ? stretch->first : stretch->last;
+  return (struct stretch *)(void *)tasks;
 }
 
-static struct stretch **bucket_of(const struct folding *folding, enum edge edge, double task)
+static void put_in(struct lot *lot, struct stretch *stretch)
 {
-  uint64_t hash = (uint64_t)task * 0x9e3779b97f4a7c15u >> 32; /* Fibonacci hashing (Knuth) */
-  return &folding->buckets[edge * folding->buckets_count + (hash & (folding->buckets_count - 1))];
+  list_append(&lot->stretches, &stretch->tasks.link);
+  pieces_add(&lot->pieces, &stretch->tasks);
 }
 
-static void note_edge(const struct folding *folding, struct stretch *stretch, enum edge edge)
+static void take_out(struct lot *lot, struct stretch *stretch)
 {
-  struct stretch **bucket = bucket_of(folding, edge, task_at(stretch, edge));
-  stretch->next[edge] = *bucket;
-  *bucket = stretch;
-}
-
-static void forget_edge(const struct folding *folding, const struct stretch *stretch, enum edge edge)
-{
-  struct stretch **link = bucket_of(folding, edge, task_at(stretch, edge));
-  while (*link != stretch) link = &(*link)->next[edge];
-  *link = stretch->next[edge];
-}
-
-/* The stretch of the lot that begins or ends with a task; NULL: there is none. */
-static struct stretch *find(const struct folding *folding, const struct lot *lot, enum edge edge, double task)
-{
-  struct stretch *stretch = *bucket_of(folding, edge, task);
-  while (stretch && !(stretch->lot == lot && task_at(stretch, edge) == task)) stretch = stretch->next[edge];
-  return stretch;
-}
-
-/* Makes room for one more; without memory there are fewer buckets than would be good. False: there are none. */
-static bool has_buckets(struct folding *folding)
-{
-  uint32_t count = folding->buckets_count ? 2 * folding->buckets_count : LEAST_BUCKETS;
-  if (folding->stretches < folding->buckets_count) return true;
-  struct stretch **buckets = calloc(2 * (size_t)count, sizeof(struct stretch *));
-  if (!buckets) return folding->buckets != NULL;
-  free(folding->buckets);
-  folding->buckets = buckets;
-  folding->buckets_count = count;
-  for (struct lot *lot = folding->lots; lot; lot = lot->next)
-    for (struct link *link = lot->stretches.next; link != &lot->stretches; link = link->next) {
-      note_edge(folding, LIST_OF(link, struct stretch, link), EDGE_FIRST);
-      note_edge(folding, LIST_OF(link, struct stretch, link), EDGE_LAST);
-    }
-  return true;
-}
-
-static void put_in(struct folding *folding, struct lot *lot, struct stretch *stretch)
-{
-  stretch->lot = lot;
-  list_append(&lot->stretches, &stretch->link);
-  note_edge(folding, stretch, EDGE_FIRST);
-  note_edge(folding, stretch, EDGE_LAST);
-  folding->stretches++;
-}
-
-static void take_out(struct folding *folding, struct stretch *stretch)
-{
-  link_remove(&stretch->link);
-  forget_edge(folding, stretch, EDGE_FIRST);
-  forget_edge(folding, stretch, EDGE_LAST);
-  folding->stretches--;
+  link_remove(&stretch->tasks.link);
+  pieces_remove(&lot->pieces, &stretch->tasks);
 }
 
 /* ---- reporting ---- */
@@ -182,7 +124,7 @@ static bool report_joined(struct folding *folding, const struct stretch *stretch
     seconds += kept->record.seconds * kept->record.fresh;
     record.length += kept->record.length;
   }
-  record.last = stretch->last;
+  record.last = stretch->tasks.last;
   record.fresh = stretch->values;
   record.seconds = seconds / stretch->values;
   struct block *to = (struct block *)(void *)report_add(folding->report, &record, report_bytes(&record, size));
@@ -236,11 +178,11 @@ bool folding_is_merge(const struct folding *folding, double task)
 }
 
 /* Takes the first stretch of the lot out; NULL: there is none. */
-static struct stretch *take_stretch(struct folding *folding, struct lot *lot)
+static struct stretch *take_stretch(struct lot *lot)
 {
   if (list_is_empty(&lot->stretches)) return NULL;
-  struct stretch *stretch = LIST_OF(lot->stretches.next, struct stretch, link);
-  take_out(folding, stretch);
+  struct stretch *stretch = LIST_OF(lot->stretches.next, struct stretch, tasks.link);
+  take_out(lot, stretch);
   return stretch;
 }
 
@@ -248,7 +190,7 @@ void folding_flush(struct folding *folding)
 {
   while (folding->merges) report_merge(folding, take_merge(folding, folding->merges->task));
   for (struct lot *lot = folding->lots; lot; lot = lot->next)
-    for (struct stretch *stretch; (stretch = take_stretch(folding, lot));) report_stretch(folding, stretch);
+    for (struct stretch *stretch; (stretch = take_stretch(lot));) report_stretch(folding, stretch);
 }
 
 /* ---- what waits ---- */
@@ -300,7 +242,8 @@ static struct stretch *new_stretch(const struct folding *folding, struct kept *k
   double first = kept->first, last = kept->record.last;
   struct stretch *stretch = malloc(sizeof *stretch);
   if (!stretch) return NULL;
-  *stretch = (struct stretch){.first = first, .last = last, .since = since, .kept = kept, .end = &kept->next};
+  *stretch =
+      (struct stretch){.tasks = {.first = first, .last = last}, .since = since, .kept = kept, .end = &kept->next};
   stretch->values = block->kind == BLOCK_FOLDED ? parts(folding, first, last) : block->count;
   stretch->bytes = kept->record.bytes;
   return stretch;
@@ -314,37 +257,35 @@ static bool fit_together(const struct folding *folding, const struct stretch *be
 }
 
 /* Makes two stretches one, which is the first of them. */
-static void join(struct folding *folding, struct stretch *before, struct stretch *behind)
+static void join(struct lot *lot, struct stretch *before, struct stretch *behind)
 {
-  take_out(folding, behind);
-  forget_edge(folding, before, EDGE_LAST);
+  take_out(lot, behind);
   *before->end = behind->kept;
   before->end = behind->end;
-  before->last = behind->last;
+  before->tasks.last = behind->tasks.last;
   before->since = fmin(before->since, behind->since);
   before->values += behind->values;
   before->bytes += behind->bytes;
-  note_edge(folding, before, EDGE_LAST);
   free(behind);
 }
 
 /* Puts results that came at `since` to those that stand beside them. */
 static void put(struct folding *folding, struct lot *lot, struct kept *kept, double since)
 {
-  struct stretch *stretch = has_buckets(folding) ? new_stretch(folding, kept, since) : NULL;
+  struct stretch *stretch = new_stretch(folding, kept, since);
   if (!stretch) {
     report_kept(folding->report, kept);
     free(kept);
     return;
   }
-  struct stretch *before = find(folding, lot, EDGE_LAST, stretch->first - 1),
-                 *behind = find(folding, lot, EDGE_FIRST, stretch->last + 1);
-  put_in(folding, lot, stretch);
+  struct stretch *before = stretch_of(pieces_find(&lot->pieces, stretch->tasks.first - 1)),
+                 *behind = stretch_of(pieces_find(&lot->pieces, stretch->tasks.last + 1));
+  put_in(lot, stretch);
   folding->bytes += stretch->bytes;
   lot->due = fmin(lot->due, since + wait_of(folding));
   lot->is_new = folding->is_new = true;
-  if (fit_together(folding, stretch, behind)) join(folding, stretch, behind);
-  if (fit_together(folding, before, stretch)) join(folding, before, stretch);
+  if (fit_together(folding, stretch, behind)) join(lot, stretch, behind);
+  if (fit_together(folding, before, stretch)) join(lot, before, stretch);
 }
 
 /* ---- merging ---- */
@@ -387,9 +328,9 @@ static bool take_answer(struct folding *folding, const struct merge *merge, cons
     return false;
   struct kept *kept = report_keep(event, &end);
   if (!kept) return false;
-  kept->first = kept->block.first = stretch->first;
-  kept->record.last = kept->block.last = stretch->last;
-  kept->record.fresh = stretch->last - stretch->first + 1;
+  kept->first = kept->block.first = stretch->tasks.first;
+  kept->record.last = kept->block.last = stretch->tasks.last;
+  kept->record.fresh = stretch->tasks.last - stretch->tasks.first + 1;
   kept->record.seconds = 0; /* of a merge: it says nothing of tasks */
   kept->block.kind = BLOCK_FOLDED;
   put(folding, merge->lot, kept, stretch->since);
@@ -474,15 +415,16 @@ static void serve_lot(struct folding *folding, struct lot *lot, bool is_idle, do
   lot->is_new = false;
   lot->due = INFINITY;
   for (struct link *link = lot->stretches.next, *next; link != &lot->stretches; link = next) {
-    struct stretch *stretch = LIST_OF(link, struct stretch, link);
+    struct stretch *stretch = LIST_OF(link, struct stretch, tasks.link);
+    const struct work *tasks = &stretch->tasks;
     next = link->next;
-    uint32_t saved = is_merged(folding) ? stretch->values - parts(folding, stretch->first, stretch->last) : 0;
+    uint32_t saved = is_merged(folding) ? stretch->values - parts(folding, tasks->first, tasks->last) : 0;
     bool is_due = is_all || now - stretch->since >= wait_of(folding);
     if (!is_due && saved < (is_idle ? FEW : MANY)) {
       lot->due = fmin(lot->due, stretch->since + wait_of(folding));
       continue;
     }
-    take_out(folding, stretch);
+    take_out(lot, stretch);
     if (saved < FEW || !begin_merge(folding, lot, stretch, now)) report_stretch(folding, stretch);
   }
 }
@@ -560,8 +502,7 @@ void folding_end(struct folding *folding)
   }
   for (struct lot *lot; (lot = folding->lots); free(lot)) {
     folding->lots = lot->next;
-    for (struct stretch *stretch; (stretch = take_stretch(folding, lot));) free_stretch(folding, stretch);
+    for (struct stretch *stretch; (stretch = take_stretch(lot));) free_stretch(folding, stretch);
   }
-  free(folding->buckets);
   *folding = (struct folding){0};
 }

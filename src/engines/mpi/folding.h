@@ -24,9 +24,7 @@ struct folding {
   bool is_new;          /* something has come since the last look */
   struct dispatch *run;
   struct report *report;
-  struct lot *lots;         /* what the parent has given, the last first */
-  struct stretch **buckets; /* twice so many: stretches of results that wait, by their first and by their last task */
-  uint32_t buckets_count, stretches;
+  struct lot *lots;     /* what the parent has given, the last first */
   struct merge *merges; /* under way */
 };
 
