@@ -167,7 +167,8 @@ static void open_beacon(struct nursery *nursery, int rank)
 
 static void join(struct simulated_rank *rank)
 {
-  mpi = (struct mpi){.transport = &rank->transport, .share = &rank->share, .end = &mpi.first};
+  mpi = (struct mpi){.transport = &rank->transport, .share = &rank->share};
+  list_init(&mpi.messages);
   agent = (struct agent){0};
   here = rank;
   mpi.is_agent = rank->number > 0;
@@ -208,7 +209,7 @@ bool ranks_end(void)
     struct simulated_rank *rank = &job.all[r];
     turn_to(rank);
     is_whole = is_whole && !rank->is_lost && !agent.teams && !rank->share.sheets;
-    for (struct message *message; (message = mpi.first); message_free(message)) mpi.first = message->next;
+    for (struct message *message; (message = message_take(&mpi.messages));) message_free(message);
     free(mpi.tree.children);
     free(rank->share.mates);
     free(rank->transport.scrap);

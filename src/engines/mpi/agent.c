@@ -36,7 +36,7 @@ static struct team *new_team(uint32_t number)
   if (!team) return NULL;
   team->number = number;
   team->maker = agent.maker;
-  team->end = &team->waiting;
+  list_init(&team->waiting);
   team->next = agent.teams;
   agent.teams = team;
   return team;
@@ -56,49 +56,26 @@ static bool is_here(const struct note *note)
   return !note->id || share_file(mpi.share, note->id) >= 0 || share_error(mpi.share, note->id);
 }
 
-/* Takes in a message that is for a team, whose job is here. */
-static void obey_for_team(struct team *team, struct message *message)
-{
-  if (message->note.kind != NOTE_LEAVE) {
-    team_obey(team, message);
-    return;
-  }
-  close_team(team);
-  message_free(message);
-}
-
 /* Lets messages wait in their order while the job of a run is not here; what closes the run drops them. */
 static bool has_to_wait(struct team *team, struct message *message)
 {
   bool is_opening = message->note.kind == NOTE_BEGIN && !is_here(&message->note);
-  if (!team->waiting && !is_opening) return false;
+  if (list_is_empty(&team->waiting) && !is_opening) return false;
   if (message->note.kind == NOTE_CLOSE || message->note.kind == NOTE_LEAVE) {
-    for (struct message *next; team->waiting; team->waiting = next) {
-      next = team->waiting->next;
-      message_free(team->waiting);
-    }
-    team->end = &team->waiting;
+    for (struct message *dropped; (dropped = message_take(&team->waiting));) message_free(dropped);
     return false;
   }
-  message->next = NULL;
-  *team->end = message;
-  team->end = &message->next;
+  list_append(&team->waiting, &message->link);
   return true;
 }
 
 /* A shared message is here: goes on with what has waited for it. */
 static void obey_waiting(void)
 {
-  for (struct team *team = agent.teams, *next; team; team = next) {
-    next = team->next;
-    if (!team->waiting || !is_here(&team->waiting->note)) continue;
-    struct message *message = team->waiting;
-    team->waiting = NULL;
-    team->end = &team->waiting;
-    for (struct message *behind; message; message = behind) {
-      behind = message->next;
-      obey_for_team(team, message);
-    }
+  for (struct team *team = agent.teams; team; team = team->next) {
+    const struct message *first = message_first(&team->waiting);
+    if (!first || !is_here(&first->note)) continue;
+    for (struct message *message; (message = message_take(&team->waiting));) team_obey(team, message);
   }
 }
 
@@ -106,8 +83,10 @@ static void obey_waiting(void)
 
 static bool is_needed(uint32_t id)
 {
-  for (const struct team *team = agent.teams; team; team = team->next)
-    if (team->shared == id || (team->waiting && team->waiting->note.id == id)) return true;
+  for (const struct team *team = agent.teams; team; team = team->next) {
+    const struct message *first = message_first(&team->waiting);
+    if (team->shared == id || (first && first->note.id == id)) return true;
+  }
   return mpi_is_unread(id);
 }
 
@@ -141,7 +120,12 @@ static void obey(struct message *message)
       if (!team) team_refuse(message, ENOMEM);
     }
     if (!team) break;
-    if (!has_to_wait(team, message)) obey_for_team(team, message);
+    if (has_to_wait(team, message)) return;
+    if (note->kind == NOTE_LEAVE) {
+      close_team(team);
+      break;
+    }
+    team_obey(team, message);
     return;
   }
   message_free(message);
@@ -189,11 +173,7 @@ int agent_serve(struct nursery *nursery, const struct row_maker *maker, bool *is
   signal(SIGHUP, SIG_IGN);
   while (!agent.is_ending) {
     double nap = mpi_move(&agent.hub, false);
-    for (struct message *message; !agent.is_ending && (message = mpi.first);) {
-      mpi.first = message->next;
-      if (!mpi.first) mpi.end = &mpi.first;
-      obey(message);
-    }
+    for (struct message *message; !agent.is_ending && (message = message_take(&mpi.messages));) obey(message);
     obey_waiting();
     double until = serve_all(), now = clock_seconds();
     beat(now);

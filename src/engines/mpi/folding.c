@@ -297,24 +297,17 @@ static int32_t tag_of(const struct block *block, uint32_t k)
   return (int32_t)(word >> 32);
 }
 
-/* Are they plain words? */
-static bool are_plain(const struct event *event)
+/* May they wait: plain words to be joined, or values to be merged, of blocks in which no task has failed? Failures are
+ * told at once. */
+static bool may_wait(const struct folding *folding, const struct event *event)
 {
+  const struct block *block = event->block;
   uint64_t offset;
-  if (event->block->kind != BLOCK_DENSE || event->count != event->want) return false;
-  for (uint32_t k = event->from; k < event->from + event->count; k++)
-    if (pack_has_value(event->block, k, &offset)) return false;
-  return true;
-}
-
-/* Are they values of blocks in which no task has failed? Failures are told at once. */
-static bool are_values(const struct event *event)
-{
-  if (event->block->kind == BLOCK_FOLDED) return true;
-  if (event->block->kind != BLOCK_DENSE || event->count != event->want) return false;
+  if (is_merged(folding) && block->kind == BLOCK_FOLDED) return true;
+  if (block->kind != BLOCK_DENSE || event->count != event->want) return false;
   for (uint32_t k = event->from; k < event->from + event->count; k++) {
-    int32_t tag = tag_of(event->block, k);
-    if (tag == TAG_FAILURE || tag == TAG_TUPLE) return false;
+    int32_t tag = tag_of(block, k);
+    if (is_merged(folding) ? tag == TAG_FAILURE || tag == TAG_TUPLE : pack_has_value(block, k, &offset)) return false;
   }
   return true;
 }
@@ -360,7 +353,7 @@ bool folding_take(struct folding *folding, const struct event *event, uint64_t *
   if (!lot) return false;
   count_ended(folding, first, event->last);
   if (event->seconds > folding->patience || (folding->has_rows && event->length == 0)) return false;
-  if (is_merged(folding) ? !are_values(event) : !are_plain(event)) return false;
+  if (!may_wait(folding, event)) return false;
   struct kept *kept = report_keep(event, end);
   if (kept) put(folding, lot, kept, now);
   return kept != NULL;

@@ -28,15 +28,14 @@ struct rank_lane {
   struct family *family;
   uint32_t child, run;
   struct pieces pieces;
-  struct message *first, **end; /* reports that came; of the first, what lies before `at` was taken */
+  struct link reports; /* that came; of the first, what lies before `at` was taken */
   size_t at;
-  double given, allowed, seen, unassigned; /* tasks: see NOTE_REPORT */
-  double outstanding;                      /* tasks that have not ended */
-  uint32_t retries;                        /* of them tried again */
-  double lowered;                          /* the last total that it was told */
-  double per_task;
-  uint32_t ranges_at; /* of the ranges that the record at `at` gives back, those that were taken */
-  uint32_t idle;
+  struct note told;         /* with the last of them: what is wanted there */
+  double given;             /* tasks */
+  double outstanding;       /* tasks that have not ended */
+  uint32_t retries;         /* of them tried again */
+  double lowered;           /* the last total that it was told */
+  uint32_t ranges_at;       /* of the ranges that the record at `at` gives back, those that were taken */
   uint64_t used, used_told; /* bytes of reports */
   int ended;                /* of that: how workers ended that could not begin */
   int trouble;              /* errno: it can have no workers; 0: it can */
@@ -65,7 +64,7 @@ static void send(const struct rank_lane *rank, struct note *note)
 static double seconds_left(const struct rank_lane *rank)
 {
   const struct lane *lane = &rank->lane;
-  double per_task = rank->per_task > 0 ? rank->per_task : lane->crew->per_task;
+  double per_task = rank->told.per_task > 0 ? rank->told.per_task : lane->crew->per_task;
   double behind = rank->outstanding - lane->width;
   return behind > 0 ? behind * fmax(per_task, 1e-9) / lane->width : 0;
 }
@@ -75,7 +74,7 @@ static void count(struct rank_lane *rank, bool is_awaited)
 {
   static const double enough_seconds = 5e-3;
   bool is_enough = rank->outstanding > 2.0 * rank->lane.width || (is_awaited && seconds_left(rank) > enough_seconds);
-  bool is_patient = is_awaited && is_enough && rank->idle == 0;
+  bool is_patient = is_awaited && is_enough && rank->told.idle == 0;
   int change = is_awaited - rank->is_awaited;
   mpi.awaited += (uint32_t)change;
   child_of(rank)->awaited += change;
@@ -98,11 +97,11 @@ static int rank_start(struct lane *lane)
   const struct dispatch_options *options = crew->options;
   rank->family = crew->engine->context;
   rank->child = lane->number - rank->family->own;
+  list_init(&rank->reports);
   lane->is_lost = child_of(rank)->is_lost;
   if (lane->is_lost) return EHOSTDOWN;
   rank->run = ++mpi.runs;
-  rank->end = &rank->first;
-  rank->allowed = ALLOWED_FIRST * (double)lane->width;
+  rank->told.allowed = ALLOWED_FIRST * (double)lane->width;
   rank->lowered = INFINITY;
   rank->family->lanes[rank->child] = rank;
   rank->family->is_open_there[rank->child] = true;
@@ -182,14 +181,14 @@ static void rank_give(struct lane *lane, struct work *work)
 static double rank_room(const struct lane *lane)
 {
   const struct rank_lane *rank = own(lane);
-  return lane->state == LANE_EMPTY ? ALLOWED_FIRST * (double)lane->width : rank->allowed - rank->given;
+  return lane->state == LANE_EMPTY ? ALLOWED_FIRST * (double)lane->width : rank->told.allowed - rank->given;
 }
 
 /* Tasks that it has not handed out, as far as is known. */
 static double rank_reserve(const struct lane *lane)
 {
   const struct rank_lane *rank = own(lane);
-  return rank->unassigned + rank->given - rank->seen;
+  return rank->told.unassigned + rank->given - rank->told.seen;
 }
 
 /* One for each of its workers, so that those that take long can't pile up in one rank. */
@@ -210,7 +209,7 @@ static uint32_t rank_wants(const struct lane *lane)
 static bool rank_is_idle(const struct lane *lane)
 {
   const struct rank_lane *rank = own(lane);
-  return rank_wants(lane) && (lane->count == 0 || (rank->idle > 0 && rank->seen == rank->given));
+  return rank_wants(lane) && (lane->count == 0 || (rank->told.idle > 0 && rank->told.seen == rank->given));
 }
 
 /* ---- taking back ---- */
@@ -419,10 +418,8 @@ static bool drop(struct rank_lane *rank, struct outcome *outcome)
 static void finish_report(struct rank_lane *rank)
 {
   static const uint64_t told_bytes = 128 << 10;
-  struct message *message = rank->first;
+  struct message *message = message_take(&rank->reports);
   rank->used += message->length;
-  rank->first = message->next;
-  if (!rank->first) rank->end = &rank->first;
   rank->at = 0;
   rank->family->unread--;
   message_free(message);
@@ -458,8 +455,7 @@ static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
   struct rank_lane *rank = own(lane);
   (void)partial;
   if (lane->state != LANE_READY) return false;
-  while (rank->first) {
-    struct message *message = rank->first;
+  for (struct message *message; (message = message_first(&rank->reports));) {
     if (rank->at + sizeof(struct record) > message->length) {
       finish_report(rank);
       continue;
@@ -495,15 +491,10 @@ void lane_rank_take(struct rank_lane *rank, struct message *message)
     message_free(message);
     return;
   }
-  rank->allowed = note->allowed;
-  rank->seen = note->seen;
-  rank->unassigned = note->unassigned;
-  rank->idle = note->idle;
-  rank->per_task = note->per_task;
+  rank->told = *note;
   rank->lane.lacking = note->lacking;
   rank->lane.lacking_error = note->status;
-  *rank->end = message;
-  rank->end = &message->next;
+  list_append(&rank->reports, &message->link);
   rank->family->unread++;
   engine_note(rank->family->engine, rank->lane.number);
 }
@@ -558,11 +549,7 @@ static void rank_close(struct lane *lane, double deadline)
     work_free(lane->crew->store, LIST_OF(link, struct work, link));
   lane->count = 0;
   count(rank, false);
-  for (struct message *message = rank->first, *next; message; message = next) {
-    next = message->next;
-    rank->family->unread--;
-    message_free(message);
-  }
+  for (struct message *message; (message = message_take(&rank->reports)); message_free(message)) rank->family->unread--;
   rank->family->lanes[rank->child] = NULL;
 }
 

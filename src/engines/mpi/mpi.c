@@ -233,8 +233,7 @@ static void take_message(struct message *message)
       message_free(message);
     return;
   }
-  *mpi.end = message;
-  mpi.end = &message->next;
+  list_append(&mpi.messages, &message->link);
 }
 
 /* The ranks below a child that is lost are lost with it. */
@@ -329,7 +328,7 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
   if (!has_workers) own.cores = 0;
   mpi.transport = transport;
   mpi.share = share;
-  mpi.end = &mpi.first;
+  list_init(&mpi.messages);
   mpi.is_agent = transport->rank > 0;
   home_open(has_workers ? nursery : NULL, transport->rank);
   int error = share_open(share, transport);
@@ -352,53 +351,43 @@ void mpi_tell_end(int status, bool is_soon)
   if (is_soon) tell_children(&note);
 }
 
-/* What still comes is dropped. Returns true when somebody had something to say. */
-static bool drop_messages(void)
+/* Is something still on its way? Moves it; messages that come are dropped. *silence: seconds in which nothing has
+ * moved, `since` then at the most. */
+static bool is_settling(double since, double *silence)
 {
-  bool is_any = false;
-  for (struct message *message; (message = transport_receive(mpi.transport)); message_free(message)) {
+  struct transport *t = mpi.transport;
+  share_progress(mpi.share);
+  for (struct message *message; (message = transport_receive(t)); message_free(message)) {
     struct child *child = tree_child(&mpi.tree, message->from);
     if (child) note_leave(child, message);
     note_last(&message->note);
-    is_any |= message->note.kind != NOTE_BEAT;
   }
-  return is_any;
+  *silence = clock_seconds() - fmax(since, t->moved);
+  sched_yield();
+  return !transport_settle(t) || !share_settled(mpi.share);
 }
 
 bool mpi_leave(int status, bool is_soon)
 {
-  struct transport *t = mpi.transport;
   is_soon |= mpi.tree.any_lost;
   if (!mpi.is_agent) mpi_tell_end(status, is_soon); /* an agent has done so */
-  double limit = is_soon ? leave_seconds_soon : leave_seconds, since = clock_seconds();
+  double limit = is_soon ? leave_seconds_soon : leave_seconds, since = clock_seconds(), silence;
   const struct note again = {.kind = NOTE_END, .status = status, .is_soon = true, .id = 1};
   bool is_reminded = is_soon;
-  while (mpi.byes < mpi.tree.children_count || !transport_settle(t) || !share_settled(mpi.share)) {
-    share_progress(mpi.share);
-    if (drop_messages()) since = clock_seconds();
-    double silence = clock_seconds() - since;
-    if (silence > limit) break;
-    if (!is_reminded && silence > remind_seconds) {
-      tell_children(&again);
-      is_reminded = true;
-    }
-    sched_yield();
+  while ((is_settling(since, &silence) || mpi.byes < mpi.tree.children_count) && silence <= limit) {
+    if (is_reminded || silence <= remind_seconds) continue;
+    tell_children(&again);
+    is_reminded = true;
   }
   return !mpi.tree.any_lost && mpi.byes >= mpi.tree.children_count;
 }
 
 void mpi_part(bool is_soon)
 {
-  struct transport *t = mpi.transport;
-  double since = clock_seconds(), limit = is_soon ? leave_seconds_soon : leave_seconds;
-  transport_send(t, mpi.tree.parent, &(struct note){.kind = NOTE_BYE});
-  while (!mpi.may_go || !mpi.is_end_passed || !transport_settle(t) || !share_settled(mpi.share)) {
-    share_progress(mpi.share);
-    drop_messages();
-    if (clock_seconds() - fmax(since, t->moved) > limit)
-      break; /* a rank that is lost takes nothing, and says nothing */
-    sched_yield();
-  }
+  double since = clock_seconds(), limit = is_soon ? leave_seconds_soon : leave_seconds, silence;
+  transport_send(mpi.transport, mpi.tree.parent, &(struct note){.kind = NOTE_BYE});
+  /* a rank that is lost takes nothing, and says nothing */
+  while ((is_settling(since, &silence) || !mpi.may_go || !mpi.is_end_passed) && silence <= limit) continue;
 }
 
 const struct engine_kind engine_mpi = {

@@ -29,13 +29,13 @@ struct mpi {
   struct share *share;
   struct tree tree;
   struct family *families;
-  uint32_t numbers;             /* engines opened in rank 0 */
-  uint32_t runs;                /* runs of lanes opened */
-  uint32_t opening;             /* agents: number of the engine that is about to be opened */
-  struct message *first, **end; /* agents: messages from the parent that are not obeyed yet */
-  uint32_t awaited, patient;    /* lanes with tasks; those of them with enough for a while */
-  int byes;                     /* children that will not speak again */
-  double looked, due;           /* when it was last looked for messages; when it is to be again */
+  uint32_t numbers;          /* engines opened in rank 0 */
+  uint32_t runs;             /* runs of lanes opened */
+  uint32_t opening;          /* agents: number of the engine that is about to be opened */
+  struct link messages;      /* agents: from the parent, that are not obeyed yet */
+  uint32_t awaited, patient; /* lanes with tasks; those of them with enough for a while */
+  int byes;                  /* children that will not speak again */
+  double looked, due;        /* when it was last looked for messages; when it is to be again */
   bool is_agent;
   bool is_end_passed; /* agents: the job's end has come along the tree of shared messages, where nothing follows it */
   bool may_go;        /* agents: the parent's last message has come */
@@ -46,8 +46,8 @@ extern struct mpi mpi;
 
 /* Joins the other ranks; all call it together. Returns 0 or an errno. */
 int mpi_join(struct transport *transport, struct share *share, struct nursery *nursery, bool is_spawned);
-/* Moves what is on its way, and passes it on to lanes, workers' engines, or mpi.first. Returns how long one may sleep
- * before the next time, in seconds. `is_busy`: messages that came are still to be taken. */
+/* Moves what is on its way, and passes it on to lanes, workers' engines, or mpi.messages. Returns how long one may
+ * sleep before the next time, in seconds. `is_busy`: messages that came are still to be taken. */
 double mpi_move(struct hub *hub, bool is_busy);
 /* The family of engine number `number`, or NULL. */
 struct family *mpi_family(uint32_t number);

@@ -9,12 +9,12 @@
 struct team {
   struct team *next;
   uint32_t number;
-  struct engine engine;           /* its `kind` is NULL until it is open */
-  struct message *waiting, **end; /* for the shared message that holds their run's job */
-  struct dispatch *run;           /* NULL: none is open */
-  struct message *opened;         /* what opened it; holds a small job */
-  struct block refer;             /* stands for a large one */
-  uint32_t shared;                /* its number; 0: it is small */
+  struct engine engine;   /* its `kind` is NULL until it is open */
+  struct link waiting;    /* messages: for the shared message that holds their run's job */
+  struct dispatch *run;   /* NULL: none is open */
+  struct message *opened; /* what opened it; holds a small job */
+  struct block refer;     /* stands for a large one */
+  uint32_t shared;        /* its number; 0: it is small */
   struct report report;
   const struct row_maker *maker; /* NULL: rank 0 makes all rows of a journal */
   struct rows *rows;             /* prepares those of the run's journal; NULL: it has none, or rank 0 makes them */

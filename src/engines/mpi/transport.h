@@ -53,7 +53,7 @@ struct note {
 
 /* One that was received. */
 struct message {
-  struct message *next;
+  struct link link; /* among those that are to be taken */
   int from;
   bool is_cut;          /* there was no memory for it: only what has come with the note is here */
   size_t length, have;  /* bytes behind the note; of them, received */
@@ -63,6 +63,20 @@ struct message {
   char own[];
 };
 _Static_assert(sizeof(struct note) % 16 == 0, "what stands behind a note is aligned");
+
+/* The first of a list; NULL: there is none. */
+static inline struct message *message_first(const struct link *messages)
+{
+  return list_is_empty(messages) ? NULL : LIST_OF(messages->next, struct message, link);
+}
+
+/* Takes it out. */
+static inline struct message *message_take(struct link *messages)
+{
+  struct message *message = message_first(messages);
+  if (message) link_remove(&message->link);
+  return message;
+}
 
 /* An agent that has a run says something at least so often, so that its parent knows that it is there. */
 static const double beat_seconds = 5;
