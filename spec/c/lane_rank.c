@@ -87,8 +87,7 @@ int hub_sleep(struct hub *hub, double seconds, uint32_t *ended, int most)
 
 static struct child child = {.rank = 1};
 static struct rank_lane *lanes[1];
-static bool is_open_there[1];
-static struct family family = {.number = 1, .lanes = lanes, .is_open_there = is_open_there};
+static struct family family = {.number = 1, .lanes = lanes};
 static struct engine engine = {.context = &family};
 static const struct block job = {.size = BLOCK_HEAD};
 static struct dispatch_options options = {.workers = WIDTH, .message = &job};

@@ -35,7 +35,6 @@ static struct {
   uint32_t count;
   bool is_helper_lost;
   double looked;
-  uint32_t looks;
 } home;
 
 static struct member *member(struct engine *engine, uint32_t w)
@@ -136,10 +135,8 @@ static void note_end(const struct seat *seat, int status)
 /* Is the helper gone, which somebody has killed? Its workers are killed with it, and nobody reports them. */
 static void look_for_helper(void)
 {
-  enum { LOOKS = 8 }; /* for each at the clock */
-  if (home.is_helper_lost || ++home.looks % LOOKS) return;
   double now = clock_seconds();
-  if (now - home.looked < helper_seconds) return;
+  if (home.is_helper_lost || now - home.looked < helper_seconds) return;
   home.looked = now;
   if (nursery_alive(home.nursery)) return;
   home.is_helper_lost = true;

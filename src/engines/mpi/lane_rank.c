@@ -17,6 +17,7 @@
 enum {
   ALLOWED_FIRST = 2, /* tasks for each worker, before the rank has said anything */
   MOST_LOSSES = 2,   /* ranks that may be lost in a task; then it fails */
+  MOST_RESERVES = 4, /* for tasks that are cut out of the midst of a work */
   MOST_GAP = 8       /* a part of so many of a block may be neither words nor values, if it is sent as it is */
 };
 
@@ -34,6 +35,7 @@ struct rank_lane {
   double given;             /* tasks */
   double outstanding;       /* tasks that have not ended */
   uint32_t retries;         /* of them tried again */
+  uint32_t reserves;        /* of works, while a record is taken */
   double lowered;           /* the last total that it was told */
   uint32_t ranges_at;       /* of the ranges that the record at `at` gives back, those that were taken */
   uint64_t used, used_told; /* bytes of reports */
@@ -104,7 +106,6 @@ static int rank_start(struct lane *lane)
   rank->told.allowed = ALLOWED_FIRST * (double)lane->width;
   rank->lowered = INFINITY;
   rank->family->lanes[rank->child] = rank;
-  rank->family->is_open_there[rank->child] = true;
   const struct block *job = options->message;
   bool is_shared = job->kind == BLOCK_ELSEWHERE;
   struct note note = {.kind = NOTE_BEGIN,
@@ -259,36 +260,29 @@ static double rank_left(const struct lane *lane, double now)
 
 /* ---- outcomes ---- */
 
-/* Makes a work of tasks first..last out of the one that has them, which is cut where need be. NULL: it has them not, or
- * there is no memory: *is_short. The outcome gets what was cut off. */
-static struct work *isolate(struct rank_lane *rank, double first, double last, struct outcome *outcome, bool *is_short)
+/* Cuts tasks from `first` on off, by two of the reserves: one for the new work, one that stands ready for it. */
+static struct work *cut_off(struct rank_lane *rank, struct work *work, double first)
 {
-  struct work_store *store = rank->lane.crew->store;
+  struct work *rest = work_split(rank->lane.crew->store, work, first);
+  rank->reserves -= 2;
+  lane_hold(&rank->lane, rest);
+  pieces_add(&rank->pieces, rest);
+  return rest;
+}
+
+/* Makes a work of tasks first..last out of the one that has them, which is cut where need be; NULL: there is none. The
+ * outcome gets what was cut off. */
+static struct work *isolate(struct rank_lane *rank, double first, double last, struct outcome *outcome)
+{
   struct work *work = pieces_find(&rank->pieces, first);
-  uint32_t reserves = 0, n = 0;
-  *is_short = false;
+  uint32_t n = 0;
   if (!work || first <= work->reached) return NULL;
   work->first = work->reached + 1;
-  uint32_t needed = 2 * ((first > work->first) + (last < work->last));
-  while (reserves < needed && work_reserve(store)) reserves++;
-  if (reserves < needed) {
-    while (reserves-- > 0) work_unreserve(store);
-    *is_short = true;
-    return NULL;
-  }
   if (first > work->first) {
-    struct work *rest = work_split(store, work, first);
     outcome->apart[n++] = work;
-    lane_hold(&rank->lane, rest);
-    pieces_add(&rank->pieces, rest);
-    work = rest;
+    work = cut_off(rank, work, first);
   }
-  if (last < work->last) {
-    struct work *rest = work_split(store, work, last + 1);
-    outcome->apart[n++] = rest;
-    lane_hold(&rank->lane, rest);
-    pieces_add(&rank->pieces, rest);
-  }
+  if (last < work->last) outcome->apart[n++] = cut_off(rank, work, last + 1);
   return work;
 }
 
@@ -300,13 +294,11 @@ static void let_go(struct rank_lane *rank, struct work *work)
   rank->retries -= work_is_retry(work);
 }
 
-enum taken { TAKEN, TAKEN_NOTHING, TAKEN_LATER };
+/* What follows takes a record. False: there is nothing to be told of it. */
 
-static enum taken take_results(struct rank_lane *rank, const struct record *record, char *bytes,
-                               struct outcome *outcome)
+static bool take_results(struct rank_lane *rank, const struct record *record, char *bytes, struct outcome *outcome)
 {
   struct block *block = (struct block *)(void *)bytes;
-  bool is_short = false;
   *outcome = (struct outcome){.kind = OUTCOME_RESULTS,
                               .block = block,
                               .count = block->count,
@@ -318,11 +310,10 @@ static enum taken take_results(struct rank_lane *rank, const struct record *reco
                               .length = record->length};
   double first = record->last - record->fresh + 1;
   struct work *work = pieces_find(&rank->pieces, record->fresh > 0 ? first : record->last + 1);
-  if (work && record->fresh > 0) work = isolate(rank, first, work->last, outcome, &is_short);
-  if (is_short) return TAKEN_LATER;
-  if (!work) return TAKEN_NOTHING; /* of tasks that are of no use any more */
+  if (work && record->fresh > 0) work = isolate(rank, first, work->last, outcome);
+  if (!work) return false; /* of tasks that are of no use any more */
   outcome->work = work;
-  if (record->fresh == 0) return TAKEN; /* no task has ended: it tells of one that has not, or of none */
+  if (record->fresh == 0) return true; /* no task has ended: it tells of one that has not, or of none */
   rank->outstanding -= record->fresh;
   work->reached = record->last;
   outcome->is_final = work->reached >= work->last;
@@ -330,12 +321,11 @@ static enum taken take_results(struct rank_lane *rank, const struct record *reco
     let_go(rank, work);
   else
     work->first = work->reached + 1; /* those before it may be tried again, here too */
-  return TAKEN;
+  return true;
 }
 
-static enum taken take_lost(struct rank_lane *rank, const struct record *record, struct outcome *outcome)
+static bool take_lost(struct rank_lane *rank, const struct record *record, struct outcome *outcome)
 {
-  bool is_short = false;
   *outcome = (struct outcome){.kind = OUTCOME_LOST,
                               .worker = record->worker,
                               .task = record->task,
@@ -343,41 +333,37 @@ static enum taken take_lost(struct rank_lane *rank, const struct record *record,
                               .task_seconds = record->seconds,
                               .cause = (enum lost_cause)record->cause,
                               .status = record->status};
-  if (record->task > 0) outcome->work = isolate(rank, record->task, record->task, outcome, &is_short);
-  if (is_short) return TAKEN_LATER;
+  if (record->task > 0) outcome->work = isolate(rank, record->task, record->task, outcome);
   if (outcome->work) let_go(rank, outcome->work);
-  return TAKEN;
+  return true;
 }
 
 /* There was no memory for a result. One that large stands alone. */
-static enum taken take_unheld(struct rank_lane *rank, const struct record *record, struct outcome *outcome)
+static bool take_unheld(struct rank_lane *rank, const struct record *record, struct outcome *outcome)
 {
   const struct record lost = {.worker = record->worker, .task = record->last, .cause = LOST_MEMORY};
   return take_lost(rank, &lost, outcome);
 }
 
 /* The next range that was given back. */
-static enum taken take_given(struct rank_lane *rank, const struct record *record, const char *bytes,
-                             struct outcome *outcome)
+static bool take_given(struct rank_lane *rank, const struct record *record, const char *bytes, struct outcome *outcome)
 {
   struct range range;
-  bool is_short = false;
   *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
-  if (record->count == 0) return TAKEN;
+  if (record->count == 0) return true;
   while (rank->ranges_at < record->count) {
     memcpy(&range, bytes + rank->ranges_at * sizeof range, sizeof range);
     struct work *work = pieces_find(&rank->pieces, range.first);
-    if (work) work = isolate(rank, range.first, fmin(range.last, work->last), outcome, &is_short);
-    if (is_short) return TAKEN_LATER;
+    if (work) work = isolate(rank, range.first, fmin(range.last, work->last), outcome);
     rank->ranges_at++;
     if (!work) continue;
     let_go(rank, work);
     lane_let_go(&rank->lane, work);
     outcome->work = work;
     outcome->keep = work->first - 1;
-    return TAKEN;
+    return true;
   }
-  return rank->lane.is_asked ? TAKEN : TAKEN_NOTHING; /* of tasks that are of no use any more */
+  return rank->lane.is_asked; /* else: of tasks that are of no use any more */
 }
 
 /* Gives up all that the lane holds, one by one: its rank is lost, or nothing runs there any more. */
@@ -428,7 +414,7 @@ static void finish_report(struct rank_lane *rank)
   send(rank, &(struct note){.kind = NOTE_USED, .size = rank->used});
 }
 
-static enum taken take_record(struct rank_lane *rank, struct record *record, char *bytes, struct outcome *outcome)
+static bool take_record(struct rank_lane *rank, struct record *record, char *bytes, struct outcome *outcome)
 {
   switch (record->kind) {
   case RECORD_RESULTS: return take_results(rank, record, bytes, outcome);
@@ -440,14 +426,25 @@ static enum taken take_record(struct rank_lane *rank, struct record *record, cha
                                 .length = record->length,
                                 .stream = record->stream,
                                 .worker = record->worker};
-    return TAKEN;
-  case RECORD_DONE: rank->is_done = true; return TAKEN_NOTHING;
+    return true;
+  case RECORD_DONE: rank->is_done = true; return false;
   case RECORD_TROUBLE:
     rank->trouble = record->status ? record->status : ECHILD;
     rank->ended = record->stream;
-    return TAKEN_NOTHING;
-  default: return TAKEN_NOTHING;
+    return false;
+  default: return false;
   }
+}
+
+/* Has so many reserves ready for what a record may cut; gives those back that it did not use. False: there is no
+ * memory. */
+static bool reserve(struct rank_lane *rank, uint32_t count)
+{
+  struct work_store *store = rank->lane.crew->store;
+  while (rank->reserves < count && work_reserve(store)) rank->reserves++;
+  bool is_enough = rank->reserves >= count;
+  for (; rank->reserves > (is_enough ? count : 0); rank->reserves--) work_unreserve(store);
+  return is_enough;
 }
 
 static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
@@ -462,16 +459,17 @@ static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
     }
     struct record *record = (struct record *)(void *)(message->bytes + rank->at);
     bool is_held = !message->is_cut || rank->at + sizeof *record + record->bytes <= message->length;
-    enum taken taken =
+    if (!reserve(rank, MOST_RESERVES)) return false;
+    bool is_taken =
         is_held ? take_record(rank, record, (char *)(record + 1), outcome) : take_unheld(rank, record, outcome);
-    if (taken == TAKEN_LATER) return false;
-    bool is_more = taken == TAKEN && record->kind == RECORD_GIVEN && rank->ranges_at < record->count;
+    reserve(rank, 0);
+    bool is_more = is_taken && record->kind == RECORD_GIVEN && rank->ranges_at < record->count;
     if (!is_more) {
       rank->at += sizeof *record + record->bytes;
       rank->ranges_at = 0;
     }
     count_held(rank);
-    if (taken == TAKEN) return true;
+    if (is_taken) return true;
   }
   bool is_dropping = rank->is_done || rank->trouble || child_of(rank)->is_lost;
   bool is_dropped = is_dropping && drop(rank, outcome);

@@ -30,6 +30,16 @@ static const double leave_seconds = 30, leave_seconds_soon = 0.3;
 
 struct mpi mpi;
 
+void mpi_tell(const struct child *child, const struct note *note)
+{
+  if (!child->is_lost && !child->has_left) transport_send(mpi.transport, child->rank, note);
+}
+
+static void tell_children(const struct note *note)
+{
+  for (int k = 0; k < mpi.tree.children_count; k++) mpi_tell(&mpi.tree.children[k], note);
+}
+
 /* ---- engines ---- */
 
 struct family *mpi_family(uint32_t number)
@@ -81,24 +91,21 @@ static void free_family(struct family *family)
   while (*link && *link != family) link = &(*link)->next;
   if (*link) *link = family->next;
   free(family->lanes);
-  free(family->is_open_there);
   free(family);
 }
 
 static struct family *new_family(struct engine *engine)
 {
   struct family *family = calloc(1, sizeof *family);
-  size_t children = (size_t)mpi.tree.children_count + 1;
   if (!family) return NULL;
   family->engine = engine;
   family->number = mpi.transport->rank == 0 ? ++mpi.numbers : mpi.opening;
   family->own = own_workers(engine->all);
   family->base = workers_before(engine->all, mpi.transport->rank);
-  family->lanes = calloc(children, sizeof *family->lanes);
-  family->is_open_there = calloc(children, sizeof *family->is_open_there);
+  family->lanes = calloc((size_t)mpi.tree.children_count + 1, sizeof *family->lanes);
   family->next = mpi.families;
   mpi.families = family;
-  if (family->lanes && family->is_open_there) return family;
+  if (family->lanes) return family;
   free_family(family);
   return NULL;
 }
@@ -106,9 +113,7 @@ static struct family *new_family(struct engine *engine)
 static void mpi_close(struct engine *engine)
 {
   struct family *family = engine->context;
-  struct note note = {.kind = NOTE_LEAVE, .engine = family->number};
-  for (int k = 0; k < mpi.tree.children_count; k++)
-    if (family->is_open_there[k]) mpi_tell(&mpi.tree.children[k], &note);
+  tell_children(&(struct note){.kind = NOTE_LEAVE, .engine = family->number});
   if (family->job) share_retire(mpi.share, family->job);
   home_leave(engine);
   free_family(family);
@@ -188,11 +193,6 @@ static const struct block *mpi_share(struct engine *engine, const struct block *
 }
 
 /* ---- messages ---- */
-
-void mpi_tell(const struct child *child, const struct note *note)
-{
-  if (!child->is_lost && !child->has_left) transport_send(mpi.transport, child->rank, note);
-}
 
 static void note_leave(struct child *child, const struct message *message)
 {
@@ -336,19 +336,13 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
   return error;
 }
 
-/* Past the tree of shared messages: whoever would have passed it on may be lost. */
-static void tell_children(const struct note *note)
-{
-  for (int k = 0; k < mpi.tree.children_count; k++) mpi_tell(&mpi.tree.children[k], note);
-}
-
 void mpi_tell_end(int status, bool is_soon)
 {
   struct note note = {.kind = NOTE_END, .status = status, .is_soon = is_soon};
   share_pass(mpi.share, &note);
   mpi.share->is_over = true;
   note.id = 1;
-  if (is_soon) tell_children(&note);
+  if (is_soon) tell_children(&note); /* whoever would pass it on along that tree may be lost */
 }
 
 /* Is something still on its way? Moves it; messages that come are dropped. *silence: seconds in which nothing has

@@ -18,7 +18,6 @@ struct family {
   uint32_t own, base;       /* workers of this rank; workers in ranks before it */
   struct rank_lane **lanes; /* by child: of the run that is open; NULL: it has no part in it */
   uint32_t unread;          /* reports that came and were not taken as a whole */
-  bool *is_open_there;      /* by child: it has heard of this engine */
   uint32_t job;             /* number of the shared message that holds the job; 0: none, as it is small */
   struct block refer;       /* what workers are sent for it */
 };
