@@ -6,7 +6,7 @@
  * forks: workers may use SQLite themselves. */
 #ifndef PARLUA_JOURNAL_H
 #define PARLUA_JOURNAL_H
-#include "lua/ffi_script.h"
+#include "lua/ffi_journal.h"
 #include "sys/buffer.h"
 
 /* A journal without a file, in another process than the one that writes: the rows that are put lie in *rows, until the

@@ -1,4 +1,4 @@
-/* journal_copy.c - copies of journals that cannot be read in place: see ffi_script.h.
+/* journal_copy.c - copies of journals that cannot be read in place: see ffi_journal.h.
  *
  * SQLite's readers and writers agree by locks, and with a write-ahead log by memory that they share. A reader on
  * another machine has no such memory, and perhaps no such locks; where it has them, it keeps the writer waiting. So it

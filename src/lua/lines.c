@@ -1,12 +1,12 @@
 /* lines.c - reads the lines of a block of text and writes results, for the loops of lua/parlua/command/block.lua, which
- * call these by FFI (ffi_script.h): a line costs some 20 ns. */
+ * call these by FFI (ffi_lines.h): a line costs some 20 ns. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lua/ffi_script.h"
+#include "lua/ffi_lines.h"
 #include "lua/number.h"
 
 enum { MOST_NUMBER = 40 /* bytes of a number as text */ };

@@ -19,7 +19,7 @@
 #include <lua.h>
 #include <stdbool.h>
 
-#include "lua/ffi_script.h"
+#include "lua/ffi_journal.h"
 #include "run/dispatch.h"
 
 /* Pushes a lookout over a run, which the caller keeps alive; its thread runs. `what`: for the Lua side. Pushes nil
@@ -36,10 +36,10 @@ void lookout_pause(struct lookout *lookout);
 /* Ends the thread. The run and the journal are not used any more. Done twice, it does nothing. */
 void lookout_stop(struct lookout *lookout);
 
-/* By FFI (ffi_script.h). The script notes the arguments of a task that it has pulled, or that was spawned, in ascending
- * order, and forgets them as it puts the row of that task; `json` may be NULL. It holds a task that has spawned others,
- * whose rows come before that of the task, until it has put these; and goes on when all are held of which it was given
- * something. The Lua side of the lookout asks for the arguments (0: none were noted; the bytes are valid until the next
- * time), whether a task is held, and whether the script is waiting to come back. */
+/* By FFI (ffi_journal.h). The script notes the arguments of a task that it has pulled, or that was spawned, in
+ * ascending order, and forgets them as it puts the row of that task; `json` may be NULL. It holds a task that has
+ * spawned others, whose rows come before that of the task, until it has put these; and goes on when all are held of
+ * which it was given something. The Lua side of the lookout asks for the arguments (0: none were noted; the bytes are
+ * valid until the next time), whether a task is held, and whether the script is waiting to come back. */
 
 #endif

@@ -1,8 +1,8 @@
-/* sqlite.c - the SQLite library, opened when a journal is asked for, not before: struct sqlite of ffi_script.h. */
+/* sqlite.c - the SQLite library, opened when a journal is asked for, not before: struct sqlite of ffi_journal.h. */
 #include <dlfcn.h>
 #include <stdio.h>
 
-#include "lua/ffi_script.h"
+#include "lua/ffi_journal.h"
 
 static const char *const names[] = {
     "open_v2",    "close_v2",  "exec",      "errmsg",      "errcode",        "system_errno", "busy_timeout",

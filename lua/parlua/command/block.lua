@@ -5,7 +5,7 @@ local ffi = require "ffi"
 local expression = require "parlua.command.expression"
 local failure = require "parlua.failure"
 local json = require "parlua.lazy" "parlua.wire.json"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_lines.h"
 
 local M = {}
 

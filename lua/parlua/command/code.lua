@@ -1,35 +1,17 @@
 --- parlua --map, --filter, --each, --reduce: Lua for each word, line or row.
-local ffi = require "ffi"
 local arguments_module = require "parlua.command.arguments"
 local block = require "parlua.command.block"
 local common = require "parlua.common"
 local expression = require "parlua.command.expression"
-local json = require "parlua.lazy" "parlua.wire.json"
 local options_module = require "parlua.options"
 local rows = require "parlua.lazy" "parlua.command.rows"
 local sources = require "parlua.source"
 local texts = require "parlua.job.text"
+local written = require "parlua.command.written"
 
 local M = {}
 
-local C = ffi.C
 local MOST_TOLD = 10 -- failures that are told one by one
-
-local cell, digits = ffi.new("double[1]"), ffi.new("char[48]")
-
---- A word or line as the code gets it: a number where it reads as one.
-local function value_of(text)
-  if type(text) == "string" and C.parlua_read_number(text, #text, cell) ~= 0 then return cell[0] end
-  return text
-end
-
---- A result as it is written; nil: nothing is.
-local function text_of(value)
-  local kind = type(value)
-  if kind == "number" then return ffi.string(digits, C.parlua_write_number(digits, value)) end
-  if kind == "string" or value == nil then return value end
-  return json.encode(value)
-end
 
 -- ---- one task for each ----
 
@@ -43,7 +25,7 @@ local function map_function(command, is_row, gives)
   local gives_line, gives_text = gives == "line", gives == "text"
   return function(argument, text)
     local x, line = argument, argument
-    if is_row then line = text else x = value_of(argument) end
+    if is_row then line = text else x = written.value_of(argument) end
     if filter and not filter(x, line) then return nil end
     if each then
       each(x, line)
@@ -52,7 +34,7 @@ local function map_function(command, is_row, gives)
     if gives_line then return line end
     local value = argument
     if map then value = map(x, line) elseif gives_value then value = x end
-    if gives_text then return text_of(value) end
+    if gives_text then return written.text_of(value) end
     return value
   end
 end
@@ -176,7 +158,7 @@ end
 local values_format = {}
 
 function values_format.put(buffer, _, _, _, result, failure)
-  local text = not failure and text_of(result)
+  local text = not failure and written.text_of(result)
   if text then buffer:put(text, "\n") end
 end
 

@@ -8,7 +8,7 @@ local outcomes = require "parlua.drive.outcomes"
 local plain = require "parlua.journal.plain"
 local recorder = require "parlua.journal.record"
 require "parlua.wire.header" "run/event.h"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_journal.h"
 
 local M = {}
 

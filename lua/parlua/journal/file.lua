@@ -2,7 +2,7 @@
 --- use one file at a time. Rows are written by a thread (src/lua/journal.c) over a connection of its own.
 local ffi = require "ffi"
 local host = require "parlua.host"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_journal.h"
 
 local M = {}
 

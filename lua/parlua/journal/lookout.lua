@@ -12,7 +12,7 @@ local plain = require "parlua.journal.plain"
 local recorder = require "parlua.journal.record"
 local task = require "parlua.task"
 require "parlua.wire.header" "run/event.h"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_journal.h"
 
 local M = {}
 

@@ -6,7 +6,7 @@ local json = require "parlua.wire.json"
 local new_buffer = require("string.buffer").new
 local task = require "parlua.task"
 local time = require "parlua.report.time"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_journal.h"
 
 local M = {}
 

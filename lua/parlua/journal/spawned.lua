@@ -8,7 +8,7 @@ local files = require "parlua.journal.file"
 local record = require "parlua.journal.record"
 local hash = require "parlua.hash"
 local task = require "parlua.task"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_journal.h"
 
 local C = ffi.C
 local column = files.column
