@@ -21,7 +21,7 @@ local absent = lazy "parlua.wire.absent"
 local complaint = lazy "parlua.wire.complaint"
 local ctypes = lazy "parlua.wire.ctypes"
 local lazily = lazy "parlua.wire.lazily"
-local makers = require "parlua.wire.makers"
+local makers = lazy "parlua.wire.makers"
 local names = lazy "parlua.wire.names"
 local plans = lazy "parlua.wire.plan"
 local start = require "parlua.wire.start"
@@ -82,7 +82,10 @@ function closure.by_name(name, value) names.declare(name, value) end
 
 --- Everything that has a name (wire/names.lua).
 ---@param globals table
-function closure.names(globals) return names.all(globals) end
+---@param add_fields function
+function closure.names(globals, add_fields) return names.all(globals, add_fields) end
+
+function closure.own_parts(list, add_fields) names.add_own_parts(list, add_fields) end
 
 --- The module that a name stands for in this state. Raises when it can't be loaded.
 local function loaded(module)
@@ -106,10 +109,9 @@ function closure.resolve(module, field, globals)
     if module == "_G" then
       return globals
     end
-    local value = start.opened_again(module)
-    if value == nil then value = start.values[module] end
-    if value ~= nil then
-      return value
+    if start.is_known(module) then
+      local again = start.opened_again(module)
+      return again == nil and start.values[module] or again
     end
     return loaded(module)
   end
@@ -119,7 +121,7 @@ function closure.resolve(module, field, globals)
     if value == nil then
       value = rawget(globals, field)
     end
-  elseif start.libraries[module] then
+  elseif start.is_known(module) then
     local again = start.opened_again(module)
     value = start.libraries[module][field]
     if again and start.is_same_builtin(rawget(again, field), value) then value = again[field] end
@@ -127,6 +129,7 @@ function closure.resolve(module, field, globals)
     local holder = loaded(module)
     if type(holder) == "table" then
       value = rawget(holder, field)
+      if value == nil and module:sub(1, 6) == "parlua" then value = holder[field] end -- it may not be loaded yet
     end
   end
   if value == nil then
@@ -155,7 +158,9 @@ function closure.load(module)
   return missing(module, value)
 end
 
-closure.maker, closure.remake, closure.builtin = makers.how, makers.make, start.builtin
+function closure.maker(object) return makers.how(object) end
+function closure.remake(module, maker, settings) return makers.make(module, maker, settings) end
+closure.builtin = start.builtin
 
 --- What is written of an array, or the array of what was read.
 function closure.array(value, ...)

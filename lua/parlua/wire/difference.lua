@@ -13,34 +13,13 @@ require("jit").off(true, true)
 
 local M = {}
 
-local no_change = codec.book()
-M.no_change = no_change
+local no_change, copy = states.no_change, states.copy
 
 local bytes_of, size_of = start.libraries.ffi.string, start.libraries.ffi.sizeof
 local getmetatable, getupvalue, setmetatable = debug.getmetatable, debug.getupvalue, debug.setmetatable
 
 -- Differences may have so many bytes, or half of those of the whole.
 local LEAST_BYTES = 16384
-
-local function copy(from)
-  local to = {}
-  for key, value in next, from do to[key] = value end
-  return to
-end
-
---- Notes what a world that was just encoded as a whole consists of. `watched`: what is looked at besides its book.
-function M.begin(world, watched)
-  world.globals, world.modules, world.metatable = copy(_G), copy(package.loaded), getmetatable(_G) or false
-  world.change, world.change_watch = false, false
-  world.patched = {}        -- { object, place in the world's book }
-  world.new_names = {}      -- globals that have another value, or none
-  world.new_modules = {}
-  world.has_names, world.has_modules = false, false -- has something changed in _G, in package.loaded?
-  world.others = {}         -- tables that no difference is known for
-  for _, root in ipairs(watched) do world.others[root] = true end
-  world.globals_watch = codec.watch_fields(_G) or false
-  world.modules_watch = codec.watch(no_change, { package.loaded }) or false
-end
 
 --- Adds objects that have changed. Returns false if there is no difference for one of them.
 local function add(world, changed)

@@ -4,7 +4,7 @@ local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local kinds = require "parlua.wire.entries"
 local lazily = require "parlua.lazy" "parlua.wire.lazily"
-local makers = require "parlua.wire.makers"
+local makers = require "parlua.lazy" "parlua.wire.makers"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
 local states = require "parlua.lazy" "parlua.wire.state"
@@ -77,7 +77,11 @@ local function take_back(into, before, now, first)
   end
 end
 
-local function library_of(name) return name == "_G" and _G or start.values[name] end
+local function library_of(name)
+  if name == "_G" then return _G end
+  if not start.values[name] then start.complete() end
+  return start.values[name]
+end
 
 --- Puts what is taken back at each state's start in order, before the libraries are changed again.
 local function restore_libraries()
@@ -119,7 +123,7 @@ local function install(state)
     elseif kind == GLOBAL then
       rawset(_G, name, value)
       now.globals[name] = true
-    elseif kind == SETTINGS then
+    elseif kind == SETTINGS and value[1] then
       makers.set_modules(value)
     end
   end
@@ -270,7 +274,6 @@ end
 
 --- Puts in place what came first.
 local function apply_first(before)
-  start.complete()
   package.path, package.cpath = before.path, before.cpath
   if before.environment then set_environment(before.environment) end
   if before.directory then codec.set_directory(before.directory) end
@@ -290,7 +293,7 @@ local function apply_first(before)
   M.exchange(false)
   if id ~= before.id then
     id, change, change_book = nil, nil, no_change
-    absent.forget()
+    if package.loaded["parlua.wire.absent"] then absent.forget() end
     -- those of required modules are needed before the state, in which they are with all that they share
     for name, bytes in next, before.preload do package.preload[name] = codec.decode(bytes) end
     for _, name in ipairs(before.modules) do pcall(start.globals.require, name) end

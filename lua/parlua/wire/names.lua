@@ -16,8 +16,9 @@ function M.declare(name, value)
   declared[#declared + 1] = { name = name, value = value }
 end
 
--- Kinds of names, as in src/lua/codec/state.h.
+-- Kinds of names, and which fields have one, as in src/lua/codec/state.h.
 local EVERYWHERE, MODULE, PART = 1, 2, 3
+local FUNCTIONS, NAMEABLE, OBJECTS = 1, 2, 3
 
 -- Types that have names of their own, as fields of a module.
 local nameable = { ["function"] = true, userdata = true }
@@ -30,52 +31,39 @@ local function is_own(name)
   return codec.is_own(name)
 end
 
---- Everything that has a name, five entries each: the object; the module and the field (false: the module itself)
---- that name it; the global under which every state has it, or false; the kind. Of several names for an object, the
---- first is used.
+--- parlua's own modules, whatever a script has taken out of package.loaded (src/lua/state.c).
+local function own_modules() return debug.getregistry()["parlua.loaded"] or {} end
+
+--- Everything that has a name, but the parts of parlua's own modules; five entries each: the object; the module and the
+--- field (false: the module itself) that name it; the global under which every state has it, or false; the kind. Of
+--- several names for an object, the first is used.
 ---@param globals table
-function M.all(globals)
+---@param add_fields fun(list: table, fields: table, module: string, kind: integer, types: integer, are_global: boolean)
+--- adds those of a table's fields that have a value of these types: see src/lua/codec/state.c
+function M.all(globals, add_fields)
   start.complete()
-  local list, seen = new_table(2600, 0), new_table(0, 600)
+  local list = new_table(2100, 0)
   local function add(object, module, field, global, kind)
-    if not seen[object] then
-      seen[object] = true
-      local n = #list
-      list[n + 1], list[n + 2], list[n + 3], list[n + 4], list[n + 5] = object, module, field, global, kind
-    end
+    local n = #list
+    list[n + 1], list[n + 2], list[n + 3], list[n + 4], list[n + 5] = object, module, field, global, kind
   end
-
-  local function add_parts(name, module, kind)
-    if type(module) ~= "table" then return end
-    for field, value in next, module do
-      if type(field) == "string" and nameable[type(value)] then add(value, name, field, false, kind) end
-    end
-  end
-
   for _, entry in ipairs(declared) do
     add(entry.value, "_G", entry.name, entry.name, EVERYWHERE)
   end
   add(globals, "_G", false, "_G", EVERYWHERE)
   add(task.running, "parlua", "task", false, EVERYWHERE)
-  for name, value in next, start.globals do
-    if type(value) == "function" then
-      add(value, "_G", name, name, EVERYWHERE)
-    end
-  end
+  add_fields(list, start.globals, "_G", EVERYWHERE, FUNCTIONS, true)
   add(start.require, "_G", "require", "require", EVERYWHERE) -- a global of parlua's modules
   for name, fields in next, start.libraries do
     local library = start.values[name]
     if type(library) == "table" then
-      add(library, name, false, start.globals[name] == library and name, EVERYWHERE)
-      add(fields, name, false, start.globals[name] == library and name, EVERYWHERE) -- likewise
+      local global = start.globals[name] == library and name
+      add(library, name, false, global, EVERYWHERE)
+      add(fields, name, false, global, EVERYWHERE) -- likewise
     elseif nameable[type(library)] then
       add(library, name, false, false, EVERYWHERE)
     end
-    for field, value in next, fields do
-      if type(field) == "string" and (nameable[type(value)] or type(value) == "table") then
-        add(value, name, field, false, EVERYWHERE)
-      end
-    end
+    add_fields(list, fields, name, EVERYWHERE, OBJECTS, false)
     local again = start.opened_again(name)
     if again then
       add(again, name, false, false, EVERYWHERE)
@@ -84,9 +72,7 @@ function M.all(globals)
       end
     end
   end
-  -- parlua's own, whatever a script has taken out of package.loaded (src/lua/state.c)
-  local own = debug.getregistry()["parlua.loaded"] or {}
-  for name, module in next, own do
+  for name, module in next, own_modules() do
     if type(module) == "table" or nameable[type(module)] then add(module, name, false, false, EVERYWHERE) end
   end
   local modules = {}
@@ -104,12 +90,21 @@ function M.all(globals)
   for _, name in ipairs(modules) do
     add(rawget(package.loaded, name), name, false, false, MODULE)
   end
-  for name, module in next, own do add_parts(name, module, EVERYWHERE) end
   for _, name in ipairs(modules) do
     local module = rawget(package.loaded, name)
-    if module ~= globals then add_parts(name, module, PART) end
+    if type(module) == "table" and module ~= globals then add_fields(list, module, name, PART, NAMEABLE, false) end
   end
   return list
+end
+
+--- Adds the functions and userdata in parlua's own modules. Hardly any message has one, and they are as many as all
+--- else.
+---@param list table
+---@param add_fields function see above
+function M.add_own_parts(list, add_fields)
+  for name, module in next, own_modules() do
+    if type(module) == "table" then add_fields(list, module, name, EVERYWHERE, NAMEABLE, false) end
+  end
 end
 
 return M

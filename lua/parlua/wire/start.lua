@@ -13,13 +13,7 @@ local libraries = {
 
 local builtins -- number of a function of LuaJIT's -> its library and field
 
-local function copy(from)
-  local to = {}
-  if type(from) == "table" then
-    for key, value in next, from do to[key] = value end
-  end
-  return to
-end
+local copy = debug.getregistry()["parlua.copy_fields"] -- src/lua/state.c: a state is copied as it begins
 
 -- Loaded by name only where it is used: their functions are the same in every state.
 local rest = { "table.new", "table.clear", "jit.profile" }
@@ -44,7 +38,7 @@ function own.require(name)
 end
 M.require = own.require
 
---- Takes it all down; again in a worker, once its own `print` and the like are in place.
+--- Takes it all down.
 function M.take()
   for _, name in ipairs(needed) do pcall(first_require, name) end
   M.globals = copy(_G)
@@ -94,6 +88,14 @@ function M.complete()
   add("searchers", searchers)
 end
 
+--- Is it the name of a library, or of what else every state has?
+---@param name string
+---@return boolean
+function M.is_known(name)
+  if M.libraries[name] == nil and string.sub(name, 1, 6) ~= "parlua" then M.complete() end
+  return M.libraries[name] ~= nil
+end
+
 --- Are two functions the same function of LuaJIT? A library that is opened again has functions of its own.
 local function is_same_builtin(a, b)
   if type(a) ~= "function" or type(b) ~= "function" then return false end
@@ -129,6 +131,7 @@ function M.builtin(f)
   local number = util and util.funcinfo(f).ffid
   if not number then return nil end
   if not builtins then
+    M.complete()
     builtins = {}
     local function note(library, fields)
       for field, value in next, fields do

@@ -1,5 +1,6 @@
 --- What of a script's state goes to workers that have one of their own, as a list of entries: what differs from what
 --- every state has at its beginning (start.lua). world.lua sends them; difference.lua and install.lua use it too.
+local codec = require "parlua.codec"
 local kinds = require "parlua.wire.entries"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
@@ -150,6 +151,31 @@ function M.watched()
     if type(library) == "table" and library ~= _G then list[#list + 1] = library end
   end
   return list
+end
+
+M.no_change = codec.book() -- an empty one
+
+--- A table with the same fields.
+local function copy(from)
+  local to = {}
+  for key, value in next, from do to[key] = value end
+  return to
+end
+M.copy = copy
+
+--- Notes what a world that was just encoded as a whole consists of, for its differences (difference.lua). `watched`:
+--- what is looked at besides its book.
+function M.note(world, watched)
+  world.globals, world.modules, world.metatable = copy(_G), copy(package.loaded), debug.getmetatable(_G) or false
+  world.change, world.change_watch = false, false
+  world.patched = {}        -- { object, place in the world's book }
+  world.new_names = {}      -- globals that have another value, or none
+  world.new_modules = {}
+  world.has_names, world.has_modules = false, false -- has something changed in _G, in package.loaded?
+  world.others = {}         -- tables that no difference is known for
+  for _, root in ipairs(watched) do world.others[root] = true end
+  world.globals_watch = codec.watch_fields(_G) or false
+  world.modules_watch = codec.watch(M.no_change, { package.loaded }) or false
 end
 
 return M

@@ -9,7 +9,7 @@
 local absent = require "parlua.lazy" "parlua.wire.absent"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
-local difference = require "parlua.wire.difference"
+local difference = require "parlua.lazy" "parlua.wire.difference"
 local kinds = require "parlua.wire.entries"
 local makers = require "parlua.wire.makers"
 local reached = require "parlua.wire.reached"
@@ -138,7 +138,7 @@ local function encode_state(shares, settings)
                         parts = missing }
 end
 
-local no_change = difference.no_change
+local no_change = states.no_change
 
 --- Of globals that could not be sent, those that a copy of this process can't go on with, as nobody would see that they
 --- have changed since; the others lead to what is added to `watched`, and is a key in `inherited`.
@@ -170,7 +170,7 @@ local function begin_world(key, shares, told, settings)
   world.inherited, world.is_stale = {}, false
   world.not_inherited = key == "own" and not_inherited(left_out.globals, watched, world.inherited) or left_out.globals
   world.watch = codec.watch(book, watched)
-  difference.begin(world, watched)
+  states.note(world, watched)
   return world
 end
 

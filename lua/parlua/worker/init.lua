@@ -148,7 +148,7 @@ function M.main(worker, inherited)
     context.use(inherited.chain, false)
     load(inherited)
   else
-    start.take()
+    start.globals.print = print -- a thread has its own
   end
   garbage.begin()
   while true do

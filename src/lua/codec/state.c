@@ -7,9 +7,9 @@
 #include <string.h>
 
 static const char *const tool_names[TOOL_LAST + 1] = {
-    NULL,    "plans", "plan",   "names",   "resolve",   "lookup",   "complaint", "by_name",
-    "cdata", "make",  "ctype",  "symbol",  "namespace", "library",  "text",      "buffer",
-    "load",  "maker", "remake", "builtin", "array",     "complete", "keep",      "absent",
+    NULL,     "plans",   "plan",   "names",     "resolve", "lookup", "complaint", "by_name", "cdata",
+    "make",   "ctype",   "symbol", "namespace", "library", "text",   "buffer",    "load",    "maker",
+    "remake", "builtin", "array",  "complete",  "keep",    "absent", "own_parts",
 };
 
 /* Its address is the key of the codec in the registry. */
@@ -408,40 +408,127 @@ static size_t loaded_stamp(lua_State *L)
   return stamp == 0 ? 1 : stamp;
 }
 
-/* is_c_function(f): is it C's or LuaJIT's own, but not written in Lua? */
-static int is_c_function(lua_State *L)
+/* What kind of thing has the name at this place. */
+static enum name_kind kind_of(lua_State *L, int place)
 {
-  lua_pushboolean(L, lua_iscfunction(L, 1));
-  return 1;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  lua_rawgeti(L, -1, place + NAME_KIND);
+  enum name_kind kind = (enum name_kind)lua_tointeger(L, -1);
+  lua_pop(L, 2);
+  return kind;
 }
 
-/* Fills codec->names and TOOL_NAME_VALUES from the list that closure.names returns. */
+/* The place of an object among the names that there are, or 0. */
+static int find_name(lua_State *L, const struct codec *codec, int index)
+{
+  int type = lua_type(L, index);
+  if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA) {
+    if (index < 0) index = lua_gettop(L) + 1 + index;
+    lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_VALUES);
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    int place = (int)lua_tointeger(L, -1);
+    lua_pop(L, 2);
+    return place;
+  }
+  const struct map_entry *entry = map_get(&codec->names, lua_topointer(L, index));
+  return entry ? (int)entry->value : 0;
+}
+
+/* Notes the object on the top under its place in TOOL_NAME_LIST; pops it. */
+static void note_name(lua_State *L, struct codec *codec, int place)
+{
+  int type = lua_type(L, -1);
+  if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA) {
+    lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_VALUES);
+    lua_insert(L, -2);
+    lua_pushinteger(L, place);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    return;
+  }
+  if (map_reserve(&codec->names) != 0) luaL_error(L, "not enough memory for names");
+  const void *object = lua_topointer(L, -1);
+  struct map_entry *entry = map_find(&codec->names, object);
+  if (entry->generation == codec->names.generation)
+    entry->value = (size_t)place;
+  else
+    map_put(&codec->names, entry, object, (size_t)place);
+  lua_pop(L, 1);
+}
+
+/* Which fields of a table have a name, by the type of their value. */
+enum { FUNCTIONS = 1, FUNCTIONS_AND_USERDATA, OBJECTS };
+
+static bool is_nameable(int type, int types)
+{
+  return type == LUA_TFUNCTION ||
+         ((type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA) && types >= FUNCTIONS_AND_USERDATA) ||
+         (type == LUA_TTABLE && types == OBJECTS);
+}
+
+/* add_fields(list, fields, module, kind, types, are they globals of every state?): see names.lua. */
+static int add_fields(lua_State *L)
+{
+  enum { LIST = 1, FIELDS, MODULE, KIND, TYPES, ARE_GLOBAL, KEY, VALUE };
+  int types = (int)lua_tointeger(L, TYPES), at = (int)lua_objlen(L, LIST);
+  lua_settop(L, ARE_GLOBAL);
+  for (lua_pushnil(L); lua_next(L, FIELDS); lua_settop(L, KEY)) {
+    if (lua_type(L, KEY) != LUA_TSTRING || !is_nameable(lua_type(L, VALUE), types)) continue;
+    lua_rawseti(L, LIST, at + 1);
+    lua_pushvalue(L, MODULE);
+    lua_rawseti(L, LIST, at + 1 + NAME_MODULE);
+    lua_pushvalue(L, KEY);
+    lua_rawseti(L, LIST, at + 1 + NAME_FIELD);
+    lua_pushvalue(L, lua_toboolean(L, ARE_GLOBAL) ? KEY : ARE_GLOBAL);
+    lua_rawseti(L, LIST, at + 1 + NAME_GLOBAL);
+    lua_pushvalue(L, KIND);
+    lua_rawseti(L, LIST, at + 1 + NAME_KIND);
+    at += NAME_STRIDE;
+  }
+  return 0;
+}
+
+/* Fills codec->names and TOOL_NAME_VALUES from the list that closure.names returns: the first name of each object. */
 static void make_names(lua_State *L, struct codec *codec)
 {
-  struct map *names = &codec->names;
-  map_clear(names);
+  map_clear(&codec->names);
   push_tool(L, TOOL_NAMES);
   lua_pushvalue(L, LUA_GLOBALSINDEX);
-  lua_pushcfunction(L, is_c_function);
+  lua_pushcfunction(L, add_fields);
   lua_call(L, 2, 1);
+  int list = lua_gettop(L), length = (int)lua_objlen(L, list);
   lua_newtable(L);
-  int length = (int)lua_objlen(L, -2);
-  for (int at = 1; at <= length; at += NAME_STRIDE) {
-    lua_rawgeti(L, -2, at);
-    int type = lua_type(L, -1);
-    if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA) {
-      lua_pushinteger(L, at);
-      lua_rawset(L, -3);
-      continue;
-    }
-    if (map_reserve(names) != 0) luaL_error(L, "not enough memory for names");
-    const void *object = lua_topointer(L, -1);
-    struct map_entry *entry = map_find(names, object);
-    if (entry->generation != names->generation) map_put(names, entry, object, (size_t)at);
-    lua_pop(L, 1);
-  }
   lua_rawseti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_VALUES);
+  for (int at = length - NAME_STRIDE + 1; at > 0; at -= NAME_STRIDE) {
+    lua_rawgeti(L, list, at);
+    note_name(L, codec, at);
+  }
   lua_rawseti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  codec->names_parts = false;
+}
+
+/* Adds those of the parts of parlua's own modules, behind the others, which are found at their places as before. They
+ * come before what else names the same as a part. */
+static void add_own_parts(lua_State *L, struct codec *codec)
+{
+  int top = lua_gettop(L), list = top + 1;
+  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
+  int first = (int)lua_objlen(L, list) + 1;
+  push_tool(L, TOOL_OWN_PARTS);
+  lua_pushvalue(L, list);
+  lua_pushcfunction(L, add_fields);
+  lua_call(L, 2, 0);
+  for (int at = first, length = (int)lua_objlen(L, list); at <= length; at += NAME_STRIDE) {
+    lua_rawgeti(L, list, at);
+    int place = find_name(L, codec, -1);
+    if (place == 0 || kind_of(L, place) == NAMED_PART)
+      note_name(L, codec, at);
+    else
+      lua_pop(L, 1);
+  }
+  lua_settop(L, top);
+  codec->names_parts = true;
 }
 
 bool codec_update_names(lua_State *L, struct codec *codec)
@@ -454,29 +541,31 @@ bool codec_update_names(lua_State *L, struct codec *codec)
   return true;
 }
 
-int codec_place_of_name(lua_State *L, const struct codec *codec, int index)
+/* May the object be a function or userdata of one of parlua's own modules? */
+static bool may_be_own_part(lua_State *L, int index)
 {
   int type = lua_type(L, index);
-  if (codec->names_stamp == 0 || codec->names.count == 0) return 0;
-  if (type == LUA_TUSERDATA || type == LUA_TLIGHTUSERDATA) {
-    lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_VALUES);
-    lua_pushvalue(L, index);
-    lua_rawget(L, -2);
-    int place = (int)lua_tointeger(L, -1);
-    lua_pop(L, 2);
-    return place;
-  }
-  const struct map_entry *entry = map_get(&codec->names, lua_topointer(L, index));
-  return entry ? (int)entry->value : 0;
+  if (type != LUA_TFUNCTION || lua_iscfunction(L, index)) return type == LUA_TUSERDATA || type == LUA_TFUNCTION;
+  lua_Debug info;
+  lua_pushvalue(L, index);
+  lua_getinfo(L, ">S", &info);
+  return strncmp(info.source, "=parlua/", strlen("=parlua/")) == 0;
 }
 
-int codec_name_of(lua_State *L, const struct codec *codec, int index, enum name_kind *kind)
+int codec_place_of_name(lua_State *L, struct codec *codec, int index)
 {
-  int name = codec_place_of_name(L, codec, index);
-  if (name == 0) return 0;
-  lua_rawgeti(L, lua_upvalueindex(TOOLS_UPVALUE), TOOL_NAME_LIST);
-  lua_rawgeti(L, -1, name + NAME_KIND);
-  *kind = (enum name_kind)lua_tointeger(L, -1);
-  lua_pop(L, 2);
-  return name;
+  if (codec->names_stamp == 0 || codec->names.count == 0) return 0;
+  int place = find_name(L, codec, index);
+  if (codec->names_parts || !may_be_own_part(L, index) || (place && kind_of(L, place) == NAMED_EVERYWHERE))
+    return place;
+  if (index < 0) index = lua_gettop(L) + 1 + index;
+  add_own_parts(L, codec);
+  return find_name(L, codec, index);
+}
+
+int codec_name_of(lua_State *L, struct codec *codec, int index, enum name_kind *kind)
+{
+  int place = codec_place_of_name(L, codec, index);
+  if (place) *kind = kind_of(L, place);
+  return place;
 }

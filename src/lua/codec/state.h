@@ -16,7 +16,7 @@
 enum tool {
   TOOL_PLANS = 1, /* function -> plan, weak */
   TOOL_PLAN,      /* plan(f) */
-  TOOL_NAMES,     /* names(globals, is_c_function) -> { object, module, field, global, kind, ... } */
+  TOOL_NAMES,     /* names(globals, add_fields) -> { object, module, field, global, kind, ... } */
   TOOL_RESOLVE,   /* resolve(module, field, globals) -> object */
   TOOL_LOOKUP,    /* lookup(environment, name) -> value */
   TOOL_COMPLAINT, /* complaint(what, number, count, steps, value, reason) -> message */
@@ -39,7 +39,8 @@ enum tool {
   TOOL_COMPLETE,    /* complete(function), which came as a dump */
   TOOL_KEEP,        /* keep(complaint, module, kind of place, name or number, holder, value) -> text or nil */
   TOOL_ABSENT,      /* absent(text) -> what stands for the value */
-  TOOL_NAME_LIST,   /* the last result of names() */
+  TOOL_OWN_PARTS,   /* own_parts(list, add_fields), which it adds to the result of names() */
+  TOOL_NAME_LIST,   /* the last result of names(), to which own_parts() may have added */
   TOOL_NAME_VALUES, /* userdata, light or not -> its place in that list */
   TOOL_ANCHORS,     /* values that only the message under way refers to */
   TOOL_CHAIN,       /* the list of books; its field `captured` is a set of tables: see codec_is_captured */
@@ -47,7 +48,7 @@ enum tool {
   TOOL_MAKERS,      /* objects that can't cross by content, but can be made: table -> true; weak */
   TOOL_WITHHELD,    /* globals of functions of such modules, which can't cross: their value -> true; weak */
   TOOL_PENDING,     /* encode: objects of the message under way whose bodies were put off */
-  TOOL_LAST = TOOL_ABSENT
+  TOOL_LAST = TOOL_OWN_PARTS
 };
 
 struct encoder;
@@ -62,6 +63,7 @@ struct codec {
   struct map names;      /* object -> its place in TOOL_NAME_LIST */
   uint64_t last_number;  /* that `number` has given */
   size_t names_stamp;    /* state of package.loaded when `names` was made; 0: not made yet */
+  bool names_parts;      /* `names` has the functions and userdata of parlua's own modules */
   struct shared *shared; /* decode: stack of lists, one for each message under way */
   size_t shared_count, shared_capacity;
   struct chain chain;
@@ -131,8 +133,8 @@ bool codec_has_globals(lua_State *L, int index);
  * function. */
 bool codec_update_names(lua_State *L, struct codec *codec);
 /* The place of an object in TOOL_NAME_LIST, or 0. Only in a protected function. */
-int codec_place_of_name(lua_State *L, const struct codec *codec, int index);
+int codec_place_of_name(lua_State *L, struct codec *codec, int index);
 /* The same, and what kind of thing has the name: set where it has one. */
-int codec_name_of(lua_State *L, const struct codec *codec, int index, enum name_kind *kind);
+int codec_name_of(lua_State *L, struct codec *codec, int index, enum name_kind *kind);
 
 #endif

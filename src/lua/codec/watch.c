@@ -248,14 +248,15 @@ static void copy_regions(struct watch *watch)
     memcpy(watch->copy + watch->regions[i].copied, watch->regions[i].at, watch->regions[i].length);
 }
 
-/* Pushes an empty watch, and the table of what it keeps alive. */
-static struct watch *begin_watch(lua_State *L)
+/* Pushes an empty watch, and the table of what it keeps alive, with room for about so many values. */
+static struct watch *begin_watch(lua_State *L, size_t values)
 {
+  enum { MOST_ROOM = 4096 };
   struct watch *watch = lua_newuserdata(L, sizeof *watch);
   *watch = (struct watch){0};
   lua_pushvalue(L, lua_upvalueindex(META));
   lua_setmetatable(L, -2);
-  lua_newtable(L);
+  lua_createtable(L, 0, (int)(values < MOST_ROOM ? values : MOST_ROOM));
   lua_pushvalue(L, -1);
   lua_setfenv(L, -3);
   return watch;
@@ -275,6 +276,7 @@ static int finish_watch(lua_State *L, struct watch *watch, int index)
 static int new (lua_State *L)
 {
   enum { BOOK = 1, OTHERS, WATCH, ANCHORS, OBJECTS, OBJECT };
+  enum { PARTS = 12 }; /* of one object, on average; most are libraries */
   struct book *book = book_at(L, BOOK);
   luaL_argcheck(L, book, BOOK, "a book expected");
   luaL_checktype(L, OTHERS, LUA_TTABLE);
@@ -282,7 +284,7 @@ static int new (lua_State *L)
   lua_settop(L, OTHERS);
   if (is_strict && book->hides_state) return 0;
   if (!is_known_layout(L)) return 0;
-  struct watch *watch = begin_watch(L);
+  struct watch *watch = begin_watch(L, PARTS * (lua_objlen(L, OTHERS) + book->count));
   lua_getfenv(L, BOOK);
   /* The globals are among the others: what changes most often is looked at first. */
   for (int i = 1; i <= (int)lua_objlen(L, OTHERS); i++) {
@@ -357,10 +359,10 @@ static int watch_fields(lua_State *L)
   if (!is_known_layout(L)) return 0;
   const char *table = lua_topointer(L, TABLE);
   if (read_half(table, TABLE_SIZES) != 0) return 0; /* it has an array part */
-  struct watch *watch = begin_watch(L);
-  watch->of_fields = true;
   const char *nodes = (const char *)(uintptr_t)read_word(table, TABLE_NODE);
   size_t count = (size_t)read_half(table, TABLE_SIZES + 4) + 1, at = 0;
+  struct watch *watch = begin_watch(L, count);
+  watch->of_fields = true;
   add_region(L, watch, table + TABLE_METATABLE, TABLE_END - TABLE_METATABLE);
   add_region(L, watch, nodes, count * NODE_BYTES);
   for (lua_pushnil(L); lua_next(L, TABLE);) { /* goes from node to node */
