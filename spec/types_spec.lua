@@ -32,10 +32,9 @@ describe("the annotations for editors", function()
   end)
 
   it("name all that the module has, with the same parameters", function()
-    local on_demand = { "plot", "background", "array", "load", "save", "json", "write_csv", "log" }
     local names = {}
     for name in pairs(parlua) do names[name] = true end
-    for _, name in ipairs(on_demand) do names[name] = parlua[name] ~= nil end
+    for name in pairs(getmetatable(parlua).on_demand) do names[name] = parlua[name] ~= nil end
     for name in pairs(names) do
       assert.truthy(text:find("\nfunction parlua%." .. name .. "%(") or text:find("\nparlua%." .. name .. " = nil\n"), name)
       if type(parlua[name]) == "function" and stubs[name] then

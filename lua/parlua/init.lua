@@ -7,7 +7,6 @@ local pool = lazy "parlua.pool"
 local several = lazy "parlua.future.several"
 local progress = lazy "parlua.worker.progress"
 local reduce = lazy "parlua.sink.reduce"
-local reducers = require "parlua.sink.reducers"
 local search = lazy "parlua.sink.search"
 local task = require "parlua.task"
 local sources = require "parlua.source"
@@ -23,23 +22,11 @@ local parlua = { _VERSION = "0.1.0" }
 
 parlua.range = sources.range
 parlua.list = sources.list
-parlua.product = sources.product
-parlua.zip = sources.zip
-parlua.lines = sources.lines
-parlua.blocks = sources.blocks
-parlua.files = sources.files
 parlua.iterate = sources.iterate
-parlua.csv = sources.csv
-parlua.jsonl = sources.jsonl
 parlua.take = sources.take
 parlua.enumerate = sources.enumerate
 parlua.batch = sources.batch
 parlua.filter = sources.filter
-
-parlua.sum, parlua.count, parlua.mean, parlua.stats = reducers.sum, reducers.count, reducers.mean, reducers.stats
-parlua.min, parlua.max, parlua.argmin, parlua.argmax = reducers.min, reducers.max, reducers.argmin, reducers.argmax
-parlua.quantiles, parlua.histogram, parlua.top = reducers.quantiles, reducers.histogram, reducers.top
-parlua.collect, parlua.group = reducers.collect, reducers.group
 
 --- Calls f once for each set of arguments and returns the results in their order.
 --- Example: `local squares = parlua.map(function(x) return x * x end, parlua.range(1, 10))`
@@ -133,6 +120,15 @@ local on_demand = {
 }
 -- the others are modules
 local is_member = { array = true, load = true, save = true, background = true, write_csv = true }
+local members = {
+  { "parlua.source.products", "product", "zip" },
+  { "parlua.source.texts", "lines", "blocks", "files", "csv", "jsonl" },
+  { "parlua.sink.reducers", "sum", "count", "mean", "stats", "min", "max", "argmin", "argmax", "quantiles", "histogram",
+    "top", "collect", "group" },
+}
+for _, names in ipairs(members) do
+  for k = 2, #names do on_demand[names[k]], is_member[names[k]] = names[1], true end
+end
 setmetatable(parlua, {
   on_demand = on_demand, -- for help and completion
   __index = function(_, name)

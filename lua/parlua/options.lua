@@ -9,6 +9,8 @@ local names = require "parlua.options.names"
 local new_table = require "table.new"
 local values = require "parlua.lazy" "parlua.value"
 
+require("jit").off(true) -- what stands outside of functions runs once
+
 local options = {}
 local checks, LARGEST_INTEGER = checks_module.checks, checks_module.LARGEST_INTEGER
 

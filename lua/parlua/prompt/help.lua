@@ -19,9 +19,9 @@ local M = {}
 local by_place, by_name -- of what the documentation has: "parlua/init.lua:35", "parlua.map"
 
 --- Modules whose fields are parlua's own, under another name in their files.
-local public = { "parlua/init.lua", "parlua/source/init.lua", "parlua/source/texts.lua", "parlua/sink/reducers.lua",
-  "parlua/pool.lua", "parlua/background.lua", "parlua/future/init.lua", "parlua/sink/stream.lua",
-  "parlua/plot/init.lua" }
+local public = { "parlua/init.lua", "parlua/source/init.lua", "parlua/source/products.lua", "parlua/source/texts.lua",
+  "parlua/sink/reducers.lua", "parlua/pool.lua", "parlua/background.lua", "parlua/future/init.lua",
+  "parlua/sink/stream.lua", "parlua/plot/init.lua" }
 
 local function load_documentation()
   if by_place then return end

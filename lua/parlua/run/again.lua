@@ -10,6 +10,7 @@
 -- encoded anew in the next call. It begins with the second call that sends the same bytes: a single one pays nothing.
 local codec = require "parlua.codec"
 local common = require "parlua.common"
+local indexed = require "parlua.source.indexed"
 
 local M = {}
 
@@ -49,18 +50,6 @@ local function is_plain(job)
     or job.source.kind == "calls")
 end
 
-local MOST_ITEMS = 16
-
---- Is a source a short list of values that bring no class along?
-local function is_short_list(source)
-  if source.kind ~= "list" or source.n > MOST_ITEMS then return false end
-  local items = source.items
-  for k = 1, source.n do
-    if type(items[k]) == "table" then return false end
-  end
-  return true
-end
-
 --- The job that was kept last, if a run's would be made of the same: then it need not be made.
 ---@param run parlua.Run whose tasks are supplied
 ---@param keep string
@@ -72,7 +61,7 @@ function M.job_of(run, keep, spawn_refusal)
     and had.spawn_refusal == spawn_refusal and had.log_level == options.log_level and had.tag == (options.tag or nil)
     and had.max_tasks == options.max_tasks and had.limits_memory == (options.memory and true or nil)
     and not (run.fold or run.encodes or run.is_pushed or run.everywhere)
-    and had.source.kind == "values" and had.source.raw == run.source.raw and is_short_list(run.source) then
+    and had.source.kind == "values" and had.source.raw == run.source.raw and indexed.is_plain_list(run.source) then
     return had
   end
 end

@@ -3,6 +3,7 @@
 local common = require "parlua.common"
 local arrays = require "parlua.array.known"
 local host = require "parlua.host"
+local indexed = require "parlua.source.indexed"
 local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local lazy = require "parlua.lazy"
@@ -12,16 +13,10 @@ local task = require "parlua.task"
 local record = require "parlua.wire.record"
 local world = lazy "parlua.wire.world"
 
-local FEW_ITEMS = 16
-
 --- The classes of the objects in a source's lists.
 local function classes(source)
   if not source or source.n and not source.items and not source.parts then return nil end
-  if source.kind == "list" and source.n <= FEW_ITEMS then
-    local items, has_tables = source.items, false
-    for i = 1, source.n do has_tables = has_tables or type(items[i]) == "table" end
-    if not has_tables then return nil end
-  end
+  if indexed.is_plain_list(source) then return nil end
   return require "parlua.wire.classes"(source) or nil
 end
 
@@ -171,14 +166,13 @@ local function take_warm(engines, key)
   return list and table.remove(list)
 end
 
-local has_worker = false
+local FEW_WORKERS = 4
 
---- What a forked worker begins with is loaded here, once: else each would load it anew (0.2 ms of a call with one
---- task).
-local function load_worker()
-  if has_worker then return end
-  has_worker = true
+--- What forked workers begin with is loaded here, once: else each would load it anew (0.2 ms of a call with one task).
+---@param is_few boolean there are few tasks: they may do without what many tables need
+local function load_worker(is_few, workers)
   require "parlua.worker"
+  if is_few and workers <= FEW_WORKERS then return end
   require "parlua.worker.made"
   require "parlua.wire.shape_read"
 end
@@ -186,8 +180,9 @@ end
 --- Takes an engine that is warm, or opens one. Returns it, and the key to give it back with.
 ---@param engines table where warm ones are kept
 ---@param is_kept? boolean its workers are copies of this process that stay
-function M.take(name, workers, memory, engines, is_kept)
-  if can(name, "inherit") then load_worker() end
+---@param is_few? boolean the run has few tasks
+function M.take(name, workers, memory, engines, is_kept, is_few)
+  if can(name, "inherit") then load_worker(is_few and not is_kept, workers) end
   local key = ("%s%s %d %.0f"):format(is_kept and KEPT or "", name, workers, memory or 0)
   local message
   if busy_workers >= bound then collect_streams() end

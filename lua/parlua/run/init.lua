@@ -14,6 +14,7 @@ local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local ffi = require "ffi"
 local host = require "parlua.host"
+local indexed = require "parlua.source.indexed"
 local lazy = require "parlua.lazy"
 local common = require "parlua.common"
 local engines = require "parlua.run.engine"
@@ -109,7 +110,8 @@ local function open_dispatch(run, job, given)
   given.chain, given.shares, state = engines.before(name, job, run.source, run.lasts, run.is_kept)
   run.chain = given.chain
   if not run.engine then
-    run.engine, run.engine_key = engines.take(name, run.workers, options.memory, run.engines, run.is_kept)
+    run.engine, run.engine_key = engines.take(name, run.workers, options.memory, run.engines, run.is_kept,
+      indexed.is_few(run.source))
     run.owns_engine = true
   end
   given.engine, given.is_sent = run.engine, run.is_kept

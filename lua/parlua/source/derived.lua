@@ -5,7 +5,7 @@ local common = require "parlua.common"
 local indexed = require "parlua.source.indexed"
 local kinds = require "parlua.source.kinds"
 
-local new, Source = kinds.new, kinds.Source
+local new = kinds.new
 
 local M = {}
 
@@ -23,8 +23,6 @@ local function check_count(value, name, where, least)
   return value
 end
 
---- The first n tasks of a source. Example: `parlua.take(parlua.lines("big.log"), 1000)`
----@return parlua.Source
 function M.take(arguments, n)
   local source = kinds.of(arguments)
   check_count(n, "n", "take", 0)
@@ -33,8 +31,6 @@ function M.take(arguments, n)
   return copy_with(source, "most", math.min(n, source.most or n))
 end
 
---- The tasks of a source with their number, from 1, as the first argument.
----@return parlua.Source
 function M.enumerate(arguments)
   local source = kinds.of(arguments)
   if source:is_indexed() then
@@ -55,9 +51,6 @@ function M.enumerate(arguments)
   }
 end
 
---- Tasks of n items each: their argument is a list of n (the last may have fewer) of what were the arguments of single
---- tasks; where those are several, an item is a list of them, with a field n.
----@return parlua.Source
 function M.batch(arguments, n)
   local source = kinds.of(arguments)
   check_count(n, "n", "batch", 1)
@@ -82,10 +75,6 @@ function M.batch(arguments, n)
   }
 end
 
---- The tasks of a source for whose arguments f returns neither nil nor false. f runs in the script. Example:
---- `parlua.filter(parlua.files("**/*.log"), function(path) return not path:find "old" end)`
----@param f fun(...): any
----@return parlua.Source
 function M.filter(arguments, f)
   local source = kinds.of(arguments)
   if not common.is_callable(f) then error("filter: a function is expected behind the source, got " .. type(f), 2) end
@@ -131,9 +120,5 @@ function M.spread(arguments)
     end,
   }
 end
-
-for name in pairs { take = true, filter = true, enumerate = true, batch = true } do Source[name] = M[name] end
-
-M.exports = { "take", "filter", "enumerate", "batch", "spread" }
 
 return M

@@ -5,6 +5,8 @@ local indexed = require "parlua.source.indexed"
 
 local M = {}
 
+M.MOST_TASKS = 2 ^ 53 -- whole numbers that a double holds
+
 ---@class parlua.Source
 ---@field kind string
 ---@field n? integer number of tasks, when known

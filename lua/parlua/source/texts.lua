@@ -215,6 +215,4 @@ function M.csv(path, options)
   return new(source)
 end
 
-M.exports = { "files", "lines", "blocks", "csv", "jsonl" }
-
 return M
