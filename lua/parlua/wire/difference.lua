@@ -167,16 +167,17 @@ local function encode(world, shares)
   return true
 end
 
---- Do a world's differences go beyond globals: may modules have changed, or been loaded?
-function M.has_objects(world) return world.patched[1] ~= nil or world.has_modules end
+--- Do a world's differences go beyond values without objects: may modules have changed, or been loaded?
+function M.has_objects(world)
+  return not world.change.plain and (world.patched[1] ~= nil or world.has_modules)
+end
 
 local plain = { number = true, boolean = true, ["nil"] = true }
 
---- The differences, where they are nothing but globals with plain values. `names`: those that have changed just now.
+--- The globals that differ, where all have plain values. `names`: those that have changed just now.
 --- Nil: there are others.
 ---@return table? plain with n: a name, its value, the next name, ...
-local function plain_change(world, names)
-  if world.patched[1] or world.has_modules or world.change and not world.change.plain then return nil end
+local function plain_globals(world, names)
   for _, name in ipairs(names) do
     if not states.is_name(name) or start.globals[name] ~= nil or holds(world.globals[name], rawget(_G, name)) then
       return nil
@@ -194,14 +195,39 @@ local function plain_change(world, names)
   return list
 end
 
---- Looks at the globals. Returns "same", the plain differences (see above), or nil.
+--- The C data that differ, where nothing else in place does. Nil: there are others, or too many bytes.
+---@return table? data a place, its bytes, the next place, ...
+local function data_that_differ(world, shares)
+  local list, bytes = {}, 0
+  for _, pair in ipairs(world.patched) do
+    local content = type(pair[1]) == "cdata" and content_of_data(pair[1], shares)
+    if not content then return nil end
+    list[#list + 1], list[#list + 2] = pair[2], content
+    bytes = bytes + #content
+  end
+  return bytes <= LEAST_BYTES and list or nil
+end
+
+--- Notes the differences, where these are nothing but globals with plain values and bytes of C data: workers need
+--- decode nothing anew for them. `names`: globals that have changed just now. Returns false where there are others.
+local function note_plain(world, names, shares)
+  if world.has_modules or world.change and not world.change.plain then return false end
+  local data = data_that_differ(world, shares)
+  local globals = data and plain_globals(world, names)
+  if not globals then return false end
+  for k = 1, #data, 2 do codec.renew(world.book, data[k]) end
+  world.change = { plain = globals, data = data[1] and data, number = codec.number(), book = no_change }
+  if data[1] then world.change_watch = codec.watch(no_change, list_of_changed(world)) or "none" end
+  return true
+end
+
+--- Looks at the globals; returns the names of those that have changed, or nil where these can't be told.
 local function look_at_globals(world)
   local names = codec.changed_fields(world.globals_watch, _G)
-  if names == false then return "same" end
+  if names == false then return {} end
   world.has_names = true
-  local list = names and plain_change(world, names)
   if not names then world.globals_watch = codec.watch_fields(_G) or false end
-  return list
+  return names
 end
 
 --- Looks at the modules; returns whether some have changed. Those of parlua itself are loaded when they are needed.
@@ -228,15 +254,10 @@ function M.look(world, shares)
     again = codec.changes(world.change_watch)
   end
   if changed == nil or again == nil or not world.globals_watch then return false end
-  local has_changed, globals = look_at_modules(world), look_at_globals(world)
-  if not changed and not again and not has_changed then
-    if globals == "same" then return "same" end
-    if globals then
-      world.change = { plain = globals, number = codec.number(), book = no_change }
-      return "changed"
-    end
-  end
+  local has_changed, names = look_at_modules(world), look_at_globals(world)
+  if not changed and not again and not has_changed and names and not names[1] then return "same" end
   if changed and not add(world, changed) then return false end
+  if names and not has_changed and note_plain(world, names, shares) then return "changed" end
   return encode(world, shares) and "changed"
 end
 

@@ -328,8 +328,26 @@ local function patch(place, content, n, environment)
   codec.renew(book, place)
 end
 
-local plain = { number = true, string = true, boolean = true }
-local is_plain_change -- the differences are globals with plain values: no object has come with them
+local plain = { number = true, string = true, boolean = true, ["nil"] = true }
+local is_plain_change -- no object has come with the differences: globals and objects in place have plain values
+
+--- Has an object that is in place nothing but other plain values? See `patch`.
+local function is_plain_patch(place, content, n, environment)
+  if type(content) == "string" then return true end
+  local object = codec.object_in(book, place)
+  if debug.getmetatable(object) ~= debug.getmetatable(content) then return false end
+  if n then
+    if environment and getfenv(object) ~= environment then return false end
+    for i = 1, n do
+      if not plain[type(content[i])] then return false end
+    end
+    return true
+  end
+  for key, value in next, content do
+    if not (plain[type(key)] and plain[type(value)]) then return false end
+  end
+  return true
+end
 
 --- Makes differences to the state that is in place.
 local function apply_change(bytes)
@@ -338,7 +356,13 @@ local function apply_change(bytes)
   is_plain_change = true
   for _, entry in ipairs(codec.decode_items(fresh, bytes)) do
     local kind, name, value = entry[1], entry[2], entry[3]
-    if kind ~= kinds.GONE and (kind ~= GLOBAL or not plain[type(value)]) then is_plain_change = false end
+    if kind == GLOBAL then
+      is_plain_change = is_plain_change and plain[type(value)] or false
+    elseif kind == kinds.PATCH then
+      is_plain_change = is_plain_change and is_plain_patch(name, value, entry[4], entry[5])
+    elseif kind ~= kinds.GONE then
+      is_plain_change = false
+    end
     if kind == kinds.PATCH then
       patch(name, value, entry[4], entry[5])
     elseif kind == MODULE then
@@ -355,13 +379,14 @@ local function apply_change(bytes)
   codec.forget_names()
 end
 
---- The same for differences that are nothing but globals with plain values.
-local function apply_plain(list)
+--- The same for differences that are nothing but globals with plain values, and bytes of C data.
+local function apply_plain(list, data)
   for at = 1, list.n, 2 do
     local name, value = list[at], list[at + 1]
     rawset(_G, name, value)
     in_place.globals[name] = value ~= nil or in_place.globals[name]
   end
+  for at = 1, data and #data or 0, 2 do patch(data[at], data[at + 1]) end
   change_book, is_plain_change = no_change, true
 end
 
@@ -379,7 +404,7 @@ local function apply(before)
   end
   if (before.change or before.plain) and change ~= before.number then
     change = nil
-    if before.plain then apply_plain(before.plain) else apply_change(before.change) end
+    if before.plain then apply_plain(before.plain, before.data) else apply_change(before.change) end
     change = before.number
   end
 end

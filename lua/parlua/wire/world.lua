@@ -244,7 +244,8 @@ local function message_of(world, first)
   local change = world.change
   context.use(nil, false)
   return (assert(codec.encode_as("", { version = world.version, first = first, change = change and change.bytes,
-                                       plain = change and change.plain, number = change and change.number })))
+                                       plain = change and change.plain, data = change and change.data,
+                                       number = change and change.number })))
 end
 
 --- What workers of a run are to have before they decode its job.
