@@ -390,7 +390,7 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
   struct dispatch_options options = {.total = is_supplied ? -1.0 : plan->tasks, .chunk = plan->chunk};
   options.timeout = plan_has(plan, TROUBLE_LIMIT) ? plan->limit : 0;
   options.workers = workers_of(plan, job);
-  options.group = GROUP_JOINED;
+  options.group = plan->group ? plan->group : GROUP_JOINED;
   options.sparse = plan_has(plan, TROUBLE_SPARSE);
   options.is_pushed = plan_has(plan, TROUBLE_PUSH);
   options.is_gathered = !options.is_pushed && fmod(plan->tasks, 2) == 0;

@@ -9,6 +9,7 @@
 
 #include "ledger.h"
 #include "memory.h"
+#include "run/queue.h"
 #include "sys/clock.h"
 #include "system.h"
 #include "world.h"
@@ -94,10 +95,10 @@ static void end_life(struct simulated *worker)
   worker->is_up = false;
 }
 
-/* Is the ledger to know what it does? */
-static bool counts(const struct simulated *worker)
+/* Is the ledger to know what it does with a task? Those that merge results are an agent's own. */
+static bool counts(const struct simulated *worker, double task)
 {
-  return !system_is_cut_off(worker->lane.crew->engine);
+  return task < FIRST_EXTRA && !system_is_cut_off(worker->lane.crew->engine);
 }
 
 static void news(const struct simulated *worker)
@@ -147,8 +148,9 @@ static void die(struct simulated *worker, bool is_own)
   worker->status = SIGKILL;
   double task = is_in ? chunk->in : 0;
   uint32_t attempt = is_in ? chunk->attempt : 0;
-  if (counts(worker) && is_own) ledger_worker_dies(worker->job, task, attempt);
-  if (counts(worker) && !is_own) ledger_worker_is_ended(worker->job, task, attempt, world.now - worker->task_began);
+  if (counts(worker, task) && is_own) ledger_worker_dies(worker->job, task, attempt);
+  if (counts(worker, task) && !is_own)
+    ledger_worker_is_ended(worker->job, task, attempt, world.now - worker->task_began);
   world_at(world.now + random_about(ledger_plan()->latency), tell_end, NULL, worker->life);
 }
 
@@ -170,7 +172,7 @@ static void go_on(struct simulated *worker)
     }
     chunk->in = chunk->done + 1;
     worker->task_began = world.now;
-    if (counts(worker)) ledger_task_begins(worker->job, chunk->in, chunk->attempt, world.now);
+    if (counts(worker, chunk->in)) ledger_task_begins(worker->job, chunk->in, chunk->attempt, world.now);
     enum fate fate = plan_fate(plan, chunk->in, chunk->attempt);
     double length = plan_length(plan, chunk->in, chunk->attempt);
     worker->task_turn++;
@@ -179,7 +181,7 @@ static void go_on(struct simulated *worker)
       world_at(at, task_ended, NULL, worker->life << 32 | (worker->task_turn & 0xffffffff));
       return;
     }
-    if (counts(worker)) ledger_task_finishes(worker->job, chunk->in, chunk->attempt);
+    if (counts(worker, chunk->in)) ledger_task_finishes(worker->job, chunk->in, chunk->attempt);
     chunk->done = chunk->in;
   }
 }
@@ -194,7 +196,7 @@ static void task_ended(void *what, uint64_t turn)
     die(worker, true);
     return;
   }
-  if (counts(worker)) ledger_task_finishes(worker->job, chunk->in, chunk->attempt);
+  if (counts(worker, chunk->in)) ledger_task_finishes(worker->job, chunk->in, chunk->attempt);
   chunk->done = chunk->in;
   go_on(worker);
 }
@@ -416,7 +418,7 @@ static bool simulated_view(const struct lane *lane, struct lane_view *view)
   return true;
 }
 
-/* Results of tasks, all of them 0: of more than the block has room for, none. */
+/* Results of tasks, all of them 0, but of a merge that fails: of more than the block has room for, none. */
 static struct block *results_of(double first, double count)
 {
   enum { MOST_WORDS = 1 << 16 };
@@ -427,6 +429,9 @@ static struct block *results_of(double first, double count)
   uint32_t words = count <= MOST_WORDS ? (uint32_t)count : 0;
   results.block = (struct block){.first = first, .kind = BLOCK_DENSE, .count = words};
   results.block.size = results.block.floor = BLOCK_HEAD + 8 * (uint64_t)words;
+  bool is_failure = first >= FIRST_EXTRA && plan_fate(ledger_plan(), first, 2) == FATE_ERROR;
+  uint64_t word = is_failure ? (uint64_t)(uint32_t)TAG_FAILURE << 32 : 0;
+  memcpy(results.block.word, &word, sizeof word);
   return &results.block;
 }
 
@@ -481,7 +486,7 @@ static bool give_up(struct lane *lane, struct outcome *outcome)
     lane->state = LANE_READY;
     return false;
   }
-  if (is_in && counts(worker))
+  if (is_in && counts(worker, chunk->in))
     ledger_worker_is_ended(worker->job, chunk->in, chunk->attempt, world.now - worker->task_began);
   lane->state = LANE_ENDED;
   bury(lane, outcome);
@@ -522,7 +527,7 @@ static int simulated_end(struct lane *lane)
   struct simulated *worker = own(lane);
   const struct chunk *chunk = present_chunk(worker);
   lane->state = LANE_ENDING;
-  if (chunk && worker->is_up && counts(worker))
+  if (chunk && worker->is_up && counts(worker, chunk->in))
     ledger_end_is_decided(worker->job, chunk->in > chunk->done ? chunk->in : 0, chunk->attempt);
   if (can_kill(lane)) world_at(world.now + random_about(ledger_plan()->latency), killed, NULL, worker->life);
   return 0;

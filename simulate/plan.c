@@ -317,6 +317,7 @@ void plan_print(const struct plan *plan, FILE *to)
   if (plan->ranks)
     fprintf(to, " %u ranks, %u a host, fan-out %u;", (unsigned)plan->ranks, (unsigned)plan->ranks_a_host,
             (unsigned)plan->fan);
+  if (plan->group) fprintf(to, " groups of %u are merged;", (unsigned)plan->group);
   for (int i = 0; i < TROUBLES; i++)
     if (plan_has(plan, (enum trouble)i)) fprintf(to, " %s", trouble_names[i]);
   fprintf(to, "%s\n", plan->troubles ? "" : " none");

@@ -79,7 +79,8 @@ struct plan {
   double reach;   /* seconds within which what is decided is known to all workers; 0: at once */
   /* Of an MPI job; else 0: */
   uint32_t ranks, ranks_a_host, fan; /* fan: children of a rank, at most */
-  double loss_rate, stall_rate;      /* for each rank, a second */
+  uint32_t group;               /* tasks are blocks of a reduction that merges groups of so many; 0: they are not */
+  double loss_rate, stall_rate; /* for each rank, a second */
   double stall_seconds;
 };
 

@@ -34,7 +34,7 @@ static void settle(struct plan *plan)
 void schedule_draw(struct plan *plan, uint64_t seed)
 {
   static const double loss_share = 0.2, stall_share = 0.2, large_share = 0.2, calm_share = 0.2, most_stalled = 0.2,
-                      short_stall = 0.01;
+                      short_stall = 0.01, merged_share = 0.3;
   plan_draw(plan, PLAN_LANES, seed);
   settle(plan);
   plan->workers = 2 + (uint32_t)random_spread(1, 100);
@@ -54,6 +54,8 @@ void schedule_draw(struct plan *plan, uint64_t seed)
   if (random_chance(large_share)) plan->troubles |= bit(TROUBLE_LARGE);
   if (plan_is_interrupted(plan))
     plan->stall_seconds = fmin(plan->stall_seconds, short_stall); /* longer: it counts as lost */
+  if (random_chance(merged_share) && !plan_has(plan, TROUBLE_SPARSE))
+    plan->group = 16; /* as lua/parlua/worker/merging.lua */
 }
 
 bool schedule_is_apart(const struct plan *plan)
