@@ -157,6 +157,45 @@ static void check_new_tasks(void)
   end("joined ranges", &queue);
 }
 
+/* A queue is not empty as long as there is a task behind its ceiling. */
+static void check_last_new_task(void)
+{
+  struct queue queue;
+  queue_init(&queue, 2);
+  queue.ceiling = 1;
+  for (int task = 1; task <= 2; task++) {
+    struct work *work = queue_take_new(&queue, 1, NULL);
+    if (!work) fault("there is no memory");
+    expect_number("a new task", work->last, task);
+    work_free(&queue.store, work);
+    expect_number("is something left to be handed out?", !queue_is_empty(&queue), task < 2);
+    if (queue_has_work(&queue, 0)) fault("there is something to hand out behind the ceiling, or the last task");
+    queue.ceiling = 2;
+  }
+  end("new tasks", &queue);
+}
+
+/* The task that was cancelled is in one of the two parts of a work: that part knows it. */
+static void check_splitting(void)
+{
+  enum { LAST = 4 };
+  struct queue queue;
+  queue_init(&queue, LAST);
+  for (double first = 2; first <= LAST; first++)
+    for (double task = 1; task <= LAST; task++) {
+      struct work *work = work_new(&queue.store, 1, LAST, NULL, ATTEMPT);
+      reserve(&queue, 1);
+      if (!work) fault("there is no memory");
+      work->aborted = task;
+      struct work *rest = work_split(&queue.store, work, first);
+      expect_number("cancelled of what is left of a work", work->aborted, task < first ? task : 0);
+      expect_number("cancelled of what was cut off", rest->aborted, task < first ? 0 : task);
+      work_free(&queue.store, work);
+      work_free(&queue.store, rest);
+    }
+  queue_free(&queue);
+}
+
 static void check_chunks(void)
 {
   struct chunks chunks;
@@ -496,6 +535,29 @@ static void check_intake(void)
   queue_free(&d.queue);
 }
 
+/* A task that the script pushes is handed out at once where a worker has nothing to do, or none was started yet. */
+static void check_hunger(void)
+{
+  struct engine_kind kind = {.can.reach_hosts = true};
+  struct engine engine = {.kind = &kind};
+  struct dispatch d = {.engine = &engine};
+  struct lane lane = {0};
+  struct link *const lists[] = {&d.idle, &d.empty, &d.hungry};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
+  queue_init(&d.queue, INFINITY);
+  for (uint32_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    list_append(lists[i], &lane.place);
+    dispatch_note_hunger(&d);
+    link_remove(&lane.place);
+    begin_portion(&d, i + 1, 0);
+    expect_number("what the script does for a task that it pushes", intake_publish(&d.intake, 1),
+                  lists[i] == &d.hungry ? INTAKE_NOTHING : INTAKE_HAND_OUT);
+    dispatch_take_intake(&d);
+  }
+  payload_drop(&d.queue.store, d.intake_payload);
+  queue_free(&d.queue);
+}
+
 /* ---- the simulation itself ---- */
 
 static void go_on(void *what, uint64_t which)
@@ -537,6 +599,7 @@ void parts_check(void)
   check_retries();
   check_part();
   check_intake();
+  check_hunger();
   check_cancelled();
   for (double task = 2; task <= 4; task++) check_cut_off(task);
   check_handing_out();
@@ -545,5 +608,7 @@ void parts_check(void)
   check_shortening();
   check_joining();
   check_new_tasks();
+  check_last_new_task();
+  check_splitting();
   check_chunks();
 }

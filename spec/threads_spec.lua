@@ -326,6 +326,19 @@ describe("the threads engine", function()
     assert.equal(0, result.status)
   end)
 
+  it("ends with the program also while a worker's state can't be closed", function()
+    local result = run_script([[
+      local results = parlua.map(function(i)
+        kept = kept or newproxy(true)
+        getmetatable(kept).__gc = function() while true do end end
+        return i
+      end, parlua.range(4), { workers = 2 })
+      print(results[4])
+    ]])
+    assert.equal("4\n", result.stdout, result.stderr)
+    assert.equal(0, result.status)
+  end)
+
   it("ends with the program also while a task runs that never ends", function()
     local result = run_script([[
       pcall(parlua.map, function(i) if i == 1 then error("stop") end while true do end end, { 1, 2 },

@@ -298,9 +298,47 @@ static void check_whole_groups(void)
   struct event event = results_of(1, 3 * GROUP);
   uint64_t end = results.block.size;
   if (!folding_take(&scene.folding, &event, &end, scene.now)) fault("results of whole groups are not kept");
+  for (uint32_t task = 1; task <= 3 * GROUP; task++) scene.stages[task] = STAGE_ENDED;
   serve(false);
   if (scene.merges_count != 1) fault("three whole groups are not merged");
   collect();
+  for (int n = 0; n < 2; n++) { /* as one word, which is reported the next time */
+    end_merge();
+    serve(false);
+    collect();
+  }
+  if (scene.folding.lots) fault("tasks of which all is told are kept");
+  end_scene();
+}
+
+/* Results wait no longer for those that have come to stand beside them since. */
+static void check_since(void)
+{
+  static const double waits = 5 * patience; /* where they are merged */
+  begin_scene(GROUP, 1 << 20);
+  give(1, 2 * GROUP);
+  for (uint32_t task = 1; task <= 2; task++) {
+    struct event event = results_of(task, 1);
+    uint64_t end = results.block.size;
+    scene.stages[task] = STAGE_ENDED;
+    if (!folding_take(&scene.folding, &event, &end, scene.now)) fault("a result that may be merged is told at once");
+    scene.now += 0.9 * waits;
+    serve(false);
+    collect();
+    if ((scene.stages[1] == STAGE_TOLD) != (task == 2)) fault("a result waits too long, or not at all");
+  }
+  end_scene();
+}
+
+/* The parent knows a task that is tried again as a range of its own. */
+static void check_later_try(void)
+{
+  begin_scene(GROUP, 1 << 20);
+  give(1, GROUP);
+  struct event event = results_of(1, 1);
+  uint64_t end = results.block.size;
+  event.attempt = 2;
+  if (folding_take(&scene.folding, &event, &end, scene.now)) fault("a later try waits for the tasks beside it");
   end_scene();
 }
 
@@ -320,5 +358,7 @@ void folds_check(void)
 {
   world_begin(1);
   check_whole_groups();
+  check_since();
+  check_later_try();
   for (int n = 0; n < ROUNDS; n++) check_scene();
 }

@@ -177,6 +177,23 @@ static void check_open_pairs(void)
   finish();
 }
 
+/* A worker that has come behind its chunk's end, which it does not begin, ends before it has closed its block. */
+static void check_open_end(void)
+{
+  struct outcome outcome;
+  begin(&killed, false);
+  struct work *work = tasks(1, 10);
+  give(work);
+  results(work, BLOCK_DENSE);
+  slot->current = 11;
+  slot->out.open = slot->out.tail + 1;
+  is_gone = true;
+  lane_over_slot.check_end(lane);
+  if (!lane_over_slot.next(lane, &outcome, false) || outcome.kind != OUTCOME_RESULTS || outcome.last != 10)
+    fail("the results of a worker are lost that ended behind its last task");
+  finish();
+}
+
 /* Of chunks that are over before the coordinator could hand out the next, more lie ready. */
 static void check_depth(void)
 {
@@ -205,6 +222,7 @@ int main(void)
   check_deaths();
   check_come_back();
   check_open_pairs();
+  check_open_end();
   puts("all holds");
   return 0;
 }

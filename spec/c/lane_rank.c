@@ -22,9 +22,12 @@ int signals_count(void)
   return 0;
 }
 
+static uint64_t told_used; /* bytes of reports: what the rank was told last */
+
 void mpi_tell(const struct child *child, const struct note *note)
 {
-  (void)child, (void)note;
+  (void)child;
+  if (note->kind == NOTE_USED) told_used = note->size;
 }
 
 struct parcel *transport_begin(struct transport *t, const struct note *note, size_t room)
@@ -172,11 +175,101 @@ static void want_groups(void)
   options.group = 0;
 }
 
+/* A rank is told from time to time how much of its reports was used: else it stops telling anything. */
+static void tell_used(void)
+{
+  enum { BYTES = 100 << 10 };
+  struct lane *lane = new_lane(false);
+  lane->state = LANE_READY;
+  told_used = 0;
+  for (uint64_t reports = 1; reports <= 3; reports++) {
+    struct outcome outcome;
+    struct message *message = calloc(1, sizeof *message);
+    struct record *record = calloc(1, BYTES);
+    if (!message || !record) fail("there is no memory");
+    *record = (struct record){.kind = RECORD_TEXT, .bytes = BYTES - sizeof *record};
+    message->note = (struct note){.kind = NOTE_REPORT, .run = mpi.runs};
+    message->bytes = (char *)record;
+    message->length = BYTES;
+    lane_rank_take(lanes[0], message);
+    while (lane_over_rank.next(lane, &outcome, false)) continue;
+    if (told_used != (reports < 2 ? 0 : 2 * BYTES))
+      fail("a rank is not told what was used of its reports, or too often");
+    free(record);
+  }
+  child.is_lost = true;
+  lane_over_rank.close(lane, 0);
+  free(lane);
+}
+
+/* What has ended at a rank lies there no more: all else does. */
+static void count_left(void)
+{
+  enum { TASKS = 10 };
+  struct lane *lane = new_lane(false);
+  struct record record = {.kind = RECORD_RESULTS, .worker = 1, .last = TASKS, .fresh = TASKS};
+  struct {
+    struct record record;
+    _Alignas(16) struct block block;
+  } report = {.record = record, .block = {.kind = BLOCK_DENSE, .size = BLOCK_HEAD, .floor = BLOCK_HEAD}};
+  struct outcome outcome;
+  report.record.bytes = sizeof report - sizeof report.record;
+  lane->state = LANE_READY;
+  for (double first = 1; first <= TASKS + 1; first += TASKS) {
+    struct work *work = work_new(&store, first, first + TASKS - 1, NULL, 1);
+    if (!work) fail("there is no memory");
+    lane_over_rank.give(lane, work);
+  }
+  double left = lane_over_rank.left(lane, 0);
+  struct message *message = calloc(1, sizeof *message);
+  if (!message) fail("there is no memory");
+  message->note = (struct note){.kind = NOTE_REPORT, .run = mpi.runs};
+  message->bytes = (char *)&report;
+  message->length = sizeof report;
+  lane_rank_take(lanes[0], message);
+  if (!lane_over_rank.next(lane, &outcome, false) || !outcome.is_final) fail("results are not told");
+  lane_let_go(lane, outcome.work);
+  work_free(&store, outcome.work);
+  double ratio = lane_over_rank.left(lane, 0) / left, expected = (double)(TASKS - WIDTH) / (2 * TASKS - WIDTH);
+  if (!(ratio > expected - 1e-6 && ratio < expected + 1e-6)) fail("it is not known how much work lies at a rank");
+  child.is_lost = true;
+  lane_over_rank.close(lane, 0);
+  free(lane);
+}
+
+/* A task that was at two ranks which were lost has failed; of several nobody knows which it was. */
+static void lose_ranks(void)
+{
+  for (double last = 5; last <= 6; last++) {
+    struct lane *lane = new_lane(true);
+    struct work *work = work_new(&store, 5, last, NULL, 1);
+    if (!work) fail("there is no memory");
+    lane->state = LANE_READY;
+    for (int losses = 1; losses <= 2; losses++) {
+      struct outcome outcome;
+      bool is_failed = losses == 2 && last == 5;
+      lane_over_rank.give(lane, work);
+      if (!lane_over_rank.next(lane, &outcome, false)) fail("what a lost rank had stays there");
+      if (outcome.kind != (is_failed ? OUTCOME_LOST : OUTCOME_GIVEN_BACK) || outcome.work != work)
+        fail("a task fails with the first rank that is lost, or never");
+      if (is_failed && (outcome.task != 5 || outcome.cause != LOST_CRASH))
+        fail("another task fails, or for another reason");
+      if (is_failed) lane_let_go(lane, work);
+    }
+    work_free(&store, work);
+    lane_over_rank.close(lane, 0);
+    free(lane);
+  }
+}
+
 int main(void)
 {
   work_store_init(&store);
   report_no_end();
   want_groups();
+  tell_used();
+  count_left();
+  lose_ranks();
   struct lane *lane = new_lane(true);
   for (uint32_t task = 1; task <= 1 + WIDTH; task++) {
     if (!lane_over_rank.takes_retry(lane)) fail("a task that is tried again waits, though a worker has none");

@@ -406,6 +406,33 @@ static void check_no_copy(struct transport *t)
   free(block);
 }
 
+/* Values of a block's results that were reported do not go along with those that follow. */
+static void check_values_once(struct transport *t)
+{
+  enum { LENGTH = 100, VALUE = 8 + (LENGTH + 7) / 8 * 8 };
+  struct report report = {.transport = t, .parent = 1, .note = {.kind = NOTE_REPORT}};
+  struct block *block = calloc(1, BLOCK_BYTES);
+  size_t used[3] = {0};
+  if (!block) fail("there is no memory");
+  uint64_t end = block->size = block->floor = BLOCK_BYTES;
+  block->kind = BLOCK_DENSE;
+  block->first = 1;
+  for (uint32_t k = 0; k < 2; k++) {
+    uint64_t length = LENGTH, word = (uint64_t)(uint32_t)TAG_STRING << 32 | (block->floor -= VALUE) / 8;
+    memcpy((char *)block + block->floor, &length, sizeof length);
+    memcpy(block->word + k, &word, sizeof word);
+    block->count = k + 1;
+    const struct event event = {.block = block, .from = k, .count = 1, .want = 1, .last = k + 1, .worker = 1};
+    report_results(&report, &event, &end);
+    used[k + 1] = report.used;
+  }
+  if (used[2] - used[1] != used[1]) fail("a value is sent along with results that are not its own");
+  report_send(&report, false);
+  transport_settle(t);
+  forget_sent();
+  free(block);
+}
+
 /* Is the job ended as this is received? */
 static bool is_refused(struct transport *t)
 {
@@ -571,6 +598,7 @@ int main(void)
   check_elsewhere(&t, 112, 3 * MIB);
   check_no_memory(&t);
   check_no_copy(&t);
+  check_values_once(&t);
   check_naps(&t);
   check_slow_node(&t, 1);
   check_slow_node(&t, 2);

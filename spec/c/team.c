@@ -385,6 +385,31 @@ static void check_rest(void)
   team_close(&team);
 }
 
+/* That a worker has nothing to do is told at once, once. */
+static void check_idle(void)
+{
+  begin_reported();
+  demand = (struct demand){.idle = 1};
+  for (int time = 1; time <= 2; time++) {
+    obey((struct note){.kind = NOTE_USED, .engine = 1, .run = 1}); /* it looks again */
+    sent = 0;
+    team_serve(&team);
+    if (time == 1 && sent != 1) fail("the parent does not hear at once that a worker has nothing to do");
+    if (time == 2 && sent != 0) fail("the parent is told again what it knows");
+  }
+  team_close(&team);
+}
+
+/* A task that is tried again takes no other's place. */
+static void check_retry(void)
+{
+  begin_reported();
+  double allowed = team.report.note.allowed;
+  obey((struct note){.kind = NOTE_GIVE, .engine = 1, .run = 1, .first = 3, .last = 3, .attempt = 2});
+  if (team.report.note.allowed != allowed + 1) fail("fewer tasks may be given, as one is tried again");
+  team_close(&team);
+}
+
 int main(void)
 {
   check_demand();
@@ -392,6 +417,8 @@ int main(void)
   check_last_report();
   check_lost_merge();
   check_rest();
+  check_idle();
+  check_retry();
   puts("all holds");
   return 0;
 }

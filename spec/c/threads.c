@@ -97,8 +97,12 @@ static void check_given_up(void)
   const struct timespec nap = {.tv_nsec = 1000000};
   start(&engine);
   struct remains *remains = engine.remains;
+  struct slot *slot = engine.slots[0];
+  uint32_t rung = slot->bell;
   remains->users++;
+  slot->asleep = 1; /* it waits for room, say */
   if (engine.kind->end(&engine, 0)) fail("a thread could not be given up");
+  if (slot->bell == rung) fail("a thread that sleeps is not woken as it is given up: it never ends");
   expect("a thread that was given up is still in its task", 1, 1);
   if (remains->abandoned != 1) fail("its engine does not know that a thread was given up");
   engine_close(&engine);
