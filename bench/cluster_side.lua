@@ -105,11 +105,11 @@ end
 
 --- What rank 0 pays for a chunk: chunks of one task that sleeps. Prints the processor time of rank 0 a chunk, in
 --- microseconds.
-function calls.coordinator(n, sleep)
-  local options = { workers = 1, chunk = 1 }
+function calls.coordinator(n, sleep, workers)
+  local options = { workers = tonumber(workers) or 1, chunk = 1 }
   n, sleep = tonumber(n), tonumber(sleep)
   local nap = napping(sleep)
-  parlua.map(nap, parlua.range(2 * parlua.cores()), options)
+  parlua.map(nap, parlua.range(2 * parlua.cores() * options.workers), options)
   local used = read_clock(CLOCK_PROCESS)
   local results = parlua.map(nap, parlua.range(n), options)
   used = read_clock(CLOCK_PROCESS) - used

@@ -352,7 +352,8 @@ bool folding_take(struct folding *folding, const struct event *event, uint64_t *
   struct lot *lot = lot_of(folding, first);
   if (!lot) return false;
   count_ended(folding, first, event->last);
-  if (event->seconds > folding->patience || (folding->has_rows && event->length == 0)) return false;
+  bool is_long = event->seconds > folding->patience && !folding->takes_long;
+  if (is_long || (folding->has_rows && event->length == 0)) return false;
   if (!may_wait(folding, event)) return false;
   struct kept *kept = report_keep(event, end);
   if (kept) put(folding, lot, kept, now);

@@ -20,6 +20,7 @@ struct folding {
   double due;           /* when the first of them have waited so long */
   uint64_t bytes, most; /* that wait, or are being merged; there may be, about */
   uint32_t joined;      /* plain results that are reported as one, at the most */
+  bool takes_long;      /* plain results of long tasks wait too: nobody sees one before all have come */
   bool has_rows;        /* there is a journal: plain results without rows are told at once */
   bool is_new;          /* something has come since the last look */
   struct dispatch *run;

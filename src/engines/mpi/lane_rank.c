@@ -42,7 +42,7 @@ struct rank_lane {
   int ended;                /* of that: how workers ended that could not begin */
   int trouble;              /* errno: it can have no workers; 0: it can */
   bool is_done;             /* nothing runs there any more, after a cancellation */
-  bool is_closed_there, is_awaited, is_patient;
+  bool is_closed_there, is_awaited, is_patient, is_gathered;
 };
 
 static struct rank_lane *own(const struct lane *lane)
@@ -71,18 +71,23 @@ static double seconds_left(const struct rank_lane *rank)
   return behind > 0 ? behind * fmax(per_task, 1e-9) / lane->width : 0;
 }
 
-/* Counts the lane among those of which something must be heard, and those that have enough to do. */
+/* Counts the lane among those of which something must be heard; those that have enough to do; and those that have so
+ * much that it may be looked for their results much later, which nobody waits for. */
 static void count(struct rank_lane *rank, bool is_awaited)
 {
-  static const double enough_seconds = 5e-3;
+  static const double enough_seconds = 5e-3, long_seconds = 5 * gathered_nap;
+  const struct dispatch_options *options = rank->lane.crew->options;
   bool is_enough = rank->outstanding > 2.0 * rank->lane.width || (is_awaited && seconds_left(rank) > enough_seconds);
   bool is_patient = is_awaited && is_enough && rank->told.idle == 0;
+  bool is_gathered = is_patient && options->is_gathered && seconds_left(rank) > long_seconds;
   int change = is_awaited - rank->is_awaited;
   mpi.awaited += (uint32_t)change;
   child_of(rank)->awaited += change;
   mpi.patient += (uint32_t)(is_patient - rank->is_patient);
   rank->is_awaited = is_awaited;
   rank->is_patient = is_patient;
+  mpi.gathered += (uint32_t)(is_gathered - rank->is_gathered);
+  rank->is_gathered = is_gathered;
 }
 
 static void count_held(struct rank_lane *rank)
@@ -116,6 +121,7 @@ static int rank_start(struct lane *lane)
                       .workers = options->workers,
                       .job = options->job,
                       .is_sparse = options->sparse,
+                      .is_gathered = options->is_gathered,
                       .group = options->group,
                       .chunk = options->chunk,
                       .timeout = options->timeout,

@@ -280,7 +280,11 @@ double mpi_move(struct hub *hub, bool is_busy)
     return INFINITY;
   }
   bool is_patient = mpi.patient == mpi.awaited && (!mpi.is_agent || mpi.is_at_ease);
-  enum pace pace = mpi.is_moving ? PACE_MOVING : is_patient ? PACE_PATIENT : PACE_AWAITED;
+  bool is_gathered = mpi.gathered > 0 && mpi.gathered == mpi.awaited;
+  enum pace pace = mpi.is_moving  ? PACE_MOVING
+                   : !is_patient  ? PACE_AWAITED
+                   : !is_gathered ? PACE_PATIENT
+                                  : PACE_GATHERED;
   return look_in(transport_nap(t, pace, tree_crowd(&mpi.tree)));
 }
 

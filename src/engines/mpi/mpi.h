@@ -32,7 +32,8 @@ struct mpi {
   uint32_t runs;             /* runs of lanes opened */
   uint32_t opening;          /* agents: number of the engine that is about to be opened */
   struct link messages;      /* agents: from the parent, that are not obeyed yet */
-  uint32_t awaited, patient; /* lanes with tasks; those of them with enough for a while */
+  uint32_t awaited, patient; /* lanes with tasks; those of them with enough for a while, */
+  uint32_t gathered;         /* and those with enough for long, of which nobody waits for one result */
   int byes;                  /* children that will not speak again */
   double looked, due;        /* when it was last looked for messages; when it is to be again */
   bool is_agent;

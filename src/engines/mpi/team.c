@@ -20,6 +20,8 @@ enum {
 /* So many seconds of work are to lie ready: some round trips to the parent; more where it has many children, so that
  * what each costs it (docs/MPI.md) stays a small part of its time. */
 static const double horizon_least = 5e-3, horizon_child = 40e-6, horizon_chunks = 4;
+/* Where nobody sees a result before all have come, so that the parent need not be woken often. */
+static const double horizon_gathered = 50e-3, gather_gathered = 10e-3;
 /* Reports are gathered for so long, unless somebody waits for an answer; longer where ranks share a processor. */
 static const double gather_child = 10e-6, gather_least = 100e-6, gather_most = 20e-3;
 /* Bytes of reports that the parent has not used: of all its children together, and of each. */
@@ -134,6 +136,14 @@ static double wanted(const struct team *team, const struct demand *demand)
   return group > GROUP_JOINED && demand->tasks >= group ? ceil(more / group) * group : more;
 }
 
+/* Tasks that the parent was asked for, and has not given: it waits for room for a whole group. */
+static double coming(const struct team *team)
+{
+  uint32_t group = team->folding.group;
+  double tasks = fmax(team->report.note.allowed - team->received, 0);
+  return group > GROUP_JOINED ? floor(tasks / group) * group : tasks;
+}
+
 enum worth { WORTH_NOTHING, WORTH_SENDING, WORTH_SENDING_NOW };
 
 /* Fills in what is wanted. Returns whether it is worth a message of its own, and when: at once, where a worker has
@@ -149,7 +159,7 @@ static enum worth note_demand(struct team *team)
   demand.tasks = fold_demand(team, &demand);
   if (demand.idle == 0)
     demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
-  if (2 * demand.unassigned <= demand.tasks) {
+  if (2 * (demand.unassigned + coming(team)) <= demand.tasks) {
     double allowed = team->received + wanted(team, &demand);
     if (allowed > note->allowed) worth = WORTH_SENDING;
     note->allowed = allowed;
@@ -208,14 +218,15 @@ static double serve(struct team *team)
   bool is_over = team->held <= 0; /* nothing more comes that could go along */
   until = fmin(until, folding_serve(&team->folding, team->report.note.idle > 0 || team->is_done, now));
   bool has_any = team->report.parcel || worth;
-  if (has_any && (worth == WORTH_SENDING_NOW || is_over || now - team->reported >= team->gather)) {
+  double gather = worth ? team->gather : team->gather_results;
+  if (has_any && (worth == WORTH_SENDING_NOW || is_over || now - team->reported >= gather)) {
     report_send(&team->report, true);
     team->reported = now;
     has_any = false;
   }
   if (team->is_done) return INFINITY;
   if (is_more && has_room(team)) return 0;
-  return has_any ? fmin(until, team->reported + team->gather) : has_room(team) ? until : INFINITY;
+  return has_any ? fmin(until, team->reported + gather) : has_room(team) ? until : INFINITY;
 }
 
 double team_serve(struct team *team)
@@ -270,6 +281,7 @@ static void begin_folding(struct team *team, const struct note *note, double fan
   double chunks = fold_chunks * dispatch_chunk_seconds(team->run);
   uint64_t most = is_merged ? team->most / 2 : joined_bytes;
   team->folding = (struct folding){.most = most, .joined = MOST_JOINED, .has_rows = note->rows > 0};
+  team->folding.takes_long = note->is_gathered && !is_merged;
   if (is_merged || note->all >= JOIN_WORKERS) team->folding.group = note->group;
   team->folding.patience = is_merged ? fmax(fold_seconds, chunks) : fmin(fmax(join_least, fan * join_child), join_most);
   team->patience = team->folding.patience;
@@ -288,9 +300,10 @@ static void begin_reports(struct team *team, const struct note *note)
   team->received = team->held = team->ended = 0;
   team->asked = -INFINITY;
   team->wish = 0;
-  team->horizon = fmax(horizon_least, fan * horizon_child);
+  team->horizon = fmax(note->is_gathered ? horizon_gathered : horizon_least, fan * horizon_child);
   double gather = fmax(fan * gather_child, tree_crowd(&mpi.tree) * gather_least);
   team->gather = fmin(gather, gather_most);
+  team->gather_results = note->is_gathered ? fmax(team->gather, gather_gathered) : team->gather;
   team->reported = 0;
   team->paced = clock_seconds();
   team->records = 0;

@@ -19,19 +19,20 @@ struct team {
   const struct row_maker *maker; /* NULL: rank 0 makes all rows of a journal */
   struct rows *rows;             /* prepares those of the run's journal; NULL: it has none, or rank 0 makes them */
   struct folding folding;
-  uint64_t used, most;    /* bytes of reports that the parent has used; that it may have unused */
-  double received, held;  /* tasks that came, all in all; of these, that are still here */
-  double ended, asked;    /* tasks that have ended; when the parent last asked for some */
-  double horizon, gather; /* seconds */
-  double patience;        /* seconds that results wait, at least */
-  double reported;        /* when */
-  double paced;           /* when it was last looked how many records were, */
-  uint64_t records;       /* and how many they were */
-  uint32_t wish;          /* the parent asks for tasks, for so many workers elsewhere; 0: it does not */
-  double until;           /* when it is to be served again, unless something has come */
-  bool is_told;           /* the parent has said something since it was served */
-  bool is_done;           /* nothing more will be told */
-  uint64_t *ends;         /* by own worker: see report_results */
+  uint64_t used, most;           /* bytes of reports that the parent has used; that it may have unused */
+  double received, held;         /* tasks that came, all in all; of these, that are still here */
+  double ended, asked;           /* tasks that have ended; when the parent last asked for some */
+  double horizon;                /* seconds of work that are to lie ready */
+  double gather, gather_results; /* seconds that demand and results wait for each other; and results alone */
+  double patience;               /* seconds that results wait, at least */
+  double reported;               /* when */
+  double paced;                  /* when it was last looked how many records were, */
+  uint64_t records;              /* and how many they were */
+  uint32_t wish;                 /* the parent asks for tasks, for so many workers elsewhere; 0: it does not */
+  double until;                  /* when it is to be served again, unless something has come */
+  bool is_told;                  /* the parent has said something since it was served */
+  bool is_done;                  /* nothing more will be told */
+  uint64_t *ends;                /* by own worker: see report_results */
 };
 
 /* Takes in a message of the parent for the team, whose job is here; it is the team's from then on. Not NOTE_LEAVE. */

@@ -66,9 +66,7 @@ bool transport_open(struct transport *t, MPI_Comm comm)
   return t->peers;
 }
 
-/* Memory for what a rank can't do without. Where there is none for long, the rank ends, and others do its tasks; rank 0
- * ends the job, which is its script's. */
-static void *allocate(struct transport *t, size_t bytes)
+void *transport_need(struct transport *t, size_t bytes)
 {
   double since = clock_seconds();
   for (void *memory;; sched_yield()) {
@@ -85,7 +83,7 @@ static void *allocate(struct transport *t, size_t bytes)
 struct parcel *transport_begin(struct transport *t, const struct note *note, size_t room)
 {
   size_t bytes = sizeof(struct parcel) + sizeof *note + room;
-  struct parcel *parcel = room > SMALL_ROOM ? malloc(bytes) : allocate(t, bytes);
+  struct parcel *parcel = room > SMALL_ROOM ? malloc(bytes) : transport_need(t, bytes);
   if (!parcel) return NULL;
   memcpy(parcel->bytes, note, sizeof *note);
   parcel->next = NULL;
@@ -197,7 +195,7 @@ static void begin_receiving(struct transport *t, struct arrival *arrival)
     to = message->is_cut ? t->scrap : message->bytes + message->have;
   } else {
     if (bytes < sizeof(struct note)) refuse(t, arrival->from, bytes);
-    message = allocate(t, sizeof *message + bytes - sizeof(struct note));
+    message = transport_need(t, sizeof *message + bytes - sizeof(struct note));
     *message = (struct message){.from = arrival->from, .bytes = message->own};
     to = (char *)&message->note;
   }
@@ -217,7 +215,7 @@ static bool has_come(struct transport *t, struct arrival *arrival)
 static void await_rest(struct transport *t, struct message *message)
 {
   uint64_t whole = message->note.whole;
-  if (!t->scrap) t->scrap = allocate(t, PIECE_BYTES); /* before memory is short */
+  if (!t->scrap) t->scrap = transport_need(t, PIECE_BYTES); /* before memory is short */
   message->body = message->note.kind == NOTE_GIVE ? payload_lent(whole) : payload_of(whole);
   message->is_cut = !message->body;
   if (message->body) {
@@ -282,7 +280,7 @@ static struct message *receive_on(struct transport *t)
 
 static void keep_arrival(struct transport *t, const struct arrival *found)
 {
-  struct arrival *arrival = allocate(t, sizeof *arrival);
+  struct arrival *arrival = transport_need(t, sizeof *arrival);
   *arrival = *found;
   t->peers[arrival->from].arrivals++;
   t->waiting++;
@@ -321,6 +319,7 @@ double transport_nap(const struct transport *t, enum pace pace, double crowd)
 {
   double idle = clock_seconds() - t->moved;
   int i = 0;
+  if (pace == PACE_GATHERED) return gathered_nap;
   if (pace == PACE_MOVING) return idle < under_way.idle ? 0 : under_way.seconds;
   while (idle > naps[i].idle) i++;
   double seconds = fmin(naps[i].seconds * crowd, longest_nap);

@@ -47,7 +47,7 @@ struct note {
   double fan;           /* open: of how many ranks the parent hears */
   uint64_t memory, key, size;
   uint64_t rows;
-  uint32_t is_soon, unused;
+  uint32_t is_soon, is_gathered;
   uint64_t whole; /* bytes behind the note, of which only some come with it; else 0 */
 };
 
@@ -112,6 +112,9 @@ struct transport {
 
 /* False: out of memory. */
 bool transport_open(struct transport *t, MPI_Comm comm);
+/* Memory for what a rank can't do without. Where there is none for long, the rank ends, and others do its tasks; rank 0
+ * ends the job, which is its script's. */
+void *transport_need(struct transport *t, size_t bytes);
 /* A message to be filled in, of a note and at most `room` bytes behind it. NULL: out of memory, where that is more than
  * SMALL_ROOM; less is waited for. */
 struct parcel *transport_begin(struct transport *t, const struct note *note, size_t room);
@@ -135,8 +138,9 @@ bool transport_settle(struct transport *t);
  * write to where something came from it: that stays. */
 void transport_lose(struct transport *t, int rank);
 /* What a nap may cost: a large message is under way; somebody may wait for a message; nobody does, as all have enough
- * to do. */
-enum pace { PACE_MOVING, PACE_AWAITED, PACE_PATIENT };
+ * to do; nor will soon. */
+static const double gathered_nap = 5e-3; /* in the last case */
+enum pace { PACE_MOVING, PACE_AWAITED, PACE_PATIENT, PACE_GATHERED };
 
 /* Seconds to nap before the next look: the longer nothing has moved, the longer. `crowd`: ranks for each processor. */
 double transport_nap(const struct transport *t, enum pace pace, double crowd);
