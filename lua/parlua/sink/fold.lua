@@ -9,8 +9,10 @@ local order = require "parlua.sink.order"
 
 local M = {}
 
--- Tasks (or blocks of tasks) that may be handed out beyond what was folded.
-local MOST_AHEAD, MOST_BLOCKS_AHEAD = 2 ^ 20, 2 ^ 13
+-- Tasks (or blocks of tasks) that may be handed out beyond what was folded. Blocks: more where there are many workers.
+-- Over MPI their values wait in their ranks to be merged, for up to half a second: when no more blocks may be handed
+-- out meanwhile, ranks ask each other for theirs, and what they get stands side by side no more.
+local MOST_AHEAD, MOST_BLOCKS_AHEAD, BLOCKS_A_WORKER = 2 ^ 20, 2 ^ 13, 2 ^ 9
 
 local NOTHING = {} -- in place of an accumulator: nothing was merged yet
 
@@ -64,8 +66,9 @@ function Fold:begin(run)
     self.merging = false
     return
   end
-  self.order = order.open({ take = function(_, batch) self:fold(batch) end, fail = function() end }, run,
-    self.is_merged and MOST_BLOCKS_AHEAD or MOST_AHEAD)
+  local most = MOST_AHEAD
+  if self.is_merged then most = math.min(math.max(MOST_BLOCKS_AHEAD, BLOCKS_A_WORKER * run.workers), most) end
+  self.order = order.open({ take = function(_, batch) self:fold(batch) end, fail = function() end }, run, most)
 end
 
 function Fold:ahead() return self.order and self.order:ahead() or math.huge end

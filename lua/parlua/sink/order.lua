@@ -15,6 +15,7 @@ void free(void *memory);
 
 -- What may wait, about; and with what is counted on before anything has come.
 local MOST_BYTES = 64 * 2 ^ 20
+local BATCH_BYTES = 400 -- of a batch that waits, besides its values
 local FIRST_WINDOW = 64
 
 ---@class parlua.Order
@@ -69,7 +70,7 @@ local function keep(self, batch)
     lines = lines or false, memory = numbers,
     several = batch.several, second = batch.second, folded = batch.folded, bytes = batch.bytes, arguments = arguments,
     ended = batch.ended or false }
-  self.held = self.held + batch.bytes
+  self.held = self.held + batch.bytes + BATCH_BYTES
 end
 
 --- The last of what counts: a failure may bring the end forward while others wait behind it.
@@ -90,7 +91,7 @@ local function drain(self)
     if item.failure then
       consumer:fail(item.failure)
     else
-      self.held = self.held - item.bytes
+      self.held = self.held - item.bytes - BATCH_BYTES
       consumer:take(item)
       if item.memory then C.free(ffi.gc(item.memory, nil)) end
     end
