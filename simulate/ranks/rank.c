@@ -212,6 +212,7 @@ bool ranks_end(void)
     for (struct message *message; (message = message_take(&mpi.messages));) message_free(message);
     free(mpi.tree.children);
     free(rank->share.mates);
+    free(rank->share.scrap);
     free(rank->transport.scrap);
     free(rank->transport.peers);
     network_drop(rank);

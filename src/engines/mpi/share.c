@@ -5,6 +5,7 @@
 #include "sys/lent.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,11 +34,11 @@ struct sheet {
   struct sheet *next;
   uint32_t id;
   int file;
-  char *bytes; /* leaders: the file's memory */
+  char *bytes; /* leaders: the file's memory; NULL: there is none, and pieces are only passed on */
   uint64_t size, have;
   struct stream in, out[MOST_CHILDREN];
   bool is_retired, is_forgotten;
-  int error; /* why its file could not be opened; 0: it could */
+  int error; /* why its file could not be made or opened; 0: it could */
 };
 
 /* Can this rank open what the first rank of `host` has in memory? All of `host` call it together. */
@@ -108,6 +109,10 @@ int share_place(struct share *share, struct transport *transport, const int *lea
     else if (leader_of[r] == transport->rank)
       share->mates[share->mates_count++] = r;
   }
+  if (share->leader == transport->rank && transport->rank > 0) { /* not touched unless it is needed */
+    share->scrap = malloc(share->piece);
+    if (!share->scrap) return ENOMEM;
+  }
   for (int child = 1; child <= MOST_CHILDREN && share->leader == transport->rank; child++)
     if (MOST_CHILDREN * own + child < leaders_count)
       share->children[share->children_count++] = leaders[MOST_CHILDREN * own + child];
@@ -122,13 +127,11 @@ static struct sheet *find(const struct share *share, uint32_t id)
   return sheet;
 }
 
-static struct sheet *new_sheet(struct share *share, uint32_t id, uint64_t size)
+/* `memory`: room for it, from malloc. */
+static struct sheet *new_sheet(struct share *share, void *memory, uint32_t id, uint64_t size)
 {
-  struct sheet *sheet = calloc(1, sizeof *sheet);
-  if (!sheet) return NULL;
-  sheet->id = id;
-  sheet->size = size;
-  sheet->file = -1;
+  struct sheet *sheet = memory;
+  *sheet = (struct sheet){.id = id, .size = size, .file = -1};
   sheet->in.request = MPI_REQUEST_NULL;
   for (int c = 0; c < MOST_CHILDREN; c++) sheet->out[c].request = MPI_REQUEST_NULL;
   sheet->next = share->sheets;
@@ -173,16 +176,18 @@ void share_pass(struct share *share, const struct note *note)
   tell_mates(share, note);
 }
 
-/* The message is whole here. */
+/* The message is whole here; or it won't be, for want of memory. */
 static void finish(struct share *share, const struct sheet *sheet)
 {
   struct note note = {.kind = NOTE_WHOLE, .id = sheet->id, .size = sheet->size, .pid = getpid(), .status = sheet->file};
+  note.lacking = (uint32_t)sheet->error;
   if (!share->is_over) tell_mates(share, &note);
 }
 
 uint32_t share_send(struct share *share, const struct block *message)
 {
-  struct sheet *sheet = new_sheet(share, share->last_id + 1, message->size);
+  void *memory = malloc(sizeof(struct sheet));
+  struct sheet *sheet = memory ? new_sheet(share, memory, share->last_id + 1, message->size) : NULL;
   int error = sheet ? make_file(sheet) : ENOMEM;
   if (error) {
     if (sheet) free_sheet(share, sheet);
@@ -206,32 +211,40 @@ void share_retire(struct share *share, uint32_t id)
   share->retired++;
 }
 
-static _Noreturn void give_up(const struct share *share, uint64_t size, int error)
+/* A message comes along the tree, for this rank's node. */
+static void begin_sheet(struct share *share, const struct note *note)
 {
-  fprintf(stderr, "parlua: rank %d cannot take in a message of %.0f bytes: %s\n", share->transport->rank, (double)size,
-          strerror(error));
-  MPI_Abort(share->transport->comm, 1);
-  abort();
+  struct sheet *sheet = new_sheet(share, transport_need(share->transport, sizeof *sheet), note->id, note->size);
+  char host[HOST_NAME_MAX + 1] = "";
+  sheet->error = make_file(sheet);
+  if (!sheet->error) return;
+  gethostname(host, HOST_NAME_MAX);
+  fprintf(stderr,
+          "parlua: rank %d on %s leaves its host's tasks to others: no memory for a call's job of %.0f bytes (%s)\n",
+          share->transport->rank, host, (double)note->size, strerror(sheet->error));
+  if (sheet->file >= 0) close(sheet->file);
+  sheet->file = -1;
+  finish(share, sheet);
+}
+
+/* The leader tells what has become of a message. */
+static void open_sheet(struct share *share, const struct note *note)
+{
+  struct sheet *sheet = new_sheet(share, transport_need(share->transport, sizeof *sheet), note->id, note->size);
+  sheet->error = (int)note->lacking;
+  if (!sheet->error) sheet->file = lent_open(note->pid, note->status);
+  if (!sheet->error && sheet->file < 0) sheet->error = errno; /* it is forgotten already: this is told next */
+  sheet->have = sheet->in.begun = sheet->size;
 }
 
 void share_obey(struct share *share, const struct note *note)
 {
-  struct sheet *sheet;
-  int error;
   switch (note->kind) {
   case NOTE_SHARE:
     tell_children(share, note);
-    sheet = new_sheet(share, note->id, note->size);
-    error = sheet ? make_file(sheet) : ENOMEM;
-    if (error) give_up(share, note->size, error);
+    begin_sheet(share, note);
     break;
-  case NOTE_WHOLE: /* one that can't be opened is forgotten already: this is told next */
-    sheet = new_sheet(share, note->id, note->size);
-    if (!sheet) give_up(share, note->size, ENOMEM);
-    sheet->file = lent_open(note->pid, note->status);
-    if (sheet->file < 0) sheet->error = errno;
-    sheet->have = sheet->in.begun = sheet->size;
-    break;
+  case NOTE_WHOLE: open_sheet(share, note); break;
   default: break;
   }
 }
@@ -258,6 +271,22 @@ static int piece_at(const struct share *share, const struct sheet *sheet, uint64
   return (int)(left < share->piece ? left : share->piece);
 }
 
+/* Is there a place for the next piece? Without memory for all, each goes to the same, when the last was passed on. */
+static bool has_place(struct share *share, struct sheet *sheet)
+{
+  if (!sheet->error) return true;
+  if (!share->scrap_user) share->scrap_user = sheet;
+  for (int c = 0; c < share->children_count; c++)
+    if (sheet->out[c].begun < sheet->have || is_moving(&sheet->out[c], share->transport)) return false;
+  return share->scrap_user == sheet;
+}
+
+/* Where the piece that begins at `begun` stands. */
+static char *place_of(const struct share *share, const struct sheet *sheet, uint64_t begun)
+{
+  return sheet->error ? share->scrap : sheet->bytes + begun;
+}
+
 /* Receives on. */
 static void receive_on(struct share *share, struct sheet *sheet)
 {
@@ -265,11 +294,12 @@ static void receive_on(struct share *share, struct sheet *sheet)
   if (sheet->have == sheet->size || is_moving(in, share->transport)) return;
   sheet->have = in->begun;
   if (in->begun < sheet->size) {
+    if (!has_place(share, sheet)) return;
     int n = piece_at(share, sheet, in->begun);
-    MPI_Irecv(sheet->bytes + in->begun, n, MPI_BYTE, MPI_ANY_SOURCE, tag_of(sheet), share->transport->comm,
+    MPI_Irecv(place_of(share, sheet, in->begun), n, MPI_BYTE, MPI_ANY_SOURCE, tag_of(sheet), share->transport->comm,
               &in->request);
     in->begun += (uint64_t)n;
-  } else {
+  } else if (!sheet->error) {
     finish(share, sheet);
   }
 }
@@ -282,7 +312,7 @@ static bool send_on(struct share *share, struct sheet *sheet, int c)
   if (out->begun == sheet->size) return false;
   int n = piece_at(share, sheet, out->begun);
   if (out->begun + (uint64_t)n > sheet->have) return true;
-  MPI_Isend(sheet->bytes + out->begun, n, MPI_BYTE, share->children[c], tag_of(sheet), share->transport->comm,
+  MPI_Isend(place_of(share, sheet, out->begun), n, MPI_BYTE, share->children[c], tag_of(sheet), share->transport->comm,
             &out->request);
   transport_count(share->transport, (size_t)n);
   out->begun += (uint64_t)n;
@@ -294,13 +324,11 @@ void share_progress(struct share *share)
   for (struct sheet *sheet = share->sheets, *next; sheet; sheet = next) {
     bool busy = false;
     next = sheet->next;
-    if (!sheet->bytes) { /* the leader's */
-      if (sheet->is_forgotten) free_sheet(share, sheet);
-      continue;
-    }
     receive_on(share, sheet);
     for (int c = 0; c < share->children_count; c++) busy |= send_on(share, sheet, c);
-    if (!busy && sheet->have == sheet->size && sheet->is_forgotten) free_sheet(share, sheet);
+    if (busy || sheet->have < sheet->size) continue;
+    if (share->scrap_user == sheet) share->scrap_user = NULL;
+    if (sheet->is_forgotten) free_sheet(share, sheet);
   }
 }
 
@@ -324,7 +352,7 @@ bool share_settled(const struct share *share)
 {
   for (const struct sheet *sheet = share->sheets; sheet; sheet = sheet->next) {
     if (sheet->have < sheet->size) return false;
-    for (int c = 0; sheet->bytes && c < share->children_count; c++)
+    for (int c = 0; c < share->children_count; c++)
       if (sheet->out[c].begun < sheet->size || sheet->out[c].request != MPI_REQUEST_NULL) return false;
   }
   return true;

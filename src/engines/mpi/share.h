@@ -1,7 +1,8 @@
 /* share.h - large messages that every node gets once. Rank 0 puts one into a file in memory and sends it to the other
  * nodes along a binary tree, in pieces that each node passes on as they come. The ranks of a node share one file: its
  * first rank (the leader) receives it, the others open it through /proc. Where they can't, as in containers, each rank
- * counts as a node. Workers map the file from their own rank's process (BLOCK_ELSEWHERE in ../shared.h).
+ * counts as a node. A leader without memory for a message passes it on, and its node does without. Workers map the file
+ * from their own rank's process (BLOCK_ELSEWHERE in ../shared.h).
  *
  * All that concerns the shared messages goes along the tree, from leader to leader and from each to the ranks of its
  * node: so it stays in order. */
@@ -24,9 +25,11 @@ struct share {
   size_t piece; /* bytes sent at once */
   struct sheet *sheets;
   uint32_t last_id;
-  uint32_t retired; /* how many */
-  double tidied;    /* when */
-  bool is_over;     /* the end of the job was passed on: nothing is told behind it */
+  uint32_t retired;         /* how many */
+  double tidied;            /* when */
+  char *scrap;              /* leaders: room for a piece of a message for which there is no memory, */
+  struct sheet *scrap_user; /* and whose that is; NULL: nobody's */
+  bool is_over;             /* the end of the job was passed on: nothing is told behind it */
 };
 
 /* Finds out who shares memory with whom. All ranks of `transport` call it together. Returns 0 or an errno. */
