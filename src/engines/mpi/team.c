@@ -136,9 +136,11 @@ static double wanted(const struct team *team, const struct demand *demand)
   return group > GROUP_JOINED && demand->tasks >= group ? ceil(more / group) * group : more;
 }
 
-/* Tasks that the parent was asked for, and has not given: it waits for room for a whole group. */
-static double coming(const struct team *team)
+/* Tasks that the parent was asked for, and may be about to give: it waits for room for a whole group. After a while it
+ * is asked again: it may have had none, or have held back what was this rank's part. */
+static double coming(const struct team *team, double now)
 {
+  if (now - team->wanted_at > team->horizon / 2) return 0;
   uint32_t group = team->folding.group;
   double tasks = fmax(team->report.note.allowed - team->received, 0);
   return group > GROUP_JOINED ? floor(tasks / group) * group : tasks;
@@ -148,7 +150,7 @@ enum worth { WORTH_NOTHING, WORTH_SENDING, WORTH_SENDING_NOW };
 
 /* Fills in what is wanted. Returns whether it is worth a message of its own, and when: at once, where a worker has
  * nothing to do and the parent does not know that yet. */
-static enum worth note_demand(struct team *team)
+static enum worth note_demand(struct team *team, double now)
 {
   struct note *note = &team->report.note;
   struct demand demand;
@@ -159,9 +161,12 @@ static enum worth note_demand(struct team *team)
   demand.tasks = fold_demand(team, &demand);
   if (demand.idle == 0)
     demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
-  if (2 * (demand.unassigned + coming(team)) <= demand.tasks) {
+  if (2 * (demand.unassigned + coming(team, now)) <= demand.tasks) {
     double allowed = team->received + wanted(team, &demand);
-    if (allowed > note->allowed) worth = WORTH_SENDING;
+    if (allowed > note->allowed) {
+      worth = WORTH_SENDING;
+      team->wanted_at = now;
+    }
     note->allowed = allowed;
   }
   if (demand.idle > 0 && (note->idle == 0 || note->seen != team->received)) worth = WORTH_SENDING_NOW;
@@ -185,7 +190,7 @@ static void give_back(struct team *team)
   return_ranges(team, ranges, count);
   team->wish = 0;
   team->asked = team->ended;
-  note_demand(team);
+  note_demand(team, clock_seconds());
   report_send(&team->report, true);
 }
 
@@ -213,7 +218,7 @@ static double serve(struct team *team)
   }
   if (team->wish > 0 && !team->is_done) give_back(team);
   double now = clock_seconds();
-  enum worth worth = team->is_done ? WORTH_SENDING_NOW : note_demand(team);
+  enum worth worth = team->is_done ? WORTH_SENDING_NOW : note_demand(team, now);
   pace_chunks(team, now);
   bool is_over = team->held <= 0; /* nothing more comes that could go along */
   until = fmin(until, folding_serve(&team->folding, team->report.note.idle > 0 || team->is_done, now));
@@ -298,7 +303,7 @@ static void begin_reports(struct team *team, const struct note *note)
   team->most = (uint64_t)fmin(fmax(unused_bytes / fan, unused_least), unused_most);
   begin_folding(team, note, fan);
   team->received = team->held = team->ended = 0;
-  team->asked = -INFINITY;
+  team->asked = team->wanted_at = -INFINITY;
   team->wish = 0;
   team->horizon = fmax(note->is_gathered ? horizon_gathered : horizon_least, fan * horizon_child);
   double gather = fmax(fan * gather_child, tree_crowd(&mpi.tree) * gather_least);
