@@ -64,6 +64,8 @@ end
 --- Is one of the modules loaded?
 function M.has_modules() return loaded.cjson ~= nil or loaded["cjson.safe"] ~= nil end
 
+local asked_cjson, asked_safe -- these modules as they were asked last
+
 -- What was asked for last. Entries for each setting: module, name, function, and up to three values that it returned.
 local asked, STRIDE = {}, 6
 
@@ -98,6 +100,7 @@ local last_number = 0
 --- Settings of the loaded modules themselves: a list of names and settings.
 function M.of_modules()
   local all, list, n = {}, {}, 0
+  asked_cjson, asked_safe = loaded.cjson, loaded["cjson.safe"]
   for name, maker in pairs(known) do
     local module = package.loaded[name]
     if type(module) == "table" then
@@ -119,7 +122,9 @@ end
 --- Do the loaded modules have the settings of this number? A microsecond, as all are asked.
 ---@param number integer
 function M.have(number)
-  if number == 0 or number ~= M.number then return false end
+  if number == 0 or number ~= M.number or asked_cjson ~= loaded.cjson or asked_safe ~= loaded["cjson.safe"] then
+    return false
+  end
   for k = 1, #asked, STRIDE do
     local f = asked[k + 2]
     if rawget(asked[k], asked[k + 1]) ~= f then return false end

@@ -52,9 +52,13 @@ local worlds = {} -- the last, with memory shared or not
 local no_settings = {}
 
 --- What is no memory of Lua's, as one string: settings of C modules, the file of io.output, whether the compiler is on.
-local function others()
-  local settings = makers.has_modules() and makers.of_modules() or no_settings
+--- `world`: what was prepared last.
+local function others(world)
   local path = output_path()
+  if world and not path and not world.has_path and world.is_off == record.is_off and makers.have(world.settings) then
+    return world.told, world.all_settings
+  end
+  local settings = makers.has_modules() and makers.of_modules() or no_settings
   if not settings[1] and not path then return record.is_off, settings, path end
   local bytes = codec.encode(settings, path, record.is_off)
   return bytes, settings, path
@@ -259,13 +263,14 @@ function M.prepare(shares, distant, lasts)
   start.complete()
   local key = shares and "shares" or distant and "distant" or "own"
   local world = worlds[key]
-  local told, settings, path = others()
+  local told, settings, path = others(world)
   local how = world and world.watch and world.told == told and difference.look(world, shares)
   if how and how ~= "same" and difference.has_objects(world) and concat(required(), " ") ~= world.required then
     how = nil -- one was loaded since
   end
   if not how then world = begin_world(key, shares, told, settings) end
-  world.is_off, world.has_path, world.settings = record.is_off, path ~= nil, makers.number
+  world.is_off, world.has_path = record.is_off, path ~= nil
+  world.settings, world.all_settings = makers.number, settings
   local pause, multiplier = codec.collector()
   local is_paced = world.pause == pause and world.multiplier == multiplier
   world.pause, world.multiplier = pause, multiplier
