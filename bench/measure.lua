@@ -24,6 +24,8 @@ int open(const char *path, int flags, ...);
 long lseek(int fd, long offset, int whence);
 void *mmap(void *where, size_t length, int protection, int flags, int fd, long offset);
 int close(int fd);
+struct bench_usage { long user, user_micro, system, system_micro, others[14]; };
+int getrusage(int who, struct bench_usage *usage);
 extern char **environ;
 ]]
 
@@ -242,19 +244,30 @@ end)()
 --- The path of a program, as the shell finds it.
 function M.which(name) return (M.shell("command -v " .. quote(name)):gsub("\n", "")) end
 
---- Runs a program to its end, with no shell between; returns seconds.
+local OF_CHILDREN = -1
+local usage = ffi.new("struct bench_usage")
+
+--- Seconds of processor time of all programs that have ended.
+local function children_seconds()
+  C.getrusage(OF_CHILDREN, usage)
+  return tonumber(usage.user + usage.system) + tonumber(usage.user_micro + usage.system_micro) * 1e-6
+end
+
+--- Runs a program to its end, with no shell between.
 ---@param words string[] its path, then arguments
+---@return number seconds
+---@return number processor seconds of processor time that it took, and the processes that it has waited for
 function M.program_seconds(words)
   local arguments = ffi.new("const char *[?]", #words + 1)
   for k, word in ipairs(words) do arguments[k - 1] = word end
   local pid, status = ffi.new("int[1]"), ffi.new("int[1]")
-  local began = M.now()
+  local began, used = M.now(), children_seconds()
   local trouble = C.posix_spawn(pid, words[1], nil, nil, ffi.cast("char *const *", arguments), C.environ)
   if trouble ~= 0 then error(("cannot run '%s'"):format(words[1])) end
   C.waitpid(pid[0], status, 0)
   local seconds = M.now() - began
   if status[0] ~= 0 then error(("`%s` fails"):format(table.concat(words, " "))) end
-  return seconds
+  return seconds, children_seconds() - used
 end
 
 --- Runs a program to its end; returns the largest memory (bytes) that it or any of its processes had.
