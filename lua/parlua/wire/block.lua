@@ -1,21 +1,15 @@
 --- The words of a block (src/slot/layout.h): how single values are read from it.
-local bit = require "bit"
 local ffi = require "ffi"
 local header = require "parlua.wire.header"
 local host = require "parlua.host"
 
 header "slot/layout.h"
 header "lua/ffi.h"
-ffi.cdef [[
-void *mmap(void *place, size_t size, int protection, int flags, int file, intptr_t offset);
-int munmap(void *memory, size_t size);
-]]
 
 local M = {}
 
 local C = ffi.C
 local ffi_string, cast = ffi.string, ffi.cast
-local band, bxor, rshift = bit.band, bit.bxor, bit.rshift
 local u64 = ffi.typeof("uint64_t *")
 local bytes = ffi.typeof("char *")
 
@@ -32,49 +26,12 @@ M.is_sparse = { none = true, found = true, lacking = true, into = true, packed =
 
 local function outside() error("cannot decode: a value lies outside of its message", 0) end
 
--- Short strings that were read last, by their bytes: to look there takes a third of the time that it takes LuaJIT to
--- find out that it has the string. A string's place follows from its bytes.
-local CACHED, LONGEST_CACHED = 2 ^ 14, 16
--- They lie outside of the collector's heap, whose size says how much garbage is kept, in a mapping of their own: pages
--- that nobody uses take no memory, and nobody clears them.
-local READ_WRITE, PRIVATE_ANONYMOUS = 3, 0x22 -- as sys/mman.h has them
-local function zeros(size)
-  local memory = C.mmap(nil, size, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
-  if ffi.cast("intptr_t", memory) == -1 then error("not enough memory", 0) end
-  return ffi.gc(memory, function(kept) C.munmap(kept, size) end)
-end
-local cached, memory = {}, zeros(CACHED * 17)
-local cached_bytes = ffi.cast("uint64_t *", memory)
-local cached_lengths = ffi.cast("uint8_t *", memory) + CACHED * 16
-M.cache = memory -- it is there as long as what reads it
-local masks = ffi.new("uint64_t[9]") -- the first k bytes of a word, as it stands in memory
-for k = 1, 8 do ffi.fill(masks + k, k, 255) end
-
--- Where most strings are new there is no use in looking: so many found at most stand against those that were not; and
--- so many are then read without.
+-- Where most strings are new there is no use in looking whether one was read before: so many found at most stand
+-- against those that were not; and so many are then read without.
 local MOST_CREDIT, REST = 4096, 2 ^ 15
+local LONGEST_CACHED = 16
 local credit = MOST_CREDIT
-
---- A string of 1 to 16 bytes, at a place where whole words can be read.
-local function short_string(word, length)
-  local low, high = word[0], 0ULL
-  if length <= 8 then
-    low = band(low, masks[length])
-  else
-    high = band(word[1], masks[length - 8])
-  end
-  local hash = bxor(low, high * 0x9e3779b97f4a7c15ULL, length + 0ULL) * 0xd1b54a32d192ed03ULL
-  local k = tonumber(rshift(hash, 50))
-  if cached_bytes[2 * k] == low and cached_bytes[2 * k + 1] == high and cached_lengths[k] == length then
-    if credit < MOST_CREDIT then credit = credit + 1 end
-    return cached[k + 1]
-  end
-  credit = credit - 1
-  if credit < 0 then credit = -REST end
-  local text = ffi_string(word, length)
-  cached_bytes[2 * k], cached_bytes[2 * k + 1], cached_lengths[k], cached[k + 1] = low, high, length, text
-  return text
-end
+local short_string = false -- wire/short_strings.lua
 
 --- The string at `place` of a block of `size` bytes.
 local function read_string(block, size, place)
@@ -84,7 +41,24 @@ local function read_string(block, size, place)
   local length = tonumber(cast(u64, p)[0])
   if length > size - at - 8 then outside() end
   if length <= LONGEST_CACHED and length > 0 and at + 24 <= size then
-    if credit >= 0 then return short_string(cast(u64, p + 8), length) end
+    if credit >= 0 then
+      if not short_string then
+        local is_loaded, loaded = pcall(require, "parlua.wire.short_strings")
+        if not is_loaded then -- for want of memory
+          credit = -REST
+          return ffi_string(p + 8, length)
+        end
+        short_string = loaded
+      end
+      local text, is_found = short_string(cast(u64, p + 8), length)
+      if is_found then
+        if credit < MOST_CREDIT then credit = credit + 1 end
+      else
+        credit = credit - 1
+        if credit < 0 then credit = -REST end
+      end
+      return text
+    end
     credit = credit + 1
     if credit == 0 then credit = MOST_CREDIT / 4 end
   end
