@@ -33,7 +33,7 @@ local checks, LARGEST_INTEGER = checks_module.checks, checks_module.LARGEST_INTE
 ---@field call_only? boolean     for calls alone: functions, and what a command has no use for
 
 local engine_names = {}
-for i, kind in ipairs(host.engines) do engine_names[i] = kind.name end
+for i, kind in ipairs(host.engines()) do engine_names[i] = kind.name end
 
 --- The engines in words, for --help.
 local function tell_engines()

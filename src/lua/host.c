@@ -628,9 +628,22 @@ static void push_engine_kind(lua_State *L, const struct engine_kind *kind)
   }
 }
 
+/* engines() -> a list of what each can do. */
+static int host_engines(lua_State *L)
+{
+  int count = 0;
+  lua_newtable(L);
+  for (const struct engine_kind *const *kind = engine_kinds(); *kind; kind++) {
+    push_engine_kind(L, *kind);
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
 int luaopen_parlua_host(lua_State *L)
 {
   static const luaL_Reg functions[] = {
+      {"engines", host_engines},
       {"engine", host_engine_open},
       {"run", host_run_open},
       {"call", host_call},
@@ -657,18 +670,11 @@ int luaopen_parlua_host(lua_State *L)
       {"header", state_lua_header},
       {NULL, NULL},
   };
-  lua_createtable(L, 0, 24);
+  lua_createtable(L, 0, 32);
   luaL_register(L, NULL, functions);
   stage_push(L);
   lua_setfield(L, -2, "place");
   place_push(L);
   lua_setfield(L, -2, "place_in_script");
-  lua_newtable(L);
-  int count = 0;
-  for (const struct engine_kind *const *kind = engine_kinds(); *kind; kind++) {
-    push_engine_kind(L, *kind);
-    lua_rawseti(L, -2, ++count);
-  }
-  lua_setfield(L, -2, "engines");
   return 1;
 }

@@ -182,7 +182,7 @@ static void keep_globals(lua_State *L)
 static int copy_fields(lua_State *L)
 {
   enum { FROM = 1, TO, KEY };
-  enum { FIELDS = 32 }; /* most libraries have so many at most */
+  enum { FIELDS = 16 }; /* most libraries have no more */
   lua_settop(L, FROM);
   lua_createtable(L, 0, lua_istable(L, FROM) ? FIELDS : 0);
   if (!lua_istable(L, FROM)) return 1;

@@ -26,8 +26,8 @@ local function captured(chain) return require "parlua.wire.captured"({ chain.f, 
 local M = {}
 
 --- What each engine can do, by its name (src/engines/engine.h: struct engine_can).
-local kinds = {}
-for _, kind in ipairs(host.engines) do kinds[kind.name] = kind end
+local kinds, kinds_in_order = {}, host.engines()
+for _, kind in ipairs(kinds_in_order) do kinds[kind.name] = kind end
 
 local function can(engine, ability) return kinds[engine][ability] end
 
@@ -54,7 +54,7 @@ end
 
 local function engines_that_can(...)
   local names = {}
-  for _, kind in ipairs(host.engines) do
+  for _, kind in ipairs(kinds_in_order) do
     local is_here = not kind.reach_hosts or host.ranks()
     for k = 1, select("#", ...) do
       if is_here and kind[(select(k, ...))] then
@@ -173,6 +173,7 @@ local FEW_WORKERS = 4
 local function load_worker(is_few, workers)
   require "parlua.worker"
   if is_few and workers <= FEW_WORKERS then return end
+  require "parlua.worker.other_text"
   require "parlua.worker.made"
   require "parlua.wire.shape_read"
 end

@@ -5,9 +5,11 @@ local context = require "parlua.wire.context"
 local kinds = require "parlua.wire.entries"
 local lazily = require "parlua.lazy" "parlua.wire.lazily"
 local makers = require "parlua.lazy" "parlua.wire.makers"
+local patch = require "parlua.lazy" "parlua.wire.patch"
 local record = require "parlua.wire.record"
 local start = require "parlua.wire.start"
 local states = require "parlua.lazy" "parlua.wire.state"
+local surroundings = require "parlua.lazy" "parlua.wire.surroundings"
 local task = require "parlua.task"
 
 require("jit").off(true, true)
@@ -18,7 +20,6 @@ local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE = kinds.MODULE, kinds.PRELOAD
   kinds.METATABLE
 local METATYPE, GLOBAL, REMOVED, SETTINGS = kinds.METATYPE, kinds.GLOBAL, kinds.REMOVED, kinds.SETTINGS
 local basic = kinds.basic
-local ffi = start.libraries.ffi -- a script may have put functions of its own into it
 
 local in_place = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
 local no_change = codec.book()
@@ -39,35 +40,6 @@ function M.declare(list)
     end
   end
   applied.declarations = math.max(applied.declarations, #list)
-end
-
-local set = {} -- what the script has changed in the environment, as it was put in place here last
-
-local function set_environment(environment)
-  local first
-  for name in next, set do
-    if environment[name] == nil then
-      first = first or codec.first_environment()
-      codec.set_environment(name, first[name])
-    end
-  end
-  for name, value in next, environment do codec.set_environment(name, value or nil) end
-  set = environment
-end
-
-local output
-
-local function set_output(path)
-  if path == output then return end
-  output = path
-  if not path then
-    io.output(io.stdout)
-    return
-  end
-  local file, problem = io.open(path, "a")
-  if not file then error(("io.output is a file that a worker cannot open: %s"):format(problem), 0) end
-  file:setvbuf("no")
-  io.output(file)
 end
 
 --- Takes back what was put in place before and is not among what came now: `now` and `before` have the names as keys.
@@ -247,7 +219,7 @@ function M.bring_along(decode, ...)
   return globals, result
 end
 
-local compiles = true
+local compiles, output = true, nil -- is the compiler on; the file that io.output was set to
 
 local first     -- what came with the job
 local present   -- number of the state in place
@@ -275,10 +247,7 @@ end
 --- Puts in place what came first.
 local function apply_first(before)
   package.path, package.cpath = before.path, before.cpath
-  if before.environment then set_environment(before.environment) end
-  if before.directory then codec.set_directory(before.directory) end
-  if before.locale then os.setlocale(before.locale) end
-  if before.umask then codec.set_umask(before.umask) end
+  if before.environment then surroundings.set(before) end
   for i = applied.libraries + 1, #before.libraries do pcall(start.libraries.ffi.load, before.libraries[i], true) end
   applied.libraries = #before.libraries
   M.declare(before.declarations)
@@ -309,23 +278,8 @@ local function apply_first(before)
   tell_of_unsent(before.left_out.globals)
   collectgarbage("setpause", before.pause)
   collectgarbage("setstepmul", before.multiplier)
-  if before.output ~= output then set_output(before.output) end
-end
-
---- Gives an object that is in place another content: a table that of a table, a function other upvalues, C data bytes.
-local function patch(place, content, n, environment)
-  local object = codec.object_in(book, place)
-  if type(object) == "table" then
-    for key in next, object do object[key] = nil end
-    debug.setmetatable(object, debug.getmetatable(content))
-    for key, value in next, content do rawset(object, key, value) end
-  elseif type(object) == "function" then
-    for i = 1, n do debug.setupvalue(object, i, content[i]) end
-    if environment and getfenv(object) ~= environment then setfenv(object, environment) end
-  elseif type(object) == "cdata" then
-    ffi.copy(ffi.cast("char *", object), content, #content)
-  end
-  codec.renew(book, place)
+  if before.output ~= output then surroundings.set_output(before.output) end
+  output = before.output
 end
 
 local plain = { number = true, string = true, boolean = true, ["nil"] = true }
@@ -364,7 +318,7 @@ local function apply_change(bytes)
       is_plain_change = false
     end
     if kind == kinds.PATCH then
-      patch(name, value, entry[4], entry[5])
+      patch.apply(book, name, value, entry[4], entry[5])
     elseif kind == MODULE then
       package.loaded[name], in_place.modules[name] = value, true
     elseif kind == GLOBAL then
@@ -416,7 +370,7 @@ local function begin_inherited()
   local world = require("parlua.wire.world").of_fork()
   if world then
     version, id, book = world.version, world.number, world.book
-    set = world.environment or set
+    if world.environment then surroundings.are_set(world.environment) end
     for _, pair in ipairs(world.not_inherited) do rawset(_G, pair[1], nil) end
     tell_of_unsent(world.not_inherited)
   end

@@ -38,8 +38,9 @@ local function own_modules() return debug.getregistry()["parlua.loaded"] or {} e
 --- field (false: the module itself) that name it; the global under which every state has it, or false; the kind. Of
 --- several names for an object, the first is used.
 ---@param globals table
----@param add_fields fun(list: table, fields: table, module: string, kind: integer, types: integer, are_global: boolean)
---- adds those of a table's fields that have a value of these types: see src/lua/codec/state.c
+---@param add_fields fun(list: table, fields: table, module: string|false, kind: integer, types: integer, are_global:
+--- boolean) adds those of a table's fields that have a value of these types (module: false: they are modules); see
+--- src/lua/codec/state.c
 function M.all(globals, add_fields)
   start.complete()
   local list = new_table(2100, 0)
@@ -72,12 +73,10 @@ function M.all(globals, add_fields)
       end
     end
   end
-  for name, module in next, own_modules() do
-    if type(module) == "table" or nameable[type(module)] then add(module, name, false, false, EVERYWHERE) end
-  end
-  local modules = {}
+  local own, modules = own_modules(), {}
+  add_fields(list, own, false, EVERYWHERE, OBJECTS, false)
   for name, module in next, package.loaded do
-    local is_object = type(module) == "table" or nameable[type(module)]
+    local is_object = own[name] ~= module and (type(module) == "table" or nameable[type(module)])
     if type(name) == "string" and is_object and not start.is_library(name) then
       if is_own(name) then
         add(module, name, false, false, EVERYWHERE)

@@ -1,23 +1,15 @@
 --- The text of a worker's loop, written for each job: how a task's arguments are read, and what becomes of its result.
 local ffi = require "ffi"
 local block = require "parlua.wire.block"
-local failure = require "parlua.failure"
 local indexed = require "parlua.source.indexed"
 local lazy = require "parlua.lazy"
-local lines = lazy "parlua.worker.line"
-local made = lazy "parlua.worker.made"
-local shape = lazy "parlua.wire.shape"
-local own = lazy "parlua.source.own"
-local wire_text = require "parlua.wire.text"
-local place = lazy "parlua.array.place"
+local others = lazy "parlua.worker.other_text"
 
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
 local M = {}
 
 local C = ffi.C
-local cast = ffi.cast
 local NIL, ABSENT = C.TAG_NIL, C.TAG_ABSENT
-local text_string = wire_text.string
 
 ffi.cdef [[
 /* the next task's text; where the range's ends; the present task's; where the range begins, its number from 0, its file
@@ -66,35 +58,9 @@ function supplied.values(source, builder, width)
   return expressions
 end
 
---- Submitted calls: the place of the head, the number of the call, how many arguments it has, and these
---- (calls/run.lua).
-function supplied.calls(_, builder, width)
-  builder.lines[#builder.lines + 1] = ("local head = ahalf[2 * (i - origin) * %d]"):format(width)
-  local expressions = fetch_words(builder, width, 1)
-  table.insert(expressions, 1, "chunk, head")
-  return expressions
-end
-
---- Serial: the arguments as they were pulled, in the run's own table.
-supplied["local"] = function(source, builder)
-  local run = builder:constant(source.run)
-  local line = [[
-    local held = %s.arguments
-    local values = held[i - held.origin + 1]
-    if values.unread then %s(values.unread) end]]
-  builder.lines[#builder.lines + 1] = line:format(run, builder:constant(failure.raise))
-  return { ("unpack(%s(values), 1, values.n)"):format(builder:constant(own.own_all)) }
-end
-
-function supplied.blocks(source, builder, width)
-  fetch_words(builder, width)
-  local text = builder:constant(cast("const char *", source.text:pointer()))
-  builder.lines[#builder.lines + 1] = ("cursor.from = %s + a0"):format(text)
-  local expressions = source.raw and { text .. " + a0", "a1" } or
-    { ("%s(%s + a0, a1)"):format(builder:constant(text_string), text) }
-  if source.enumerated then table.insert(expressions, 1, "i") end
-  return expressions
-end
+supplied.calls = function(...) return others.calls(fetch_words, ...) end
+supplied["local"] = function(...) return others.held(...) end
+supplied.blocks = function(...) return others.blocks(fetch_words, ...) end
 
 -- Text that workers cut up themselves: how it is read stands in worker/texts.lua.
 M.is_text = { lines = true, csv = true, jsonl = true, pieces = true }
@@ -104,28 +70,12 @@ function M.cut_message(source)
   return ("%s: '%s' was cut short while it was read"):format(source.kind, source.path)
 end
 
---- Code that puts a number into the job's array at once; `other` is the code for what can't be put so.
-local function put_directly(call, job, builder, other)
-  local at, step, condition = place.direct(job.into)
-  if not at then return ("local v = %s\n%s"):format(call, other) end
-  builder:constant(job.into) -- holds what `at` points to
-  local index = step == 1 and "i - 1" or ("(i - 1) * %d"):format(step)
-  return ([[
-    local v = %s
-    if type(v) == "number" and %s then %s[%s] = v
-    else %s end]]):format(call, condition, builder:constant(at), index, other)
-end
-
 --- Code that puts v, a table whose keys are known beforehand, into the block: `room` is nil or false where that fails.
 --- nil: there is no such code.
 local function put_made(job, builder, outlet)
   local source = job.source
   if not (outlet and outlet.has_blocks) or indexed.is_few(source) or source.kind == "calls" then return nil end
-  local keys, is_object = made.keys(job)
-  local write = keys and shape.sure_writer(keys, is_object and getfenv(job.f))
-  if not write then return nil end
-  outlet = builder:constant(outlet)
-  return ("room = %s(%s.block, half, k, v, %s.epoch)"):format(builder:constant(write), outlet, outlet)
+  return others.put_made(job, builder, outlet)
 end
 
 --- Code for one value of a task; `put`: see above.
@@ -146,13 +96,8 @@ local keeps = {
   none = function(call) return ("%s"):format(call) end,
   found = function(call) return ("local v = %s\nif v then return k, %d, v end"):format(call, FOUND) end,
   lacking = function(call) return ("if not %s then return k, %d, false end"):format(call, FOUND) end,
-  into = function(call, job, builder)
-    local put = builder:constant(place.put)
-    return put_directly(call, job, builder, ("%s(%s, i, v)"):format(put, builder:constant(job.into)))
-  end,
-  packed = function(call, job, builder)
-    return put_directly(call, job, builder, ("return k, %d, v"):format(KEPT))
-  end,
+  into = function(call, job, builder) return others.into(call, job, builder) end,
+  packed = function(call, job, builder) return others.packed(call, job, builder, KEPT) end,
   all = function(call, job, builder, outlet)
     local put = put_made(job, builder, outlet)
     if put then return keep_value(call, put) end
@@ -160,41 +105,6 @@ local keeps = {
   end,
   first = function(call, job, builder, outlet) return keep_value(call, put_made(job, builder, outlet)) end,
 }
-
---- Code for a task of a job whose lines workers write. As JSON: the whole line, where its arguments are plain; else the
---- text of the result.
----@param expressions string[] of the arguments
-local function write_line(job, builder, expressions, outlet)
-  if job.encodes ~= true then
-    return ([[
-    local v = f(%s)
-    if type(v) == 'nil' then half[2 * k + 1] = %d
-    else
-      room = %s(k, i, v)
-      if room < 0 then return k, %d end
-    end]]):format(concat(expressions, ", "), NIL, builder:constant(lines.row_writer(outlet, job.encodes)), PENDING)
-  end
-  local begin, finish, encode = lines.writer(outlet)
-  local n, names = #expressions, {}
-  encode = builder:constant(encode)
-  if n > lines.MOST_ARGUMENTS or (expressions[n] or ""):find "^unpack" or (expressions[n] or ""):find "^fetch" then
-    local call = ("%s((f(%s)))"):format(encode, concat(expressions, ", "))
-    return keeps.first(call, job, builder)
-  end
-  for j = 1, n do names[j] = "x" .. j end
-  local list = concat(names, ", ")
-  return ([[
-    %s
-    local is_line = %s(i, %d%s)
-    local v = f(%s)
-    if is_line then
-      room = %s(k, i, v)
-      if room < 0 then return k, %d end
-    else
-      %s
-    end]]):format(n > 0 and ("local %s = %s"):format(list, concat(expressions, ", ")) or "", builder:constant(begin), n,
-    n > 0 and ", " .. list or "", list, builder:constant(finish), PENDING, keeps.first(encode .. "(v)", job, builder))
-end
 
 -- Kept as pairs of an index and a value.
 local is_sparse = block.is_sparse
@@ -204,7 +114,7 @@ local is_sparse = block.is_sparse
 function M.text(job, builder, expressions, width, outlet)
   if job.fold then expressions = { "i", unpack(expressions) } end
   local function kept(list)
-    if job.encodes then return write_line(job, builder, list, outlet) end
+    if job.encodes then return others.write_line(job, builder, list, outlet, PENDING, keeps.first) end
     return keeps[job.keep](("f(%s)"):format(concat(list, ", ")), job, builder, outlet)
   end
   local body = kept(expressions)

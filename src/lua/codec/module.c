@@ -596,7 +596,7 @@ int luaopen_parlua_codec(lua_State *L)
       {"set_environment", module_set_environment},
       {NULL, NULL},
   };
-  lua_createtable(L, 0, 20);
+  lua_createtable(L, 0, 64);
   for (const luaL_Reg *function = functions; function->name; function++) {
     lua_pushcfunction(L, function->func);
     lua_setfield(L, -2, function->name);

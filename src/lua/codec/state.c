@@ -472,13 +472,14 @@ static int add_fields(lua_State *L)
 {
   enum { LIST = 1, FIELDS, MODULE, KIND, TYPES, ARE_GLOBAL, KEY, VALUE };
   int types = (int)lua_tointeger(L, TYPES), at = (int)lua_objlen(L, LIST);
+  bool is_part = lua_toboolean(L, MODULE);
   lua_settop(L, ARE_GLOBAL);
   for (lua_pushnil(L); lua_next(L, FIELDS); lua_settop(L, KEY)) {
     if (lua_type(L, KEY) != LUA_TSTRING || !is_nameable(lua_type(L, VALUE), types)) continue;
     lua_rawseti(L, LIST, at + 1);
-    lua_pushvalue(L, MODULE);
+    lua_pushvalue(L, is_part ? MODULE : KEY);
     lua_rawseti(L, LIST, at + 1 + NAME_MODULE);
-    lua_pushvalue(L, KEY);
+    lua_pushvalue(L, is_part ? KEY : MODULE);
     lua_rawseti(L, LIST, at + 1 + NAME_FIELD);
     lua_pushvalue(L, lua_toboolean(L, ARE_GLOBAL) ? KEY : ARE_GLOBAL);
     lua_rawseti(L, LIST, at + 1 + NAME_GLOBAL);
