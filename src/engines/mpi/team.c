@@ -136,11 +136,22 @@ static double wanted(const struct team *team, const struct demand *demand)
   return group > GROUP_JOINED && demand->tasks >= group ? ceil(more / group) * group : more;
 }
 
-/* Tasks that the parent was asked for, and may be about to give: it waits for room for a whole group. After a while it
- * is asked again: it may have had none, or have held back what was this rank's part. */
-static double coming(const struct team *team, double now)
+/* Workers of this rank and of those that it heads. */
+static double workers_of(const struct team *team)
 {
-  if (now - team->wanted_at > team->horizon / 2) return 0;
+  const struct tree *tree = &mpi.tree;
+  int rank = mpi.transport->rank, count = tree->children_count;
+  int end = count > 0 ? tree->children[count - 1].end : rank + 1;
+  return tree_before(tree, team->engine.all, end) - tree_before(tree, team->engine.all, rank);
+}
+
+/* Tasks that the parent was asked for, and may be about to give: it waits for room for a whole group. When half of what
+ * is to lie ready has been done meanwhile it is asked again: it may have had none, or have held back what was this
+ * rank's part. */
+static double coming(const struct team *team, const struct demand *demand, double now)
+{
+  double seconds = demand->tasks * demand->per_task / workers_of(team);
+  if (2 * (now - team->wanted_at) > seconds) return 0;
   uint32_t group = team->folding.group;
   double tasks = fmax(team->report.note.allowed - team->received, 0);
   return group > GROUP_JOINED ? floor(tasks / group) * group : tasks;
@@ -161,7 +172,7 @@ static enum worth note_demand(struct team *team, double now)
   demand.tasks = fold_demand(team, &demand);
   if (demand.idle == 0)
     demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
-  if (2 * (demand.unassigned + coming(team, now)) <= demand.tasks) {
+  if (2 * (demand.unassigned + coming(team, &demand, now)) <= demand.tasks) {
     double allowed = team->received + wanted(team, &demand);
     if (allowed > note->allowed) {
       worth = WORTH_SENDING;
