@@ -66,6 +66,12 @@ double tree_crowd(const struct tree *tree)
   return 1;
 }
 
+uint32_t tree_before(const struct tree *tree, uint32_t all, int rank)
+{
+  (void)tree, (void)all;
+  return 2 * (uint32_t)rank;
+}
+
 void message_free(struct message *message)
 {
   free(message);
@@ -304,6 +310,49 @@ static void check_demand(void)
   }
 }
 
+/* What was asked for counts as coming as long as half of what is to lie ready lasts: 10 tasks of 2 workers. */
+static void check_coming(void)
+{
+  static const double lengths[] = {3, 1}; /* half of them last 7.5 s, and 2.5 s */
+  for (int i = 0; i < 2; i++) {
+    begin();
+    demand = (struct demand){.tasks = 10, .unassigned = 5, .per_task = lengths[i]};
+    team_serve(&team);
+    team.reported -= 5; /* 5 s later */
+    team.wanted_at -= 5;
+    demand.unassigned = 2;
+    int messages = serve((struct event){.kind = EVENT_TICK});
+    if (i == 0 && messages != 0) fail("the parent is asked again, though it may be about to give");
+    if (i == 1 && messages != 1) fail("the parent is not asked again, though it has not given for long");
+    team_close(&team);
+  }
+}
+
+/* Where nobody sees a result before all have come, it waits longer for others, but not when tasks are asked for. */
+static void check_gathered(void)
+{
+  static const struct event text = {.kind = EVENT_TEXT, .worker = 1};
+  for (int is_gathered = 0; is_gathered < 2; is_gathered++) {
+    begin();
+    obey((struct note){.kind = NOTE_BEGIN,
+                       .engine = 1,
+                       .run = 1,
+                       .all = 2,
+                       .workers = 2,
+                       .fan = 1,
+                       .is_gathered = (uint32_t)is_gathered});
+    obey((struct note){.kind = NOTE_GIVE, .engine = 1, .run = 1, .first = 1, .last = 10, .attempt = 1});
+    demand = (struct demand){.tasks = 10, .unassigned = 10};
+    team.reported = clock_seconds() - 2 * team.gather;
+    if (serve(text) != !is_gathered) fail("a result waits for others where it is not to, or does not where it is to");
+    team.reported = clock_seconds() - 2 * team.gather;
+    demand.unassigned = 0;
+    if (serve(text) != 1) fail("what a rank wants waits as results do");
+    team_close(&team);
+    held_back = 0;
+  }
+}
+
 /* Of a reduction's blocks a whole group is asked for, whatever would lie ready otherwise, unless blocks take so long
  * that each is told at once. */
 static void check_groups(void)
@@ -413,6 +462,8 @@ static void check_retry(void)
 int main(void)
 {
   check_demand();
+  check_coming();
+  check_gathered();
   check_groups();
   check_last_report();
   check_lost_merge();
