@@ -50,9 +50,12 @@ static void print(void *what)
   worker_print(&worker, 1, text, sizeof text);
 }
 
-/* Text of which all but `room` bytes of its ring are full waits where it does not fit, and only there. */
-static void check_text(uint32_t room)
+/* Text of which all but `room` bytes of its ring are full waits where it does not fit, and only there: until what is
+ * there is taken, or thrown away. */
+static void check_text(uint32_t room, bool is_taken)
 {
+  static char taken[TEXT_BYTES];
+  int stream;
   begin();
   uint32_t tail = slot->text_tail = TEXT_BYTES - room;
   fiber_start(print, NULL);
@@ -61,7 +64,10 @@ static void check_text(uint32_t room)
   if (has_printed != fits)
     fault("%d bytes of text were %s where there is room for %u", LENGTH, has_printed ? "printed" : "held back",
           (unsigned)room);
-  slot_drop_text(slot);
+  if (is_taken)
+    slot_take_text(slot, taken, sizeof taken, &stream);
+  else
+    slot_drop_text(slot);
   world_run_until(world.now + soon);
   if (slot->text_tail != tail + LENGTH + RECORD_HEAD) fault("a worker waits for room to print, which it has");
   end();
@@ -122,7 +128,10 @@ static void check_successor(void)
 
 void edges_check(void)
 {
-  for (uint32_t room = LENGTH - 1; room <= LENGTH + RECORD_HEAD + 1; room++) check_text(room);
+  for (uint32_t room = LENGTH - 1; room <= LENGTH + RECORD_HEAD + 1; room++) {
+    check_text(room, false);
+    check_text(room, true);
+  }
   check_kept(KEPT_BYTES - 1);
   check_kept(KEPT_BYTES);
   check_kept(KEPT_BYTES + 1);

@@ -1,5 +1,5 @@
-/* parts.h - what schedules seldom show of the dispatcher's small parts: how works are cut, in what portions ranges are
- * given back, how large chunks are. A fault there costs order, balance or a try's number, and no task. */
+/* parts.h - what schedules seldom show of the dispatcher's small parts: tasks that are cancelled, tried again by ranks
+ * that have enough, or pushed by the script; and of the simulation itself. */
 #ifndef SIMULATE_PARTS_H
 #define SIMULATE_PARTS_H
 

@@ -13,6 +13,7 @@
 #include "meet.h"
 #include "memory.h"
 #include "parts.h"
+#include "queues.h"
 #include "stack.h"
 #include "system.h"
 #include "workers.h"
@@ -49,6 +50,7 @@ void schedule_check(double (*run)(const struct plan *plan), double (*efficiency)
 {
   meet_check();
   attending_check();
+  queues_check();
   parts_check();
   looks_check();
   edges_check();
