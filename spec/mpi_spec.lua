@@ -544,7 +544,7 @@ describe("under mpirun", function()
         -- a shell lets what it starts in the background ignore SIGINT
         local result = helper.run(([[
           %s=1 perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' %s %s --workers 2 job.lua . > out 2> err & pid=$!
-          until [ -e began2 ] && [ -e began3 ] && [ -e began4 ]; do sleep 0.05; done
+          until [ -e began2 ] && [ -e began3 ] && [ -e began4 ] && grep -q result out; do sleep 0.05; done
           kill -%s $pid; wait $pid; echo "ended"
         ]]):format(mark, helper.mpirun(2), helper.quote(helper.parlua), signal), { directory = directory })
         assert.equal("ended\n", result.stdout)
