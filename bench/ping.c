@@ -1,16 +1,21 @@
-/* ping trips N BYTES | stream N BYTES | echo N BYTES: what two ranks of a bare MPI program pay for messages, with the
- * calls that parlua's ranks use (MPI_Isend, MPI_Improbe, MPI_Mrecv). The mpi engine can't be faster than this:
+/* ping trips N BYTES | stream N BYTES | echo N BYTES | costs N BYTES: what two ranks of a bare MPI program pay for
+ * messages, with the calls that parlua's ranks use (MPI_Isend, MPI_Improbe, MPI_Mrecv). The mpi engine can't be faster
+ * than this:
  *
  *     mpicc -O2 -o ping bench/ping.c && mpirun -n 2 ./ping trips 100000 256
  *
  * trips: N messages go forth and back, one after the other; prints microseconds for each. stream: N messages go one
  * way, as fast as they are taken; prints microseconds for each. echo: N messages go to rank 1 and come back, 8 under
  * way at a time; prints the seconds of all. Large ones go in pieces of half a MB, as parlua's do. With `copy` behind
- * it, both sides also copy each message once, as what is made of it, or what it was made of, lies elsewhere. */
+ * it, both sides also copy each message once, as what is made of it, or what it was made of, lies elsewhere.
+ *
+ * costs: N messages lie there before rank 0 takes them. Prints microseconds of processor time: of a look in vain, of a
+ * message sent, and of one received. The simulation of ranks charges no less (simulate/ranks/measure.c). */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { PIECE = 1 << 19, AT_ONCE = 8, TAG = 1 };
 
@@ -91,6 +96,41 @@ static double echo(int n, long bytes, char *memory)
   return MPI_Wtime() - began;
 }
 
+static double processor_seconds(void)
+{
+  struct timespec spent;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+  return (double)spent.tv_sec + 1e-9 * (double)spent.tv_nsec;
+}
+
+/* Processor time of rank 0 for looks in vain. */
+static double looks(int n)
+{
+  double began = processor_seconds();
+  for (int i = 0, is_there; i < n; i++) MPI_Iprobe(MPI_ANY_SOURCE, TAG, MPI_COMM_WORLD, &is_there, MPI_STATUS_IGNORE);
+  return processor_seconds() - began;
+}
+
+/* Prints what messages cost that are not waited for: a few at a time, as many as MPI takes at once. */
+static void costs(int n, long bytes, char *memory)
+{
+  MPI_Request requests[AT_ONCE];
+  double sent = 0, taken = 0, began;
+  for (int i = 0; i < n; i += AT_ONCE) {
+    MPI_Barrier(MPI_COMM_WORLD);
+    began = processor_seconds();
+    for (int k = 0; k < AT_ONCE && rank == 1; k++) send(memory, bytes, requests + k);
+    sent += processor_seconds() - began;
+    MPI_Barrier(MPI_COMM_WORLD);
+    began = processor_seconds();
+    for (int k = 0; k < AT_ONCE && rank == 0; k++) take(memory, bytes);
+    taken += processor_seconds() - began;
+    if (rank == 1) MPI_Waitall(AT_ONCE, requests, MPI_STATUSES_IGNORE);
+  }
+  MPI_Bcast(&sent, 1, MPI_DOUBLE, 1, MPI_COMM_WORLD);
+  if (rank == 0) printf("look %.3f, send %.3f, receive %.3f us\n", looks(n) / n * 1e6, sent / n * 1e6, taken / n * 1e6);
+}
+
 int main(int argc, char **argv)
 {
   MPI_Init(&argc, &argv);
@@ -104,6 +144,11 @@ int main(int argc, char **argv)
   memset(memory, 1, (size_t)room); /* else most of what follows would be for new pages */
   memset(elsewhere, 1, (size_t)bytes);
   copies = argc > 4;
+  if (argv[1][0] == 'c') {
+    costs(n, bytes, memory);
+    MPI_Finalize();
+    return 0;
+  }
   double (*call)(int, long, char *) = argv[1][0] == 't' ? trips : argv[1][0] == 's' ? stream : echo;
   call(n < 100 ? 1 : n / 100, bytes, memory);
   MPI_Barrier(MPI_COMM_WORLD);

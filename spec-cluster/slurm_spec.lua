@@ -215,7 +215,8 @@ describe("Slurm:", function()
 
   it("a rank that is killed ends the job, if srun is told so, and what is done is kept", function()
     local result = run_and_kill "--kill-on-bad-exit=1"
-    assert.truthy(result.status ~= 0)
+    local is_lost_or_ended = result.status == 128 + 9 or result.status == 128 + 15
+    assert.is_true(is_lost_or_ended, result.status .. "\n" .. result.stderr)
     assert.truthy(result.stderr:find("node3: task 2: Killed", 1, true), result.stderr)
     assert.truthy(result.stderr:find "mpi engine, 3 ranks x 1 worker, interrupted by SIGTERM", result.stderr)
     for _, host in ipairs(cluster.hosts) do
@@ -238,6 +239,23 @@ describe("Slurm:", function()
     end)
     assert.truthy(result.stderr:find("parlua: rank 2 on node3 is lost", 1, true), result.stderr)
     assert.truthy(result.stderr:find "600 tasks, %d+ returned, [01] failed, [%d.]+ s, mpi engine, 3 ranks x 1 worker\n", result.stderr)
+    assert.equal(128 + 9, result.status, result.stderr) -- of the rank that was killed, though the script's was 0 or 1
+  end)
+
+  it("srun returns the script's status, and 1 when tasks have failed", function()
+    local scripts = {
+      { "print(#parlua.map(math.sqrt, { 4, 9, 16 }))", 0 },
+      { 'parlua.map(math.sqrt, { 4 }) error("no", 0)', 1 },
+      { "parlua.map(math.sqrt, { 4 }) os.exit(7)", 7 },
+      { "return { arguments = function() return parlua.range(3) end, map = function(x) return x == 2 and error 'no' or x end }", 1 },
+    }
+    helper.with_directory(function(directory)
+      for number, script in ipairs(scripts) do
+        local file = helper.write(directory .. "/script" .. number .. ".lua", 'local parlua = require "parlua"\n' .. script[1])
+        local result = run("srun --mpi=pmix --nodes=3 parlua " .. file)
+        assert.equal(script[2], result.status, script[1] .. "\n" .. result.stderr)
+      end
+    end)
   end)
 
   for _, script in ipairs { "parlua.sbatch", "mpirun.sbatch" } do
