@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -132,6 +133,42 @@ static void check_late_kill(struct nursery *nursery)
   close_engine(&third);
 }
 
+static const struct nursery *waits; /* until the helper, which was stopped, takes orders */
+
+static void let_go_on(int number)
+{
+  (void)number;
+  if (waits->kept_count > 0) kill(waits->pid, SIGCONT);
+}
+
+/* Reports come while an order waits for room: each is told, behind those before it. */
+static void check_kept_reports(struct nursery *nursery)
+{
+  enum { FIRST = 40, WORKERS = 3, MOST_ORDERS = 100000 };
+  struct sigaction action = {.sa_handler = let_go_on}, before;
+  const struct itimerval often = {{.tv_usec = 5000}, {.tv_usec = 5000}}, never = {{0}, {0}};
+  struct nursery_report report;
+  while (nursery_next(nursery, &report)) continue; /* of workers before */
+  for (uint32_t w = FIRST; w < FIRST + WORKERS; w++) {
+    uint32_t reports = *nursery->reports;
+    int file = slot_file();
+    if (file < 0 || nursery_start(nursery, w, 1, file, 0)) fail("a worker could not be started");
+    close(file);
+    await_reports(nursery, reports + 1);
+  }
+  waits = nursery;
+  kill(nursery->pid, SIGSTOP);
+  sigaction(SIGALRM, &action, &before);
+  setitimer(ITIMER_REAL, &often, NULL);
+  for (int n = 0; nursery->kept_count == 0; n++)
+    if (n == MOST_ORDERS || nursery_kill(nursery, 0, 0)) fail("orders find room without end, or none can be given");
+  setitimer(ITIMER_REAL, &never, NULL);
+  sigaction(SIGALRM, &before, NULL);
+  for (uint32_t w = FIRST; w < FIRST + WORKERS; w++)
+    if (!nursery_next(nursery, &report) || report.worker != w) fail("the end of a worker is lost as an order waits");
+  if (nursery_next(nursery, &report)) fail("the end of a worker is told twice");
+}
+
 int main(void)
 {
   struct nursery nursery;
@@ -140,6 +177,7 @@ int main(void)
   check_end_wakes(&nursery);
   check_late_report(&nursery);
   check_late_kill(&nursery);
+  check_kept_reports(&nursery);
   if (!nursery_alive(&nursery)) fail("the helper has ended");
   nursery_close(&nursery);
   puts("all holds");
