@@ -7,7 +7,9 @@
  * trips: N messages go forth and back, one after the other; prints microseconds for each. stream: N messages go one
  * way, as fast as they are taken; prints microseconds for each. echo: N messages go to rank 1 and come back, 8 under
  * way at a time; prints the seconds of all. Large ones go in pieces of half a MB, as parlua's do. With `copy` behind
- * it, both sides also copy each message once, as what is made of it, or what it was made of, lies elsewhere.
+ * it, both sides also copy each message once, as what is made of it, or what it was made of, lies elsewhere. With `new`
+ * in its place, rank 0 copies what comes back into memory that nobody has touched before, twice, as its own workers'
+ * half comes too: so much memory a program's first call needs.
  *
  * costs: N messages lie there before rank 0 takes them. Prints microseconds of processor time: of a look in vain, of a
  * message sent, and of one received. The simulation of ranks charges no less (simulate/ranks/measure.c). */
@@ -15,12 +17,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 enum { PIECE = 1 << 19, AT_ONCE = 8, TAG = 1 };
 
 static int rank, copies;
 static char *elsewhere;
+static char *untouched; /* memory for results; NULL: they go elsewhere */
 
 /* Takes the next message, as large as `bytes`, in pieces; waits for it. */
 static void take(char *to, long bytes)
@@ -34,7 +38,11 @@ static void take(char *to, long bytes)
     MPI_Mrecv(to + at, n, MPI_BYTE, &message, MPI_STATUS_IGNORE);
     at += n;
   }
-  if (copies) memcpy(elsewhere, to, (size_t)bytes);
+  if (untouched && rank == 0) {
+    for (int k = 0; k < 2; k++, untouched += bytes) memcpy(untouched, to, (size_t)bytes);
+  } else if (copies) {
+    memcpy(elsewhere, to, (size_t)bytes);
+  }
 }
 
 /* Sends a message in pieces. Returns how many requests there are. */
@@ -151,6 +159,12 @@ int main(int argc, char **argv)
   }
   double (*call)(int, long, char *) = argv[1][0] == 't' ? trips : argv[1][0] == 's' ? stream : echo;
   call(n < 100 ? 1 : n / 100, bytes, memory);
+  if (argc > 4 && strcmp(argv[4], "new") == 0) {
+    size_t all = 2 * (size_t)n * (size_t)bytes;
+    untouched = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (untouched == MAP_FAILED) return 1;
+    madvise(untouched, all, MADV_HUGEPAGE);
+  }
   MPI_Barrier(MPI_COMM_WORLD);
   double result = call(n, bytes, memory);
   if (rank == 0) printf("%.6g\n", result);

@@ -1,5 +1,6 @@
 --- Sinks and the decisions of a run over a simulated driver: outcomes come in an order of the spec's own.
 local simulated = require "parlua.drive.simulated"
+local fold = require "parlua.sink.fold"
 local list = require "parlua.sink.list"
 local parlua = require "parlua"
 local plans = require "parlua.sink.plan"
@@ -78,6 +79,27 @@ describe("over a simulated driver", function()
     local driver = simulated.open { { 1, 1, 2 }, { 3, 3 } }
     for _ in stream.imap(refuse, parlua.range(3), options { window = 10 }, { driver = driver }) do end -- luacheck: ignore 542
     assert.same({ "ceiling 10", "ceiling 12", "ceiling 13", "close" }, driver.calls)
+  end)
+
+  it("blocks of a reduction are handed out further ahead for many workers, until what waits takes too much memory", function()
+    local plan = plans.of { init = 0, step = function(a, x) return a + x end, merge = function(a, b) return a + b end }
+    local function sink_for(workers)
+      local sink = fold.open(plan, true)
+      sink:begin { workers = workers, options = {}, last = math.huge }
+      return sink
+    end
+    local function take(sink, block) sink.order:take { first = block, n = 1, bytes = 8, values = { 1 } } end
+    for workers, ahead in pairs { [2] = 2 ^ 13, [128] = 2 ^ 16 } do
+      local sink = sink_for(workers)
+      take(sink, 2)
+      assert.equal(ahead, sink:ahead())
+    end
+    local sink, highest = sink_for(10000), 1
+    repeat
+      highest = highest + 1
+      take(sink, highest)
+    until highest >= sink:ahead()
+    assert.is_true(highest < 200000, highest)
   end)
 
   it("a fold takes results in order, and ends where it has enough", function()
