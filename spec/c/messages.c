@@ -551,6 +551,7 @@ static void check_slow_node(struct transport *t, int slow)
   forget_sent();
   free(message);
   free(share.mates);
+  free(share.scrap);
 }
 
 /* A node in the midst of the tree passes on what has come, as it comes, and nothing else. */
@@ -584,6 +585,7 @@ static void check_relay(struct transport *t)
   if (requests > 0) fail("what was sent was forgotten before it was done");
   forget_sent();
   free(share.mates);
+  free(share.scrap);
   t->rank = 0;
 }
 
