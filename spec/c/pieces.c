@@ -100,10 +100,12 @@ static void check_ranges(void)
   }
 }
 
-/* A block of numbers and strings, sent in parts: each word of a part leads to what it led to before. */
+/* A block of numbers, strings and all else that is copied as it is, sent in parts: each word of a part leads to what it
+ * led to before. */
 static void check_pack(void)
 {
-  enum { WORDS = 300 };
+  enum { WORDS = 300, TAGS = 5 };
+  static const int32_t tags[TAGS] = {TAG_STRING, TAG_VALUE, TAG_TUPLE, TAG_FAILURE, TAG_LINE};
   struct block *block = calloc(1, BLOCK_BYTES), *to = calloc(1, BLOCK_BYTES);
   char text[100];
   bool is_first = true;
@@ -111,7 +113,7 @@ static void check_pack(void)
   for (uint64_t k = 0; k < WORDS; k++) {
     uint64_t length = (uint64_t)snprintf(text, sizeof text, "%u:%.*s", (unsigned)k, (int)below(60),
                                          "all of this is a text of some length, cut where chance has it");
-    uint64_t word = (uint64_t)(uint32_t)TAG_STRING << 32;
+    uint64_t word = (uint64_t)(uint32_t)tags[below(TAGS)] << 32;
     block->word[k] = (double)k;
     if (below(3) == 0) continue;
     if (is_first || below(10) == 0) length = 0; /* also the last bytes of a block may be an empty string's */
