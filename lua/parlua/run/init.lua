@@ -131,6 +131,7 @@ end
 
 --- Opens the driver in the script's own state.
 local function open_serial(run, job, given)
+  policy.complete()
   local options = run.options
   given.tell_part = function(index, share)
     run:note_part(index, share)
@@ -144,6 +145,7 @@ local function open_serial(run, job, given)
 end
 
 local function open_async(run, job, given)
+  policy.complete()
   given.spawned = taker_of_calls(run)
   return async.open(job, given)
 end
