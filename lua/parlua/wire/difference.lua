@@ -169,7 +169,7 @@ end
 
 --- Do a world's differences go beyond values without objects: may modules have changed, or been loaded?
 function M.has_objects(world)
-  return not world.change.plain and (world.patched[1] ~= nil or world.has_modules)
+  return not (world.change and world.change.plain) and (world.patched[1] ~= nil or world.has_modules)
 end
 
 local plain = { number = true, boolean = true, ["nil"] = true }
