@@ -213,7 +213,8 @@ void lanes_cut_off(const struct engine *engine)
   for (uint32_t i = 0; i < tickets.count; i++) {
     struct simulated *worker = tickets.lane[i];
     const struct chunk *chunk = worker && worker->lane.crew->engine == engine ? present_chunk(worker) : NULL;
-    if (chunk && worker->is_up && chunk->in > chunk->done) ledger_worker_dies(worker->job, chunk->in, chunk->attempt);
+    if (chunk && worker->is_up && chunk->in > chunk->done && chunk->in < FIRST_EXTRA)
+      ledger_worker_dies(worker->job, chunk->in, chunk->attempt);
   }
 }
 

@@ -157,6 +157,14 @@ static double coming(const struct team *team, const struct demand *demand, doubl
   return group > GROUP_JOINED ? floor(tasks / group) * group : tasks;
 }
 
+/* Seconds of work that are to lie ready. Nobody knows how long the run is to be: no more than it has taken yet, where
+ * that is enough for the way to the parent. Else the ranks that ask first would have all of a short one. */
+static double horizon(const struct team *team, double now)
+{
+  double most = fmax(team->horizon, horizon_chunks * dispatch_chunk_seconds(team->run));
+  return fmax(fmin(most, (now - team->began) / 2), team->horizon_least);
+}
+
 enum worth { WORTH_NOTHING, WORTH_SENDING, WORTH_SENDING_NOW };
 
 /* Fills in what is wanted. Returns whether it is worth a message of its own, and when: at once, where a worker has
@@ -167,8 +175,7 @@ static enum worth note_demand(struct team *team, double now)
   struct demand demand;
   enum worth worth = WORTH_NOTHING;
   int error;
-  double horizon = fmax(team->horizon, horizon_chunks * dispatch_chunk_seconds(team->run));
-  dispatch_demand(team->run, horizon, &demand);
+  dispatch_demand(team->run, horizon(team, now), &demand);
   demand.tasks = fold_demand(team, &demand);
   if (demand.idle == 0)
     demand.tasks = fmin(demand.tasks, team->ended - team->asked); /* what was asked back is not to come again */
@@ -316,7 +323,9 @@ static void begin_reports(struct team *team, const struct note *note)
   team->received = team->held = team->ended = 0;
   team->asked = team->wanted_at = -INFINITY;
   team->wish = 0;
-  team->horizon = fmax(note->is_gathered ? horizon_gathered : horizon_least, fan * horizon_child);
+  team->horizon_least = fmax(horizon_least, fan * horizon_child);
+  team->horizon = note->is_gathered ? fmax(horizon_gathered, team->horizon_least) : team->horizon_least;
+  team->began = clock_seconds();
   double gather = fmax(fan * gather_child, tree_crowd(&mpi.tree) * gather_least);
   team->gather = fmin(gather, gather_most);
   team->gather_results = note->is_gathered ? fmax(team->gather, gather_gathered) : team->gather;

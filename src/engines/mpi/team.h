@@ -23,7 +23,8 @@ struct team {
   double received, held;         /* tasks that came, all in all; of these, that are still here */
   double ended, asked;           /* tasks that have ended; when the parent last asked for some */
   double wanted_at;              /* when the parent was last asked for tasks */
-  double horizon;                /* seconds of work that are to lie ready */
+  double began;                  /* when */
+  double horizon, horizon_least; /* seconds of work that are to lie ready, at the most; from the beginning */
   double gather, gather_results; /* seconds that demand and results wait for each other; and results alone */
   double patience;               /* seconds that results wait, at least */
   double reported;               /* when */
