@@ -124,6 +124,40 @@ describe("the log", function()
         table.sort(errors)
         for i = 1, 9 do assert.equal(("%d\terror %d"):format(i, i), errors[i]) end
       end)
+
+      it("leaves no half line of a task for another one, or for the script, with --tag", function()
+        local result = run(engine, [[
+          for _ = 1, 2 do
+            parlua.each(function(i)
+              io.write("part ", i)
+              io.stderr:write("error ", i)
+              if i == 2 then
+                parlua.log.info("within")
+                io.write(" and more\nrest")
+                io.stderr:write(" and more")
+              end
+            end, parlua.range(9), { on_error = "skip" })
+            io.write("own\n")
+            io.flush()
+            io.stderr:write("own\n")
+          end]], "--tag")
+        for _, what in ipairs { { result.stdout, "part" }, { result.stderr, "error" } } do
+          local lines, expected = {}, { "own", "own" }
+          for line in what[1]:gmatch "([^\n]*)\n" do
+            if not line:match(LINE) then lines[#lines + 1] = line end
+          end
+          for i = 1, 9 do
+            for _ = 1, 2 do
+              expected[#expected + 1] = ("%d\t%s %d%s"):format(i, what[2], i, i == 2 and " and more" or "")
+              if i == 2 and what[2] == "part" then expected[#expected + 1] = "2\trest" end
+            end
+          end
+          assert.equal("own", lines[#lines])
+          table.sort(lines)
+          table.sort(expected)
+          assert.same(expected, lines)
+        end
+      end)
     end)
   end
 

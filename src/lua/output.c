@@ -21,6 +21,7 @@ struct output {
   size_t length;              /* of the line so far */
   const volatile double *tag; /* each line begins with this task's index; NULL: it does not */
   bool in_line;               /* a tagged line has begun */
+  double line_task;           /* whose it is */
   char line[LINE_BYTES];
 };
 
@@ -56,13 +57,22 @@ static void put_plain(struct output *output, const char *bytes, size_t length)
   }
 }
 
-/* The same, with the task's index before each line if it is to be told. */
+/* Ends a tagged line that has begun. */
+static void end_line(struct output *output)
+{
+  if (output->tag && output->in_line) put_plain(output, "\n", 1);
+  output->in_line = false;
+}
+
+/* The same, with the task's index before each line if it is to be told; then a line is of one task. */
 static void put_of_task(struct output *output, double task, const char *bytes, size_t length)
 {
   if (!output->tag) {
     put_plain(output, bytes, length);
     return;
   }
+  if (output->line_task != task) end_line(output);
+  output->line_task = task;
   while (length > 0) {
     const char *end = memchr(bytes, '\n', length);
     size_t piece = end ? (size_t)(end + 1 - bytes) : length;
@@ -217,7 +227,7 @@ static void push_half(lua_State *L, struct output *output)
 {
   if (output->file) fflush(output->file);
   if (!output->in_line || output->length == 0) {
-    if (output->in_line) put_plain(output, "\n", 1);
+    end_line(output);
     lua_pushnil(L);
   } else {
     lua_pushlstring(L, output->line, output->length);
@@ -235,6 +245,7 @@ static void take_half(lua_State *L, int argument, struct output *output)
   memcpy(output->line, half, length);
   output->length = length;
   output->in_line = true;
+  output->line_task = *output->tag;
 }
 
 static void end_tags(struct tagged *tagged)
@@ -257,15 +268,13 @@ static int switch_tags(lua_State *L)
   struct tagged *tagged = lua_touserdata(L, lua_upvalueindex(1));
   bool on = lua_toboolean(L, 1);
   const char *way = on ? NULL : lua_tostring(L, 2);
-  bool is_held = way && strcmp(way, "held") == 0, is_ended = way && strcmp(way, "ended") == 0;
+  bool is_held = way && strcmp(way, "held") == 0;
   lua_settop(L, 3);
   if (on && !tagged->own_stdout) begin_tags(L, tagged);
   for (int i = 0; i < 2 && tagged->own_stdout; i++) {
     struct output *output = &tagged->outputs[i];
     if (on) take_half(L, 2 + i, output);
     if (is_held) push_half(L, output);
-    if (is_ended && output->file) fflush(output->file);
-    if (is_ended && output->in_line) put_of_task(output, 0, "\n", 1);
   }
   if (!on && tagged->own_stdout) end_tags(tagged);
   return is_held ? lua_gettop(L) - 3 : 0;
@@ -289,6 +298,7 @@ void output_flush(struct output *outputs)
     if (!outputs[i].file) continue;
     fflush(outputs[i].file); /* the script may have given it a buffer */
     capture_lock();
+    end_line(&outputs[i]);
     flush_line(&outputs[i]);
     capture_unlock();
   }

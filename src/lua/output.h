@@ -27,14 +27,14 @@ double output_task(const struct output *outputs);
 size_t output_room(const struct output *outputs, size_t room);
 /* In a copy of the worker: half lines are the worker's. */
 void output_forget(struct output *outputs);
-/* Puts the task's index, which stands at `index`, before each line; NULL: nothing. */
+/* Puts the task's index, which stands at `index`, before each line, and each task's text on lines of its own; NULL:
+ * nothing. */
 void output_tag(struct output *outputs, const volatile double *index);
 /* Lua: tag(pointer to the index) -> tags(on[, ...]), which begins and ends the same for what the script's own state
- * prints. tags(false): half lines are written as they are. tags(false, "held") -> half lines of standard output and of
- * standard error, or nil: the task will go on, with tags(true, output, errors). tags(false, "ended"): a line end is
- * put behind half lines. */
+ * prints. tags(false): a line end is put behind half lines. tags(false, "held") -> half lines of standard output and of
+ * standard error, or nil: the task will go on, with tags(true, output, errors). */
 int output_lua_tag(lua_State *L);
-/* Sends what stands in half lines; NULL: there are no streams. */
+/* Sends what stands in half lines, which end there if they have tags; NULL: there are no streams. */
 void output_flush(struct output *outputs);
 /* Closes the state's streams, after sending what they hold; NULL: there are none. Raises nothing. */
 void output_close(struct output *outputs);

@@ -76,7 +76,7 @@ end
 
 local function leave_output(self, running, is_over)
   task.log_send = running.log_before
-  if is_over then return self.tags(false, "ended") end
+  if is_over then return self.tags(false) end
   running.half_output, running.half_errors = self.tags(false, "held")
 end
 

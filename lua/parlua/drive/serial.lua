@@ -59,9 +59,9 @@ local function open(job, options)
   if job.tag then
     run.tags = host.tag(run.index_cell)
     function run.log_untagged(text) -- lines of the log name the task themselves
-      run.tags(false)
+      local output, errors = run.tags(false, "held")
       log.write(text, options.log)
-      run.tags(true)
+      run.tags(true, output, errors)
     end
   end
   run.runner = runner.open(job, ffi.cast("struct slot *", slot), run.outlet)

@@ -9,7 +9,10 @@ local Output = {}
 Output.__index = Output
 
 ---@param print fun(stream: 1|2|3, text: string)
-function M.open(print) return setmetatable({ print = print, held = {} }, Output) end
+---@param is_tagged? boolean no line is left without an end: each has the tag of its task
+function M.open(print, is_tagged)
+  return setmetatable({ print = print, is_tagged = is_tagged, held = {} }, Output)
+end
 
 --- Takes the next piece that a worker printed on a stream; prints the lines that end in it.
 function Output:add(worker, stream, text)
@@ -55,7 +58,7 @@ function Output:flush(key)
 end
 
 --- Prints what has no line end, worker by worker: no more of it will come. Only the last of each stream is left without
---- one.
+--- one, and no line with a tag.
 function Output:close()
   local keys, last = {}, {}
   for key in pairs(self.held) do keys[#keys + 1] = key end
@@ -63,7 +66,7 @@ function Output:close()
   for _, key in ipairs(keys) do last[self.held[key].stream] = key end
   for _, key in ipairs(keys) do
     local held = self.held[key]
-    if last[held.stream] ~= key then held[#held + 1] = "\n" end
+    if self.is_tagged or last[held.stream] ~= key then held[#held + 1] = "\n" end
     self:flush(key)
   end
 end

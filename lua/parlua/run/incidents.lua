@@ -158,7 +158,7 @@ return function(Run, interrupted, interruption, note_interrupted)
         end)
       end
       if lines ~= "" then log.write(lines, self.options.log) end
-    end)
+    end, self.options.tag)
     self.output:add(worker, stream, text)
   end
 
