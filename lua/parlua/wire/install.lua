@@ -340,7 +340,7 @@ local function apply_plain(list, data)
     rawset(_G, name, value)
     in_place.globals[name] = value ~= nil or in_place.globals[name]
   end
-  for at = 1, data and #data or 0, 2 do patch(data[at], data[at + 1]) end
+  for at = 1, data and #data or 0, 2 do patch.apply(book, data[at], data[at + 1]) end
   change_book, is_plain_change = no_change, true
 end
 
