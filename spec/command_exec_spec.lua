@@ -230,6 +230,32 @@ describe("parlua --exec", function()
       assert.truthy(out:find("3 tasks, 1 returned, 2 failed", 1, true), out)
     end)
 
+    it("resumes a run that saves outputs; refuses to with other files, other arguments, or none saved", function()
+      helper.with_directory(function(directory)
+        local options = { directory = directory }
+        helper.write(directory .. "/list", "a\nb\nc\n")
+        local function go_on(save, journal)
+          return run_here("--journal " .. journal .. " --resume " .. save .. " --exec 'sh -c \"echo {} >>log; echo {}\"' --lines list", options)
+        end
+        local save = "--save 'out/{}'"
+        go_on(save, "s.db")
+        local _, status, told = go_on(save, "s.db")
+        assert.equal(0, status, told)
+        assert.truthy(told:find("3 of them from the journal", 1, true), told)
+        assert.equal(3, select(2, helper.read(directory .. "/log"):gsub("\n", "")))
+        go_on("", "n.db")
+        for _, refused in ipairs { { "", "s.db" }, { "--save 'other/{}'", "s.db" }, { save, "n.db" } } do
+          _, status, told = go_on(refused[1], refused[2])
+          assert.equal(2, status, told)
+          assert.truthy(told:find("is of another run: the option --save differs, which says where output goes", 1, true), told)
+        end
+        helper.write(directory .. "/list", "a\nB\nc\n")
+        _, status, told = go_on(save, "s.db")
+        assert.equal(2, status, told)
+        assert.truthy(told:find("the arguments of task 2 differ", 1, true), told)
+      end)
+    end)
+
     it("is a job: journal, resume, limits, retries, halting, formats", function()
       helper.with_directory(function(directory)
         local command = [[--exec 'sh -c "echo {} >>log; echo out {}; test {} != 2 -o -e fixed"' 1 2 3]]

@@ -59,7 +59,6 @@ end
 ---@field template parlua.Template
 ---@field shell boolean the template is for sh
 ---@field shape string of the arguments
----@field save? parlua.Template
 ---@field wants_all boolean the result has all that is known; else what it wrote alone
 
 --- The arguments of a task as the templates take them.
@@ -99,13 +98,14 @@ local function run_limited(words, options)
   error(raised, 0)
 end
 
---- The map function. `limit`: the seconds that the program may take; nil: there is none.
-local function run_program(plan, limit, ...)
+--- The map function. `save`: the template of the file for what it writes, or nil; `limit`: the seconds that the program
+--- may take; nil: there is none.
+local function run_program(plan, save, limit, ...)
   local index = task.running.index or 1
   local arguments = arguments_of(plan, ...)
   local words = words_of(plan, index, arguments)
   local options = { stdin = plan.shape == "text" and (...) or nil, timeout = limit }
-  local path = plan.save and template_module.text(plan.save, index, arguments)
+  local path = save and template_module.text(save, index, arguments)
   if path then
     make_folders(path)
     options.stdout = { file = path .. ".partial" }
@@ -181,12 +181,12 @@ local function new_format(plan, is_tagged)
 end
 
 --- A source whose tasks write files of different names. Words are looked at before anything runs; what is read as the
---- run goes on, when its turn comes.
-local function with_own_files(plan, source)
+--- run goes on, when its turn comes. A journal knows the source as what it was.
+local function with_own_files(plan, save, source)
   local seen, index = {}, 0
   local function note(...)
     index = index + 1
-    local path = template_module.text(plan.save, index, arguments_of(plan, ...))
+    local path = template_module.text(save, index, arguments_of(plan, ...))
     if seen[path] then
       error(("the option --save: tasks %d and %d would both write '%s'; tell them apart, by {#} for example"):format(
         seen[path], index, path), 0)
@@ -199,13 +199,17 @@ local function with_own_files(plan, source)
     if control ~= nil then note(...) end
     return ...
   end
-  if not source:is_indexed() then return sources.iterate(function() return take(step(nil, control)) end) end
+  if not source:is_indexed() then
+    local checked = sources.iterate(function() return take(step(nil, control)) end)
+    checked.label = identity.describe(source)
+    return checked
+  end
   repeat take(step(nil, control)) until control == nil
   return source
 end
 
 --- Shows what would be run.
-local function show_all(plan, source)
+local function show_all(plan, save, source)
   local index = 0
   local function show(...)
     index = index + 1
@@ -216,8 +220,8 @@ local function show_all(plan, source)
     else
       text = template_module.shown(template_module.words(plan.template, index, arguments))
     end
-    if plan.save then
-      text = text .. " > " .. common.shell_word(template_module.text(plan.save, index, arguments))
+    if save then
+      text = text .. " > " .. common.shell_word(template_module.text(save, index, arguments))
     end
     return (io.stdout:write(text, "\n"))
   end
@@ -233,13 +237,13 @@ end
 
 --- The task itself ends its program at the time limit, so that what this has written is kept; the run's own limit
 --- comes behind that. A journal knows the function by what it does, not by the limit.
-local function with_time_limit(plan, options, map)
+local function with_time_limit(plan, save, options, map)
   local limit = options.timeout
   if not limit then return options, map end
   local changed = {}
   for name, value in pairs(options) do changed[name] = value end
   changed.timeout = engines.choose(options) ~= "serial" and limit + LAST_SECONDS or nil
-  local function limited(...) return run_program(plan, limit, ...) end
+  local function limited(...) return run_program(plan, save, limit, ...) end
   identity.stand_for(limited, map)
   return changed, limited
 end
@@ -286,13 +290,13 @@ function M.job(command, words, is_listed)
   end
   if not is_shell then check_program(template) end
   local format = command.format
-  local plan = { template = template, shell = is_shell, shape = arguments.shape, save = save,
+  local plan = { template = template, shell = is_shell, shape = arguments.shape,
     wants_all = format ~= nil and format ~= "none" }
   if command.jsonl then plan.needs = M.columns(template, save) end
-  if save and not save.has_number then arguments.source = with_own_files(plan, arguments.source) end
-  if command.dry_run then return { status = show_all(plan, arguments.source) } end
-  local job = { arguments = arguments.source, map = function(...) return run_program(plan, nil, ...) end,
-    manner = { adapt = function(options, map) return with_time_limit(plan, options, map) end } }
+  if save and not save.has_number then arguments.source = with_own_files(plan, save, arguments.source) end
+  if command.dry_run then return { status = show_all(plan, save, arguments.source) } end
+  local job = { arguments = arguments.source, map = function(...) return run_program(plan, save, nil, ...) end,
+    manner = { adapt = function(options, map) return with_time_limit(plan, save, options, map) end } }
   if format then return job end
   local written = new_format(plan, command.tag ~= nil)
   job.manner.format = written

@@ -177,11 +177,12 @@ function Journal:check(identity)
     error(self:refusal("it was another kind of call", M.calls[recorded.results], M.calls[identity.results]), 0)
   end
   if recorded.captured ~= identity.captured then
+    local name = identity_module.differing(recorded.captured, identity.captured)
     local info = type(self.f) == "function" and debug.getinfo(self.f, "S")
     if info and common.is_own_source(info.source) then -- of a command line without a script
-      error(self:refusal("the command, or an option that says what it does, differs"), 0)
+      error(self:refusal(name == "save" and "the option --save differs, which says where output goes"
+        or "the command, or an option that says what it does, differs"), 0)
     end
-    local name = identity_module.differing(recorded.captured, identity.captured)
     error(self:refusal(name and ("the variable '%s' differs, which the map function uses"):format(name)
       or "the map function uses other variables"), 0)
   end
