@@ -842,18 +842,14 @@ describe("under mpirun", function()
     end)
   end)
 
-  it("a rank that lacks a file of the source, or whose set-up raises, leaves its tasks to others; its host and the reason are told", function()
-    helper.with_directory(function(directory)
+  --- Runs `calls` on three ranks of two workers, all of which are there. The file words.txt, 1000 lines of four letters, is there as
+  --- /dev/fd/99, by a descriptor that only rank 0 and its workers have. Checks that it is told why ranks 1 and 2 leave their tasks to
+  --- others, for each of `reasons`. Returns what was printed.
+  local function run_lacking(calls, reasons)
+    return helper.with_directory(function(directory)
       helper.write(directory .. "/words.txt", ("word\n"):rep(1000))
-      -- the file is there by a descriptor that only rank 0 and its workers have
       helper.write(directory .. "/script.lua", [[
         local parlua, parlua_host = require "parlua", require "parlua.host"
-        local function try(map, source, options)
-          local lengths, failures, summary = parlua.map(map, source, options)
-          local all = true
-          for i = 1, 1000 do all = all and lengths[i] == 4 end
-          print(lengths.n, #failures, all, summary.workers)
-        end
         local function has_file()
           local file = io.open "/dev/fd/99"
           if file then return file:close() end
@@ -869,23 +865,87 @@ describe("under mpirun", function()
           parlua_host.sleep(0.001)
           return 4
         end
-        try(function(line) return line and four() end, parlua.lines "/dev/fd/99", { chunk = 1 })
-        try(four, parlua.range(1000), { setup = has_file, chunk = 1 })
-        print(select(2, pcall(parlua.map, four, parlua.range(1000), { setup = error })))
-        try(four, parlua.range(1000), {})
-      ]])
+      ]] .. calls)
       local parlua = helper.quote(helper.parlua) .. " --workers 2 script.lua"
       local result = helper.run(("%s bash -c %s : -n 2 %s"):format(helper.mpirun(1), helper.quote("exec " .. parlua .. " 99< words.txt"),
         parlua), { directory = directory })
-      local part = "1000\t0\ttrue\t2\n"
-      assert.equal(part:rep(2) .. "setup failed: nil\n1000\t0\ttrue\t6\n", (result.stdout:gsub("\nstack traceback:\n.-\n1000", "\n1000")))
       local host = helper.run("uname -n").stdout:match "%S+"
       for rank = 1, 2 do
         local place = ("parlua: rank %d on %s leaves its tasks to others: "):format(rank, host)
-        assert.truthy(result.stderr:find(place .. "cannot read '/dev/fd/99': ", 1, true), result.stderr)
-        assert.truthy(result.stderr:find(place .. "setup failed: there is no file", 1, true), result.stderr)
+        for _, reason in ipairs(reasons) do assert.truthy(result.stderr:find(place .. reason, 1, true), result.stdout .. result.stderr) end
       end
+      return result.stdout
     end)
+  end
+
+  it("a rank that lacks a file of the source, or whose set-up raises, leaves its tasks to others; its host and the reason are told", function()
+    local printed = run_lacking([[
+      local function try(map, source, options)
+        local lengths, failures, summary = parlua.map(map, source, options)
+        local all = true
+        for i = 1, 1000 do all = all and lengths[i] == 4 end
+        print(lengths.n, #failures, all, summary.workers)
+      end
+      try(function(line) return line and four() end, parlua.lines "/dev/fd/99", { chunk = 1 })
+      try(four, parlua.range(1000), { setup = has_file, chunk = 1 })
+      print(select(2, pcall(parlua.map, four, parlua.range(1000), { setup = error })))
+      try(four, parlua.range(1000), {})
+    ]], { "cannot read '/dev/fd/99': ", "setup failed: there is no file" })
+    local part = "1000\t0\ttrue\t2\n"
+    assert.equal(part:rep(2) .. "setup failed: nil\n1000\t0\ttrue\t6\n", (printed:gsub("\nstack traceback:\n.-\n1000", "\n1000")))
+  end)
+
+  it("a reduction leaves tasks to the ranks that have what they need, too, with a merge and without, from every source", function()
+    local printed = run_lacking([[
+      local function add(a, b) return a + b end
+      local function add_length(sums, row)
+        sums[row.k] = (sums[row.k] or 0) + row.x
+        return sums
+      end
+      local function add_sums(sums, more)
+        for k, x in pairs(more) do sums[k] = (sums[k] or 0) + x end
+        return sums
+      end
+      local function number(x) return x end
+      local function row(x) return { k = "all", x = x } end
+      local ways = {
+        { "step", number, { init = 0, step = add }, number },
+        { "merge", number, { init = 0, step = add, merge = add }, number },
+        { "table", row, { init = {}, step = add_length, merge = add_sums }, function(sums) return sums.all end },
+        { "sum", number, parlua.sum, number },
+        { "group", row, parlua.group("k", parlua.sum "x"), function(sums) return sums.all end },
+      }
+      local function try(name, way, length, source, options)
+        local _, made, reducer, sum_of = unpack(way)
+        local value, failures, summary = parlua.reduce(function(task) return four() and made(length(task)) end, source, reducer, options)
+        print(way[1], name, sum_of(value), #failures, summary.workers)
+      end
+      local function length(text) return #text end
+      local function items()
+        local k = 0
+        return function()
+          k = k + 1
+          if k <= 1000 then return k end
+        end
+      end
+      for _, way in ipairs(ways) do
+        try("lines", way, length, parlua.lines "/dev/fd/99")
+        try("csv", way, function(fields) return #fields[1] end, parlua.csv("/dev/fd/99", { header = false }))
+        try("blocks", way, length, parlua.blocks("/dev/fd/99", { size = 10 }))
+        try("range", way, function() return 4 end, parlua.range(1000), { setup = has_file })
+        try("items", way, function() return 4 end, items(), { setup = has_file })
+        local ok, why = pcall(try, "range", way, length, parlua.range(1000), { setup = function() error("no licence", 0) end })
+        print(ok, (why:match "[^\n]+"))
+      end
+    ]], { "cannot read '/dev/fd/99': ", "setup failed: there is no file" })
+    local lines = {}
+    for _, way in ipairs { "step", "merge", "table", "sum", "group" } do
+      for _, source in ipairs { "lines 4000", "csv 4000", "blocks 5000", "range 4000", "items 4000" } do
+        lines[#lines + 1] = (("%s %s 0 2\n"):format(way, source):gsub(" ", "\t"))
+      end
+      lines[#lines + 1] = "false\tsetup failed: no licence\n"
+    end
+    assert.equal(table.concat(lines), printed)
   end)
 
   it("a call for which every rank lacks something raises, and names one of them", function()
@@ -893,11 +953,14 @@ describe("under mpirun", function()
     helper.with_directory(function(directory)
       helper.write(directory .. "/script.lua", [[
         local parlua = require "parlua"
-        print(select(2, pcall(parlua.map, function() end, parlua.range(1000), { setup = function() error("no licence", 0) end })))
+        local options = { setup = function() error("no licence", 0) end }
+        print(select(2, pcall(parlua.map, function() end, parlua.range(1000), options)))
+        print(select(2, pcall(parlua.reduce, function() return 1 end, parlua.range(1000), parlua.sum, options)))
         print(parlua.map(function() return 1 end, parlua.range(10)).n)
       ]])
       local result = helper.run(helper.quote(helper.parlua) .. " --engine mpi --workers 2 script.lua", { directory = directory })
-      assert.truthy(result.stdout:find("^setup failed: no licence.*%(on rank [12], host %S+%)\n10\n$"), result.stdout .. result.stderr)
+      local error_of_rank = "setup failed: no licence.-%(on rank [12], host %S+%)\n"
+      assert.truthy(result.stdout:find("^" .. error_of_rank:rep(2) .. "10\n$"), result.stdout .. result.stderr)
     end)
   end)
 

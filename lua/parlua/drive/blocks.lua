@@ -84,7 +84,8 @@ function Driver:dense(receiver, event)
 end
 
 --- A block as a whole fails when `step` raises: that ends the reduction.
-function Driver:failure(receiver, _, record)
+function Driver:failure(receiver, index, record, attempt, worker)
+  if index == 0 then return Base.failure(self, receiver, index, record, attempt, worker) end
   record = failure.sent(record)
   if record.value ~= nil then receiver:broke(record.value) else receiver:broke(record.message) end
 end

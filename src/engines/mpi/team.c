@@ -83,9 +83,9 @@ static void forward_results(struct team *team, struct event *event)
   uint32_t w = event->worker - 1 - family->base;
   uint64_t end = event->block->size, *kept = w < family->own ? &team->ends[w] : &end;
   if (event->from == 0) *kept = end;
-  if (is_refusal(event) && w < family->own) { /* a file or module is missing on this host, say: others do its tasks */
+  if (is_refusal(event)) { /* a file or module is missing on its host, say: others do its tasks */
     report_results(&team->report, event, kept);
-    forward_end(team, RECORD_TROUBLE, ENOEXEC, 0);
+    if (w < family->own) forward_end(team, RECORD_TROUBLE, ENOEXEC, 0);
     return;
   }
   add_rows(team, event);
