@@ -948,6 +948,19 @@ describe("under mpirun", function()
     assert.equal(table.concat(lines), printed)
   end)
 
+  it("a function of pool:everywhere that raises on a rank other than 0 ends that call, whose error names the rank and its host", function()
+    local printed = run_lacking([[
+      local pool = parlua.pool()
+      print(select(2, pcall(pool.everywhere, pool, has_file)))
+      print(pool:map(four, parlua.range(10)).n)
+    ]], {})
+    local host = helper.run("uname -n").stdout:match "%S+"
+    local message, place, rest = printed:match "^(everywhere at [^\n]+)\n.- %((on rank [12], host %S+)%)\n(.*)$"
+    assert.matches("^everywhere at %S*script%.lua:%d+ failed: there is no file$", message, printed)
+    assert.truthy(place == "on rank 1, host " .. host or place == "on rank 2, host " .. host, printed)
+    assert.equal("10\n", rest)
+  end)
+
   it("a call for which every rank lacks something raises, and names one of them", function()
     if helper.mpi == "mpich" then return end -- Debian's can't spawn ranks
     helper.with_directory(function(directory)

@@ -141,7 +141,10 @@ return function(Run, interrupted, interruption, note_interrupted)
 
   --- The run is to end with an error. `worker`: the one that can't do the job; workers of other ranks may be able to.
   function Run:broke(message, worker)
-    if worker and self.engine_name == "mpi" and trouble.is_refused(self, worker, message) then return end
+    if worker and self.engine_name == "mpi" then
+      message = trouble.refused(self, worker, message)
+      if not message then return end
+    end
     self.broken = message
     self:cancel()
   end

@@ -20,26 +20,33 @@ local limits = {
   [112] = "the ranks that had workers are lost", -- EHOSTDOWN
 }
 
-local ENOEXEC, ECHILD, EBUSY = 8, 10, 16 -- the first: see is_refused
+local ENOEXEC, ECHILD, EBUSY = 8, 10, 16 -- the first: see M.refused
 
 local function reason(errno) return limits[errno] or host.strerror(errno) end
 
+local function with_place(refusal)
+  return ("%s (on rank %d, host %s)"):format(refusal.message, refusal.rank, refusal.host)
+end
+
 --- Notes that a worker can't do the job, for want of a file, say. Its rank takes no part in the run then, and others do
---- its tasks. False: the run is to end. So it does where rank 0, which has the script, lacks something, and where each
---- worker is to call a function.
-function M.is_refused(run, worker, message)
+--- its tasks. Returns the error with which the run is to end instead. So it does where rank 0, which has the script,
+--- lacks something, and where each worker is to call a function.
+---@return string? message
+function M.refused(run, worker, message)
   local where, rank = run.driver:host(worker)
-  if rank == 0 or run.everywhere then return false end
+  if rank == 0 then return message end
+  local refusal = { rank = rank, host = where, message = message }
+  if run.everywhere then return with_place(refusal) end
   run.refusals = run.refusals or {}
-  table.insert(run.refusals, { rank = rank, host = where, message = message })
-  return true
+  table.insert(run.refusals, refusal)
+  return nil
 end
 
 --- The error of a run that has no worker at all. `ended`: how the last one ended that could not begin.
 function M.no_workers(run, errno, ended)
   local engine, why = run.engine_name, reason(errno)
   local refusal = run.refusals and run.refusals[1]
-  if refusal then return ("%s (on rank %d, host %s)"):format(refusal.message, refusal.rank, refusal.host) end
+  if refusal then return with_place(refusal) end
   if errno == ECHILD then
     why = ("%s (%s)%s"):format(why, failure.status_text(ended), run.options.setup and ": see the option setup" or "")
   end
