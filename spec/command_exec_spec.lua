@@ -72,6 +72,33 @@ describe("parlua --exec", function()
     end)
   end)
 
+  it("names the columns of files without a header by --header, also side by side as by --link of GNU parallel", function()
+    helper.with_directory(function(directory)
+      helper.write(directory .. "/a", "1\n2\n")
+      helper.write(directory .. "/b", "c\nd e\n")
+      local options = { directory = directory }
+      local advised = refusal("PARLUA --link --exec 'echo {1} {2}' ::: a b"):match "`(.-)`"
+      local migrating = helper.read "docs/MIGRATING.md":gsub("\\|", "|")
+      assert.truthy(migrating:find(advised, 1, true), advised)
+      assert.equal("1 c\n2 d e\n", (run(advised:gsub("| parlua", "| PARLUA"), options)))
+      assert.equal("1-c\n2-d e\n", (run("paste a b | PARLUA --tsv --header p,q --map 'p .. \"-\" .. q'", options)))
+      assert.equal("y,x\nd e,2\n", (run("paste -d, a b | PARLUA --csv --header x,y --filter 'row.x > 1' --map row --format csv "
+        .. "--columns y,x", options)))
+      assert.equal("2,d e\n", (run("paste -d, a b | PARLUA --csv --header x,y --filter 'row.x > 1'", options)))
+      for command, told in pairs {
+        ["--csv --header : --exec 'echo {x}' a"] = "':' is of GNU parallel; --csv and --tsv take the first line as the names anyway",
+        ["--csv --header x,x --exec 'echo {x}' a"] = "'x' is in it twice",
+        ["--csv --header x --exec 'echo {y}' a"] = "no column 'y'; it has x",
+        ["--csv --header x --map zz a"] = "the option --header has no column 'zz'; it has x",
+        ["--header x --map x a"] = "the option --header goes with --csv, --tsv",
+      } do
+        local _, status, message = run("PARLUA " .. command, options)
+        assert.equal(2, status, command)
+        assert.truthy(message:find(told, 1, true), message)
+      end
+    end)
+  end)
+
   it("combines lists that stand behind :::, and puts several words into one command by --batch", function()
     assert.equal("a-1\na-2\nb-1\nb-2\n", (run "PARLUA --exec 'echo {1}-{2}' ::: a b ::: 1 2"))
     assert.equal("1 2 3\n4 5\n", (run "seq 5 | PARLUA --batch 3 --exec echo"))

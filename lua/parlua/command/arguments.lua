@@ -2,6 +2,7 @@
 --- --lines, --csv, ... the lines or rows of files.
 local kinds = require "parlua.source.kinds"
 local report = require "parlua.report"
+local rows = require "parlua.lazy" "parlua.command.rows"
 local sources = require "parlua.source"
 
 local M = {}
@@ -60,6 +61,15 @@ local function of_files(paths, open)
   return open(#paths == 0 and "-" or #paths == 1 and paths[1] or paths)
 end
 
+--- The names that --header gives to the columns of files without a header.
+local function header_of(text)
+  if text == ":" then
+    error("the option --header: ':' is of GNU parallel; --csv and --tsv take the first line as the names anyway, and "
+      .. "--header NAMES names the columns of files that have no header", 0)
+  end
+  return rows.columns(text, "--header")
+end
+
 ---@class parlua.CommandArguments
 ---@field source any
 ---@field shape "words"|"rows"|"batch"|"text" what a task gets: words; a row; a list of words; text for its standard
@@ -74,13 +84,14 @@ end
 ---@return parlua.CommandArguments
 function M.of(command, words, is_listed, columns)
   if command.csv or command.tsv then
-    local types
+    local types, header = nil, header_of(command.header)
     if columns then
       types = {}
       for _, name in ipairs(columns) do types[name] = "string" end
     end
     return { shape = "rows", source = of_files(words, function(paths)
-      return sources.csv(paths, { separator = command.tsv and "\t" or ",", types = types, columns = columns })
+      return sources.csv(paths, { separator = command.tsv and "\t" or ",", types = types, columns = columns,
+        header = header })
     end) }
   elseif command.jsonl then
     return { shape = "rows", source = of_files(words, sources.jsonl) }

@@ -2,6 +2,7 @@
 local arguments_module = require "parlua.command.arguments"
 local block = require "parlua.command.block"
 local common = require "parlua.common"
+local csv = require "parlua.lazy" "parlua.source.csv"
 local expression = require "parlua.command.expression"
 local options_module = require "parlua.options"
 local rows = require "parlua.lazy" "parlua.command.rows"
@@ -189,6 +190,7 @@ local function tasks_job(command, source, is_row)
   end
   if is_row then
     source.needed = columns_of(command)
+    if source.names then csv.check_columns(source, source.names, "the option --header has") end
     source.with_text = gives == "line" or uses_line(command)
   end
   local job = { arguments = source, map = map_function(command, is_row, gives), manner = { forgets = true },
@@ -196,7 +198,7 @@ local function tasks_job(command, source, is_row)
   if gives == "line" then
     job.manner.format = rows.unchanged(source)
   elseif not command.reduce and (command.format == "csv" or command.format == "tsv") then
-    job.manner.format = rows.made(command.format, command.map, source, rows.columns(command.columns))
+    job.manner.format = rows.made(command.format, command.map, source, rows.columns(command.columns, "--columns"))
   end
   if not command.format then
     local writes_nothing = command.each and not command.reduce

@@ -275,7 +275,8 @@ function M.job(command, words, is_listed)
   end
   local columns = (command.csv or command.tsv) and M.columns(template, save)
   local arguments = arguments_module.of({ csv = command.csv, tsv = command.tsv, jsonl = command.jsonl,
-    lines = command.lines, null = command.null, batch = batch, pipe = pipe }, words, is_listed, columns)
+    header = command.header, lines = command.lines, null = command.null, batch = batch, pipe = pipe }, words, is_listed,
+    columns)
   if batch then arguments_module.batched(arguments, batch) end
   local is_rows = arguments.shape == "rows"
   if is_rows and (template.takes_all or template.most > 0 or save and save.takes_all) then

@@ -120,19 +120,20 @@ function M.made(kind, map, source, given)
   return format
 end
 
---- The columns that --columns names. Raises what is wrong.
+--- The columns that an option names. Raises what is wrong.
 ---@param text? string
+---@param spelling string the option
 ---@return string[]?
-function M.columns(text)
+function M.columns(text, spelling)
   if not text then return nil end
   local names = {}
   for name in (text .. ","):gmatch "([^,]*)," do names[#names + 1] = name:match "^%s*(.-)%s*$" end
   for _, name in ipairs(names) do
     if name == "" then
-      error(("wrong value for the option --columns: '%s'; it takes names with commas between them"):format(text), 0)
+      error(("wrong value for the option %s: '%s'; it takes names with commas between them"):format(spelling, text), 0)
     end
   end
-  rows.check_columns(names, "the option --columns")
+  rows.check_columns(names, "the option " .. spelling)
   return names
 end
 

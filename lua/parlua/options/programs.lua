@@ -24,6 +24,8 @@ M.specs = {
     help = "runs the statements" },
   { name = "reduce", long = "--reduce", metavar = "NAME", takes = "a reducer, as 'sum' or 'group(\"city\")'",
     help = "writes the one value: sum, count, mean, stats, ..." },
+  { name = "header", long = "--header", metavar = "NAMES", takes = "names with commas between them, as city,t",
+    help = "of --csv, --tsv: the columns of files that have no header" },
   { name = "columns", long = "--columns", metavar = "NAMES", takes = "names with commas between them, as city,t",
     help = "of --format csv, tsv: the columns, in their order" },
   { name = "with", long = "--with", metavar = "FILE", takes = "the name of a Lua file",
@@ -49,7 +51,7 @@ local INPUTS = { "null", "lines", "csv", "tsv", "jsonl", "pipe" }
 --- What each option goes with.
 local OF = {
   shell = { "exec" }, save = { "exec" }, batch = { "exec" }, pipe = { "exec" }, dry_run = { "exec" },
-  columns = { "map", "filter" }, with = { "map", "filter", "each", "reduce" },
+  header = { "csv", "tsv" }, columns = { "map", "filter" }, with = { "map", "filter", "each", "reduce" },
   begin = { "map", "filter", "each", "reduce" },
   finish = { "map", "filter", "each", "reduce" }, null = KINDS, lines = KINDS, csv = KINDS, tsv = KINDS, jsonl = KINDS,
 }
