@@ -194,7 +194,8 @@ local function tasks_job(command, source, is_row)
     source.with_text = gives == "line" or uses_line(command)
   end
   local job = { arguments = source, map = map_function(command, is_row, gives), manner = { forgets = true },
-    reduce = command.reduce and reducer_of(command.reduce) or nil }
+    reduce = command.reduce and reducer_of(command.reduce) or nil,
+    columns = command.reduce and rows.columns(command.columns, "--columns") or nil }
   if gives == "line" then
     job.manner.format = rows.unchanged(source)
   elseif not command.reduce and (command.format == "csv" or command.format == "tsv") then

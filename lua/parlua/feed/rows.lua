@@ -160,6 +160,56 @@ function Rows:put(buffer, row)
   put_line(self, buffer, row, #self.columns, self.columns)
 end
 
+--- The rows that a value stands for: a table of tables is as many, one behind the other or, where it has names, each
+--- behind its name in the column "key"; another value is one.
+local function rows_of(value)
+  if type(value) ~= "table" then return { value } end
+  for _, item in next, value do
+    if type(item) ~= "table" then return { value } end
+  end
+  if next(value) == nil or #value > 0 then return value end
+  local keys, list, seen, columns = {}, {}, {}, {}
+  for key in next, value do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b)
+    if type(a) == type(b) and type(a) ~= "boolean" then return a < b end
+    return tostring(a) < tostring(b)
+  end)
+  for k, key in ipairs(keys) do
+    local row = { key = key }
+    for name, field in next, value[key] do
+      if type(name) ~= "string" or name == "key" then return { value } end
+      if not seen[name] then columns[#columns + 1], seen[name] = name, true end
+      row[name] = field
+    end
+    list[k] = row
+  end
+  table.sort(columns)
+  table.insert(columns, 1, "key")
+  return list, columns
+end
+
+--- The names of all fields of rows, sorted; nil: some row has none.
+local function names_of_all(list)
+  local all = {}
+  for _, row in ipairs(list) do
+    for _, name in ipairs(type(row) == "table" and names_of(row) or {}) do all[name] = true end
+    if type(row) ~= "table" or not names_of(row) then return nil end
+  end
+  return names_of(all)
+end
+
+--- Appends a value as a whole, as rows under their names.
+---@param buffer table string.buffer
+---@param value any
+---@param separator string
+---@param columns? string[] default: all fields that there are, sorted
+function M.put_value(buffer, value, separator, columns)
+  local list, found = rows_of(value)
+  local writer = M.open(separator, columns or found or names_of_all(list))
+  writer:put_head(buffer)
+  for _, row in ipairs(list) do writer:put(buffer, row) end
+end
+
 --- The fields of a line that a writer has written, each as it stands there.
 local function split(text, separator)
   local fields, at, last = {}, 1, #text - 1 -- without the line's end

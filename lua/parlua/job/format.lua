@@ -2,9 +2,9 @@
 --
 -- Each is a table of functions on a buffer: `put` appends a task; `close`, if any, the end. `writes_failures` says
 -- whether the output names the tasks that failed, `writes_arguments` whether it has each task's arguments: others are
--- not given them. One with `open(columns)` is made for each run. With `takes_encoded`, results that are strings may be
--- texts that workers have made of them (`is_encoded`), and `put_lines` appends tasks that workers have written as a
--- whole.
+-- not given them. `put_value`, if any, appends the value of a reduction. One with `open(columns)` is made for each run.
+-- With `takes_encoded`, results that are strings may be texts that workers have made of them (`is_encoded`), and
+-- `put_lines` appends tasks that workers have written as a whole.
 
 local errors = require "parlua.lazy" "parlua.failure.program"
 local json = require "parlua.wire.json"
@@ -77,6 +77,7 @@ local function rows_of(separator)
     open = function(columns)
       local writer = rows.open(separator, columns)
       return {
+        put_value = function(buffer, value) rows.put_value(buffer, value, separator, columns) end,
         takes_encoded = true, encodes = { separator = separator, columns = columns },
         put_lines = function(buffer, _, n, lines)
           if not columns then return line.append_rows(buffer, lines, n, writer) end

@@ -142,7 +142,10 @@ local function run_reduction(run, source, options, plan)
   for _, failure in ipairs(failures) do show_failure(run, failure) end
   run.returned = summary.returned
   run.results = value
-  if options.format == "text" and type(value) == "string" then
+  local put_value = formats.of(options.format, run.job.columns).put_value
+  if put_value then
+    put_value(run.output.buffer, value)
+  elseif options.format == "text" and type(value) == "string" then
     run.output.buffer:put(value, "\n")
   elseif options.format ~= "none" then
     json.put(run.output.buffer, value, "/value")

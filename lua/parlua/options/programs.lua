@@ -51,7 +51,7 @@ local INPUTS = { "null", "lines", "csv", "tsv", "jsonl", "pipe" }
 --- What each option goes with.
 local OF = {
   shell = { "exec" }, save = { "exec" }, batch = { "exec" }, pipe = { "exec" }, dry_run = { "exec" },
-  header = { "csv", "tsv" }, columns = { "map", "filter" }, with = { "map", "filter", "each", "reduce" },
+  header = { "csv", "tsv" }, columns = { "map", "filter", "reduce" }, with = { "map", "filter", "each", "reduce" },
   begin = { "map", "filter", "each", "reduce" },
   finish = { "map", "filter", "each", "reduce" }, null = KINDS, lines = KINDS, csv = KINDS, tsv = KINDS, jsonl = KINDS,
 }
