@@ -134,6 +134,29 @@ describe("texts of several files:", function()
       assert.same({ n = 2 }, parlua.map(function() return parlua.task.path or parlua.task.line end, { 1, 2 }, with()))
     end)
 
+    it("a task finds its line in as few steps as the one before it, however much of its file was read with it", function()
+      local rows = 3000
+      local text = ("1,one\n"):rep(rows)
+      jit.off() -- steps of compiled code are not counted
+      finally(jit.on)
+      local function look()
+        local steps = 0
+        debug.sethook(function() steps = steps + 1 end, "", 1)
+        local line = parlua.task.line
+        debug.sethook()
+        return { line, steps }
+      end
+      for kind, path in pairs { lines = file("far", text), csv = packed(file("far.csv", "n,name\n" .. text))[1],
+                                jsonl = packed(file("far.jsonl", ("1\n"):rep(rows)))[1] } do
+        local found = parlua.map(look, parlua[kind](path), with { chunk = rows })
+        assert.equal(rows, found.n)
+        for i = 1, rows do
+          assert.equal(kind == "csv" and i + 1 or i, found[i][1])
+          if i > 1 then assert.is_true(found[i][2] < 1000, ("%s: %d steps for task %d"):format(kind, found[i][2], i)) end
+        end
+      end
+    end)
+
     it("a task of a block knows the block's file and first line, compressed or not", function()
       local a, b = file("blocks1", "1\n\n3\n4\n"), file("blocks2", "1\n2\n3\n")
       local function place() return parlua.task.path:match "[^/]*$" .. ":" .. parlua.task.line end

@@ -171,6 +171,7 @@ function M.place(source, cursor)
     if p[0] == 10 then line = line + 1 end
     p = p + 1
   end
+  cursor.begin, cursor.line = p, line -- the next task of the range goes on from here
   return source.paths[cursor.part], line
 end
 
