@@ -131,6 +131,43 @@ describe("state that changes between submitted calls", function()
   end)
 
   helper.for_each_engine(function(engine)
+    it("may be NaN, wherever it is, also where a number stood before and will stand again", function()
+      local held, meta = { n = 0 }, getmetatable ""
+      local module = {}
+      package.loaded.spec_nan = module
+      finally(function()
+        rawset(math, "spec", nil)
+        rawset(meta, "spec", nil)
+        rawset(_G, "spec_state", nil)
+        package.loaded.spec_nan, package.loaded.spec_nan_itself = nil, nil
+      end)
+      local upvalue
+      local function look()
+        local told = {}
+        for k, value in ipairs { tostring(rawget(math, "spec")), tostring(rawget(getmetatable "", "spec")),
+          tostring(rawget(_G, "spec_state")), tostring(require("spec_nan").value),
+          tostring(package.loaded.spec_nan_itself), tostring(held.n), tostring(upvalue) } do
+          told[k] = value
+        end
+        return table.concat(told, " ")
+      end
+      local pool = parlua.pool { engine = engine, workers = 1 }
+      for _, value in ipairs { 0 / 0, 5, 0 / 0, 0 / 0, 6 } do
+        rawset(math, "spec", value)
+        rawset(meta, "spec", value)
+        rawset(_G, "spec_state", value)
+        module.value, package.loaded.spec_nan_itself, held.n, upvalue = value, value, value, value
+        local expected = (tostring(value) .. " "):rep(7):sub(1, -2)
+        assert.equal(expected, look())
+        assert.equal(expected, pool:submit(look):get())
+        assert.equal(expected, pool:map(look, { 1 })[1])
+        assert.equal(expected, parlua.map(look, { 1 }, helper.options(engine)())[1])
+      end
+      pool:close()
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
     it("is the older one again for an older call that is tried again later", function()
       rawset(_G, "spec_state", { value = 1 })
       local pool = parlua.pool { engine = engine, workers = 1, retries = 1, backoff = 0.05 }

@@ -60,7 +60,7 @@ local function add_libraries(state)
     if type(library) == "table" and name ~= "package" and name ~= "metatable of strings" then
       local was = start.libraries[name]
       for key, value in next, library do
-        if not rawequal(was[key], value) and value == value then state[#state + 1] = { LIBRARY, name, key, value } end
+        if not rawequal(was[key], value) then state[#state + 1] = { LIBRARY, name, key, value } end
       end
       for key in next, was do
         if rawget(library, key) == nil then state[#state + 1] = { REMOVED, name, key } end
