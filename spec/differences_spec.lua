@@ -165,6 +165,40 @@ describe("state that changes between submitted calls", function()
       end
       pool:close()
     end)
+
+    it("that it has got since the first call is known as its own, wherever it is", function()
+      local module, own = {}, {}
+      package.loaded.spec_known = module
+      rawset(_G, "spec_state", {})
+      finally(function()
+        package.loaded.spec_known = nil
+        rawset(_G, "spec_state", nil)
+        rawset(math, "spec", nil)
+      end)
+      local pool = parlua.pool { engine = engine, workers = 1 }
+      local function look()
+        local state = rawget(_G, "spec_state")
+        local there = { module.value, state and state.value, rawget(math, "spec"), module.deep and module.deep.value }
+        local told = {}
+        for k = 1, 4 do told[k] = tostring(own[k] == there[k]) end
+        return table.concat(told, " "), unpack(there, 1, 4)
+      end
+      local deep = {}
+      pool:submit(look):get()
+      for round = 1, 12 do
+        own = { { round }, { round }, { round }, { round } }
+        if round % 3 == 1 then pool:submit(look):get() end -- which holds them before they are anywhere else
+        module.value, rawget(_G, "spec_state").value = own[1], own[2]
+        rawset(math, "spec", own[3])
+        module.deep, deep.value = deep, own[4]
+        if round == 5 then collectgarbage() collectgarbage() end
+        assert.equal("true true true true", (look()))
+        local results = { pool:submit(look):get() }
+        assert.equal("true true true true", results[1])
+        for k = 1, 4 do assert.equal(own[k], results[k + 1]) end
+      end
+      pool:close()
+    end)
   end)
 
   helper.for_each_engine(function(engine)

@@ -15,7 +15,9 @@ local context = require "parlua.wire.context"
 local everywhere = require "parlua.worker.everywhere"
 local failure = require "parlua.failure"
 local future_module = require "parlua.future"
+local kinds = require "parlua.wire.entries"
 local start = require "parlua.wire.start"
+local states = require "parlua.wire.state"
 local task = require "parlua.task"
 
 require("jit").off(true, true) -- loops over pairs, see wire/closure.lua
@@ -25,25 +27,95 @@ local M = {}
 local MOST_FUNCTIONS = 100 -- of one call, whose globals are looked at to know whether it has changed
 local plain = { number = true, string = true, boolean = true, ["nil"] = true }
 
+local MOST_WATCHES = 32 -- of what is known; then one takes the place of all
+
 local heads, is_guarded = {}, false -- what was sent of a function; until the collector comes by, as in calls/sent.lua
-local walked = setmetatable({}, { __mode = "v" }) -- `walk`: a book of what both sides have
 
-local function is_own(name) return name == "parlua" or name:find "^parlua%." end -- they lead to pools and futures
+---@class parlua.KnownHere
+---@field book userdata of what both sides have: all that the script's state leads to
+---@field watches userdata[] of the objects in it, and of the tables that its roots are in
+---@field globals userdata|false a watch of _G
+---@field holders table the tables that its roots are in, as keys
+local known = setmetatable({}, { __mode = "v" }) -- `now`: a parlua.KnownHere, until the collector comes by
 
-local function walk()
-  if walked.walk then return walked.walk end
+local function is_same(one, other) -- NaN is what it was
+  return rawequal(one, other) or type(one) == "number" and one ~= one and type(other) == "number" and other ~= other
+end
+
+--- The values that the script's state consists of.
+local function roots()
   start.complete()
-  local roots = {}
-  for name, value in next, package.loaded do
-    if type(name) == "string" and not is_own(name) and (type(value) == "table" or type(value) == "function") then
-      roots[#roots + 1] = value
+  local list = {}
+  for _, entry in ipairs(states.collect({})) do
+    if entry[1] == kinds.METATABLE and entry[4] then -- fields of that of strings
+      for _, field in next, entry[3] do list[#list + 1] = field end
+    else
+      list[#list + 1] = entry[1] == kinds.LIBRARY and entry[4] or entry[3]
     end
   end
-  for name, value in next, _G do
-    if not rawequal(start.globals[name], value) then roots[#roots + 1] = value end
+  return list
+end
+
+--- A watch of all that is known, as it is now; nil: it can't be watched.
+local function watch_all(now)
+  local holders = states.watched()
+  holders[#holders + 1] = package.loaded
+  now.holders = {}
+  for _, holder in ipairs(holders) do now.holders[holder] = true end
+  return codec.watch(now.book, holders)
+end
+
+local function has_any(book, objects)
+  for _, object in ipairs(objects) do
+    if codec.place_in(book, object) then return true end
   end
-  walked.walk = codec.walk(roots)
-  return walked.walk
+  return false
+end
+
+--- What has changed in what is known: a list of objects; and whether there are other roots. Nil: that can't be told.
+local function changes_of(now)
+  local changed, has_roots = {}, false
+  for _, watch in ipairs(now.watches) do
+    local list = codec.changes(watch)
+    if list == nil then return nil end
+    for _, object in ipairs(list or {}) do
+      changed[#changed + 1] = object
+      has_roots = has_roots or now.holders[object] or false
+    end
+  end
+  if not now.globals or codec.changed_fields(now.globals, _G) == nil then
+    has_roots, now.globals = true, codec.watch_fields(_G) or false
+  end
+  return changed, has_roots
+end
+
+--- Adds what the state has got since. Returns false where it is all to be looked at anew.
+local function add_changes(now)
+  local changed, has_roots = changes_of(now)
+  if not changed then return false end
+  if not changed[1] and not has_roots then return true end
+  local new = codec.walk(has_roots and roots() or {}, false, now.book, changed)
+  for f, head in next, heads do -- what was sent by content is known now
+    if has_any(head.book, new) then heads[f] = nil end
+  end
+  for _, object in ipairs(new) do changed[#changed + 1] = object end
+  if not changed[1] then return true end
+  if #now.watches < MOST_WATCHES then
+    now.watches[#now.watches + 1] = codec.watch(states.no_change, changed)
+  else
+    now.watches = { watch_all(now) }
+  end
+  return now.watches[1] ~= nil
+end
+
+--- The book of what both sides have.
+local function walk()
+  local now = known.now
+  if now and add_changes(now) then return now.book end
+  now = { book = codec.walk(roots()), watches = {}, globals = codec.watch_fields(_G) or false, holders = {} }
+  now.watches[1] = watch_all(now)
+  known.now = now.watches[1] and now or nil
+  return now.book
 end
 
 local function forget() heads, is_guarded = {}, false end
@@ -73,19 +145,20 @@ local function add_globals(names, seen, f)
   return is_whole
 end
 
-local function is_unchanged(head)
-  if not head.watch or codec.changes(head.watch) ~= false then return false end
+local function is_unchanged(head, book)
+  if head.base[1] ~= book or not head.watch or codec.changes(head.watch) ~= false then return false end
   for name, value in next, head.names do
-    if not rawequal(rawget(_G, name), value) then return false end
+    if not is_same(rawget(_G, name), value) then return false end
   end
   return true
 end
 
 --- Sends a function. Returns its head; or nil and a message.
 local function head_of(f)
+  local there = walk() -- before heads are looked at: it takes away those that no longer hold
   local head = heads[f]
-  if head and is_unchanged(head) then return head end
-  local base, names = { walk() }, {}
+  if head and is_unchanged(head, there) then return head end
+  local base, names = { there }, {}
   base.captured = function() return captured_by({ f }, 1) end
   context.use(base, true, 0)
   local book = codec.book()
@@ -93,7 +166,7 @@ local function head_of(f)
   if not code then return nil, message end
   local sent = context.longer(base, book)
   sent.captured, sent.arrays = base.captured, arrays.sent
-  head = { f = false, code = code, base = base, sent = sent, got = false, globals = false, names = names,
+  head = { f = false, code = code, book = book, base = base, sent = sent, got = false, globals = false, names = names,
     watch = add_globals(names, { n = 0 }, f) and codec.watch(book, {}) or false }
   keep(f, head)
   return head
@@ -107,7 +180,7 @@ local function open(head)
   context.use(head.base, true)
   head.f = codec.decode_book(book, head.code)
   for name, value in next, _G do
-    if not rawequal(before[name], value) then globals[name] = value end
+    if not is_same(before[name], value) then globals[name] = value end
   end
   for name in next, globals do rawset(_G, name, before[name]) end
   for _, name in ipairs(task.set_up) do globals[name] = nil end -- these are the worker's

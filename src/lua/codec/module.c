@@ -156,15 +156,38 @@ static int module_book(lua_State *L)
   return 1;
 }
 
-/* walk(list[, lasting]) -> a book of what can be reached from the values in the list, for workers that are forked; do
- * they live as long as a pool? */
+/* walk(list[, lasting[, book, changed]]) -> a book of what can be reached from the values in the list, for workers that
+ * are forked; do they live as long as a pool? With such a book: adds to it, also what its objects in the list `changed`
+ * lead to now, and returns a list of the objects that are new in it. */
 static int module_walk(lua_State *L)
 {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
-  book_new(L);
-  if (codec_walk(L, 3, 1, lua_toboolean(L, 2)) != 0) return lua_error(L);
-  lua_settop(L, 3);
+  enum { ROOTS = 1, LASTING, BOOK, CHANGED, NEW };
+  luaL_checktype(L, ROOTS, LUA_TTABLE);
+  lua_settop(L, CHANGED);
+  bool is_new = lua_isnil(L, BOOK);
+  if (is_new) {
+    book_new(L);
+    lua_replace(L, BOOK);
+    lua_newtable(L);
+    lua_replace(L, CHANGED);
+  } else {
+    check_book(L, BOOK);
+    luaL_checktype(L, CHANGED, LUA_TTABLE);
+  }
+  const struct book *book = book_at(L, BOOK);
+  int before = book->objects;
+  if (codec_walk(L, BOOK, ROOTS, lua_toboolean(L, LASTING), CHANGED) != 0) return lua_error(L);
+  if (is_new) {
+    lua_settop(L, BOOK);
+    return 1;
+  }
+  lua_newtable(L);
+  lua_getfenv(L, BOOK);
+  for (int i = before + 1; i <= book->objects; i++) {
+    lua_rawgeti(L, NEW + 1, i);
+    lua_rawseti(L, NEW, i - before);
+  }
+  lua_settop(L, NEW);
   return 1;
 }
 

@@ -12,7 +12,7 @@
  * workers that last, which are forked once: what methods have captured may change while they live. */
 enum { MOST_ENTRIES = 30000, MOST_ENTRIES_OF_ONE = 1024, MOST_STATED = 256 };
 
-enum { BOOK_SLOT = 1, ROOTS_SLOT, LASTING_SLOT, OBJECTS_SLOT };
+enum { BOOK_SLOT = 1, ROOTS_SLOT, LASTING_SLOT, CHANGED_SLOT, OBJECTS_SLOT };
 
 /* Adds the value at `index` if it is an object that is not there yet and has no name in every state. */
 static void visit(lua_State *L, struct codec *codec, struct book *book, int index)
@@ -77,7 +77,21 @@ static size_t visit_proxy(lua_State *L, struct codec *codec, struct book *book)
   return 1;
 }
 
-/* (book, list of roots, do the workers last) */
+/* Visits what the object on the top holds, which has entry `i` in the book, and notes what that is; pops it. Returns
+ * how many entries it has looked at. */
+static size_t look_into(lua_State *L, struct codec *codec, struct book *book, size_t i, bool lasting)
+{
+  int type = lua_type(L, -1);
+  size_t seen = type == LUA_TTABLE      ? visit_table(L, codec, book)
+                : type == LUA_TFUNCTION ? visit_function(L, codec, book)
+                                        : visit_proxy(L, codec, book);
+  if (type == LUA_TFUNCTION || (type == LUA_TTABLE && (lasting || seen <= MOST_STATED)))
+    book->list[i].state = codec_whole_state_of(L, -1);
+  lua_pop(L, 1);
+  return seen;
+}
+
+/* (book, list of roots, do the workers last, objects of the book that have changed) */
 int codec_walk_protected(lua_State *L)
 {
   struct codec *codec = lua_touserdata(L, lua_upvalueindex(CODEC_UPVALUE));
@@ -87,8 +101,16 @@ int codec_walk_protected(lua_State *L)
   codec_update_names(L, codec);
   lua_getfenv(L, BOOK_SLOT);
   luaL_checkstack(L, SLOTS_PER_LEVEL, NULL);
-  int roots = (int)lua_objlen(L, ROOTS_SLOT), root = 0;
-  for (int i = 0; entries < MOST_ENTRIES; i++) {
+  int roots = (int)lua_objlen(L, ROOTS_SLOT), root = 0, i = book->objects;
+  for (int k = 1; k <= (int)lua_objlen(L, CHANGED_SLOT); k++) {
+    lua_rawgeti(L, CHANGED_SLOT, k);
+    const struct map_entry *entry = map_get(&book->map, lua_topointer(L, -1));
+    if (entry)
+      entries += look_into(L, codec, book, (size_t)(book_entry(book, entry->value) - book->list), lasting);
+    else
+      lua_pop(L, 1);
+  }
+  for (; entries < MOST_ENTRIES; i++) {
     while (i == book->objects && root < roots) { /* all that the roots so far lead to has been visited */
       lua_rawgeti(L, ROOTS_SLOT, ++root);
       visit(L, codec, book, lua_gettop(L));
@@ -96,19 +118,12 @@ int codec_walk_protected(lua_State *L)
     }
     if (i == book->objects) break;
     lua_rawgeti(L, OBJECTS_SLOT, i + 1);
-    int type = lua_type(L, -1);
-    size_t seen = type == LUA_TTABLE      ? visit_table(L, codec, book)
-                  : type == LUA_TFUNCTION ? visit_function(L, codec, book)
-                                          : visit_proxy(L, codec, book);
-    if (type == LUA_TFUNCTION || (type == LUA_TTABLE && (lasting || seen <= MOST_STATED)))
-      book->list[i].state = codec_whole_state_of(L, -1);
-    entries += seen;
-    lua_pop(L, 1);
+    entries += look_into(L, codec, book, (size_t)i, lasting);
   }
   return 0;
 }
 
-int codec_walk(lua_State *L, int book, int roots, bool lasting)
+int codec_walk(lua_State *L, int book, int roots, bool lasting, int changed)
 {
   struct codec *codec = codec_of(L);
   if (codec == NULL) return -1;
@@ -116,5 +131,6 @@ int codec_walk(lua_State *L, int book, int roots, bool lasting)
   lua_pushvalue(L, book);
   lua_pushvalue(L, roots);
   lua_pushboolean(L, lasting);
-  return lua_pcall(L, 3, 0, 0) == 0 ? 0 : -1;
+  lua_pushvalue(L, changed);
+  return lua_pcall(L, 4, 0, 0) == 0 ? 0 : -1;
 }
