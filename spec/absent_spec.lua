@@ -363,3 +363,50 @@ describe("a global with a plain value that changes from call to call", function(
     end)
   end, { "threads", "process", "mpi", "serial", "async" })
 end)
+
+describe("what a pool's workers have of a state that changes", function()
+  --- `expected`: for each line what it is in the script, and a part of what it is in workers of a state of their own
+  --- (nil: the same); for `process`, whose workers inherit what was there before the pool, perhaps another.
+  local function each(what, text, expected)
+    helper.for_each_engine(function(engine)
+      it(what, function()
+        local lines, err = run(engine, [[
+          local pool, buffer = parlua.pool { workers = 1 }, require "string.buffer"
+          local function ask(f)
+            local _, told = pcall(function() return pool:submit(f):get() end)
+            print((tostring(told):match "[^\n]*"))
+          end
+        ]] .. text)
+        for k, row in ipairs(expected) do
+          local line, elsewhere = lines[k] or err, engine == "process" and row[3] or row[2]
+          if helper.in_script[engine] or not elsewhere then
+            assert.equal(row[1], line)
+          else
+            assert.truthy(line:find(elsewhere, 1, true), line)
+          end
+        end
+      end)
+    end, { "threads", "process", "mpi", "serial", "async" })
+  end
+
+  each("is a table with the keys that it has now, also in a module with something that can't be sent", [[
+    package.preload.keyed = function() return { keys = { [{}] = true }, file = io.tmpfile() } end
+    local keyed = require "keyed"
+    local function count()
+      local n = 0
+      for _ in pairs(keyed.keys) do n = n + 1 end
+      return n
+    end
+    local added = { {}, function() end, 2LL, buffer.new() }
+    for k = 0, #added do
+      local key = added[k]
+      if key ~= nil then keyed.keys[key] = true end
+      other = buffer.new() -- so that all is sent anew
+      ask(count)
+    end
+    for _, key in ipairs(added) do
+      keyed.keys[key], other = nil, buffer.new()
+      ask(count)
+    end
+  ]], { { "1" }, { "2" }, { "3" }, { "4" }, { "5" }, { "4" }, { "3" }, { "2" }, { "1" } })
+end)

@@ -165,13 +165,48 @@ static int decode_numbers(struct decoder *decoder, int table, int next)
   return next;
 }
 
-static bool is_plain_key(int type)
+/* Is the object on the top one that every state has? Nothing is merged into such. */
+static bool is_standard_here(struct decoder *decoder)
 {
-  return type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN;
+  lua_State *L = decoder->L;
+  enum name_kind kind = NAMED_PART;
+  codec_update_names(L, decoder->codec);
+  return codec_name_of(L, decoder->codec, lua_gettop(L), &kind) && kind == NAMED_EVERYWHERE;
 }
 
-/* The keys and values of a table, up to the end of it. `came`: where the set of plain keys that came is made when
- * merging, else 0. */
+/* Does a tool give anything but nil for the value on the top? */
+static bool has_answer(lua_State *L, enum tool tool)
+{
+  push_tool(L, tool);
+  lua_pushvalue(L, -2);
+  lua_pushboolean(L, 0);
+  lua_call(L, 2, 1);
+  bool found = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return found;
+}
+
+/* Could the value on the top have been sent? Then, where the sender has what can't be, it is not the receiver's own of
+ * that, and no key that the sender still has and left out. */
+static bool could_be_sent(struct decoder *decoder)
+{
+  lua_State *L = decoder->L;
+  int top = lua_gettop(L);
+  switch (lua_type(L, top)) {
+  case LUA_TTHREAD:
+  case LUA_TLIGHTUSERDATA: return false;
+  case LUA_TTABLE: return !codec_is_bound(L, top);
+  case LUA_TFUNCTION: return !lua_iscfunction(L, top) || is_standard_here(decoder);
+  case LUA_TUSERDATA:
+    return codec_is_proxy(L, top) || is_standard_here(decoder) || has_answer(L, TOOL_TEXT) ||
+           has_answer(L, TOOL_LIBRARY);
+  case TYPE_CDATA: return has_answer(L, TOOL_CDATA);
+  default: return true;
+  }
+}
+
+/* The keys and values of a table, up to the end of it. `came`: where the set of keys that came is made when merging,
+ * else 0. */
 static void decode_pairs(struct decoder *decoder, int table, int came)
 {
   lua_State *L = decoder->L;
@@ -190,7 +225,7 @@ static void decode_pairs(struct decoder *decoder, int table, int came)
     if (type == LUA_TNIL || (type == LUA_TNUMBER && isnan(lua_tonumber(L, -1))))
       corrupt(decoder, "a table's key is nil or NaN");
     if (merging) {
-      if (!keeps && is_plain_key(type)) {
+      if (!keeps) {
         lua_pushvalue(L, -1);
         lua_pushboolean(L, 1);
         lua_rawset(L, came);
@@ -208,21 +243,22 @@ static void decode_pairs(struct decoder *decoder, int table, int came)
   }
 }
 
-/* Takes out of a table what did not come: under plain keys that are not in the set at `came` nor whole numbers below
- * `next`. Other keys stay, as those of the receiver's own objects did not have to come. */
-static void remove_rest(lua_State *L, int table, int came, int next)
+/* Takes out of a table what did not come: under keys that are not in the set at `came` nor whole numbers below `next`.
+ * Keys that can't be sent stay: they are the receiver's own. */
+static void remove_rest(struct decoder *decoder, int table, int came, int next)
 {
+  lua_State *L = decoder->L;
   lua_pushnil(L);
   while (lua_next(L, table)) {
     lua_pop(L, 1);
     int type = lua_type(L, -1);
     double number = type == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
-    if (!is_plain_key(type) || (number >= 1 && number < next && number == floor(number))) continue;
+    if (number >= 1 && number < next && number == floor(number)) continue;
     lua_pushvalue(L, -1);
     lua_rawget(L, came);
     bool stays = !lua_isnil(L, -1);
     lua_pop(L, 1);
-    if (stays) continue;
+    if (stays || !could_be_sent(decoder)) continue;
     lua_pushvalue(L, -1);
     lua_pushnil(L);
     lua_rawset(L, table);
@@ -290,7 +326,7 @@ static void decode_body(struct decoder *decoder, int table, bool merging)
   }
   decoder->at++;
   if (merging) {
-    remove_rest(L, table, came, next);
+    remove_rest(decoder, table, came, next);
     lua_settop(L, came - 1);
   }
 }
@@ -396,15 +432,6 @@ void decode_value(struct decoder *decoder)
   case TAG_ARRAY | SHARED: decode_array(decoder); return;
   default: decode_special(decoder, tag);
   }
-}
-
-/* Is the object on the top one that every state has? Nothing is merged into such. */
-static bool is_standard_here(struct decoder *decoder)
-{
-  lua_State *L = decoder->L;
-  enum name_kind kind = NAMED_PART;
-  codec_update_names(L, decoder->codec);
-  return codec_name_of(L, decoder->codec, lua_gettop(L), &kind) && kind == NAMED_EVERYWHERE;
 }
 
 bool decode_take(struct decoder *decoder, int index)
