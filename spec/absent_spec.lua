@@ -409,4 +409,25 @@ describe("what a pool's workers have of a state that changes", function()
       ask(count)
     end
   ]], { { "1" }, { "2" }, { "3" }, { "4" }, { "5" }, { "4" }, { "3" }, { "2" }, { "1" } })
+
+  each("is the environment that a function has now, the globals too", [[
+    word = "global"
+    function say() return word end
+    package.preload.speaker = function() return { say = function() return word end, file = io.tmpfile() } end
+    local speaker = require "speaker"
+    local function both() return say() .. " " .. speaker.say() end
+    for _, environment in ipairs { _G, { word = "own" }, _G, { word = "other" }, _G } do
+      setfenv(say, environment)
+      setfenv(speaker.say, environment)
+      ask(both)
+      setfenv(say, { word = "last" })
+      ask(both)
+      setfenv(say, _G)
+      ask(both)
+    end
+  ]], {
+    { "global global" }, { "last global" }, { "global global" }, { "own own" }, { "last own" }, { "global own" },
+    { "global global" }, { "last global" }, { "global global" }, { "other other" }, { "last other" }, { "global other" },
+    { "global global" }, { "last global" }, { "global global" },
+  })
 end)

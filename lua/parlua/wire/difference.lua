@@ -64,7 +64,8 @@ local function patch_of(world, object, place, shares)
     values[n] = value
     name, value = getupvalue(object, n + 1)
   end
-  if environment == _G or environment == own then return { kinds.PATCH, place, values, n } end
+  if environment == own then return { kinds.PATCH, place, values, n } end
+  if environment == _G then return { kinds.PATCH, place, values, n, _G } end
   if not codec.place_in(world.book, environment) then return nil end
   return { kinds.PATCH, place, values, n, environment }
 end

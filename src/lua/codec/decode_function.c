@@ -61,6 +61,14 @@ static void decode_globals(struct decoder *decoder, int function, bool merging)
   unsigned tag = take_byte(decoder);
   if (tag == TAG_STANDARD) {
     lua_pushvalue(L, LUA_GLOBALSINDEX);
+    if (merging) { /* the function may have had another */
+      lua_getfenv(L, function);
+      if (!codec_has_globals(L, lua_gettop(L))) {
+        lua_pushvalue(L, LUA_GLOBALSINDEX);
+        lua_setfenv(L, function);
+      }
+      lua_pop(L, 1);
+    }
   } else if ((tag | SHARED) == (TAG_ENVIRONMENT | SHARED) || tag == TAG_REFERENCE || tag == TAG_OUTSIDE) {
     decode_environment(decoder, tag, function, merging);
     lua_pushvalue(L, -1);
