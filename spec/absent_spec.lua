@@ -430,4 +430,26 @@ describe("what a pool's workers have of a state that changes", function()
     { "global global" }, { "last global" }, { "global global" }, { "other other" }, { "last other" }, { "global other" },
     { "global global" }, { "last global" }, { "global global" },
   })
+
+  each("is no global that could not be sent and is not there any more", [[
+    later = coroutine.create(print)
+    pool:close()
+    pool = parlua.pool { workers = 1 }
+    local function kind() return type(_G["la" .. "ter"]) end
+    ask(kind)
+    later = nil
+    ask(kind)
+    later = coroutine.create(print)
+    ask(kind)
+    later = 5
+    ask(kind)
+    later = nil
+    ask(kind)
+  ]], {
+    { "thread", "global 'later' is not in this worker: it can't be sent there, as it is a coroutine", "thread" },
+    { "nil" },
+    { "thread", "global 'later' is not in this worker: it can't be sent there, as it is a coroutine" },
+    { "number" },
+    { "nil" },
+  })
 end)

@@ -96,14 +96,20 @@ local function holds(before, now)
   return objects[kind] and not rawequal(before, now)
 end
 
+--- Is there no difference for a global: have workers what another state has there, or were they told why they have no
+--- value of it?
+local function needs_whole(world, name, value)
+  local before = world.globals[name]
+  return start.globals[name] ~= nil or holds(before, value) or world.unsent[name] and not rawequal(before, value)
+end
+
 --- Entries for globals. Returns false if there is no difference for one of them.
 local function add_globals(world, entries)
   if (getmetatable(_G) or false) ~= world.metatable then return false end
   note_names(world.new_names, world.globals, _G)
   for _, name in ipairs(sorted(world.new_names)) do
     local value = rawget(_G, name)
-    if start.globals[name] ~= nil then return false end
-    if holds(world.globals[name], value) then return false end
+    if needs_whole(world, name, value) then return false end
     if type(value) == "nil" then
       entries[#entries + 1] = { kinds.GONE, name }
     elseif states.is_global(name, value) then
@@ -180,9 +186,7 @@ local plain = { number = true, boolean = true, ["nil"] = true }
 ---@return table? plain with n: a name, its value, the next name, ...
 local function plain_globals(world, names)
   for _, name in ipairs(names) do
-    if not states.is_name(name) or start.globals[name] ~= nil or holds(world.globals[name], rawget(_G, name)) then
-      return nil
-    end
+    if not states.is_name(name) or needs_whole(world, name, rawget(_G, name)) then return nil end
   end
   local list, n = {}, 0
   for _, name in ipairs(names) do world.new_names[name] = true end

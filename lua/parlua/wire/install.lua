@@ -147,8 +147,11 @@ own_meta.__index = read_global
 local function ask_read_global()
   local meta = debug.getmetatable(_G)
   if next(unsent) == nil then
-    if meta == own_meta then debug.setmetatable(_G, nil) end
-    if meta and rawget(meta, "__index") == read_global then rawset(meta, "__index", of_script) end
+    if meta == own_meta then
+      debug.setmetatable(_G, nil)
+    elseif meta and rawget(meta, "__index") == read_global then
+      rawset(meta, "__index", of_script)
+    end
     of_script = nil
   elseif meta == nil then
     debug.setmetatable(_G, own_meta)

@@ -173,6 +173,8 @@ local function begin_world(key, shares, told, settings)
   local watched = states.watched()
   world.inherited, world.is_stale = {}, false
   world.not_inherited = key == "own" and not_inherited(left_out.globals, watched, world.inherited) or left_out.globals
+  world.unsent = {}
+  for _, pair in ipairs(left_out.globals) do world.unsent[pair[1]] = true end
   world.watch = codec.watch(book, watched)
   states.note(world, watched)
   return world
