@@ -452,4 +452,65 @@ describe("what a pool's workers have of a state that changes", function()
     { "number" },
     { "nil" },
   })
+
+  each("is a buffer where a module has one now, and is told of where the module has what can't be sent", [[
+    package.preload.holder = function()
+      local M, hidden = { field = "old" }, "old"
+      function M.set(value) hidden = value end
+      function M.get() return hidden end
+      return M
+    end
+    local holder = require "holder"
+    local function all() return ("%s %s %s"):format(holder.field, holder.new, holder.get()) end
+    local function write_field() return holder.field:write "x" and "written" end
+    local function write_new() return holder.new:write "x" and "written" end
+    local function write_hidden() return holder.get():write "x" and "written" end
+    local function resume() return (select(2, coroutine.resume(holder.field))) end
+    ask(all)
+    holder.field, holder.new = buffer.new():put "field", buffer.new():put "new"
+    holder.set(buffer.new():put "hidden")
+    ask(all)
+    holder.field:put "s"
+    ask(all)
+    holder.field, holder.new = io.tmpfile(), io.tmpfile()
+    holder.set(io.tmpfile())
+    ask(write_field)
+    ask(write_new)
+    ask(write_hidden)
+    holder.field, holder.new = coroutine.create(function() return "resumed" end), nil
+    holder.set "set"
+    ask(resume)
+    ask(function() return tostring(holder.new) .. " " .. holder.get() end)
+    holder.field = coroutine.wrap(function() return "resumed" end)
+    ask(function() return holder.field() end)
+    holder.field = "new"
+    ask(all)
+  ]], {
+    { "old nil old" },
+    { "field new hidden" },
+    { "fields new hidden" },
+    { "written", "module 'holder'.field is not in this worker: it can't be sent there, " .. FILE },
+    { "written", "module 'holder'.new is not in this worker: it can't be sent there, " .. FILE },
+    { "written", "upvalue 'hidden' of function at " },
+    { "resumed", "module 'holder'.field is not in this worker: it can't be sent there, as it is a coroutine" },
+    { "nil set" },
+    { "resumed", "module 'holder'.field is not in this worker: it can't be sent there, as it is a C function" },
+    { "new nil set" },
+  })
+
+  each("is a module that is a buffer now, or told of as one that can't be sent", [[
+    local function text() return tostring(package.loaded.handle) end
+    package.loaded.handle = "old"
+    ask(text)
+    package.loaded.handle = buffer.new():put "new"
+    ask(text)
+    package.loaded.handle = io.tmpfile()
+    ask(function() return package.loaded.handle:write "x" and "written" end)
+    package.loaded.handle = "last"
+    ask(text)
+  ]], {
+    { "old" }, { "new" },
+    { "written", "module 'handle' is not in this worker: it can't be sent there, " .. FILE },
+    { "last" },
+  })
 end)

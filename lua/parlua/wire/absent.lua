@@ -57,11 +57,12 @@ function M.why(title, problem)
   end
   local path, what = problem:match "^cannot send (.-): (.*)$"
   if not path then return ("%s is not in this worker: %s"):format(title or "it", problem) end
+  what = what:match "^it (.*)$" or "is " .. what -- a reason is a sentence of its own
   local inside, n = path:gsub("state ?%d*%[%d%]", function() return title end)
   if n > 0 or not title then
-    return ("%s is not in this worker: it can't be sent there, as it is %s"):format(inside, what)
+    return ("%s is not in this worker: it can't be sent there, as it %s"):format(inside, what)
   end
-  return ("%s is not in this worker: %s can't be sent there, as it is %s"):format(title, path, what)
+  return ("%s is not in this worker: %s can't be sent there, as it %s"):format(title, path, what)
 end
 
 -- ---- Entries of a state (entries.lua) ----

@@ -48,11 +48,29 @@ local function content_of_data(object, shares)
   return kind == "content" and bytes_of(object, size) or nil
 end
 
+local standard_files = { [start.libraries.io.stdin] = true, [start.libraries.io.stdout] = true,
+                         [start.libraries.io.stderr] = true }
+
+--- Is it a module that has userdata, as an open file? These have their names from it, by which a worker would find
+--- what it had before.
+local function is_module_with_userdata(object)
+  local found = false
+  for _, field in next, object do found = found or type(field) == "userdata" and not standard_files[field] end
+  if not found then return false end
+  for _, module in next, package.loaded do
+    if rawequal(module, object) then return true end
+  end
+  return false
+end
+
 local own = getfenv(1) -- the environment of parlua's own modules
 
 --- How a table, function or C data are changed into what they are now; nil if that can't be told.
 local function patch_of(world, object, place, shares)
-  if type(object) == "table" then return { kinds.PATCH, place, content_of_table(object) } end
+  if type(object) == "table" then
+    if is_module_with_userdata(object) then return nil end
+    return { kinds.PATCH, place, content_of_table(object) }
+  end
   if type(object) == "cdata" then
     local content = content_of_data(object, shares)
     return content and { kinds.PATCH, place, content }

@@ -21,6 +21,7 @@ local MODULE, PRELOAD, LOADERS, LIBRARY, METATABLE = kinds.MODULE, kinds.PRELOAD
 local METATYPE, GLOBAL, REMOVED, SETTINGS = kinds.METATYPE, kinds.GLOBAL, kinds.REMOVED, kinds.SETTINGS
 local basic = kinds.basic
 
+local required_here = {} -- modules that were required in this state, as something in them can't be sent
 local in_place = { modules = {}, globals = {}, preload = {}, libraries = {}, metatables = {} }
 local no_change = codec.book()
 local version, whole -- of the paths, declarations and so on that are in place; their message
@@ -268,7 +269,12 @@ local function apply_first(before)
     if package.loaded["parlua.wire.absent"] then absent.forget() end
     -- those of required modules are needed before the state, in which they are with all that they share
     for name, bytes in next, before.preload do package.preload[name] = codec.decode(bytes) end
-    for _, name in ipairs(before.modules) do pcall(start.globals.require, name) end
+    for _, name in ipairs(before.modules) do
+      -- what came whole until now has only the script's values, none that requiring it makes here
+      if in_place.modules[name] and not required_here[name] then package.loaded[name] = nil end
+      required_here[name] = true
+      pcall(start.globals.require, name)
+    end
     local fresh = codec.book()
     context.use(nil, false)
     local state, left_out = codec.decode_items(fresh, before.state), before.left_out
@@ -373,6 +379,7 @@ local function begin_inherited()
   local world = require("parlua.wire.world").of_fork()
   if world then
     version, id, book = world.version, world.number, world.book
+    for name in (world.required or ""):gmatch "%S+" do required_here[name] = true end
     if world.environment then surroundings.are_set(world.environment) end
     for _, pair in ipairs(world.not_inherited) do rawset(_G, pair[1], nil) end
     tell_of_unsent(world.not_inherited)

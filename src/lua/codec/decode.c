@@ -453,19 +453,26 @@ bool decode_take(struct decoder *decoder, int index)
   return true;
 }
 
-/* What could not be sent: the value on the top stays; in the place of nil comes what says why it is missing. */
+/* What could not be sent: the value on the top stays; but what says why it is missing, if it came, takes the place of
+ * one that could have been sent, as nil, or is of another type. */
 static void decode_kept(struct decoder *decoder)
 {
   lua_State *L = decoder->L;
   const unsigned char *start = decoder->at++;
   decode_value(decoder);
-  if (lua_type(L, -1) == LUA_TSTRING && lua_isnil(L, -2)) {
-    push_tool(L, TOOL_ABSENT);
-    lua_insert(L, -2);
-    lua_call(L, 1, 1);
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL; /* a type and a reason: closure.lua */
+  const char *type = luaL_typename(L, -2);
+  size_t length = strlen(type);
+  bool is_of_type = text && strncmp(text, type, length) == 0 && text[length] == ' ';
+  lua_insert(L, -2);
+  bool stays = !text || (is_of_type && !could_be_sent(decoder));
+  if (stays) {
     lua_replace(L, -2);
   } else {
     lua_pop(L, 1);
+    push_tool(L, TOOL_ABSENT);
+    lua_insert(L, -2);
+    lua_call(L, 1, 1);
   }
   note(decoder, start, 0);
 }

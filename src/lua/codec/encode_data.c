@@ -1,5 +1,6 @@
 /* encode_data.c - C data and userdata: see encoder.h. */
 #include <lauxlib.h>
+#include <lualib.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -143,6 +144,32 @@ static bool is_in_own_module(struct encoder *encoder, int name, const struct pla
   return found;
 }
 
+/* Writes what is sent by its content: a string.buffer. Returns whether it is one. */
+static bool encode_text(struct encoder *encoder, int index)
+{
+  lua_State *L = encoder->L;
+  int top = lua_gettop(L);
+  ask_tool(encoder, TOOL_TEXT, index);
+  bool found = lua_isstring(L, top + 1);
+  if (found && !put_reference(encoder, lua_touserdata(L, index), index, 0)) {
+    if (encoder->book) encoder->book->list[encoder->book->count - 1].state = 1; /* no watch can see its content */
+    check(encoder, put_byte(encoder->out, TAG_TEXT));
+    encode_string(encoder, top + 1);
+  }
+  lua_settop(L, top);
+  return found;
+}
+
+/* Is it an open file, or one that was closed? */
+static bool is_file(lua_State *L, int index)
+{
+  if (!lua_getmetatable(L, index)) return false;
+  luaL_getmetatable(L, LUA_FILEHANDLE);
+  bool found = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return found;
+}
+
 void encode_userdata(struct encoder *encoder, int index, int type, const struct place *place)
 {
   lua_State *L = encoder->L;
@@ -161,6 +188,11 @@ void encode_userdata(struct encoder *encoder, int index, int type, const struct 
   luaL_checkstack(L, SLOTS_PER_LEVEL, NULL);
   check_names(encoder);
   int name = name_of(encoder, index, &kind);
+  if (type == LUA_TUSERDATA && kind != NAMED_EVERYWHERE && encode_text(encoder, index)) return;
+  if (name && kind == NAMED_MODULE && is_file(L, index)) {
+    refuse(encoder, index, place, NULL);
+    return;
+  }
   if (name && kind == NAMED_PART && !encoder->merging && is_in_own_module(encoder, name, place)) {
     refuse(encoder, index, place, NULL);
     return;
@@ -179,17 +211,6 @@ void encode_userdata(struct encoder *encoder, int index, int type, const struct 
     return;
   }
   if (type == LUA_TUSERDATA) {
-    ask_tool(encoder, TOOL_TEXT, index);
-    if (lua_isstring(L, top + 1)) {
-      if (!put_reference(encoder, object, index, 0)) {
-        if (encoder->book) encoder->book->list[encoder->book->count - 1].state = 1; /* no watch can see its content */
-        check(encoder, put_byte(encoder->out, TAG_TEXT));
-        encode_string(encoder, top + 1);
-      }
-      lua_settop(L, top);
-      return;
-    }
-    lua_settop(L, top);
     ask_tool(encoder, TOOL_LIBRARY, index);
     if (lua_toboolean(L, top + 1)) {
       check(encoder, put_byte(encoder->out, TAG_NAMESPACE));
