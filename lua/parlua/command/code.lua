@@ -19,6 +19,9 @@ local MOST_TOLD = 10 -- failures that are told one by one
 --- The map function of a job whose tasks are words, lines or rows.
 ---@param gives? "line"|"text" a task gives the text of its row, or what it makes as text
 local function map_function(command, is_row, gives)
+  if is_row and not (gives or command.filter or command.map or command.each) then
+    return function(row) return row end -- so plain that the columns are known of which the reducer makes use
+  end
   local filter = command.filter and expression.compile(command.filter, "--filter", is_row)
   local map = command.map and expression.compile(command.map, "--map", is_row)
   local each = command.each and expression.compile(command.each, "--each", is_row)
