@@ -50,6 +50,36 @@ describe("a signal", function()
   local exit = { INT = 130, TERM = 143, HUP = 129 }
 
   helper.for_each_engine(function(engine)
+    it("SIGXFSZ is an error of what writes a file longer than it may become, in tasks and outside; programs are ended by it", function()
+      local result = run_with_signals(engine, {}, [[
+        local ffi = require "ffi"
+        ffi.cdef "struct spec_limit { unsigned long now, most; }; int getrlimit(int, struct spec_limit *);"
+        ffi.cdef "int setrlimit(int, const struct spec_limit *);"
+        local function look(path)
+          local limit = ffi.new "struct spec_limit"
+          ffi.C.getrlimit(1, limit)
+          local before = limit.now
+          limit.now = 1024
+          ffi.C.setrlimit(1, limit)
+          local file = io.open(path, "w")
+          file:setvbuf "no"
+          local ok, message = file:write(("x"):rep(5000))
+          file:close()
+          local status = os.execute(("head -c 5000 /dev/zero 2>/dev/null > '%s'; echo $? > '%s.status'"):format(path, path))
+          local told = io.open(path .. ".status"):read "*l"
+          limit.now = before
+          ffi.C.setrlimit(1, limit)
+          return tostring(ok), message, status, told
+        end
+        print(look "outside")
+        print(parlua.map(function(path) return table.concat({ look(path) }, " ") end, { "inside" })[1])
+      ]])
+      assert.equal("nil\tFile too large\t0\t153\nnil File too large 0 153\n", result.stdout, result.stderr)
+      assert.equal(0, result.status)
+    end)
+  end)
+
+  helper.for_each_engine(function(engine)
     it("SIGINT that ends a script ends the calls that nobody waits for", function()
       local result = run_with_signals(engine, { { "running", "INT" } }, [[
         local host = require "parlua.host"

@@ -24,6 +24,7 @@
 #include "lua/state.h"
 #include "lua/terminal.h"
 #include "sys/guard.h"
+#include "sys/signals.h"
 #include "sys/streams.h"
 
 #define PARLUA_VERSION "0.1.0"
@@ -671,6 +672,7 @@ int main(int argc, char **argv)
 {
   int status;
   if (guard_is_meant(argc, argv)) return guard_main(argv);
+  signals_survive_long_files();
   if (!cluster_begin(argc, argv, &lua_row_maker, &status)) return status;
   /* Blocks are asked for and freed with each run, large messages with each string: their memory stays, touched, instead
    * of going back to the kernel (64 strings of 8 MB to a second rank and back: 0.81 s with limits of 1 and 8 MB, 0.45 s

@@ -290,3 +290,11 @@ void signals_pass_over(void)
   }
   signal(SIGPIPE, SIG_DFL);
 }
+
+/* A handler, for the same reason. */
+void signals_survive_long_files(void)
+{
+  struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART}, before;
+  sigemptyset(&action.sa_mask);
+  if (sigaction(SIGXFSZ, NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(SIGXFSZ, &action, NULL);
+}

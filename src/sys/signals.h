@@ -47,4 +47,8 @@ void signals_pass_over(void);
 /* signals_begin and signals_end of a serial run, which has no hub. */
 void signals_serial(int begin);
 
+/* From here on a file that may not become longer (ulimit -f) is an error where it is written, told of with its name,
+ * not the end of the program. */
+void signals_survive_long_files(void);
+
 #endif
