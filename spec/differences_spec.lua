@@ -269,6 +269,27 @@ describe("state that changes between submitted calls", function()
     package.loaded.spec_clock = nil
   end)
 
+  it("is the same where globals have come and gone, or a global's key is no name", function()
+    local changes = {
+      function() rawset(_G, places, 1) end,
+      function()
+        for k = 1, 300 do _G["spec_global" .. k] = k end
+        for k = 1, 300 do _G["spec_global" .. k] = nil end
+      end,
+    }
+    for _, engine in ipairs { "threads", "process" } do
+      for _, change in ipairs(changes) do
+        local pool = parlua.pool { engine = engine, workers = 1 }
+        assert.same({ 2 }, { pool:map(function(i) return i + 1 end, { 1 })[1] })
+        change()
+        assert.same({ 2 }, { pool:map(function(i) return i + 1 end, { 1 })[1] })
+        assert.same({ 2 }, { pool:submit(function(i) return i + 1 end, 1):get() })
+        pool:close()
+      end
+    end
+    rawset(_G, places, nil)
+  end)
+
   it("is told of nothing that LuaJIT has refused", function()
     local record = require "parlua.wire.record"
     local function counts() return { #record.declarations, #record.metatypes, #record.libraries, #record.options } end
