@@ -278,10 +278,10 @@ describe("state that changes between submitted calls", function()
       end,
     }
     for _, engine in ipairs { "threads", "process" } do
-      for _, change in ipairs(changes) do
+      for _, alter in ipairs(changes) do
         local pool = parlua.pool { engine = engine, workers = 1 }
         assert.same({ 2 }, { pool:map(function(i) return i + 1 end, { 1 })[1] })
-        change()
+        alter()
         assert.same({ 2 }, { pool:map(function(i) return i + 1 end, { 1 })[1] })
         assert.same({ 2 }, { pool:submit(function(i) return i + 1 end, 1):get() })
         pool:close()
