@@ -674,9 +674,8 @@ int main(int argc, char **argv)
   if (guard_is_meant(argc, argv)) return guard_main(argv);
   signals_survive_long_files();
   if (!cluster_begin(argc, argv, &lua_row_maker, &status)) return status;
-  /* Blocks are asked for and freed with each run, large messages with each string: their memory stays, touched, and does
-   * not go back to the kernel (64 strings of 8 MB to a second rank and back: 0.81 s with limits of 1 and 8 MB, 0.45 s
-   * with these, to which glibc's own rule would come later). */
+  /* Memory of blocks and large messages stays, touched (64 strings of 8 MB to a second rank and back: 0.81 s with
+   * limits of 1 and 8 MB, 0.45 s with these, to which glibc's own rule would come later). */
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
   /* glibc would make eight arenas for each processor, each of which keeps such memory, in pieces, as threads come and

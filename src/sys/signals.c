@@ -289,6 +289,8 @@ void signals_pass_over(void)
     if (sigaction(caught[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(caught[i], &action, NULL);
   }
   signal(SIGPIPE, SIG_DFL);
+  struct sigaction before;
+  if (sigaction(SIGXFSZ, NULL, &before) == 0 && before.sa_handler == ignore_signal) signal(SIGXFSZ, SIG_DFL);
 }
 
 /* A handler, for the same reason. */
