@@ -470,6 +470,23 @@ describe("Ctrl-C at the prompt", function()
     end)
   end)
 
+  it("leaves alone a worker that is being forked", function()
+    terminal.with_prompt({}, function(t)
+      helper.write(t.directory .. "/early.c", [[
+        #include <pthread.h>
+        #include <signal.h>
+        static void press(void) { raise(SIGINT); }
+        __attribute__((constructor)) static void begin(void) { pthread_atfork(NULL, NULL, press); }]])
+      local made = helper.run("cc -shared -fPIC -o early.so early.c -pthread", { directory = t.directory })
+      assert.equal(0, made.status, made.stderr)
+      t:run("ffi = require 'ffi'; early = ffi.load('" .. t.directory .. "/early.so')")
+      t:run("parlua.map(function(i) return i + 40 end, { 1, 2 }, { engine = 'process' })[2]")
+      t:wait("42")
+      t:run("parlua.submit(function() return 6 * 9 end):get()")
+      t:wait("54")
+    end)
+  end)
+
   for_each_prompt(function(engine, prompt)
     if computes_here[engine] then return end -- there they run when they are asked for, in the prompt's own state
     it("leaves alone the programs of calls in the background", function()

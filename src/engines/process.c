@@ -14,6 +14,7 @@
 #include "sys/family.h"
 #include "sys/guard.h"
 #include "sys/oom.h"
+#include "sys/signals.h"
 
 struct process {
   pid_t pid;
@@ -61,9 +62,13 @@ static int process_refuses(struct engine *engine, const char **why)
   return 0;
 }
 
-static _Noreturn void run_child(struct engine *engine, uint32_t w)
+/* `usual`: the signals that its tasks block. Those of a terminal were held since before the fork: until they are passed
+ * over they would do here what they do in the script, which is to interrupt what runs. */
+static _Noreturn void run_child(struct engine *engine, uint32_t w, const sigset_t *usual)
 {
   struct bell bell = hub_bell(&engine->hub, w);
+  signals_pass_over();
+  signals_release(usual);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != engine->owner) _exit(1);
   worker_bodies.forked(engine->inheritance, engine->slots[w], &bell, engine->memory);
@@ -76,9 +81,12 @@ static int process_start(struct engine *engine, uint32_t w)
   int refused = process_refuses(engine, &why);
   if (refused) return refused;
   fflush(NULL);
+  sigset_t usual = signals_hold();
   pid_t pid = fork();
-  if (pid < 0) return errno;
-  if (pid == 0) run_child(engine, w);
+  if (pid == 0) run_child(engine, w, &usual);
+  int error = errno;
+  signals_release(&usual);
+  if (pid < 0) return error;
   process->pid = pid;
   process->killed = false;
   if (engine->oom_kills == UINT64_MAX)

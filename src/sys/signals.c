@@ -272,6 +272,20 @@ bool signals_continue(void)
   return continued;
 }
 
+sigset_t signals_hold(void)
+{
+  sigset_t held, usual;
+  sigemptyset(&held);
+  for (int i = 0; i < CAUGHT; i++) sigaddset(&held, caught[i]);
+  pthread_sigmask(SIG_BLOCK, &held, &usual);
+  return usual;
+}
+
+void signals_release(const sigset_t *usual)
+{
+  pthread_sigmask(SIG_SETMASK, usual, NULL);
+}
+
 static void ignore_signal(int number)
 {
   (void)number;

@@ -3,6 +3,7 @@
  * first run. */
 #ifndef PARLUA_SIGNALS_H
 #define PARLUA_SIGNALS_H
+#include <signal.h>
 #include <stdbool.h>
 
 /* A run begins. wake_fd: an eventfd to be written to when a signal is caught, or -1; is_timed: see signals_continue. */
@@ -42,6 +43,10 @@ void signals_prepare(void);
 void signals_grace(int number, bool begin);
 /* Of the serial engine: a nested run hands the signal on to the run around it. */
 void signals_again(int number);
+/* While a worker is forked, the signals of a terminal and of a batch system wait, in the calling thread: `hold` returns
+ * what it blocks otherwise. */
+sigset_t signals_hold(void);
+void signals_release(const sigset_t *usual);
 /* In a worker process, or a helper: lets this process pass over the signals of a terminal and of a batch system. */
 void signals_pass_over(void);
 /* signals_begin and signals_end of a serial run, which has no hub. */
