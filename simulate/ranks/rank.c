@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engines/mpi/home.h"
 #include "lanes.h"
@@ -202,15 +203,28 @@ void ranks_begin(const struct plan *plan, const struct costs *costs)
   world.turn = turn;
 }
 
+/* What the system does with the shared messages of a process that has ended. Their memory is the leader's. */
+static void close_files(const struct share *share, uint32_t last, bool is_leader)
+{
+  for (uint32_t id = 1; share->sheets && id <= last; id++) {
+    int file = share_file(share, id);
+    if (file < 0) continue;
+    if (is_leader && ftruncate(file, 0) < 0) fault("a shared message can't be given back");
+    close(file);
+  }
+}
+
 bool ranks_end(void)
 {
   bool is_whole = true;
+  uint32_t messages = job.all[0].share.last_id;
   for (int r = 0; r < job.count; r++) {
     struct simulated_rank *rank = &job.all[r];
     turn_to(rank);
     is_whole = is_whole && !rank->is_lost && !agent.teams && !rank->share.sheets;
     for (struct message *message; (message = message_take(&mpi.messages));) message_free(message);
     free(mpi.tree.children);
+    close_files(&rank->share, messages, job.leaders[r] == r);
     free(rank->share.mates);
     free(rank->share.scrap);
     free(rank->transport.scrap);
