@@ -291,26 +291,7 @@ local function apply_first(before)
   output = before.output
 end
 
-local plain = { number = true, string = true, boolean = true, ["nil"] = true }
 local is_plain_change -- no object has come with the differences: globals and objects in place have plain values
-
---- Has an object that is in place nothing but other plain values? See `patch`.
-local function is_plain_patch(place, content, n, environment)
-  if type(content) == "string" then return true end
-  local object = codec.object_in(book, place)
-  if debug.getmetatable(object) ~= debug.getmetatable(content) then return false end
-  if n then
-    if environment and getfenv(object) ~= environment then return false end
-    for i = 1, n do
-      if not plain[type(content[i])] then return false end
-    end
-    return true
-  end
-  for key, value in next, content do
-    if not (plain[type(key)] and plain[type(value)]) then return false end
-  end
-  return true
-end
 
 --- Makes differences to the state that is in place.
 local function apply_change(bytes)
@@ -319,18 +300,14 @@ local function apply_change(bytes)
   is_plain_change = true
   for _, entry in ipairs(codec.decode_items(fresh, bytes)) do
     local kind, name, value = entry[1], entry[2], entry[3]
-    if kind == GLOBAL then
-      is_plain_change = is_plain_change and plain[type(value)] or false
-    elseif kind == kinds.PATCH then
-      is_plain_change = is_plain_change and is_plain_patch(name, value, entry[4], entry[5])
-    elseif kind ~= kinds.GONE then
-      is_plain_change = false
-    end
     if kind == kinds.PATCH then
+      is_plain_change = is_plain_change and patch.is_plain(book, name, value, entry[4], entry[5])
       patch.apply(book, name, value, entry[4], entry[5])
     elseif kind == MODULE then
+      is_plain_change = false
       package.loaded[name], in_place.modules[name] = value, true
     elseif kind == GLOBAL then
+      is_plain_change = is_plain_change and patch.plain[type(value)] or false
       rawset(_G, name, value)
       in_place.globals[name] = true
     elseif kind == kinds.GONE then
