@@ -229,15 +229,20 @@ describe("parlua.exec", function()
       helper.with_directory(function(directory)
         helper.write(directory .. "/script.lua", [[
           local parlua = require "parlua"
+          local function tell(event, data)
+            if event == "progress" and data.done == 2 then io.open("done", "w"):close() end
+          end
           local results, failures, summary = parlua.map(function(n)
             if n < 3 then return n end
             parlua.exec("sh", "-c", "sleep 100 & echo $! $$ >pids.new; mv pids.new pids; wait")
-          end, parlua.range(3), { workers = 1, warn = false, chunk = 1 })
+          end, parlua.range(3), { workers = 1, warn = false, chunk = 1, progress = tell })
           print(summary.interrupted, results[1], results[2], failures[1] and failures[1].kind)
         ]])
+        -- tasks that run in the script's own state follow one another, and nothing is told meanwhile
+        if helper.in_script[engine] then helper.write(directory .. "/done", "") end
         local began = os.time()
         local result = helper.run(([[
-          { while [ ! -e pids ]; do sleep 0.02; done; kill -INT $(cat pid); } &
+          { while [ ! -e pids ] || [ ! -e done ]; do sleep 0.02; done; kill -INT $(cat pid); } &
           %s script.lua
           echo $?
         ]]):format(helper.command(engine, "pid")), { directory = directory })

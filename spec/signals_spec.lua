@@ -310,7 +310,10 @@ describe("a signal", function()
     end)
 
     it("ends a call whose task has a pool of its own open", function()
-      local result = run_with_signals(engine, { { "running", "INT" } }, [[
+      local result = run_with_signals(engine, { { "done", "INT" } }, [[
+        local function tell(event, data) -- another worker may have task 1
+          if event == "progress" and data.done == 1 and io.open("running") then touch("done") end
+        end
         local results, _, summary = parlua.map(function(i)
           if i == 1 then return "kept" end
           local library = require "parlua"
@@ -318,7 +321,7 @@ describe("a signal", function()
           local future = pool:submit(function(x) return x end, 5)
           touch "running"
           while pool and future do end
-        end, parlua.range(2), { chunk = 1, workers = 1 })
+        end, parlua.range(2), { chunk = 1, workers = 1, progress = tell })
         print(results[1], summary.interrupted, summary.cancelled)
       ]])
       assert.equal("kept\tSIGINT\t1\n", result.stdout, result.stderr)
