@@ -123,7 +123,7 @@ static void push(struct driver *driver)
   for (; n > 0 && !driver->is_over; n--) {
     double task = driver->pushed + 1;
     if (!stage(driver, task, 1)) return;
-    if (dispatch_push(driver->d, task)) {
+    if (dispatch_push(driver->d, task, 1)) {
       ledger_lacks_memory();
       driver->is_over = true;
       return;

@@ -194,7 +194,7 @@ static void check_aborts(void)
 
   watch(&w);
   w.work.aborted = 7;
-  if (!work_reserve(&w.d.queue.store)) fault("there is no memory");
+  if (!work_reserve(&w.d.queue.store, 1)) fault("there is no memory");
   struct work *rest = work_split(&w.d.queue.store, &w.work, 6);
   if (rest->aborted != 7 || w.work.aborted > 0) fault("an aborted task is forgotten where its chunk is cut before it");
   work_free(&w.d.queue.store, rest);

@@ -48,7 +48,7 @@ static void check_cancelled(void)
   d.look_interval = dispatch_look_interval(0);
   d.last_tick = world.now;
   struct work *work = work_new(&d.queue.store, FIRST_EXTRA + 1, FIRST_EXTRA + 5, NULL, ATTEMPT);
-  if (!work || !work_reserve(&d.queue.store)) fault("there is no memory");
+  if (!work || !work_reserve(&d.queue.store, 1)) fault("there is no memory");
   work->reached = FIRST_EXTRA + 2;
   work->aborted = work->last;
   dispatch_hand_out_again(&d, work);

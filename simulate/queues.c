@@ -39,7 +39,7 @@ static void begin(struct queue *queue, double first, double last)
 void reserve(struct queue *queue, int count)
 {
   while (count-- > 0)
-    if (!work_reserve(&queue->store)) fault("there is no memory");
+    if (!work_reserve(&queue->store, 1)) fault("there is no memory");
 }
 
 /* Nothing is left, and nothing stands ready for what is over. */

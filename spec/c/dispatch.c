@@ -242,16 +242,16 @@ static void check_shortened(void)
       if (!work || work->last < 8) fail("tasks were not handed out");
       dispatch_shorten(run, is_behind ? 4 : 9);
       if (is_rank) { /* it has cut the task off */
-        if (!work_reserve(&run->queue.store)) fail("there is no memory");
+        if (!work_reserve(&run->queue.store, 1)) fail("there is no memory");
         lane_hold(lane, work_split(&run->queue.store, work, 8));
-        if (!work_reserve(&run->queue.store)) fail("there is no memory");
+        if (!work_reserve(&run->queue.store, 1)) fail("there is no memory");
         work = work_split(&run->queue.store, work, 7);
         lane_hold(lane, work);
         work->is_needed = true;
         run->needed++;
         dispatch_update_needed(run, work);
         for (int i = 0; i < 2; i++)
-          if (!work_reserve(&run->queue.store)) fail("there is no memory");
+          if (!work_reserve(&run->queue.store, 1)) fail("there is no memory");
       }
       coming[0] = (struct outcome){.kind = is_rank ? OUTCOME_LOST : OUTCOME_ENDED,
                                    .work = work,

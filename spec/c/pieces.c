@@ -79,15 +79,15 @@ static void check_ranges(void)
     queue_shorten(&queue, total);
     while (queue_has_range(&queue)) {
       uint32_t kind = below(3), task = 1 + below(total);
-      work_reserve(&queue.store);
+      work_reserve(&queue.store, 1);
       struct work *work = NULL;
       if (kind == 0) {
         work = queue_take_new(&queue, queue_room(&queue, 1 + below(20)), NULL);
-        work_unreserve(&queue.store);
+        work_unreserve(&queue.store, 1);
       } else if (kind == 1) {
         work = queue_take_back(&queue, 1 + below(20), 1);
       } else {
-        work_reserve(&queue.store);
+        work_reserve(&queue.store, 1);
         work = queue_take_task(&queue, task);
         if (!work != (seen[task] != 0)) fail("a single task is not where it should be");
       }

@@ -277,7 +277,7 @@ static int run_skip(lua_State *L)
 /* push_range(first, count): the staged block is what tasks from `first` on get, which are none of the source's. */
 static int run_push_range(lua_State *L)
 {
-  int error = dispatch_push_range(check_run(L)->dispatch, luaL_checknumber(L, 2), luaL_checknumber(L, 3));
+  int error = dispatch_push(check_run(L)->dispatch, luaL_checknumber(L, 2), luaL_checknumber(L, 3));
   return error ? luaL_error(L, "cannot hand out what a task has spawned: %s", strerror(error)) : 0;
 }
 

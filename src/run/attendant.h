@@ -20,7 +20,7 @@
 
 struct attendant;
 
-/* For a run whose tasks are pushed (dispatch_push). The script is there. NULL with errno set. */
+/* For a run whose tasks are pushed (dispatch_intake). The script is there. NULL with errno set. */
 struct attendant *attendant_open(struct dispatch *d);
 /* The script goes away; `outstanding` tasks have not ended as far as it knows: of 0 there is nothing to attend to. */
 void attendant_leave(struct attendant *attendant, double outstanding);

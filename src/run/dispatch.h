@@ -32,7 +32,7 @@ struct dispatch_options {
                          plain ones, as if one worker had done them; more: a worker can merge those of so many;
                          0: no */
   bool is_gathered;   /* nobody sees a result before all have come: chunks take longer (chunks_patient_seconds) */
-  bool is_pushed;     /* tasks come by dispatch_push and dispatch_intake alone; `total` is negative */
+  bool is_pushed;     /* tasks come by dispatch_intake and dispatch_push alone; `total` is negative */
   bool is_fed;        /* tasks come by dispatch_offer, and somebody else looks after signals */
   uint32_t job;       /* the job's number */
   const char *rows;   /* what agents need to prepare rows of a journal (engines/cluster.h); `rows_length` 0: */
@@ -59,14 +59,11 @@ void dispatch_supply(struct dispatch *d, double count);
 /* Tasks first..last are not to be handed out. Ranges come in ascending order, none before what was handed out. Returns
  * 0 or an errno. */
 int dispatch_skip(struct dispatch *d, double first, double last);
-/* Has the staged block handed out as `task`, which is no task of the source: an index that was not used. For runs whose
- * source is held back by the ceiling for ever; they have no end. Returns 0 or an errno. */
-int dispatch_push(struct dispatch *d, double task);
-/* Has the staged block handed out as `count` tasks from `first` on, which is FIRST_EXTRA (queue.h) or behind it and was
- * not used, whatever the run's source is. Returns 0 or an errno. */
-int dispatch_push_range(struct dispatch *d, double first, double count);
+/* Has the staged block handed out as `count` tasks from `first` on, an index that was not used: FIRST_EXTRA (queue.h)
+ * or behind it, where the run has a source. Returns 0 or an errno. */
+int dispatch_push(struct dispatch *d, double first, double count);
 /* Takes what is in the intake, and begins its block anew, at least `bytes` large, for tasks from `first` on: an index
- * that was not used, as are those behind it. NULL: out of memory. For the same runs. */
+ * that was not used, as are those behind it. NULL: out of memory. For runs whose tasks are pushed. */
 struct intake *dispatch_intake(struct dispatch *d, double first, uint64_t bytes);
 /* A task will be handed out soon: the worker that is to get it is woken, if it sleeps. */
 void dispatch_rouse(struct dispatch *d);

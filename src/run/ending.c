@@ -141,7 +141,7 @@ bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct out
       queue_add_range(&d->queue, work);
     else
       dispatch_hand_out_again(d, work);
-  } else if (work && work_reserve(&d->queue.store)) {
+  } else if (work && work_reserve(&d->queue.store, 1)) {
     dispatch_hand_out_again(d, work_split(&d->queue.store, work, outcome->keep + 1));
     dispatch_update_needed(d, work);
   } /* else it ends early, and what it does not do comes back then */
@@ -185,68 +185,40 @@ static struct lane *lane_with(const struct link *list, double task, struct work 
   return NULL;
 }
 
-/* Takes a task that was not handed out, but offered or given back, out of the queue: it is told as aborted. */
+/* Takes a task that no lane holds out of the queue: it is told as aborted. There are two reserves, which are used up or
+ * given back. */
 static bool abort_queued(struct dispatch *d, double task)
 {
-  if (!work_reserve(&d->queue.store)) return false;
-  if (!work_reserve(&d->queue.store)) {
-    work_unreserve(&d->queue.store);
-    return false;
-  }
   struct work *work = queue_take_task(&d->queue, task);
   if (work) list_append(&d->aborted, &work->link);
   return work != NULL;
-}
-
-/* Has `task`, one of a work that no lane holds and that has not reached it, told as aborted, and the rest handed out.
- * There are two reserves, which are used up or given back. */
-static void abort_of(struct dispatch *d, struct work *work, double task)
-{
-  uint32_t reserves = 2;
-  if (task < work->last) {
-    queue_put_back(&d->queue, work_split(&d->queue.store, work, task + 1), true);
-    reserves--;
-  }
-  if (task > work->reached + 1) {
-    struct work *alone = work_split(&d->queue.store, work, task);
-    reserves--;
-    queue_put_back(&d->queue, work, true);
-    work = alone;
-  }
-  list_append(&d->aborted, &work->link);
-  while (reserves-- > 0) work_unreserve(&d->queue.store);
 }
 
 /* Takes a task that its lane's worker has not begun away from it. False: it has, or that can't be done. */
 static bool abort_held(struct dispatch *d, struct lane *lane, struct work *work, double task, double now)
 {
   struct work_store *store = &d->queue.store;
-  if (!work_reserve(store)) return false;
-  if (!work_reserve(store)) {
-    work_unreserve(store);
+  struct work *rest = NULL;
+  double keep = work->reached;
+  if (!work_reserve(store, 3)) return false;
+  if (take_away(d, lane, work, now)) {
+    rest = work;
+    work_unreserve(store, 1);
+  } else if (d->crew.may_cut && work->first < task) {
+    keep = fmax(lane->kind->shorten(lane, work, task - 1), keep);
+    if (keep >= work->first && keep < work->last) rest = work_split(store, work, keep + 1);
+  }
+  if (!rest) {
+    work_unreserve(store, 3);
     return false;
   }
-  if (take_away(d, lane, work, now)) {
-    abort_of(d, work, task);
-    return true;
+  if (rest != work) {
+    dispatch_update_needed(d, work);
+    dispatch_place(d, lane, now);
   }
-  if (d->crew.may_cut && work->first < task && work_reserve(store)) {
-    double keep = fmax(lane->kind->shorten(lane, work, task - 1), work->reached);
-    if (keep < work->last && keep >= work->first) {
-      struct work *rest = work_split(store, work, keep + 1);
-      dispatch_update_needed(d, work);
-      dispatch_place(d, lane, now);
-      if (keep < task) {
-        abort_of(d, rest, task);
-        return true;
-      }
-      queue_put_back(&d->queue, rest, true);
-    } else {
-      work_unreserve(store);
-    }
-  }
-  work_unreserve(store);
-  work_unreserve(store);
+  queue_put_back(&d->queue, rest, true);
+  if (keep < task) return abort_queued(d, task);
+  work_unreserve(store, 2);
   return false;
 }
 
@@ -254,29 +226,24 @@ bool dispatch_abort(struct dispatch *d, double task)
 {
   double now = clock_seconds();
   struct lane_view view;
-  dispatch_take_intake(d);
-  if (queue_has_range(&d->queue) && abort_queued(d, task)) return true;
   struct work *work;
+  dispatch_take_intake(d);
   struct lane *lane = lane_with(&d->looking_ranks, task, &work);
   if (lane) {
     lane->kind->abort(lane, task);
     return true;
   }
   lane = lane_with(&d->looking, task, &work);
-  if (lane) {
-    if (abort_held(d, lane, work, task, now)) return true;
-    bool has_another = work->aborted > work->reached && work->aborted != task; /* which is still to be ended */
-    if (!d->engine->kind->can.kill || has_another) return false;
-    work->aborted = task; /* its worker is ended when it is seen in it */
-    if (lane->kind->view(lane, &view) && view.present.task == task && view.present.chunk == work->number)
-      dispatch_end_worker(d, lane, LOST_CANCELLED, &view.present, now);
-    else
-      dispatch_ask_back(d, lane, now);
-    return true;
-  }
-  work = queue_withdraw(&d->queue, task);
-  if (work) list_append(&d->aborted, &work->link);
-  return work != NULL;
+  if (!lane) return work_reserve(&d->queue.store, 2) && abort_queued(d, task);
+  if (abort_held(d, lane, work, task, now)) return true;
+  bool has_another = work->aborted > work->reached && work->aborted != task; /* which is still to be ended */
+  if (!d->engine->kind->can.kill || has_another) return false;
+  work->aborted = task; /* its worker is ended when it is seen in it */
+  if (lane->kind->view(lane, &view) && view.present.task == task && view.present.chunk == work->number)
+    dispatch_end_worker(d, lane, LOST_CANCELLED, &view.present, now);
+  else
+    dispatch_ask_back(d, lane, now);
+  return true;
 }
 
 /* Tells of a task that was not begun. */
@@ -319,7 +286,7 @@ uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, 
   uint32_t count = 0;
   double now = clock_seconds(), share = (double)idle / (idle + (double)d->crew.workers),
          wanted = ceil(queue->ranged * share);
-  while (queue_has_range(queue) && wanted >= 1 && count < most && work_reserve(&queue->store)) {
+  while (queue_has_range(queue) && wanted >= 1 && count < most && work_reserve(&queue->store, 1)) {
     struct work *work = queue_take_back(queue, wanted, fmax(d->chunks.fixed, 1));
     if (!work) break;
     wanted -= work->last - work->first + 1;

@@ -27,7 +27,7 @@ void dispatch_left_lane(struct dispatch *d, struct work *work)
 {
   if (work->is_needed) d->needed--;
   work->is_needed = false;
-  work_unreserve(&d->queue.store);
+  work_unreserve(&d->queue.store, 1);
 }
 
 /* Gives a work, for which one more stands ready, to a lane. */
@@ -94,27 +94,14 @@ static void lacks_memory(struct dispatch *d)
   if (d->busy == 0) d->trouble = ENOMEM;
 }
 
-/* What is handed out needs a second work to stand ready (work.h). False: there is no memory. */
-static bool ready_second(struct dispatch *d)
+/* Two works stand ready for what is supplied. */
+static void ask_for_arguments(struct dispatch *d, struct lane *lane, double count, struct event *event)
 {
-  if (work_reserve(&d->queue.store)) return true;
-  lacks_memory(d);
-  return false;
-}
-
-static bool ask_for_arguments(struct dispatch *d, struct lane *lane, double count, struct event *event)
-{
-  if (!work_reserve(&d->queue.store)) { /* one for the work itself */
-    work_unreserve(&d->queue.store);
-    lacks_memory(d);
-    return false;
-  }
   event->kind = EVENT_SUPPLY;
   event->want = count;
   event->idle = lane_is_idle(lane);
   event->news = d->engine->kind->can.reach_hosts ? NULL : d->engine->hub.beacon->summary;
   d->asked = lane;
-  return true;
 }
 
 /* So many of the next `size` tasks that they end where a group does, if one does. */
@@ -163,19 +150,18 @@ bool dispatch_feed(struct dispatch *d, struct event *event, double now)
     /* A source may take its time. By the news it may turn out that some worker has nothing to do. */
     if (d->options.total < 0 && !lane_is_idle(lane) && !list_is_empty(&d->news)) return false;
     if (!has_worker(d, lane)) continue;
-    if (!ready_second(d)) return false;
-    struct work *work = queue_take_again(queue, now);
-    if (!work) {
-      double count = queue_room(queue, size_for(d, lane));
-      if (d->options.total < 0 && !queue_has_range(queue)) return ask_for_arguments(d, lane, count, event);
-      work = queue_take_new(queue, count, NULL);
-    }
-    if (!work) {
-      work_unreserve(&queue->store);
+    if (!work_reserve(&queue->store, 2)) { /* the work, and a second that stands ready while a lane has it (work.h) */
       lacks_memory(d);
       return false;
     }
-    give(d, lane, work, now);
+    struct work *work = queue_take_again(queue, now);
+    double count = work ? 0 : queue_room(queue, size_for(d, lane));
+    if (!work && d->options.total < 0 && !queue_has_range(queue)) {
+      ask_for_arguments(d, lane, count, event);
+      return true;
+    }
+    work_unreserve(&queue->store, 1);
+    give(d, lane, work ? work : queue_take_new(queue, count, NULL), now);
   }
   return false;
 }
@@ -195,21 +181,13 @@ void dispatch_supply(struct dispatch *d, double count)
   struct payload *payload = payload_fit(&queue->store, d->staged);
   d->staged = NULL;
   d->asked = NULL;
-  work_unreserve(&queue->store); /* it was for this work, which therefore can be made */
+  work_unreserve(&queue->store, 1); /* it was for this work, which therefore can be made */
   struct work *work = queue_take_new(queue, count, payload);
   payload_drop(&queue->store, payload); /* the work's now */
   give(d, lane, work, clock_seconds());
 }
 
-int dispatch_push(struct dispatch *d, double task)
-{
-  d->staged->block.origin = task;
-  struct payload *payload = payload_fit(&d->queue.store, d->staged);
-  d->staged = NULL;
-  return queue_push(&d->queue, task, payload);
-}
-
-int dispatch_push_range(struct dispatch *d, double first, double count)
+int dispatch_push(struct dispatch *d, double first, double count)
 {
   d->staged->block.origin = first;
   struct payload *payload = payload_fit(&d->queue.store, d->staged);

@@ -177,8 +177,7 @@ void dispatch_give_back(struct dispatch *d)
 static void drop_request(struct dispatch *d)
 {
   if (!d->asked) return;
-  work_unreserve(&d->queue.store);
-  work_unreserve(&d->queue.store);
+  work_unreserve(&d->queue.store, 2);
   d->asked = NULL;
 }
 

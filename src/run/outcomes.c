@@ -152,7 +152,7 @@ static void return_works(struct dispatch *d, struct lane *lane, const struct wor
     if (work == blamed && task < work->last)
       queue_put_back(queue, work_split(&queue->store, work, task + 1), false);
     else
-      work_unreserve(&queue->store);
+      work_unreserve(&queue->store, 1);
     if (work == blamed) work->last = work->bound = task - 1;
     if (work->reached < work->last)
       dispatch_hand_out_again(d, work);

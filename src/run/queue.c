@@ -217,35 +217,41 @@ struct work *queue_take_back(struct queue *queue, double most, double unit)
     queue->ranged -= taken;
     return work_split(&queue->store, work, work->last - taken + 1);
   }
-  work_unreserve(&queue->store);
+  work_unreserve(&queue->store, 1);
   link_remove(&work->link);
   queue->ranged -= count;
   return work;
 }
 
+/* The work of the list with this task in it; NULL: there is none. */
+static struct work *find(const struct link *list, double task)
+{
+  for (struct link *link = list->next; link != list; link = link->next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    if (task >= work->first && task <= work->last) return work;
+  }
+  return NULL;
+}
+
 struct work *queue_take_task(struct queue *queue, double task)
 {
   uint32_t reserves = 2;
-  struct work *found = NULL;
-  for (struct link *link = queue->ranges.next; link != &queue->ranges && !found; link = link->next) {
-    struct work *work = LIST_OF(link, struct work, link);
-    if (task < work->first || task > work->last) continue;
-    found = work;
-    if (task < work->last) {
-      struct work *rest = work_split(&queue->store, work, task + 1);
-      list_insert(work->link.next, &rest->link);
-      reserves--;
-    }
-    if (task > work->first) {
-      found = work_split(&queue->store, work, task);
-      reserves--;
-    } else {
-      link_remove(&work->link);
-    }
-    queue->ranged--;
+  struct work *work = find(&queue->again, task), *range = work ? NULL : find(&queue->ranges, task);
+  if (range) queue->ranged--;
+  if (range) work = range;
+  if (work && task < work->last) {
+    struct work *rest = work_split(&queue->store, work, task + 1);
+    list_insert(work->link.next, &rest->link);
+    reserves--;
   }
-  while (reserves-- > 0) work_unreserve(&queue->store);
-  return found;
+  if (work && task > work->first) {
+    work = work_split(&queue->store, work, task);
+    reserves--;
+  } else if (work) {
+    link_remove(&work->link);
+  }
+  work_unreserve(&queue->store, reserves);
+  return work;
 }
 
 bool queue_has_work(const struct queue *queue, double now)
@@ -296,7 +302,7 @@ static struct work *take_from_range(struct queue *queue, double count)
 {
   struct work *work = LIST_OF(queue->ranges.next, struct work, link);
   if (count <= work->last - work->first) {
-    if (!work_reserve(&queue->store)) return NULL;
+    if (!work_reserve(&queue->store, 1)) return NULL;
     struct work *rest = work_split(&queue->store, work, work->first + count);
     list_insert(work->link.next, &rest->link);
   }
@@ -328,26 +334,6 @@ void queue_put_back(struct queue *queue, struct work *work, bool in_front)
     list_prepend(&queue->again, &work->link);
   else
     list_append(&queue->again, &work->link);
-}
-
-int queue_push(struct queue *queue, double task, struct payload *payload)
-{
-  struct work *work = queue->is_closed ? NULL : work_new(&queue->store, task, task, payload, 1);
-  int error = work || queue->is_closed ? 0 : ENOMEM;
-  payload_drop(&queue->store, payload);
-  if (work) list_append(&queue->again, &work->link);
-  return error;
-}
-
-struct work *queue_withdraw(struct queue *queue, double task)
-{
-  for (struct link *link = queue->again.next; link != &queue->again; link = link->next) {
-    struct work *work = LIST_OF(link, struct work, link);
-    if (work->first != task || work->last != task) continue;
-    link_remove(link);
-    return work;
-  }
-  return NULL;
 }
 
 int queue_redo(struct queue *queue, double task, uint32_t attempt, double due, struct payload *payload)

@@ -21,8 +21,8 @@ struct queue {
   size_t skips_at, skips_count, skips_room;
 };
 
-/* Tasks from this number on are none of the source's: they were pushed (dispatch_push_range), and count whatever its
- * total is, unless the run is shortened. */
+/* Tasks from this number on are none of the source's: they were pushed (dispatch_push), and count whatever its total
+ * is, unless the run is shortened. */
 #define FIRST_EXTRA 4503599627370496.0
 
 void queue_init(struct queue *queue, double total);
@@ -54,8 +54,8 @@ void queue_add_range(struct queue *queue, struct work *work);
 /* Takes tasks from the end of the ranges out, at most `most`, a multiple of `unit` where a range is split: one work of
  * them, as large as the last range allows. There is a reserve for it (work_reserve). NULL: there are none. */
 struct work *queue_take_back(struct queue *queue, double most, double unit);
-/* Takes the work of `task` alone out of the ranges; there are two reserves for it, and both are used up or given back.
- * NULL: it is not there. */
+/* Takes the work of `task` alone out of what was given back and of the ranges; there are two reserves for it, and both
+ * are used up or given back. NULL: it is not there. */
 struct work *queue_take_task(struct queue *queue, double task);
 /* Is what queue_take_again takes a task that is tried again? */
 bool queue_has_retry(const struct queue *queue, double now);
@@ -72,11 +72,6 @@ struct work *queue_take_new(struct queue *queue, double count, struct payload *p
 /* Takes back a work: what it has not reached is to be handed out again, before anything new; behind the total it is
  * dropped. In front: before all others. */
 void queue_put_back(struct queue *queue, struct work *work, bool in_front);
-/* Has `task` handed out behind all that waits for it now. Takes over the caller's use of `payload`. Returns 0 or an
- * errno. */
-int queue_push(struct queue *queue, double task, struct payload *payload);
-/* Takes back a task that was pushed and waits; NULL: there is none. */
-struct work *queue_withdraw(struct queue *queue, double task);
 /* Has `task` tried again, as try number `attempt`, when `due`. Takes over the caller's use of `payload`. Returns 0 or
  * an errno. */
 int queue_redo(struct queue *queue, double task, uint32_t attempt, double due, struct payload *payload);

@@ -27,21 +27,21 @@ void work_store_clear(struct work_store *store)
   work_store_init(store);
 }
 
-bool work_reserve(struct work_store *store)
+bool work_reserve(struct work_store *store, uint32_t count)
 {
-  if (store->spare <= store->reserved) {
+  while (store->spare < store->reserved + count) {
     struct work *work = calloc(1, sizeof *work);
     if (!work) return false;
     list_append(&store->free, &work->link);
     store->spare++;
   }
-  store->reserved++;
+  store->reserved += count;
   return true;
 }
 
-void work_unreserve(struct work_store *store)
+void work_unreserve(struct work_store *store, uint32_t count)
 {
-  store->reserved--;
+  store->reserved -= count;
 }
 
 /* A work out of those that stand ready. */

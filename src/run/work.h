@@ -61,10 +61,10 @@ void work_store_clear(struct work_store *store);
 /* A work of tasks first..last, which counts as one more user of `payload` (NULL: none). NULL: out of memory. */
 struct work *work_new(struct work_store *store, double first, double last, struct payload *payload, uint32_t attempt);
 void work_free(struct work_store *store, struct work *work);
-/* Sees to it that one work more stands ready, until work_unreserve: work_split then can't fail. False: out
- * of memory. */
-bool work_reserve(struct work_store *store);
-void work_unreserve(struct work_store *store);
+/* Sees to it that `count` works more stand ready, until work_unreserve: as many work_split then can't fail. False: out
+ * of memory, and nothing has changed. */
+bool work_reserve(struct work_store *store, uint32_t count);
+void work_unreserve(struct work_store *store, uint32_t count);
 /* Cuts tasks from `first` on off, into a work that is returned; there is a reserve for it. */
 struct work *work_split(struct work_store *store, struct work *work, double first);
 

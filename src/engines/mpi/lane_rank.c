@@ -442,20 +442,10 @@ static bool take_record(struct rank_lane *rank, struct record *record, char *byt
   }
 }
 
-/* Has so many reserves ready for what a record may cut; gives those back that it did not use. False: there is no
- * memory. */
-static bool reserve(struct rank_lane *rank, uint32_t count)
-{
-  struct work_store *store = rank->lane.crew->store;
-  while (rank->reserves < count && work_reserve(store)) rank->reserves++;
-  bool is_enough = rank->reserves >= count;
-  for (; rank->reserves > (is_enough ? count : 0); rank->reserves--) work_unreserve(store);
-  return is_enough;
-}
-
 static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
 {
   struct rank_lane *rank = own(lane);
+  struct work_store *store = lane->crew->store;
   (void)partial;
   if (lane->state != LANE_READY) return false;
   for (struct message *message; (message = message_first(&rank->reports));) {
@@ -465,10 +455,11 @@ static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
     }
     struct record *record = (struct record *)(void *)(message->bytes + rank->at);
     bool is_held = !message->is_cut || rank->at + sizeof *record + record->bytes <= message->length;
-    if (!reserve(rank, MOST_RESERVES)) return false;
+    if (!work_reserve(store, MOST_RESERVES)) return false;
+    rank->reserves = MOST_RESERVES;
     bool is_taken =
         is_held ? take_record(rank, record, (char *)(record + 1), outcome) : take_unheld(rank, record, outcome);
-    reserve(rank, 0);
+    work_unreserve(store, rank->reserves);
     bool is_more = is_taken && record->kind == RECORD_GIVEN && rank->ranges_at < record->count;
     if (!is_more) {
       rank->at += sizeof *record + record->bytes;
