@@ -74,12 +74,15 @@ void queue_init(struct queue *queue, double total)
   list_init(&queue->ranges);
 }
 
+static void drop_list(struct queue *queue, struct link *list)
+{
+  for (struct link *link; (link = list_take(list));) work_free(&queue->store, LIST_OF(link, struct work, link));
+}
+
 static void drop_all(struct queue *queue)
 {
-  for (struct link *link; (link = list_take(&queue->again));)
-    work_free(&queue->store, LIST_OF(link, struct work, link));
-  for (struct link *link; (link = list_take(&queue->ranges));)
-    work_free(&queue->store, LIST_OF(link, struct work, link));
+  drop_list(queue, &queue->again);
+  drop_list(queue, &queue->ranges);
   queue->ranged = 0;
   while (queue->due) work_free(&queue->store, take_any(&queue->due));
 }
@@ -128,27 +131,27 @@ static bool drop_behind_total(struct queue *queue, struct work *work)
   return true;
 }
 
+/* The same of all works of a list. Returns how many tasks are left. */
+static double shorten_list(struct queue *queue, struct link *list)
+{
+  double left = 0;
+  for (struct link *link = list->next, *next; link != list; link = next) {
+    struct work *work = LIST_OF(link, struct work, link);
+    next = link->next;
+    link_remove(link);
+    if (drop_behind_total(queue, work)) continue;
+    list_insert(next, link);
+    left += work->last - work->first + 1;
+  }
+  return left;
+}
+
 void queue_shorten(struct queue *queue, double last)
 {
   queue->total = last;
   queue->is_shortened = true;
-  for (struct link *link = queue->again.next, *next; link != &queue->again; link = next) {
-    struct work *work = LIST_OF(link, struct work, link);
-    next = link->next;
-    if (work->last <= last) continue;
-    link_remove(link);
-    if (!drop_behind_total(queue, work)) list_insert(next, link);
-  }
-  for (struct link *link = queue->ranges.next, *next; link != &queue->ranges; link = next) {
-    struct work *work = LIST_OF(link, struct work, link);
-    next = link->next;
-    if (work->last <= last) continue;
-    link_remove(link);
-    queue->ranged -= work->last - work->first + 1;
-    if (drop_behind_total(queue, work)) continue;
-    list_insert(next, link);
-    queue->ranged += work->last - work->first + 1;
-  }
+  shorten_list(queue, &queue->again);
+  queue->ranged = shorten_list(queue, &queue->ranges);
   struct work *kept = NULL;
   while (queue->due) {
     struct work *work = take_any(&queue->due);
@@ -193,17 +196,21 @@ static bool join_range(struct queue *queue, struct work *work)
   return true;
 }
 
-void queue_add_range(struct queue *queue, struct work *work)
+/* What the work has not reached is to be handed out. False: nothing of it is, and it is gone. */
+static bool take_in(struct queue *queue, struct work *work)
 {
   work->first = work->reached + 1;
   work->bound = work->last;
   work->is_complete = work->is_needed = false;
   work->sent = 0;
-  if (drop_behind_total(queue, work)) return;
-  if (queue->is_closed) {
-    work_free(&queue->store, work);
-    return;
-  }
+  if (!queue->is_closed) return !drop_behind_total(queue, work);
+  work_free(&queue->store, work);
+  return false;
+}
+
+void queue_add_range(struct queue *queue, struct work *work)
+{
+  if (!take_in(queue, work)) return;
   queue->ranged += work->last - work->first + 1;
   if (queue->is_fed || !join_range(queue, work)) list_append(&queue->ranges, &work->link);
 }
@@ -323,17 +330,7 @@ struct work *queue_take_new(struct queue *queue, double count, struct payload *p
 
 void queue_put_back(struct queue *queue, struct work *work, bool in_front)
 {
-  work->first = work->reached + 1;
-  work->bound = work->last;
-  work->is_complete = work->is_needed = false;
-  work->sent = 0;
-  if (drop_behind_total(queue, work)) return;
-  if (queue->is_closed)
-    work_free(&queue->store, work);
-  else if (in_front)
-    list_prepend(&queue->again, &work->link);
-  else
-    list_append(&queue->again, &work->link);
+  if (take_in(queue, work)) list_insert(in_front ? queue->again.next : &queue->again, &work->link);
 }
 
 int queue_redo(struct queue *queue, double task, uint32_t attempt, double due, struct payload *payload)
