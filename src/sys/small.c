@@ -24,7 +24,7 @@ struct small_page {
   uint32_t used;       /* objects that are in use */
   uint16_t size;       /* of its objects */
   uint8_t kind, state;
-  struct small_page *next, *before; /* in the list of its kind's partial pages, or of unused ones */
+  struct link link; /* in the list of its kind's partial pages, or of unused ones */
 };
 
 struct region {
@@ -63,6 +63,8 @@ void small_prepare(struct small_heap *heap)
   static pthread_once_t prepared = PTHREAD_ONCE_INIT;
   pthread_once(&prepared, prepare);
   *heap = (struct small_heap){.most_empty = MOST_EMPTY, .forks = atomic_load_explicit(&forks, memory_order_relaxed)};
+  list_init(&heap->unused);
+  for (unsigned kind = 0; kind < SMALL_KINDS; kind++) list_init(&heap->partial[kind]);
 }
 
 static unsigned kind_of(size_t size)
@@ -85,42 +87,10 @@ static struct region *region_of(const void *object)
   return (struct region *)((uintptr_t)object & ~(uintptr_t)(REGION_BYTES - 1));
 }
 
-/* ---- lists ---- */
-
-static void put_first(struct small_page **first, struct small_page *page)
+/* The first page of a list; NULL: it is empty. */
+static struct small_page *first_of(const struct link *pages)
 {
-  page->before = NULL;
-  page->next = *first;
-  if (*first) (*first)->before = page;
-  *first = page;
-}
-
-static void put_last(struct small_heap *heap, struct small_page *page)
-{
-  struct small_page **last = &heap->last[page->kind], **first = &heap->partial[page->kind];
-  if (!*first) *last = NULL;
-  page->next = NULL;
-  page->before = *last;
-  if (*last)
-    (*last)->next = page;
-  else
-    *first = page;
-  *last = page;
-}
-
-static void take_out(struct small_page **first, struct small_page *page)
-{
-  if (page->before)
-    page->before->next = page->next;
-  else
-    *first = page->next;
-  if (page->next) page->next->before = page->before;
-}
-
-static void take_partial(struct small_heap *heap, struct small_page *page)
-{
-  if (heap->last[page->kind] == page) heap->last[page->kind] = page->before;
-  take_out(&heap->partial[page->kind], page);
+  return list_is_empty(pages) ? NULL : LIST_OF(pages->next, struct small_page, link);
 }
 
 /* ---- regions ---- */
@@ -153,14 +123,14 @@ static bool add_region(struct small_heap *heap)
   for (unsigned i = PAGES; i-- > 0;) {
     struct small_page *page = &region->pages[i];
     page->state = UNUSED;
-    put_first(&heap->unused, page);
+    list_prepend(&heap->unused, &page->link);
   }
   return true;
 }
 
 static void drop_region(struct small_heap *heap, struct region *region)
 {
-  for (unsigned i = 0; i < PAGES; i++) take_out(&heap->unused, &region->pages[i]);
+  for (unsigned i = 0; i < PAGES; i++) link_remove(&region->pages[i].link);
   heap->regions--;
   heap->empty--;
   if (region->is_huge)
@@ -172,9 +142,9 @@ static void drop_region(struct small_heap *heap, struct region *region)
 void small_end(struct small_heap *heap)
 {
   heap->most_empty = 0;
-  for (struct small_page *page = heap->unused, *next; page; page = next) {
+  for (struct link *page = heap->unused.next, *next; page != &heap->unused; page = next) {
     struct region *region = region_of(page);
-    for (next = page->next; next && region->used == 0 && region_of(next) == region;) next = next->next;
+    for (next = page->next; next != &heap->unused && region->used == 0 && region_of(next) == region;) next = next->next;
     if (region->used == 0) drop_region(heap, region);
   }
 }
@@ -187,13 +157,13 @@ static bool turn_page(struct small_heap *heap, unsigned kind)
   struct small_page *page = heap->current[kind];
   if (page) page->state = FULL;
   heap->current[kind] = NULL;
-  page = heap->partial[kind];
+  page = first_of(&heap->partial[kind]);
   if (page) {
-    take_partial(heap, page);
+    link_remove(&page->link);
   } else {
-    if (!heap->unused && !add_region(heap)) return false;
-    page = heap->unused;
-    take_out(&heap->unused, page);
+    if (list_is_empty(&heap->unused) && !add_region(heap)) return false;
+    page = first_of(&heap->unused);
+    link_remove(&page->link);
     struct region *region = region_of(page);
     if (region->used++ == 0) heap->empty--;
     uint32_t number = (uint32_t)(page - region->pages), first = number * PAGE_BYTES;
@@ -214,13 +184,13 @@ static void turn_free(struct small_heap *heap, struct small_page *page)
 {
   if (page->used > 0) {
     page->state = PARTIAL;
-    put_last(heap, page);
+    list_append(&heap->partial[page->kind], &page->link);
     return;
   }
-  if (page->state == PARTIAL) take_partial(heap, page);
+  link_remove(&page->link);
   if (page->state == CURRENT) heap->current[page->kind] = NULL;
   page->state = UNUSED;
-  put_first(&heap->unused, page);
+  list_prepend(&heap->unused, &page->link);
   struct region *region = region_of(page);
   if (--region->used == 0 && ++heap->empty > heap->most_empty) drop_region(heap, region);
 }

@@ -13,17 +13,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sys/list.h"
+
 /* What is larger is better asked for elsewhere. */
 enum { SMALL_BYTES = 1024, SMALL_STEPS = SMALL_BYTES / 8 + 1, SMALL_KINDS = 36 };
 
 struct small_page;
 
-/* One heap, after small_prepare. */
+/* One heap, after small_prepare; it stays where it is. */
 struct small_heap {
   struct small_page *current[SMALL_KINDS]; /* where objects of a kind of size come from now; NULL: none */
-  struct small_page *partial[SMALL_KINDS]; /* other pages with room for some: the first */
-  struct small_page *last[SMALL_KINDS];    /* the last */
-  struct small_page *unused;               /* pages that are of no kind yet */
+  struct link partial[SMALL_KINDS];        /* other pages with room for some */
+  struct link unused;                      /* pages that are of no kind yet */
   size_t regions, empty;                   /* how many there are; those without an object */
   size_t most_empty;                       /* as many regions without an object are kept */
   size_t fresh;                            /* made since the process was forked */
