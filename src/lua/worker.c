@@ -381,7 +381,6 @@ static _Noreturn void run_process(lua_State *L, struct slot *slot, const struct 
 
 static void prepare_process(uint64_t memory)
 {
-  signals_pass_over();
   ask_leave();
   capture_watch_forks();
   guard_enter_worker();

@@ -133,7 +133,7 @@ struct lane_kind {
   void (*release)(struct lane *lane);
   /* A descriptor has told, or somebody wants to know, whether its worker has ended. */
   void (*check_end)(struct lane *lane);
-  /* Ends its worker, or gives it up. Returns 0 or an errno. */
+  /* Ends its worker, or gives it up. Returns 0 or an errno. Not for ranks. */
   int (*end)(struct lane *lane);
   /* The run ends, or is cancelled. First of all lanes: lets it begin nothing more. */
   void (*quiet)(struct lane *lane, bool is_cancelled);

@@ -42,7 +42,8 @@ struct rank_lane {
   int ended;                /* of that: how workers ended that could not begin */
   int trouble;              /* errno: it can have no workers; 0: it can */
   bool is_done;             /* nothing runs there any more, after a cancellation */
-  bool is_closed_there, is_awaited, is_patient, is_gathered;
+  bool is_closed_there;
+  enum pace pace; /* as which it is counted */
 };
 
 static struct rank_lane *own(const struct lane *lane)
@@ -71,23 +72,26 @@ static double seconds_left(const struct rank_lane *rank)
   return behind > 0 ? behind * fmax(per_task, 1e-9) / lane->width : 0;
 }
 
-/* Counts the lane among those of which something must be heard; those that have enough to do; and those that have so
- * much that it may be looked for their results much later, which nobody waits for. */
-static void count(struct rank_lane *rank, bool is_awaited)
+/* How soon something must be heard of the lane, which has tasks: later where it has enough to do, and much later where
+ * it has very much, and nobody waits for one result. */
+static enum pace pace_of(const struct rank_lane *rank)
 {
   static const double enough_seconds = 5e-3, long_seconds = 5 * gathered_nap;
   const struct dispatch_options *options = rank->lane.crew->options;
-  bool is_enough = rank->outstanding > 2.0 * rank->lane.width || (is_awaited && seconds_left(rank) > enough_seconds);
-  bool is_patient = is_awaited && is_enough && rank->told.idle == 0;
-  bool is_gathered = is_patient && options->is_gathered && seconds_left(rank) > long_seconds;
-  int change = is_awaited - rank->is_awaited;
-  mpi.awaited += (uint32_t)change;
-  child_of(rank)->awaited += change;
-  mpi.patient += (uint32_t)(is_patient - rank->is_patient);
-  rank->is_awaited = is_awaited;
-  rank->is_patient = is_patient;
-  mpi.gathered += (uint32_t)(is_gathered - rank->is_gathered);
-  rank->is_gathered = is_gathered;
+  double left = seconds_left(rank);
+  bool is_enough = rank->outstanding > 2.0 * rank->lane.width || left > enough_seconds;
+  if (!is_enough || rank->told.idle > 0) return PACE_AWAITED;
+  return options->is_gathered && left > long_seconds ? PACE_GATHERED : PACE_PATIENT;
+}
+
+/* Counts the lane among those of which something must be heard. */
+static void count(struct rank_lane *rank, bool is_awaited)
+{
+  enum pace before = rank->pace, pace = is_awaited ? pace_of(rank) : PACE_NONE;
+  if (before) mpi.paces[before]--;
+  if (pace) mpi.paces[pace]++;
+  child_of(rank)->awaited += (pace != PACE_NONE) - (before != PACE_NONE);
+  rank->pace = pace;
 }
 
 static void count_held(struct rank_lane *rank)
@@ -508,12 +512,6 @@ static void rank_nothing(struct lane *lane)
   (void)lane;
 }
 
-static int rank_end(struct lane *lane)
-{
-  (void)lane;
-  return 0;
-}
-
 static void rank_quiet(struct lane *lane, bool is_cancelled)
 {
   struct rank_lane *rank = own(lane);
@@ -568,7 +566,6 @@ const struct lane_kind lane_over_rank = {
     .next = rank_next,
     .release = rank_nothing,
     .check_end = rank_nothing,
-    .end = rank_end,
     .quiet = rank_quiet,
     .close = rank_close,
 };

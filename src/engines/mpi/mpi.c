@@ -275,17 +275,13 @@ double mpi_move(struct hub *hub, bool is_busy)
   for (int n = 0; n < MOST_MESSAGES && (message = transport_receive(t)); n++) take_message(message);
   for (const struct child *child; mpi.tree.children_count > 0 && (child = tree_next_lost(&mpi.tree));) lose(child);
   mpi.is_moving = !transport_settle(t) || !share_settled(mpi.share);
-  if (mpi.awaited == 0 && !mpi.is_moving && !mpi.is_agent) {
-    look_in(0); /* whoever asks may wait for something */
-    return INFINITY;
-  }
-  bool is_patient = mpi.patient == mpi.awaited && (!mpi.is_agent || mpi.is_at_ease);
-  bool is_gathered = mpi.gathered > 0 && mpi.gathered == mpi.awaited;
-  enum pace pace = mpi.is_moving  ? PACE_MOVING
-                   : !is_patient  ? PACE_AWAITED
-                   : !is_gathered ? PACE_PATIENT
-                                  : PACE_GATHERED;
-  return look_in(transport_nap(t, pace, tree_crowd(&mpi.tree)));
+  enum pace pace = PACE_AWAITED;
+  while (pace > PACE_NONE && mpi.paces[pace] == 0) pace--;
+  if (mpi.is_agent && pace == PACE_NONE) pace = PACE_PATIENT;
+  if (mpi.is_agent && !mpi.is_at_ease) pace = PACE_AWAITED;
+  if (mpi.is_moving) pace = PACE_MOVING;
+  double nap = look_in(pace ? transport_nap(t, pace, tree_crowd(&mpi.tree)) : 0);
+  return pace ? nap : INFINITY; /* whoever asks may wait for something else */
 }
 
 static double mpi_progress(struct engine *engine)

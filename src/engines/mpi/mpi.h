@@ -28,14 +28,13 @@ struct mpi {
   struct share *share;
   struct tree tree;
   struct family *families;
-  uint32_t numbers;          /* engines opened in rank 0 */
-  uint32_t runs;             /* runs of lanes opened */
-  uint32_t opening;          /* agents: number of the engine that is about to be opened */
-  struct link messages;      /* agents: from the parent, that are not obeyed yet */
-  uint32_t awaited, patient; /* lanes with tasks; those of them with enough for a while, */
-  uint32_t gathered;         /* and those with enough for long, of which nobody waits for one result */
-  int byes;                  /* children that will not speak again */
-  double looked, due;        /* when it was last looked for messages; when it is to be again */
+  uint32_t numbers;      /* engines opened in rank 0 */
+  uint32_t runs;         /* runs of lanes opened */
+  uint32_t opening;      /* agents: number of the engine that is about to be opened */
+  struct link messages;  /* agents: from the parent, that are not obeyed yet */
+  uint32_t paces[PACES]; /* how many lanes with tasks want to hear of theirs how soon */
+  int byes;              /* children that will not speak again */
+  double looked, due;    /* when it was last looked for messages; when it is to be again */
   bool is_agent;
   bool is_end_passed; /* agents: the job's end has come along the tree of shared messages, where nothing follows it */
   bool may_go;        /* agents: the parent's last message has come */

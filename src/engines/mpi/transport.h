@@ -137,10 +137,10 @@ bool transport_settle(struct transport *t);
 /* The rank is lost: nothing more is received from it, nor waited for. MPI may still read what was under way to it, and
  * write to where something came from it: that stays. */
 void transport_lose(struct transport *t, int rank);
-/* What a nap may cost: a large message is under way; somebody may wait for a message; nobody does, as all have enough
- * to do; nor will soon. */
-static const double gathered_nap = 5e-3; /* in the last case */
-enum pace { PACE_MOVING, PACE_AWAITED, PACE_PATIENT, PACE_GATHERED };
+/* What a nap may cost: nobody will wait for a message for long; nobody does, as all have enough to do; somebody may; a
+ * large message is under way. */
+enum pace { PACE_NONE, PACE_GATHERED, PACE_PATIENT, PACE_AWAITED, PACE_MOVING, PACES };
+static const double gathered_nap = 5e-3; /* in the first case */
 
 /* Seconds to nap before the next look: the longer nothing has moved, the longer. `crowd`: ranks for each processor. */
 double transport_nap(const struct transport *t, enum pace pace, double crowd);
