@@ -17,7 +17,7 @@ local checks, LARGEST_INTEGER = checks_module.checks, checks_module.LARGEST_INTE
 ---@class parlua.Option
 ---@field name string         in a table of options
 ---@field type string         a key of `checks`
----@field takes string        what a value may be, to complete "it takes ..."
+---@field takes? string       see options.takes
 ---@field default? any        none: nil
 ---@field implied? boolean    it has a default, which is made elsewhere
 ---@field min? number         for numbers and sizes
@@ -131,18 +131,25 @@ local specs = {
 }
 options.specs = specs
 
-local by_name = {} ---@type table<string, parlua.Option>
-for _, spec in ipairs(specs) do
-  by_name[spec.name] = spec
-  if spec.long or spec.flags then spec.variable = "PARLUA_" .. spec.name:upper() end
-  if spec.values then
-    local words = table.concat(spec.values, ", "):gsub(", ([^,]*)$", " or %1")
-    local or_function = "%s, or a function"
-    local more = { progress = or_function, reaction = or_function, kinds = "a list of %s, or one of them" }
-    spec.takes = (more[spec.type] or "%s"):format(words)
-  elseif spec.type == "boolean" then
-    spec.takes = "true or false"
-  end
+local by_name, defaults = new_table(0, #specs), {} ---@type table<string, parlua.Option>, table<string, any>
+for _, spec in ipairs(specs) do by_name[spec.name], defaults[spec.name] = spec, spec.default end
+
+--- The variable of the environment that sets an option; nil: none does.
+---@param spec parlua.Option
+---@return string?
+function options.variable(spec) return (spec.long or spec.flags) and "PARLUA_" .. spec.name:upper() or nil end
+
+local or_function = "%s, or a function"
+local lists = { progress = or_function, reaction = or_function, kinds = "a list of %s, or one of them" }
+
+--- What a value of an option may be, to complete "it takes ...".
+---@param spec parlua.Option
+---@return string
+function options.takes(spec)
+  if spec.type == "boolean" then return "true or false" end
+  if not spec.values then return spec.takes end
+  local words = table.concat(spec.values, ", "):gsub(", ([^,]*)$", " or %1")
+  return (lists[spec.type] or "%s"):format(words)
 end
 
 options.nearest = names.nearest
@@ -154,7 +161,7 @@ options.show = show
 --- Raises the error for a wrong value. `origin` completes "from ...".
 local function refuse(spec, value, origin)
   local message = ("wrong value for the option %s, from %s: %s; it takes %s"):format(spec.name, origin, show(value),
-    spec.takes)
+    options.takes(spec))
   if spec.values and type(value) == "string" then
     local nearest, errors = names.nearest(value, spec.values)
     if errors <= 2 then message = message .. (" (did you mean %s?)"):format(nearest) end
@@ -166,9 +173,6 @@ local function refuse(spec, value, origin)
 end
 
 -- Where values come from --------------------------------------------------------------------------------------------
-
-local defaults = {}
-for _, spec in ipairs(specs) do defaults[spec.name] = spec.default end
 
 local changed_by -- what has changed the command line's options since: as messages call it
 
@@ -186,10 +190,11 @@ local function read_given(into)
   local command = package.loaded["parlua.command"] or {}
   for _, spec in ipairs(specs) do
     local check = checks[spec.type]
-    local text = spec.variable and os.getenv(spec.variable)
+    local variable = options.variable(spec)
+    local text = variable and os.getenv(variable)
     if text and text ~= "" then
       local value = check(spec, text, true)
-      if value == nil then refuse(spec, text, "the environment variable " .. spec.variable) end
+      if value == nil then refuse(spec, text, "the environment variable " .. variable) end
       into[spec.name] = value
     end
     text = command[spec.name]

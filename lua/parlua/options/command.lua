@@ -68,7 +68,7 @@ function M.read_word(word, next_word)
     return 1
   end
   if not next_word or next_word:sub(1, 2) == "--" and not spec.takes_dashes then
-    return nil, ("the option %s needs a value: it takes %s"):format(name, spec.takes)
+    return nil, ("the option %s needs a value: it takes %s"):format(name, options.takes(spec))
   end
   command[spec.name] = next_word
   return 2
@@ -81,7 +81,8 @@ end
 function M.check(variables)
   local known, list = {}, {}
   for _, spec in ipairs(options.specs) do
-    if spec.variable then known[spec.variable], list[#list + 1] = true, spec.variable:sub(#PREFIX + 1) end
+    local variable = options.variable(spec)
+    if variable then known[variable], list[#list + 1] = true, variable:sub(#PREFIX + 1) end
   end
   for _, name in ipairs(variables) do
     if not known[name] and name:sub(1, #PREFIX + 4) ~= PREFIX .. "MPI_" then -- those are for measurements and tests

@@ -147,7 +147,7 @@ local function of_option(name)
   local options = require "parlua.options"
   local spec = options.spec and options.spec(name)
   if not spec then return nil end
-  local lines = { "-- " .. (spec.help or "an option of a call"), "-- It takes " .. spec.takes .. "." }
+  local lines = { "-- " .. (spec.help or "an option of a call"), "-- It takes " .. options.takes(spec) .. "." }
   if spec.default ~= nil then lines[#lines + 1] = "-- default: " .. tostring(spec.default) end
   if spec.long then lines[#lines + 1] = ("-- on the command line: %s %s"):format(spec.long, spec.metavar or "") end
   return { name = name, signature = "{ " .. name .. " = ... }", comment = table.concat(lines, "\n--\n") } -- a line each
