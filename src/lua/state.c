@@ -178,22 +178,6 @@ static void keep_globals(lua_State *L)
   lua_setfield(L, LUA_REGISTRYINDEX, own_globals);
 }
 
-/* copy(value): a table with the same fields; an empty one for what is no table. */
-static int copy_fields(lua_State *L)
-{
-  enum { FROM = 1, TO, KEY };
-  enum { FIELDS = 16 }; /* most libraries have no more */
-  lua_settop(L, FROM);
-  lua_createtable(L, 0, lua_istable(L, FROM) ? FIELDS : 0);
-  if (!lua_istable(L, FROM)) return 1;
-  for (lua_pushnil(L); lua_next(L, FROM);) {
-    lua_pushvalue(L, KEY);
-    lua_insert(L, KEY);
-    lua_rawset(L, TO);
-  }
-  return 1;
-}
-
 /* Fills a new state; runs protected, since each step may run out of memory. */
 static int open_state(lua_State *L)
 {
@@ -202,8 +186,6 @@ static int open_state(lua_State *L)
   add_searcher(L);
   open_ffi(L);
   keep_globals(L);
-  lua_pushcfunction(L, copy_fields); /* for parlua.wire.start */
-  lua_setfield(L, LUA_REGISTRYINDEX, "parlua.copy_fields");
   /* Replace math.random, os.execute and others before any script can keep them in locals. */
   static const char *const first[] = {"parlua.task", "parlua.worker.library", "parlua.wire.record",
                                       "parlua.wire.start"};

@@ -2,6 +2,7 @@
 --- the same in every state and go by name (closure.lua); what a script has changed is found by comparing (world.lua).
 --- Loaded as a state begins.
 require("jit").off(true, true) -- runs once in a state
+local new_table = require "table.new"
 
 local M = {}
 
@@ -13,10 +14,17 @@ local libraries = {
 
 local builtins -- number of a function of LuaJIT's -> its library and field
 
-local copy = debug.getregistry()["parlua.copy_fields"] -- src/lua/state.c: a state is copied as it begins
+local FIELDS = 16 -- most libraries have no more
+
+--- A table with the same fields; an empty one for what is no table.
+local function copy(from)
+  local to = new_table(0, type(from) == "table" and FIELDS or 0)
+  for key, value in next, type(from) == "table" and from or to do to[key] = value end
+  return to
+end
 
 -- Loaded by name only where it is used: their functions are the same in every state.
-local rest = { "table.new", "table.clear", "jit.profile" }
+local rest = { "table.clear", "jit.profile" }
 
 -- Loaded as a state begins, though they are loaded by name: parlua calls their functions, which a script may replace.
 local needed = { "jit.util", "string.buffer" }
