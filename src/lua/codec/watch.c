@@ -36,14 +36,16 @@ struct region {
   const unsigned char *at;
   size_t length;
   size_t copied; /* where in the copy */
-  int owner;     /* whose it is: a number in the watch's environment; an owner's regions are neighbours */
+  int owner;     /* whose it is: a place in the watch's environment; an owner's regions are neighbours */
 };
 
-/* A userdata; its environment has the owners of the regions, by number, and anchors what the memory refers to. */
+/* A userdata; its environment is a list of the owners of the regions, and of what the memory refers to, which it keeps
+ * alive. */
 struct watch {
   struct region *regions;
   size_t count, capacity;
-  int owners;
+  int kept;  /* the length of that list */
+  int owner; /* whose the regions are that are added next */
   unsigned char *copy;
   size_t length;
   const void *metatables[BASIC_TYPES];
@@ -130,13 +132,13 @@ static void add_region(lua_State *L, struct watch *watch, const void *at, size_t
     watch->regions = bigger;
     watch->capacity = capacity;
   }
-  watch->regions[watch->count++] = (struct region){at, length, watch->length, watch->owners};
+  watch->regions[watch->count++] = (struct region){at, length, watch->length, watch->owner};
   watch->length += length;
 }
 
-/* Keeps the value on the top alive, in the table at `anchors`, if it is one whose address another could get; pops it.
+/* Keeps the value on the top alive, in the list at `anchors`, if it is one whose address another could get; pops it.
  * Not a pool: it would not be collected. */
-static void anchor(lua_State *L, int anchors)
+static void anchor(lua_State *L, struct watch *watch, int anchors)
 {
   int type = lua_type(L, -1);
   if (type == LUA_TNIL || type == LUA_TBOOLEAN || type == LUA_TNUMBER || type == LUA_TLIGHTUSERDATA ||
@@ -144,15 +146,15 @@ static void anchor(lua_State *L, int anchors)
     lua_pop(L, 1);
     return;
   }
-  lua_pushboolean(L, 1);
-  lua_rawset(L, anchors);
+  lua_rawseti(L, anchors, ++watch->kept);
 }
 
 /* The object on the top is the owner of the regions that are added next. */
 static void begin_owner(lua_State *L, struct watch *watch, int anchors)
 {
   lua_pushvalue(L, -1);
-  lua_rawseti(L, anchors, ++watch->owners);
+  watch->owner = ++watch->kept;
+  lua_rawseti(L, anchors, watch->owner);
 }
 
 /* The table's sizes come first: as long as they are the same, the memory of its parts is there. */
@@ -166,9 +168,9 @@ static void add_table(lua_State *L, struct watch *watch, int index, int anchors)
   size_t nodes = (size_t)read_half(table, TABLE_SIZES + 4) + 1;
   add_region(L, watch, (const void *)(uintptr_t)read_word(table, TABLE_NODE), nodes * NODE_BYTES);
   for (lua_pushnil(L); lua_next(L, index);) {
-    anchor(L, anchors);
+    anchor(L, watch, anchors);
     lua_pushvalue(L, -1);
-    anchor(L, anchors);
+    anchor(L, watch, anchors);
   }
 }
 
@@ -184,7 +186,7 @@ static void add_function(lua_State *L, struct watch *watch, int index, int ancho
     const char *cell = lua_upvalueid(L, index, i);
     add_region(L, watch, cell + CELL_VALUE, 8);
     add_region(L, watch, (const void *)(uintptr_t)read_word(cell, CELL_VALUE), SLOT_BYTES);
-    anchor(L, anchors);
+    anchor(L, watch, anchors);
   }
 }
 
@@ -231,7 +233,7 @@ static void add_object(lua_State *L, struct watch *watch, int anchors)
     add_table(L, watch, object, anchors);
   else if (type == LUA_TFUNCTION && !lua_iscfunction(L, object))
     add_function(L, watch, object, anchors);
-  anchor(L, anchors);
+  lua_pop(L, 1);
 }
 
 /* Watches the C data on the top, of `size` bytes; pops them. */
@@ -239,7 +241,7 @@ static void add_data(lua_State *L, struct watch *watch, size_t size, int anchors
 {
   begin_owner(L, watch, anchors);
   add_region(L, watch, lua_topointer(L, -1), size);
-  anchor(L, anchors);
+  lua_pop(L, 1);
 }
 
 static void copy_regions(struct watch *watch)
@@ -256,7 +258,7 @@ static struct watch *begin_watch(lua_State *L, size_t values)
   *watch = (struct watch){0};
   lua_pushvalue(L, lua_upvalueindex(META));
   lua_setmetatable(L, -2);
-  lua_createtable(L, 0, (int)(values < MOST_ROOM ? values : MOST_ROOM));
+  lua_createtable(L, (int)(values < MOST_ROOM ? values : MOST_ROOM), 0);
   lua_pushvalue(L, -1);
   lua_setfenv(L, -3);
   return watch;
@@ -276,7 +278,7 @@ static int finish_watch(lua_State *L, struct watch *watch, int index)
 static int new (lua_State *L)
 {
   enum { BOOK = 1, OTHERS, WATCH, ANCHORS, OBJECTS, OBJECT };
-  enum { PARTS = 12 }; /* of one object, on average; most are libraries */
+  enum { PARTS = 24 }; /* keys and values of one object, on average; most are libraries */
   struct book *book = book_at(L, BOOK);
   luaL_argcheck(L, book, BOOK, "a book expected");
   luaL_checktype(L, OTHERS, LUA_TTABLE);
@@ -361,15 +363,16 @@ static int watch_fields(lua_State *L)
   if (read_half(table, TABLE_SIZES) != 0) return 0; /* it has an array part */
   const char *nodes = (const char *)(uintptr_t)read_word(table, TABLE_NODE);
   size_t count = (size_t)read_half(table, TABLE_SIZES + 4) + 1, at = 0;
-  struct watch *watch = begin_watch(L, count);
+  struct watch *watch = begin_watch(L, 2 * count);
   watch->of_fields = true;
+  watch->kept = (int)count; /* behind the keys */
   add_region(L, watch, table + TABLE_METATABLE, TABLE_END - TABLE_METATABLE);
   add_region(L, watch, nodes, count * NODE_BYTES);
   for (lua_pushnil(L); lua_next(L, TABLE);) { /* goes from node to node */
     while (at < count && read_word(nodes, at * NODE_BYTES) == NIL_WORD) at++;
     lua_pushvalue(L, KEY);
     lua_rawseti(L, ANCHORS, (int)++at);
-    anchor(L, ANCHORS);
+    anchor(L, watch, ANCHORS);
   }
   return finish_watch(L, watch, WATCH);
 }
