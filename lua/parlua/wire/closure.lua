@@ -25,7 +25,7 @@ local makers = lazy "parlua.wire.makers"
 local names = lazy "parlua.wire.names"
 local plans = lazy "parlua.wire.plan"
 local start = require "parlua.wire.start"
-local template = require "parlua.wire.template"
+local template = lazy "parlua.wire.template"
 
 -- Nothing here runs often enough to be worth compiling, and where memory runs out (a worker at its
 -- limit) LuaJIT's trace compiler was seen to retry for ever.
