@@ -100,7 +100,7 @@ $(BUILD)/embedded.o: $(BUILD)/embedded.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The headers that the Lua side can declare.
-FFI_HEADERS = src/slot/layout.h src/run/event.h src/lua/csv.h $(sort $(wildcard src/lua/ffi*.h))
+FFI_HEADERS = src/slot/block.h src/slot/layout.h src/run/event.h src/run/glimpse.h src/run/pushed.h src/lua/csv.h $(sort $(wildcard src/lua/ffi*.h))
 
 $(BUILD)/embedded.c: $(BUILD)/embed src/lua/rewrite.lua $(FFI_HEADERS) $(BUILD)/modules.list $(MODULES)
 	$(BUILD)/embed $@ src/lua/rewrite.lua lua $(FFI_HEADERS) $(MODULES)

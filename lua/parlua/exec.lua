@@ -6,7 +6,8 @@ local errors = require "parlua.failure.program"
 local names = require "parlua.options.names"
 local task = require "parlua.task"
 local library = require "parlua.worker.library"
-require "parlua.wire.block" -- declares what src/lua/ffi.h has
+require "parlua.wire.block" -- declares what layout.h builds on
+require "parlua.wire.header" "slot/layout.h"
 
 local M = {}
 

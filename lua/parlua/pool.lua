@@ -32,7 +32,7 @@ local stream = require "parlua.sink.stream"
 local task = require "parlua.task"
 local unseen = require "parlua.future.unseen"
 local ffi = require "ffi"
-require "parlua.wire.header" "run/event.h"
+require "parlua.wire.header" "run/pushed.h"
 
 local M = {}
 

@@ -281,7 +281,7 @@ static int run_push_range(lua_State *L)
   return error ? luaL_error(L, "cannot hand out what a task has spawned: %s", strerror(error)) : 0;
 }
 
-/* intake(first, bytes) -> struct intake * (run/event.h), whose block is begun anew for tasks from `first` on. */
+/* intake(first, bytes) -> struct intake * (run/pushed.h), whose block is begun anew for tasks from `first` on. */
 static int run_intake(lua_State *L)
 {
   struct intake *intake =

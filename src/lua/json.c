@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "lua/ffi.h"
+#include "lua/ffi_json.h"
 #include "lua/number.h"
 
 enum { MOST_LEVELS = 1000, REVIVE = 3, SLOTS_PER_LEVEL = 6 };

@@ -15,6 +15,7 @@
 #ifndef PARLUA_DISPATCH_H
 #define PARLUA_DISPATCH_H
 #include "run/lane.h"
+#include "run/pushed.h"
 
 struct dispatch;
 

@@ -6,6 +6,7 @@
 #ifndef PARLUA_PEEK_H
 #define PARLUA_PEEK_H
 #include "run/dispatch.h"
+#include "run/glimpse.h"
 #include "sys/buffer.h"
 
 /* What was seen of a lane: the last task, and its chunk. All zero at first. */

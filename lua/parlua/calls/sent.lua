@@ -16,7 +16,7 @@ local codec = require "parlua.codec"
 local context = require "parlua.wire.context"
 local states = require("parlua.lazy") "parlua.wire.state"
 local world = require("parlua.lazy") "parlua.wire.world"
-require "parlua.wire.header" "run/event.h"
+require "parlua.wire.header" "run/pushed.h"
 
 local C = ffi.C
 local NIL, FALSE, TRUE, ABSENT, STRING = C.TAG_NIL, C.TAG_FALSE, C.TAG_TRUE, C.TAG_ABSENT, C.TAG_STRING

@@ -3,7 +3,7 @@ local ffi = require "ffi"
 local host = require "parlua.host"
 local texts = require "parlua.job.text"
 local words_module = require "parlua.command.words"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_ask.h"
 
 local M = {}
 

@@ -15,7 +15,7 @@ local task = require "parlua.task"
 local tasks = require "parlua.drive.async_tasks"
 local runner = require "parlua.worker.runner"
 local Base = require "parlua.drive.driver"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_serial.h"
 
 local M = {}
 

@@ -16,7 +16,7 @@ local Base = require "parlua.drive.driver"
 local blocks = require "parlua.lazy" "parlua.drive.blocks"
 local log = require "parlua.lazy" "parlua.worker.log"
 require "parlua.wire.header" "run/event.h"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_serial.h"
 
 local M = {}
 

@@ -11,7 +11,7 @@ local indexed = require "parlua.source.indexed"
 local plain = require "parlua.journal.plain"
 local recorder = require "parlua.journal.record"
 local task = require "parlua.task"
-require "parlua.wire.header" "run/event.h"
+require "parlua.wire.header" "run/glimpse.h"
 require "parlua.wire.header" "lua/ffi_journal.h"
 
 local M = {}

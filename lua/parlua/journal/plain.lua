@@ -5,7 +5,6 @@ local codec = require "parlua.codec"
 local block = require "parlua.wire.block"
 local common = require "parlua.common"
 local shape = require "parlua.lazy" "parlua.wire.shape_read"
-require "parlua.wire.header" "run/event.h"
 
 local M = {}
 

@@ -6,7 +6,7 @@ local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
 local task = require "parlua.task"
 local terminal = require "parlua.terminal"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_serial.h"
 
 local M = {}
 

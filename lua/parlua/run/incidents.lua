@@ -12,6 +12,7 @@ local report = lazy "parlua.report"
 local status = lazy "parlua.run.status"
 local task = require "parlua.task"
 local trouble = lazy "parlua.run.trouble"
+require "parlua.wire.header" "lua/ffi_ask.h"
 
 local C = ffi.C
 local CALLS = 0 -- the stream of what tasks spawn

@@ -5,7 +5,7 @@ local host = require "parlua.host"
 local report = require "parlua.report"
 local units = require "parlua.report.units"
 local warning = require "parlua.run.warning"
-require "parlua.wire.header" "lua/ffi_script.h"
+require "parlua.wire.header" "lua/ffi_ask.h"
 
 local M = {}
 

@@ -3,7 +3,7 @@ local ffi = require "ffi"
 local header = require "parlua.wire.header"
 local host = require "parlua.host"
 
-header "slot/layout.h"
+header "slot/block.h"
 header "lua/ffi.h"
 
 local M = {}

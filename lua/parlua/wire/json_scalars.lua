@@ -3,7 +3,7 @@
 local arrays = require("parlua.array.known").numbers
 local bit = require "bit"
 local ffi = require "ffi"
-require "parlua.wire.header" "lua/ffi.h"
+require "parlua.wire.header" "lua/ffi_json.h"
 
 local type, next, tostring, tonumber = type, next, tostring, tonumber
 local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub

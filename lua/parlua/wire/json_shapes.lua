@@ -5,7 +5,7 @@ local ffi = require "ffi"
 local json = require "parlua.wire.json"
 local shape = require "parlua.wire.shape"
 
-require "parlua.wire.header" "lua/ffi.h"
+require "parlua.wire.header" "lua/ffi_json.h"
 
 local loadstring = require("parlua.wire.start").globals.loadstring -- a script may have taken it away
 local M = {}

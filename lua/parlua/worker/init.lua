@@ -18,6 +18,7 @@ local running = require "parlua.task"
 local spawn = require "parlua.lazy" "parlua.worker.spawn"
 local start = require "parlua.wire.start"
 local wear = require "parlua.worker.wear"
+require "parlua.wire.header" "lua/ffi_worker.h"
 
 local LOG = 3 -- the stream of what parlua.log writes
 local M = {}

@@ -19,6 +19,7 @@ local shape = require "parlua.lazy" "parlua.wire.shape"
 local spawn = require "parlua.lazy" "parlua.worker.spawn"
 local texts = require "parlua.lazy" "parlua.worker.texts"
 local wear = require "parlua.worker.wear"
+require "parlua.wire.header" "slot/layout.h"
 
 local M = {}
 
