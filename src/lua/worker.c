@@ -145,7 +145,6 @@ static int tag_output(lua_State *L)
   return 0;
 }
 
-/* value(pointer to a block, offset in units of 8 bytes[, book]): the values of the codec message there. */
 int worker_value(lua_State *L)
 {
   const void *cell = lua_topointer(L, 1);

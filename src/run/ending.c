@@ -8,7 +8,6 @@
 /* A lane that had nothing to give back is asked again after this long, then after ever longer times. */
 static const double ask_seconds = 0.5e-3, ask_seconds_most = 16e-3;
 
-/* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
 void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present,
                          double now)
 {
@@ -20,7 +19,6 @@ void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause 
   dispatch_place(d, lane, now);
 }
 
-/* The present task is over its time limit. */
 void dispatch_end_late(struct dispatch *d, struct lane *lane, const struct present *present, double now)
 {
   if (!d->engine->kind->can.kill && __atomic_load_n(&d->engine->remains->abandoned, __ATOMIC_SEQ_CST) >= MOST_ABANDONED)
@@ -110,8 +108,6 @@ void dispatch_cancel(struct dispatch *d)
   }
 }
 
-/* Has what a work has not reached handed out again; what was aborted is told instead. A rank's are ranges, of many
- * chunks. */
 void dispatch_hand_out_again(struct dispatch *d, struct work *work)
 {
   if (work->aborted > 0 && work->aborted == work->last && work->reached + 1 == work->last) {
@@ -122,7 +118,6 @@ void dispatch_hand_out_again(struct dispatch *d, struct work *work)
   }
 }
 
-/* An answer to ask_back. Returns true when there is work to hand out. */
 bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct outcome *outcome, double now)
 {
   struct work *work = outcome->work;
@@ -149,7 +144,6 @@ bool dispatch_take_given(struct dispatch *d, struct lane *lane, const struct out
   return work != NULL;
 }
 
-/* Asks the lane for work. Returns true when there is some to hand out at once. */
 bool dispatch_ask_back(struct dispatch *d, struct lane *lane, double now)
 {
   struct outcome outcome;
@@ -246,7 +240,6 @@ bool dispatch_abort(struct dispatch *d, double task)
   return true;
 }
 
-/* Tells of a task that was not begun. */
 bool dispatch_tell_aborted(struct dispatch *d, struct event *event)
 {
   struct link *link = list_take(&d->aborted);

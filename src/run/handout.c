@@ -22,7 +22,6 @@ void dispatch_update_needed(struct dispatch *d, struct work *work)
   work->is_needed = needed;
 }
 
-/* The work has left its lane: nothing is kept ready for it any more. */
 void dispatch_left_lane(struct dispatch *d, struct work *work)
 {
   if (work->is_needed) d->needed--;
@@ -43,7 +42,6 @@ static void give(struct dispatch *d, struct lane *lane, struct work *work, doubl
   list_append(&d->full, &lane->place);
 }
 
-/* The lane that gets the next work: one with the least; NULL when all have enough. */
 struct lane *dispatch_hungriest(const struct dispatch *d)
 {
   const struct link *lists[] = {&d->idle, &d->empty, &d->hungry};
@@ -134,8 +132,6 @@ static bool has_its_part(const struct dispatch *d, const struct lane *lane, doub
   return lane->kind->reserve(lane) > left_for(d) * lane->width / d->crew.workers;
 }
 
-/* Hands out work until every lane has enough. Returns true when arguments are to be supplied first: *event asks for
- * them. */
 bool dispatch_feed(struct dispatch *d, struct event *event, double now)
 {
   struct queue *queue = &d->queue;

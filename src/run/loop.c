@@ -43,9 +43,6 @@ bool dispatch_is_busy(const struct lane *lane)
   return lane->count > 0 || lane->state == LANE_ENDING || lane->state == LANE_ENDED;
 }
 
-/* Puts the lane into the lists where it belongs now, and counts it. To be called whenever its state, or what it holds,
- * has changed.
- */
 void dispatch_place(struct dispatch *d, struct lane *lane, double now)
 {
   bool busy = dispatch_is_busy(lane), has_worker = lane->state == LANE_READY || lane->state == LANE_ENDING;
@@ -163,7 +160,6 @@ void dispatch_be_patient(struct dispatch *d, bool is_patient)
   dispatch_look_each(d, fmin(interval, is_patient ? patient_look_seconds : pushed_look_seconds), clock_seconds());
 }
 
-/* Gives back what the last event pointed to. */
 void dispatch_give_back(struct dispatch *d)
 {
   struct lane *lane = d->reporting;

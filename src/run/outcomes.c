@@ -37,7 +37,6 @@ static void finish(struct dispatch *d, struct lane *lane, const struct outcome *
   lane->seen.task = 0;
 }
 
-/* A rank's lane has cut off works that it holds apart from now on. */
 void dispatch_count_apart(struct dispatch *d, const struct outcome *outcome)
 {
   for (int i = 0; i < 2; i++)
@@ -208,7 +207,6 @@ static void place_changed(struct dispatch *d, struct lane *lane, enum lane_state
   if (lane->state != state || dispatch_is_busy(lane) != lane->is_counted) dispatch_place(d, lane, now);
 }
 
-/* Has the lane's worker ended? Then nothing more is handed out to it. */
 void dispatch_check_end(struct dispatch *d, struct lane *lane, double now)
 {
   enum lane_state state = lane->state;
@@ -216,7 +214,6 @@ void dispatch_check_end(struct dispatch *d, struct lane *lane, double now)
   place_changed(d, lane, state, now);
 }
 
-/* Takes outcomes of the lane up to one that is to be told. Returns true when *event was filled. */
 bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, bool partial, double now)
 {
   struct outcome outcome;
@@ -247,7 +244,6 @@ bool dispatch_visit(struct dispatch *d, struct lane *lane, struct event *event, 
   }
 }
 
-/* Visits lanes with news, one event of each in turn. Returns true when *event was filled. */
 bool dispatch_take_news(struct dispatch *d, struct event *event, double now)
 {
   for (struct link *link; (link = list_take(&d->news));) {

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-/* Does this word stand for a value elsewhere in the block? Then *offset is where, in bytes. */
 bool pack_has_value(const struct block *block, uint64_t k, uint64_t *offset)
 {
   uint64_t word;

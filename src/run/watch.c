@@ -177,7 +177,6 @@ static bool look_at_some(struct dispatch *d, const struct link *list, struct eve
   return false;
 }
 
-/* Looks at the lanes whose turn it is. */
 bool dispatch_look(struct dispatch *d, struct event *event, double now)
 {
   double ended = d->left_at > d->round_at ? d->left_at : now;

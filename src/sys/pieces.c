@@ -281,7 +281,6 @@ static uint64_t most_bytes(void)
   return most;
 }
 
-/* More files may be open from here on, if the system allows it. */
 bool pieces_raise_file_limit(void)
 {
   struct rlimit limit;
@@ -644,7 +643,6 @@ double shared_total(void)
   return bytes;
 }
 
-/* Drops what threads have left and nobody has claimed. */
 void pieces_drop_left(void)
 {
   for (bool is_done = false; !is_done;) {

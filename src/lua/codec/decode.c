@@ -37,8 +37,6 @@ static void map_object(struct decoder *decoder, const void *object, size_t offse
   if (entry->generation != map->generation) map_put(map, entry, object, offset);
 }
 
-/* Notes the object on the top as the one whose tag is at `tag`, and returns its place in the list. `upvalue`: a cell of
- * the function on the top. Only what is shared, or belongs to a book, is noted. */
 size_t note(struct decoder *decoder, const unsigned char *tag, int upvalue)
 {
   lua_State *L = decoder->L;
@@ -69,7 +67,6 @@ size_t note(struct decoder *decoder, const unsigned char *tag, int upvalue)
   return (size_t)index - 1;
 }
 
-/* Keeps a place in the list for the object whose tag is at `tag`: before those of what stands inside of it. */
 size_t keep_place(struct decoder *decoder, const unsigned char *tag)
 {
   lua_pushboolean(decoder->L, 0);
@@ -78,7 +75,6 @@ size_t keep_place(struct decoder *decoder, const unsigned char *tag)
   return place;
 }
 
-/* Puts the object on the top there. */
 void fill_place(struct decoder *decoder, const unsigned char *tag, size_t place)
 {
   lua_State *L = decoder->L;
@@ -88,7 +84,6 @@ void fill_place(struct decoder *decoder, const unsigned char *tag, size_t place)
   if (decoder->book) map_object(decoder, lua_topointer(L, -1), (size_t)(tag - decoder->bytes));
 }
 
-/* Notes in the book what the object at `index` holds. */
 void decode_note_state(struct decoder *decoder, size_t place, int index)
 {
   if (decoder->book) decoder->book->list[place].state = codec_state_of(decoder->L, index);
@@ -113,7 +108,6 @@ struct shared push_shared(struct decoder *decoder)
   return shared;
 }
 
-/* Reads the name of an object of a book and pushes it. */
 struct shared push_known(struct decoder *decoder)
 {
   const struct chain *chain = &decoder->codec->chain;
@@ -126,7 +120,6 @@ struct shared push_known(struct decoder *decoder)
   return *entry;
 }
 
-/* Goes one level down: raises when that is too deep. */
 void decode_enter(struct decoder *decoder)
 {
   if (++decoder->depth > NESTING_LIMIT + 8 || !lua_checkstack(decoder->L, SLOTS_PER_LEVEL))
@@ -331,7 +324,6 @@ static void decode_body(struct decoder *decoder, int table, bool merging)
   }
 }
 
-/* The body of the object on the top comes at the end of the message. */
 void decode_put_off(struct decoder *decoder, size_t place, bool merging)
 {
   lua_State *L = decoder->L;
@@ -348,7 +340,6 @@ void decode_put_off(struct decoder *decoder, size_t place, bool merging)
   lua_rawseti(L, PENDING_SLOT, at + 3);
 }
 
-/* A table whose tag was taken: the one on the top if it is `there`, else a new one. Merging: into what it holds. */
 void decode_table(struct decoder *decoder, unsigned tag, bool there, bool merging)
 {
   lua_State *L = decoder->L;
@@ -376,7 +367,6 @@ static void decode_string(struct decoder *decoder, unsigned tag)
   if (tag & SHARED) note(decoder, start, 0);
 }
 
-/* Reads one value and pushes it. */
 void decode_value(struct decoder *decoder)
 {
   lua_State *L = decoder->L;
@@ -477,7 +467,6 @@ static void decode_kept(struct decoder *decoder)
   note(decoder, start, 0);
 }
 
-/* Reads one value that takes the place of the one on the top, or is merged into it. */
 void decode_onto(struct decoder *decoder)
 {
   lua_State *L = decoder->L;

@@ -170,7 +170,6 @@ static int count_upvalues(lua_State *L, int index)
   return info.nups;
 }
 
-/* A function whose tag was taken. Merging: the one on the top stays if it is of the same code. */
 void decode_function(struct decoder *decoder, unsigned tag, bool merging)
 {
   lua_State *L = decoder->L;

@@ -178,7 +178,6 @@ static void decode_proxy(struct decoder *decoder)
   decoder->depth--;
 }
 
-/* Values that belong to this program, not to a file. */
 void decode_special(struct decoder *decoder, unsigned tag)
 {
   lua_State *L = decoder->L;

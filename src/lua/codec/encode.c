@@ -15,7 +15,6 @@
 
 #include "lua/codec/encoder.h"
 
-/* Goes one level down. Returns false when that is too deep: then the body of what is written is to be put off. */
 bool enter(struct encoder *encoder)
 {
   if (!lua_checkstack(encoder->L, SLOTS_PER_LEVEL)) {
@@ -27,7 +26,6 @@ bool enter(struct encoder *encoder)
   return true;
 }
 
-/* Puts off the body of the object at `index`. */
 void put_off(struct encoder *encoder, int index, size_t hints, const struct place *place)
 {
   lua_State *L = encoder->L;
@@ -160,7 +158,6 @@ static void encode_body(struct encoder *encoder, int table, size_t hints, const 
   out->bytes[hints + 1] = (unsigned char)hint_of(pairs);
 }
 
-/* Notes in the book what the object at `index` holds. */
 void note_state(struct encoder *encoder, size_t entry, int index)
 {
   if (encoder->book) encoder->book->list[entry].state = codec_state_of(encoder->L, index);
@@ -183,9 +180,6 @@ static void encode_record(struct encoder *encoder, int table, const struct place
   encoder->depth--;
 }
 
-/* Writes the value of a module that is not known yet: by content; or, when that was found to be impossible, its name
- * and its parts.
- */
 void encode_module(struct encoder *encoder, int index, int name, const struct place *outer)
 {
   lua_State *L = encoder->L;

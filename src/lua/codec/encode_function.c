@@ -166,7 +166,6 @@ static bool is_plain(struct encoder *encoder, int function)
   return plain;
 }
 
-/* Writes globals and upvalues. */
 void encode_function_body(struct encoder *encoder, int function, const struct place *place)
 {
   push_plan(encoder, function);
@@ -175,7 +174,6 @@ void encode_function_body(struct encoder *encoder, int function, const struct pl
   encode_upvalues(encoder, function, place);
 }
 
-/* Writes the record of a Lua function that was just noted. */
 void encode_lua_function(struct encoder *encoder, int function, const struct place *place)
 {
   lua_State *L = encoder->L;

@@ -39,11 +39,6 @@ const struct shared *find_fresh(struct encoder *encoder, const void *object, int
   return encoder->flags & CODEC_TRUST || *in_chain >= encoder->codec->chain.fresh ? entry : NULL;
 }
 
-/*
- * Looks an object up among those in the message. If it is there, writes a reference to it (and marks it as shared) and
- * returns true. If not, notes that its record begins here and returns false. The object is the one at stack `index`, or
- * its upvalue.
- */
 bool put_reference(struct encoder *encoder, const void *object, int index, int upvalue)
 {
   struct buffer *out = encoder->out;
@@ -197,11 +192,6 @@ static void withhold_global(struct encoder *encoder, const struct place *place)
   restart(encoder);
 }
 
-/*
- * The value at `index` can't be written. Inside of a module that the receiver requires, what is there stays: says so,
- * and returns. Inside of a module that was to cross by content: begins the message again, with the module by name. Else
- * raises the error.
- */
 void refuse(struct encoder *encoder, int index, const struct place *place, const char *reason)
 {
   lua_State *L = encoder->L;
@@ -256,13 +246,11 @@ void check_names(struct encoder *encoder)
   if (codec_update_names(encoder->L, encoder->codec) && encoder->objects->count > 0) restart(encoder);
 }
 
-/* The place of an object in TOOL_NAME_LIST, or 0, and what kind of thing has the name. */
 int name_of(struct encoder *encoder, int index, enum name_kind *kind)
 {
   return codec_name_of(encoder->L, encoder->codec, index, kind);
 }
 
-/* Writes the module's name (and the field) of a place in TOOL_NAME_LIST. */
 void put_name(struct encoder *encoder, int name, bool with_field)
 {
   lua_State *L = encoder->L;
@@ -286,7 +274,6 @@ void encode_by_name(struct encoder *encoder, int index, int name, const struct p
   put_name(encoder, name, true);
 }
 
-/* Pushes the value of the module that a place in TOOL_NAME_LIST names. */
 void push_module(struct encoder *encoder, int name)
 {
   lua_State *L = encoder->L;
@@ -298,7 +285,6 @@ void push_module(struct encoder *encoder, int name)
   lua_pop(L, 1);
 }
 
-/* Is the object at `index` in one of the weak sets of what can't cross by content? */
 bool is_in_set(struct encoder *encoder, enum tool set, int index)
 {
   lua_State *L = encoder->L;
@@ -310,7 +296,6 @@ bool is_in_set(struct encoder *encoder, enum tool set, int index)
   return is_in;
 }
 
-/* Is the value on the top what every state has under the global name at `name` anyway? */
 bool is_standard(struct encoder *encoder, int name)
 {
   lua_State *L = encoder->L;
@@ -408,11 +393,6 @@ static bool is_still_known(struct encoder *encoder, int index, const struct plac
   return in_chain < encoder->codec->chain.fresh && codec_is_unchanged(L, encoder->codec, index, entry);
 }
 
-/*
- * Writes a reference to an object that is in a book of the chain. From a worker, a class and a module stand for
- * themselves, whatever has been done to them there; anything else only if it holds what it held when the book was made.
- * Returns whether it was written.
- */
 bool put_known(struct encoder *encoder, int index, const struct place *place)
 {
   int in_chain;
