@@ -47,7 +47,7 @@ static void check_depth(const struct lane *lane)
 {
   enum { DEPTH = 2 };
   if (lane->kind != &lane_over_slot) return;
-  uint32_t most = lane->crew->chunk > 0 ? CHANNEL_BLOCKS : DEPTH;
+  uint32_t most = lane->crew->options->chunk > 0 ? CHANNEL_BLOCKS : DEPTH;
   bool wants_more = lane->kind->wants(lane) > 0;
   if ((lane->count < DEPTH && !wants_more) || (lane->count >= most && wants_more))
     fault("lane %u holds %u chunks and wants %u more", (unsigned)lane->number, (unsigned)lane->count,

@@ -78,7 +78,8 @@ static void take_record(const struct record *record, const struct block *block)
     return;
   }
   if (block->count != record->fresh) fault("%u results of %g tasks", (unsigned)block->count, record->fresh);
-  for (uint32_t k = 0; k < block->count; k++) check_word(first + k, first + k, block->word[k]);
+  const double *word = block->word;
+  for (uint32_t k = 0; k < block->count; k++) check_word(first + k, first + k, word[k]);
 }
 
 /* Takes what was reported. */
@@ -123,7 +124,7 @@ static uint32_t draw_tasks(enum stage stage, uint32_t most, uint32_t *first)
 static void set_tag(uint32_t k, int32_t tag)
 {
   uint64_t word = (uint64_t)(uint32_t)tag << 32;
-  memcpy(&results.block.word[k], &word, sizeof word);
+  memcpy((double *)results.block.word + k, &word, sizeof word);
 }
 
 /* Results of `count` tasks from `first` on, of a block of which others were told before. */
@@ -135,7 +136,8 @@ static struct event results_of(double first, uint32_t count)
   results.block.first = first - from;
   results.block.count = all;
   results.block.size = results.block.floor = BLOCK_HEAD + 8 * (uint64_t)all;
-  for (uint32_t k = 0; k < all; k++) results.block.word[k] = first - from + k;
+  double *word = results.block.word;
+  for (uint32_t k = 0; k < all; k++) word[k] = first - from + k;
   return (struct event){.kind = EVENT_RESULTS,
                         .block = &results.block,
                         .first = first - from,
@@ -181,7 +183,8 @@ static double merged(const struct payload *payload)
   const char *end = at + sizeof length + length;
   for (at += sizeof length; at < end;) {
     const struct block *block = (const struct block *)(const void *)at;
-    for (uint32_t k = 0; k < block->count; k++) sum += block->word[k];
+    const double *word = block->word;
+    for (uint32_t k = 0; k < block->count; k++) sum += word[k];
     at += (block->size + 15) / 16 * 16;
   }
   return sum;

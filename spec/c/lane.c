@@ -1,6 +1,6 @@
 /* lane.c - run by spec/lane_spec.lua: lanes over slots (run/lane_slot.c, run/inbox.c). What stands in a slot is written
  * here, as a worker would. */
-#include "run/lane.h"
+#include "run/dispatch.h"
 
 #include <stdlib.h>
 
@@ -9,6 +9,7 @@
 static struct engine engine;
 static struct work_store store;
 static struct crew crew;
+static struct dispatch_options options;
 static struct lane *lane;
 static struct slot *slot;
 static bool is_gone; /* the worker */
@@ -52,7 +53,8 @@ static void begin(const struct engine_kind *kind, bool is_sparse)
 {
   if (engine_open(&engine, kind, 1)) fail("there is no memory");
   work_store_init(&store);
-  crew = (struct crew){.engine = &engine, .store = &store, .is_sparse = is_sparse};
+  options = (struct dispatch_options){.sparse = is_sparse};
+  crew = (struct crew){.engine = &engine, .store = &store, .options = &options};
   lane = calloc(1, lane_over_slot.bytes);
   if (!lane) fail("there is no memory");
   lane->kind = &lane_over_slot;
@@ -205,7 +207,7 @@ static void check_depth(void)
   double task = 1;
   for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
     begin(&killed, false);
-    crew.chunk = depths[i].chunk;
+    options.chunk = depths[i].chunk;
     for (; lane_over_slot.wants(lane) > 0; task++) lane_over_slot.give(lane, tasks(task, task));
     if (lane->count != 2) fail("a worker has not one chunk and another behind it");
     end_chunk(depths[i].seconds);

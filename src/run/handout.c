@@ -162,6 +162,15 @@ bool dispatch_feed(struct dispatch *d, struct event *event, double now)
   return false;
 }
 
+/* The staged block, for tasks from `origin` on. */
+static struct payload *take_staged(struct dispatch *d, double origin)
+{
+  struct payload *staged = d->staged;
+  d->staged = NULL;
+  staged->block.origin = origin;
+  return payload_fit(&d->queue.store, staged);
+}
+
 struct block *dispatch_stage(struct dispatch *d, uint64_t bytes)
 {
   payload_drop(&d->queue.store, d->staged);
@@ -173,9 +182,7 @@ void dispatch_supply(struct dispatch *d, double count)
 {
   struct queue *queue = &d->queue;
   struct lane *lane = d->asked;
-  d->staged->block.origin = queue->next;
-  struct payload *payload = payload_fit(&queue->store, d->staged);
-  d->staged = NULL;
+  struct payload *payload = take_staged(d, queue->next);
   d->asked = NULL;
   work_unreserve(&queue->store, 1); /* it was for this work, which therefore can be made */
   struct work *work = queue_take_new(queue, count, payload);
@@ -185,10 +192,7 @@ void dispatch_supply(struct dispatch *d, double count)
 
 int dispatch_push(struct dispatch *d, double first, double count)
 {
-  d->staged->block.origin = first;
-  struct payload *payload = payload_fit(&d->queue.store, d->staged);
-  d->staged = NULL;
-  return dispatch_offer(d, first, first + count - 1, 1, payload);
+  return dispatch_offer(d, first, first + count - 1, 1, take_staged(d, first));
 }
 
 int dispatch_skip(struct dispatch *d, double first, double last)
@@ -214,9 +218,7 @@ int dispatch_redo(struct dispatch *d, double task, uint32_t attempt, double dela
 
 int dispatch_redo_staged(struct dispatch *d, double task, uint32_t attempt, double delay)
 {
-  struct payload *payload = payload_fit(&d->queue.store, d->staged);
-  d->staged = NULL;
-  return queue_redo(&d->queue, task, attempt, clock_seconds() + delay, payload);
+  return queue_redo(&d->queue, task, attempt, clock_seconds() + delay, take_staged(d, d->staged->block.origin));
 }
 
 /* ---- a run that is fed ---- */

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "run/dispatch.h"
+
 double plausible_seconds(double seconds)
 {
   static const double most = 1e9;
@@ -38,7 +40,7 @@ void inbox_release(struct inbox *inbox, struct slot *slot)
 /* Pairs where pairs are expected; elsewhere only the one that says why the job could not be begun. */
 static bool kind_fits(const struct lane *lane, const struct block *block)
 {
-  return block->kind == (lane->crew->is_sparse ? BLOCK_SPARSE : BLOCK_DENSE) ||
+  return block->kind == (lane->crew->options->sparse ? BLOCK_SPARSE : BLOCK_DENSE) ||
          (block->kind == BLOCK_SPARSE && block->first == 0);
 }
 
@@ -72,15 +74,20 @@ static bool block_fits(const struct inbox *inbox, const struct lane *lane, const
   return block->first + inbox->from == work->reached + 1 && block->count == last - block->first + 1;
 }
 
-/* Is the large block what can follow? One result, that of the next task. */
+bool inbox_is_whole(const struct lane *lane, const struct block *block, uint64_t size)
+{
+  bool is_kind = lane->crew->options->sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first
+                                             : block->kind == BLOCK_DENSE;
+  return is_kind && block->size == size && block->count == 1 && block->first == block->last;
+}
+
+/* Is the large block what can follow: the result of the next task? */
 static bool whole_fits(const struct inbox *inbox, const struct lane *lane)
 {
   const struct block *block = &inbox->whole->block;
   const struct work *work = lane_first(lane);
-  bool is_kind = lane->crew->is_sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first
-                                       : block->kind == BLOCK_DENSE;
-  return is_kind && block->size == inbox->whole_size && block->count == 1 && block->first == block->last &&
-         block->last == work->reached + 1 && block->last <= work->bound;
+  return inbox_is_whole(lane, block, inbox->whole_size) && block->last == work->reached + 1 &&
+         block->last <= work->bound;
 }
 
 bool inbox_lacks_end(const struct lane *lane, const struct slot *slot)

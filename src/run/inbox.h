@@ -28,6 +28,8 @@ void inbox_release(struct inbox *inbox, struct slot *slot);
 /* Has the worker released the message of its first work, which it does behind all results, though their end was not
  * seen? */
 bool inbox_lacks_end(const struct lane *lane, const struct slot *slot);
+/* Is this what a large block of `size` bytes can be: one result? */
+bool inbox_is_whole(const struct lane *lane, const struct block *block, uint64_t size);
 /* A duration that a worker's memory tells; 0: it can't be one. */
 double plausible_seconds(double seconds);
 void inbox_clear(struct inbox *inbox);

@@ -65,14 +65,9 @@ void dispatch_note_hunger(struct dispatch *d)
   __atomic_store_n(&d->intake.hungry, is_hungry, __ATOMIC_RELAXED);
 }
 
-void intake_note_left(struct intake *intake, double now)
-{
-  intake->left_at = now;
-}
-
 void dispatch_rouse(struct dispatch *d)
 {
-  intake_note_left(&d->intake, clock_seconds());
+  d->intake.left_at = clock_seconds();
   if (list_is_empty(&d->idle)) return;
   const struct lane *lane = LIST_OF(d->idle.next, const struct lane, place);
   if (lane->kind->is_rank) return;

@@ -71,23 +71,19 @@ struct lane_view {
   bool has_begun; /* it has begun a chunk of its job */
 };
 
+struct dispatch_options;
+
 /* What all lanes of a run have in common: the dispatcher's. */
 struct crew {
   struct engine *engine;
   struct work_store *store;
-  const struct block *message; /* the job as a message, sent to each worker first; NULL: workers inherit it */
-  uint32_t job;                /* its number */
-  uint64_t key;                /* for chunks: see struct block */
-  bool is_sparse;              /* results come as pairs */
-  bool may_cut;                /* running chunks may be cut */
-  double per_task;             /* seconds, measured */
-  double chunk;                /* tasks of each chunk; 0: they are sized by what is measured */
-  double total;                /* tasks behind it are of no use */
-  uint32_t base;               /* workers are numbered from here on: lane 0's has the next number */
-  uint32_t workers;            /* behind all lanes together */
-  uint32_t idle;               /* of them with nothing to do, about: for ask_back */
-  const void *options;         /* of the run (struct dispatch_options) */
-  char *text;                  /* what a task has printed, TEXT_BYTES large; made when the first does */
+  const struct dispatch_options *options; /* of the run */
+  bool may_cut;                           /* running chunks may be cut */
+  double per_task;                        /* seconds, measured */
+  double total;                           /* tasks behind it are of no use */
+  uint32_t workers;                       /* behind all lanes together */
+  uint32_t idle;                          /* of them with nothing to do, about: for ask_back */
+  char *text;                             /* what a task has printed, TEXT_BYTES large; made when the first does */
 };
 
 struct lane;

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "run/dispatch.h"
 #include "run/inbox.h"
 #include "sys/barrier.h"
 #include "sys/clock.h"
@@ -53,7 +54,7 @@ static void clear_kept(struct slot_lane *lane)
  * share what lies there: so what concerns this work alone stands in the block. */
 static const struct block *message_for(const struct lane *lane, const struct work *work, struct block *own)
 {
-  const struct crew *crew = lane->crew;
+  const struct dispatch_options *options = lane->crew->options;
   struct payload *payload = work->payload;
   bool is_mapped = payload && payload->is_lent;
   struct block *message = payload && !is_mapped ? &payload->block : own;
@@ -61,9 +62,9 @@ static const struct block *message_for(const struct lane *lane, const struct wor
   message->first = work->first;
   message->last = work->last;
   message->chunk = work->number;
-  message->job = crew->job;
+  message->job = options->job;
   message->attempt = work->attempt;
-  message->key = crew->key;
+  message->key = options->key;
   if (!is_mapped) return message;
   message->whole = payload->block.size;
   message->pid = (uint64_t)getpid();
@@ -74,14 +75,14 @@ static const struct block *message_for(const struct lane *lane, const struct wor
 /* Moves what is on its way to the worker into its channel, as far as there is room. */
 static void pump(struct lane *lane)
 {
-  struct crew *crew = lane->crew;
-  struct engine *engine = crew->engine;
+  const struct dispatch_options *options = lane->crew->options;
+  struct engine *engine = lane->crew->engine;
   struct slot *slot = slot_of(lane);
   uint32_t place;
   if (lane->state != LANE_READY) return;
-  if (crew->message && engine->has_job[lane->number] != crew->job) {
-    if (!slot_send(slot, crew->message, &own(lane)->job_sent, &place)) return;
-    engine->has_job[lane->number] = crew->job;
+  if (options->message && engine->has_job[lane->number] != options->job) {
+    if (!slot_send(slot, options->message, &own(lane)->job_sent, &place)) return;
+    engine->has_job[lane->number] = options->job;
   }
   for (struct link *link = lane->held.next; link != &lane->held; link = link->next) {
     struct work *work = LIST_OF(link, struct work, link);
@@ -120,7 +121,7 @@ static void lane_give(struct lane *lane, struct work *work)
 static void note_pace(struct slot_lane *lane, const struct outcome *outcome)
 {
   static const double short_seconds = 20e-6;
-  bool is_given = lane->lane.crew->chunk > 0;
+  bool is_given = lane->lane.crew->options->chunk > 0;
   if (outcome->is_final) lane->is_quick = is_given && outcome->seconds > 0 && outcome->seconds < short_seconds;
 }
 

@@ -125,14 +125,8 @@ struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_opti
   d->queue.is_fed = options->is_fed;
   d->queue.store.lends = engine->kind->can.map && engine->kind->can.kill;
   if (options->is_pushed) d->queue.ceiling = 0; /* its source gives nothing */
-  d->crew = (struct crew){.engine = engine, .store = &d->queue.store, .message = options->message, .job = options->job};
-  d->crew.is_sparse = options->sparse;
-  d->crew.key = options->key;
-  d->crew.chunk = options->chunk;
+  d->crew = (struct crew){.engine = engine, .store = &d->queue.store, .options = &d->options, .total = INFINITY};
   d->crew.may_cut = options->chunk <= 0 && barrier_works();
-  d->crew.total = INFINITY;
-  d->crew.base = options->base;
-  d->crew.options = &d->options;
   if (!make_lanes(d)) {
     balance_free(&d->balance);
     free(d->lanes);
@@ -297,21 +291,21 @@ static void rest(struct dispatch *d, double now, double seconds, double nap)
 
 enum found { FOUND_EVENT, FOUND_MORE, FOUND_NOTHING };
 
+static enum found tell(struct event *event, enum event_kind kind, int status)
+{
+  event->kind = kind;
+  event->status = status;
+  return FOUND_EVENT;
+}
+
 /* One round, at *at: FOUND_EVENT when *event was filled, FOUND_NOTHING when there is nothing to do until there is
  * news. */
 static enum found look_round(struct dispatch *d, struct event *event, double deadline, double *at)
 {
   double now = *at = clock_seconds();
   int number = d->is_away || d->options.is_fed ? 0 : signals_pending();
-  if (d->is_wanted && __atomic_load_n(d->is_wanted, __ATOMIC_SEQ_CST)) {
-    event->kind = EVENT_TICK;
-    return FOUND_EVENT;
-  }
-  if (number) {
-    event->kind = EVENT_SIGNAL;
-    event->status = number;
-    return FOUND_EVENT;
-  }
+  if (d->is_wanted && __atomic_load_n(d->is_wanted, __ATOMIC_SEQ_CST)) return tell(event, EVENT_TICK, 0);
+  if (number) return tell(event, EVENT_SIGNAL, number);
   if (dispatch_tell_aborted(d, event)) return FOUND_EVENT;
   gather_news(d);
   d->is_short = false;
@@ -319,26 +313,18 @@ static enum found look_round(struct dispatch *d, struct event *event, double dea
     return FOUND_EVENT; /* before news, which may come without end */
   if (now - d->last_tick >= tick_seconds && !d->options.is_fed) {
     d->last_tick = now;
-    event->kind = EVENT_TICK;
-    return FOUND_EVENT;
+    return tell(event, EVENT_TICK, 0);
   }
   if (now - d->last_balance >= balance_seconds && balance(d, now)) return FOUND_MORE; /* likewise */
   if (dispatch_take_news(d, event, now)) return FOUND_EVENT;
-  if (d->trouble == 0 && is_finished(d)) {
-    event->kind = EVENT_DONE;
-    return FOUND_EVENT;
-  }
   if (d->trouble) {
-    event->kind = EVENT_TROUBLE;
-    event->status = d->trouble;
-    event->ended = d->stillborn_status;
+    int trouble = d->trouble;
     d->trouble = 0;
-    return FOUND_EVENT;
+    event->ended = d->stillborn_status;
+    return tell(event, EVENT_TROUBLE, trouble);
   }
-  if (now >= deadline) {
-    event->kind = EVENT_TICK;
-    return FOUND_EVENT;
-  }
+  if (is_finished(d)) return tell(event, EVENT_DONE, 0);
+  if (now >= deadline) return tell(event, EVENT_TICK, 0);
   if (balance(d, now)) return FOUND_MORE;
   bool can_go_on = !list_is_empty(&d->news) || !list_is_empty(&d->aborted) ||
                    (queue_has_work(&d->queue, now) && dispatch_next_lane(d, now) && !d->is_short);
@@ -369,7 +355,7 @@ void dispatch_next(struct dispatch *d, struct event *event, double wait)
   }
   if (d->options.is_pushed) dispatch_note_hunger(d);
   d->left_at = clock_seconds();
-  intake_note_left(&d->intake, d->left_at);
+  d->intake.left_at = d->left_at;
 }
 
 bool dispatch_poll(struct dispatch *d, struct event *event, double *until)

@@ -45,7 +45,7 @@ void dispatch_count_apart(struct dispatch *d, const struct outcome *outcome)
 
 static uint32_t worker_of(const struct dispatch *d, const struct lane *lane, const struct outcome *outcome)
 {
-  return lane->kind->is_rank ? outcome->worker : d->crew.base + lane->number + 1;
+  return lane->kind->is_rank ? outcome->worker : d->options.base + lane->number + 1;
 }
 
 /* Results: false when there is nothing to report, as a chunk has ended without any that is new. */
@@ -92,17 +92,29 @@ static bool is_cut_off(const struct dispatch *d, double task)
   return d->is_shortened && task > d->crew.total;
 }
 
+/* The loss of a worker, or of a result. `outcome->work` is of the task to blame; NULL: none is. */
+static void tell_loss(struct dispatch *d, const struct lane *lane, const struct outcome *outcome, struct event *event)
+{
+  const struct work *work = outcome->work;
+  event->kind = EVENT_LOST;
+  event->worker = worker_of(d, lane, outcome);
+  event->status = outcome->status;
+  event->cause = outcome->cause;
+  event->inner = outcome->inner;
+  event->seconds = outcome->task_seconds;
+  if (!work) return;
+  event->first = is_cut_off(d, outcome->task) ? 0 : outcome->task;
+  event->attempt = work->attempt;
+  keep_payload(d, event, work->payload);
+}
+
 /* There was no memory for the result of a task. Returns whether that is told. */
 static bool take_unheld(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event)
 {
   dispatch_update_needed(d, outcome->work);
   if (is_cut_off(d, outcome->task)) return false;
-  event->kind = EVENT_LOST;
-  event->worker = worker_of(d, lane, outcome);
+  tell_loss(d, lane, outcome, event);
   event->cause = LOST_MEMORY;
-  event->first = outcome->task;
-  event->attempt = outcome->work->attempt;
-  keep_payload(d, event, outcome->work->payload);
   return true;
 }
 
@@ -111,18 +123,10 @@ static void take_loss(struct dispatch *d, struct lane *lane, const struct outcom
                       double now)
 {
   struct work *work = outcome->work;
-  event->kind = EVENT_LOST;
-  event->worker = outcome->worker;
-  event->status = outcome->status;
-  event->cause = outcome->cause;
-  event->inner = outcome->inner;
-  event->seconds = outcome->task_seconds;
+  tell_loss(d, lane, outcome, event);
   d->any_begun = true;
   if (!work) return;
   dispatch_count_apart(d, outcome);
-  event->first = is_cut_off(d, outcome->task) ? 0 : outcome->task;
-  event->attempt = work->attempt;
-  keep_payload(d, event, work->payload);
   lane_let_go(lane, work);
   dispatch_left_lane(d, work);
   work_free(&d->queue.store, work);
@@ -178,19 +182,8 @@ static void count_stillborn(struct dispatch *d, struct lane *lane, const struct 
 static void take_end(struct dispatch *d, struct lane *lane, const struct outcome *outcome, struct event *event,
                      double now)
 {
-  double task = outcome->work ? outcome->task : 0;
-  event->kind = EVENT_LOST;
-  event->worker = worker_of(d, lane, outcome);
-  event->status = outcome->status;
-  event->cause = outcome->cause;
-  event->inner = outcome->inner;
-  event->seconds = outcome->task_seconds;
-  event->first = is_cut_off(d, task) ? 0 : task;
-  if (outcome->work) {
-    event->attempt = outcome->work->attempt;
-    keep_payload(d, event, outcome->work->payload);
-  }
-  return_works(d, lane, outcome->work, task);
+  tell_loss(d, lane, outcome, event);
+  return_works(d, lane, outcome->work, outcome->task);
   if (lane->is_asked) d->wishes--;
   lane->is_asked = false;
   lane->ask_at = lane->patience = 0;

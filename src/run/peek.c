@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "run/inbox.h"
 #include "run/state.h"
 
 enum { SPAWNED_STREAM = 0 }; /* of the text that tells what tasks have spawned: lua/parlua/worker/spawn.lua */
@@ -28,18 +29,10 @@ static int64_t readable(const struct lane *lane, const struct block *block, bool
 {
   static const double most_words = (BLOCK_BYTES - BLOCK_HEAD) / 8;
   bool is_sparse = block->kind == BLOCK_SPARSE;
-  if (is_sparse != lane->crew->is_sparse || block->first < 1) return -1;
+  if (is_sparse != lane->crew->options->sparse || block->first < 1) return -1;
   if (!is_open && (!block_is_sound(block) || (!is_sparse && block->count != last - block->first + 1))) return -1;
   double count = is_sparse ? (double)__atomic_load_n(&block->count, __ATOMIC_ACQUIRE) : last - block->first + 1;
   return count >= 0 && count * (is_sparse ? 2 : 1) <= most_words ? (int64_t)count : -1;
-}
-
-/* Is this a large block, of one result, as inbox.c takes it? */
-static bool is_sound_whole(const struct lane *lane, const struct block *block, uint64_t size)
-{
-  bool is_kind = lane->crew->is_sparse ? block->kind == BLOCK_SPARSE && block->word[0] == block->first
-                                       : block->kind == BLOCK_DENSE;
-  return is_kind && block->size == size && block->count == 1 && block->first == block->last && block->first >= 1;
 }
 
 /* Puts a large block together whose pieces lie in the slot from the k-th block on. Returns how many pieces it has; 0:
@@ -77,12 +70,12 @@ static bool show(const struct lane *lane, struct block *block, bool is_open, uin
   double last = is_open ? present->task - 1 : block->last;
   double seen = fmax(work->reached, peeked->chunk == chunk ? peeked->task : 0);
   if (!(last > seen && last <= work->bound) || last != floor(last) || block->first > seen + 1) return false;
-  int64_t count = !whole ? readable(lane, block, is_open, last) : is_sound_whole(lane, block, whole) ? 1 : -1;
+  int64_t count = !whole ? readable(lane, block, is_open, last) : inbox_is_whole(lane, block, whole) ? 1 : -1;
   if (count < 0) return false;
   *glimpse = (struct glimpse){.block = block, .first = seen + 1, .last = last, .count = (uint32_t)count};
   glimpse->chunk = chunk;
   glimpse->attempt = work->attempt;
-  glimpse->worker = lane->crew->base + lane->number + 1;
+  glimpse->worker = lane->crew->options->base + lane->number + 1;
   return true;
 }
 

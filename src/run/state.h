@@ -77,8 +77,6 @@ bool dispatch_feed(struct dispatch *d, struct event *event, double now);
 void dispatch_take_intake(struct dispatch *d);
 /* The dispatcher is left: notes for the script whether a worker waits for something to do. */
 void dispatch_note_hunger(struct dispatch *d);
-/* Says when the workers were looked at last, for the script: it reads that without a lock. */
-void intake_note_left(struct intake *intake, double now);
 /* Ends the lane's worker. `present`: the task that this concerns, NULL: whatever it is in. */
 void dispatch_end_worker(struct dispatch *d, struct lane *lane, enum lost_cause cause, const struct present *present,
                          double now);
