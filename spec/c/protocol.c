@@ -318,13 +318,14 @@ static void check_places(void)
 static void check_open_results(void)
 {
   uint32_t read = 0;
+  bool is_open;
   for (int i = 0; i < ROUNDS; i++) {
     double first = 1 + (double)i * TASKS;
     uint32_t chunk = send_chunk(first, TASKS, DUTY_PAUSE);
     while (!slot_results(slot)) {
       struct present present = slot_present(slot);
-      struct block *block = slot_open_results(slot);
-      if (!block || present.chunk != chunk || block->chunk != chunk || present.task <= first) continue;
+      struct block *block = slot_look_at_results(slot, 0, &is_open);
+      if (!block || !is_open || present.chunk != chunk || block->chunk != chunk || present.task <= first) continue;
       for (double task = first; task < present.task; task++) CHECK(block->word[(int)(task - first)] == 2 * task);
       read++;
     }

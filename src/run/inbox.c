@@ -179,9 +179,9 @@ enum inbox_state inbox_partial(struct inbox *inbox, struct lane *lane, struct sl
 {
   struct work *work = lane_first(lane);
   struct present present = slot_present(slot);
-  struct block *block = slot_open_results(slot);
-  if (!block || !work || present.chunk != work->number || block->chunk != work->number || slot_results(slot))
-    return INBOX_EMPTY;
+  bool is_open;
+  struct block *block = slot_look_at_results(slot, 0, &is_open);
+  if (!block || !is_open || !work || present.chunk != work->number || block->chunk != work->number) return INBOX_EMPTY;
   double first = block->first, current = present.task;
   /* it may have come to the task behind its end, which it does not begin */
   if (!(current > first && current - 1 <= work->bound) || current - 1 <= work->reached) return INBOX_EMPTY;

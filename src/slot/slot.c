@@ -276,13 +276,6 @@ void slot_release_results(struct slot *slot)
   wake_blocked(slot);
 }
 
-struct block *slot_open_results(struct slot *slot)
-{
-  uint32_t open = __atomic_load_n(&slot->out.open, __ATOMIC_ACQUIRE), head = slot->out.head;
-  if (open != head + 1) return NULL;
-  return slot_out_block(slot, head);
-}
-
 struct block *slot_look_at_results(struct slot *slot, uint32_t k, bool *is_open)
 {
   uint32_t open = __atomic_load_n(&slot->out.open, __ATOMIC_ACQUIRE), filled = channel_filled(&slot->out);

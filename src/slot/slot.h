@@ -93,8 +93,6 @@ void slot_publish_out(struct slot *slot);
 struct block *slot_results(struct slot *slot);
 /* It is not needed any more. */
 void slot_release_results(struct slot *slot);
-/* The block that the worker is filling, if all before it were released; else NULL. */
-struct block *slot_open_results(struct slot *slot);
 /* The `k`th block of results, from 0, that was not released; *is_open: the worker is filling it. NULL: there is
  * none. */
 struct block *slot_look_at_results(struct slot *slot, uint32_t k, bool *is_open);

@@ -96,28 +96,24 @@ int share_open(struct share *share, struct transport *transport)
 int share_place(struct share *share, struct transport *transport, const int *leader_of)
 {
   const char *piece = getenv("PARLUA_MPI_PIECE");
-  int count = transport->count, own = 0, leaders_count = 0, *leaders = calloc((size_t)count, sizeof *leaders);
-  share->mates = calloc((size_t)count, sizeof *share->mates);
-  if (!leaders || !share->mates) return ENOMEM;
+  int count = transport->count, before = 0, behind = 0;
   share->transport = transport;
   share->piece = piece && atoi(piece) > 0 ? (size_t)atoi(piece) : PIECE_BYTES;
-  share->leader = leader_of[transport->rank];
+  share->mates = calloc((size_t)count, sizeof *share->mates);
+  if (!share->mates) return ENOMEM;
+  for (int r = 0; r < count; r++)
+    if (leader_of[r] == transport->rank && r != transport->rank) share->mates[share->mates_count++] = r;
+  if (leader_of[transport->rank] != transport->rank) return 0;
+  /* the k-th leader, from 0, passes on to those from MOST_CHILDREN * k + 1 on */
+  for (int r = 0; r < transport->rank; r++) before += leader_of[r] == r;
   for (int r = 0; r < count; r++) {
-    if (r == transport->rank) own = leaders_count;
-    if (leader_of[r] == r)
-      leaders[leaders_count++] = r;
-    else if (leader_of[r] == transport->rank)
-      share->mates[share->mates_count++] = r;
+    if (leader_of[r] != r) continue;
+    bool is_child = behind > MOST_CHILDREN * before && behind <= MOST_CHILDREN * (before + 1);
+    if (is_child) share->children[share->children_count++] = r;
+    behind++;
   }
-  if (share->leader == transport->rank && transport->rank > 0) { /* not touched unless it is needed */
-    share->scrap = malloc(share->piece);
-    if (!share->scrap) return ENOMEM;
-  }
-  for (int child = 1; child <= MOST_CHILDREN && share->leader == transport->rank; child++)
-    if (MOST_CHILDREN * own + child < leaders_count)
-      share->children[share->children_count++] = leaders[MOST_CHILDREN * own + child];
-  free(leaders);
-  return 0;
+  if (transport->rank > 0) share->scrap = malloc(share->piece); /* not touched unless it is needed */
+  return transport->rank > 0 && !share->scrap ? ENOMEM : 0;
 }
 
 static struct sheet *find(const struct share *share, uint32_t id)

@@ -17,7 +17,6 @@ struct sheet; /* one message */
 /* What a rank knows of the tree and of the messages that are here. */
 struct share {
   struct transport *transport;
-  int leader;                  /* of this rank's node */
   int children[MOST_CHILDREN]; /* leaders that this one passes on to */
   int children_count;
   int *mates; /* the other ranks of its node, when this is the leader */
