@@ -119,6 +119,7 @@ describe("a halt", function()
       it("by " .. what .. " ends tasks that would run for a minute, and runs none of the rest", function()
         helper.with_directory(function(directory)
           options.engine, options.workers, options.chunk = engine, 2, 1
+          local workers = select(3, parlua.map(tostring, { 1 }, { engine = engine, workers = 2 })).workers
           local ok, failure, failures, summary = pcall(parlua.map, function(i)
             local library = require "ffi"
             pcall(library.cdef, "unsigned int usleep(unsigned int microseconds);")
@@ -152,7 +153,9 @@ describe("a halt", function()
             assert.same({ 1, 1, 49 }, { summary.tasks, summary.failed, summary.cancelled })
           end
           assert.is_nil(io.open(directory .. "/ended2"))
-          assert.is_nil(io.open(directory .. "/begun10"))
+          -- on ranks tasks that begin are not the first ones; the failed task's worker may have begun another
+          local begun = tonumber(helper.run("ls | grep -c begun", { directory = directory }).stdout)
+          assert.is_true(begun <= workers + 1, begun)
         end)
         helper.let_threads_rest()
         -- and the next call finds workers

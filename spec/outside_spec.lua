@@ -56,6 +56,28 @@ describe("outside of calls", function()
     end)
   end)
 
+  it("a library in C that writes to a process which has ended does not end the program; the script's own pipe does", function()
+    helper.write(directory .. "/script.lua", [[
+      local ffi = require "ffi"
+      ffi.cdef [=[
+        extern volatile int signals_elsewhere;
+        void signals_keep_off(int number);
+        int pipe(int *ends); int close(int fd); long write(int fd, const void *bytes, size_t count);
+      ]=]
+      local C, ends = ffi.C, ffi.new "int[2]"
+      assert(C.pipe(ends) == 0 and C.close(ends[0]) == 0)
+      C.signals_keep_off(13)
+      C.signals_elsewhere = 1
+      print(tonumber(C.write(ends[1], "x", 1)), ffi.errno() == 32)
+      C.signals_elsewhere = 0
+      io.stdout:flush()
+      C.write(ends[1], "x", 1)
+      print "not reached"
+    ]])
+    local result = helper.run(helper.quote(helper.parlua) .. " script.lua", { directory = directory })
+    assert.same({ "-1\ttrue\n", 141 }, { result.stdout, result.status })
+  end)
+
   it("SIGINT raises an error that a script can catch, as in luajit", function()
     helper.write(directory .. "/script.lua", send_soon .. [[
       parlua.map(tostring, { 1 })

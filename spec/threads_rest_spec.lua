@@ -2,7 +2,8 @@
 
 local helper = require "spec.helper"
 
-local PARTS = "src/engines/threads.c src/engines/engine.c src/slot/slot.c src/sys/hub.c src/sys/bell.c src/sys/clock.c src/sys/barrier.c -lm -pthread"
+local PARTS = "src/engines/threads.c src/engines/engine.c src/slot/slot.c src/sys/signals.c src/sys/hub.c src/sys/bell.c src/sys/clock.c"
+  .. " src/sys/barrier.c -lm -pthread"
 
 describe("a thread", function()
   it("is in a task from when it is sent one until it waits again, and when it was given up, until it ends", function()

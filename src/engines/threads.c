@@ -5,11 +5,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "engines/engine.h"
 #include "sys/list.h"
+#include "sys/signals.h"
 
 /* What a thread works on; it frees this, and the slot, when it was abandoned. */
 struct thread {
@@ -68,23 +68,6 @@ static void *run_thread(void *argument)
   return NULL;
 }
 
-static bool is_main_thread(void)
-{
-  return (pid_t)syscall(SYS_gettid) == getpid();
-}
-
-/* A signal whose action nobody has set. A thread's own (raise in a task, a pipe that nobody reads) does nothing; any
- * other does what it does in any program. */
-static void on_other_signal(int number, siginfo_t *info, void *context)
-{
-  (void)context;
-  bool is_raised = number == SIGPIPE || (info->si_code == SI_TKILL && info->si_pid == getpid());
-  if (is_raised && !is_main_thread()) return;
-  signal(number, SIG_DFL);
-  if (info->si_code <= 0)
-    syscall(SYS_tgkill, getpid(), getpid(), number); /* else it is a fault: that comes again by itself */
-}
-
 /* Tasks raise signals, and write to pipes that nobody reads: the script's are not ended by that. Threads don't block
  * signals, as programs that tasks run would inherit that (see signals_pass_to_main); these handlers they
  * don't inherit. */
@@ -92,15 +75,12 @@ static void keep_signals_off(void)
 {
   static const int left_alone[] = {SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGCHLD, SIGURG, SIGWINCH};
   static bool is_done;
-  struct sigaction action = {.sa_sigaction = on_other_signal, .sa_flags = SA_RESTART | SA_SIGINFO | SA_NODEFER}, before;
   if (is_done) return;
   is_done = true;
-  sigemptyset(&action.sa_mask);
   for (int number = 1; number < SIGRTMIN && number < 32; number++) {
     bool is_left = false;
     for (size_t i = 0; i < sizeof left_alone / sizeof *left_alone; i++) is_left |= left_alone[i] == number;
-    if (!is_left && sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL)
-      sigaction(number, &action, NULL);
+    if (!is_left) signals_keep_off(number);
   }
 }
 

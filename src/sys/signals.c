@@ -307,6 +307,27 @@ void signals_pass_over(void)
   if (sigaction(SIGXFSZ, NULL, &before) == 0 && before.sa_handler == ignore_signal) signal(SIGXFSZ, SIG_DFL);
 }
 
+volatile sig_atomic_t signals_elsewhere;
+
+/* A thread's own signal (raise in a task, a pipe that nobody reads) does nothing, nor does a library's pipe. */
+static void on_other_signal(int number, siginfo_t *info, void *context)
+{
+  (void)context;
+  if (number == SIGPIPE && signals_elsewhere > 0) return;
+  bool is_raised = number == SIGPIPE || (info->si_code == SI_TKILL && info->si_pid == getpid());
+  if (is_raised && !is_main_thread()) return;
+  signal(number, SIG_DFL);
+  if (info->si_code <= 0)
+    syscall(SYS_tgkill, getpid(), getpid(), number); /* else it is a fault: that comes again by itself */
+}
+
+void signals_keep_off(int number)
+{
+  struct sigaction action = {.sa_sigaction = on_other_signal, .sa_flags = SA_RESTART | SA_SIGINFO | SA_NODEFER}, before;
+  sigemptyset(&action.sa_mask);
+  if (sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(number, &action, NULL);
+}
+
 /* A handler, for the same reason. */
 void signals_survive_long_files(void)
 {

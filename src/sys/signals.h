@@ -49,6 +49,12 @@ sigset_t signals_hold(void);
 void signals_release(const sigset_t *usual);
 /* In a worker process, or a helper: lets this process pass over the signals of a terminal and of a batch system. */
 void signals_pass_over(void);
+/* Where nobody has set what a signal does: from here on it does nothing where it is a thread's own (raise in a task, a
+ * pipe that nobody reads), or SIGPIPE while the main thread is in a library; else what it does in any program. */
+void signals_keep_off(int number);
+/* Above 0: the main thread is in a library that writes to other processes, as MPI does. Such a one may have ended: that
+ * must not end this one. */
+extern volatile sig_atomic_t signals_elsewhere;
 /* signals_begin and signals_end of a serial run, which has no hub. */
 void signals_serial(int begin);
 

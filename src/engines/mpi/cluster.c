@@ -40,6 +40,7 @@ static void init_mpi(void)
   enum { COUNT = sizeof signals / sizeof *signals };
   struct sigaction before[COUNT];
   int provided;
+  signals_keep_off(SIGPIPE); /* MPI writes to ranks that may have been lost */
   for (int i = 0; i < COUNT; i++) sigaction(signals[i], NULL, &before[i]);
   MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
   for (int i = 0; i < COUNT; i++) sigaction(signals[i], &before[i], NULL);
@@ -168,6 +169,7 @@ static bool spawn(uint32_t count, char *message, size_t size)
   configure_spawn();
   int input = withhold_input();
   init_mpi();
+  signals_elsewhere++;
   MPI_Info_create(&info);
   if (getcwd(directory, sizeof directory)) MPI_Info_set(info, "wdir", directory);
   MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
@@ -187,10 +189,12 @@ static bool spawn(uint32_t count, char *message, size_t size)
              "parlua ...",
              (unsigned)count, why);
     MPI_Finalize();
+    signals_elsewhere--;
     return false;
   }
   MPI_Intercomm_merge(job.spawned, 0, &all);
   meet(all);
+  signals_elsewhere--;
   return true;
 }
 
@@ -217,8 +221,10 @@ static void hurry(int status)
 /* Takes leave of MPI. */
 static void finalize(void)
 {
+  signals_elsewhere++;
   if (job.spawned != MPI_COMM_NULL) MPI_Comm_disconnect(&job.spawned);
   MPI_Finalize();
+  signals_elsewhere--;
 }
 
 static void serve(const struct row_maker *maker)

@@ -270,11 +270,13 @@ double mpi_move(struct hub *hub, bool is_busy)
   if (t->count == 1) return INFINITY;
   double wait = next_look(is_busy) - clock_seconds();
   if (wait > 0) return wait;
+  signals_elsewhere++;
   share_progress(mpi.share);
   struct message *message;
   for (int n = 0; n < MOST_MESSAGES && (message = transport_receive(t)); n++) take_message(message);
   for (const struct child *child; mpi.tree.children_count > 0 && (child = tree_next_lost(&mpi.tree));) lose(child);
   mpi.is_moving = !transport_settle(t) || !share_settled(mpi.share);
+  signals_elsewhere--;
   enum pace pace = PACE_AWAITED;
   while (pace > PACE_NONE && mpi.paces[pace] == 0) pace--;
   if (mpi.is_agent && pace == PACE_NONE) pace = PACE_PATIENT;
@@ -350,6 +352,7 @@ void mpi_tell_end(int status, bool is_soon)
 static bool is_settling(double since, double *silence)
 {
   struct transport *t = mpi.transport;
+  signals_elsewhere++;
   share_progress(mpi.share);
   for (struct message *message; (message = transport_receive(t)); message_free(message)) {
     struct child *child = tree_child(&mpi.tree, message->from);
@@ -358,7 +361,9 @@ static bool is_settling(double since, double *silence)
   }
   *silence = clock_seconds() - fmax(since, t->moved);
   sched_yield();
-  return !transport_settle(t) || !share_settled(mpi.share);
+  bool is_moving = !transport_settle(t) || !share_settled(mpi.share);
+  signals_elsewhere--;
+  return is_moving;
 }
 
 bool mpi_leave(int status, bool is_soon)

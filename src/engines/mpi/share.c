@@ -3,6 +3,7 @@
 
 #include "sys/clock.h"
 #include "sys/lent.h"
+#include "sys/signals.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -317,6 +318,7 @@ static bool send_on(struct share *share, struct sheet *sheet, int c)
 
 void share_progress(struct share *share)
 {
+  signals_elsewhere++;
   for (struct sheet *sheet = share->sheets, *next; sheet; sheet = next) {
     bool busy = false;
     next = sheet->next;
@@ -326,6 +328,7 @@ void share_progress(struct share *share)
     if (share->scrap_user == sheet) share->scrap_user = NULL;
     if (sheet->is_forgotten) free_sheet(share, sheet);
   }
+  signals_elsewhere--;
 }
 
 void share_tidy(struct share *share, bool (*is_needed)(uint32_t id), bool always)

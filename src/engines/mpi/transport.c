@@ -2,6 +2,7 @@
 #include "engines/mpi/transport.h"
 
 #include "sys/clock.h"
+#include "sys/signals.h"
 
 #include <math.h>
 #include <sched.h>
@@ -112,7 +113,9 @@ void transport_count(struct transport *t, size_t bytes)
 /* Sends `bytes` bytes from `at` on, which stay the parcel's. */
 static void post(struct transport *t, int rank, struct parcel *parcel, const char *at, size_t bytes)
 {
+  signals_elsewhere++;
   MPI_Isend(at, (int)bytes, MPI_BYTE, rank, TAG, t->comm, &parcel->request);
+  signals_elsewhere--;
   parcel->to = rank;
   transport_count(t, bytes);
   *t->end = parcel;
