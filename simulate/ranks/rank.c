@@ -26,7 +26,6 @@ static struct {
   struct costs costs;
   struct rank *ranks; /* what each knows of each */
   uint64_t *before;
-  int *leaders;
 } job;
 
 struct simulated_rank *here;
@@ -149,14 +148,13 @@ static void meet(const struct plan *plan)
 {
   job.ranks = zeroed(plan->ranks, sizeof *job.ranks);
   job.before = zeroed(plan->ranks + 1, sizeof *job.before);
-  job.leaders = zeroed(plan->ranks, sizeof *job.leaders);
   for (uint32_t r = 0; r < plan->ranks; r++) {
     struct rank *rank = &job.ranks[r];
     uint32_t host = r / plan->ranks_a_host;
     *rank = (struct rank){.cores = workers_of(plan, r), .pid = FIRST_PID + (int32_t)r, .space = 1, .crowd = 1};
     snprintf(rank->host, sizeof rank->host, "host%u", (unsigned)host);
     job.before[r + 1] = job.before[r] + rank->cores;
-    job.leaders[r] = (int)(host * plan->ranks_a_host);
+    job.ranks[r].leader = (int)(host * plan->ranks_a_host);
   }
 }
 
@@ -176,7 +174,7 @@ static void join(struct simulated_rank *rank)
   mpi.tree = (struct tree){.transport = &rank->transport, .ranks = job.ranks, .before = job.before};
   open_beacon(&rank->nursery, rank->number);
   if (!transport_open(&rank->transport, 0) || tree_place(&mpi.tree) ||
-      share_place(&rank->share, &rank->transport, job.leaders))
+      share_place(&rank->share, &rank->transport, job.ranks))
     fault("rank %d can't join", rank->number);
   rank->end = &rank->first;
   rank->parent = mpi.tree.parent;
@@ -224,7 +222,7 @@ bool ranks_end(void)
     is_whole = is_whole && !rank->is_lost && !agent.teams && !rank->share.sheets;
     for (struct message *message; (message = message_take(&mpi.messages));) message_free(message);
     free(mpi.tree.children);
-    close_files(&rank->share, messages, job.leaders[r] == r);
+    close_files(&rank->share, messages, job.ranks[r].leader == r);
     free(rank->share.mates);
     free(rank->share.scrap);
     free(rank->transport.scrap);
@@ -234,7 +232,6 @@ bool ranks_end(void)
   }
   memory_own_free(job.ranks);
   memory_own_free(job.before);
-  memory_own_free(job.leaders);
   memory_own_free(job.all);
   here = NULL;
   job.all = NULL;

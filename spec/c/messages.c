@@ -531,11 +531,11 @@ static bool is_read_nowhere(uint32_t id)
 static void check_slow_node(struct transport *t, int slow)
 {
   enum { SIZE = 5000, LOOKS = 20 };
-  static const int leaders[RANKS] = {0, 1, 2, 2, 2}; /* three nodes */
+  static const struct rank ranks[RANKS] = {{.leader = 0}, {.leader = 1}, {.leader = 2}, {.leader = 2}, {.leader = 2}};
   struct share share = {0};
   struct block *message = message_of(SIZE);
   setenv("PARLUA_MPI_PIECE", "1000", 1);
-  if (share_place(&share, t, leaders) || share.children_count != 2) fail("ranks have no place");
+  if (share_place(&share, t, ranks) || share.children_count != 2) fail("ranks have no place");
   uint32_t id = share_send(&share, message);
   if (id == 0 || share_file(&share, id) < 0) fail("a message could not be shared");
   is_slow[slow] = true;
@@ -561,12 +561,13 @@ static void check_slow_node(struct transport *t, int slow)
 static void check_relay(struct transport *t)
 {
   enum { SIZE = 5000, PIECE = 1000, ID = 7 };
-  static const int leaders[RANKS] = {0, 1, 2, 3, 4}; /* behind the second node are the last two */
+  /* behind the second node are the last two */
+  static const struct rank ranks[RANKS] = {{.leader = 0}, {.leader = 1}, {.leader = 2}, {.leader = 3}, {.leader = 4}};
   struct share share = {0};
   struct note note = {.kind = NOTE_SHARE, .id = ID, .size = SIZE};
   t->rank = 1;
   come_bytes = 0;
-  if (share_place(&share, t, leaders) || share.children_count != 2) fail("ranks have no place");
+  if (share_place(&share, t, ranks) || share.children_count != 2) fail("ranks have no place");
   share_obey(&share, &note);
   share_progress(&share);
   for (size_t come = PIECE; come <= SIZE; come += PIECE) {

@@ -182,6 +182,14 @@ int engine_sleep(struct engine *engine, double seconds, uint32_t *ended, int mos
   return hub_sleep(&engine->hub, fmin(seconds, nap), ended, most);
 }
 
+void engine_nap(struct engine *engine, double seconds)
+{
+  static const double longest = 0.01;
+  uint32_t ended[1];
+  double most = engine_progress(engine);
+  hub_sleep(&engine->hub, fmin(fmin(seconds, most), longest), ended, 1);
+}
+
 /* ---- ends ---- */
 
 /* Throws away what worker `w` has sent, so that it does not wait for room. */
@@ -204,10 +212,8 @@ static void drain_all(struct engine *engine)
  * meanwhile. */
 static bool join(struct engine *engine, uint32_t w, double seconds, bool is_last)
 {
-  static const double longest_sleep = 0.01;
   double deadline = clock_seconds() + seconds;
   bool told = false;
-  uint32_t ended[1];
   int status;
   while (!engine->kind->ended(engine, w, &status)) {
     if (is_last)
@@ -219,8 +225,7 @@ static bool join(struct engine *engine, uint32_t w, double seconds, bool is_last
       if (engine->kind->can.abandon) break;
       told = true;
     }
-    double most = engine_progress(engine);
-    hub_sleep(&engine->hub, fmin(most, longest_sleep), ended, 1);
+    engine_nap(engine, INFINITY);
   }
   engine->alive[w] = false;
   return true;

@@ -151,6 +151,9 @@ bool engine_next_news(struct engine *engine, uint32_t *w);
 /* Sleeps until there is news, a signal comes, or `seconds` are over; see hub_sleep. */
 int engine_sleep(struct engine *engine, double seconds, uint32_t *ended, int most);
 
+/* Sleeps for a moment, at most `seconds`, unless something comes: for who waits for workers to come to rest. */
+void engine_nap(struct engine *engine, double seconds);
+
 /* Descriptors for `count` workers are needed: raises the limit for open files if that is too low for them and the
  * script, as far as it may. Returns how many there may be at most, some left for the script. */
 int engine_want_files(uint32_t count);

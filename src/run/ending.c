@@ -258,19 +258,12 @@ bool dispatch_tell_aborted(struct dispatch *d, struct event *event)
 
 /* ---- a run that is fed ---- */
 
-/* Gives up tasks of works, which leave this run. */
-static bool give_up(struct dispatch *d, struct work *work, struct range *range)
+/* The tasks of a work leave this run. */
+static struct range give_up(struct dispatch *d, struct work *work)
 {
-  *range = (struct range){work->reached + 1, work->last};
+  struct range range = {work->reached + 1, work->last};
   work_free(&d->queue.store, work);
-  return true;
-}
-
-/* Takes one work of those that were given back. */
-static bool part_with_again(struct dispatch *d, struct range *range)
-{
-  struct link *link = list_take(&d->queue.again);
-  return link && give_up(d, LIST_OF(link, struct work, link), range);
+  return range;
 }
 
 uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, uint32_t most)
@@ -283,7 +276,7 @@ uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, 
     struct work *work = queue_take_back(queue, wanted, fmax(d->chunks.fixed, 1));
     if (!work) break;
     wanted -= work->last - work->first + 1;
-    give_up(d, work, &ranges[count++]);
+    ranges[count++] = give_up(d, work);
   }
   if (count > 0 || !list_is_empty(&d->idle)) return count;
   if (idle < most) most = idle;
@@ -291,7 +284,8 @@ uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, 
     struct lane *lane = balance_take(&d->balance, now);
     if (!lane) break;
     dispatch_ask_back(d, lane, now); /* a rank answers later: then this is asked again */
-    while (count < most && part_with_again(d, &ranges[count])) count++;
+    for (struct link *link; count < most && (link = list_take(&queue->again));)
+      ranges[count++] = give_up(d, LIST_OF(link, struct work, link));
   }
   return count;
 }

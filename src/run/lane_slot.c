@@ -456,14 +456,10 @@ static bool is_at_rest(struct lane *lane)
 /* Waits until the worker is at rest; false when it is not by then. */
 static bool wait_for_rest(struct lane *lane, double deadline)
 {
-  static const double longest_sleep = 0.01;
-  struct engine *engine = lane->crew->engine;
-  uint32_t ended[1];
   while (!is_at_rest(lane)) {
     double left = deadline - clock_seconds();
     if (left <= 0) return false;
-    double most = engine_progress(engine);
-    hub_sleep(&engine->hub, fmin(fmin(left, most), longest_sleep), ended, 1);
+    engine_nap(lane->crew->engine, left);
   }
   return true;
 }
@@ -480,8 +476,7 @@ static void lane_close(struct lane *lane, double deadline)
     drain(lane);
   else if (lane->state == LANE_READY || lane->state == LANE_ENDING)
     if (!wait_for_rest(lane, deadline)) engine->kind->end(engine, lane->number);
-  for (struct link *link; (link = list_take(&lane->held));)
-    work_free(lane->crew->store, LIST_OF(link, struct work, link));
+  work_free_all(lane->crew->store, &lane->held);
   lane->count = 0;
   inbox_clear(&own(lane)->inbox);
 }

@@ -178,8 +178,7 @@ void dispatch_close(struct dispatch *d)
   drop_request(d);
   for (uint32_t w = 0; w < d->lanes_count; w++) dispatch_lane(d, w)->kind->quiet(dispatch_lane(d, w), d->is_cancelled);
   for (uint32_t w = 0; w < d->lanes_count; w++) dispatch_lane(d, w)->kind->close(dispatch_lane(d, w), deadline);
-  for (struct link *link; (link = list_take(&d->aborted));)
-    work_free(&d->queue.store, LIST_OF(link, struct work, link));
+  work_free_all(&d->queue.store, &d->aborted);
   payload_drop(&d->queue.store, d->staged);
   payload_drop(&d->queue.store, d->intake_payload);
   queue_free(&d->queue);

@@ -74,15 +74,10 @@ void queue_init(struct queue *queue, double total)
   list_init(&queue->ranges);
 }
 
-static void drop_list(struct queue *queue, struct link *list)
-{
-  for (struct link *link; (link = list_take(list));) work_free(&queue->store, LIST_OF(link, struct work, link));
-}
-
 static void drop_all(struct queue *queue)
 {
-  drop_list(queue, &queue->again);
-  drop_list(queue, &queue->ranges);
+  work_free_all(&queue->store, &queue->again);
+  work_free_all(&queue->store, &queue->ranges);
   queue->ranged = 0;
   while (queue->due) work_free(&queue->store, take_any(&queue->due));
 }

@@ -82,6 +82,11 @@ void work_free(struct work_store *store, struct work *work)
   store->spare++;
 }
 
+void work_free_all(struct work_store *store, struct link *works)
+{
+  for (struct link *link; (link = list_take(works));) work_free(store, LIST_OF(link, struct work, link));
+}
+
 struct work *work_split(struct work_store *store, struct work *work, double first)
 {
   struct work *rest = take_spare(store);

@@ -61,6 +61,8 @@ void work_store_clear(struct work_store *store);
 /* A work of tasks first..last, which counts as one more user of `payload` (NULL: none). NULL: out of memory. */
 struct work *work_new(struct work_store *store, double first, double last, struct payload *payload, uint32_t attempt);
 void work_free(struct work_store *store, struct work *work);
+/* Frees all works of a list. */
+void work_free_all(struct work_store *store, struct link *works);
 /* Sees to it that `count` works more stand ready, until work_unreserve: as many work_split then can't fail. False: out
  * of memory, and nothing has changed. */
 bool work_reserve(struct work_store *store, uint32_t count);

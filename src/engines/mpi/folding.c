@@ -239,7 +239,7 @@ static void count_ended(struct folding *folding, double first, double last)
 static struct stretch *new_stretch(const struct folding *folding, struct kept *kept, double since)
 {
   const struct block *block = &kept->block;
-  double first = kept->first, last = kept->record.last;
+  double last = kept->record.last, first = last - kept->record.fresh + 1;
   struct stretch *stretch = malloc(sizeof *stretch);
   if (!stretch) return NULL;
   *stretch =
@@ -321,7 +321,7 @@ static bool take_answer(struct folding *folding, const struct merge *merge, cons
     return false;
   struct kept *kept = report_keep(event, &end);
   if (!kept) return false;
-  kept->first = kept->block.first = stretch->tasks.first;
+  kept->block.first = stretch->tasks.first;
   kept->record.last = kept->block.last = stretch->tasks.last;
   kept->record.fresh = stretch->tasks.last - stretch->tasks.first + 1;
   kept->record.seconds = 0; /* of a merge: it says nothing of tasks */

@@ -526,20 +526,15 @@ static void rank_quiet(struct lane *lane, bool is_cancelled)
 static void rank_close(struct lane *lane, double deadline)
 {
   struct rank_lane *rank = own(lane);
-  struct engine *engine = lane->crew->engine;
-  static const double longest_sleep = 0.01;
   double began = clock_seconds();
-  uint32_t ended[1];
   (void)deadline;
   if (!rank->family) return;
   /* The end of the whole job comes by another way, and may have come there before the end of the run. */
   while (lane->count > 0 && !rank->is_closed_there && !child_of(rank)->is_lost && !child_of(rank)->has_left) {
     if (clock_seconds() - began > (signals_count() > 0 ? close_seconds_soon : close_seconds)) break;
-    double most = engine_progress(engine);
-    hub_sleep(&engine->hub, fmin(most, longest_sleep), ended, 1);
+    engine_nap(lane->crew->engine, INFINITY);
   }
-  for (struct link *link; (link = list_take(&lane->held));)
-    work_free(lane->crew->store, LIST_OF(link, struct work, link));
+  work_free_all(lane->crew->store, &lane->held);
   lane->count = 0;
   count(rank, false);
   for (struct message *message; (message = message_take(&rank->reports)); message_free(message)) rank->family->unread--;

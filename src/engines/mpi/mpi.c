@@ -296,24 +296,20 @@ static double mpi_progress(struct engine *engine)
 /* ---- the job as a whole ---- */
 
 /* Processors for this rank's workers: those that it may run on, shared with the ranks of this host that may run on the
- * same ones. *crowd: how many ranks there are for each.
- */
-static uint32_t own_cores(MPI_Comm comm, double *crowd)
+ * same ones. *crowd: how many ranks there are for each. */
+static uint32_t own_cores(MPI_Comm host, double *crowd)
 {
   uint32_t cores = (uint32_t)cores_available(), share = 0;
   int count;
   cpu_set_t own, *all;
-  MPI_Comm host;
   CPU_ZERO(&own);
   sched_getaffinity(0, sizeof own, &own);
-  MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
   MPI_Comm_size(host, &count);
   all = calloc((size_t)count, sizeof *all);
-  if (!all) MPI_Abort(comm, 1);
+  if (!all) MPI_Abort(host, 1);
   MPI_Allgather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, host);
   for (int i = 0; i < count; i++) share += CPU_EQUAL(&own, &all[i]) ? 1 : 0;
   free(all);
-  MPI_Comm_free(&host);
   *crowd = fmax((double)share / fmax(cores, 1), 1);
   if (!getenv("SLURM_CPUS_PER_TASK")) cores /= share > 0 ? share : 1; /* else the number is this rank's own already */
   return cores > 0 ? cores : 1;
@@ -322,7 +318,11 @@ static uint32_t own_cores(MPI_Comm comm, double *crowd)
 int mpi_join(struct transport *transport, struct share *share, struct nursery *nursery, bool is_spawned)
 {
   struct rank own = {.pid = getpid()};
-  own.cores = own_cores(transport->comm, &own.crowd);
+  MPI_Comm host;
+  MPI_Comm_split_type(transport->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+  own.cores = own_cores(host, &own.crowd);
+  own.leader = share_leader(transport, host);
+  MPI_Comm_free(&host);
   struct stat space;
   if (stat("/proc/self/ns/pid", &space) == 0) own.space = (uint64_t)space.st_ino;
   gethostname(own.host, sizeof own.host - 1);
@@ -333,9 +333,8 @@ int mpi_join(struct transport *transport, struct share *share, struct nursery *n
   list_init(&mpi.messages);
   mpi.is_agent = transport->rank > 0;
   home_open(has_workers ? nursery : NULL, transport->rank);
-  int error = share_open(share, transport);
-  if (!error) error = tree_open(&mpi.tree, transport, &own, is_spawned);
-  return error;
+  int error = tree_open(&mpi.tree, transport, &own, is_spawned);
+  return error ? error : share_place(share, transport, mpi.tree.ranks);
 }
 
 void mpi_tell_end(int status, bool is_soon)

@@ -159,7 +159,6 @@ struct kept *report_keep(const struct event *event, uint64_t *end)
     return NULL;
   }
   kept->next = NULL;
-  kept->first = event->last - event->want + 1;
   kept->record = record;
   copy_part(&kept->block, event, &part);
   return kept;

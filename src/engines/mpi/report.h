@@ -30,7 +30,6 @@ _Static_assert(sizeof(struct record) % 16 == 0, "what stands behind a record is 
 /* Results that are not reported yet: their record, and behind it their block, and rows of a journal. */
 struct kept {
   struct kept *next;
-  double first; /* their first task */
   struct record record;
   _Alignas(16) struct block block;
 };

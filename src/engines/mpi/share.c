@@ -71,30 +71,15 @@ static bool can_open(MPI_Comm host)
   return can;
 }
 
-/* The rank that receives for this rank's node. */
-static int find_leader(const struct transport *t)
+int share_leader(const struct transport *transport, MPI_Comm host)
 {
-  MPI_Comm host;
-  int leader = t->rank;
-  MPI_Comm_split_type(t->comm, MPI_COMM_TYPE_SHARED, t->rank, MPI_INFO_NULL, &host);
+  int leader = transport->rank;
   MPI_Bcast(&leader, 1, MPI_INT, 0, host);
-  bool can = can_open(host);
-  MPI_Comm_free(&host);
-  return can && !getenv("PARLUA_MPI_APART") ? leader
-                                            : t->rank; /* the variable is for tests: several nodes on one host */
+  bool is_apart = getenv("PARLUA_MPI_APART"); /* for tests: several nodes on one host */
+  return can_open(host) && !is_apart ? leader : transport->rank;
 }
 
-int share_open(struct share *share, struct transport *transport)
-{
-  int leader = find_leader(transport), *leader_of = calloc((size_t)transport->count, sizeof *leader_of);
-  if (!leader_of) return ENOMEM;
-  MPI_Allgather(&leader, 1, MPI_INT, leader_of, 1, MPI_INT, transport->comm);
-  int error = share_place(share, transport, leader_of);
-  free(leader_of);
-  return error;
-}
-
-int share_place(struct share *share, struct transport *transport, const int *leader_of)
+int share_place(struct share *share, struct transport *transport, const struct rank *ranks)
 {
   const char *piece = getenv("PARLUA_MPI_PIECE");
   int count = transport->count, before = 0, behind = 0;
@@ -103,12 +88,12 @@ int share_place(struct share *share, struct transport *transport, const int *lea
   share->mates = calloc((size_t)count, sizeof *share->mates);
   if (!share->mates) return ENOMEM;
   for (int r = 0; r < count; r++)
-    if (leader_of[r] == transport->rank && r != transport->rank) share->mates[share->mates_count++] = r;
-  if (leader_of[transport->rank] != transport->rank) return 0;
+    if (ranks[r].leader == transport->rank && r != transport->rank) share->mates[share->mates_count++] = r;
+  if (ranks[transport->rank].leader != transport->rank) return 0;
   /* the k-th leader, from 0, passes on to those from MOST_CHILDREN * k + 1 on */
-  for (int r = 0; r < transport->rank; r++) before += leader_of[r] == r;
+  for (int r = 0; r < transport->rank; r++) before += ranks[r].leader == r;
   for (int r = 0; r < count; r++) {
-    if (leader_of[r] != r) continue;
+    if (ranks[r].leader != r) continue;
     bool is_child = behind > MOST_CHILDREN * before && behind <= MOST_CHILDREN * (before + 1);
     if (is_child) share->children[share->children_count++] = r;
     behind++;

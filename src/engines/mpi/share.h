@@ -8,7 +8,7 @@
  * node: so it stays in order. */
 #ifndef PARLUA_MPI_SHARE_H
 #define PARLUA_MPI_SHARE_H
-#include "engines/mpi/transport.h"
+#include "engines/mpi/tree.h"
 
 enum { MOST_CHILDREN = 2 };
 
@@ -31,10 +31,10 @@ struct share {
   bool is_over;             /* the end of the job was passed on: nothing is told behind it */
 };
 
-/* Finds out who shares memory with whom. All ranks of `transport` call it together. Returns 0 or an errno. */
-int share_open(struct share *share, struct transport *transport);
-/* Finds to whom this rank passes messages on, by the leader of each rank. Returns 0 or an errno. */
-int share_place(struct share *share, struct transport *transport, const int *leader_of);
+/* The leader of this rank's node. All ranks of `host`, those of this rank's host, call it together. */
+int share_leader(const struct transport *transport, MPI_Comm host);
+/* Finds to whom this rank passes messages on, the ranks being known. Returns 0 or an errno. */
+int share_place(struct share *share, struct transport *transport, const struct rank *ranks);
 /* Rank 0: begins to send a copy of `message` to all nodes. Returns its number, or 0 with errno set. */
 uint32_t share_send(struct share *share, const struct block *message);
 /* The message is needed no more, but by workers that have yet to read it. */

@@ -13,6 +13,7 @@ struct rank {
   int32_t pid;
   uint64_t space; /* where its process number counts; 0: not known */
   double crowd;   /* ranks of its host for each processor that it may run on; at least 1 */
+  int leader;     /* the rank that receives shared messages for its node (share.h) */
   char host[HOST_BYTES];
 };
 
