@@ -168,6 +168,33 @@ static void want_groups(void)
   options.group = 0;
 }
 
+/* A rank that was asked for tasks has an answer to give: it is looked for soon, whatever else lies there. */
+static void await_answer(void)
+{
+  enum { TASKS = 1000 };
+  struct lane *lane = new_lane(false);
+  struct work *work = work_new(&store, 1, TASKS, NULL, 1);
+  struct outcome outcome;
+  struct record given = {.kind = RECORD_GIVEN};
+  struct message *message = calloc(1, sizeof *message);
+  if (!work || !message) fail("there is no memory");
+  lane->state = LANE_READY;
+  lane_over_rank.give(lane, work);
+  if (mpi.paces[PACE_PATIENT] + mpi.paces[PACE_GATHERED] != 1) fail("a rank with much to do is looked at often");
+  if (lane_over_rank.ask_back(lane, &outcome)) fail("a rank answers at once");
+  lane->is_asked = true;
+  if (mpi.paces[PACE_AWAITED] != 1) fail("the answer of a rank is looked for as rarely as its results");
+  message->note = (struct note){.kind = NOTE_REPORT, .run = mpi.runs};
+  message->bytes = (char *)&given;
+  message->length = sizeof given;
+  lane_rank_take(lanes[0], message);
+  if (!lane_over_rank.next(lane, &outcome, false) || outcome.kind != OUTCOME_GIVEN_BACK) fail("an answer is not told");
+  if (mpi.paces[PACE_PATIENT] + mpi.paces[PACE_GATHERED] != 1) fail("a rank is looked at often after its answer");
+  child.is_lost = true;
+  lane_over_rank.close(lane, 0);
+  free(lane);
+}
+
 /* A rank is told from time to time how much of its reports was used: else it stops telling anything. */
 static void tell_used(void)
 {
@@ -260,6 +287,7 @@ int main(void)
   work_store_init(&store);
   report_no_end();
   want_groups();
+  await_answer();
   tell_used();
   count_left();
   lose_ranks();

@@ -24,6 +24,8 @@ static double due = INFINITY;     /* when to look again, as the dispatcher says 
 static double lost;               /* the task of the last loss that was reported; -1: none was */
 static int sent, held_back;       /* messages; records that go along with the next */
 static double merging = INFINITY; /* tasks from here on merge results */
+static bool has_long_chunks;      /* the run that was opened last */
+static uint32_t wished;           /* for whom tasks were given back last */
 
 double clock_seconds(void)
 {
@@ -86,7 +88,8 @@ void transport_send(struct transport *t, int rank, const struct note *note)
 
 struct dispatch *dispatch_open(struct engine *engine, const struct dispatch_options *options)
 {
-  (void)engine, (void)options;
+  (void)engine;
+  has_long_chunks = options->is_gathered;
   return (struct dispatch *)(void *)run;
 }
 
@@ -132,7 +135,8 @@ void dispatch_pace(struct dispatch *d, double records)
 
 uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, uint32_t most)
 {
-  (void)d, (void)idle, (void)ranges, (void)most;
+  (void)d, (void)ranges, (void)most;
+  wished = idle;
   return 0;
 }
 
@@ -459,6 +463,45 @@ static void check_retry(void)
   team_close(&team);
 }
 
+/* Chunks take longer where nobody sees a result before all have come, but not where results are joined, which has a
+ * pace of its own. */
+static void check_chunks(void)
+{
+  static const struct {
+    uint32_t is_gathered, all;
+    bool is_long;
+  } cases[] = {{0, 2, false}, {1, 2, true}, {1, 1000, false}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    begin();
+    obey((struct note){.kind = NOTE_BEGIN,
+                       .engine = 1,
+                       .run = 1,
+                       .all = cases[i].all,
+                       .workers = cases[i].all,
+                       .fan = 1,
+                       .is_gathered = cases[i].is_gathered});
+    if (has_long_chunks != cases[i].is_long) fail("chunks are long where they are not to be, or short");
+    team_close(&team);
+  }
+}
+
+/* For how many workers the parent asks is passed on, also where they are none yet. */
+static void check_wish(void)
+{
+  for (uint32_t idle = 0; idle <= 3; idle += 3) {
+    begin_reported();
+    wished = 100;
+    sent = 0;
+    obey((struct note){.kind = NOTE_ASK, .engine = 1, .run = 1, .idle = idle});
+    team_serve(&team);
+    if (wished != idle || sent != 1) fail("the parent's wish is not answered, or that of others is");
+    wished = 100;
+    team_serve(&team);
+    if (wished != 100) fail("a wish is answered twice");
+    team_close(&team);
+  }
+}
+
 int main(void)
 {
   check_demand();
@@ -470,6 +513,8 @@ int main(void)
   check_rest();
   check_idle();
   check_retry();
+  check_chunks();
+  check_wish();
   puts("all holds");
   return 0;
 }

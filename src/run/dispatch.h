@@ -23,6 +23,7 @@ enum { GROUP_JOINED = 1 };
 
 struct dispatch_options {
   double total;       /* tasks, when known; negative: arguments are supplied */
+  double any_order;   /* tasks of a source, also where they are supplied, that may be handed out in any order; 0: no */
   double chunk;       /* tasks a chunk; 0: measured */
   double timeout;     /* seconds for one task; 0: none */
   uint64_t key;       /* for chunks: see struct block */
@@ -112,7 +113,8 @@ struct demand {
 int dispatch_offer(struct dispatch *d, double first, double last, uint32_t attempt, struct payload *payload);
 /* `horizon`: seconds of work that are to lie ready. */
 void dispatch_demand(const struct dispatch *d, double horizon, struct demand *demand);
-/* Gives tasks up that were not begun, for `idle` workers elsewhere: stores what they are; returns how many ranges. */
+/* Gives tasks up that were not begun, for `idle` workers elsewhere; 0: for one that will have nothing to do soon, of
+ * what is not handed out alone. Stores what they are; returns how many ranges. */
 uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, uint32_t most);
 /* Seconds that a chunk is to take. */
 double dispatch_chunk_seconds(const struct dispatch *d);

@@ -270,7 +270,7 @@ uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, 
 {
   struct queue *queue = &d->queue;
   uint32_t count = 0;
-  double now = clock_seconds(), share = (double)idle / (idle + (double)d->crew.workers),
+  double now = clock_seconds(), others = fmax(idle, 1), share = others / (others + d->crew.workers),
          wanted = ceil(queue->ranged * share);
   while (queue_has_range(queue) && wanted >= 1 && count < most && work_reserve(&queue->store, 1)) {
     struct work *work = queue_take_back(queue, wanted, fmax(d->chunks.fixed, 1));
@@ -279,6 +279,7 @@ uint32_t dispatch_part(struct dispatch *d, uint32_t idle, struct range *ranges, 
     ranges[count++] = give_up(d, work);
   }
   if (count > 0 || !list_is_empty(&d->idle)) return count;
+  d->crew.idle = idle;
   if (idle < most) most = idle;
   for (uint32_t looks = 0; count < most && looks < d->lanes_count; looks++) {
     struct lane *lane = balance_take(&d->balance, now);

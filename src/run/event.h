@@ -32,7 +32,9 @@ enum lost_cause {
 
 struct event {
   double first;
-  double last; /* results: `want` tasks up to this one have ended since the last event of their chunk */
+  /* results: `want` tasks up to this one have ended since the last event of their chunk; supply: the last of those that
+   * are wanted, 0: the next ones are */
+  double last;
   double want;
   double seconds;
   double inner; /* lost: `inner` of the worker's slot */

@@ -82,7 +82,7 @@ struct crew {
   double per_task;                        /* seconds, measured */
   double total;                           /* tasks behind it are of no use */
   uint32_t workers;                       /* behind all lanes together */
-  uint32_t idle;                          /* of them with nothing to do, about: for ask_back */
+  uint32_t idle;                          /* of them with nothing to do, about: for ask_back; 0: one soon will have */
   char *text;                             /* what a task has printed, TEXT_BYTES large; made when the first does */
 };
 

@@ -209,12 +209,41 @@ static bool has_idle(const struct dispatch *d)
   return !list_is_empty(&d->idle) || (!d->is_away && !list_is_empty(&d->empty));
 }
 
+/* Has each worker of this process its last chunk? (Of many, some soon have another to give.) */
+static bool have_last_chunks(const struct dispatch *d)
+{
+  enum { MOST_WORKERS = 16 };
+  uint32_t own = d->engine->rank_lanes ? d->engine->ranks_from : 0, count = 0, looks = 0;
+  if (own == 0 || own > MOST_WORKERS) return false;
+  for (const struct link *link = d->hungry.next; link != &d->hungry && looks++ < 2 * MOST_WORKERS; link = link->next)
+    count += !LIST_OF(link, const struct lane, place)->kind->is_rank;
+  return count >= own;
+}
+
+/* A rank takes its time to answer: where the workers of this process will soon have nothing to do, the rank with the
+ * most work is asked for some of what it has not handed out. */
+static void ask_ahead(struct dispatch *d, double now)
+{
+  static const double least = 2; /* tasks: a last one it keeps */
+  struct lane *lane = d->wishes == 0 && have_last_chunks(d) ? balance_take(&d->balance, now) : NULL;
+  if (!lane) return;
+  d->crew.idle = 0;
+  if (lane->kind->is_rank && lane->kind->reserve(lane) >= least)
+    dispatch_ask_back(d, lane, now);
+  else
+    balance_note(&d->balance, lane);
+}
+
 /* There is a lane with nothing to do, and nothing to be handed out: takes work from one that has much. Returns true
  * when there is some now. */
 static bool balance(struct dispatch *d, double now)
 {
   d->last_balance = now;
-  if (d->is_cancelled || !has_idle(d) || queue_has_work(&d->queue, now)) return false;
+  if (d->is_cancelled || queue_has_work(&d->queue, now)) return false;
+  if (!has_idle(d)) {
+    ask_ahead(d, now);
+    return false;
+  }
   if (d->engine->rank_lanes) d->crew.idle = idle_workers(d);
   while (d->wishes < MOST_WISHES) {
     struct lane *lane = balance_take(&d->balance, now);

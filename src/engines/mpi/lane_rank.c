@@ -42,6 +42,7 @@ struct rank_lane {
   int ended;                /* of that: how workers ended that could not begin */
   int trouble;              /* errno: it can have no workers; 0: it can */
   bool is_done;             /* nothing runs there any more, after a cancellation */
+  bool is_asked;            /* for tasks: its answer is waited for */
   bool is_closed_there;
   enum pace pace; /* as which it is counted */
 };
@@ -80,7 +81,7 @@ static enum pace pace_of(const struct rank_lane *rank)
   const struct dispatch_options *options = rank->lane.crew->options;
   double left = seconds_left(rank);
   bool is_enough = rank->outstanding > 2.0 * rank->lane.width || left > enough_seconds;
-  if (!is_enough || rank->told.idle > 0) return PACE_AWAITED;
+  if (!is_enough || rank->told.idle > 0 || rank->is_asked) return PACE_AWAITED;
   return options->is_gathered && left > long_seconds ? PACE_GATHERED : PACE_PATIENT;
 }
 
@@ -255,8 +256,11 @@ static void rank_cancel(struct lane *lane)
 
 static bool rank_ask_back(struct lane *lane, struct outcome *outcome)
 {
+  struct rank_lane *rank = own(lane);
   (void)outcome;
-  send(own(lane), &(struct note){.kind = NOTE_ASK, .idle = lane->crew->idle > 0 ? lane->crew->idle : 1});
+  send(rank, &(struct note){.kind = NOTE_ASK, .idle = lane->crew->idle});
+  rank->is_asked = true;
+  count_held(rank);
   return false;
 }
 
@@ -360,6 +364,7 @@ static bool take_given(struct rank_lane *rank, const struct record *record, cons
 {
   struct range range;
   *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
+  rank->is_asked = false;
   if (record->count == 0) return true;
   while (rank->ranges_at < record->count) {
     memcpy(&range, bytes + rank->ranges_at * sizeof range, sizeof range);

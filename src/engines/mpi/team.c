@@ -206,7 +206,7 @@ static void give_back(struct team *team)
   struct range ranges[MOST_RANGES];
   uint32_t count = dispatch_part(team->run, team->wish, ranges, MOST_RANGES);
   return_ranges(team, ranges, count);
-  team->wish = 0;
+  team->is_asked = false;
   team->asked = team->ended;
   note_demand(team, clock_seconds());
   report_send(&team->report, true);
@@ -234,7 +234,7 @@ static double serve(struct team *team)
     is_more = dispatch_poll(team->run, &event, &until);
     if (is_more) forward(team, &event);
   }
-  if (team->wish > 0 && !team->is_done) give_back(team);
+  if (team->is_asked && !team->is_done) give_back(team);
   double now = clock_seconds();
   enum worth worth = team->is_done ? WORTH_SENDING_NOW : note_demand(team, now);
   pace_chunks(team, now);
@@ -322,7 +322,7 @@ static void begin_reports(struct team *team, const struct note *note)
   begin_folding(team, note, fan);
   team->received = team->held = team->ended = 0;
   team->asked = team->wanted_at = -INFINITY;
-  team->wish = 0;
+  team->is_asked = false;
   team->horizon_least = fmax(horizon_least, fan * horizon_child);
   team->horizon = note->is_gathered ? fmax(horizon_gathered, team->horizon_least) : team->horizon_least;
   team->began = clock_seconds();
@@ -357,6 +357,8 @@ static void open_run(struct team *team, struct message *message)
                                        .base = family->base,
                                        .sparse = note->is_sparse,
                                        .group = note->group,
+                                       .is_gathered =
+                                           note->is_gathered && note->all < JOIN_WORKERS, /* else: pace_chunks */
                                        .is_fed = true,
                                        .job = note->job};
     options.message = (const struct block *)(const void *)message->bytes;
@@ -448,7 +450,10 @@ static void obey_for_run(struct team *team, struct message *message)
   if (!team->run || team->report.note.run != note->run) return;
   switch (note->kind) {
   case NOTE_GIVE: take_tasks(team, message); break;
-  case NOTE_ASK: team->wish = note->idle > 0 ? note->idle : 1; break;
+  case NOTE_ASK:
+    team->is_asked = true;
+    team->wish = note->idle;
+    break;
   case NOTE_LOWER: lower_end(team, note->last); break;
   case NOTE_ABORT: dispatch_abort(team->run, note->first); break;
   case NOTE_CANCEL: dispatch_cancel(team->run); break;

@@ -30,7 +30,8 @@ struct team {
   double reported;               /* when */
   double paced;                  /* when it was last looked how many records were, */
   uint64_t records;              /* and how many they were */
-  uint32_t wish;                 /* the parent asks for tasks, for so many workers elsewhere; 0: it does not */
+  bool is_asked;                 /* the parent asks for tasks, */
+  uint32_t wish;                 /* for so many workers elsewhere that have nothing to do (dispatch_part) */
   double until;                  /* when it is to be served again, unless something has come */
   bool is_told;                  /* the parent has said something since it was served */
   bool is_done;                  /* nothing more will be told */

@@ -11,7 +11,7 @@ enum note_kind {
   NOTE_BEGIN = 1, /* a run begins: `workers` of the engine's `all`, job number `job`; behind it the job, or it is shared
                     message `id`; and then `rows` bytes for the rows of a journal (engines/cluster.h) */
   NOTE_GIVE,      /* tasks first..last, as try number `attempt`; behind it, what was supplied for them */
-  NOTE_ASK,       /* for tasks that were not begun, for `idle` workers elsewhere */
+  NOTE_ASK,       /* for tasks that were not begun, for `idle` workers elsewhere; 0: of those not handed out alone */
   NOTE_LOWER,     /* tasks behind `last` are of no use */
   NOTE_ABORT,     /* end task `first` */
   NOTE_CANCEL,    /* end all */
