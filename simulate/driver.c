@@ -19,12 +19,16 @@
  * each of these looks takes longer. */
 enum { MOST_EACH = 64, SHARE = 16 };
 
+/* The dispatcher believes after so many events, at the most, that tasks take longer and longer. */
+enum { MOST_BEFORE_RISE = 50 };
+
 struct driver {
   const struct plan *plan;
   struct engine *engine;
   struct dispatch *d;
   struct event event;
   double began, supplied, skipped; /* tasks up to `skipped` were looked at for skips */
+  double last, behind;             /* of those not supplied yet; so many behind it are */
   double ceiling;
   bool is_cancelled, is_shortened, is_exhausted;
   bool is_over;  /* it is to be closed as it is */
@@ -70,8 +74,13 @@ static struct block *stage(struct driver *driver, double first, double count)
 static void supply(struct driver *driver)
 {
   const struct plan *plan = driver->plan;
+  if (driver->event.last > driver->last) fault("task %g is wanted again", driver->event.last);
+  if (driver->event.last > 0 && driver->event.last < driver->last) {
+    if (!driver->is_shortened) fault("task %g is wanted, not %g", driver->event.last, driver->last);
+    driver->last = driver->event.last;
+  }
   double want = driver->event.want, first = driver->supplied + 1,
-         most = fmin(fmin(want, plan->tasks - first + 1), 4000);
+         most = fmin(fmin(want, driver->last - first + 1), 4000);
   if (plan->supply_seconds > 0) world_run_until(world.now + random_about(plan->supply_seconds));
   double skipped = skip_from(plan, first);
   if (skipped > 0) {
@@ -83,11 +92,13 @@ static void supply(struct driver *driver)
     double count = random_chance(0.3) ? 1 + random_below((uint32_t)most) : most;
     for (double k = 1; k < count; k++)
       if (skip_from(plan, first + k) > 0) count = k;
-    if (!stage(driver, first, count)) return;
-    driver->supplied += count;
+    bool is_last = driver->event.last > 0;
+    if (!stage(driver, is_last ? driver->last - count + 1 : first, count)) return;
+    *(is_last ? &driver->behind : &driver->supplied) += count;
+    if (is_last) driver->last -= count;
     dispatch_supply(driver->d, count);
   }
-  if (driver->supplied >= plan->tasks) {
+  if (driver->supplied >= driver->last) {
     dispatch_exhausted(driver->d);
     driver->is_exhausted = true;
   }
@@ -329,7 +340,7 @@ static void tell(struct driver *driver)
     break;
   case EVENT_DONE:
     if (plan_has(driver->plan, TROUBLE_PUSH) && !driver->is_cancelled) fault("a run of pushed tasks has ended");
-    ledger_done(plan_has(driver->plan, TROUBLE_SUPPLY) ? fmin(driver->supplied, driver->plan->tasks)
+    ledger_done(plan_has(driver->plan, TROUBLE_SUPPLY) ? fmin(driver->supplied + driver->behind, driver->plan->tasks)
                                                        : driver->plan->tasks);
     if (plan_has(driver->plan, TROUBLE_SUPPLY) && !driver->is_exhausted && !driver->is_cancelled &&
         !driver->is_shortened)
@@ -385,7 +396,7 @@ static const struct block *job_message(const struct plan *plan, uint32_t job)
 
 bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct outcome_of_run *outcome)
 {
-  struct driver driver = {.plan = plan, .engine = engine, .began = world.now, .ceiling = INFINITY};
+  struct driver driver = {.plan = plan, .engine = engine, .began = world.now, .ceiling = INFINITY, .last = plan->tasks};
   bool is_supplied = plan_has(plan, TROUBLE_SUPPLY) || plan_has(plan, TROUBLE_PUSH);
   struct dispatch_options options = {.total = is_supplied ? -1.0 : plan->tasks, .chunk = plan->chunk};
   options.timeout = plan_has(plan, TROUBLE_LIMIT) ? plan->limit : 0;
@@ -394,6 +405,8 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
   options.sparse = plan_has(plan, TROUBLE_SPARSE);
   options.is_pushed = plan_has(plan, TROUBLE_PUSH);
   options.is_gathered = !options.is_pushed && fmod(plan->tasks, 2) == 0;
+  bool is_ordered = plan_has(plan, TROUBLE_CEILING) || plan_has(plan, TROUBLE_SKIPS) || plan->group > 0;
+  if (options.is_gathered && !is_ordered) options.any_order = plan->tasks;
   options.job = job;
   if (!engine->kind->can.inherit) options.message = job_message(plan, job);
   if (options.message && engine->kind->share) options.message = engine->kind->share(engine, options.message);
@@ -413,6 +426,7 @@ bool drive(const struct plan *plan, struct engine *engine, uint32_t job, struct 
     next(&driver);
     if (driver.event.kind != EVENT_TICK) world_progress();
     if (driver.events % every == 0) inside_check(driver.d);
+    if (driver.events == plan->seed % MOST_BEFORE_RISE) inside_rise(driver.d);
     tell(&driver);
     if (!driver.is_over) act(&driver);
   }

@@ -6,5 +6,7 @@
 
 /* Tells a fault where something does not hold. */
 void inside_check(const struct dispatch *d);
+/* Has the dispatcher believe, until it learns better, that tasks take longer and longer. */
+void inside_rise(struct dispatch *d);
 
 #endif

@@ -151,6 +151,44 @@ static void check_new_tasks(void)
   end("joined ranges", &queue);
 }
 
+/* From the end on: what was handed out there comes back though nothing behind the rest is new any more. */
+static void check_turned(void)
+{
+  struct queue queue;
+  queue_init(&queue, INFINITY);
+  struct work *work = queue_take_new(&queue, 3, NULL);
+  if (!work) fault("there is no memory");
+  work_free(&queue.store, work);
+  queue_turn(&queue, 3);
+  if (queue.is_turned) fault("a queue turns that has nothing new");
+  queue.ceiling = 5;
+  queue_turn(&queue, 10);
+  if (queue.is_turned) fault("a queue turns below its ceiling");
+  queue.ceiling = INFINITY;
+  if (queue_skip(&queue, 7, 8)) fault("there is no memory");
+  queue_turn(&queue, 10);
+  if (queue.is_turned) fault("a queue turns that has tasks to skip");
+  queue.skips_at = queue.skips_count;
+  queue_turn(&queue, 10);
+  expect_number("left of a queue that has turned", queue_left(&queue), 7);
+  expect_number("the first of two at its end", queue_first_new(&queue, 2), 9);
+  struct work *last = queue_take_new(&queue, 2, NULL);
+  if (!last) fault("there is no memory");
+  last->attempt = ATTEMPT;
+  last->losses = LOSSES;
+  queue_put_back(&queue, last, false);
+  expect("tasks behind what is new", &queue, queue_take_again(&queue, 0), 9, 10);
+  expect_number("up to the tasks before", queue_room(&queue, 100), 5);
+  work = queue_take_new(&queue, 5, NULL);
+  if (!work) fault("there is no memory");
+  expect_number("the first of the rest", work->first, 4);
+  work_free(&queue.store, work);
+  if (!queue_is_empty(&queue) || queue_has_work(&queue, 0)) fault("a queue that has turned has no end");
+  queue_exhausted(&queue);
+  expect_number("tasks of a source that has given all", queue.total, 10);
+  end("a queue that has turned", &queue);
+}
+
 /* A queue is not empty as long as there is a task behind its ceiling. */
 static void check_last_new_task(void)
 {
@@ -190,6 +228,23 @@ static void check_splitting(void)
   queue_free(&queue);
 }
 
+/* Tasks that take longer and longer are told from others after some octaves. */
+static void check_rising(void)
+{
+  enum { TASKS = 1000 };
+  static const double powers[] = {2, 1, 0, -1};
+  for (size_t i = 0; i < sizeof powers / sizeof *powers; i++) {
+    struct chunks chunks;
+    int task = 0;
+    chunks_init(&chunks, 0, 1);
+    while (++task <= TASKS && !chunks_rise(&chunks)) chunks_measure(&chunks, 1, 1e-6 * pow(task, powers[i]));
+    if (powers[i] > 0 && task > TASKS / 4) fault("tasks that take longer and longer are not told from others");
+    if (powers[i] <= 0 && task <= TASKS) fault("tasks are said to take longer and longer");
+    chunks_begin_anew(&chunks);
+    expect_number("the first chunk of other tasks", chunks_size(&chunks, INFINITY, 1), 1);
+  }
+}
+
 static void check_chunks(void)
 {
   struct chunks chunks;
@@ -219,6 +274,7 @@ static void check_chunks(void)
   expect_number("as long where that is about as many as may be (us)", round(chunks.seconds * 1e6), 4000);
   for (int i = 0; i < 3; i++) chunks_pace(&chunks, 10, 100, 400);
   expect_number("and as short as before where few are heard of (us)", round(chunks.seconds * 1e6), 1000);
+  check_rising();
   chunks_init(&chunks, 7, 4);
   expect_number("a chunk that was asked for", chunks_size(&chunks, 9, 4), 7);
   expect_number("a range is a multiple of it", chunks_range(&chunks, INFINITY, 8, 4, 30), 28);
@@ -233,6 +289,7 @@ void queues_check(void)
   check_joining();
   check_new_tasks();
   check_last_new_task();
+  check_turned();
   check_splitting();
   check_chunks();
 }

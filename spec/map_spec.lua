@@ -361,6 +361,60 @@ describe("parlua.map", function()
     end)
   end)
 
+  helper.for_each_engine(function(engine)
+    local with = helper.options(engine)
+    local TASKS, OCTAVE, SHORTEST = 360, 40, 20e-6 -- tasks; of so many the last takes twice as long as the first; seconds
+
+    --- Begins task i, and takes the longer the larger i is. Returns when it has begun.
+    local function begin(i)
+      local clock = require("ffi").C.clock_seconds
+      local began = clock()
+      local last = began + SHORTEST * 2 ^ (i / OCTAVE)
+      while clock() < last do end
+      return began
+    end
+
+    --- Was some task begun behind the last?
+    local function is_turned(began)
+      assert.equal(TASKS, #began)
+      for i = 1, TASKS - 1 do if began[i] > began[TASKS] then return true end end
+      return false
+    end
+
+    local list = {}
+    for i = 1, TASKS do list[i] = i end
+
+    it("begins the last tasks before others where tasks take longer and longer", function()
+      assert.is_true(is_turned(parlua.map(begin, list, with { chunk = 1 })))
+      assert.is_true(is_turned(parlua.map(begin, parlua.range(TASKS), with { chunk = 1 })))
+    end)
+
+    it("begins the last task last where the call may end before it", function()
+      assert.is_false(is_turned(parlua.map(begin, list, with { on_error = "halt", chunk = 1, workers = 1 })))
+      assert.is_false(is_turned(parlua.map(begin, parlua.range(TASKS), with { deadline = 1e6, chunk = 1, workers = 1 })))
+    end)
+
+    it("gives each task its own arguments, large or not, and each array back, when the last tasks come first", function()
+      local texts = {}
+      for i = 1, TASKS do texts[i] = { i, ("x"):rep(i % 7 == 0 and 3e5 or i) } end
+      local results, failures = parlua.map(function(item)
+        local clock = require("ffi").C.clock_seconds
+        local last = clock() + SHORTEST * 2 ^ (item[1] / OCTAVE)
+        while clock() < last do end
+        if item[1] % 100 == 99 then error("task " .. item[1]) end
+        return { item[1], #item[2] }
+      end, texts, with())
+      assert.equal(TASKS, results.n)
+      for i = 1, TASKS do if i % 100 ~= 99 then assert.same({ i, #texts[i][2] }, results[i]) end end
+      assert.equal(3, #failures)
+      for k, failure in ipairs(failures) do
+        assert.equal(100 * k - 1, failure.index)
+        assert.equal(100 * k - 1, failure.args[1][1])
+        assert.truthy(failure.message:find("task " .. failure.index, 1, true))
+      end
+    end)
+  end, { "threads", "process" })
+
   it("refuses what an engine cannot do, and names those that can", function()
     local function refused(pattern, options)
       local ok, message = pcall(parlua.map, function(x) return x end, { 1 }, options)

@@ -23,7 +23,7 @@ enum { LANES = 2 };
 static bool is_gone[LANES];                    /* the worker */
 static struct outcome coming[LANES];           /* of kind 0: there is none */
 static double reserve, given_first[LANES + 1]; /* first task of what was given last; 0: nothing was */
-static uint32_t depth;
+static uint32_t depth, asked;
 
 static bool is_idle(const struct lane *lane)
 {
@@ -79,15 +79,15 @@ static double lower(struct lane *lane, struct work *work, double last)
 
 static bool ask_back(struct lane *lane, struct outcome *outcome)
 {
-  (void)lane;
+  asked++;
   *outcome = (struct outcome){.kind = OUTCOME_GIVEN_BACK};
-  return true;
+  return !lane->kind->is_rank;
 }
 
 static double left(const struct lane *lane, double at)
 {
-  (void)lane, (void)at;
-  return 0;
+  (void)at;
+  return lane->count;
 }
 
 static bool view(const struct lane *lane, struct lane_view *seen)
@@ -187,6 +187,18 @@ static void begin(const struct lane_kind *lanes, uint32_t workers, uint32_t deep
   if (!run) fail("there is no memory");
 }
 
+/* Worker 0 is one of this process, 1 a rank; each has tasks, and nothing is left to be handed out. */
+static void begin_with_rank(uint32_t deep)
+{
+  static const double first[] = {1, 2};
+  begin(&worker_lane, 2, deep, (struct dispatch_options){.total = INFINITY, .chunk = 1, .is_fed = true});
+  engine.rank_lanes = &rank_lane;
+  engine.ranks_from = 1;
+  dispatch_lane(run, 1)->kind = &rank_lane;
+  for (int i = 0; i < 2; i++)
+    if (dispatch_offer(run, first[i], first[i], 1, NULL)) fail("there is no memory");
+}
+
 static void finish(void)
 {
   dispatch_close(run);
@@ -227,7 +239,53 @@ static void check_last_task(void)
   while (dispatch_poll(run, &event, &until)) continue;
   if (given_first[0] != 1 || run->queue.ranged != 1) fail("a task was not handed out, or too many were");
   if (dispatch_part(run, 1, ranges, 4) != 1 || ranges[0].first != 2) fail("the last task is kept from idle workers");
+  asked = 0;
+  if (dispatch_part(run, 0, ranges, 4) != 0 || asked != 0)
+    fail("a worker's chunk goes to one that has something to do");
+  dispatch_part(run, 1, ranges, 4);
+  if (asked != 1) fail("a worker that has a chunk is not asked for those that have none");
   finish();
+}
+
+/* The rank with the most work is asked before the worker here has nothing to do, for what it has not handed out. */
+static void check_ask_ahead(void)
+{
+  for (reserve = 1; reserve <= 2; reserve++)
+    for (uint32_t deep = 1; deep <= 2; deep++) {
+      struct event event;
+      double until;
+      begin_with_rank(deep);
+      asked = 0;
+      while (dispatch_poll(run, &event, &until)) continue;
+      if (asked != (deep == 2 && reserve == 2)) fail("a rank is asked too early, or not before a worker waits for it");
+      if (asked && run->crew.idle != 0) fail("a rank is asked as if a worker waited for it");
+      finish();
+    }
+  engine.rank_lanes = NULL;
+  reserve = 0;
+}
+
+/* Where tasks take longer and longer, the rest is handed out from its end, if any order will do. */
+static void check_turn(void)
+{
+  enum { TASKS = 1000 };
+  for (int is_any = 0; is_any < 2; is_any++) {
+    double any = is_any ? TASKS : 0;
+    begin(&worker_lane, 1, 2, (struct dispatch_options){.total = TASKS, .any_order = any});
+    for (double task = 1; task < TASKS / 2 && !chunks_rise(&run->chunks); task++)
+      chunks_measure(&run->chunks, 1, 1e-3 * task);
+    wait_for(0.01);
+    if (given_first[0] != (is_any ? TASKS - 1 : 1 + run->chunks.size)) fail("tasks are handed out in the wrong order");
+    finish();
+    begin(&worker_lane, 1, 1, (struct dispatch_options){.total = -1, .any_order = any});
+    run->chunks.rises = 100;
+    struct event event = wait_for(0.01);
+    if (event.kind != EVENT_SUPPLY || event.last != any) fail("the wrong tasks are wanted of a source");
+    if (!dispatch_stage(run, 256)) fail("there is no memory");
+    dispatch_supply(run, 1);
+    if (given_first[0] != fmax(any, 1)) fail("tasks are supplied as others");
+    finish();
+  }
 }
 
 /* What ends behind the run's end is no failure of a task. */
@@ -334,6 +392,8 @@ int main(void)
 {
   check_unwatched();
   check_last_task();
+  check_ask_ahead();
+  check_turn();
   check_shortened();
   check_unheld();
   check_part();

@@ -399,11 +399,11 @@ static int host_call(lua_State *L)
 }
 
 /* run(engine, job, total, chunk, timeout, workers, sparse, before, key, book, is_pushed, is_sent, group, rows, whole,
- * is_gathered) -> run, pointer to its events, is the job's message that of the last one; or nil and a message:
- * something of the job's table can't cross. `job`: false if it is the last one (run/again.lua); `before`: codec bytes
- * of what a worker needs before it decodes the job, `whole`: of the script's state; `book`: for the job's objects;
- * `is_sent`: workers get the job as a message, though they are copies of this process; `rows`: false, or what agents
- * need to prepare rows of a journal. */
+ * is_gathered, any_order) -> run, pointer to its events, is the job's message that of the last one; or nil and a
+ * message: something of the job's table can't cross. `job`: false if it is the last one (run/again.lua); `before`:
+ * codec bytes of what a worker needs before it decodes the job, `whole`: of the script's state; `book`: for the job's
+ * objects; `is_sent`: workers get the job as a message, though they are copies of this process; `rows`: false, or what
+ * agents need to prepare rows of a journal. */
 static int host_run_open(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -446,6 +446,7 @@ static int host_run_open(lua_State *L)
   options.sparse = lua_toboolean(L, 7);
   options.is_pushed = lua_toboolean(L, 11);
   options.is_gathered = lua_toboolean(L, 16);
+  options.any_order = lua_tonumber(L, 17);
   options.group = (uint32_t)lua_tonumber(L, 13);
   options.rows = lua_tolstring(L, 14, &options.rows_length);
   size_t key_length;

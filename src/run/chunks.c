@@ -47,8 +47,39 @@ void chunks_pace(struct chunks *chunks, double records, double workers, double a
   if (4 * records < may) chunks->seconds = fmax(chunks->seconds / 2, chunks_seconds(workers));
 }
 
+/* An octave has at least so many tasks. Those of the next take much longer where they take so many times as long; they
+ * rise after so many of that kind, none shorter between them. (Of tasks of random length one octave often takes longer
+ * than the one before, several in a row seldom do. Where the length is in proportion to the index, each takes 1.4 times
+ * as long.) */
+static const double octave_least = 32, much_longer = 1.3;
+enum { RISES = 3 };
+
+static void note_octave(struct chunks *chunks, double tasks, double seconds)
+{
+  chunks->octave_tasks += tasks;
+  chunks->octave_spent += seconds;
+  if (chunks->octave_tasks < octave_least || chunks->octave_spent < chunks->spent_before) return;
+  double per_task = chunks->octave_spent / chunks->octave_tasks, before = chunks->per_task_before;
+  if (before > 0 && per_task >= much_longer * before) chunks->rises++;
+  if (per_task < before) chunks->rises = 0;
+  chunks->per_task_before = per_task;
+  chunks->spent_before += chunks->octave_spent;
+  chunks->octave_tasks = chunks->octave_spent = 0;
+}
+
+bool chunks_rise(const struct chunks *chunks)
+{
+  return chunks->rises >= RISES;
+}
+
+void chunks_begin_anew(struct chunks *chunks)
+{
+  if (chunks->fixed <= 0) chunks->size = 1;
+}
+
 void chunks_note(struct chunks *chunks, double tasks, double per_task)
 {
+  note_octave(chunks, tasks, tasks * per_task);
   chunks->per_task = per_task;
   chunks->tasks = chunks->tasks * remembered + tasks;
   chunks->spent = chunks->spent * remembered + tasks * per_task;

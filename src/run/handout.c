@@ -97,6 +97,7 @@ static void ask_for_arguments(struct dispatch *d, struct lane *lane, double coun
 {
   event->kind = EVENT_SUPPLY;
   event->want = count;
+  event->last = d->queue.is_turned ? queue_first_new(&d->queue, count) + count - 1 : 0;
   event->idle = lane_is_idle(lane);
   event->news = d->engine->kind->can.reach_hosts ? NULL : d->engine->hub.beacon->summary;
   d->asked = lane;
@@ -132,10 +133,20 @@ static bool has_its_part(const struct dispatch *d, const struct lane *lane, doub
   return lane->kind->reserve(lane) > left_for(d) * lane->width / d->crew.workers;
 }
 
+/* The longest tasks are to come last, it seems: then one worker may end long after the others, and the rest is better
+ * handed out from the end, the longest first. */
+static void turn(struct dispatch *d)
+{
+  if (d->options.any_order <= 0 || d->queue.is_turned || !chunks_rise(&d->chunks)) return;
+  queue_turn(&d->queue, d->options.any_order);
+  if (d->queue.is_turned) chunks_begin_anew(&d->chunks);
+}
+
 bool dispatch_feed(struct dispatch *d, struct event *event, double now)
 {
   struct queue *queue = &d->queue;
   dispatch_take_intake(d);
+  turn(d);
   while (queue_has_work(queue, now)) {
     struct lane *lane = dispatch_next_lane(d, now);
     if (!lane) return false;
@@ -182,7 +193,7 @@ void dispatch_supply(struct dispatch *d, double count)
 {
   struct queue *queue = &d->queue;
   struct lane *lane = d->asked;
-  struct payload *payload = take_staged(d, queue->next);
+  struct payload *payload = take_staged(d, queue_first_new(queue, count));
   d->asked = NULL;
   work_unreserve(&queue->store, 1); /* it was for this work, which therefore can be made */
   struct work *work = queue_take_new(queue, count, payload);
@@ -202,7 +213,7 @@ int dispatch_skip(struct dispatch *d, double first, double last)
 
 void dispatch_exhausted(struct dispatch *d)
 {
-  d->queue.total = d->queue.next - 1;
+  queue_exhausted(&d->queue);
 }
 
 void dispatch_ceiling(struct dispatch *d, double last)

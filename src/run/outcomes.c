@@ -23,7 +23,8 @@ static void finish(struct dispatch *d, struct lane *lane, const struct outcome *
 {
   struct work *work = outcome->work;
   double tasks = outcome->last - work->first + 1;
-  if (!lane->kind->is_rank) {
+  bool is_of_old = d->queue.is_turned && work->first < d->queue.next; /* it says nothing of those at the end */
+  if (!lane->kind->is_rank && !is_of_old) {
     chunks_measure(&d->chunks, tasks, outcome->seconds);
     d->crew.per_task = d->chunks.per_task;
   }

@@ -68,7 +68,7 @@ static struct work *take_any(struct work **heap)
 
 void queue_init(struct queue *queue, double total)
 {
-  *queue = (struct queue){.next = 1, .ceiling = INFINITY, .total = total};
+  *queue = (struct queue){.next = 1, .ceiling = INFINITY, .total = total, .end = INFINITY};
   work_store_init(&queue->store);
   list_init(&queue->again);
   list_init(&queue->ranges);
@@ -165,14 +165,41 @@ double queue_first(const struct queue *queue)
   return queue_has_range(queue) ? LIST_OF(queue->ranges.next, const struct work, link)->first : queue->next;
 }
 
+/* The last task that was never handed out, as far as is known. */
+static double last_new(const struct queue *queue)
+{
+  return fmin(queue->total, queue->end);
+}
+
 static bool has_untouched(const struct queue *queue)
 {
-  return !queue->is_closed && !queue->is_fed && queue->next <= queue->total && queue->next <= queue->ceiling;
+  return !queue->is_closed && !queue->is_fed && queue->next <= fmin(last_new(queue), queue->ceiling);
 }
 
 double queue_left(const struct queue *queue)
 {
-  return queue->ranged + (queue->is_closed || queue->is_fed ? 0 : queue->total - queue->next + 1);
+  return queue->ranged + (queue->is_closed || queue->is_fed ? 0 : last_new(queue) - queue->next + 1);
+}
+
+void queue_turn(struct queue *queue, double total)
+{
+  if (queue->skips_at < queue->skips_count || isfinite(queue->ceiling) || queue->next >= total) return;
+  queue->total = fmin(queue->total, total);
+  queue->end = queue->total;
+  queue->is_turned = true;
+}
+
+double queue_first_new(const struct queue *queue, double count)
+{
+  return queue->is_turned ? last_new(queue) - count + 1 : queue->next;
+}
+
+void queue_exhausted(struct queue *queue)
+{
+  if (queue->is_turned)
+    queue->end = queue->next - 1;
+  else
+    queue->total = queue->next - 1;
 }
 
 /* Makes the last range longer by a work that stands beside it; false: it does not. Not where they come from a parent,
@@ -265,7 +292,7 @@ bool queue_has_work(const struct queue *queue, double now)
 bool queue_is_empty(const struct queue *queue)
 {
   return queue->is_closed || (list_is_empty(&queue->again) && list_is_empty(&queue->ranges) && !queue->due &&
-                              !queue->is_fed && queue->next > queue->total);
+                              !queue->is_fed && queue->next > last_new(queue));
 }
 
 double queue_next_due(const struct queue *queue)
@@ -294,7 +321,7 @@ double queue_room(const struct queue *queue, double most)
     const struct work *range = LIST_OF(queue->ranges.next, const struct work, link);
     return range->losses > 0 ? 1 : fmax(floor(fmin(most, range->last - range->first + 1)), 1);
   }
-  double left = fmin(queue->total, queue->ceiling) - queue->next + 1;
+  double left = fmin(last_new(queue), queue->ceiling) - queue->next + 1;
   if (queue->skips_at < queue->skips_count) left = fmin(left, queue->skips[queue->skips_at].first - queue->next);
   return fmax(floor(fmin(most, left)), 1);
 }
@@ -316,8 +343,13 @@ static struct work *take_from_range(struct queue *queue, double count)
 struct work *queue_take_new(struct queue *queue, double count, struct payload *payload)
 {
   if (queue_has_range(queue)) return take_from_range(queue, count);
-  struct work *work = work_new(&queue->store, queue->next, queue->next + count - 1, payload, 1);
+  double first = queue_first_new(queue, count);
+  struct work *work = work_new(&queue->store, first, first + count - 1, payload, 1);
   if (!work) return NULL;
+  if (queue->is_turned) {
+    queue->end = first - 1;
+    return work;
+  }
   queue->next += count;
   pass_skipped(queue);
   return work;

@@ -14,6 +14,8 @@ struct queue {
   double next;         /* first task that was never handed out */
   double ceiling;      /* last that may be handed out for the time being */
   double total;        /* INFINITY until the supply is exhausted */
+  double end;          /* last task that was never handed out; INFINITY: the total, */
+  bool is_turned;      /* or else new tasks are handed out from there downward (queue_turn) */
   bool is_shortened;   /* what lies behind the total is not wanted, whosever it is */
   bool is_closed;      /* the run was cancelled: nothing is handed out any more */
   bool is_fed;         /* tasks come as ranges only, and more may come at any time */
@@ -43,10 +45,15 @@ bool queue_is_empty(const struct queue *queue);
 /* When the first of those that wait is due; INFINITY: none waits. */
 double queue_next_due(const struct queue *queue);
 
+/* From here on new tasks are handed out from the end, task `total`, where the queue knows of no skips and no ceiling,
+ * and there are any. */
+void queue_turn(struct queue *queue, double total);
 /* Tasks that were never handed out, or are in ranges; INFINITY where that is not known. */
 double queue_left(const struct queue *queue);
 /* The next task that was never handed out, or is in a range; there is one. */
 double queue_first(const struct queue *queue);
+/* The first of the next `count` tasks that were never handed out (queue_room). */
+double queue_first_new(const struct queue *queue, double count);
 /* Has the next new task's work its arguments already? */
 bool queue_has_range(const struct queue *queue);
 /* Adds a work whose tasks are to be handed out as new ones are, in chunks; what lies behind the total is dropped. */
@@ -65,6 +72,8 @@ struct work *queue_take_again(struct queue *queue, double now);
  * is reached.
  */
 double queue_room(const struct queue *queue, double most);
+/* The source has given its last task. */
+void queue_exhausted(struct queue *queue);
 /* Makes a work of the next `count` tasks (queue_room); `payload`: what was supplied for them, where they are not of a
  * range. NULL: out of memory, and nothing has changed. */
 struct work *queue_take_new(struct queue *queue, double count, struct payload *payload);

@@ -66,10 +66,13 @@ function Feeder:is_late(milliseconds)
 end
 
 --- About `want` tasks are wanted.
----@param event? ffi.cdata* struct event: says whether workers wait
+---@param event? ffi.cdata* struct event: says whether workers wait, and whether the last tasks are wanted
 function Feeder:supply(_, receiver, want, event)
   local puller, handle = self.puller, self.handle
-  if event then self.writer:hurry(event) end
+  if event then
+    self.writer:hurry(event)
+    if event.last > 0 and puller.turn then puller:turn(event.last) end
+  end
   if puller.passed then puller.passed = nil end -- a nil in a new field would take room, too
   local count = pull(self, receiver, want)
   if puller.refused then error(puller.refused, 0) end
@@ -83,7 +86,10 @@ function Feeder:supply(_, receiver, want, event)
   end
   if count > 0 then
     self.writer:finish(count)
-    if self.writer.hold then self.writer:hold((self.supplied or 0) + 1, count) end
+    if self.writer.hold then
+      local is_last = event and event.last > 0
+      self.writer:hold(is_last and event.last - count + 1 or (self.supplied or 0) + 1, count)
+    end
     self.supplied = (self.supplied or 0) + count
     handle:supply(count)
     if not puller.n or puller.at < puller.n then return end -- of a list it is known now that nothing follows

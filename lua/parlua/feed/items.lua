@@ -7,4 +7,21 @@ local function fill(puller, writer, want)
   return count
 end
 
-return function(source) return { items = source.items, n = source.n, at = 0, fill = fill } end
+--- The same from the end: what does not fit comes the next time.
+local function fill_last(puller, writer, want)
+  local last = puller.n
+  local first = math.max(puller.at + 1, last - want + 1)
+  local count = writer:items(puller.items, first, last)
+  while first + count <= last do
+    first = last - count + 1
+    writer:begin(0)
+    count = writer:items(puller.items, first, last)
+  end
+  puller.n = first - 1
+  return count
+end
+
+--- Task `last` is wanted, and then those before it.
+local function turn(puller, last) puller.fill, puller.n = fill_last, last end
+
+return function(source) return { items = source.items, n = source.n, at = 0, fill = fill, turn = turn } end

@@ -150,6 +150,14 @@ local function open_async(run, job, given)
   return async.open(job, given)
 end
 
+--- How many tasks of the run may be handed out in any order. 0: a result is to be there before those behind it, or the
+--- run may end early, and then the first tasks are to be done rather than the last.
+local function orderless(run)
+  local source, is_fixed = run.source, run.feeder and not run.feeder.puller.turn
+  if not run.sink.takes_any_order or source.is_endless or is_fixed then return 0 end
+  return not (run.journal or run.limiter or run.reaction or run.options.deadline) and source.n or 0
+end
+
 --- Opens the driver of a run. Here and in what every call goes through no function is made: LuaJIT does not compile
 --- what makes one.
 local function open_driver(run, job)
@@ -158,7 +166,7 @@ local function open_driver(run, job)
   local given = {
     total = total, chunk = options.chunk or 0, timeout = options.timeout, workers = run.workers, key = run.key,
     source = run.source, feeder = run.feeder or nil, is_pushed = run.is_pushed,
-    is_gathered = run.sink.is_gathered and not run.limiter,
+    is_gathered = run.sink.is_gathered and not run.limiter, any_order = orderless(run),
     -- may it be told that one worker did what several have? Not where each worker's work is shown
     joins = not run.is_pushed and not fold and not (options.report or options.trace),
     -- of workers; that the table need not grow

@@ -14,8 +14,8 @@ local function never_ahead() return math.huge end
 
 -- ---- the list of map ----
 
-local List = { name = "map", takes_spawned = true, is_gathered = true, keep = "first", limit = math.huge,
-  is_enough = false, ahead = never_ahead }
+local List = { name = "map", takes_spawned = true, is_gathered = true, takes_any_order = true, keep = "first",
+  limit = math.huge, is_enough = false, ahead = never_ahead }
 List.__index = List
 M.List = List
 
@@ -98,8 +98,8 @@ end
 
 -- ---- the nothing of each ----
 
-local nothing = { name = "each", takes_spawned = true, is_gathered = true, keep = "none", limit = math.huge,
-  is_enough = false, ahead = never_ahead }
+local nothing = { name = "each", takes_spawned = true, is_gathered = true, takes_any_order = true, keep = "none",
+  limit = math.huge, is_enough = false, ahead = never_ahead }
 
 function nothing:take() end
 function nothing:fail() end
