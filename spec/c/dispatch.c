@@ -270,17 +270,18 @@ static void check_turn(void)
 {
   enum { TASKS = 1000 };
   for (int is_any = 0; is_any < 2; is_any++) {
-    double any = is_any ? TASKS : 0;
+    struct event event;
+    double until, any = is_any ? TASKS : 0;
     begin(&worker_lane, 1, 2, (struct dispatch_options){.total = TASKS, .any_order = any});
     for (double task = 1; task < TASKS / 2 && !chunks_rise(&run->chunks); task++)
       chunks_measure(&run->chunks, 1, 1e-3 * task);
-    wait_for(0.01);
+    while (dispatch_poll(run, &event, &until)) continue;
     if (given_first[0] != (is_any ? TASKS - 1 : 1 + run->chunks.size)) fail("tasks are handed out in the wrong order");
     finish();
     begin(&worker_lane, 1, 1, (struct dispatch_options){.total = -1, .any_order = any});
     run->chunks.rises = 100;
-    struct event event = wait_for(0.01);
-    if (event.kind != EVENT_SUPPLY || event.last != any) fail("the wrong tasks are wanted of a source");
+    if (!dispatch_poll(run, &event, &until) || event.kind != EVENT_SUPPLY || event.last != any)
+      fail("the wrong tasks are wanted of a source");
     if (!dispatch_stage(run, 256)) fail("there is no memory");
     dispatch_supply(run, 1);
     if (given_first[0] != fmax(any, 1)) fail("tasks are supplied as others");
