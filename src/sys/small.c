@@ -9,9 +9,9 @@
 
 enum {
   REGION_BYTES = LARGE_BYTES,
-  PAGE_BYTES = 64 << 10,
+  PAGE_BYTES = 32 << 10,
   PAGES = REGION_BYTES / PAGE_BYTES,
-  HEAD_BYTES = 2048, /* of a region's first page: its struct region */
+  HEAD_BYTES = 4096, /* of a region's first page: its struct region */
   PLAIN_REGIONS = 2, /* the first ones that a process makes have small pages */
   MOST_EMPTY = 1     /* regions without an object that are kept, until the heap's end */
 };
