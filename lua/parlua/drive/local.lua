@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local block = require "parlua.wire.block"
 local common = require "parlua.common"
 local host = require "parlua.host"
+local new_buffer = require("string.buffer").new
 local own = require "parlua.source.own"
 
 local M = {}
@@ -15,16 +16,23 @@ local copy = own.copy_result
 M.MOST_TASKS = 32000 -- words of a block, some room left
 local most_tasks = M.MOST_TASKS
 
-local new_block = ffi.typeof("struct { char bytes[$]; }", C.BLOCK_BYTES)
+--- An empty block of so many bytes, in a buffer's memory, which is not cleared: that would touch all of it.
+---@param memory table string.buffer, to be kept as long as the block is used
+function M.block(memory, size)
+  local out = ffi.cast(block.pointer, (memory:reserve(size)))
+  ffi.fill(out, C.BLOCK_HEAD)
+  out.size, out.floor = size, size
+  return out
+end
 
 --- Values in their own table in place of bytes in a block: a word tells the place.
 function M.outlet(run)
   local outlet = {}
 
   function outlet.open(first, kind)
-    local memory = table.remove(run.free) or new_block()
-    local out = ffi.cast(block.pointer, memory)
-    out.first, out.size, out.floor, out.kind, out.count = first, C.BLOCK_BYTES, C.BLOCK_BYTES, kind, 0
+    local memory = table.remove(run.free) or new_buffer()
+    local out = M.block(memory, C.BLOCK_BYTES)
+    out.first, out.kind = first, kind
     outlet.block, outlet.memory = out, memory
     outlet.half = ffi.cast(block.halves, out.word)
     return out
