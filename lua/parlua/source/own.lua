@@ -7,7 +7,6 @@ local context = require "parlua.wire.context"
 local ctypes = require "parlua.lazy" "parlua.wire.ctypes"
 local world = require "parlua.lazy" "parlua.wire.world"
 local start = require "parlua.wire.start"
-local flat = require "parlua.wire.flat"
 local table_copy = require "parlua.copy"
 
 local concat = start.libraries.table.concat -- a script may have put its own in its place
@@ -41,11 +40,20 @@ local function copy_with_functions(value, is_result)
   return made
 end
 
+local function no_copy() return false end
+
+--- What copies flat tables, loaded when the first table is to be copied; a task may have lost the ways to find modules.
+local function flat_copier()
+  local is_loaded, make = pcall(require, "parlua.wire.flat")
+  return is_loaded and make() or no_copy
+end
+
 --- A function that copies by one of table_copy's, where that splits nothing.
 local function copier(copy_tables, is_result)
-  local copy_flat = flat()
+  local copy_flat
   return function(value)
     if type(value) == "table" and modules and not (modules[value] or current and current[value] or parts[value]) then
+      copy_flat = copy_flat or flat_copier()
       local made = copy_flat(value)
       if made then return made end
     end
