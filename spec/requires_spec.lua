@@ -6,7 +6,7 @@ local root = "lua/parlua"
 
 --- Folders, and the modules beside them, from the lowest on. A module may require those of its own line and of lines above in this list.
 local layers = {
-  { "common", "lazy", "cdata", "value", "task", "types" },
+  { "common", "lazy", "garbage", "cdata", "value", "task", "types" },
   { "array", "wire", "failure", "options" },
   { "source" },
   { "report", "plot" },

@@ -1,13 +1,6 @@
 --- Small helpers that many modules need, each once. Requires nothing.
 local M = {}
 local stderr = io.stderr -- a script may take it away
-local own = getfenv(1)   -- what parlua's modules have for globals: src/lua/state.c
-
---- Code that is made here, as a function. It has the globals that parlua's modules have, whatever the script's are.
----@param text string
----@param chunk_name string
----@return function
-function M.compile(text, chunk_name) return setfenv(assert(loadstring(text, chunk_name)), own) end
 
 --- Values in a table, with their number as `n`.
 ---@return table
@@ -51,12 +44,6 @@ function M.as_function(value)
   if type(value) == "function" then return value end
   return function(...) return value(...) end
 end
-
---- Is code parlua's own, by its chunk name as debug.getinfo gives it? Own modules have names such as
---- "=parlua/run/init.lua".
----@param source string
----@return boolean
-function M.is_own_source(source) return source:sub(1, 8) == "=parlua/" end
 
 --- "1 task", "2 tasks".
 ---@param n number
@@ -117,13 +104,6 @@ function M.when_collected(f)
     if not ok then stderr:write("parlua: ", tostring(message), "\n") end
   end
   return value
-end
-
---- Collects all garbage. A collector that the script has stopped stays so: LuaJIT's starts again with a collection.
-function M.collect()
-  local runs = collectgarbage "isrunning"
-  collectgarbage()
-  if not runs then collectgarbage "stop" end
 end
 
 --- What a call is told whose engine can't be opened.

@@ -1,6 +1,6 @@
 --- Elementwise arithmetic: `a + b`, `2 * a`, `a / b`, with arrays of equal shapes and with numbers. The result is an
 --- array of its own, of a type that holds both sides' numbers; `/` gives floating-point numbers.
-local common = require "parlua.common"
+local start = require "parlua.wire.start"
 local core = require "parlua.array.core"
 local ffi = require "ffi"
 local kinds = require "parlua.array.kinds"
@@ -33,7 +33,7 @@ local function loops_of(operator, convert)
   local value = convert and "convert(%s[k * %s_step])" or "%s[k * %s_step]"
   local code = text:gsub("VALUE_A", (value:format("a", "a"))):gsub("VALUE_B", (value:format("b", "b"))):gsub("OP",
     operator)
-  made[key] = common.compile(code, "=parlua.arithmetic")(convert)
+  made[key] = start.compile(code, "=parlua.arithmetic")(convert)
   return made[key]
 end
 

@@ -1,7 +1,7 @@
 --- The array itself: a C struct with a metatable, so that `a[i]` in a compiled loop is a check, a load and nothing else
 --- (1.5 ns beside 0.8 ns through the pointer, bench/elements.lua). It holds the memory in which its elements lie
 --- (src/sys/shared.h); views of the same elements hold it too.
-local common = require "parlua.common"
+local garbage = require "parlua.garbage"
 local ffi = require "ffi"
 local C = require "parlua.array.c"
 local facts = require "parlua.array.facts"
@@ -138,8 +138,8 @@ function known.cut(is_sure)
     local path = not has(array, FREED) and array._shared ~= nil and C.shared_cut(array._shared) or nil
     if path ~= nil and is_sure then return known.cut_message(ffi.string(path)) end
     if path ~= nil then
-      common.collect()
-      common.collect()
+      garbage.collect()
+      garbage.collect()
       return known.cut(true)
     end
   end

@@ -2,7 +2,7 @@
 local C = require "parlua.array.c"
 local facts = require "parlua.array.facts"
 local ffi = require "ffi"
-local is_own_source = require("parlua.common").is_own_source
+local is_own_source = require("parlua.wire.record").is_own_source
 local known = require "parlua.array.known"
 
 local M = {}

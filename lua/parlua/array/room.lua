@@ -1,6 +1,6 @@
 --- The memory of arrays: made, and given back in time although Lua's collector does not see how much it is.
 local C = require "parlua.array.c"
-local common = require "parlua.common"
+local garbage = require "parlua.garbage"
 local ffi = require "ffi"
 local known = require "parlua.array.known"
 local refuse = require("parlua.array.refusals").refuse
@@ -16,7 +16,7 @@ local allocated, limit = 0, LEAST
 
 --- What is garbage is let go of.
 local function collect()
-  common.collect()
+  garbage.collect()
   allocated = 0
   limit = math.max(LEAST, C.shared_total() / 4, collectgarbage "count" * 2048)
 end

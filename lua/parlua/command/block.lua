@@ -1,6 +1,6 @@
 --- --map and --filter over lines of text, a block of lines a task: the lines are read and the results written by C
 --- functions (src/lua/lines.c), so that a line costs tens of nanoseconds. What is told of lines is told as of tasks.
-local common = require "parlua.common"
+local start = require "parlua.wire.start"
 local ffi = require "ffi"
 local expression = require "parlua.command.expression"
 local failure = require "parlua.failure"
@@ -48,7 +48,7 @@ local function compile(plan)
     TEST = plan.filter and "filter(x, line)" or "true", PUT = plan.map and put_result or put_line,
   }
   local text = template:gsub("%u%u%u+", function(name) return pieces[name] end)
-  return common.compile(text, "=parlua.loop")(ffi, C, put_other, type,
+  return start.compile(text, "=parlua.loop")(ffi, C, put_other, type,
     plan.filter and expression.compile(plan.filter, "--filter"), plan.map and expression.compile(plan.map, "--map"))
 end
 

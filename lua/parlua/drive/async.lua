@@ -4,6 +4,7 @@
 -- How one task runs stands in drive/async_tasks.lua.
 local ffi = require "ffi"
 local common = require "parlua.common"
+local garbage = require "parlua.garbage"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
 local own = require "parlua.source.own"
@@ -46,13 +47,13 @@ local bound = FIRST_BOUND
 
 local function new_queue(cqueues)
   if open_queues >= bound then
-    common.collect()
+    garbage.collect()
     bound = math.max(FIRST_BOUND, 2 * open_queues)
   end
   open_queues = open_queues + 1
   local ok, queue = pcall(cqueues.new)
   if ok then return queue end
-  common.collect()
+  garbage.collect()
   ok, queue = pcall(cqueues.new)
   if ok then return queue end
   open_queues = open_queues - 1

@@ -4,7 +4,7 @@
 -- There are two coroutines so that between them what belongs to the running task (parlua.task, its random numbers) can
 -- be changed for another's. What cqueues waits for goes through unchanged; where tasks have a time limit, and once the
 -- run is cancelled, a condition is added to it.
-local common = require "parlua.common"
+local start = require "parlua.wire.start"
 local failure = require "parlua.failure"
 local host = require "parlua.host"
 local own = require "parlua.source.own"
@@ -19,7 +19,7 @@ local xpcall, capture = ...
 local function all(...) return ... end -- else it were a tail call, and this frame not seen
 local function call(f, ...) return all(f(...)) end
 return function(f, ...) return xpcall(call, capture, f, ...) end]]
-local protected = common.compile(call_text, "=parlua.loop")(xpcall, failure.capture)
+local protected = start.compile(call_text, "=parlua.loop")(xpcall, failure.capture)
 
 ---@class parlua.AsyncTask
 ---@field index integer

@@ -6,6 +6,7 @@ local util = require "jit.util"
 local closure = require "parlua.wire.closure"
 local codec = require "parlua.codec"
 local common = require "parlua.common"
+local is_own_source = require("parlua.wire.record").is_own_source
 local identity = require "parlua.journal.identity"
 
 local M = {}
@@ -18,7 +19,7 @@ local NESTED = "nested" -- a function that a task has made
 
 --- Does the way lead through what is parlua's own?
 local function is_own(value)
-  return type(value) == "function" and common.is_own_source(debug.getinfo(value, "S").source)
+  return type(value) == "function" and is_own_source(debug.getinfo(value, "S").source)
 end
 
 --- The keys of a table by which a way may go on, in an order that is the same in every process.

@@ -2,7 +2,7 @@
 --- journal of another run is refused.
 local bit = require "bit"
 local util = require "jit.util"
-local common = require "parlua.common"
+local is_own_source = require("parlua.wire.record").is_own_source
 local hash = require "parlua.hash"
 
 local M = {}
@@ -68,7 +68,7 @@ local function add_all(list, f, names, seen, capture)
     elseif not seen[value] then
       seen[value] = true
       local source = debug.getinfo(value, "S")
-      if common.is_own_source(source.source) then -- parlua's own, which keep state
+      if is_own_source(source.source) then -- parlua's own, which keep state
         list[#list + 1] = source.source .. ":" .. source.linedefined
       else
         add_all(list, value, names, seen, capture)

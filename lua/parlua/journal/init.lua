@@ -10,7 +10,7 @@
 -- a run uses it: one run at a time. A process that is killed leaves what was committed; the next to open the file sets
 -- the rest aside.
 local ffi = require "ffi"
-local common = require "parlua.common"
+local is_own_source = require("parlua.wire.record").is_own_source
 local codec = require "parlua.codec"
 local hash = require "parlua.hash"
 local indexed = require "parlua.source.indexed"
@@ -179,7 +179,7 @@ function Journal:check(identity)
   if recorded.captured ~= identity.captured then
     local name = identity_module.differing(recorded.captured, identity.captured)
     local info = type(self.f) == "function" and debug.getinfo(self.f, "S")
-    if info and common.is_own_source(info.source) then -- of a command line without a script
+    if info and is_own_source(info.source) then -- of a command line without a script
       error(self:refusal(name == "save" and "the option --save differs, which says where output goes"
         or "the command, or an option that says what it does, differs"), 0)
     end

@@ -4,6 +4,7 @@ local array = require("parlua.lazy") "parlua.array.core"
 local arrays = require "parlua.array.known"
 local help = require "parlua.prompt.help"
 local common = require "parlua.common"
+local is_own_source = require("parlua.wire.record").is_own_source
 local lexer = require "parlua.prompt.lexer"
 local show = require "parlua.prompt.show"
 
@@ -227,7 +228,7 @@ local function takes_options(f)
   if plot and (f == plot or f == plot.histogram) then return "plot" end
   local documented = type(f) == "function" and help.of_function(f)
   local takes = documented and documented.signature:find("options", 1, true)
-    and common.is_own_source(debug.getinfo(f, "S").source)
+    and is_own_source(debug.getinfo(f, "S").source)
   if not takes then return nil end
   local listed = documented.comment:match "@param options%?? (%b{})"
   if not listed then return "call" end

@@ -1,6 +1,6 @@
 --- `--debug` on a terminal: a prompt at the place where a task failed, with the variables of the functions that were
 --- running.
-local common = require "parlua.common"
+local is_own_source = require("parlua.wire.record").is_own_source
 local errors = require "parlua.prompt.errors"
 local failure = require "parlua.failure"
 local lazy = require "parlua.lazy"
@@ -54,7 +54,7 @@ local function frames_from(level)
   while true do
     local info = debug.getinfo(level + 1, "S")
     if not info or info.source == "=parlua.loop" or #frames == MOST_FRAMES then return frames end
-    if info.what ~= "C" and not common.is_own_source(info.source) then frames[#frames + 1] = frame_at(level + 1) end
+    if info.what ~= "C" and not is_own_source(info.source) then frames[#frames + 1] = frame_at(level + 1) end
     level = level + 1
   end
 end

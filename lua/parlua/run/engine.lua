@@ -1,6 +1,7 @@
 --- Engines as a run sees them: what each can do, which one a call gets, how many workers it has, and the engines that
 --- are kept warm from call to call. All that the Lua side knows of engines stands here.
 local common = require "parlua.common"
+local garbage = require "parlua.lazy" "parlua.garbage"
 local arrays = require "parlua.array.known"
 local host = require "parlua.host"
 local indexed = require "parlua.source.indexed"
@@ -147,7 +148,7 @@ local bound = first_bound
 
 --- Closes the runs of streams that nobody holds any more.
 local function collect_streams()
-  common.collect()
+  garbage.collect()
   bound = math.max(first_bound, 2 * busy_workers)
 end
 

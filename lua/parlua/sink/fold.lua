@@ -1,7 +1,7 @@
 --- The sink of a reduction. Without `merge`, results are folded here, in the order of the tasks. With it, workers fold
 --- blocks of tasks (worker/fold.lua), and the blocks' values are merged here: as worker/merging.lua says; or one by
 --- one, as they come, where there is `stop`, which is asked behind each, or where order does not matter.
-local common = require "parlua.common"
+local start = require "parlua.wire.start"
 local failure = require "parlua.failure"
 local fold_module = require "parlua.worker.fold"
 local merging = require "parlua.worker.merging"
@@ -34,7 +34,7 @@ return run, function() return kept, at end]]
 
 local function make_loop(step, stop, name)
   local line = stop and "    if stop(kept) then return kept, j + 1, true end" or ""
-  return common.compile(loop_text:format(name, name, line), "=parlua.reduce")(step, stop)
+  return start.compile(loop_text:format(name, name, line), "=parlua.reduce")(step, stop)
 end
 
 ---@class parlua.FoldSink

@@ -1,5 +1,5 @@
 --- Several reducers as one, which goes through the results once.
-local common = require "parlua.common"
+local start = require "parlua.wire.start"
 local fold = require "parlua.lazy" "parlua.worker.fold"
 local flat_groups = require "parlua.worker.groups"
 local reducer_module = require "parlua.sink.reducer"
@@ -22,7 +22,7 @@ local function in_turn(head, line, tail, functions)
     end
     local text = ("local %s = ...\nreturn function%s\n%s\n%s end"):format(table.concat(parameters, ", "), head,
       table.concat(lines, "\n"), tail)
-    parts[#parts + 1] = common.compile(text, "=parlua.reducers")(unpack(some))
+    parts[#parts + 1] = start.compile(text, "=parlua.reducers")(unpack(some))
   end
   if #parts == 1 then return parts[1] end
   return in_turn(head, "f#" .. head, tail, parts)

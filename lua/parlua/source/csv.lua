@@ -1,6 +1,6 @@
 --- Rows of comma-separated values (RFC 4180): what parlua.csv makes tasks of. C takes many rows apart at once
 --- (src/lua/csv.c); a row's constructor is written for its header, so that a row is one table made in its final shape.
-local common = require "parlua.common"
+local start = require "parlua.wire.start"
 local ffi = require "ffi"
 
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
@@ -194,7 +194,7 @@ local function make_reader(source, is_cut)
     return read_odd(cell.at, behind, column)
   end
 
-  local make = common.compile(reader_text(list, source.names and #source.names), "=parlua.csv")
+  local make = start.compile(reader_text(list, source.names and #source.names), "=parlua.csv")
   return make(scan, fill, strings, intern, odd, describe_count, list)
 end
 M.cursor_reader = make_reader

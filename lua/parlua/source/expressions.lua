@@ -1,6 +1,6 @@
 --- The code that makes the arguments of a task of an indexed source from its index. It goes into the worker's loop,
 --- where LuaJIT compiles it together with the map function.
-local common = require "parlua.common"
+local start = require "parlua.wire.start"
 local own = require "parlua.lazy" "parlua.source.own"
 
 local concat = require("parlua.wire.start").libraries.table.concat -- a script may have put its own in its place
@@ -121,6 +121,6 @@ return function(M)
     local text = ("local floor, unpack%s = ...\nreturn function(i)\n%s\nreturn %s\nend"):format(
       names ~= "" and ", " .. names or "",
       concat(builder.lines, "\n"), concat(expressions, ", "))
-    return common.compile(text, "=parlua.source")(math.floor, unpack, unpack(builder.constants))
+    return start.compile(text, "=parlua.source")(math.floor, unpack, unpack(builder.constants))
   end
 end

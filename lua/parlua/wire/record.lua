@@ -5,7 +5,8 @@
 local ffi = require "ffi"
 local jit = require "jit"
 local opt = require "jit.opt"
-local is_own_source = require("parlua.common").is_own_source
+
+jit.off(true, true) -- as modules are loaded, it is called often for once
 
 local M = {}
 
@@ -29,10 +30,16 @@ M.known = {}
 
 local declared = {}
 
+--- Is code parlua's own, by its chunk name as debug.getinfo gives it? Own modules have names such as
+--- "=parlua/run/init.lua".
+---@param source string
+---@return boolean
+function M.is_own_source(source) return source:sub(1, 8) == "=parlua/" end
+
 --- Does parlua itself call? Its own declarations are its own in every state.
 local function is_own()
   local info = getinfo(3, "S")
-  return info and is_own_source(info.source)
+  return info and M.is_own_source(info.source)
 end
 
 local cdef, metatype, load, typeof = ffi.cdef, ffi.metatype, ffi.load, ffi.typeof

@@ -46,6 +46,12 @@ function own.require(name)
 end
 M.require = own.require
 
+--- Code that is made here, as a function. It has the globals that parlua's modules have, whatever the script's are.
+---@param text string
+---@param chunk_name string
+---@return function
+function M.compile(text, chunk_name) return setfenv(assert(loadstring(text, chunk_name)), own) end
+
 --- Takes it all down.
 function M.take()
   for _, name in ipairs(needed) do pcall(first_require, name) end

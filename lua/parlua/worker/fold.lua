@@ -2,7 +2,7 @@
 --- that it is given, and only the blocks' values travel. To dispatch, a block is a task. Where blocks begin and end
 --- depends on nothing but their number (and the option `block`): a reduction is the same to the bit whatever the
 --- engine, the workers, the chunks and the kind of source.
-local common = require "parlua.common"
+local start = require "parlua.wire.start"
 local ffi = require "ffi"
 local host = require "parlua.host"
 local failure = require "parlua.failure"
@@ -187,9 +187,9 @@ function M.folder(job, slot, cursor, reader, ranger)
       ", "))
     step_line = 1
     for _ in whole:match("^(.*)kept = step"):gmatch("\n") do step_line = step_line + 1 end
-    local run, get, set = common.compile(whole, chunk_name)(slot, job.f, fold.step, cell, builder.constants,
+    local run, get, set = start.compile(whole, chunk_name)(slot, job.f, fold.step, cell, builder.constants,
       cursor, math.floor,
-      ffi.cast, C.memchr, ffi.string, ffi.typeof("const char *"), unpack, raise_unsendable)
+      ffi.cast, reader and C.memchr, ffi.string, ffi.typeof("const char *"), unpack, raise_unsendable)
     loop = { run = run, get = get, set = set }
     loops[columns] = loop
     return loop

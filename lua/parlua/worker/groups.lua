@@ -5,7 +5,6 @@
 -- Words of 8 bytes: how many groups; for each the length of its key (below 0: a number), the key, the numbers.
 --
 -- What has gone as bytes is set back and used for the worker's next block: the collector has nothing to do with it.
-local common = require "parlua.common"
 local ffi = require "ffi"
 
 local start = require "parlua.wire.start"
@@ -130,7 +129,7 @@ function M.packer(flat, spare, fresh)
   end
   local recycle = type(fresh) == "table" and recycle_text:gsub("MOST", MOST_SPARE):format(concat(resets, "\n")) or ""
   local text = packer_text:gsub("COUNT", #flat.places):format(concat(inits, "\n"), concat(lines, "\n"), recycle)
-  return common.compile(text, "=parlua.groups")(ffi.cast, ffi.copy, ffi.string, next, type, ffi.new,
+  return start.compile(text, "=parlua.groups")(ffi.cast, ffi.copy, ffi.string, next, type, ffi.new,
     require "table.clear", spare, fresh)
 end
 
@@ -163,7 +162,7 @@ function M.merger(flat, merge)
   local lines = {}
   for k = 1, #flat.places do lines[k] = ("    local x%d = words[at + %d]"):format(k, k - 1) end
   local text = merger_text:gsub("COUNT", #flat.places):format(concat(lines, "\n"), (flat.build:gsub("%$", "x")))
-  return common.compile(text, "=parlua.groups")(ffi.cast, ffi.string, merge, damaged, type)
+  return start.compile(text, "=parlua.groups")(ffi.cast, ffi.string, merge, damaged, type)
 end
 
 return M

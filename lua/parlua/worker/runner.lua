@@ -8,7 +8,8 @@ local host = require "parlua.host"
 local arguments = require "parlua.worker.arguments"
 local arrays = require "parlua.array.known"
 local block = require "parlua.wire.block"
-local common = require "parlua.common"
+local garbage = require "parlua.garbage"
+local start = require "parlua.wire.start"
 local everywhere = require "parlua.lazy" "parlua.worker.everywhere"
 local failure = require "parlua.failure"
 local fold = require "parlua.lazy" "parlua.worker.fold"
@@ -33,12 +34,6 @@ local FIRST_SPAWNED = running.FIRST_SPAWNED
 local const_bytes = ffi.typeof("const char *")
 local index_cell = ffi.typeof("double *")
 
-ffi.cdef [[
-struct mapping_loop { const void *mapping; volatile double *cell; double replaced; struct mapping_loop *outer; };
-void mapping_enter(struct mapping_loop *);
-void mapping_leave(struct mapping_loop *);
-]]
-
 -- Why the loop returned.
 local DONE, STOPPED, PENDING = loop_text.DONE, loop_text.STOPPED, loop_text.PENDING
 local AGAIN, FOUND, KEPT = loop_text.AGAIN, loop_text.FOUND, loop_text.KEPT
@@ -61,7 +56,7 @@ local is_sparse = block.is_sparse
 ---@return fun(chunk: ffi.cdata*, limit: ffi.cdata*)
 function M.open(job, slot, outlet)
   local source = job.source
-  local loops, cursor, text = {}, ffi.new("struct parlua_cursor"), source.text
+  local loops, text = {}, source.text
   local store = outlet.store
   local none = is_sparse[job.keep]
   local kind = none and SPARSE or DENSE
@@ -115,6 +110,8 @@ function M.open(job, slot, outlet)
   end
 
   local reader = loop_text.is_text[source.kind] and texts.kinds[source.kind]
+  local cursor = (reader or source.path) and texts.cursor() or nil
+  local memchr = reader and C.memchr
   local ranger = reader and texts.ranger(source, cursor)
   local folder = job.fold and fold.folder(job, slot, cursor, reader, ranger)
 
@@ -135,9 +132,9 @@ function M.open(job, slot, outlet)
     else
       expressions = indexed.emit(source, builder, "i")
     end
-    local make = common.compile(loop_text.text(job, builder, expressions, width, outlet), "=parlua.loop")
+    local make = start.compile(loop_text.text(job, builder, expressions, width, outlet), "=parlua.loop")
     loop = make(xpcall, type, math.floor, unpack, cast, slot, folder and folder.run or job.f, store, collect, fetch,
-      outlet.special or arguments.special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
+      outlet.special or arguments.special, ffi.string, memchr, const_bytes, cursor, builder.constants)
     loops[width] = loop
     return loop
   end
@@ -151,9 +148,9 @@ function M.open(job, slot, outlet)
     local values = setmetatable({ source = { kind = "values" }, fold = false }, { __index = job })
     local make = job.run and loop_text.supplied["local"] or loop_text.supplied.values
     local expressions = make({ run = job.run }, builder, width)
-    loops[name] = common.compile(loop_text.text(values, builder, expressions, width), "=parlua.loop")(xpcall, type,
+    loops[name] = start.compile(loop_text.text(values, builder, expressions, width), "=parlua.loop")(xpcall, type,
       math.floor, unpack, cast, slot, folder and folder.merge or spawn.run, store, collect, fetch,
-      outlet.special or arguments.special, ffi.string, C.memchr, const_bytes, cursor, builder.constants)
+      outlet.special or arguments.special, ffi.string, memchr, const_bytes, cursor, builder.constants)
     return loops[name]
   end
 
@@ -189,7 +186,7 @@ function M.open(job, slot, outlet)
     return lacks(chunk.word[at] + chunk.word[at + 1])
   end
 
-  local guard = text and text:length() > 0 and ffi.new("struct mapping_loop") -- of whatever file is read
+  local guard = text and text:length() > 0 and texts.guard() -- of whatever file is read
   local source_place = source.path and function() return texts.place(source, cursor) end or nil
 
   --- The last task that may be begun, though the loop was stopped where the text ends.
@@ -275,7 +272,7 @@ function M.open(job, slot, outlet)
         if reader and not is_spawned and cursor.next == cursor.from then texts.skip(source, cursor, ranger) end
         k, why = task - base, PENDING
         -- no record: memory ran out before one was made; what the task held is let go, to have some for it
-        if type(reached) == "string" then common.collect() end
+        if type(reached) == "string" then garbage.collect() end
         if outlet.fail(none and entries or k, task, failure.record(reached)) >= 0 then
           k, entries, why = k + 1, entries + 1, AGAIN
         end

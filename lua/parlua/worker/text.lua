@@ -11,13 +11,6 @@ local M = {}
 local C = ffi.C
 local NIL, ABSENT = C.TAG_NIL, C.TAG_ABSENT
 
-ffi.cdef [[
-/* the next task's text; where the range's ends; the present task's; where the range begins, its number from 0, its file
-   and line */
-struct parlua_cursor { const char *next, *stop, *from, *begin; double range, part, line; };
-void *memchr(const void *, int, size_t);
-]]
-
 -- Why the loop returns: the chunk is done; task k may not be begun; the block is full; task k's value waits for the
 -- next block; (it is to be run again;) task k returned what is looked for;
 -- task k returned what is no number, where those are put into an array.
@@ -117,12 +110,18 @@ function M.text(job, builder, expressions, width, outlet)
     if job.encodes then return others.write_line(job, builder, list, outlet, PENDING, keeps.first) end
     return keeps[job.keep](("f(%s)"):format(concat(list, ", ")), job, builder, outlet)
   end
-  local body = kept(expressions)
+  local body
   if width and width > 0 and width <= MOST_WRITTEN and job.source.kind == "values" and not job.source.raw then
     -- a task with fewer arguments than the chunk's width
-    local of_few = kept { "fetch(chunk, i)" }
-    body = ("if ahalf[2 * (at + %d) + 1] == %d then\n%s\nelse\n%s\nend"):format(width - 1, ABSENT, of_few, body)
+    local choice = ("if ahalf[2 * (at + %d) + 1] == %d then %%s else %%s end"):format(width - 1, ABSENT)
+    if job.keep == "first" and not job.encodes then
+      local calls = choice:format("r = f(fetch(chunk, i))", ("r = f(%s)"):format(concat(expressions, ", ")))
+      body = ("local r\n%s\n%s"):format(calls, keeps.first("r", job, builder, outlet))
+    else
+      body = choice:format(kept { "fetch(chunk, i)" }, kept(expressions))
+    end
   end
+  body = body or kept(expressions)
   local names = {}
   for k, name in ipairs(builder.names) do names[k] = ("local %s = constants[%d]"):format(name, k) end
   return concat({

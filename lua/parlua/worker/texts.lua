@@ -12,6 +12,21 @@ local wire_text = require "parlua.wire.text"
 
 local M = {}
 
+ffi.cdef [[
+struct parlua_cursor { const char *next, *stop, *from, *begin; double range, part, line; };
+struct mapping_loop { const void *mapping; volatile double *cell; double replaced; struct mapping_loop *outer; };
+void *memchr(const void *, int, size_t);
+void mapping_enter(struct mapping_loop *);
+void mapping_leave(struct mapping_loop *);
+]]
+
+--- Where a loop is in the text: the next task's, where its range ends, the present task's; where the range begins, its
+--- number from 0, its file and line.
+function M.cursor() return ffi.new "struct parlua_cursor" end
+
+--- For a loop that reads memory which may be cut short: for mapping_enter (src/sys/mapping.h).
+function M.guard() return ffi.new "struct mapping_loop" end
+
 local C = ffi.C
 local cast = ffi.cast
 local const_bytes = ffi.typeof("const char *")

@@ -1,6 +1,6 @@
 --- When a worker is to make room for a new one: it has done `max_tasks` tasks, or holds much of its memory limit. It
 --- ends after a chunk; what it was sent beyond is done by others.
-local common = require "parlua.common"
+local garbage = require "parlua.garbage"
 
 local M = {}
 
@@ -23,7 +23,7 @@ end
 function M.is_over(worker, job)
   if job.max_tasks and done >= job.max_tasks then return true end
   if not job.limits_memory or not worker.has_grown() then return false end
-  common.collect()
+  garbage.collect()
   return worker.has_grown()
 end
 
