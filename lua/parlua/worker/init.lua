@@ -166,6 +166,7 @@ function M.main(worker, inherited)
       end
     elseif runner then
       runner(message, C.worker_limit(handle))
+      garbage.tidy()
       if arrays.rest then arrays.rest() end
       if outlet.is_spent or wear.is_over(worker, present) then return end
     else
