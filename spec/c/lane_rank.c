@@ -1,6 +1,9 @@
 /* lane_rank.c - run by spec/lane_rank_spec.lua: how many tasks that are tried again a rank's lane
  * (engines/mpi/lane_rank.c) takes, its rank being lost, so that nothing is sent; and what it makes of a report that
- * tells of no task's end; and when it wants blocks of a reduction. */
+ * tells of no task's end; when it wants blocks of a reduction; and that what is large is lent to a rank of the same
+ * host, and by it. */
+#include <string.h>
+
 #include "check.h"
 #include "engines/mpi/mpi.h"
 #include "engines/mpi/report.h"
@@ -23,19 +26,29 @@ int signals_count(void)
 }
 
 static uint64_t told_used; /* bytes of reports: what the rank was told last */
+static struct note gift;   /* the last that it was given without anything behind it */
+static uint64_t sent;      /* bytes that were sent from where they lie */
+static bool is_near;       /* can it map what lies here? */
+
+bool tree_is_near(const struct tree *tree, int rank)
+{
+  (void)tree, (void)rank;
+  return is_near;
+}
 
 void mpi_tell(const struct child *child, const struct note *note)
 {
   (void)child;
   if (note->kind == NOTE_USED) told_used = note->size;
+  if (note->kind == NOTE_GIVE) gift = *note;
 }
 
 struct parcel *transport_begin(struct transport *t, const struct note *note, size_t room)
 {
-  static _Alignas(16) char sent[4096];
+  static _Alignas(16) char bytes[4096];
   (void)t, (void)note, (void)room;
   if (mpi.tree.children->is_lost) fail("something is sent to a rank that is lost");
-  return (struct parcel *)(void *)sent;
+  return (struct parcel *)(void *)bytes;
 }
 
 char *parcel_bytes(struct parcel *parcel)
@@ -51,11 +64,14 @@ void transport_send_off(struct transport *t, int rank, struct parcel *parcel, si
 void transport_send_on(struct transport *t, int rank, struct parcel *parcel, size_t bytes, struct payload *body,
                        const void *at, size_t more)
 {
-  (void)t, (void)rank, (void)parcel, (void)bytes, (void)body, (void)at, (void)more;
+  (void)t, (void)rank, (void)parcel, (void)bytes, (void)at;
+  payload_drop(NULL, body);
+  sent += more;
 }
 
 void message_free(struct message *message)
 {
+  payload_drop(NULL, message->body);
   free(message);
 }
 
@@ -257,6 +273,97 @@ static void count_left(void)
   free(lane);
 }
 
+/* A large block, which can be lent. */
+static struct payload *new_large(uint32_t kind)
+{
+  enum { BYTES = 3 << 20 };
+  struct payload *payload = payload_lent(BYTES);
+  if (!payload || !payload->is_lent) fail("there is no memory that can be lent");
+  memset(&payload->block, 0, BLOCK_HEAD);
+  payload->block.kind = kind;
+  payload->block.size = BYTES;
+  payload->block.floor = BLOCK_HEAD + 8;
+  payload->block.width = payload->block.count = 1;
+  payload->block.first = payload->block.origin = payload->block.last = 1;
+  const uint64_t length = BYTES - BLOCK_HEAD - 16, word = (uint64_t)(uint32_t)TAG_STRING << 32 | (BLOCK_HEAD + 8) / 8;
+  memcpy((char *)&payload->block + BLOCK_HEAD + 8, &length, sizeof length);
+  memcpy(payload->block.word, &word, sizeof word);
+  ((char *)&payload->block)[BYTES - 1] = 42;
+  return payload;
+}
+
+/* Large arguments are lent to a rank that can map them, until their tasks have ended; others get them sent. */
+static void lend_arguments(void)
+{
+  for (int is_lent = 0; is_lent < 2; is_lent++)
+    for (int is_apart = 0; is_apart < 2; is_apart++) {
+      struct lane *lane = new_lane(false);
+      struct payload *payload = new_large(BLOCK_CHUNK), *mapped;
+      struct work *work = work_new(&store, 1, 1, payload, 1);
+      if (!work) fail("there is no memory");
+      is_near = is_lent;
+      child.is_apart = is_apart;
+      gift = (struct note){0};
+      sent = 0;
+      lane_over_rank.give(lane, work);
+      bool is_mapped = is_lent && !is_apart;
+      if (is_mapped != (gift.size == payload->block.size) || is_mapped != (sent == 0))
+        fail("arguments are lent to a rank that can't map them, or sent to one that can");
+      if (payload->users != 2) fail("arguments are given up while their task is under way, or never");
+      if (is_mapped) {
+        if (!(mapped = payload_borrowed(note_lender(&gift), gift.size)) ||
+            ((char *)&mapped->block)[gift.size - 1] != 42)
+          fail("arguments that were lent can't be mapped");
+        payload_drop(NULL, mapped);
+      }
+      child.is_lost = true;
+      lane_over_rank.close(lane, 0);
+      payload_drop(NULL, payload);
+      free(lane);
+    }
+  is_near = child.is_apart = false;
+}
+
+/* A large result that a rank has lent is read there, and given back; one that is gone with its process is told by
+ * nobody, as all is that a lost rank had. */
+static void borrow_results(void)
+{
+  for (int is_gone = 0; is_gone < 2; is_gone++) {
+    struct lane *lane = new_lane(false);
+    struct work *work = work_new(&store, 1, 1, NULL, 1);
+    struct payload *payload = new_large(BLOCK_DENSE);
+    struct record record = {.kind = RECORD_RESULTS, .worker = 1, .last = 1, .fresh = 1, .bytes = payload->block.size};
+    struct message *message = calloc(1, sizeof *message);
+    struct outcome outcome;
+    if (!work || !message) fail("there is no memory");
+    lane_over_rank.give(lane, work);
+    lane->state = LANE_READY;
+    message->note = (struct note){.kind = NOTE_REPORT, .run = mpi.runs};
+    note_lent(&message->note, payload);
+    if (is_gone) message->note.pid = 1 << 22; /* the system's largest number of a process is less */
+    message->bytes = (char *)&record;
+    message->length = sizeof record;
+    told_used = 0;
+    lane_rank_take(lanes[0], message);
+    bool is_told = lane_over_rank.next(lane, &outcome, false);
+    if (is_told == is_gone) fail("a result that was lent is not told, or one that is gone is");
+    if (is_told && (outcome.kind != OUTCOME_RESULTS || !outcome.is_final ||
+                    ((char *)outcome.block)[payload->block.size - 1] != 42 || outcome.block == &payload->block))
+      fail("a result that was lent is not what it was");
+    if (is_told) {
+      lane_let_go(lane, outcome.work);
+      work_free(&store, outcome.work);
+    }
+    if (lane_over_rank.next(lane, &outcome, false)) fail("a report is taken twice");
+    if (told_used != sizeof record + payload->block.size) fail("a rank does not hear that what it has lent was used");
+    if (lane->count != (uint32_t)is_gone) fail("a task whose result is gone has ended, or one that was told has not");
+    child.is_lost = true;
+    lane_over_rank.close(lane, 0);
+    payload_drop(NULL, payload);
+    free(lane);
+  }
+}
+
 /* A task that was at two ranks which were lost has failed; of several nobody knows which it was. */
 static void lose_ranks(void)
 {
@@ -291,6 +398,8 @@ int main(void)
   tell_used();
   count_left();
   lose_ranks();
+  lend_arguments();
+  borrow_results();
   struct lane *lane = new_lane(true);
   for (uint32_t task = 1; task <= 1 + WIDTH; task++) {
     if (!lane_over_rank.takes_retry(lane)) fail("a task that is tried again waits, though a worker has none");

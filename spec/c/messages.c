@@ -436,6 +436,59 @@ static void check_values_once(struct transport *t)
   free(block);
 }
 
+/* A large result is lent to a parent that can map it, until that has used it; others get it sent. */
+static void check_loans(struct transport *t)
+{
+  enum { BYTES = 3 << 20, LOANS = 2 };
+  for (int lends = 0; lends < 2; lends++) {
+    struct report report;
+    char *memory[LOANS];
+    report_begin(&report, t, 1, &(struct note){.engine = 7, .run = 9});
+    report.lends = lends;
+    bodies = LOANS;
+    for (int k = 0; k < LOANS; k++) {
+      memory[k] = lent_new(BYTES);
+      if (!memory[k]) fail("there is no memory that can be lent");
+      struct payload *payload = (struct payload *)(void *)(memory[k] - offsetof(struct payload, block));
+      *payload = (struct payload){.users = 2, .is_lent = true, .block = {.kind = BLOCK_DENSE, .count = 1}};
+      payload->block.size = BYTES;
+      payload->block.floor = BLOCK_HEAD + 8;
+      uint64_t length = BYTES - BLOCK_HEAD - 16, word = (uint64_t)(uint32_t)TAG_STRING << 32 | (BLOCK_HEAD + 8) / 8;
+      memcpy((char *)&payload->block + BLOCK_HEAD + 8, &length, sizeof length);
+      memcpy(payload->block.word, &word, sizeof word);
+      uint64_t end = BYTES;
+      struct event event = {.block = &payload->block, .whole = payload, .count = 1, .want = 1, .last = k + 1};
+      report_results(&report, &event, &end);
+      if (!lends) continue;
+      const struct note *note = (const struct note *)(void *)sent[1][sent_count[1] - 1].bytes;
+      struct lender lender = lent_by(memory[k]);
+      if (note->pid != lender.pid || (int)note->id != lender.file || note->size != BYTES || note->engine != 7)
+        fail("it is not told where a result is that was lent");
+      if (sent[1][sent_count[1] - 1].size > 1024) fail("a result that was lent is sent too");
+      if (report.sent < (uint64_t)(k + 1) * BYTES) fail("results that were lent don't count as reported");
+    }
+    transport_settle(t);
+    if (lends) {
+      uint64_t first = report.sent / LOANS;
+      report_used(&report, first - 1);
+      const struct payload *payloads[LOANS];
+      for (int k = 0; k < LOANS; k++)
+        payloads[k] = (struct payload *)(void *)(memory[k] - offsetof(struct payload, block));
+      if (payloads[0]->users != 2 + 1) fail("a result is given up that was lent");
+      report_used(&report, first);
+      if (payloads[0]->users != 2 || payloads[1]->users != 2 + 1)
+        fail("not what was used is given up of what was lent");
+      report_end(&report);
+      if (payloads[1]->users != 2) fail("what was lent outlives its run");
+    } else if (report.loans) {
+      fail("a result is lent to a rank that can't map it");
+    }
+    forget_sent();
+    for (int k = 0; k < LOANS; k++) lent_free(memory[k]);
+  }
+  bodies = 0;
+}
+
 /* Is the job ended as this is received? */
 static bool is_refused(struct transport *t)
 {
@@ -605,6 +658,7 @@ int main(void)
   check_no_memory(&t);
   check_no_copy(&t);
   check_values_once(&t);
+  check_loans(&t);
   check_naps(&t);
   check_slow_node(&t, 1);
   check_slow_node(&t, 2);

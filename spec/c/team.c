@@ -21,6 +21,9 @@ static struct event coming;       /* the run's next event */
 static bool is_coming;            /* there is one */
 static int looks;                 /* for events */
 static double due = INFINITY;     /* when to look again, as the dispatcher says */
+static double horizon;            /* seconds of work that are to lie ready, as the run was last asked */
+static bool can_map;              /* what the parent has lent */
+static int aparts;                /* how often it was told that this rank can't */
 static double lost;               /* the task of the last loss that was reported; -1: none was */
 static int sent, held_back;       /* messages; records that go along with the next */
 static double merging = INFINITY; /* tasks from here on merge results */
@@ -81,7 +84,14 @@ void message_free(struct message *message)
 
 void transport_send(struct transport *t, int rank, const struct note *note)
 {
-  (void)t, (void)rank, (void)note;
+  (void)t, (void)rank;
+  aparts += note->kind == NOTE_APART;
+}
+
+bool tree_is_near(const struct tree *tree, int rank)
+{
+  (void)tree, (void)rank;
+  return false;
 }
 
 /* ---- the dispatcher ---- */
@@ -109,9 +119,10 @@ bool dispatch_poll(struct dispatch *d, struct event *event, double *until)
   return is_any;
 }
 
-void dispatch_demand(const struct dispatch *d, double horizon, struct demand *found)
+void dispatch_demand(const struct dispatch *d, double seconds, struct demand *found)
 {
-  (void)d, (void)horizon;
+  (void)d;
+  horizon = seconds;
   *found = demand;
 }
 
@@ -144,6 +155,13 @@ struct payload *payload_of(uint64_t bytes)
 {
   (void)bytes;
   return NULL;
+}
+
+struct payload *payload_borrowed(struct lender lender, uint64_t bytes)
+{
+  static struct payload mapped;
+  (void)lender, (void)bytes;
+  return can_map ? &mapped : NULL;
 }
 
 int dispatch_offer(struct dispatch *d, double first, double last, uint32_t attempt, struct payload *payload)
@@ -227,6 +245,22 @@ static void add(struct report *report)
   if (!report->parcel) report->parcel = malloc(1);
   if (!report->parcel) fail("there is no memory");
   held_back++;
+}
+
+void report_begin(struct report *report, struct transport *t, int parent, const struct note *of)
+{
+  *report = (struct report){.transport = t, .parent = parent, .note = {.engine = of->engine, .run = of->run}};
+}
+
+void report_end(struct report *report)
+{
+  free(report->parcel);
+  report->parcel = NULL;
+}
+
+void report_used(struct report *report, uint64_t bytes)
+{
+  (void)report, (void)bytes;
 }
 
 void report_results(struct report *report, const struct event *event, uint64_t *end)
@@ -502,8 +536,47 @@ static void check_wish(void)
   }
 }
 
+/* No more is to lie ready than some megabytes of arguments. */
+static void check_bytes(void)
+{
+  static const double per_task = 1e-3, most = 16 << 20;
+  static const uint64_t sizes[] = {100, 1 << 20, 8 << 20};
+  can_map = true;
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    begin();
+    obey((struct note){
+        .kind = NOTE_GIVE, .engine = 1, .run = 1, .first = 11, .last = 20, .attempt = 1, .size = 20 * sizes[i]});
+    demand = (struct demand){.per_task = per_task};
+    serve((struct event){.kind = EVENT_TICK}); /* how long a task takes is known only then */
+    serve((struct event){.kind = EVENT_TICK});
+    double bytes = horizon / per_task * (double)sizes[i];
+    if (bytes > most + 1 || (i > 0 && bytes < most / 4))
+      fail("too many bytes of arguments are to lie ready, or too few");
+    if (i == 0 && horizon < 5e-3) fail("small arguments are to lie ready as if they were large");
+    team_close(&team);
+  }
+}
+
+/* What the parent has lent and can't be mapped is given back, and the parent told to send it. */
+static void check_apart(void)
+{
+  for (int is_near = 0; is_near < 2; is_near++) {
+    begin_reported();
+    can_map = is_near;
+    aparts = 0;
+    obey((struct note){
+        .kind = NOTE_GIVE, .engine = 1, .run = 1, .first = 11, .last = 12, .attempt = 1, .size = 8 << 20});
+    if (aparts != !is_near || held_back != !is_near) fail("tasks whose arguments can't be mapped are not given back");
+    if (team.held != (is_near ? 12 : 10)) fail("tasks that were given back count as here");
+    team_close(&team);
+    held_back = 0;
+  }
+}
+
 int main(void)
 {
+  check_bytes();
+  check_apart();
   check_demand();
   check_coming();
   check_gathered();

@@ -36,6 +36,7 @@ struct dispatch_options {
   bool is_gathered;   /* nobody sees a result before all have come: chunks take longer (chunks_patient_seconds) */
   bool is_pushed;     /* tasks come by dispatch_intake and dispatch_push alone; `total` is negative */
   bool is_fed;        /* tasks come by dispatch_offer, and somebody else looks after signals */
+  bool lends_results; /* large ones are put where other processes can map them (sys/lent.h) */
   uint32_t job;       /* the job's number */
   const char *rows;   /* what agents need to prepare rows of a journal (engines/cluster.h); `rows_length` 0: */
   size_t rows_length; /* they don't. Kept by the caller */

@@ -109,13 +109,13 @@ static void report(const struct inbox *inbox, struct work *work, struct outcome 
 }
 
 /* Adds a piece to the large block. Where there is no memory for it, its pieces are passed over. */
-static enum inbox_state join_piece(struct inbox *inbox, const struct block *piece)
+static enum inbox_state join_piece(struct inbox *inbox, const struct block *piece, bool lends)
 {
   uint64_t size = piece->whole, count = piece->count;
   if (size) {
     if (size <= BLOCK_HEAD + 8) return INBOX_DAMAGED;
     free_whole(inbox);
-    inbox->whole = payload_of(size);
+    inbox->whole = lends ? payload_lent(size) : payload_of(size);
     inbox->is_dropped = !inbox->whole;
     inbox->whole_have = 0;
     inbox->whole_size = size;
@@ -131,7 +131,7 @@ static enum inbox_state take_piece(struct inbox *inbox, struct lane *lane, struc
 {
   struct work *work = lane_first(lane);
   bool is_sound = block_is_sound(piece) && piece->chunk == work->number;
-  enum inbox_state state = is_sound ? join_piece(inbox, piece) : INBOX_DAMAGED;
+  enum inbox_state state = is_sound ? join_piece(inbox, piece, lane->crew->options->lends_results) : INBOX_DAMAGED;
   slot_release_results(slot);
   inbox->from = 0;
   if (state != INBOX_OUTCOME) return state;

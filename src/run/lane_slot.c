@@ -66,9 +66,10 @@ static const struct block *message_for(const struct lane *lane, const struct wor
   message->attempt = work->attempt;
   message->key = options->key;
   if (!is_mapped) return message;
+  struct lender lender = lent_by(&payload->block);
   message->whole = payload->block.size;
-  message->pid = (uint64_t)getpid();
-  message->file = (uint64_t)lent_file(&payload->block);
+  message->pid = (uint64_t)lender.pid;
+  message->file = (uint64_t)lender.file;
   return message;
 }
 

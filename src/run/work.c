@@ -116,15 +116,26 @@ struct payload *payload_of(uint64_t bytes)
 
 _Static_assert(offsetof(struct payload, block) <= LENT_HEAD, "a payload's head stands in front of its block");
 
-struct payload *payload_lent(uint64_t bytes)
+/* Of memory that lent_free takes. */
+static struct payload *payload_at(char *memory, uint64_t bytes)
 {
-  char *memory = bytes < LARGE_BYTES ? NULL : lent_new(bytes);
-  if (!memory) return payload_of(bytes);
   struct payload *payload = (struct payload *)(void *)(memory - offsetof(struct payload, block));
   payload->users = 1;
   payload->is_lent = true;
   payload->capacity = bytes;
   return payload;
+}
+
+struct payload *payload_lent(uint64_t bytes)
+{
+  char *memory = bytes < LARGE_BYTES ? NULL : lent_new(bytes);
+  return memory ? payload_at(memory, bytes) : payload_of(bytes);
+}
+
+struct payload *payload_borrowed(struct lender lender, uint64_t bytes)
+{
+  char *memory = lent_borrow(lender, bytes);
+  return memory ? payload_at(memory, bytes) : NULL;
 }
 
 static void free_payload(struct payload *payload)

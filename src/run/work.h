@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "slot/layout.h"
+#include "sys/lent.h"
 #include "sys/list.h"
 
 /* What was supplied for some tasks, shared by the works cut from it; or a large result. */
@@ -76,6 +77,8 @@ struct payload *payload_new(struct work_store *store, uint64_t bytes);
 struct payload *payload_of(uint64_t bytes);
 /* The same, where it is large in memory that workers can map, if there is such. */
 struct payload *payload_lent(uint64_t bytes);
+/* What another process has lent, to be read only; one user. NULL with errno set. */
+struct payload *payload_borrowed(struct lender lender, uint64_t bytes);
 /* One user less. Accepts NULL; `store` may be NULL. */
 void payload_drop(struct work_store *store, struct payload *payload);
 /* A payload of what `payload` has in fewer bytes where that saves much: as it was filled in. Takes over the caller's

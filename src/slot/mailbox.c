@@ -175,7 +175,7 @@ static struct block *map_elsewhere(struct worker *worker, const struct block *bl
 {
   char message[128];
   bool is_lent = block->kind == BLOCK_LENT;
-  struct block *whole = lent_map((int)block->pid, (int)block->file, block->whole, is_lent);
+  struct block *whole = lent_map((struct lender){(int)block->pid, (int)block->file}, block->whole, is_lent);
   if (whole == MAP_FAILED) {
     snprintf(message, sizeof message, "cannot map a message of %.0f bytes: %s", (double)block->whole, strerror(errno));
     die(worker, message);

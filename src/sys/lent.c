@@ -22,8 +22,8 @@ enum {
 /* At the beginning of the page in front of the memory. */
 struct lent {
   size_t length;
-  int file;
-  pid_t owner; /* a forked copy of the process may not use it */
+  struct lender by; /* a forked copy of the process may not use it */
+  bool is_borrowed;
 };
 _Static_assert(sizeof(struct lent) <= PAGE - LENT_HEAD, "the caller's head stands behind it");
 
@@ -43,7 +43,7 @@ static struct lent *lent_of(const void *memory)
 
 static void end(struct lent *lent)
 {
-  int file = lent->file;
+  int file = lent->by.file;
   munmap(lent, PAGE + lent->length);
   close(file);
   atomic_fetch_sub(&lent_count, 1);
@@ -67,7 +67,7 @@ static struct lent *take_kept(size_t length)
     struct lent *lent = atomic_exchange(&kept[i], NULL);
     if (!lent) continue;
     atomic_fetch_sub(&kept_bytes, lent->length);
-    if (lent->owner != getpid()) continue; /* the other process has it too */
+    if (lent->by.pid != getpid()) continue; /* the other process has it too */
     if (lent->length >= length && lent->length <= length + length / WASTE) return lent;
     if (!keep(lent)) end(lent);
   }
@@ -75,7 +75,7 @@ static struct lent *take_kept(size_t length)
 }
 
 /* Maps the file behind a page of this process's own. */
-static struct lent *map(int file, size_t length)
+static struct lent *map(int file, size_t length, int protection)
 {
   char *place = mmap(NULL, ALIGNED + length + ALIGNED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (place == MAP_FAILED) return NULL;
@@ -83,7 +83,7 @@ static struct lent *map(int file, size_t length)
   if (memory - place < PAGE) memory += ALIGNED;
   const int flags = MAP_FIXED | MAP_NORESERVE;
   char *head = mmap(memory - PAGE, PAGE, PROT_READ | PROT_WRITE, flags | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (head == MAP_FAILED || mmap(memory, length, PROT_READ | PROT_WRITE, flags | MAP_SHARED, file, 0) == MAP_FAILED) {
+  if (head == MAP_FAILED || mmap(memory, length, protection, flags | MAP_SHARED, file, 0) == MAP_FAILED) {
     munmap(place, (size_t)(end_of - place));
     return NULL;
   }
@@ -95,12 +95,13 @@ static struct lent *map(int file, size_t length)
 static struct lent *make(size_t length)
 {
   int file = memfd_create("parlua-lent", MFD_CLOEXEC);
-  struct lent *lent = file >= 0 && ftruncate(file, (off_t)length) == 0 ? map(file, length) : NULL;
+  struct lent *lent =
+      file >= 0 && ftruncate(file, (off_t)length) == 0 ? map(file, length, PROT_READ | PROT_WRITE) : NULL;
   if (!lent) {
     if (file >= 0) close(file);
     return NULL;
   }
-  *lent = (struct lent){.length = length, .file = file, .owner = getpid()};
+  *lent = (struct lent){.length = length, .by = {getpid(), file}};
   huge_fill(memory_of(lent), length);
   return lent;
 }
@@ -116,27 +117,41 @@ void *lent_new(size_t size)
   return lent ? memory_of(lent) : NULL;
 }
 
-int lent_file(const void *memory)
+void *lent_borrow(struct lender lender, size_t size)
 {
-  return lent_of(memory)->file;
+  size_t length = (size + PAGE - 1) / PAGE * PAGE;
+  int file = lent_open(lender);
+  struct lent *lent = file >= 0 ? map(file, length, PROT_READ) : NULL;
+  if (file >= 0) close(file);
+  if (!lent) return NULL;
+  *lent = (struct lent){.length = length, .by = lender, .is_borrowed = true};
+  return memory_of(lent);
+}
+
+struct lender lent_by(const void *memory)
+{
+  return lent_of(memory)->by;
 }
 
 void lent_free(void *memory)
 {
   struct lent *lent = lent_of(memory);
-  if (!keep(lent)) end(lent);
+  if (lent->is_borrowed)
+    munmap(lent, PAGE + lent->length);
+  else if (!keep(lent))
+    end(lent);
 }
 
-int lent_open(int pid, int file)
+int lent_open(struct lender lender)
 {
   char path[64];
-  snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, file);
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", lender.pid, lender.file);
   return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-void *lent_map(int pid, int file, size_t size, bool is_own)
+void *lent_map(struct lender lender, size_t size, bool is_own)
 {
-  int opened = lent_open(pid, file), protection = is_own ? PROT_READ | PROT_WRITE : PROT_READ;
+  int opened = lent_open(lender), protection = is_own ? PROT_READ | PROT_WRITE : PROT_READ;
   if (opened < 0) return MAP_FAILED;
   void *memory = mmap(NULL, size, protection, is_own ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED, opened, 0);
   close(opened);

@@ -158,6 +158,12 @@ static void send_tasks(const struct rank_lane *rank, const struct work *work)
                       .first = work->first,
                       .last = work->last,
                       .attempt = work->attempt};
+  if (payload && payload->is_lent && !child_of(rank)->is_apart && tree_is_near(&mpi.tree, to_rank)) {
+    note_lent(&note, payload);
+    payload_drop(rank->lane.crew->store, payload); /* the work has it until its tasks have ended */
+    send(rank, &note);
+    return;
+  }
   bool is_packed = size <= LARGE_MESSAGE || block->size - size >= block->size / MOST_GAP;
   struct parcel *parcel = is_packed ? transport_begin(mpi.transport, &note, size) : NULL;
   if (!parcel) { /* it is large, or there is no memory for a copy */
@@ -352,9 +358,11 @@ static bool take_lost(struct rank_lane *rank, const struct record *record, struc
   return true;
 }
 
-/* There was no memory for a result. One that large stands alone. */
+/* A result can't be had, by errno. One that large stands alone. Where the rank's process is gone, its task is given up
+ * with all that it has. */
 static bool take_unheld(struct rank_lane *rank, const struct record *record, struct outcome *outcome)
 {
+  if (errno == ENOENT) return false;
   const struct record lost = {.worker = record->worker, .task = record->last, .cause = LOST_MEMORY};
   return take_lost(rank, &lost, outcome);
 }
@@ -420,7 +428,7 @@ static void finish_report(struct rank_lane *rank)
 {
   static const uint64_t told_bytes = 128 << 10;
   struct message *message = message_take(&rank->reports);
-  rank->used += message->length;
+  rank->used += message->length + message->note.size;
   rank->at = 0;
   rank->family->unread--;
   message_free(message);
@@ -451,6 +459,18 @@ static bool take_record(struct rank_lane *rank, struct record *record, char *byt
   }
 }
 
+/* What stands behind a record. NULL with errno set: it can't be had. */
+static char *behind(const struct rank_lane *rank, struct message *message, struct record *record)
+{
+  const struct note *note = &message->note;
+  bool is_here = rank->at + sizeof *record + record->bytes <= message->length;
+  if (is_here || (!message->is_cut && note->size == 0)) return (char *)(record + 1);
+  errno = ENOMEM;
+  if (note->size == 0) return NULL;
+  if (!message->body) message->body = payload_borrowed(note_lender(note), note->size);
+  return message->body ? (char *)&message->body->block : NULL;
+}
+
 static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
 {
   struct rank_lane *rank = own(lane);
@@ -463,11 +483,10 @@ static bool rank_next(struct lane *lane, struct outcome *outcome, bool partial)
       continue;
     }
     struct record *record = (struct record *)(void *)(message->bytes + rank->at);
-    bool is_held = !message->is_cut || rank->at + sizeof *record + record->bytes <= message->length;
     if (!work_reserve(store, MOST_RESERVES)) return false;
     rank->reserves = MOST_RESERVES;
-    bool is_taken =
-        is_held ? take_record(rank, record, (char *)(record + 1), outcome) : take_unheld(rank, record, outcome);
+    char *bytes = behind(rank, message, record);
+    bool is_taken = bytes ? take_record(rank, record, bytes, outcome) : take_unheld(rank, record, outcome);
     work_unreserve(store, rank->reserves);
     bool is_more = is_taken && record->kind == RECORD_GIVEN && rank->ranges_at < record->count;
     if (!is_more) {

@@ -215,6 +215,7 @@ static void take_from_child(struct child *child, struct message *message)
   struct family *family = mpi_family(message->note.engine);
   struct rank_lane *lane = family ? family->lanes[child - mpi.tree.children] : NULL;
   note_leave(child, message);
+  child->is_apart |= message->note.kind == NOTE_APART;
   if (lane && (message->note.kind == NOTE_REPORT || message->note.kind == NOTE_CLOSED))
     lane_rank_take(lane, message);
   else

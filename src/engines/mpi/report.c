@@ -10,6 +10,35 @@
 /* Records are gathered up to so many bytes: less than what malloc maps anew each time. */
 enum { GATHERED_BYTES = 96 << 10 };
 
+/* A result that was lent. */
+struct loan {
+  struct loan *next;
+  struct payload *payload;
+  uint64_t until; /* so many bytes of reports have been used */
+};
+
+void report_begin(struct report *report, struct transport *transport, int parent, const struct note *of)
+{
+  *report = (struct report){.transport = transport, .parent = parent};
+  report->note = (struct note){.kind = NOTE_REPORT, .engine = of->engine, .run = of->run};
+}
+
+void report_used(struct report *report, uint64_t bytes)
+{
+  for (struct loan *loan; (loan = report->loans) && loan->until <= bytes;) {
+    report->loans = loan->next;
+    payload_drop(NULL, loan->payload);
+    free(loan);
+  }
+}
+
+void report_end(struct report *report)
+{
+  report_used(report, UINT64_MAX);
+  free(report->parcel);
+  report->parcel = NULL;
+}
+
 static size_t padded(size_t bytes)
 {
   return (bytes + 15) & ~(size_t)15;
@@ -112,6 +141,24 @@ static void copy_part(struct block *to, const struct event *event, const struct 
   if (event->length > 0) memcpy(report_rows(to), event->bytes, event->length);
 }
 
+/* Lends a large result to the parent. False: there is no memory to note that. */
+static bool lend_whole(struct report *report, struct record *record, const struct event *event)
+{
+  uint64_t size = event->block->size;
+  struct loan *loan = malloc(sizeof *loan), **end = &report->loans;
+  if (!loan) return false;
+  add(report, record, size, 0);
+  struct parcel *parcel = take_parcel(report);
+  note_lent(parcel_note(parcel), event->whole);
+  transport_send_off(report->transport, report->parent, parcel, report->used);
+  begin_anew(report, report->used + size);
+  event->whole->users++;
+  *loan = (struct loan){.payload = event->whole, .until = report->sent};
+  while (*end) end = &(*end)->next;
+  *end = loan;
+  return true;
+}
+
 /* Sends a large result from where it lies. */
 static void send_whole(struct report *report, struct record *record, const struct event *event)
 {
@@ -137,7 +184,8 @@ void report_results(struct report *report, const struct event *event, uint64_t *
   struct part part = part_of(event, end, &record);
   size_t bytes = report_bytes(&record, part.size);
   if (event->whole && bytes > LARGE_MESSAGE && bytes == padded(event->block->size)) {
-    send_whole(report, &record, event);
+    if (!report->lends || !event->whole->is_lent || !lend_whole(report, &record, event))
+      send_whole(report, &record, event);
     return;
   }
   char *to = report_add(report, &record, bytes);

@@ -41,10 +41,18 @@ struct report {
   struct note note;      /* with which messages begin */
   struct parcel *parcel; /* being filled; NULL: none is */
   size_t used, room;
-  uint64_t sent; /* bytes, all in all */
+  uint64_t sent;      /* bytes, all in all */
+  bool lends;         /* the parent can map large results */
+  struct loan *loans; /* those that it has not used */
   uint64_t records;
 };
 
+/* Begins reports of the run that `of` concerns. */
+void report_begin(struct report *report, struct transport *transport, int parent, const struct note *of);
+/* Drops what was not sent, and what was lent: nobody reads it any more. */
+void report_end(struct report *report);
+/* The parent has used the first so many bytes. */
+void report_used(struct report *report, uint64_t bytes);
 /* Where the rows of results stand, behind their block; and how many bytes such a record has behind it, with a block of
  * `size` bytes. */
 char *report_rows(const struct block *block);

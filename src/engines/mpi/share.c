@@ -62,7 +62,7 @@ static bool can_open(MPI_Comm host)
     }
   }
   MPI_Bcast(&first, sizeof first, MPI_BYTE, 0, host);
-  if (rank > 0 && first.file >= 0) file = lent_open(first.pid, first.file);
+  if (rank > 0 && first.file >= 0) file = lent_open((struct lender){first.pid, first.file});
   bool can = rank == 0 ||
              (file >= 0 && fstat(file, &found) == 0 && found.st_dev == first.device && found.st_ino == first.inode);
   if (file >= 0) close(file);
@@ -214,7 +214,7 @@ static void open_sheet(struct share *share, const struct note *note)
 {
   struct sheet *sheet = new_sheet(share, transport_need(share->transport, sizeof *sheet), note->id, note->size);
   sheet->error = (int)note->lacking;
-  if (!sheet->error) sheet->file = lent_open(note->pid, note->status);
+  if (!sheet->error) sheet->file = lent_open((struct lender){note->pid, note->status});
   if (!sheet->error && sheet->file < 0) sheet->error = errno; /* it is forgotten already: this is told next */
   sheet->have = sheet->in.begun = sheet->size;
 }

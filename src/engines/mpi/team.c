@@ -22,6 +22,9 @@ enum {
 static const double horizon_least = 5e-3, horizon_child = 40e-6, horizon_chunks = 4;
 /* Where nobody sees a result before all have come, so that the parent need not be woken often. */
 static const double horizon_gathered = 50e-3, gather_gathered = 10e-3;
+/* No more bytes of arguments than that, for each rank that is served: memory that nobody has used for a while costs
+ * more than what is done with it (docs/MPI.md). */
+static const double horizon_bytes = 16 << 20;
 /* Reports are gathered for so long, unless somebody waits for an answer; longer where ranks share a processor. */
 static const double gather_child = 10e-6, gather_least = 100e-6, gather_most = 20e-3;
 /* Bytes of reports that the parent has not used: of all its children together, and of each. */
@@ -157,12 +160,20 @@ static double coming(const struct team *team, const struct demand *demand, doubl
   return group > GROUP_JOINED ? floor(tasks / group) * group : tasks;
 }
 
+/* Seconds of work that are as many bytes of arguments as may lie ready. */
+static double bytes_horizon(const struct team *team)
+{
+  const struct family *family = team->engine.context;
+  double tasks = horizon_bytes * (1 + mpi.tree.children_count) * team->received / team->given;
+  return team->given > 0 ? tasks * team->report.note.per_task / family->own : INFINITY;
+}
+
 /* Seconds of work that are to lie ready. Nobody knows how long the run is to be: no more than it has taken yet, where
  * that is enough for the way to the parent. Else the ranks that ask first would have all of a short one. */
 static double horizon(const struct team *team, double now)
 {
   double most = fmax(team->horizon, horizon_chunks * dispatch_chunk_seconds(team->run));
-  return fmax(fmin(most, (now - team->began) / 2), team->horizon_least);
+  return fmin(fmax(fmin(most, (now - team->began) / 2), team->horizon_least), bytes_horizon(team));
 }
 
 enum worth { WORTH_NOTHING, WORTH_SENDING, WORTH_SENDING_NOW };
@@ -264,8 +275,8 @@ double team_serve(struct team *team)
 
 void team_refuse(const struct message *message, int error)
 {
-  struct report report = {.transport = mpi.transport, .parent = mpi.tree.parent};
-  report.note = (struct note){.kind = NOTE_REPORT, .engine = message->note.engine, .run = message->note.run};
+  struct report report;
+  report_begin(&report, mpi.transport, mpi.tree.parent, &message->note);
   report_status(&report, RECORD_TROUBLE, error, 0);
   report_send(&report, true);
 }
@@ -289,11 +300,10 @@ static void end_run(struct team *team)
   if (team->rows) team->maker->end(team->rows);
   team->rows = NULL;
   if (team->run) dispatch_close(team->run);
-  if (team->report.parcel) free(team->report.parcel);
+  report_end(&team->report);
   message_free(team->opened);
   team->run = NULL;
   team->opened = NULL;
-  team->report.parcel = NULL;
   team->shared = 0;
 }
 
@@ -315,12 +325,12 @@ static void begin_folding(struct team *team, const struct note *note, double fan
 static void begin_reports(struct team *team, const struct note *note)
 {
   double fan = fmax(note->fan, 1);
-  team->report = (struct report){.transport = mpi.transport, .parent = mpi.tree.parent};
-  team->report.note = (struct note){.kind = NOTE_REPORT, .engine = note->engine, .run = note->run};
+  report_begin(&team->report, mpi.transport, mpi.tree.parent, note);
+  team->report.lends = tree_is_near(&mpi.tree, mpi.tree.parent);
   team->used = 0;
   team->most = (uint64_t)fmin(fmax(unused_bytes / fan, unused_least), unused_most);
   begin_folding(team, note, fan);
-  team->received = team->held = team->ended = 0;
+  team->received = team->given = team->held = team->ended = 0;
   team->asked = team->wanted_at = -INFINITY;
   team->is_asked = false;
   team->horizon_least = fmax(horizon_least, fan * horizon_child);
@@ -360,6 +370,7 @@ static void open_run(struct team *team, struct message *message)
                                        .is_gathered =
                                            note->is_gathered && note->all < JOIN_WORKERS, /* else: pace_chunks */
                                        .is_fed = true,
+                                       .lends_results = tree_is_near(&mpi.tree, mpi.tree.parent),
                                        .job = note->job};
     options.message = (const struct block *)(const void *)message->bytes;
     options.rows = rows_of(message);
@@ -392,9 +403,18 @@ static void lose_tasks(struct team *team, const struct note *note)
   }
 }
 
-/* What was supplied for tasks; NULL: nothing was, or there is no memory. */
+/* Maps what the parent has lent. Where that can't be, it is asked to send it. */
+static struct payload *borrow(const struct note *note)
+{
+  struct payload *payload = payload_borrowed(note_lender(note), note->size);
+  if (!payload) transport_send(mpi.transport, mpi.tree.parent, &(struct note){.kind = NOTE_APART});
+  return payload;
+}
+
+/* What was supplied for tasks; NULL: nothing was, or it can't be had. */
 static struct payload *take_payload(struct message *message)
 {
+  if (message->note.size > 0) return borrow(&message->note);
   struct payload *payload = message->body;
   message->body = NULL;
   if (payload || message->length == 0) return payload;
@@ -408,6 +428,7 @@ static void take_tasks(struct team *team, struct message *message)
   const struct note *note = &message->note;
   struct range range = {note->first, note->last};
   team->received += note->last - note->first + 1;
+  team->given += (double)(message->length + note->size);
   team->held += note->last - note->first + 1;
   if (note->attempt == 1 && note->first < FIRST_EXTRA) folding_give(&team->folding, note->first, note->last);
   if (note->attempt > 1) team->report.note.allowed++; /* it comes beyond what was allowed */
@@ -416,7 +437,7 @@ static void take_tasks(struct team *team, struct message *message)
     return;
   }
   struct payload *payload = take_payload(message);
-  bool is_short = message->length && !payload;
+  bool is_short = (message->length || note->size) && !payload;
   if (is_short || dispatch_offer(team->run, note->first, note->last, note->attempt, payload))
     return_ranges(team, &range, 1);
 }
@@ -457,7 +478,10 @@ static void obey_for_run(struct team *team, struct message *message)
   case NOTE_LOWER: lower_end(team, note->last); break;
   case NOTE_ABORT: dispatch_abort(team->run, note->first); break;
   case NOTE_CANCEL: dispatch_cancel(team->run); break;
-  case NOTE_USED: team->used = note->size; break;
+  case NOTE_USED:
+    team->used = note->size;
+    report_used(&team->report, note->size);
+    break;
   default: break;
   }
 }

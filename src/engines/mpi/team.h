@@ -21,6 +21,7 @@ struct team {
   struct folding folding;
   uint64_t used, most;           /* bytes of reports that the parent has used; that it may have unused */
   double received, held;         /* tasks that came, all in all; of these, that are still here */
+  double given;                  /* bytes of arguments that came with them */
   double ended, asked;           /* tasks that have ended; when the parent last asked for some */
   double wanted_at;              /* when the parent was last asked for tasks */
   double began;                  /* when */

@@ -10,7 +10,8 @@ enum note_kind {
   /* To an agent, from its parent. All but the last five are of an engine, most of its run. */
   NOTE_BEGIN = 1, /* a run begins: `workers` of the engine's `all`, job number `job`; behind it the job, or it is shared
                     message `id`; and then `rows` bytes for the rows of a journal (engines/cluster.h) */
-  NOTE_GIVE,      /* tasks first..last, as try number `attempt`; behind it, what was supplied for them */
+  NOTE_GIVE,      /* tasks first..last, as try number `attempt`; behind it, what was supplied for them, or process `pid`
+                     has lent `size` bytes with that behind descriptor `id` until they have ended */
   NOTE_ASK,       /* for tasks that were not begun, for `idle` workers elsewhere; 0: of those not handed out alone */
   NOTE_LOWER,     /* tasks behind `last` are of no use */
   NOTE_ABORT,     /* end task `first` */
@@ -25,8 +26,10 @@ enum note_kind {
   NOTE_WHOLE,     /* to the ranks of a node: message `id` of `size` bytes is file `status` of process `pid` */
   NOTE_FORGET,    /* message `id` is not needed any more */
   /* To the parent. */
-  NOTE_REPORT, /* what became of tasks: records (report.h); and what is wanted */
+  NOTE_REPORT, /* what became of tasks: records (report.h); and what is wanted. What stands behind the last record may
+                  have been lent, as by NOTE_GIVE, until that is used */
   NOTE_CLOSED, /* the run has ended here */
+  NOTE_APART,  /* what it lends can't be mapped here: it is to be sent */
   NOTE_BEAT,   /* nothing else */
   NOTE_BYE
 };
@@ -50,6 +53,20 @@ struct note {
   uint32_t is_soon, is_gathered;
   uint64_t whole; /* bytes behind the note, of which only some come with it; else 0 */
 };
+
+/* Says where memory is that was lent. */
+static inline void note_lent(struct note *note, const struct payload *payload)
+{
+  struct lender lender = lent_by(&payload->block);
+  note->pid = lender.pid;
+  note->id = (uint32_t)lender.file;
+  note->size = payload->block.size;
+}
+
+static inline struct lender note_lender(const struct note *note)
+{
+  return (struct lender){note->pid, (int)note->id};
+}
 
 /* One that was received. */
 struct message {

@@ -51,6 +51,11 @@ int tree_open(struct tree *tree, struct transport *transport, const struct rank 
   return tree_place(tree);
 }
 
+bool tree_is_near(const struct tree *tree, int rank)
+{
+  return tree->ranks[rank].leader == tree->ranks[tree->transport->rank].leader;
+}
+
 double tree_crowd(const struct tree *tree)
 {
   return tree->ranks[tree->transport->rank].crowd;

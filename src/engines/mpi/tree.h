@@ -22,6 +22,7 @@ struct child {
   int rank, end;
   bool is_watched; /* its process can be seen from here: that it has ended is known at once */
   bool is_lost;
+  bool is_apart; /* what this rank lends can't be mapped there */
   bool has_left; /* it has taken leave: it says nothing more, and is told nothing more */
   double heard;  /* when it last said something, or was not expected to */
   double asked;  /* when it was last told to end what runs */
@@ -49,6 +50,8 @@ int tree_open(struct tree *tree, struct transport *transport, const struct rank 
 int tree_place(struct tree *tree);
 /* Ranks of this host for each processor that this one may run on; at least 1. */
 double tree_crowd(const struct tree *tree);
+/* Can this rank and another map what either has in memory? */
+bool tree_is_near(const struct tree *tree, int rank);
 /* How many of an engine's workers, numbered rank by rank, are in ranks before `rank`, when it has `all`. */
 uint32_t tree_before(const struct tree *tree, uint32_t all, int rank);
 /* The rank of worker `w` of an engine that has `all`. */
