@@ -109,14 +109,17 @@ static void prefetch(const char *bytes, int64_t length)
     }                                                                                                               \
   }                                                                                                                 \
                                                                                                                     \
-  WIDE static void name##_sum(const type *const *runs, type *to, int64_t count, const type *kernel, int64_t half,   \
-                              bool is_even)                                                                         \
+  WIDE void name##_sum_any(const type *const *runs, type *to, int64_t count, const type *kernel, int64_t half,      \
+                           bool is_even)                                                                            \
   {                                                                                                                 \
     if (is_even)                                                                                                    \
       name##_sum_of(runs, to, count, kernel, half, true);                                                           \
     else                                                                                                            \
       name##_sum_of(runs, to, count, kernel, half, false);                                                          \
   }                                                                                                                 \
+  WIDE_FUNCTION(name##_sum,                                                                                         \
+                (const type *const *runs, type *to, int64_t count, const type *kernel, int64_t half, bool is_even), \
+                (runs, to, count, kernel, half, is_even))                                                           \
                                                                                                                     \
   /* Row i of the convolution across rows, from column `begin` on. */                                               \
   static void name##_across(const struct name##_job *job, int64_t i, int64_t begin, int64_t count, type *to)        \
