@@ -215,6 +215,43 @@ describe("without mpirun, ranks of its own:", function()
     end)
   end)
 
+  it("one that is killed while they start ends the program, which says why", function()
+    helper.with_directory(function(directory)
+      local mark = "SPEC_MARK" .. directory:gsub("%W", "_")
+      helper.write(directory .. "/script.lua", [[
+        local parlua = require "parlua"
+        print("before")
+        parlua.map(math.sqrt, { 4 }, { engine = "mpi", workers = 2 })
+        print("not reached")
+      ]])
+      -- it ends in a constructor, long before it could meet the others
+      helper.write(directory .. "/end.c", [[
+        #include <signal.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <unistd.h>
+        __attribute__((constructor)) static void end(int count, char **words)
+        {
+          const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+          if (count < 2 || strcmp(words[1], "--mpi-agent") != 0 || !rank || strcmp(rank, "1") != 0) return;
+          sleep(1);
+          raise(SIGKILL);
+        }
+      ]])
+      local compiler = os.getenv "CC" or "cc"
+      if helper.run("command -v " .. compiler).status ~= 0 then return pending "there is no C compiler" end
+      local result = helper.run(([[
+        %s -shared -fPIC -o end.so end.c
+        LD_PRELOAD=./end.so %s=1 %s script.lua 2> err
+        echo "status $?"
+      ]]):format(compiler, mark, helper.quote(helper.parlua)), { directory = directory, seconds = 60 })
+      local errors = helper.read(directory .. "/err")
+      assert.equal("before\nstatus 1\n", result.stdout, errors)
+      assert.truthy(errors:find("one of the 2 processes that it starts has ended before it was ready", 1, true), errors)
+      assert.same({}, processes_left(mark))
+    end)
+  end)
+
   it("the prompt uses them", function()
     local result = run_alone("-i --engine mpi --workers 2", { stdin = [[
       p = require "parlua"

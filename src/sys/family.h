@@ -1,4 +1,4 @@
-/* family.h - ending a process together with what it has started. */
+/* family.h - ending a process together with what it has started; counting what that is. */
 #ifndef PARLUA_FAMILY_H
 #define PARLUA_FAMILY_H
 #include <sys/types.h>
@@ -7,4 +7,7 @@
  * runs by os.execute or io.popen. (One that has made itself independent, as daemons do, is not found.) Returns 0 or an
  * errno. */
 int family_kill(pid_t pid);
+
+/* How many children of `pid`'s children run the program at `path`. */
+int family_count(pid_t pid, const char *path);
 #endif

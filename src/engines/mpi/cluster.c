@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <limits.h>
+#include <math.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engines/cluster.h"
@@ -22,7 +25,9 @@
 #include "engines/mpi/mpi.h"
 #include "sys/ask.h"
 #include "sys/barrier.h"
+#include "sys/clock.h"
 #include "sys/cores.h"
+#include "sys/family.h"
 #include "sys/signals.h"
 
 /* What a rank knows of the job. There is one in a process: MPI is initialised once. */
@@ -157,27 +162,84 @@ static void give_input(int own)
   close(own);
 }
 
+/* The start of ranks that this one spawns. Open MPI waits for ever for a rank that ends before it has met the others.
+ */
+static struct {
+  char program[PATH_MAX];
+  unsigned count;
+  enum { IS_UNDER_WAY, IS_OVER, IS_GIVEN_UP } state;
+} start;
+
+static bool leave_start(int state)
+{
+  int before = IS_UNDER_WAY;
+  return __atomic_compare_exchange_n((int *)&start.state, &before, state, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+/* Ends the program where a rank on this host has ended meanwhile: nothing brings MPI back. Ranks that have begun are
+ * children of its daemon, which is this process's child and ends with it. */
+static void *watch_start(void *unused)
+{
+  static const struct timespec look = {.tv_nsec = 20000000};
+  static const double grace_seconds = 2; /* in which MPI may tell of it by itself */
+  double lost = INFINITY;
+  (void)unused;
+  for (int most = 0, now; __atomic_load_n((int *)&start.state, __ATOMIC_SEQ_CST) == IS_UNDER_WAY;
+       most = now > most ? now : most) {
+    nanosleep(&look, NULL);
+    now = family_count(getpid(), start.program);
+    if (now < most) lost = fmin(lost, clock_seconds());
+    if (clock_seconds() - lost <= grace_seconds || !leave_start(IS_GIVEN_UP)) continue;
+    fprintf(stderr,
+            "parlua: engine \"mpi\": one of the %u processes that it starts has ended before it was ready. MPI would "
+            "wait for it for ever, so the program ends: start it again.\n",
+            start.count);
+    fflush(NULL);
+    _exit(1);
+  }
+  return NULL;
+}
+
+static void begin_start(uint32_t count)
+{
+  ssize_t length = readlink("/proc/self/exe", start.program, sizeof start.program - 1);
+  pthread_t thread;
+  sigset_t all, usual;
+  start.program[length < 0 ? 0 : length] = '\0';
+  start.count = count;
+  start.state = IS_UNDER_WAY;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &usual);
+  if (pthread_create(&thread, NULL, watch_start, NULL) == 0) pthread_detach(thread);
+  pthread_sigmask(SIG_SETMASK, &usual, NULL);
+}
+
+/* No rank that ends from now on concerns the start. */
+static void end_start(void)
+{
+  while (!leave_start(IS_OVER)) pause(); /* the program is about to end */
+}
+
 static bool spawn(uint32_t count, char *message, size_t size)
 {
   static char *const words[] = {"--mpi-agent", NULL};
-  char program[PATH_MAX], directory[PATH_MAX];
+  char directory[PATH_MAX];
   MPI_Comm all;
   MPI_Info info;
-  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (length < 0) length = 0;
-  program[length] = '\0';
   configure_spawn();
+  begin_start(count);
   int input = withhold_input();
   init_mpi();
   signals_elsewhere++;
   MPI_Info_create(&info);
   if (getcwd(directory, sizeof directory)) MPI_Info_set(info, "wdir", directory);
   MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
-  int error =
-      MPI_Comm_spawn(program, (char **)words, (int)count, info, 0, MPI_COMM_SELF, &job.spawned, MPI_ERRCODES_IGNORE);
+  int error = MPI_Comm_spawn(start.program, (char **)words, (int)count, info, 0, MPI_COMM_SELF, &job.spawned,
+                             MPI_ERRCODES_IGNORE);
   give_input(input);
   MPI_Info_free(&info);
   if (error) {
+    end_start();
     char why[MPI_MAX_ERROR_STRING];
     int why_length;
     MPI_Error_string(error, why, &why_length);
@@ -194,6 +256,7 @@ static bool spawn(uint32_t count, char *message, size_t size)
   }
   MPI_Intercomm_merge(job.spawned, 0, &all);
   meet(all);
+  end_start();
   signals_elsewhere--;
   return true;
 }
