@@ -33,12 +33,15 @@ describe("the async engine", function()
   end)
 
   it("gives results in order, or as they come", function()
+    local ended = {} -- the last is the first to end
     local function f(i)
-      cqueues.sleep(0.02 * (4 - i))
+      while i < 3 and not ended[i + 1] do cqueues.sleep(0.001) end
+      ended[i] = true
       return -i, "second"
     end
     local ordered, unordered = {}, {}
     for i, a, b in parlua.imap(f, parlua.range(3), with { workers = 3 }) do ordered[#ordered + 1] = ("%d %d %s"):format(i, a, b) end
+    ended = {}
     for i in parlua.imap(f, parlua.range(3), with { workers = 3, ordered = false }) do unordered[#unordered + 1] = i end
     assert.same({ "1 -1 second", "2 -2 second", "3 -3 second" }, ordered)
     assert.same({ 3, 2, 1 }, unordered)
@@ -265,8 +268,13 @@ describe("the async engine", function()
 
   it("has futures that wait side by side", function()
     local pool = parlua.pool { engine = "async", workers = 10 }
-    local futures, began = {}, host.now()
-    for k = 1, 3 do futures[k] = pool:submit(function(s) cqueues.sleep(s) return s end, 0.03 * (4 - k)) end
+    local futures, began, ended = {}, host.now(), {}
+    local function wait(k) -- the last is the first to end
+      while k < 3 and not ended[k + 1] do cqueues.sleep(0.001) end
+      ended[k] = true
+      return 0.03 * (4 - k)
+    end
+    for k = 1, 3 do futures[k] = pool:submit(wait, k) end
     local order = {}
     for _, k in parlua.as_completed(futures) do order[#order + 1] = k end
     assert.same({ 3, 2, 1 }, order)
@@ -284,11 +292,14 @@ describe("the async engine", function()
     helper.with_directory(function(directory)
       helper.write(directory .. "/script.lua", [[
         local parlua, cqueues = require "parlua", require "cqueues"
+        local has_ended
         local results, failures, summary = parlua.map(function(i)
           if i == 2 then
+            while not has_ended do cqueues.sleep(0.001) end
             io.open("begun", "w"):close()
             cqueues.sleep(600)
           end
+          has_ended = i == 3
           return i
         end, { 1, 2, 3 }, { engine = "async", warn = false })
         print(results[1], results[3], failures[1].kind, summary.interrupted)
