@@ -3,11 +3,11 @@ local helper = require "spec.helper"
 
 local parlua_module = require "parlua"
 
---- Ten tasks of a fifth of a second, or of what the word says.
+--- Tasks of a fifth of a second, or of what the word says.
 local job = [[
   local parlua = require "parlua"
   return {
-    arguments = parlua.range(12),
+    arguments = parlua.range(24),
     map = function(x)
       local host = require "parlua.host"
       host.sleep(0.2)
@@ -25,20 +25,37 @@ describe("the option deadline", function()
           return helper.run(helper.command(engine) .. " -n 1 --journal j.db --resume -o all.jsonl --deadline " .. deadline
             .. " job.lua", { directory = directory })
         end
-        local first = run "1s"
+        local first = run "2s" -- since the program has begun
         assert.equal(75, first.status)
         assert.equal("", first.stdout)
         local tasks, cancelled = first.stderr:match "(%d+) tasks?, %d+ returned, 0 failed, (%d+) cancelled, [^\n]*stopped: the time is up\n"
         assert.truthy(tasks, first.stderr)
-        assert.equal(12, tasks + cancelled)
+        assert.equal(24, tasks + cancelled)
         assert.truthy(first.stderr:find("the same command with --resume goes on from 'j.db'", 1, true), first.stderr)
         assert.truthy(first.stderr:find("what was done is in 'all.jsonl.partial'", 1, true), first.stderr)
         local last = run "10m"
         assert.equal(0, last.status)
         assert.truthy(last.stderr:find(tasks .. " of them from the journal", 1, true), last.stderr)
         local lines = {}
-        for x = 1, 12 do lines[x] = ('{"index":%d,"args":[%d],"result":%d}\n'):format(x, x, x) end
+        for x = 1, 24 do lines[x] = ('{"index":%d,"args":[%d],"result":%d}\n'):format(x, x, x) end
         assert.equal(table.concat(lines), helper.read(directory .. "/all.jsonl"))
+      end)
+    end)
+
+    it("counts from when the program began; calls that it cuts off say so, and are not taken for whole", function()
+      helper.with_directory(function(directory)
+        helper.write(directory .. "/script.lua", [[
+          local parlua = require "parlua"
+          require("parlua.host").sleep(1.2)
+          local _, _, summary = parlua.map(tostring, parlua.range(10))
+          print(summary.tasks, summary.stopped)
+          print((parlua.all(function() return true end, parlua.range(10))))
+        ]])
+        local result = helper.run(helper.command(engine) .. " --deadline 1s script.lua",
+          { directory = directory, env = { PARLUA_WARN = "true" } })
+        assert.equal("0\tthe time is up\nfalse\n", result.stdout, result.stderr)
+        assert.equal("parlua: map at script.lua:3: the time is up: 0 of 10 tasks are done\n"
+          .. "parlua: all at script.lua:5: the time is up: 0 of 10 tasks are done\n", result.stderr)
       end)
     end)
 

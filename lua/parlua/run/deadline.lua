@@ -22,7 +22,7 @@ Deadline.__index = Deadline
 --- When this program began, by host.now().
 local function beginning()
   local file, uptime = io.open("/proc/self/stat"), io.open("/proc/uptime")
-  local ticks = file and tonumber((select(3, file:read("*a"):find "%) %a" .. (" %S+"):rep(18) .. " (%d+)")))
+  local ticks = file and tonumber(file:read("*a"):match("%) %a" .. (" %S+"):rep(18) .. " (%d+)"))
   local since_boot = uptime and uptime:read("*n")
   if file then file:close() end
   if uptime then uptime:close() end

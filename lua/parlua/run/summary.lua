@@ -108,7 +108,8 @@ function M.tell(self)
   if self.is_told or not self.sink.name or self.options.warn == false then return end
   self.is_told = true
   local has_failed = (self.failed_tasks > 0 or self.left_out) and not self.reaction
-  if has_failed or self.signal or self.stopped_engine then warning.tell(self) end
+  local is_late = self.deadline and self.deadline.stopped
+  if has_failed or self.signal or is_late or self.stopped_engine then warning.tell(self) end
 end
 
 return M

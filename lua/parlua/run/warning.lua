@@ -63,8 +63,9 @@ local function parts_of(run)
       first.index, arguments ~= "" and " (" .. arguments .. ")" or "",
       first.kind ~= "error" and first.kind .. ": " or "", shortened(first.message))
   end
-  if run.signal and not run.tells_failures and (summary.cancelled > 0 or not run.total) then
-    parts[#parts + 1] = ("interrupted by %s: %s done"):format(run.signal, run.total
+  local why = run.signal and "interrupted by " .. run.signal or run.deadline and run.deadline.stopped
+  if why and not run.tells_failures and (summary.cancelled > 0 or not run.total) then
+    parts[#parts + 1] = ("%s: %s done"):format(why, run.total
       and ("%.0f of %s are"):format(summary.tasks, common.count(run.total, "task"))
       or common.count(summary.tasks, "task") .. (summary.tasks == 1 and " is" or " are"))
   end

@@ -62,13 +62,14 @@ function M.any(f, arguments, options, given)
 end
 
 --- Did every task return something that is neither nil nor false? A task that failed did not, nor one that an
---- interruption cut off.
+--- interruption or the deadline cut off.
 ---@return boolean
 ---@return parlua.Failure[] failures when no result was nil or false
 ---@return parlua.Summary summary
 function M.all(f, arguments, options, given)
   local index, _, failures, summary = search("all", f, arguments, options, given, "lacking", false)
-  return index == nil and #failures == 0 and not summary.interrupted, failures, summary
+  local is_whole = not summary.interrupted and not summary.stopped
+  return index == nil and #failures == 0 and is_whole, failures, summary
 end
 
 return M
