@@ -303,6 +303,54 @@ describe("a call at the prompt", function()
     end)
   end)
 
+  it("in the background has methods that return and refuse what they do in a script", function()
+    local script = [[
+      local parlua = require "parlua"
+      local future = parlua.submit(function() return 1 end)
+      local function tell(what, ...)
+        local values = { n = select("#", ...), ... }
+        for k = 1, values.n do values[k] = tostring(values[k]) end
+        io.stderr:write(what, " ", table.concat(values, " "), "\n")
+      end
+      tell("wait", future:wait())
+      tell("again", future:wait(), future:wait(0), future:wait(1))
+      tell("done", future:done())
+      tell("cancel", future:cancel())
+      tell("get", future:get())
+      local endless = parlua.submit(function() while true do end end)
+      tell("endless", endless:wait(0), endless:wait(0.01), endless:done(), endless:cancel(), endless:wait())
+      for _, seconds in ipairs { -1, 0 / 0, "x" } do
+        tell("seconds", pcall(function() local value = endless:wait(seconds) return value end))
+      end
+      for _, name in ipairs { "wait", "get", "done", "cancel" } do
+        tell("self", pcall(function() local value = future[name](5) return value end))
+        tell("self", pcall(function() local value = future[name]() return value end))
+      end
+    ]]
+    helper.with_directory(function(directory)
+      local path = directory .. "/script.lua"
+      helper.write(path, script)
+      local function said(options)
+        local command = ("%s --engine process %s %s </dev/null 2>&1 >/dev/null"):format(helper.quote(helper.parlua),
+          options, helper.quote(path))
+        local pipe = io.popen(command)
+        local text = pipe:read "*a"
+        pipe:close()
+        return text
+      end
+      local text = said ""
+      assert.matches("^wait true\nagain true true true\ndone true\ncancel false\nget 1\n"
+        .. "endless false false false true true\nseconds false [^\n]*script.lua:%d+: wait: seconds must be", text)
+      assert.equal(text, said "-i")
+    end)
+    terminal.with_prompt({ arguments = "--engine process" }, function(t)
+      local submit = "future = parlua.submit(function() return 1 end) "
+      assert.matches("\ntrue\n$", t:run(submit .. "print(future:wait()) future:get()")) -- after get, no line tells its end
+      assert.matches("\ntrue\ntrue\ntrue\nfalse\n$",
+        t:run("future:wait(), future:wait(1) == true, future:done(), future:cancel()"))
+    end)
+  end)
+
   it("is ended with the prompt where it runs in the background", function()
     terminal.with_prompt({}, function(t)
       t:run("future = parlua.background(function() while true do end end)")

@@ -3,6 +3,7 @@ local calls = require "parlua.prompt.calls"
 local host = require "parlua.host"
 local show = require "parlua.prompt.show"
 local style = require "parlua.prompt.style"
+local task = require "parlua.task"
 local library = require "parlua.worker.library"
 
 local M = {}
@@ -16,6 +17,12 @@ local watched = {} -- futures that have not ended, or whose end was not told
 local installed = false
 
 local captured -- while a line is typed: what calls print, to be shown above it
+
+--- Can a future be waited for with these arguments? If not, its own method says why, with the place of its caller.
+local function can_wait(Future, future, seconds)
+  if getmetatable(future) ~= Future or task.is_inside() ~= future.pool.is_inside then return false end
+  return seconds == nil or type(seconds) == "number" and seconds >= 0
+end
 
 --- Follows the futures of all pools from here on.
 function M.install()
@@ -51,12 +58,12 @@ function M.install()
         Future.is_watched = true
         local get, wait = Future.get, Future.wait
         function Future.get(asked, seconds)
-          asked.was_asked = true
+          if getmetatable(asked) == Future then asked.was_asked = true end
           return get(asked, seconds)
         end
         --- As before, but Ctrl-C ends the waiting.
         function Future.wait(awaited, seconds)
-          if type(seconds) ~= "number" and seconds ~= nil then return wait(awaited, seconds) end
+          if not can_wait(Future, awaited, seconds) then return wait(awaited, seconds) end
           local last = seconds and host.now() + seconds or math.huge
           repeat
             local done = wait(awaited, math.min(look_seconds, math.max(0, last - host.now())))
@@ -65,7 +72,7 @@ function M.install()
               error("interrupted", 0)
             end
           until done or awaited.is_done or host.now() >= last
-          return awaited.is_done
+          return awaited.is_done and true or false -- it is a number, see M.new of future
         end
         M.originals[Future.wait] = wait
         M.originals[Future.get] = get
