@@ -117,48 +117,6 @@ describe("parlua --map and --filter", function()
     end)
   end)
 
-  it("write no object of JSON for what a filter leaves out, and one for what --map gives nil for", function()
-    helper.with_directory(function(directory)
-      helper.write(directory .. "/n", "1\n2\n3\n4\n")
-      helper.write(directory .. "/c.csv", "a\n1\n2\n3\n4\n")
-      local function check(objects, command)
-        local text, status, stderr = run("PARLUA --format jsonl " .. command, { directory = directory })
-        assert.same({ #objects > 0 and table.concat(objects, "\n") .. "\n" or "", 0 }, { text, status }, stderr)
-        text = output("PARLUA --format json " .. command, { directory = directory })
-        assert.equal(#objects > 0 and "[\n" .. table.concat(objects, ",\n") .. "\n]\n" or "[]\n", text, command)
-      end
-      local third, fourth = '{"index":3,"args":["3"],"result":', '{"index":4,"args":["4"],"result":'
-      for _, engine in ipairs { "serial", "threads", "process", "async" } do
-        local start = "--engine " .. engine .. " --filter "
-        for _, words in ipairs { "1 2 3 4", "<n", "--lines n" } do
-          local option, rest = words:match "^(%-%-lines) (.*)"
-          local function with(code) return start .. code .. " " .. (option or "") .. " " .. (rest or words) end
-          check({ third .. '"3"}', fourth .. '"4"}' }, with "'x > 2'")
-          check({ third .. "null}", fourth .. "16}" }, with "'x > 2' --map 'if x > 3 then return x * x end'")
-          check({ third .. "false}", fourth .. "true}" }, with "'x > 2' --map 'x > 3'")
-          check({ third .. "null}", fourth .. "null}" }, with "'x > 2' --each 'local y = x'")
-          check({}, with "false")
-        end
-        check({ '{"index":2,"args":[{"a":2}],"result":{"a":2}}' }, start .. "'a == 2' --csv c.csv")
-        check({ '{"index":2,"args":[{"a":2}],"result":null}' }, start .. "'a == 2' --map nil --csv c.csv")
-      end
-      check({ fourth .. '"4"}' }, "--shard 2/2 --filter 'x > 2' <n")
-      for k = 1, 2 do
-        local more = k == 2 and "--resume" or ""
-        for _, format in ipairs { "jsonl", "json" } do
-          local text, _, stderr = run(("PARLUA --journal %s.db %s --format %s --filter 'x > 2' --map 'if x > 3 then return x end' <n"):format(
-            format, more, format), { directory = directory })
-          local objects = { third .. "null}", fourth .. "4}" }
-          assert.equal(format == "jsonl" and table.concat(objects, "\n") .. "\n"
-            or "[\n" .. table.concat(objects, ",\n") .. "\n]\n", text)
-          assert.equal(k == 2, stderr:find("4 of them from the journal", 1, true) ~= nil, stderr)
-        end
-      end
-      local text, status = run("PARLUA --format jsonl --filter 'x > 3 or x == 2 and error(\"no\", 0)' <n", { directory = directory })
-      assert.same({ '{"index":2,"args":["2"],"error":{"kind":"error","message":"no"}}\n' .. fourth .. '"4"}\n', 1 }, { text, status })
-    end)
-  end)
-
   it("go over more than one block, in order, on files and pipes", function()
     local expected = output "seq 400000 | awk '{ printf \"%d\\n\", $1 * 2 }' | md5sum"
     assert.equal(expected, output "seq 400000 | PARLUA --map 'x * 2' | md5sum")

@@ -4,7 +4,6 @@ local block = require "parlua.command.block"
 local common = require "parlua.common"
 local csv = require "parlua.lazy" "parlua.source.csv"
 local expression = require "parlua.command.expression"
-local formats = require "parlua.job.format"
 local options_module = require "parlua.options"
 local rows = require "parlua.lazy" "parlua.command.rows"
 local sources = require "parlua.source"
@@ -18,8 +17,7 @@ local MOST_TOLD = 10 -- failures that are told one by one
 -- ---- one task for each ----
 
 --- The map function of a job whose tasks are words, lines or rows.
----@param gives? "line"|"text"|"nil" a task gives the text of its row, or what it makes as text; or written.NIL where
---- the code gives nil, so that nil is what the filter leaves out
+---@param gives? "line"|"text" a task gives the text of its row, or what it makes as text
 local function map_function(command, is_row, gives)
   if is_row and not (gives or command.filter or command.map or command.each) then
     return function(row) return row end -- so plain that the columns are known of which the reducer makes use
@@ -29,20 +27,18 @@ local function map_function(command, is_row, gives)
   local each = command.each and expression.compile(command.each, "--each", is_row)
   local gives_value = command.reduce ~= nil or is_row
   local gives_line, gives_text = gives == "line", gives == "text"
-  local given_nil = gives == "nil" and written.NIL or nil
   return function(argument, text)
     local x, line = argument, argument
     if is_row then line = text else x = written.value_of(argument) end
     if filter and not filter(x, line) then return nil end
     if each then
       each(x, line)
-      return given_nil
+      return nil
     end
     if gives_line then return line end
     local value = argument
     if map then value = map(x, line) elseif gives_value then value = x end
     if gives_text then return written.text_of(value) end
-    if value == nil then return given_nil end
     return value
   end
 end
@@ -170,26 +166,6 @@ function values_format.put(buffer, _, _, _, result, failure)
   if text then buffer:put(text, "\n") end
 end
 
---- The format jsonl or json without what a filter leaves out: the results that are nil.
----@param kind string
-local function filtered_format(kind)
-  local whole, is_first = formats.of(kind), true
-  local format = { writes_failures = true, writes_arguments = true }
-
-  function format.put(buffer, _, index, args, result, failure)
-    if result == nil and not failure then return end
-    if written.is_nil(result) then result = nil end
-    whole.put(buffer, is_first, index, args, result, failure)
-    is_first = false
-  end
-
-  function format.close(buffer)
-    if whole.close then whole.close(buffer, is_first) end
-  end
-
-  return format
-end
-
 --- Is a row written as it was read?
 local function is_unchanged(command)
   local kind = command.csv and "csv" or command.tsv and "tsv" or "text"
@@ -214,8 +190,6 @@ local function tasks_job(command, source, is_row)
     gives = "line"
   elseif not (command.format or command.reduce or command.each or options_module.resolve().journal) then
     gives = "text" -- a journal has the values themselves, so that numbers are numbers there
-  elseif command.filter and not command.reduce and (command.format == "jsonl" or command.format == "json") then
-    gives = "nil"
   end
   if is_row then
     source.needed = columns_of(command)
@@ -227,8 +201,6 @@ local function tasks_job(command, source, is_row)
     columns = command.reduce and rows.columns(command.columns, "--columns") or nil }
   if gives == "line" then
     job.manner.format = rows.unchanged(source)
-  elseif gives == "nil" then
-    job.manner.format = filtered_format(command.format)
   elseif not command.reduce and (command.format == "csv" or command.format == "tsv") then
     job.manner.format = rows.made(command.format, command.map, source, rows.columns(command.columns, "--columns"))
   end

@@ -8,14 +8,6 @@ local M = {}
 
 local C = ffi.C
 
-local NIL = "$nil" -- the one field of the table that stands for nil
-
---- Stands for a nil that is a result, where nil says that there is none. It is data, which a journal can hold.
-M.NIL = { [NIL] = true }
-
---- Is this what stands for nil, maybe a copy from a worker or a journal?
-function M.is_nil(value) return type(value) == "table" and rawget(value, NIL) == true end
-
 local cell, digits = ffi.new("double[1]"), ffi.new("char[48]")
 
 --- A word or line as the code gets it: a number where it reads as one.
