@@ -298,14 +298,18 @@ void world_begin(uint64_t seed)
 
 void world_progress(void)
 {
-  world.progress_at = world.now;
+  world.progress_at = world.idle_since = world.now;
   world.idle = 0;
 }
 
 void world_look(void)
 {
-  enum { MOST_IDLE = 30000000 };
+  enum { MOST_IDLE = 30000000 }; /* in a second: many ranks look often while one task takes long */
   double seconds = world.now - fmax(world.progress_at, world.held_until);
+  if (world.now - world.idle_since > 1) {
+    world.idle_since = world.now;
+    world.idle = 0;
+  }
   if (++world.idle > MOST_IDLE) fault("the run goes round without anything going on");
   if (seconds > world.patience) fault("nothing has gone on for %.0f seconds: the run hangs", seconds);
 }

@@ -11,10 +11,11 @@ struct world {
   double now;         /* seconds */
   double tick;        /* that each look at the clock takes */
   uint64_t events;    /* timers that came due, and turns of fibers, in this schedule */
-  uint64_t idle;      /* looks at the clock since something last went on */
+  uint64_t idle;      /* looks at the clock since something last went on, in this second */
   double progress_at; /* when that was, */
   double patience;    /* and for how long nothing may go on, seconds, */
   double held_until;  /* beginning from here: somebody for whom others wait is held up until then */
+  double idle_since;  /* when that second began */
   double preempted; /* probability that the coordinator is kept from going on for a while when others have had a turn */
   double drains;    /* that what a worker has stored becomes visible by itself at its next access */
   void (*turn)(void *what); /* called with a fiber's `what` before its turn, and with NULL after it; NULL: nobody is */
